@@ -1,0 +1,32 @@
+"""A framework for autoencoders assembled from named parts. Importing it imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aeframe.errors import AeframeError
+from aeframe.hooks import hookimpl
+from aeframe.version import __version__
+
+if TYPE_CHECKING:
+    from aeframe.experiment.api import fit
+    from aeframe.runs.saved import SavedModel, load
+
+_LAZY = {
+    "fit": "aeframe.experiment.api:fit",
+    "load": "aeframe.runs.saved:load",
+    "SavedModel": "aeframe.runs.saved:SavedModel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs torch on first use only."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'aeframe' has no attribute '{name}'")
+    import importlib
+
+    module, _, attribute = _LAZY[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+__all__ = ["AeframeError", "SavedModel", "__version__", "fit", "hookimpl", "load"]

@@ -1,0 +1,134 @@
+"""The picture, in order and in pure torch.
+
+x -> corruption -> encoder -> latent -> decoder -> loss
+                                |                   |
+                              prior -> objective <--+
+                                          ^
+                                      penalties
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass, Shape, Terms
+from aeframe.parts.corruptions import Corruption
+from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.losses.base import Loss
+from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.objectives.base import Objective, Opponent
+from aeframe.parts.penalties import Penalty
+from aeframe.parts.priors import Prior
+
+
+class Autoencoder(nn.Module):
+    """A recipe of parts, wired.
+
+    `condition_encoder` lets the encoder see the condition too, as channels beside x; the decoder always sees it,
+    beside z.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        *,
+        corruption: Corruption,
+        encoder: Encoder,
+        latent: LatentSpace,
+        prior: Prior,
+        decoder: Decoder,
+        loss: Loss,
+        objective: Objective,
+        penalties: Mapping[str, Penalty] | None = None,
+        condition_encoder: bool = True,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.condition_encoder = condition_encoder and spec.condition > 0
+        self.corruption = corruption
+        self.encoder = encoder
+        self.latent = latent
+        self.prior = prior
+        self.decoder = decoder
+        self.loss = loss
+        self.objective = objective
+        self.penalties = nn.ModuleDict(dict(penalties or {}))
+
+    # -- the picture ---------------------------------------------------------------------------------------------
+
+    def forward(self, batch: Batch, *, sample: bool | None = None, num_samples: int | None = None) -> Pass:
+        """Take a batch all the way.
+
+        Args:
+            batch: x ``(B, *shape)``.
+            sample: Draw z from its posterior, or take the mean; by default drawn in training and the mean otherwise.
+            num_samples: K importance samples for each x.
+        """
+        seen = self.corruption(batch) if self.training else batch
+        latent = self.embed(seen, sample=self.training if sample is None else sample, num_samples=num_samples)
+        output = self.decode(latent.z, batch)
+        return Pass(batch, seen, latent, output, self.loss(output, batch))
+
+    def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
+        """Return the code of a batch as it is, with no corruption."""
+        if self.condition_encoder:
+            batch = batch.with_x(join(batch.x, batch.condition))
+        latent: Latent = self.latent(self.encoder(batch), sample=sample, num_samples=num_samples)
+        return latent
+
+    def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:
+        """Return the loss's parameters ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
+
+        With importance samples, ``(K, B, *z_shape)`` gives ``(K, B, outputs, *shape)``. The condition is the batch's,
+        unless one is given.
+        """
+        if z.ndim > len(self.latent.shape) + 1:
+            # Samples become rows: no decoder needs to know of them.
+            k = z.shape[0]
+            rows = None if batch is None else batch.map(lambda t: t.expand(k, *t.shape).flatten(0, 1))
+            repeated = None if condition is None else condition.expand(k, *condition.shape).flatten(0, 1)
+            return self.decode(z.flatten(0, 1), rows, condition=repeated).unflatten(0, (k, -1))
+        if self.spec.condition:
+            z = join(z, condition if condition is not None or batch is None else batch.condition)
+        output: Tensor = self.decoder(z, batch)
+        return output
+
+    def terms(self, p: Pass, clock: Clock) -> Terms:
+        """Return everything the autoencoder's own player minimises."""
+        terms: Terms = self.objective(self, p, clock)
+        for name, penalty in self.penalties.items():
+            terms.add(name, penalty(self, p), penalty.weight(clock))  # type: ignore[operator]
+        return terms
+
+    # -- who optimises what --------------------------------------------------------------------------------------
+
+    def opponents(self) -> dict[str, Opponent]:
+        """Return the second players, wherever a part holds one, by the name of the attribute that holds it."""
+        return {
+            path.rpartition(".")[2]: module for path, module in self.named_modules() if isinstance(module, Opponent)
+        }
+
+    # -- sampling ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def generate(self, z: Tensor, *, condition: Tensor | None = None, draw: bool = False) -> Tensor:
+        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or a draw from it."""
+        output = self.decode(z, condition=condition)
+        return self.loss.sample(output) if draw else self.loss.mean(output)
+
+
+def join(value: Tensor, condition: Tensor | None) -> Tensor:
+    """Put the condition ``(B, C)`` beside a value ``(B, channels, *positions)``, the same at every position."""
+    if condition is None:
+        raise ValueError("this model was trained with a condition; give one, of shape (B, C)")
+    positions = value.shape[2:]
+    spread = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
+    return torch.cat([value, spread], dim=1)
+
+
+def joined(shape: Shape, condition: int) -> Shape:
+    """Return the shape that `join` gives."""
+    return (shape[0] + condition, *shape[1:])

@@ -1,0 +1,233 @@
+"""What flows between the rooms: `Batch`, `Latent`, `Pass`, `Terms`, and the `DataSpec` that describes the data.
+
+Shapes: B samples in a batch, K importance samples, C channels. Channels come first everywhere: data ``(B, *shape)``,
+features ``(B, C, *positions)``, latents ``(B, *z)``, the decoder's parameters ``(B, outputs, *shape)``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from aeframe.errors import AeframeError, did_you_mean
+
+Shape = tuple[int, ...]
+DomainKind = Literal["real", "unit", "signed", "binary", "count", "category", "simplex"]
+
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "real": (-math.inf, math.inf),
+    "unit": (0.0, 1.0),
+    "signed": (-1.0, 1.0),
+    "binary": (0.0, 1.0),
+    "count": (0.0, math.inf),
+    "category": (0.0, math.inf),
+    "simplex": (0.0, 1.0),
+}
+_WHOLE = frozenset({"binary", "count", "category"})
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """Which values the data take.
+
+    ``real``, ``unit`` [0, 1], ``signed`` [-1, 1], ``binary`` {0, 1}, ``count`` {0, 1, 2, ...},
+    ``category(n)`` {0, ..., n-1} as integers, ``simplex``: non-negative, summing to one along the last axis.
+    """
+
+    kind: DomainKind
+    classes: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Domain:
+        """Read ``"unit"`` or ``"category(10)"``."""
+        match = re.fullmatch(r"([a-z]+)(?:\((\d+)\))?", text.strip())
+        kind = match.group(1) if match else text
+        if match is None or kind not in _BOUNDS or (kind == "category") != (match.group(2) is not None):
+            known = [k for k in _BOUNDS if k != "category"] + ["category(n)"]
+            raise AeframeError(f"unknown domain '{text}'{did_you_mean(kind, known)}; domains are {', '.join(known)}")
+        return cls(kind, int(match.group(2)) if match.group(2) else None)  # type: ignore[arg-type]
+
+    def __str__(self) -> str:
+        return f"{self.kind}({self.classes})" if self.kind == "category" else self.kind
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and highest value, both allowed."""
+        return (0.0, float(self.classes - 1)) if self.classes is not None else _BOUNDS[self.kind]
+
+    def violations(self, x: Tensor) -> Tensor:
+        """Return ``(B,)``, True where a sample has a value outside the domain (NaN and infinity are outside each)."""
+        low, high = self.bounds
+        bad = ~(torch.isfinite(x) if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool))
+        bad |= (x < low) | (x > high)
+        if self.kind in _WHOLE and x.is_floating_point():
+            bad |= x != x.round()
+        if self.kind == "simplex":
+            bad |= ((x.sum(-1, keepdim=True) - 1).abs() > 1e-4).expand_as(bad)
+        return bad.flatten(1).any(1) if bad.ndim > 1 else bad
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """What is known of the data before they are loaded: the shape of one sample, its domain, and C of a condition."""
+
+    shape: Shape
+    domain: Domain
+    condition: int = 0
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some samples, as they flow from the loader to the loss."""
+
+    x: Tensor
+    """``(B, *shape)``: what the encoder sees and the loss compares."""
+    mask: Tensor | None = None
+    """``(B, *leading dims of shape)``, True where x counts: not padding, not missing."""
+    condition: Tensor | None = None
+    """``(B, C)``: covariates the decoder is given."""
+    index: Tensor | None = None
+    """``(B,)``: the row in the source, so that an embedding can be joined back."""
+    extras: dict[str, Tensor] = field(default_factory=dict)
+    """What one modality's loss needs, such as ``{"size_factor": (B,)}``; ``label`` colours the latent scatter."""
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Return a batch with `function` applied to every tensor."""
+        return Batch(
+            function(self.x),
+            None if self.mask is None else function(self.mask),
+            None if self.condition is None else function(self.condition),
+            None if self.index is None else function(self.index),
+            {name: function(value) for name, value in self.extras.items()},
+        )
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+        """Return the batch on `device`; itself when it is there."""
+        return self if self.x.device == device else self.map(lambda t: t.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in pinned memory (a loader with ``pin_memory`` calls this)."""
+        return self.map(lambda t: t.pin_memory())
+
+    def rows(self, index: Tensor | slice) -> Batch:
+        """Return some of the samples."""
+        return self.map(lambda t: t[index])
+
+    def with_x(self, x: Tensor) -> Batch:
+        """Return the same batch with another x."""
+        return replace(self, x=x)
+
+
+@dataclass(slots=True)
+class Latent:
+    """A code and what is known about it."""
+
+    z: Tensor
+    """``(B, *z_shape)``, or ``(K, B, *z_shape)`` with K importance samples."""
+    mean: Tensor
+    """``(B, *z_shape)``: the deterministic embedding; `encode` returns this."""
+    posterior: Distribution | None = None
+    """q(z|x), its batch shape beginning with B."""
+    codes: Tensor | None = None
+    """``(B, *positions, levels)`` integer codes of a quantiser."""
+    terms: dict[str, Tensor] = field(default_factory=dict)
+    """``(B,)`` each: commitment, log-determinant, ..."""
+
+    def detach(self) -> Latent:
+        """Return the code cut from the graph, for a second player."""
+        return Latent(self.z.detach(), self.mean.detach(), None, self.codes, {})
+
+
+@dataclass(slots=True)
+class Pass:
+    """One way through the picture, from x to the loss."""
+
+    batch: Batch
+    """The clean samples."""
+    seen: Batch
+    """What the encoder saw: corrupted in training, clean otherwise."""
+    latent: Latent
+    output: Tensor
+    """``(B, outputs, *shape)``, or ``(K, B, outputs, *shape)``: the parameters the decoder gives to the loss."""
+    reconstruction: Tensor
+    """``(B,)`` or ``(K, B)``: the loss of each sample, in nats or its own unit."""
+
+    def detach(self) -> Pass:
+        """Return the pass cut from the graph, for a second player."""
+        return Pass(self.batch, self.seen, self.latent.detach(), self.output.detach(), self.reconstruction.detach())
+
+
+@dataclass(slots=True)
+class Terms:
+    """The parts of what is minimised: each ``(B,)``, summed over the sample's own elements, raw beside its weight."""
+
+    raw: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    bound: Tensor | None = None
+    """``(B,)``: what models are selected by, with no weight, warm-up or penalty in it."""
+
+    def add(self, name: str, value: Tensor, weight: float = 1.0) -> Self:
+        """Add one term under its own name."""
+        if name in self.raw:
+            raise AeframeError(f"two terms are named '{name}'; give the second one a name of its own")
+        self.raw[name] = value
+        self.weights[name] = float(weight)
+        return self
+
+    def total(self) -> Tensor:
+        """Return ``(B,)``: the weighted sum. A weight of zero costs nothing and gives no gradient."""
+        total: Tensor | None = None
+        for name, value in self.raw.items():
+            weight = self.weights[name]
+            if weight == 0.0:
+                continue
+            part = value if weight == 1.0 else weight * value
+            total = part if total is None else total + part
+        if total is None:
+            raise AeframeError("every term has weight 0, so there is nothing to minimise; give one a weight")
+        return total
+
+
+@dataclass(slots=True)
+class Clock:
+    """Where a run stands, in batches: the one time that schedules, samplers and noise are functions of."""
+
+    batch: int = 0
+    """Batches trained on since the run began."""
+    epoch: int = 0
+    batch_in_epoch: int = 0
+    planned: int = 0
+    """Batches the run will have when it ends as planned; 0 while unknown."""
+
+    @property
+    def progress(self) -> float:
+        """The fraction of the planned run that is over, in [0, 1]."""
+        return min(1.0, self.batch / self.planned) if self.planned else 0.0
+
+    def tick(self) -> None:
+        """Count one batch."""
+        self.batch += 1
+        self.batch_in_epoch += 1
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the clock as plain numbers."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Set the clock; the planned length stays that of the present config."""
+        self.batch, self.epoch, self.batch_in_epoch = state["batch"], state["epoch"], state["batch_in_epoch"]
+
+
+def per_sample(value: Tensor, lead: int = 1) -> Tensor:
+    """Sum all but the first `lead` dimensions: ``(B, *any)`` -> ``(B,)``, or ``(K, B, *any)`` -> ``(K, B)``."""
+    return value if value.ndim == lead else value.flatten(lead).sum(lead)

@@ -1,0 +1,186 @@
+"""Build parts from names: the signature of a part is the schema of its options.
+
+A parameter **without a default, before the** ``*``, is *given by the house, by name* (the data's shape, the encoder
+that was built, ...). Every other parameter is an *option*. An option annotated with a kind of part (`Schedule`,
+`MakeActivation`, ...) is itself written as a name, a number or ``{name: ..., options}``; left ``null`` it takes the
+run's own part of that kind. Imports nothing heavy, so that listings stay cheap.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe.registry import registry
+
+REQUIRED = inspect.Parameter.empty
+# A part that inherits its constructor from a library's base class, such as nn.Module's, has no options there.
+_LIBRARIES = frozenset({"torch", "torchmetrics", "lightning"})
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a part, read from its signature."""
+
+    name: str
+    annotation: Any
+    default: Any
+    """`REQUIRED` where a value must be given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a part wants from the house, and what a user may set."""
+
+    given: tuple[str, ...]
+    options: dict[str, Option]
+
+
+@functools.cache
+def signature(target: Any) -> Signature:
+    """Read a part's constructor.
+
+    Raises:
+        AeframeError: It takes ``*args`` or ``**kwargs``, which no config could describe.
+    """
+    call = target.__init__ if inspect.isclass(target) else target
+    hints = _type_hints(call)
+    given: list[str] = []
+    options: dict[str, Option] = {}
+    for parameter in inspect.signature(target).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            if call.__module__.partition(".")[0] in _LIBRARIES:
+                continue
+            raise AeframeError(
+                f"{target.__module__}.{target.__qualname__} takes '*{parameter.name}', "
+                "but a part's constructor names every option; write them out"
+            )
+        if parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY:
+            given.append(parameter.name)
+        else:
+            annotation = hints.get(parameter.name, Any)
+            options[parameter.name] = Option(parameter.name, annotation, parameter.default)
+    return Signature(tuple(given), options)
+
+
+def _type_hints(call: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(call)
+    except NameError:
+        # A name imported under TYPE_CHECKING only: the option is then taken as it comes.
+        return {}
+
+
+def part_kind(annotation: Any) -> type | None:
+    """Return the part type inside an annotation (``Schedule | None`` -> ``Schedule``), or None."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        found = [kind for each in typing.get_args(annotation) if (kind := part_kind(each)) is not None]
+        return found[0] if found else None
+    return annotation if isinstance(annotation, type) and "part_kind" in dir(annotation) else None
+
+
+def defaults(kind: str, name: str) -> dict[str, Any]:
+    """Return ``{name: ..., option: default}`` in plain values, as a config shows a part; ``???`` where required."""
+    chosen: dict[str, Any] = {"name": name}
+    for option in signature(registry().load(kind, name)).options.values():
+        chosen[option.name] = "???" if option.default is REQUIRED else _plain(option.default)
+    return chosen
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return value if isinstance(value, (str, int, float, bool, list, type(None))) else None
+
+
+def build(kind: str, config: str | Mapping[str, Any], /, **given: Any) -> Any:
+    """Build the part that `config` names (``"mse"`` or ``{"name": "mse", ...}``).
+
+    `given` is what the house has on offer; the part's signature picks from it by name.
+
+    Raises:
+        AeframeError: Unknown name, unknown option, wrong type, missing option, or something the house cannot give.
+    """
+    options = {"name": config} if isinstance(config, str) else dict(config)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise AeframeError(f"{kind} has no name; write {kind}: {{name: ...}} with one of the known names")
+    target = registry().load(kind, name)
+    wants = signature(target)
+    who = f"{kind} '{name}'"
+    unknown = next((option for option in options if option not in wants.options), None)
+    if unknown is not None:
+        known = ", ".join(wants.options) or "none"
+        raise AeframeError(
+            f"{who} has no option '{unknown}'{did_you_mean(unknown, wants.options)}; its options are {known}"
+        )
+    missing = [name for name in wants.given if name not in given]
+    if missing:
+        raise AeframeError(
+            f"{who} asks the house for '{missing[0]}', which is not on offer for a {kind}"
+            f"{did_you_mean(missing[0], given)}; on offer are {', '.join(sorted(given)) or 'nothing'}"
+        )
+    arguments: dict[str, Any] = {name: given[name] for name in wants.given}
+    for option in wants.options.values():
+        if option.name in options:
+            arguments[option.name] = _value(who, option, options[option.name], given)
+        elif option.default is REQUIRED:
+            raise AeframeError(f"{who} needs a value for '{option.name}'; set {kind}.{option.name}=...")
+        elif part_kind(option.annotation) is not None:
+            arguments[option.name] = _value(who, option, option.default, given)
+    return target(**arguments)
+
+
+def _value(who: str, option: Option, value: Any, given: Mapping[str, Any]) -> Any:
+    """Check one option's value against its annotation, and build it where it is a part."""
+    if isinstance(value, str) and value == "???":
+        raise AeframeError(f"{who} needs a value for '{option.name}'")
+    nested: Any = part_kind(option.annotation)
+    if nested is None:
+        return _checked(who, option, value)
+    if isinstance(value, nested):
+        return value
+    if value is None and nested.part_kind in given:
+        return given[nested.part_kind]
+    if value is None:
+        return None
+    try:
+        return nested.from_config(value, build)
+    except AeframeError as error:
+        raise AeframeError(f"{who}, option '{option.name}': {error}") from error
+
+
+def _checked(who: str, option: Option, value: Any) -> Any:
+    import pydantic
+
+    try:
+        return _adapter(option.annotation).validate_python(value)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in (option.name, *first["loc"]) if isinstance(part, (str, int)))
+        raise AeframeError(
+            f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"
+        ) from None
+
+
+@functools.cache
+def _adapter(annotation: Any) -> Any:
+    import pydantic
+
+    try:
+        return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
+    except pydantic.PydanticUserError:
+        return pydantic.TypeAdapter(annotation)
+
+
+def _readable(annotation: Any) -> str:
+    plain = isinstance(annotation, type) and not typing.get_args(annotation)
+    return annotation.__name__ if plain else str(annotation).replace("typing.", "")

@@ -1,0 +1,29 @@
+"""The parts of an autoencoder: the contracts a plugin author subclasses."""
+
+from aeframe.parts.activations import ActivationTraits, MakeActivation
+from aeframe.parts.corruptions import Corruption
+from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.losses.base import Likelihood, Loss
+from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.objectives.base import Objective, Opponent
+from aeframe.parts.penalties import Penalty
+from aeframe.parts.priors import Prior
+from aeframe.parts.samplers import Sampler
+from aeframe.parts.schedules import Schedule
+
+__all__ = [
+    "ActivationTraits",
+    "Corruption",
+    "Decoder",
+    "Encoder",
+    "LatentSpace",
+    "Likelihood",
+    "Loss",
+    "MakeActivation",
+    "Objective",
+    "Opponent",
+    "Penalty",
+    "Prior",
+    "Sampler",
+    "Schedule",
+]

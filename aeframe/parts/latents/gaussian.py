@@ -1,0 +1,35 @@
+"""The Gaussian latent: a diagonal normal posterior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from aeframe.batch import Latent, Shape
+from aeframe.parts.latents.base import Head, LatentSpace
+
+
+class Gaussian(LatentSpace):
+    """q(z|x) = N(mean, diag(std^2)), drawn by reparameterisation (Kingma & Welling 2014, arXiv 1312.6114).
+
+    `spatial` keeps the positions of the features. The log-variance is held within ±`max_log_variance`, far from
+    where a float overflows, so that one wild batch does not end a run.
+    """
+
+    gives = frozenset({"posterior"})
+
+    def __init__(
+        self, feature_shape: Shape, *, dim: int = 16, spatial: bool = False, max_log_variance: float = 20.0
+    ) -> None:
+        super().__init__()
+        self.head = Head(feature_shape, 2 * dim, spatial=spatial)
+        self.shape = (dim, *self.head.shape[1:])
+        self.max_log_variance = max_log_variance
+
+    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+        mean, log_variance = self.head(features).float().chunk(2, dim=1)
+        std = (0.5 * log_variance.clamp(-self.max_log_variance, self.max_log_variance)).exp()
+        shape = mean.shape if num_samples is None else (num_samples, *mean.shape)
+        z = torch.addcmul(mean, std, torch.randn(shape, dtype=mean.dtype, device=mean.device)) if sample else mean
+        return Latent(z.expand(shape), mean, posterior=Normal(mean, std, validate_args=False))

@@ -1,0 +1,29 @@
+"""The point latent: a plain code, of which nothing more is known."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from aeframe.batch import Latent, Shape
+from aeframe.parts.activations import MakeActivation
+from aeframe.parts.latents.base import Head, LatentSpace
+
+
+class Point(LatentSpace):
+    """A code of `dim` numbers (Hinton & Salakhutdinov 2006, Science 313).
+
+    `spatial` keeps the positions of the features, so that z is ``(dim, *positions)``. `activation` bounds the code,
+    such as sigmoid for a sparse autoencoder.
+    """
+
+    def __init__(
+        self, feature_shape: Shape, *, dim: int = 16, spatial: bool = False, activation: str | None = None
+    ) -> None:
+        super().__init__()
+        self.head = Head(feature_shape, dim, spatial=spatial)
+        self.shape = self.head.shape
+        self.activation = MakeActivation.named(activation or "identity")()
+
+    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+        z = self.activation(self.head(features))
+        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)

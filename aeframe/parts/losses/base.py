@@ -1,0 +1,81 @@
+"""What every loss is: a likelihood or a distance that owns its heads."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from aeframe.batch import Batch, per_sample
+from aeframe.parts.activations import ActivationTraits
+
+
+class Loss(nn.Module):
+    """A comparison of the decoder's output with x, by sample.
+
+    `domains` are the kinds of data it is meant for (see `Domain`). `num_outputs` is how many numbers it asks the
+    decoder for at each element of x: 1 for a mean, 2 for a mean and a variance, n for n classes. `output_range`
+    bounds the values of `mean`, for the checks. `unit` names what it is measured in.
+    """
+
+    domains: ClassVar[frozenset[str]]
+    unit: ClassVar[str] = "nats"
+    num_outputs: int = 1
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        """The values that `mean` can take."""
+        return ActivationTraits()
+
+    def forward(self, output: Tensor, batch: Batch) -> Tensor:
+        """Return the loss of each sample, summed over its own elements where the mask counts them.
+
+        Args:
+            output: ``(B, num_outputs, *shape)`` gives ``(B,)``; ``(K, B, num_outputs, *shape)`` gives ``(K, B)``.
+            batch: The clean x ``(B, *shape)`` and its mask.
+        """
+        lead = output.ndim - batch.x.ndim
+        elements = self.elements(output.float(), batch.x)
+        if batch.mask is not None:
+            mask = batch.mask.reshape(*batch.mask.shape, *[1] * (elements.ndim - lead + 1 - batch.mask.ndim))
+            # Not a product: what is masked may be infinite, and 0 * inf is not a number.
+            elements = torch.where(mask, elements, 0.0)
+        return per_sample(elements, lead)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
+        raise NotImplementedError
+
+    def mean(self, output: Tensor) -> Tensor:
+        """Return the reconstruction ``(..., B, *shape)`` in the data's own values."""
+        raise NotImplementedError
+
+    def sample(self, output: Tensor) -> Tensor:
+        """Draw x ``(..., B, *shape)``; a distance has no noise, so it gives the mean."""
+        return self.mean(output)
+
+
+class Likelihood(Loss):
+    """A loss that is -log p(x | z): the loss, the mean and a draw all come from one distribution."""
+
+    def distribution(self, output: Tensor) -> Distribution:
+        """Return p(x | z) with batch shape ``(..., B, *shape)``."""
+        raise NotImplementedError
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        return -self.distribution(output).log_prob(x)
+
+    def mean(self, output: Tensor) -> Tensor:
+        mean: Tensor = self.distribution(output.float()).mean
+        return mean
+
+    def sample(self, output: Tensor) -> Tensor:
+        draw: Tensor = self.distribution(output.float()).sample()
+        return draw
+
+
+def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:
+    """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `spec_ndim` is len(shape)."""
+    return output.unbind(-1 - spec_ndim)

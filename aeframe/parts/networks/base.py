@@ -1,0 +1,42 @@
+"""What every encoder and decoder is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from aeframe.batch import Batch, Shape
+
+
+class Encoder(nn.Module):
+    """A network from data to features.
+
+    A constructor is given `shape` ``(*shape)`` of one sample as the encoder sees it, and `domain`, when it names
+    them; it sets `out_shape` ``(C, *positions)``.
+    """
+
+    out_shape: Shape
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return features ``(B, C, *positions)`` of ``batch.x`` ``(B, *shape)``. Honour ``batch.mask`` if positions mix."""
+        raise NotImplementedError
+
+    def mirror(self) -> dict[str, Any] | None:
+        """Return the decoder that undoes this network, ``{"name": ..., options}``; None when there is no such one."""
+        return None
+
+
+class Decoder(nn.Module):
+    """A network from z to the parameters of the output.
+
+    A constructor is given `z_shape`, `out_shape` ``(outputs, *shape)``, `encoder` and `build`, when it names them.
+    """
+
+    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
+        """Return ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
+
+        `batch` is the clean batch in training, for decoders that are taught by what they shall say next, and None
+        when something new is decoded.
+        """
+        raise NotImplementedError

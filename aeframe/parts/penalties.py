@@ -1,0 +1,63 @@
+"""Penalties: extra terms, each with a weight of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.batch import Pass, per_sample
+from aeframe.parts.schedules import Schedule
+
+if TYPE_CHECKING:
+    from aeframe.autoencoder import Autoencoder
+
+
+class Penalty(nn.Module):
+    """One extra term. Every penalty has an option ``weight: Schedule``."""
+
+    weight: Schedule
+
+    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+        """Return ``(B,)``: the penalty of each sample, raw; the house applies the weight."""
+        raise NotImplementedError
+
+
+class L1(Penalty):
+    """The sum of |z| over a sample's code (Ng 2011, CS294A lecture notes)."""
+
+    def __init__(self, *, weight: Schedule = 1e-3) -> None:  # type: ignore[assignment]
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+        return per_sample(p.latent.mean.abs())
+
+
+class Contractive(Penalty):
+    """The squared Frobenius norm of the code's Jacobian by x (Rifai et al. 2011, ICML).
+
+    Args:
+        probes: 0 computes the norm exactly, one backward pass for each latent dimension; n > 0 estimates it without
+            bias from n random directions (Hutchinson 1990), one backward pass each.
+    """
+
+    def __init__(self, *, weight: Schedule = 1e-3, probes: int = 0) -> None:  # type: ignore[assignment]
+        super().__init__()
+        self.weight, self.probes = weight, probes
+
+    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+        x = p.seen.x.detach().requires_grad_()
+        # In evaluation gradients are off around us, but this term is one of them.
+        with torch.enable_grad():
+            code = model.embed(p.seen.with_x(x)).mean.flatten(1)
+            if self.probes == 0:
+                directions = [column.expand_as(code) for column in torch.eye(code.shape[1], device=x.device)]
+            else:
+                directions = [torch.randn_like(code) for _ in range(self.probes)]
+            norm = x.new_zeros(len(x))
+            for direction in directions:
+                (gradient,) = torch.autograd.grad(code, x, direction, create_graph=True)
+                norm = norm + per_sample(gradient.square())
+        return norm / max(1, self.probes)

@@ -1,0 +1,133 @@
+"""Schedules: how a number of the config moves during a run. They are functions of the clock, so nothing is stored."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
+
+from aeframe.batch import Clock
+from aeframe.errors import AeframeError
+
+
+class Schedule(ABC):
+    """A number that depends on where the run stands.
+
+    Annotate an option as `Schedule` and a config may give it a plain number, or ``{name: linear, start: 0, ...}``.
+    """
+
+    part_kind: ClassVar[str] = "schedule"
+
+    @abstractmethod
+    def __call__(self, clock: Clock) -> float:
+        """Return the number at this moment."""
+
+    @classmethod
+    def from_config(cls, value: Any, build: Callable[..., Any]) -> Schedule:
+        """Make a schedule from a number, a name, or a mapping with a name."""
+        if isinstance(value, (str, Mapping)):
+            made: Schedule = build("schedule", value)
+            return made
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise AeframeError(f"expected a number or a schedule such as {{name: linear, end: 1.0}}, found {value!r}")
+        return Constant(value=value)
+
+
+def length(over: float, clock: Clock) -> float:
+    """Return a length in batches: a whole number above 1 is one already, 0 to 1 is a fraction of the planned run."""
+    if over < 0:
+        raise AeframeError(f"a length is a fraction of the run in [0, 1] or a number of batches, found {over}")
+    return over if over > 1 else over * clock.planned
+
+
+class Constant(Schedule):
+    """Stay at `value`."""
+
+    def __init__(self, *, value: float) -> None:
+        self.value = float(value)
+
+    def __call__(self, clock: Clock) -> float:
+        return self.value
+
+
+class _Ramp(Schedule):
+    """Move from `start` to `end` in `over`, after `delay`; both are fractions of the run, or batches when above 1."""
+
+    def __init__(self, *, start: float = 0.0, end: float = 1.0, over: float = 1.0, delay: float = 0.0) -> None:
+        self.start, self.end, self.over, self.delay = float(start), float(end), over, delay
+
+    def __call__(self, clock: Clock) -> float:
+        span = length(self.over, clock)
+        passed = clock.batch - length(self.delay, clock)
+        fraction = min(1.0, max(0.0, passed / span)) if span > 0 else float(passed >= 0)
+        return self.start + (self.end - self.start) * self.curve(fraction)
+
+    @abstractmethod
+    def curve(self, fraction: float) -> float:
+        """Map [0, 1] to [0, 1]."""
+
+
+class Linear(_Ramp):
+    """Move in a straight line."""
+
+    def curve(self, fraction: float) -> float:
+        return fraction
+
+
+class Cosine(_Ramp):
+    """Move along half a cosine: slow, fast, slow (Loshchilov & Hutter 2017, arXiv 1608.03983)."""
+
+    def curve(self, fraction: float) -> float:
+        return 0.5 * (1.0 - math.cos(math.pi * fraction))
+
+
+class Cyclical(Schedule):
+    """Rise from `start` to `end` and fall back at once, `cycles` times in the run (Fu et al. 2019, arXiv 1903.10145).
+
+    `ratio` is the part of a cycle spent rising; the rest stays at `end`.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+        cycles: int = 4,
+        ratio: float = 0.5,
+        shape: Literal["linear", "cosine"] = "linear",
+    ) -> None:
+        if cycles < 1 or not 0 < ratio <= 1:
+            raise AeframeError(f"cyclical needs cycles >= 1 and ratio in (0, 1], found {cycles} and {ratio}")
+        self.start, self.end, self.cycles, self.ratio = float(start), float(end), cycles, ratio
+        self._curve = Linear(end=1.0).curve if shape == "linear" else Cosine(end=1.0).curve
+
+    def __call__(self, clock: Clock) -> float:
+        at = clock.progress * self.cycles
+        within = 1.0 if clock.progress >= 1.0 else at - math.floor(at)
+        return self.start + (self.end - self.start) * self._curve(min(1.0, within / self.ratio))
+
+
+class Step(Schedule):
+    """Multiply `value` by `factor` at each of the moments `at` (fractions of the run, or batches when above 1)."""
+
+    def __init__(self, *, value: float, factor: float = 0.1, at: tuple[float, ...] = (0.5, 0.75)) -> None:
+        self.value, self.factor, self.at = float(value), float(factor), at
+
+    def __call__(self, clock: Clock) -> float:
+        return self.value * self.factor ** sum(clock.batch >= length(moment, clock) for moment in self.at)
+
+
+class Warmup(Schedule):
+    """Rise linearly from 0 to `peak` during `warmup`, then fall along a cosine to `end`: the usual learning rate."""
+
+    def __init__(self, *, peak: float, end: float = 0.0, warmup: float = 0.05) -> None:
+        self.peak, self.end, self.warmup = float(peak), float(end), warmup
+
+    def __call__(self, clock: Clock) -> float:
+        rise = length(self.warmup, clock)
+        if clock.batch < rise:
+            return self.peak * (clock.batch + 1) / (rise + 1)
+        fall = max(1.0, clock.planned - rise)
+        fraction = min(1.0, (clock.batch - rise) / fall)
+        return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * fraction))

@@ -1,0 +1,265 @@
+"""Find plugins, keep name -> "module:Object", isolate the broken, explain the misspelt. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+import pluggy
+
+from aeframe import hooks
+from aeframe.errors import AeframeError, did_you_mean
+
+CORE = "aeframe"
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_PACKAGE = re.compile(r"[A-Za-z_][\w.]*")
+
+
+def _singular(hook: str) -> str:
+    """``register_losses`` -> ``loss``: the kind as a config group and in messages."""
+    plural = hook.removeprefix("register_")
+    irregular = {"losses": "loss", "modalities": "modality", "penalties": "penalty"}
+    return irregular.get(plural, plural.removesuffix("s"))
+
+
+HOOKS: dict[str, str] = {_singular(name): name for name in vars(hooks) if name.startswith("register_")}
+KINDS: tuple[str, ...] = tuple(HOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered name. Importing its object is put off until `load`."""
+
+    kind: str
+    name: str
+    target: str
+    summary: str
+    plugin: str
+    distribution: str
+
+    def load(self) -> Any:
+        """Import and return the object; an import that fails is told with the plugin that promised it."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            found: Any = importlib.import_module(module)
+        except Exception as error:
+            raise AeframeError(
+                f"{self.kind} '{self.name}' of {self.distribution} cannot be imported from '{self.target}': "
+                f"{type(error).__name__}: {error}; install what is missing, or disable the plugin with "
+                f"AEFRAME_DISABLE={self.plugin}"
+            ) from error
+        if not attribute:
+            return found
+        try:
+            return getattr(found, attribute)
+        except AttributeError:
+            hint = did_you_mean(attribute, vars(found))
+            raise AeframeError(
+                f"{self.kind} '{self.name}' of {self.distribution} points at '{self.target}', "
+                f"but '{module}' has no '{attribute}'{hint}"
+            ) from None
+
+
+@dataclass(slots=True)
+class Plugin:
+    """One plugin, whole or broken. `reason` is a sentence when it is not ``ok``."""
+
+    name: str
+    distribution: str
+    version: str
+    state: Literal["ok", "failed", "disabled"] = "ok"
+    reason: str = ""
+    entries: list[Entry] = field(default_factory=list)
+
+
+class Registry:
+    """Every registered name, by kind.
+
+    `plugins` are found at construction: core first, then the entry points of group ``aeframe`` one by one, then
+    plain files. One that breaks is kept with its reason, and the others go on; with `strict` it raises instead.
+    """
+
+    def __init__(self, files: Iterable[Path] = (), *, strict: bool = False, disabled: Iterable[str] = ()) -> None:
+        self.plugins: list[Plugin] = []
+        self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
+        self._strict = strict
+        self._disabled = frozenset(disabled)
+        self._manager = pluggy.PluginManager(hooks.PROJECT)
+        self._manager.add_hookspecs(hooks)
+        self._add_core()
+        for point in sorted(importlib.metadata.entry_points(group=hooks.PROJECT), key=lambda p: p.name):
+            self._add_entry_point(point)
+        for file in files:
+            self._add_file(file)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def names(self, kind: str) -> list[str]:
+        """All names of one kind, sorted. Imports nothing."""
+        return sorted(self._of_kind(kind))
+
+    def entries(self, kind: str | None = None) -> Iterator[Entry]:
+        """Every entry, or those of one kind, in order of registration."""
+        for each in KINDS if kind is None else (kind,):
+            yield from self._of_kind(each).values()
+
+    def has(self, kind: str, name: str) -> bool:
+        """Say whether `name` is known. Imports nothing."""
+        return name in self._of_kind(kind)
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """Return the entry; an unknown name is answered with the nearest one and any plugin that failed."""
+        known = self._of_kind(kind)
+        if name in known:
+            return known[name]
+        failed = [plugin for plugin in self.plugins if plugin.state != "ok"]
+        also = "".join(f"; plugin '{p.name}' ({p.distribution}) is {p.state}: {p.reason}" for p in failed)
+        raise AeframeError(
+            f"unknown {kind} '{name}'{did_you_mean(name, known)}; known are {', '.join(sorted(known)) or 'none'}{also}"
+        )
+
+    def load(self, kind: str, name: str) -> Any:
+        """Import and return the object registered as `name`."""
+        return self.entry(kind, name).load()
+
+    def _of_kind(self, kind: str) -> dict[str, Entry]:
+        if kind not in self._entries:
+            raise AeframeError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}; kinds are {', '.join(KINDS)}")
+        return self._entries[kind]
+
+    # -- finding -------------------------------------------------------------------------------------------------
+
+    def _add_core(self) -> None:
+        module = importlib.import_module("aeframe.builtin")
+        self._add(Plugin("core", CORE, importlib.import_module("aeframe.version").__version__), module)
+
+    def _add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
+        distribution = point.dist.name if point.dist else "unknown distribution"
+        plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
+        if point.name in self._disabled:
+            plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
+            self.plugins.append(plugin)
+            return
+        try:
+            module = point.load()
+        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
+            self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
+            return
+        self._add(plugin, module)
+
+    def _add_file(self, file: Path) -> None:
+        plugin = Plugin(file.stem, str(file), "file")
+        if file.stem in self._disabled:
+            plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
+            self.plugins.append(plugin)
+            return
+        name = f"aeframe_file_plugin_{file.stem}"
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None or not file.is_file():
+            self._fail(plugin, f"there is no Python file '{file}'", None)
+            return
+        module = importlib.util.module_from_spec(spec)
+        # Targets such as "aeplugin:Loss" are imported by the file's own name, so the module must stand under it.
+        sys.modules.setdefault(file.stem, module)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
+            sys.modules.pop(file.stem, None)
+            self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
+            return
+        self._add(plugin, module)
+
+    def _add(self, plugin: Plugin, module: ModuleType) -> None:
+        """Let `module` register its names; all of them stand, or none."""
+        try:
+            self._check_hook_names(module)
+            self._manager.register(module, name=f"{plugin.name}@{plugin.distribution}")
+            for kind, hook in HOOKS.items():
+                if (implementation := getattr(module, hook, None)) is not None:
+                    implementation(register=self._registrar(plugin, kind))
+        except Exception as error:
+            if plugin.distribution == CORE:
+                raise
+            plugin.entries.clear()
+            reason = str(error) if isinstance(error, AeframeError) else f"{type(error).__name__}: {error}"
+            self._fail(plugin, reason, error)
+            return
+        for entry in plugin.entries:
+            self._entries[entry.kind][entry.name] = entry
+        self.plugins.append(plugin)
+
+    def _check_hook_names(self, module: ModuleType) -> None:
+        for name, value in vars(module).items():
+            marked = getattr(value, f"{hooks.PROJECT}_impl", None) is not None
+            if marked and name not in HOOKS.values():
+                raise AeframeError(f"it implements an unknown hook '{name}'{did_you_mean(name, HOOKS.values())}")
+
+    def _registrar(self, plugin: Plugin, kind: str) -> hooks.RegisterFunction:
+        pattern = _PACKAGE if kind == "config" else _TARGET
+        form = "package" if kind == "config" else "module:Object"
+
+        def register(name: str, target: str, *, summary: str = "") -> None:
+            if not _NAME.fullmatch(name):
+                raise AeframeError(f"{kind} name '{name}' is not in snake_case (letters, digits and _)")
+            if not pattern.fullmatch(target):
+                raise AeframeError(f"{kind} '{name}' has target '{target}', expected the form '{form}'")
+            holder = self._entries[kind].get(name) or next(
+                (e for e in plugin.entries if (e.kind, e.name) == (kind, name)), None
+            )
+            if holder is not None:
+                raise AeframeError(
+                    f"{kind} '{name}' is registered by both {holder.distribution} and {plugin.distribution}; "
+                    f"rename one, or disable one with AEFRAME_DISABLE"
+                )
+            plugin.entries.append(Entry(kind, name, target, summary, plugin.name, plugin.distribution))
+
+        return register
+
+    def _fail(self, plugin: Plugin, reason: str, error: Exception | None) -> None:
+        plugin.state, plugin.reason = "failed", reason
+        self.plugins.append(plugin)
+        if self._strict:
+            raise AeframeError(f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}: {reason}") from error
+
+
+_registry: Registry | None = None
+
+
+def registry() -> Registry:
+    """Return the registry of this process, made on first use.
+
+    The environment decides: ``AEFRAME_DISABLE=a,b`` leaves plugins out, ``AEFRAME_STRICT_PLUGINS=1`` makes a broken
+    one an error, ``AEFRAME_PLUGIN_FILES`` (paths joined by ``os.pathsep``) and an ``aeplugin.py`` in the working
+    folder are loaded as plugins.
+    """
+    global _registry
+    if _registry is None:
+        named = [Path(p) for p in os.environ.get("AEFRAME_PLUGIN_FILES", "").split(os.pathsep) if p]
+        beside = Path.cwd() / "aeplugin.py"
+        if beside.is_file() and beside.resolve() not in [p.resolve() for p in named]:
+            named.append(beside)
+        _registry = Registry(
+            named,
+            strict=os.environ.get("AEFRAME_STRICT_PLUGINS", "") not in ("", "0"),
+            disabled=[n for n in os.environ.get("AEFRAME_DISABLE", "").split(",") if n],
+        )
+    return _registry
+
+
+def reset() -> None:
+    """Forget the registry, so that the next use looks again (after installing a plugin, and in tests)."""
+    global _registry
+    _registry = None
+
+
+__all__ = ["CORE", "HOOKS", "KINDS", "Entry", "Plugin", "Registry", "registry", "reset"]

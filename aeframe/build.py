@@ -98,6 +98,8 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, Mapping):
         return {k: _plain(v) for k, v in value.items()}
+    if hasattr(value, "plain"):
+        return value.plain()
     return value if isinstance(value, (str, int, float, bool, list, type(None))) else None
 
 

@@ -105,4 +105,4 @@ class Modality(ABC):
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave."""
+        """Take back what `state` gave; a modality that learns nothing has nothing to do."""

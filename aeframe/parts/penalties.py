@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Pass, per_sample
-from aeframe.parts.schedules import Schedule
+from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
@@ -27,7 +27,7 @@ class Penalty(nn.Module):
 class L1(Penalty):
     """The sum of |z| over a sample's code (Ng 2011, CS294A lecture notes)."""
 
-    def __init__(self, *, weight: Schedule = 1e-3) -> None:  # type: ignore[assignment]
+    def __init__(self, *, weight: Schedule = fixed(1e-3)) -> None:
         super().__init__()
         self.weight = weight
 
@@ -43,7 +43,7 @@ class Contractive(Penalty):
             bias from n random directions (Hutchinson 1990), one backward pass each.
     """
 
-    def __init__(self, *, weight: Schedule = 1e-3, probes: int = 0) -> None:  # type: ignore[assignment]
+    def __init__(self, *, weight: Schedule = fixed(1e-3), probes: int = 0) -> None:
         super().__init__()
         self.weight, self.probes = weight, probes
 

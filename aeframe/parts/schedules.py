@@ -34,6 +34,11 @@ class Schedule(ABC):
         return Constant(value=value)
 
 
+def fixed(value: float) -> Schedule:
+    """Return a schedule that stays at `value`: the way to write a default, ``beta: Schedule = fixed(1.0)``."""
+    return Constant(value=value)
+
+
 def length(over: float, clock: Clock) -> float:
     """Return a length in batches: a whole number above 1 is one already, 0 to 1 is a fraction of the planned run."""
     if over < 0:
@@ -46,6 +51,10 @@ class Constant(Schedule):
 
     def __init__(self, *, value: float) -> None:
         self.value = float(value)
+
+    def plain(self) -> float:
+        """Return what a config shows for it: the number."""
+        return self.value
 
     def __call__(self, clock: Clock) -> float:
         return self.value

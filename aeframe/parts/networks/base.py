@@ -19,7 +19,10 @@ class Encoder(nn.Module):
     out_shape: Shape
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return features ``(B, C, *positions)`` of ``batch.x`` ``(B, *shape)``. Honour ``batch.mask`` if positions mix."""
+        """Return features ``(B, C, *positions)`` of ``batch.x`` ``(B, *shape)``.
+
+        Where positions mix, ``batch.mask`` says which of them count.
+        """
         raise NotImplementedError
 
     def mirror(self) -> dict[str, Any] | None:

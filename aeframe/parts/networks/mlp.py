@@ -5,6 +5,7 @@ Shapes: B samples, D numbers of a flattened sample, H hidden units.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ def layers(sizes: list[int], activation: MakeActivation | None, *, norm: bool, d
     """Return Linear [LayerNorm] activation [Dropout] for each step from one size to the next."""
     make = (activation or MakeActivation.named("relu")).same_shape("mlp")
     made: list[nn.Module] = []
-    for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+    for size_in, size_out in itertools.pairwise(sizes):
         made.append(nn.Linear(size_in, size_out))
         if norm:
             made.append(nn.LayerNorm(size_out))
@@ -54,8 +55,12 @@ class MLPEncoder(Encoder):
         self.layers = layers([size, *hidden], activation, norm=norm, dropout=dropout)
         self.out_shape = (hidden[-1] if hidden else size,)
         self._mirror = {
-            "name": "mlp", "hidden": tuple(reversed(hidden)), "activation": activation, "norm": norm, "dropout": dropout,
-        }  # fmt: skip
+            "name": "mlp",
+            "hidden": tuple(reversed(hidden)),
+            "activation": activation,
+            "norm": norm,
+            "dropout": dropout,
+        }
 
     def forward(self, batch: Batch) -> Tensor:
         x = batch.x if self.classes is None else nn.functional.one_hot(batch.x.long(), self.classes)

@@ -9,7 +9,7 @@ from torch import Tensor
 from aeframe.batch import Clock, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
-from aeframe.parts.schedules import Schedule
+from aeframe.parts.schedules import Constant, Schedule, fixed
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
@@ -30,15 +30,11 @@ class Elbo(Objective):
     needs = frozenset({"posterior"})
 
     def __init__(
-        self,
-        *,
-        beta: Schedule = 1.0,
-        free_bits: Schedule = 0.0,
-        capacity: Schedule | None = None,  # type: ignore[assignment]
+        self, *, beta: Schedule = fixed(1.0), free_bits: Schedule = fixed(0.0), capacity: Schedule | None = None
     ) -> None:
         super().__init__()
-        if capacity is not None and not isinstance(free_bits, (int, float)) and getattr(free_bits, "value", 1) != 0:
-            raise AeframeError("objective elbo takes free_bits or capacity, not both; set the other to its default")
+        if capacity is not None and not (isinstance(free_bits, Constant) and free_bits.value == 0):
+            raise AeframeError("objective elbo takes free_bits or capacity, not both; leave one at its default")
         self.beta, self.free_bits, self.capacity = beta, free_bits, capacity
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:

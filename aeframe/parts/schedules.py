@@ -35,7 +35,7 @@ class Schedule(ABC):
 
 
 def fixed(value: float) -> Schedule:
-    """Return a schedule that stays at `value`: the way to write a default, ``beta: Schedule = fixed(1.0)``."""
+    """Return a schedule that stays at `value`, which is how an option's default is written."""
     return Constant(value=value)
 
 

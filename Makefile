@@ -1,0 +1,41 @@
+# The two commands of the README: `make demo` and `make test`. Everything else is here to be read.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PLUGINS := $(wildcard plugins/aeframe-*)
+READY := $(VENV)/.installed
+# Processes of the test run; each holds torch, about half a gigabyte.
+JOBS ?= 2
+
+.PHONY: install demo test lint types floors check wheels clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt $(PLUGINS:%=%/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e %)
+	touch $@
+
+demo: $(READY)
+	$(BIN)/python train.py experiment=digits_quick
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy aeframe plugins/aeframe-image/src train.py benchmarks
+
+floors: $(READY)
+	$(BIN)/lint-imports
+
+check: lint types floors test
+
+wheels: $(READY)
+	for each in . $(PLUGINS); do $(BIN)/python -m build -q --wheel --outdir dist $$each || exit 1; done
+
+clean:
+	rm -rf $(VENV) dist build

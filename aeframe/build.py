@@ -73,8 +73,16 @@ def _type_hints(call: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(call)
     except NameError:
-        # A name imported under TYPE_CHECKING only: the option is then taken as it comes.
-        return {}
+        # A name imported under TYPE_CHECKING only: it is taken as it comes, and the other options are still checked.
+        return {name: hint for name in call.__annotations__ for hint in _type_hint(call, name)}
+
+
+def _type_hint(call: Any, name: str) -> list[Any]:
+    alone = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
+    try:
+        return [typing.get_type_hints(alone, call.__globals__)[name]]
+    except NameError:
+        return []
 
 
 def part_kind(annotation: Any) -> type | None:

@@ -10,10 +10,10 @@ _PARTS = "aeframe.parts"
 _TORCH_ACTIVATIONS = {
     "identity": "Identity", "celu": "CELU", "elu": "ELU", "gelu": "GELU", "glu": "GLU", "hardshrink": "Hardshrink",
     "hardsigmoid": "Hardsigmoid", "hardswish": "Hardswish", "hardtanh": "Hardtanh", "leaky_relu": "LeakyReLU",
-    "log_sigmoid": "LogSigmoid", "log_softmax": "LogSoftmax", "mish": "Mish", "prelu": "PReLU", "relu": "ReLU",
-    "relu6": "ReLU6", "rrelu": "RReLU", "selu": "SELU", "sigmoid": "Sigmoid", "silu": "SiLU", "softmax": "Softmax",
-    "softmax2d": "Softmax2d", "softmin": "Softmin", "softplus": "Softplus", "softshrink": "Softshrink",
-    "softsign": "Softsign", "tanh": "Tanh", "tanhshrink": "Tanhshrink", "threshold": "Threshold",
+    "log_sigmoid": "LogSigmoid", "mish": "Mish", "prelu": "PReLU", "relu": "ReLU", "relu6": "ReLU6",
+    "rrelu": "RReLU", "selu": "SELU", "sigmoid": "Sigmoid", "silu": "SiLU", "softmax2d": "Softmax2d",
+    "softplus": "Softplus", "softshrink": "Softshrink", "softsign": "Softsign", "tanh": "Tanh",
+    "tanhshrink": "Tanhshrink",
 }  # fmt: skip
 _TORCH_OPTIMIZERS = {
     "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax", "nadam": "NAdam", "radam": "RAdam", "sgd": "SGD",
@@ -106,6 +106,12 @@ def register_penalties(register: Register) -> None:
 def register_activations(register: Register) -> None:
     for name, attribute in _TORCH_ACTIVATIONS.items():
         register(name, f"torch.nn:{attribute}", summary=f"torch.nn.{attribute}")
+    # Those that torch leaves an argument of open.
+    at = f"{_PARTS}.activations"
+    register("log_softmax", f"{at}:LogSoftmax", summary="torch.nn.LogSoftmax along the last axis")
+    register("softmax", f"{at}:Softmax", summary="torch.nn.Softmax along the last axis")
+    register("softmin", f"{at}:Softmin", summary="torch.nn.Softmin along the last axis")
+    register("threshold", f"{at}:Threshold", summary="torch.nn.Threshold, with defaults 0 and 0")
 
 
 @hookimpl

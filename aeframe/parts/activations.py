@@ -38,6 +38,34 @@ class ActivationTraits:
         return self.low <= low and self.high >= high
 
 
+class LogSoftmax(nn.LogSoftmax):
+    """torch's, along the last axis unless `dim` says otherwise: torch's own default for it is a guess, and warns."""
+
+    def __init__(self, *, dim: int = -1) -> None:
+        super().__init__(dim)
+
+
+class Softmax(nn.Softmax):
+    """torch's, along the last axis unless `dim` says otherwise; softmax2d is the one along the channels."""
+
+    def __init__(self, *, dim: int = -1) -> None:
+        super().__init__(dim)
+
+
+class Softmin(nn.Softmin):
+    """torch's, along the last axis unless `dim` says otherwise."""
+
+    def __init__(self, *, dim: int = -1) -> None:
+        super().__init__(dim)
+
+
+class Threshold(nn.Threshold):
+    """torch's, with defaults: x where it is above `threshold`, `value` elsewhere."""
+
+    def __init__(self, *, threshold: float = 0.0, value: float = 0.0) -> None:
+        super().__init__(threshold, value)
+
+
 _UNBOUNDED = ActivationTraits()
 _TRAITS: dict[type[nn.Module], ActivationTraits] = {
     nn.Identity: _UNBOUNDED,
@@ -46,14 +74,15 @@ _TRAITS: dict[type[nn.Module], ActivationTraits] = {
     # The minimum of x * Phi(x), at x = -0.7518.
     nn.GELU: ActivationTraits(-0.16997120747990369, attained=(True, False), saturates=True),
     nn.GLU: ActivationTraits(elementwise=False, same_shape=False),
-    nn.Hardshrink: ActivationTraits(saturates=True),
+    # Flat around zero, but not towards an end; so is softshrink.
+    nn.Hardshrink: _UNBOUNDED,
     nn.Hardsigmoid: ActivationTraits(0.0, 1.0, (True, True), saturates=True),
     # The minimum of x * (x + 3) / 6, at x = -1.5.
     nn.Hardswish: ActivationTraits(-0.375, attained=(True, False), saturates=True),
     nn.Hardtanh: ActivationTraits(-1.0, 1.0, (True, True), saturates=True),
     nn.LeakyReLU: _UNBOUNDED,
     nn.LogSigmoid: ActivationTraits(-_INF, 0.0, saturates=True),
-    nn.LogSoftmax: ActivationTraits(-_INF, 0.0, saturates=True, elementwise=False),
+    LogSoftmax: ActivationTraits(-_INF, 0.0, saturates=True, elementwise=False),
     # The minimum of x * tanh(softplus(x)), at x = -1.1924.
     nn.Mish: ActivationTraits(-0.30884335, attained=(True, False), saturates=True),
     nn.PReLU: ActivationTraits(learnable=True),
@@ -65,15 +94,15 @@ _TRAITS: dict[type[nn.Module], ActivationTraits] = {
     nn.Sigmoid: ActivationTraits(0.0, 1.0, saturates=True),
     # The minimum of x * sigmoid(x), at x = -1.2785.
     nn.SiLU: ActivationTraits(-0.27846454, attained=(True, False), saturates=True),
-    nn.Softmax: ActivationTraits(0.0, 1.0, saturates=True, elementwise=False),
+    Softmax: ActivationTraits(0.0, 1.0, saturates=True, elementwise=False),
     nn.Softmax2d: ActivationTraits(0.0, 1.0, saturates=True, elementwise=False),
-    nn.Softmin: ActivationTraits(0.0, 1.0, saturates=True, elementwise=False),
+    Softmin: ActivationTraits(0.0, 1.0, saturates=True, elementwise=False),
     nn.Softplus: ActivationTraits(0.0, saturates=True),
-    nn.Softshrink: ActivationTraits(saturates=True),
+    nn.Softshrink: _UNBOUNDED,
     nn.Softsign: ActivationTraits(-1.0, 1.0, saturates=True),
     nn.Tanh: ActivationTraits(-1.0, 1.0, saturates=True),
     nn.Tanhshrink: _UNBOUNDED,
-    nn.Threshold: ActivationTraits(saturates=True),
+    Threshold: ActivationTraits(0.0, attained=(True, False), saturates=True),
 }
 
 

@@ -32,11 +32,13 @@ class Prior(nn.Module):
     def kl(self, latent: Latent) -> Tensor:
         """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or ``(B, *z_shape)`` by dimension where both are factorised.
 
-        The default is the one-sample estimate log q(z) - log p(z).
+        The default is the estimate log q(z) - log p(z) from the drawn z, without bias where z was drawn:
+        ``(B,)``, or ``(K, B)`` with K importance samples.
         """
         if latent.posterior is None:
             raise AeframeError("a KL divergence needs a latent that gives a posterior")
-        return per_sample(latent.posterior.log_prob(latent.z)) - self.log_prob(latent.z)
+        lead = 1 + latent.z.ndim - latent.mean.ndim
+        return per_sample(latent.posterior.log_prob(latent.z), lead) - self.log_prob(latent.z)
 
 
 class StandardNormal(Prior):

@@ -37,12 +37,13 @@ class Loss(nn.Module):
             batch: The clean x ``(B, *shape)`` and its mask.
         """
         lead = output.ndim - batch.x.ndim
-        elements = self.elements(output.float(), batch.x)
-        if batch.mask is not None:
-            mask = batch.mask.reshape(*batch.mask.shape, *[1] * (elements.ndim - lead + 1 - batch.mask.ndim))
-            # Not a product: what is masked may be infinite, and 0 * inf is not a number.
-            elements = torch.where(mask, elements, 0.0)
-        return per_sample(elements, lead)
+        if batch.mask is None:
+            return per_sample(self.elements(output.float(), batch.x), lead)
+        mask = spread(batch.mask, batch.x.ndim)
+        # Not a product: what is masked may be NaN or infinite. And x is filled before the comparison too, as the
+        # gradient of a NaN is NaN whatever becomes of it; 0 is a value of every domain.
+        elements = self.elements(output.float(), batch.x.masked_fill(~mask, 0))
+        return per_sample(torch.where(mask, elements, 0.0), lead)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
@@ -65,7 +66,7 @@ class Likelihood(Loss):
         raise NotImplementedError
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        return -self.distribution(output).log_prob(x)
+        return -self.distribution(output).log_prob(x.to(output.dtype))
 
     def mean(self, output: Tensor) -> Tensor:
         mean: Tensor = self.distribution(output.float()).mean
@@ -79,3 +80,8 @@ class Likelihood(Loss):
 def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:
     """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `spec_ndim` is len(shape)."""
     return output.unbind(-1 - spec_ndim)
+
+
+def spread(mask: Tensor, ndim: int) -> Tensor:
+    """Return the mask ``(B, *leading dims of shape)`` with as many dimensions as x, `ndim`, to broadcast against it."""
+    return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))

@@ -1,0 +1,35 @@
+"""``aeframe encode RUN FILE -o OUT.npz``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from aeframe.cli.model_command import ModelCommand, add_output, check_output
+from aeframe.errors import AeframeError
+
+
+class Encode(ModelCommand):
+    """Write the codes of a file's samples: an NPZ with ``z`` (N, ...), and ``codes`` for a quantiser."""
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        super().arguments(parser)
+        parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_output(parser, "a new .npz file")
+
+    def run(self, args: Namespace) -> int:
+        import numpy as np
+
+        if args.output.suffix != ".npz":
+            raise AeframeError(f"codes are written as NPZ, found '{args.output}'; choose a name that ends in .npz")
+        check_output(args.output)
+        model = self.open(args)
+        batch, batch_size = model.modality.read(args.file), self.batch_size(args, model)
+        z = model.encode(batch, batch_size=batch_size).numpy()
+        with args.output.open("xb") as file:
+            if "codes" in model.model.latent.gives:
+                np.savez(file, z=z, codes=model.codes(batch, batch_size=batch_size).numpy())
+            else:
+                np.savez(file, z=z)
+        print(args.output)
+        return 0

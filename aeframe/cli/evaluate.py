@@ -1,0 +1,69 @@
+"""``aeframe evaluate RUN``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from aeframe.cli.model_command import ModelCommand, check_output
+from aeframe.errors import AeframeError
+
+if TYPE_CHECKING:
+    from aeframe.batch import Batch
+    from aeframe.runs.saved import SavedModel
+
+
+class Evaluate(ModelCommand):
+    """Measure a saved model on a split of the data it was trained on, and print a table."""
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        super().arguments(parser)
+        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+        parser.add_argument("--seed", type=int, help="where the draws of z come from (the run's own)")
+        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
+
+    def run(self, args: Namespace) -> int:
+        if args.output is not None:
+            check_output(args.output)
+        model = self.open(args)
+        numbers = self.measure(model, args)
+        _print(f"{model.name}, {args.split} split", numbers)
+        if args.output is not None:
+            from aeframe.runs.folder import numbers_as_json
+
+            args.output.write_text(numbers_as_json({args.split: numbers}), encoding="utf-8")
+            print(args.output)
+        return 0
+
+    def measure(self, model: SavedModel, args: Namespace) -> dict[str, float]:
+        """Prepare the data as the run did, and measure."""
+        from aeframe.build import build
+        from aeframe.data.loader import Loader
+        from aeframe.data.plan import BatchPlan
+        from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
+
+        config = model.config
+        if "data" not in config:
+            raise AeframeError(f"model '{model.name}' does not say what data it was trained on, so there is no split")
+        splits = model.modality.prepare(build("dataset", config["data"]))
+        metrics = metrics_of(model.modality.metrics, config.get("metrics"))
+        seed = config.get("seed", 0) if args.seed is None else args.seed
+        evaluator = Evaluator(model.model, metrics, seed=seed)
+        source = getattr(splits, args.split)
+        # The same plan as in training, so that the numbers of the run come out again.
+        plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
+        batches = cast("Iterable[Batch]", Loader(source, plan))
+        return measure(evaluator, batches, model.clock, model.device)
+
+
+def _print(title: str, numbers: dict[str, float]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("metric", title=title)
+    table.add_column("value", justify="right")
+    for name, value in numbers.items():
+        table.add_row(name, f"{value:.6g}")
+    Console().print(table)

@@ -1,0 +1,61 @@
+"""The verbs that open a saved model. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aeframe.cli import Command
+from aeframe.errors import AeframeError
+
+if TYPE_CHECKING:
+    from aeframe.runs.saved import SavedModel
+
+
+class ModelCommand(Command):
+    """A verb whose first argument is a run."""
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("model", metavar="RUN", type=Path, help="folder of a run, or of a saved model")
+        parser.add_argument("--device", help="where to compute: cpu, cuda, cuda:1, mps (the first GPU if there is one)")
+        parser.add_argument("--batch-size", type=positive, help="samples at a time (that of the run)")
+
+    def open(self, args: Namespace) -> SavedModel:
+        """Return the model, on the device that was asked for."""
+        import torch
+
+        from aeframe.runs.saved import load
+
+        device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            first = str(error).splitlines()[0].rstrip(".")
+            raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with --device") from error
+        return load(args.model, device)
+
+    def batch_size(self, args: Namespace, model: SavedModel) -> int:
+        """Return how many samples go at a time."""
+        asked: int | None = args.batch_size
+        return asked or int(model.config.get("batch_size", 256))
+
+
+def add_output(parser: ArgumentParser, help_text: str) -> None:
+    """Add ``-o OUT``."""
+    parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=help_text)
+
+
+def check_output(path: Path) -> None:
+    """Refuse to write over anything, before any work is done."""
+    if path.exists():
+        raise AeframeError(f"'{path}' exists, and nothing is written over it; choose another with --output")
+    if not path.parent.is_dir():
+        raise AeframeError(f"there is no folder '{path.parent}' to write '{path.name}' into; make it first")
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number of at least 1, found '{text}'")
+    return int(text)

@@ -1,0 +1,26 @@
+"""``aeframe reconstruct RUN FILE -o OUT``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from aeframe.cli.model_command import ModelCommand, add_output, check_output
+
+
+class Reconstruct(ModelCommand):
+    """Write what a model makes of a file's samples: encoded, decoded, nothing drawn."""
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        super().arguments(parser)
+        parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_output(parser, "a new file or folder, in a format of the model's modality")
+
+    def run(self, args: Namespace) -> int:
+        check_output(args.output)
+        model = self.open(args)
+        batch = model.modality.read(args.file)
+        x = model.reconstruct(batch, batch_size=self.batch_size(args, model))
+        for path in model.modality.write(x, args.output):
+            print(path)
+        return 0

@@ -1,0 +1,67 @@
+"""A picture of rows of numbers: a heat map for each panel, all in one scale of colours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+_MOST_NAMES = 40
+"""More columns than this are numbered instead of named."""
+_CLIPPED = 0.5
+"""Per cent of the values at either end that may lie beyond the colours, so that one outlier does not hide the rest."""
+
+
+def heatmap(panels: Mapping[str, Tensor], columns: Sequence[str] | None, *, diverging: bool, unit: str) -> Figure:
+    """Draw panels ``(N, *shape)`` below one another: a line for each sample, a cell for each value.
+
+    Args:
+        panels: By title; what has more dimensions is flattened.
+        columns: Names of the values.
+        diverging: Whether zero is a middle, with colours to both sides, or the data have a low and a high end.
+        unit: What the colour bar measures.
+    """
+    arrays = {title: x.detach().float().cpu().flatten(1).numpy() for title, x in panels.items()}
+    low, high = _limits(list(arrays.values()), diverging)
+    width = max(array.shape[1] for array in arrays.values())
+    named = columns is not None and len(columns) == width <= _MOST_NAMES
+    heights = [0.22 * min(len(array), 32) + 0.55 for array in arrays.values()]
+    figure = Figure(figsize=(min(14.0, max(5.0, 0.26 * width + 1.5)), sum(heights) + (1.6 if named else 0.4)))
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots(len(arrays), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    image = None
+    for axis, (title, array) in zip(axes, arrays.items(), strict=True):
+        image = axis.imshow(
+            array,
+            aspect="auto",
+            interpolation="nearest",
+            cmap="RdBu_r" if diverging else "viridis",
+            vmin=low,
+            vmax=high,
+        )
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.set_ylabel("sample", fontsize=8)
+        axis.set_yticks([])
+    if columns is not None and named:
+        axes[-1].set_xticks(range(width), columns, rotation=90, fontsize=7)
+    else:
+        axes[-1].set_xlabel("column", fontsize=8)
+        axes[-1].xaxis.get_major_locator().set_params(integer=True)
+    assert image is not None
+    figure.colorbar(image, ax=list(axes), label=unit, extend="both" if diverging else "neither")
+    return figure
+
+
+def _limits(arrays: list[np.ndarray], diverging: bool) -> tuple[float, float]:
+    values = torch.cat([torch.from_numpy(array).flatten() for array in arrays])
+    finite = values[values.isfinite()].numpy()
+    if not finite.size:
+        return (-1.0, 1.0) if diverging else (0.0, 1.0)
+    low, high = np.percentile(finite, [_CLIPPED, 100 - _CLIPPED])
+    if diverging:
+        reach = max(abs(low), abs(high)) or 1.0
+        return float(-reach), float(reach)
+    return float(low), float(high if high > low else low + 1)

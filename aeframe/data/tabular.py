@@ -1,0 +1,186 @@
+"""Data sets of the modality ``vector``: a file of your own, and one that is embedded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from aeframe.data.modality import Dataset
+from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows
+from aeframe.data.tables.arrays import keys
+from aeframe.errors import AeframeError
+from aeframe.noise import noise_of
+
+_SPLITTING = 5
+"""The stream of `aeframe.noise` that rows are shared out with."""
+
+
+@dataclass(slots=True)
+class RowSplits:
+    """What the modality ``vector`` prepares: raw rows, of the same shape and columns, with labels as numbers."""
+
+    train: Rows
+    validation: Rows
+    test: Rows
+
+
+def share_out(rows: Rows, *, validation: float, test: float | None, seed: int) -> tuple[Rows, Rows, Rows | None]:
+    """Shuffle rows and take fractions of them for validation and test; the rest is for training.
+
+    Args:
+        rows: All of them.
+        validation: Fraction in (0, 1).
+        test: Fraction in (0, 1); None where test rows come from elsewhere.
+        seed: Of the shuffle.
+
+    Raises:
+        AeframeError: Too few rows for that, or fractions that leave none.
+    """
+    fractions = {"validation": validation} if test is None else {"validation": validation, "test": test}
+    has = f"{rows.origin} has {_rows(len(rows))}"
+    for name, fraction in fractions.items():
+        if not 0 < fraction < 1:
+            raise AeframeError(f"{name}={fraction:g} is a fraction of the rows and must lie between 0 and 1, exclusive")
+        if round(fraction * len(rows)) == 0:
+            raise AeframeError(f"{has}, of which {name}={fraction:g} is none; add rows, or raise {name}")
+    counts = [round(fraction * len(rows)) for fraction in fractions.values()]
+    left = max(len(rows) - sum(counts), 0)
+    if left < 2:
+        raise AeframeError(
+            f"{has}, which leaves {_rows(left)} for training and at least two are needed; "
+            f"add rows, or lower {' and '.join(fractions)}"
+        )
+    with noise_of(torch.device("cpu"), seed, _SPLITTING):
+        order = torch.randperm(len(rows)).numpy()
+    # In the order of the file again: a split is a set of rows, and is easier to find there.
+    parts = [np.sort(part) for part in np.split(order, np.cumsum(counts))]
+    taken = [rows.take(part) for part in parts]
+    return taken[-1], taken[0], taken[1] if test is not None else None
+
+
+class Table(Dataset):
+    """Rows of numbers in a file of your own: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet.
+
+    An NPZ file with the arrays ``x_train`` and ``x_test`` is split as it says; `label` then names ``LABEL_train`` and
+    ``LABEL_test``.
+
+    Args:
+        path: The file.
+        test_path: A file of test rows; without it a fraction of `path` is set aside.
+        key: The array of an NPZ file.
+        label: A column (in NPZ an array) that is no part of x and comes as `Batch.extras` ``label``: whole numbers,
+            numbers, or words, which become classes in sorted order.
+        columns: The columns of x by name; all but the label where null.
+        validation: Fraction of the rows for validation.
+        test: Fraction of the rows for testing, where the file does not say.
+        split_seed: Of the shuffle that shares rows out.
+    """
+
+    modality: ClassVar[str] = "vector"
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        test_path: str | None = None,
+        key: str | None = None,
+        label: str | None = None,
+        columns: tuple[str, ...] | None = None,
+        validation: float = 0.1,
+        test: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
+        self.path = Path(path).expanduser()
+        self.test_path = None if test_path is None else Path(test_path).expanduser()
+        self.choice = Choice(key, label, columns)
+        self.validation, self.test, self.split_seed = validation, test, split_seed
+
+    def describe(self) -> Mapping[str, Any]:
+        train, test = self._choices()
+        header = read_header(self.path, train)
+        if test is not None and self.test_path is not None:
+            found = read_header(self.test_path, test)
+            if found != header:
+                raise AeframeError(
+                    f"'{self.test_path.name}' has rows of shape {found.shape} and columns {_names(found.columns)}, "
+                    f"expected {header.shape} and {_names(header.columns)} as in '{self.path.name}'"
+                )
+        return {"shape": header.shape, "columns": header.columns}
+
+    def load(self) -> RowSplits:
+        self.describe()
+        train, test = self._choices()
+        rows = read_rows(self.path, train)
+        test_rows = None if test is None else read_rows(self.test_path or self.path, test)
+        if rows.label is not None:
+            if test_rows is not None and test_rows.label is not None:
+                rows.label, test_rows.label = encode_labels(rows.label, test_rows.label)
+            else:
+                (rows.label,) = encode_labels(rows.label)
+        fraction = self.test if test_rows is None else None
+        left, validation, taken = share_out(rows, validation=self.validation, test=fraction, seed=self.split_seed)
+        held_out = test_rows if test_rows is not None else taken
+        assert held_out is not None
+        return RowSplits(left, validation, held_out)
+
+    def _choices(self) -> tuple[Choice, Choice | None]:
+        """Return what to read for training, and for testing where rows of their own are there for it."""
+        if self.path.suffix.lower() == ".npz" and self.choice.key is None and self.path.is_file():
+            known = keys(self.path)
+            if "x_train" in known:
+                train = _part(self.choice, "train")
+                if self.test_path is not None:
+                    return train, self.choice
+                return train, _part(self.choice, "test") if "x_test" in known else None
+        return self.choice, None if self.test_path is None else self.choice
+
+
+class BreastCancer(Dataset):
+    """Cell nuclei of 569 biopsies in 30 measurements, with the diagnosis as label (Wolberg, Street & Mangasarian 1995,
+    Breast Cancer Wisconsin (Diagnostic)), as scikit-learn ships it.
+
+    Args:
+        validation: Fraction of the rows for validation.
+        test: Fraction of the rows for testing.
+        split_seed: Of the shuffle that shares rows out.
+    """
+
+    modality: ClassVar[str] = "vector"
+
+    def __init__(self, *, validation: float = 0.1, test: float = 0.1, split_seed: int = 0) -> None:
+        self.validation, self.test, self.split_seed = validation, test, split_seed
+
+    def describe(self) -> Mapping[str, Any]:
+        header = self._rows().header
+        return {"shape": header.shape, "columns": header.columns}
+
+    def load(self) -> RowSplits:
+        rows = self._rows()
+        train, validation, test = share_out(rows, validation=self.validation, test=self.test, seed=self.split_seed)
+        assert test is not None
+        return RowSplits(train, validation, test)
+
+    def _rows(self) -> Rows:
+        from sklearn.datasets import load_breast_cancer
+
+        bunch = load_breast_cancer()
+        names = tuple(str(name) for name in bunch.feature_names)
+        return Rows(bunch.data, "breast_cancer", names, bunch.target.astype(np.int64))
+
+
+def _part(choice: Choice, part: str) -> Choice:
+    label = None if choice.label is None else f"{choice.label}_{part}"
+    return Choice(f"x_{part}", label, choice.columns)
+
+
+def _rows(count: int) -> str:
+    return {0: "no row", 1: "one row"}.get(count, f"{count} rows")
+
+
+def _names(columns: tuple[str, ...] | None) -> str:
+    return "without names" if columns is None else "(" + ", ".join(columns) + ")"

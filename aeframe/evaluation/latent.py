@@ -1,0 +1,77 @@
+"""Whether the latent is in use: its active units, its codebook."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Pass
+from aeframe.errors import AeframeError
+from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.sums import SUM_DTYPE
+
+
+class ActiveUnits(PassMetric):
+    """Count the latent dimensions whose posterior mean varies over the data: a variance above `threshold`.
+
+    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, with their threshold.
+    """
+
+    total: Tensor
+    squares: Tensor
+    count: Tensor
+
+    def __init__(self, model: Autoencoder, *, threshold: float = 0.01) -> None:
+        super().__init__()
+        self.threshold = threshold
+        for name, shape in (("total", model.latent.shape), ("squares", model.latent.shape), ("count", ())):
+            self.add_state(name, torch.zeros(shape, dtype=SUM_DTYPE), dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return "posterior" in model.latent.gives
+
+    def update(self, model: Autoencoder, p: Pass) -> None:
+        mean = p.latent.mean.to(SUM_DTYPE)
+        self.total, self.squares = self.total + mean.sum(0), self.squares + mean.square().sum(0)
+        self.count = self.count + len(mean)
+
+    def compute(self) -> Tensor:
+        variance = self.squares / self.count - (self.total / self.count).square()
+        return (variance > self.threshold).sum()
+
+
+class CodebookUse(PassMetric):
+    """Say how much of a codebook is in use: ``codebook_used``, the share of codes that were chosen at all, and
+    ``codebook_perplexity``, exp of the entropy in nats of how often each was (as many codes, equally often, would
+    give the same).
+
+    Codes of all positions are counted together, and so are those of several levels.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        num_codes: int = model.latent.num_codes  # type: ignore[assignment]
+        self.add_state("chosen", torch.zeros(num_codes, dtype=torch.long), dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return "codes" in model.latent.gives
+
+    def update(self, model: Autoencoder, p: Pass) -> None:
+        if p.latent.codes is None:
+            raise AeframeError(f"latent {type(model.latent).__name__} promises codes and gave none")
+        codes = p.latent.codes.flatten().long()
+        # Unlike bincount, this does not wait for the device.
+        self.chosen = self.chosen.scatter_add(0, codes, torch.ones_like(codes))
+
+    def compute(self) -> dict[str, Tensor]:
+        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum()
+        entropy = -torch.special.xlogy(share, share).sum()
+        return {
+            "codebook_used": (self.chosen > 0).to(SUM_DTYPE).mean(),
+            "codebook_perplexity": entropy.exp(),
+        }

@@ -1,0 +1,62 @@
+"""The codes of the test samples, on a plane."""
+
+from __future__ import annotations
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+_MOST_CLASSES = 20
+
+
+def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
+    """Draw the codes ``(N, D)`` as points, coloured by `label` ``(N,)`` where there is one.
+
+    One number is drawn as a histogram, two as they are; more are projected on their first two principal components,
+    and the axes say how much of the variance each holds.
+    """
+    figure = Figure(figsize=(5.6, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    if codes.shape[1] == 1:
+        values = codes[:, 0].tolist()
+        axes.hist(values, bins=min(50, max(10, len(values) // 10)))
+        axes.set_xlabel("z")
+        axes.set_ylabel("samples")
+        return figure
+    points, names = (codes, ("z 1", "z 2")) if codes.shape[1] == 2 else _principal(codes)
+    x, y = points.double().numpy().T
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    size = 8 if len(points) > 300 else 16
+    if label is None or label.ndim != 1:
+        axes.scatter(x, y, s=size, linewidths=0)
+        return figure
+    kinds = label.unique().tolist()
+    if len(kinds) > _MOST_CLASSES or label.is_floating_point():
+        drawn = axes.scatter(x, y, s=size, c=label.cpu().numpy(), linewidths=0)
+        figure.colorbar(drawn, label="label")
+        return figure
+    palette = "tab10" if len(kinds) <= 10 else "tab20"
+    for position, kind in enumerate(kinds):
+        here = (label == kind).cpu().numpy()
+        axes.scatter(x[here], y[here], s=size, color=_colour(palette, position), label=str(kind), linewidths=0)
+    axes.legend(title="label", fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    return figure
+
+
+def _principal(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
+    """Return the first two principal components ``(N, 2)`` and what to call them."""
+    centred = codes.double() - codes.double().mean(0)
+    _, scales, directions = torch.linalg.svd(centred, full_matrices=False)
+    # A singular vector has no sign of its own: let its largest entry be positive, so that a redrawn map looks alike.
+    first = directions[:2]
+    first = first * first.gather(1, first.abs().argmax(1, keepdim=True)).sign()
+    share = scales.square() / scales.square().sum().clamp(min=torch.finfo(torch.float64).tiny)
+    names = tuple(f"principal component {k + 1} ({share[k]:.0%} of the variance)" for k in range(2))
+    return centred @ first.T, (names[0], names[1])
+
+
+def _colour(palette: str, position: int) -> tuple[float, ...]:
+    from matplotlib import colormaps
+
+    return colormaps[palette](position)

@@ -1,0 +1,160 @@
+"""What must hold before any data are loaded: the parts fit the data, and each other."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import DataSpec
+from aeframe.build import build
+from aeframe.data.modality import Dataset, Modality
+from aeframe.errors import AeframeError
+from aeframe.experiment.dry_run import dry_run
+from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
+from aeframe.parts.losses.base import Loss
+from aeframe.registry import registry
+
+# An MLP without hidden layers holds a Sequential of nothing.
+_LINEAR = (nn.Linear, nn.Identity, nn.Sequential)
+
+
+class SuspiciousConfigWarning(UserWarning):
+    """A config that runs, but hardly as it was meant."""
+
+
+def check(config: Mapping[str, Any]) -> tuple[Modality, Dataset, DataSpec]:
+    """Check a composed config against the description of its data; no data are loaded.
+
+    Args:
+        config: As `aeframe.experiment.compose.compose` returns it.
+
+    Returns:
+        The modality and the dataset that were built, and what is known of the data.
+
+    Raises:
+        AeframeError: Data of another modality, or parts that do not fit the data or each other.
+    """
+    modality: Modality = build("modality", config["modality"])
+    dataset: Dataset = build("dataset", config["data"])
+    chosen, own = config["modality"]["name"], dataset.modality
+    if chosen != own:
+        raise AeframeError(
+            f"data '{config['data']['name']}' are of modality '{own}', not '{chosen}'; leave out modality={chosen}, or "
+            "choose other data"
+        )
+    spec = modality.spec(dataset)
+    check_parts(config, spec)
+    return modality, dataset, spec
+
+
+def check_parts(config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Check the parts of a composed config against the data they are for, and against each other.
+
+    Warns:
+        SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input.
+
+    Raises:
+        AeframeError: In one sentence, what does not fit and what would.
+    """
+    _check_domains(config, spec)
+    _check_output_range(config, spec)
+    _check_needs(config)
+    model = dry_run(config, spec)
+    _warn_of_copying(model, spec)
+
+
+def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
+    for kind in ("loss", "corruption"):
+        name = config[kind]["name"]
+        domains: frozenset[str] = registry().load(kind, name).domains
+        if spec.domain.kind not in domains:
+            raise AeframeError(
+                f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
+                f"{_fitting(kind, lambda part: spec.domain.kind in part.domains)}"
+            )
+
+
+def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
+    activation = MakeActivation.from_config(config["activation"], build)
+    loss: Loss = build("loss", config["loss"], shape=spec.shape, domain=spec.domain, activation=activation)
+    found, (low, high) = loss.output_range, spec.domain.bounds
+    if not found.covers(low, high):
+        raise AeframeError(
+            f"loss '{config['loss']['name']}' with these options reconstructs values in {_range(found)}, but the data "
+            f"are {spec.domain}, in {_range(ActivationTraits(low, high, (True, True)))}; "
+            f"an activation that fits is {_or(_covering(low, high))}"
+        )
+
+
+def _check_needs(config: Mapping[str, Any]) -> None:
+    for kind in ("objective", "prior", "sampler"):
+        _check_need(kind, config[kind]["name"], config["latent"]["name"])
+
+
+def _check_need(kind: str, name: str, latent: str) -> None:
+    needs: frozenset[str] = registry().load(kind, name).needs
+    gives: frozenset[str] = registry().load("latent", latent).gives
+    if not needs <= gives:
+        raise AeframeError(
+            f"{kind} '{name}' needs a latent that gives {_listing(needs)}, but '{latent}' gives {_listing(gives)}; "
+            f"{_fitting('latent', lambda part: needs <= part.gives)}, or with '{latent}' "
+            f"{_fitting(kind, lambda part: part.needs <= gives)}"
+        )
+
+
+def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
+    """Warn of a linear model that can be the identity: its training says nothing."""
+    path = (model.encoder, model.latent, model.decoder)
+    leaves = [leaf for part in path for leaf in part.modules() if not list(leaf.children())]
+    code, data = math.prod(model.latent.shape), math.prod(spec.shape)
+    if code >= data and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path):
+        warnings.warn(
+            f"the code of this linear autoencoder has {code} numbers and a sample {data}, so it can copy what it sees; "
+            f"choose latent.dim below {data}",
+            SuspiciousConfigWarning,
+            stacklevel=3,
+        )
+
+
+def _fitting(kind: str, fits: Callable[[Any], bool]) -> str:
+    """Return ``"choose loss=mae or mse"`` from all that are registered and can be imported."""
+    names = []
+    for name in registry().names(kind):
+        try:
+            part = registry().load(kind, name)
+        except AeframeError:
+            # A part of another plugin that cannot be imported is no reason to fail, and no help either.
+            continue
+        if fits(part):
+            names.append(name)
+    return f"choose {kind}={_or(names)}" if names else f"no {kind} that is installed fits"
+
+
+def _or(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _covering(low: float, high: float) -> list[str]:
+    """Return the activations whose range is the data's own, and the identity."""
+    same = [
+        name
+        for name in registry().names("activation")
+        if (known := traits(registry().load("activation", name))).elementwise and (known.low, known.high) == (low, high)
+    ]
+    return [*(same if math.isfinite(low) or math.isfinite(high) else []), "identity"]
+
+
+def _range(values: ActivationTraits) -> str:
+    left = "[" if values.attained[0] and math.isfinite(values.low) else "("
+    right = "]" if values.attained[1] and math.isfinite(values.high) else ")"
+    return f"{left}{values.low:g}, {values.high:g}{right}"
+
+
+def _listing(names: frozenset[str]) -> str:
+    return " and ".join(sorted(names)) or "nothing but a point"

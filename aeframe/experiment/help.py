@@ -1,0 +1,84 @@
+"""The help of ``aeframe-train``: names from the registry and the config folders, settings from the schema. No torch."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import shutil
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from aeframe.experiment import schema
+from aeframe.experiment.loader import Loader
+
+_FIRST = ("model", "data", "modality", "experiment")
+_TEXT = """\
+usage: aeframe-train [--plugin FILE] [-m] [GROUP=NAME | GROUP.OPTION=VALUE | SETTING=VALUE ...]
+
+Train an autoencoder that is assembled from named parts, and write its run folder: checkpoints, a saved model,
+metrics and pictures.
+
+examples:
+  aeframe-train                                          an autoencoder on 569 rows of numbers, in seconds
+  aeframe-train model=vae data=digits                    another model, other data (needs aeframe-image)
+  aeframe-train model=vae latent.dim=8 encoder=mlp 'encoder.hidden=[256,128]' activation=gelu
+  aeframe-train model=beta_vae 'objective.beta={name: linear, end: 4, over: 0.5}'
+  aeframe-train model=ae penalties.contractive.weight=1e-3
+  aeframe-train -m model=ae,vae,vqvae seed=0,1,2         nine runs, one after the other
+  aeframe-train resume=runs/...                          go on with a run
+"""
+_FLAGS = """\
+flags:
+  --plugin FILE        load a Python file as a plugin; may be given several times
+  -m, --multirun       run every combination of the comma-separated values
+  -c, --cfg job        print the config this command would run, with every option of the chosen parts
+  -cd, --config-dir D  the folder of your own options, instead of ./configs
+  -sc install=bash     tab completion for this shell (bash, zsh or fish): eval "$(aeframe-train -sc install=bash)"
+  --version            print the version
+"""
+
+
+def help_text(config_dir: Path | None = None) -> str:
+    """Return the whole help."""
+    return "\n".join([_TEXT, "groups:", *_groups(config_dir), "", "settings:", *_settings(), "", _FLAGS])
+
+
+def _groups(config_dir: Path | None) -> Iterator[str]:
+    loader = Loader(config_dir, names_only=True)
+    found = [group for group in loader.list_groups("") if group != "hydra"]
+    order = [*_FIRST, *schema.GROUPS]
+    for group in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)):
+        if options := loader.get_group_options(group):
+            yield from _wrapped(f"  {group:<11} ", ", ".join(options))
+
+
+def _settings() -> Iterator[str]:
+    for settings, prefix in ((schema.RunSettings, ""), (schema.TrainerSettings, "trainer.")):
+        said = _attribute_docs(settings)
+        for field in dataclasses.fields(settings):
+            if not dataclasses.is_dataclass(field.default_factory):
+                factory = field.default_factory
+                default = field.default if factory is dataclasses.MISSING else factory()
+                plain = (
+                    "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+                )
+                about = f"{field.type}, default {plain}. {said.get(field.name, '')}"
+                yield from _wrapped(f"  {prefix + field.name:<20} ", about.replace("None", "null"))
+
+
+def _attribute_docs(settings: type) -> dict[str, str]:
+    """Return the docstrings that stand below a dataclass's fields, which Python itself throws away."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for above, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr):
+            docs[above.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    return docs
+
+
+def _wrapped(head: str, text: str) -> list[str]:
+    width = max(60, shutil.get_terminal_size((110, 24)).columns)
+    return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [head.rstrip()]

@@ -1,0 +1,38 @@
+"""One job of Hydra: a single run, or one point of a sweep in whatever process its launcher chose."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.compose import resolve
+from aeframe.experiment.loader import point_name
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What a job returns when it ended with something the user can mend, which it has said already."""
+
+    sentence: str
+
+
+def job(config: DictConfig) -> Refusal | None:
+    """Train one run of a composed config; other points of a sweep go on when this one is refused."""
+    # Everything heavy stands behind this import, so that a misspelt word is answered at once.
+    from aeframe.experiment.workflow import train
+
+    hydra = HydraConfig.get()
+    # Hydra numbers the jobs of a sweep, and no others.
+    number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
+    try:
+        train(resolve(config), job=number)
+    except AeframeError as error:
+        where = "" if number is None else f"{point_name(hydra.overrides.task)}: "
+        refusal = Refusal(f"{where}{error}")
+        print(f"error: {refusal.sentence}", file=sys.stderr)
+        return refusal
+    return None

@@ -1,0 +1,125 @@
+"""The house's config loader: Hydra's own, with defaults that follow the modality and errors of one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobRuntime, setup_globals
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.schema import GROUPS
+from aeframe.experiment.search import search_path
+from aeframe.experiment.sentences import sentence
+from aeframe.registry import registry
+
+CONFIG = "train"
+
+
+class Loader(ConfigLoaderImpl):
+    """Compose ``train.yaml`` with overrides.
+
+    Three things differ from Hydra's: without ``data=`` the modality's own dataset is taken, whoever chose the
+    modality; every plain ``key=value`` gets in, since unknown keys are refused by the house with the nearest one; and
+    what goes wrong is an `AeframeError`.
+
+    Args:
+        config_dir: The user's own options; by default ``./configs``, if present.
+        names_only: Take names without signatures, import nothing, and leave Hydra's errors as they are, which its
+            completion relies on.
+    """
+
+    def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
+        version.setbase("1.3")
+        setup_globals()
+        JobRuntime.instance().set("name", CONFIG)
+        super().__init__(search_path(config_dir, names_only=names_only))
+        self._names_only = names_only
+
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose one run; in a multirun, what all its points have in common."""
+        if self._names_only:
+            return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        try:
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            lines = [self._open(each) for each in self._shared(parsed, run_mode)]
+            lines += self._data(config_name, lines)
+            config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            raise AeframeError(sentence(error, self.repository)) from error
+        # The sweeper makes its points of these, and each point chooses its own data.
+        config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
+        return config
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose one point of a multirun; an error names the point."""
+        try:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        except AeframeError as error:
+            raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
+
+    def _shared(self, parsed: Sequence[Override], run_mode: RunMode) -> list[Override]:
+        """Leave out of a multirun's common config the options of parts: each point may choose other parts."""
+        if run_mode == RunMode.RUN:
+            return list(parsed)
+        return [each for each in parsed if each.key_or_group.partition(".")[0] not in GROUPS or self._is_group(each)]
+
+    def _open(self, override: Override) -> str:
+        """Let a plain value in whether or not its key stands already (``penalties.l1.weight=1`` needs no ``+``).
+
+        A part is taken away as one would write it, ``logger=null``, which Hydra knows as ``~logger``.
+        """
+        line = override.input_line or ""
+        if override.is_add() or override.is_force_add() or override.is_delete() or override.is_hydra_override():
+            return line
+        if not self._is_group(override):
+            return f"++{line}" if override.package is None else line
+        return f"~{override.key_or_group}" if override.value() is None else line
+
+    def _is_group(self, override: Override) -> bool:
+        return self.repository.group_exists(override.key_or_group)
+
+    def _data(self, config_name: str | None, overrides: list[str]) -> list[str]:
+        """Return the override that chooses the modality's own dataset, where nothing else chooses one."""
+        choices = self.compute_defaults_list(config_name, overrides, RunMode.MULTIRUN).overrides.known_choices
+        if choices.get("data") is not None or (modality := choices.get("modality")) is None:
+            return []
+        dataset = registry().load("modality", modality).dataset
+        return [f"data={dataset}"] if dataset is not None else []
+
+
+def point_name(overrides: Sequence[str]) -> str:
+    """Return how a point of a multirun is called in messages: by what was said about it."""
+    said = " ".join(each for each in overrides if not each.startswith("hydra."))
+    return f"the point {said}" if said else "the only point"
+
+
+def task_config(config: DictConfig) -> dict[str, Any]:
+    """Return the run's own part of a composed config as plain values, interpolations resolved; ``???`` stays.
+
+    Raises:
+        AeframeError: An interpolation that leads nowhere.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        plain: Any = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise AeframeError(sentence(error)) from error
+    return dict(plain)

@@ -1,0 +1,50 @@
+"""What must hold before a sweep begins: every point can be composed, and this process can run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.compose import resolve
+from aeframe.experiment.loader import CONFIG, Loader, point_name
+
+
+def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
+    """Compose all points of a sweep before anything is written, and refuse one that cannot run here.
+
+    A sweeper that chooses its points on the way (Optuna's) is checked in what its points have in common.
+
+    Raises:
+        AeframeError: One point cannot be composed, or several devices for each point of a sweep in this process.
+    """
+    master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
+    launcher = str(master.hydra.launcher.get("_target_", ""))
+    for point in _points(loader, master):
+        composed = loader.load_sweep_config(master, point)
+        try:
+            config = resolve(composed)
+        except AeframeError as error:
+            raise AeframeError(f"{point_name(point)}: {error}") from error
+        # On Slurm every point is a job of its own, whose processes Slurm starts.
+        if config["trainer"]["devices"] != 1 and not launcher.endswith("SlurmLauncher"):
+            raise AeframeError(
+                f"{point_name(point)} asks for trainer.devices={config['trainer']['devices']}, but each process of a "
+                "run on several devices would begin the whole sweep again; use one device for each point, or a "
+                "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
+            )
+
+
+def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
+    sweeper: Any = master.hydra.sweeper
+    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+        return [[]]
+    params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
+    lines = [f"{key}={value}" for key, value in params.items()] + list(master.hydra.overrides.task)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+    return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]

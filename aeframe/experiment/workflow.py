@@ -1,0 +1,282 @@
+"""Train: from a composed config to a run folder with a saved model, numbers and pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, Clock
+from aeframe.build import build
+from aeframe.data.datamodule import DataModule
+from aeframe.data.modality import Modality, Splits
+from aeframe.errors import AeframeError
+from aeframe.evaluation.evaluator import Evaluator
+from aeframe.evaluation.pictures import draw_pictures
+from aeframe.experiment.checks import check
+from aeframe.experiment.faces import banner, closing_table
+from aeframe.experiment.identity import run_id
+from aeframe.parts.samplers import Sampler
+from aeframe.runs.folder import RunFolder
+from aeframe.runs.records import Records
+from aeframe.runs.saved import save_model
+from aeframe.training.gate import Sink
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.progress import ProgressLine
+from aeframe.training.trainer import compile_in_place, make_trainer
+
+# How many codes and samples are enough for a density and a picture.
+_SAMPLER_CODES = 10_000
+_PICTURED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    metrics: dict[str, float]
+    """On the test split, by name."""
+
+
+def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
+    """Train the model of a composed config of plain values, and return where it lies.
+
+    Args:
+        config: As `aeframe.experiment.compose.compose` returns it.
+        job: The number of this run in a sweep.
+
+    Raises:
+        AeframeError: Anything a user can mend, before anything is written; or a loss that is not finite.
+    """
+    began = time.monotonic()
+    _quiet()
+    modality, dataset, spec = check(config)
+    folder = _folder(config, job)
+    splits = modality.prepare(dataset)
+    L.seed_everything(config["seed"], verbose=False)
+    model = assemble(config, spec)
+    clock = Clock()
+    data = DataModule(
+        splits,
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        clock=clock,
+        workers=config["workers"],
+        steps_per_call=config["steps_per_call"],
+    )
+    per_epoch = data.batches_per_epoch(_world(config))
+    clock.planned = config["max_epochs"] * per_epoch
+    if config["max_batches"] is not None:
+        clock.planned = min(clock.planned, config["max_batches"])
+    sampler: Sampler = build("sampler", config["sampler"], model=model)
+    evaluator = Evaluator(model, _metrics(config, modality), seed=config["seed"])
+    resume = None if config["resume"] is None else folder.checkpoints / "last.ckpt"
+    if rank_zero_only.rank == 0:
+        _open(folder, config, splits)
+    records = Records(folder.metrics)
+    loggers = (
+        [build("logger", config["logger"], folder=folder.path, run_name=folder.path.name)] if config["logger"] else []
+    )
+    trainer = make_trainer(
+        config["trainer"],
+        checkpoints=folder.checkpoints,
+        callbacks=_callbacks(config),
+        loggers=loggers,
+        patience=config["patience"],
+        several_players=bool(model.opponents()),
+    )
+    module = AutoencoderModule(
+        model,
+        clock=clock,
+        batches_per_epoch=per_epoch,
+        evaluator=evaluator,
+        optimizer=config["optimizer"],
+        players=config["players"],
+        seed=config["seed"],
+        clip=config["clip"],
+        accumulate=config["accumulate"],
+        ema=config["ema"],
+        log_every=config["log_every"],
+        sinks=[_to_records(records), _to_log(folder), *(_to_logger(logger) for logger in loggers)]
+        if _is_first()
+        else [],
+        config=config,
+    )
+    if config["trainer"]["compile"]:
+        compile_in_place(model)
+    console = Console(stderr=True)
+    if _is_first():
+        banner(console, config, model, splits, str(trainer.strategy.root_device), folder.path)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    if trainer.received_sigterm:
+        # Lightning ends with 0, and a queue would take that for success.
+        raise SystemExit(143)
+    _take_best(module, folder)
+    metrics = _test(trainer, module, data)
+    if _is_first():
+        _finish(folder, module, modality, splits, sampler, config, metrics, records)
+        closing_table(console, metrics, folder.path, time.monotonic() - began)
+    return Run(folder.path, metrics)
+
+
+def _quiet() -> None:
+    """Silence what Lightning says about itself; what it warns of stays."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    # Our loaders need no workers for data in memory, and Lightning's advice assumes its own.
+    warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")
+    warnings.filterwarnings("ignore", message="GPU available but not used")
+    # Lightning 2.6 beside torch 2.13.
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning)
+
+
+def _is_first() -> bool:
+    return bool(rank_zero_only.rank == 0)
+
+
+def _world(config: Mapping[str, Any]) -> int:
+    return int(config["trainer"]["devices"]) * int(config["trainer"]["num_nodes"])
+
+
+def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
+    if config["resume"] is not None:
+        folder = RunFolder(Path(config["resume"]))
+        if not (folder.checkpoints / "last.ckpt").is_file():
+            raise AeframeError(
+                f"resume={config['resume']} has no checkpoint checkpoints/last.ckpt to go on from; name a run's folder"
+            )
+        return folder
+    if config["folder"] is not None:
+        return RunFolder(Path(config["folder"]))
+    name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
+    return RunFolder(Path(config["root"]) / name)
+
+
+def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits) -> None:
+    """Make the folder, or go on in the one of a resumed run."""
+    if config["resume"] is None:
+        folder.create()
+    folder.write_config(config)
+    if splits.skipped:
+        (folder.path / "skipped.txt").write_text("\n".join(splits.skipped) + "\n", encoding="utf-8")
+
+
+def _metrics(config: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
+    """Return the modality's metrics and the run's own; null takes one away."""
+    chosen: dict[str, Any] = {name: {} for name in (*modality.metrics, "active_units", "codebook")}
+    chosen.update(config["metrics"] or {})
+    return {name: options for name, options in chosen.items() if options is not None}
+
+
+def _callbacks(config: Mapping[str, Any]) -> list[Callback]:
+    made = [build("callback", {"name": name, **(options or {})}) for name, options in config["callbacks"].items()]
+    return [*made, ProgressLine()] if ProgressLine.wanted(config["progress"]) else made
+
+
+def _to_records(records: Records) -> Sink:
+    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
+        records.append(numbers, step=clock.batch, epoch=clock.epoch, split=split)
+
+    return sink
+
+
+def _to_log(folder: RunFolder) -> Sink:
+    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
+        if split == "train":
+            return
+        line = "  ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+        with folder.log.open("a", encoding="utf-8") as file:
+            file.write(f"epoch {clock.epoch} batch {clock.batch} {split}: {line}\n")
+
+    return sink
+
+
+def _to_logger(logger: Any) -> Sink:
+    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
+        named = {f"{split}/{name}": value for name, value in numbers.items()}
+        logger.log_metrics({**named, "epoch": clock.epoch}, step=clock.batch)
+
+    return sink
+
+
+def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
+    """Put the weights of the best validation bound into the model, averaged where the run averages."""
+    best = folder.checkpoints / "best.ckpt"
+    if not best.is_file():
+        return
+    checkpoint = torch.load(best, map_location=module.device, weights_only=True)
+    module.load_state_dict(checkpoint["state_dict"])
+    average = checkpoint["aeframe"]["average"]
+    if average is not None:
+        with torch.no_grad():
+            for name, parameter in module.model.named_parameters():
+                if name in average:
+                    parameter.copy_(average[name])
+        # The model holds the average now, so evaluation must not swap it away.
+        module.average = None
+
+
+def _test(trainer: L.Trainer, module: AutoencoderModule, data: DataModule) -> dict[str, float]:
+    (numbers,) = trainer.test(module, datamodule=data, verbose=False)
+    return {name.removeprefix("test/"): float(value) for name, value in numbers.items()}
+
+
+def _finish(
+    folder: RunFolder,
+    module: AutoencoderModule,
+    modality: Modality,
+    splits: Splits,
+    sampler: Sampler,
+    config: Mapping[str, Any],
+    metrics: dict[str, float],
+    records: Records,
+) -> None:
+    """Fit the ex-post density, save the model, and draw."""
+    model = module.model.eval()
+    if sampler.fitted:
+        fit_sampler(sampler, model, splits, config["batch_size"])
+    folder.metrics_json.write_text(json.dumps({"test": metrics}, indent=2) + "\n", encoding="utf-8")
+    save_model(folder.model, model, modality, config, sampler, metrics=metrics)
+    if config["pictures"]:
+        pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
+        draw_pictures(
+            folder.pictures,
+            model,
+            modality,
+            pictured.to(next(model.parameters()).device),
+            sampler,
+            seed=config["seed"],
+            records=records.read(),
+        )
+
+
+@torch.no_grad()
+def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size: int) -> None:
+    """Fit a sampler to the codes of the first training rows."""
+    device = next(model.parameters()).device
+    rows = torch.arange(min(_SAMPLER_CODES, len(splits.train))).split(batch_size)
+    latents = [model.embed(_source_batch(splits, index).to(device)) for index in rows]
+    codes = (
+        torch.cat([latent.codes for latent in latents if latent.codes is not None])
+        if latents[0].codes is not None
+        else None
+    )
+    sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), codes)
+
+
+def _source_batch(splits: Splits, index: torch.Tensor) -> Batch:
+    return splits.train.batch(index)

@@ -1,0 +1,183 @@
+"""Likelihoods: -log p(x | z) in nats, with p's parameters from the decoder."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, distributions, nn
+from torch.nn import functional as F
+
+from aeframe.batch import Batch, Domain, Shape, per_sample
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import ActivationTraits, MakeActivation
+from aeframe.parts.losses.base import Likelihood, Loss, heads, spread
+
+
+class Bernoulli(Likelihood):
+    """Bernoulli with the decoder's output as logits: the binary cross-entropy, -x log p - (1 - x) log(1 - p).
+
+    On x in [0, 1] it is the same cross-entropy, which is not a normalised density there (Loaiza-Ganem & Cunningham
+    2019, arXiv 1907.06845): it ranks models, and does not compare with densities. A draw is 0 or 1.
+    """
+
+    domains = frozenset({"binary", "unit"})
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.ndim = len(shape)
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return ActivationTraits(0.0, 1.0, saturates=True)
+
+    def distribution(self, output: Tensor) -> distributions.Bernoulli:
+        return distributions.Bernoulli(logits=heads(output, self.ndim)[0], validate_args=False)
+
+
+class Categorical(Likelihood):
+    """One of n classes at each element, the output's n numbers being logits: the cross-entropy, -log p(x).
+
+    x holds whole numbers from 0 to n - 1, and so does the reconstruction: the likeliest class.
+    """
+
+    domains = frozenset({"category"})
+
+    def __init__(self, shape: Shape, domain: Domain) -> None:
+        super().__init__()
+        if domain.classes is None:
+            raise AeframeError(f"loss categorical needs data of domain category(n), found {domain}")
+        self.ndim, self.num_outputs = len(shape), domain.classes
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return ActivationTraits(0.0, self.num_outputs - 1.0, (True, True), elementwise=False)
+
+    def distribution(self, output: Tensor) -> distributions.Categorical:
+        return distributions.Categorical(logits=output.movedim(-1 - self.ndim, -1), validate_args=False)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return output.argmax(-1 - self.ndim)
+
+
+class Gaussian(Likelihood):
+    """Normal around the decoder's first output, after an `activation` that bounds it.
+
+    Args:
+        variance: ``fixed``: the standard deviation is `scale`. ``shared``: one standard deviation for all elements of
+            all samples, learned, beginning at `scale`. ``learned``: one for each element, from a second output
+            (the logarithm of its variance in units of `scale`; Kingma & Welling 2014, arXiv 1312.6114). ``optimal``:
+            one for each sample, the best there is, sigma^2 = the mean of (x - mean)^2 over the sample's own elements
+            (sigma-VAE: Rybkin, Daniilidis & Levine 2021, arXiv 2006.13202). Their default is one sigma for a batch,
+            with which the loss of a sample would depend on its neighbours; this is their optimal sigma by image.
+            It is known beside an x only, so a draw is the mean, and since it has seen x, the loss is below
+            that of any density: compare such models with one another.
+        scale: The standard deviation, in the data's own unit.
+        min_scale: What learned and optimal standard deviations stay above, lest a perfect reconstruction end in minus
+            infinity; the bound is soft where one is learned, so that its gradient does not die.
+        activation: Bounds the mean: sigmoid for data in [0, 1], tanh in [-1, 1]; null is the identity.
+    """
+
+    domains = frozenset({"real", "unit", "signed"})
+
+    def __init__(
+        self,
+        shape: Shape,
+        *,
+        variance: Literal["fixed", "shared", "learned", "optimal"] = "fixed",
+        scale: float = 1.0,
+        min_scale: float = 1e-3,
+        activation: str | None = None,
+    ) -> None:
+        super().__init__()
+        if scale <= 0 or min_scale <= 0:
+            raise AeframeError(f"loss gaussian needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
+        if variance == "optimal" and scale != 1.0:
+            raise AeframeError(f"loss gaussian with variance=optimal finds its own scale, found {scale}; leave it out")
+        if variance in ("shared", "learned") and scale <= min_scale:
+            raise AeframeError(
+                f"loss gaussian with variance={variance} begins at scale, which must be above min_scale={min_scale}, "
+                f"found {scale}"
+            )
+        self.ndim, self.variance = len(shape), variance
+        self.num_outputs = 2 if variance == "learned" else 1
+        self.log_variance = 2 * math.log(scale)
+        self.min_log_variance = 2 * math.log(min_scale)
+        self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
+        maker = MakeActivation.named(activation or "identity")
+        self._range = maker.traits
+        self.activation = maker()
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return self._range
+
+    def mean(self, output: Tensor) -> Tensor:
+        mean: Tensor = self.activation(heads(output.float(), self.ndim)[0])
+        return mean
+
+    def distribution(self, output: Tensor) -> distributions.Normal:
+        mean = self.mean(output)
+        if self.variance == "optimal":
+            raise AeframeError(
+                "loss gaussian with variance=optimal has a distribution beside an x only; "
+                "for one of its own take variance=shared or learned"
+            )
+        if self.variance == "fixed":
+            scale = mean.new_tensor(math.exp(0.5 * self.log_variance))
+        else:
+            raw = heads(output.float(), self.ndim)[1] if self.shared is None else self.shared.float()
+            above = F.softplus(raw + (self.log_variance - self.min_log_variance))
+            scale = (0.5 * (self.min_log_variance + above)).exp()
+        return distributions.Normal(mean, scale, validate_args=False)
+
+    def sample(self, output: Tensor) -> Tensor:
+        return self.mean(output) if self.variance == "optimal" else super().sample(output)
+
+    def forward(self, output: Tensor, batch: Batch) -> Tensor:
+        if self.variance != "optimal" or batch.mask is None:
+            return super().forward(output, batch)
+        # The variance of a sample is one number, so the mask must be there before it is taken.
+        mask = spread(batch.mask, batch.x.ndim).expand_as(batch.x)
+        lead = output.ndim - batch.x.ndim
+        return per_sample(self._optimal(output.float(), batch.x.masked_fill(~mask, 0), mask), lead)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        if self.variance == "optimal":
+            return self._optimal(output, x, torch.ones_like(x, dtype=torch.bool))
+        return super().elements(output, x)
+
+    def _optimal(self, output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
+        """Return each element's -log N(x; mean, sigma) with its sample's own best sigma, 0 where masked."""
+        squared = torch.where(mask, (x.to(output.dtype) - self.mean(output)).square(), 0.0)
+        lead = squared.ndim - self.ndim
+        variance = per_sample(squared, lead) / per_sample(mask).clamp(min=1)
+        variance = variance.clamp(min=math.exp(self.min_log_variance))
+        variance = variance.reshape(*variance.shape, *[1] * self.ndim)
+        return torch.where(mask, 0.5 * ((2 * math.pi * variance).log() + squared / variance), 0.0)
+
+
+class KLDivergence(Loss):
+    """KL(x || softmax(output)) for x that are distributions along the last axis of their shape.
+
+    It is the cross-entropy less the entropy of x, so that 0 is a perfect reconstruction. The share of an element,
+    x log(x / x_hat), may be negative; the sum over an axis is not.
+    """
+
+    domains = frozenset({"simplex"})
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.ndim = len(shape)
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return ActivationTraits(0.0, 1.0, saturates=True, elementwise=False)
+
+    def mean(self, output: Tensor) -> Tensor:
+        return heads(output.float(), self.ndim)[0].softmax(-1)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        x = x.to(output.dtype)
+        return torch.xlogy(x, x) - x * heads(output, self.ndim)[0].log_softmax(-1)

@@ -1,0 +1,214 @@
+"""What convolutional networks are made of, in one, two or three dimensions of positions.
+
+Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from aeframe.batch import Batch, Domain, Shape
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import MakeActivation
+
+Norm = Literal["none", "group", "layer"]
+"""``group``: over groups of 16 or 8 channels and all positions; ``layer``: over all channels and positions.
+
+Neither looks at other samples, so a code does not depend on what it is batched with.
+"""
+
+_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, type[nn.ConvTranspose1d] | type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    1: nn.ConvTranspose1d,
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+
+
+def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | None, blocks: int = 1) -> None:
+    """Refuse numbers that make no network.
+
+    Raises:
+        AeframeError: No channels, a number below 1, or an even kernel, which has no middle.
+    """
+    if not channels or any(number < 1 for number in channels):
+        raise AeframeError(f"{who} needs channels of at least 1, one for each stage, found {list(channels)}")
+    if kernel < 1 or kernel % 2 == 0:
+        raise AeframeError(f"{who} needs an odd kernel such as 3 or 5, found {kernel}")
+    if dense is not None and dense < 1:
+        raise AeframeError(f"{who} needs dense of at least 1, found {dense}; null leaves the dense layer out")
+    if blocks < 1:
+        raise AeframeError(f"{who} needs blocks of at least 1, found {blocks}; encoder=conv has none")
+
+
+def halvings(positions: Shape, num_stages: int) -> list[Shape]:
+    """Return the positions before each stage of stride 2, and after the last: n becomes ceil(n / 2), never 0."""
+    sizes = [positions]
+    for _ in range(num_stages):
+        sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
+    return sizes
+
+
+def convolution(num_dims: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Module:
+    """Return a convolution that keeps n positions at stride 1, and gives ceil(n / 2) at stride 2."""
+    return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2)
+
+
+def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
+    """Return the norm of a layer of `channels`, or nothing.
+
+    Groups hold 16 channels, which does as well as 32 groups (Wu & He 2018, arXiv 1803.08494, table 3). They never
+    hold one channel of several: at a single position that one would always come out as zero.
+    """
+    if norm == "none":
+        return []
+    if norm == "layer":
+        return [nn.GroupNorm(1, channels)]
+    size = next(size for size in (16, 8, channels) if channels % size == 0)
+    return [nn.GroupNorm(channels // size, channels)]
+
+
+class Channels(nn.Module):
+    """A batch as channels at positions: ``batch.x (B, *shape)`` -> ``(B, C, *positions)``.
+
+    Integer classes become one-hot channels: ``(T,)`` becomes ``(classes, T)``, and ``(C, *positions)`` becomes
+    ``(C * classes, *positions)``. What the mask hides becomes zero in every channel, so that no neighbour sees it.
+
+    Raises:
+        AeframeError: A shape that has no positions, or more than three dimensions of them.
+    """
+
+    def __init__(self, who: str, shape: Shape, domain: Domain) -> None:
+        super().__init__()
+        self.classes = domain.classes
+        if len(shape) == 1 and self.classes is None:
+            raise AeframeError(
+                f"{who} needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape {shape}; "
+                "choose encoder=mlp"
+            )
+        channels, positions = (1, shape) if len(shape) == 1 else (shape[0], shape[1:])
+        check_positions(who, positions)
+        self.shape: Shape = (channels * (self.classes or 1), *positions)
+
+    def forward(self, batch: Batch) -> Tensor:
+        x, mask = batch.x, None if batch.mask is None else _widened(batch.mask, batch.x)
+        if mask is not None:
+            x = torch.where(mask, x, 0)
+        if self.classes is None:
+            return x
+        one_hot = nn.functional.one_hot(x.long(), self.classes).float()
+        if mask is not None:
+            one_hot = one_hot * mask.unsqueeze(-1)
+        # (B, C, *positions, classes) -> (B, C, classes, *positions) -> (B, C * classes, *positions).
+        return one_hot.movedim(-1, 1 if x.ndim == 2 else 2).reshape(x.shape[0], *self.shape)
+
+
+def _widened(mask: Tensor, x: Tensor) -> Tensor:
+    """Return the mask ``(B, *leading dims of x)`` in as many dimensions as x, True for channels it does not know."""
+    if mask.ndim > 1 and mask.shape[1] < x.shape[1]:
+        # The encoder sees a condition beside x, which always counts.
+        rest = mask.new_ones(mask.shape[0], x.shape[1] - mask.shape[1], *mask.shape[2:])
+        mask = torch.cat([mask, rest], dim=1)
+    return mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
+
+
+def check_positions(who: str, positions: Shape) -> None:
+    """Refuse more dimensions than there are convolutions for."""
+    if len(positions) not in _CONV:
+        raise AeframeError(
+            f"{who} needs one to three dimensions of positions, found {len(positions)} in {positions}; "
+            f"choose {who.split()[0]}=mlp"
+        )
+
+
+class Upsample(nn.Module):
+    """A transposed convolution of stride 2 to a given size: ``(B, C, *ceil(size / 2))`` -> ``(B, C', *size)``.
+
+    The kernel is one wider than the encoder's, hence even: each value is then made of as many terms as its neighbour,
+    which keeps the chequerboard out (Odena, Dumoulin & Olah 2016, doi 10.23915/distill.00003). An odd size drops the
+    last value.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, size: Shape, kernel: int) -> None:
+        super().__init__()
+        transposed = _TRANSPOSED[len(size)]
+        self.conv = transposed(channels_in, channels_out, kernel + 1, stride=2, padding=kernel // 2)
+        self.crop = (..., *(slice(n) for n in size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x)[self.crop]
+
+
+class Residual(nn.Module):
+    """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
+
+    def __init__(self, num_dims: int, channels: int, kernel: int, make: MakeActivation, norm: Norm) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *normalisation(norm, channels),
+            make(),
+            convolution(num_dims, channels, channels, kernel),
+            *normalisation(norm, channels),
+            make(),
+            convolution(num_dims, channels, channels, kernel),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
+def dense_end(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequential:
+    """Return the dense layer that ends an encoder: ``(B, *shape)`` -> ``(B, dense)``."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), dense), make())
+
+
+class Entrance(nn.Module):
+    """From z to the smallest positions: ``(B, *z_shape)`` -> ``(B, C, *positions)``.
+
+    A flat z goes through a linear layer; one with the same positions through a convolution of kernel 1. With `dense`
+    a dense layer reads the whole of z first, whatever its shape.
+
+    Raises:
+        AeframeError: A z whose positions are not those of the smallest stage.
+    """
+
+    def __init__(self, who: str, z_shape: Shape, shape: Shape, make: MakeActivation, dense: int | None) -> None:
+        super().__init__()
+        size = math.prod(shape)
+        if dense is not None:
+            first = nn.Linear(math.prod(z_shape), dense)
+            self.layers = nn.Sequential(nn.Flatten(), first, make(), nn.Linear(dense, size), nn.Unflatten(1, shape))
+        elif len(z_shape) == 1:
+            self.layers = nn.Sequential(nn.Linear(z_shape[0], size), nn.Unflatten(1, shape))
+        elif z_shape[1:] == shape[1:]:
+            self.layers = nn.Sequential(convolution(len(shape) - 1, z_shape[0], shape[0], 1))
+        else:
+            raise AeframeError(
+                f"{who} needs a flat z or one at positions {shape[1:]}, found z of shape {z_shape}; "
+                f"set decoder.dense=256, or as many channels as the encoder has stages"
+            )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+def split_output(who: str, out_shape: Shape) -> tuple[int, Shape]:
+    """Return channels and positions of ``(outputs, C, *positions)``, or of ``(outputs, T)`` for classes at T positions.
+
+    Raises:
+        AeframeError: More than three dimensions of positions.
+    """
+    channels, positions = (
+        (out_shape[0], out_shape[1:])
+        if len(out_shape) == 2
+        else (
+            out_shape[0] * out_shape[1],
+            out_shape[2:],
+        )
+    )
+    check_positions(who, positions)
+    return channels, positions

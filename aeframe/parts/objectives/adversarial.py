@@ -1,0 +1,69 @@
+"""The adversarial objective: a discriminator makes the aggregate posterior look like the prior."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aeframe.batch import Clock, Pass, Shape, Terms
+from aeframe.parts.activations import MakeActivation
+from aeframe.parts.networks.mlp import layers
+from aeframe.parts.objectives.base import Objective, Opponent, reconstruction_terms
+from aeframe.parts.schedules import Schedule, fixed
+
+if TYPE_CHECKING:
+    from aeframe.autoencoder import Autoencoder
+
+
+class CodeDiscriminator(Opponent):
+    """Tell draws from the prior from codes of data: the second player of an adversarial autoencoder."""
+
+    def __init__(self, z_shape: Shape, hidden: tuple[int, ...], activation: MakeActivation | None) -> None:
+        super().__init__()
+        sizes = [math.prod(z_shape), *hidden]
+        self.layers = nn.Sequential(
+            nn.Flatten(), layers(sizes, activation, norm=False, dropout=0.0), nn.Linear(sizes[-1], 1)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return ``(B,)``, the logit that z ``(B, *z_shape)`` was drawn from the prior."""
+        return self.layers(z.float()).squeeze(1)
+
+    def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+        """Return the cross-entropy of telling both kinds apart, in nats, one draw from the prior for each sample."""
+        with torch.no_grad():
+            real = model.prior.sample(len(p.latent.z))
+        return Terms().add("real", F.softplus(-self(real))).add("fake", F.softplus(self(p.latent.z)))
+
+
+class Adversarial(Objective):
+    """Reconstruct, and fool a discriminator of z (Makhzani et al. 2016, arXiv 1511.05644).
+
+    The autoencoder minimises reconstruction + weight * -log D(z), the non-saturating form (Goodfellow et al. 2014,
+    arXiv 1406.2661), in the same step; the paper alternates two steps of the same two losses.
+
+    Args:
+        weight: Of the term that fools; a number or a schedule.
+        hidden: Sizes of the discriminator's dense layers.
+        activation: Of the discriminator; null takes the run's.
+    """
+
+    def __init__(
+        self,
+        z_shape: Shape,
+        *,
+        weight: Schedule = fixed(1.0),
+        hidden: tuple[int, ...] = (256, 256),
+        activation: MakeActivation | None = None,
+    ) -> None:
+        super().__init__()
+        self.weight = weight
+        self.discriminator = CodeDiscriminator(z_shape, hidden, activation)
+
+    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+        terms = reconstruction_terms(model, p, clock)
+        return terms.add("adversarial", F.softplus(-self.discriminator(p.latent.z)), self.weight(clock))

@@ -1,0 +1,175 @@
+"""The run folder: where everything of one run stands, under the same names in every run."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aeframe.errors import AeframeError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The files of one run, below `path`."""
+
+    path: Path
+
+    def create(self) -> RunFolder:
+        """Make the folder of a new run, and return it.
+
+        Raises:
+            AeframeError: There is something already; nothing is written over it.
+        """
+        path = self.path
+        if path.exists() and not path.is_dir():
+            raise AeframeError(f"'{path}' is a file, a run needs a folder; choose another with folder=PATH")
+        if path.exists() and any(path.iterdir()):
+            raise AeframeError(
+                f"run folder '{path}' exists and is not empty; go on with that run by resume={path}, "
+                "or choose another with folder=PATH"
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Return the folder of a run that was begun.
+
+        Raises:
+            AeframeError: There is no folder at `path`, or no run in it.
+        """
+        run = cls(existing_folder(path))
+        if not run.config.is_file():
+            raise AeframeError(f"'{path}' is not a run folder: it has no config.yaml; give the folder of a run")
+        return run
+
+    @property
+    def config(self) -> Path:
+        """The resolved config, in plain values."""
+        return self.path / "config.yaml"
+
+    @property
+    def overrides(self) -> Path:
+        """What was asked for on the command line."""
+        return self.path / "overrides.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Everything that is needed to go on."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best validation bound."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def model(self) -> Path:
+        """The saved model, a folder of its own."""
+        return self.path / "model"
+
+    @property
+    def metrics(self) -> Path:
+        """Every measurement of the run: `aeframe.runs.records.Records`."""
+        return self.path / "metrics.csv"
+
+    @property
+    def metrics_json(self) -> Path:
+        """The final metrics, by split."""
+        return self.path / "metrics.json"
+
+    @property
+    def log(self) -> Path:
+        """What the run said."""
+        return self.path / "log.txt"
+
+    @property
+    def pictures(self) -> Path:
+        """The folder of PNG files."""
+        return self.path / "pictures"
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the resolved config; it may hold plain values only."""
+        write_yaml(self.config, config)
+
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved config."""
+        return read_yaml(self.config)
+
+    def write_overrides(self, overrides: Sequence[str]) -> None:
+        """Write what was asked for on the command line."""
+        write_yaml(self.overrides, list(overrides))
+
+    def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
+        """Write final metrics by split and name; what is not finite becomes null, for JSON has no word for it."""
+        write_text(self.metrics_json, numbers_as_json(metrics))
+
+    def read_metrics(self) -> dict[str, dict[str, float]]:
+        """Read final metrics; null is not a number."""
+        stored: dict[str, dict[str, float | None]] = json.loads(self.metrics_json.read_text(encoding="utf-8"))
+        return {
+            split: {name: math.nan if value is None else value for name, value in numbers.items()}
+            for split, numbers in stored.items()
+        }
+
+
+def numbers_as_json(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Return metrics by split as JSON, with null for what is not a finite number."""
+    plain = {
+        split: {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+        for split, numbers in metrics.items()
+    }
+    return json.dumps(plain, indent=2) + "\n"
+
+
+def existing_folder(path: str | Path) -> Path:
+    """Return `path`, or refuse what is not a folder, with the nearest name beside it."""
+    path = Path(path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise AeframeError(f"'{path}' is a file, expected the folder of a run or of a saved model")
+    beside = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+    raise AeframeError(f"there is no folder '{path}'{did_you_mean(path.name, beside)}")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    """Write plain values as YAML, in the order they have."""
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a mapping of plain values.
+
+    Raises:
+        AeframeError: A file that is missing, or is not a mapping in YAML.
+    """
+    if not path.is_file():
+        raise AeframeError(f"there is no file '{path}', which a run and a saved model have; copy the folder again")
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise AeframeError(f"'{path}' cannot be read as YAML of plain values ({first}); copy the file again") from error
+    if not isinstance(found, dict):
+        raise AeframeError(f"'{path}' holds no mapping of names to values; copy the file again")
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,214 @@
+"""The saved model: a folder of names, plain values and tensors that is safe to open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass
+from aeframe.data.modality import Modality
+from aeframe.errors import AeframeError
+from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.evaluation.interpolation import line
+from aeframe.noise import EVALUATION, PICTURES, noise_of
+from aeframe.parts.samplers import Sampler
+from aeframe.runs.inputs import Data, as_batch, as_tensor, check_shape, checked_condition
+from aeframe.runs.saving import open_model, save_model
+
+Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
+
+
+def load(path: str | Path, device: str = "cpu") -> SavedModel:
+    """Open a saved model, from a run's folder or its own; no code of the folder is run.
+
+    ```python
+    model = aeframe.load("runs/vae")
+    z = model.encode(x)
+    ```
+
+    Args:
+        path: The folder of a run, or of a saved model.
+        device: Where it computes: ``cpu``, ``cuda``, ``cuda:1``.
+
+    Raises:
+        AeframeError: No model there, a plugin that is missing, a newer format, an unknown part, other tensors.
+    """
+    opened = open_model(Path(path))
+    opened.model.to(device)
+    opened.sampler.to(device)
+    return SavedModel(
+        opened.model, opened.modality, opened.sampler, opened.config, opened.spec, opened.clock, torch.device(device)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SavedModel:
+    """A trained model and its modality, ready for use: in evaluation, without gradients, the same at each call.
+
+    Samples are given as a tensor or an array ``(N, *shape)`` in the values the model was trained on, or as the batch
+    that ``modality.read(path)`` gives; any N, taken `batch_size` at a time. Results stand on the device that the
+    argument was on. A model that was trained with a condition needs ``condition`` ``(N, C)``.
+    """
+
+    model: Autoencoder
+    modality: Modality
+    sampler: Sampler
+    config: dict[str, Any]
+    """The parts by name, in plain values."""
+    spec: DataSpec
+    clock: Clock
+    """Where the run stood when the model was saved."""
+    device: torch.device
+
+    @property
+    def name(self) -> str:
+        """The name of the model's recipe."""
+        name: str = self.config["model"]["name"]
+        return name
+
+    def encode(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return the codes ``(N, *z_shape)``: the posterior's mean where there is one, so each call gives the same."""
+        batch = self._batch(x, condition)
+        return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
+
+    def posterior(self, x: Data, *, condition: Array | None = None) -> Distribution:
+        """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device and all at once.
+
+        Raises:
+            AeframeError: The latent gives no posterior.
+        """
+        batch = self._batch(x, condition)
+        (latent,) = self._latents(batch, len(batch))
+        if latent.posterior is None:
+            raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
+        return latent.posterior
+
+    def codes(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return the integer codes ``(N, *positions, levels)`` of a quantiser.
+
+        Raises:
+            AeframeError: The latent gives no codes.
+        """
+        batch = self._batch(x, condition)
+        found = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
+        if not found:
+            raise AeframeError(f"{self._who()} has a latent without integer codes; use encode")
+        return torch.cat([codes.to(batch.x.device) for codes in found])
+
+    @torch.no_grad()
+    def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
+        """Return data ``(N, *shape)`` of codes ``(N, *z_shape)``: the mean of the likelihood, or with `draw` a draw."""
+        codes = as_tensor(z)
+        check_shape(self._who(), "z", codes, self.model.latent.shape)
+        given = checked_condition(
+            self._who(), None if condition is None else as_tensor(condition), self.spec, len(codes)
+        )
+        decoded = []
+        with evaluation_mode(self.model):
+            for start in range(0, len(codes), batch_size):
+                rows = slice(start, start + batch_size)
+                beside = None if given is None else given[rows].to(self.device)
+                x = self.model.generate(codes[rows].to(self.device), condition=beside, draw=draw)
+                decoded.append(x.to(codes.device))
+        return torch.cat(decoded)
+
+    def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return ``(N, *shape)``: what is left of x after encoding and decoding, with nothing drawn."""
+        batch = self._batch(x, condition)
+        z = self.encode(batch, batch_size=batch_size)
+        return self.decode(z, condition=batch.condition, batch_size=batch_size)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int | None = None,
+        condition: Array | None = None,
+        batch_size: int = 256,
+        draw: bool = False,
+    ) -> Tensor:
+        """Return `num` new samples ``(num, *shape)`` on the model's device.
+
+        Args:
+            num: How many.
+            seed: The same seed gives the same samples; without one they come from torch's own generator.
+            condition: ``(num, C)``, for a model that was trained with one.
+            batch_size: How many are decoded at a time.
+            draw: Draw from the likelihood instead of taking its mean.
+        """
+        if num < 1:
+            raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
+        noise: AbstractContextManager[None] = nullcontext()
+        if seed is not None:
+            noise = noise_of(self.device, seed, PICTURES)
+        with noise, evaluation_mode(self.model):
+            z = self.sampler.sample(self.model, num)
+            return self.decode(z, condition=condition, batch_size=batch_size, draw=draw)
+
+    def interpolate(
+        self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256
+    ) -> Tensor:
+        """Return the way from samples a to samples b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
+
+        The codes go along a straight line; the first and last steps are the reconstructions of a and b.
+        """
+        start, end = self._batch(a, condition), self._batch(b, condition)
+        if len(start) != len(end):
+            raise AeframeError(f"{self._who()} interpolates between pairs, found {len(start)} and {len(end)} samples")
+        if steps < 2:
+            raise AeframeError(f"{self._who()} interpolates in at least 2 steps, found {steps}")
+        codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end)]
+        way = line(codes[0], codes[1].to(codes[0].device), steps)
+        beside = None if start.condition is None else start.condition.repeat_interleave(steps, 0)
+        decoded = self.decode(way.flatten(0, 1), condition=beside, batch_size=batch_size)
+        return decoded.unflatten(0, (len(start), steps))
+
+    @torch.no_grad()
+    def score(self, x: Data, *, condition: Array | None = None, batch_size: int = 256, seed: int = 0) -> Tensor:
+        """Return ``(N,)``: the bound of each sample, lower for what the model knows better.
+
+        For a VAE it is minus the evidence lower bound, in nats, with one draw of z that is a function of `seed` and
+        of the sample's place; for a deterministic model it is the reconstruction loss.
+
+        Raises:
+            AeframeError: The objective has no bound.
+        """
+        batch = self._batch(x, condition)
+        draw, scores = "posterior" in self.model.latent.gives, []
+        with evaluation_mode(self.model):
+            for number, rows in enumerate(self._chunks(batch, batch_size)):
+                with noise_of(self.device, seed, EVALUATION, number):
+                    p: Pass = self.model(rows, sample=draw, num_samples=self.model.objective.num_samples)
+                    bound = self.model.terms(p, self.clock).bound
+                if bound is None:
+                    raise AeframeError(f"{self._who()} has an objective without a bound, so nothing can be scored")
+                scores.append(bound.to(batch.x.device))
+        return torch.cat(scores)
+
+    def _who(self) -> str:
+        return f"model '{self.name}'"
+
+    def _batch(self, x: Data, condition: Array | None) -> Batch:
+        return as_batch(self._who(), x, condition, self.spec)
+
+    def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
+        for start in range(0, len(batch), batch_size):
+            yield batch.rows(slice(start, start + batch_size)).to(self.device)
+
+    @torch.no_grad()
+    def _latents(self, batch: Batch, batch_size: int) -> list[Latent]:
+        with evaluation_mode(self.model):
+            return [self.model.embed(rows) for rows in self._chunks(batch, batch_size)]
+
+
+__all__ = ["SavedModel", "load", "save_model"]

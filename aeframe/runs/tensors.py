@@ -1,0 +1,72 @@
+"""The numbers of a model in a safetensors file: no pickle, and a tensor that two parts share is kept once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from aeframe.errors import AeframeError
+
+_ALIASES = "aliases"
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors by name; names of the very same memory are written once, and noted."""
+    kept: dict[str, Tensor] = {}
+    first: dict[object, str] = {}
+    aliases: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        start = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
+        memory = (*start, tensor.shape, tensor.stride(), tensor.dtype)
+        if tensor.numel() and memory in first:
+            aliases[name] = first[memory]
+            continue
+        first[memory] = name
+        # A copy of its own: the format refuses views into one another.
+        kept[name] = tensor.detach().cpu().contiguous().clone()
+    save_file(kept, path, metadata={_ALIASES: json.dumps(aliases)})
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name, shared ones under each of their names.
+
+    Raises:
+        AeframeError: A file that is missing or damaged.
+    """
+    if not path.is_file():
+        raise AeframeError(f"there is no file '{path}', which a saved model has; copy the folder again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+            aliases: dict[str, str] = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
+    except SafetensorError as error:
+        raise AeframeError(f"'{path}' cannot be read as safetensors ({error}); copy the file again") from error
+    return {**tensors, **{alias: tensors[name] for alias, name in aliases.items()}}
+
+
+def load_tensors(module: nn.Module, path: Path) -> None:
+    """Fill a module with the tensors of a file, which must be the same by name and shape.
+
+    Raises:
+        AeframeError: The first tensor that is missing, left over or of another shape.
+    """
+    stored, expected = read_tensors(path), module.state_dict()
+    who = f"'{path}' is of another model than the parts beside it"
+    for name, tensor in expected.items():
+        if name not in stored:
+            raise AeframeError(f"{who}: they have a tensor '{name}', which it lacks; copy the whole folder again")
+        if stored[name].shape != tensor.shape:
+            found, wanted = tuple(stored[name].shape), tuple(tensor.shape)
+            raise AeframeError(
+                f"{who}: tensor '{name}' has shape {found}, expected {wanted}; copy the whole folder again"
+            )
+    for name in stored:
+        if name not in expected:
+            raise AeframeError(f"{who}: it has a tensor '{name}', which they lack; copy the whole folder again")
+    with torch.no_grad():
+        module.load_state_dict(stored)

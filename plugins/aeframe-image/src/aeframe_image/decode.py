@@ -1,0 +1,69 @@
+"""Open one image file."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+
+EXTENSIONS = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
+)  # fmt: skip
+_GREY = frozenset({"1", "L", "LA", "La"})
+_ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+# What Pillow raises for files that are cut off, damaged or something else altogether.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
+
+
+def decode(path: Path) -> Tensor:
+    """Return a file's image as uint8 ``(C, H, W)``, C = 1 where it is stored as grey and 3 otherwise.
+
+    Turned upright as its EXIF tag says. Transparency is composited on white. Of an animation, the first frame is
+    taken. 16-bit grey is scaled to 8 bits.
+
+    Raises:
+        AeframeError: No such file, an empty or damaged one, or pixels without a known range (32-bit, float).
+    """
+    if not path.is_file():
+        raise AeframeError(f"there is no image file '{path}'")
+    if path.stat().st_size == 0:
+        raise AeframeError(f"image '{path}' is empty (0 bytes); {_WAY_OUT}")
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                # Pillow decodes damaged pixels without a word where they still make a stream; the checksums tell.
+                image.verify()
+        with Image.open(path) as image:
+            array = _array(path, ImageOps.exif_transpose(image))
+    except _BROKEN as error:
+        found = " ".join(str(error).replace(str(path), "").split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            found = "no image format is recognised"
+        raise AeframeError(f"image '{path}' cannot be decoded ({found}); {_WAY_OUT}") from error
+    return torch.from_numpy(array)
+
+
+def _array(path: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    if image.mode.startswith("I;16"):
+        wide = np.asarray(image).astype(np.uint32)
+        return ((wide + 128) // 257).astype(np.uint8)[None]
+    if image.mode in ("I", "F"):
+        raise AeframeError(
+            f"image '{path}' has 32-bit pixels (mode {image.mode}), whose range is unknown; "
+            "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
+        )
+    grey = image.mode in _GREY
+    if image.mode in _ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if grey else "RGB")
+    array = np.array(image)
+    return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))

@@ -1,0 +1,61 @@
+"""Bring images to one size and one number of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aeframe.batch import Shape
+
+# ITU-R BT.601 luma, what "grey" means in PNG and JPEG tools.
+_LUMA = (0.299, 0.587, 0.114)
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """Change images ``(N, C, H, W)``, of uint8 or of floats in [0, 1], to `channels` and `size`; None leaves as is.
+
+    ``crop`` takes the largest centred part with the aspect of `size` and scales it, so nothing is distorted;
+    ``resize`` squeezes the whole image. Scaling is bilinear, with antialiasing when it goes down.
+    """
+
+    size: tuple[int, int] | None = None
+    how: Literal["crop", "resize"] = "crop"
+    channels: Literal[1, 3] | None = None
+
+    def shape(self, shape: Shape) -> Shape:
+        """Return the shape ``(C, H, W)`` that an image of `shape` gets."""
+        return (self.channels or shape[0], *(self.size or shape[1:]))
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        if self.shape(tuple(pixels.shape[1:])) == tuple(pixels.shape[1:]):
+            return pixels
+        # In chunks: a whole training set as floats is four times its size.
+        return torch.cat([self._fit(chunk) for chunk in pixels.split(_CHUNK)])
+
+    def _fit(self, pixels: Tensor) -> Tensor:
+        x = pixels.float()
+        if self.channels == 1 and x.shape[1] == 3:
+            x = (x * x.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
+        elif self.channels == 3 and x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        if self.size is not None and tuple(x.shape[2:]) != self.size:
+            x = self._crop(x) if self.how == "crop" else x
+            x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+        if pixels.dtype == torch.uint8:
+            return x.round().clamp(0, 255).to(torch.uint8)
+        return x.clamp(0, 1)
+
+    def _crop(self, x: Tensor) -> Tensor:
+        assert self.size is not None
+        height, width = x.shape[2:]
+        scale = min(height / self.size[0], width / self.size[1])
+        rows = min(height, max(1, round(self.size[0] * scale)))
+        columns = min(width, max(1, round(self.size[1] * scale)))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        return x[:, :, top : top + rows, left : left + columns]

@@ -1,0 +1,59 @@
+"""What a dataset of images hands to the modality: stored pixels, or the files that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from aeframe.batch import Shape
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(slots=True)
+class Stack:
+    """Images of one shape, in memory."""
+
+    pixels: Tensor
+    """``(N, C, H, W)``: uint8, or float32 in [0, 1]. C is 1 or 3."""
+    labels: Tensor | None = None
+    """``(N,)`` int64."""
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    def rows(self, index: Tensor) -> Stack:
+        """Return some of the images."""
+        return Stack(self.pixels[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(slots=True)
+class Files:
+    """Image files that are still to be decoded."""
+
+    paths: list[Path]
+    labels: Tensor | None = None
+    """``(N,)`` int64."""
+    max_memory_mb: int = 2048
+    """Decoded images are kept in memory when those of all splits take no more than this, and decoded by batch
+    otherwise."""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def rows(self, index: Tensor) -> Files:
+        """Return some of the files."""
+        paths = [self.paths[i] for i in index.tolist()]
+        return Files(paths, None if self.labels is None else self.labels[index], self.max_memory_mb)
+
+
+RawSplits = Mapping[str, Stack | Files]
+"""What `Dataset.load` returns for this modality: one entry for each of `SPLITS`."""
+
+
+def shown(shape: Shape) -> str:
+    """Write a shape for a person: ``"3 x 32 x 32"``."""
+    return " x ".join(str(size) for size in shape)

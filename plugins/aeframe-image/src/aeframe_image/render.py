@@ -1,0 +1,69 @@
+"""A picture of pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aeframe.batch import Shape
+
+_COLUMNS = 12
+_GRID_ROWS = 12
+_TILE_INCHES = 0.7
+_TITLE_INCHES = 0.28
+_LETTER_INCHES = 0.07
+_MARGIN_INCHES = 0.08
+_WHITE = 255
+
+
+def draw(panels: Mapping[str, Tensor]) -> Figure:
+    """Return a figure of uint8 images ``(N, C, H, W)`` by title.
+
+    Several panels are rows of at most 12 images, one above the other, so that columns can be compared. A single one is
+    a grid of at most 12 x 12.
+    """
+    if len(panels) == 1:
+        ((title, pixels),) = panels.items()
+        columns = min(_COLUMNS, max(1, math.ceil(math.sqrt(len(pixels)))))
+        canvases = {title: _canvas(pixels[: columns * _GRID_ROWS], columns)}
+    else:
+        columns = min(_COLUMNS, max(1, *(len(pixels) for pixels in panels.values())))
+        canvases = {title: _canvas(pixels[:columns], columns) for title, pixels in panels.items()}
+    width = columns * _TILE_INCHES
+    heights = {title: width * canvas.shape[0] / canvas.shape[1] for title, canvas in canvases.items()}
+    total = sum(heights.values()) + len(heights) * _TITLE_INCHES + _MARGIN_INCHES
+    # A narrow picture is as wide as its longest title.
+    full = max(width, _LETTER_INCHES * max(len(title) for title in panels)) + 2 * _MARGIN_INCHES
+    figure = Figure(figsize=(full, total), dpi=150)
+    top = total
+    for title, canvas in canvases.items():
+        top -= _TITLE_INCHES
+        figure.text(_MARGIN_INCHES / full, (top + 0.05) / total, title, fontsize=8, va="bottom", ha="left")
+        top -= heights[title]
+        axes = figure.add_axes((_MARGIN_INCHES / full, top / total, width / full, heights[title] / total))
+        axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=_WHITE, interpolation="nearest", aspect="auto")
+        axes.set_axis_off()
+    return figure
+
+
+def _canvas(pixels: Tensor, columns: int) -> Tensor:
+    """Lay images side by side, a white line between them: ``(rows, columns)`` or ``(rows, columns, 3)`` of uint8."""
+    num, channels, height, width = pixels.shape
+    gap = _gap((channels, height, width))
+    rows = max(1, math.ceil(num / columns))
+    canvas = torch.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), _WHITE, dtype=torch.uint8
+    )
+    for place, image in enumerate(pixels):
+        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+        canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)
+    return canvas[..., 0] if channels == 1 else canvas
+
+
+def _gap(shape: Shape) -> int:
+    """Return the width of the line between images, in their own pixels."""
+    return max(1, round(max(shape[1:]) / 16))

@@ -1,0 +1,37 @@
+"""Write pixels to files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe_image.decode import EXTENSIONS
+
+
+def write_images(pixels: Tensor, path: Path) -> list[Path]:
+    """Write uint8 ``(N, C, H, W)`` as PNG files or one NPZ; return the files. See `Image.write`."""
+    suffix = path.suffix.lower()
+    if suffix in (EXTENSIONS | {".npy"}) - {".png"}:
+        raise AeframeError(
+            f"modality 'image' writes PNG files and NPZ, not '{path.name}'; end the path in .png or .npz, "
+            "or name a folder"
+        )
+    rows = pixels.permute(0, 2, 3, 1).numpy()
+    rows = rows[..., 0] if rows.shape[-1] == 1 else rows
+    if suffix == ".png" and len(rows) != 1:
+        raise AeframeError(f"modality 'image' has {len(rows)} images for one file '{path.name}'; name a folder instead")
+    files = [path] if suffix in (".png", ".npz") else [path / f"{number:06d}.png" for number in range(len(rows))]
+    taken = next((file for file in files if file.exists()), None)
+    if taken is not None:
+        raise AeframeError(f"'{taken}' exists, and nothing is overwritten; remove it, or write elsewhere")
+    (path.parent if suffix in (".png", ".npz") else path).mkdir(parents=True, exist_ok=True)
+    if suffix == ".npz":
+        np.savez_compressed(path, x=rows)
+        return files
+    for file, row in zip(files, rows, strict=True):
+        Image.fromarray(row).save(file, format="PNG")
+    return files

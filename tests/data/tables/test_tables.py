@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from aeframe.data.tables import Choice, Header, encode_labels, read_header, read_rows, write_rows
+from aeframe.errors import AeframeError
+
+SUFFIXES = (".csv", ".csv.gz", ".tsv", ".npy", ".npz", ".parquet")
+
+
+def said(path: Path, choice: Choice | None = None, *, header: bool = False) -> str:
+    with pytest.raises(AeframeError) as refused:
+        (read_header if header else read_rows)(path, choice or Choice())
+    return str(refused.value)
+
+
+def text(folder: Path, content: str, name: str = "rows.csv") -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+# -- every format ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_written_reads_back_bit_for_bit(tmp_path: Path, suffix: str, dtype: type) -> None:
+    values = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype) * dtype(1e-3)
+    values[2, 1] = np.nan
+    path = tmp_path / f"rows{suffix}"
+    names = None if suffix.startswith(".np") else ("a", "b c", 'd, "e"')
+    write_rows(path, values, names)
+    rows = read_rows(path, Choice())
+    np.testing.assert_array_equal(rows.values.astype(dtype), values)
+    assert rows.columns == names
+    assert read_header(path, Choice()) == rows.header == Header((3,), names)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_arrays_keep_their_shape(tmp_path: Path, suffix: str) -> None:
+    values = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    write_rows(tmp_path / f"x{suffix}", values, None)
+    assert read_header(tmp_path / f"x{suffix}", Choice()) == Header((3, 4))
+    rows = read_rows(tmp_path / f"x{suffix}", Choice())
+    assert rows.values.dtype == np.uint8
+    np.testing.assert_array_equal(rows.values, values)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_text_and_parquet_hold_plain_rows_only(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(AeframeError) as refused:
+        write_rows(tmp_path / f"x{suffix}", np.zeros((2, 3, 4)), None)
+    assert str(refused.value) == (
+        f"'x{suffix}' can hold rows of plain numbers, and these have shape (3, 4); write .npy or .npz"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    text(tmp_path, "a\n1\n", "measurements.csv")
+    assert said(tmp_path / "measurement.csv") == (
+        f"there is no file '{tmp_path}/measurement.csv', did you mean 'measurements.csv'?"
+    )
+    assert said(tmp_path / "no" / "where.csv") == f"there is no file '{tmp_path}/no/where.csv'"
+    assert said(tmp_path) == (
+        f"'{tmp_path}' is a folder, expected a file ending in .csv, .csv.gz, .tsv, .npy, .npz, .parquet"
+    )
+    assert said(text(tmp_path, "1", "rows.xlsx")) == (
+        "'rows.xlsx' has suffix '.xlsx', expected one of .csv, .csv.gz, .tsv, .npy, .npz, .parquet"
+    )
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_empty_files(tmp_path: Path, suffix: str) -> None:
+    path = text(tmp_path, "", f"rows{suffix}")
+    assert said(path) == said(path, header=True) == f"'{path}' is empty, expected rows of numbers"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".npy", ".npz", ".parquet"])
+def test_broken_files_are_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"rows{suffix}"
+    path.write_bytes(b"\x93\xff\xfe not what it seems")
+    for header in (True, False):
+        message = said(path, header=header)
+        assert message.startswith(f"'{path}' cannot be read as ")
+        assert "\n" not in message
+
+
+# -- CSV -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_header_is_a_line_without_numbers(tmp_path: Path) -> None:
+    named = read_rows(text(tmp_path, "\ufeffheight,weight\r\n1,2\r\n\r\n3,4.5\r\n"), Choice())
+    assert named.columns == ("height", "weight")
+    np.testing.assert_array_equal(named.values, [[1, 2], [3, 4.5]])
+    assert named.where(1, [0]) == "rows.csv, line 4, column 'height'"
+    bare = read_rows(text(tmp_path, "1,2\n3,4.5\n"), Choice())
+    assert bare.columns is None
+    np.testing.assert_array_equal(bare.values, [[1, 2], [3, 4.5]])
+    assert bare.where(1, [0]) == "rows.csv, line 2, column 0"
+
+
+def test_a_header_is_read_without_the_rest(tmp_path: Path) -> None:
+    path = text(tmp_path, "a,b,species\n1,2,x\n" + "3,4,y\n" * 3 + "not,even")
+    assert read_header(path, Choice(label="species")) == Header((2,), ("a", "b"))
+
+
+def test_columns_and_label_are_chosen_by_name(tmp_path: Path) -> None:
+    path = text(tmp_path, "id,b,species,a\nx1,2,cat,1\nx2,4,dog,3\n")
+    rows = read_rows(path, Choice(columns=("a", "b"), label="species"))
+    np.testing.assert_array_equal(rows.values, [[1, 2], [3, 4]])
+    assert rows.columns == ("a", "b")
+    assert rows.label is not None
+    assert rows.label.tolist() == ["cat", "dog"]
+    # Without a header a column is called by its number.
+    bare = read_rows(text(tmp_path, "5.1,3.5,setosa\n4.9,3.0,virginica\n"), Choice(label="2"))
+    assert bare.values.shape == (2, 2)
+    assert bare.columns is None
+
+
+def test_missing_cells_are_nan(tmp_path: Path) -> None:
+    rows = read_rows(text(tmp_path, "a,b\n1,\nNA,2\n nan ,n/a\n"), Choice())
+    np.testing.assert_array_equal(rows.values, [[1, np.nan], [np.nan, 2], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(
+    ("content", "choice", "message"),
+    [
+        ("a,b\n", Choice(), "'{path}' has no rows below its header, expected rows of numbers"),
+        ("\n\n", Choice(), "'{path}' has no rows, expected rows of numbers"),
+        (
+            "a,b\n1,2\n3,?x\n", Choice(),
+            "rows.csv, line 3, column 'b': '?x' is not a number; name the columns to read with columns, or the one to "
+            "set aside with label",
+        ),
+        ("a,b\n1,2\n\n3\n", Choice(), "rows.csv, line 4: the row has 1 cells, expected 2 as above it"),
+        ("1,2\n3,4,5\n", Choice(), "rows.csv, line 2: the row has 3 cells, expected 2 as above it"),
+        (
+            "age,b\n1,2\n", Choice(label="agee"),
+            "'rows.csv' has no column 'agee' for label, did you mean 'age'?; its columns are age, b",
+        ),
+        ("a,b\n1,2\n", Choice(columns=("b", "z")), "'rows.csv' has no column 'z' for columns; its columns are a, b"),
+        (
+            "a,b\n1,2\n", Choice(columns=("a", "b"), label="b"),
+            "column 'b' of 'rows.csv' is both the label and one of columns; take it from one",
+        ),
+        ("a\n1\n", Choice(label="a"), "'rows.csv' has no column left for x; its columns are a"),
+        ("a,b,a\n1,2,3\n", Choice(), "'rows.csv' has two columns named 'a'; rename one"),
+        (
+            ",a\n0,1\n", Choice(),
+            "column 0 of 'rows.csv' has no name in the header; name it, or choose others with columns",
+        ),
+    ],
+)  # fmt: skip
+def test_csv_refuses(tmp_path: Path, content: str, choice: Choice, message: str) -> None:
+    path = text(tmp_path, content)
+    assert said(path, choice) == message.format(path=path)
+
+
+def test_compressed_text_that_ends_too_early(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 5000)[:-20])
+    assert said(path) == (
+        f"'{path}' cannot be read as .gz (Compressed file ended before the end-of-stream marker was reached); "
+        "expected UTF-8 text"
+    )
+
+
+# -- NumPy -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_npz_gives_the_array_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, first=np.zeros((4, 2)), second=np.ones((4, 5)), kind=np.array(list("abca")))
+    assert read_header(path, Choice(key="second")) == Header((5,))
+    rows = read_rows(path, Choice(key="second", label="kind"))
+    assert rows.values.mean() == 1
+    assert rows.label is not None
+    assert rows.label.tolist() == list("abca")
+    assert rows.where(3, [1]) == "data.npz, array 'second', row 3, column 1"
+    assert said(path) == "'data.npz' holds the arrays first, second, kind; say which one with key"
+    assert said(path, Choice(key="secnd")) == (
+        "'data.npz' has no array 'secnd', did you mean 'second'?; its arrays are first, second, kind"
+    )
+    assert said(path, Choice(key="kind")) == "array 'kind' of 'data.npz' holds values of type <U1, expected numbers"
+    assert said(path, Choice(key="first", columns=("a",))) == (
+        "'data.npz' has no named columns; leave columns out, or use CSV or Parquet"
+    )
+    assert said(path, Choice(key="first", label="second")) == (
+        "label 'second' of 'data.npz' has shape (4, 5) and type float64, "
+        "expected (4,) numbers or strings, one for each row"
+    )
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_numpy_refuses(tmp_path: Path, header: bool) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros(5))
+    assert said(path, header=header) == "'x.npy' has shape (5,), expected (samples, values) or more dimensions"
+    np.save(path, np.zeros((5, 2), complex))
+    assert said(path, header=header) == "'x.npy' holds values of type complex128, expected numbers"
+    np.save(path, np.array([[{}]]), allow_pickle=True)
+    assert "numbers" in said(path, header=True)
+    assert "cannot be read" in said(path)
+    if not header:
+        np.save(path, np.zeros((0, 2)))
+        assert said(path) == "'x.npy' holds no samples (an array of shape (0, 2)), expected rows of numbers"
+        assert said(path, Choice(label="y")) == "'x.npy' holds one array and no label 'y'; put both into an .npz"
+
+
+def test_the_header_of_a_large_array_is_enough(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((1000, 20)))
+    path.write_bytes(path.read_bytes()[:200])
+    assert read_header(path, Choice()) == Header((20,))
+    assert said(path).startswith(f"'{path}' cannot be read as a NumPy array (")
+
+
+# -- Parquet ---------------------------------------------------------------------------------------------------------
+
+
+def test_parquet_reads_what_counts_as_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    columns = {"i": [1, None, 3], "f": [0.5, 1.5, None], "b": [True, False, True], "name": ["u", "v", "u"]}
+    pq.write_table(pa.table(columns), path)
+    rows = read_rows(path, Choice(label="name"))
+    np.testing.assert_array_equal(rows.values, [[1, 0.5, 1], [np.nan, 1.5, 0], [3, np.nan, 1]])
+    assert rows.columns == ("i", "f", "b")
+    assert rows.label is not None
+    assert rows.label.tolist() == ["u", "v", "u"]
+    assert read_header(path, Choice(label="name")) == rows.header
+    assert said(path) == (
+        "column 'name' of 'rows.parquet' holds values of type string, expected numbers; "
+        "name the columns to read with columns, or the one to set aside with label"
+    )
+
+
+def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = text(tmp_path, "PAR1", "rows.parquet")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert said(path) == (
+        "'rows.parquet' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
+    )
+
+
+# -- labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_become_numbers_in_the_same_way_everywhere() -> None:
+    train, test = encode_labels(np.array(["b", "c", "b"]), np.array(["a", "c"]))
+    assert train.tolist() == [1, 2, 1]
+    assert test.tolist() == [0, 2]
+    (whole,) = encode_labels(np.array([1.0, 7.0]))
+    assert whole.dtype == np.int64
+    (ages,) = encode_labels(np.array([1.5, np.nan]))
+    assert ages.dtype == np.float32
+    mixed, words = encode_labels(np.array([1, 2]), np.array(["x"]))
+    assert [*mixed.tolist(), *words.tolist()] == [0, 1, 2]

@@ -1,0 +1,195 @@
+"""What every loss promises: a term is per sample, in float32, and masked; the numbers are tested file by file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aeframe.batch import Batch, Domain
+from aeframe.build import build
+from aeframe.parts.losses.base import Loss
+from aeframe.registry import registry
+
+SHAPE = (3, 5)
+# Every loss in every way it can be set up, with a domain it is for.
+SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
+    "mse": ({"name": "mse"}, "real"),
+    "mse tanh": ({"name": "mse", "activation": "tanh"}, "signed"),
+    "mae": ({"name": "mae"}, "real"),
+    "huber": ({"name": "huber", "delta": 0.7}, "real"),
+    "hinge": ({"name": "hinge", "margin": 1.5}, "binary"),
+    "jaccard": ({"name": "jaccard"}, "binary"),
+    "jaccard unit": ({"name": "jaccard"}, "unit"),
+    "bernoulli": ({"name": "bernoulli"}, "binary"),
+    "bernoulli unit": ({"name": "bernoulli"}, "unit"),
+    "categorical": ({"name": "categorical"}, "category(4)"),
+    "gaussian": ({"name": "gaussian", "scale": 0.3}, "real"),
+    "gaussian sigmoid": ({"name": "gaussian", "activation": "sigmoid"}, "unit"),
+    "gaussian shared": ({"name": "gaussian", "variance": "shared"}, "real"),
+    "gaussian learned": ({"name": "gaussian", "variance": "learned"}, "real"),
+    "gaussian optimal": ({"name": "gaussian", "variance": "optimal"}, "real"),
+    "kl_divergence": ({"name": "kl_divergence"}, "simplex"),
+}
+CORE_LOSSES = {entry.name for entry in registry().entries("loss") if entry.plugin == "core"}
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def make(name: str, domain: str, shape: tuple[int, ...] = SHAPE, **options: Any) -> Loss:
+    loss: Loss = build("loss", {"name": name, **options}, shape=shape, domain=Domain.parse(domain))
+    return loss
+
+
+def draw(domain: Domain, *size: int) -> Tensor:
+    """Data of a domain, with values at its ends where it has them."""
+    match domain.kind:
+        case "real":
+            return 2.0 * torch.randn(size)
+        case "unit":
+            return torch.rand(size).mul(1.4).sub(0.2).clamp(0, 1)
+        case "signed":
+            return torch.randn(size).clamp(-1, 1)
+        case "binary":
+            return torch.randint(2, size).float()
+        case "category":
+            assert domain.classes is not None
+            return torch.randint(domain.classes, size)
+        case "simplex":
+            return torch.randn(size).softmax(-1)
+    raise AssertionError(domain)
+
+
+@pytest.fixture(params=SETTINGS)
+def case(request: pytest.FixtureRequest) -> tuple[Loss, Tensor, Tensor]:
+    """One loss, four samples of its data, and an output for them."""
+    config, domain = SETTINGS[request.param]
+    loss = make(domain=domain, **config)
+    assert domain.partition("(")[0] in loss.domains
+    x = draw(Domain.parse(domain), 4, *SHAPE)
+    return loss, x, torch.randn(4, loss.num_outputs, *SHAPE)
+
+
+def test_every_registered_loss_of_core_is_tested_here() -> None:
+    assert {config["name"] for config, _ in SETTINGS.values()} == CORE_LOSSES
+
+
+# -- promises that every loss keeps ------------------------------------------------------------------------------
+
+
+def test_the_loss_is_one_float32_number_for_each_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    value = loss(output, Batch(x))
+    assert value.shape == (4,)
+    assert value.dtype == torch.float32
+    assert value.isfinite().all()
+
+
+def test_importance_samples_give_k_by_b_and_each_is_what_it_is_alone(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, _ = case
+    output = torch.randn(3, 4, loss.num_outputs, *SHAPE)
+    mask = torch.rand(4, *SHAPE) < 0.7
+    for batch in (Batch(x), Batch(x, mask=mask)):
+        value = loss(output, batch)
+        assert value.shape == (3, 4)
+        torch.testing.assert_close(value, torch.stack([loss(one, batch) for one in output]))
+
+
+def test_a_batch_that_is_doubled_does_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    alone = loss(output, Batch(x))
+    twice = loss(torch.cat([output, output]), Batch(torch.cat([x, x])))
+    torch.testing.assert_close(twice, torch.cat([alone, alone]), rtol=0, atol=0)
+
+
+def test_other_samples_in_the_batch_do_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    torch.testing.assert_close(loss(output, Batch(x))[:1], loss(output[:1], Batch(x[:1])), rtol=1e-6, atol=1e-6)
+
+
+def test_padding_that_is_masked_does_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    bare = loss(output, Batch(x))
+    # Two more positions of the leading dimension, with a mask that names the leading dimension only.
+    padded_x = torch.cat([x, torch.zeros_like(x[:, :2])], dim=1)
+    padded_output = torch.cat([output, torch.randn_like(output[:, :, :2])], dim=2)
+    mask = torch.arange(SHAPE[0] + 2).expand(4, -1) < SHAPE[0]
+    torch.testing.assert_close(loss(padded_output, Batch(padded_x, mask=mask)), bare)
+
+
+def test_a_sample_that_is_masked_whole_costs_nothing(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    mask = torch.ones(4, *SHAPE, dtype=torch.bool)
+    mask[1] = False
+    value = loss(output, Batch(x, mask=mask))
+    assert value[1] == 0
+    torch.testing.assert_close(value[[0, 2, 3]], loss(output, Batch(x))[[0, 2, 3]])
+
+
+def test_missing_values_under_the_mask_leave_loss_and_gradient_finite(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    mask = torch.ones(4, *SHAPE, dtype=torch.bool)
+    mask[:, 0] = False
+    absent = x.clone()
+    absent[:, 0] = float("nan") if x.is_floating_point() else -100
+    output = output.requires_grad_()
+    value = loss(output, Batch(absent, mask=mask))
+    (gradient,) = torch.autograd.grad(value.sum(), output)
+    assert value.isfinite().all()
+    assert gradient.isfinite().all()
+    assert (gradient[:, :, 0] == 0).all()
+
+
+def test_half_precision_outputs_give_finite_float32_losses(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    # Wide outputs too: what an untrained network may say.
+    for scale in (1.0, 60.0):
+        value = loss((scale * output).bfloat16(), Batch(x))
+        assert value.dtype == torch.float32
+        assert value.isfinite().all()
+        torch.testing.assert_close(value, loss((scale * output).bfloat16().float(), Batch(x)))
+
+
+def test_the_sum_of_the_elements_is_the_loss(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    elements = loss.elements(output, x)
+    assert elements.shape == x.shape
+    torch.testing.assert_close(elements.flatten(1).sum(1), loss(output, Batch(x)))
+
+
+def test_every_output_and_every_parameter_gets_a_gradient(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    output = output.requires_grad_()
+    loss(output, Batch(x)).sum().backward()
+    assert output.grad is not None
+    assert (output.grad.flatten(2) != 0).any(-1).any(0).all()
+    assert all(parameter.grad is not None and parameter.grad != 0 for parameter in loss.parameters())
+
+
+def test_mean_and_sample_are_data_within_the_stated_range(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, _ = case
+    output = 5 * torch.randn(3, 4, loss.num_outputs, *SHAPE)
+    mean, drawn = loss.mean(output), loss.sample(output)
+    assert mean.shape == drawn.shape == (3, *x.shape)
+    stated = loss.output_range
+    assert mean.min() >= stated.low
+    assert mean.max() <= stated.high
+    torch.testing.assert_close(loss.mean(output.bfloat16()).float(), loss.mean(output.bfloat16().float()).float())
+
+
+def test_fitting_the_output_by_gradient_descent_finds_x(case: tuple[Loss, Tensor, Tensor]) -> None:
+    loss, x, output = case
+    output = output.requires_grad_()
+    optimizer = torch.optim.Adam([output], lr=0.1)
+    before = (loss.mean(output) - x.to(torch.float32)).abs().mean()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss(output, Batch(x)).sum().backward()
+        optimizer.step()
+    assert (loss.mean(output) - x.to(torch.float32)).abs().mean() < 0.3 * before

@@ -1,0 +1,131 @@
+"""Schedules at hand-worked moments of a run."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aeframe.batch import Clock
+from aeframe.build import build
+from aeframe.errors import AeframeError
+from aeframe.parts.schedules import Constant, Schedule, fixed, length
+from aeframe.registry import registry
+
+
+def at(schedule: Schedule, *batches: int, planned: int = 100) -> list[float]:
+    return [schedule(Clock(batch=batch, planned=planned)) for batch in batches]
+
+
+def make(name: str, **options: Any) -> Schedule:
+    schedule: Schedule = build("schedule", {"name": name, **options})
+    return schedule
+
+
+def test_constant_stays() -> None:
+    assert at(fixed(0.3), 0, 50, 100, 500) == [0.3] * 4
+    assert fixed(0.3).plain() == 0.3  # type: ignore[attr-defined]
+
+
+def test_linear_goes_from_start_to_end_over_the_run() -> None:
+    assert at(make("linear"), 0, 25, 100, 150) == [0.0, 0.25, 1.0, 1.0]
+    assert at(make("linear", start=2.0, end=1.0, over=0.5), 0, 25, 50, 99) == [2.0, 1.5, 1.0, 1.0]
+
+
+def test_a_delay_and_a_length_above_one_are_batches() -> None:
+    assert at(make("linear", over=10, delay=20), 0, 20, 25, 30, 99) == [0.0, 0.0, 0.5, 1.0, 1.0]
+    # The same batches whatever the run's length.
+    assert at(make("linear", over=10, delay=20), 25, planned=10_000) == [0.5]
+    assert at(make("linear", over=0.1, delay=0.2), 25) == [0.5]
+
+
+def test_a_ramp_of_no_length_is_a_step_at_its_delay() -> None:
+    assert at(make("linear", over=0, delay=30), 0, 29, 30, 99) == [0.0, 0.0, 1.0, 1.0]
+
+
+def test_cosine_is_slow_fast_slow() -> None:
+    quarter = 0.5 * (1 - math.cos(math.pi / 4))
+    assert at(make("cosine"), 0, 25, 50, 75, 100) == pytest.approx([0.0, quarter, 0.5, 1 - quarter, 1.0])
+
+
+def test_cyclical_rises_in_each_cycle_and_ends_at_its_end() -> None:
+    schedule = make("cyclical", cycles=4, ratio=0.5, end=2.0)
+    # A cycle is 24 batches of 96: 12 rising, 12 at the end.
+    assert at(schedule, 0, 6, 12, 23, 24, 30, planned=96) == pytest.approx([0.0, 1.0, 2.0, 2.0, 0.0, 1.0])
+    assert at(schedule, 96, 97, planned=96) == [2.0, 2.0]
+    curved = make("cyclical", cycles=1, ratio=1.0, shape="cosine")
+    assert at(curved, 25, 50) == pytest.approx([0.5 * (1 - math.cos(math.pi / 4)), 0.5])
+
+
+def test_step_multiplies_at_each_moment() -> None:
+    schedule = make("step", value=1.0, factor=0.5, at=[0.5, 80])
+    assert at(schedule, 0, 49, 50, 79, 80, 100) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_warmup_rises_and_falls() -> None:
+    schedule = make("warmup", peak=1.0, end=0.2, warmup=10)
+    assert at(schedule, 0, 4, 10, 55, 100, 120) == pytest.approx([1 / 11, 5 / 11, 1.0, 0.6, 0.2, 0.2])
+    # The first batch already learns, and no rise is no rise.
+    assert at(make("warmup", peak=1.0, warmup=0.0), 0) == [1.0]
+
+
+@settings(deadline=None)
+@given(
+    start=st.floats(-5, 5),
+    end=st.floats(-5, 5),
+    batch=st.integers(0, 400),
+    planned=st.integers(1, 300),
+    over=st.one_of(st.floats(0, 1), st.integers(2, 300)),
+    name=st.sampled_from(["linear", "cosine"]),
+)
+def test_a_ramp_stays_between_its_ends(
+    start: float, end: float, batch: int, planned: int, over: float, name: str
+) -> None:
+    (value,) = at(make(name, start=start, end=end, over=over), batch, planned=planned)
+    assert min(start, end) - 1e-9 <= value <= max(start, end) + 1e-9
+
+
+@pytest.mark.parametrize("name", registry().names("schedule"))
+def test_a_schedule_is_a_function_of_the_clock_alone(name: str) -> None:
+    required = {"constant": {"value": 2.0}, "step": {"value": 2.0}, "warmup": {"peak": 2.0}}.get(name, {})
+    schedule = make(name, **required)
+    forwards = at(schedule, *range(0, 101, 10))
+    assert at(schedule, *range(100, -1, -10)) == forwards[::-1]
+    assert at(make(name, **required), *range(0, 101, 10)) == forwards
+    assert all(math.isfinite(value) for value in forwards)
+
+
+def test_an_option_takes_a_number_a_name_or_a_mapping() -> None:
+    number = Schedule.from_config(2, build)
+    assert isinstance(number, Constant)
+    assert number.value == 2.0
+    assert at(Schedule.from_config("linear", build), 50) == [0.5]
+    assert at(Schedule.from_config({"name": "linear", "end": 4}, build), 50) == [2.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(True, "True"), (None, "None"), ([1], "[1]")], ids=["a truth", "nothing", "a list"]
+)
+def test_an_option_refuses_the_rest(value: Any, found: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        Schedule.from_config(value, build)
+    assert str(error.value) == f"expected a number or a schedule such as {{name: linear, end: 1.0}}, found {found}"
+
+
+def test_a_length_is_a_fraction_or_batches() -> None:
+    clock = Clock(planned=200)
+    assert [length(over, clock) for over in (0, 0.25, 1, 1.5, 50)] == [0, 50, 200, 1.5, 50]
+    with pytest.raises(AeframeError) as error:
+        length(-0.1, clock)
+    assert str(error.value) == "a length is a fraction of the run in [0, 1] or a number of batches, found -0.1"
+
+
+@pytest.mark.parametrize("options", [{"cycles": 0}, {"ratio": 0.0}, {"ratio": 1.5}])
+def test_cyclical_refuses_what_is_no_cycle(options: dict[str, float]) -> None:
+    with pytest.raises(AeframeError) as error:
+        make("cyclical", **options)
+    cycles, ratio = options.get("cycles", 4), options.get("ratio", 0.5)
+    assert str(error.value) == f"cyclical needs cycles >= 1 and ratio in (0, 1], found {cycles} and {ratio}"

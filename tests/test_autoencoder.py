@@ -1,0 +1,304 @@
+"""The picture, wired: corruption, encoder, latent, decoder, loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder, join, joined
+from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass, Terms
+from aeframe.build import build
+from aeframe.errors import AeframeError
+from aeframe.parts.corruptions import Corruption
+from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.objectives.base import Opponent
+from aeframe.parts.objectives.deterministic import Deterministic
+
+SHAPE = (2, 3)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def make(condition: int = 0, **parts: Any) -> Autoencoder:
+    config = {
+        "activation": "tanh",
+        "encoder": {"name": "mlp", "hidden": (5,)},
+        "latent": {"name": "gaussian", "dim": 3},
+        "loss": "mse",
+        "objective": "elbo",
+    }
+    return assemble({**config, **parts}, DataSpec(SHAPE, Domain("real"), condition))
+
+
+# -- the pass ----------------------------------------------------------------------------------------------------
+
+
+def test_a_pass_holds_everything_from_x_to_the_loss() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    p = model(batch)
+    assert p.batch is batch
+    assert p.latent.z.shape == p.latent.mean.shape == (4, 3)
+    assert p.output.shape == (4, 1, *SHAPE)
+    assert p.reconstruction.shape == (4,)
+    torch.testing.assert_close(p.reconstruction, (p.output[:, 0] - batch.x).square().sum((1, 2)))
+
+
+def test_z_is_drawn_in_training_and_the_mean_otherwise() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    trained = model.train()(batch)
+    assert not torch.equal(trained.latent.z, trained.latent.mean)
+    evaluated = model.eval()(batch)
+    assert torch.equal(evaluated.latent.z, evaluated.latent.mean)
+    torch.testing.assert_close(evaluated.latent.mean, trained.latent.mean)
+    # Either can be asked for.
+    assert not torch.equal(model(batch, sample=True).latent.z, evaluated.latent.mean)
+    assert torch.equal(model.train()(batch, sample=False).latent.z, evaluated.latent.mean)
+
+
+def test_evaluation_repeats_itself() -> None:
+    model, batch = make(corruption="gaussian").eval(), Batch(torch.randn(4, *SHAPE))
+    assert torch.equal(model(batch).reconstruction, model(batch).reconstruction)
+
+
+def test_the_encoder_sees_the_corrupted_x_in_training_only_and_the_loss_the_clean() -> None:
+    model, batch = make(corruption={"name": "gaussian", "std": 3.0}), Batch(torch.randn(4, *SHAPE))
+    p = model.train()(batch, sample=False)
+    assert not torch.equal(p.seen.x, batch.x)
+    torch.testing.assert_close(p.latent.mean, model.embed(p.seen).mean)
+    assert not torch.allclose(p.latent.mean, model.embed(batch).mean)
+    torch.testing.assert_close(p.reconstruction, (p.output[:, 0] - batch.x).square().sum((1, 2)))
+    p = model.eval()(batch)
+    assert p.seen is batch
+    torch.testing.assert_close(p.latent.mean, model.embed(batch).mean)
+
+
+def test_a_corruption_is_not_even_called_in_evaluation() -> None:
+    class Broken(Corruption):
+        def forward(self, batch: Batch) -> Batch:
+            raise AssertionError("called")
+
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    model.corruption = Broken()
+    model.eval()(batch)
+    model.train().embed(batch)
+    with pytest.raises(AssertionError, match="called"):
+        model.train()(batch)
+
+
+# -- importance samples ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("condition", [0, 2])
+@pytest.mark.parametrize("decoder", ["mirror", "mlp"])
+def test_k_samples_decode_as_one_by_one(condition: int, decoder: str) -> None:
+    model = make(condition, decoder=decoder)
+    batch = Batch(torch.randn(4, *SHAPE), condition=torch.randn(4, 2) if condition else None)
+    p = model(batch, sample=True, num_samples=5)
+    assert p.latent.z.shape == (5, 4, 3)
+    assert p.output.shape == (5, 4, 1, *SHAPE)
+    assert p.reconstruction.shape == (5, 4)
+    torch.testing.assert_close(p.output, torch.stack([model.decode(z, batch) for z in p.latent.z]))
+    torch.testing.assert_close(p.reconstruction, torch.stack([model.loss(o, batch) for o in p.output]))
+    if condition:
+        given = model.decode(p.latent.z, condition=batch.condition)
+        torch.testing.assert_close(given, p.output)
+
+
+def test_the_decoder_is_given_the_batch_row_by_row_with_the_samples() -> None:
+    seen: list[Batch | None] = []
+
+    class Watching(Decoder):
+        def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
+            seen.append(batch)
+            return z.new_zeros(len(z), 1, *SHAPE)
+
+    model = make()
+    model.decoder = Watching()
+    batch = Batch(torch.randn(4, *SHAPE), index=torch.arange(4), extras={"label": torch.arange(4)})
+    model(batch, sample=True, num_samples=3)
+    (repeated,) = seen
+    assert repeated is not None
+    assert repeated.index is not None
+    assert repeated.index.tolist() == [0, 1, 2, 3] * 3
+    torch.testing.assert_close(repeated.x, batch.x.repeat(3, 1, 1))
+
+
+# -- condition ---------------------------------------------------------------------------------------------------
+
+
+def test_join_puts_the_condition_at_every_position() -> None:
+    value, condition = torch.zeros(2, 3, 4, 5), torch.tensor([[1, 2], [3, 4]])
+    found = join(value, condition)
+    assert found.shape == (2, *joined((3, 4, 5), 2)) == (2, 5, 4, 5)
+    assert found.dtype == value.dtype
+    assert (found[:, :3] == 0).all()
+    for sample in range(2):
+        for channel in range(2):
+            assert (found[sample, 3 + channel] == condition[sample, channel]).all()
+    assert join(torch.zeros(2, 3), condition).tolist() == [[0, 0, 0, 1, 2], [0, 0, 0, 3, 4]]
+
+
+def test_the_condition_reaches_encoder_and_decoder() -> None:
+    model = make(condition=2).eval()
+    x = torch.randn(4, *SHAPE)
+    first, second = (Batch(x, condition=torch.full((4, 2), value)) for value in (0.0, 1.0))
+    assert not torch.allclose(model.embed(first).mean, model.embed(second).mean)
+    z = torch.randn(4, 3)
+    assert not torch.allclose(model.decode(z, first), model.decode(z, second))
+    # One that is given stands before the batch's.
+    torch.testing.assert_close(model.decode(z, first, condition=second.condition), model.decode(z, second))
+
+
+def test_an_encoder_may_be_kept_from_the_condition() -> None:
+    model = make(condition=2, condition_encoder=False).eval()
+    x = torch.randn(4, *SHAPE)
+    first, second = (Batch(x, condition=torch.full((4, 2), value)) for value in (0.0, 1.0))
+    assert torch.equal(model.embed(first).mean, model.embed(second).mean)
+    assert not torch.allclose(model(first).output, model(second).output)
+
+
+def test_a_condition_that_is_missing_is_named() -> None:
+    model = make(condition=2)
+    for call in (lambda: model(Batch(torch.randn(4, *SHAPE))), lambda: model.decode(torch.randn(4, 3))):
+        with pytest.raises(ValueError, match=r"^this model was trained with a condition; give one, of shape \(B, C\)$"):
+            call()
+
+
+# -- mask --------------------------------------------------------------------------------------------------------
+
+
+class _Pooled(Encoder):
+    """The mean over the positions that count, of x ``(B, C, T)``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, 6)
+        self.out_shape = (6,)
+
+    def forward(self, batch: Batch) -> Tensor:
+        assert batch.mask is not None
+        counted = batch.mask.to(batch.x.dtype)
+        mean: Tensor = (batch.x * counted).sum(-1) / counted.sum(-1)
+        return torch.tanh(self.linear(mean))
+
+
+class _Waves(Decoder):
+    """One wave for each dimension of z, at every position."""
+
+    def __init__(self, dim: int, out_shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.linear, self.out_shape = nn.Linear(dim, out_shape[0] * out_shape[1]), out_shape
+
+    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
+        num_outputs, channels, length = self.out_shape
+        height = self.linear(z).unflatten(1, (num_outputs, channels))
+        return height[..., None] * torch.arange(length, dtype=z.dtype).cos()
+
+
+def sequence_model(length: int, loss: dict[str, Any]) -> Autoencoder:
+    torch.manual_seed(1)
+    shape, domain = (2, length), Domain("unit")
+    encoder = _Pooled(2)
+    latent = build("latent", {"name": "gaussian", "dim": 3}, feature_shape=encoder.out_shape)
+    made = build("loss", loss, shape=shape, domain=domain)
+    return Autoencoder(
+        DataSpec(shape, domain),
+        corruption=build("corruption", "none"),
+        encoder=encoder,
+        latent=latent,
+        prior=build("prior", "normal", z_shape=latent.shape),
+        decoder=_Waves(3, (made.num_outputs, *shape)),
+        loss=made,
+        objective=build("objective", "elbo"),
+        penalties={},
+    ).eval()
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "mse"},
+        {"name": "mae"},
+        {"name": "huber"},
+        {"name": "jaccard"},
+        {"name": "bernoulli"},
+        {"name": "gaussian"},
+        {"name": "gaussian", "variance": "learned"},
+        {"name": "gaussian", "variance": "optimal"},
+    ],
+    ids=str,
+)
+def test_padding_more_moves_no_term(loss: dict[str, Any]) -> None:
+    lengths = torch.tensor([5, 3, 1, 4])
+    x = torch.rand(4, 2, 9)
+    terms = []
+    for length in (5, 9):
+        mask = (torch.arange(length) < lengths[:, None])[:, None]
+        model = sequence_model(length, loss)
+        terms.append(model.terms(model(Batch(x[..., :length] * mask, mask=mask.expand(-1, 2, -1))), Clock()))
+    for name, value in terms[0].raw.items():
+        torch.testing.assert_close(terms[1].raw[name], value)
+    torch.testing.assert_close(terms[1].bound, terms[0].bound)
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------
+
+
+def test_a_doubled_batch_does_not_move_a_sample() -> None:
+    model, x = make().eval(), torch.randn(4, *SHAPE)
+    alone = model.terms(model(Batch(x)), Clock())
+    twice = model.terms(model(Batch(torch.cat([x, x]))), Clock())
+    for name, value in alone.raw.items():
+        torch.testing.assert_close(twice.raw[name], torch.cat([value, value]))
+
+
+def test_generate_is_the_mean_or_a_draw() -> None:
+    model, z = make(loss={"name": "gaussian", "scale": 0.5}), torch.randn(4, 3)
+    mean = model.generate(z)
+    assert mean.shape == (4, *SHAPE)
+    assert not mean.requires_grad
+    assert torch.equal(mean, model.loss.mean(model.decode(z)))
+    assert not torch.equal(model.generate(z, draw=True), mean)
+    conditioned = make(condition=2)
+    assert conditioned.generate(z, condition=torch.ones(4, 2)).shape == (4, *SHAPE)
+
+
+def test_opponents_are_found_wherever_they_are_held() -> None:
+    class Judge(Opponent):
+        def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+            return Terms()
+
+    class Judged(Deterministic):
+        def __init__(self) -> None:
+            super().__init__()
+            self.judge = Judge()
+
+    model = make()
+    assert model.opponents() == {}
+    model.objective = Judged()
+    model.penalties["realism"] = nn.ModuleDict({"critic": Judge()})
+    assert {name: type(module) for name, module in model.opponents().items()} == {"judge": Judge, "critic": Judge}
+
+
+def test_a_saved_state_is_the_whole_model() -> None:
+    first, second = make(prior="mixture"), make(prior="mixture")
+    batch = Batch(torch.randn(4, *SHAPE))
+    assert not torch.allclose(first.eval()(batch).output, second.eval()(batch).output)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first(batch).output, second(batch).output)
+    assert torch.equal(first.prior.log_prob(batch.x[:, 0]), second.prior.log_prob(batch.x[:, 0]))
+
+
+def test_a_part_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aeframe.parts.losses.distances.SquaredError", lambda: nn.ReLU())
+    with pytest.raises(AeframeError) as error:
+        make()
+    assert str(error.value) == "loss 'mse' built a ReLU, expected a subclass of aeframe.parts.losses.base.Loss"

@@ -19,7 +19,9 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
     What was measured once only, such as a test at the end, is a dot.
     """
     names = list(dict.fromkeys(row.name for row in rows))
-    names.sort(key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+    trained = {row.name for row in rows if row.split == "train"}
+    # What is minimised stands before what is only measured.
+    names.sort(key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name not in trained, name))
     columns = max(1, min(4, len(names)))
     num_rows = math.ceil(len(names) / columns) or 1
     figure = Figure(figsize=(3.6 * columns, 2.6 * num_rows), layout="constrained")

@@ -70,23 +70,32 @@ def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) -> Autoencoder:
     with device:
         model = assemble(config, spec)
-        batch = _batch(spec)
-        p = model(batch)
-        terms = model.terms(p, Clock(planned=10))
-        everyone = {"the model": terms}
+        _hold_to_their_word(model, config, spec)
+        p = model(_batch(spec))
+        players = {"the model": model.terms(p, Clock(planned=10))}
         for name, opponent in model.opponents().items():
-            everyone[name] = opponent.terms(model, p.detach(), Clock(planned=10))
-        features = model.encoder(batch) if not model.condition_encoder else None
+            players[name] = opponent.terms(model, p.detach(), Clock(planned=10))
         build("optimizer", config["optimizer"], params=[nn.Parameter(torch.zeros(1))])
         build("sampler", config["sampler"], model=model)
-    if features is not None:
-        _expect(f"{_called('encoder', config)} says its features are", model.encoder.out_shape, features)
-    _expect(f"{_called('latent', config)} says its code is", model.latent.shape, p.latent.mean)
-    _expect(f"{_called('decoder', config)} is asked for", (model.loss.num_outputs, *spec.shape), p.output)
-    _expect(f"{_called('loss', config)} is asked for", (), p.reconstruction)
-    for player, of_player in everyone.items():
-        _check_terms(player, of_player)
+    for player, terms in players.items():
+        _check_terms(player, terms)
     return model
+
+
+def _hold_to_their_word(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Compare shapes where a part hands over, so that the one that is wrong is named, and not its neighbour."""
+
+    def expect(kind: str, shape: tuple[int, ...], found: Tensor) -> None:
+        if tuple(found.shape[1:]) != shape:
+            raise AeframeError(
+                f"{_called(kind, config)} gives {tuple(found.shape[1:])} for each sample, expected {shape}; "
+                f"mend it, or choose another {kind}"
+            )
+
+    outputs = (model.loss.num_outputs, *spec.shape)
+    model.encoder.register_forward_hook(lambda part, _, found: expect("encoder", part.out_shape, found))
+    model.latent.register_forward_hook(lambda part, _, found: expect("latent", part.shape, found.mean))
+    model.decoder.register_forward_hook(lambda _, __, found: expect("decoder", outputs, found))
 
 
 def _batch(spec: DataSpec) -> Batch:
@@ -108,14 +117,6 @@ def _check_terms(player: str, terms: Terms) -> None:
                 f"the term '{name}' of {player} has shape {tuple(value.shape)} for a batch of {_SAMPLES}, expected "
                 f"({_SAMPLES},): one number for each sample, summed over its own elements"
             )
-
-
-def _expect(who: str, shape: tuple[int, ...], found: Tensor) -> None:
-    # Importance samples stand before the batch.
-    if tuple(found.shape[-len(shape) - 1 :]) != (_SAMPLES, *shape):
-        raise AeframeError(
-            f"{who} of shape {shape} for each sample, but a batch of {_SAMPLES} gave {tuple(found.shape)}"
-        )
 
 
 def _culprit(trace: TracebackType | None) -> str | None:

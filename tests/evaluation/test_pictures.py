@@ -106,8 +106,11 @@ def test_a_line_is_straight_and_has_both_ends() -> None:
 
 
 def test_one_plot_for_each_name_and_one_line_for_each_split() -> None:
-    figure = draw_curves([*ROWS, Row(100, 10, "test", "loss", 0.5), Row(110, 11, "train", "loss", float("nan"))])
-    assert [axes.get_title() for axes in figure.axes] == ["loss", "discriminator/loss", "kl"]
+    metric = Row(10, 1, "val", "active_units", 3.0)
+    figure = draw_curves(
+        [metric, *ROWS, Row(100, 10, "test", "loss", 0.5), Row(110, 11, "train", "loss", float("nan"))]
+    )
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "discriminator/loss", "kl", "active_units"]
     loss = {drawn.get_label(): list(drawn.get_xdata()) for drawn in figure.axes[0].lines}  # type: ignore[arg-type]
     assert loss == {"train": list(range(0, 100, 10)), "val": list(range(0, 100, 10)), "test": [100]}
 
@@ -122,7 +125,8 @@ def test_the_map_shows_principal_components() -> None:
     (axes,) = draw_latent_map(codes, None).axes
     points = torch.tensor(axes.collections[0].get_offsets())
     assert torch.allclose(torch.cdist(points, points).float(), torch.cdist(wide, wide), atol=1e-2)
-    share = wide[:, 0].var() / wide.var(0).sum()
+    variances = torch.linalg.eigvalsh(torch.cov(wide.T))
+    share = variances[1] / variances.sum()
     assert axes.get_xlabel() == f"principal component 1 ({share:.0%} of the variance)"
 
 

@@ -11,7 +11,7 @@ from aeframe import registry
 
 torch.set_num_threads(1)
 
-PLUGIN = '''
+PLUGIN = """
 from aeframe import hookimpl
 
 @hookimpl
@@ -22,7 +22,7 @@ def register_modalities(register):
 def register_datasets(register):
     register("squares", "aeplugin_parts:Squares")
     register("circles", "aeplugin_parts:Circles")
-'''
+"""
 PARTS = '''
 from aeframe.batch import DataSpec, Domain
 from aeframe.data.modality import Dataset, Modality

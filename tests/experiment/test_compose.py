@@ -56,9 +56,8 @@ def test_every_recipe_composes_to_plain_values_under_its_own_name(recipe: str) -
 
 
 def test_the_recipes_are_those_that_were_promised() -> None:
-    assert RECIPES == sorted(
-        "ae linear_ae dae sparse_ae contractive_ae vae beta_vae free_bits_vae sigma_vae vqvae fsq_vae aae".split()
-    )
+    promised = "ae linear_ae dae sparse_ae contractive_ae vae beta_vae free_bits_vae sigma_vae vqvae fsq_vae aae"
+    assert sorted(promised.split(" ")) == RECIPES
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -94,9 +93,13 @@ def test_a_recipe_sets_options_and_the_command_line_sets_them_over_it() -> None:
 # -- precedence ------------------------------------------------------------------------------------------------------
 
 RECIPE = "# @package _global_\ndefaults:\n  - override /loss: huber\nmodel: {name: mine}\nloss: {delta: 2.0}\n"
-EXPERIMENT = (
-    "# @package _global_\ndefaults:\n  - override /modality: grid\n  - override /model: mine\n  - override /loss: hinge\n"
-)
+EXPERIMENT = """\
+# @package _global_
+defaults:
+  - override /modality: grid
+  - override /model: mine
+  - override /loss: hinge
+"""
 
 
 @pytest.mark.parametrize(
@@ -135,7 +138,9 @@ def test_a_value_is_taken_from_the_highest_level_that_sets_it(option: Option) ->
 
 
 def test_an_experiment_chooses_the_recipe_and_the_recipe_its_parts(grid: Path, option: Option) -> None:
-    option("experiment/small", "# @package _global_\ndefaults:\n  - override /model: vae\n  - override /data: squares\n")
+    option(
+        "experiment/small", "# @package _global_\ndefaults:\n  - override /model: vae\n  - override /data: squares\n"
+    )
     config = compose(["experiment=small"])
     assert names(config) | {"latent": "gaussian", "modality": "grid", "encoder": "conv"} == names(config)
     assert config["model"] == {"name": "vae"}
@@ -224,13 +229,20 @@ LOSSES = "bernoulli, categorical, gaussian, hinge, huber, jaccard, kl_divergence
             "latent.dmi=3",
             "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
         ),
-        ("latent=null", "a run needs a latent, found none; choose one with latent=..., known are fsq, gaussian, point, vq"),
+        (
+            "latent=null",
+            "a run needs a latent, found none; choose one with latent=..., known are fsq, gaussian, point, vq",
+        ),
         ("model", "'model' cannot be read as key=value; put a value with spaces, commas or brackets in quotes"),
         (
             "loss=mse,mae",
-            "'loss=mse,mae' gives several values; add -m to run one after the other, or put them in [brackets] for a list",
+            "'loss=mse,mae' gives several values; add -m to run one after the other, or put them in "
+            "[brackets] for a list",
         ),
-        ("root=${nope}", "the value of 'root' refers to something that is not there: Interpolation key 'nope' not found"),
+        (
+            "root=${nope}",
+            "the value of 'root' refers to something that is not there: Interpolation key 'nope' not found",
+        ),
         ("data=table", "dataset 'table' needs a value for 'path'; set data.path=..."),
         ("hydra/launcher=nope", "unknown hydra/launcher 'nope'; known are basic"),
     ],

@@ -221,22 +221,23 @@ def test_vq_takes_the_nearest_codes(training: bool) -> None:
     assert latent.weights["commitment"](Clock()) == 0.25
 
 
+def pull(term: Tensor, *on: Tensor) -> list[Tensor | None]:
+    return list(torch.autograd.grad(term.sum(), on, allow_unused=True))
+
+
 def test_vq_gradient_of_the_terms() -> None:
     latent = hand_made(update="gradient")
     features = POINTS.clone().requires_grad_()
-    pulls_features: Tensor | None
-    pulls_codes: Tensor | None
     terms = latent(features, sample=True).terms
     torch.testing.assert_close(terms["codebook"], COMMITMENT)
     codes = latent.quantizer._codebook.embed
-    pulls_features, pulls_codes = torch.autograd.grad(terms["commitment"].sum(), (features, codes), allow_unused=True)
-    torch.testing.assert_close(pulls_features, 2 * (POINTS - latent.codebook.detach()[CODES].movedim(-1, 1)))
-    assert pulls_codes is None
-    pulls_features, pulls_codes = torch.autograd.grad(terms["codebook"].sum(), (features, codes), allow_unused=True)
-    assert pulls_features is None
-    # Code 0 was taken by (1, 0) and (-1, -1): 2 * (0 - 1 + 0 + 1, 0 - 0 + 0 + 1).
-    torch.testing.assert_close(pulls_codes[0, 0], torch.tensor([0.0, 2.0]))
-    torch.testing.assert_close(pulls_codes[0, 3], torch.tensor([2.0, 2.0]))
+    to_features = 2 * (POINTS - latent.codebook.detach()[CODES].movedim(-1, 1))
+    # Code 0 was taken by (1, 0) and (-1, -1): 2 * (0 - 1 + 0 + 1, 0 - 0 + 0 + 1). Code 1 by (3, 1), 2 by the rest.
+    to_codes = torch.tensor([[[0.0, 2.0], [2.0, -2.0], [-1.0, 1.0], [2.0, 2.0]]])
+    for term, expected in (("commitment", [to_features, None]), ("codebook", [None, to_codes])):
+        for found, wanted in zip(pull(terms[term], features, codes), expected, strict=True):
+            assert (found is None) == (wanted is None)
+            torch.testing.assert_close(found, wanted)
 
 
 def test_straight_through_copies_the_gradient() -> None:

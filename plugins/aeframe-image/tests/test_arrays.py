@@ -66,13 +66,13 @@ def test_floats_and_bools(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
 def test_splits_by_the_names_people_give_them(tmp_path: Path, images: str, labels: str, validation: str) -> None:
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, rows in {"train": slice(0, 12), validation: slice(12, 16), "test": slice(16, 20)}.items():
         arrays[images.format(split)] = GREY[rows]
         # A column, as MedMNIST has them.
         arrays[labels.format(split)] = np.arange(20)[rows, None]
     raw = ImageNPZ(path=saved(tmp_path, **arrays)).load()
-    assert [stack.labels.tolist() for stack in raw.values()] == [
+    assert [None if stack.labels is None else stack.labels.tolist() for stack in raw.values()] == [
         list(range(12)),
         [12, 13, 14, 15],
         [16, 17, 18, 19],
@@ -93,12 +93,12 @@ def test_a_key_names_an_array_of_any_name(tmp_path: Path) -> None:
 
 
 def test_describing_reads_headers_only(tmp_path: Path) -> None:
-    path = Path(saved(tmp_path, x=GREY))
+    path = Path(saved(tmp_path, x=np.ones((50, 40, 30), np.uint8)))
     whole = path.read_bytes()
-    # Damage the pixels: a header still tells.
-    place = whole.index(GREY.tobytes()[:40])
+    # Damage the last pixels, far behind the header.
+    place = whole.rindex(b"\1" * 40)
     path.write_bytes(whole[:place] + b"\0" * 40 + whole[place + 40 :])
-    assert ImageNPZ(path=str(path)).describe() == {"shape": (1, 6, 5)}
+    assert ImageNPZ(path=str(path)).describe() == {"shape": (1, 40, 30)}
     assert message(str(path)) == (
         f"dataset 'image_npz': '{path}' cannot be read (Bad CRC-32 for file 'x.npy'); "
         "save it again with numpy.savez, without objects"

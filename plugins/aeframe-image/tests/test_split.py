@@ -28,7 +28,7 @@ def test_splits_are_disjoint_and_complete(num: int, seed: int, share: float) -> 
     shares = Shares("data", validation=share, test=0.2, seed=seed)
     splits = shares.complete({"train": stack(num)})
     assert list(splits) == ["train", "validation", "test"]
-    assert sorted(sum((labels(s) for s in splits.values()), [])) == list(range(num))
+    assert sorted(label for stack in splits.values() for label in labels(stack)) == list(range(num))
     assert len(splits["validation"]) == max(1, round(share * num))
     assert len(splits["test"]) == max(1, round(0.2 * num))
     again = shares.complete({"train": stack(num)})

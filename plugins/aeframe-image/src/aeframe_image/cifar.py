@@ -70,7 +70,9 @@ class CIFAR10(Benchmark):
                     if name in (*_TRAIN, *_TEST) and (file := tar.extractfile(member)) is not None:
                         files[name] = file.read()
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-            raise AeframeError(f"{self.who}: '{archive}' cannot be read ({error}); give {self.wanted}") from error
+            raise AeframeError(
+                f"{self.who}: '{archive}' cannot be read as a tar archive; give {self.wanted}"
+            ) from error
         return files
 
     def _stack(self, path: Path, files: Iterable[tuple[str, bytes]]) -> Stack:

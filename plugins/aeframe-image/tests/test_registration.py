@@ -1,0 +1,79 @@
+"""What the plugin adds, and what listing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from aeframe.build import defaults, signature
+from aeframe.data import Dataset, Modality
+from aeframe.evaluation.base import PassMetric
+from aeframe.registry import registry
+
+NAMES = {
+    "modality": ["image"],
+    "dataset": ["cifar10", "digits", "fashion_mnist", "image_folder", "image_npz", "mnist"],
+    "metric": ["psnr", "ssim"],
+}
+CONTRACTS = {"modality": Modality, "dataset": Dataset, "metric": PassMetric}
+
+
+def test_names_are_listed_without_anything_heavy() -> None:
+    code = (
+        "import json, sys\n"
+        "from aeframe.registry import registry\n"
+        "names = {}\n"
+        "for entry in registry().entries():\n"
+        "    if entry.distribution == 'aeframe-image':\n"
+        "        names.setdefault(entry.kind, []).append(entry.name)\n"
+        "        assert entry.summary\n"
+        "heavy = [m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'sklearn') if m in sys.modules]\n"
+        "print(json.dumps([names, heavy]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(answer.stdout)
+    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    assert heavy == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
+def test_every_name_leads_to_its_contract(kind: str, name: str) -> None:
+    target = registry().load(kind, name)
+    assert issubclass(target, CONTRACTS[kind])
+    assert target.__doc__
+    assert not target.__abstractmethods__ if hasattr(target, "__abstractmethods__") else True
+    assert not signature(target).given
+    if kind == "dataset":
+        assert target.modality == "image"
+
+
+def test_options_and_their_defaults() -> None:
+    assert defaults("modality", "image") == {
+        "name": "image",
+        "domain": "unit",
+        "binarize": None,
+        "size": None,
+        "fit": "crop",
+        "channels": None,
+        "on_error": "raise",
+    }
+    assert defaults("dataset", "image_folder") == {
+        "name": "image_folder",
+        "path": "???",
+        "validation": 0.1,
+        "test": 0.1,
+        "seed": 0,
+        "max_memory_mb": 2048,
+    }
+
+
+def test_the_modality_names_parts_that_exist() -> None:
+    modality = registry().load("modality", "image")
+    for kind, name in modality.defaults.items():
+        assert registry().has(kind, name)
+    for name in modality.metrics:
+        assert registry().has("metric", name)
+    assert registry().has("dataset", modality.dataset)

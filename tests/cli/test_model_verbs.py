@@ -1,0 +1,186 @@
+"""The verbs that open a saved model, on a real one and the modality that core has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aeframe.assembly import assemble
+from aeframe.batch import Batch, Clock
+from aeframe.build import build
+from aeframe.cli.main import main
+from aeframe.evaluation.evaluator import Evaluator, metrics_of
+from aeframe.runs.saved import SavedModel, load, save_model
+
+CONFIG: dict[str, Any] = {
+    "model": {"name": "vae"},
+    "encoder": {"name": "mlp", "hidden": [8]},
+    "latent": {"name": "gaussian", "dim": 3},
+    "loss": "mse",
+    "objective": "elbo",
+    "sampler": "prior",
+    "modality": {"name": "vector"},
+    "data": {"name": "breast_cancer"},
+    "metrics": {"mae": None},
+    "seed": 3,
+    "batch_size": 20,
+}
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    def make(**changes: Any) -> Path:
+        torch.set_num_threads(1)
+        config = {**CONFIG, **changes}
+        modality, dataset = build("modality", config["modality"]), build("dataset", config["data"])
+        modality.prepare(dataset)
+        torch.manual_seed(0)
+        model = assemble(config, modality.spec(dataset))
+        sampler = build("sampler", config["sampler"], model=model)
+        folder = tmp_path / "run"
+        save_model(folder / "model", model, modality, config, sampler, metrics={}, clock=Clock(batch=9, planned=9))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def table(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path, SavedModel]:
+    """A run, a file of samples in the data's own unit, and the model."""
+    run = make_run()
+    model = load(run)
+    path = tmp_path / "new.csv"
+    model.modality.write(torch.randn(7, 30), path)
+    return run, path, model
+
+
+def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    assert main([str(word) for word in argv]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def done(*argv: object) -> None:
+    assert main([str(word) for word in argv]) == 0
+
+
+def test_evaluate_measures_what_the_run_measured(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(), tmp_path / "numbers.json"
+    before = sorted(run.rglob("*"))
+    done("evaluate", run, "--split", "validation", "-o", out)
+    numbers = json.loads(out.read_text())["validation"]
+    shown = capsys.readouterr().out
+    assert "vae, validation split" in shown
+    assert all(name in shown for name in numbers)
+    saved = load(run)
+    source = saved.modality.prepare(build("dataset", CONFIG["data"])).validation
+    evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
+    for index, rows in enumerate(torch.arange(len(source)).split(20)):
+        evaluator.update(source.batch(rows), Clock(batch=9, planned=9), index)
+    assert numbers == evaluator.compute()
+    assert "mae" not in numbers
+    assert "active_units" in numbers
+    done("evaluate", run / "model", "--batch-size", 5)
+    assert sorted(run.rglob("*")) == before
+
+
+def test_encode_writes_codes(table: tuple[Path, Path, SavedModel], tmp_path: Path) -> None:
+    run, file, model = table
+    done("encode", run, file, "-o", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written.files == ["z"]
+        assert np.array_equal(written["z"], model.encode(model.modality.read(file), batch_size=20).numpy())
+
+
+def test_encode_writes_the_codes_of_a_quantiser(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    run = make_run(latent={"name": "fsq", "levels": [3, 3], "tokens": 4}, objective="deterministic", sampler="codes")
+    load(run).modality.write(torch.randn(7, 30), tmp_path / "new.csv")
+    done("encode", run, tmp_path / "new.csv", "-o", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written["codes"].shape == (7, 4, 1)
+        assert written["codes"].max() < 9
+
+
+def test_reconstruct_writes_the_fields_own_format(
+    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, model = table
+    out = tmp_path / "out.csv"
+    done("reconstruct", run, file, "-o", out)
+    assert capsys.readouterr().out == f"{out}\n"
+    expected = model.reconstruct(model.modality.read(file))
+    assert torch.allclose(model.modality.read(out).x, expected, atol=1e-4)
+
+
+def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, SavedModel], tmp_path: Path) -> None:
+    run, _, model = table
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        done("generate", run, "-n", 5, "--seed", seed, "-o", tmp_path / f"{name}.npy")
+    done("generate", run, "-n", 5, "--seed", 1, "--draw", "-o", tmp_path / "d.npy")
+    a, b, c, d = (np.load(tmp_path / f"{name}.npy") for name in "abcd")
+    assert a.shape == (5, 30)
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    # A distance has no noise to draw.
+    assert np.array_equal(a, d)
+    assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, model.sample(5, seed=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
+def test_nothing_is_written_over(
+    table: tuple[Path, Path, SavedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    out = tmp_path / "mine.npz"
+    out.write_text("mine")
+    files = [file] if verb in ("encode", "reconstruct") else []
+    assert refused(capsys, verb, run, *files, "-o", out) == (
+        f"error: '{out}' exists, and nothing is written over it; choose another with --output\n"
+    )
+    assert out.read_text() == "mine"
+    lost = tmp_path / "nowhere" / "out.npz"
+    assert refused(capsys, verb, run, *files, "-o", lost) == (
+        f"error: there is no folder '{lost.parent}' to write 'out.npz' into; make it first\n"
+    )
+
+
+def test_bad_input_is_one_sentence(
+    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    assert refused(capsys, "evaluate", tmp_path / "rum") == (
+        f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
+    )
+    assert refused(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
+        f"error: codes are written as NPZ, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
+    )
+    assert refused(capsys, "generate", run, "-o", tmp_path / "x.npy", "--device", "cuda:77").startswith(
+        "error: device 'cuda:77' cannot be used ("
+    )
+    with pytest.raises(SystemExit):
+        main(["generate", str(run), "-n", "0", "-o", "x.npy"])
+    assert "argument -n/--num: expected a whole number of at least 1, found '0'" in capsys.readouterr().err
+    assert not (tmp_path / "z.csv").exists()
+
+
+def test_a_run_that_does_not_name_its_data_has_no_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    modality = build("modality", "vector")
+    dataset = build("dataset", "breast_cancer")
+    modality.prepare(dataset)
+    config = {key: value for key, value in CONFIG.items() if key != "data"}
+    model = assemble(config, modality.spec(dataset))
+    save_model(tmp_path / "model", model, modality, config, build("sampler", "prior", model=model), metrics={})
+    assert refused(capsys, "evaluate", tmp_path) == (
+        "error: model 'vae' does not say what data it was trained on, so there is no split\n"
+    )
+    with torch.no_grad():
+        assert torch.isfinite(load(tmp_path).score(Batch(torch.zeros(2, 30)))).all()

@@ -1,0 +1,79 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from aeframe import registry
+from aeframe.cli.main import main
+from aeframe.version import __version__
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    (tmp_path / "mine.py").write_text(
+        "from aeframe import hookimpl\n\n@hookimpl\ndef register_losses(register):\n"
+        "    register('angle', 'mine:Angle', summary='the angle between x and x_hat')\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "broken.py").write_text("import no_such_module", encoding="utf-8")
+    monkeypatch.setenv("AEFRAME_PLUGIN_FILES", f"{tmp_path / 'mine.py'}:{tmp_path / 'broken.py'}")
+    registry.reset()
+    yield tmp_path
+    registry.reset()
+
+
+def test_every_plugin_is_listed_with_its_state_and_what_it_adds(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plugins"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        f"core (aeframe {__version__}) ok",
+        "  modality    vector",
+        "  dataset     table, breast_cancer",
+    ]
+    assert lines[-3:] == [
+        f"mine ({workplace / 'mine.py'} file) ok",
+        "  loss        angle",
+        f"broken ({workplace / 'broken.py'} file) failed: its import failed with ModuleNotFoundError: No module named "
+        "'no_such_module'",
+    ]
+    assert max(map(len, lines[:-1])) <= 100
+
+
+def test_one_kind_is_listed_with_summaries(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--kind", "loss"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  mse            squared error" in lines
+    assert "  angle  the angle between x and x_hat" in lines
+    assert not any("breast_cancer" in line for line in lines)
+
+
+def test_json_holds_everything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--json", "--kind", "loss"]) == 0
+    found = {plugin["name"]: plugin for plugin in json.loads(capsys.readouterr().out)}
+    assert found["mine"] == {
+        "name": "mine",
+        "distribution": str(workplace / "mine.py"),
+        "version": "file",
+        "state": "ok",
+        "reason": "",
+        "adds": {"loss": [{"name": "angle", "target": "mine:Angle", "summary": "the angle between x and x_hat"}]},
+    }
+    assert found["broken"]["state"] == "failed"
+    assert found["broken"]["adds"] == {}
+    assert set(found["core"]["adds"]) == {"loss"}
+
+
+def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "--kind", "losses"]) == 2
+    assert capsys.readouterr().err == (
+        "error: unknown kind 'losses', did you mean 'loss'?; kinds are modality, dataset, corruption, encoder, "
+        "decoder, latent, prior, loss, objective, penalty, activation, schedule, sampler, optimizer, metric, "
+        "callback, logger, config, command\n"
+    )

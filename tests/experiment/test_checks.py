@@ -1,0 +1,144 @@
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aeframe.batch import DataSpec, Domain
+from aeframe.errors import AeframeError
+from aeframe.experiment.checks import SuspiciousConfigWarning, check, check_parts
+from aeframe.experiment.compose import compose
+from aeframe.registry import registry
+
+RECIPES = [entry.stem for entry in sorted((Path(__file__).parents[2] / "aeframe/conf/model").glob("*.yaml"))]
+REAL = DataSpec((30,), Domain("real"))
+UNIT = DataSpec((1, 8, 8), Domain("unit"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_fits_real_rows(recipe: str) -> None:
+    check_parts(compose([f"model={recipe}"]), REAL)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_fits_images_in_the_unit_interval(recipe: str) -> None:
+    check_parts(compose([f"model={recipe}"]), UNIT)
+
+
+@pytest.mark.parametrize("recipe", ["ae", "vae", "aae"])
+def test_a_condition_is_part_of_the_dry_run(recipe: str) -> None:
+    check_parts(compose([f"model={recipe}"]), DataSpec((30,), Domain("real"), condition=3))
+
+
+def test_classes_are_tried_as_integers() -> None:
+    check_parts(compose(["model=vae", "loss=categorical"]), DataSpec((5,), Domain("category", 4)))
+
+
+def test_check_returns_what_it_built(grid: Path) -> None:
+    modality, dataset, spec = check(compose(["data=circles", "data.side=16"]))
+    assert type(modality).__name__ == "Grid"
+    assert type(dataset).__name__ == "Circles"
+    assert spec == DataSpec((1, 16, 16), Domain("unit"))
+
+
+def test_data_of_another_modality_are_refused(grid: Path) -> None:
+    with pytest.raises(AeframeError) as error:
+        check(compose(["data=squares", "modality=vector"]))
+    assert str(error.value) == (
+        "data 'squares' are of modality 'grid', not 'vector'; leave out modality=vector, or choose other data"
+    )
+
+
+def refusal(overrides: list[str], spec: DataSpec) -> str:
+    with pytest.raises(AeframeError) as error:
+        check_parts(compose(overrides), spec)
+    return str(error.value)
+
+
+def test_a_loss_for_other_data_is_refused_with_those_that_fit() -> None:
+    assert refusal(["loss=bernoulli"], REAL) == (
+        "loss 'bernoulli' is for data that are binary or unit, but these are real; choose loss=gaussian, huber, mae or "
+        "mse"
+    )
+
+
+def test_a_corruption_for_other_data_is_refused() -> None:
+    found = refusal(["corruption=gaussian", "loss=categorical"], DataSpec((5,), Domain("category", 4)))
+    assert found == (
+        "corruption 'gaussian' is for data that are binary, count, real, signed, simplex or unit, but these are "
+        "category(4); choose corruption=none"
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "activation", "message"),
+    [
+        (
+            "real",
+            "sigmoid",
+            "reconstructs values in (0, 1), but the data are real, in (-inf, inf); an activation that fits is identity",
+        ),
+        (
+            "signed",
+            "relu",
+            "reconstructs values in [0, inf), but the data are signed, in [-1, 1]; an activation that fits is "
+            "hardtanh, softsign, tanh or identity",
+        ),
+        (
+            "unit",
+            "log_sigmoid",
+            "reconstructs values in (-inf, 0), but the data are unit, in [0, 1]; an activation that fits is "
+            "hardsigmoid, sigmoid or identity",
+        ),
+    ],
+)
+def test_an_output_that_cannot_reach_the_data_is_refused(domain: Any, activation: str, message: str) -> None:
+    found = refusal([f"loss.activation={activation}"], DataSpec((30,), Domain(domain)))
+    assert found == f"loss 'mse' with these options {message}"
+
+
+def test_a_sigmoid_reaches_the_unit_interval() -> None:
+    check_parts(compose(["loss.activation=sigmoid"]), UNIT)
+
+
+def test_an_objective_that_needs_a_posterior_is_refused_without_one() -> None:
+    assert refusal(["model=vae", "latent=point"], REAL) == (
+        "objective 'elbo' needs a latent that gives posterior, but 'point' gives nothing but a point; "
+        "choose latent=gaussian, or with 'point' choose objective=adversarial or deterministic"
+    )
+
+
+def test_a_sampler_that_needs_codes_is_refused_without_them() -> None:
+    assert refusal(["sampler=codes"], REAL) == (
+        "sampler 'codes' needs a latent that gives codes, but 'point' gives nothing but a point; "
+        "choose latent=fsq or vq, or with 'point' choose sampler=gmm or prior"
+    )
+
+
+def test_a_linear_model_that_can_copy_is_warned_of() -> None:
+    config = compose(["model=linear_ae", "latent.dim=64"])
+    with pytest.warns(SuspiciousConfigWarning) as caught:
+        check_parts(config, REAL)
+    assert str(caught[0].message) == (
+        "the code of this linear autoencoder has 64 numbers and a sample 30, so it can copy what it sees; choose "
+        "latent.dim below 30"
+    )
+
+
+@pytest.mark.parametrize("overrides", [["model=linear_ae", "latent.dim=29"], ["model=ae", "latent.dim=64"]])
+def test_other_models_are_not_warned_of(overrides: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_parts(compose(overrides), REAL)
+
+
+def test_what_no_installed_part_fits_is_said() -> None:
+    config = compose(["loss=bernoulli"])
+    fitting = [name for name in registry().names("loss") if "count" in registry().load("loss", name).domains]
+    if fitting:
+        pytest.skip("an installed plugin has a loss for counts")
+    with pytest.raises(AeframeError) as error:
+        check_parts(config, DataSpec((4,), Domain("count")))
+    assert str(error.value) == (
+        "loss 'bernoulli' is for data that are binary or unit, but these are count; no loss that is installed fits"
+    )

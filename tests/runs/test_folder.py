@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from aeframe.errors import AeframeError
+from aeframe.runs.folder import RunFolder, read_yaml
+
+
+def test_where_everything_stands(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    paths = (
+        run.config, run.overrides, run.best, run.last, run.model, run.metrics, run.metrics_json, run.log, run.pictures,
+    )  # fmt: skip
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
+        "config.yaml", "overrides.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model", "metrics.csv",
+        "metrics.json", "log.txt", "pictures",
+    ]  # fmt: skip
+
+
+def test_a_new_folder_is_made_and_an_empty_one_taken(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "runs" / "a").create()
+    assert run.path.is_dir()
+    assert run.create() == run
+
+
+def test_a_folder_with_something_in_it_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(AeframeError) as error:
+        RunFolder(tmp_path).create()
+    assert str(error.value) == (
+        f"run folder '{tmp_path}' exists and is not empty; go on with that run by resume={tmp_path}, "
+        "or choose another with folder=PATH"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("mine")
+    with pytest.raises(AeframeError) as error:
+        RunFolder(path).create()
+    assert str(error.value) == f"'{path}' is a file, a run needs a folder; choose another with folder=PATH"
+    with pytest.raises(AeframeError) as error:
+        RunFolder.open(path)
+    assert str(error.value) == f"'{path}' is a file, expected the folder of a run or of a saved model"
+
+
+def test_opening_what_is_not_there_or_no_run(tmp_path: Path) -> None:
+    (tmp_path / "vae_digits").mkdir()
+    with pytest.raises(AeframeError) as error:
+        RunFolder.open(tmp_path / "vae_digit")
+    assert str(error.value) == f"there is no folder '{tmp_path / 'vae_digit'}', did you mean 'vae_digits'?"
+    with pytest.raises(AeframeError) as error:
+        RunFolder.open(tmp_path)
+    assert str(error.value) == f"'{tmp_path}' is not a run folder: it has no config.yaml; give the folder of a run"
+
+
+def test_a_config_comes_back_as_plain_values(tmp_path: Path) -> None:
+    config = {
+        "model": {"name": "vae"}, "lr": 1e-5, "channels": (32, 64), "none": None, "yes": True, "text": "1e-3",
+        "beta": {"name": "linear"}, "accent": "β-VAE",
+    }  # fmt: skip
+    run = RunFolder(tmp_path)
+    run.write_config(config)
+    assert RunFolder.open(tmp_path).read_config() == {**config, "channels": [32, 64]}
+    assert list(run.read_config()) == list(config)
+    run.write_overrides(["model=vae", "data=digits"])
+    assert run.overrides.read_text() == "- model=vae\n- data=digits\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "overrides.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1,", "cannot be read as YAML of plain values (while parsing a flow node); copy the file again"),
+        ("!!python/object/apply:os.system ['true']",
+         "cannot be read as YAML of plain values (could not determine a constructor for the tag "
+         "'tag:yaml.org,2002:python/object/apply:os.system'); copy the file again"),
+        ("- 1", "holds no mapping of names to values; copy the file again"),
+    ],
+)  # fmt: skip
+def test_a_config_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(AeframeError) as error:
+        read_yaml(path)
+    assert str(error.value) == f"'{path}' {message}"
+
+
+def test_metrics_are_strict_json(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_metrics({"test": {"mse": 0.1, "explained_variance": math.nan, "bound": math.inf}})
+    stored = json.loads(run.metrics_json.read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert stored == {"test": {"mse": 0.1, "explained_variance": None, "bound": None}}
+    read = run.read_metrics()["test"]
+    assert read["mse"] == 0.1
+    assert math.isnan(read["explained_variance"])

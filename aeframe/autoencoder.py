@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass, Shape, Terms
+from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
@@ -123,7 +124,7 @@ class Autoencoder(nn.Module):
 def join(value: Tensor, condition: Tensor | None) -> Tensor:
     """Put the condition ``(B, C)`` beside a value ``(B, channels, *positions)``, the same at every position."""
     if condition is None:
-        raise ValueError("this model was trained with a condition; give one, of shape (B, C)")
+        raise AeframeError("this model was built for data with a condition; give one, of shape (B, C)")
     positions = value.shape[2:]
     spread = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
     return torch.cat([value, spread], dim=1)

@@ -175,7 +175,8 @@ def _checked(who: str, option: Option, value: Any) -> Any:
         return _adapter(option.annotation).validate_python(value)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in (option.name, *first["loc"]) if isinstance(part, (str, int)))
+        # Names in the path are members of a union, of which a user knows nothing.
+        where = ".".join([option.name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise AeframeError(
             f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"
         ) from None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-TRAINING, EVALUATION, PICTURES = 0, 1, 2
+TRAINING, EVALUATION, PICTURES, ORDER, LOADING, SPLITTING = range(6)
 """Streams: what is drawn in one does not move the others."""
 
 _MASK = (1 << 64) - 1
@@ -39,7 +39,7 @@ def noise_of(device: torch.device, *numbers: int) -> Iterator[None]:
 
 
 def _mix(*numbers: int) -> int:
-    """Hash whole numbers to 64 bits (the finaliser of splitmix64: Steele, Lea & Flood 2014), so that near ones differ."""
+    """Hash whole numbers to 64 bits (splitmix64's finaliser: Steele, Lea & Flood 2014), so that near ones differ."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK

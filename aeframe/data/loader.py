@@ -12,11 +12,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from aeframe.batch import Batch, Clock
 from aeframe.data.modality import Source
 from aeframe.data.plan import BatchPlan
-from aeframe.noise import noise_of
+from aeframe.noise import LOADING, noise_of
 
 _CPU = torch.device("cpu")
-_LOADING = 4
-"""The stream of `aeframe.noise` that a source draws from, for augmentation."""
 
 _Request = tuple[int, int, NDArray[np.int64]]
 """Epoch, batch in epoch and rows. An array, since each tensor sent to a process takes a file descriptor."""
@@ -137,5 +135,5 @@ class _Rows(Dataset[Batch]):
 
     def __getitem__(self, request: _Request) -> Batch:
         epoch, number, rows = request
-        with noise_of(_CPU, self._seed, _LOADING, epoch, number, self._rank):
+        with noise_of(_CPU, self._seed, LOADING, epoch, number, self._rank):
             return self._source.batch(torch.from_numpy(rows))

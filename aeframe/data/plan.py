@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.noise import noise_of
+from aeframe.noise import ORDER, noise_of
 
 _CPU = torch.device("cpu")
-_ORDER = 3
-"""The stream of `aeframe.noise` that epochs are shuffled with."""
 
 
 class BatchPlan:
@@ -76,7 +74,7 @@ class BatchPlan:
     def _order(self, epoch: int) -> Tensor:
         if not self.shuffle:
             return torch.arange(self.length)
-        with noise_of(_CPU, self.seed, _ORDER, epoch):
+        with noise_of(_CPU, self.seed, ORDER, epoch):
             return torch.randperm(self.length)
 
     def _last_rows(self) -> list[int]:

@@ -14,10 +14,7 @@ from aeframe.data.modality import Dataset
 from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows
 from aeframe.data.tables.arrays import keys
 from aeframe.errors import AeframeError
-from aeframe.noise import noise_of
-
-_SPLITTING = 5
-"""The stream of `aeframe.noise` that rows are shared out with."""
+from aeframe.noise import SPLITTING, noise_of
 
 
 @dataclass(slots=True)
@@ -55,7 +52,7 @@ def share_out(rows: Rows, *, validation: float, test: float | None, seed: int) -
             f"{has}, which leaves {_rows(left)} for training and at least two are needed; "
             f"add rows, or lower {' and '.join(fractions)}"
         )
-    with noise_of(torch.device("cpu"), seed, _SPLITTING):
+    with noise_of(torch.device("cpu"), seed, SPLITTING):
         order = torch.randperm(len(rows)).numpy()
     # In the order of the file again: a split is a set of rows, and is easier to find there.
     parts = [np.sort(part) for part in np.split(order, np.cumsum(counts))]

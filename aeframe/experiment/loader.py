@@ -18,7 +18,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.schema import GROUPS
 from aeframe.experiment.search import search_path
 from aeframe.experiment.sentences import sentence
 from aeframe.registry import registry
@@ -59,7 +58,7 @@ class Loader(ConfigLoaderImpl):
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
-            lines = [self._open(each) for each in self._shared(parsed, run_mode)]
+            lines = [self._open(each) for each in parsed]
             if not any(each.key_or_group == "data" for each in parsed):
                 lines += self._data(config_name, lines)
             config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
@@ -75,12 +74,6 @@ class Loader(ConfigLoaderImpl):
             return super().load_sweep_config(master_config, sweep_overrides)
         except AeframeError as error:
             raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
-
-    def _shared(self, parsed: Sequence[Override], run_mode: RunMode) -> list[Override]:
-        """Leave out of a multirun's common config the options of parts: each point may choose other parts."""
-        if run_mode == RunMode.RUN:
-            return list(parsed)
-        return [each for each in parsed if each.key_or_group.partition(".")[0] not in GROUPS or self._is_group(each)]
 
     def _open(self, override: Override) -> str:
         """Let a plain value in whether or not its key stands already (``penalties.l1.weight=1`` needs no ``+``).

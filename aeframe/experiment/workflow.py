@@ -22,6 +22,7 @@ from aeframe.batch import Clock
 from aeframe.build import build
 from aeframe.data.datamodule import DataModule
 from aeframe.data.modality import Modality, Splits
+from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.checks import check
@@ -80,10 +81,12 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     clock.planned = config["max_epochs"] * per_epoch
     if config["max_batches"] is not None:
         clock.planned = min(clock.planned, config["max_batches"])
+    if config["resume"] is not None:
+        _refuse_finished(folder, clock.planned)
     sampler: Sampler = build("sampler", config["sampler"], model=model)
     evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
     resume = None if config["resume"] is None else folder.last
-    if rank_zero_only.rank == 0:
+    if _is_first():
         _open(folder, config, splits)
     records = Records(folder.metrics)
     loggers = (
@@ -144,7 +147,7 @@ def _quiet() -> None:
 
 
 def _is_first() -> bool:
-    return bool(rank_zero_only.rank == 0)
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def _world(config: Mapping[str, Any]) -> int:
@@ -158,6 +161,16 @@ def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
         return RunFolder(Path(config["folder"]))
     name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
     return RunFolder(Path(config["root"]) / name)
+
+
+def _refuse_finished(folder: RunFolder, planned: int) -> None:
+    """Say so when there is nothing left to train; the checkpoint is read without its tensors being copied."""
+    done = torch.load(folder.last, mmap=True, weights_only=True)["aeframe"]["clock"]["batch"]
+    if done >= planned:
+        raise AeframeError(
+            f"run '{folder.path}' has done {done} batches, all of the {planned} that are planned; "
+            "to go on set max_epochs or max_batches higher"
+        )
 
 
 def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import Clock, Terms
+from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
 
 Sink = Callable[[dict[str, float], Clock, str], None]
@@ -73,7 +74,7 @@ class Gate:
         for player, window in self._windows.items():
             if not window.values:
                 continue
-            values = _mean_over_ranks(torch.stack(window.values)).double().cpu()
+            values = mean_over_devices(torch.stack(window.values)).double().cpu()
             _refuse_non_finite(player, window, values)
             weights = torch.tensor(window.weights, dtype=torch.float64)
             for column, name in enumerate(window.names):
@@ -103,14 +104,6 @@ class Gate:
     def _send(self, numbers: dict[str, float], clock: Clock, split: str) -> None:
         for sink in self.sinks:
             sink(numbers, clock, split)
-
-
-def _mean_over_ranks(values: Tensor) -> Tensor:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return values
-    summed = values.clone()
-    torch.distributed.all_reduce(summed)
-    return summed / torch.distributed.get_world_size()
 
 
 def _refuse_non_finite(player: str, window: _Window, values: Tensor) -> None:

@@ -163,6 +163,9 @@ class AutoencoderModule(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Close the epoch: a checkpoint written after this begins the next one."""
         self.gate.end_epoch(self.clock)
+        self._begin_next_epoch()
+
+    def _begin_next_epoch(self) -> None:
         if self.clock.batch_in_epoch >= self.batches_per_epoch:
             self.clock.epoch += 1
             self.clock.batch_in_epoch = 0
@@ -238,6 +241,8 @@ class AutoencoderModule(L.LightningModule):
                 "this checkpoint was not written by aeframe: it has no clock; resume from a run's folder"
             )
         self.clock.load_state_dict(ours["clock"])
+        # A run that was ended during its validation had no batch left in that epoch.
+        self._begin_next_epoch()
         if self.average is not None and ours["average"] is not None:
             self.average.load_state_dict(ours["average"])
         # Lightning's own counters would place the loader a second time; the clock has placed it already.

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from loguru import logger
 from torch import Tensor, nn
 
 from aeframe.batch import Clock, Shape
@@ -144,7 +145,7 @@ def test_the_gradient_reaches_features_and_every_parameter(name: str) -> None:
 @pytest.mark.parametrize("name", list(QUANTISERS))
 def test_half_precision_around_a_quantiser_changes_no_code(name: str) -> None:
     latent = make(QUANTISERS[name])
-    vectors = torch.randn(4, 3, 2, len(latent.codebook[0]) if "vq" in name else 3)
+    vectors = torch.randn(4, 20, 20, len(latent.codebook[0]) if "vq" in name else 3)
     latent.tokens.forward = lambda features: features
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = latent.eval()(vectors, sample=False)
@@ -292,6 +293,16 @@ def test_dead_codes_are_revived_and_stay_so(update: str) -> None:
     assert (vectors == latent.codebook[3]).all(1).any()
 
 
+@pytest.mark.parametrize("copies", [1, 2])
+def test_dead_is_a_share_of_even_use_whatever_the_batch(copies: int) -> None:
+    features = POINTS.repeat(copies, 1, 1)
+    # Even use is 6 / 4 = 1.5 in the batch of two; the codes are taken 2, 1, 2 and 1 times.
+    for revive, counts in ((0.9, [2.0, 1.35, 2.0, 1.35]), (0.6, [2.0, 1.0, 2.0, 1.0])):
+        latent = hand_made(revive=revive, decay=0.0)
+        latent(features, sample=True)
+        torch.testing.assert_close(latent.quantizer._codebook.cluster_size[0], copies * torch.tensor(counts))
+
+
 def test_kmeans_places_the_codebook_once() -> None:
     latent = make({"name": "vq", "codebook_size": 3, "dim": 2, "revive": 0, "decay": 0.999}, (2, 100))
     see_through(latent)
@@ -311,7 +322,9 @@ def test_kmeans_places_the_codebook_once() -> None:
     assert (again.codebook - placed).abs().max() < 1
 
 
-def test_fewer_vectors_than_codes_fill_the_codebook(capfd: pytest.CaptureFixture[str]) -> None:
+def test_fewer_vectors_than_codes_fill_the_codebook() -> None:
+    messages: list[str] = []
+    sink = logger.add(messages.append)
     latent = make({"name": "vq", "codebook_size": 32, "dim": 2}, (2, 3))
     see_through(latent)
     for _ in range(3):
@@ -320,7 +333,8 @@ def test_fewer_vectors_than_codes_fill_the_codebook(capfd: pytest.CaptureFixture
     found = latent.eval()(POINTS, sample=False)
     torch.testing.assert_close(found.z, POINTS, atol=1e-3, rtol=1e-3)
     assert torch.cdist(vectors, latent.codebook).min(1).values.max() < 1e-3
-    assert capfd.readouterr().err == ""
+    logger.remove(sink)
+    assert messages == []
 
 
 def test_a_resumed_codebook_goes_on_to_the_bit() -> None:

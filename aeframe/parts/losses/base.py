@@ -38,11 +38,11 @@ class Loss(nn.Module):
         """
         lead = output.ndim - batch.x.ndim
         if batch.mask is None:
-            return per_sample(self.elements(output.float(), batch.x), lead)
+            return per_sample(self.elements(single(output), batch.x), lead)
         mask = spread(batch.mask, batch.x.ndim)
         # Not a product: what is masked may be NaN or infinite. And x is filled before the comparison too, as the
         # gradient of a NaN is NaN whatever becomes of it; 0 is a value of every domain.
-        elements = self.elements(output.float(), batch.x.masked_fill(~mask, 0))
+        elements = self.elements(single(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
@@ -69,12 +69,17 @@ class Likelihood(Loss):
         return -self.distribution(output).log_prob(x.to(output.dtype))
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.distribution(output.float()).mean
+        mean: Tensor = self.distribution(single(output)).mean
         return mean
 
     def sample(self, output: Tensor) -> Tensor:
-        draw: Tensor = self.distribution(output.float()).sample()
+        draw: Tensor = self.distribution(single(output)).sample()
         return draw
+
+
+def single(value: Tensor) -> Tensor:
+    """Return a tensor in single precision at least: half precision loses nats in a sum of many elements."""
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from aeframe.batch import Batch, Shape, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Loss, heads, spread
+from aeframe.parts.losses.base import Loss, heads, single, spread
 
 
 class Distance(Loss):
@@ -31,7 +31,7 @@ class Distance(Loss):
         return self._range
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(output.float(), self.ndim)[0])
+        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
         return mean
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Hinge(Loss):
         return ActivationTraits(0.0, 1.0, (True, True), saturates=True)
 
     def mean(self, output: Tensor) -> Tensor:
-        (score,) = heads(output.float(), self.ndim)
+        (score,) = heads(single(output), self.ndim)
         return (0.5 * (1.0 + score / self.margin)).clamp(0.0, 1.0)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from aeframe.batch import Batch, Domain, Shape, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Likelihood, Loss, heads, spread
+from aeframe.parts.losses.base import Likelihood, Loss, heads, single, spread
 
 
 class Bernoulli(Likelihood):
@@ -114,7 +114,7 @@ class Gaussian(Likelihood):
         return self._range
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(output.float(), self.ndim)[0])
+        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
         return mean
 
     def distribution(self, output: Tensor) -> distributions.Normal:
@@ -127,7 +127,7 @@ class Gaussian(Likelihood):
         if self.variance == "fixed":
             scale = mean.new_tensor(math.exp(0.5 * self.log_variance))
         else:
-            raw = heads(output.float(), self.ndim)[1] if self.shared is None else self.shared.float()
+            raw = heads(single(output), self.ndim)[1] if self.shared is None else self.shared.float()
             above = F.softplus(raw + (self.log_variance - self.min_log_variance))
             scale = (0.5 * (self.min_log_variance + above)).exp()
         return distributions.Normal(mean, scale, validate_args=False)
@@ -141,7 +141,7 @@ class Gaussian(Likelihood):
         # The variance of a sample is one number, so the mask must be there before it is taken.
         mask = spread(batch.mask, batch.x.ndim).expand_as(batch.x)
         lead = output.ndim - batch.x.ndim
-        return per_sample(self._optimal(output.float(), batch.x.masked_fill(~mask, 0), mask), lead)
+        return per_sample(self._optimal(single(output), batch.x.masked_fill(~mask, 0), mask), lead)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         if self.variance == "optimal":
@@ -176,7 +176,7 @@ class KLDivergence(Loss):
         return ActivationTraits(0.0, 1.0, saturates=True, elementwise=False)
 
     def mean(self, output: Tensor) -> Tensor:
-        return heads(output.float(), self.ndim)[0].softmax(-1)
+        return heads(single(output), self.ndim)[0].softmax(-1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         x = x.to(output.dtype)

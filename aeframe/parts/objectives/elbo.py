@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from aeframe.batch import Clock, Pass, Terms, per_sample
+from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
 from aeframe.parts.schedules import Constant, Schedule, fixed
@@ -49,14 +50,16 @@ class Elbo(Objective):
             return terms.add("kl_from_capacity", (kl - self.capacity(clock)).abs(), beta)
         if floor > 0:
             terms.add("kl", kl, 0.0)
-            return terms.add("kl_free_bits", _above_floor(by_dimension, floor), beta)
+            return terms.add("kl_free_bits", _above_floor(by_dimension, floor, training=model.training), beta)
         return terms.add("kl", kl, beta)
 
 
-def _above_floor(by_dimension: Tensor, floor: float) -> Tensor:
+def _above_floor(by_dimension: Tensor, floor: float, *, training: bool) -> Tensor:
     """Return ``(B,)``: each dimension's KL, or `floor` where its mean over the batch lies below.
 
     Each sample carries its own KL in the dimensions above the floor, so the batch mean is the paper's sum of maxima.
+    In training the batch is that of all devices together, lest their number decide what is free.
     """
-    free = by_dimension.detach().mean(0, keepdim=True) < floor
+    mean = by_dimension.detach().mean(0, keepdim=True)
+    free = (mean_over_devices(mean) if training else mean) < floor
     return per_sample(by_dimension.masked_fill(free, floor))

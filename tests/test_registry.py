@@ -176,6 +176,7 @@ def test_a_plugin_that_fails_half_way_registers_nothing(install: Install) -> Non
     assert states(registry)["half"] == ("failed", "ValueError: half way")
     assert not registry.has("loss", "whole")
     assert not registry.has("prior", "half")
+    assert registry.plugins[-1].entries == []
 
 
 def test_strict_makes_a_broken_plugin_an_error(install: Install) -> None:

@@ -62,11 +62,11 @@ class RunSettings:
     """Everything of a run but its parts."""
 
     seed: int = 0
-    batch_size: int = 128
+    batch_size: int = 64
     """Samples in a batch, over all devices together."""
     workers: int = 0
     """Processes that load data; data in memory need none."""
-    max_epochs: int = 20
+    max_epochs: int = 50
     max_batches: int | None = None
     """End after this many batches, wherever in an epoch that is."""
     steps_per_call: int = 8

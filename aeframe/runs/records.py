@@ -55,9 +55,7 @@ class Records:
             for line, fields in enumerate(csv.reader(file), start=1):
                 if line > 1:
                     row = self._row(line, fields)
-                    key = (row.step, row.split, row.name)
-                    found.pop(key, None)
-                    found[key] = row
+                    found[row.step, row.split, row.name] = row
         return list(found.values())
 
     def _row(self, line: int, fields: list[str]) -> Row:

@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
     "encoder": {"name": "mlp", "hidden": [8]},
     "latent": {"name": "gaussian", "dim": 3},
     "loss": "mse",
-    "objective": "elbo",
+    "objective": {"name": "elbo", "beta": {"name": "linear", "end": 2.0}},
     "sampler": "prior",
     "modality": {"name": "vector"},
     "data": {"name": "breast_cancer"},

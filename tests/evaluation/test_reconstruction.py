@@ -115,10 +115,10 @@ def test_accuracy_of_classes_and_of_bits(make_model: Any) -> None:
     metric = Accuracy()
     metric.update(model, p)
     assert metric.compute().item() == 6 / 8
-    bits = make_model((2,), "binary", loss="bernoulli")
+    bits = make_model((3,), "binary", loss="bernoulli")
     metric = Accuracy()
-    metric.update(bits, a_pass(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.3, 2.0]])))
-    assert metric.compute().item() == 0.5
+    metric.update(bits, a_pass(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.3, 2.0, -0.2]])))
+    assert metric.compute().item() == pytest.approx(2 / 3)
 
 
 def test_which_domains_they_are_for(make_model: Any) -> None:

@@ -113,7 +113,7 @@ def test_a_quantiser_gives_codes_and_has_no_posterior(save: Save) -> None:
 
 def test_a_condition_goes_with_the_samples(save: Save) -> None:
     saved, model = save(condition=2)
-    x, condition = some(6), torch.eye(2)[[0, 1, 0, 1, 0, 1]]
+    x, condition = some(6), torch.eye(2)[[0, 1, 0, 1, 1, 0]]
     with torch.no_grad():
         p = model(Batch(x, condition=condition), sample=False)
     assert torch.allclose(saved.reconstruct(x, condition=condition, batch_size=4), model.loss.mean(p.output), atol=1e-6)

@@ -57,6 +57,11 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 
     see_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
     shape, domain = spec.shape, spec.domain
+    if see_condition and domain.kind == "category":
+        raise AeframeError(
+            f"an encoder of {domain} data cannot be shown a condition beside the classes it reads; "
+            "set condition_encoder=false, the decoder is given it all the same"
+        )
     corruption = make("corruption", config.get("corruption", "none"), shape=shape, domain=domain)
     loss: Loss = make("loss", config["loss"], shape=shape, domain=domain)
     seen = joined(shape, spec.condition) if see_condition else shape

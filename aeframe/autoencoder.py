@@ -10,6 +10,7 @@ x -> corruption -> encoder -> latent -> decoder -> loss
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,7 @@ class Autoencoder(nn.Module):
     def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
         """Return the code of a batch as it is, with no corruption."""
         if self.condition_encoder:
-            batch = batch.with_x(join(batch.x, batch.condition))
+            batch = replace(batch, x=join(batch.x, batch.condition), mask=_widened(batch.mask, self.spec.condition))
         latent: Latent = self.latent(self.encoder(batch), sample=sample, num_samples=num_samples)
         return latent
 
@@ -128,6 +129,13 @@ def join(value: Tensor, condition: Tensor | None) -> Tensor:
     positions = value.shape[2:]
     spread = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
     return torch.cat([value, spread], dim=1)
+
+
+def _widened(mask: Tensor | None, condition: int) -> Tensor | None:
+    """Return the mask of x with a condition beside it, which always counts."""
+    if mask is None or mask.ndim == 1:
+        return mask
+    return torch.cat([mask, mask.new_ones(mask.shape[0], condition, *mask.shape[2:])], dim=1)
 
 
 def joined(shape: Shape, condition: int) -> Shape:

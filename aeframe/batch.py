@@ -123,6 +123,10 @@ class Batch:
         """Return some of the samples."""
         return self.map(lambda t: t[index])
 
+    def visible(self) -> Tensor:
+        """Return x with 0 wherever the mask hides it, which is what a network shall read there: it may be NaN."""
+        return self.x if self.mask is None else self.x.masked_fill(~spread(self.mask, self.x.ndim), 0)
+
     def with_x(self, x: Tensor) -> Batch:
         """Return the same batch with another x."""
         return replace(self, x=x)
@@ -231,3 +235,13 @@ class Clock:
 def per_sample(value: Tensor, lead: int = 1) -> Tensor:
     """Sum all but the first `lead` dimensions: ``(B, *any)`` -> ``(B,)``, or ``(K, B, *any)`` -> ``(K, B)``."""
     return value if value.ndim == lead else value.flatten(lead).sum(lead)
+
+
+def single(value: Tensor) -> Tensor:
+    """Return a tensor in single precision at least: half precision loses nats in a sum of many elements."""
+    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def spread(mask: Tensor, ndim: int) -> Tensor:
+    """Return the mask ``(B, *leading dims of shape)`` with as many dimensions as x, `ndim`, to broadcast against it."""
+    return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))

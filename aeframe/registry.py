@@ -93,6 +93,7 @@ class Registry:
         self.plugins: list[Plugin] = []
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._strict = strict
+        self._files: list[str] = []
         self._disabled = frozenset(disabled)
         self._manager = pluggy.PluginManager(hooks.PROJECT)
         self._manager.add_hookspecs(hooks)
@@ -163,21 +164,31 @@ class Registry:
             plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
             self.plugins.append(plugin)
             return
-        name = f"aeframe_file_plugin_{file.stem}"
-        spec = importlib.util.spec_from_file_location(name, file)
+        if file.stem in sys.modules:
+            self._fail(plugin, f"a module named '{file.stem}' is loaded already; rename the file", None)
+            return
+        spec = importlib.util.spec_from_file_location(file.stem, file)
         if spec is None or spec.loader is None or not file.is_file():
             self._fail(plugin, f"there is no Python file '{file}'", None)
             return
         module = importlib.util.module_from_spec(spec)
-        # Targets such as "aeplugin:Loss" are imported by the file's own name, so the module must stand under it.
-        sys.modules.setdefault(file.stem, module)
+        # Its targets are imported by name: the file's own, and those of modules beside it.
+        sys.modules[file.stem] = module
+        self._files.append(file.stem)
+        if (folder := str(file.parent.resolve())) not in sys.path:
+            sys.path.append(folder)
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
-            sys.modules.pop(file.stem, None)
             self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
             return
         self._add(plugin, module)
+
+    def forget_files(self) -> None:
+        """Take the modules of plain files out of `sys.modules`, so that they can be loaded anew."""
+        for name in self._files:
+            sys.modules.pop(name, None)
+        self._files.clear()
 
     def _add(self, plugin: Plugin, module: ModuleType) -> None:
         """Let `module` register its names; all of them stand, or none."""
@@ -259,6 +270,8 @@ def registry() -> Registry:
 def reset() -> None:
     """Forget the registry, so that the next use looks again (after installing a plugin, and in tests)."""
     global _registry
+    if _registry is not None:
+        _registry.forget_files()
     _registry = None
 
 

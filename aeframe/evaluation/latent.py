@@ -54,7 +54,7 @@ class CodebookUse(PassMetric):
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        num_codes: int = model.latent.num_codes  # type: ignore[assignment]
+        num_codes = model.latent.num_codes
         self.add_state("chosen", torch.zeros(num_codes, dtype=torch.long), dist_reduce_fx="sum")
 
     @classmethod

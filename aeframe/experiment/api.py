@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aeframe.experiment.compose import compose
+from aeframe.experiment.resume import continued, resumes
 from aeframe.experiment.workflow import Run, train
 
 
@@ -22,7 +23,8 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
         >>> run = aeframe.fit(model="vae", data="digits", max_epochs=20)  # doctest: +SKIP
         >>> model = aeframe.load(run.folder)  # doctest: +SKIP
     """
-    return train(compose([*_as_overrides(settings), *overrides]))
+    words = [*_as_overrides(settings), *overrides]
+    return train(continued(words) if resumes(words) else compose(words))
 
 
 def _as_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -30,7 +32,7 @@ def _as_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
     made = []
     for key, value in settings.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             rest = dict(value)
             if "name" in rest and not prefix:
                 made.append(f"{path}={rest.pop('name')}")
@@ -43,6 +45,8 @@ def _as_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _plain(value: Any) -> str:
     if value is None:
         return "null"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_plain(each)}" for key, each in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(_plain(v) for v in value) + "]"
     if isinstance(value, str) and not value.replace("_", "").replace("-", "").isalnum():

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import resolve
 from aeframe.experiment.loader import point_name
+from aeframe.experiment.resume import continued, resumes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ def job(config: DictConfig) -> Refusal | None:
     # Hydra numbers the jobs of a sweep, and no others.
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     try:
-        plain = resolve(config)
+        words = list(hydra.overrides.task)
+        plain = continued(words) if resumes(words) else resolve(config)
         # Lightning takes seconds to import: a misspelt word is answered before.
         from aeframe.experiment.workflow import train
 

@@ -40,7 +40,8 @@ def continued(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         AeframeError: No such run, no checkpoint in it, or an override of what makes the run what it is.
     """
-    folder = RunFolder.open(next(word.partition("=")[2] for word in overrides if word.startswith("resume=")))
+    path = next(word.partition("=")[2] for word in overrides if word.startswith("resume="))
+    folder = RunFolder.open(path.strip("'\""))
     if not folder.last.is_file():
         raise AeframeError(
             f"run '{folder.path}' has no checkpoint '{folder.last.relative_to(folder.path)}' to go on from; "

@@ -151,8 +151,8 @@ class CodeSampler(Sampler):
 
 
 def _num_codes(model: Autoencoder) -> int:
-    count = getattr(model.latent, "num_codes", None)
-    if not isinstance(count, int):
+    count = model.latent.num_codes
+    if not count:
         raise AeframeError(
             f"sampler codes needs a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
             "choose sampler=prior or sampler=gmm"

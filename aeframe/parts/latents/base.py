@@ -21,6 +21,8 @@ class LatentSpace(nn.Module):
     gives: ClassVar[frozenset[str]] = frozenset()
     shape: Shape
     weights: dict[str, Schedule]
+    num_codes: int = 0
+    """How many different integers a code may be, for spaces that give codes."""
 
     def __init__(self) -> None:
         super().__init__()

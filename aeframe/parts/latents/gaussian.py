@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Latent, Shape
+from aeframe.batch import Latent, Shape, single
 from aeframe.parts.latents.base import Head, LatentSpace
 
 
@@ -28,7 +28,7 @@ class Gaussian(LatentSpace):
         self.max_log_variance = max_log_variance
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        mean, log_variance = self.head(features).float().chunk(2, dim=1)
+        mean, log_variance = single(self.head(features)).chunk(2, dim=1)
         std = (0.5 * log_variance.clamp(-self.max_log_variance, self.max_log_variance)).exp()
         shape = mean.shape if num_samples is None else (num_samples, *mean.shape)
         z = torch.addcmul(mean, std, torch.randn(shape, dtype=mean.dtype, device=mean.device)) if sample else mean

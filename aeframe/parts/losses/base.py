@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aeframe.batch import Batch, per_sample
+from aeframe.batch import Batch, per_sample, single, spread
 from aeframe.parts.activations import ActivationTraits
 
 
@@ -77,16 +77,6 @@ class Likelihood(Loss):
         return draw
 
 
-def single(value: Tensor) -> Tensor:
-    """Return a tensor in single precision at least: half precision loses nats in a sum of many elements."""
-    return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-
-
 def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:
     """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `spec_ndim` is len(shape)."""
     return output.unbind(-1 - spec_ndim)
-
-
-def spread(mask: Tensor, ndim: int) -> Tensor:
-    """Return the mask ``(B, *leading dims of shape)`` with as many dimensions as x, `ndim`, to broadcast against it."""
-    return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Shape, per_sample
+from aeframe.batch import Batch, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Loss, heads, single, spread
+from aeframe.parts.losses.base import Loss, heads
 
 
 class Distance(Loss):

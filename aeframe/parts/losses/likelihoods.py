@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Domain, Shape, per_sample
+from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Likelihood, Loss, heads, single, spread
+from aeframe.parts.losses.base import Likelihood, Loss, heads
 
 
 class Bernoulli(Likelihood):

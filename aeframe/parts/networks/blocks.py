@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Batch, Domain, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 
@@ -95,25 +94,14 @@ class Channels(nn.Module):
         self.shape: Shape = (channels * (self.classes or 1), *positions)
 
     def forward(self, batch: Batch) -> Tensor:
-        x, mask = batch.x, None if batch.mask is None else _widened(batch.mask, batch.x)
-        if mask is not None:
-            x = torch.where(mask, x, 0)
+        x = batch.visible()
         if self.classes is None:
             return x
         one_hot = nn.functional.one_hot(x.long(), self.classes).float()
-        if mask is not None:
-            one_hot = one_hot * mask.unsqueeze(-1)
+        if batch.mask is not None:
+            one_hot = one_hot * spread(batch.mask, one_hot.ndim)
         # (B, C, *positions, classes) -> (B, C, classes, *positions) -> (B, C * classes, *positions).
         return one_hot.movedim(-1, 1 if x.ndim == 2 else 2).reshape(x.shape[0], *self.shape)
-
-
-def _widened(mask: Tensor, x: Tensor) -> Tensor:
-    """Return the mask ``(B, *leading dims of x)`` in as many dimensions as x, True for channels it does not know."""
-    if mask.ndim > 1 and mask.shape[1] < x.shape[1]:
-        # The encoder sees a condition beside x, which always counts.
-        rest = mask.new_ones(mask.shape[0], x.shape[1] - mask.shape[1], *mask.shape[2:])
-        mask = torch.cat([mask, rest], dim=1)
-    return mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim))
 
 
 def check_positions(who: str, positions: Shape) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Batch, Domain, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
@@ -63,7 +63,10 @@ class MLPEncoder(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch.x if self.classes is None else nn.functional.one_hot(batch.x.long(), self.classes)
+        x = batch.visible()
+        if self.classes is not None:
+            x = nn.functional.one_hot(x.long(), self.classes)
+            x = x if batch.mask is None else x * spread(batch.mask, x.ndim)
         features: Tensor = self.layers(x.flatten(1).to(next(self.parameters(), x.float()).dtype))
         return features
 

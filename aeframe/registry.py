@@ -180,6 +180,8 @@ class Registry:
         try:
             spec.loader.exec_module(module)
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
+            del sys.modules[file.stem]
+            self._files.remove(file.stem)
             self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
             return
         self._add(plugin, module)

@@ -174,6 +174,31 @@ def test_a_condition_that_is_missing_is_named() -> None:
             call()
 
 
+def test_what_is_hidden_is_not_read_and_the_condition_beside_it_always_is() -> None:
+    model = make(condition=2).eval()
+    x, mask = torch.randn(4, *SHAPE), torch.rand(4, *SHAPE) > 0.5
+    condition = torch.randn(4, 2)
+    hidden = Batch(x.masked_fill(~mask, torch.nan), mask, condition)
+    zeroed = Batch(x.masked_fill(~mask, 0.0), None, condition)
+    torch.testing.assert_close(model.embed(hidden).mean, model.embed(zeroed).mean)
+    assert not torch.allclose(
+        model.embed(hidden).mean, model.embed(Batch(hidden.x, mask, torch.zeros_like(condition))).mean
+    )
+
+
+def test_an_encoder_of_classes_is_not_shown_a_condition() -> None:
+    parts = {"encoder": {"name": "mlp", "hidden": (5,)}, "latent": "point", "loss": "categorical"}
+    spec = DataSpec((4,), Domain.parse("category(3)"), condition=2)
+    with pytest.raises(AeframeError) as caught:
+        assemble(parts, spec)
+    assert str(caught.value) == (
+        "an encoder of category(3) data cannot be shown a condition beside the classes it reads; "
+        "set condition_encoder=false, the decoder is given it all the same"
+    )
+    model = assemble({**parts, "condition_encoder": False}, spec)
+    assert model(Batch(torch.randint(3, (5, 4)), condition=torch.zeros(5, 2))).output.shape == (5, 3, 4)
+
+
 # -- mask --------------------------------------------------------------------------------------------------------
 
 

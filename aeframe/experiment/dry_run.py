@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
@@ -21,6 +21,7 @@ from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective
 from aeframe.parts.penalties import Penalty
 from aeframe.parts.priors import Prior
+from aeframe.training.players import make_players
 
 _KINDS: dict[type, str] = {
     Corruption: "corruption",
@@ -75,7 +76,9 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
         players = {"the model": model.terms(p, Clock(planned=10))}
         for name, opponent in model.opponents().items():
             players[name] = opponent.terms(model, p.detach(), Clock(planned=10))
-        build("optimizer", config["optimizer"], params=[nn.Parameter(torch.zeros(1))])
+        make_players(
+            model, config["optimizer"], config["players"], clip=config["clip"], accumulate=config["accumulate"]
+        )
         build("sampler", config["sampler"], model=model)
     for player, terms in players.items():
         _check_terms(player, terms)

@@ -175,7 +175,7 @@ def test_help_names_every_group_and_every_setting() -> None:
         assert f"\n  {group:<11} " in text
     for setting in RunSettings.__dataclass_fields__:
         assert setting == "trainer" or f"\n  {setting:<20} " in text
-    assert "\n  batch_size           int, default 128. Samples in a batch, over all devices together.\n" in text
+    assert "\n  batch_size           int, default 64. Samples in a batch, over all devices together.\n" in text
     assert "breast_cancer" in text
 
 

@@ -246,13 +246,6 @@ def test_masked_classes_may_be_any_number() -> None:
     assert torch.equal(encoder(padded), encoder(Batch(torch.tensor([[2, 0, 1, 1]]), mask)))
 
 
-def test_a_condition_beside_x_counts_where_the_mask_is_silent() -> None:
-    encoder = make_encoder("conv", (3, 4, 4))
-    mask = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
-    seen = encoder.channels(Batch(torch.ones(2, 3, 4, 4), mask))
-    assert torch.equal(seen, torch.stack([torch.zeros(4, 4), *[torch.ones(4, 4)] * 2]).expand(2, -1, -1, -1))
-
-
 # -- mlp ---------------------------------------------------------------------------------------------------------
 
 

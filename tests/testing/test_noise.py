@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Categorical, Gamma, Independent, Normal
+from torch.nn import functional as F
+
+from aeframe.errors import AeframeError
+from aeframe.testing.noise import RowNoise
+
+B = 7
+
+
+def x_of(rows: Tensor) -> Tensor:
+    """Samples that are functions of their ids: (B, 3, 5)."""
+    return (rows.view(-1, 1, 1) * 15 + torch.arange(15).view(3, 5)).sin().abs() + 0.1
+
+
+def rrelu(rows: Tensor) -> Tensor:
+    return F.rrelu(-x_of(rows), training=True)
+
+
+# Each draws something for every one of the rows, in one of the ways in which torch can.
+DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "randn": lambda rows: torch.randn(len(rows), 3),
+    "randn_size": lambda rows: torch.randn((len(rows), 3), dtype=torch.float64),
+    "rand": lambda rows: torch.rand(len(rows)),
+    "randint": lambda rows: torch.randint(0, 1000, (len(rows), 4)),
+    "randn_like": lambda rows: torch.randn_like(x_of(rows)),
+    "rand_like": lambda rows: torch.rand_like(x_of(rows)),
+    "randint_like": lambda rows: torch.randint_like(x_of(rows), 1000),
+    "normal": lambda rows: torch.normal(x_of(rows), x_of(rows)),
+    "normal_of_a_size": lambda rows: torch.normal(0.0, 1.0, (len(rows), 2)),
+    "normal_with_one_scale": lambda rows: torch.normal(x_of(rows), torch.ones(5)),
+    "bernoulli": lambda rows: torch.bernoulli(x_of(rows).clamp(0.2, 0.8)),
+    "multinomial": lambda rows: torch.multinomial(x_of(rows).flatten(1), 4),
+    "multinomial_of_one_distribution": lambda rows: torch.multinomial(torch.ones(50), len(rows), replacement=True),
+    "poisson": lambda rows: torch.poisson(20 * x_of(rows)),
+    "normal_in_place": lambda rows: torch.empty(len(rows), 3).normal_(),
+    "uniform_in_place": lambda rows: torch.empty(len(rows), 3).uniform_(2, 3),
+    "exponential_in_place": lambda rows: torch.empty(len(rows), 3).exponential_(),
+    "bernoulli_in_place": lambda rows: torch.empty(len(rows), 30).bernoulli_(0.5),
+    "into_a_tensor": lambda rows: torch.randn(len(rows), 3, out=torch.empty(len(rows), 3)),
+    "dropout": lambda rows: F.dropout(x_of(rows), 0.5),
+    "dropout_of_channels": lambda rows: F.dropout1d(x_of(rows).expand(-1, 3, 5).repeat(1, 5, 1), 0.5),
+    "alpha_dropout": lambda rows: F.alpha_dropout(x_of(rows), 0.5, training=True),
+    "a_layer": lambda rows: nn.Dropout(0.5)(x_of(rows)),
+    "rrelu": rrelu,
+    "gumbel_softmax": lambda rows: F.gumbel_softmax(x_of(rows), hard=True),
+    "rsample": lambda rows: Independent(Normal(x_of(rows), x_of(rows)), 2).rsample(),
+    "gamma": lambda rows: Gamma(x_of(rows), x_of(rows)).rsample(),
+    "categorical": lambda rows: Categorical(logits=x_of(rows)).sample(),
+}
+
+
+def drawn(draw: Callable[[Tensor], Tensor], rows: Tensor, **options: int) -> Tensor:
+    with RowNoise(rows, **options):
+        return draw(rows)
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
+def test_a_rows_noise_goes_with_the_row(draw: Callable[[Tensor], Tensor]) -> None:
+    rows = torch.arange(B)
+    once = drawn(draw, rows)
+    assert len(once) == B
+    assert torch.equal(drawn(draw, rows), once)
+    assert torch.equal(drawn(draw, rows.repeat(2)), torch.cat([once, once]))
+    order = torch.tensor([4, 0, 6, 1])
+    assert torch.equal(drawn(draw, order), once[order])
+
+
+@pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
+def test_rows_and_seeds_differ(draw: Callable[[Tensor], Tensor]) -> None:
+    rows = torch.arange(B)
+    once = drawn(draw, rows)
+    assert not torch.equal(drawn(draw, rows, seed=1), once)
+    # The same sample under two ids: what differs is the noise alone.
+    same = torch.zeros(B, dtype=torch.long)
+    with RowNoise(rows):
+        alike = draw(same)
+    assert len(alike.flatten(1).unique(dim=0) if alike.ndim > 1 else alike.unique()) > 1
+
+
+def test_each_draw_is_another() -> None:
+    with RowNoise(torch.arange(B)):
+        first, second = torch.randn(B, 2), torch.randn(B, 2)
+    assert not torch.equal(first, second)
+
+
+def test_what_is_drawn_has_its_distribution() -> None:
+    rows = torch.arange(4000)
+    normal = drawn(lambda rows: torch.randn(len(rows), 2), rows)
+    # Five standard errors.
+    assert normal.mean().abs() < 5 / 8000**0.5
+    assert (normal.std() - 1).abs() < 5 / 16000**0.5
+    assert torch.corrcoef(normal.T)[0, 1].abs() < 5 / 4000**0.5
+    assert (drawn(lambda rows: torch.rand(len(rows)), rows).mean() - 0.5).abs() < 5 / (12 * 4000) ** 0.5
+    counts = drawn(lambda rows: torch.multinomial(torch.tensor([0.2, 0.8]), len(rows), replacement=True), rows)
+    assert (counts.float().mean() - 0.8).abs() < 5 * 0.4 / 4000**0.5
+
+
+def test_importance_samples_stand_before_the_batch_or_in_its_rows() -> None:
+    rows, k = torch.arange(B), 3
+
+    def apart(rows: Tensor) -> Tensor:
+        return torch.randn(k, len(rows), 2)
+
+    def together(rows: Tensor) -> Tensor:
+        return F.dropout(x_of(rows).repeat(k, 1, 1), 0.5)
+
+    once = drawn(apart, rows, num_samples=k)
+    assert once.shape == (k, B, 2)
+    assert len(once.flatten(0, 1).unique(dim=0)) == k * B
+    assert torch.equal(drawn(apart, rows.repeat(2), num_samples=k), torch.cat([once, once], dim=1))
+    flat = drawn(together, rows, num_samples=k).unflatten(0, (k, B))
+    twice = drawn(together, rows.repeat(2), num_samples=k).unflatten(0, (k, 2 * B))
+    assert torch.equal(twice, torch.cat([flat, flat], dim=1))
+    assert not torch.equal(flat[0], flat[1])
+
+
+def test_a_draw_without_a_batch_depends_on_the_seed_alone() -> None:
+    def places(rows: Tensor) -> Tensor:
+        return torch.cat([torch.randperm(100), torch.randint(0, 100, (30,))])
+
+    assert torch.equal(drawn(places, torch.arange(B)), drawn(places, torch.arange(11)))
+    assert not torch.equal(drawn(places, torch.arange(B)), drawn(places, torch.arange(B), seed=1))
+
+
+def test_torchs_own_generators_are_left_as_they_were() -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(4)
+    torch.manual_seed(5)
+    own = torch.Generator().manual_seed(5)
+    with RowNoise(torch.arange(B)):
+        torch.randn(B)
+        assert torch.equal(torch.randn(B, generator=own), torch.randn(B, generator=torch.Generator().manual_seed(5)))
+    assert torch.equal(torch.randn(4), expected)
+
+
+def test_an_error_inside_ends_it() -> None:
+    torch.manual_seed(5)
+    expected = torch.randn(4)
+    torch.manual_seed(5)
+    with pytest.raises(ZeroDivisionError), RowNoise(torch.arange(B)):
+        assert 1 / torch.zeros(B).bernoulli_(0.0).sum().item()
+    assert torch.equal(torch.randn(4), expected)
+
+
+def test_gradients_flow_as_they_would() -> None:
+    rows = torch.arange(B)
+    mean, scale = x_of(rows).requires_grad_(), (x_of(rows) + 1).requires_grad_()
+    with RowNoise(rows):
+        z = F.dropout(Normal(mean, scale).rsample(), 0.5)
+    z.sum().backward()
+    with RowNoise(rows):
+        noise = torch.normal(torch.zeros(B, 3, 5), torch.ones(B, 3, 5))
+        kept = F.dropout(torch.ones(B, 3, 5), 0.5)
+    assert mean.grad is not None
+    assert torch.equal(mean.grad, kept)
+    torch.testing.assert_close(scale.grad, kept * noise)
+
+
+def test_a_model_on_the_meta_device_draws_nothing() -> None:
+    with RowNoise(torch.arange(B)):
+        assert torch.randn(B, 2, device="meta").is_meta
+        first = torch.randn(B, 2)
+    assert torch.equal(first, drawn(lambda rows: torch.randn(len(rows), 2), torch.arange(B)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "found"),
+    [
+        (torch.rand(3), "torch.float32 (3,)"),
+        (torch.zeros(2, 2, dtype=torch.long), "torch.int64 (2, 2)"),
+        (torch.zeros(0, dtype=torch.long), "torch.int64 (0,)"),
+        (torch.ones(2, dtype=torch.bool), "torch.bool (2,)"),
+    ],
+)
+def test_rows_are_whole_numbers(rows: Tensor, found: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        RowNoise(rows)
+    assert str(error.value) == (
+        f"RowNoise needs rows as a vector (B,) of whole numbers, found {found}; "
+        "give the id of each sample, such as torch.arange(B)"
+    )
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_rows_on_a_gpu_have_noise_of_their_own_too() -> None:
+    rows = torch.arange(B)
+
+    def draw(rows: Tensor) -> Tensor:
+        return F.dropout(torch.randn(len(rows), 50, device="cuda"), 0.5)
+
+    once = drawn(draw, rows)
+    assert torch.equal(drawn(draw, rows.repeat(2)), torch.cat([once, once]))

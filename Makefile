@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/aeframe-*)
 READY := $(VENV)/.installed
-# Processes of the test run; each holds torch, about half a gigabyte.
+# Processes of the test run, of one thread each; each holds torch, about half a gigabyte.
 JOBS ?= 2
 
 .PHONY: install demo test lint types floors check wheels clean
@@ -20,7 +20,7 @@ demo: $(READY)
 	$(BIN)/python train.py experiment=digits_quick
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

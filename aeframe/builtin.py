@@ -171,3 +171,8 @@ def register_commands(register: Register) -> None:
     register("encode", f"{at}.encode:Encode", summary="write the codes of a file's samples")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="write the reconstructions of a file's samples")
     register("generate", f"{at}.generate:Generate", summary="write new samples")
+    register("explain", f"{at}.explain:Explain", summary="what a part is: documentation, options, what it fits")
+    register("config", f"{at}.config:Config", summary="show, check or question the config of a run")
+    register("doctor", f"{at}.doctor:Doctor", summary="versions, devices, plugins: text for an issue")
+    register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="try everything that a plugin registers")
+    register("new_plugin", f"{at}.new_plugin:NewPlugin", summary="write the package of a new plugin")

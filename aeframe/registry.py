@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pluggy
 
 from aeframe import hooks
+from aeframe.compatibility import incompatibility
 from aeframe.errors import AeframeError, did_you_mean
 
 CORE = "aeframe"
@@ -150,6 +151,9 @@ class Registry:
         if point.name in self._disabled:
             plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
             self.plugins.append(plugin)
+            return
+        if (reason := incompatibility(point.dist)) is not None:
+            self._fail(plugin, reason, None)
             return
         try:
             module = point.load()

@@ -19,7 +19,7 @@ class Distribution:
     """What an entry point knows of where it comes from."""
 
     def __init__(self, name: str, version: str) -> None:
-        self.name, self.version = name, version
+        self.name, self.version, self.requires = name, version, [f"aeframe>={__version__}"]
 
 
 class Point:

@@ -30,9 +30,10 @@ def _run(argv: Sequence[str]) -> int:
     if at == len(argv):
         parser.print_help()
         return 0
-    entry = registry().entry("command", argv[at])
+    # Registered names are in snake_case; a verb of two words is typed as one types them.
+    entry = registry().entry("command", argv[at].replace("-", "_"))
     command = entry.load()()
-    verb = argparse.ArgumentParser(prog=f"aeframe {entry.name}", description=command.__doc__ or entry.summary)
+    verb = argparse.ArgumentParser(prog=f"aeframe {_typed(entry)}", description=command.__doc__ or entry.summary)
     command.arguments(verb)
     code: int = command.run(verb.parse_args(argv[at + 1 :]))
     return code
@@ -55,7 +56,11 @@ def _top() -> argparse.ArgumentParser:
 
 def _listing(entries: Sequence[Entry]) -> str:
     width = max((len(entry.name) for entry in entries), default=0)
-    return "\n".join(f"  {entry.name:<{width}}  {entry.summary}" for entry in entries)
+    return "\n".join(f"  {_typed(entry):<{width}}  {entry.summary}" for entry in entries)
+
+
+def _typed(entry: Entry) -> str:
+    return entry.name.replace("_", "-")
 
 
 if __name__ == "__main__":

@@ -71,12 +71,24 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> None:
 def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
     for kind in ("loss", "corruption"):
         name = config[kind]["name"]
-        domains: frozenset[str] = registry().load(kind, name).domains
+        domains = _domains(kind, name)
         if spec.domain.kind not in domains:
             raise AeframeError(
                 f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
-                f"{_fitting(kind, lambda part: spec.domain.kind in part.domains)}"
+                f"{_fitting(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
             )
+
+
+def _domains(kind: str, name: str) -> frozenset[str]:
+    """Return the kinds of data that a part says it is for."""
+    part = registry().load(kind, name)
+    domains: frozenset[str] | None = getattr(part, "domains", None)
+    if domains is None:
+        raise AeframeError(
+            f"{kind} '{name}' does not say which data it is for; give {part.__module__}.{part.__qualname__} the class "
+            'attribute domains, such as frozenset({"real", "unit"})'
+        )
+    return domains
 
 
 def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:

@@ -16,7 +16,7 @@ from aeframe.registry import registry
 
 OPTIONAL = frozenset({"logger"})
 """Groups of which a run may have none."""
-_LABELLED = {"penalties": "penalty", "callbacks": "callback"}
+LABELLED = {"penalties": "penalty", "callbacks": "callback"}
 """Settings that hold parts under labels of the user's own; the label is the part's name where none is given."""
 
 
@@ -37,7 +37,7 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     _only("model", model, ["name"])
     parts = {group: _group(group, config.get(group)) for group in GROUPS}
     settings = _settings({key: config[key] for key in known if key in config})
-    for setting, kind in _LABELLED.items():
+    for setting, kind in LABELLED.items():
         settings[setting] = {
             label: _part(kind, f"{setting}.{label}", {"name": label, **_mapping(f"{setting}.{label}", options)})
             for label, options in settings[setting].items()

@@ -14,6 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from aeframe.assembly import assemble
@@ -122,10 +123,11 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     console = Console(stderr=True)
     if _is_first():
         banner(console, config, model, splits, str(trainer.strategy.root_device), folder.path)
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    if trainer.received_sigterm:
-        # Lightning ends with 0, and a queue would take that for success.
-        raise SystemExit(143)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SIGTERMException as ended:
+        # It would end the process with 0, which a queue takes for success.
+        raise SystemExit(143) from ended
     _take_best(module, folder)
     trainer.test(module, datamodule=data, verbose=False)
     metrics = module.measured["test"]

@@ -54,8 +54,9 @@ class Gate:
         loss = terms.total().mean()
         window = self._windows.get(player)
         if window is None or window.names != tuple(prefix + name for name in names):
-            # A schedule may bring in a term that was not there before.
-            self.flush(clock)
+            if window is not None:
+                # A schedule may bring in a term that was not there before; a player that is new ends no window.
+                self.flush(clock)
             window = self._windows[player] = _Window(tuple(prefix + name for name in names))
         means = [value.detach().mean() for value in terms.raw.values()]
         window.values.append(torch.stack([*means, loss.detach()]))

@@ -1,0 +1,96 @@
+"""What an option in YAML says: where it is, its own words on itself, the parts it chooses, the values it sets."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.default_element import ConfigDefault, GroupDefault, InputDefault
+from hydra.plugins.config_source import ConfigResult
+from omegaconf import OmegaConf
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.loader import Loader
+from aeframe.experiment.schema import GROUPS
+
+
+@dataclass(frozen=True, slots=True)
+class OptionFile:
+    """One file of options: a recipe, an experiment, a part with settings of a person's own."""
+
+    group: str
+    name: str
+    place: str
+    """A path, or ``package/path`` where it lies in a package."""
+    comment: str
+    """The comment that heads it, without the marks."""
+    choices: dict[str, str | None]
+    """The parts it chooses, by group."""
+    values: dict[str, Any]
+    """What it sets, as it stands there."""
+
+
+def file_groups(config_dir: Path | None = None) -> list[str]:
+    """Return the groups that have options in YAML only: ``model``, ``experiment``, ``trainer`` and those of users."""
+    return sorted(set(Loader(config_dir, names_only=True).list_groups("")) - {"hydra", *GROUPS})
+
+
+def option_file(group: str, name: str, config_dir: Path | None = None) -> OptionFile:
+    """Read one option file, from wherever the composition would take it.
+
+    Raises:
+        AeframeError: There is no such option.
+    """
+    loader = Loader(config_dir, names_only=True)
+    if name not in (known := loader.get_group_options(group)):
+        raise AeframeError(
+            f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}"
+        )
+    found = loader.repository.load_config(f"{group}/{name}")
+    assert found is not None
+    values: Any = OmegaConf.to_container(found.config, resolve=False)
+    return OptionFile(
+        group,
+        name,
+        place_of(found, f"{group}/{name}"),
+        _comment(_file(found, f"{group}/{name}").read_text(encoding="utf-8")),
+        _choices(found.defaults_list or []),
+        dict(values),
+    )
+
+
+def place_of(found: ConfigResult, path: str) -> str:
+    """Return where an option was read, for people."""
+    scheme, _, root = found.path.partition("://")
+    return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else found.path
+
+
+def _file(found: ConfigResult, path: str) -> Traversable:
+    scheme, _, root = found.path.partition("://")
+    folder: Traversable = importlib.resources.files(root) if scheme == "pkg" else Path(root)
+    return folder.joinpath(f"{path}.yaml")
+
+
+def _choices(defaults: Sequence[InputDefault]) -> dict[str, str | None]:
+    chosen: dict[str, str | None] = {}
+    for each in defaults:
+        if isinstance(each, GroupDefault) and not isinstance(each.value, list):
+            chosen[str(each.group).removeprefix("/")] = each.value
+        elif isinstance(each, ConfigDefault) and each.path not in (None, "_self_"):
+            group, _, name = str(each.path).removeprefix("/").rpartition("/")
+            chosen[group] = name
+    return chosen
+
+
+def _comment(text: str) -> str:
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").removeprefix(" ").rstrip())
+    return "\n".join(lines).strip()

@@ -1,0 +1,208 @@
+"""Where a value of a composed run comes from: every place that has a say in it, the last of which is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.default_element import GroupDefault
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.build import defaults
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.compose import resolve
+from aeframe.experiment.loader import CONFIG, Loader
+from aeframe.experiment.option_files import place_of
+from aeframe.experiment.schema import GROUPS
+from aeframe.experiment.source import SETTINGS, kind_of
+from aeframe.experiment.validate import LABELLED
+from aeframe.registry import registry
+
+_SCHEMA = "aeframe.experiment.schema:RunSettings"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one place says of a key."""
+
+    value: Any
+    place: str
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A key of a composed run."""
+
+    value: Any
+    said: list[Said]
+    """By precedence, the lowest first; the last one set the value."""
+    part: tuple[str, str] | None
+    """Kind and name of the part whose option it is."""
+    options: list[str] | None
+    """What may be chosen, where the key is a choice among names."""
+
+
+class _Listening(Loader):
+    """A loader that remembers the words it composed with, those it added itself among them."""
+
+    words: Sequence[str] = ()
+
+    def _load_configuration_impl(
+        self, config_name: str | None, overrides: list[str], *rest: Any, **named: Any
+    ) -> DictConfig:
+        self.words = list(overrides)
+        config: DictConfig = super()._load_configuration_impl(config_name, overrides, *rest, **named)
+        return config
+
+
+def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Why:
+    """Return the value of `key` in the run that `overrides` compose, and who said it.
+
+    Args:
+        key: A setting (``seed``), a part (``loss``) or an option (``latent.dim``).
+        overrides: As in `aeframe.experiment.compose.compose`.
+        config_dir: The user's own options; by default ``./configs``, if present.
+
+    Raises:
+        AeframeError: The run cannot be composed, or has no such key.
+    """
+    loader = _Listening(config_dir)
+    config = resolve(loader.load_configuration(CONFIG, list(overrides), RunMode.RUN))
+    key = key.removesuffix(".name") if key.removesuffix(".name") in (*GROUPS, "model") else key
+    files = [group for group in loader.list_groups("") if group not in ("hydra", *GROUPS)]
+    if key in (*GROUPS, *files):
+        return _choice(loader, key, list(overrides))
+    if (value := _find(config, key)) is _ABSENT:
+        known = [*(path for path, _ in _paths(config)), *files]
+        raise AeframeError(
+            f"a run has no '{key}'{did_you_mean(key, known)}; 'aeframe config show' prints all that it has"
+        )
+    part = _part(config, key)
+    return Why(value, list(_values(loader, key, part)), part, None)
+
+
+# -- a choice among names --------------------------------------------------------------------------------------------
+
+
+def _choice(loader: _Listening, group: str, typed: list[str]) -> Why:
+    found = loader.compute_defaults_list(CONFIG, list(loader.words), RunMode.RUN).overrides
+    name = found.known_choices.get(group)
+    said = [Said(value, _place(loader, CONFIG)) for value in _first_choice(loader, group)]
+    by = found.override_metadata.get(group)
+    if by is not None and by.external_override:
+        words = [word for word in typed if word.partition("=")[0] == group]
+        implied = f"the default data of modality '{found.known_choices.get('modality')}'"
+        said.append(Said(name, f"the command line: {words[-1]}" if words else implied))
+    elif by is not None and by.containing_config_path not in (None, CONFIG):
+        said.append(Said(name, _place(loader, str(by.containing_config_path))))
+    return Why(name, said, None, loader.get_group_options(group))
+
+
+def _first_choice(loader: Loader, group: str) -> Iterator[str | None]:
+    """Yield what ``train.yaml`` itself chooses for a group, if it speaks of it."""
+    train = loader.repository.load_config(CONFIG)
+    for each in (train.defaults_list if train is not None else None) or []:
+        if isinstance(each, GroupDefault) and each.group == group and not isinstance(each.value, list):
+            yield each.value
+
+
+# -- a value ---------------------------------------------------------------------------------------------------------
+
+
+def _values(loader: _Listening, key: str, part: tuple[str, str] | None) -> Iterator[Said]:
+    if part is not None:
+        option = key.rpartition(".")[2]
+        whole = defaults(*part)
+        if option in whole:
+            yield Said(whole[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
+    composed = loader.compute_defaults_list(CONFIG, list(loader.words), RunMode.RUN)
+    for default in composed.defaults:
+        path, package = str(default.config_path), default.package or ""
+        if path.startswith("hydra/") or not f"{key}.".startswith(f"{package}." if package else ""):
+            continue
+        found = loader.repository.load_config(path)
+        if found is None or (found.path.startswith("registry://") and path != SETTINGS):
+            continue
+        content: Any = OmegaConf.to_container(found.config, resolve=False)
+        value = _find(content, key.removeprefix(f"{package}.") if package else key)
+        if value is not _ABSENT:
+            yield Said(value, _place(loader, path))
+    yield from _typed(composed.config_overrides, key)
+
+
+def _typed(overrides: Sequence[Override], key: str) -> Iterator[Said]:
+    for each in overrides:
+        word = str(each.input_line).removeprefix("++")
+        inside = f"{key}.".startswith(f"{each.key_or_group}.")
+        if inside and each.is_delete():
+            yield Said(None, f"the command line takes it away: {word}")
+        elif inside:
+            value = _find({each.key_or_group: _plain(each.value())}, key, whole=str(each.key_or_group))
+            if value is not _ABSENT:
+                yield Said(value, f"the command line: {word}")
+        elif str(each.key_or_group).startswith(f"{key}."):
+            yield Said(_plain(each.value()), f"the command line, in part: {word}")
+
+
+def _place(loader: Loader, path: str) -> str:
+    """Return a config's path as a person knows it."""
+    if path == SETTINGS:
+        return f"the default of the setting ({_SCHEMA})"
+    found = loader.repository.load_config(path)
+    group, _, name = path.rpartition("/")
+    if found is None or not found.path.startswith("registry://"):
+        file = path if found is None else place_of(found, path)
+        return f"{group}={name} ({file})" if group else file
+    kind = kind_of(group)
+    return f"{kind} '{name}' ({_target((kind, name))})"
+
+
+def _target(part: tuple[str, str]) -> str:
+    return registry().entry(*part).target
+
+
+def _part(config: Mapping[str, Any], key: str) -> tuple[str, str] | None:
+    """Return the part whose option `key` is: ``latent.dim``, ``penalties.l1.weight``."""
+    first, *rest = key.split(".")
+    if first in GROUPS and rest and config[first] is not None:
+        return kind_of(first), str(config[first]["name"])
+    if first in LABELLED and len(rest) > 1:
+        return LABELLED[first], str(config[first][rest[0]]["name"])
+    return None
+
+
+# -- dotted keys -----------------------------------------------------------------------------------------------------
+
+_ABSENT = object()
+
+
+def _find(config: Any, key: str, *, whole: str | None = None) -> Any:
+    """Follow a dotted key; `whole` is a beginning of it that is one key here."""
+    rest = key.split(".")
+    if whole is not None:
+        config, rest = config[whole], rest[whole.count(".") + 1 :]
+    for name in rest:
+        if not isinstance(config, Mapping) or name not in config:
+            return _ABSENT
+        config = config[name]
+    return config
+
+
+def _paths(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        yield f"{prefix}{name}", value
+        if isinstance(value, Mapping):
+            yield from _paths(value, f"{prefix}{name}.")
+
+
+def _plain(value: Any) -> Any:
+    """Return an override's value without Hydra's marks of quotation."""
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return getattr(value, "text", value)

@@ -1,0 +1,82 @@
+"""Checks of a plugin as a whole."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from types import ModuleType
+
+from aeframe.errors import did_you_mean
+from aeframe.hooks import PROJECT
+from aeframe.registry import CORE, HOOKS, Plugin, registry
+from aeframe.testing.check import PLUGIN, check, expect
+from aeframe.testing.subject import Subject
+
+_HEAVY = ("torch", "lightning", "hydra", "numpy", "pydantic")
+_LIST = f"""
+import json, sys
+from aeframe.registry import registry
+registry()
+print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
+"""
+
+
+@check("loads", "a plugin that cannot be loaded adds nothing", kinds=[PLUGIN])
+def loads(subject: Subject) -> None:
+    plugin = subject.plugin
+    expect(plugin.state == "ok", f"plugin '{plugin.name}' of {plugin.distribution} is {plugin.state}: {plugin.reason}")
+    expect(bool(plugin.entries), f"plugin '{plugin.name}' of {plugin.distribution} registers nothing")
+
+
+@check("light entry point", "listings and tab completion must answer at once", kinds=[PLUGIN], after=("loads",))
+def light_entry_point(subject: Subject) -> None:
+    others = [plugin.name for plugin in registry().plugins if plugin.name not in (subject.plugin.name, "core")]
+    environment = {
+        **os.environ,
+        "AEFRAME_DISABLE": ",".join(others),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
+    done = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, env=environment, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    expect(
+        not found,
+        f"loading plugin '{subject.plugin.name}' imports {', '.join(found)}; import them where the parts are, and name "
+        "the parts as 'module:Object'",
+    )
+
+
+@check("hook names", "a misspelt hook is never called, and nobody hears of it", kinds=[PLUGIN], after=("loads",))
+def hook_names(subject: Subject) -> None:
+    for name, value in vars(_module(subject.plugin)).items():
+        if not name.startswith("register_"):
+            continue
+        expect(name in HOOKS.values(), f"there is no hook '{name}'{did_you_mean(name, HOOKS.values())}")
+        marked = hasattr(value, f"{PROJECT}_impl")
+        expect(marked, f"'{name}' is not marked; write @hookimpl above it")
+
+
+@check("summaries", "a listing says in one line what each name is", kinds=[PLUGIN], after=("loads",))
+def summaries(subject: Subject) -> None:
+    for entry in subject.plugin.entries:
+        expect(
+            entry.kind == "config" or bool(entry.summary.strip()),
+            f"{entry.kind}={entry.name} has no summary; register it with summary=...",
+        )
+
+
+def _module(plugin: Plugin) -> ModuleType:
+    """Return the module that implements the plugin's hooks."""
+    if plugin.distribution == CORE:
+        return importlib.import_module("aeframe.builtin")
+    if plugin.version == "file":
+        return sys.modules[plugin.name]
+    (point,) = importlib.metadata.entry_points(group=PROJECT, name=plugin.name)
+    module: ModuleType = point.load()
+    return module
+
+
+CHECKS = (loads, light_entry_point, hook_names, summaries)

@@ -1,0 +1,88 @@
+"""Checks of a part's constructor, which is the schema of its options."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any
+
+from aeframe.build import REQUIRED, build, defaults, part_kind, signature
+from aeframe.errors import AeframeError
+from aeframe.registry import KINDS
+from aeframe.testing.check import check, expect
+from aeframe.testing.subject import Subject
+
+_WITH_OPTIONS = frozenset(KINDS) - {"config", "command"}
+_NONSENSE = {"no such": ["value"]}
+
+
+@check("imports", "a name that cannot be imported fails in the user's hands", kinds=KINDS)
+def imports(subject: Subject) -> None:
+    expect(subject.target is not None, f"{subject.id} is None")
+
+
+@check("documented", "the docstring is what help and reference pages print", kinds=_WITH_OPTIONS, after=("imports",))
+def documented(subject: Subject) -> None:
+    text = vars(subject.target).get("__doc__") if inspect.isclass(subject.target) else subject.target.__doc__
+    expect(bool(text and text.strip()), f"{subject.id} has no docstring; say what it is in one complete line")
+
+
+@check("typed options", "a value is validated by its annotation", kinds=_WITH_OPTIONS, after=("imports",))
+def typed_options(subject: Subject) -> None:
+    for option in signature(subject.target).options.values():
+        call = subject.target.__init__ if inspect.isclass(subject.target) else subject.target
+        expect(
+            option.name in getattr(call, "__annotations__", {}),
+            f"{subject.id}: option '{option.name}' has no annotation; write its type",
+        )
+
+
+@check("plain defaults", "a config shows every option as a plain value", kinds=_WITH_OPTIONS, after=("imports",))
+def plain_defaults(subject: Subject) -> None:
+    shown = defaults(subject.kind, subject.entry.name)
+    json.dumps(shown)
+    for option in signature(subject.target).options.values():
+        lost = shown[option.name] is None and option.default not in (None, REQUIRED)
+        expect(
+            not lost,
+            f"{subject.id}: the default of option '{option.name}', {option.default!r}, cannot be written in a config",
+        )
+
+
+@check(
+    "bad input",
+    "an option that is unknown or of the wrong type is answered in one sentence",
+    kinds=_WITH_OPTIONS,
+    after=("typed options",),
+)
+def bad_input(subject: Subject) -> None:
+    wants = signature(subject.target)
+    # What the house gives is not looked at before the options are.
+    given: dict[str, Any] = dict.fromkeys(wants.given)
+    _refused(subject, {"no_such_option": 1}, given)
+    for option in wants.options.values():
+        if not _takes_anything(option.annotation):
+            _refused(subject, {option.name: _NONSENSE}, given)
+
+
+def _refused(subject: Subject, options: dict[str, Any], given: dict[str, Any]) -> None:
+    required = {o.name: REQUIRED for o in signature(subject.target).options.values() if o.default is REQUIRED}
+    try:
+        build(subject.kind, {"name": subject.entry.name, **options}, **given)
+    except AeframeError as error:
+        expect("\n" not in str(error), f"{subject.id} answers {options} in several lines; one sentence is read")
+    except Exception as error:  # noqa: BLE001 -- the plugin boundary: this is what is looked for
+        expect(False, f"{subject.id} answers {options} with {type(error).__name__}: {error}")
+    else:
+        expect(bool(required), f"{subject.id} takes {options} without a word")
+
+
+def _takes_anything(annotation: Any) -> bool:
+    """Say whether a mapping of lists is a right value: the type is open, or is one of mappings."""
+    if part_kind(annotation) is not None:
+        return False
+    shown = str(annotation)
+    return annotation in (Any, object, dict) or any(word in shown for word in ("Any", "dict", "Mapping", "object"))
+
+
+CHECKS = (imports, documented, typed_options, plain_defaults, bad_input)

@@ -1,0 +1,43 @@
+"""Open saved models in a process that has never seen them: ``python -m aeframe.testing.reopen THREADS FOLDER...``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch
+from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.runs.saved import load
+from aeframe.testing.parcels import answer, unpack
+from aeframe.testing.reference import SAMPLES
+
+
+def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+    """Return what a model says of a batch in evaluation, with nothing drawn."""
+    with evaluation_mode(model), torch.no_grad():
+        p = model(batch, sample=False)
+        found = {
+            "embedding": p.latent.mean,
+            "reconstruction": model.loss.mean(p.output),
+            "reconstruction term": p.reconstruction,
+        }
+    return {name: value.clone().contiguous() for name, value in found.items()}
+
+
+def main() -> None:
+    """Answer each folder, which holds a run's model and a parcel with its data."""
+    torch.set_num_threads(int(sys.argv[1]))
+    for folder in map(Path, sys.argv[2:]):
+        try:
+            batch = unpack(folder / "parcel.pt").batch(SAMPLES)
+            answer(folder / "answer.pt", numbers(load(folder).model, batch))
+        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the answer
+            answer(folder / "answer.pt", f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""A run of a few tiny epochs, as a user's would go: the same trainer, players and checkpoints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, Clock
+from aeframe.data.datamodule import DataModule
+from aeframe.data.memory import TensorSource
+from aeframe.data.modality import Splits
+from aeframe.evaluation.evaluator import Evaluator
+from aeframe.testing.reference import Reference
+from aeframe.training.module import AutoencoderModule
+from aeframe.training.trainer import make_trainer
+
+_BATCH, _TRAIN = 8, 24
+_PER_EPOCH = _TRAIN // _BATCH
+_SETTINGS = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "num_nodes": 1,
+    "strategy": "auto",
+    "precision": "32-true",
+    "allocator": False,
+    "threads": None,
+}
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """What a short run leaves."""
+
+    model: Autoencoder
+    clock: Clock
+    checkpoint: Path
+    state: dict[str, Tensor]
+    """Weights, buffers, and what the optimisers keep."""
+
+
+def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bool = False) -> ShortRun:
+    """Train the reference model to the end of epoch `epochs`, out of 4; `resume` goes on from ``last.ckpt``."""
+    model = reference.model()
+    clock = Clock(planned=epochs * _PER_EPOCH)
+    train, held_out = _source(reference.rows, 0, _TRAIN), _source(reference.rows, _TRAIN, len(reference.rows))
+    data = DataModule(Splits(train, held_out, held_out), batch_size=_BATCH, seed=5, clock=clock)
+    module = AutoencoderModule(
+        model,
+        clock=clock,
+        batches_per_epoch=data.batches_per_epoch(),
+        evaluator=Evaluator(model, {}, seed=5),
+        optimizer=reference.config["optimizer"],
+        seed=5,
+        clip=1.0,
+    )
+    with _quiet():
+        trainer = make_trainer(
+            _SETTINGS,
+            checkpoints=folder,
+            callbacks=[],
+            loggers=[],
+            patience=None,
+            several_players=bool(model.opponents()),
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None, weights_only=True)
+    return ShortRun(model.eval(), clock, folder / "last.ckpt", _state(module))
+
+
+def _source(rows: Batch, start: int, stop: int) -> TensorSource:
+    part = rows.rows(slice(start, stop))
+    return TensorSource(part.x, mask=part.mask, condition=part.condition, extras=part.extras)
+
+
+def _state(module: AutoencoderModule) -> dict[str, Tensor]:
+    state: dict[str, Any] = dict(module.model.state_dict())
+    for index, optimizer in enumerate(module.trainer.optimizers):
+        for row, kept in optimizer.state_dict()["state"].items():
+            state |= {f"optimizer {index}/{row}/{name}": value for name, value in kept.items()}
+    return {name: torch.as_tensor(value).clone() for name, value in state.items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Lightning says about itself."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,75 @@
+"""The whole test of a plugin, for pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    import pytest
+
+    from aeframe.testing.check import Check
+    from aeframe.testing.examination import Examination
+    from aeframe.testing.subject import Subject
+
+
+class PluginSuite:
+    """Try everything that a plugin registers: one test for each check of each part.
+
+    ```python
+    class TestSpectra(PluginSuite):
+        plugin = "spectra"
+    ```
+
+    ``aeframe check-plugin spectra`` does the same without pytest. A part is put into a small model on made-up data of a
+    domain that it accepts; a modality is tried with its own defaults on its own data.
+
+    Attributes:
+        plugin: The plugin's name, as ``aeframe plugins`` lists it.
+        not_applicable: What cannot be asked of it, and why: ``{"check name": why}``, or
+            ``{"check name:kind=name": why}`` for one part.
+        options: ``{"kind=name": {option: value}}`` for parts that have options without a default, or that should be
+            smaller than by default.
+        datasets: ``{modality: {"name": ..., options}}`` where a modality's own data set will not do.
+        formats: ``{modality: ["samples.xyz"]}``: names of files or folders that the modality can write.
+    """
+
+    plugin: ClassVar[str]
+    not_applicable: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    datasets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    formats: ClassVar[Mapping[str, Sequence[str]]] = {}
+
+    @classmethod
+    def examination(cls) -> Examination:
+        """Return a new examination of the plugin."""
+        from aeframe.testing.examination import Examination
+
+        return Examination(
+            cls.plugin,
+            not_applicable=cls.not_applicable,
+            options=cls.options,
+            datasets=cls.datasets,
+            formats=cls.formats,
+        )
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Make one test of each check of each part."""
+        if "case" in metafunc.fixturenames:
+            examination = type(self).examination()
+            cases = list(examination.cases())
+            metafunc.parametrize("case", cases, ids=[f"{check.name}:{subject.id}" for check, subject in cases])
+
+    def test_conformance(self, case: tuple[Check, Subject]) -> None:
+        """Do one check of one part."""
+        import pytest
+
+        check, subject = case
+        outcome = subject.examination.outcome(check, subject)
+        if outcome.state == "not applicable":
+            pytest.skip(outcome.sentence)
+        if outcome.state == "failed":
+            pytest.fail(f"{outcome.sentence}\n({check.name}: {check.reason})", pytrace=False)
+
+
+__all__ = ["PluginSuite"]

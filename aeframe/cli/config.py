@@ -64,7 +64,7 @@ def _why(args: Namespace) -> Iterator[str]:
 
 def _on_offer(key: str, found: Why) -> Iterator[str]:
     if found.options is not None:
-        yield f"  {'on offer':<9}{', '.join(found.options)}"
+        yield f"  {'on offer':<9}{', '.join(found.options) or 'none'}"
         return
     annotation = _annotation(key, found)
     if annotation is None:

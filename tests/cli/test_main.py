@@ -69,6 +69,14 @@ def test_a_verb_is_run_with_its_own_arguments(verbs: None, capsys: pytest.Captur
     assert capsys.readouterr().out == "0 1 2\n"
 
 
+def test_a_verb_of_two_words_is_typed_with_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "\n  new-plugin  " in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        main(["new-plugin", "--help"])
+    assert capsys.readouterr().out.startswith("usage: aeframe new-plugin [-h] ")
+
+
 def test_a_plugin_file_may_bring_a_verb(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, verbs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -91,8 +99,7 @@ def test_help_of_a_verb_is_headed_by_its_docstring(verbs: None, capsys: pytest.C
         (["count", "--", "-1"], "error: count needs an end of at least 0, found -1; give a larger one\n"),
         (
             ["cuont"],
-            "error: unknown command 'cuont', did you mean 'count'?; known are absent, count, encode, evaluate, "
-            "generate, plugins, reconstruct\n",
+            "error: unknown command 'cuont', did you mean 'count'?; known are {known}\n",
         ),
     ],
 )
@@ -100,7 +107,8 @@ def test_what_a_person_can_mend_is_one_line_and_code_2(
     verbs: None, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
     assert main(argv) == 2
-    assert capsys.readouterr() == ("", message)
+    known = ", ".join(registry.registry().names("command"))
+    assert capsys.readouterr() == ("", message.format(known=known))
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,33 @@
+"""An empty folder to work in, with the registry and the environment as they are at first."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from aeframe import registry
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    registry.reset()
+    yield tmp_path
+    registry.reset()
+
+
+@pytest.fixture
+def plugin_file(empty_folder: Path) -> Callable[[str], Path]:
+    """Return a function that writes ``aeplugin.py``, which the next use of the registry finds."""
+
+    def write(text: str) -> Path:
+        path = empty_folder / "aeplugin.py"
+        path.write_text(text, encoding="utf-8")
+        registry.reset()
+        return path
+
+    return write

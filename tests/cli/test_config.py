@@ -1,0 +1,169 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aeframe.cli.main import main
+from aeframe.experiment.compose import compose
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+VAE = "model=vae (aeframe.conf/model/vae.yaml)"
+SETTING = "the default of the setting (aeframe.experiment.schema:RunSettings)"
+GAUSSIAN = "the signature of latent 'gaussian' (aeframe.parts.latents.gaussian:Gaussian)"
+EXPERIMENT = """\
+# @package _global_
+defaults:
+  - override /model: vae
+seed: 5
+latent: {dim: 6}
+"""
+
+
+@pytest.fixture
+def mine(empty_folder: Path) -> str:
+    """Write an experiment of one's own, and return how it is named."""
+    path = empty_folder / "configs" / "experiment" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(EXPERIMENT, encoding="utf-8")
+    return f"experiment=mine ({path})"
+
+
+def config(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["config", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_show_prints_what_would_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert yaml.safe_load(config(capsys, "show", "model=vae", "latent.dim=3")) == compose(["model=vae", "latent.dim=3"])
+
+
+def test_show_takes_another_config_folder(empty_folder: Path, mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (empty_folder / "configs").rename(empty_folder / "other")
+    shown = yaml.safe_load(config(capsys, "show", "experiment=mine", "--config-dir", "other"))
+    assert (shown["seed"], shown["latent"]["dim"]) == (5, 6)
+
+
+def test_check_says_that_a_run_would_start(capsys: pytest.CaptureFixture[str]) -> None:
+    assert config(capsys, "check", "model=vae") == "vae on breast_cancer would start: samples of 30, real\n"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["nope=1"], "a run has no setting and no part 'nope'; aeframe-train --help lists what it has"),
+        (
+            ["loss=bernoulli"],
+            "loss 'bernoulli' is for data that are binary or unit, but these are real; choose loss=gaussian, huber, "
+            "mae or mse",
+        ),
+    ],
+)
+def test_check_says_why_a_run_would_not_start(
+    capsys: pytest.CaptureFixture[str], overrides: list[str], message: str
+) -> None:
+    assert main(["config", "check", *overrides]) == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n")
+
+
+def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert config(capsys, "why", "latent.dim", "experiment=mine", "latent.dim=3") == (
+        "latent.dim: 3\n"
+        "  set by   the command line: latent.dim=3\n"
+        f"  over     {mine}, which says 6\n"
+        f"  over     {GAUSSIAN}, which says 16\n"
+        "  expects  int\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed"], [("0", SETTING)]),
+        (["seed", "experiment=mine"], [("5", "MINE"), ("0", SETTING)]),
+        (["latent.dim", "model=vae"], [("16", GAUSSIAN)]),
+        (["latent"], [("point", "aeframe.conf/train.yaml")]),
+        (["latent", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
+        (["latent.name", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
+        (
+            ["latent", "model=vae", "latent=fsq"],
+            [("fsq", "the command line: latent=fsq"), ("point", "aeframe.conf/train.yaml")],
+        ),
+        (["model", "experiment=mine"], [("vae", "MINE"), ("ae", "aeframe.conf/train.yaml")]),
+        (["loss"], [("mse", "modality 'vector' (aeframe.data.vector:Vector)"), ("mse", "aeframe.conf/train.yaml")]),
+        (["data"], [("breast_cancer", "the default data of modality 'vector'"), ("null", "aeframe.conf/train.yaml")]),
+        (
+            ["trainer.precision", "trainer=gpu"],
+            [("bf16-mixed", "trainer=gpu (aeframe.conf/trainer/gpu.yaml)"), ("32-true", SETTING)],
+        ),
+        (
+            ["penalties.l1.weight", "penalties.l1.weight=0.3"],
+            [
+                ("0.3", "the command line: penalties.l1.weight=0.3"),
+                ("0.001", "the signature of penalty 'l1' (aeframe.parts.penalties:L1)"),
+            ],
+        ),
+        (
+            ["latent.dim", "experiment=mine", "~latent.dim"],
+            [("null", "the command line takes it away: ~latent.dim"), ("6", "MINE"), ("16", GAUSSIAN)],
+        ),
+        (
+            ["objective.beta.end", "model=vae", "objective.beta={name: linear, end: 4}"],
+            [("4", "the command line: objective.beta={name: linear, end: 4}")],
+        ),
+    ],
+)
+def test_why_knows_the_command_line_files_modalities_and_signatures(
+    mine: str, capsys: pytest.CaptureFixture[str], words: list[str], said: list[tuple[str, str]]
+) -> None:
+    _, *lines = config(capsys, "why", *words).splitlines()
+    expected = [
+        f"  set by   {place}" if number == 0 else f"  over     {place}, which says {value}"
+        for number, (value, place) in enumerate(said)
+    ]
+    assert [line.replace(mine, "MINE") for line in lines if line.startswith(("  set by", "  over"))] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "value", "offer"),
+    [
+        (["prior"], "prior: normal", ["  on offer mixture, normal"]),
+        (["experiment"], "experiment: null", ["  on offer none"]),
+        (
+            ["objective.beta", "model=beta_vae"],
+            "objective.beta: 4.0",
+            [
+                "  expects  schedule",
+                "  on offer a number, or {name: ..., options} with one of constant, cosine, cyclical, linear, step, "
+                "warmup",
+            ],
+        ),
+        (["max_batches"], "max_batches: null", ["  expects  int | null"]),
+        (["optimizer.betas"], "optimizer.betas: [0.9, 0.999]", ["  expects  [float, float]"]),
+    ],
+)
+def test_why_says_what_else_is_on_offer(
+    capsys: pytest.CaptureFixture[str], words: list[str], value: str, offer: list[str]
+) -> None:
+    first, *lines = config(capsys, "why", *words).splitlines()
+    assert (first, lines[-len(offer) :]) == (value, offer)
+
+
+def test_a_part_of_a_plugin_file_is_named_by_its_module(
+    plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin_file(
+        "from aeframe import hookimpl\nfrom aeframe.parts.losses.distances import SquaredError\n"
+        "@hookimpl\ndef register_losses(register):\n    register('mine', 'aeplugin:SquaredError')\n"
+    )
+    assert "  set by   the signature of loss 'mine' (aeplugin:SquaredError)\n" in config(
+        capsys, "why", "loss.activation", "loss=mine"
+    )
+
+
+def test_a_key_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "why", "latnt.dim"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: a run has no 'latnt.dim', did you mean 'latent.dim'?; 'aeframe config show' prints all that it has\n",
+    )

@@ -1,0 +1,140 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aeframe.cli.main import main
+from aeframe.registry import registry
+from aeframe.version import __version__
+
+pytestmark = pytest.mark.usefixtures("empty_folder")
+PLUGIN = '''
+from aeframe import hookimpl
+from aeframe.parts import Loss
+
+class Ragged(Loss):
+    """Compare raggedly.
+
+    Nothing more.
+    """
+
+    domains = frozenset({"unit", "count"})
+
+    def __init__(self, shape, domain, *, teeth: tuple[int, ...] = (3, 4), depth: float | None = None, mode: str = "a"):
+        super().__init__()
+
+@hookimpl
+def register_losses(register):
+    register("ragged", "aeplugin:Ragged", summary="ragged comparison")
+'''
+
+
+def explain(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["explain", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_a_part_is_explained_from_its_code_and_signature_alone(
+    plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plugin_file(PLUGIN)
+    assert explain(capsys, "loss", "ragged").replace(str(path), "FILE") == (
+        "loss ragged: ragged comparison\n"
+        "from      FILE file (plugin aeplugin), aeplugin:Ragged\n"
+        "file      FILE\n"
+        "\n"
+        "Compare raggedly.\n"
+        "\n"
+        "Nothing more.\n"
+        "\n"
+        "given     shape, domain (by the house)\n"
+        "data      count, unit\n"
+        "unit      nats\n"
+        "options\n"
+        "  teeth  [int, ...]    default [3, 4]\n"
+        "  depth  float | null  default null\n"
+        "  mode   str           default a\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (
+            ("objective", "elbo"),
+            ["latent    one that gives posterior: gaussian", "  capacity   schedule | null  default null"],
+        ),
+        (
+            ("latent", "vq"),
+            ["gives     codes", "chosen by model=vqvae", "  update          ema | gradient      default ema"],
+        ),
+        (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
+        (("modality", "vector"), ["defaults  encoder mlp, loss mse", "data      breast_cancer"]),
+        (("data", "breast_cancer"), ["modality  vector", "chosen by modality=vector"]),
+        (("dataset", "table"), ["  path       str                       required"]),
+        (("optimizer", "sgd"), ["given     params (by the house)", "  momentum        float        default 0"]),
+        (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
+        (
+            ("model", "beta_vae"),
+            [
+                "file      aeframe.conf/model/beta_vae.yaml",
+                "  objective  elbo      evidence lower bound: beta, free bits, capacity",
+                "  objective.beta  4.0",
+            ],
+        ),
+        (("trainer", "gpu"), ["sets", "  precision    bf16-mixed"]),
+    ],
+)
+def test_what_each_kind_says_of_itself(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], lines: list[str]
+) -> None:
+    out = explain(capsys, *words).splitlines()
+    assert [line.format(v=__version__) for line in lines if line.format(v=__version__) not in out] == []
+
+
+def test_an_experiment_of_ones_own_is_explained_by_its_comment(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = empty_folder / "configs" / "experiment" / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "# @package _global_\n# A try.\n#\n#   aeframe-train experiment=mine\ndefaults:\n  - override /model: vae\n"
+        "seed: 4\nlatent: {dim: 2}\n",
+        encoding="utf-8",
+    )
+    assert explain(capsys, "experiment", "mine") == (
+        f"experiment mine\nfile      {path}\n\nA try.\n\n  aeframe-train experiment=mine\n\n"
+        "chooses\n  model  vae\nsets\n  seed        4\n  latent.dim  2\n"
+    )
+
+
+def test_every_registered_name_and_recipe_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    from aeframe.experiment.loader import Loader
+
+    # The loggers' libraries are extras, and are imported when a logger is built.
+    words = [
+        (entry.kind, entry.name) for entry in registry().entries() if entry.kind not in ("activation", "optimizer")
+    ]
+    words += [("model", recipe) for recipe in Loader(names_only=True).get_group_options("model")]
+    for kind, name in words:
+        assert explain(capsys, kind, name).startswith(f"{kind} {name}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("prior", "norml"), "unknown prior 'norml', did you mean 'normal'?; known are mixture, normal"),
+        (("trainer", "gup"), "unknown trainer 'gup', did you mean 'gpu'?; known are auto, cpu, ddp, gpu"),
+        (
+            ("los", "mse"),
+            "unknown kind 'los', did you mean 'loss'?; kinds are model, trainer, modality, dataset, corruption, "
+            "encoder, decoder, latent, prior, loss, objective, penalty, activation, schedule, sampler, optimizer, "
+            "metric, callback, logger, config, command",
+        ),
+    ],
+)
+def test_an_unknown_word_is_one_sentence(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, str], message: str
+) -> None:
+    assert main(["explain", *words]) == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n")

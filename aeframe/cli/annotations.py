@@ -7,7 +7,16 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aeframe.build import part_kind
+from aeframe.build import Option, part_kind
+
+
+def option_type(kind: str, option: Option) -> Any:
+    """Return the annotation that a config is held to: a player reads an optimiser's `lr` as a schedule."""
+    if (kind, option.name) != ("optimizer", "lr"):
+        return option.annotation
+    from aeframe.parts.schedules import Schedule
+
+    return Schedule
 
 
 def written(annotation: Any) -> str:

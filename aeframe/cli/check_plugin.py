@@ -25,9 +25,10 @@ class CheckPlugin(Command):
 
         # The models are tiny: more threads would only wait for one another.
         torch.set_num_threads(1)
-        outcomes = Examination(args.plugin).outcomes()
-        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         console = Console()
+        with console.status(f"trying everything that plugin '{args.plugin}' registers"):
+            outcomes = Examination(args.plugin).outcomes()
+        failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed or not args.failed:
             console.print(table(failed if args.failed else outcomes))
         console.print(f"\nplugin '{args.plugin}': {summary(outcomes)}")

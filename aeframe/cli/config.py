@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.cli.annotations import shown, written
+from aeframe.cli.annotations import option_type, shown, written
 
 if TYPE_CHECKING:
     from aeframe.experiment.provenance import Why
@@ -87,7 +87,7 @@ def _annotation(key: str, found: Why) -> Any:
     path = key.split(".")
     if found.part is not None:
         option = signature(registry().load(*found.part)).options.get(path[-1])
-        return None if option is None else option.annotation
+        return None if option is None else option_type(found.part[0], option)
     nested: dict[str, Any] = {"trainer": TrainerSettings, "players": PlayerSettings}
     of = nested.get(path[0], RunSettings) if len(path) > 1 else RunSettings
     known = [field.name for field in dataclasses.fields(of)]

@@ -7,12 +7,15 @@ import math
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.cli.annotations import shown, written
+from aeframe.cli.annotations import option_type, shown, written
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.registry import KINDS, Entry, registry
+
+if TYPE_CHECKING:
+    from aeframe.experiment.option_files import OptionFile
 
 _WIDTH = 100
 # Their docstrings run to pages; the first paragraph says what they are.
@@ -33,12 +36,14 @@ class Explain(Command):
         if kind in KINDS:
             print("\n".join(_part(registry().entry(kind, args.name))))
             return 0
-        from aeframe.experiment.option_files import file_groups
+        from aeframe.experiment.loader import Loader
+        from aeframe.experiment.option_files import file_groups, option_file
 
-        if kind not in (groups := file_groups()):
+        loader = Loader(names_only=True)
+        if kind not in (groups := file_groups(loader)):
             known = [*groups, *KINDS]
             raise AeframeError(f"unknown kind '{kind}'{did_you_mean(kind, known)}; kinds are {', '.join(known)}")
-        print("\n".join(_recipe(kind, args.name)))
+        print("\n".join(_recipe(option_file(loader, kind, args.name))))
         return 0
 
 
@@ -46,7 +51,7 @@ def _part(entry: Entry) -> Iterator[str]:
     """Return the lines on a registered name."""
     target = entry.load()
     yield f"{entry.kind} {entry.name}{f': {entry.summary}' if entry.summary else ''}"
-    yield from _wrapped("from", f"{_origin(entry)}, {entry.target}")
+    yield f"{'from':<10}{_origin(entry)}, {entry.target}"
     if (file := _file_of(target)) is not None:
         yield f"{'file':<10}{file}"
     if text := _documentation(target):
@@ -67,7 +72,7 @@ def _part(entry: Entry) -> Iterator[str]:
     rows = [
         (
             option.name,
-            written(option.annotation),
+            written(option_type(entry.kind, option)),
             "required" if option.default is REQUIRED else f"default {shown(_default(option.default))}",
         )
         for option in wants.options.values()
@@ -75,12 +80,9 @@ def _part(entry: Entry) -> Iterator[str]:
     yield from _table(rows)
 
 
-def _recipe(group: str, name: str) -> Iterator[str]:
+def _recipe(found: OptionFile) -> Iterator[str]:
     """Return the lines on an option in YAML."""
-    from aeframe.experiment.option_files import option_file
-
-    found = option_file(group, name)
-    yield f"{group} {name}"
+    yield f"{found.group} {found.name}"
     yield f"{'file':<10}{found.place}"
     if found.comment:
         yield from ("", *found.comment.splitlines(), "")
@@ -88,7 +90,7 @@ def _recipe(group: str, name: str) -> Iterator[str]:
         yield "chooses"
         yield from _table([(key, "nothing" if value is None else value, _summary(key, value))
                            for key, value in found.choices.items()])  # fmt: skip
-    values = {key: value for key, value in _flat(found.values) if key not in (group, f"{group}.name")}
+    values = {key: value for key, value in _flat(found.values) if key not in (found.group, f"{found.group}.name")}
     if values:
         yield "sets"
         yield from _table([(key, shown(value)) for key, value in values.items()])
@@ -160,10 +162,14 @@ def _chosen_by(entry: Entry) -> Iterator[str]:
     """Return the recipes that name a part, and the modalities whose default it is."""
     from aeframe.experiment.loader import Loader
     from aeframe.experiment.option_files import option_file
+    from aeframe.experiment.schema import GROUPS
 
     group = "data" if entry.kind == "dataset" else entry.kind
-    for recipe in Loader(names_only=True).get_group_options("model"):
-        if option_file("model", recipe).choices.get(group) == entry.name:
+    if group not in GROUPS:
+        return
+    loader = Loader(names_only=True)
+    for recipe in loader.get_group_options("model"):
+        if option_file(loader, "model", recipe).choices.get(group) == entry.name:
             yield f"model={recipe}"
     for name, modality in _loaded("modality"):
         if modality.defaults.get(group) == entry.name or (group == "data" and modality.dataset == entry.name):

@@ -34,18 +34,18 @@ class OptionFile:
     """What it sets, as it stands there."""
 
 
-def file_groups(config_dir: Path | None = None) -> list[str]:
+def file_groups(loader: Loader) -> list[str]:
     """Return the groups that have options in YAML only: ``model``, ``experiment``, ``trainer`` and those of users."""
-    return sorted(set(Loader(config_dir, names_only=True).list_groups("")) - {"hydra", *GROUPS})
+    # Experiments are a person's own: a new folder has none yet.
+    return sorted({"experiment", *loader.list_groups("")} - {"hydra", *GROUPS})
 
 
-def option_file(group: str, name: str, config_dir: Path | None = None) -> OptionFile:
+def option_file(loader: Loader, group: str, name: str) -> OptionFile:
     """Read one option file, from wherever the composition would take it.
 
     Raises:
         AeframeError: There is no such option.
     """
-    loader = Loader(config_dir, names_only=True)
     if name not in (known := loader.get_group_options(group)):
         raise AeframeError(
             f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}"

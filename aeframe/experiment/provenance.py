@@ -16,7 +16,7 @@ from aeframe.build import defaults
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.compose import resolve
 from aeframe.experiment.loader import CONFIG, Loader
-from aeframe.experiment.option_files import place_of
+from aeframe.experiment.option_files import file_groups, place_of
 from aeframe.experiment.schema import GROUPS
 from aeframe.experiment.source import SETTINGS, kind_of
 from aeframe.experiment.validate import LABELLED
@@ -73,7 +73,7 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
     loader = _Listening(config_dir)
     config = resolve(loader.load_configuration(CONFIG, list(overrides), RunMode.RUN))
     key = key.removesuffix(".name") if key.removesuffix(".name") in (*GROUPS, "model") else key
-    files = [group for group in loader.list_groups("") if group not in ("hydra", *GROUPS)]
+    files = file_groups(loader)
     if key in (*GROUPS, *files):
         return _choice(loader, key, list(overrides))
     if (value := _find(config, key)) is _ABSENT:

@@ -10,6 +10,7 @@ import pydantic
 
 from aeframe.build import REQUIRED, defaults, signature
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.ranges import check_ranges
 from aeframe.experiment.schema import GROUPS, PlayerSettings, RunSettings, TrainerSettings
 from aeframe.experiment.source import kind_of
 from aeframe.registry import registry
@@ -87,7 +88,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         known = [field.name for field in dataclasses.fields(PlayerSettings)]
         _only(f"players.{label}", _mapping(f"players.{label}", player), known)
     try:
-        return dataclasses.asdict(pydantic.TypeAdapter(RunSettings).validate_python(dict(given)))
+        settings = dataclasses.asdict(pydantic.TypeAdapter(RunSettings).validate_python(dict(given)))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         path = [str(each) for each in first["loc"]]
@@ -95,6 +96,8 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         raise AeframeError(
             f"setting '{'.'.join(path)}' expects {expected}, found {first['input']!r} ({first['msg']})"
         ) from None
+    check_ranges(settings)
+    return settings
 
 
 def _expected(path: list[str]) -> str:

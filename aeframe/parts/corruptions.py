@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain
+from aeframe.batch import Batch, Domain, spread
 from aeframe.errors import AeframeError
 
 
@@ -54,20 +54,25 @@ class GaussianNoise(Corruption):
 class SaltAndPepper(Corruption):
     """Set a fraction `amount` of the values to the lowest or the highest, each with half the chance.
 
-    The extremes are those of the domain; where it is unbounded, those of each batch.
+    The extremes are those of the domain; where it is unbounded, those of each batch, of the values its mask counts.
     """
 
     def __init__(self, domain: Domain, *, amount: float = 0.25) -> None:
         super().__init__()
         self.domain, self.amount = domain, _fraction("salt_pepper", "amount", amount)
 
-    def corrupt(self, x: Tensor) -> Tensor:
-        low, high = self.domain.bounds
-        lowest = x.amin() if low == -torch.inf else x.new_tensor(low)
-        highest = x.amax() if high == torch.inf else x.new_tensor(high)
+    def forward(self, batch: Batch) -> Batch:
+        x, (low, high) = batch.x, self.domain.bounds
+        # What the mask hides is no extreme: it may be NaN, and one NaN would become the value of every grain of salt.
+        hidden = None if batch.mask is None else spread(~batch.mask, x.ndim)
+        lowest, highest = x.new_tensor(low), x.new_tensor(high)
+        if low == -torch.inf:
+            lowest = (x if hidden is None else x.masked_fill(hidden, torch.inf)).amin()
+        if high == torch.inf:
+            highest = (x if hidden is None else x.masked_fill(hidden, -torch.inf)).amax()
         draw = torch.rand_like(x)
         x = torch.where(draw < self.amount / 2, lowest, x)
-        return torch.where(draw > 1 - self.amount / 2, highest, x)
+        return batch.with_x(torch.where(draw > 1 - self.amount / 2, highest, x))
 
 
 class Masking(Corruption):

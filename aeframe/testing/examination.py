@@ -5,14 +5,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aeframe.build import defaults
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.registry import Plugin, registry
-from aeframe.testing.check import PLUGIN, Check, NotApplicableError, Outcome
+from aeframe.testing.check import Check, NotApplicableError, Outcome
 from aeframe.testing.checks import CHECKS
 from aeframe.testing.subject import Subject
 
@@ -39,7 +39,7 @@ class Examination:
         not_applicable: Mapping[str, str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         datasets: Mapping[str, Mapping[str, Any]] | None = None,
-        formats: Mapping[str, list[str]] | None = None,
+        formats: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.plugin = _found(plugin)
         self.not_applicable = dict(not_applicable or {})
@@ -161,6 +161,3 @@ def _found(name: str) -> Plugin:
             f"there is no plugin '{name}'{did_you_mean(name, plugins)}; installed are {', '.join(plugins)}"
         )
     return plugins[name]
-
-
-__all__ = ["PLUGIN", "Examination"]

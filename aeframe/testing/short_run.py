@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ from aeframe.training.trainer import make_trainer
 
 _BATCH, _TRAIN = 8, 24
 _PER_EPOCH = _TRAIN // _BATCH
+_OF_LIGHTNING = (
+    "The '.*_dataloader' does not have many workers",
+    "Checkpoint directory .* exists and is not empty",
+    "GPU available but not used",
+    r".*isinstance\(treespec, LeafSpec\)",
+)
 _SETTINGS = {
     "accelerator": "cpu",
     "devices": 1,
@@ -84,18 +91,23 @@ def _state(module: AutoencoderModule) -> dict[str, Tensor]:
     for index, optimizer in enumerate(module.trainer.optimizers):
         for row, kept in optimizer.state_dict()["state"].items():
             state |= {f"optimizer {index}/{row}/{name}": value for name, value in kept.items()}
-    return {name: torch.as_tensor(value).clone() for name, value in state.items()}
+    return {
+        name: torch.as_tensor(value).clone() for name, value in state.items() if isinstance(value, (Tensor, float, int))
+    }
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about itself."""
+    """Silence what Lightning says about itself, and its advice on loaders and folders that are not its own."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            for message in _OF_LIGHTNING:
+                warnings.filterwarnings("ignore", message=message)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

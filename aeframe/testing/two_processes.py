@@ -1,4 +1,7 @@
-"""One training step shared by two processes: ``python -m aeframe.testing.two_processes THREADS RANK MEETING PARCEL...``."""
+"""One training step shared by two processes.
+
+``python -m aeframe.testing.two_processes THREADS RANK MEETING PARCEL...``, once for each rank.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
 from aeframe.noise import TRAINING, seed_noise
+from aeframe.training.checkpoint import check_fits
 from aeframe.training.ema import WeightAverage
 from aeframe.training.gate import Gate, Sink
 from aeframe.training.players import AUTOENCODER, Player, alone, check_ownership, make_players, scaler_of
@@ -233,13 +234,14 @@ class AutoencoderModule(L.LightningModule):
         """Set the clock, from which everything else follows.
 
         Raises:
-            AeframeError: A checkpoint that this module did not write.
+            AeframeError: A checkpoint that this module did not write, or that another model's did.
         """
         ours = checkpoint.get("aeframe")
         if ours is None:
             raise AeframeError(
                 "this checkpoint was not written by aeframe: it has no clock; resume from a run's folder"
             )
+        check_fits(self.state_dict(), checkpoint["state_dict"])
         self.clock.load_state_dict(ours["clock"])
         # A run that was ended during its validation had no batch left in that epoch.
         self._begin_next_epoch()

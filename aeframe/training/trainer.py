@@ -9,11 +9,13 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from aeframe.autoencoder import Autoencoder
+from aeframe.errors import AeframeError
 from aeframe.training.allocator import keep_freed_memory
 from aeframe.training.interrupted import SaveOnTermination
 
@@ -40,6 +42,9 @@ def make_trainer(
         patience: Epochs without a better bound after which the run stops; None never stops.
         several_players: A discriminator's step leaves the other parameters without gradients, which data parallel
             training must be told.
+
+    Raises:
+        AeframeError: Devices or a strategy that Lightning does not know, or that this machine has not.
     """
     if settings["allocator"]:
         keep_freed_memory()
@@ -62,26 +67,32 @@ def make_trainer(
     with warnings.catch_warnings():
         # The checkpoint folder of a run that goes on is not empty, which is right.
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        return L.Trainer(
-            accelerator=settings["accelerator"],
-            devices=settings["devices"],
-            num_nodes=settings["num_nodes"],
-            strategy=_strategy(settings, several_players),
-            precision=settings["precision"],
-            # The clock ends the run: it knows of batches, and an epoch may end early.
-            max_epochs=-1,
-            callbacks=[*callbacks, *own],
-            logger=loggers or False,
-            default_root_dir=checkpoints.parent,
-            use_distributed_sampler=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            # A contractive penalty differentiates in evaluation too.
-            inference_mode=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
-        )
+        try:
+            return L.Trainer(
+                accelerator=settings["accelerator"],
+                devices=settings["devices"],
+                num_nodes=settings["num_nodes"],
+                strategy=_strategy(settings, several_players),
+                precision=settings["precision"],
+                # The clock ends the run: it knows of batches, and an epoch may end early.
+                max_epochs=-1,
+                callbacks=[*callbacks, *own],
+                logger=loggers or False,
+                default_root_dir=checkpoints.parent,
+                use_distributed_sampler=False,
+                reload_dataloaders_every_n_epochs=1,
+                num_sanity_val_steps=0,
+                # A contractive penalty differentiates in evaluation too.
+                inference_mode=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                log_every_n_steps=1,
+            )
+        except (MisconfigurationException, TypeError, ValueError) as error:
+            # The first of its sentences; the others point to its documentation.
+            said = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
+            asked = " ".join(f"trainer.{name}={settings[name]}" for name in ("accelerator", "devices", "strategy"))
+            raise AeframeError(f"Lightning cannot run with {asked}: {said}; choose what this machine has") from error
 
 
 def _strategy(settings: Mapping[str, Any], several_players: bool) -> str | Strategy:

@@ -82,7 +82,7 @@ def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys
         (["seed"], [("0", SETTING)]),
         (["seed", "experiment=mine"], [("5", "MINE"), ("0", SETTING)]),
         (["latent.dim", "model=vae"], [("16", GAUSSIAN)]),
-        (["latent"], [("point", "aeframe.conf/train.yaml")]),
+        (["logger"], [("null", "aeframe.conf/train.yaml")]),
         (["latent", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (["latent.name", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (
@@ -132,6 +132,15 @@ def test_why_knows_the_command_line_files_modalities_and_signatures(
         (
             ["objective.beta", "model=beta_vae"],
             "objective.beta: 4.0",
+            [
+                "  expects  schedule",
+                "  on offer a number, or {name: ..., options} with one of constant, cosine, cyclical, linear, step, "
+                "warmup",
+            ],
+        ),
+        (
+            ["optimizer.lr"],
+            "optimizer.lr: 0.001",
             [
                 "  expects  schedule",
                 "  on offer a number, or {name: ..., options} with one of constant, cosine, cyclical, linear, step, "

@@ -71,7 +71,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
         (("modality", "vector"), ["defaults  encoder mlp, loss mse", "data      breast_cancer"]),
         (("data", "breast_cancer"), ["modality  vector", "chosen by modality=vector"]),
-        (("dataset", "table"), ["  path       str                       required"]),
+        (("dataset", "table"), ["  path        str                required"]),
         (("optimizer", "sgd"), ["given     params (by the house)", "  momentum        float        default 0"]),
         (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
         (
@@ -127,9 +127,9 @@ def test_every_registered_name_and_recipe_can_be_explained(capsys: pytest.Captur
         (("trainer", "gup"), "unknown trainer 'gup', did you mean 'gpu'?; known are auto, cpu, ddp, gpu"),
         (
             ("los", "mse"),
-            "unknown kind 'los', did you mean 'loss'?; kinds are model, trainer, modality, dataset, corruption, "
-            "encoder, decoder, latent, prior, loss, objective, penalty, activation, schedule, sampler, optimizer, "
-            "metric, callback, logger, config, command",
+            "unknown kind 'los', did you mean 'loss'?; kinds are experiment, model, trainer, modality, dataset, "
+            "corruption, encoder, decoder, latent, prior, loss, objective, penalty, activation, schedule, "
+            "sampler, optimizer, metric, callback, logger, config, command",
         ),
     ],
 )

@@ -83,6 +83,16 @@ def test_salt_and_pepper_takes_the_ends_of_the_batch_where_the_domain_has_none()
     assert set(seen[seen != counts].unique().tolist()) == {0.0, 6.0}
 
 
+def test_salt_and_pepper_takes_no_end_from_behind_the_mask() -> None:
+    x = torch.arange(12.0).repeat(50, 1)
+    x[:, 0], x[:, 11] = torch.nan, 100.0
+    mask = torch.ones(50, 12, dtype=torch.bool)
+    mask[:, 0] = mask[:, 11] = False
+    seen = Batch(x, mask=mask)
+    changed = make("salt_pepper", "real", amount=0.5)(seen).x[mask]
+    assert set(changed[changed != x[mask]].unique().tolist()) == {1.0, 10.0}
+
+
 def test_masking_hides_whole_positions_or_single_values() -> None:
     x = torch.rand(20, *SHAPE) + 1
     whole = make("masking", amount=0.4, value=-1.0)(Batch(x)).x

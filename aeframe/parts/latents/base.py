@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from aeframe.batch import Latent, Shape
+from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
 
 
@@ -50,6 +51,11 @@ class Head(nn.Module):
 
     def __init__(self, feature_shape: Shape, dim: int, *, spatial: bool) -> None:
         super().__init__()
+        if dim < 1:
+            raise AeframeError(
+                f"a latent needs dim of at least 1, and here its last layer would have {dim} outputs; "
+                "set latent.dim=1 or more"
+            )
         channels, *positions = feature_shape
         self.spatial = spatial and bool(positions)
         self.shape: Shape = (dim, *positions) if self.spatial else (dim,)

@@ -1,10 +1,12 @@
 """Every check there is, in the order they are done."""
 
-from aeframe.testing.checks import activations, data, losses, models, pieces, plugin, runs, signatures
+from aeframe.testing.checks import activations, composition, data, losses, models, pieces, plugin, runs, signatures
 
 CHECKS = (
     *plugin.CHECKS,
     *signatures.CHECKS,
+    *data.BEFORE_MODELS,
+    *composition.CHECKS,
     *models.CHECKS,
     *losses.CHECKS,
     *activations.CHECKS,

@@ -21,7 +21,12 @@ from aeframe.training.players import alone, check_ownership, make_players
 _SAMPLES = 3
 
 
-@check("builds", "a name alone, or with any recipe, makes a model", kinds=MODEL_KINDS, after=("plain defaults",))
+@check(
+    "builds",
+    "a name alone, or with any recipe, makes a model",
+    kinds=MODEL_KINDS,
+    after=("plain defaults", "known defaults"),
+)
 def builds(subject: Subject) -> None:
     assert subject.reference is not None
 
@@ -158,8 +163,9 @@ def padding_invariance(subject: Subject) -> None:
         other = _terms(model, batch.with_x(torch.where(hidden, filling, batch.x)), torch.arange(SAMPLES))
         _same(subject, one, other, f"when x has {what} where the mask hides it")
         model.eval()
-        codes = [model.embed(each).mean for each in (batch, batch.with_x(torch.where(hidden, filling, batch.x)))]
-        expect(torch.allclose(*codes), f"{subject.id}: the code changes when x has {what} where the mask hides it")
+        code = model.embed(batch).mean
+        again = model.embed(batch.with_x(torch.where(hidden, filling, batch.x))).mean
+        expect(torch.allclose(code, again), f"{subject.id}: the code changes when x has {what} where the mask hides it")
 
 
 @check("condition", "a condition is accepted by every part, and heard", kinds=MODEL_KINDS, after=("per-sample terms",))

@@ -59,15 +59,6 @@ def hook_names(subject: Subject) -> None:
         expect(marked, f"'{name}' is not marked; write @hookimpl above it")
 
 
-@check("summaries", "a listing says in one line what each name is", kinds=[PLUGIN], after=("loads",))
-def summaries(subject: Subject) -> None:
-    for entry in subject.plugin.entries:
-        expect(
-            entry.kind == "config" or bool(entry.summary.strip()),
-            f"{entry.kind}={entry.name} has no summary; register it with summary=...",
-        )
-
-
 def _module(plugin: Plugin) -> ModuleType:
     """Return the module that implements the plugin's hooks."""
     if plugin.distribution == CORE:
@@ -79,4 +70,4 @@ def _module(plugin: Plugin) -> ModuleType:
     return module
 
 
-CHECKS = (loads, light_entry_point, hook_names, summaries)
+CHECKS = (loads, light_entry_point, hook_names)

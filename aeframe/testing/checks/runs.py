@@ -34,8 +34,8 @@ def safe_checkpoint(subject: Subject) -> None:
         torch.load(subject.short_run.checkpoint, weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckFailedError(
-            f"{subject.id}: a checkpoint with it does not load with weights_only=True; keep tensors and plain values in "
-            "its state"
+            f"{subject.id}: a checkpoint with it does not load with weights_only=True; keep tensors and plain values "
+            "in its state"
         ) from error
     for name, value in subject.short_run.model.state_dict().items():
         expect(
@@ -57,8 +57,8 @@ def exact_resume(subject: Subject) -> None:
     different = [name for name, value in subject.short_run.state.items() if not _same(parts.state.get(name), value)]
     expect(
         not different,
-        f"{subject.id}: a resumed run differs in {len(different)} tensors, first in '{(different or [''])[0]}'; keep what "
-        "changes in training in buffers, and draw from torch's default generator",
+        f"{subject.id}: a resumed run differs in {len(different)} tensors, first in '{(different or [''])[0]}'; keep "
+        "what changes in training in buffers, and draw from torch's default generator",
     )
 
 
@@ -93,20 +93,22 @@ def _ask_for_all(
 ) -> None:
     """Start other processes once, for all the parts: a process of torch takes seconds to begin."""
     examination = subject.examination
-    if of.name in examination.shared:
-        return
-    examination.shared[of.name] = True
-    ready = []
-    for each in examination.subjects_of(of):
-        if examination.ready(of, each) is None:
-            try:
-                prepare(each)
-            except Exception:  # noqa: BLE001 -- the plugin boundary: told when its own turn comes
-                if each is subject:
-                    raise
-            else:
-                ready.append(each)
-    ask(ready)
+    if of.name not in examination.shared:
+        errors: dict[str, Exception] = {}
+        examination.shared[of.name] = errors
+        ready = []
+        for each in examination.subjects_of(of):
+            if examination.ready(of, each) is None:
+                try:
+                    prepare(each)
+                except Exception as error:  # noqa: BLE001 -- the plugin boundary: told when its own turn comes
+                    errors[each.id] = error
+                else:
+                    ready.append(each)
+        if ready:
+            ask(ready)
+    if subject.id in examination.shared[of.name]:
+        raise examination.shared[of.name][subject.id]
 
 
 def _save(subject: Subject) -> None:

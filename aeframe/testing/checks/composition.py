@@ -1,0 +1,53 @@
+"""Checks of names as words of a command line, and of the recipes that a plugin brings."""
+
+from __future__ import annotations
+
+import importlib.resources
+from typing import Any
+
+from aeframe.build import defaults
+from aeframe.experiment.compose import compose
+from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
+from aeframe.testing.subject import Subject
+
+_GROUPS = {"dataset": "data"}
+"""Kinds that stand on a command line under another name."""
+
+
+@check(
+    "composes",
+    "a name alone is all that a user must write",
+    kinds=MODEL_KINDS | {"dataset", "sampler"},
+    after=("plain defaults", "known defaults"),
+)
+def composes(subject: Subject) -> None:
+    name = subject.entry.name
+    if "???" in defaults(subject.kind, name).values():
+        raise NotApplicableError("it has options that its user must give")
+    if subject.kind == "penalty":
+        found = _composed(subject, f"penalties={{{name}: {{}}}}")["penalties"][name]["name"]
+    else:
+        group = _GROUPS.get(subject.kind, subject.kind)
+        found = _composed(subject, f"{group}={name}")[group]["name"]
+    expect(found == name, f"{subject.id} composes as '{found}'; an option file of that name stands before it")
+
+
+@check("recipes compose", "a recipe names parts that are there", kinds=["config"], after=("imports",))
+def recipes_compose(subject: Subject) -> None:
+    models = importlib.resources.files(subject.entry.target) / "model"
+    if not models.is_dir():
+        raise NotApplicableError("it holds no recipes of models")
+    for file in models.iterdir():
+        name, _, suffix = file.name.rpartition(".")
+        if suffix == "yaml":
+            _composed(subject, f"model={name}")
+
+
+def _composed(subject: Subject, word: str) -> dict[str, Any]:
+    """Compose a run of one word, whatever stands in the working folder."""
+    configs = subject.examination.folder / "no-configs"
+    configs.mkdir(exist_ok=True)
+    return compose([word], config_dir=configs)
+
+
+CHECKS = (composes, recipes_compose)

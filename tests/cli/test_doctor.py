@@ -1,0 +1,107 @@
+import importlib.metadata
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aeframe import registry
+from aeframe.cli.main import main
+from aeframe.version import __version__
+
+OPTIONAL = [
+    'absent-library>=1; extra == "shiny"',
+    'broken-library>=1; extra == "shiny"',
+    'pluggy>=99; extra == "old"',
+    'rich; extra == "fine"',
+    'pytest; extra == "dev"',
+]
+
+
+@pytest.fixture(autouse=True)
+def optional_libraries(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let aeframe have extras of every state, and no other plugin be installed."""
+    requires = importlib.metadata.requires
+
+    def pretend(name: str) -> list[str] | None:
+        return [*(requires(name) or []), *OPTIONAL] if name == "aeframe" else requires(name)
+
+    monkeypatch.setattr(importlib.metadata, "requires", pretend)
+    monkeypatch.setenv("AEFRAME_DISABLE", "image")
+    (empty_folder / "broken_library.py").write_text("import ctypes\nctypes.CDLL('libnowhere.so')", encoding="utf-8")
+    information = empty_folder / "broken_library-1.2.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-library\nVersion: 1.2\n", "utf-8")
+    (information / "top_level.txt").write_text("broken_library\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(empty_folder)
+    # The trackers take seconds to import, and the tests of logging import them.
+    real = importlib.import_module
+    monkeypatch.setattr(
+        "aeframe.cli.doctor.importlib.import_module",
+        lambda name: None if name in ("mlflow", "wandb", "tensorboard", "pyarrow") else real(name),
+    )
+    registry.reset()
+
+
+def sections(text: str) -> dict[str, list[str]]:
+    """Return the lines of each section by its title; those at the top are under an empty one."""
+    first, *rest = text.split("\n\n")
+    found = {"": first.splitlines()}
+    for each in rest:
+        title, *lines = each.splitlines()
+        found[title] = [line.strip() for line in lines]
+    return found
+
+
+def test_what_is_well_is_listed_and_the_code_is_0(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    found = sections(capsys.readouterr().out)
+    assert found[""][0] == f"aeframe {__version__} in {Path(registry.__file__).parent}"
+    assert re.fullmatch(r"\d+\.\d of \d+\.\d GiB free in .*", found[""][3])
+    assert found[""][3].endswith(str(empty_folder))
+    assert f"torch {importlib.metadata.version('torch')}" in found["libraries"]
+    assert f"lightning {importlib.metadata.version('lightning')}" in found["libraries"]
+    assert found["devices"][0].startswith("cpu: ")
+    names = len(registry.registry().plugins[0].entries)
+    assert f"core (aeframe {__version__}) ok, {names} names" in found["plugins"]
+    assert found["config folders, the first that has an option wins"] == ["pkg://aeframe.conf"]
+    assert "AEFRAME_DISABLE=image" in found["environment"]
+
+
+def test_optional_libraries_are_present_absent_broken_or_old(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor"])
+    found = sections(capsys.readouterr().out)["optional libraries"]
+    assert [line for line in found if not line.startswith(("mlflow", "wandb", "tensorboard", "pyarrow"))] == [
+        "absent-library absent; pip install 'aeframe[shiny]'",
+        "broken-library 1.2 broken: OSError: libnowhere.so: cannot open shared object file: No such file or directory",
+        f"pluggy {importlib.metadata.version('pluggy')}, but >=99 is needed",
+        f"rich {importlib.metadata.version('rich')}",
+    ]
+
+
+def test_a_failed_plugin_is_told_with_its_reason_and_the_code_is_1(
+    plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = plugin_file("import no_such_module")
+    assert main(["doctor"]) == 1
+    assert (
+        f"aeplugin ({path} file) failed: its import failed with ModuleNotFoundError: No module named 'no_such_module'"
+    ) in sections(capsys.readouterr().out)["plugins"]
+
+
+def test_config_folders_that_clash_are_told(
+    empty_folder: Path, plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    conf = empty_folder / "conf_of_test_doctor" / "model"
+    conf.mkdir(parents=True)
+    (conf.parent / "__init__.py").touch()
+    (conf / "vae.yaml").touch()
+    plugin_file(
+        "from aeframe import hookimpl\n@hookimpl\ndef register_configs(register):\n"
+        "    register('clash', 'conf_of_test_doctor')\n"
+    )
+    assert main(["doctor"]) == 0
+    assert sections(capsys.readouterr().out)["config folders, the first that has an option wins"] == [
+        "unusable: the option file 'model/vae.yaml' is offered by both aeframe (aeframe.conf) and "
+        f"{empty_folder / 'aeplugin.py'} (conf_of_test_doctor); rename one, or disable a plugin with AEFRAME_DISABLE"
+    ]

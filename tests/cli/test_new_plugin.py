@@ -1,0 +1,152 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aeframe.cli.main import main
+from aeframe.registry import registry
+from aeframe.version import __version__
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+FILES = {
+    "modality": [
+        "README.md",
+        "pyproject.toml",
+        "src/aeframe_ion_traces/__init__.py",
+        "src/aeframe_ion_traces/activations.py",
+        "src/aeframe_ion_traces/data.py",
+        "src/aeframe_ion_traces/losses.py",
+        "src/aeframe_ion_traces/py.typed",
+        "tests/test_ion_traces.py",
+    ],
+    "parts": [
+        "README.md",
+        "pyproject.toml",
+        "src/aeframe_ion_traces/__init__.py",
+        "src/aeframe_ion_traces/activations.py",
+        "src/aeframe_ion_traces/losses.py",
+        "src/aeframe_ion_traces/py.typed",
+        "tests/test_ion_traces.py",
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Install a plugin of each kind into a folder, offline, and return what runs a module that finds them there."""
+    place = tmp_path_factory.mktemp("installed")
+    environment = {
+        **os.environ, "PYTHONPATH": str(place / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
+    }  # fmt: skip
+
+    def run(*words: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", *words]
+        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+
+    for name, kind in (("spectra", "modality"), ("bits", "parts")):
+        assert main(["new-plugin", name, "--kind", kind, "--folder", str(place / name)]) == 0
+    pip = ("pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site")
+    done = run(*pip, "./spectra", "./bits")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize("kind", ["modality", "parts"])
+def test_a_plugin_is_at_most_eight_files_with_nothing_left_to_fill_in(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    assert main(["new-plugin", "ion_traces", "--kind", kind]) == 0
+    folder = empty_folder / "aeframe-ion-traces"
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert written == FILES[kind]
+    for path in written:
+        text = (folder / path).read_text(encoding="utf-8")
+        assert "@" not in text.replace("@hookimpl", "").replace("@property", "")
+        if path.endswith(".py"):
+            compile(text, path, "exec")
+            assert max((len(line) for line in text.splitlines()), default=0) <= 120
+    out = capsys.readouterr().out.splitlines()
+    assert out[: len(written)] == [f"aeframe-ion-traces/{path}" for path in written]
+    data = "data=ion_traces_simulated" if kind == "modality" else "loss=ion_traces_charbonnier"
+    assert out[len(written) :] == [
+        "",
+        f"next: pip install -e aeframe-ion-traces; aeframe-train model=ae {data}; python -m pytest aeframe-ion-traces",
+    ]
+
+
+def test_it_is_listed_with_all_it_adds(installed: Run) -> None:
+    plugins = {each["name"]: each for each in json.loads(installed("aeframe.cli.main", "plugins", "--json").stdout)}
+    adds = {kind: [each["name"] for each in names] for kind, names in plugins["spectra"]["adds"].items()}
+    assert (plugins["spectra"]["state"], plugins["spectra"]["distribution"]) == ("ok", "aeframe-spectra")
+    assert adds == {
+        "modality": ["spectra"],
+        "dataset": ["spectra_simulated"],
+        "loss": ["spectra_charbonnier"],
+        "activation": ["spectra_bent"],
+    }
+    assert sorted(plugins["bits"]["adds"]) == ["activation", "loss"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model=vae", "data=spectra_simulated", "data.num_samples=64", "batch_size=32"),
+        ("model=ae", "loss=bits_charbonnier", "activation=bits_bent"),
+    ],
+    ids=["modality", "parts"],
+)
+def test_it_trains_by_name(installed: Run, words: tuple[str, ...]) -> None:
+    done = installed("aeframe.experiment.main", *words, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
+    assert done.returncode == 0, done.stderr
+    assert " explained_variance " in done.stderr
+
+
+@pytest.mark.slow
+def test_it_passes_its_own_tests(installed: Run) -> None:
+    done = installed("pytest", "-q", "-p", "no:cacheprovider", "spectra")
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+@pytest.mark.usefixtures("empty_folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["Spectra"],
+            "a plugin's name is in snake_case (letters, digits and single _), found 'Spectra'; choose another",
+        ),
+        (
+            ["mass-spectra"],
+            "a plugin's name is in snake_case (letters, digits and single _), found 'mass-spectra'; choose another",
+        ),
+        (["lambda"], "'lambda' is a word of Python's own, so it cannot name a plugin; choose another"),
+        (["core"], f"a plugin 'core' is installed already, aeframe {__version__}; choose another name"),
+        (["vector"], "modality 'vector' is registered already, by aeframe; choose another name"),
+        (["fine", "--folder", "there"], "'there' exists, and nothing is written over it; choose another with --folder"),
+    ],
+)
+def test_a_bad_name_or_folder_is_refused_and_nothing_is_written(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    (empty_folder / "there").mkdir()
+    assert main(["new-plugin", *words]) == 2
+    assert capsys.readouterr() == ("", f"error: {message}\n")
+    assert [path.name for path in empty_folder.iterdir()] == ["there"]
+    assert list((empty_folder / "there").iterdir()) == []
+
+
+@pytest.mark.usefixtures("empty_folder")
+def test_the_name_of_an_installed_plugin_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    image = next((plugin for plugin in registry().plugins if plugin.name == "image"), None)
+    if image is None:
+        pytest.skip("aeframe-image is not installed")
+    assert main(["new-plugin", "image"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: a plugin 'image' is installed already, aeframe-image {image.version}; choose another name\n"
+    )

@@ -1,0 +1,267 @@
+"""What a user can get wrong: one sentence, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+import aeframe
+from aeframe import registry
+from aeframe.cli.main import main as aeframe_main
+from aeframe.experiment.checks import SuspiciousConfigWarning
+from aeframe.experiment.main import main
+
+torch.set_num_threads(1)
+pytestmark = pytest.mark.skipif(
+    not registry.registry().has("modality", "image"), reason="images come with aeframe-image, which is not installed"
+)
+
+QUICK = ["max_batches=2", "pictures=false", "trainer.accelerator=cpu", "trainer.threads=1"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Good data, and the same with one fault each."""
+    folder = tmp_path_factory.mktemp("files")
+    generator = np.random.default_rng(0)
+    rows = generator.random((20, 4), np.float32)
+    for name, place, value in (("ok", (0, 0), 0.5), ("nan", (3, 2), np.nan), ("big", (5, 1), 7.0)):
+        changed = rows.copy()
+        changed[place] = value
+        np.save(folder / f"{name}.npy", changed)
+    np.save(folder / "one.npy", rows[:1])
+    np.save(folder / "bright.npy", np.full((20, 8, 8), 3.5, np.float32))
+    (folder / "words.csv").write_text("a,b\n1,2\n3,x\n", encoding="utf-8")
+    for name in ("empty", "pictures", "one"):
+        (folder / name).mkdir()
+    for number in range(12):
+        pixels = generator.integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(folder / "pictures" / f"{number:02}.png")
+    Image.fromarray(pixels).save(folder / "one" / "only.png")
+    corrupt = folder / "pictures" / "07.png"
+    corrupt.write_bytes(corrupt.read_bytes()[:-40])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def workplace(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
+        monkeypatch.setenv(variable, "")
+    place = tmp_path / "work"
+    shutil.copytree(files, place)
+    monkeypatch.chdir(place)
+    registry.reset()
+    yield place
+    registry.reset()
+
+
+def tree(folder: Path) -> dict[Path, bytes | None]:
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def refused(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> str:
+    """Run a command that must be refused, and return its one sentence."""
+    before = tree(place)
+    capsys.readouterr()
+    assert main([*words]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert said.err.count("\n") == 1
+    assert tree(place) == before
+    return said.err.removeprefix("error: ").rstrip("\n")
+
+
+LOSSES = "bernoulli, categorical, gaussian, hinge, huber, jaccard, kl_divergence, mae, mse"
+WHOLE = "Input should be a valid integer, unable to parse string as an integer"
+CASES = {
+    # Names, options, types.
+    "loss=mes": f"unknown loss 'mes', did you mean 'mse'?; known are {LOSSES}",
+    "latnt.dim=3": "a run has no setting and no part 'latnt', did you mean 'latent'?",
+    "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
+    "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
+    "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
+    "players.enemy.every=2": "settings name an unknown player 'enemy'; this model's players are autoencoder",
+    "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
+    "(30,); choose encoder=mlp",
+    "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose loss=gaussian, "
+    "huber, mae or mse",
+    # Files and folders.
+    "data=table data.path=nowhere.csv": "there is no file 'nowhere.csv'",
+    "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; give the path of a "
+    "NPZ or NPY file",
+    "data=image_folder data.path=nowhere": "dataset 'image_folder' at 'nowhere' expects a folder, which does not exist; "
+    "set data.path to a folder of images",
+    "data=image_folder data.path=empty": "dataset 'image_folder' at 'empty' has no images in 'empty'; expected files "
+    "that end in .bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp",
+    "data=image_folder data.path=pictures batch_size=4": "image 'pictures/07.png' cannot be decoded (Truncated File "
+    "Read); replace it, or leave such files out with modality.on_error=skip",
+    # Values and counts.
+    "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; name the columns to read "
+    "with columns, or the one to set aside with label",
+    "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, drop "
+    "the row, or set modality.missing=mask to leave it out",
+    "data=table data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: 7 "
+    "is outside domain 'unit'; mend it, or set modality.domain to what the data are",
+    "data=image_npz data.path=bright.npy": "dataset 'image_npz': 'bright.npy', row 0, has values from 3.5 to 3.5, "
+    "expected floats in [0, 1]; scale them, or save whole numbers 0 to 255 as uint8",
+    "data=table data.path=one.npy": "one.npy has one row, of which validation=0.1 is none; add rows, or raise validation",
+    "data=image_folder data.path=one": "dataset 'image_folder' at 'one' has 1 images for 3 splits (train, validation, "
+    "test), expected at least 3; add images",
+    "data=table data.path=ok.npy": "batch_size=64 is larger than the 16 training samples; set batch_size=16 or less",
+    # Numbers out of range.
+    "batch_size=0": "batch_size counts samples and must be at least 1, found 0",
+    "batch_size=1": "batch_size=1 would give one sample to each of 1 device, and training needs at least two; set "
+    "batch_size=2 or more",
+    "max_epochs=0": "setting 'max_epochs' must be at least 1, found 0; set max_epochs to such a number",
+    "max_batches=0": "setting 'max_batches' must be at least 1, found 0; set max_batches to such a number",
+    "latent.dim=0": "a latent needs dim of at least 1, and here its last layer would have 0 outputs; set latent.dim=1 "
+    "or more",
+    "model=vae latent.dim=-1": "a latent needs dim of at least 1, and here its last layer would have -2 outputs; set "
+    "latent.dim=1 or more",
+    "model=vqvae latent.dim=0": "latent vq needs dim and tokens of at least 1, found 0 and 8",
+    "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2.0; set ema to such a number",
+    "workers=-1": "setting 'workers' must be at least 0, found -1; set workers to such a number",
+    "log_every=0": "setting 'log_every' must be at least 1, found 0; set log_every to such a number",
+    "steps_per_call=0": "setting 'steps_per_call' must be at least 1, found 0; set steps_per_call to such a number",
+    "patience=0": "setting 'patience' must be at least 1, found 0; set patience to such a number",
+    "clip=0": "setting 'clip' must be above 0, found 0.0; set clip to such a number",
+    "players.autoencoder.clip=-1": "setting 'players.autoencoder.clip' must be above 0, found -1.0; set "
+    "players.autoencoder.clip to such a number",
+    "accumulate=0": "player 'autoencoder' needs accumulate >= 1, every >= 1 and start >= 0, found 0, 1 and 0",
+    "seed=-1": "setting 'seed' must lie between 0 and 4294967295, found -1; set seed to such a number",
+    "trainer.devices=0": "setting 'trainer.devices' must be at least 1, found 0; set trainer.devices to such a number",
+    "trainer.threads=0": "setting 'trainer.threads' must be at least 1, found 0; set trainer.threads to such a number",
+    "trainer.precision=bf16": "setting 'trainer.precision' has no value 'bf16', did you mean 'bf16-true'?; choose "
+    "32-true, bf16-mixed, 16-mixed, 64-true, bf16-true, 16-true",
+    "trainer.accelerator=cpuu": "setting 'trainer.accelerator' has no value 'cpuu', did you mean 'cpu'?; choose auto, "
+    "cpu, gpu, cuda, mps, tpu",
+    # Runs.
+    "resume=nowhere": "there is no folder 'nowhere'",
+    "resume=empty": "'empty' is not a run folder: it has no config.yaml; give the folder of a run",
+    "resume=ok.npy": "'ok.npy' is a file, expected the folder of a run or of a saved model",
+    "folder=pictures": "run folder 'pictures' exists and is not empty; go on with that run by resume=pictures, or "
+    "choose another with folder=PATH",
+    "folder=ok.npy": "'ok.npy' is a file, a run needs a folder; choose another with folder=PATH",
+}
+
+
+@pytest.mark.parametrize("words", CASES)
+def test_it_is_refused_in_one_sentence(words: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = words.split(" ")
+    quick = [] if words.startswith("resume=") else [w for w in QUICK if w.partition("=")[0] not in words]
+    assert refused(capsys, workplace, *given, *quick) == CASES[words]
+
+
+def test_corrupt_files_are_skipped_when_asked_and_counted(workplace: Path) -> None:
+    words = ["data=image_folder", "data.path=pictures", "batch_size=4", "modality.on_error=skip", "folder=run"]
+    assert main([*words, *QUICK]) == 0
+    assert (workplace / "run" / "skipped.txt").read_text(encoding="utf-8").splitlines() == [
+        "image 'pictures/07.png' cannot be decoded (Truncated File Read); replace it, or leave such files out with "
+        "modality.on_error=skip"
+    ]
+
+
+def test_a_linear_code_as_large_as_its_input_is_warned_of(workplace: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SuspiciousConfigWarning)
+        assert main(["model=linear_ae", "latent.dim=40", "folder=run", *QUICK]) == 0
+    said = [str(each.message) for each in caught if issubclass(each.category, SuspiciousConfigWarning)]
+    assert said == [
+        "the code of this linear autoencoder has 40 numbers and a sample 30, so it can copy what it sees; "
+        "choose latent.dim below 30"
+    ]
+
+
+def test_a_machine_without_the_device_says_so(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["trainer.accelerator=cuda", "max_batches=2", "pictures=false"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: Lightning cannot run with trainer.accelerator=cuda trainer.devices=1 ")
+    assert said.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs whose models differ, and a third that is of another kind."""
+    folder = tmp_path_factory.mktemp("runs")
+    small: dict[str, Any] = {"encoder": {"hidden": [8]}, "batch_size": 200, "max_batches": 2, "pictures": False}
+    for name, recipe, dim in (("four", "ae", 4), ("five", "ae", 5), ("adversarial", "aae", 4)):
+        aeframe.fit(
+            model=recipe,
+            data="breast_cancer",
+            latent={"dim": dim},
+            folder=str(folder / name),
+            trainer={"accelerator": "cpu", "threads": 1},
+            **small,
+        )
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("other", "sentence"),
+    [
+        ("five", "'latent.head.linear.weight' is (5, 8) in it and (4, 8) in the model of this run's config"),
+        ("adversarial", "'objective.discriminator.layers.1.0.weight' is (256, 4) in it and not there in the model of "
+                        "this run's config"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_of_another_model_is_refused(
+    runs: Path, workplace: Path, capsys: pytest.CaptureFixture[str], other: str, sentence: str
+) -> None:
+    run = workplace / "run"
+    shutil.copytree(runs / "four", run)
+    shutil.copy(runs / other / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
+    before = {folder: tree(run / folder) for folder in ("checkpoints", "model")}
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Checkpoint directory")
+        assert main(["resume=run", "max_batches=4"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: this checkpoint is of another model: {sentence}; resume the run that it belongs to"
+    )
+    assert {folder: tree(run / folder) for folder in before} == before
+
+
+def test_a_saved_model_with_the_tensors_of_another_is_refused(
+    runs: Path, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = workplace / "run"
+    shutil.copytree(runs / "four", run)
+    shutil.copy(runs / "five" / "model" / "model.safetensors", run / "model" / "model.safetensors")
+    before = tree(workplace)
+    assert aeframe_main(["evaluate", "run"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "latent.head.linear.weight" in said
+    assert said.count("\n") == 1
+    assert tree(workplace) == before
+
+
+def test_a_loss_that_does_not_say_its_data_is_refused(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "mute.py").write_text(
+        "from aeframe import hookimpl\nfrom aeframe.parts import Loss\n\n@hookimpl\ndef register_losses(register):\n"
+        "    register('mute', 'mute:Mute')\n\nclass Mute(Loss):\n    pass\n",
+        encoding="utf-8",
+    )
+    assert refused(capsys, workplace, "--plugin", "mute.py", "loss=mute") == (
+        "loss 'mute' does not say which data it is for; give mute.Mute the class attribute domains, such as "
+        'frozenset({"real", "unit"})'
+    )
+
+
+def test_the_cases_are_words_that_the_command_line_has() -> None:
+    # A case whose fault were a misspelt key would pass for the wrong reason.
+    assert all(
+        isinstance(yaml.safe_load(word.partition("=")[2]), (str, int)) for case in CASES for word in case.split()
+    )

@@ -1,0 +1,81 @@
+"""The documentation is run: how-to pages do what they say, and the reference is the code's own."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from aeframe import hooks, registry
+from aeframe.cli.main import main as aeframe
+from aeframe.experiment.main import main as aeframe_train
+from aeframe.registry import HOOKS
+
+DOCS = Path(__file__).parents[1] / "docs"
+HOW_TO = sorted(path for path in (DOCS / "how-to").glob("*.md") if path.name != "README.md")
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"aeframe": aeframe, "aeframe-train": aeframe_train}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    torch.set_num_threads(1)
+    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    registry.reset()
+    yield tmp_path
+    registry.reset()
+    for module in [name for name in sys.modules if name.startswith("my_") and name not in before]:
+        del sys.modules[module]
+
+
+@pytest.mark.parametrize("page", HOW_TO, ids=[page.stem for page in HOW_TO])
+def test_a_how_to_page_does_what_it_says(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    for _, name, text in blocks:
+        if name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+    lines = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
+    assert lines, "a page without a command shows nothing"
+    for line in lines:
+        command, *words = shlex.split(line)
+        fast = ["pictures=false"] if command == "aeframe-train" else []
+        assert COMMANDS[command]([*words, *fast]) == 0, f"{line}\n{capsys.readouterr().err}"
+
+
+def test_every_how_to_page_is_in_the_list() -> None:
+    listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "how-to" / "README.md").read_text(encoding="utf-8"))
+    assert sorted(listed) == [page.name for page in HOW_TO]
+
+
+@pytest.mark.parametrize("hook", HOOKS.values())
+def test_every_hook_is_documented(hook: str) -> None:
+    text = getattr(hooks, hook).__doc__ or ""
+    assert text.startswith("Register ")
+    if hook not in ("register_configs",):
+        assert "Given: " in text
+
+
+def test_the_reference_of_hooks_is_up_to_date() -> None:
+    path = DOCS / "reference" / "generate_hooks.py"
+    spec = importlib.util.spec_from_file_location("generate_hooks", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
+    assert written == module.page(), "hooks.md is stale; run python docs/reference/generate_hooks.py"
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []

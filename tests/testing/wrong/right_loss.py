@@ -1,0 +1,19 @@
+import torch
+
+from aeframe.parts import Loss
+
+
+class LogCosh(Loss):
+    """log cosh(x - x_hat), summed over the sample."""
+
+    domains = frozenset({"real", "unit", "signed"})
+
+    def __init__(self, *, sharpness: float = 1.0):
+        super().__init__()
+        self.sharpness = sharpness
+
+    def mean(self, output):
+        return output.select(-output.ndim + 1, 0) if output.ndim < 3 else output[..., 0, :]
+
+    def elements(self, output, x):
+        return torch.log(torch.cosh(self.sharpness * (self.mean(output) - x)))

@@ -1,0 +1,32 @@
+import torch
+from torch import nn
+
+from aeframe.batch import Latent
+from aeframe.parts import LatentSpace
+
+
+class Plain(LatentSpace):
+    """A plain code of 3 numbers, and nothing wrong yet."""
+
+    def __init__(self, feature_shape):
+        super().__init__()
+        self.layer = nn.Linear(feature_shape[0], 3)
+        self.shape = (3,)
+
+    def forward(self, features, *, sample, num_samples=None):
+        z = self.layer(features)
+        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)
+
+
+class Restless(Plain):
+    """Adds noise, in evaluation too."""
+
+    def forward(self, features, *, sample, num_samples=None):
+        return super().forward(features + 0.1 * torch.randn_like(features), sample=sample, num_samples=num_samples)
+
+
+class Misshapen(Plain):
+    """Forgets the importance samples it was asked for."""
+
+    def forward(self, features, *, sample, num_samples=None):
+        return super().forward(features, sample=sample)

@@ -1,0 +1,71 @@
+import torch
+from torch import nn
+
+from aeframe.evaluation.base import PassMetric
+from aeframe.parts import ActivationTraits, Corruption, Sampler, Schedule
+
+
+class InPlace(Corruption):
+    """Adds noise to the batch itself."""
+
+    def corrupt(self, x):
+        return x.add_(0.1 * torch.randn_like(x))
+
+
+class Boastful(nn.Module):
+    """States values in [0, 1] and gives any."""
+
+    traits = ActivationTraits(0.0, 1.0)
+
+    def forward(self, x):
+        return 0.5 + 0.1 * x
+
+
+class Counting(Schedule):
+    """Rises each time it is asked."""
+
+    def __init__(self, *, start: float = 0.0):
+        self.value = start
+
+    def __call__(self, clock):
+        self.value += 1.0
+        return self.value
+
+
+class Unsaved(Sampler):
+    """Draws around a mean that is no buffer."""
+
+    fitted = True
+
+    def __init__(self):
+        super().__init__()
+        self.mean = 0.0
+
+    def fit(self, z, codes):
+        self.mean = float(z.mean()) + 1.0
+
+    def sample(self, model, num):
+        return self.mean + torch.randn(num, *model.latent.shape)
+
+
+class MeanOfMeans(PassMetric):
+    """The squared error, averaged over batches of whatever size."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("batches", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, model, p):
+        self.total += (model.loss.mean(p.output) - p.batch.x).square().mean()
+        self.batches += 1
+
+    def compute(self):
+        return self.total / self.batches
+
+
+class Climber(torch.optim.SGD):
+    """Goes up the gradient."""
+
+    def __init__(self, params, *, lr: float = 1e-3):
+        super().__init__(params, lr=lr, maximize=True)

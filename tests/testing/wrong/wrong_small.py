@@ -1,0 +1,8 @@
+"""A plugin of one part, which is wrong."""
+
+from aeframe import hookimpl
+
+
+@hookimpl
+def register_losses(register):
+    register("averaging_again", "wrong_losses:Averaging", summary="a mean over the batch")

@@ -284,7 +284,8 @@ def main() -> None:
         row = results[kind]["as people write it"]
         print(
             f"{kind:5} as people write it: ours {row['ours_milliseconds']:.2f} ms, "
-            f"bare {row['bare_milliseconds']:.2f} ms, ratio {row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
+            f"bare {row['bare_milliseconds']:.2f} ms, "
+            f"ratio {row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
         )
     if chosen.out:
         chosen.out.parent.mkdir(parents=True, exist_ok=True)

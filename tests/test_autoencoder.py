@@ -168,9 +168,7 @@ def test_an_encoder_may_be_kept_from_the_condition() -> None:
 def test_a_condition_that_is_missing_is_named() -> None:
     model = make(condition=2)
     for call in (lambda: model(Batch(torch.randn(4, *SHAPE))), lambda: model.decode(torch.randn(4, 3))):
-        with pytest.raises(
-            AeframeError, match=r"^this model was built for data with a condition; give one, of shape"
-        ):
+        with pytest.raises(AeframeError, match=r"^this model was built for data with a condition; give one, of shape"):
             call()
 
 

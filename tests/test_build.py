@@ -130,8 +130,7 @@ def test_constructors_are_inherited_from_parts_and_from_torch() -> None:
 
 def test_a_constructor_that_names_no_options_is_refused() -> None:
     assert refusal("loss", "vague", **GIVEN) == (
-        "build_plugin.Vague takes '*options', but a part's constructor names every option; "
-        "write them out"
+        "build_plugin.Vague takes '*options', but a part's constructor names every option; write them out"
     )
 
 

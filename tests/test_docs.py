@@ -1,8 +1,10 @@
 """The documentation is run: how-to pages do what they say, and the reference is the code's own."""
 
 import importlib.util
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +51,31 @@ def test_a_how_to_page_does_what_it_says(page: Path, folder: Path, capsys: pytes
         command, *words = shlex.split(line)
         fast = ["pictures=false"] if command == "aeframe-train" else []
         assert COMMANDS[command]([*words, *fast]) == 0, f"{line}\n{capsys.readouterr().err}"
+
+
+@pytest.mark.slow
+def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> None:
+    # As an editable install would have it: the code where it is, its metadata where Python looks for them.
+    found = os.pathsep.join(str(folder / each) for each in ("aeframe-starlight/src", "site"))
+    environment = {**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1"}
+    offline = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site"]
+    modules = {"aeframe": "aeframe.cli.main", "aeframe-train": "aeframe.experiment.main"}
+    for language, name, text in BLOCK.findall((DOCS / "tutorial" / "README.md").read_text(encoding="utf-8")):
+        if name:
+            (folder / name).write_text(text, encoding="utf-8")
+            continue
+        assert language == "sh"
+        for line in text.splitlines():
+            command, *words = shlex.split(line)
+            if command == "pip":
+                words = [*offline, f"./{words[-1]}"]
+            elif command in modules:
+                words = ["-m", modules[command], *words]
+            done = subprocess.run(
+                [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert len((folder / "new.csv").read_text(encoding="utf-8").splitlines()) == 8
 
 
 def test_every_how_to_page_is_in_the_list() -> None:

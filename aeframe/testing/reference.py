@@ -147,8 +147,8 @@ def _latent_for(needs: frozenset[str]) -> dict[str, Any]:
     for gives, latent in _LATENTS:
         if needs <= gives:
             return latent
-    for name in registry().names("latent"):
-        if needs <= registry().load("latent", name).gives:
+    for name, target in _loadable("latent"):
+        if needs <= target.gives:
             return {"name": name}
     raise AeframeError(f"no latent that is installed gives {' and '.join(sorted(needs))}")
 
@@ -156,10 +156,16 @@ def _latent_for(needs: frozenset[str]) -> dict[str, Any]:
 def _loss_for(domain: Domain) -> Any:
     if domain.kind in _LOSSES:
         return _LOSSES[domain.kind]
-    for name in registry().names("loss"):
-        if domain.kind in registry().load("loss", name).domains:
-            return name
-    return None
+    return next((name for name, target in _loadable("loss") if domain.kind in target.domains), None)
+
+
+def _loadable(kind: str) -> Iterator[tuple[str, Any]]:
+    """Yield every part of a kind that can be imported: another that cannot is no fault of the one under test."""
+    for name in registry().names(kind):
+        try:
+            yield name, registry().load(kind, name)
+        except AeframeError:
+            continue
 
 
 def modality_reference(

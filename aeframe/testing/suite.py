@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -69,7 +70,10 @@ class PluginSuite:
         if outcome.state == "not applicable":
             pytest.skip(outcome.sentence)
         if outcome.state == "failed":
-            pytest.fail(f"{outcome.sentence}\n({check.name}: {check.reason})", pytrace=False)
+            error = outcome.error
+            # A sentence of a check says it all; what a part raised by itself is looked for where it was raised.
+            trace = [] if isinstance(error, AssertionError) else traceback.format_exception(error)
+            pytest.fail("".join([*trace, f"{outcome.sentence}\n({check.name}: {check.reason})"]), pytrace=False)
 
 
 __all__ = ["PluginSuite"]

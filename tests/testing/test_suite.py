@@ -165,15 +165,46 @@ def test_under_pytest_each_check_of_each_part_is_a_test(tmp_path: Path) -> None:
     assert "(batch invariance: a sample's terms are its own, whatever it is batched with)" in lines
 
 
+SUITE = """
+from aeframe.testing import PluginSuite
+
+class TestSmall(PluginSuite):
+    plugin = "wrong_small"
+    not_applicable = {"per-sample terms": "so that little is tried"}
+"""
+
+
 def test_the_command_reports_every_check_and_fails_with_1(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    assert main(["check_plugin", "wrong_entry"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["part", "check", "state"]
-    assert any(line.split()[:4] == ["plugin", "loads", "ok"][:3] + line.split()[3:4] for line in lines)
-    assert "hook names" in "\n".join(lines)
-    assert any("there is no hook 'register_loses', did you mean 'register_losses'?" in line for line in lines)
+    (tmp_path / "test_entry.py").write_text(SUITE.replace("wrong_small", "wrong_entry"), encoding="utf-8")
+    assert main(["check-plugin", "wrong_entry", "--suite", str(tmp_path / "test_entry.py")]) == 1
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[:2] == ["part check state", "plugin loads ok"]
+    assert "hook names failed there is no hook 'register_loses', did you mean 'register_losses'?" in lines
+    assert "per-sample terms not applicable so that little is tried" in lines
     assert lines[-1].startswith("plugin 'wrong_entry': ")
     assert ", 2 failed, " in lines[-1]
+
+
+def test_the_command_shows_failures_alone_when_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "test_small.py").write_text(SUITE, encoding="utf-8")
+    words = ["check-plugin", "wrong_small", "--suite", str(tmp_path / "test_small.py"), "--failed"]
+    assert main(words) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line)
+    assert line.startswith("plugin 'wrong_small': ")
+    assert ", 0 failed, " in line
+
+
+def test_the_command_answers_a_wrong_suite_in_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["check-plugin", "wrong_small", "--suite", "absent.py"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --suite expects a Python file, found 'absent.py'; give the path of the plugin's test file\n"
+    )
+    file = tmp_path / "test_other.py"
+    file.write_text(SUITE, encoding="utf-8")
+    assert main(["check-plugin", "wrong_entry", "--suite", str(file)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: '{file}' has no PluginSuite with plugin = 'wrong_entry'; write one, or leave out --suite\n"
+    )

@@ -8,12 +8,12 @@ class LogCosh(Loss):
 
     domains = frozenset({"real", "unit", "signed"})
 
-    def __init__(self, *, sharpness: float = 1.0):
+    def __init__(self, shape, *, sharpness: float = 1.0):
         super().__init__()
-        self.sharpness = sharpness
+        self.ndim, self.sharpness = len(shape), sharpness
 
     def mean(self, output):
-        return output.select(-output.ndim + 1, 0) if output.ndim < 3 else output[..., 0, :]
+        return output.select(-1 - self.ndim, 0)
 
     def elements(self, output, x):
         return torch.log(torch.cosh(self.sharpness * (self.mean(output) - x)))

@@ -22,6 +22,7 @@ def register_encoders(register):
     register("pickled", "wrong_networks:Pickled", summary="an object in its state")
     register("untrained", "wrong_networks:Untrained", summary="a parameter that nothing uses")
     register("unwritable", "wrong_networks:Unwritable", summary="a default that no config can hold")
+    register("exploding", "wrong_networks:Exploding", summary="numbers that grow with each step")
     register("untyped", "wrong_networks:Untyped", summary="an option without a type")
     register("undocumented", "wrong_networks:Undocumented", summary="no docstring")
     register("local", "wrong_networks:Local", summary="statistics of one device's share of a batch")

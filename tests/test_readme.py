@@ -1,0 +1,175 @@
+"""What the README says, done: its commands compose and run, its Python blocks work as written."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import aeframe
+from aeframe import registry
+from aeframe.cli.main import main as aeframe_main
+from aeframe.experiment.checks import check
+from aeframe.experiment.compose import compose
+from aeframe.experiment.loader import Loader
+from aeframe.experiment.main import main
+
+torch.set_num_threads(1)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = ("python", "aeframe", "make", "pip")
+QUICK = ["max_batches=2", "pictures=false", "trainer.accelerator=cpu", "trainer.threads=1"]
+# Words of a command that stand for the reader's own.
+RUN = re.compile(r"runs/\S+")
+
+pytestmark = pytest.mark.skipif(
+    not registry.registry().has("dataset", "digits"), reason="the README trains on images, which are not installed"
+)
+
+
+def commands() -> list[list[str]]:
+    """Return the words of every command: the indented lines that begin with a program, comments left out."""
+    lines = [line.strip() for line in FENCED.sub("", README).splitlines() if line.startswith("    ")]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith(PROGRAMS)]
+
+
+def blocks() -> list[str]:
+    return [text for language, text in FENCED.findall(README) if language == "python"]
+
+
+def called(name: str) -> str:
+    """Return the block that begins with a comment of a file's name."""
+    (found,) = [text for text in blocks() if text.startswith(f"# {name}")]
+    return found
+
+
+TRAIN = [words[2:] for words in commands() if words[:2] == ["python", "train.py"]]
+AEFRAME = [words[1:] for words in commands() if words[0] == "aeframe"]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in an empty folder, in which only the plugin of the README is."""
+    for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "aeplugin.py").write_text(called("aeplugin.py"), encoding="utf-8")
+    (tmp_path / "my_losses.py").write_text(called("my_losses.py"), encoding="utf-8")
+    registry.reset()
+    yield tmp_path
+    registry.reset()
+    sys.modules.pop("my_losses", None)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    settings = dict(word.split("=") for word in QUICK)
+    return aeframe.fit(
+        model="vae",
+        data="digits",
+        folder=str(tmp_path_factory.mktemp("readme") / "run"),
+        overrides=[f"{key}={value}" for key, value in settings.items()],
+    ).folder
+
+
+def test_nothing_in_the_readme_escapes_these_tests() -> None:
+    known = {"python train.py", "aeframe evaluate", "aeframe encode", "aeframe generate", "aeframe plugins"}
+    assert {" ".join(words[:2]) for words in commands() if words[0] in ("python", "aeframe")} == known
+    assert len(TRAIN) >= 7
+    assert {language for language, _ in FENCED.findall(README)} == {"python"}
+    first = {text.splitlines()[0].split(",")[0] for text in blocks()}
+    assert first == {"import aeframe", "# aeplugin.py", "# my_losses.py"}
+
+
+@pytest.mark.parametrize("words", TRAIN, ids=" ".join)
+def test_every_training_command_composes_and_its_parts_fit(
+    words: list[str], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words == ["--help"]:
+        assert main(words) == 0
+        assert capsys.readouterr().out.startswith("usage: aeframe-train ")
+    elif words[0] == "-m":
+        for model in words[1].removeprefix("model=").split(","):
+            check(compose([f"model={model}", *words[2:]]))
+    elif words[0].startswith("resume="):
+        kept = run / "config.yaml"
+        before = kept.read_text(encoding="utf-8")
+        assert main([f"resume={run}", *words[1:], "max_batches=3"]) == 0
+        assert "max_batches: 3" in kept.read_text(encoding="utf-8") != before
+    else:
+        check(compose(words))
+
+
+def test_every_swap_that_is_named_fits() -> None:
+    swaps = re.findall(r"`((?:loss|encoder|activation|prior|corruption)=\w+)`", README)
+    assert len(swaps) == 5
+    for swap in swaps:
+        check(compose(["model=vae", "data=digits", swap]))
+
+
+def test_every_recipe_and_dataset_that_is_named_is_there_and_none_is_left_out() -> None:
+    section = README[README.index("## Models") : README.index("## Data")]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(Loader(names_only=True).get_group_options("model"))
+    data = README[README.index("## Data") : README.index("## Add a part")]
+    for name in ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "image_npz", "table"):
+        assert name in data
+        assert registry.registry().has("dataset", name)
+
+
+@pytest.mark.parametrize("words", AEFRAME, ids=" ".join)
+def test_every_other_command_runs(words: list[str], run: Path, workplace: Path) -> None:
+    (workplace / "images").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
+        Image.fromarray(pixels).save(workplace / "images" / f"{number}.png")
+    assert aeframe_main([RUN.sub(str(run), word) for word in words]) == 0
+    if "-o" in words:
+        assert (workplace / words[words.index("-o") + 1]).exists()
+
+
+def test_the_first_block_works_as_written() -> None:
+    (block,) = [text for text in blocks() if text.startswith("import aeframe")]
+    # Shorter, and no other word changed.
+    shorter = block.replace("max_epochs=20", "max_epochs=1, trainer={'accelerator': 'cpu', 'threads': 1}")
+    assert shorter != block
+    names: dict[str, torch.Tensor] = {}
+    exec(compile(shorter, "README.md", "exec"), names)
+    assert names["x"].shape == (16, 1, 8, 8)
+    assert torch.equal(names["z"], names["q"].mean)
+    assert names["x_hat"].shape == names["x"].shape
+    assert names["between"].shape == (1, 8, 1, 8, 8)
+    assert names["bound"].shape == (16,)
+
+
+def test_the_plugin_works_as_written(workplace: Path) -> None:
+    (words,) = [words for words in TRAIN if "loss=log_cosh" in words]
+    assert main([*words, *QUICK, "folder=run"]) == 0
+    model = aeframe.load("run")
+    x = torch.rand(3, 1, 8, 8)
+    expected = torch.log(torch.cosh(2 * (model.reconstruct(x) - x))).flatten(1).sum(1)
+    torch.testing.assert_close(model.score(x), expected)
+
+
+def test_make_has_the_two_commands() -> None:
+    targets = [words[1] for words in commands() if words[0] == "make"]
+    assert targets == ["demo", "test"]
+    for target in targets:
+        done = subprocess.run(["make", "-n", target], capture_output=True, text=True, check=True, cwd=ROOT)
+        assert "train.py" in done.stdout or "pytest" in done.stdout
+
+
+def test_every_file_that_is_linked_to_is_there() -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).exists(), link

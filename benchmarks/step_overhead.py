@@ -156,9 +156,7 @@ def ours_loop(
         "allocator": allocator, "threads": None,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(
-            settings, checkpoints=Path(folder), callbacks=[], loggers=[], patience=None, several_players=False
-        )
+        trainer = make_trainer(settings, checkpoints=Path(folder), callbacks=[], patience=None, several_players=False)
         trainer.fit(module, datamodule=loader)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError
 from aeframe.experiment.validate import validated
 from aeframe.runs.folder import RunFolder
 
@@ -52,7 +52,7 @@ def continued(overrides: Sequence[str]) -> dict[str, Any]:
         key = change.partition("=")[0].partition(".")[0].lstrip("~")
         if key not in MAY_CHANGE:
             raise AeframeError(
-                f"a run that goes on keeps its '{key}'{did_you_mean(key, MAY_CHANGE)}; "
+                f"a run that goes on keeps its '{key}'; "
                 f"what may change is {', '.join(MAY_CHANGE)}; begin a new run for anything else"
             )
     try:

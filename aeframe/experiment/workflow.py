@@ -14,6 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
@@ -33,6 +34,7 @@ from aeframe.parts.samplers import Sampler
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 from aeframe.runs.saved import save_model
+from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.gate import Sink
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.progress import ProgressLine
@@ -82,25 +84,24 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     clock.planned = config["max_epochs"] * per_epoch
     if config["max_batches"] is not None:
         clock.planned = min(clock.planned, config["max_batches"])
-    if config["resume"] is not None:
-        _refuse_finished(folder, clock.planned)
+    resume = None if config["resume"] is None else folder.last
+    if resume is not None:
+        _check_resume(resume, model, clock.planned)
     sampler: Sampler = build("sampler", config["sampler"], model=model)
     evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
-    resume = None if config["resume"] is None else folder.last
-    if _is_first():
-        _open(folder, config, splits)
-    records = Records(folder.metrics)
-    loggers = (
-        [build("logger", config["logger"], folder=folder.path, run_name=folder.path.name)] if config["logger"] else []
-    )
     trainer = make_trainer(
         config["trainer"],
         checkpoints=folder.checkpoints,
         callbacks=_callbacks(config),
-        loggers=loggers,
         patience=config["patience"],
         several_players=bool(model.opponents()),
     )
+    # Nothing was written until here, where all that can be refused has been.
+    sinks: list[Sink] = []
+    if _is_first():
+        _open(folder, config, splits)
+        trainer.loggers = _loggers(config, folder)
+        sinks = [_to_records(Records(folder.metrics)), _to_log(folder), *map(_to_logger, trainer.loggers)]
     module = AutoencoderModule(
         model,
         clock=clock,
@@ -113,9 +114,7 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
         accumulate=config["accumulate"],
         ema=config["ema"],
         log_every=config["log_every"],
-        sinks=[_to_records(records), _to_log(folder), *(_to_logger(logger) for logger in loggers)]
-        if _is_first()
-        else [],
+        sinks=sinks,
         config=config,
     )
     if config["trainer"]["compile"]:
@@ -132,7 +131,7 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     trainer.test(module, datamodule=data, verbose=False)
     metrics = module.measured["test"]
     if _is_first():
-        _finish(folder, module, modality, splits, sampler, config, metrics, records)
+        _finish(folder, module, modality, splits, sampler, config, metrics)
         closing_table(console, metrics, folder.path, time.monotonic() - began)
     return Run(folder.path, metrics)
 
@@ -144,6 +143,8 @@ def _quiet() -> None:
     # Our loaders need no workers for data in memory, and Lightning's advice assumes its own.
     warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")
     warnings.filterwarnings("ignore", message="GPU available but not used")
+    # The checkpoint folder of a run that goes on is not empty, which is right.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # Lightning 2.6 beside torch 2.13.
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning)
 
@@ -165,14 +166,21 @@ def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
     return RunFolder(Path(config["root"]) / name)
 
 
-def _refuse_finished(folder: RunFolder, planned: int) -> None:
-    """Say so when there is nothing left to train; the checkpoint is read without its tensors being copied."""
-    done = torch.load(folder.last, mmap=True, weights_only=True)["aeframe"]["clock"]["batch"]
+def _check_resume(path: Path, model: Autoencoder, planned: int) -> None:
+    """Refuse a checkpoint that cannot be gone on from, or that has nothing left to do."""
+    checkpoint = read_checkpoint(path)
+    check_fits({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint["state_dict"])
+    done = checkpoint["aeframe"]["clock"]["batch"]
     if done >= planned:
         raise AeframeError(
-            f"run '{folder.path}' has done {done} batches, all of the {planned} that are planned; "
+            f"run '{path.parents[1]}' has done {done} batches, all of the {planned} that are planned; "
             "to go on set max_epochs or max_batches higher"
         )
+
+
+def _loggers(config: Mapping[str, Any], folder: RunFolder) -> list[Logger]:
+    chosen = config["logger"]
+    return [build("logger", chosen, folder=folder.path, run_name=folder.path.name)] if chosen else []
 
 
 def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits) -> None:
@@ -207,7 +215,7 @@ def _to_log(folder: RunFolder) -> Sink:
     return sink
 
 
-def _to_logger(logger: Any) -> Sink:
+def _to_logger(logger: Logger) -> Sink:
     def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
         named = {f"{split}/{name}": value for name, value in numbers.items()}
         logger.log_metrics({**named, "epoch": clock.epoch}, step=clock.batch)
@@ -219,7 +227,7 @@ def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
     """Put the weights of the best validation bound into the model, averaged where the run averages."""
     if not folder.best.is_file():
         return
-    checkpoint = torch.load(folder.best, map_location=module.device, weights_only=True)
+    checkpoint = read_checkpoint(folder.best, module.device)
     module.load_state_dict(checkpoint["state_dict"])
     average = checkpoint["aeframe"]["average"]
     if average is not None:
@@ -239,7 +247,6 @@ def _finish(
     sampler: Sampler,
     config: Mapping[str, Any],
     metrics: dict[str, float],
-    records: Records,
 ) -> None:
     """Fit the ex-post density, save the model, and draw."""
     model = module.model.eval()
@@ -256,7 +263,7 @@ def _finish(
             pictured.to(next(model.parameters()).device),
             sampler,
             seed=config["seed"],
-            records=records.read(),
+            records=Records(folder.metrics).read(),
         )
 
 

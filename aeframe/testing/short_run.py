@@ -73,7 +73,6 @@ def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bo
             _SETTINGS,
             checkpoints=folder,
             callbacks=[],
-            loggers=[],
             patience=None,
             several_players=bool(model.opponents()),
         )

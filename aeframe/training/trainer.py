@@ -11,7 +11,6 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from aeframe.autoencoder import Autoencoder
@@ -28,7 +27,6 @@ def make_trainer(
     *,
     checkpoints: Path,
     callbacks: list[Callback],
-    loggers: list[Logger],
     patience: int | None,
     several_players: bool,
 ) -> L.Trainer:
@@ -38,7 +36,6 @@ def make_trainer(
         settings: As `TrainerSettings`.
         checkpoints: The folder that ``best.ckpt`` and ``last.ckpt`` go to.
         callbacks: Those of the run, beside checkpoints and early stopping.
-        loggers: Experiment trackers.
         patience: Epochs without a better bound after which the run stops; None never stops.
         several_players: A discriminator's step leaves the other parameters without gradients, which data parallel
             training must be told.
@@ -77,7 +74,8 @@ def make_trainer(
                 # The clock ends the run: it knows of batches, and an epoch may end early.
                 max_epochs=-1,
                 callbacks=[*callbacks, *own],
-                logger=loggers or False,
+                # Whoever opens the run folder sets `trainer.loggers`.
+                logger=False,
                 default_root_dir=checkpoints.parent,
                 use_distributed_sampler=False,
                 reload_dataloaders_every_n_epochs=1,

@@ -169,7 +169,8 @@ def test_what_a_sweep_writes_lies_below_root(
 # -- help ------------------------------------------------------------------------------------------------------------
 
 
-def test_help_names_every_group_and_every_setting() -> None:
+def test_help_names_every_group_and_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     text = help_module.help_text()
     for group in (*GROUPS, "model", "trainer"):
         assert f"\n  {group:<11} " in text

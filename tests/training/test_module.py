@@ -83,7 +83,6 @@ def run(
         settings,
         checkpoints=folder,
         callbacks=[],
-        loggers=[],
         patience=None,
         several_players=bool(model.opponents()),
     )

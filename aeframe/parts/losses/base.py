@@ -79,4 +79,6 @@ class Likelihood(Loss):
 
 def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:
     """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `spec_ndim` is len(shape)."""
-    return output.unbind(-1 - spec_ndim)
+    dim = -1 - spec_ndim
+    # One head is a view; sending a gradient back through unbind would copy it.
+    return (output.squeeze(dim),) if output.shape[dim] == 1 else output.unbind(dim)

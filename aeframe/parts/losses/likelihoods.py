@@ -35,6 +35,11 @@ class Bernoulli(Likelihood):
     def distribution(self, output: Tensor) -> distributions.Bernoulli:
         return distributions.Bernoulli(logits=heads(output, self.ndim)[0], validate_args=False)
 
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        # What log_prob computes, without its sign turned twice: this is in the step of most image models.
+        (logits,) = heads(output, self.ndim)
+        return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype).expand_as(logits), reduction="none")
+
 
 class Categorical(Likelihood):
     """One of n classes at each element, the output's n numbers being logits: the cross-entropy, -log p(x).

@@ -148,9 +148,7 @@ class Registry:
     def _add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
         distribution = point.dist.name if point.dist else "unknown distribution"
         plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
-        if point.name in self._disabled:
-            plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
-            self.plugins.append(plugin)
+        if self._leaves_out(plugin):
             return
         if (reason := incompatibility(point.dist)) is not None:
             self._fail(plugin, reason, None)
@@ -162,11 +160,16 @@ class Registry:
             return
         self._add(plugin, module)
 
+    def _leaves_out(self, plugin: Plugin) -> bool:
+        if plugin.name not in self._disabled:
+            return False
+        plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
+        self.plugins.append(plugin)
+        return True
+
     def _add_file(self, file: Path) -> None:
         plugin = Plugin(file.stem, str(file), "file")
-        if file.stem in self._disabled:
-            plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
-            self.plugins.append(plugin)
+        if self._leaves_out(plugin):
             return
         if file.stem in sys.modules:
             self._fail(plugin, f"a module named '{file.stem}' is loaded already; rename the file", None)

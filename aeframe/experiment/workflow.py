@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.gate import Sink
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.progress import ProgressLine
+from aeframe.training.quiet import ignore_advice
 from aeframe.training.trainer import compile_in_place, make_trainer
 
 # How many codes and samples are enough for a density and a picture.
@@ -140,13 +140,7 @@ def _quiet() -> None:
     """Silence what Lightning says about itself; what it warns of stays."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    # Our loaders need no workers for data in memory, and Lightning's advice assumes its own.
-    warnings.filterwarnings("ignore", message="The '.*_dataloader' does not have many workers")
-    warnings.filterwarnings("ignore", message="GPU available but not used")
-    # The checkpoint folder of a run that goes on is not empty, which is right.
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # Lightning 2.6 beside torch 2.13.
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)", category=FutureWarning)
+    ignore_advice()
 
 
 def _is_first() -> bool:
@@ -273,9 +267,5 @@ def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size
     device = next(model.parameters()).device
     rows = torch.arange(min(_SAMPLER_CODES, len(splits.train))).split(batch_size)
     latents = [model.embed(splits.train.batch(index).to(device)) for index in rows]
-    codes = (
-        torch.cat([latent.codes for latent in latents if latent.codes is not None])
-        if latents[0].codes is not None
-        else None
-    )
-    sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), codes)
+    codes = [latent.codes for latent in latents if latent.codes is not None]
+    sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), torch.cat(codes) if codes else None)

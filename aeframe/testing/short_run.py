@@ -21,16 +21,11 @@ from aeframe.data.modality import Splits
 from aeframe.evaluation.evaluator import Evaluator
 from aeframe.testing.reference import Reference
 from aeframe.training.module import AutoencoderModule
+from aeframe.training.quiet import ignore_advice
 from aeframe.training.trainer import make_trainer
 
 _BATCH, _TRAIN = 8, 24
 _PER_EPOCH = _TRAIN // _BATCH
-_OF_LIGHTNING = (
-    "The '.*_dataloader' does not have many workers",
-    "Checkpoint directory .* exists and is not empty",
-    "GPU available but not used",
-    r".*isinstance\(treespec, LeafSpec\)",
-)
 _SETTINGS = {
     "accelerator": "cpu",
     "devices": 1,
@@ -104,8 +99,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            for message in _OF_LIGHTNING:
-                warnings.filterwarnings("ignore", message=message)
+            ignore_advice()
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -61,36 +60,33 @@ def make_trainer(
     own: list[Callback] = [checkpoint, SaveOnTermination(checkpoints / "last.ckpt")]
     if patience is not None:
         own.append(EarlyStopping(MONITOR, patience=patience, mode="min", check_on_train_epoch_end=True))
-    with warnings.catch_warnings():
-        # The checkpoint folder of a run that goes on is not empty, which is right.
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        try:
-            return L.Trainer(
-                accelerator=settings["accelerator"],
-                devices=settings["devices"],
-                num_nodes=settings["num_nodes"],
-                strategy=_strategy(settings, several_players),
-                precision=settings["precision"],
-                # The clock ends the run: it knows of batches, and an epoch may end early.
-                max_epochs=-1,
-                callbacks=[*callbacks, *own],
-                # Whoever opens the run folder sets `trainer.loggers`.
-                logger=False,
-                default_root_dir=checkpoints.parent,
-                use_distributed_sampler=False,
-                reload_dataloaders_every_n_epochs=1,
-                num_sanity_val_steps=0,
-                # A contractive penalty differentiates in evaluation too.
-                inference_mode=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-                log_every_n_steps=1,
-            )
-        except (MisconfigurationException, TypeError, ValueError) as error:
-            # The first of its sentences; the others point to its documentation.
-            said = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
-            asked = " ".join(f"trainer.{name}={settings[name]}" for name in ("accelerator", "devices", "strategy"))
-            raise AeframeError(f"Lightning cannot run with {asked}: {said}; choose what this machine has") from error
+    try:
+        return L.Trainer(
+            accelerator=settings["accelerator"],
+            devices=settings["devices"],
+            num_nodes=settings["num_nodes"],
+            strategy=_strategy(settings, several_players),
+            precision=settings["precision"],
+            # The clock ends the run: it knows of batches, and an epoch may end early.
+            max_epochs=-1,
+            callbacks=[*callbacks, *own],
+            # Whoever opens the run folder sets `trainer.loggers`.
+            logger=False,
+            default_root_dir=checkpoints.parent,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+            num_sanity_val_steps=0,
+            # A contractive penalty differentiates in evaluation too.
+            inference_mode=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+        )
+    except (MisconfigurationException, TypeError, ValueError) as error:
+        # The first of its sentences; the others point to its documentation.
+        said = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
+        asked = " ".join(f"trainer.{name}={settings[name]}" for name in ("accelerator", "devices", "strategy"))
+        raise AeframeError(f"Lightning cannot run with {asked}: {said}; choose what this machine has") from error
 
 
 def _strategy(settings: Mapping[str, Any], several_players: bool) -> str | Strategy:

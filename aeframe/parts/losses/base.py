@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aeframe.batch import Batch, per_sample, single, spread
-from aeframe.parts.activations import ActivationTraits
+from aeframe.parts.activations import ActivationTraits, MakeActivation
 
 
 class Loss(nn.Module):
@@ -56,6 +56,25 @@ class Loss(nn.Module):
     def sample(self, output: Tensor) -> Tensor:
         """Draw x ``(..., B, *shape)``; a distance has no noise, so it gives the mean."""
         return self.mean(output)
+
+
+class BoundedMean(Loss):
+    """A loss whose first output is the reconstruction, after an `activation` that bounds it; null is the identity."""
+
+    def __init__(self, ndim: int, activation: str | None) -> None:
+        super().__init__()
+        self.ndim = ndim
+        maker = MakeActivation.named(activation or "identity")
+        self._range = maker.traits
+        self.activation = maker()
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return self._range
+
+    def mean(self, output: Tensor) -> Tensor:
+        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
+        return mean
 
 
 class Likelihood(Loss):

@@ -7,32 +7,17 @@ from torch.nn import functional as F
 
 from aeframe.batch import Batch, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
-from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Loss, heads
+from aeframe.parts.activations import ActivationTraits
+from aeframe.parts.losses.base import BoundedMean, Loss, heads
 
 
-class Distance(Loss):
+class Distance(BoundedMean):
     """A loss with one output, the reconstruction itself, after an `activation` that bounds it.
 
     Null is the identity; sigmoid suits data in [0, 1], tanh data in [-1, 1].
     """
 
     unit = "distance"
-
-    def __init__(self, ndim: int, activation: str | None) -> None:
-        super().__init__()
-        self.ndim = ndim
-        maker = MakeActivation.named(activation or "identity")
-        self._range = maker.traits
-        self.activation = maker()
-
-    @property
-    def output_range(self) -> ActivationTraits:
-        return self._range
-
-    def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
-        return mean
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         return self.compare(self.mean(output), x.to(output.dtype))

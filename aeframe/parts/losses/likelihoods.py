@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
-from aeframe.parts.activations import ActivationTraits, MakeActivation
-from aeframe.parts.losses.base import Likelihood, Loss, heads
+from aeframe.parts.activations import ActivationTraits
+from aeframe.parts.losses.base import BoundedMean, Likelihood, Loss, heads
 
 
 class Bernoulli(Likelihood):
@@ -66,7 +66,7 @@ class Categorical(Likelihood):
         return output.argmax(-1 - self.ndim)
 
 
-class Gaussian(Likelihood):
+class Gaussian(BoundedMean, Likelihood):
     """Normal around the decoder's first output, after an `activation` that bounds it.
 
     Args:
@@ -95,7 +95,7 @@ class Gaussian(Likelihood):
         min_scale: float = 1e-3,
         activation: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(len(shape), activation)
         if scale <= 0 or min_scale <= 0:
             raise AeframeError(f"loss gaussian needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
         if variance == "optimal" and scale != 1.0:
@@ -105,22 +105,11 @@ class Gaussian(Likelihood):
                 f"loss gaussian with variance={variance} begins at scale, which must be above min_scale={min_scale}, "
                 f"found {scale}"
             )
-        self.ndim, self.variance = len(shape), variance
+        self.variance = variance
         self.num_outputs = 2 if variance == "learned" else 1
         self.log_variance = 2 * math.log(scale)
         self.min_log_variance = 2 * math.log(min_scale)
         self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
-        maker = MakeActivation.named(activation or "identity")
-        self._range = maker.traits
-        self.activation = maker()
-
-    @property
-    def output_range(self) -> ActivationTraits:
-        return self._range
-
-    def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
-        return mean
 
     def distribution(self, output: Tensor) -> distributions.Normal:
         mean = self.mean(output)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import pickle  # noqa: TID251 -- for the name of its error only
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from aeframe.build import build
+from aeframe.errors import AeframeError
 from aeframe.runs.saved import save_model
 from aeframe.testing import parcels, reopen, two_processes
 from aeframe.testing.check import MODEL_KINDS, Check, CheckFailedError, check, expect
 from aeframe.testing.reference import SAMPLES
 from aeframe.testing.short_run import train_shortly
 from aeframe.testing.subject import Subject
+from aeframe.training.checkpoint import read_checkpoint
 
 
 @check("trains", "four tiny epochs by the house's own trainer", kinds=MODEL_KINDS, after=("gradients",))
@@ -31,8 +32,8 @@ def trains(subject: Subject) -> None:
 )
 def safe_checkpoint(subject: Subject) -> None:
     try:
-        torch.load(subject.short_run.checkpoint, weights_only=True)
-    except pickle.UnpicklingError as error:
+        read_checkpoint(subject.short_run.checkpoint)
+    except AeframeError as error:
         raise CheckFailedError(
             f"{subject.id}: a checkpoint with it does not load with weights_only=True; keep tensors and plain values "
             "in its state"

@@ -15,8 +15,8 @@ from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective
-from aeframe.parts.penalties import Penalty
-from aeframe.parts.priors import Prior
+from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.priors.base import Prior
 
 _CONTRACTS: dict[str, type] = {
     "corruption": Corruption,
@@ -47,7 +47,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     activation = MakeActivation.from_config(config.get("activation", "relu"), build)
 
     def make(kind: str, part: str | Mapping[str, Any], **given: Any) -> Any:
-        made = build(kind, part, activation=activation, **given)
+        made = build(kind, part, activation=activation, spec=spec, **given)
         if not isinstance(made, _CONTRACTS[kind]):
             raise AeframeError(
                 f"{kind} '{part if isinstance(part, str) else part['name']}' built a {type(made).__name__}, "
@@ -71,9 +71,10 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     decoder = make(
         "decoder",
         config.get("decoder", "mirror"),
-        z_shape=joined(latent.shape, spec.condition),
+        z_shape=joined(latent.decoder_shape, spec.condition),
         out_shape=(loss.num_outputs, *shape),
         encoder=encoder,
+        latent=latent,
         build=build,
     )
     objective = make("objective", config.get("objective", "deterministic"), z_shape=latent.shape, shape=shape)

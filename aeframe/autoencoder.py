@@ -9,6 +9,7 @@ x -> corruption -> encoder -> latent -> decoder -> loss
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -22,8 +23,8 @@ from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective, Opponent
-from aeframe.parts.penalties import Penalty
-from aeframe.parts.priors import Prior
+from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.priors.base import Prior
 
 
 class Autoencoder(nn.Module):
@@ -69,9 +70,12 @@ class Autoencoder(nn.Module):
             sample: Draw z from its posterior, or take the mean; by default drawn in training and the mean otherwise.
             num_samples: K importance samples for each x.
         """
-        seen = self.corruption(batch) if self.training else batch
-        latent = self.embed(seen, sample=self.training if sample is None else sample, num_samples=num_samples)
-        output = self.decode(latent.z, batch)
+        seen = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
+        draw = self.training if sample is None else sample
+        latent = self.embed(seen, sample=draw, num_samples=num_samples)
+        if draw:
+            latent = self.latent.refine(latent, self, batch)
+        output = self._decoded(latent.z, latent.for_decoder, batch)
         return Pass(batch, seen, latent, output, self.loss(output, batch))
 
     def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
@@ -81,22 +85,50 @@ class Autoencoder(nn.Module):
         latent: Latent = self.latent(self.encoder(batch), sample=sample, num_samples=num_samples)
         return latent
 
-    def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        batch: Batch | None = None,
+        *,
+        condition: Tensor | None = None,
+        beside: Batch | None = None,
+    ) -> Tensor:
         """Return the loss's parameters ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
 
-        With importance samples, ``(K, B, *z_shape)`` gives ``(K, B, outputs, *shape)``. The condition is the batch's,
-        unless one is given.
+        With importance samples, ``(K, B, *z_shape)`` gives ``(K, B, outputs, *shape)``.
+
+        Args:
+            z: The codes.
+            batch: The clean samples, for a decoder that is taught by them; None where something new is decoded.
+            condition: ``(B, C)``, in place of the batch's.
+            beside: The samples whose own sizes the output takes (see `Loss.complete`), in place of the batch.
         """
+        return self._decoded(z, None, batch, condition=condition, beside=beside)
+
+    def _decoded(
+        self,
+        z: Tensor,
+        read: Tensor | None,
+        batch: Batch | None,
+        *,
+        condition: Tensor | None = None,
+        beside: Batch | None = None,
+    ) -> Tensor:
         if z.ndim > len(self.latent.shape) + 1:
             # Samples become rows: no decoder needs to know of them.
             k = z.shape[0]
-            rows = None if batch is None else batch.map(lambda t: t.expand(k, *t.shape).flatten(0, 1))
+
+            def rows(batch: Batch | None) -> Batch | None:
+                return None if batch is None else batch.map(lambda t: t.expand(k, *t.shape).flatten(0, 1))
+
             repeated = None if condition is None else condition.expand(k, *condition.shape).flatten(0, 1)
-            return self.decode(z.flatten(0, 1), rows, condition=repeated).unflatten(0, (k, -1))
+            flat = None if read is None else read.flatten(0, 1)
+            output = self._decoded(z.flatten(0, 1), flat, rows(batch), condition=repeated, beside=rows(beside))
+            return output.unflatten(0, (k, -1))
+        read = self.latent.for_decoder(z) if read is None else read
         if self.spec.condition:
-            z = join(z, condition if condition is not None or batch is None else batch.condition)
-        output: Tensor = self.decoder(z, batch)
-        return output
+            read = join(read, condition if condition is not None or batch is None else batch.condition)
+        return self.loss.complete(self.decoder(read, batch), batch if beside is None else beside)
 
     def terms(self, p: Pass, clock: Clock) -> Terms:
         """Return everything the autoencoder's own player minimises."""
@@ -115,11 +147,27 @@ class Autoencoder(nn.Module):
 
     # -- sampling ------------------------------------------------------------------------------------------------
 
+    @property
+    def batch_terms(self) -> frozenset[str]:
+        """The names of the terms that compare the samples of a batch with each other; a player's after its own."""
+        found = {label for label, penalty in self.penalties.items() if penalty.batch_term}
+        for player, opponent in self.opponents().items():
+            found |= {f"{player}/{name}" for name in opponent.batch_terms}
+        return self.objective.batch_terms | self.latent.batch_terms | found
+
     @torch.no_grad()
-    def generate(self, z: Tensor, *, condition: Tensor | None = None, draw: bool = False) -> Tensor:
-        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or a draw from it."""
-        output = self.decode(z, condition=condition)
-        return self.loss.sample(output) if draw else self.loss.mean(output)
+    def generate(
+        self, z: Tensor, *, condition: Tensor | None = None, beside: Batch | None = None, draw: bool = False
+    ) -> Tensor:
+        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or a draw from it.
+
+        What lies beyond the bounds of the domain is brought back to them: a Gaussian does not know that a pixel
+        cannot be blacker than black.
+        """
+        output = self.decode(z, condition=condition, beside=beside)
+        x = self.loss.sample(output) if draw else self.loss.mean(output)
+        low, high = self.spec.domain.bounds
+        return x if math.isinf(low) and math.isinf(high) else x.clamp(low, high)
 
 
 def join(value: Tensor, condition: Tensor | None) -> Tensor:

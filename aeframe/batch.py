@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal, Self
 
@@ -76,11 +76,15 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """What is known of the data before they are loaded: the shape of one sample, its domain, and C of a condition."""
+    """What is known of the data before they are loaded: the shape of one sample, its domain, and C of a condition.
+
+    `extras` has the shape of one sample's share of each of `Batch.extras` that a part may rely on: ``{"library": ()}``.
+    """
 
     shape: Shape
     domain: Domain
     condition: int = 0
+    extras: Mapping[str, Shape] = field(default_factory=dict, hash=False)
 
 
 @dataclass(slots=True)
@@ -146,6 +150,8 @@ class Latent:
     """``(B, *positions, levels)`` integer codes of a quantiser."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """``(B,)`` each: commitment, log-determinant, ..."""
+    for_decoder: Tensor | None = None
+    """What `LatentSpace.for_decoder` would make of z, where the space has it at hand already."""
 
     def detach(self) -> Latent:
         """Return the code cut from the graph, for a second player."""
@@ -212,6 +218,8 @@ class Clock:
     batch_in_epoch: int = 0
     planned: int = 0
     """Batches the run will have when it ends as planned; 0 while unknown."""
+    rows: int = 0
+    """Training samples there are, over all devices; 0 while unknown."""
 
     @property
     def progress(self) -> float:
@@ -228,7 +236,7 @@ class Clock:
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Set the clock; the planned length stays that of the present config."""
+        """Set the clock; the planned length and the number of samples stay those of the present run."""
         self.batch, self.epoch, self.batch_in_epoch = state["batch"], state["epoch"], state["batch_in_epoch"]
 
 

@@ -70,8 +70,9 @@ def register_latents(register: Register) -> None:
 
 @hookimpl
 def register_priors(register: Register) -> None:
-    register("normal", f"{_PARTS}.priors:StandardNormal", summary="N(0, I)")
-    register("mixture", f"{_PARTS}.priors:Mixture", summary="a learned mixture of Gaussians")
+    at = f"{_PARTS}.priors"
+    register("normal", f"{at}.normal:StandardNormal", summary="N(0, I)")
+    register("mixture", f"{at}.mixture:Mixture", summary="a learned mixture of Gaussians")
 
 
 @hookimpl
@@ -98,8 +99,9 @@ def register_objectives(register: Register) -> None:
 
 @hookimpl
 def register_penalties(register: Register) -> None:
-    register("l1", f"{_PARTS}.penalties:L1", summary="sum of |z|")
-    register("contractive", f"{_PARTS}.penalties:Contractive", summary="norm of the code's Jacobian by x")
+    at = f"{_PARTS}.penalties"
+    register("l1", f"{at}.code:L1", summary="sum of |z|")
+    register("contractive", f"{at}.contractive:Contractive", summary="norm of the code's Jacobian by x")
 
 
 @hookimpl
@@ -128,9 +130,9 @@ def register_schedules(register: Register) -> None:
 @hookimpl
 def register_samplers(register: Register) -> None:
     at = f"{_PARTS}.samplers"
-    register("prior", f"{at}:PriorSampler", summary="draw z from the prior")
-    register("gmm", f"{at}:GaussianMixtureSampler", summary="a Gaussian mixture fitted to the training codes")
-    register("codes", f"{at}:CodeSampler", summary="each position's code by its frequency in training")
+    register("prior", f"{at}.prior:PriorSampler", summary="draw z from the prior")
+    register("gmm", f"{at}.gmm:GaussianMixtureSampler", summary="a Gaussian mixture fitted to the training codes")
+    register("codes", f"{at}.codes:CodeSampler", summary="each position's code by its frequency in training")
 
 
 @hookimpl

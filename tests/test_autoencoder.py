@@ -10,13 +10,17 @@ from torch import Tensor, nn
 
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder, join, joined
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass, Terms
+from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass, Shape, Terms
 from aeframe.build import build
 from aeframe.errors import AeframeError
-from aeframe.parts.corruptions import Corruption
+from aeframe.parts.corruptions import Corruption, NoCorruption
+from aeframe.parts.latents.point import Point
+from aeframe.parts.losses.distances import SquaredError
 from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
 from aeframe.parts.objectives.base import Opponent
 from aeframe.parts.objectives.deterministic import Deterministic
+from aeframe.parts.priors.normal import StandardNormal
 
 SHAPE = (2, 3)
 
@@ -27,7 +31,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def make(condition: int = 0, **parts: Any) -> Autoencoder:
+def make(condition: int = 0, domain: str = "real", **parts: Any) -> Autoencoder:
     config = {
         "activation": "tanh",
         "encoder": {"name": "mlp", "hidden": (5,)},
@@ -35,7 +39,7 @@ def make(condition: int = 0, **parts: Any) -> Autoencoder:
         "loss": "mse",
         "objective": "elbo",
     }
-    return assemble({**config, **parts}, DataSpec(SHAPE, Domain("real"), condition))
+    return assemble({**config, **parts}, DataSpec(SHAPE, Domain.parse(domain), condition))
 
 
 # -- the pass ----------------------------------------------------------------------------------------------------
@@ -294,6 +298,56 @@ def test_generate_is_the_mean_or_a_draw() -> None:
     assert not torch.equal(model.generate(z, draw=True), mean)
     conditioned = make(condition=2)
     assert conditioned.generate(z, condition=torch.ones(4, 2)).shape == (4, *SHAPE)
+
+
+def test_what_is_generated_lies_within_the_domain() -> None:
+    model = make(loss={"name": "gaussian", "scale": 0.5}, domain="signed")
+    z = 50 * torch.randn(6, 3)
+    assert model.loss.mean(model.decode(z)).abs().max() > 1
+    for draw in (False, True):
+        assert model.generate(z, draw=draw).abs().max() == 1
+
+
+def test_the_decoder_reads_what_the_latent_makes_of_a_code_and_the_loss_what_the_sample_brings() -> None:
+    class Doubled(Point):
+        @property
+        def decoder_shape(self) -> Shape:
+            return (2 * self.shape[0],)
+
+        def for_decoder(self, z: Tensor) -> Tensor:
+            return torch.cat([z, z], 1)
+
+    class OfItsSize(SquaredError):  # noqa: N818
+        def complete(self, output: Tensor, batch: Batch | None) -> Tensor:
+            return output if batch is None else output * batch.extras["size"].reshape(-1, 1, 1, 1)
+
+    spec = DataSpec(SHAPE, Domain("real"), extras={"size": ()})
+    encoder = MLPEncoder(SHAPE, spec.domain, hidden=(5,))
+    latent = Doubled((5,), dim=3)
+    model = Autoencoder(
+        spec,
+        corruption=NoCorruption(),
+        encoder=encoder,
+        latent=latent,
+        prior=StandardNormal((3,)),
+        decoder=MLPDecoder(latent.decoder_shape, (1, *SHAPE), hidden=(5,)),
+        loss=OfItsSize(SHAPE),
+        objective=Deterministic(),
+    )
+    z, sizes = torch.randn(4, 3), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    batch = Batch(torch.randn(4, *SHAPE), extras={"size": sizes})
+    bare = model.decode(z)
+    torch.testing.assert_close(bare, model.decoder(torch.cat([z, z], 1)))
+    torch.testing.assert_close(model.decode(z, beside=batch), bare * sizes.reshape(-1, 1, 1, 1))
+    several = model.decode(torch.stack([z, z + 1]), batch)
+    torch.testing.assert_close(several[1], model.decode(z + 1, batch))
+
+
+def test_a_corruption_may_stay_in_evaluation() -> None:
+    model, batch = make(corruption={"name": "gaussian", "std": 3.0}).eval(), Batch(torch.randn(4, *SHAPE))
+    assert model(batch).seen is batch
+    model.corruption.in_evaluation = True
+    assert model(batch).seen is not batch
 
 
 def test_opponents_are_found_wherever_they_are_held() -> None:

@@ -47,15 +47,17 @@ class CodebookUse(PassMetric):
     ``codebook_perplexity``, exp of the entropy in nats of how often each was (as many codes, equally often, would
     give the same).
 
-    Codes of all positions are counted together, and so are those of several levels.
+    Codes of all positions are counted together. Several levels are counted each for itself, as ``codebook_used/1`` and
+    so on, and the plain names are their means.
     """
 
     chosen: Tensor
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        num_codes = model.latent.num_codes
-        self.add_state("chosen", torch.zeros(num_codes, dtype=torch.long), dist_reduce_fx="sum")
+        latent = model.latent
+        chosen = torch.zeros(latent.num_levels, latent.num_codes, dtype=torch.long)
+        self.add_state("chosen", chosen, dist_reduce_fx="sum")
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -64,14 +66,17 @@ class CodebookUse(PassMetric):
     def update(self, model: Autoencoder, p: Pass) -> None:
         if p.latent.codes is None:
             raise AeframeError(f"latent {type(model.latent).__name__} promises codes and gave none")
-        codes = p.latent.codes.flatten().long()
-        # Unlike bincount, this does not wait for the device.
-        self.chosen = self.chosen.scatter_add(0, codes, torch.ones_like(codes))
+        codes = p.latent.codes.long().flatten(0, -2).T
+        # A level that was left out (-1) chose nothing. Unlike bincount, this does not wait for the device.
+        self.chosen = self.chosen.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
 
     def compute(self) -> dict[str, Tensor]:
-        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum()
-        entropy = -torch.special.xlogy(share, share).sum()
-        return {
-            "codebook_used": (self.chosen > 0).to(SUM_DTYPE).mean(),
-            "codebook_perplexity": entropy.exp(),
-        }
+        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum(1, keepdim=True).clamp(min=1)
+        perplexity = (-torch.special.xlogy(share, share).sum(1)).exp()
+        used = (self.chosen > 0).to(SUM_DTYPE).mean(1)
+        found = {"codebook_used": used.mean(), "codebook_perplexity": perplexity.mean()}
+        if len(self.chosen) > 1:
+            for level in range(len(self.chosen)):
+                found[f"codebook_used/{level + 1}"] = used[level]
+                found[f"codebook_perplexity/{level + 1}"] = perplexity[level]
+        return found

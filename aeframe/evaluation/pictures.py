@@ -19,7 +19,7 @@ from aeframe.evaluation.latent_map import draw_latent_map
 from aeframe.evaluation.rows import Row
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.corruptions import NoCorruption
-from aeframe.parts.samplers import Sampler
+from aeframe.parts.samplers.base import Sampler
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Modality
@@ -83,7 +83,7 @@ def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     seen = model.corruption(batch)
     if not isinstance(model.corruption, NoCorruption):
         panels["seen by the encoder"] = seen.x
-    panels["reconstruction"] = model.generate(model.embed(seen).mean, condition=batch.condition)
+    panels["reconstruction"] = model.generate(model.embed(seen).mean, condition=batch.condition, beside=batch)
     return panels
 
 

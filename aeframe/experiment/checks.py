@@ -106,6 +106,18 @@ def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
 def _check_needs(config: Mapping[str, Any]) -> None:
     for kind in ("objective", "prior", "sampler"):
         _check_need(kind, config[kind]["name"], config["latent"]["name"])
+    _check_space(config["prior"]["name"], config["latent"]["name"])
+
+
+def _check_space(prior: str, latent: str) -> None:
+    """Refuse a prior that is no density where the latent's codes live."""
+    space: str = registry().load("latent", latent).space
+    spaces: frozenset[str] = registry().load("prior", prior).spaces
+    if space not in spaces:
+        raise AeframeError(
+            f"prior '{prior}' is a density of {_or(sorted(spaces))} space, but the codes of latent '{latent}' live in "
+            f"{space} space; {_fitting('prior', lambda part: space in part.spaces)}"
+        )
 
 
 def _check_need(kind: str, name: str, latent: str) -> None:

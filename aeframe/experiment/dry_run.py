@@ -19,8 +19,8 @@ from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective
-from aeframe.parts.penalties import Penalty
-from aeframe.parts.priors import Prior
+from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.priors.base import Prior
 from aeframe.training.players import make_players
 
 _KINDS: dict[type, str] = {
@@ -73,9 +73,9 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
         model = assemble(config, spec)
         _hold_to_their_word(model, config, spec)
         p = model(_batch(spec))
-        players = {"the model": model.terms(p, Clock(planned=10))}
+        players = {"the model": model.terms(p, Clock(planned=10, rows=100))}
         for name, opponent in model.opponents().items():
-            players[name] = opponent.terms(model, p.detach(), Clock(planned=10))
+            players[name] = opponent.terms(model, p.detach(), Clock(planned=10, rows=100))
         make_players(
             model, config["optimizer"], config["players"], clip=config["clip"], accumulate=config["accumulate"]
         )
@@ -110,6 +110,7 @@ def _batch(spec: DataSpec) -> Batch:
         x,
         condition=torch.zeros(_SAMPLES, spec.condition) if spec.condition else None,
         index=torch.arange(_SAMPLES),
+        extras={name: torch.ones(_SAMPLES, *shape) for name, shape in spec.extras.items()},
     )
 
 

@@ -29,7 +29,7 @@ from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.checks import check
 from aeframe.experiment.faces import banner, closing_table
 from aeframe.experiment.identity import run_id
-from aeframe.parts.samplers import Sampler
+from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 from aeframe.runs.saved import save_model
@@ -81,7 +81,7 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
         steps_per_call=config["steps_per_call"],
     )
     per_epoch = data.batches_per_epoch(_world(config))
-    clock.planned = config["max_epochs"] * per_epoch
+    clock.planned, clock.rows = config["max_epochs"] * per_epoch, len(splits.train)
     if config["max_batches"] is not None:
         clock.planned = min(clock.planned, config["max_batches"])
     resume = None if config["resume"] is None else folder.last

@@ -6,9 +6,9 @@ from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Likelihood, Loss
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective, Opponent
-from aeframe.parts.penalties import Penalty
-from aeframe.parts.priors import Prior
-from aeframe.parts.samplers import Sampler
+from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.priors.base import Prior
+from aeframe.parts.samplers.base import Sampler
 from aeframe.parts.schedules import Schedule
 
 __all__ = [

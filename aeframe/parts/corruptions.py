@@ -12,11 +12,15 @@ from aeframe.errors import AeframeError
 
 
 class Corruption(nn.Module):
-    """Return the batch as the encoder shall see it. Called in training only.
+    """Return the batch as the encoder shall see it. Called in training only, unless `in_evaluation`.
 
     `domains` are the kinds of data it makes sense for. An implementation gives a new `Batch` and leaves its argument
-    alone; whatever it draws comes from torch's generator, so that a run repeats itself.
+    alone; whatever it draws comes from torch's generator, so that a run repeats itself. Where only a part of x was
+    kept, ``extras["hidden"]``, of the shape of x, says what was taken away.
     """
+
+    in_evaluation: ClassVar[bool] = False
+    """Whether held-out samples are corrupted too: where filling in is all that a model learns."""
 
     domains: ClassVar[frozenset[str]] = frozenset({"real", "unit", "signed", "binary", "count", "simplex"})
 

@@ -20,7 +20,7 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.evaluation.interpolation import line
 from aeframe.noise import EVALUATION, PICTURES, noise_of
-from aeframe.parts.samplers import Sampler
+from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.inputs import Data, as_batch, as_tensor, check_shape, checked_condition
 from aeframe.runs.saving import open_model, save_model
 
@@ -123,9 +123,12 @@ class SavedModel:
 
     def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
         """Return ``(N, *shape)``: what is left of x after encoding and decoding, with nothing drawn."""
-        batch = self._batch(x, condition)
-        z = self.encode(batch, batch_size=batch_size)
-        return self.decode(z, condition=batch.condition, batch_size=batch_size)
+        batch, made = self._batch(x, condition), []
+        with evaluation_mode(self.model), torch.no_grad():
+            for rows in self._chunks(batch, batch_size):
+                z = self.model.embed(rows).mean
+                made.append(self.model.generate(z, condition=rows.condition, beside=rows).to(batch.x.device))
+        return torch.cat(made)
 
     @torch.no_grad()
     def sample(

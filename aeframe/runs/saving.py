@@ -19,7 +19,7 @@ from aeframe.build import build
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
 from aeframe.noise import noise_of
-from aeframe.parts.samplers import Sampler
+from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.card import write_card
 from aeframe.runs.folder import existing_folder, read_yaml, write_text, write_yaml
 from aeframe.runs.needs import check_plugins, needed_plugins
@@ -79,7 +79,7 @@ def save_model(
         "format": FORMAT,
         "aeframe": __version__,
         "model": dict(config.get("model") or {"name": "unnamed"}),
-        "spec": {"shape": list(spec.shape), "domain": str(spec.domain), "condition": spec.condition},
+        "spec": _written(spec),
         **{key: config[key] for key in _KEPT if key in config},
         "plugins": needed_plugins(config),
     }
@@ -107,7 +107,10 @@ def open_model(path: Path) -> OpenedModel:
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
     spec = DataSpec(
-        tuple(config["spec"]["shape"]), Domain.parse(config["spec"]["domain"]), int(config["spec"]["condition"])
+        tuple(config["spec"]["shape"]),
+        Domain.parse(config["spec"]["domain"]),
+        int(config["spec"]["condition"]),
+        {name: tuple(shape) for name, shape in config["spec"].get("extras", {}).items()},
     )
     try:
         # Building draws weights that are then overwritten: the caller's noise stays where it was.
@@ -122,8 +125,14 @@ def open_model(path: Path) -> OpenedModel:
     clock = Clock(batch=_END, planned=_END)
     if "clock" in config:
         clock.load_state_dict(config["clock"])
-        clock.planned = config["clock"]["planned"]
+        clock.planned, clock.rows = config["clock"]["planned"], config["clock"].get("rows", 0)
     return OpenedModel(model.eval(), modality, sampler.eval(), config, spec, clock)
+
+
+def _written(spec: DataSpec) -> dict[str, Any]:
+    plain: dict[str, Any] = {"shape": list(spec.shape), "domain": str(spec.domain), "condition": spec.condition}
+    extras = {name: list(shape) for name, shape in spec.extras.items()}
+    return {**plain, "extras": extras} if extras else plain
 
 
 def _whole(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:

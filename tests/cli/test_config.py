@@ -100,7 +100,7 @@ def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys
             ["penalties.l1.weight", "penalties.l1.weight=0.3"],
             [
                 ("0.3", "the command line: penalties.l1.weight=0.3"),
-                ("0.001", "the signature of penalty 'l1' (aeframe.parts.penalties:L1)"),
+                ("0.001", "the signature of penalty 'l1' (aeframe.parts.penalties.code:L1)"),
             ],
         ),
         (

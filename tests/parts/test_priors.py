@@ -12,7 +12,8 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 from aeframe.batch import Latent
 from aeframe.build import build
 from aeframe.errors import AeframeError
-from aeframe.parts.priors import Mixture, Prior
+from aeframe.parts.priors.base import Prior
+from aeframe.parts.priors.mixture import Mixture
 from aeframe.registry import registry
 
 Z_SHAPE = (3, 2)

@@ -49,7 +49,7 @@ def test_what_is_saved_comes_back(save: Save, recipe: str) -> None:
     with torch.no_grad():
         assert torch.allclose(saved.encode(x_of()), model(Batch(x_of()), sample=False).latent.mean, atol=1e-6)
     assert saved.sample(3, seed=0).shape == (3, 30)
-    assert saved.clock.state_dict() == {"batch": 30, "epoch": 0, "batch_in_epoch": 0, "planned": 40}
+    assert saved.clock.state_dict() == {"batch": 30, "epoch": 0, "batch_in_epoch": 0, "planned": 40, "rows": 0}
     assert not saved.model.training
 
 

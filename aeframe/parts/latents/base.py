@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Latent, Shape
+from aeframe.batch import Batch, Latent, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
+
+if TYPE_CHECKING:
+    from aeframe.autoencoder import Autoencoder
 
 
 class LatentSpace(nn.Module):
@@ -20,10 +23,23 @@ class LatentSpace(nn.Module):
     """
 
     gives: ClassVar[frozenset[str]] = frozenset()
+    space: ClassVar[str] = "euclidean"
+    """Where z lives, which a prior must be made for: ``euclidean``, ``sphere``, ``ball``, ``simplex``, ..."""
+    batch_terms: ClassVar[frozenset[str]] = frozenset()
+    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
     shape: Shape
     weights: dict[str, Schedule]
     num_codes: int = 0
     """How many different integers a code may be, for spaces that give codes."""
+    num_levels: int = 1
+    """How many such integers each position has: L of ``Latent.codes (B, *positions, L)``."""
+    groups: tuple[int, ...] = ()
+    """How many numbers of the flattened z belong together, group by group, for spaces made of several."""
+
+    @property
+    def decoder_shape(self) -> Shape:
+        """The shape of one sample's share of `for_decoder`."""
+        return self.shape
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,8 +53,19 @@ class LatentSpace(nn.Module):
         """
         raise NotImplementedError
 
+    def for_decoder(self, z: Tensor) -> Tensor:
+        """Return what the decoder reads of z: ``(B, *shape)`` -> ``(B, *decoder_shape)``; z itself by default.
+
+        A dictionary's features, the state at the end of a hierarchy's way down, a ball's tangent space, ...
+        """
+        return z
+
+    def refine(self, latent: Latent, model: Autoencoder, batch: Batch) -> Latent:
+        """Return a better posterior of a drawn code, for spaces that ask the model about it (a Hamiltonian flow)."""
+        return latent
+
     def from_codes(self, codes: Tensor) -> Tensor:
-        """Return z ``(B, *shape)`` of integer codes, for spaces that give codes."""
+        """Return z ``(B, *shape)`` of integer codes ``(B, *positions, num_levels)``, for spaces that give codes."""
         raise NotImplementedError
 
 

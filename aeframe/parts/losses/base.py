@@ -45,6 +45,13 @@ class Loss(nn.Module):
         elements = self.elements(single(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
+    def complete(self, output: Tensor, batch: Batch | None) -> Tensor:
+        """Return the decoder's output with what it takes from the sample beside z, such as a cell's library size.
+
+        Same shape; `batch` is None where something new is decoded. Everything else here reads what this returns.
+        """
+        return output
+
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
         raise NotImplementedError

@@ -20,6 +20,8 @@ class Objective(nn.Module):
 
     needs: ClassVar[frozenset[str]] = frozenset()
     num_samples: int | None = None
+    batch_terms: ClassVar[frozenset[str]] = frozenset()
+    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return the terms of one pass: each ``(B,)``, with a bound."""
@@ -32,6 +34,9 @@ class Opponent(nn.Module):
     Any part may hold one (an objective its discriminator of z, a penalty its discriminator of x). The player is
     named after the attribute that holds it.
     """
+
+    batch_terms: ClassVar[frozenset[str]] = frozenset()
+    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
 
     def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return what this player minimises. `p` is cut from the graph: nothing flows back to the autoencoder."""

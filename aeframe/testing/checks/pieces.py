@@ -61,7 +61,7 @@ def sampler(subject: Subject) -> None:
     made = build("sampler", subject.config, model=model)
     with noise_of(CPU, 8), torch.no_grad():
         z = torch.randn(40, *model.latent.shape)
-        codes = torch.randint(max(1, model.latent.num_codes), (40, *model.latent.shape[1:], 1))
+        codes = torch.randint(max(1, model.latent.num_codes), (40, *model.latent.shape[1:], model.latent.num_levels))
         if made.fitted:
             made.fit(z, codes if model.latent.num_codes else None)
     again = build("sampler", subject.config, model=model)

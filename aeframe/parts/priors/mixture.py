@@ -1,0 +1,36 @@
+"""The learned mixture prior."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from aeframe.batch import Shape, per_sample
+from aeframe.errors import AeframeError
+from aeframe.parts.priors.base import Prior
+
+
+class Mixture(Prior):
+    """A learned mixture of `components` diagonal Gaussians (Dilokthanakul et al. 2016, arXiv 1611.02648).
+
+    Means begin at normal draws of standard deviation `spread`, so that the components do not begin alike.
+    """
+
+    def __init__(self, z_shape: Shape, *, components: int = 10, spread: float = 1.0) -> None:
+        super().__init__()
+        if components < 1:
+            raise AeframeError(f"prior mixture needs components >= 1, found {components}")
+        self.z_shape = z_shape
+        self.means = nn.Parameter(spread * torch.randn(components, *z_shape))
+        self.log_scales = nn.Parameter(torch.zeros(components, *z_shape))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        lead = z.ndim - len(self.z_shape)
+        by_component = Normal(self.means, self.log_scales.exp()).log_prob(z.unsqueeze(lead))
+        return torch.logsumexp(per_sample(by_component, lead + 1) + self.logits.log_softmax(0), dim=-1)
+
+    def sample(self, num: int) -> Tensor:
+        which = torch.multinomial(self.logits.softmax(0), num, replacement=True)
+        return self.means[which] + self.log_scales.exp()[which] * torch.randn_like(self.means[which])

@@ -1,0 +1,61 @@
+"""Samples of integer codes, each position for itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe.parts.samplers.base import Sampler, check_fitted
+
+if TYPE_CHECKING:
+    from aeframe.autoencoder import Autoencoder
+
+
+class CodeSampler(Sampler):
+    """Draw each position's code by its frequency among the training codes, independently of the other positions and
+    levels.
+
+    Args:
+        model: A quantiser's; its latent says how many codes and positions there are.
+    """
+
+    needs = frozenset({"codes"})
+    fitted = True
+    frequencies: Tensor
+    """``(positions * num_levels, num_codes)``."""
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        places = math.prod(model.latent.shape[1:]) * model.latent.num_levels
+        self.register_buffer("frequencies", torch.zeros(places, num_codes(model)))
+
+    def fit(self, z: Tensor, codes: Tensor | None) -> None:
+        if codes is None:
+            raise AeframeError("sampler codes needs the integer codes of a quantiser, found a latent that gives none")
+        if not len(codes):
+            raise AeframeError("sampler codes needs at least 1 sample to fit, found 0")
+        flat = codes.flatten(1).to(self.frequencies.device)
+        num_places, num_codes = self.frequencies.shape
+        cells = flat + num_codes * torch.arange(num_places, device=flat.device)
+        counts = cells.flatten().bincount(minlength=num_places * num_codes)
+        self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(flat))
+
+    def sample(self, model: Autoencoder, num: int) -> Tensor:
+        check_fitted("codes", self.frequencies)
+        codes = torch.multinomial(self.frequencies, num, replacement=True).T
+        return model.latent.from_codes(codes.reshape(num, *model.latent.shape[1:], model.latent.num_levels))
+
+
+def num_codes(model: Autoencoder) -> int:
+    """Return how many integers a code may be; a latent without any is refused."""
+    count = model.latent.num_codes
+    if not count:
+        raise AeframeError(
+            f"sampler codes needs a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
+            "choose sampler=prior or sampler=gmm"
+        )
+    return count

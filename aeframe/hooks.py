@@ -44,7 +44,8 @@ def register_modalities(register: Register) -> None:
 def register_datasets(register: Register) -> None:
     """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
 
-    A dataset names the modality it belongs to, describes itself cheaply and loads its splits. Given: nothing.
+    A dataset names the modality it belongs to, describes itself before loading, and loads what its modality splits.
+    Given: nothing.
     """
 
 

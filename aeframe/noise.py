@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-TRAINING, EVALUATION, PICTURES, ORDER, LOADING, SPLITTING = range(6)
+TRAINING, EVALUATION, PICTURES, ORDER, LOADING, SPLITTING, FITTING = range(7)
 """Streams: what is drawn in one does not move the others."""
 
 _MASK = (1 << 64) - 1

@@ -219,7 +219,7 @@ def test_progress_ends_at_one_and_is_zero_while_the_plan_is_unknown() -> None:
 
 def test_the_state_of_a_clock_comes_back_but_the_plan_is_the_present_one_s() -> None:
     state = Clock(batch=7, epoch=2, batch_in_epoch=1, planned=10).state_dict()
-    assert state == {"batch": 7, "epoch": 2, "batch_in_epoch": 1, "planned": 10}
+    assert state == {"batch": 7, "epoch": 2, "batch_in_epoch": 1, "planned": 10, "rows": 0}
     clock = Clock(planned=20)
     clock.load_state_dict(state)
     assert clock == Clock(batch=7, epoch=2, batch_in_epoch=1, planned=20)

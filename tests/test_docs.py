@@ -18,7 +18,8 @@ from aeframe.experiment.main import main as aeframe_train
 from aeframe.registry import HOOKS
 
 DOCS = Path(__file__).parents[1] / "docs"
-HOW_TO = sorted(path for path in (DOCS / "how-to").glob("*.md") if path.name != "README.md")
+PAGES = ("how-to", "explanation")
+PAGES_RUN = sorted(path for folder in PAGES for path in (DOCS / folder).glob("*.md") if path.name != "README.md")
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMANDS: dict[str, Callable[[list[str]], int]] = {"aeframe": aeframe, "aeframe-train": aeframe_train}
 
@@ -38,8 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[module]
 
 
-@pytest.mark.parametrize("page", HOW_TO, ids=[page.stem for page in HOW_TO])
-def test_a_how_to_page_does_what_it_says(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", PAGES_RUN, ids=[page.stem for page in PAGES_RUN])
+def test_a_page_does_what_it_says(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     for _, name, text in blocks:
         if name:
@@ -80,7 +81,7 @@ def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> Non
 
 def test_every_how_to_page_is_in_the_list() -> None:
     listed = re.findall(r"\]\(([\w-]+\.md)\)", (DOCS / "how-to" / "README.md").read_text(encoding="utf-8"))
-    assert sorted(listed) == [page.name for page in HOW_TO]
+    assert sorted(listed) == [page.name for page in PAGES_RUN if page.parent.name == "how-to"]
 
 
 @pytest.mark.parametrize("hook", HOOKS.values())
@@ -91,15 +92,16 @@ def test_every_hook_is_documented(hook: str) -> None:
         assert "Given: " in text
 
 
-def test_the_reference_of_hooks_is_up_to_date() -> None:
-    path = DOCS / "reference" / "generate_hooks.py"
-    spec = importlib.util.spec_from_file_location("generate_hooks", path)
+@pytest.mark.parametrize("name", ["hooks", "models"])
+def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
+    path = DOCS / "reference" / f"generate_{name}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    written = (DOCS / "reference" / "hooks.md").read_text(encoding="utf-8")
-    assert written == module.page(), "hooks.md is stale; run python docs/reference/generate_hooks.py"
+    written = (DOCS / "reference" / f"{name}.md").read_text(encoding="utf-8")
+    assert written == module.page(), f"{name}.md is stale; run python docs/reference/generate_{name}.py"
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aeframe.cli.main import main as aeframe
+
 ROOT = Path(__file__).parents[1]
 SOURCES = {
     ROOT: ROOT / "aeframe",
@@ -90,3 +92,29 @@ def test_installed_wheels_train_from_an_empty_folder(wheels: dict[Path, Path], t
     assert list((folder / "pictures").glob("*.png"))
     listed = run(sys.executable, site / "bin" / "aeframe", "plugins", cwd=empty, environment=environment).stdout
     assert "image (aeframe-image 0.1.0) ok" in listed
+
+
+@pytest.mark.parametrize("kind", ["modality", "parts"])
+def test_a_wheel_of_a_new_plugin_passes_its_suite_without_the_checkout(
+    wheels: dict[Path, Path], tmp_path: Path, kind: str
+) -> None:
+    site, written, empty = tmp_path / "site", tmp_path / "written", tmp_path / "empty"
+    empty.mkdir()
+    assert aeframe(["new-plugin", "seismic", "--kind", kind, "--folder", str(written)]) == 0
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, written, cwd=empty)
+    (wheel,) = tmp_path.glob("*.whl")
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
+        "--target", site, wheels[ROOT], wheel, cwd=empty,
+    )  # fmt: skip
+    # Its tests are all that is left of the folder it was written in.
+    (written / "tests").rename(empty / "tests")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AEFRAME_", "PYTEST_"))}
+    environment = {**kept, "PYTHONPATH": str(site), "MPLBACKEND": "Agg"}
+    where = run(
+        sys.executable, "-c", "import aeframe, aeframe_seismic as s; print(aeframe.__file__, s.__file__)",
+        cwd=empty, environment=environment,
+    ).stdout.split()  # fmt: skip
+    assert all(Path(path).is_relative_to(site) for path in where)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    assert " passed" in run(*tests, cwd=empty, environment=environment).stdout

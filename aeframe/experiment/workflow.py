@@ -29,6 +29,7 @@ from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.checks import check
 from aeframe.experiment.faces import banner, closing_table
 from aeframe.experiment.identity import run_id
+from aeframe.noise import FITTING, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
@@ -245,7 +246,7 @@ def _finish(
     """Fit the ex-post density, save the model, and draw."""
     model = module.model.eval()
     if sampler.fitted:
-        fit_sampler(sampler, model, splits, config["batch_size"])
+        fit_sampler(sampler, model, splits, config["batch_size"], config["seed"])
     folder.write_metrics({"test": metrics})
     save_model(folder.model, model, modality, config, sampler, metrics=metrics, clock=module.clock)
     if config["pictures"]:
@@ -262,10 +263,11 @@ def _finish(
 
 
 @torch.no_grad()
-def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size: int) -> None:
-    """Fit a sampler to the codes of the first training rows."""
+def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size: int, seed: int) -> None:
+    """Fit a sampler to the codes of the first training rows; what it draws meanwhile is a function of the seed."""
     device = next(model.parameters()).device
     rows = torch.arange(min(_SAMPLER_CODES, len(splits.train))).split(batch_size)
     latents = [model.embed(splits.train.batch(index).to(device)) for index in rows]
     codes = [latent.codes for latent in latents if latent.codes is not None]
-    sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), torch.cat(codes) if codes else None)
+    with noise_of(device, seed, FITTING):
+        sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), torch.cat(codes) if codes else None)

@@ -140,3 +140,9 @@ def test_plugins_answers_at_once() -> None:
     bare = statistics.median(seconds("-c", "pass") for _ in range(5))
     listing = statistics.median(seconds("-m", "aeframe.cli.main", "plugins") for _ in range(5))
     assert listing < bare + 0.3
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+    command = f"{sys.executable} -c 'import sys; from aeframe.cli.main import main; sys.exit(main())' plugins"
+    done = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr == ""

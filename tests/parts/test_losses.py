@@ -193,3 +193,16 @@ def test_fitting_the_output_by_gradient_descent_finds_x(case: tuple[Loss, Tensor
         loss(output, Batch(x)).sum().backward()
         optimizer.step()
     assert (loss.mean(output) - x.to(torch.float32)).abs().mean() < 0.3 * before
+
+
+def test_a_loss_of_whole_samples_gets_both_sides_flat_and_without_what_is_hidden() -> None:
+    loss = make("mse", "real")
+    mask = torch.tensor([[True, True, False], [True, False, True]])
+    batch = Batch(torch.arange(30.0).reshape(2, *SHAPE) + 1, mask=mask)
+    batch.x[0, 2] = torch.nan
+    output = torch.ones(4, 2, 1, *SHAPE)
+    x, x_hat = loss.pair(output, batch)
+    assert x.shape == (2, 15)
+    assert x_hat.shape == (4, 2, 15)
+    assert x[0].tolist() == [*range(1, 11), *[0] * 5]
+    assert x_hat[3, 1].tolist() == [1] * 5 + [0] * 5 + [1] * 5

@@ -60,16 +60,16 @@ def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_befor
         (
             {"not_applicable": {"builds:loss=log_cos": "why not"}},
             "not_applicable names 'loss=log_cos', which plugin 'wrong_entry' does not register, "
-            "did you mean 'loss=log_cosh'?",
+            "did you mean 'loss=cauchy'?",
         ),
         (
-            {"not_applicable": {"builds:loss=log_cosh": " "}},
-            "not_applicable says nothing of 'builds:loss=log_cosh'; say why it does not apply",
+            {"not_applicable": {"builds:loss=cauchy": " "}},
+            "not_applicable says nothing of 'builds:loss=cauchy'; say why it does not apply",
         ),
         (
             {"options": {"loss=log_cos": {}}},
             "options are given to 'loss=log_cos', which plugin 'wrong_entry' does not register, "
-            "did you mean 'loss=log_cosh'?",
+            "did you mean 'loss=cauchy'?",
         ),
     ],
 )

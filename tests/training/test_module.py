@@ -165,7 +165,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_a_checkpoint_of_it_is_wri
 def test_a_checkpoint_opens_without_pickle_and_holds_plain_values(tmp_path: Path) -> None:
     run(tmp_path, planned=EPOCH, config={"latent": {"name": "gaussian", "dim": 3}})
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert checkpoint["aeframe"]["clock"] == {"batch": 7, "epoch": 1, "batch_in_epoch": 0, "planned": 7}
+    assert checkpoint["aeframe"]["clock"] == {"batch": 7, "epoch": 1, "batch_in_epoch": 0, "planned": 7, "rows": 0}
     assert checkpoint["aeframe"]["config"] == {"latent": {"name": "gaussian", "dim": 3}}
 
 

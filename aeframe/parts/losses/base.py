@@ -56,6 +56,16 @@ class Loss(nn.Module):
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
         raise NotImplementedError
 
+    def pair(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return x ``(B, N)`` and its reconstruction ``(..., B, N)``, flat and 0 where the mask hides them.
+
+        For a loss of whole samples (an angle, a correlation), which replaces `forward` and not `elements`.
+        """
+        x, x_hat = batch.visible(), self.mean(single(output))
+        if batch.mask is not None:
+            x_hat = x_hat.masked_fill(~spread(batch.mask, x.ndim), 0)
+        return x.flatten(1), x_hat.flatten(x_hat.ndim - x.ndim + 1)
+
     def mean(self, output: Tensor) -> Tensor:
         """Return the reconstruction ``(..., B, *shape)`` in the data's own values."""
         raise NotImplementedError

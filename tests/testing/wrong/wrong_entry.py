@@ -7,8 +7,8 @@ from aeframe import hookimpl
 
 @hookimpl
 def register_losses(register):
-    register("log_cosh", "right_loss:LogCosh", summary="smooth absolute error")
+    register("cauchy", "right_loss:Cauchy", summary="outliers hardly pull")
 
 
 def register_loses(register):
-    register(f"of_torch_{torch.__version__}", "right_loss:LogCosh")
+    register(f"of_torch_{torch.__version__}", "right_loss:Cauchy")

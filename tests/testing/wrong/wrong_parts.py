@@ -5,7 +5,7 @@ from aeframe import hookimpl
 
 @hookimpl
 def register_losses(register):
-    register("log_cosh", "right_loss:LogCosh", summary="nothing is wrong with this one")
+    register("cauchy", "right_loss:Cauchy", summary="nothing is wrong with this one")
     register("absent", "wrong_losses:Absent", summary="an object that is not there")
     register("raising", "wrong_losses:Raising", summary="an error for all data")
     register("averaging", "wrong_losses:Averaging", summary="a mean over the batch")

@@ -1,0 +1,85 @@
+"""Write models.md from the recipes and the signatures of their parts: ``python docs/reference/generate_models.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aeframe.build import REQUIRED, signature
+from aeframe.cli.annotations import option_type, shown, written
+from aeframe.experiment.compose import compose
+from aeframe.experiment.loader import Loader
+from aeframe.experiment.option_files import OptionFile, option_file
+from aeframe.registry import registry
+
+PAGE = Path(__file__).with_name("models.md")
+_HEAD = """\
+# Models
+
+<!-- Written by docs/reference/generate_models.py from aeframe/conf/model and the parts' signatures; run it anew. -->
+
+Every model is a recipe: `model=NAME` fills the rooms of one picture. Parts that a recipe leaves open (in *italics*) are
+those of the modality, here of rows of numbers; any of them can be swapped by name. The options of every part stand at
+the end; set one with `latent.dim=8`, on the command line or in a file.
+"""
+_ROOMS = ("corruption", "encoder", "latent", "prior", "decoder", "loss", "objective", "sampler")
+
+
+def page() -> str:
+    """Return the page."""
+    loader = Loader(names_only=True)
+    recipes = [option_file(loader, "model", name) for name in loader.get_group_options("model")]
+    contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
+    used: dict[str, set[str]] = {}
+    sections = [_model(recipe, used) for recipe in recipes]
+    options = [_options(kind, name) for kind in (*_ROOMS, "penalty") for name in sorted(used.get(kind, ()))]
+    return "\n".join([_HEAD, contents, "", *sections, "# Options of the parts", "", *options])
+
+
+def _model(recipe: OptionFile, used: dict[str, set[str]]) -> str:
+    config = _composed(recipe.name)
+    rooms = []
+    for kind in _ROOMS:
+        name = config[kind]["name"]
+        used.setdefault(kind, set()).add(name)
+        link = f"[{name}](#{kind}-{name})"
+        rooms.append(f"| {kind} | {link if recipe.choices.get(kind) else f'*{link}*'} |")
+    for label, options in (config.get("penalties") or {}).items():
+        name = (options or {}).get("name", label)
+        used.setdefault("penalty", set()).add(name)
+        rooms.append(f"| penalty | [{name}](#penalty-{name}) |")
+    values = [f"`{key}={shown(value)}`" for key, value in _flat(recipe.values) if key != "model"]
+    sets = f"\nSets {', '.join(values)}.\n" if values else ""
+    return f"## {recipe.name}\n\n{recipe.comment}\n\n| room | part |\n|---|---|\n" + "\n".join(rooms) + f"\n{sets}"
+
+
+def _composed(recipe: str) -> dict[str, Any]:
+    return dict(compose([f"model={recipe}", "data=breast_cancer"]))
+
+
+def _options(kind: str, name: str) -> str:
+    entry = registry().entry(kind, name)
+    wants = signature(entry.load()).options.values()
+    head = f"## {kind} {name}\n\n{entry.summary[:1].upper()}{entry.summary[1:]}."
+    if not wants:
+        return f"{head} It has no options.\n"
+    rows = []
+    for option in wants:
+        default = option.default.plain() if hasattr(option.default, "plain") else option.default
+        plain = "required" if option.default is REQUIRED else f"`{shown(default)}`"
+        kind_of = written(option_type(kind, option)).replace("|", "\\|")
+        rows.append(f"| `{option.name}` | {kind_of} | {plain} |")
+    return f"{head}\n\n| option | type | default |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in values.items():
+        nested = isinstance(value, dict) and value and "name" not in value
+        found += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    return found
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
+    print(PAGE)

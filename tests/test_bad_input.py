@@ -64,7 +64,9 @@ def workplace(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def tree(folder: Path) -> dict[Path, bytes | None]:
-    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+    # What Python keeps of a file that it imported is its own affair.
+    found = [path for path in folder.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.read_bytes() if path.is_file() else None for path in found}
 
 
 def refused(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> str:

@@ -118,12 +118,16 @@ class Autoencoder(nn.Module):
             # Samples become rows: no decoder needs to know of them.
             k = z.shape[0]
 
-            def rows(batch: Batch | None) -> Batch | None:
-                return None if batch is None else batch.map(lambda t: t.expand(k, *t.shape).flatten(0, 1))
+            def repeated(t: Tensor) -> Tensor:
+                return t.expand(k, *t.shape).flatten(0, 1)
 
-            repeated = None if condition is None else condition.expand(k, *condition.shape).flatten(0, 1)
-            flat = None if read is None else read.flatten(0, 1)
-            output = self._decoded(z.flatten(0, 1), flat, rows(batch), condition=repeated, beside=rows(beside))
+            output = self._decoded(
+                z.flatten(0, 1),
+                None if read is None else read.flatten(0, 1),
+                None if batch is None else batch.map(repeated),
+                condition=None if condition is None else repeated(condition),
+                beside=None if beside is None else beside.map(repeated),
+            )
             return output.unflatten(0, (k, -1))
         read = self.latent.for_decoder(z) if read is None else read
         if self.spec.condition:
@@ -145,8 +149,6 @@ class Autoencoder(nn.Module):
             path.rpartition(".")[2]: module for path, module in self.named_modules() if isinstance(module, Opponent)
         }
 
-    # -- sampling ------------------------------------------------------------------------------------------------
-
     @property
     def batch_terms(self) -> frozenset[str]:
         """The names of the terms that compare the samples of a batch with each other; a player's after its own."""
@@ -154,6 +156,8 @@ class Autoencoder(nn.Module):
         for player, opponent in self.opponents().items():
             found |= {f"{player}/{name}" for name in opponent.batch_terms}
         return self.objective.batch_terms | self.latent.batch_terms | found
+
+    # -- sampling ------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def generate(

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -85,6 +85,18 @@ class DataSpec:
     domain: Domain
     condition: int = 0
     extras: Mapping[str, Shape] = field(default_factory=dict, hash=False)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values, for a file or another process; `of_plain` reads them."""
+        plain: dict[str, Any] = {"shape": list(self.shape), "domain": str(self.domain), "condition": self.condition}
+        extras = {name: list(shape) for name, shape in self.extras.items()}
+        return {**plain, "extras": extras} if extras else plain
+
+    @classmethod
+    def of_plain(cls, plain: Mapping[str, Any]) -> DataSpec:
+        """Return what `plain` wrote down."""
+        extras = {name: tuple(shape) for name, shape in plain.get("extras", {}).items()}
+        return cls(tuple(plain["shape"]), Domain.parse(plain["domain"]), int(plain["condition"]), extras)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Normal
 
-from aeframe.batch import Batch, Clock, Domain, Latent, Pass, Terms, per_sample
+from aeframe.batch import Batch, Clock, DataSpec, Domain, Latent, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
 
 DOMAINS = ["real", "unit", "signed", "binary", "count", "category(4)", "simplex"]
@@ -235,3 +236,16 @@ def test_per_sample_sums_all_but_the_leading_dimensions(shape: list[int], k: int
     expected = value.reshape(k, b, -1).sum(-1)
     torch.testing.assert_close(per_sample(value, 2), expected)
     torch.testing.assert_close(per_sample(value[0]), expected[0])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        DataSpec((1, 8, 8), Domain("unit")),
+        DataSpec((5,), Domain("category", 4), condition=3, extras={"library": (), "partner": (5,)}),
+    ],
+)
+def test_a_spec_goes_through_a_file_and_back(spec: DataSpec) -> None:
+    plain = json.loads(json.dumps(spec.plain()))
+    assert DataSpec.of_plain(plain) == spec
+    assert ("extras" in plain) == bool(spec.extras)

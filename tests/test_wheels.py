@@ -29,6 +29,17 @@ def run(*words: str | Path, cwd: Path, environment: dict[str, str] | None = None
     return done
 
 
+def installed(site: Path, *wheels: Path) -> dict[str, str]:
+    """Install wheels into a folder, and return the environment of a process that finds them there."""
+    run(
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
+        "--target", site, *wheels, cwd=site.parent,
+    )  # fmt: skip
+    # In front of everything: what the environment has of us (the checkout) is not what is imported.
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AEFRAME_", "PYTEST_"))}
+    return {**kept, "PYTHONPATH": str(site), "MPLBACKEND": "Agg"}
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
     """Build a wheel of every distribution, by its folder; the backend is installed with the tests."""
@@ -65,13 +76,7 @@ def test_core_carries_its_recipes(wheels: dict[Path, Path]) -> None:
 def test_installed_wheels_train_from_an_empty_folder(wheels: dict[Path, Path], tmp_path: Path) -> None:
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
-    run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-        "--target", site, *wheels.values(), cwd=empty,
-    )  # fmt: skip
-    # In front of everything: what the environment has of us (the checkout) is not what is imported.
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("AEFRAME_")}
-    environment = {**kept, "PYTHONPATH": str(site), "MPLBACKEND": "Agg"}
+    environment = installed(site, *wheels.values())
     code = (
         "import aeframe, aeframe_image, aeframe.conf\n"
         "from aeframe.registry import registry\n"
@@ -103,14 +108,9 @@ def test_a_wheel_of_a_new_plugin_passes_its_suite_without_the_checkout(
     assert aeframe(["new-plugin", "seismic", "--kind", kind, "--folder", str(written)]) == 0
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, written, cwd=empty)
     (wheel,) = tmp_path.glob("*.whl")
-    run(
-        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-        "--target", site, wheels[ROOT], wheel, cwd=empty,
-    )  # fmt: skip
+    environment = installed(site, wheels[ROOT], wheel)
     # Its tests are all that is left of the folder it was written in.
     (written / "tests").rename(empty / "tests")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("AEFRAME_", "PYTEST_"))}
-    environment = {**kept, "PYTHONPATH": str(site), "MPLBACKEND": "Agg"}
     where = run(
         sys.executable, "-c", "import aeframe, aeframe_seismic as s; print(aeframe.__file__, s.__file__)",
         cwd=empty, environment=environment,

@@ -90,10 +90,9 @@ def _recipe(found: OptionFile) -> Iterator[str]:
         yield "chooses"
         yield from _table([(key, "nothing" if value is None else value, _summary(key, value))
                            for key, value in found.choices.items()])  # fmt: skip
-    values = {key: value for key, value in _flat(found.values) if key not in (found.group, f"{found.group}.name")}
-    if values:
+    if found.settings:
         yield "sets"
-        yield from _table([(key, shown(value)) for key, value in values.items()])
+        yield from _table([(key, shown(value)) for key, value in found.settings.items()])
 
 
 def _origin(entry: Entry) -> str:
@@ -190,14 +189,6 @@ def _summary(group: str, name: str | None) -> str:
     kind = "dataset" if group == "data" else group
     known = kind in KINDS and name is not None and registry().has(kind, name)
     return registry().entry(kind, str(name)).summary if known else ""
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value and "name" not in value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -34,6 +34,7 @@ _KINDS: dict[type, str] = {
     Penalty: "penalty",
 }
 _SAMPLES = 2
+_CLOCK = Clock(planned=10, rows=100)
 
 
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
@@ -73,9 +74,9 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
         model = assemble(config, spec)
         _hold_to_their_word(model, config, spec)
         p = model(_batch(spec))
-        players = {"the model": model.terms(p, Clock(planned=10, rows=100))}
+        players = {"the model": model.terms(p, _CLOCK)}
         for name, opponent in model.opponents().items():
-            players[name] = opponent.terms(model, p.detach(), Clock(planned=10, rows=100))
+            players[name] = opponent.terms(model, p.detach(), _CLOCK)
         make_players(
             model, config["optimizer"], config["players"], clip=config["clip"], accumulate=config["accumulate"]
         )

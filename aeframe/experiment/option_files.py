@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -32,6 +32,12 @@ class OptionFile:
     """The parts it chooses, by group."""
     values: dict[str, Any]
     """What it sets, as it stands there."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What it sets beside its own name, by dotted key; a part with a name is one value."""
+        own = (self.group, f"{self.group}.name")
+        return {key: value for key, value in _flat(self.values) if key not in own}
 
 
 def file_groups(loader: Loader) -> list[str]:
@@ -84,6 +90,14 @@ def _choices(defaults: Sequence[InputDefault]) -> dict[str, str | None]:
             group, _, name = str(each.path).removeprefix("/").rpartition("/")
             chosen[group] = name
     return chosen
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value and "name" not in value:
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _comment(text: str) -> str:

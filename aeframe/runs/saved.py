@@ -121,10 +121,11 @@ class SavedModel:
                 decoded.append(x.to(codes.device))
         return torch.cat(decoded)
 
+    @torch.no_grad()
     def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
         """Return ``(N, *shape)``: what is left of x after encoding and decoding, with nothing drawn."""
         batch, made = self._batch(x, condition), []
-        with evaluation_mode(self.model), torch.no_grad():
+        with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
                 z = self.model.embed(rows).mean
                 made.append(self.model.generate(z, condition=rows.condition, beside=rows).to(batch.x.device))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from aeframe.assembly import PARTS, assemble
 from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Clock, DataSpec, Domain
+from aeframe.batch import Clock, DataSpec
 from aeframe.build import build
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
@@ -74,12 +74,11 @@ def save_model(
     partial, previous = _beside(folder, "partial"), _beside(folder, "previous")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    spec = model.spec
     kept: dict[str, Any] = {
         "format": FORMAT,
         "aeframe": __version__,
         "model": dict(config.get("model") or {"name": "unnamed"}),
-        "spec": _written(spec),
+        "spec": model.spec.plain(),
         **{key: config[key] for key in _KEPT if key in config},
         "plugins": needed_plugins(config),
     }
@@ -106,12 +105,7 @@ def open_model(path: Path) -> OpenedModel:
     folder = _find(path)
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
-    spec = DataSpec(
-        tuple(config["spec"]["shape"]),
-        Domain.parse(config["spec"]["domain"]),
-        int(config["spec"]["condition"]),
-        {name: tuple(shape) for name, shape in config["spec"].get("extras", {}).items()},
-    )
+    spec = DataSpec.of_plain(config["spec"])
     try:
         # Building draws weights that are then overwritten: the caller's noise stays where it was.
         with noise_of(torch.device("cpu"), 0):
@@ -127,12 +121,6 @@ def open_model(path: Path) -> OpenedModel:
         clock.load_state_dict(config["clock"])
         clock.planned, clock.rows = config["clock"]["planned"], config["clock"].get("rows", 0)
     return OpenedModel(model.eval(), modality, sampler.eval(), config, spec, clock)
-
-
-def _written(spec: DataSpec) -> dict[str, Any]:
-    plain: dict[str, Any] = {"shape": list(spec.shape), "domain": str(spec.domain), "condition": spec.condition}
-    extras = {name: list(shape) for name, shape in spec.extras.items()}
-    return {**plain, "extras": extras} if extras else plain
 
 
 def _whole(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:

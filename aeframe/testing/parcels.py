@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.batch import Batch, DataSpec
 from aeframe.build import build
 from aeframe.testing.reference import Reference
 
@@ -23,11 +23,11 @@ SECONDS = 300
 
 def pack(reference: Reference, path: Path) -> None:
     """Write a reference."""
-    spec, rows = reference.spec, reference.rows
+    rows = reference.rows
     torch.save(
         {
             "config": reference.config,
-            "spec": [list(spec.shape), str(spec.domain), spec.condition],
+            "spec": reference.spec.plain(),
             "rows": {field.name: getattr(rows, field.name) for field in fields(Batch)},
         },
         path,
@@ -37,8 +37,7 @@ def pack(reference: Reference, path: Path) -> None:
 def unpack(path: Path) -> Reference:
     """Read a reference; its modality is built, and has learned nothing."""
     parcel = torch.load(path, weights_only=True)
-    shape, domain, condition = parcel["spec"]
-    spec = DataSpec(tuple(shape), Domain.parse(domain), condition)
+    spec = DataSpec.of_plain(parcel["spec"])
     return Reference(parcel["config"], spec, Batch(**parcel["rows"]), build("modality", parcel["config"]["modality"]))
 
 

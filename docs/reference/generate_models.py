@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from aeframe.build import REQUIRED, signature
+from aeframe.build import REQUIRED, defaults, signature
 from aeframe.cli.annotations import option_type, shown, written
 from aeframe.experiment.compose import compose
 from aeframe.experiment.loader import Loader
@@ -37,7 +36,7 @@ def page() -> str:
 
 
 def _model(recipe: OptionFile, used: dict[str, set[str]]) -> str:
-    config = _composed(recipe.name)
+    config = compose([f"model={recipe.name}", "data=breast_cancer"])
     rooms = []
     for kind in _ROOMS:
         name = config[kind]["name"]
@@ -48,13 +47,9 @@ def _model(recipe: OptionFile, used: dict[str, set[str]]) -> str:
         name = (options or {}).get("name", label)
         used.setdefault("penalty", set()).add(name)
         rooms.append(f"| penalty | [{name}](#penalty-{name}) |")
-    values = [f"`{key}={shown(value)}`" for key, value in _flat(recipe.values) if key != "model"]
+    values = [f"`{key}={shown(value)}`" for key, value in recipe.settings.items()]
     sets = f"\nSets {', '.join(values)}.\n" if values else ""
     return f"## {recipe.name}\n\n{recipe.comment}\n\n| room | part |\n|---|---|\n" + "\n".join(rooms) + f"\n{sets}"
-
-
-def _composed(recipe: str) -> dict[str, Any]:
-    return dict(compose([f"model={recipe}", "data=breast_cancer"]))
 
 
 def _options(kind: str, name: str) -> str:
@@ -63,21 +58,12 @@ def _options(kind: str, name: str) -> str:
     head = f"## {kind} {name}\n\n{entry.summary[:1].upper()}{entry.summary[1:]}."
     if not wants:
         return f"{head} It has no options.\n"
-    rows = []
+    known, rows = defaults(kind, name), []
     for option in wants:
-        default = option.default.plain() if hasattr(option.default, "plain") else option.default
-        plain = "required" if option.default is REQUIRED else f"`{shown(default)}`"
-        kind_of = written(option_type(kind, option)).replace("|", "\\|")
-        rows.append(f"| `{option.name}` | {kind_of} | {plain} |")
+        default = "required" if option.default is REQUIRED else f"`{shown(known[option.name])}`"
+        type_ = written(option_type(kind, option)).replace("|", "\\|")
+        rows.append(f"| `{option.name}` | {type_} | {default} |")
     return f"{head}\n\n| option | type | default |\n|---|---|---|\n" + "\n".join(rows) + "\n"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found = []
-    for key, value in values.items():
-        nested = isinstance(value, dict) and value and "name" not in value
-        found += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
-    return found
 
 
 if __name__ == "__main__":

@@ -56,14 +56,17 @@ class Loss(nn.Module):
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
         raise NotImplementedError
 
+    def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask hides them."""
+        x, x_hat = batch.visible(), self.mean(single(output))
+        return x, x_hat if batch.mask is None else x_hat.masked_fill(~spread(batch.mask, x.ndim), 0)
+
     def pair(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return x ``(B, N)`` and its reconstruction ``(..., B, N)``, flat and 0 where the mask hides them.
+        """Return what `visible` gives, flat: x ``(B, N)`` and its reconstruction ``(..., B, N)``.
 
         For a loss of whole samples (an angle, a correlation), which replaces `forward` and not `elements`.
         """
-        x, x_hat = batch.visible(), self.mean(single(output))
-        if batch.mask is not None:
-            x_hat = x_hat.masked_fill(~spread(batch.mask, x.ndim), 0)
+        x, x_hat = self.visible(output, batch)
         return x.flatten(1), x_hat.flatten(x_hat.ndim - x.ndim + 1)
 
     def mean(self, output: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Shape, per_sample, single, spread
+from aeframe.batch import Batch, Shape, per_sample, single
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import BoundedMean, Loss, heads
@@ -118,12 +118,9 @@ class Jaccard(Distance):
             )
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
-        reconstruction, x = self.mean(output), batch.x.float()
-        if batch.mask is not None:
-            # Before the sums, as the union of a sample is one number: what is masked belongs to neither set.
-            hidden = ~spread(batch.mask, x.ndim)
-            reconstruction, x = reconstruction.masked_fill(hidden, 0.0), x.masked_fill(hidden, 0.0)
-        return per_sample(self.compare(reconstruction, x), reconstruction.ndim - self.ndim)
+        # Masked before the sums, as the union of a sample is one number: what is hidden belongs to neither set.
+        x, reconstruction = self.visible(output, batch)
+        return per_sample(self.compare(reconstruction, x.float()), reconstruction.ndim - self.ndim)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         lead = reconstruction.ndim - self.ndim

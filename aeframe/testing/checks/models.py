@@ -116,19 +116,17 @@ def batch_invariance(subject: Subject) -> None:
     doubled = copy.deepcopy(model)
     once = _terms(model, reference.batch(), rows)
     twice = _terms(doubled, reference.batch().rows(rows.repeat(2)), rows.repeat(2))
-    own = [name for name in once if name not in model.batch_terms]
-    once, twice = {name: once[name] for name in own}, {name: twice[name] for name in own}
-    _same(subject, once, twice, "in training, when the batch holds every sample twice")
+    between = model.batch_terms
+
+    def own(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value for name, value in terms.items() if name not in between}
+
+    _same(subject, own(once), twice, "in training, when the batch holds every sample twice")
     more = torch.arange(2 * SAMPLES)
     with evaluation_mode(model):
         alone_there = _terms(model, reference.batch(), rows)
         with_others = _terms(model, reference.batch(2 * SAMPLES), more)
-    _same(
-        subject,
-        {name: alone_there[name] for name in own},
-        with_others,
-        "in evaluation, when other samples are in its batch",
-    )
+    _same(subject, own(alone_there), with_others, "in evaluation, when other samples are in its batch")
 
 
 def _terms(model: Autoencoder, batch: Batch, rows: Tensor) -> dict[str, Tensor]:

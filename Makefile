@@ -27,7 +27,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy aeframe plugins/aeframe-image/src train.py benchmarks
+	$(BIN)/mypy aeframe $(wildcard plugins/*/src) train.py benchmarks
 
 floors: $(READY)
 	$(BIN)/lint-imports

@@ -65,9 +65,11 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     corruption = make("corruption", config.get("corruption", "none"), shape=shape, domain=domain)
     loss: Loss = make("loss", config["loss"], shape=shape, domain=domain)
     seen = joined(shape, spec.condition) if see_condition else shape
-    encoder: Encoder = make("encoder", config["encoder"], shape=seen, domain=domain)
+    encoder: Encoder = make("encoder", config["encoder"], shape=seen, domain=domain, corruption=corruption)
     latent: LatentSpace = make("latent", config["latent"], feature_shape=encoder.out_shape)
-    prior = make("prior", config.get("prior", "normal"), z_shape=latent.shape, encoder=encoder, latent=latent)
+    prior = make(
+        "prior", config.get("prior", "normal"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent
+    )
     decoder = make(
         "decoder",
         config.get("decoder", "mirror"),

@@ -92,6 +92,7 @@ class Autoencoder(nn.Module):
         *,
         condition: Tensor | None = None,
         beside: Batch | None = None,
+        draw: bool = False,
     ) -> Tensor:
         """Return the loss's parameters ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
 
@@ -102,8 +103,9 @@ class Autoencoder(nn.Module):
             batch: The clean samples, for a decoder that is taught by them; None where something new is decoded.
             condition: ``(B, C)``, in place of the batch's.
             beside: The samples whose own sizes the output takes (see `Loss.complete`), in place of the batch.
+            draw: What is new is drawn, by a decoder that goes on from what it has said itself (see `Decoder.new`).
         """
-        return self._decoded(z, None, batch, condition=condition, beside=beside)
+        return self._decoded(z, None, batch, condition=condition, beside=beside, draw=draw)
 
     def _decoded(
         self,
@@ -113,6 +115,7 @@ class Autoencoder(nn.Module):
         *,
         condition: Tensor | None = None,
         beside: Batch | None = None,
+        draw: bool = False,
     ) -> Tensor:
         if z.ndim > len(self.latent.shape) + 1:
             # Samples become rows: no decoder needs to know of them.
@@ -127,12 +130,16 @@ class Autoencoder(nn.Module):
                 None if batch is None else batch.map(repeated),
                 condition=None if condition is None else repeated(condition),
                 beside=None if beside is None else beside.map(repeated),
+                draw=draw,
             )
             return output.unflatten(0, (k, -1))
         read = self.latent.for_decoder(z) if read is None else read
+        if condition is None and batch is not None:
+            condition = batch.condition
         if self.spec.condition:
-            read = join(read, condition if condition is not None or batch is None else batch.condition)
-        return self.loss.complete(self.decoder(read, batch), batch if beside is None else beside)
+            read = join(read, condition)
+        output = self.decoder.new(read, draw=draw) if batch is None else self.decoder(read, batch)
+        return self.loss.complete(output, batch if beside is None else beside, condition)
 
     def terms(self, p: Pass, clock: Clock) -> Terms:
         """Return everything the autoencoder's own player minimises."""
@@ -141,13 +148,30 @@ class Autoencoder(nn.Module):
             terms.add(name, penalty(self, p), penalty.weight(clock))  # type: ignore[operator]
         return terms
 
+    def at(self, clock: Clock) -> None:
+        """Tell the latent where the run stands; called before each training batch.
+
+        What it makes of that (a temperature, ...) is kept in buffers, so that evaluation, a checkpoint and a saved
+        model have it as training left it.
+        """
+        self.latent.on_clock(clock)
+
     # -- who optimises what --------------------------------------------------------------------------------------
 
     def opponents(self) -> dict[str, Opponent]:
-        """Return the second players, wherever a part holds one, by the name of the attribute that holds it."""
-        return {
-            path.rpartition(".")[2]: module for path, module in self.named_modules() if isinstance(module, Opponent)
-        }
+        """Return the second players, wherever a part holds one, by the name of the attribute that holds it.
+
+        Raises:
+            AeframeError: Two of one name, of which one would be lost.
+        """
+        found: dict[str, Opponent] = {}
+        for path, module in self.named_modules():
+            name = path.rpartition(".")[2]
+            if isinstance(module, Opponent) and found.setdefault(name, module) is not module:
+                raise AeframeError(
+                    f"two players are named '{name}', the second in '{path}'; leave one of the parts out"
+                )
+        return found
 
     @property
     def batch_terms(self) -> frozenset[str]:
@@ -168,7 +192,7 @@ class Autoencoder(nn.Module):
         What lies beyond the bounds of the domain is brought back to them: a Gaussian does not know that a pixel
         cannot be blacker than black.
         """
-        output = self.decode(z, condition=condition, beside=beside)
+        output = self.decode(z, condition=condition, beside=beside, draw=draw)
         x = self.loss.sample(output) if draw else self.loss.mean(output)
         low, high = self.spec.domain.bounds
         return x if math.isinf(low) and math.isinf(high) else x.clamp(low, high)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
 
@@ -79,24 +80,33 @@ class DataSpec:
     """What is known of the data before they are loaded: the shape of one sample, its domain, and C of a condition.
 
     `extras` has the shape of one sample's share of each of `Batch.extras` that a part may rely on: ``{"library": ()}``.
+    `views` are for data of several kinds that stand side by side along the first axis: how many places of it each has,
+    in order, and its own domain; `domain` is then one that holds them all. `rate` is how many positions a second has
+    along the axis of time, for data that have one: a sampling rate, a frame rate.
     """
 
     shape: Shape
     domain: Domain
     condition: int = 0
     extras: Mapping[str, Shape] = field(default_factory=dict, hash=False)
+    views: Mapping[str, tuple[int, Domain]] = field(default_factory=dict, hash=False)
+    rate: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values, for a file or another process; `of_plain` reads them."""
         plain: dict[str, Any] = {"shape": list(self.shape), "domain": str(self.domain), "condition": self.condition}
         extras = {name: list(shape) for name, shape in self.extras.items()}
-        return {**plain, "extras": extras} if extras else plain
+        views = {name: [size, str(domain)] for name, (size, domain) in self.views.items()}
+        rate = {} if self.rate is None else {"rate": self.rate}
+        return plain | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate
 
     @classmethod
     def of_plain(cls, plain: Mapping[str, Any]) -> DataSpec:
         """Return what `plain` wrote down."""
         extras = {name: tuple(shape) for name, shape in plain.get("extras", {}).items()}
-        return cls(tuple(plain["shape"]), Domain.parse(plain["domain"]), int(plain["condition"]), extras)
+        views = {name: (size, Domain.parse(domain)) for name, (size, domain) in plain.get("views", {}).items()}
+        rate = plain.get("rate")
+        return cls(tuple(plain["shape"]), Domain.parse(plain["domain"]), int(plain["condition"]), extras, views, rate)
 
 
 @dataclass(slots=True)
@@ -146,6 +156,21 @@ class Batch:
     def with_x(self, x: Tensor) -> Batch:
         """Return the same batch with another x."""
         return replace(self, x=x)
+
+    def paired(self, partner: Batch) -> Batch:
+        """Return the same batch with a second sample beside each, kept among the `extras`."""
+        beside = {"mask": partner.mask, "condition": partner.condition, **partner.extras}
+        known = {f"partner_{name}": value for name, value in beside.items() if value is not None}
+        return replace(self, extras={**self.extras, "partner": partner.x, **known})
+
+    def partner(self) -> Batch | None:
+        """Return the second samples, or None where they come one by one."""
+        if "partner" not in self.extras:
+            return None
+        prefix = "partner_"
+        beside = {name.removeprefix(prefix): t for name, t in self.extras.items() if name.startswith(prefix)}
+        x = self.extras["partner"].to(self.x.dtype)
+        return Batch(x, beside.pop("mask", None), beside.pop("condition", self.condition), extras=beside)
 
 
 @dataclass(slots=True)
@@ -260,6 +285,11 @@ def per_sample(value: Tensor, lead: int = 1) -> Tensor:
 def single(value: Tensor) -> Tensor:
     """Return a tensor in single precision at least: half precision loses nats in a sum of many elements."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch autocast off inside, where half precision would lose nats; the meta device has none."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def spread(mask: Tensor, ndim: int) -> Tensor:

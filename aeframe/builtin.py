@@ -40,6 +40,10 @@ def register_corruptions(register: Register) -> None:
     register("salt_pepper", f"{at}:SaltAndPepper", summary="set values to the lowest or highest")
     register("masking", f"{at}:Masking", summary="hide values")
     register("dropout", f"{at}:Dropout", summary="hide values and scale up the rest")
+    at = f"{_PARTS}.masks"
+    register("patches", f"{at}:PatchMasking", summary="hide most patches, for a masked autoencoder")
+    register("blocks", f"{at}:BlockMasking", summary="hide a rectangle")
+    register("spans", f"{at}:SpanMasking", summary="hide runs of positions")
 
 
 @hookimpl
@@ -48,6 +52,7 @@ def register_encoders(register: Register) -> None:
     register("mlp", f"{at}.mlp:MLPEncoder", summary="dense layers on the flattened sample")
     register("conv", f"{at}.conv:ConvEncoder", summary="strided convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetEncoder", summary="residual convolutions, in one to three dimensions")
+    register("vit", f"{at}.vit:ViTEncoder", summary="a transformer of patches, which leaves out hidden ones")
 
 
 @hookimpl
@@ -57,6 +62,8 @@ def register_decoders(register: Register) -> None:
     register("mlp", f"{at}.mlp:MLPDecoder", summary="dense layers")
     register("conv", f"{at}.conv:ConvDecoder", summary="upsampling convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetDecoder", summary="residual upsampling convolutions")
+    register("vit", f"{at}.vit:ViTDecoder", summary="a transformer of patches")
+    register("reshape", f"{at}.reshape:Reshape", summary="nothing but another shape, for a latent that decodes")
 
 
 @hookimpl
@@ -65,7 +72,29 @@ def register_latents(register: Register) -> None:
     register("point", f"{at}.point:Point", summary="a plain code")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
     register("vq", f"{at}.quantized:VectorQuantized", summary="vector quantisation with a codebook")
+    register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior bent by a normalising flow")
+    register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior moved by the model's own gradient")
+    register("riemannian", f"{at}.riemannian:RiemannianHamiltonian", summary="the same, by a learned metric")
+    register("hypersphere", f"{at}.hypersphere:Hypersphere", summary="a von Mises-Fisher posterior")
+    register("poincare", f"{at}.poincare:Poincare", summary="wrapped or Riemannian normal on the Poincaré ball")
+    register("categorical", f"{at}.categorical:Categorical", summary="relaxed one-hot classes (Gumbel-softmax)")
+    register("joint", f"{at}.joint:Joint", summary="a normal posterior beside relaxed classes")
     register("fsq", f"{at}.quantized:FiniteScalarQuantized", summary="finite scalar quantisation")
+    register("rvq", f"{at}.residual:ResidualQuantized", summary="vector quantisation, level upon level")
+    register("rfsq", f"{at}.residual:ResidualFiniteScalar", summary="finite scalar quantisation, level upon level")
+    register("lfq", f"{at}.lookup_free:LookupFree", summary="signs as codes, with no codebook")
+    register("simvq", f"{at}.simvq:SimVQ", summary="a frozen codebook seen through a learned linear map")
+    register("vq_hierarchy", f"{at}.vq_hierarchy:QuantizedHierarchy", summary="quantised at two resolutions (VQ-VAE-2)")
+    at = f"{_PARTS}.latents.sparse"
+    register("topk", f"{at}.topk:TopK", summary="a dictionary, of which k features speak")
+    register("batch_topk", f"{at}.topk:BatchTopK", summary="the same, k on average over the batch")
+    register("gated", f"{at}.gated:Gated", summary="a dictionary with gates and magnitudes")
+    register("jumprelu", f"{at}.jumprelu:JumpReLU", summary="a dictionary with learned thresholds")
+    register("matryoshka", f"{at}.matryoshka:Matryoshka", summary="dictionaries within dictionaries")
+    at = f"{_PARTS}.latents.hierarchy"
+    register("ladder", f"{at}.ladder:Ladder", summary="dense groups, bottom-up and top-down combined")
+    register("nvae", f"{at}.nvae:NVAE", summary="residual normal groups at several resolutions")
+    register("vdvae", f"{at}.vdvae:VDVAE", summary="many top-down blocks at several resolutions")
 
 
 @hookimpl
@@ -73,6 +102,13 @@ def register_priors(register: Register) -> None:
     at = f"{_PARTS}.priors"
     register("normal", f"{at}.normal:StandardNormal", summary="N(0, I)")
     register("mixture", f"{at}.mixture:Mixture", summary="a learned mixture of Gaussians")
+    register("vamp", f"{at}.vamp:Vamp", summary="a mixture of the posteriors of learned pseudo-inputs")
+    register("flow", f"{at}.flow:FlowPrior", summary="a normalising flow, learned with the model")
+    register("sphere", f"{at}.sphere:UniformSphere", summary="uniform on the hypersphere")
+    register("ball", f"{at}.ball:BallPrior", summary="wrapped or Riemannian normal on the Poincaré ball")
+    register("categorical", f"{at}.categorical:UniformCategorical", summary="every class alike")
+    register("joint", f"{at}.joint:JointPrior", summary="the normal beside uniform classes")
+    register("top_down", f"{at}.top_down:TopDown", summary="each group given those above it, learned by a hierarchy")
 
 
 @hookimpl
@@ -87,6 +123,15 @@ def register_losses(register: Register) -> None:
     register("categorical", f"{at}.likelihoods:Categorical", summary="cross-entropy of classes")
     register("gaussian", f"{at}.likelihoods:Gaussian", summary="normal with fixed, learned or optimal variance")
     register("kl_divergence", f"{at}.likelihoods:KLDivergence", summary="targets that are distributions")
+    register("log_cosh", f"{at}.distances:LogCosh", summary="squared near zero, absolute far off, smooth")
+    register("laplace", f"{at}.heavy_tails:Laplace", summary="Laplace with fixed or learned scale")
+    register("student_t", f"{at}.heavy_tails:StudentT", summary="Student's t")
+    register("continuous_bernoulli", f"{at}.continuous_bernoulli:ContinuousBernoulli", summary="a density on [0, 1]")
+    register("discretised_logistic_mixture", f"{at}.logistic_mixture:LogisticMixture", summary="of 256 grey values")
+    register("poisson", f"{at}.counts:Poisson", summary="counts whose variance is their mean")
+    register("negative_binomial", f"{at}.counts:NegativeBinomial", summary="overdispersed counts")
+    register("zero_inflated_negative_binomial", f"{at}.counts:ZeroInflated", summary="the same, with more zeros")
+    register("patch_mse", f"{at}.patches:PatchSquaredError", summary="squared error of patches, normalised or not")
 
 
 @hookimpl
@@ -94,14 +139,27 @@ def register_objectives(register: Register) -> None:
     at = f"{_PARTS}.objectives"
     register("deterministic", f"{at}.deterministic:Deterministic", summary="reconstruction, and what the latent asks")
     register("elbo", f"{at}.elbo:Elbo", summary="evidence lower bound: beta, free bits, capacity")
+    register("importance", f"{at}.importance:Importance", summary="IWAE, MIWAE, PIWAE, CIWAE")
+    register("mmd", f"{at}.mmd:MaximumMeanDiscrepancy", summary="kernel distance of the codes from the prior")
+    register("sliced", f"{at}.sliced:SlicedWasserstein", summary="Wasserstein distance along random lines")
+    register("total_correlation", f"{at}.total_correlation:TotalCorrelation", summary="dependence between dimensions")
     register("adversarial", f"{at}.adversarial:Adversarial", summary="a discriminator on z")
+    register("weak_pairs", f"{at}.weak_pairs:WeakPairs", summary="pairs that share some of their factors")
 
 
 @hookimpl
 def register_penalties(register: Register) -> None:
     at = f"{_PARTS}.penalties"
     register("l1", f"{at}.code:L1", summary="sum of |z|")
+    register("l2", f"{at}.code:L2", summary="half the sum of z^2")
+    register("kl_rate", f"{at}.code:KLRate", summary="each unit's mean activity drawn to a low rate")
     register("contractive", f"{at}.contractive:Contractive", summary="norm of the code's Jacobian by x")
+    register("dip", f"{at}.dip:Dip", summary="covariance of the code drawn to the identity (DIP-VAE I and II)")
+    register("decoder_gradient", f"{at}.decoder_gradient:DecoderGradient", summary="norm of the output's slope by z")
+    register("spectral", f"{at}.spectral:Spectral", summary="largest singular values of the weights")
+    register("adversarial", f"{at}.adversarial:AdversarialX", summary="a discriminator on x")
+    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="what a discriminator sees, alike")
+    register("perceptual", f"{at}.perceptual:Perceptual", summary="features of another network, alike")
 
 
 @hookimpl
@@ -124,6 +182,8 @@ def register_schedules(register: Register) -> None:
     register("cosine", f"{at}:Cosine", summary="half a cosine from start to end")
     register("cyclical", f"{at}:Cyclical", summary="rise several times in a run")
     register("step", f"{at}:Step", summary="multiply by a factor at given moments")
+    register("logistic", f"{at}:Logistic", summary="an S from start to end")
+    register("exponential", f"{at}:Exponential", summary="by the same factor at each batch, from start to end")
     register("warmup", f"{at}:Warmup", summary="rise, then fall along a cosine")
 
 
@@ -132,7 +192,13 @@ def register_samplers(register: Register) -> None:
     at = f"{_PARTS}.samplers"
     register("prior", f"{at}.prior:PriorSampler", summary="draw z from the prior")
     register("gmm", f"{at}.gmm:GaussianMixtureSampler", summary="a Gaussian mixture fitted to the training codes")
+    register("kde", f"{at}.kde:KernelDensitySampler", summary="training codes with Gaussian kernels around them")
+    register("flow", f"{at}.flow:FlowSampler", summary="a normalising flow fitted to the training codes")
+    register("two_stage", f"{at}.two_stage:TwoStageSampler", summary="a second VAE, of the codes")
+    register("hypersphere", f"{at}.hypersphere:HypersphereSampler", summary="a von Mises-Fisher mixture of the codes")
+    register("riemannian", f"{at}.riemannian:RiemannianSampler", summary="a walk by a learned metric of the codes")
     register("codes", f"{at}.codes:CodeSampler", summary="each position's code by its frequency in training")
+    register("autoregressive", f"{at}.autoregressive:AutoregressiveSampler", summary="a transformer over integer codes")
 
 
 @hookimpl
@@ -149,7 +215,11 @@ def register_metrics(register: Register) -> None:
     register("explained_variance", f"{at}.reconstruction:ExplainedVariance", summary="1 - error / variance of the data")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="share of elements that are right")
     register("active_units", f"{at}.latent:ActiveUnits", summary="latent dimensions in use")
+    register(
+        "aggregate_posterior", f"{at}.aggregate:AggregatePosterior", summary="what z says of x, and KL by dimension"
+    )
     register("codebook", f"{at}.latent:CodebookUse", summary="share of codes in use, and their perplexity")
+    register("dead_features", f"{at}.sparsity:DeadFeatures", summary="features that never speak, and how many do")
 
 
 @hookimpl

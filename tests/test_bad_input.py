@@ -82,11 +82,12 @@ def refused(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> str
     return said.err.removeprefix("error: ").rstrip("\n")
 
 
-LOSSES = "bernoulli, categorical, gaussian, hinge, huber, jaccard, kl_divergence, mae, mse"
+LOSSES = registry.registry().names("loss")
+*MOST, LAST = (name for name in LOSSES if "real" in registry.registry().load("loss", name).domains)
 WHOLE = "Input should be a valid integer, unable to parse string as an integer"
 CASES = {
     # Names, options, types.
-    "loss=mes": f"unknown loss 'mes', did you mean 'mse'?; known are {LOSSES}",
+    "loss=mes": f"unknown loss 'mes', did you mean 'mse'?; known are {', '.join(LOSSES)}",
     "latnt.dim=3": "a run has no setting and no part 'latnt', did you mean 'latent'?",
     "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
@@ -94,8 +95,8 @@ CASES = {
     "players.enemy.every=2": "settings name an unknown player 'enemy'; this model's players are autoencoder",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
     "(30,); choose encoder=mlp",
-    "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose loss=gaussian, "
-    "huber, mae or mse",
+    "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
+    f"loss={', '.join(MOST)} or {LAST}",
     # Files and folders.
     "data=table data.path=nowhere.csv": "there is no file 'nowhere.csv', did you mean 'words.csv'?",
     "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; give the path of a "
@@ -130,7 +131,7 @@ CASES = {
     "or more",
     "model=vae latent.dim=-1": "a latent needs dim of at least 1, and here its last layer would have -2 outputs; set "
     "latent.dim=1 or more",
-    "model=vqvae latent.dim=0": "latent vq needs dim and tokens of at least 1, found 0 and 8",
+    "model=vqvae latent.dim=0": "a codebook needs dim of at least 1, found 0; set latent.dim",
     "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2.0; set ema to such a number",
     "workers=-1": "setting 'workers' must be at least 0, found -1; set workers to such a number",
     "log_every=0": "setting 'log_every' must be at least 1, found 0; set log_every to such a number",
@@ -141,6 +142,7 @@ CASES = {
     "players.autoencoder.clip to such a number",
     "accumulate=0": "player 'autoencoder' needs accumulate >= 1, every >= 1 and start >= 0, found 0, 1 and 0",
     "seed=-1": "setting 'seed' must lie between 0 and 4294967295, found -1; set seed to such a number",
+    "label_classes=-1": "setting 'label_classes' must be at least 0, found -1; set label_classes to such a number",
     "trainer.devices=0": "setting 'trainer.devices' must be at least 1, found 0; set trainer.devices to such a number",
     "trainer.threads=0": "setting 'trainer.threads' must be at least 1, found 0; set trainer.threads to such a number",
     "trainer.precision=bf16": "setting 'trainer.precision' has no value 'bf16', did you mean 'bf16-true'?; choose "

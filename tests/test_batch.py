@@ -243,9 +243,13 @@ def test_per_sample_sums_all_but_the_leading_dimensions(shape: list[int], k: int
     [
         DataSpec((1, 8, 8), Domain("unit")),
         DataSpec((5,), Domain("category", 4), condition=3, extras={"library": (), "partner": (5,)}),
+        DataSpec((5,), Domain("real"), views={"rna": (3, Domain("count")), "protein": (2, Domain("real"))}),
+        DataSpec((1, 800), Domain("signed"), rate=8000),
     ],
 )
 def test_a_spec_goes_through_a_file_and_back(spec: DataSpec) -> None:
     plain = json.loads(json.dumps(spec.plain()))
     assert DataSpec.of_plain(plain) == spec
-    assert ("extras" in plain) == bool(spec.extras)
+    assert [name in plain for name in ("extras", "views", "rate")] == [
+        bool(spec.extras), bool(spec.views), spec.rate is not None,
+    ]  # fmt: skip

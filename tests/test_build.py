@@ -145,7 +145,14 @@ def test_defaults_are_plain_values() -> None:
         "weight": 0.5,
         "activation": None,
     }
-    assert defaults("objective", "elbo") == {"name": "elbo", "beta": 1.0, "free_bits": 0.0, "capacity": None}
+    assert defaults("objective", "elbo") == {
+        "name": "elbo",
+        "beta": 1.0,
+        "free_bits": 0.0,
+        "capacity": None,
+        "class_capacity": None,
+        "balance": False,
+    }
     assert defaults("loss", "bare") == {"name": "bare"}
 
 

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import subprocess
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,25 +21,46 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch
 from aeframe.build import build
 from aeframe.data.modality import Splits
+from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.checks import check
+from aeframe.experiment.compose import compose
 from aeframe.experiment.workflow import Run
 from aeframe.registry import registry
+from aeframe.runs.folder import RunFolder
 from aeframe.runs.saved import SavedModel
+from aeframe.testing import parcels
 from aeframe.testing.noise import RowNoise
+from aeframe.testing.reference import Reference
+from aeframe.testing.reopen import numbers
+from aeframe.testing.short_run import train_shortly
 from aeframe.training.players import Player, alone, check_ownership, make_players
 
 torch.set_num_threads(1)
 
-RECIPES = Loader(names_only=True).get_group_options("model")
+# Those of core: a plugin's are for its own modality, and are tried by its own tests.
+RECIPES = sorted(path.stem for path in Path(str(files("aeframe.conf") / "model")).glob("*.yaml"))
 # Images through a plugin, with convolutions; and rows of numbers, with dense layers.
 SMALL = {
     "digits": ["encoder.channels=[8,16]"],
     "breast_cancer": ["encoder.hidden=[32,16]"],
 }
+# A sampler that is trained; and what is silent for thousands of samples before it is dead.
+QUICK = {("sampler", "steps"): 50, ("latent", "dead_after"): 500}
 BATCHES = 30
 # No size in these models is a multiple of it, see `RowNoise`.
 SAMPLES = 7
+# A process that opens one model after the other: torch takes seconds to begin.
+READER = """
+import sys
+from pathlib import Path
+import torch
+from aeframe.testing.reopen import reopen
+torch.set_num_threads(1)
+for line in sys.stdin:
+    reopen(Path(line.rstrip("\\n")))
+    print("answered", flush=True)
+"""
 
 
 @dataclass(frozen=True)
@@ -53,21 +80,54 @@ class Trained:
     def batch(self) -> Batch:
         return self.splits.train.batch(torch.arange(SAMPLES))
 
+    @property
+    def reference(self) -> Reference:
+        """The recipe with some of its data, for a run of a few tiny epochs."""
+        rows = self.splits.train.batch(torch.arange(32))
+        config = RunFolder(self.run.folder).read_config()
+        return Reference(config, self.saved.spec, rows, self.saved.modality)
+
     def players(self, model: Autoencoder) -> list[Player]:
         return make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
 
 
-@pytest.fixture(scope="module", params=[(recipe, data) for recipe in RECIPES for data in SMALL], ids="-".join)
+def small(recipe: str, data: str) -> list[str]:
+    """Return what makes a recipe small: the encoder, where it is the modality's own, and `QUICK` where it has such."""
+    ours, plain = (compose([f"data={data}", f"model={name}"]) for name in (recipe, "ae"))
+    words = SMALL[data] if ours["encoder"] == plain["encoder"] else []
+    quick = [f"{part}.{option}={value}" for (part, option), value in QUICK.items() if option in ours[part]]
+    return [*words, *quick]
+
+
+# Where a recipe makes no sense, and what it says there.
+REFUSED = {
+    ("mae", "breast_cancer"): (
+        "corruption patches needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
+        "(30,); choose corruption=masking, and encoder=mlp if it is not"
+    ),
+}
+
+
+@pytest.mark.parametrize(("recipe", "data"), REFUSED)
+def test_a_recipe_that_makes_no_sense_says_so_before_data_are_loaded(recipe: str, data: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        check(compose([f"data={data}", f"model={recipe}"]))
+    assert str(error.value) == REFUSED[recipe, data]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[case for case in itertools.product(RECIPES, SMALL) if case not in REFUSED],
+    ids="-".join,
+)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     recipe, data = request.param
     if not registry().has("dataset", data):
         pytest.skip(f"data '{data}' come with a plugin that is not installed")
-    # The linear one is a recipe of no layers.
-    overrides = SMALL[data] if recipe != "linear_ae" else []
     run = aeframe.fit(
         model=recipe,
         data=data,
-        overrides=overrides,
+        overrides=small(recipe, data),
         max_batches=BATCHES,
         optimizer={"lr": 1e-2},
         pictures=False,
@@ -77,6 +137,14 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     saved = aeframe.load(run.folder)
     dataset = build("dataset", saved.config["data"])
     return Trained(run, saved, saved.modality.prepare(dataset))
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator[subprocess.Popen[str]]:
+    words = [sys.executable, "-W", "ignore", "-c", READER]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
 
 
 def all_terms(trained: Trained, model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
@@ -97,11 +165,11 @@ def between_samples(model: Autoencoder) -> set[str]:
 
 
 def test_terms_do_not_move_when_the_batch_is_doubled(trained: Trained) -> None:
-    rows = torch.arange(SAMPLES)
+    rows, k = torch.arange(SAMPLES), trained.saved.model.objective.num_samples
     # Copies: a codebook learns from what it sees in training.
-    with RowNoise(rows):
+    with RowNoise(rows, num_samples=k):
         once = all_terms(trained, trained.model.train(), trained.batch)
-    with RowNoise(rows.repeat(2)):
+    with RowNoise(rows.repeat(2), num_samples=k):
         twice = all_terms(trained, trained.model.train(), trained.batch.rows(rows.repeat(2)))
     assert once.keys() == twice.keys()
     between = between_samples(trained.saved.model)
@@ -114,9 +182,12 @@ def test_terms_do_not_move_when_the_batch_is_doubled(trained: Trained) -> None:
 
 def test_terms_do_not_move_in_evaluation_either(trained: Trained) -> None:
     rows = torch.arange(SAMPLES)
-    with evaluation_mode(trained.saved.model):
-        once = all_terms(trained, trained.saved.model, trained.batch)
-        twice = all_terms(trained, trained.saved.model, trained.batch.rows(rows.repeat(2)))
+    model, doubled = trained.saved.model, rows.repeat(2)
+    # Noise by row: a corruption may stay where filling in is all that a model learns.
+    with evaluation_mode(model), RowNoise(rows, num_samples=model.objective.num_samples):
+        once = all_terms(trained, model, trained.batch)
+    with evaluation_mode(model), RowNoise(doubled, num_samples=model.objective.num_samples):
+        twice = all_terms(trained, model, trained.batch.rows(doubled))
     between = between_samples(trained.saved.model)
     for name, value in once.items():
         # The draws of an opponent's prior are not a function of the sample.
@@ -189,6 +260,26 @@ def test_the_saved_model_gives_the_numbers_of_the_run(trained: Trained) -> None:
     )
     batches = [test.batch(index) for index in torch.arange(len(test)).split(saved.config["batch_size"])]
     assert measure(evaluator, batches, saved.clock, saved.device) == trained.run.metrics
+
+
+def test_another_process_that_opens_it_gives_the_same_numbers(trained: Trained, reader: subprocess.Popen[str]) -> None:
+    folder = trained.run.folder
+    parcels.pack(trained.reference, folder / "parcel.pt")
+    assert reader.stdin is not None
+    assert reader.stdout is not None
+    print(folder, file=reader.stdin, flush=True)
+    assert reader.stdout.readline() == "answered\n"
+    found, expected = parcels.answered(folder / "answer.pt"), numbers(trained.model, trained.reference.batch())
+    assert isinstance(found, dict), found
+    assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
+
+
+def test_a_run_that_stopped_goes_on_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
+    whole = train_shortly(trained.reference, tmp_path / "whole", epochs=4).state
+    train_shortly(trained.reference, tmp_path / "parts", epochs=2)
+    parts = train_shortly(trained.reference, tmp_path / "parts", epochs=4, resume=True).state
+    assert whole.keys() == parts.keys()
+    assert [name for name, value in whole.items() if not torch.equal(parts[name], value)] == []
 
 
 def test_evaluation_repeats_itself(trained: Trained) -> None:

@@ -128,6 +128,16 @@ def test_it_may_stop_anywhere_in_an_epoch(tmp_path: Path) -> None:
     assert one["aeframe"]["clock"]["batch"] == 9
 
 
+def test_a_run_that_stopped_in_an_epoch_validates_where_epochs_end(tmp_path: Path) -> None:
+    # Six batches an epoch; the second one stops after two.
+    whole = fit(tmp_path / "whole", "vae", max_epochs=5, steps_per_call=2)
+    halves = fit(tmp_path / "halves", "vae", max_batches=8, steps_per_call=2)
+    aeframe.fit(resume=str(halves.path), max_batches=None, max_epochs=5)
+    lines = (line.split(",") for line in halves.metrics.read_text(encoding="utf-8").splitlines())
+    assert [int(step) for step, _, *what, _ in lines if what == ["val", "loss"]] == [6, 8, 12, 18, 24, 30]
+    assert differences(checkpoint(whole.last)["state_dict"], checkpoint(halves.last)["state_dict"]) == []
+
+
 def test_a_finished_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fit(tmp_path / "run", "ae", max_batches=3)
     capsys.readouterr()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from aeframe.cli.model_command import ModelCommand, check_output
-from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.batch import Batch
@@ -39,15 +38,12 @@ class Evaluate(ModelCommand):
 
     def measure(self, model: SavedModel, args: Namespace) -> dict[str, float]:
         """Prepare the data as the run did, and measure."""
-        from aeframe.build import build
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
-        if "data" not in config:
-            raise AeframeError(f"model '{model.name}' does not say what data it was trained on, so there is no split")
-        splits = model.modality.prepare(build("dataset", config["data"]))
+        splits = self.splits(model)
         metrics = metrics_of(model.modality.metrics, config.get("metrics"))
         seed = config.get("seed", 0) if args.seed is None else args.seed
         evaluator = Evaluator(model.model, metrics, seed=seed)

@@ -10,6 +10,7 @@ from aeframe.cli import Command
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
+    from aeframe.data.modality import Splits
     from aeframe.runs.saved import SavedModel
 
 
@@ -34,6 +35,16 @@ class ModelCommand(Command):
             first = str(error).splitlines()[0].rstrip(".")
             raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with --device") from error
         return load(args.model, device)
+
+    def splits(self, model: SavedModel) -> Splits:
+        """Prepare the data as the run did."""
+        from aeframe.build import build
+        from aeframe.data.labels import labelled
+
+        if "data" not in model.config:
+            raise AeframeError(f"model '{model.name}' does not say what data it was trained on, so there is no split")
+        splits = model.modality.prepare(build("dataset", model.config["data"]))
+        return labelled(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: SavedModel) -> int:
         """Return how many samples go at a time."""

@@ -90,4 +90,14 @@ class DataModule(L.LightningDataModule):
         return self._loaders[key]
 
     def _plan(self, source: Source, *, training: bool, rank: int, world: int) -> BatchPlan:
-        return BatchPlan(len(source), self.batch_size, seed=self.seed, shuffle=training, rank=rank, world=world)
+        return BatchPlan(
+            len(source),
+            self.batch_size,
+            seed=self.seed,
+            shuffle=training,
+            rank=rank,
+            world=world,
+            # A source that reads some orders faster than others, or batches of like samples, says so.
+            order=getattr(source, "order", None),
+            groups=getattr(source, "groups", None),
+        )

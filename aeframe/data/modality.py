@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Some samples that can be asked for by row, many at a time."""
+    """Some samples that can be asked for by row, many at a time.
+
+    A source of a large file may have a method ``order()``, which returns the rows ``(N,)`` in the order of a training
+    epoch, drawn from torch's generator: one in which it can read them by the stretch. Without one, any order is as
+    likely as any other. One whose samples differ in size may have ``groups(batch_size, world)`` instead, which returns
+    the rows ``(n,)`` of each batch of a training epoch, drawn likewise: always as many batches, each with two rows or
+    more for each of `world` devices, and as many for one as for another.
+    """
 
     in_memory: bool
     """True where a batch is a slice of tensors, so that no worker process would help."""
@@ -100,8 +107,15 @@ class Modality(ABC):
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write samples ``(N, *shape)`` in the field's own format, undoing `prepare`; return the files written."""
 
+    def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
+        """Learn what only a trained model can tell, such as how large its errors are on samples it has not seen.
+
+        Called once, before the model is saved, and kept by `state`. `reconstruct` returns what the model makes of a
+        batch, ``(B, *shape)``, with nothing drawn. A modality without such a thing has nothing to do.
+        """
+
     def state(self) -> dict[str, Any]:
-        """Return what `prepare` learned: tensors, and plain values that JSON can hold."""
+        """Return what `prepare` and `calibrate` learned: tensors, and plain values that JSON can hold."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -32,13 +33,25 @@ class BatchPlan:
         shuffle: For training.
         rank: This device, in [0, world).
         world: How many devices there are.
+        order: Draws the order of an epoch, a permutation ``(length,)``, from torch's generator; any order is as likely
+            as any other where it is None.
+        groups: Draws the batches of a training epoch themselves, given `batch_size` and `world`, in place of `order`.
 
     Raises:
         AeframeError: Too few rows, or a batch size that they or the devices cannot be matched with.
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, seed: int, shuffle: bool, rank: int = 0, world: int = 1
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        shuffle: bool,
+        rank: int = 0,
+        world: int = 1,
+        order: Callable[[], Tensor] | None = None,
+        groups: Callable[[int, int], list[Tensor]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise AeframeError(f"batch_size counts samples and must be at least 1, found {batch_size}")
@@ -52,6 +65,7 @@ class BatchPlan:
         self.length, self.batch_size = length, max(batch_size, world)
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world = rank, world
+        self._drawn, self._groups = order, groups if shuffle else None
         self._ends = self._last_rows()
 
     def __len__(self) -> int:
@@ -65,6 +79,10 @@ class BatchPlan:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """Give this device's row numbers ``(share,)``, int64, of the batches `start`, `start` + 1, ... of `epoch`."""
+        if self._groups is not None:
+            for rows in self._grouped(epoch)[start:]:
+                yield rows[len(rows) * self.rank // self.world : len(rows) * (self.rank + 1) // self.world]
+            return
         order = self._order(epoch)
         for number in range(start, len(self)):
             first, end = self._ends[number - 1] if number else 0, self._ends[number]
@@ -75,10 +93,18 @@ class BatchPlan:
         if not self.shuffle:
             return torch.arange(self.length)
         with noise_of(_CPU, self.seed, ORDER, epoch):
-            return torch.randperm(self.length)
+            return torch.randperm(self.length) if self._drawn is None else self._drawn()
+
+    def _grouped(self, epoch: int) -> list[Tensor]:
+        """Return the rows of every batch of an epoch, where the source makes them."""
+        assert self._groups is not None
+        with noise_of(_CPU, self.seed, ORDER, epoch):
+            return self._groups(self.batch_size, self.world)
 
     def _last_rows(self) -> list[int]:
         """Return where each batch ends in the epoch's order."""
+        if self._groups is not None:
+            return list(itertools.accumulate(len(rows) for rows in self._grouped(0)))
         whole, rest = divmod(self.length, self.batch_size)
         ends = [self.batch_size * (number + 1) for number in range(whole)]
         if self.shuffle:

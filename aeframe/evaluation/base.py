@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 from torchmetrics import Metric
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 class PassMetric(Metric):
     """A measurement on held-out data, with sums as states so that devices add up exactly.
 
-    `applies` says whether the model can be measured so (a quantiser has codebook use, a VAE active units).
+    `applies` says whether the model can be measured so (a quantiser has codebook use, a VAE active units). `drawn` says
+    that it measures an expectation over the posterior, and takes in the pass of which the bound is made: with z drawn
+    where there is a posterior, and as many importance samples as the objective asks for.
     """
 
     full_state_update = False
+    drawn: ClassVar[bool] = False
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -27,7 +30,7 @@ class PassMetric(Metric):
         return True
 
     def update(self, model: Autoencoder, p: Pass) -> None:
-        """Take in one pass made with ``z = mean``: the reconstruction is ``model.loss.mean(p.output)``."""
+        """Take in one pass, with ``z = mean`` unless `drawn`: the reconstruction is ``model.loss.mean(p.output)``."""
         raise NotImplementedError
 
     def compute(self) -> Tensor | dict[str, Tensor]:

@@ -18,7 +18,7 @@ from aeframe.evaluation.sums import SUM_DTYPE, TermMeans
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.registry import registry
 
-LATENT_METRICS = ("active_units", "codebook")
+LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "dead_features")
 """Measured on every modality, wherever the latent is of their kind."""
 
 
@@ -63,9 +63,13 @@ class Evaluator(nn.Module):
             with noise_of(batch.x.device, self.seed, EVALUATION, index):
                 drawn: Pass = model(batch, sample=draw, num_samples=num_samples)
                 self.means.update(_values(model, drawn, clock))
-            by_mean: Pass = model(batch, sample=False) if draw or num_samples is not None else drawn
+            by_mean = drawn
+            if draw or num_samples is not None:
+                # The noise of the first pass again, so that a corruption of held-out samples is the same one.
+                with noise_of(batch.x.device, self.seed, EVALUATION, index):
+                    by_mean = model(batch, sample=False)
             for metric in self._own_metrics():
-                metric.update(model, by_mean)
+                metric.update(model, drawn if metric.drawn else by_mean)
 
     @torch.no_grad()
     def compute(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Pass
+from aeframe.batch import Pass, spread
 from aeframe.evaluation.base import PassMetric
 from aeframe.evaluation.sums import SUM_DTYPE
 
@@ -102,8 +102,10 @@ class ExplainedVariance(PassMetric):
 
 
 def counts(p: Pass) -> Tensor:
-    """Return ``(B, *shape)``, True where the mask counts an element."""
+    """Return ``(B, *shape)``, True where the mask counts an element.
+
+    Where a corruption has hidden a part of held-out samples, that part only: to show what is seen is no feat.
+    """
     x, mask = p.batch.x, p.batch.mask
-    if mask is None:
-        return torch.ones_like(x, dtype=torch.bool)
-    return mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)).expand_as(x)
+    counted = torch.ones_like(x, dtype=torch.bool) if mask is None else spread(mask, x.ndim).expand_as(x)
+    return counted & p.seen.extras["hidden"] if "hidden" in p.seen.extras else counted

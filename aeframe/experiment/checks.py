@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -48,12 +49,14 @@ def check(config: Mapping[str, Any]) -> tuple[Modality, Dataset, DataSpec]:
             "choose other data"
         )
     spec = modality.spec(dataset)
-    check_parts(config, spec)
-    return modality, dataset, spec
+    return modality, dataset, check_parts(config, spec)
 
 
-def check_parts(config: Mapping[str, Any], spec: DataSpec) -> None:
+def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     """Check the parts of a composed config against the data they are for, and against each other.
+
+    Returns:
+        What is known of the data as this run gives them: with labels for a condition, in pairs, where it is asked to.
 
     Warns:
         SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input.
@@ -61,11 +64,15 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> None:
     Raises:
         AeframeError: In one sentence, what does not fit and what would.
     """
+    spec = replace(spec, condition=spec.condition + config["label_classes"])
+    if config["pairs"]:
+        spec = replace(spec, extras={**spec.extras, "partner": spec.shape})
     _check_domains(config, spec)
     _check_output_range(config, spec)
     _check_needs(config)
     model = dry_run(config, spec)
     _warn_of_copying(model, spec)
+    return spec
 
 
 def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
@@ -93,7 +100,7 @@ def _domains(kind: str, name: str) -> frozenset[str]:
 
 def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
     activation = MakeActivation.from_config(config["activation"], build)
-    loss: Loss = build("loss", config["loss"], shape=spec.shape, domain=spec.domain, activation=activation)
+    loss: Loss = build("loss", config["loss"], shape=spec.shape, domain=spec.domain, spec=spec, activation=activation)
     found, (low, high) = loss.output_range, spec.domain.bounds
     if not found.covers(low, high):
         raise AeframeError(
@@ -106,28 +113,36 @@ def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
 def _check_needs(config: Mapping[str, Any]) -> None:
     for kind in ("objective", "prior", "sampler"):
         _check_need(kind, config[kind]["name"], config["latent"]["name"])
-    _check_space(config["prior"]["name"], config["latent"]["name"])
+    for kind in ("prior", "sampler"):
+        _check_space(kind, config[kind]["name"], config["latent"]["name"])
 
 
-def _check_space(prior: str, latent: str) -> None:
-    """Refuse a prior that is no density where the latent's codes live."""
-    space: str = registry().load("latent", latent).space
-    spaces: frozenset[str] = registry().load("prior", prior).spaces
-    if space not in spaces:
+def _check_space(kind: str, name: str, latent: str) -> None:
+    """Refuse a prior or a sampler that is no density where the latent's codes live."""
+    part, codes = registry().load(kind, name), registry().load("latent", latent)
+    if not _lives(part, codes):
+        fitting = _fitting(kind, lambda part: part.needs <= codes.gives and _lives(part, codes))
         raise AeframeError(
-            f"prior '{prior}' is a density of {_or(sorted(spaces))} space, but the codes of latent '{latent}' live in "
-            f"{space} space; {_fitting('prior', lambda part: space in part.spaces)}"
+            f"{kind} '{name}' is a density of {_or(sorted(part.spaces))} space, but the codes of latent '{latent}' "
+            f"live in {codes.space} space; {fitting}"
         )
+
+
+def _lives(part: Any, latent: Any) -> bool:
+    """Say whether a part is one of the space that a latent's codes live in; most parts leave that open."""
+    spaces: frozenset[str] | None = getattr(part, "spaces", None)
+    return spaces is None or latent.space in spaces
 
 
 def _check_need(kind: str, name: str, latent: str) -> None:
     needs: frozenset[str] = registry().load(kind, name).needs
-    gives: frozenset[str] = registry().load("latent", latent).gives
+    codes = registry().load("latent", latent)
+    gives: frozenset[str] = codes.gives
     if not needs <= gives:
         raise AeframeError(
             f"{kind} '{name}' needs a latent that gives {_listing(needs)}, but '{latent}' gives {_listing(gives)}; "
             f"{_fitting('latent', lambda part: needs <= part.gives)}, or with '{latent}' "
-            f"{_fitting(kind, lambda part: part.needs <= gives)}"
+            f"{_fitting(kind, lambda part: part.needs <= gives and _lives(part, codes))}"
         )
 
 
@@ -136,7 +151,11 @@ def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
     path = (model.encoder, model.latent, model.decoder)
     leaves = [leaf for part in path for leaf in part.modules() if not list(leaf.children())]
     code, data = math.prod(model.latent.shape), math.prod(spec.shape)
-    if code >= data and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path):
+    if (
+        code >= data
+        and "sparse" not in model.latent.gives
+        and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path)
+    ):
         warnings.warn(
             f"the code of this linear autoencoder has {code} numbers and a sample {data}, so it can copy what it sees; "
             f"choose latent.dim below {data}",

@@ -49,7 +49,9 @@ def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, 
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.6g}")
+        # One number for each dimension or level is for the record.
+        if not name.rpartition("/")[2].isdigit():
+            table.add_row(name, f"{value:.6g}")
     console.print(table)
     console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
 

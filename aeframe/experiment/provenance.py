@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.default_element import GroupDefault
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -205,4 +205,4 @@ def _plain(value: Any) -> Any:
         return {str(_plain(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_plain(each) for each in value]
-    return getattr(value, "text", value)
+    return value.text if isinstance(value, QuotedString) else value

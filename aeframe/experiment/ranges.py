@@ -37,6 +37,7 @@ _RANGES = {
     "log_every": _Range(1),
     "clip": _Range(0, exclusive=True),
     "ema": _Range(0, 1, exclusive=True),
+    "label_classes": _Range(0),
     "patience": _Range(1),
     "trainer.devices": _Range(1),
     "trainer.num_nodes": _Range(1),

@@ -73,6 +73,8 @@ class RunSettings:
     """Batches inside one call of the trainer: the same numbers, less overhead."""
     log_every: int = 50
     """Batches between two lines of training metrics."""
+    gradient_norms: bool = True
+    """Log how hard each term pulls, once in an epoch: `gradient_norm/TERM`."""
     clip: float | None = None
     accumulate: int = 1
     ema: float | None = None
@@ -80,6 +82,10 @@ class RunSettings:
     patience: int | None = None
     """Stop when the validation bound has not improved for this many epochs; null never does."""
     condition_encoder: bool = True
+    label_classes: int = 0
+    """Give the model the label of each sample as a condition, one-hot of this many classes; 0 leaves labels alone."""
+    pairs: bool = False
+    """Give each training sample a partner: another of its label, or any other where there are no labels."""
     penalties: dict[str, Any] = field(default_factory=dict)
     """``{label: {name: ..., weight: ...}}``; the label is the penalty's name where none is given."""
     metrics: dict[str, Any] = field(default_factory=dict)

@@ -22,18 +22,21 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Clock
 from aeframe.build import build
 from aeframe.data.datamodule import DataModule
+from aeframe.data.labels import labelled
 from aeframe.data.modality import Modality, Splits
+from aeframe.data.pairs import Paired
 from aeframe.errors import AeframeError
+from aeframe.evaluation.advice import advice
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.checks import check
 from aeframe.experiment.faces import banner, closing_table
 from aeframe.experiment.identity import run_id
-from aeframe.noise import FITTING, noise_of
 from aeframe.parts.samplers.base import Sampler
+from aeframe.runs.fitting import first_batches, fit_sampler
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
-from aeframe.runs.saved import save_model
+from aeframe.runs.saved import SavedModel, save_model
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.gate import Sink
 from aeframe.training.module import AutoencoderModule
@@ -41,8 +44,7 @@ from aeframe.training.progress import ProgressLine
 from aeframe.training.quiet import ignore_advice
 from aeframe.training.trainer import compile_in_place, make_trainer
 
-# How many codes and samples are enough for a density and a picture.
-_SAMPLER_CODES = 10_000
+# How many samples are enough for a picture.
 _PICTURED = 512
 
 
@@ -69,7 +71,9 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     _quiet()
     modality, dataset, spec = check(config)
     folder = _folder(config, job)
-    splits = modality.prepare(dataset)
+    splits = labelled(modality.prepare(dataset), config["label_classes"])
+    if config["pairs"]:
+        splits.train = Paired(splits.train)
     L.seed_everything(config["seed"], verbose=False)
     model = assemble(config, spec)
     clock = Clock()
@@ -115,6 +119,8 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
         accumulate=config["accumulate"],
         ema=config["ema"],
         log_every=config["log_every"],
+        # A compiled graph is walked once.
+        gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
         sinks=sinks,
         config=config,
     )
@@ -134,6 +140,8 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     if _is_first():
         _finish(folder, module, modality, splits, sampler, config, metrics)
         closing_table(console, metrics, folder.path, time.monotonic() - began)
+        for sentence in advice(metrics):
+            console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
     return Run(folder.path, metrics)
 
 
@@ -243,11 +251,14 @@ def _finish(
     config: Mapping[str, Any],
     metrics: dict[str, float],
 ) -> None:
-    """Fit the ex-post density, save the model, and draw."""
+    """Fit the ex-post density, calibrate the modality, save the model, and draw."""
     model = module.model.eval()
     if sampler.fitted:
-        fit_sampler(sampler, model, splits, config["batch_size"], config["seed"])
+        fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
     folder.write_metrics({"test": metrics})
+    device = next(model.parameters()).device
+    trained = SavedModel(model, modality, sampler, dict(config), model.spec, module.clock, device)
+    modality.calibrate(trained.reconstruct, splits.validation)
     save_model(folder.model, model, modality, config, sampler, metrics=metrics, clock=module.clock)
     if config["pictures"]:
         pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
@@ -255,19 +266,8 @@ def _finish(
             folder.pictures,
             model,
             modality,
-            pictured.to(next(model.parameters()).device),
+            pictured.to(device),
             sampler,
             seed=config["seed"],
             records=Records(folder.metrics).read(),
         )
-
-
-@torch.no_grad()
-def fit_sampler(sampler: Sampler, model: Autoencoder, splits: Splits, batch_size: int, seed: int) -> None:
-    """Fit a sampler to the codes of the first training rows; what it draws meanwhile is a function of the seed."""
-    device = next(model.parameters()).device
-    rows = torch.arange(min(_SAMPLER_CODES, len(splits.train))).split(batch_size)
-    latents = [model.embed(splits.train.batch(index).to(device)) for index in rows]
-    codes = [latent.codes for latent in latents if latent.codes is not None]
-    with noise_of(device, seed, FITTING):
-        sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), torch.cat(codes) if codes else None)

@@ -19,7 +19,7 @@ class Corruption(nn.Module):
     kept, ``extras["hidden"]``, of the shape of x, says what was taken away.
     """
 
-    in_evaluation: ClassVar[bool] = False
+    in_evaluation: bool = False
     """Whether held-out samples are corrupted too: where filling in is all that a model learns."""
 
     domains: ClassVar[frozenset[str]] = frozenset({"real", "unit", "signed", "binary", "count", "simplex"})

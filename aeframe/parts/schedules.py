@@ -1,4 +1,7 @@
-"""Schedules: how a number of the config moves during a run. They are functions of the clock, so nothing is stored."""
+"""Schedules: how a number of the config moves during a run. They are functions of the clock, so nothing is stored.
+
+Lengths are fractions of the planned run, or batches; see `length` for a run whose length is not known.
+"""
 
 from __future__ import annotations
 
@@ -40,10 +43,22 @@ def fixed(value: float) -> Schedule:
 
 
 def length(over: float, clock: Clock) -> float:
-    """Return a length in batches: a whole number above 1 is one already, 0 to 1 is a fraction of the planned run."""
+    """Return a length in batches: a whole number above 1 is one already, 0 to 1 is a fraction of the planned run.
+
+    Raises:
+        AeframeError: A negative length, or a fraction of a run whose own length is not known: whatever it were taken
+            for, the schedule would be another one than was asked for, and nobody would be told.
+    """
     if over < 0:
         raise AeframeError(f"a length is a fraction of the run in [0, 1] or a number of batches, found {over}")
-    return over if over > 1 else over * clock.planned
+    if over > 1 or over == 0:
+        return over
+    if not clock.planned:
+        raise AeframeError(
+            f"a schedule counts on {over:g} of the run, but how long the run will be is not known; plan its length "
+            "(max_epochs or max_batches), or write the schedule in batches"
+        )
+    return over * clock.planned
 
 
 class Constant(Schedule):
@@ -91,6 +106,49 @@ class Cosine(_Ramp):
         return 0.5 * (1.0 - math.cos(math.pi * fraction))
 
 
+class Logistic(_Ramp):
+    """Move along a logistic curve: an S, as KL weights are annealed (Bowman et al. 2016, arXiv 1511.06349).
+
+    `start` and `end` are reached, which a logistic curve by itself never does: it is stretched to them. `steepness` is
+    how many of its own widths the whole way has; the larger, the more it is a step in the middle.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: float = 0.0,
+        end: float = 1.0,
+        over: float = 1.0,
+        delay: float = 0.0,
+        steepness: float = 10.0,
+    ) -> None:
+        super().__init__(start=start, end=end, over=over, delay=delay)
+        if steepness <= 0:
+            raise AeframeError(f"logistic needs steepness above 0, found {steepness}")
+        self.steepness = steepness
+
+    def curve(self, fraction: float) -> float:
+        # A logistic function is a hyperbolic tangent.
+        half = math.tanh(0.25 * self.steepness)
+        return 0.5 + 0.5 * math.tanh(0.5 * self.steepness * (fraction - 0.5)) / half
+
+
+class Exponential(_Ramp):
+    """Move by the same factor at each batch, as temperatures are annealed (Jang et al. 2017, arXiv 1611.01144)."""
+
+    def __init__(self, *, start: float = 1.0, end: float = 0.01, over: float = 1.0, delay: float = 0.0) -> None:
+        super().__init__(start=start, end=end, over=over, delay=delay)
+        if self.start * self.end <= 0:
+            raise AeframeError(
+                f"exponential needs start and end on the same side of 0, found {start} and {end}; it never gets to 0"
+            )
+
+    def curve(self, fraction: float) -> float:
+        # The share of the way between the ends, which is what a ramp asks for.
+        factor = self.end / self.start
+        return fraction if factor == 1 else (factor**fraction - 1) / (factor - 1)
+
+
 class Cyclical(Schedule):
     """Rise from `start` to `end` and fall back at once, `cycles` times in the run (Fu et al. 2019, arXiv 1903.10145).
 
@@ -112,8 +170,9 @@ class Cyclical(Schedule):
         self._curve = Linear(end=1.0).curve if shape == "linear" else Cosine(end=1.0).curve
 
     def __call__(self, clock: Clock) -> float:
-        at = clock.progress * self.cycles
-        within = 1.0 if clock.progress >= 1.0 else at - math.floor(at)
+        progress = min(1.0, clock.batch / length(1.0, clock))
+        at = progress * self.cycles
+        within = 1.0 if progress >= 1.0 else at - math.floor(at)
         return self.start + (self.end - self.start) * self._curve(min(1.0, within / self.ratio))
 
 
@@ -137,6 +196,6 @@ class Warmup(Schedule):
         rise = length(self.warmup, clock)
         if clock.batch < rise:
             return self.peak * (clock.batch + 1) / (rise + 1)
-        fall = max(1.0, clock.planned - rise)
+        fall = max(1.0, length(1.0, clock) - rise)
         fraction = min(1.0, (clock.batch - rise) / fall)
         return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * fraction))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,12 +15,15 @@ from torch.distributions import Distribution
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass
+from aeframe.build import build
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.evaluation.interpolation import line
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
+from aeframe.registry import registry
+from aeframe.runs.fitting import fit_sampler
 from aeframe.runs.inputs import Data, as_batch, as_tensor, check_shape, checked_condition
 from aeframe.runs.saving import open_model, save_model
 
@@ -158,6 +161,52 @@ class SavedModel:
         with noise, evaluation_mode(self.model):
             z = self.sampler.sample(self.model, num)
             return self.decode(z, condition=condition, batch_size=batch_size, draw=draw)
+
+    def with_sampler(
+        self,
+        sampler: str | Mapping[str, Any],
+        x: Data | Iterable[Batch] | None = None,
+        *,
+        condition: Array | None = None,
+        seed: int = 0,
+    ) -> SavedModel:
+        """Return the same model with another way to draw new codes.
+
+        ```python
+        model.with_sampler("gmm", x_train).sample(16)
+        ```
+
+        Args:
+            sampler: A name, or ``{name: ..., options}``.
+            x: Samples whose codes it is fitted to, those of the training as a rule, or batches of them; ``prior``
+                needs none.
+            condition: Of these samples, ``(N, C)``.
+            seed: What is drawn while it is fitted is a function of it.
+
+        Raises:
+            AeframeError: A sampler that asks for what the latent does not give, or for samples that are not there.
+        """
+        config = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
+        part, space = registry().load("sampler", config["name"]), self.model.latent.space
+        needs: frozenset[str] = part.needs
+        if part.spaces is not None and space not in part.spaces:
+            raise AeframeError(
+                f"sampler '{config['name']}' draws codes of {' or '.join(sorted(part.spaces))} space, and those of "
+                f"{self._who()} live in {space} space"
+            )
+        if not needs <= self.model.latent.gives:
+            raise AeframeError(
+                f"sampler '{config['name']}' needs a latent that gives {' and '.join(sorted(needs))}, which the one of "
+                f"{self._who()} does not"
+            )
+        made: Sampler = build("sampler", config, model=self.model)
+        if made.fitted:
+            if x is None:
+                raise AeframeError(f"sampler '{config['name']}' is fitted to codes; give samples to take them from, x")
+            batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
+            with evaluation_mode(self.model):
+                fit_sampler(made, self.model, batches, seed)
+        return replace(self, sampler=made.to(self.device).eval(), config={**self.config, "sampler": config})
 
     def interpolate(
         self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256

@@ -29,7 +29,18 @@ from aeframe.version import __version__
 FORMAT = 1
 """Raised when an older aeframe could not open what this one writes."""
 
-_KEPT = (*PARTS, "penalties", "condition_encoder", "sampler", "modality", "data", "metrics", "seed", "batch_size")
+_KEPT = (
+    *PARTS,
+    "penalties",
+    "condition_encoder",
+    "label_classes",
+    "sampler",
+    "modality",
+    "data",
+    "metrics",
+    "seed",
+    "batch_size",
+)
 _NEEDED = ("format", "model", "spec", "modality", "sampler", "loss", "encoder", "latent")
 # Schedules of a run whose length is not recorded are taken at their end.
 _END = 1 << 40

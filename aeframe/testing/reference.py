@@ -26,7 +26,8 @@ CLOCK = Clock(batch=5, planned=10)
 """Where a run stands when terms are compared."""
 CPU = torch.device("cpu")
 
-_SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4))
+# The last is as large as the point latent's z, for a decoder that changes nothing but the shape.
+_SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4), (3,))
 _DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex")
 _LOSSES = {
     "real": "mse",
@@ -36,10 +37,13 @@ _LOSSES = {
     "category": "categorical",
     "simplex": "kl_divergence",
 }
+_EUCLIDEAN = frozenset({"euclidean"})
 _LATENTS: tuple[tuple[frozenset[str], dict[str, Any]], ...] = (
     (frozenset(), {"name": "point", "dim": 3}),
     (frozenset({"posterior"}), {"name": "gaussian", "dim": 3}),
     (frozenset({"codes"}), {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4}),
+    # What a latent gives by an option: numbers in [0, 1].
+    (frozenset({"activity"}), {"name": "point", "dim": 3, "activation": "sigmoid"}),
 )
 
 
@@ -91,7 +95,8 @@ def synthetic(spec: DataSpec) -> Batch:
         "category": (even * classes).floor().clamp(max=classes - 1).long(),
         "simplex": normal.softmax(-1),
     }[spec.domain.kind]
-    return Batch(x, index=torch.arange(NUM_ROWS))
+    # A second sample beside each, for parts that learn from pairs.
+    return Batch(x, index=torch.arange(NUM_ROWS)).paired(Batch(x.roll(1, 0)))
 
 
 def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Reference]:
@@ -105,7 +110,7 @@ def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Referen
             loss = part if kind == "loss" else _loss_for(domain)
             if loss is None:
                 continue
-            spec = DataSpec(shape, domain)
+            spec = DataSpec(shape, domain, extras={"partner": shape})
             modality = {"name": "vector", "domain": name, "scale": "none"}
             config = {**recipe(kind, part, loss=loss, encoder={"name": "mlp", "hidden": [16]}), "modality": modality}
             prepared = Vector(domain=name, scale="none")
@@ -120,15 +125,17 @@ def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> di
     if kind == "prior":
         # A prior is learned through a divergence, which needs a posterior.
         needs |= {"posterior"}
-    latent = part if kind == "latent" else _latent_for(needs)
-    gives: frozenset[str] = registry().load("latent", latent["name"]).gives
+    spaces: frozenset[str] = getattr(target, "spaces", None) or _EUCLIDEAN
+    latent = part if kind == "latent" else _latent_for(needs, spaces)
+    chosen = registry().load("latent", latent["name"])
+    gives: frozenset[str] = chosen.gives
     config: dict[str, Any] = {
         "model": {"name": "reference"},
         "activation": "tanh",
         "corruption": "none",
         "encoder": encoder,
         "latent": latent,
-        "prior": "normal",
+        "prior": _prior_for(gives, chosen.space),
         "decoder": "mirror",
         "loss": loss,
         "objective": "elbo" if "posterior" in gives else "deterministic",
@@ -143,14 +150,25 @@ def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> di
     return config
 
 
-def _latent_for(needs: frozenset[str]) -> dict[str, Any]:
+def _latent_for(needs: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
+    """Return a latent that gives what is needed, its codes in one of the spaces."""
     for gives, latent in _LATENTS:
-        if needs <= gives:
+        if needs <= gives and spaces >= _EUCLIDEAN:
             return latent
     for name, target in _loadable("latent"):
-        if needs <= target.gives:
+        if needs <= target.gives and target.space in spaces:
             return {"name": name}
-    raise AeframeError(f"no latent that is installed gives {' and '.join(sorted(needs))}")
+    raise AeframeError(
+        f"no latent that is installed gives {' and '.join(sorted(needs))} in {' or '.join(sorted(spaces))} space"
+    )
+
+
+def _prior_for(gives: frozenset[str], space: str) -> str:
+    """Return a prior that is a density where a latent's codes live."""
+    if space in _EUCLIDEAN:
+        return "normal"
+    fitting = (name for name, prior in _loadable("prior") if space in prior.spaces and prior.needs <= gives)
+    return next(fitting, "normal")
 
 
 def _loss_for(domain: Domain) -> Any:

@@ -14,12 +14,13 @@ from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.runs.saved import load
 from aeframe.testing.parcels import answer, unpack
 from aeframe.testing.reference import SAMPLES
+from aeframe.testing.terms import undrawn
 
 
 def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Return what a model says of a batch in evaluation, with nothing drawn."""
     with evaluation_mode(model), torch.no_grad():
-        p = model(batch, sample=False)
+        p = undrawn(model, batch)
         found = {
             "embedding": p.latent.mean,
             "reconstruction": model.loss.mean(p.output),
@@ -28,15 +29,20 @@ def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     return {name: value.clone().contiguous() for name, value in found.items()}
 
 
+def reopen(folder: Path) -> None:
+    """Open the model and the parcel in a folder, and write what the one says of the other beside them."""
+    try:
+        batch = unpack(folder / "parcel.pt").batch(SAMPLES)
+        answer(folder / "answer.pt", numbers(load(folder).model, batch))
+    except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the answer
+        answer(folder / "answer.pt", f"{type(error).__name__}: {error}")
+
+
 def main() -> None:
     """Answer each folder, which holds a run's model and a parcel with its data."""
     torch.set_num_threads(int(sys.argv[1]))
-    for folder in map(Path, sys.argv[2:]):
-        try:
-            batch = unpack(folder / "parcel.pt").batch(SAMPLES)
-            answer(folder / "answer.pt", numbers(load(folder).model, batch))
-        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the answer
-            answer(folder / "answer.pt", f"{type(error).__name__}: {error}")
+    for folder in sys.argv[2:]:
+        reopen(Path(folder))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from aeframe.training.module import AutoencoderModule
 from aeframe.training.quiet import ignore_advice
 from aeframe.training.trainer import make_trainer
 
-_BATCH, _TRAIN = 8, 24
+_BATCH, _TRAIN, _EPOCHS = 8, 24, 4
 _PER_EPOCH = _TRAIN // _BATCH
 _SETTINGS = {
     "accelerator": "cpu",
@@ -48,10 +49,20 @@ class ShortRun:
     """Weights, buffers, and what the optimisers keep."""
 
 
+class _Stop(L.Callback):
+    """Stop a run before its planned end, as a machine that is needed elsewhere would."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        trainer.should_stop |= trainer.current_epoch + 1 >= self.epochs
+
+
 def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bool = False) -> ShortRun:
-    """Train the reference model to the end of epoch `epochs`, out of 4; `resume` goes on from ``last.ckpt``."""
+    """Train the reference model to the end of epoch `epochs`, of 4 planned; `resume` goes on from ``last.ckpt``."""
     model = reference.model()
-    clock = Clock(planned=epochs * _PER_EPOCH)
+    clock = Clock(planned=_EPOCHS * _PER_EPOCH)
     train, held_out = _source(reference.rows, 0, _TRAIN), _source(reference.rows, _TRAIN, len(reference.rows))
     data = DataModule(Splits(train, held_out, held_out), batch_size=_BATCH, seed=5, clock=clock)
     module = AutoencoderModule(
@@ -67,7 +78,7 @@ def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bo
         trainer = make_trainer(
             _SETTINGS,
             checkpoints=folder,
-            callbacks=[],
+            callbacks=[_Stop(epochs)],
             patience=None,
             several_players=bool(model.opponents()),
         )

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from torch import Tensor
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, Pass
+from aeframe.noise import noise_of
 
 
 def passed(model: Autoencoder, batch: Batch, *, sample: bool | None = None) -> Pass:
     """Take a batch through the model with as many importance samples as its objective asks for."""
     p: Pass = model(batch, sample=sample, num_samples=model.objective.num_samples)
+    return p
+
+
+def undrawn(model: Autoencoder, batch: Batch) -> Pass:
+    """Take a batch through the model with nothing drawn.
+
+    What corrupts held-out samples has to draw; it has the same noise each time, as in the evaluator.
+    """
+    noise = noise_of(batch.x.device, 4) if model.corruption.in_evaluation else nullcontext()
+    with noise:
+        p: Pass = model(batch, sample=False)
     return p
 
 

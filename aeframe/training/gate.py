@@ -87,9 +87,9 @@ class Gate:
             self.latest = means
             self._send({**means, **(extra or {})}, clock, "train")
 
-    def end_epoch(self, clock: Clock) -> dict[str, float]:
-        """Flush, and return and hand on the means over the whole epoch."""
-        self.flush(clock)
+    def end_epoch(self, clock: Clock, extra: Callable[[], dict[str, float]] | None = None) -> dict[str, float]:
+        """Flush, and return and hand on the means over the whole epoch; `extra` as in `tick`."""
+        self.flush(clock, None if extra is None else extra())
         means = {name: total / count for name, (total, count) in self._epoch.items()}
         self._epoch.clear()
         if means:

@@ -17,6 +17,7 @@ from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
 from aeframe.training.ema import WeightAverage
 from aeframe.training.gate import Gate, Sink
+from aeframe.training.gradients import gradient_norms as pulls_of
 from aeframe.training.players import AUTOENCODER, Player, alone, check_ownership, make_players, scaler_of
 
 
@@ -51,6 +52,7 @@ class AutoencoderModule(L.LightningModule):
         optimizer: ``{name, lr, ...}`` of every player.
         players: What differs for a player, by name (see `PlayerSettings`).
         seed: Of the noise.
+        gradient_norms: Measure how hard each term pulls, at the first batch of every epoch.
         config: Plain values, kept in the checkpoint so that it can say what it is of.
     """
 
@@ -68,6 +70,7 @@ class AutoencoderModule(L.LightningModule):
         accumulate: int = 1,
         ema: float | None = None,
         log_every: int = 50,
+        gradient_norms: bool = True,
         sinks: list[Sink] | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -88,6 +91,8 @@ class AutoencoderModule(L.LightningModule):
         self._settings = (dict(optimizer), dict(players or {}), clip, accumulate)
         self._scaler: torch.amp.GradScaler | None = None
         self._direct_backward = False
+        self._measures_pulls = gradient_norms
+        self._pulls: dict[str, Tensor] = {}
 
     # -- players -------------------------------------------------------------------------------------------------
 
@@ -107,7 +112,12 @@ class AutoencoderModule(L.LightningModule):
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
         progress.ready = progress.completed = self.clock.batch
         epochs = self.trainer.fit_loop.epoch_progress.current
-        epochs.ready = epochs.completed = self.clock.epoch
+        for state in ("ready", "started", "processed", "completed"):
+            setattr(epochs, state, self.clock.epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Validate where an epoch ends. Lightning counts calls instead, and an epoch that goes on has fewer."""
+        self.trainer.val_check_batch = float("inf")
 
     # -- the step ------------------------------------------------------------------------------------------------
 
@@ -125,6 +135,7 @@ class AutoencoderModule(L.LightningModule):
         clock, players = self.clock, self._players
         seed_noise(batch.x.device, self.seed, TRAINING, self.trainer.global_rank, clock.batch)
         last = clock.batch_in_epoch + 1 >= self.batches_per_epoch
+        self.model.at(clock)
         p = self.model(batch, num_samples=self.model.objective.num_samples)
         for player in players:
             if not player.moves(clock):
@@ -133,6 +144,9 @@ class AutoencoderModule(L.LightningModule):
                 terms = player.terms(self.model, p, clock)
                 prefix = "" if player.name == AUTOENCODER else f"{player.name}/"
                 loss = self.gate.add(prefix, player.name, terms, clock)
+                if self._measures_pulls and clock.batch_in_epoch == 0:
+                    norms = pulls_of(terms, player.parameters)
+                    self._pulls |= {f"gradient_norm/{prefix}{name}": norm for name, norm in norms.items()}
                 player.move(loss, clock, backward=self._backward, last=last, scaler=self._scaler)
         if self._scaler is not None:
             self._scaler.update()
@@ -159,11 +173,13 @@ class AutoencoderModule(L.LightningModule):
             readings[f"lr/{player.name}"] = float(player.optimizer.param_groups[0]["lr"])
             if player.gradient_norm is not None:
                 readings[f"gradient_norm/{player.name}"] = float(player.gradient_norm)
+        readings |= {name: float(norm) for name, norm in self._pulls.items()}
+        self._pulls.clear()
         return readings
 
     def on_train_epoch_end(self) -> None:
         """Close the epoch: a checkpoint written after this begins the next one."""
-        self.gate.end_epoch(self.clock)
+        self.gate.end_epoch(self.clock, self._readings)
         self._begin_next_epoch()
 
     def _begin_next_epoch(self) -> None:
@@ -175,7 +191,7 @@ class AutoencoderModule(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Measure the average where there is one."""
-        self.gate.flush(self.clock)
+        self.gate.flush(self.clock, self._readings())
         self._begin_evaluation()
 
     def validation_step(self, batch: Batch, index: int) -> None:

@@ -46,7 +46,10 @@ class Player:
         if "lr" not in options:
             raise AeframeError(f"player '{name}': its optimizer has no learning rate; set optimizer.lr=...")
         self.rate = Schedule.from_config(options.pop("lr"), build)
-        self.optimizer: Optimizer = build("optimizer", {**options, "lr": self.rate(Clock())}, params=parameters)
+        # A rate to begin with: each step asks for its own, when the run's length is known.
+        self.optimizer: Optimizer = build(
+            "optimizer", {**options, "lr": self.rate(Clock(planned=1))}, params=parameters
+        )
         self.gradient_norm: Tensor | None = None
         """The norm before clipping at the last step; None without clipping."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 from aeframe.build import REQUIRED, defaults, signature
@@ -27,7 +28,9 @@ _ROOMS = ("corruption", "encoder", "latent", "prior", "decoder", "loss", "object
 def page() -> str:
     """Return the page."""
     loader = Loader(names_only=True)
-    recipes = [option_file(loader, "model", name) for name in loader.get_group_options("model")]
+    # Core's own: a plugin lists its recipes itself.
+    names = sorted(path.stem for path in Path(str(files("aeframe.conf") / "model")).glob("*.yaml"))
+    recipes = [option_file(loader, "model", name) for name in names]
     contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
     used: dict[str, set[str]] = {}
     sections = [_model(recipe, used) for recipe in recipes]

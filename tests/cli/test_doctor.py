@@ -16,6 +16,7 @@ OPTIONAL = [
     'rich; extra == "fine"',
     'pytest; extra == "dev"',
 ]
+OTHERS = ",".join(point.name for point in importlib.metadata.entry_points(group="aeframe"))
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ def optional_libraries(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return [*(requires(name) or []), *OPTIONAL] if name == "aeframe" else requires(name)
 
     monkeypatch.setattr(importlib.metadata, "requires", pretend)
-    monkeypatch.setenv("AEFRAME_DISABLE", "image")
+    monkeypatch.setenv("AEFRAME_DISABLE", OTHERS)
     (empty_folder / "broken_library.py").write_text("import ctypes\nctypes.CDLL('libnowhere.so')", encoding="utf-8")
     information = empty_folder / "broken_library-1.2.dist-info"
     information.mkdir()
@@ -38,7 +39,7 @@ def optional_libraries(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     real = importlib.import_module
     monkeypatch.setattr(
         "aeframe.cli.doctor.importlib.import_module",
-        lambda name: None if name in ("mlflow", "wandb", "tensorboard", "pyarrow") else real(name),
+        lambda name, *package: None if name in ("mlflow", "wandb", "tensorboard", "pyarrow") else real(name, *package),
     )
     registry.reset()
 
@@ -65,13 +66,13 @@ def test_what_is_well_is_listed_and_the_code_is_0(empty_folder: Path, capsys: py
     names = len(registry.registry().plugins[0].entries)
     assert f"core (aeframe {__version__}) ok, {names} names" in found["plugins"]
     assert found["config folders, the first that has an option wins"] == ["pkg://aeframe.conf"]
-    assert "AEFRAME_DISABLE=image" in found["environment"]
+    assert f"AEFRAME_DISABLE={OTHERS}" in found["environment"]
 
 
 def test_optional_libraries_are_present_absent_broken_or_old(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor"])
     found = sections(capsys.readouterr().out)["optional libraries"]
-    assert [line for line in found if not line.startswith(("mlflow", "wandb", "tensorboard", "pyarrow"))] == [
+    assert [line for line in found if line.startswith(("absent-", "broken-", "pluggy", "rich"))] == [
         "absent-library absent; pip install 'aeframe[shiny]'",
         "broken-library 1.2 broken: OSError: libnowhere.so: cannot open shared object file: No such file or directory",
         f"pluggy {importlib.metadata.version('pluggy')}, but >=99 is needed",

@@ -15,6 +15,7 @@ from aeframe.assembly import assemble
 from aeframe.batch import Batch, Clock
 from aeframe.build import build
 from aeframe.cli.main import main
+from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.runs.saved import SavedModel, load, save_model
 
@@ -133,6 +134,30 @@ def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, SavedModel]
     # A distance has no noise to draw.
     assert np.array_equal(a, d)
     assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, model.sample(5, seed=1), atol=1e-4)
+
+
+def test_generate_by_another_density_than_the_runs(
+    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _, model = table
+    words = ("generate", run, "sampler=gmm", "sampler.components=2", "-n", 5, "--seed", 1, "-o")
+    for name in "ab":
+        done(*words, tmp_path / f"{name}.npy")
+    a, b = (np.load(tmp_path / f"{name}.npy") for name in "ab")
+    assert np.array_equal(a, b)
+    train = model.modality.prepare(build("dataset", CONFIG["data"])).train
+    fitted = model.with_sampler({"name": "gmm", "components": 2}, train.batch(torch.arange(len(train))), seed=3)
+    assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, fitted.sample(5, seed=1), atol=1e-4)
+    assert model.config["sampler"] == "prior"
+    capsys.readouterr()
+    for wrong, sentence in {
+        "gmm": "expected sampler=NAME or sampler.OPTION=VALUE, found 'gmm'",
+        "sampler.components=2": "the options are of no sampler; say which with sampler=NAME",
+        "sampler=codes": "sampler 'codes' needs a latent that gives codes, which the one of model 'vae' does not",
+    }.items():
+        assert refused(capsys, "generate", run, wrong, "-o", tmp_path / "c.npy") == f"error: {sentence}\n"
+    with pytest.raises(AeframeError, match="sampler 'gmm' is fitted to codes; give samples to take them from, x"):
+        model.with_sampler("gmm")
 
 
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])

@@ -127,3 +127,18 @@ def test_evaluation_refuses_more_devices_than_rows() -> None:
     with pytest.raises(AeframeError) as refused:
         BatchPlan(1, 8, seed=0, shuffle=False, world=2)
     assert str(refused.value) == "2 devices cannot share an evaluation split of one sample; use 1 or fewer"
+
+
+def test_an_order_of_the_source_is_one_of_training_and_of_the_epoch() -> None:
+    def order() -> torch.Tensor:
+        return torch.randperm(5).repeat_interleave(2) * 2 + torch.tensor([0, 1] * 5)
+
+    plan = BatchPlan(10, 4, seed=3, shuffle=True, order=order)
+    first, again, second = (torch.cat(list(plan.batches(epoch))) for epoch in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert sorted(first.tolist()) == list(range(10))
+    # Pairs stand together.
+    assert torch.equal(first[0::2] + 1, first[1::2])
+    held_out = BatchPlan(10, 4, seed=3, shuffle=False, order=order)
+    assert torch.cat(list(held_out.batches(0))).tolist() == list(range(10))

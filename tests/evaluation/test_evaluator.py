@@ -51,6 +51,16 @@ def test_metrics_see_the_mean_and_terms_see_a_draw(make_model: Any) -> None:
     assert found["reconstruction"] / 6 != pytest.approx(found["mse"], rel=1e-3)
 
 
+def test_terms_and_metrics_are_of_samples_corrupted_alike(make_model: Any) -> None:
+    model, x = make_model(**VAE, corruption={"name": "gaussian", "std": 2.0}), data()
+    model.corruption.in_evaluation = True
+    found = evaluated(model, x, [37], mse={})
+    with torch.no_grad(), noise_of(CPU, 0, EVALUATION, 0):
+        by_mean = model.eval()(Batch(x), sample=False)
+    assert found["mse"] == pytest.approx((by_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
+    assert evaluated(model, x, [37], mse={}) == found
+
+
 @pytest.mark.parametrize("sizes", [[37], [30, 7], [1] * 37, [5, 32]])
 def test_a_deterministic_model_does_not_feel_how_the_data_are_cut(make_model: Any, sizes: list[int]) -> None:
     model, x = make_model(), data()
@@ -89,7 +99,7 @@ def test_what_does_not_apply_is_left_out(make_model: Any) -> None:
     point = Evaluator(make_model(), metrics_of(["mse"], {"mae": {}}), seed=0)
     assert list(point.metrics) == ["mse", "mae"]
     vae = Evaluator(make_model(**VAE), metrics_of(["mse"], {"mse": None}), seed=0)
-    assert list(vae.metrics) == ["active_units"]
+    assert list(vae.metrics) == ["active_units", "aggregate_posterior"]
 
 
 def test_nothing_of_the_model_is_in_the_evaluator(make_model: Any) -> None:

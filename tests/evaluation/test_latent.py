@@ -51,6 +51,42 @@ def test_codebook_use_by_hand(make_model: Any) -> None:
     assert found == {"codebook_used": 3 / 8, "codebook_perplexity": pytest.approx(math.exp(entropy))}
 
 
+def test_levels_are_counted_each_for_itself(make_model: Any) -> None:
+    latent = {"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3}
+    model = make_model(latent=latent)
+    metric = CodebookUse(model)
+    # Two samples at two positions; the second level is left out of one of them, the third of both.
+    codes = torch.tensor([[[0, 3, -1], [1, 3, -1]], [[2, -1, -1], [0, -1, -1]]])
+    for part in codes.split(1):
+        metric.update(model, a_pass(torch.zeros(1, 2, 2), part))
+    found = {name: value.item() for name, value in metric.compute().items()}
+    # The first: 2, 1 and 1 of four; the second: one code, twice; the third: nothing at all.
+    first = math.exp(-(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25)))
+    assert found == {
+        "codebook_used": pytest.approx((3 / 4 + 1 / 4 + 0) / 3),
+        "codebook_perplexity": pytest.approx((first + 1 + 1) / 3),
+        "codebook_used/1": 3 / 4,
+        "codebook_perplexity/1": pytest.approx(first),
+        "codebook_used/2": 1 / 4,
+        "codebook_perplexity/2": pytest.approx(1),
+        "codebook_used/3": 0,
+        "codebook_perplexity/3": pytest.approx(1),
+    }
+
+
+def test_levels_of_a_real_quantiser(make_model: Any) -> None:
+    model = make_model(latent={"name": "rvq", "codebook_size": 8, "num_quantizers": 2, "groups": 2}).eval()
+    metric = CodebookUse(model)
+    with torch.no_grad():
+        p = model(Batch(torch.randn(32, 6)))
+    metric.update(model, p)
+    found = metric.compute()
+    assert p.latent.codes is not None
+    for level in range(4):
+        used = len(p.latent.codes[..., level].unique()) / 8
+        assert found[f"codebook_used/{level + 1}"].item() == pytest.approx(used)
+
+
 @pytest.mark.parametrize(("latent", "num"), [({"name": "vq", "codebook_size": 8}, 8), ({"name": "fsq"}, 1000)])
 def test_codebook_use_of_real_quantisers(make_model: Any, latent: dict[str, Any], num: int) -> None:
     model = make_model(latent=latent).eval()

@@ -94,6 +94,15 @@ def test_a_mask_of_positions_covers_what_stands_at_them(make_model: Any) -> None
     assert measured(MeanSquaredError(), model, x, output, mask=mask).item() == 1.0
 
 
+def test_of_samples_that_were_corrupted_what_was_hidden_counts(make_model: Any) -> None:
+    x, output = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 2.0, 6.0]])
+    model, metric = make_model((3,)), MeanSquaredError()
+    p = a_pass(x, output, mask=torch.tensor([[True, True, False]]))
+    p.seen = Batch(x, extras={"hidden": torch.tensor([[True, False, True]])})
+    metric.update(model, p)
+    assert metric.compute().item() == 1.0
+
+
 def test_padding_more_moves_nothing(make_model: Any) -> None:
     generator = torch.Generator().manual_seed(2)
     x, output = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)

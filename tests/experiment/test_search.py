@@ -1,3 +1,4 @@
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,8 @@ def test_the_first_place_that_has_an_option_wins(tmp_path: Path, monkeypatch: py
     (tmp_path / "configs").mkdir()
     use(package(tmp_path, "conf_a", {}, monkeypatch), monkeypatch=monkeypatch)
     found = [(element.provider, element.path) for element in search_path().get_path()]
-    own = [each for each in found if not each[0].startswith("image:")]
+    plugins = [point.name for point in importlib.metadata.entry_points(group="aeframe")]
+    own = [each for each in found if each[0].partition(":")[0] not in plugins]
     assert own == [
         ("hydra", "pkg://hydra.conf"),
         ("user", f"file://{tmp_path / 'configs'}"),

@@ -64,8 +64,8 @@ def test_names_only_reads_no_signature() -> None:
 def test_completion_and_listing_import_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", LISTING], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        "['loss=mae', 'loss=mse']",
-        "['latent=gaussian']",
+        str([f"loss={name}" for name in sorted(registry().names("loss")) if name.startswith("m")]),
+        str([f"latent={name}" for name in sorted(registry().names("latent")) if name.startswith("g")]),
         "['max_batches=', 'max_epochs=']",
         "['trainer.devices=']",
         "[]",

@@ -24,7 +24,7 @@ def test_a_point_that_cannot_be_composed_is_named() -> None:
         "the point model=vea: unknown model 'vea', did you mean 'vae'?; known are "
     )
     assert refusal("model=vae,ae", "objective.beta=2") == (
-        "the point model=ae objective.beta=2: objective 'deterministic' has no option 'beta'; its options are none, "
+        "the point model=ae objective.beta=2: objective 'deterministic' has no option 'beta'; its options are counts, "
         "and where a recipe sets this one, drop it with '~objective.beta'"
     )
 

@@ -5,6 +5,7 @@ import pytest
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.validate import validated
+from aeframe.registry import registry
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,10 @@ UNPARSED = "Input should be a valid integer, unable to parse string as an intege
             "players.a has no setting 'evry', did you mean 'every'?; its settings are optimizer, clip, accumulate, "
             "every, start",
         ),
-        ({"penalties": {"l2": {}}}, "unknown penalty 'l2', did you mean 'l1'?; known are contractive, l1"),
+        (
+            {"penalties": {"l9": {}}},
+            f"unknown penalty 'l9', did you mean 'l2'?; known are {', '.join(registry().names('penalty'))}",
+        ),
         (
             {"penalties": {"l1": {"wieght": 1}}},
             "penalty 'l1' has no option 'wieght', did you mean 'weight'?; its options are weight",

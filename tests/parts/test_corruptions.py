@@ -38,7 +38,8 @@ def test_the_clean_batch_is_left_alone_and_the_rest_goes_along(name: str) -> Non
     assert seen.x.dtype == x.dtype
     assert seen.condition is batch.condition
     assert seen.index is batch.index
-    assert seen.extras is batch.extras
+    assert set(batch.extras) == {"label"}
+    assert seen.extras["label"] is batch.extras["label"]
     assert torch.equal(seen.x, x) == (name == "none")
 
 
@@ -55,9 +56,10 @@ def test_a_seed_repeats_it_and_another_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_amount_of_zero_changes_nothing(name: str) -> None:
-    nothing: dict[str, Any] = {"none": {}, "gaussian": {"std": 0.0}}.get(name, {"amount": 0.0})
+    nothing: dict[str, Any] = {"none": {}, "gaussian": {"std": 0.0}}
+    nothing |= {mask: {"ratio": 0.0} for mask in ("patches", "blocks", "spans")}
     x = torch.rand(4, *SHAPE)
-    assert torch.equal(make(name, **nothing)(Batch(x)).x, x)
+    assert torch.equal(make(name, **nothing.get(name, {"amount": 0.0}))(Batch(x)).x, x)
 
 
 def test_gaussian_noise_has_mean_zero_and_its_standard_deviation() -> None:

@@ -179,6 +179,25 @@ def test_deterministic_is_the_reconstruction() -> None:
     assert terms.bound is p.reconstruction
 
 
+def test_deterministic_may_count_only_what_was_hidden() -> None:
+    model = make({"name": "deterministic", "counts": "hidden"}, latent="point")
+    x, output = torch.randn(4, *SHAPE), torch.randn(4, 1, *SHAPE)
+    hidden, mask = torch.rand(4, *SHAPE) < 0.5, torch.rand(4, *SHAPE) < 0.7
+    for clean in (None, mask):
+        batch = Batch(x, mask=clean)
+        seen = Batch(x.masked_fill(hidden, 0), mask=~hidden, extras={"hidden": hidden})
+        code = model.embed(batch)
+        everything = model.loss(output, batch)
+        counted = hidden if clean is None else hidden & clean
+        expected = ((output[:, 0] - x).square() * counted).sum(1)
+        terms = model.objective(model, Pass(batch, seen, code, output, everything), HALFWAY)
+        torch.testing.assert_close(terms.raw["reconstruction"], expected)
+        torch.testing.assert_close(terms.bound, expected)
+        # Nothing was hidden: held-out samples as they are.
+        terms = model.objective(model, Pass(batch, batch, code, output, everything), HALFWAY)
+        assert torch.equal(terms.raw["reconstruction"], everything)
+
+
 @pytest.mark.parametrize("objective", ["deterministic"])
 def test_terms_of_the_latent_are_added_by_its_own_schedules(objective: str) -> None:
     model = make({"name": objective}, latent="point")

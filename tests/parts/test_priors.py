@@ -14,7 +14,6 @@ from aeframe.build import build
 from aeframe.errors import AeframeError
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.priors.mixture import Mixture
-from aeframe.registry import registry
 
 Z_SHAPE = (3, 2)
 NAMES = ["normal", "mixture"]
@@ -44,10 +43,6 @@ def posterior(num: int = 4, k: int | None = None) -> Latent:
 def as_torch(prior: Mixture) -> MixtureSameFamily:
     components = Independent(Normal(prior.means.flatten(1), prior.log_scales.exp().flatten(1)), 1)
     return MixtureSameFamily(Categorical(logits=prior.logits), components)
-
-
-def test_every_prior_of_core_that_stands_alone_is_tested_here() -> None:
-    assert {entry.name for entry in registry().entries("prior") if entry.plugin == "core"} == set(NAMES)
 
 
 def test_standard_normal_log_prob_is_torch_s() -> None:

@@ -44,15 +44,19 @@ def known_mixture(num: int, covariances: Tensor = COVARIANCES) -> tuple[Tensor, 
     return (MEANS[which] + (torch.linalg.cholesky(covariances)[which] @ noise)[..., 0]), which
 
 
+# Samplers that are trained.
+QUICK: dict[str, dict[str, Any]] = {"two_stage": {"steps": 3}, "flow": {"steps": 3}, "autoregressive": {"steps": 3}}
+
+
 def drawn_for(name: str) -> tuple[Autoencoder, Any]:
     """A model, and a sampler fitted to random codes of it."""
-    if name == "codes":
+    if name in ("codes", "autoregressive"):
         model = model_of({"name": "vq", "codebook_size": 5, "dim": 3, "tokens": 2})
-        sampler = make(name, model)
+        sampler = make(name, model, **QUICK.get(name, {}))
         sampler.fit(torch.randn(30, 3, 2), torch.randint(0, 5, (30, 2, 1)))
     else:
-        model = model_of(PLANE)
-        sampler = make(name, model)
+        model = model_of({"name": "riemannian", "dim": 2} if name == "riemannian" else PLANE)
+        sampler = make(name, model, **QUICK.get(name, {}))
         sampler.fit(torch.randn(30, 2), None)
     return model, sampler
 
@@ -63,7 +67,7 @@ def test_every_sampler_draws_what_the_decoder_takes_and_saves_what_it_learned(na
     z = sampler.sample(model, 7)
     assert z.shape == (7, *model.latent.shape)
     assert model.generate(z).shape == (7, 4)
-    other = make(name, model)
+    other = make(name, model, **QUICK.get(name, {}))
     other.load_state_dict(sampler.state_dict())
     torch.manual_seed(3)
     first = sampler.sample(model, 5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -60,6 +61,40 @@ def test_cyclical_rises_in_each_cycle_and_ends_at_its_end() -> None:
     assert at(curved, 25, 50) == pytest.approx([0.5 * (1 - math.cos(math.pi / 4)), 0.5])
 
 
+def test_logistic_is_an_s_that_reaches_its_ends() -> None:
+    def sigmoid(value: float) -> float:
+        return 1 / (1 + math.exp(-value))
+
+    # A quarter of the way is 2.5 widths before the middle, of 10 in all; the ends are stretched to 0 and 1.
+    quarter = (sigmoid(-2.5) - sigmoid(-5)) / (sigmoid(5) - sigmoid(-5))
+    assert at(make("logistic"), 0, 25, 50, 75, 100, 120) == pytest.approx([0, quarter, 0.5, 1 - quarter, 1, 1])
+    assert at(make("logistic", start=2, end=1, over=10, delay=20), 20, 25, 30) == pytest.approx([2.0, 1.5, 1.0])
+    # The flattest is a line, the steepest a step.
+    assert at(make("logistic", steepness=1e-4), 25) == pytest.approx([0.25])
+    assert at(make("logistic", steepness=1e4), 49, 50, 51) == pytest.approx([0.0, 0.5, 1.0])
+    with pytest.raises(AeframeError) as error:
+        make("logistic", steepness=0)
+    assert str(error.value) == "logistic needs steepness above 0, found 0.0"
+
+
+def test_exponential_moves_by_the_same_factor_at_each_batch() -> None:
+    assert at(make("exponential"), 0, 50, 100, 150) == pytest.approx([1.0, 0.1, 0.01, 0.01])
+    values = at(make("exponential", start=-2, end=-8, over=10, delay=20), *range(18, 33))
+    assert values[:3] == pytest.approx([-2.0] * 3)
+    assert values[-3:] == pytest.approx([-8.0] * 3)
+    assert [after / before for before, after in itertools.pairwise(values[2:13])] == pytest.approx([4**0.1] * 10)
+    assert at(make("exponential", start=3, end=3), 0, 40, 100) == [3.0] * 3
+
+
+@pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0), (-1.0, 2.0)])
+def test_exponential_refuses_to_pass_zero(ends: tuple[float, float]) -> None:
+    with pytest.raises(AeframeError) as error:
+        make("exponential", start=ends[0], end=ends[1])
+    assert str(error.value) == (
+        f"exponential needs start and end on the same side of 0, found {ends[0]} and {ends[1]}; it never gets to 0"
+    )
+
+
 def test_step_multiplies_at_each_moment() -> None:
     schedule = make("step", value=1.0, factor=0.5, at=[0.5, 80])
     assert at(schedule, 0, 49, 50, 79, 80, 100) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
@@ -79,7 +114,7 @@ def test_warmup_rises_and_falls() -> None:
     batch=st.integers(0, 400),
     planned=st.integers(1, 300),
     over=st.one_of(st.floats(0, 1), st.integers(2, 300)),
-    name=st.sampled_from(["linear", "cosine"]),
+    name=st.sampled_from(["linear", "cosine", "logistic"]),
 )
 def test_a_ramp_stays_between_its_ends(
     start: float, end: float, batch: int, planned: int, over: float, name: str
@@ -121,6 +156,35 @@ def test_a_length_is_a_fraction_or_batches() -> None:
     with pytest.raises(AeframeError) as error:
         length(-0.1, clock)
     assert str(error.value) == "a length is a fraction of the run in [0, 1] or a number of batches, found -0.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "share"),
+    [
+        ("linear", {}, "1"),
+        ("cosine", {"over": 10, "delay": 0.5}, "0.5"),
+        ("logistic", {}, "1"),
+        ("exponential", {}, "1"),
+        ("cyclical", {}, "1"),
+        ("step", {"value": 1.0, "at": [0.25]}, "0.25"),
+        ("warmup", {"peak": 1.0}, "0.05"),
+        ("warmup", {"peak": 1.0, "warmup": 2}, "1"),
+    ],
+)
+def test_a_fraction_of_a_run_of_unknown_length_is_refused(name: str, options: dict[str, Any], share: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        at(make(name, **options), 3, planned=0)
+    assert str(error.value) == (
+        f"a schedule counts on {share} of the run, but how long the run will be is not known; plan its length "
+        "(max_epochs or max_batches), or write the schedule in batches"
+    )
+
+
+def test_what_is_written_in_batches_needs_no_known_length() -> None:
+    assert at(make("linear", over=10, delay=5), 0, 10, 20, planned=0) == [0.0, 0.5, 1.0]
+    assert at(make("exponential", end=0.25, over=2), 0, 1, 2, planned=0) == pytest.approx([1.0, 0.5, 0.25])
+    assert at(make("step", value=1.0, at=[3]), 2, 3, planned=0) == pytest.approx([1.0, 0.1])
+    assert at(fixed(0.3), 7, planned=0) == [0.3]
 
 
 @pytest.mark.parametrize("options", [{"cycles": 0}, {"ratio": 0.0}, {"ratio": 1.5}])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from aeframe.batch import Batch, Latent, Shape
+from aeframe.batch import Batch, Clock, Latent, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
 
@@ -18,7 +20,9 @@ class LatentSpace(nn.Module):
     """A way from features ``(B, C, *positions)`` to a code.
 
     A constructor is given `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `gives` says what is
-    known of a code: ``"posterior"`` (a distribution with `log_prob`), ``"codes"`` (integers), or nothing but a point.
+    known of a code: ``"posterior"`` (a distribution with `log_prob`), ``"normal"`` (which is a diagonal normal),
+    ``"hierarchy"`` (each group of it given those above), ``"codes"`` (integers), ``"sparse"`` (mostly zeros),
+    ``"metric"`` (of a curved space), or nothing but a point.
     `weights` has a schedule for each of the terms it puts into `Latent.terms`; a term without one weighs 1.
     """
 
@@ -60,6 +64,9 @@ class LatentSpace(nn.Module):
         """
         return z
 
+    def on_clock(self, clock: Clock) -> None:
+        """Take what schedules say at this moment, before each training batch (see `Autoencoder.at`)."""
+
     def refine(self, latent: Latent, model: Autoencoder, batch: Batch) -> Latent:
         """Return a better posterior of a drawn code, for spaces that ask the model about it (a Hamiltonian flow)."""
         return latent
@@ -67,6 +74,13 @@ class LatentSpace(nn.Module):
     def from_codes(self, codes: Tensor) -> Tensor:
         """Return z ``(B, *shape)`` of integer codes ``(B, *positions, num_levels)``, for spaces that give codes."""
         raise NotImplementedError
+
+
+def drawn(posterior: Distribution, mean: Tensor, *, sample: bool, num_samples: int | None) -> Latent:
+    """Return the code of a posterior over flat rows, ``(B,)`` of them: a draw, or the `mean` ``(B, d)``."""
+    lead = () if num_samples is None else (num_samples,)
+    z = posterior.rsample(torch.Size(lead)) if sample else mean.expand(*lead, *mean.shape)
+    return Latent(z, mean, posterior=posterior)
 
 
 class Head(nn.Module):

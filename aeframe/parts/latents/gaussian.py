@@ -17,7 +17,7 @@ class Gaussian(LatentSpace):
     where a float overflows, so that one wild batch does not end a run.
     """
 
-    gives = frozenset({"posterior"})
+    gives = frozenset({"posterior", "normal"})
 
     def __init__(
         self, feature_shape: Shape, *, dim: int = 16, spatial: bool = False, max_log_variance: float = 20.0

@@ -1,30 +1,25 @@
-"""Quantised latents: a code is one of finitely many vectors at each position.
+"""Quantised latents: a code is one of finitely many vectors at each position, or a sum of several.
 
-Shapes: B samples, D numbers of a code vector, N vectors of a whole batch, ``positions`` those of the features.
+Shapes: B samples, D numbers of a code vector, ``positions`` those of the features.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
-import torch.distributed as dist
-from loguru import logger
 from torch import Tensor, nn
-from vector_quantize_pytorch import FSQ, VectorQuantize
+from vector_quantize_pytorch import FSQ
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from aeframe.batch import Latent, Shape, per_sample
+from aeframe.batch import Latent, Shape, per_sample, spread
 from aeframe.errors import AeframeError
-from aeframe.noise import seed_noise
 from aeframe.parts.latents.base import Head, LatentSpace
+from aeframe.parts.latents.codebook import Book, Codebook, of_all_processes
 from aeframe.parts.schedules import Schedule, fixed
-
-# Its one message is that k-means began with fewer vectors than codes; revival fills such codes in the same step.
-logger.disable("vector_quantize_pytorch")
 
 
 class Tokens(nn.Module):
@@ -34,10 +29,10 @@ class Tokens(nn.Module):
     float32 at least: near-by codes differ by less than half precision shows.
     """
 
-    def __init__(self, who: str, feature_shape: Shape, dim: int, tokens: int) -> None:
+    def __init__(self, feature_shape: Shape, dim: int, tokens: int) -> None:
         super().__init__()
         if dim < 1 or tokens < 1:
-            raise AeframeError(f"{who} needs dim and tokens of at least 1, found {dim} and {tokens}")
+            raise AeframeError(f"a quantised latent needs dim and tokens of at least 1, found {dim} and {tokens}")
         positions = feature_shape[1:] or (tokens,)
         self.flat = len(feature_shape) == 1
         self.head = Head(feature_shape, tokens * dim if self.flat else dim, spatial=not self.flat)
@@ -49,7 +44,117 @@ class Tokens(nn.Module):
         return vectors.to(torch.promote_types(vectors.dtype, torch.float32))
 
 
-class VectorQuantized(LatentSpace):
+class Quantized(LatentSpace):
+    """Vectors looked up in books: what quantised latents share.
+
+    Each of `num_groups` equal parts of a vector is the sum of one vector from each level, where every level looks up
+    what the levels above it have left over. Level ``l`` of group ``g`` is number ``l * num_groups + g`` of a
+    position's codes, so that ``codes[..., n * num_groups:] = -1`` leaves all but the first n levels out: `from_codes`
+    takes -1 for a vector of zeros.
+
+    Args:
+        feature_shape: ``(C, *positions)``.
+        dim: D, of all groups together.
+        tokens: Vectors for each sample when the features are flat.
+        books: One for each number of a position's codes, or fewer, which are used in turn.
+        num_levels: Numbers of a position's codes.
+        num_groups: Parts of a vector.
+    """
+
+    gives = frozenset({"codes"})
+    rotation_trick = False
+    quantizer_dropout = 0.0
+
+    def __init__(
+        self,
+        feature_shape: Shape,
+        dim: int,
+        tokens: int,
+        books: Sequence[Book],
+        *,
+        num_levels: int = 1,
+        num_groups: int = 1,
+    ) -> None:
+        super().__init__()
+        self.tokens = Tokens(feature_shape, dim, tokens)
+        self.shape = self.tokens.shape
+        self.books = nn.ModuleList(books)
+        self.num_codes, self.num_levels, self.num_groups = books[0].size, num_levels, num_groups
+
+    def prepare(self, vectors: Tensor) -> Tensor:
+        """Return vectors ``(B, *positions, D)`` as they are looked up, with the gradient that z passes on."""
+        return vectors
+
+    def terms(self, residual: Tensor, quantized: Tensor) -> dict[str, Tensor]:
+        """Return the terms ``(B,)`` of one look-up, which are summed over all of them."""
+        found = {"commitment": per_sample((residual - quantized.detach()).square())}
+        if self.books[0].learned:
+            found["codebook"] = per_sample((residual.detach() - quantized).square())
+        return found
+
+    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+        vectors = self.prepare(self.tokens(features))
+        # Without gradients somebody only looks (a second player, the first pass of a recomputed layer).
+        learn = self.training and torch.is_grad_enabled() and not vectors.is_meta
+        shown: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.books]
+        kept, residuals = self._kept(vectors), list(vectors.chunk(self.num_groups, -1))
+        codes: list[Tensor] = []
+        terms: dict[str, Tensor] = {}
+        for level in range(self.num_levels):
+            number, group = level % len(self.books), level % self.num_groups
+            book, residual = self._book(level), residuals[group]
+            keep = None if kept is None else kept > level // self.num_groups
+            every = None
+            if learn and book.follows:
+                rows = residual.detach() if keep is None else residual.detach()[keep]
+                every = of_all_processes(rows.flatten(0, -2))
+                if len(every):
+                    book.place(every)
+            found = book.nearest(residual.detach())
+            quantized = book(found)
+            if every is not None:
+                shown[number].append((every, (found if keep is None else found[keep]).flatten()))
+            for name, value in self.terms(residual, quantized).items():
+                terms[name] = terms.get(name, 0.0) + (value if keep is None else value * keep)
+            residuals[group] = residual - quantized.detach()
+            codes.append(found if keep is None else found.masked_fill(~spread(keep, found.ndim), -1))
+        stacked = torch.stack(codes, -1)
+        z = _passed_on(
+            vectors,
+            self.from_codes(stacked).movedim(1, -1).detach(),
+            rotate=self.rotation_trick and self.training,
+        ).movedim(-1, 1)
+        # Once all were looked up: what a book shared by several levels gives is no matter of their order.
+        for number, pairs in enumerate(shown):
+            if sum(len(every) for every, _ in pairs):
+                every, own = (torch.cat(part) for part in zip(*pairs, strict=True))
+                self._book(number).follow(every, own)
+        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), z, codes=stacked, terms=terms)
+
+    def from_codes(self, codes: Tensor) -> Tensor:
+        vectors = [
+            self._book(level)(one.clamp(min=0)).masked_fill((one < 0).unsqueeze(-1), 0)
+            for level, one in enumerate(codes.unbind(-1))
+        ]
+        groups = [reduce(torch.add, vectors[group :: self.num_groups]) for group in range(self.num_groups)]
+        return torch.cat(groups, -1).movedim(-1, 1).to(self.tokens.head.linear.weight.dtype)
+
+    def _book(self, level: int) -> Book:
+        book = self.books[level % len(self.books)]
+        assert isinstance(book, Book)
+        return book
+
+    def _kept(self, vectors: Tensor) -> Tensor | None:
+        """Return ``(B,)``: how many levels each sample is given in training; None for all of them."""
+        num = self.num_levels // self.num_groups
+        if not self.training or not self.quantizer_dropout or num == 1:
+            return None
+        chosen = torch.rand(len(vectors), device=vectors.device) < self.quantizer_dropout
+        few = torch.randint(1, num + 1, (len(vectors),), device=vectors.device)
+        return torch.where(chosen, few, num)
+
+
+class VectorQuantized(Quantized):
     """Replace each vector by the nearest of a learned codebook (van den Oord et al. 2017, arXiv 1711.00937).
 
     z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. Terms, summed over the sample's own elements:
@@ -74,8 +179,6 @@ class VectorQuantized(LatentSpace):
         distance: ``cosine`` brings vectors and codes to length 1 first (Yu et al. 2022, arXiv 2110.04627).
     """
 
-    gives = frozenset({"codes"})
-
     def __init__(
         self,
         feature_shape: Shape,
@@ -91,111 +194,38 @@ class VectorQuantized(LatentSpace):
         rotation_trick: bool = False,
         distance: Literal["euclidean", "cosine"] = "euclidean",
     ) -> None:
-        super().__init__()
-        if codebook_size < 2:
-            raise AeframeError(f"latent vq needs a codebook_size of at least 2, found {codebook_size}")
-        if not 0 <= decay < 1 or not 0 <= revive < 1:
-            raise AeframeError(f"latent vq needs decay and revive in [0, 1), found {decay} and {revive}")
-        if distance == "cosine" and update == "gradient":
-            raise AeframeError("latent vq has no distance=cosine with update=gradient; set update=ema")
-        self.tokens = Tokens("latent vq", feature_shape, dim, tokens)
-        self.shape = self.tokens.shape
+        cosine = distance == "cosine"
+        book = Codebook(
+            codebook_size, dim, update=update, decay=decay, kmeans_init=kmeans_init, revive=revive, cosine=cosine
+        )
+        super().__init__(feature_shape, dim, tokens, [book])
         self.weights["commitment"] = commitment
-        self.num_codes = codebook_size
-        self.update, self.revive, self.cosine = update, revive, distance == "cosine"
-        self.rotation_trick = rotation_trick
-        # Only its codebook's life is used (averages, k-means, revival). Terms are ours, by sample; and so is the
-        # look-up, since its own would run the k-means on the first batch it is shown, in evaluation too.
-        self.quantizer = VectorQuantize(
-            dim,
-            codebook_size,
-            decay=decay,
-            commitment_weight=0.0,
-            ema_update=update == "ema",
-            learnable_codebook=update == "gradient",
-            threshold_ema_dead_code=revive,
-            use_cosine_sim=self.cosine,
-            rotation_trick=False,
-            # It would ask whether there are several processes here and now, before any were joined.
-            sync_codebook=False,
-        )
-        if kmeans_init:
-            self.quantizer._codebook.initted.fill_(False)
-        self.register_buffer("draws", torch.randint(2**48, ()))
+        self.rotation_trick, self.cosine = rotation_trick, cosine
 
-    @property
-    def codebook(self) -> Tensor:
-        """The vectors ``(codebook_size, dim)``."""
-        vectors: Tensor = self.quantizer.codebook
-        return vectors
+    def prepare(self, vectors: Tensor) -> Tensor:
+        return nn.functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        vectors = self.tokens(features)
-        if self.cosine:
-            vectors = nn.functional.normalize(vectors, dim=-1)
-        # Without gradients somebody only looks (a second player, the first pass of a recomputed layer).
-        learn = self.training and torch.is_grad_enabled() and not vectors.is_meta
-        every = _of_all_processes(vectors.detach().flatten(0, -2)) if learn else None
-        if every is not None:
-            self._place(every)
-        codes = self._nearest(vectors.detach())
-        quantized = nn.functional.embedding(codes, self.codebook)
-        terms = {"commitment": per_sample((vectors - quantized.detach()).square())}
-        if self.update == "gradient":
-            terms["codebook"] = per_sample((vectors.detach() - quantized).square())
-        if every is not None:
-            self._learn(every, codes.flatten())
-        z = _passed_on(vectors, quantized.detach(), rotate=self.rotation_trick and self.training).movedim(-1, 1)
-        return Latent(
-            z if num_samples is None else z.expand(num_samples, *z.shape), z, codes=codes.unsqueeze(-1), terms=terms
-        )
 
-    def from_codes(self, codes: Tensor) -> Tensor:
-        return nn.functional.embedding(codes[..., 0], self.codebook).movedim(-1, 1)
+class FiniteScalars(Book):
+    """The points of a grid in D dimensions, with `levels` values in each; shown vectors lie on it already."""
+
+    def __init__(self, levels: tuple[int, ...], *, symmetric: bool = False) -> None:
+        super().__init__()
+        self.size = math.prod(levels)
+        # Its indices are asked for below: with them it would hold a table of every code there is.
+        self.grid = FSQ(levels, return_indices=False, preserve_symmetry=symmetric, bound_hard_clamp=symmetric)
 
     @torch.no_grad()
-    def _nearest(self, vectors: Tensor) -> Tensor:
-        """Return ``(...)``: the code nearest to each of the vectors ``(..., D)``."""
-        codebook = self.codebook
-        with _full_precision(vectors.device):
-            # |v - c|^2 without |v|^2, which is the same for every code.
-            distances = codebook.square().sum(1) - 2.0 * vectors @ codebook.T
-        return distances.argmin(-1)
+    def nearest(self, vectors: Tensor) -> Tensor:
+        codes: Tensor = self.grid.codes_to_indices(vectors)
+        return codes.long()
 
-    @torch.no_grad()
-    def _place(self, every: Tensor) -> None:
-        """Place the codebook by k-means on the vectors ``(N, D)`` of all processes, once in its life."""
-        book = self.quantizer._codebook
-        if not book.initted:
-            with self._same_draws(every.device), _full_precision(every.device):
-                book.init_embed_(every[None])
-
-    @torch.no_grad()
-    def _learn(self, every: Tensor, codes: Tensor) -> None:
-        """Let the codebook follow the vectors ``(N, D)`` of all processes, and revive the codes few of them chose.
-
-        `codes` are those of this process's vectors.
-        """
-        if len(codes) < len(every):
-            codes = self._nearest(every)
-        book = self.quantizer._codebook
-        # A share of an even use, so that a batch's size does not decide which codes are dead.
-        book.threshold_ema_dead_code = book.reset_cluster_size = self.revive * len(every) / self.num_codes
-        with self._same_draws(every.device), _full_precision(every.device):
-            book.train()
-            book.update_indices(every[None], codes[None])
-
-    @contextmanager
-    def _same_draws(self, device: torch.device) -> Iterator[None]:
-        """Draw inside what every process draws alike, and what a resumed run draws again."""
-        draws: Tensor = self.draws  # type: ignore[assignment]
-        draws += 1
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            seed_noise(device, int(draws))
-            yield
+    def forward(self, codes: Tensor) -> Tensor:
+        rows: Tensor = self.grid.indices_to_codes(codes.reshape(1, -1))
+        return rows.reshape(*codes.shape, -1)
 
 
-class FiniteScalarQuantized(LatentSpace):
+class FiniteScalarQuantized(Quantized):
     """Bound each number of a vector and round it to one of a few levels (Mentzer et al. 2023, arXiv 2309.15505).
 
     z is ``(len(levels), *positions)``, or ``(len(levels), tokens)`` of flat features, with values in [-1, 1]. There is
@@ -208,28 +238,20 @@ class FiniteScalarQuantized(LatentSpace):
         tokens: Vectors for each sample when the features are flat.
     """
 
-    gives = frozenset({"codes"})
-
     def __init__(self, feature_shape: Shape, *, levels: tuple[int, ...] = (8, 5, 5, 5), tokens: int = 8) -> None:
-        super().__init__()
         if not levels or any(level < 3 for level in levels):
             raise AeframeError(f"latent fsq needs levels of at least 3, found {list(levels)}")
-        self.tokens = Tokens("latent fsq", feature_shape, len(levels), tokens)
-        self.shape = self.tokens.shape
-        self.num_codes = math.prod(levels)
-        # Its indices are asked for below: with them it would hold a table of every code there is.
-        self.quantizer = FSQ(levels, return_indices=False)
+        super().__init__(feature_shape, len(levels), tokens, [FiniteScalars(levels)])
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        rounded = self.quantizer.quantize(self.tokens(features))
-        codes = self.quantizer.codes_to_indices(rounded.detach()).long().unsqueeze(-1)
-        # `rounded` is off the grid by the last bit; what a code says is on it.
-        z = _passed_on(rounded.movedim(-1, 1), self.from_codes(codes), rotate=False)
-        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), z, codes=codes)
+    def prepare(self, vectors: Tensor) -> Tensor:
+        book = self._book(0)
+        assert isinstance(book, FiniteScalars)
+        # Off the grid by the last bit; what a code says is on it.
+        rounded: Tensor = book.grid.quantize(vectors)
+        return rounded
 
-    def from_codes(self, codes: Tensor) -> Tensor:
-        rows: Tensor = self.quantizer.indices_to_codes(codes.reshape(1, -1))
-        return rows.reshape(*codes.shape[:-1], -1).movedim(-1, 1).to(self.tokens.head.linear.weight.dtype)
+    def terms(self, residual: Tensor, quantized: Tensor) -> dict[str, Tensor]:
+        return {}
 
 
 def _passed_on(vectors: Tensor, quantized: Tensor, *, rotate: bool) -> Tensor:
@@ -239,23 +261,3 @@ def _passed_on(vectors: Tensor, quantized: Tensor, *, rotate: bool) -> Tensor:
         return rotated
     # Not v + (q - v): rounding would move z away from its code.
     return quantized + (vectors - vectors.detach())
-
-
-def _full_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off inside; the meta device has none."""
-    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
-
-
-def _of_all_processes(vectors: Tensor) -> Tensor:
-    """Return the vectors ``(N, D)`` of every process, in the order of their ranks; numbers of them may differ."""
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return vectors
-    world = dist.get_world_size()
-    counts = [torch.zeros((), dtype=torch.long, device=vectors.device) for _ in range(world)]
-    dist.all_gather(counts, torch.tensor(len(vectors), device=vectors.device))
-    longest = max(int(count) for count in counts)
-    padded = vectors.new_zeros(longest, vectors.shape[1])
-    padded[: len(vectors)] = vectors
-    gathered = [torch.empty_like(padded) for _ in range(world)]
-    dist.all_gather(gathered, padded)
-    return torch.cat([rows[: int(count)] for rows, count in zip(gathered, counts, strict=True)])

@@ -45,10 +45,11 @@ class Loss(nn.Module):
         elements = self.elements(single(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
-    def complete(self, output: Tensor, batch: Batch | None) -> Tensor:
+    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         """Return the decoder's output with what it takes from the sample beside z, such as a cell's library size.
 
-        Same shape; `batch` is None where something new is decoded. Everything else here reads what this returns.
+        Same shape, or with more outputs; `batch` is None where something new is decoded, `condition` ``(B, C)`` what
+        the decoder was given. Everything else here reads what this returns.
         """
         return output
 

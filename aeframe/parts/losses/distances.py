@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -67,6 +69,19 @@ class Huber(Distance):
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return F.huber_loss(reconstruction, x.expand_as(reconstruction), reduction="none", delta=self.delta)
+
+
+class LogCosh(Distance):
+    """log cosh(x - x_hat): half the squared error near zero, the absolute error less log 2 far off, smooth between."""
+
+    domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
+
+    def __init__(self, shape: Shape, *, activation: str | None = None) -> None:
+        super().__init__(len(shape), activation)
+
+    def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
+        error = (reconstruction - x).abs()
+        return error + F.softplus(-2 * error) - math.log(2)
 
 
 class Hinge(Loss):

@@ -6,13 +6,14 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, distributions, nn
+from torch import Tensor, distributions
 from torch.nn import functional as F
 
 from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
-from aeframe.parts.losses.base import BoundedMean, Likelihood, Loss, heads
+from aeframe.parts.losses.base import Likelihood, Loss, heads
+from aeframe.parts.losses.location_scale import LocationScale
 
 
 class Bernoulli(Likelihood):
@@ -62,11 +63,18 @@ class Categorical(Likelihood):
     def distribution(self, output: Tensor) -> distributions.Categorical:
         return distributions.Categorical(logits=output.movedim(-1 - self.ndim, -1), validate_args=False)
 
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        # What log_prob computes, without the logits normalised in memory: of a vocabulary they are most of a step.
+        logits = output.movedim(-1 - self.ndim, -1)
+        classes = x.long().expand(logits.shape[:-1])
+        found = F.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none")
+        return found.reshape(classes.shape)
+
     def mean(self, output: Tensor) -> Tensor:
         return output.argmax(-1 - self.ndim)
 
 
-class Gaussian(BoundedMean, Likelihood):
+class Gaussian(LocationScale):
     """Normal around the decoder's first output, after an `activation` that bounds it.
 
     Args:
@@ -84,8 +92,6 @@ class Gaussian(BoundedMean, Likelihood):
         activation: Bounds the mean: sigmoid for data in [0, 1], tanh in [-1, 1]; null is the identity.
     """
 
-    domains = frozenset({"real", "unit", "signed"})
-
     def __init__(
         self,
         shape: Shape,
@@ -95,36 +101,17 @@ class Gaussian(BoundedMean, Likelihood):
         min_scale: float = 1e-3,
         activation: str | None = None,
     ) -> None:
-        super().__init__(len(shape), activation)
-        if scale <= 0 or min_scale <= 0:
-            raise AeframeError(f"loss gaussian needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
         if variance == "optimal" and scale != 1.0:
             raise AeframeError(f"loss gaussian with variance=optimal finds its own scale, found {scale}; leave it out")
-        if variance in ("shared", "learned") and scale <= min_scale:
-            raise AeframeError(
-                f"loss gaussian with variance={variance} begins at scale, which must be above min_scale={min_scale}, "
-                f"found {scale}"
-            )
-        self.variance = variance
-        self.num_outputs = 2 if variance == "learned" else 1
-        self.log_variance = 2 * math.log(scale)
-        self.min_log_variance = 2 * math.log(min_scale)
-        self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
+        super().__init__("gaussian", shape, variance, scale, min_scale, activation)
 
     def distribution(self, output: Tensor) -> distributions.Normal:
-        mean = self.mean(output)
         if self.variance == "optimal":
             raise AeframeError(
                 "loss gaussian with variance=optimal has a distribution beside an x only; "
                 "for one of its own take variance=shared or learned"
             )
-        if self.variance == "fixed":
-            scale = mean.new_tensor(math.exp(0.5 * self.log_variance))
-        else:
-            raw = heads(single(output), self.ndim)[1] if self.shared is None else self.shared.float()
-            above = F.softplus(raw + (self.log_variance - self.min_log_variance))
-            scale = (0.5 * (self.min_log_variance + above)).exp()
-        return distributions.Normal(mean, scale, validate_args=False)
+        return distributions.Normal(*self.location_and_scale(output), validate_args=False)
 
     def sample(self, output: Tensor) -> Tensor:
         return self.mean(output) if self.variance == "optimal" else super().sample(output)

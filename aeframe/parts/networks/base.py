@@ -12,8 +12,8 @@ from aeframe.batch import Batch, Shape
 class Encoder(nn.Module):
     """A network from data to features.
 
-    A constructor is given `shape` ``(*shape)`` of one sample as the encoder sees it, and `domain`, when it names
-    them; it sets `out_shape` ``(C, *positions)``.
+    A constructor is given `shape` ``(*shape)`` of one sample as the encoder sees it, `domain`, and the `corruption`
+    before it, when it names them; it sets `out_shape` ``(C, *positions)``.
     """
 
     out_shape: Shape
@@ -43,3 +43,12 @@ class Decoder(nn.Module):
         when something new is decoded.
         """
         raise NotImplementedError
+
+    def new(self, z: Tensor, *, draw: bool = False) -> Tensor:
+        """Return ``(B, outputs, *shape)`` where something new is decoded.
+
+        A decoder that goes on from what it has said itself replaces this: with `draw` it draws what it says, and
+        otherwise says what is likeliest; what it gives leaves the loss no other choice.
+        """
+        output: Tensor = self(z)
+        return output

@@ -6,6 +6,7 @@ Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from torch import Tensor, nn
@@ -20,8 +21,8 @@ Norm = Literal["none", "group", "layer"]
 Neither looks at other samples, so a code does not depend on what it is batched with.
 """
 
-_CONV: dict[int, type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
-_TRANSPOSED: dict[int, type[nn.ConvTranspose1d] | type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+_CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+_TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
     1: nn.ConvTranspose1d,
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
@@ -52,9 +53,21 @@ def halvings(positions: Shape, num_stages: int) -> list[Shape]:
     return sizes
 
 
-def convolution(num_dims: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1) -> nn.Module:
+def convolution(
+    num_dims: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Module:
     """Return a convolution that keeps n positions at stride 1, and gives ceil(n / 2) at stride 2."""
-    return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2)
+    return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, groups=groups)
+
+
+def patches_in(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+    """Return a linear map of each patch: ``(B, C, *positions)`` -> ``(B, C', *grid)``."""
+    return _CONV[len(patch)](channels_in, channels_out, patch, stride=patch)
+
+
+def patches_out(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+    """Return a linear map to each patch: ``(B, C, *grid)`` -> ``(B, C', *positions)``."""
+    return _TRANSPOSED[len(patch)](channels_in, channels_out, patch, stride=patch)
 
 
 def normalisation(norm: Norm, channels: int) -> list[nn.Module]:

@@ -36,8 +36,12 @@ class CodeDiscriminator(Opponent):
     def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return the cross-entropy of telling both kinds apart, in nats, one draw from the prior for each sample."""
         with torch.no_grad():
-            real = model.prior.sample(len(p.latent.z))
+            real = self.real(model, p.latent.z)
         return Terms().add("real", F.softplus(-self(real))).add("fake", F.softplus(self(p.latent.z)))
+
+    def real(self, model: Autoencoder, z: Tensor) -> Tensor:
+        """Return what codes z ``(B, *z_shape)`` are to be taken for, as many."""
+        return model.prior.sample(len(z))
 
 
 class Adversarial(Objective):

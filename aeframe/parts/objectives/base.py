@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
+from torch.distributions import Normal
 
-from aeframe.batch import Clock, Pass, Terms
+from aeframe.batch import Clock, Latent, Pass, Terms, single
+from aeframe.devices import joined_rows
+from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
@@ -50,3 +53,23 @@ def reconstruction_terms(model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         schedule = model.latent.weights.get(name)
         terms.add(name, value, 1.0 if schedule is None else schedule(clock))
     return terms
+
+
+def normal_posterior(name: str, latent: Latent) -> Normal:
+    """Return q(z|x) for an objective that takes it apart by dimension, which a normal one allows."""
+    if not isinstance(latent.posterior, Normal):
+        raise AeframeError(
+            f"objective '{name}' takes a normal posterior apart by dimension, but this latent's is "
+            f"{type(latent.posterior).__name__}; choose latent=gaussian"
+        )
+    return latent.posterior
+
+
+def rows_compared(model: Autoencoder, value: Tensor) -> tuple[Tensor, slice]:
+    """Return the flat rows ``(B, D)`` of z, or of something like it, to compare samples by, and which are one's own.
+
+    In training they are those of all devices together, lest their number change what is minimised. In evaluation
+    devices may have shares of different sizes, so each compares its own.
+    """
+    rows = single(value).flatten(1)
+    return joined_rows(rows) if model.training else (rows, slice(len(rows)))

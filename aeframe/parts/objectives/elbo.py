@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from aeframe.batch import Clock, Pass, Terms, per_sample
@@ -26,17 +27,35 @@ class Elbo(Objective):
             dimensions, here each dimension is a group.
         capacity: The KL is pulled to this many nats, ``|KL - C|`` instead of KL (Burgess et al. 2018,
             arXiv 1804.03599); a number or a schedule. Null leaves it out.
+        class_capacity: Beside `capacity`, which is that of the numbers then, the one of the classes of latent joint
+            (Dupont 2018, arXiv 1804.00104); a number or a schedule. Null has one capacity for both.
+        balance: In training while beta is below 1, the KL of each group of a hierarchy has a weight in proportion to
+            the batch mean of it for each number of the group, 1 on average: a group that holds much pays more (Vahdat
+            & Kautz 2020, arXiv 2007.03898, appendix A, which multiplies by a group's size where its authors' code
+            divides; the code is followed, see github.com/NVlabs/NVAE, issue 26).
     """
 
     needs = frozenset({"posterior"})
 
     def __init__(
-        self, *, beta: Schedule = fixed(1.0), free_bits: Schedule = fixed(0.0), capacity: Schedule | None = None
+        self,
+        *,
+        beta: Schedule = fixed(1.0),
+        free_bits: Schedule = fixed(0.0),
+        capacity: Schedule | None = None,
+        class_capacity: Schedule | None = None,
+        balance: bool = False,
     ) -> None:
         super().__init__()
-        if capacity is not None and not (isinstance(free_bits, Constant) and free_bits.value == 0):
-            raise AeframeError("objective elbo takes free_bits or capacity, not both; leave one at its default")
-        self.beta, self.free_bits, self.capacity = beta, free_bits, capacity
+        free = not (isinstance(free_bits, Constant) and free_bits.value == 0)
+        given = {"free_bits": free, "capacity": capacity is not None, "balance": balance}
+        both = [name for name, there in given.items() if there][:2]
+        if len(both) > 1:
+            raise AeframeError(f"objective elbo takes {both[0]} or {both[1]}, not both; leave one at its default")
+        if class_capacity is not None and capacity is None:
+            raise AeframeError("objective elbo takes class_capacity beside capacity; set objective.capacity as well")
+        self.beta, self.free_bits, self.capacity, self.balance = beta, free_bits, capacity, balance
+        self.class_capacity = class_capacity
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         terms = reconstruction_terms(model, p, clock)
@@ -47,11 +66,34 @@ class Elbo(Objective):
         if self.capacity is not None:
             # The raw KL is logged beside what is minimised in its place.
             terms.add("kl", kl, 0.0)
+            if self.class_capacity is not None:
+                if model.latent.space != "joint":
+                    raise AeframeError(
+                        "objective elbo has a class_capacity for latent joint only; leave class_capacity at null"
+                    )
+                classes = per_sample(by_dimension[:, model.latent.groups[0] :])
+                terms.add("classes_from_capacity", (classes - self.class_capacity(clock)).abs(), beta)
+                kl = kl - classes
             return terms.add("kl_from_capacity", (kl - self.capacity(clock)).abs(), beta)
+        if self.balance and not model.latent.groups:
+            raise AeframeError(
+                "objective elbo balances the groups of a latent, and this one has none; set balance=false"
+            )
+        if self.balance and beta < 1 and model.training:
+            terms.add("kl", kl, 0.0)
+            return terms.add("kl_balanced", _balanced(by_dimension, model.latent.groups), beta)
         if floor > 0:
             terms.add("kl", kl, 0.0)
             return terms.add("kl_free_bits", _above_floor(by_dimension, floor, training=model.training), beta)
         return terms.add("kl", kl, beta)
+
+
+def _balanced(by_dimension: Tensor, groups: tuple[int, ...]) -> Tensor:
+    """Return ``(B,)``: the sum of each group's KL times its weight, which is that of the batch on all devices."""
+    by_group = by_dimension.flatten(1).split(groups, dim=1)
+    # Before anything is learned every KL may be zero: then the groups are alike.
+    share = mean_over_devices(torch.stack([kl.mean() for kl in by_group])).clamp(min=0) + 1e-6
+    return (torch.stack([kl.sum(1) for kl in by_group], dim=1) * (share / share.mean())).sum(1)
 
 
 def _above_floor(by_dimension: Tensor, floor: float, *, training: bool) -> Tensor:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Pass
+from aeframe.batch import Batch, Pass
+from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -23,3 +24,23 @@ class Penalty(nn.Module):
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
         """Return ``(B,)``: the penalty of each sample, raw; the house applies the weight."""
         raise NotImplementedError
+
+
+def first_output(p: Pass) -> Tensor:
+    """Return the decoder's output ``(B, outputs, *shape)``: of K importance samples the first."""
+    return p.output if p.output.ndim == p.batch.x.ndim + 1 else p.output[0]
+
+
+def reconstructed(model: Autoencoder, output: Tensor, batch: Batch) -> Batch:
+    """Return the batch with its reconstruction in place of x, for a network to look at as it looks at x.
+
+    Raises:
+        AeframeError: A reconstruction of whole numbers, which no gradient passes.
+    """
+    x = model.loss.mean(output)
+    if not x.is_floating_point():
+        raise AeframeError(
+            f"a network cannot judge the reconstruction of {type(model.loss).__name__}: it is made of classes, "
+            "which no gradient passes; leave out the penalties adversarial, feature_matching and perceptual"
+        )
+    return batch.with_x(x)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from aeframe.batch import Pass, per_sample
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import traits
 from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.penalties.shares import share_of
 from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
+
+# A sigmoid in single precision reaches 0 and 1, where the divergence has no end.
+_EDGE = 1e-6
 
 
 class L1(Penalty):
@@ -23,3 +30,52 @@ class L1(Penalty):
 
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
         return per_sample(p.latent.mean.abs())
+
+
+class L2(Penalty):
+    """Half the sum of z^2 over a sample's code (RAE: Ghosh et al. 2020, arXiv 1903.12436)."""
+
+    def __init__(self, *, weight: Schedule = fixed(1e-2)) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+        return 0.5 * per_sample(p.latent.mean.square())
+
+
+class KLRate(Penalty):
+    """KL(rate || mean activity), in nats and summed over units (Ng 2011, CS294A lecture notes).
+
+    A unit's activity is its number in the code, between 0 and 1 as a sigmoid gives it; its mean is over the batch, in
+    training over that of all devices together. The mean of the samples' shares is the penalty; a single one may be
+    negative.
+
+    Args:
+        rate: The share of samples that each unit shall speak for, in (0, 1).
+
+    Raises:
+        AeframeError: A code whose values are not known to lie in [0, 1].
+    """
+
+    batch_term = True
+    # Of the code it must be known that it lies in [0, 1], which a latent's activation says.
+    needs = frozenset({"activity"})
+
+    def __init__(self, *, weight: Schedule = fixed(1.0), rate: float = 0.05) -> None:
+        super().__init__()
+        if not 0 < rate < 1:
+            raise AeframeError(f"penalty kl_rate needs a rate in (0, 1), found {rate}")
+        self.weight, self.rate = weight, rate
+
+    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+        known = traits(getattr(model.latent, "activation", nn.Identity()))
+        if known.low < 0 or known.high > 1:
+            raise AeframeError(
+                f"penalty kl_rate needs codes in [0, 1], but those of {type(model.latent).__name__} lie in "
+                f"[{known.low:g}, {known.high:g}]; set latent=point latent.activation=sigmoid"
+            )
+        return share_of(self._divergence, p.latent.mean.flatten(1), training=model.training)
+
+    def _divergence(self, activity: Tensor) -> Tensor:
+        activity, on, off = activity.clamp(_EDGE, 1 - _EDGE), self.rate, 1 - self.rate
+        return (on * (math.log(on) - activity.log()) + off * (math.log(off) - (1 - activity).log())).sum()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from aeframe.batch import Pass, per_sample
+from aeframe.batch import Pass
+from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty
+from aeframe.parts.penalties.jacobian import squared_jacobian
 from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
@@ -28,16 +29,11 @@ class Contractive(Penalty):
         self.weight, self.probes = weight, probes
 
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        x = p.seen.x.detach().requires_grad_()
-        # In evaluation gradients are off around us, but this term is one of them.
-        with torch.enable_grad():
-            code = model.embed(p.seen.with_x(x)).mean.flatten(1)
-            if self.probes == 0:
-                directions = [column.expand_as(code) for column in torch.eye(code.shape[1], device=x.device)]
-            else:
-                directions = [torch.randn_like(code) for _ in range(self.probes)]
-            norm = x.new_zeros(len(x))
-            for direction in directions:
-                (gradient,) = torch.autograd.grad(code, x, direction, create_graph=True)
-                norm = norm + per_sample(gradient.square())
-        return norm / max(1, self.probes)
+        if not p.seen.x.is_floating_point():
+            raise AeframeError(
+                f"penalty contractive needs data that can change a little, but these are {model.spec.domain}; leave it "
+                "out with penalties.contractive=null, or choose penalties.decoder_gradient"
+            )
+        return squared_jacobian(
+            lambda x: model.embed(p.seen.with_x(x)).mean, p.seen.x, probes=self.probes, training=model.training
+        )

@@ -11,7 +11,8 @@ from aeframe.errors import AeframeError
 
 
 class Prior(nn.Module):
-    """p(z). A constructor is given `z_shape`, `encoder` and `latent`, when it names them.
+    """p(z). A constructor is given `z_shape`, `encoder`, `latent`, and `shape` of one sample as the encoder sees it,
+    when it names them.
 
     `needs` is what it must know of a code: see `LatentSpace.gives`. A prior that uses the encoder or the latent keeps
     them in a tuple, so that their parameters are not its own as well.

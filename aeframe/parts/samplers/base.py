@@ -20,6 +20,8 @@ class Sampler(nn.Module):
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
+    spaces: ClassVar[frozenset[str] | None] = frozenset({"euclidean"})
+    """The kinds of z it draws: see `LatentSpace.space`; None where it leaves that to the model."""
     fitted: ClassVar[bool] = False
     """Whether `fit` must be called before `sample`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,19 +25,22 @@ class CodeSampler(Sampler):
 
     needs = frozenset({"codes"})
     fitted = True
+    name: ClassVar[str] = "codes"
     frequencies: Tensor
     """``(positions * num_levels, num_codes)``."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
         places = math.prod(model.latent.shape[1:]) * model.latent.num_levels
-        self.register_buffer("frequencies", torch.zeros(places, num_codes(model)))
+        self.register_buffer("frequencies", torch.zeros(places, num_codes(self.name, model)))
 
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         if codes is None:
-            raise AeframeError("sampler codes needs the integer codes of a quantiser, found a latent that gives none")
+            raise AeframeError(
+                f"sampler {self.name} needs the integer codes of a quantiser, found a latent that gives none"
+            )
         if not len(codes):
-            raise AeframeError("sampler codes needs at least 1 sample to fit, found 0")
+            raise AeframeError(f"sampler {self.name} needs at least 1 sample to fit, found 0")
         flat = codes.flatten(1).to(self.frequencies.device)
         num_places, num_codes = self.frequencies.shape
         cells = flat + num_codes * torch.arange(num_places, device=flat.device)
@@ -45,17 +48,20 @@ class CodeSampler(Sampler):
         self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(flat))
 
     def sample(self, model: Autoencoder, num: int) -> Tensor:
-        check_fitted("codes", self.frequencies)
-        codes = torch.multinomial(self.frequencies, num, replacement=True).T
-        return model.latent.from_codes(codes.reshape(num, *model.latent.shape[1:], model.latent.num_levels))
+        check_fitted(self.name, self.frequencies)
+        return model.latent.from_codes(self.draw(num).reshape(num, *model.latent.shape[1:], model.latent.num_levels))
+
+    def draw(self, num: int) -> Tensor:
+        """Draw codes ``(num, positions * num_levels)``."""
+        return torch.multinomial(self.frequencies, num, replacement=True).T
 
 
-def num_codes(model: Autoencoder) -> int:
+def num_codes(name: str, model: Autoencoder) -> int:
     """Return how many integers a code may be; a latent without any is refused."""
     count = model.latent.num_codes
     if not count:
         raise AeframeError(
-            f"sampler codes needs a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
+            f"sampler {name} needs a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
             "choose sampler=prior or sampler=gmm"
         )
     return count

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class PriorSampler(Sampler):
     """Draw from the model's own prior."""
 
+    spaces = None
+
     def sample(self, model: Autoencoder, num: int) -> Tensor:
         drawn: Tensor = model.prior.sample(num)
         return drawn

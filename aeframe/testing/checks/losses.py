@@ -88,7 +88,7 @@ def _in_each_domain(subject: Subject) -> Iterator[tuple[Domain, Reference, Loss]
         reference = first if domain == first.spec.domain else first.in_domain(domain)
         spec: DataSpec = reference.spec
         with noise_of(CPU, 1):
-            yield domain, reference, build("loss", subject.config, shape=spec.shape, domain=domain)
+            yield domain, reference, build("loss", subject.config, shape=spec.shape, domain=domain, spec=spec)
 
 
 def _error(loss: Loss, output: Tensor, x: Tensor) -> Tensor:

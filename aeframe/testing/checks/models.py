@@ -15,7 +15,7 @@ from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.reference import CLOCK, CPU, SAMPLES, Reference
 from aeframe.testing.subject import Subject
-from aeframe.testing.terms import all_terms, passed
+from aeframe.testing.terms import all_terms, passed, undrawn
 from aeframe.training.players import alone, check_ownership, make_players
 
 _SAMPLES = 3
@@ -202,7 +202,7 @@ def condition(subject: Subject) -> None:
 def repeatable_evaluation(subject: Subject) -> None:
     model, batch = subject.reference.model().eval(), subject.reference.batch()
     with torch.no_grad():
-        first, second = (model(batch, sample=False) for _ in range(2))
+        first, second = (undrawn(model, batch) for _ in range(2))
         pairs = {
             "embedding": (first.latent.mean, second.latent.mean),
             "output": (first.output, second.output),

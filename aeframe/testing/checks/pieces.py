@@ -119,7 +119,11 @@ def _measured(subject: Subject, model: Autoencoder, reference: Reference, sizes:
 
 def _metric_references(subject: Subject) -> list[Reference]:
     """Return models of every sort of latent, for a metric may be of one sort."""
-    latents = ({"name": "gaussian", "dim": 3}, {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4})
+    latents = (
+        {"name": "gaussian", "dim": 3},
+        {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4},
+        {"name": "topk", "dim": 12, "k": 3},
+    )
     return [
         Reference(
             {**reference.config, "latent": latent, "objective": objective},
@@ -128,7 +132,7 @@ def _metric_references(subject: Subject) -> list[Reference]:
             reference.modality,
         )
         for reference in subject.references
-        for latent, objective in zip(latents, ("elbo", "deterministic"), strict=True)
+        for latent, objective in zip(latents, ("elbo", "deterministic", "deterministic"), strict=True)
     ]
 
 

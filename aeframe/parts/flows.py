@@ -1,0 +1,192 @@
+"""Normalising flows: invertible maps of learned shape whose change of volume is known, for latents, priors, samplers.
+
+Shapes: D numbers of a flattened z, C of a context.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Transform, constraints
+from torch.nn import functional as F
+from zuko.flows import MAF, NSF
+from zuko.lazy import LazyComposedTransform, LazyTransform
+
+from aeframe.batch import full_precision, single
+from aeframe.errors import AeframeError
+
+
+class Explicit(Transform):
+    """A transform of vectors that gives its value and its change of volume together."""
+
+    domain = codomain = constraints.real_vector
+    bijective = True
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return f(x) ``(..., D)`` and log |det df/dx| ``(...)``."""
+        raise NotImplementedError
+
+    def _call(self, x: Tensor) -> Tensor:
+        return self.call_and_ladj(x)[0]
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return ``(...)``."""
+        return self.call_and_ladj(x)[1]
+
+
+class Planar(Explicit):
+    """Push along one direction: z + u tanh(w z + b) (Rezende & Mohamed 2015, arXiv 1505.05770).
+
+    u is bent towards w as in their appendix A.1, so that the map can be inverted: w u is at least -1. Parameters are
+    ``(..., 2D + 1)``.
+    """
+
+    # Of the bisection that inverts it: halvings of an interval of at most a few units.
+    _HALVINGS = 30
+
+    @staticmethod
+    def size(features: int) -> int:
+        """Return how many parameters there are."""
+        return 2 * features + 1
+
+    def __init__(self, parameters: Tensor) -> None:
+        super().__init__()
+        features = (parameters.shape[-1] - 1) // 2
+        w, u, self.b = parameters.split([features, features, 1], -1)
+        along = (w * u).sum(-1, keepdim=True)
+        # 1 + w u, which is above zero.
+        self.stretch = F.softplus(along)
+        self.w, self.u = w, u + (self.stretch - 1 - along) * w / w.square().sum(-1, keepdim=True)
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        bent = torch.tanh((self.w * x).sum(-1, keepdim=True) + self.b)
+        # log(1 + w u (1 - tanh^2)), written without the difference that rounds to zero.
+        volume = bent.square() + self.stretch * (1 - bent.square())
+        return x + self.u * bent, volume.log().squeeze(-1)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        target = (self.w * y).sum(-1, keepdim=True) + self.b
+        along = self.stretch - 1
+        with torch.no_grad():
+            # a + (w u) tanh(a) rises in a, and is at most |w u| away from a.
+            low, high = target - along.abs(), target + along.abs()
+            for _ in range(self._HALVINGS):
+                middle = (low + high) / 2
+                above = middle + along * middle.tanh() > target
+                low, high = torch.where(above, low, middle), torch.where(above, middle, high)
+        # One step of Newton's, which also has the gradient of the root.
+        bent = high.tanh()
+        slope = (1 + along * (1 - bent.square())).detach()
+        return y - self.u * (high - (high + along * bent - target) / slope).tanh()
+
+
+class Radial(Explicit):
+    """Push away from a point or towards it: z + beta (z - c) / (alpha + |z - c|) (Rezende & Mohamed 2015).
+
+    alpha is above 0 and beta above -alpha, as in their appendix A.2. Parameters are ``(..., D + 2)``.
+    """
+
+    @staticmethod
+    def size(features: int) -> int:
+        """Return how many parameters there are."""
+        return features + 2
+
+    def __init__(self, parameters: Tensor) -> None:
+        super().__init__()
+        self.centre, alpha, total = parameters.split([parameters.shape[-1] - 2, 1, 1], -1)
+        self.alpha, self.total = F.softplus(alpha), F.softplus(total)
+        """`total` is alpha + beta."""
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        away = x - self.centre
+        r = torch.linalg.vector_norm(away, dim=-1, keepdim=True)
+        scale = (r + self.total) / (r + self.alpha)
+        along = (r.square() + 2 * self.alpha * r + self.alpha * self.total) / (r + self.alpha).square()
+        return self.centre + scale * away, ((x.shape[-1] - 1) * scale.log() + along.log()).squeeze(-1)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        away = y - self.centre
+        length = torch.linalg.vector_norm(away, dim=-1, keepdim=True)
+        # The positive root of r^2 + (total - length) r - alpha length = 0.
+        half = (length - self.total) / 2
+        r = half + (half.square() + self.alpha * length).sqrt()
+        return self.centre + away * (r + self.alpha) / (r + self.total)
+
+
+class Amortised(nn.Module):
+    """A transform whose parameters are learned, and linear in the context where there is one."""
+
+    def __init__(self, make: Callable[[Tensor], Transform], size: int, scale: float, context: int) -> None:
+        super().__init__()
+        self.make = make
+        self.constant = nn.Parameter(scale * torch.randn(size))
+        self.linear = nn.Linear(context, size, bias=False) if context else None
+
+    def forward(self, c: Tensor | None = None) -> Transform:
+        return self.make(self.constant if self.linear is None or c is None else self.constant + self.linear(c))
+
+
+def through(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(x) ``(..., D)`` and log |det df/dx| ``(...)``, computed in full precision."""
+    with full_precision(x.device):
+        y, log_volume = transform.call_and_ladj(single(x))  # type: ignore[attr-defined]  # zuko gives torch's this
+    return y, log_volume
+
+
+def make_transform(
+    name: Literal["planar", "radial", "iaf", "maf", "spline"],
+    features: int,
+    *,
+    num_transforms: int,
+    hidden: tuple[int, ...],
+    context: int = 0,
+) -> LazyTransform:
+    """Return a learned map from ``(..., D)`` to ``(..., D)``; given a context ``(..., C)`` it is a `Transform`.
+
+    ``iaf`` (Kingma et al. 2016, arXiv 1606.04934) and ``spline`` (Durkan et al. 2019, arXiv 1906.04032) are quick
+    along the map and take D passes to invert; ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) is the other way
+    round. Planar and radial maps are quick both ways; `hidden` is nothing to them.
+    """
+    if num_transforms < 1 or any(size < 1 for size in hidden) or context < 0:
+        raise AeframeError(
+            "a flow needs num_transforms and hidden sizes of at least 1 and a context of at least 0, "
+            f"found {num_transforms}, {list(hidden)} and {context}"
+        )
+    if name in ("planar", "radial"):
+        kind = Planar if name == "planar" else Radial
+        one = (kind, kind.size(features), features**-0.5, context)
+        return LazyComposedTransform(*(Amortised(*one) for _ in range(num_transforms)))
+    flow = NSF if name == "spline" else MAF
+    made: LazyTransform = flow(features, context, transforms=num_transforms, hidden_features=hidden).transform
+    return made.inv if name == "maf" else made
+
+
+class FlowDensity(nn.Module):
+    """A learned density of ``(..., D)``: the standard normal, bent by a flow; see `make_transform`.
+
+    Splines are turned round here, so that the density is what is quick.
+    """
+
+    def __init__(
+        self, name: Literal["iaf", "maf", "spline"], features: int, *, num_transforms: int, hidden: tuple[int, ...]
+    ) -> None:
+        super().__init__()
+        self.features = features
+        self.bend = make_transform(name, features, num_transforms=num_transforms, hidden=hidden)
+        if name == "spline":
+            self.bend = self.bend.inv
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return ``(...)`` in nats."""
+        start, log_volume = through(self.bend().inv, z)
+        return log_volume - 0.5 * (start.square() + math.log(2 * math.pi)).sum(-1)
+
+    def sample(self, num: int) -> Tensor:
+        """Draw ``(num, D)``."""
+        like = next(self.parameters())
+        drawn: Tensor = self.bend()(torch.randn(num, self.features, dtype=like.dtype, device=like.device))
+        return drawn

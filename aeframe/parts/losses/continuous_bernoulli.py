@@ -1,0 +1,63 @@
+"""The continuous Bernoulli: a density on [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aeframe.batch import Shape, single
+from aeframe.parts.activations import ActivationTraits
+from aeframe.parts.losses.base import Loss, heads
+
+_SMALL = 0.5
+
+
+class ContinuousBernoulli(Loss):
+    """p(x) = C(l) l^x (1 - l)^(1 - x) on [0, 1], the decoder's output being logit l (Loaiza-Ganem & Cunningham 2019,
+    arXiv 1907.06845).
+
+    It is what the cross-entropy of grey values leaves out: C, without which that is no density. In the logit eta it
+    is exp(eta x) / int_0^1 exp(eta t) dt, so with h = eta / 2 the loss is log(sinh(h) / h) - eta (x - 1/2), which has
+    no pole at l = 1/2 and loses nothing where l rounds to 1; torch's own is written in l.
+    """
+
+    domains = frozenset({"unit"})
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.ndim = len(shape)
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return ActivationTraits(0.0, 1.0, saturates=True)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        (logit,) = heads(output, self.ndim)
+        return _log_sinhc(0.5 * logit) - logit * (x.to(logit.dtype) - 0.5)
+
+    def mean(self, output: Tensor) -> Tensor:
+        half = 0.5 * heads(single(output), self.ndim)[0]
+        size = half.abs()
+        # The derivative of log(sinh(h) / h): coth h - 1 / h, or its series.
+        square = size.clamp(max=_SMALL).square()
+        near = size * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
+        far = size.clamp(min=_SMALL)
+        slope = torch.where(size < _SMALL, near, 1 / far.tanh() - 1 / far)
+        return 0.5 + 0.5 * slope.copysign(half)
+
+    def sample(self, output: Tensor) -> Tensor:
+        (logit,) = heads(single(output), self.ndim)
+        # The inverse of the distribution function, from the end where the density is highest.
+        size = logit.abs().clamp(min=1e-4)
+        below = torch.log1p(torch.rand_like(size) * torch.expm1(-size)) / size
+        return torch.where(logit >= 0, 1 + below, -below).clamp(0, 1)
+
+
+def _log_sinhc(half: Tensor) -> Tensor:
+    """Return log(sinh(h) / h), which is even, and h^2 / 6 near 0."""
+    size = half.abs()
+    # The gradient of a branch that is not taken must be finite too, hence the clamps.
+    square = size.clamp(max=_SMALL).square()
+    near = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
+    far = size.clamp(min=_SMALL)
+    return torch.where(size < _SMALL, near, far + (-torch.expm1(-2 * far)).log() - (2 * far).log())

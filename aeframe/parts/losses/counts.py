@@ -1,0 +1,209 @@
+"""Likelihoods of counts, in the parameterisation of single-cell models."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, distributions, nn
+from torch.nn import functional as F
+
+from aeframe.batch import Batch, DataSpec, Shape, single
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import ActivationTraits
+from aeframe.parts.losses.base import Loss
+
+# e^30 counts are more than there can be, and e^89 is more than a float.
+_MAX_LOG_MEAN = 30.0
+_MAX_LOG_DISPERSION = 20.0
+_MIN_LIBRARY = 1e-6
+# Adam moves each parameter by about the learning rate in a step, which suits a weight that is one of many. A dispersion
+# stands alone: at that pace a run ends where its dispersions began.
+_PACE = 10.0
+
+
+class Poisson(Loss):
+    """Poisson: the variance of a count is its mean. -log p(x) is complete, log x! included.
+
+    The mean of feature g is ``library * rho_g``, rho being the softmax of the decoder's first output over the sample's
+    own features and the library its total (scVI: Lopez et al. 2018, Nature Methods 15). It is ``extras["library"]
+    (B,)`` where the data bring one, otherwise the sum of x over what the mask counts.
+
+    Args:
+        shape: That of one sample.
+        library: ``observed`` as above; ``none``: the mean is the exponential of the output, with no softmax.
+        default_library: The total of something new that is decoded, where there is no x to take it from.
+    """
+
+    domains = frozenset({"count"})
+
+    def __init__(
+        self, shape: Shape, *, library: Literal["observed", "none"] = "observed", default_library: float = 1e4
+    ) -> None:
+        super().__init__()
+        if default_library <= 0:
+            raise AeframeError(f"a loss of counts needs default_library > 0, found {default_library}")
+        self.ndim, self.library, self.default_library = len(shape), library, default_library
+
+    @property
+    def output_range(self) -> ActivationTraits:
+        return ActivationTraits(0.0, saturates=True)
+
+    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        if self.library == "none":
+            return output
+        output = single(output)
+        if batch is None:
+            library = output.new_full((len(output),), self.default_library)
+        elif "library" in batch.extras:
+            library = batch.extras["library"].to(output.dtype)
+        else:
+            library = batch.visible().to(output.dtype).flatten(1).sum(1)
+        first = output[:, 0].flatten(1).log_softmax(1) + library.clamp(min=_MIN_LIBRARY).log().unsqueeze(1)
+        return torch.cat([first.reshape_as(output[:, :1]), output[:, 1:]], 1)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        log_mean, x = self._log_mean(output), x.to(output.dtype)
+        positive = x.clamp(min=1)
+        # -log p(x) = -log p(x | mean = x) + deviance, as the terms of x log m - m - log x! grow far above their sum.
+        loss = _stirling(positive) + 0.5 * (2 * math.pi * positive).log()
+        return torch.where(x > 0, loss + _deviance(positive, log_mean - positive.log()), log_mean.exp())
+
+    def mean(self, output: Tensor) -> Tensor:
+        return self._log_mean(single(output)).exp()
+
+    def sample(self, output: Tensor) -> Tensor:
+        return torch.poisson(self.mean(output))
+
+    def _log_mean(self, output: Tensor) -> Tensor:
+        return output.select(-1 - self.ndim, 0).clamp(max=_MAX_LOG_MEAN)
+
+
+class NegativeBinomial(Poisson):
+    """Negative binomial: a mean m as in poisson, a variance m + m^2 / r with the inverse dispersion r.
+
+    Args:
+        shape: That of one sample.
+        spec: How many categories a condition has.
+        dispersion: ``gene``: one r for each feature. ``gene_batch``: one for each feature and category of the
+            condition ``(B, C)``, log r being linear in the condition. ``gene_cell``: one for each
+            element, from another output.
+        initial_r: Where each r begins, but for ``gene_cell``.
+        library: ``observed``: the mean is ``library * rho``; ``none``: it is the exponential of the first output.
+        default_library: The total of something new that is decoded, where there is no x to take it from.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        spec: DataSpec,
+        *,
+        dispersion: Literal["gene", "gene_batch", "gene_cell"] = "gene",
+        initial_r: float = 10.0,
+        library: Literal["observed", "none"] = "observed",
+        default_library: float = 1e4,
+    ) -> None:
+        super().__init__(shape, library=library, default_library=default_library)
+        if initial_r <= 0:
+            raise AeframeError(f"a loss of counts needs initial_r > 0, found {initial_r}")
+        if dispersion == "gene_batch" and not spec.condition:
+            raise AeframeError(
+                "a loss of counts with dispersion=gene_batch needs data with a condition, these have none; "
+                "set loss.dispersion=gene"
+            )
+        self.dispersion, self.log_initial = dispersion, math.log(initial_r)
+        self.num_outputs = 2 if dispersion == "gene_cell" else 1
+        if dispersion != "gene_cell":
+            categories = (spec.condition,) if dispersion == "gene_batch" else ()
+            self.raw_r = nn.Parameter(torch.zeros(*categories, *shape))
+
+    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        output = super().complete(output, batch, condition)
+        if self.dispersion != "gene_batch":
+            return output
+        assert condition is not None  # or the decoder has refused already
+        log_r = self.log_initial + _PACE * torch.tensordot(condition.to(self.raw_r.dtype), self.raw_r, 1)
+        # Behind the mean, where gene_cell has the decoder's own.
+        return torch.cat([output[:, :1], log_r.unsqueeze(1), output[:, 1:]], 1)
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        log_mean, log_r, x = self._log_mean(output), self._log_r(output), x.to(output.dtype)
+        r = log_r.exp()
+        # log((x + r) / (m + r)), with nothing lost of a small x or m beside a large r.
+        shrink = torch.log1p(x / r) - F.softplus(log_mean - log_r)
+        positive = x.clamp(min=1)
+        grow = log_mean - positive.log() + shrink
+        log_p = _stirling(r + positive) - _stirling(r) - _stirling(positive)
+        log_p = log_p - _deviance(r, shrink) - _deviance(positive, grow)
+        log_p = log_p + 0.5 * (log_r - (2 * math.pi * positive * (r + positive)).log())
+        return torch.where(x > 0, -log_p, r * F.softplus(log_mean - log_r))
+
+    def sample(self, output: Tensor) -> Tensor:
+        output = single(output)
+        log_r = self._log_r(output)
+        logits = self._log_mean(output) - log_r
+        return distributions.NegativeBinomial(
+            log_r.exp().expand_as(logits), logits=logits, validate_args=False
+        ).sample()
+
+    def _log_r(self, output: Tensor) -> Tensor:
+        log_r = (
+            self.log_initial + _PACE * self.raw_r.float()
+            if self.dispersion == "gene"
+            else output.select(-1 - self.ndim, 1)
+        )
+        return log_r.clamp(-_MAX_LOG_DISPERSION, _MAX_LOG_DISPERSION)
+
+
+class ZeroInflated(NegativeBinomial):
+    """Zero-inflated negative binomial: zero with probability pi, otherwise as negative_binomial (Lopez et al. 2018).
+
+    The logit of pi is the decoder's last output, and the reconstruction (1 - pi) m. The options are those of
+    negative_binomial.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        spec: DataSpec,
+        *,
+        dispersion: Literal["gene", "gene_batch", "gene_cell"] = "gene",
+        initial_r: float = 10.0,
+        library: Literal["observed", "none"] = "observed",
+        default_library: float = 1e4,
+    ) -> None:
+        super().__init__(
+            shape, spec, dispersion=dispersion, initial_r=initial_r, library=library, default_library=default_library
+        )
+        self.num_outputs += 1
+
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        logit, counted = self._logit(output), super().elements(output, x)
+        return torch.where(x > 0, counted + F.softplus(logit), F.softplus(-logit) - F.softplus(-logit - counted))
+
+    def mean(self, output: Tensor) -> Tensor:
+        return super().mean(output) * (-self._logit(single(output))).sigmoid()
+
+    def sample(self, output: Tensor) -> Tensor:
+        return super().sample(output) * (-self._logit(single(output))).sigmoid().bernoulli()
+
+    def _logit(self, output: Tensor) -> Tensor:
+        return output.select(-1 - self.ndim, -1)
+
+
+def _deviance(x: Tensor, log_ratio: Tensor) -> Tensor:
+    """Return m - x - x log(m / x) with log(m / x) given: 0 where m = x, and never less."""
+    return x * (torch.expm1(log_ratio) - log_ratio)
+
+
+def _stirling(n: Tensor) -> Tensor:
+    """Return what Stirling's formula leaves of log n!: log n! - (n + 1/2) log n + n - log(2 pi) / 2, for n > 0.
+
+    The saddle-point form of these probabilities (Loader 2000, as in R) is made of it: no term in it is much larger
+    than the result, so that single precision does.
+    """
+    small, large = n.clamp(max=4.0), n.clamp(min=4.0)
+    exact = torch.lgamma(small + 1) - (small + 0.5) * small.log() + small - 0.5 * math.log(2 * math.pi)
+    series = (1 / 12 - 1 / 360 / large.square()) / large
+    return torch.where(n < 4.0, exact, series)

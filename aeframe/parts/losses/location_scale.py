@@ -1,0 +1,60 @@
+"""Likelihoods with a location, which is the reconstruction, and a scale."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aeframe.batch import Shape, single
+from aeframe.errors import AeframeError
+from aeframe.parts.losses.base import BoundedMean, Likelihood, heads
+
+
+class LocationScale(BoundedMean, Likelihood):
+    """A density around the decoder's first output, after an `activation` that bounds it.
+
+    Options of every loss of this kind:
+
+    - `variance`: ``fixed``: the scale is `scale`. ``shared``: one scale for all elements of all samples, learned,
+      beginning at `scale`. ``learned``: one for each element, from a second output, the logarithm of its square in
+      units of `scale`.
+    - `min_scale`: what a learned scale stays above; the bound is soft, so that its gradient does not die.
+    """
+
+    domains = frozenset({"real", "unit", "signed"})
+
+    def __init__(
+        self,
+        name: str,
+        shape: Shape,
+        variance: Literal["fixed", "shared", "learned", "optimal"],
+        scale: float,
+        min_scale: float,
+        activation: str | None,
+    ) -> None:
+        super().__init__(len(shape), activation)
+        if scale <= 0 or min_scale <= 0:
+            raise AeframeError(f"loss {name} needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
+        if variance in ("shared", "learned") and scale <= min_scale:
+            raise AeframeError(
+                f"loss {name} with variance={variance} begins at scale, which must be above min_scale={min_scale}, "
+                f"found {scale}"
+            )
+        self.variance = variance
+        self.num_outputs = 2 if variance == "learned" else 1
+        self.log_variance = 2 * math.log(scale)
+        self.min_log_variance = 2 * math.log(min_scale)
+        self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
+
+    def location_and_scale(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both: the location ``(..., B, *shape)``, the scale of that shape or a single number."""
+        location = self.mean(output)
+        if self.variance == "fixed":
+            return location, location.new_tensor(math.exp(0.5 * self.log_variance))
+        raw = heads(single(output), self.ndim)[1] if self.shared is None else self.shared.float()
+        above = F.softplus(raw + (self.log_variance - self.min_log_variance))
+        return location, (0.5 * (self.min_log_variance + above)).exp()

@@ -1,0 +1,50 @@
+"""Patches: how the positions of a sample are cut into equal pieces, in one to three dimensions."""
+
+from __future__ import annotations
+
+from aeframe.batch import Domain, Shape
+from aeframe.errors import AeframeError
+
+Patch = int | tuple[int, ...]
+"""Positions along each dimension; one number for all of them."""
+
+
+def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
+    """Return the positions of ``(C, *positions)``, or of classes at ``(T,)``.
+
+    Raises:
+        AeframeError: A flat shape, which has none, or more than three dimensions; `instead` is what to choose there.
+    """
+    positions = shape if len(shape) == 1 and domain.kind == "category" else shape[1:]
+    if not 1 <= len(positions) <= 3:
+        flat = "flat " if len(shape) == 1 else ""
+        raise AeframeError(
+            f"{who} needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the {flat}shape {shape}; "
+            f"choose {instead}"
+        )
+    return positions
+
+
+def grid_of(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
+    """Return how many patches there are along each dimension, and the size of one.
+
+    Raises:
+        AeframeError: A patch of other dimensions, or one that does not divide them; the nearest that does is named.
+    """
+    size = patch if isinstance(patch, tuple) else (patch,) * len(positions)
+    if len(size) != len(positions):
+        raise AeframeError(
+            f"{who} needs patch as one number or {len(positions)}, one for each dimension of positions {positions}, "
+            f"found {list(size)}"
+        )
+    if any(p < 1 or n % p for n, p in zip(positions, size, strict=True)):
+        nearest = [_nearest_divisor(n, p) for n, p in zip(positions, size, strict=True)]
+        raise AeframeError(
+            f"{who} cannot cut positions {positions} into patches of {list(size)}; the nearest that fits is "
+            f"patch={nearest[0] if len(set(nearest)) == 1 else nearest}"
+        )
+    return tuple(n // p for n, p in zip(positions, size, strict=True)), size
+
+
+def _nearest_divisor(n: int, near: int) -> int:
+    return min((d for d in range(1, n + 1) if n % d == 0), key=lambda d: abs(d - near))

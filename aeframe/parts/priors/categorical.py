@@ -1,0 +1,43 @@
+"""The uniform prior of classes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from aeframe.batch import Latent, Shape
+from aeframe.errors import AeframeError
+from aeframe.parts.distributions.one_hot import OneHot
+from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.priors.base import Prior
+
+
+class UniformCategorical(Prior):
+    """Every class of every variable alike; the KL is exact, by variable ``(B, V)``."""
+
+    spaces = frozenset({"simplex"})
+
+    def __init__(self, z_shape: Shape, latent: LatentSpace) -> None:
+        super().__init__()
+        if len(set(latent.groups)) != 1:
+            raise AeframeError(
+                f"prior categorical is of variables with equally many classes, found groups {latent.groups} in "
+                f"latent {type(latent).__name__}; choose latent=categorical"
+            )
+        self.groups = latent.groups
+        self.register_buffer("_device", torch.zeros(()), persistent=False)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return z.new_full(z.shape[:-1], -sum(math.log(classes) for classes in self.groups))
+
+    def sample(self, num: int) -> Tensor:
+        device: Tensor = self._device  # type: ignore[assignment]
+        chosen = torch.randint(self.groups[0], (num, len(self.groups)), device=device.device)
+        return one_hot(chosen, self.groups[0]).flatten(1).to(device.dtype)
+
+    def kl(self, latent: Latent) -> Tensor:
+        q = latent.posterior
+        return q.kl_to_uniform() if isinstance(q, OneHot) else super().kl(latent)

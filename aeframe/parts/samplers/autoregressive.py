@@ -1,0 +1,176 @@
+"""Samples of integer codes, each given those before it.
+
+Shapes: B samples, P places (positions times levels, levels last), K codes, D numbers of a token, H heads.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+
+from aeframe.errors import AeframeError
+from aeframe.parts.samplers.codes import CodeSampler
+from aeframe.parts.samplers.training import minimise
+
+if TYPE_CHECKING:
+    from aeframe.autoencoder import Autoencoder
+
+# The share of chance that is spread over all codes, lest one that was never seen at a place be impossible there.
+_EVEN = 0.01
+
+
+class AutoregressiveSampler(CodeSampler):
+    """Draw one code after another from a small causal transformer that is trained on the codes.
+
+    The second model of van den Oord et al. 2017 (arXiv 1711.00937), a transformer (Vaswani et al. 2017, arXiv
+    1706.03762) in place of their PixelCNN. Codes stand in the order of positions, and at each position from the
+    first level to the last. It begins as `CodeSampler`, from the frequencies at each place, and learns what the codes
+    before say beyond them; a tenth of the codes is held out, and it stays as it was when it was likeliest on them.
+
+    Args:
+        model: A quantiser's; its latent says how many codes, positions and levels there are.
+        dim: D.
+        depth: Blocks of attention and dense layers.
+        heads: Of the attention; they must divide `dim`.
+        steps: Batches of training. The cost of one grows with the square of the number of places.
+        batch_size: Samples of a batch, drawn with replacement.
+        lr: Of Adam; it falls along half a cosine to 0.
+        temperature: Log-probabilities are divided by it; below 1 draws are more typical and less varied.
+        top_k: Only so many of the likeliest codes are drawn; null draws all.
+    """
+
+    name = "autoregressive"
+
+    def __init__(
+        self,
+        model: Autoencoder,
+        *,
+        dim: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        steps: int = 300,
+        batch_size: int = 64,
+        lr: float = 3e-3,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+    ) -> None:
+        super().__init__(model)
+        if min(dim, depth, heads, steps, batch_size, 1 if top_k is None else top_k) < 1 or dim % max(heads, 1):
+            raise AeframeError(
+                f"sampler autoregressive needs numbers of at least 1 and heads that divide dim, found dim {dim}, depth "
+                f"{depth}, heads {heads}, steps {steps}, batch_size {batch_size} and top_k {top_k}"
+            )
+        if lr <= 0 or temperature <= 0:
+            raise AeframeError(f"sampler autoregressive needs lr and temperature above 0, found {lr} and {temperature}")
+        self.steps, self.batch_size, self.lr = steps, batch_size, lr
+        self.temperature, self.top_k = temperature, top_k
+        num_places, num_codes = self.frequencies.shape
+        self.make = functools.partial(
+            CodeTransformer, num_places, num_codes, model.latent.num_levels, dim=dim, depth=depth, heads=heads
+        )
+        self.transformer = self.make()
+
+    def fit(self, z: Tensor, codes: Tensor | None) -> None:
+        super().fit(z, codes)
+        assert codes is not None
+        # Anew, so that what is drawn here decides, and nothing that was fitted before.
+        self.transformer.load_state_dict(self.make().state_dict())
+        minimise(
+            self.transformer,
+            codes.to(self.frequencies.device),
+            lambda rows: -self.log_prob(rows),
+            steps=self.steps,
+            batch_size=self.batch_size,
+            lr=self.lr,
+        )
+
+    def log_prob(self, codes: Tensor) -> Tensor:
+        """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats, at temperature 1."""
+        flat = codes.flatten(1)
+        logits = self._independent() + self.transformer(self.transformer.before(flat))
+        return -cross_entropy(logits.transpose(1, 2), flat, reduction="none").sum(1)
+
+    def draw(self, num: int) -> Tensor:
+        independent = self._independent()
+        before = self.transformer.before(torch.zeros(num, 1, dtype=torch.long, device=independent.device))
+        caches: list[list[Tensor]] = [[] for _ in self.transformer.blocks]
+        drawn: list[Tensor] = []
+        for place, frequencies in enumerate(independent):
+            logits = (frequencies + self.transformer(before, place, caches)[:, 0]) / self.temperature
+            if self.top_k is not None and self.top_k < logits.shape[1]:
+                least = logits.topk(self.top_k).values[:, -1:]
+                logits = logits.masked_fill(logits < least, -torch.inf)
+            drawn.append(torch.multinomial(logits.softmax(1), 1))
+            before = self.transformer.token(drawn[-1], place)
+        return torch.cat(drawn, 1)
+
+    def _independent(self) -> Tensor:
+        """Return ``(P, K)``: the log-probability of each code at each place by itself."""
+        return torch.lerp(
+            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _EVEN
+        ).log()
+
+
+class CodeTransformer(nn.Module):
+    """A causal transformer over tokens, one for each code of each level and one that stands before the first place."""
+
+    def __init__(self, num_places: int, num_codes: int, num_levels: int, *, dim: int, depth: int, heads: int) -> None:
+        super().__init__()
+        self.num_codes, self.num_levels = num_codes, num_levels
+        self.tokens = nn.Embedding(num_levels * num_codes + 1, dim)
+        self.places = nn.Embedding(num_places, dim)
+        self.blocks = nn.ModuleList(CausalBlock(dim, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+        self.outputs = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_levels))
+        for output in self.outputs:
+            nn.init.zeros_(output.weight)  # type: ignore[arg-type]
+            nn.init.zeros_(output.bias)  # type: ignore[arg-type]
+
+    def token(self, codes: Tensor, place: int | Tensor) -> Tensor:
+        """Return the token of codes ``(B, n)`` at their places."""
+        return codes + self.num_codes * (place % self.num_levels)
+
+    def before(self, codes: Tensor) -> Tensor:
+        """Return the token that stands before each of the first codes ``(B, n)``."""
+        tokens = self.token(codes, torch.arange(codes.shape[1], device=codes.device))
+        return torch.cat([torch.full_like(tokens[:, :1], self.tokens.num_embeddings - 1), tokens[:, :-1]], 1)
+
+    def forward(self, before: Tensor, first: int = 0, caches: Sequence[list[Tensor]] | None = None) -> Tensor:
+        """Return ``(B, n, K)`` of the tokens ``(B, n)`` before n places: all of them, or with `caches` the `first`."""
+        x = self.tokens(before) + self.places.weight[first : first + before.shape[1]]
+        for number, block in enumerate(self.blocks):
+            x = block(x, None if caches is None else caches[number])
+        x = self.norm(x)
+        num = min(self.num_levels, x.shape[1])
+        by_level = [
+            self.outputs[(first + level) % self.num_levels](x[:, level :: self.num_levels]) for level in range(num)
+        ]
+        return torch.stack(by_level, 2).flatten(1, 2)
+
+
+class CausalBlock(nn.Module):
+    """Attention to oneself and those before, then dense layers, each added to what came in (pre-norm)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attend = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3 * dim))
+        self.join = nn.Linear(dim, dim)
+        self.dense = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+
+    def forward(self, x: Tensor, cache: list[Tensor] | None) -> Tensor:
+        """Return ``(B, n, D)`` of all n tokens, or of one; `cache` keeps the keys and values of those before it."""
+        # (B, n, 3 D) -> 3 of (B, H, n, D / H).
+        query, key, value = self.attend(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            cache[:] = [torch.cat(pair, 2) for pair in zip(cache or (key[:, :, :0],) * 2, (key, value), strict=True)]
+            key, value = cache
+        found = scaled_dot_product_attention(query, key, value, is_causal=cache is None)
+        x = x + self.join(found.transpose(1, 2).flatten(2))
+        out: Tensor = x + self.dense(x)
+        return out

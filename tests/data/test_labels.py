@@ -1,0 +1,129 @@
+"""Labels as a condition: one-hot, behind what a sample is told already, in every split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import aeframe
+from aeframe.batch import Batch
+from aeframe.cli.main import main
+from aeframe.data.labels import Labelled, labelled
+from aeframe.data.memory import TensorSource
+from aeframe.data.modality import Splits
+from aeframe.errors import AeframeError
+
+X = torch.arange(4.0)[:, None]
+LABELS = torch.tensor([2, 0, 1, 0])
+
+
+def source(label: torch.Tensor | None = LABELS, condition: torch.Tensor | None = None) -> TensorSource:
+    return TensorSource(X, condition=condition, extras={} if label is None else {"label": label})
+
+
+def told(batch: Batch) -> list[list[float]]:
+    assert batch.condition is not None
+    return batch.condition.tolist()
+
+
+def test_a_label_is_one_hot_behind_what_there_is() -> None:
+    rows = torch.tensor([0, 3])
+    assert told(Labelled(source(), 3).batch(rows)) == [[0, 0, 1], [1, 0, 0]]
+    assert told(Labelled(source(condition=X), 3).batch(rows)) == [[0, 0, 0, 1], [3, 1, 0, 0]]
+
+
+def test_every_split_has_them_and_without_classes_none() -> None:
+    splits = Splits(source(), source(), source(), ["one row"])
+    assert labelled(splits, 0) is splits
+    found = labelled(splits, 3)
+    assert found.skipped == ["one row"]
+    for split in (found.train, found.validation, found.test):
+        assert told(split.batch(torch.tensor([1]))) == [[1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (
+            None,
+            "setting 'label_classes' needs samples with labels that are whole numbers, found none; set "
+            "label_classes=0, or name the labels in the data's options",
+        ),
+        (
+            X,
+            "setting 'label_classes' needs samples with labels that are whole numbers, found torch.float32 of shape "
+            "(1,) for each; set label_classes=0, or name the labels in the data's options",
+        ),
+        (
+            LABELS - 1,
+            "setting 'label_classes' is 2, but row 1 has the label -1; set label_classes to one more than the largest "
+            "label",
+        ),
+        (
+            LABELS,
+            "setting 'label_classes' is 2, but row 0 has the label 2; set label_classes to one more than the largest "
+            "label",
+        ),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(label: torch.Tensor | None, message: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        Labelled(source(label), 2).batch(torch.arange(4))
+    assert str(error.value) == message
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conditional VAE of two clouds, far from each other: of class 0 around -2, of class 1 around 2."""
+    folder = tmp_path_factory.mktemp("labels")
+    generator = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    np.savez(folder / "clouds.npz", x=(4.0 * y[:, None] - 2 + 0.1 * generator.normal(size=(400, 3))), y=y)
+    return aeframe.fit(
+        model="cvae",
+        data={"name": "table", "path": str(folder / "clouds.npz"), "key": "x", "label": "y"},
+        label_classes=2,
+        latent={"dim": 2},
+        max_epochs=20,
+        pictures=False,
+        trainer={"threads": 1, "accelerator": "cpu"},
+        folder=str(folder / "run"),
+    ).folder
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_samples_are_of_the_label_that_was_asked_for(run: Path, tmp_path: Path, label: int) -> None:
+    words = ["generate", str(run), "-n", "20", "--seed", "1", "-o"]
+    assert main([*words, str(tmp_path / "a.npy"), "--label", str(label)]) == 0
+    assert main([*words, str(tmp_path / "b.npy"), "--condition", "1,0" if label == 0 else "0,1"]) == 0
+    x = np.load(tmp_path / "a.npy")
+    assert (np.sign(x.mean(1)) == (1 if label else -1)).all()
+    assert (x == np.load(tmp_path / "b.npy")).all()
+
+
+def test_the_verbs_read_the_labels_of_the_run_too(run: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", str(run)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--label", "2"],
+            "model 'cvae' is told labels 0 to 1, found --label 2; give such a label",
+        ),
+        (
+            [],
+            "model 'cvae' needs a condition of shape (5, 2), found none; set condition=",
+        ),
+    ],
+)
+def test_a_label_that_it_does_not_know_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["generate", str(run), "-n", "5", "-o", str(tmp_path / "x.npy"), *words]) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"
+    assert not (tmp_path / "x.npy").exists()

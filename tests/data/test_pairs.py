@@ -1,0 +1,77 @@
+"""Samples in pairs: of one label, evenly, never oneself, and again the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aeframe.batch import Batch
+from aeframe.data.memory import TensorSource
+from aeframe.data.pairs import Paired
+
+LABELS = torch.tensor([2, 0, 1, 0, 2, 0, 0, 7])
+
+
+def paired(labels: Tensor | None) -> Paired:
+    """Rows that are their own numbers."""
+    x = torch.arange(8.0)[:, None]
+    return Paired(TensorSource(x, extras={} if labels is None else {"label": labels}))
+
+
+def partners(source: Paired, rows: Tensor) -> Tensor:
+    partner = source.batch(rows).partner()
+    assert partner is not None
+    return partner.x[:, 0].long()
+
+
+def counts(source: Paired, row: int, num: int = 3000) -> list[int]:
+    torch.manual_seed(0)
+    return partners(source, torch.full((num,), row)).bincount(minlength=8).tolist()
+
+
+def test_a_partner_has_the_same_label_and_each_is_as_likely() -> None:
+    # Rows 1, 3, 5 and 6 have label 0.
+    found = counts(paired(LABELS), 3)
+    assert [number for number, count in enumerate(found) if count] == [1, 5, 6]
+    assert all(abs(count - 1000) < 150 for count in found if count)
+    assert counts(paired(LABELS), 0) == [0, 0, 0, 0, 3000, 0, 0, 0]
+
+
+def test_a_label_of_one_is_its_own_partner() -> None:
+    assert counts(paired(LABELS), 7)[7] == 3000
+
+
+def test_without_classes_any_other_sample_is_a_partner() -> None:
+    for labels in (None, torch.rand(8), torch.zeros(8, 2, dtype=torch.long)):
+        found = counts(paired(labels), 2)
+        assert found[2] == 0
+        assert all(abs(count - 3000 / 7) < 100 for count in found[:2] + found[3:])
+
+
+def test_the_sample_itself_stays_as_it_is_and_draws_repeat() -> None:
+    source, rows = paired(LABELS), torch.tensor([5, 0, 3])
+    found = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        found.append(source.batch(rows))
+    assert found[0].x[:, 0].tolist() == [5, 0, 3]
+    assert found[0].extras["label"].tolist() == [0, 2, 0]
+    assert found[0].index is not None
+    assert found[0].index.tolist() == [5, 0, 3]
+    assert torch.equal(found[0].extras["partner"], found[1].extras["partner"])
+    assert source.in_memory
+    assert len(source) == 8
+
+
+def test_a_partner_keeps_what_is_its_own() -> None:
+    x = torch.arange(4.0)[:, None]
+    source = Paired(TensorSource(x, mask=x > 1, condition=-x, extras={"size": 10 * x[:, 0]}))
+    batch = source.batch(torch.arange(4))
+    partner = batch.partner()
+    assert partner is not None
+    assert partner.mask is not None
+    assert partner.condition is not None
+    assert torch.equal(partner.mask, partner.x > 1)
+    assert torch.equal(partner.condition, -partner.x)
+    assert torch.equal(partner.extras["size"], 10 * partner.x[:, 0])
+    assert Batch(x).partner() is None

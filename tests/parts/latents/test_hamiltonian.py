@@ -1,0 +1,230 @@
+"""Hamiltonian posteriors: the plain bound at rest, volume by autograd, and the exact likelihood of a linear model."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from aeframe.assembly import assemble
+from aeframe.batch import Batch, Clock, DataSpec, Domain
+from aeframe.build import build
+from aeframe.errors import AeframeError
+from aeframe.parts.latents.hamiltonian import Flat, Hamiltonian, leapfrog
+
+NAMES = ["hamiltonian", "riemannian"]
+NOISE = 0.6
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def linear_model(latent: str = "hamiltonian", **options: Any) -> Any:
+    """x = W z + b + noise of standard deviation 0.6, with three x and two z, in double precision."""
+    if latent == "riemannian":
+        options = {"centroids": 8, **options}
+    config = {
+        "encoder": {"name": "mlp", "hidden": [3], "activation": "tanh"},
+        "latent": {"name": latent, "dim": 2, **options},
+        "decoder": {"name": "mlp", "hidden": []},
+        "loss": {"name": "gaussian", "scale": NOISE},
+        "objective": "elbo",
+    }
+    model: Any = assemble(config, DataSpec((3,), Domain("real"))).double()
+    with torch.no_grad():
+        model.decoder.last.weight.copy_(torch.tensor([[1.0, 0.2], [0.5, -0.8], [-0.3, 0.6]]))
+        # An encoder that is not far off, and wide enough for its weights to have a variance.
+        model.latent.head.linear.weight.mul_(0.3)
+        model.latent.head.linear.bias.copy_(torch.tensor([0.1, -0.1, -0.2, -0.2]))
+    if latent == "riemannian":
+        model.latent._remember(torch.randn(6, 2, dtype=torch.float64))
+    return model
+
+
+def rows(num: int = 4) -> Batch:
+    return Batch(torch.randn(num, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(5)))
+
+
+def log_likelihood(model: Any, x: Tensor) -> Tensor:
+    """Return log p(x) of the linear model in closed form."""
+    weight, bias = model.decoder.last.weight, model.decoder.last.bias
+    return MultivariateNormal(bias, weight @ weight.T + NOISE**2 * torch.eye(3, dtype=weight.dtype)).log_prob(x)
+
+
+def log_weights(model: Any, batch: Batch, num: int) -> Tensor:
+    """Return log p(x, z) - log q(z|x) of `num` draws, ``(num, B)``."""
+    with torch.no_grad():
+        p = model(batch, sample=True, num_samples=num)
+        return -p.reconstruction - model.prior.kl(p.latent)
+
+
+def rest(latent: Any) -> None:
+    """Let the steps be of no length at all."""
+    with torch.no_grad():
+        latent.step.fill_(-torch.inf)
+
+
+# -- both --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("num_samples", [None, 3])
+@pytest.mark.parametrize("tempering", ["fixed", "free", "none"])
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_of_no_length_are_the_plain_bound(name: str, tempering: str, num_samples: int | None) -> None:
+    model = linear_model(name, tempering=tempering)
+    rest(model.latent)
+    plain = model.embed(rows(), sample=True, num_samples=num_samples)
+    moved = model.latent.refine(plain, model, rows())
+    assert torch.equal(moved.z, plain.z)
+    expected = plain.posterior.log_prob(plain.z).sum(-1) - model.prior.log_prob(plain.z)
+    torch.testing.assert_close(model.prior.kl(moved), expected)
+
+
+@pytest.mark.parametrize("tempering", ["fixed", "free", "none"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_are_right_on_average(name: str, tempering: str) -> None:
+    # Enough iterations to solve the implicit equations; a step that goes somewhere.
+    more = {"iterations": 8, "temperature": 1.5} if name == "riemannian" else {}
+    step_size = 0.06 if name == "riemannian" else 0.25
+    model = linear_model(name, tempering=tempering, step_size=step_size, num_steps=3, **more)
+    weights = log_weights(model, rows(), 10_000)
+    exact = log_likelihood(model, rows().x)
+    # The mean of p(x, z) / q(z|x) is p(x), whatever was done on the way: a wrong momentum or volume would show.
+    ratio = (weights - exact).exp()
+    assert ((ratio.mean(0) - 1).abs() < 4 * ratio.std(0) / 100).all()
+    assert (ratio.std(0) / 100 < 0.05).all()
+    # And so the bound is below it.
+    assert (weights.mean(0) < exact).all()
+
+
+def test_the_same_encoder_has_a_nearer_bound_once_the_dynamics_are_learned() -> None:
+    model = linear_model(step_size=0.2, num_steps=8)
+    with torch.no_grad():
+        model.latent.head.linear.bias[2:] = -1.0
+    optimizer = torch.optim.Adam([model.latent.step, model.latent.cooling], lr=0.1)
+    for _ in range(30):
+        optimizer.zero_grad()
+        p = model(rows(), num_samples=32)
+        (p.reconstruction + model.prior.kl(p.latent)).mean().backward()
+        optimizer.step()
+    exact, moved = log_likelihood(model, rows().x), log_weights(model, rows(), 5000)
+    rest(model.latent)
+    plain = log_weights(model, rows(), 5000)
+    error = 4 * (moved.var(0) + plain.var(0)).sqrt() / 5000**0.5
+    assert (moved.mean(0) < exact + error).all()
+    # A fifth of what was missing, or more, is there.
+    assert (exact - moved.mean(0)).mean() < 0.8 * (exact - plain.mean(0)).mean()
+
+
+@pytest.mark.parametrize("tempering", ["fixed", "free", "none"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_way_keeps_volume(name: str, tempering: str) -> None:
+    more = {"iterations": 40, "temperature": 1.5} if name == "riemannian" else {}
+    latent = linear_model(name, tempering=tempering, step_size=0.2, num_steps=3, **more).latent
+    assert isinstance(latent, Hamiltonian)
+    with torch.no_grad():
+        latent.step.add_(torch.tensor([0.5, -0.5]))
+
+    def way(at: Tensor) -> Tensor:
+        z, momentum = latent.travel(at[:2], at[2:], lambda z: -z + z.cos(), latent.geometry())
+        return torch.cat([z, momentum])
+
+    jacobian = torch.autograd.functional.jacobian(way, torch.randn(4, dtype=torch.float64))
+    # Heating divides the momentum by sqrt(beta) and cooling undoes it, as far as volume goes.
+    torch.testing.assert_close(jacobian.det(), torch.ones((), dtype=torch.float64), atol=1e-5, rtol=0)
+    assert (jacobian - torch.eye(4)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_go_through_the_dynamics(name: str) -> None:
+    model = linear_model(name, step_size=0.1)
+
+    def loss() -> Tensor:
+        torch.manual_seed(3)
+        return model.terms(model(rows(), sample=True), Clock()).total().sum()
+
+    model.eval()
+    names = ["latent.step", "latent.cooling", "latent.head.linear.bias", "decoder.last.weight"]
+    names += ["latent.triangles.1.bias"] * (name == "riemannian")
+    parameters = dict(model.named_parameters())
+    for label, found in zip(names, torch.autograd.grad(loss(), [parameters[n] for n in names]), strict=True):
+        flat = parameters[label].data.view(-1)
+        before, values = flat[0].item(), []
+        for shift in (1e-5, -1e-5):
+            flat[0] = before + shift
+            values.append(loss().item())
+        flat[0] = before
+        assert found.flatten()[0].item() == pytest.approx((values[0] - values[1]) / 2e-5, rel=1e-5, abs=1e-6), label
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_what_is_drawn_is_moved(name: str) -> None:
+    model = linear_model(name).eval()
+    with torch.no_grad():
+        p = model(rows(), sample=False)
+        assert torch.equal(p.latent.z, model.embed(rows()).mean)
+        drawn = model(rows(), sample=True, num_samples=2).latent
+    assert not drawn.z.requires_grad
+    assert torch.equal(drawn.mean, p.latent.mean)
+    assert drawn.posterior is not None
+    assert drawn.posterior.log_prob(drawn.z).shape == (2, 4)
+    with pytest.raises(AeframeError) as error:
+        drawn.posterior.log_prob(drawn.z + 0)
+    assert str(error.value) == (
+        f"latent {name} knows the density of the codes it has drawn only, and was asked for that of others; "
+        "choose a latent with a density everywhere, such as gaussian or flow"
+    )
+
+
+# -- flat --------------------------------------------------------------------------------------------------------
+
+
+def test_a_leapfrog_step_by_hand() -> None:
+    # Force -z, step 0.5: half = 1 - 0.25 * 2 = 0.5; z = 2 + 0.5 * 0.5 = 2.25; momentum = 0.5 - 0.25 * 2.25.
+    z, momentum, pushed = leapfrog(
+        torch.tensor([2.0]), torch.tensor([1.0]), torch.tensor([-2.0]), torch.neg, Flat(), 0.5, 1
+    )
+    assert (z.item(), momentum.item(), pushed.item()) == (2.25, -0.0625, -2.25)
+
+
+def test_coolings_by_hand() -> None:
+    # 1 / sqrt(0.25) = 2 falls by squares to 1: 2, 1.75, 1.
+    latent = build("latent", {"name": "hamiltonian", "num_steps": 2, "beta": 0.25}, feature_shape=(4,))
+    torch.testing.assert_close(latent.coolings(), torch.tensor([1.75 / 2, 1 / 1.75]))
+    free = build("latent", {"name": "hamiltonian", "num_steps": 2, "tempering": "free"}, feature_shape=(4,))
+    torch.testing.assert_close(free.coolings(), torch.tensor([0.5**0.25, 0.5**0.25]))
+    none = build("latent", {"name": "hamiltonian", "num_steps": 2, "tempering": "none"}, feature_shape=(4,))
+    assert torch.equal(none.coolings(), torch.ones(2))
+    torch.testing.assert_close(none.largest_step * none.step.sigmoid(), torch.full((16,), 0.1))
+
+
+@pytest.mark.parametrize(("option", "found"), [("num_steps", 0), ("step_size", 0.0), ("beta", 1.0)])
+def test_dynamics_that_cannot_be_are_refused(option: str, found: float) -> None:
+    with pytest.raises(AeframeError) as error:
+        build("latent", {"name": "hamiltonian", option: found}, feature_shape=(4,))
+    shown = {"num_steps": 5, "step_size": 0.1, "beta": 0.5, option: found}
+    assert str(error.value) == (
+        "latent hamiltonian needs num_steps of at least 1, a step_size above 0 and beta in (0, 1), "
+        f"found {shown['num_steps']}, {shown['step_size']} and {shown['beta']}"
+    )
+
+
+def test_a_spatial_z_is_moved_as_a_whole() -> None:
+    config = {
+        "encoder": {"name": "conv", "channels": [4]},
+        "latent": {"name": "hamiltonian", "dim": 2, "spatial": True},
+        "loss": "mse",
+        "objective": "elbo",
+    }
+    model: Any = assemble(config, DataSpec((1, 8, 8), Domain("real")))
+    p = model(Batch(torch.randn(3, 1, 8, 8)), num_samples=2)
+    assert p.latent.z.shape == (2, 3, *model.latent.shape)
+    assert model.prior.kl(p.latent).shape == (2, 3)
+    assert math.prod(model.latent.shape) == len(model.latent.step)

@@ -1,0 +1,128 @@
+"""Discriminators and the encoders they are made of: shapes, what a patch sees, stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.build import build
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import MakeActivation
+from aeframe.parts.networks.discriminators import PatchDiscriminator, by_sample
+from aeframe.parts.networks.features import MakeEncoder, stages
+
+RELU = MakeActivation.named("relu")
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def real(*shape: int) -> DataSpec:
+    return DataSpec(shape, Domain("real"))
+
+
+def made(spec: DataSpec, scales: int = 1, network: Any = None) -> PatchDiscriminator:
+    make = MakeEncoder.usual(spec, build) if network is None else MakeEncoder.from_config(network, build)
+    return PatchDiscriminator(spec, make, RELU, scales=scales)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scales", "patches"),
+    [
+        ((6,), 1, [1]),
+        ((2, 33), 1, [5]),
+        ((1, 28, 28), 1, [16]),
+        ((3, 17, 20), 2, [9, 4]),
+        ((1, 9, 9, 9), 1, [8]),
+        ((1, 16, 16, 16), 3, [8, 1, 1]),
+    ],
+)
+def test_a_logit_for_each_patch_of_each_scale(shape: tuple[int, ...], scales: int, patches: list[int]) -> None:
+    network = made(real(*shape), scales)
+    assert [tuple(each.shape) for each in network(Batch(torch.randn(3, *shape)))] == [(3, n) for n in patches]
+    assert len(network.features(Batch(torch.randn(3, *shape)))) == (2 if len(shape) == 1 else 3 * scales)
+
+
+def test_a_patch_sees_its_own_neighbourhood_only() -> None:
+    network = made(real(1, 64), network={"name": "conv", "channels": (4, 4), "kernel": 3})
+    x = torch.randn(1, 1, 64)
+    other = x.clone()
+    other[..., :20] += 1.0
+    changed = (network(Batch(x))[0] != network(Batch(other))[0])[0]
+    # Stage by stage a position at n sees from 2n - 1 to 2n + 1, so patch n sees from 4n - 3 to 4n + 3.
+    assert changed.nonzero().flatten().tolist() == [n for n in range(16) if 4 * n - 3 < 20]
+
+
+def test_scales_see_the_mean_of_what_falls_together() -> None:
+    network = made(real(1, 8, 8), 2, network={"name": "conv", "channels": (4,)})
+    x = torch.randn(2, 1, 8, 8)
+    body, head = network.bodies[1], network.heads[1]
+    expected = head(body(Batch(nn.functional.avg_pool2d(x, 2)))).flatten(1)
+    torch.testing.assert_close(network(Batch(x))[1], expected)
+
+
+def test_means_are_over_patches_and_then_over_scales() -> None:
+    logits = [torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[4.0], [1.0]])]
+    assert by_sample(torch.square, logits).tolist() == [(2.5 + 16) / 2, 0.5]
+
+
+@pytest.mark.parametrize(("shape", "scales"), [((6,), 2), ((1, 8, 8), 0)])
+def test_scales_that_cannot_be_are_refused(shape: tuple[int, ...], scales: int) -> None:
+    with pytest.raises(AeframeError) as error:
+        made(real(*shape), scales)
+    assert str(error.value) == (
+        f"a discriminator needs scales of at least 1, and of 1 for flat data, found {scales} for shape {shape}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "shapes"),
+    [
+        ({"name": "mlp", "hidden": (5, 4)}, [(2, 5), (2, 4)]),
+        # Layers of one shape are one stage.
+        ({"name": "mlp", "hidden": (5, 5, 4)}, [(2, 5), (2, 4)]),
+        ({"name": "conv", "channels": (3, 4), "norm": "group"}, [(2, 3, 4, 4), (2, 4, 2, 2)]),
+        ({"name": "conv", "channels": (3,), "dense": 7}, [(2, 3, 4, 4), (2, 7)]),
+        ({"name": "resnet", "channels": (3, 4)}, [(2, 3, 4, 4), (2, 4, 2, 2)]),
+    ],
+)
+def test_stages_end_where_the_shape_changes(config: dict[str, Any], shapes: list[tuple[int, ...]]) -> None:
+    network = MakeEncoder.from_config(config, build)(real(1, 8, 8), RELU)
+    batch = Batch(torch.randn(2, 1, 8, 8))
+    found = stages(network, batch)
+    assert [tuple(each.shape) for each in found] == shapes
+    assert torch.equal(found[-1], network(batch))
+    # Nothing is left on the network.
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_last_of_a_stage_is_after_its_activation() -> None:
+    network = MakeEncoder.from_config({"name": "conv", "channels": (3, 4)}, build)(real(1, 8, 8), RELU)
+    assert all((each >= 0).all() for each in stages(network, Batch(torch.randn(2, 1, 8, 8))))
+
+
+@pytest.mark.parametrize("value", [{"channels": (3,)}, 3, ["conv"]])
+def test_what_is_no_encoder_is_refused(value: Any) -> None:
+    with pytest.raises(AeframeError) as error:
+        MakeEncoder.from_config(value, build)
+    assert str(error.value) == f"expected an encoder's name or {{name: ..., options}}, found {value!r}"
+
+
+def test_an_encoder_that_is_misspelt_is_named_with_its_owner() -> None:
+    with pytest.raises(AeframeError) as error:
+        build("penalty", {"name": "adversarial", "network": "convv"}, spec=real(1, 8, 8), activation=RELU)
+    assert str(error.value).startswith(
+        "penalty 'adversarial', option 'network': unknown encoder 'convv', did you mean 'conv'?; known are conv, "
+    )
+
+
+def test_a_name_alone_is_an_encoder_with_its_defaults() -> None:
+    network = MakeEncoder.from_config("conv", build)(real(1, 8, 8), MakeActivation.named("tanh"))
+    assert any(isinstance(module, nn.Tanh) for module in network.modules())

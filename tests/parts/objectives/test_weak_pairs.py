@@ -1,0 +1,140 @@
+"""Pairs: averages by hand, the adaptive rule, and what happens where samples come alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, Clock, DataSpec, Domain
+from aeframe.build import build
+from aeframe.errors import AeframeError
+from aeframe.experiment.compose import compose
+from aeframe.experiment.workflow import train
+from aeframe.parts.objectives.weak_pairs import WeakPairs, _shared
+from aeframe.runs.saved import load
+
+Make = Callable[..., Autoencoder]
+SPEC = DataSpec((6,), Domain("real"), extras={"partner": (6,)})
+
+
+def pair() -> tuple[Normal, Normal]:
+    return Normal(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 2.0]])), Normal(
+        torch.tensor([[2.0, 4.0]]), torch.tensor([[1.0, 1.0]])
+    )
+
+
+def test_the_mean_of_two_posteriors_hand_worked() -> None:
+    loc, scale = WeakPairs(SPEC)._averaged(*pair())
+    assert loc.tolist() == [[1.0, 2.5]]
+    assert scale.square().tolist()[0] == pytest.approx([1.0, 2.5])
+
+
+def test_the_product_of_two_posteriors_is_that_of_their_densities() -> None:
+    one, other = pair()
+    loc, scale = WeakPairs(SPEC, average="product")._averaged(one, other)
+    assert loc.tolist()[0] == pytest.approx([1.0, (1 / 4 + 4) / (5 / 4)])
+    assert scale.square().tolist()[0] == pytest.approx([0.5, 0.8])
+    x = torch.linspace(-3, 5, 7)[:, None]
+    apart = one.log_prob(x) + other.log_prob(x) - Normal(loc, scale).log_prob(x)
+    torch.testing.assert_close(apart, apart[:1].expand_as(apart))
+
+
+def test_dimensions_nearer_than_the_middle_are_shared() -> None:
+    # KL of equal unit normals is half the squared distance: 0, 0.5, 4.5 and 2; the middle is 2.25.
+    one = Normal(torch.zeros(1, 4), torch.ones(1, 4))
+    other = Normal(torch.tensor([[0.0, 1.0, 3.0, 2.0]]), torch.ones(1, 4))
+    assert _shared(one, other).tolist() == [[True, True, False, True]]
+
+
+def test_the_rule_is_each_pair_s_own_and_takes_positions_together() -> None:
+    one = Normal(torch.zeros(2, 2, 2), torch.ones(2, 2, 2))
+    other = Normal(torch.tensor([[[0.0, 1.0], [3.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]]), torch.ones(2, 2, 2))
+    assert _shared(one, other).tolist() == [[[True, True], [False, True]], [[False, True], [True, True]]]
+
+
+@pytest.mark.parametrize("average", ["mean", "product"])
+def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> None:
+    model = make({"name": "weak_pairs", "beta": 2.0, "average": average}, pairs=True)
+    x, partner = torch.randn(2, 5, 6, requires_grad=True)
+    p = model(Batch(x).paired(Batch(partner)))
+    terms = model.terms(p, Clock())
+    assert terms.weights == {"reconstruction": 1.0, "kl": 2.0}
+    one, other = p.latent.posterior, model.embed(Batch(partner)).posterior
+    assert isinstance(model.objective, WeakPairs)
+    assert isinstance(one, Normal)
+    assert isinstance(other, Normal)
+    loc, scale = model.objective._averaged(one, other)
+    shared = _shared(one, other)
+    expected = torch.zeros(5)
+    for q in (one, other):
+        moved = Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale))
+        expected += torch.distributions.kl_divergence(moved, Normal(0.0, 1.0)).sum(1) / 2
+    torch.testing.assert_close(terms.raw["kl"], expected)
+    assert terms.bound is not None
+    torch.testing.assert_close(terms.bound, terms.raw["reconstruction"] + expected)
+    gradients = torch.autograd.grad(terms.total().sum(), [x, partner])
+    assert all(bool(gradient.any(1).all()) for gradient in gradients)
+
+
+def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> None:
+    model = make({"name": "weak_pairs"}, pairs=True)
+    x = torch.randn(1, 6).expand(4000, 6)
+    paired = model.terms(model(Batch(x).paired(Batch(x))), Clock())
+    alone = model.terms(model(Batch(x)), Clock())
+    torch.testing.assert_close(paired.raw["kl"], alone.raw["kl"])
+    assert float(paired.raw["reconstruction"].mean().detach()) == pytest.approx(
+        float(alone.raw["reconstruction"].mean().detach()), rel=0.01
+    )
+
+
+def test_held_out_samples_come_alone(make: Make) -> None:
+    model = make({"name": "weak_pairs"}, pairs=True).eval()
+    p = model(Batch(torch.randn(5, 6)).paired(Batch(torch.randn(5, 6))))
+    terms = model.terms(p, Clock())
+    torch.testing.assert_close(terms.raw["kl"], model.prior.kl(p.latent).sum(1))
+    assert terms.raw["reconstruction"] is p.reconstruction
+
+
+def test_samples_that_come_one_by_one_are_refused() -> None:
+    with pytest.raises(AeframeError) as error:
+        build("objective", {"name": "weak_pairs"}, spec=DataSpec((6,), Domain("real")))
+    assert str(error.value) == (
+        "objective weak_pairs trains on pairs, but these samples come one by one; set pairs=true"
+    )
+
+
+def test_a_run_without_pairs_is_refused_before_any_data_load() -> None:
+    with pytest.raises(AeframeError, match="set pairs=true"):
+        train(compose(["model=ada_gvae", "pairs=false", "data=breast_cancer"]))
+
+
+def test_a_run_trains_on_pairs_and_its_model_opens(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    monkeypatch.setattr(WeakPairs, "_of_pairs", _counted(seen))
+    words = [
+        "model=ml_vae", "data=breast_cancer", "encoder.hidden=[8]", "latent.dim=3", "max_batches=3", "pictures=false",
+        "trainer.accelerator=cpu", f"folder={tmp_path / 'run'}",
+    ]  # fmt: skip
+    run = train(compose(words))
+    # The dry run's, and those of three batches.
+    assert [partner.device.type for partner in seen] == ["meta", "cpu", "cpu", "cpu"]
+    assert [tuple(partner.shape) for partner in seen[1:]] == [(64, 30)] * 3
+    saved = load(run.folder)
+    assert saved.spec.extras == {"partner": (30,)}
+    assert saved.score(torch.randn(4, 30)).shape == (4,)
+
+
+def _counted(seen: list[Tensor]) -> Any:
+    real = WeakPairs._of_pairs
+
+    def counted(self: WeakPairs, model: Any, p: Any, partner: Batch) -> Any:
+        seen.append(partner.x)
+        return real(self, model, p, partner)
+
+    return counted

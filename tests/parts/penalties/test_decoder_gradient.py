@@ -1,0 +1,103 @@
+"""The decoder's slope against its full Jacobian."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.parts.penalties.jacobian import squared_jacobian
+
+SHAPE = (2, 3)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def model_with(dim: int = 4, condition: int = 0, latent: str = "point", **options: Any) -> Autoencoder:
+    config = {
+        "activation": "tanh",
+        "encoder": {"name": "mlp", "hidden": (5,)},
+        "latent": {"name": latent, "dim": dim},
+        "loss": "mse",
+        "penalties": {"decoder_gradient": options},
+    }
+    return assemble(config, DataSpec(SHAPE, Domain("real"), condition))
+
+
+def exact(model: Autoencoder, z: Tensor, condition: Tensor | None = None) -> Tensor:
+    """The squared Frobenius norm of d output / d z, sample by sample, from the full Jacobian."""
+    norms = []
+    for n in range(len(z)):
+        beside = None if condition is None else condition[n : n + 1]
+
+        def output(one: Tensor, beside: Tensor | None = beside) -> Tensor:
+            return model.decode(one[None], condition=beside)[0]
+
+        norms.append(torch.autograd.functional.jacobian(output, z[n]).square().sum())
+    return torch.stack(norms)
+
+
+@pytest.mark.parametrize("dim", [4, 9], ids=["by columns", "by rows"])
+def test_without_probes_it_is_the_norm_of_the_jacobian(dim: int) -> None:
+    # 6 outputs: fewer inputs are taken one by one, or else the outputs.
+    model, x = model_with(dim, probes=0), torch.randn(5, *SHAPE)
+    p = model(Batch(x))
+    torch.testing.assert_close(model.penalties["decoder_gradient"](model, p), exact(model, p.latent.mean))
+
+
+def test_it_is_with_the_condition_and_at_the_mean_of_a_posterior() -> None:
+    model = model_with(condition=2, latent="gaussian", probes=0)
+    condition = torch.randn(4, 2)
+    p = model(Batch(torch.randn(4, *SHAPE), condition=condition), num_samples=3)
+    found = model.penalties["decoder_gradient"](model, p)
+    torch.testing.assert_close(found, exact(model, p.latent.mean, condition))
+
+
+def test_probes_have_the_exact_norm_as_their_mean() -> None:
+    model, x = model_with(probes=4000), torch.randn(3, *SHAPE)
+    p = model(Batch(x))
+    torch.testing.assert_close(
+        model.penalties["decoder_gradient"](model, p), exact(model, p.latent.mean), rtol=0.08, atol=0
+    )
+
+
+def test_a_probe_is_random_in_training_and_fixed_in_evaluation() -> None:
+    model, x = model_with(probes=1), torch.randn(3, *SHAPE)
+    penalty, p = model.penalties["decoder_gradient"], model(Batch(x))
+    assert not torch.equal(penalty(model, p), penalty(model, p))
+    model.eval()
+    with torch.no_grad():
+        p, twice = model(Batch(x)), model(Batch(torch.cat([x, x])))
+        assert torch.equal(penalty(model, p), penalty(model, p))
+        torch.testing.assert_close(penalty(model, twice), penalty(model, p).repeat(2))
+
+
+@pytest.mark.parametrize("probes", [0, 2])
+def test_it_trains_the_decoder_and_leaves_the_encoder_alone(probes: int) -> None:
+    model = model_with(probes=probes)
+    model.penalties["decoder_gradient"](model, model(Batch(torch.randn(3, *SHAPE)))).sum().backward()
+    assert all(p.grad is None for p in (*model.encoder.parameters(), *model.latent.parameters()))
+    # All but the last bias, by which no slope changes.
+    *moved, last = (p.grad is not None and bool(p.grad.any()) for p in model.decoder.parameters())
+    assert all(moved)
+    assert not last
+
+
+@pytest.mark.parametrize("size", [(3, 5), (5, 3)])
+def test_the_gradient_of_the_norm_is_right_whichever_way_it_is_taken(size: tuple[int, int]) -> None:
+    matrix = torch.randn(size, dtype=torch.double, requires_grad=True)
+    at = torch.randn(4, size[0], dtype=torch.double)
+
+    def norm(matrix: Tensor) -> Tensor:
+        return squared_jacobian(lambda x: (x @ matrix).tanh(), at)
+
+    assert torch.autograd.gradcheck(norm, matrix)

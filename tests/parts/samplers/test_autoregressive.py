@@ -1,0 +1,209 @@
+"""The autoregressive sampler against codes whose dependence is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import DataSpec, Domain
+from aeframe.build import build
+from aeframe.errors import AeframeError
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+def model_of(latent: dict[str, Any]) -> Autoencoder:
+    config = {"encoder": "mlp", "latent": latent, "loss": "mse"}
+    return assemble(config, DataSpec((4,), Domain("real"))).eval()
+
+
+def make(model: Autoencoder, name: str = "autoregressive", **options: Any) -> Any:
+    return build("sampler", {"name": name, **options}, model=model)
+
+
+def vq(codes: int, tokens: int) -> Autoencoder:
+    return model_of({"name": "vq", "codebook_size": codes, "dim": 2, "tokens": tokens})
+
+
+SMALL = {"dim": 16, "steps": 120, "lr": 1e-2}
+STAY = 0.9
+
+
+def chain(num: int, codes: int, places: int) -> Tensor:
+    """Draw Markov chains ``(num, places, 1)``: each code is the one before with probability 0.9, else any, evenly."""
+    drawn = [torch.randint(codes, (num,))]
+    for _ in range(places - 1):
+        drawn.append(torch.where(torch.rand(num) < STAY, drawn[-1], torch.randint(codes, (num,))))
+    return torch.stack(drawn, 1).unsqueeze(-1)
+
+
+def test_a_known_dependence_is_learned_and_drawn() -> None:
+    codes, places = 4, 3
+    model = vq(codes, places)
+    sampler, independent = make(model, **SMALL), make(model, "codes")
+    seen, unseen = chain(2000, codes, places), chain(2000, codes, places)
+    sampler.fit(torch.zeros(len(seen), 2, places), seen)
+    independent.fit(torch.zeros(len(seen), 2, places), seen)
+    stay = STAY + (1 - STAY) / codes
+    step = -stay * math.log(stay) - (codes - 1) * (1 - STAY) / codes * math.log((1 - STAY) / codes)
+    entropy = math.log(codes) + (places - 1) * step
+    found = float(-sampler.log_prob(unseen).detach().mean())
+    # The entropy of the chain is the least that any model can have, and log 4 each what the frequencies say.
+    assert entropy - 0.1 < found < entropy + 0.1
+    assert found < places * math.log(codes) - 1
+    drawn, alone = sampler.draw(4000), independent.draw(4000)
+    # Four standard errors, and what the fit leaves.
+    assert abs(float((drawn[:, 1:] == drawn[:, :-1]).float().mean()) - stay) < 0.03
+    assert abs(float((alone[:, 1:] == alone[:, :-1]).float().mean()) - 1 / codes) < 0.03
+    assert (drawn[:, 0].bincount(minlength=codes) / 4000 - 0.25).abs().max() < 0.05
+
+
+def test_what_is_drawn_has_the_probabilities_that_are_scored() -> None:
+    model = vq(3, 3)
+    sampler = make(model, **SMALL)
+    sampler.fit(torch.zeros(500, 2, 3), chain(500, 3, 3))
+    every = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    probabilities = sampler.log_prob(every.unsqueeze(-1)).detach().exp()
+    torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0))
+    num = 20_000
+    found = (sampler.draw(num) @ torch.tensor([9, 3, 1])).bincount(minlength=27) / num
+    # Five standard errors: 27 shares are compared.
+    assert ((found - probabilities).abs() < 5 * (probabilities * (1 - probabilities) / num).sqrt() + 1e-4).all()
+
+
+def test_levels_depend_on_each_other_too() -> None:
+    model = model_of({"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3})
+    sampler = make(model, **SMALL)
+    # The second level says 3 - first, the third is free, and the second position repeats the first.
+    first, free = torch.randint(4, (2, 800))
+    position = torch.stack([first, 3 - first, free], 1)
+    codes = torch.stack([position, position], 1)
+    sampler.fit(torch.zeros(800, 2, 2), codes)
+    drawn = sampler.draw(500).reshape(500, 2, 3)
+    assert ((drawn[..., 1] == 3 - drawn[..., 0]).float().mean() > 0.95).item()
+    assert ((drawn[:, 0] == drawn[:, 1]).float().mean() > 0.9).item()
+    assert len(drawn[:, 0, 2].unique()) == 4
+    z = sampler.sample(model, 5)
+    assert z.shape == (5, 2, 2)
+
+
+def test_each_level_has_an_output_of_its_own() -> None:
+    sampler = make(model_of({"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3}), **SMALL)
+    for level, output in enumerate(sampler.transformer.outputs):
+        torch.nn.init.constant_(output.bias, level)
+    before = sampler.transformer.before(torch.zeros(1, 6, dtype=torch.long))
+    # Their weights begin as zero.
+    assert sampler.transformer(before)[0, :, 0].tolist() == [0, 1, 2, 0, 1, 2]
+    caches: list[list[Tensor]] = [[], []]
+    one_by_one = [sampler.transformer(before[:, [place]], place, caches)[0, 0, 0].item() for place in range(6)]
+    assert one_by_one == [0, 1, 2, 0, 1, 2]
+
+
+def test_no_code_sees_what_comes_after_it() -> None:
+    sampler = make(vq(5, 6), **SMALL)
+    sampler.fit(torch.zeros(50, 2, 6), chain(50, 5, 6))
+    one = chain(4, 5, 6).flatten(1)
+    other = one.clone()
+    other[:, 3:] = (other[:, 3:] + 1) % 5
+    with torch.no_grad():
+        logits = [sampler.transformer(sampler.transformer.before(codes)) for codes in (one, other)]
+    torch.testing.assert_close(logits[0][:, :4], logits[1][:, :4])
+    assert (logits[0][:, 4:] - logits[1][:, 4:]).abs().max() > 1e-3
+
+
+def test_what_was_likeliest_on_held_out_codes_is_kept() -> None:
+    # Nothing depends on anything, and there is little to see: all that can be learned by heart is wrong.
+    sampler = make(vq(20, 4), dim=32, steps=150, lr=1e-2)
+    codes = torch.randint(20, (80, 4, 1))
+    sampler.fit(torch.zeros(80, 2, 4), codes)
+    unseen = torch.randint(20, (2000, 4, 1))
+    independent = sampler._independent().gather(1, unseen[..., 0].T).sum(0).mean()
+    assert float(-sampler.log_prob(unseen).detach().mean()) < float(-independent) + 0.2
+
+
+def test_temperature_and_top_k() -> None:
+    model = vq(4, 1)
+    shares = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    codes = torch.multinomial(shares, 4000, replacement=True).reshape(4000, 1, 1)
+
+    def found(**options: Any) -> Tensor:
+        sampler = make(model, dim=8, depth=1, steps=1, lr=1e-9, **options)
+        sampler.fit(torch.zeros(4000, 2, 1), codes)
+        return sampler.draw(20_000).flatten().bincount(minlength=4) / 20_000
+
+    for temperature in (1.0, 0.5, 2.0):
+        expected = shares ** (1 / temperature)
+        torch.testing.assert_close(found(temperature=temperature), expected / expected.sum(), atol=0.03, rtol=0)
+    torch.testing.assert_close(found(top_k=2), torch.tensor([4 / 7, 3 / 7, 0.0, 0.0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(found(top_k=9), shares, atol=0.03, rtol=0)
+
+
+def test_the_seed_decides_the_fit_and_it_is_saved() -> None:
+    model, codes = vq(4, 3), chain(100, 4, 3)
+    fits = []
+    for seed in (1, 1, 2):
+        sampler = make(model, dim=8, steps=5)
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            sampler.fit(torch.zeros(100, 2, 3), codes)
+        fits.append(sampler)
+    scores = [sampler.log_prob(codes) for sampler in fits]
+    assert torch.equal(scores[0], scores[1])
+    assert not torch.equal(scores[0], scores[2])
+    torch.manual_seed(2)
+    # What was fitted before has no part in it.
+    fits[0].fit(torch.zeros(100, 2, 3), codes)
+    assert torch.equal(fits[0].log_prob(codes), scores[2])
+    again = make(model, dim=8, steps=5)
+    again.load_state_dict(fits[0].state_dict())
+    assert torch.equal(again.log_prob(codes), scores[2])
+
+
+@pytest.mark.parametrize("num", [1, 2])
+def test_a_row_or_two_can_be_fitted(num: int) -> None:
+    sampler = make(vq(4, 2), dim=8, steps=3)
+    sampler.fit(torch.zeros(num, 2, 2), chain(num, 4, 2))
+    assert sampler.draw(3).shape == (3, 2)
+
+
+def test_bad_use_is_refused() -> None:
+    model = vq(4, 2)
+    numbers = (
+        "sampler autoregressive needs numbers of at least 1 and heads that divide dim, found dim {}, depth 2, "
+        "heads {}, steps 300, batch_size 64 and top_k {}"
+    )
+    for call, message in (
+        (lambda: make(model, heads=3), numbers.format(64, 3, None)),
+        (lambda: make(model, heads=0), numbers.format(64, 0, None)),
+        (lambda: make(model, top_k=0), numbers.format(64, 4, 0)),
+        (
+            lambda: make(model, temperature=0.0),
+            "sampler autoregressive needs lr and temperature above 0, found 0.003 and 0.0",
+        ),
+        (
+            lambda: make(model_of({"name": "point"})),
+            "sampler autoregressive needs a latent with num_codes, such as vq or fsq, found Point; "
+            "choose sampler=prior or sampler=gmm",
+        ),
+        (
+            lambda: make(model).sample(model, 3),
+            "sampler autoregressive was asked for new codes before it was fitted; fit it to training codes first",
+        ),
+        (
+            lambda: make(model).fit(torch.zeros(3, 2, 2), None),
+            "sampler autoregressive needs the integer codes of a quantiser, found a latent that gives none",
+        ),
+    ):
+        with pytest.raises(AeframeError) as error:
+            call()
+        assert str(error.value) == message

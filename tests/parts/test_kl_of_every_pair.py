@@ -1,0 +1,62 @@
+"""Every posterior against every prior of its space: both are densities, and the KL is that between them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+
+from aeframe.assembly import assemble
+from aeframe.batch import Batch, DataSpec, Domain, per_sample
+from aeframe.build import defaults
+from aeframe.experiment.compose import compose
+from aeframe.registry import registry
+from aeframe.testing.terms import passed
+
+DRAWS = 4_000
+SPEC = DataSpec((6,), Domain("real"))
+# Few dimensions, so that what a mean is taken of does not vary too much.
+SMALL: dict[str, Any] = {"dim": 2, "dims": [1, 2], "scales": [1, 1], "hidden": [8], "width": 8, "classes": 3}
+FEW = {"vamp": {"components": 5}}
+# New, they are narrower than what they are compared with, and the mean of p / q needs too many draws: quadrature says
+# that they are densities: tests/parts/latents/test_flow_posterior.py and test_hierarchy.py, tests/parts/test_priors.py.
+NARROW = {"flow", "vdvae", "mixture"}
+# Their draws move on by what the decoder says, so that q is a density of more than z: tests/parts/latents/
+# test_hamiltonian.py has the same of them, and of z with its momentum.
+MOVED = {"hamiltonian", "riemannian"}
+
+
+def pairs() -> list[tuple[str, str]]:
+    found = []
+    core = registry().plugins[0].entries
+    parts = {kind: [(e.name, e.load()) for e in core if e.kind == kind] for kind in ("latent", "prior")}
+    for (latent, q), (prior, p) in itertools.product(parts["latent"], parts["prior"]):
+        if "posterior" in q.gives and latent not in MOVED and p.needs <= q.gives and q.space in p.spaces:
+            found.append((latent, prior))
+    return found
+
+
+@pytest.mark.parametrize(("latent", "prior"), pairs())
+def test_both_are_densities_and_the_kl_is_between_them(latent: str, prior: str) -> None:
+    torch.manual_seed(3)
+    config = compose(["model=vae", "encoder.hidden=[8]"])
+    options = defaults("latent", latent)
+    small = {name: size for name, size in SMALL.items() if name in options and type(options[name]) is type(size)}
+    config |= {"latent": {**options, **small}, "prior": {**defaults("prior", prior), **FEW.get(prior, {})}}
+    model = assemble(config, SPEC).double().eval()
+    with torch.no_grad():
+        # One sample many times: each has a draw of its own.
+        p = passed(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
+        code = p.latent
+        assert code.posterior is not None
+        log_q, log_p = per_sample(code.posterior.log_prob(code.z)), model.prior.log_prob(code.z)
+        log_ratio = log_q - log_p
+        kl = per_sample(model.prior.kl(code)).mean()
+    if latent not in NARROW and prior not in NARROW:
+        # The mean under q of p / q is the integral of p.
+        weight = (-log_ratio).exp()
+        assert abs(weight.mean() - 1) < 5 * weight.std() / DRAWS**0.5 < 0.2
+    assert abs(kl - log_ratio.mean()) < 5 * log_ratio.std() / DRAWS**0.5 + 1e-9
+    assert kl > 0

@@ -1,0 +1,77 @@
+"""What two devices agree on, in two processes: rows with their gradients, and objectives that compare samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from aeframe.batch import DataSpec, Domain
+from aeframe.data.vector import Vector
+from aeframe.devices import joined_rows
+from aeframe.testing.reference import Reference, recipe, synthetic
+from aeframe.testing.two_processes import step
+
+# The suite of core tries them with their defaults.
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "rbf": {"name": "mmd", "kernel": "rbf", "beta": 0.5},
+    "weighted": {"name": "total_correlation", "estimator": "weighted"},
+    "adversarial": {"name": "total_correlation", "estimator": "adversarial"},
+    "piwae": {"name": "importance", "groups": 4, "partial": True},
+    "product": {"name": "weak_pairs", "average": "product"},
+}
+
+
+def reference(objective: dict[str, Any]) -> Reference:
+    spec = DataSpec((12,), Domain("real"), extras={"partner": (12,)})
+    config = recipe("objective", objective, loss="mse", encoder={"name": "mlp", "hidden": [16]})
+    config["latent"] = {"name": "gaussian", "dim": 3}
+    return Reference(config, spec, synthetic(spec), Vector())
+
+
+def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
+    """Return all rows, and the gradient of a mean over them that binds each to all others."""
+    value = torch.arange(12.0).reshape(6, 2).sin().requires_grad_()
+    own = value if rank is None else value[3 * rank : 3 * rank + 3]
+    rows, which = joined_rows(own)
+    (rows[which][:, None] - rows).square().sum(2).exp().mean(1).mean().backward()
+    assert value.grad is not None
+    gradient = value.grad
+    if rank is not None:
+        torch.distributed.all_reduce(gradient)
+        gradient /= 2
+    return {"rows": rows.detach(), "gradient": gradient}
+
+
+def _share(rank: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    found = {name: step(reference(objective), rank) for name, objective in OBJECTIVES.items()}
+    torch.save({"rows": rows_and_gradient(rank), **found}, folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("two")
+    mp.start_processes(_share, (folder,), nprocs=2, start_method="fork")  # type: ignore[attr-defined,no-untyped-call]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_rows_of_two_devices_and_their_gradients_are_those_of_one(shared: list[dict[str, dict[str, Tensor]]]) -> None:
+    alone = rows_and_gradient(None)
+    for each in shared:
+        torch.testing.assert_close(each["rows"], alone)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_two_devices_make_the_step_that_one_would(shared: list[dict[str, dict[str, Tensor]]], name: str) -> None:
+    alone = step(reference(OBJECTIVES[name]), None)
+    for each in shared:
+        assert each[name].keys() == alone.keys()
+        torch.testing.assert_close(each[name], alone, rtol=1e-3, atol=1e-5)

@@ -58,10 +58,10 @@ def test_a_plain_folder_is_split_by_seed(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{n:02}.png") for n in range(20)]
     splits = loaded(tmp_path)
     assert {name: len(split) for name, split in splits.items()} == {"train": 16, "validation": 2, "test": 2}
-    assert sorted(path for split in splits.values() for path in split.paths) == paths
+    assert sorted(path for split in splits.values() for path in split.places) == paths
     assert all(split.labels is None for split in splits.values())
-    assert loaded(tmp_path)["test"].paths == splits["test"].paths
-    assert loaded(tmp_path, seed=1)["test"].paths != splits["test"].paths
+    assert loaded(tmp_path)["test"].places == splits["test"].places
+    assert loaded(tmp_path, seed=1)["test"].places != splits["test"].places
     assert len(loaded(tmp_path, test=0.5)["test"]) == 10
 
 
@@ -76,7 +76,7 @@ def test_split_and_class_folders(tmp_path: Path, validation: str) -> None:
     assert list(splits) == ["train", "validation", "test"]
     labels = [split.labels.tolist() for split in splits.values() if split.labels is not None]
     assert labels == [[1, 2], [1, 2], [0, 1, 2]]
-    assert {path.relative_to(tmp_path).parts[0] for path in splits["validation"].paths} == {validation}
+    assert {path.relative_to(tmp_path).parts[0] for path in splits["validation"].places} == {validation}
 
 
 def test_a_missing_split_is_drawn_from_train(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_images_outside_the_splits(tmp_path: Path) -> None:
 
 def test_rows_carry_their_labels(tmp_path: Path) -> None:
     files = Files([tmp_path / "a", tmp_path / "b"], torch.tensor([4, 5]), 7).rows(torch.tensor([1]))
-    assert files.paths == [tmp_path / "b"]
+    assert files.places == [tmp_path / "b"]
     assert files.labels is not None
     assert files.labels.tolist() == [5]
     assert files.max_memory_mb == 7

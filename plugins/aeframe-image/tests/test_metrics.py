@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +16,8 @@ from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.build import build
-from aeframe_image.metrics import PSNR, SSIM, psnr, ssim
+from aeframe_image.metrics import PSNR, SSIM, BitsPerDimension, psnr
+from aeframe_image.similarity import ssim
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +117,56 @@ def test_where_they_apply() -> None:
 def test_they_are_built_by_name() -> None:
     assert isinstance(build("metric", "psnr", model=model()), PSNR)
     assert isinstance(build("metric", "ssim", model=model()), SSIM)
+
+
+def vae(loss: Any, domain: str) -> Autoencoder:
+    config = {
+        "encoder": {"name": "mlp", "hidden": (5,)},
+        "latent": {"name": "gaussian", "dim": 3},
+        "loss": loss,
+        "objective": "elbo",
+    }
+    return assemble(config, DataSpec((1, 4, 4), Domain.parse(domain))).eval()
+
+
+def test_bits_per_dimension_of_a_model_that_knows_nothing() -> None:
+    net = vae("bernoulli", "binary")
+    for parameter in net.parameters():
+        torch.nn.init.zeros_(parameter)
+    # Every pixel a fair coin, the posterior the prior: one bit each.
+    metric = BitsPerDimension()
+    metric.update(net, net(Batch(torch.rand(6, 1, 4, 4).round()), sample=True))
+    assert float(metric.compute()) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_bits_per_dimension_is_the_bound_in_other_units() -> None:
+    net = vae("discretised_logistic_mixture", "unit")
+    p = net(Batch(torch.rand(6, 1, 4, 4)), sample=True)
+    metric = BitsPerDimension()
+    metric.update(net, p)
+    bound = p.reconstruction + net.prior.kl(p.latent).flatten(1).sum(1)
+    assert float(metric.compute()) == pytest.approx(float(bound.mean().detach()) / (16 * math.log(2)), rel=1e-5)
+    assert metric.drawn
+
+
+def test_bits_are_of_discrete_data_only() -> None:
+    assert BitsPerDimension.applies(vae("bernoulli", "binary"))
+    assert not BitsPerDimension.applies(vae("bernoulli", "unit"))
+    assert not BitsPerDimension.applies(vae("gaussian", "unit"))
+    assert not BitsPerDimension.applies(model())
+
+
+def test_what_was_left_visible_is_no_error() -> None:
+    net = model((1, 12, 12))
+    x = torch.rand(2, 1, 12, 12)
+    p = net(Batch(x))
+    hidden = torch.zeros(2, 1, 12, 12, dtype=torch.bool)
+    p.seen = replace(p.batch, extras={"hidden": hidden})
+    metric = PSNR()
+    metric.update(net, p)
+    assert float(metric.compute()) == pytest.approx(100)
+    hidden[..., :6] = True
+    metric.reset()
+    metric.update(net, p)
+    error = (net.loss.mean(p.output) - x).square()[..., :6].flatten(1).sum(1) / 144
+    assert float(metric.compute()) == pytest.approx(float((-10 * error.log10()).mean().detach()), rel=1e-5)

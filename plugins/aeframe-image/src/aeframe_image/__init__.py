@@ -17,9 +17,42 @@ def register_datasets(register: Register) -> None:
     register("cifar10", "aeframe_image.cifar:CIFAR10", summary="60,000 colour photographs of 32 x 32")
     register("image_npz", "aeframe_image.arrays:ImageNPZ", summary="a NPZ or NPY file of your own")
     register("image_folder", "aeframe_image.folder:ImageFolder", summary="a folder of PNG, JPEG and friends")
+    register("image_shards", "aeframe_image.shards:ImageShards", summary="tar archives, as WebDataset writes them")
+    register(
+        "image_huggingface", "aeframe_image.huggingface:HuggingFaceImages", summary="of the library 'datasets' (extra)"
+    )
+
+
+@hookimpl
+def register_encoders(register: Register) -> None:
+    register("vqgan", "aeframe_image.networks:StagesEncoder", summary="residual stages with attention (VQGAN, KL-f8)")
+
+
+@hookimpl
+def register_decoders(register: Register) -> None:
+    register("vqgan", "aeframe_image.networks:StagesDecoder", summary="residual stages with attention (VQGAN, KL-f8)")
+
+
+@hookimpl
+def register_losses(register: Register) -> None:
+    register("ssim", "aeframe_image.losses:StructuralSimilarity", summary="one minus structural similarity")
+    register("ms_ssim", "aeframe_image.losses:MultiScaleSimilarity", summary="the same at several scales")
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("psnr", "aeframe_image.metrics:PSNR", summary="peak signal-to-noise ratio in dB, mean over images")
     register("ssim", "aeframe_image.metrics:SSIM", summary="structural similarity, mean over images")
+    register("frechet", "aeframe_image.frechet:FrechetReconstruction", summary="distance in a classifier's features")
+    register("bits_per_dimension", "aeframe_image.metrics:BitsPerDimension", summary="the bound of discrete data")
+
+
+@hookimpl
+def register_commands(register: Register) -> None:
+    register("image_tiles", "aeframe_image.tile_command:ImageTiles", summary="reconstruct a large picture in tiles")
+    register(
+        "image_classifier", "aeframe_image.frechet_commands:ImageClassifier", summary="train features for image-frechet"
+    )
+    register(
+        "image_frechet", "aeframe_image.frechet_commands:ImageFrechet", summary="Fréchet distance of a model's samples"
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from aeframe.batch import Shape
 from aeframe.errors import AeframeError
+from aeframe_image.pictures import Place
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
@@ -23,7 +27,7 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error,
 _WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
 
 
-def decode(path: Path) -> Tensor:
+def decode(place: Place) -> Tensor:
     """Return a file's image as uint8 ``(C, H, W)``, C = 1 where it is stored as grey and 3 otherwise.
 
     Turned upright as its EXIF tag says. Transparency is composited on white. Of an animation, the first frame is
@@ -32,32 +36,48 @@ def decode(path: Path) -> Tensor:
     Raises:
         AeframeError: No such file, an empty or damaged one, or pixels without a known range (32-bit, float).
     """
-    if not path.is_file():
-        raise AeframeError(f"there is no image file '{path}'")
-    if path.stat().st_size == 0:
-        raise AeframeError(f"image '{path}' is empty (0 bytes); {_WAY_OUT}")
+    if isinstance(place, Path) and not place.is_file():
+        raise AeframeError(f"there is no image file '{place}'")
     try:
-        with Image.open(path) as image:
+        content = place.read_bytes() if isinstance(place, Path) else place.read()
+        if not content:
+            raise AeframeError(f"image '{place}' is empty (0 bytes); {_WAY_OUT}")
+        with Image.open(io.BytesIO(content)) as image:
             if image.format == "PNG":
                 # Pillow decodes damaged pixels without a word where they still make a stream; the checksums tell.
                 image.verify()
-        with Image.open(path) as image:
-            array = _array(path, ImageOps.exif_transpose(image))
+        with Image.open(io.BytesIO(content)) as image:
+            array = _array(place, ImageOps.exif_transpose(image))
     except _BROKEN as error:
-        found = " ".join(str(error).replace(str(path), "").split()) or type(error).__name__
+        found = " ".join(str(error).replace(str(place), "").split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
             found = "no image format is recognised"
-        raise AeframeError(f"image '{path}' cannot be decoded ({found}); {_WAY_OUT}") from error
+        raise AeframeError(f"image '{place}' cannot be decoded ({found}); {_WAY_OUT}") from error
     return torch.from_numpy(array)
 
 
-def _array(path: Path, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def first_shape(who: str, places: Iterable[Place]) -> Shape:
+    """Return the shape ``(C, H, W)`` of the first image that can be decoded.
+
+    Raises:
+        AeframeError: None can; the sentence is that of the first.
+    """
+    first: AeframeError | None = None
+    for place in places:
+        try:
+            return tuple(decode(place).shape)
+        except AeframeError as error:
+            first = first or error
+    raise AeframeError(f"{who} has no image that can be decoded; the first: {first}") from first
+
+
+def _array(place: Place, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         return ((wide + 128) // 257).astype(np.uint8)[None]
     if image.mode in ("I", "F"):
         raise AeframeError(
-            f"image '{path}' has 32-bit pixels (mode {image.mode}), whose range is unknown; "
+            f"image '{place}' has 32-bit pixels (mode {image.mode}), whose range is unknown; "
             "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
         )
     grey = image.mode in _GREY

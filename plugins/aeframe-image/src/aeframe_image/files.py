@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,7 +15,7 @@ from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
 from aeframe_image.decode import decode
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import Files, Stack, shown
+from aeframe_image.pictures import Files, Place, Stack, shown
 
 OnError = Literal["raise", "skip"]
 
@@ -28,15 +27,15 @@ class Reader:
     fit: Fit
     shape: Shape
 
-    def __call__(self, path: Path) -> Tensor:
+    def __call__(self, place: Place) -> Tensor:
         """Decode one file.
 
         Raises:
             AeframeError: It cannot be decoded, or has another shape than the others.
         """
-        return self.fitted(path, decode(path))
+        return self.fitted(place, decode(place))
 
-    def fitted(self, path: Path, pixels: Tensor) -> Tensor:
+    def fitted(self, place: Place, pixels: Tensor) -> Tensor:
         """Bring decoded pixels ``(C, H, W)`` to the one shape, as far as the options say how."""
         fitted = self.fit(pixels[None])[0]
         if tuple(fitted.shape) != self.shape:
@@ -46,23 +45,23 @@ class Reader:
             if tuple(fitted.shape[1:]) != self.shape[1:]:
                 options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
             raise AeframeError(
-                f"image '{path}' is {shown(tuple(fitted.shape))} (channels x height x width) where {shown(self.shape)} "
-                f"is expected; bring all images to one shape with {' '.join(options)}"
+                f"image '{place}' is {shown(tuple(fitted.shape))} (channels x height x width) where {shown(self.shape)}"
+                f" is expected; bring all images to one shape with {' '.join(options)}"
             )
         return fitted
 
-    def readable(self, paths: list[Path]) -> Iterator[Tensor | str]:
+    def readable(self, places: list[Place]) -> Iterator[Tensor | str]:
         """Decode many files, in order: pixels, or the sentence that says why there are none."""
         # Pillow decodes without holding the interpreter, so threads do help.
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            yield from threads.map(self._attempt, paths)
+            yield from threads.map(self._attempt, places)
 
-    def _attempt(self, path: Path) -> Tensor | str:
+    def _attempt(self, place: Place) -> Tensor | str:
         try:
-            pixels = decode(path)
+            pixels = decode(place)
         except AeframeError as error:
             return str(error)
-        return self.fitted(path, pixels)
+        return self.fitted(place, pixels)
 
     def select(self, files: Files, *, on_error: OnError, keep: bool) -> tuple[Files, Stack, list[str]]:
         """Decode all files once.
@@ -77,7 +76,7 @@ class Reader:
         pixels = torch.empty((len(files) if keep else 0, *self.shape), dtype=torch.uint8)
         good: list[int] = []
         skipped: list[str] = []
-        for place, found in enumerate(self.readable(files.paths)):
+        for place, found in enumerate(self.readable(files.places)):
             if isinstance(found, str):
                 if on_error == "raise":
                     raise AeframeError(found)
@@ -106,6 +105,6 @@ class FileSource:
     def batch(self, index: Tensor) -> Batch:
         """Return the images of the rows `index` ``(B,)``."""
         chosen = self._files.rows(index)
-        x = torch.stack([self._reader(path) for path in chosen.paths])
+        x = torch.stack([self._reader(place) for place in chosen.places])
         extras = {} if chosen.labels is None else {"label": chosen.labels}
         return self._transform(Batch(x, index=index, extras=extras))

@@ -11,7 +11,7 @@ import torch
 
 from aeframe.data import Dataset
 from aeframe.errors import AeframeError
-from aeframe_image.decode import EXTENSIONS, decode
+from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, RawSplits
 from aeframe_image.split import Shares
 
@@ -65,13 +65,7 @@ class ImageFolder(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the shape of the first training image that can be decoded."""
-        first: AeframeError | None = None
-        for path in self._present()["train"].paths:
-            try:
-                return {"shape": tuple(decode(path).shape)}
-            except AeframeError as error:
-                first = first or error
-        raise AeframeError(f"{self.who} has no image that can be decoded; the first: {first}") from first
+        return {"shape": first_shape(self.who, self._present()["train"].places)}
 
     def load(self) -> RawSplits:
         return self.shares.complete(self._present())
@@ -99,7 +93,7 @@ class ImageFolder(Dataset):
                 )
         classes = self._classes(roots, paths)
         return {
-            split: Files(found, _labels(roots[split], found, classes), self.max_memory_mb)
+            split: Files(list(found), _labels(roots[split], found, classes), self.max_memory_mb)
             for split, found in paths.items()
         }
 

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
-from aeframe.batch import Pass
+from aeframe.batch import Clock, Pass, spread
 from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.reconstruction import counts
 from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.parts.losses.likelihoods import Bernoulli, Categorical
+from aeframe.parts.losses.logistic_mixture import LogisticMixture
+from aeframe_image.similarity import ssim
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
 
 _CAP_DB = 100.0
-_WINDOW = 11
-_SIGMA = 1.5
 
 
 def psnr(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
@@ -32,23 +32,12 @@ def psnr(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
     return -10 * error.clamp_min(10 ** (-_CAP_DB / 10)).log10()
 
 
-def ssim(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
-    """Return the structural similarity ``(B,)`` of images ``(B, C, H, W)`` (Wang, Bovik, Sheikh & Simoncelli 2004).
-
-    The window is the paper's, Gaussian with deviation 1.5 over 11 x 11 pixels. On smaller images it shrinks, deviation
-    and all, to the largest odd number of pixels that fits: 7 on 8 x 8.
-    """
-    side = min(_WINDOW, *x.shape[2:])
-    radius = (side - 1) // 2
-    # torchmetrics makes the window of the deviation, with int(3.5 * sigma + 0.5) pixels to each side.
-    sigma: Sequence[float] = [_SIGMA if side == _WINDOW else radius / 3.5] * 2
-    similarity = structural_similarity_index_measure(reconstruction, x, sigma=sigma, data_range=span, reduction="none")
-    assert isinstance(similarity, Tensor)
-    return similarity
-
-
 class _PerImage(PassMetric):
-    """The mean over images of a number that each image has."""
+    """The mean over images of a number that each image has.
+
+    Where a part is masked, or a corruption has left it visible, it stands in both images as it is: the number is of the
+    image with the rest filled in.
+    """
 
     total: Tensor
     num_images: Tensor
@@ -63,7 +52,9 @@ class _PerImage(PassMetric):
         return len(model.spec.shape) == 3 and math.isfinite(_span(model))
 
     def update(self, model: Autoencoder, p: Pass) -> None:
-        values = self.measure(model.loss.mean(p.output).float(), p.batch.x.float(), _span(model))
+        # What a mask hides, or a corruption left visible, is no part of what was reconstructed: there is no error.
+        counted, x = counts(p), p.batch.visible().float()
+        values = self.measure(torch.where(counted, model.loss.mean(p.output).float(), x), x, _span(model))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)
 
@@ -99,6 +90,45 @@ class SSIM(_PerImage):
 
     def measure(self, reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
         return ssim(reconstruction, x, span)
+
+
+class BitsPerDimension(PassMetric):
+    """The bound in bits for each number of a sample: nats / (elements x ln 2), of models whose data are discrete.
+
+    It bounds what the model, as a code, would need to send an image without loss. It is measured where the likelihood
+    is a distribution over the values of the data themselves (``discretised_logistic_mixture`` over grey values,
+    ``bernoulli`` on binary data, ``categorical``) and z has a posterior: a density of continuous values, or a
+    reconstruction alone, says no such thing.
+    """
+
+    drawn = True
+    higher_is_better = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        discrete = isinstance(model.loss, (LogisticMixture, Categorical)) or (
+            isinstance(model.loss, Bernoulli) and model.spec.domain.kind == "binary"
+        )
+        return discrete and "posterior" in model.latent.gives
+
+    def update(self, model: Autoencoder, p: Pass) -> None:
+        bound = model.objective(model, p, Clock()).bound
+        if bound is None:
+            return
+        x, mask = p.batch.x, p.batch.mask
+        counted = x.numel() if mask is None else spread(mask, x.ndim).expand_as(x).sum()
+        self.total = self.total + bound.sum(dtype=SUM_DTYPE)
+        self.count = self.count + counted
+
+    def compute(self) -> Tensor:
+        return self.total / (self.count * math.log(2))
 
 
 def _span(model: Autoencoder) -> float:

@@ -13,11 +13,12 @@ from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe_image.arrays import ArrayFile
+from aeframe_image.augment import Augment
 from aeframe_image.decode import decode
 from aeframe_image.files import FileSource, OnError, Reader
 from aeframe_image.fit import Fit
 from aeframe_image.folder import images_below
-from aeframe_image.pictures import SPLITS, Files, RawSplits, Stack, shown
+from aeframe_image.pictures import SPLITS, Files, Place, RawSplits, Stack, shown
 from aeframe_image.values import ImageDomain, Values
 from aeframe_image.write import write_images
 
@@ -39,11 +40,14 @@ class Image(Modality):
         fit: How an image comes to that size: ``crop`` takes the largest centred part of the right aspect, ``resize``
             squeezes the whole.
         channels: 1 turns colour into grey, 3 repeats grey; null keeps what the data have.
+        random_crop: A training image is seen through a window of its size, moved by up to so many pixels each way and
+            drawn anew each time; what lies beyond the image mirrors it.
+        flip: Left and right of a training image change places with a chance of one half.
         on_error: Files that cannot be decoded: ``raise``, or ``skip`` and list them.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "bernoulli"}
-    metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "psnr", "ssim")
+    metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "psnr", "ssim", "bits_per_dimension")
     dataset: ClassVar[str | None] = "digits"
 
     def __init__(
@@ -54,6 +58,8 @@ class Image(Modality):
         size: int | tuple[int, int] | None = None,
         fit: Literal["crop", "resize"] = "crop",
         channels: Literal[1, 3] | None = None,
+        random_crop: int = 0,
+        flip: bool = False,
         on_error: OnError = "raise",
     ) -> None:
         if binarize is not None and domain != "binary":
@@ -67,11 +73,13 @@ class Image(Modality):
         self.domain = Domain.parse(domain)
         self.values = Values(domain, sample=binarize == "sample")
         self.fit = Fit(sides, fit, channels)
+        self.augment = Augment(random_crop, flip)
         self.on_error: OnError = on_error
         self._shape: Shape | None = None
 
     def spec(self, dataset: Dataset) -> DataSpec:
         self._shape = self.fit.shape(tuple(dataset.describe()["shape"]))
+        self.augment.check(self._shape)
         return DataSpec(self._shape, self.domain)
 
     def prepare(self, dataset: Dataset) -> Splits:
@@ -85,13 +93,17 @@ class Image(Modality):
             self._source(
                 raw[split],
                 reader,
-                self.values.training if split == "train" else self.values.evaluation,
+                self._training if split == "train" else self.values.evaluation,
                 in_memory=in_memory,
                 skipped=skipped,
             )
             for split in SPLITS
         )
         return Splits(train, validation, test, skipped)
+
+    def _training(self, batch: Batch) -> Batch:
+        """Make a batch to train on of stored pixels."""
+        return self.values.training(batch.with_x(self.augment(batch.x)))
 
     def _source(
         self,
@@ -129,13 +141,27 @@ class Image(Modality):
         if path.suffix.lower() in (".npz", ".npy"):
             pixels = self._read_arrays(path)
         else:
-            paths = images_below(path) if path.is_dir() else [path]
+            paths: list[Place] = [*images_below(path)] if path.is_dir() else [path]
             if not paths:
                 raise AeframeError(f"modality 'image' found no images in '{path}'; give a folder with some")
             first = decode(paths[0])
             reader = Reader(self.fit, self._shape or self.fit.shape(tuple(first.shape)))
             pixels = torch.stack([reader.fitted(paths[0], first), *(reader(each) for each in paths[1:])])
         return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
+
+    def read_whole(self, path: Path) -> Tensor:
+        """Read one image file at its own size, ``(C, H, W)``, in the values that training had.
+
+        Raises:
+            AeframeError: A file that cannot be decoded, or other channels than training had.
+        """
+        pixels = Fit(channels=self.fit.channels)(decode(path).unsqueeze(0))
+        if self._shape is not None and pixels.shape[1] != self._shape[0]:
+            raise AeframeError(
+                f"image '{path}' has {pixels.shape[1]} channel{'s' * (pixels.shape[1] > 1)} where {self._shape[0]} "
+                f"{'is' if self._shape[0] == 1 else 'are'} expected; convert it"
+            )
+        return self.values.evaluation(Batch(pixels, index=torch.arange(1))).x[0]
 
     def _read_arrays(self, path: Path) -> Tensor:
         stacks = ArrayFile(path, who="modality 'image'").stacks()

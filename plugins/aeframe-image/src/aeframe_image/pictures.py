@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from torch import Tensor
 
@@ -30,11 +31,27 @@ class Stack:
         return Stack(self.pixels[index], None if self.labels is None else self.labels[index])
 
 
+class Stored(Protocol):
+    """An image file that is no file of its own: a member of an archive, a cell of a table. As text it says where."""
+
+    def read(self) -> bytes:
+        """Return the bytes of the file.
+
+        Raises:
+            AeframeError: They cannot be had.
+        """
+        ...
+
+
+Place = Path | Stored
+"""Where an image file is."""
+
+
 @dataclass(slots=True)
 class Files:
     """Image files that are still to be decoded."""
 
-    paths: list[Path]
+    places: list[Place]
     labels: Tensor | None = None
     """``(N,)`` int64."""
     max_memory_mb: int = 2048
@@ -42,12 +59,12 @@ class Files:
     otherwise."""
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.places)
 
     def rows(self, index: Tensor) -> Files:
         """Return some of the files."""
-        paths = [self.paths[i] for i in index.tolist()]
-        return Files(paths, None if self.labels is None else self.labels[index], self.max_memory_mb)
+        places = [self.places[i] for i in index.tolist()]
+        return Files(places, None if self.labels is None else self.labels[index], self.max_memory_mb)
 
 
 RawSplits = Mapping[str, Stack | Files]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from aeframe.errors import AeframeError
 from aeframe_image.pictures import SPLITS, Files, Stack
 
 Pictures = TypeVar("Pictures", Stack, Files)
+Archive = TypeVar("Archive")
 
 
 class Shares:
@@ -51,6 +53,36 @@ class Shares:
             order = order[num:]
         splits["train"] = train.rows(_sorted(order)) if taken else train
         return {name: splits[name] for name in SPLITS}
+
+
+def split_by_name(who: str, names: Mapping[Archive, str]) -> dict[str, list[Archive]]:
+    """Sort archives into splits by the word that each name begins with: at least ``train``.
+
+    Where no name begins with a split's word, all of them are ``train``.
+
+    Args:
+        who: For messages.
+        names: The name of each archive.
+
+    Raises:
+        AeframeError: Some are named after a split and others are not, or none is for training.
+    """
+    found: dict[str, list[Archive]] = {}
+    stray: list[str] = []
+    for part, name in names.items():
+        word = re.match(r"(train|val|test)", name.lower())
+        if word is None:
+            stray.append(name)
+        else:
+            found.setdefault({"val": "validation"}.get(word[0], word[0]), []).append(part)
+    if not found:
+        return {"train": list(names)}
+    if stray or "train" not in found:
+        others = f"'{stray[0]}' with none" if stray else "none that begins with train"
+        raise AeframeError(
+            f"{who} has archives named after splits, and {others}; begin every name with train, val or test"
+        )
+    return found
 
 
 def last(train: Stack, num: int) -> tuple[Stack, Stack]:

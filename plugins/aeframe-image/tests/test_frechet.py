@@ -1,0 +1,144 @@
+"""The Fréchet distance: closed forms, sums that add up, and the file that names the features."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import scipy.linalg
+import torch
+from safetensors.torch import save_file
+
+import aeframe
+from aeframe import AeframeError
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.build import build
+from aeframe.cli.main import main
+from aeframe_image.extractor import Classifier, Extractor, save_classifier
+from aeframe_image.frechet import Moments, distance_of_normals
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of digits, by the command people type."""
+    torch.set_num_threads(1)
+    path = tmp_path_factory.mktemp("classifier") / "digits.safetensors"
+    assert main(["image-classifier", "digits", "--epochs", "3", "-o", str(path)]) == 0
+    return path
+
+
+def test_of_normals_whose_axes_agree() -> None:
+    # |a - b|^2 and the squared difference of the deviations along each axis.
+    mean_a, mean_b = torch.tensor([1.0, 2.0]).double(), torch.tensor([4.0, -2.0]).double()
+    a, b = torch.tensor([1.0, 9.0]).double().diag(), torch.tensor([16.0, 4.0]).double().diag()
+    assert float(distance_of_normals(mean_a, a, mean_b, b)) == pytest.approx(25 + 9 + 1)
+
+
+def test_of_normals_in_general_is_that_of_a_matrix_root() -> None:
+    a, b = (factor @ factor.T for factor in torch.randn(2, 6, 6).double())
+    mean_a, mean_b = torch.randn(2, 6).double()
+    root = scipy.linalg.sqrtm((a @ b).numpy())
+    expected = float((mean_a - mean_b).square().sum() + a.trace() + b.trace()) - 2 * float(root.trace().real)
+    assert float(distance_of_normals(mean_a, a, mean_b, b)) == pytest.approx(expected, abs=1e-8)
+    assert float(distance_of_normals(mean_a, a, mean_a, a)) == pytest.approx(0, abs=1e-8)
+
+
+def test_of_flat_normals() -> None:
+    # One axis without any variance: eigenvalues that rounding may take below zero.
+    a = torch.tensor([[1.0, 1.0], [1.0, 1.0]]).double()
+    zero = torch.zeros(2).double()
+    assert float(distance_of_normals(zero, a, zero, 4 * a)) == pytest.approx(2.0, abs=1e-7)
+
+
+def test_moments_add_up() -> None:
+    rows = torch.randn(50, 4) + 3
+    mean, covariance = (Moments.of(rows[:20]) + Moments.of(rows[20:])).normal()
+    torch.testing.assert_close(mean.float(), rows.mean(0))
+    torch.testing.assert_close(covariance.float(), rows.T.cov())
+
+
+def model(domain: str = "unit") -> Autoencoder:
+    config = {"encoder": {"name": "mlp", "hidden": [5]}, "latent": {"name": "point", "dim": 3}, "loss": "mse"}
+    return assemble(config, DataSpec((1, 8, 8), Domain.parse(domain))).eval()
+
+
+@pytest.mark.parametrize("domain", ["unit", "signed"])
+def test_the_metric_is_the_distance_however_it_is_batched(classifier: Path, domain: str) -> None:
+    net, extractor = model(domain), Extractor.load(classifier)
+    x = torch.rand(90, 1, 8, 8) * (2 if domain == "signed" else 1) - int(domain == "signed")
+    made = net.loss.mean(net(Batch(x)).output)
+    unit = [((each + 1) / 2 if domain == "signed" else each).clamp(0, 1) for each in (x, made)]
+    expected = distance_of_normals(*(part for each in unit for part in Moments.of(extractor.network(each)).normal()))
+    metric = build("metric", {"name": "frechet", "file": str(classifier)}, model=net)
+    for rows in x.split(40):
+        metric.update(net, net(Batch(rows)))
+    ((name, found),) = metric.compute().items()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    digest = hashlib.sha256(classifier.read_bytes()).hexdigest()
+    assert name == f"frechet/digits-{digest[:8]}"
+    assert not metric.applies(model("real"))
+
+
+def test_a_classifier_tells_digits_and_makes_features_of_other_sizes(classifier: Path) -> None:
+    extractor = Extractor.load(classifier)
+    splits = build("modality", "image").prepare(build("dataset", "digits"))
+    batch = splits.test.batch(torch.arange(len(splits.test)))
+    right = (extractor.network.logits(batch.x).argmax(1) == batch.extras["label"]).double().mean()
+    assert float(right) > 0.9
+    assert extractor.network(torch.rand(2, 3, 20, 30)).shape == (2, 64)
+    assert not any(each.requires_grad for each in extractor.network.parameters())
+
+
+def test_files_that_are_no_classifier(tmp_path: Path) -> None:
+    with pytest.raises(AeframeError) as caught:
+        Extractor.load(tmp_path / "none")
+    assert str(caught.value) == f"there is no classifier '{tmp_path}/none'; make one with aeframe image-classifier"
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    with pytest.raises(AeframeError) as caught:
+        Extractor.load(tmp_path / "other.safetensors")
+    assert str(caught.value) == (
+        f"'{tmp_path}/other.safetensors' is no classifier of images of this version ('aeframe_image'); make one with "
+        "aeframe image-classifier"
+    )
+    (tmp_path / "cut").write_bytes(b"abc")
+    with pytest.raises(AeframeError, match="is no classifier of images of this version"):
+        Extractor.load(tmp_path / "cut")
+
+
+def test_what_was_saved_comes_back(tmp_path: Path) -> None:
+    network = Classifier((3, 12, 10), 4, channels=(4, 8), features=6).eval()
+    saved = save_classifier(network, tmp_path / "a.safetensors", name="mine", about={"accuracy": 0.5})
+    x = torch.rand(2, 3, 12, 10)
+    torch.testing.assert_close(saved.network(x), network(x))
+    assert saved.name.startswith("mine-")
+
+
+def test_a_run_is_measured_by_command(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"frechet": {"file": str(classifier)}}
+    options = {"latent": {"dim": 2}, "encoder": {"channels": [4]}, "max_batches": 3, "pictures": False}
+    run = aeframe.fit(
+        model="ae", modality="image", data="digits", folder=str(tmp_path / "run"), metrics=metrics, **options
+    )
+    name = f"frechet/{Extractor.load(classifier).name}"
+    assert run.metrics[name] > 0
+    capsys.readouterr()
+    assert main(["image-frechet", str(tmp_path / "run"), "--classifier", str(classifier)]) == 0
+    title, *rows = capsys.readouterr().out.splitlines()
+    assert title == f"Fréchet distance to 180 images of the test split, by {name.removeprefix('frechet/')}"
+    found = {row.split()[0]: float(row.split()[1]) for row in rows}
+    assert found["reconstructions"] == pytest.approx(run.metrics[name], rel=1e-3)
+    assert found["floor"] < found["reconstructions"]
+    assert main(["image-frechet", str(tmp_path / "run"), "--classifier", str(classifier), "-n", "60"]) != 0
+    assert (
+        "image-frechet compares covariances of 64 features, which takes more than 64 images, found 60; give more"
+        in capsys.readouterr().err
+    )

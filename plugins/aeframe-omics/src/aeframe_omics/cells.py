@@ -1,0 +1,134 @@
+"""What a dataset of cells hands to the modality: counts, what is known of each cell, and which cells are for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe_omics.counts import Counts
+
+SPLITS = ("train", "validation", "test")
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What the columns of ``obs`` are for, and where the counts are."""
+
+    layer: str | None = None
+    categorical: tuple[str, ...] = ()
+    continuous: tuple[str, ...] = ()
+    label: str | None = None
+    batch: str | None = None
+    library: str | None = None
+    views: tuple[str, ...] = ()
+
+    def state(self) -> dict[str, Any]:
+        """Return them as plain values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Roles:
+        """Take back what `state` gave."""
+        plain: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+        return cls(**plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of cells without their counts: cheap to read, also of a large file."""
+
+    genes: tuple[str, ...]
+    obs: pd.DataFrame
+    """One row for each cell, by its name."""
+    origin: str
+    """What to call the data in a sentence."""
+
+    def has(self, column: str) -> bool:
+        """Say whether `obs` has a column."""
+        return column in self.obs.columns
+
+    def column(self, name: str, role: str) -> pd.Series[Any]:
+        """Return a column of `obs`, refused by its `role` where it is missing."""
+        if not self.has(name):
+            columns = [str(column) for column in self.obs.columns]
+            raise AeframeError(
+                f"{self.origin} has no column '{name}' in obs for {role}{did_you_mean(name, columns)}; "
+                f"it has {', '.join(columns) or 'none'}"
+            )
+        return self.obs[name]
+
+    def words(self, name: str, role: str) -> tuple[Rows, tuple[str, ...]]:
+        """Return a column as codes ``(N,)``, -1 where it is missing, and the words they stand for.
+
+        Words are in the order of the file's categories; a column without any is sorted.
+        """
+        column = self.column(name, role)
+        if not isinstance(column.dtype, pd.CategoricalDtype):
+            column = column.astype(str).where(column.notna()).astype("category")
+        codes = column.cat.codes.to_numpy().astype(np.int64)
+        return codes, tuple(str(word) for word in column.cat.categories)
+
+    def numbers(self, name: str, role: str) -> NDArray[np.float64]:
+        """Return a column of numbers ``(N,)``.
+
+        Raises:
+            AeframeError: A column of something else.
+        """
+        column = self.column(name, role)
+        if not pd.api.types.is_numeric_dtype(column.dtype):
+            raise AeframeError(
+                f"{self.origin}: column '{name}' in obs is {column.dtype}, expected numbers for {role}; "
+                "name it among the categorical ones, or convert it"
+            )
+        return column.to_numpy(np.float64, na_value=np.nan)
+
+    def cell(self, row: int) -> str:
+        """Return how a sentence calls a cell."""
+        return f"{self.origin}: cell '{self.obs.index[row]}' (row {row})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Everything of a data set."""
+
+    known: Known
+    counts: Counts
+    splits: Mapping[str, Rows]
+    """The rows of each of `SPLITS`, in order."""
+    roles: Roles
+    min_counts: int = 0
+    """Cells with fewer are passed over."""
+    views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Tables ``(N, P)`` beside the counts."""
+
+
+def shared_out(
+    present: Mapping[str, Rows], *, validation: float, test: float, seed: int, origin: str
+) -> dict[str, Rows]:
+    """Return the three splits; `present` holds at least ``train``, from which the others are drawn.
+
+    Raises:
+        AeframeError: Fractions or a file that leave a split empty.
+    """
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise AeframeError(
+            f"{origin} needs shares validation > 0 and test > 0 that leave something to train on, "
+            f"found {validation} and {test}"
+        )
+    rows = present["train"]
+    missing = {name: share for name, share in (("validation", validation), ("test", test)) if name not in present}
+    taken = {name: max(1, round(share * len(rows))) for name, share in missing.items()}
+    if len(rows) < 2 + sum(taken.values()):
+        raise AeframeError(f"{origin} has {len(rows)} cells to make {1 + len(taken)} splits of; add cells")
+    order, splits = np.random.default_rng(seed).permutation(rows), dict(present)
+    for name, size in taken.items():
+        splits[name], order = np.sort(order[:size]), order[size:]
+    splits["train"] = np.sort(order)
+    return {name: splits[name] for name in SPLITS}

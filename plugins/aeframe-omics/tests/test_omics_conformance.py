@@ -1,0 +1,11 @@
+"""Everything that a plugin of aeframe promises."""
+
+import torch
+
+from aeframe.testing import PluginSuite
+
+torch.set_num_threads(1)
+
+
+class TestOmics(PluginSuite):
+    plugin = "omics"

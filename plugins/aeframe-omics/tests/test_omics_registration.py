@@ -1,0 +1,47 @@
+"""What the plugin adds, and what listing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from aeframe.build import defaults
+
+NAMES = {
+    "modality": ["omics"],
+    "dataset": ["cells_simulated", "h5ad"],
+    "encoder": ["counts_mlp"],
+    "loss": ["views"],
+    "metric": ["cell_clusters", "poisson_deviance"],
+    "command": ["annotate", "cell_map"],
+}
+
+
+def test_names_are_listed_without_anything_heavy() -> None:
+    code = (
+        "import json, sys\n"
+        "from aeframe.registry import registry\n"
+        "names = {}\n"
+        "for entry in registry().entries():\n"
+        "    if entry.distribution == 'aeframe-omics':\n"
+        "        names.setdefault(entry.kind, []).append(entry.name)\n"
+        "        assert entry.summary\n"
+        "heavy = [m for m in ('torch', 'numpy', 'pandas', 'anndata', 'h5py', 'sklearn', 'umap') if m in sys.modules]\n"
+        "print(json.dumps([names, heavy]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(answer.stdout)
+    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    assert heavy == []
+
+
+def test_options_and_their_defaults() -> None:
+    assert defaults("modality", "omics") == {
+        "name": "omics", "values": "counts", "unseen": "refuse", "on_error": "raise",
+    }  # fmt: skip
+    assert defaults("dataset", "h5ad") == {
+        "name": "h5ad", "path": "???", "layer": None, "categorical": [], "continuous": [], "label": None, "batch": None,
+        "library": None, "where": None, "split": None, "validation": 0.1, "test": 0.1, "seed": 0, "min_counts": 0,
+        "views": [], "backed": False,
+    }  # fmt: skip

@@ -1,0 +1,224 @@
+"""Sparse counts and dense batches; counts that stay in the file, and the order they are read in."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from omics_files import cells, dataset, saved
+from scipy.sparse import csc_matrix, csr_matrix
+
+from aeframe import AeframeError
+from aeframe.batch import Clock
+from aeframe.data.datamodule import DataModule
+from aeframe.data.plan import BatchPlan
+from aeframe_omics import source as source_module
+from aeframe_omics.counts import BackedCounts, MemoryCounts
+from aeframe_omics.modality import Omics
+from aeframe_omics.source import BackedCellSource, CellSource
+
+
+def of(rows: int, genes: int = 5, seed: int = 0) -> csr_matrix:
+    return csr_matrix(np.random.default_rng(seed).poisson(0.7, (rows, genes)).astype(np.float32))
+
+
+def make(counts, rows, kind=CellSource, **options):  # type: ignore[no-untyped-def]
+    options = {"log": False, "library": torch.ones(len(rows)), "condition": None, "extras": {}, "views": None} | options
+    return kind(counts, rows, **options)
+
+
+def on_disk(matrix: csr_matrix, folder: Path) -> BackedCounts:
+    made = cells(matrix.shape[0], matrix.shape[1])
+    made.X = matrix
+    return BackedCounts(saved(made, folder), "X", origin="file")
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.integers(0, 29), min_size=1, max_size=20), seed=st.integers(0, 5))
+def test_a_sparse_source_gives_what_a_dense_matrix_has(rows: list[int], seed: int) -> None:
+    matrix = of(30, seed=seed)
+    own = np.random.default_rng(seed).permutation(30)
+    batch = make(MemoryCounts(matrix), own).batch(torch.tensor(rows))
+    assert torch.equal(batch.x, torch.from_numpy(matrix.toarray()[own[rows]]))
+    assert batch.x.dtype == torch.float32
+    assert batch.index is not None
+    assert batch.index.tolist() == own[rows].tolist()
+
+
+def test_log_values_have_ten_thousand_counts_in_each_cell() -> None:
+    matrix = of(6)
+    library = torch.from_numpy(matrix.toarray().sum(1))
+    x = make(MemoryCounts(matrix), np.arange(6), log=True, library=library).batch(torch.arange(6)).x
+    assert torch.allclose(x.expm1().sum(1), torch.full((6,), 1e4))
+
+
+def test_views_stand_behind_the_counts() -> None:
+    views = torch.randn(4, 3)
+    x = make(MemoryCounts(of(4)), np.arange(4), views=views).batch(torch.tensor([2, 0])).x
+    assert torch.equal(x[:, 5:], views[[2, 0]])
+    assert torch.equal(x[:, :5], torch.from_numpy(of(4).toarray()[[2, 0]]))
+
+
+@pytest.mark.parametrize("index", [[3], [0, 1, 2], [5, 1, 5, 9], list(range(20))])
+def test_counts_of_a_file_are_those_in_memory(tmp_path: Path, index: list[int]) -> None:
+    matrix = of(20)
+    backed = on_disk(matrix, tmp_path)
+    expected = matrix.toarray()[index]
+    assert np.array_equal(backed.rows(np.array(index)).toarray(), expected)
+    # A worker process opens it for itself.
+    assert np.array_equal(copy.deepcopy(backed).rows(np.array(index)).toarray(), expected)
+
+
+def test_genes_of_a_row_may_stand_in_any_order(tmp_path: Path) -> None:
+    matrix = of(20)
+    made = cells(*matrix.shape)
+    made.X = matrix
+    path = saved(made, tmp_path)
+    with h5py.File(path, "r+") as file:
+        group = file["X"]
+        ends = group["indptr"][:]
+        for name in ("data", "indices"):
+            values = group[name][:]
+            for start, stop in itertools.pairwise(ends):
+                values[start:stop] = values[start:stop][::-1]
+            group[name][...] = values
+    backed = BackedCounts(path, "X", origin="file")
+    assert np.array_equal(backed.rows(np.arange(20)).toarray(), matrix.toarray())
+
+
+def test_what_cannot_be_read_by_rows(tmp_path: Path) -> None:
+    made = cells()
+    made.layers["columns"] = csc_matrix(made.X)
+    made.layers["dense"] = made.X.toarray()
+    path = saved(made, tmp_path)
+    for layer, found in (("columns", "csc_matrix"), ("dense", "array")):
+        with pytest.raises(AeframeError) as caught:
+            dataset(path, layer=layer, backed=True).load()
+        assert str(caught.value) == (
+            f"dataset 'h5ad' at '{path}': 'layers/{layer}' is stored as {found}, and rows are read from csr_matrix "
+            "only; save it as scipy.sparse.csr_matrix, or set data.backed=false"
+        )
+        assert np.array_equal(dataset(path, layer=layer).load().counts.rows(np.arange(40)).toarray(), made.X.toarray())
+
+
+def test_row_pointers_out_of_order(tmp_path: Path) -> None:
+    path = saved(cells(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        ends = file["X/indptr"][:]
+        ends[3], ends[4] = ends[4], ends[3]
+        file["X/indptr"][...] = ends
+        num = len(file["X/data"])
+    with pytest.raises(AeframeError) as caught:
+        dataset(path, backed=True).load()
+    assert str(caught.value) == (
+        f"dataset 'h5ad' at '{path}': the row pointers of 'X' are not in order, or do not fit its {num} values; "
+        "save the file again"
+    )
+
+
+def test_a_gene_beyond_the_last(tmp_path: Path) -> None:
+    path = saved(cells(), tmp_path)
+    with h5py.File(path, "r+") as file:
+        file["X/indices"][0] = 99
+    with pytest.raises(AeframeError) as caught:
+        dataset(path, backed=True).load().counts.rows(np.arange(3))
+    assert str(caught.value) == (
+        f"dataset 'h5ad' at '{path}': 'X' has a value for gene 99 of 7 in one of the rows 0 to 2; save the file again"
+    )
+
+
+# -- the order of a file -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "BLOCK", 4)
+    monkeypatch.setattr(source_module, "FETCH", 3)
+
+
+def backed_source(folder: Path, rows: int = 50) -> tuple[BackedCellSource, np.ndarray]:
+    matrix = of(rows)
+    own = np.flatnonzero(np.arange(rows) % 7 != 3)
+    return make(on_disk(matrix, folder), own, kind=BackedCellSource), matrix.toarray()[own]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_the_order_is_a_permutation_by_blocks(tmp_path: Path) -> None:
+    source, _ = backed_source(tmp_path)
+    torch.manual_seed(0)
+    order = source.order()
+    assert sorted(order.tolist()) == list(range(len(source)))
+    # Blocks are drawn, and so are the cells of a stretch.
+    blocks = [sorted({cell // 4 for cell in stretch.tolist()}) for stretch in order.split(12)]
+    assert blocks != sorted(blocks) or blocks[0] != [0, 1, 2]
+    first = order[:12] // 4
+    assert (first[1:] != first[:-1]).sum() > 4
+    for stretch in order.split(12):
+        # A stretch of twelve cells is of three whole blocks, but for the last block of all.
+        assert len({cell // 4 for cell in stretch.tolist()}) <= 4
+    assert not torch.equal(order, source.order())
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("batch_size", [3, 5, 12, 30])
+def test_in_its_order_or_another_the_cells_are_the_same(tmp_path: Path, batch_size: int) -> None:
+    source, dense = backed_source(tmp_path)
+    for rows in (*source.order().split(batch_size), torch.randperm(len(source)), torch.arange(len(source))):
+        assert np.array_equal(source.batch(rows).x.numpy(), dense[rows.numpy()])
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_stretch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, _ = backed_source(tmp_path)
+    reads: list[int] = []
+    rows_of = BackedCounts.rows
+    monkeypatch.setattr(BackedCounts, "rows", lambda self, index: reads.append(len(index)) or rows_of(self, index))
+    for rows in source.order().split(5):
+        source.batch(rows)
+    assert reads == [12, 12, 12, 7]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_training_goes_by_the_sources_order(tmp_path: Path) -> None:
+    path = saved(cells(60), tmp_path)
+    splits = Omics().prepare(dataset(path, backed=True))
+    rows = []
+    for _ in range(2):
+        loader = DataModule(splits, batch_size=6, seed=3, clock=Clock()).train_dataloader()
+        rows.append([batch.index.tolist() for call in loader for batch in call])
+    assert rows[0] == rows[1]
+    flat = [row for batch in rows[0] for row in batch]
+    assert sorted(flat) == splits.train.batch(torch.arange(len(splits.train))).index.tolist()  # type: ignore[union-attr]
+    blocks = [splits.train._rows.tolist().index(row) // 4 for row in flat]  # type: ignore[attr-defined]
+    assert all(len(set(blocks[start : start + 12])) <= 4 for start in range(0, 48, 12))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_two_devices_share_the_batches_of_one(tmp_path: Path) -> None:
+    source, _ = backed_source(tmp_path)
+    one, *two = (
+        list(BatchPlan(43, 8, seed=1, shuffle=True, rank=rank, world=world, order=source.order).batches(2))
+        for rank, world in ((0, 1), (0, 2), (1, 2))
+    )
+    for whole, *shares in zip(one, *two, strict=False):
+        assert torch.equal(whole[: sum(map(len, shares))], torch.cat(shares))
+
+
+def test_backed_and_in_memory_are_prepared_alike(tmp_path: Path) -> None:
+    path = saved(cells(), tmp_path)
+    options = {"label": "type", "categorical": ("batch",), "continuous": ("age",), "min_counts": 8}
+    one, other = (Omics().prepare(dataset(path, backed=backed, **options)) for backed in (False, True))
+    for name in ("train", "validation", "test"):
+        first, second = getattr(one, name), getattr(other, name)
+        a, b = (source.batch(torch.arange(len(source))) for source in (first, second))
+        assert torch.equal(a.x, b.x)
+        assert a.condition is not None
+        assert torch.equal(a.condition, b.condition)
+        assert all(torch.equal(a.extras[key], b.extras[key]) for key in ("label", "batch", "library"))

@@ -1,0 +1,68 @@
+"""Byte pairs, by the library tokenizers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from aeframe.errors import AeframeError
+from aeframe_text.specials import SPECIALS, UNKNOWN
+from aeframe_text.tokenisers import Tokeniser
+
+_SIZE, _BYTES = 4096, 256
+
+
+class BytePairs(Tokeniser):
+    """Pieces of words, made by joining the pair of neighbours that comes most often, again and again (Sennrich, Haddow
+    & Birch 2016, arXiv 1508.07909), beginning with bytes: nothing is unknown, and every text comes back as it was.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    @classmethod
+    def learn(cls, texts: Iterable[str], *, size: int | None, min_count: int) -> Self:
+        size = _SIZE if size is None else size
+        least = len(SPECIALS) + _BYTES
+        if size < least:
+            raise AeframeError(
+                f"modality 'text': tokeniser bpe needs vocabulary_size of at least {least}, {_BYTES} bytes and "
+                f"{len(SPECIALS)} specials, found {size}"
+            )
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=min_count,
+            special_tokens=list(SPECIALS),
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(tokenizer)
+
+    @property
+    def size(self) -> int:
+        return int(self._tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return ids
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode([t for t in tokens if t >= UNKNOWN], skip_special_tokens=False)
+        return text
+
+    def unknown(self, text: str) -> str | None:
+        return None
+
+    def state(self) -> dict[str, Any]:
+        return {"bpe": json.loads(self._tokenizer.to_str())}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        return cls(Tokenizer.from_str(json.dumps(state["bpe"])))

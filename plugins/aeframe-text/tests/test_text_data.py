@@ -1,0 +1,58 @@
+"""Real texts, where they are at hand: what is counted must be what the field counts."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from aeframe_text.files import TextFiles
+from aeframe_text.modality import Text
+
+
+def real(name: str) -> Path:
+    folder = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    if not (folder / "text" / name).is_file():
+        pytest.skip(f"no text/{name} below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
+    return folder / "text" / name
+
+
+def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> None:
+    with zipfile.ZipFile(real("ptb.zip")) as archive:
+        archive.extractall(tmp_path)
+    train, validation, test = (str(tmp_path / f"{name}.txt") for name in ("train", "valid", "test"))
+    modality = Text(buckets=True)
+    dataset = TextFiles(path=train, validation_path=validation, test_path=test)
+    assert modality.spec(dataset).shape == (83,)
+    splits = modality.prepare(dataset)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (42068, 3370, 3761)
+    counts = torch.zeros(modality.vocabulary.size, dtype=torch.float64)
+    for rows in torch.arange(42068).split(4000):
+        batch = splits.train.batch(rows)
+        assert batch.mask is not None
+        counts += batch.x[batch.mask].bincount(minlength=len(counts))
+    # 10,000 types, the end of a sentence and <unk> among them; three specials are never written.
+    types = counts > 0
+    assert int(types.sum()) == 10000
+    # The floor's unigram has one count more for each type.
+    nats_of = -((counts + types) / (counts + types).sum()).log()
+    batch = splits.test.batch(torch.arange(3761))
+    assert batch.mask is not None
+    assert int(batch.mask.sum()) == int(batch.extras["words"].sum()) == 82430
+    nats = nats_of[batch.x][batch.mask].sum().item()
+    assert nats / 3761 == pytest.approx(141.61, abs=0.01)
+    assert torch.tensor(nats / 82430).exp().item() == pytest.approx(639.8, abs=0.1)
+
+
+def test_molecules_come_back_as_they_were(tmp_path: Path) -> None:
+    path = real("zinc_jtnn_test.txt")
+    modality = Text(tokeniser="smiles")
+    splits = modality.prepare(TextFiles(path=str(path)))
+    batch = splits.train.batch(torch.arange(4000))
+    lines = path.read_text().splitlines()
+    assert set(modality.decode(batch.x)) <= {line.strip() for line in lines}
+    # Atoms in brackets are one token: fewer tokens than characters, and far more kinds than letters.
+    assert len(modality.vocabulary.encode("C[C@@H](Br)Cl")) == 6

@@ -1,0 +1,135 @@
+"""What is measured on sentences, against cases that were worked by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass
+from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure
+from aeframe.noise import noise_of
+from aeframe_text.metrics import Perplexity, SentenceMatch
+from aeframe_text.specials import END, PAD
+
+CPU = torch.device("cpu")
+X = torch.tensor([[5, 6, END, PAD, PAD], [7, END, PAD, PAD, PAD], [8, 9, 5, END, PAD]])
+BATCH = Batch(X, X != PAD, index=torch.arange(3), extras={"words": torch.tensor([2, 2, 4])})
+SPEC = DataSpec((5,), Domain("category", 10), extras={"words": ()})
+
+
+def model(**parts: Any) -> Autoencoder:
+    config = {
+        "encoder": {"name": "token_rnn", "embedding": 4, "hidden": 4},
+        "latent": {"name": "gaussian", "dim": 2},
+        "loss": "categorical",
+        "objective": "elbo",
+        **parts,
+    }
+    with noise_of(CPU, 1):
+        return assemble(config, SPEC).eval()
+
+
+def passed(made: Autoencoder, batch: Batch, *, sample: bool = False) -> Pass:
+    with torch.no_grad():
+        found: Pass = made(batch, sample=sample)
+    return found
+
+
+def test_perplexity_shares_the_bound_out_among_words() -> None:
+    made, metric = model(), Perplexity()
+    bounds = []
+    for rows in (slice(0, 2), slice(2, 3)):
+        p = passed(made, BATCH.rows(rows), sample=True)
+        bound = made.terms(p, Clock()).bound
+        assert bound is not None
+        bounds.append(bound)
+        metric.update(made, p)
+    total = torch.cat(bounds).sum().item()
+    found = {name: value.item() for name, value in metric.compute().items()}
+    assert found["words"] == 8
+    assert found["tokens"] == 9
+    assert found["nats_by_word"] == pytest.approx(total / 8)
+    assert found["nats_by_token"] == pytest.approx(total / 9)
+    assert found["perplexity"] == pytest.approx(math.exp(total / 8))
+
+
+def test_the_bound_of_a_model_that_knows_nothing_is_the_size_of_the_vocabulary() -> None:
+    made = model(latent={"name": "point", "dim": 2}, objective="deterministic")
+    for parameter in made.decoder.parameters():
+        torch.nn.init.zeros_(parameter)
+    metric = Perplexity()
+    metric.update(made, passed(made, BATCH))
+    assert metric.compute()["nats_by_token"].item() == pytest.approx(math.log(10))
+
+
+def test_metrics_that_are_expectations_are_given_the_draw() -> None:
+    made = model()
+    evaluator = Evaluator(made, {"perplexity": {}, "sentences": {}}, seed=0)
+    found = measure(evaluator, [BATCH], Clock(), CPU)
+    # With the mean in place of a draw it would be another number.
+    assert found["nats_by_word"] == pytest.approx(found["bound"] * 3 / 8)
+    with evaluation_mode(made):
+        metric = Perplexity()
+        metric.update(made, passed(made, BATCH))
+    assert metric.compute()["nats_by_word"].item() != pytest.approx(found["nats_by_word"])
+
+
+def test_sentences_that_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = model()
+    said = X.clone()
+    said[0, 1] = 9
+    said[1, 3] = 5  # Behind the end nothing counts.
+
+    def generate(z: Tensor, *, condition: Any, beside: Batch) -> Tensor:
+        assert beside.index is not None
+        return said[beside.index]
+
+    monkeypatch.setattr(made, "generate", cast("Callable[..., Tensor]", generate))
+    for rows, token_match, exact_match in ((1000, 8 / 9, 2 / 3), (2, 4 / 5, 1 / 2)):
+        metric = SentenceMatch(rows=rows)
+        for part in (slice(0, 1), slice(1, 3)):
+            metric.update(made, passed(made, BATCH.rows(part)))
+        found = {name: value.item() for name, value in metric.compute().items()}
+        assert found == pytest.approx({"token_match": token_match, "exact_match": exact_match})
+
+
+def test_other_data_are_not_measured_so() -> None:
+    spec = DataSpec((5,), Domain("category", 10))
+    config = {"encoder": {"name": "mlp", "hidden": [4]}, "latent": {"name": "point", "dim": 2}, "loss": "categorical"}
+    other = assemble(config, spec)
+    assert not Perplexity.applies(other)
+    assert not SentenceMatch.applies(other)
+
+
+def test_padding_costs_nothing() -> None:
+    made = model()
+    longer = torch.nn.functional.pad(X, (0, 0))[:, :4]
+    one, other = passed(made, BATCH), passed(made, Batch(longer, longer != PAD, extras=BATCH.extras))
+    assert torch.allclose(one.reconstruction, other.reconstruction, atol=1e-6)
+    # By hand: minus the log-probability of each token, the end included.
+    log_p = one.output.log_softmax(1)
+    for row in range(3):
+        own = sum(-log_p[row, X[row, place], place] for place in range(5) if X[row, place] != PAD)
+        assert one.reconstruction[row].item() == pytest.approx(float(own), rel=1e-5)
+
+
+def test_a_draw_is_made_by_the_decoder() -> None:
+    made = model()
+    z = torch.zeros(200, 2)
+    assert len(made.generate(z).unique(dim=0)) == 1
+    with noise_of(CPU, 0):
+        drawn = made.generate(z, draw=True)
+    assert len(drawn.unique(dim=0)) > 50
+    # A drawn sentence ends where it ends.
+    ended = (drawn == END).cumsum(1) - (drawn == END).long() > 0
+    assert (drawn[ended] == PAD).all()
+    assert (drawn[~ended] != PAD).all()
+    beams = model(decoder={"name": "token_rnn", "embedding": 4, "hidden": 4, "beams": 3})
+    assert len(beams.generate(z[:2]).unique(dim=0)) == 1

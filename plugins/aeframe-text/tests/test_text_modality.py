@@ -1,0 +1,201 @@
+"""The modality: what it learns, what it refuses, what it keeps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from aeframe import AeframeError
+from aeframe.data.vector import BreastCancer
+from aeframe_text.files import TextFiles
+from aeframe_text.modality import Text
+from aeframe_text.sentences import Sentences
+
+TRAIN = ["the cat sees the dog", "a dog sleeps", "the dog sees a cat today", "cat sleeps"]
+
+
+def files(folder: Path, train: Sequence[str] = TRAIN, held_out: Sequence[str] = ("a cat sleeps",)) -> TextFiles:
+    for name, texts in (("train", train), ("held", held_out)):
+        (folder / f"{name}.txt").write_text("".join(f"{text}\n" for text in texts))
+    held = str(folder / "held.txt")
+    return TextFiles(path=str(folder / "train.txt"), validation_path=held, test_path=held)
+
+
+def refused(folder: Path, train: Sequence[str], held_out: Sequence[str] = ("a cat",), **options: Any) -> str:
+    with pytest.raises(AeframeError) as caught:
+        Text(**options).prepare(files(folder, train, held_out))
+    return str(caught.value)
+
+
+def test_sentences_become_tokens_with_an_end(tmp_path: Path) -> None:
+    modality, dataset = Text(), files(tmp_path)
+    spec = modality.spec(dataset)
+    assert (spec.shape, str(spec.domain), spec.extras) == ((7,), "category(12)", {"words": ()})
+    splits = modality.prepare(dataset)
+    batch = splits.train.batch(torch.tensor([1, 2]))
+    # By how often they come, then by the alphabet: cat, dog, the, a, sees, sleeps, today.
+    assert batch.x.tolist() == [[8, 6, 10, 2, 0, 0, 0], [7, 6, 9, 8, 5, 11, 2]]
+    assert batch.mask is not None
+    assert batch.index is not None
+    assert batch.mask.sum(1).tolist() == [4, 7]
+    assert batch.extras["words"].tolist() == [4, 7]
+    assert batch.index.tolist() == [1, 2]
+    assert modality.decode(batch.x) == TRAIN[1:3]
+    # `prepare` alone gives the same.
+    alone = Text().prepare(files(tmp_path)).train.batch(torch.tensor([1, 2]))
+    assert torch.equal(alone.x, batch.x)
+
+
+def test_words_are_counted_whatever_the_tokens_are(tmp_path: Path) -> None:
+    modality = Text(tokeniser="characters")
+    batch = modality.prepare(files(tmp_path)).train.batch(torch.tensor([1]))
+    assert batch.mask is not None
+    assert batch.mask.sum().item() == len(TRAIN[1]) + 1
+    assert batch.extras["words"].tolist() == [4]
+
+
+@pytest.mark.parametrize("tokeniser", ["words", "characters", "smiles", "bpe"])
+def test_the_state_is_plain_and_enough(tokeniser: Any, tmp_path: Path) -> None:
+    modality = Text(tokeniser=tokeniser)
+    x = modality.prepare(files(tmp_path)).train.batch(torch.arange(4)).x
+    again = Text(tokeniser=tokeniser)
+    again.load_state(json.loads(json.dumps(modality.state())))
+    (tmp_path / "new.txt").write_text("".join(f"{text}\n" for text in TRAIN))
+    assert torch.equal(again.read(tmp_path / "new.txt").x, x)
+    assert again.decode(x) == TRAIN
+    assert again.write(x, tmp_path / "out.jsonl") == [tmp_path / "out.jsonl"]
+    assert torch.equal(again.read(tmp_path / "out.jsonl").x, x)
+
+
+def test_bad_texts_are_refused(tmp_path: Path) -> None:
+    way_out = "; mend or drop it, or leave such texts out with modality.on_error=skip"
+    assert refused(tmp_path, [*TRAIN, " "]) == f"'train.txt', line 5 is empty{way_out}"
+    assert refused(tmp_path, TRAIN, ["the zebra sleeps"], unknown="refuse") == (
+        "'held.txt', line 1 has 'zebra', which the vocabulary lacks (modality.unknown=token would make it <unk>)"
+        + way_out
+    )
+    assert refused(tmp_path, TRAIN, max_length=5) == (
+        "'train.txt', line 1 has 6 tokens with its end, and at most 5 fit (modality.too_long=cut cuts it)" + way_out
+    )
+    assert refused(tmp_path, TRAIN, [" "], on_error="skip") == (
+        "modality 'text' has no text left for the validation split; mend the 2 bad ones"
+    )
+    (tmp_path / "train.txt").write_text(" \n")
+    dataset = files(tmp_path, TRAIN)
+    (tmp_path / "train.txt").write_text(" \n")
+    with pytest.raises(AeframeError) as caught:
+        Text(on_error="skip").prepare(dataset)
+    assert str(caught.value) == (
+        "modality 'text': none of 0 tokens is left by vocabulary_size=None and min_count=1; raise the one or lower "
+        "the other"
+    )
+    with pytest.raises(AeframeError) as caught:
+        Text().prepare(BreastCancer())
+    assert str(caught.value) == (
+        "modality text reads TextSplits, and dataset BreastCancer loads RowSplits; choose a dataset of this modality, "
+        "or modality=vector"
+    )
+
+
+def test_bad_texts_are_skipped_and_listed(tmp_path: Path) -> None:
+    modality = Text(on_error="skip", max_length=6, unknown="refuse")
+    splits = modality.prepare(files(tmp_path, [TRAIN[0], "", *TRAIN[1:]], ["a cat", "a zebra"]))
+    assert splits.skipped == [
+        "'train.txt', line 2 is empty",
+        "'train.txt', line 4 has 7 tokens with its end, and at most 6 fit (modality.too_long=cut cuts it)",
+        *["'held.txt', line 2 has 'zebra', which the vocabulary lacks (modality.unknown=token would make it <unk>)"]
+        * 2,
+    ]
+    batch = splits.train.batch(torch.arange(3))
+    assert batch.index is not None
+    assert batch.index.tolist() == [0, 2, 4]
+    assert modality.decode(batch.x) == [TRAIN[0], TRAIN[1], TRAIN[3]]
+
+
+def test_long_texts_are_cut_and_unknown_words_replaced(tmp_path: Path) -> None:
+    modality = Text(max_length=4, too_long="cut")
+    batch = modality.prepare(files(tmp_path, held_out=["a zebra sleeps today"])).test.batch(torch.tensor([0]))
+    assert batch.mask is not None
+    assert batch.mask.all()
+    assert modality.decode(batch.x) == ["a <unk> sleeps"]
+
+
+def test_a_file_that_is_read_later(tmp_path: Path) -> None:
+    modality = Text()
+    modality.prepare(files(tmp_path))
+    (tmp_path / "new.txt").write_text("the cat sees the dog and the cat\n")
+    with pytest.raises(AeframeError) as caught:
+        modality.read(tmp_path / "new.txt")
+    assert str(caught.value) == (
+        "'new.txt', line 1 has 9 tokens with its end, and at most 7 fit (modality.too_long=cut cuts it); mend or drop "
+        "it, or leave such texts out with modality.on_error=skip"
+    )
+    modality.on_error = "skip"
+    with pytest.raises(AeframeError) as caught:
+        modality.read(tmp_path / "new.txt")
+    assert str(caught.value) == (
+        "'new.txt', line 1 has 9 tokens with its end, and at most 7 fit (modality.too_long=cut cuts it), and there is "
+        "no other text; give at least one that is not bad"
+    )
+    assert modality.decode(modality.encode(["a cat", "dog"]).x) == ["a cat", "dog"]
+    with pytest.raises(AeframeError, match=r"^modality 'text' encodes a list of at least one text, found 'a cat'$"):
+        modality.encode("a cat")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_length": 1}, "modality 'text' needs max_length of at least 2, a token and the end, found 1"),
+        ({"tokens": 9}, "modality 'text' counts tokens in a batch with buckets only; set modality.buckets=true"),
+        ({"buckets": True, "tokens": 0}, "modality 'text' needs tokens of at least 1, found 0"),
+    ],
+)
+def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(AeframeError) as caught:
+        Text(**options)
+    assert str(caught.value) == message
+
+
+def test_labels_are_numbers_in_the_order_of_their_words(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,kind\na cat,pet\na dog,pet\na bus,thing\n")
+    (tmp_path / "b.csv").write_text("text,kind\na bus,thing\na cat,animal\n")
+    held = str(tmp_path / "b.csv")
+    dataset = TextFiles(path=str(tmp_path / "a.csv"), validation_path=held, test_path=held, label="kind")
+    modality = Text()
+    assert modality.spec(dataset).extras == {"words": (), "label": ()}
+    splits = modality.prepare(dataset)
+    assert splits.train.batch(torch.arange(3)).extras["label"].tolist() == [0, 0, 1]
+    assert splits.test.batch(torch.arange(2)).extras["label"].tolist() == [1, -1]
+
+
+def test_the_embedded_sentences_are_those_of_the_grammar() -> None:
+    splits = Sentences(size=300).load()
+    lines = [*splits.train, *splits.validation, *splits.test]
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [240, 30, 30]
+    lengths = {len(line.text.split()) for line in lines}
+    assert (min(lengths), max(lengths)) == (6, 12)
+    for line in lines:
+        words = line.text.split()
+        found = "question" if words[0] == "does" else "denial" if "not" in words else "statement"
+        assert (found, words[-1]) == (line.label, "?" if found == "question" else ".")
+    assert Sentences(size=300).load() == splits
+    assert Sentences(size=300, seed=1).load() != splits
+
+
+def test_a_picture_shows_odd_characters_and_dollars(tmp_path: Path) -> None:
+    modality = Text(tokeniser="characters")
+    texts = ["costs $5 and $6", "日本", "x" * 300]
+    modality.prepare(files(tmp_path, texts, ["x"]))
+    figure = modality.render({"original": modality.encode(texts).x, "empty": torch.tensor([[2, 0]])})
+    figure.savefig(tmp_path / "a.png")
+    plt.close(figure)
+    shown = [text.get_text() for text in figure.texts]
+    assert "  1  costs $5 and $6" in shown
+    assert "  1  (nothing)" in shown
+    assert "  2  \N{WHITE SQUARE}\N{WHITE SQUARE}" in shown

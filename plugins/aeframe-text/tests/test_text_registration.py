@@ -1,0 +1,48 @@
+"""What the plugin adds, and what listing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from aeframe.build import defaults
+
+NAMES = {
+    "modality": ["text"],
+    "dataset": ["sentences", "text_files"],
+    "corruption": ["span_corruption", "text_infilling", "token_deletion", "token_dropout"],
+    "encoder": ["token_rnn", "token_transformer"],
+    "decoder": ["token_rnn", "token_transformer"],
+    "metric": ["perplexity", "sentences"],
+    "config": ["text"],
+    "command": ["between"],
+}
+
+
+def test_names_are_listed_without_anything_heavy() -> None:
+    code = (
+        "import json, sys\n"
+        "from aeframe.registry import registry\n"
+        "names = {}\n"
+        "for entry in registry().entries():\n"
+        "    if entry.distribution == 'aeframe-text':\n"
+        "        names.setdefault(entry.kind, []).append(entry.name)\n"
+        "heavy = [m for m in ('torch', 'numpy', 'tokenizers', 'matplotlib') if m in sys.modules]\n"
+        "print(json.dumps([names, heavy]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(answer.stdout)
+    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    assert heavy == []
+
+
+def test_options_and_their_defaults() -> None:
+    assert defaults("modality", "text") == {
+        "name": "text", "tokeniser": "words", "vocabulary_size": None, "min_count": 1, "max_length": None,
+        "too_long": "refuse", "unknown": "token", "on_error": "raise", "buckets": False, "tokens": None,
+    }  # fmt: skip
+    assert defaults("dataset", "text_files") == {
+        "name": "text_files", "path": "???", "validation_path": None, "test_path": None, "column": "text",
+        "label": None, "validation": 0.1, "test": 0.1, "split_seed": 0,
+    }  # fmt: skip

@@ -1,0 +1,47 @@
+"""Small sound files, made for a test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aeframe_audio.recordings import Recording
+
+RATE = 8000
+WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
+
+
+def sine(frames: int, *, hertz: float = 440.0, rate: int = RATE, channels: int = 1, loud: float = 0.5) -> NDArray:
+    """A sine ``(frames, channels)``; each channel half as loud as the one before."""
+    wave = loud * np.sin(2 * np.pi * hertz * np.arange(frames) / rate)
+    return np.stack([wave / 2**k for k in range(channels)], 1)
+
+
+def saved(path: Path, samples: NDArray | None = None, *, rate: int = RATE, subtype: str | None = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, sine(400) if samples is None else samples, rate, subtype=subtype)
+    return path
+
+
+def recording(path: Path) -> Recording:
+    return Recording(str(path), path)
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
+
+
+def real_data() -> Path:
+    """The folder of real recordings, or a reason to skip."""
+    beside = Path(__file__).parents[4] / "shared" / "data"
+    archive = Path(os.environ.get("AEFRAME_TEST_DATA", str(beside))) / "audio" / "fsdd.tar.gz"
+    if not archive.is_file():
+        pytest.skip(f"there is no '{archive}'; set AEFRAME_TEST_DATA to a folder with audio/fsdd.tar.gz")
+    return archive

@@ -1,0 +1,103 @@
+"""What is measured: by closed forms, and beside torchmetrics."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from audio_files import noise, sine
+from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
+from aeframe.assembly import assemble
+from aeframe.batch import Batch, DataSpec, Domain, Latent, Pass
+from aeframe.build import build
+from aeframe.evaluation.base import PassMetric
+from aeframe_audio.codebooks import principal_components
+from aeframe_audio.measures import si_sdr
+from aeframe_audio.packed import Packed
+from aeframe_audio.segments import ConsecutiveSegments
+
+LENGTH, RATE = 4000, 8000
+CONFIG = {"model": {"name": "test"}, "activation": "relu", "encoder": {"name": "wave_conv", "channels": (4, 4, 4)},
+          "latent": {"name": "rvq", "dim": 2, "num_quantizers": 2, "codebook_size": 4}, "loss": "mae"}  # fmt: skip
+MODEL = assemble(CONFIG, DataSpec((1, LENGTH), Domain("signed"), rate=RATE))
+
+
+def measured(name: str, x: torch.Tensor, x_hat: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+    metric: PassMetric = build("metric", name, model=MODEL)
+    batch = Batch(x, mask)
+    metric.update(MODEL, Pass(batch, batch, Latent(x, x), x_hat.unsqueeze(1), x[:, 0, 0]))
+    return float(metric.compute())
+
+
+def test_si_sdr_of_noise_that_is_known() -> None:
+    time = torch.arange(LENGTH).double() / RATE
+    x = torch.sin(2 * math.pi * 400 * time)[None, None]
+    orthogonal = torch.cos(2 * math.pi * 400 * time)[None, None]
+    # 0.1 of it has a hundredth of the power: 20 dB, at whatever scale and offset.
+    assert float(si_sdr(3 * (x + 0.1 * orthogonal) + 5, x)) == pytest.approx(20.0, abs=1e-6)
+
+
+def test_si_sdr_is_that_of_torchmetrics() -> None:
+    x, x_hat = noise(5, 1, 300).double(), noise(5, 1, 300).double() + 0.3 * noise(5, 1, 300, seed=1)
+    theirs = scale_invariant_signal_distortion_ratio(x_hat[:, 0], x[:, 0], zero_mean=True)
+    assert torch.allclose(si_sdr(x_hat, x), theirs)
+
+
+def test_si_sdr_has_an_end() -> None:
+    x = noise(1, 1, 300)
+    assert float(si_sdr(x, x)) == pytest.approx(100.0)
+    assert float(si_sdr(torch.zeros_like(x), x)) == pytest.approx(0.0)
+    assert si_sdr(x, torch.zeros_like(x)).isfinite().all()
+
+
+def test_silent_segments_have_no_si_sdr() -> None:
+    x, x_hat = noise(2, 1, LENGTH), noise(2, 1, LENGTH) + 0.1 * noise(2, 1, LENGTH, seed=1)
+    x[1] = 0
+    assert measured("si_sdr", x, x_hat) == pytest.approx(float(si_sdr(x_hat[:1], x[:1])), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mel_distance", "log_spectral_distance"])
+def test_half_as_loud_is_six_decibels(name: str) -> None:
+    x = noise(2, 1, LENGTH)
+    assert measured(name, x, 0.5 * x) == pytest.approx(20 * math.log10(2), rel=1e-3)
+    assert measured(name, x, x) == 0
+
+
+@pytest.mark.parametrize("name", ["si_sdr", "mel_distance", "log_spectral_distance"])
+def test_what_is_masked_does_not_count(name: str) -> None:
+    x, x_hat = noise(1, 1, LENGTH), noise(1, 1, LENGTH, seed=1)
+    mask = (torch.arange(LENGTH) < 2000).expand(1, 1, LENGTH)
+    one = measured(name, x, x_hat, mask)
+    assert measured(name, x.masked_fill(~mask, 3.0), x_hat.masked_fill(~mask, -3.0), mask) == pytest.approx(one)
+    assert one != pytest.approx(measured(name, x, x_hat))
+
+
+def test_bits_per_second() -> None:
+    metric = build("metric", "bitrate", model=MODEL)
+    codes = torch.stack([torch.arange(63).expand(4, 63) % 4, torch.arange(4).unsqueeze(1).expand(4, 63) % 2], -1)
+    x = torch.zeros(4, 1, LENGTH)
+    metric.update(MODEL, Pass(Batch(x), Batch(x), Latent(x, x, codes=codes), x.unsqueeze(1), x[:, 0, 0]))
+    found = metric.compute()
+    # 63 frames of half a second, two levels of two bits; the second level's codes are two, equally often.
+    assert float(found["bitrate"]) == pytest.approx(126 * 4)
+    assert float(found["bitrate_entropy"]) == pytest.approx(126 * 3, rel=1e-3)
+
+
+def test_metrics_are_for_waves() -> None:
+    other = assemble({**CONFIG, "encoder": {"name": "mlp", "hidden": (4,)}}, DataSpec((8,), Domain("real")))
+    for name in ("si_sdr", "mel_distance", "log_spectral_distance", "bitrate"):
+        kind = type(build("metric", name, model=MODEL))
+        assert kind.applies(MODEL)
+        assert not kind.applies(other)
+
+
+def test_principal_components_of_what_has_two_dimensions() -> None:
+    """A sine whose frames hold a whole number of periods is a plane: one component is not enough, two are."""
+    wave = torch.from_numpy(sine(6400, hertz=330.0).T).float()
+    source = ConsecutiveSegments(Packed.of([wave]), 1600, labels=None)
+    exact = principal_components(source, source, frame=64, count=2, batch_size=2)
+    half = principal_components(source, source, frame=64, count=1, batch_size=2)
+    assert exact > 60
+    assert half < 10

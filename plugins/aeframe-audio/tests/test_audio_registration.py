@@ -1,0 +1,49 @@
+"""What the plugin adds, and what listing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from aeframe.build import defaults
+
+NAMES = {
+    "modality": ["audio"],
+    "dataset": ["audio_folder", "fsdd", "vowels_simulated"],
+    "encoder": ["spectrogram", "wave_conv"],
+    "decoder": ["spectrogram", "wave_conv"],
+    "activation": ["snake"],
+    "loss": ["snr"],
+    "penalty": ["mel", "stft"],
+    "metric": ["bitrate", "log_spectral_distance", "mel_distance", "si_sdr"],
+    "config": ["audio"],
+    "command": ["codec_report", "transcode"],
+}
+
+
+def test_names_are_listed_without_anything_heavy() -> None:
+    code = (
+        "import json, sys\n"
+        "from aeframe.registry import registry\n"
+        "names = {}\n"
+        "for entry in registry().entries():\n"
+        "    if entry.distribution == 'aeframe-audio':\n"
+        "        names.setdefault(entry.kind, []).append(entry.name)\n"
+        "        assert entry.summary\n"
+        "heavy = [m for m in ('torch', 'numpy', 'soundfile', 'julius', 'matplotlib') if m in sys.modules]\n"
+        "print(json.dumps([names, heavy]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(answer.stdout)
+    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    assert heavy == []
+
+
+def test_options_and_their_defaults() -> None:
+    assert defaults("modality", "audio") == {
+        "name": "audio", "seconds": 0.5, "rate": None, "channels": None, "gate": -50.0, "on_error": "raise",
+    }  # fmt: skip
+    assert defaults("dataset", "audio_folder") == {
+        "name": "audio_folder", "path": "???", "validation": 0.1, "test": 0.1, "seed": 0, "max_memory_mb": 2048,
+    }  # fmt: skip

@@ -1,0 +1,236 @@
+"""The modality: what it states, and clips to files and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from video_samples import counted, save, save_frames
+
+from aeframe import AeframeError
+from aeframe_video.decode import find_track
+from aeframe_video.folder import VideoFiles
+from aeframe_video.modality import Video, as_bytes
+from aeframe_video.shapes import MovingShapes
+
+SMALL = MovingShapes(clips=20, frames=5, size=12)
+
+
+def prepared(dataset: Any = SMALL, **options: Any) -> Video:
+    modality = Video(**options)
+    modality.prepare(dataset)
+    return modality
+
+
+def colours(num: int = 3, frames: int = 5, side: int = 12) -> Tensor:
+    """Smooth clips in colour, that a codec need not spoil."""
+    ramp = torch.linspace(0, 1, side)
+    base = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side), (1 - ramp).expand(side, side)])
+    times = torch.linspace(0.5, 1, frames)
+    clip = base[:, None] * times[None, :, None, None]
+    return torch.stack([clip * (0.6 + 0.2 * n) for n in range(num)])
+
+
+# -- what it states ----------------------------------------------------------------------------------------------------
+
+
+def test_what_it_states(tmp_path: Path) -> None:
+    assert Video().spec(SMALL).plain() == {"shape": [1, 5, 12, 12], "domain": "unit", "condition": 0}
+    path = save(tmp_path / "a.mp4", counted(200))
+    dataset = VideoFiles(path=str(path))
+    assert Video().spec(dataset).shape == (3, 16, 16, 24)
+    assert Video(frames=4, size=(8, 10), channels=1).spec(dataset).shape == (1, 4, 8, 10)
+    train = Video(frames=4, size=8).prepare(dataset).train.batch(torch.arange(2))
+    assert train.x.shape == (2, 3, 4, 8, 8)
+    assert train.x.dtype == torch.float32
+    assert train.index is not None
+    assert train.index.tolist() == [0, 1]
+
+
+def test_labels_of_the_embedded_set_come_along() -> None:
+    train = Video().prepare(SMALL).train
+    assert set(train.batch(torch.arange(len(train))).extras) == {"label"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"frames": 0}, "modality 'video' needs frames >= 1, found 0"),
+        ({"stride": 0}, "modality 'video' needs stride >= 1, found 0"),
+        ({"every": 0}, "modality 'video' needs every >= 1, found 0"),
+        ({"size": 0}, "modality 'video' needs size >= 1, found 0"),
+        ({"fps": 0.0}, "modality 'video' needs fps > 0, found 0"),
+    ],
+)
+def test_options_that_make_no_clips_are_refused(options: Any, message: str) -> None:
+    with pytest.raises(AeframeError) as raised:
+        Video(**options)
+    assert str(raised.value) == message
+
+
+def test_its_state_is_plain_and_comes_back() -> None:
+    state = prepared().state()
+    assert json.loads(json.dumps(state)) == state == {"shape": [1, 5, 12, 12], "rate": 10.0}
+    again = Video()
+    again.load_state(state)
+    assert again.state() == state
+    assert again.sampling.frames == 5
+    assert Video().state() == {}
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.gif", "a.mp4", "folder"])
+def test_clips_are_written_and_read_again(tmp_path: Path, name: str) -> None:
+    modality = prepared()
+    x = Video().prepare(SMALL).train.batch(torch.arange(4)).x
+    files = modality.write(x, tmp_path / name)
+    assert [file.name for file in files] == ([f"00000{n}.mp4" for n in range(4)] if name == "folder" else [name])
+    assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(file.name for file in files)
+    again = modality.read(tmp_path / name)
+    assert again.x.shape == x.shape
+    assert again.index is not None
+    assert again.index.tolist() == [0, 1, 2, 3]
+    # Arrays and grey animations keep every bit; H.264 comes near.
+    exact = name in ("a.npz", "a.gif")
+    assert float((again.x - x).abs().max()) < 1e-6 if exact else float((again.x - x).abs().mean()) < 0.01
+
+
+@pytest.mark.parametrize(("name", "off"), [("a.npz", 0.003), ("a.gif", 0.02), ("a.mp4", 0.03)])
+@pytest.mark.parametrize("side", [12, 13])
+def test_colour_and_odd_sizes_are_written_too(tmp_path: Path, name: str, off: float, side: int) -> None:
+    modality, x = Video(frames=5), colours(side=side)
+    modality.write(x, tmp_path / name)
+    again = modality.read(tmp_path / name).x
+    assert again.shape == x.shape
+    assert float((again - x).abs().mean()) < off
+
+
+def test_the_rate_of_the_data_is_that_of_what_is_written(tmp_path: Path) -> None:
+    dataset = VideoFiles(path=str(save(tmp_path / "a.mp4", counted(200), rate=24)))
+    for options, rate in (({}, 24.0), ({"stride": 2}, 12.0), ({"fps": 8.0}, 8.0)):
+        modality = prepared(dataset, frames=4, **options)
+        for suffix in ("mp4", "gif"):
+            (path,) = modality.write(torch.rand(2, 3, 4, 16, 24), tmp_path / f"{rate:g}.{suffix}")
+            track = find_track(path)
+            # A GIF counts hundredths of a second.
+            assert track.rate == pytest.approx(rate, rel=0.05 if suffix == "gif" else 1e-3)
+            assert track.num_frames == 8
+
+
+def test_a_whole_video_comes_apart_and_together_again(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.mkv", counted(50), codec="ffv1")
+    modality = prepared(VideoFiles(path=str(path)), frames=4)
+    batch = modality.read(path)
+    # Two frames do not fill a clip.
+    assert batch.x.shape == (12, 3, 4, 16, 24)
+    modality.write(batch.x, tmp_path / "again.mp4")
+    again = modality.read(tmp_path / "again.mp4").x
+    assert float((again - batch.x).abs().max()) < 0.02
+
+
+def test_film_strips(tmp_path: Path) -> None:
+    x = Video().prepare(SMALL).train.batch(torch.arange(3)).x
+    (path,) = prepared().write(x, tmp_path / "a.png")
+    strip = np.asarray(Image.open(path))
+    assert strip.shape == (3 * 12 + 2 * 2, 5 * 12 + 4)
+    assert np.array_equal(strip[:12, :12], as_bytes(x)[0, 0, 0])
+    assert np.array_equal(strip[14:26, 13:25], as_bytes(x)[1, 1, 0])
+
+
+def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path) -> None:
+    modality, x = prepared(), torch.rand(2, 1, 5, 12, 12)
+
+    def refusal(path: Path) -> str:
+        with pytest.raises(AeframeError) as raised:
+            modality.write(x, path)
+        return str(raised.value)
+
+    taken = tmp_path / "a.mp4"
+    taken.write_text("precious")
+    assert refusal(taken) == f"'{taken}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    assert taken.read_text() == "precious"
+    modality.write(x, tmp_path / "folder")
+    first = tmp_path / "folder" / "000000.mp4"
+    assert (
+        refusal(tmp_path / "folder") == f"'{first}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    )
+    for name in ("a.avi", "a.jpg", "a.npy"):
+        assert refusal(tmp_path / name) == (
+            f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), not '{name}'; end the path in one of "
+            "them, or name a folder"
+        )
+
+
+def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+    modality = prepared()
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.zeros((2, 5, 9, 9), np.uint8))
+    video = save(tmp_path / "a.mp4", counted(10))
+    (tmp_path / "none").mkdir()
+
+    def refusal(path: Path) -> str:
+        with pytest.raises(AeframeError) as raised:
+            modality.read(path)
+        return str(raised.value)
+
+    assert refusal(path) == (
+        f"modality 'video': '{path}' has clips of 1 x 5 x 9 x 9 (channels x frames x height x width) where "
+        "1 x 5 x 12 x 12 is expected; bring them to that shape"
+    )
+    assert refusal(video) == (
+        f"video '{video}' is 1 x 16 x 24 (channels x height x width) where 1 x 12 x 12 is expected; bring all videos "
+        "to one shape with modality.size=[12,12]"
+    )
+    assert refusal(tmp_path / "none") == (
+        f"modality 'video' found no videos in '{tmp_path / 'none'}'; give a folder with some"
+    )
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------
+
+
+def drawn(panels: dict[str, Tensor]) -> tuple[list[str], list[Any]]:
+    figure = Video().render(panels)
+    return [text.get_text() for text in figure.texts], [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+
+
+def test_panels_are_strips_of_some_clips() -> None:
+    x = torch.linspace(0, 1, 10).view(10, 1, 1, 1, 1).expand(10, 1, 3, 8, 8)
+    titles, (top, bottom) = drawn({"originals": x, "reconstructions": 1 - x})
+    assert titles == ["originals", "reconstructions"]
+    # Four of ten clips, the first and the last among them.
+    assert top.shape == bottom.shape == (4 * 8 + 3 * 2, 3 * 8 + 2)
+    assert top[::10, 0].tolist() == [round(255 * n / 9) for n in (0, 3, 6, 9)]
+    assert bottom[0, 0] == 255
+    # White lines between clips and between frames.
+    assert (top[8:10] == 255).all()
+    assert (top[:, 8] == 255).all()
+
+
+def test_a_long_clip_shows_ten_of_its_frames_and_colour_stays() -> None:
+    x = torch.linspace(0, 1, 19).view(1, 1, 19, 1, 1).expand(1, 3, 19, 8, 8) * torch.tensor([1.0, 0, 0]).view(
+        3, 1, 1, 1
+    )
+    (title,), (strip,) = drawn({"samples": x})
+    assert title == "samples (10 of 19 frames)"
+    assert strip.shape == (8, 10 * 8 + 9, 3)
+    assert strip[0, ::9, 0].tolist() == [round(255 * n / 18) for n in range(0, 19, 2)]
+    assert strip[0, 0, 1:].tolist() == [0, 0]
+
+
+def test_a_single_panel_has_twelve_rows() -> None:
+    _, (strip,) = drawn({"samples": torch.zeros(64, 1, 2, 8, 8)})
+    assert strip.shape[0] == 12 * 8 + 11 * 2
+
+
+def test_folders_of_frames_are_read(tmp_path: Path) -> None:
+    folder = save_frames(tmp_path / "a", counted(10, height=12, width=12))
+    assert prepared().read(folder).x.shape == (2, 1, 5, 12, 12)

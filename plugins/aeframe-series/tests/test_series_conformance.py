@@ -1,0 +1,13 @@
+"""Everything that a plugin of aeframe promises."""
+
+import torch
+
+from aeframe.testing import PluginSuite
+
+torch.set_num_threads(1)
+
+
+class TestSeries(PluginSuite):
+    plugin = "series"
+    options = {"modality=series": {"window": 16}}  # noqa: RUF012
+    datasets = {"series": {"name": "series_simulated", "rows": 400}}  # noqa: RUF012

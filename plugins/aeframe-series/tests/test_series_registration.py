@@ -1,0 +1,46 @@
+"""What the plugin adds, and what listing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from aeframe.build import defaults
+
+NAMES = {
+    "modality": ["series"],
+    "dataset": ["ett", "series_file", "series_simulated"],
+    "metric": ["anomaly_ranking"],
+    "command": ["anomalies"],
+}
+
+
+def test_names_are_listed_without_anything_heavy() -> None:
+    code = (
+        "import json, sys\n"
+        "from aeframe.registry import registry\n"
+        "names = {}\n"
+        "for entry in registry().entries():\n"
+        "    if entry.distribution == 'aeframe-series':\n"
+        "        names.setdefault(entry.kind, []).append(entry.name)\n"
+        "        assert entry.summary\n"
+        "heavy = [m for m in ('torch', 'numpy', 'matplotlib', 'aeframe_series.modality') if m in sys.modules]\n"
+        "print(json.dumps([names, heavy]))\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(answer.stdout)
+    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    assert heavy == []
+
+
+def test_options_and_their_defaults() -> None:
+    assert defaults("modality", "series") == {
+        "name": "series", "window": 64, "stride": 1, "scale": "standard", "missing": "refuse", "on_error": "raise",
+        "cut_gaps": False,
+    }  # fmt: skip
+    assert defaults("dataset", "series_file") == {
+        "name": "series_file", "path": "???", "columns": None, "time": None, "anomaly": None, "key": None,
+        "validation": 0.2, "test": 0.2, "bounds": None, "context": 0,
+    }  # fmt: skip
+    assert defaults("dataset", "ett") == {"name": "ett", "path": None, "station": "ETTh1", "context": 0}

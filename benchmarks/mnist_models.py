@@ -49,8 +49,7 @@ _ODD = """
   begun to be sparse (418 features a sample for `gated`). Their samples are scribbles: a diagonal density knows
   nothing of which features go together.
 - `fsq_vae` uses 22 % of its grid: no term asks it to use more, and five epochs are few.
-- One epoch, for want of time on a CPU: `mae` (above the mean image then, .0674; six epochs of experiment=mnist_mae come
-  to .0521), `nvae`, `rhvae`, `vdvae`, `vqgan`.
+- `nvae`, `vdvae` and `vqgan` had one epoch, for want of time on a CPU.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -64,11 +65,8 @@ class Poisson(Loss):
         return torch.cat([first.reshape_as(output[:, :1]), output[:, 1:]], 1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        log_mean, x = self._log_mean(output), x.to(output.dtype)
-        positive = x.clamp(min=1)
-        # -log p(x) = -log p(x | mean = x) + deviance, as the terms of x log m - m - log x! grow far above their sum.
-        loss = _stirling(positive) + 0.5 * (2 * math.pi * positive).log()
-        return torch.where(x > 0, loss + _deviance(positive, log_mean - positive.log()), log_mean.exp())
+        log_mean = self._log_mean(output)
+        return _where_counted(x.to(output.dtype), _poisson, log_mean.exp(), log_mean)
 
     def mean(self, output: Tensor) -> Tensor:
         return self._log_mean(single(output)).exp()
@@ -128,16 +126,9 @@ class NegativeBinomial(Poisson):
         return torch.cat([output[:, :1], log_r.unsqueeze(1), output[:, 1:]], 1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        log_mean, log_r, x = self._log_mean(output), self._log_r(output), x.to(output.dtype)
-        r = log_r.exp()
-        # log((x + r) / (m + r)), with nothing lost of a small x or m beside a large r.
-        shrink = torch.log1p(x / r) - F.softplus(log_mean - log_r)
-        positive = x.clamp(min=1)
-        grow = log_mean - positive.log() + shrink
-        log_p = _stirling(r + positive) - _stirling(r) - _stirling(positive)
-        log_p = log_p - _deviance(r, shrink) - _deviance(positive, grow)
-        log_p = log_p + 0.5 * (log_r - (2 * math.pi * positive * (r + positive)).log())
-        return torch.where(x > 0, -log_p, r * F.softplus(log_mean - log_r))
+        log_mean, log_r = self._log_mean(output), self._log_r(output)
+        none = log_r.exp() * F.softplus(log_mean - log_r)
+        return _where_counted(x.to(output.dtype), _negative_binomial, none, log_mean, log_r)
 
     def sample(self, output: Tensor) -> Tensor:
         output = single(output)
@@ -190,6 +181,34 @@ class ZeroInflated(NegativeBinomial):
 
     def _logit(self, output: Tensor) -> Tensor:
         return output.select(-1 - self.ndim, -1)
+
+
+def _where_counted(x: Tensor, loss: Callable[..., Tensor], none: Tensor, *parameters: Tensor) -> Tensor:
+    """Return ``loss(x, *parameters)`` where x is above 0, and `none` where it is 0."""
+    some = (x > 0).expand_as(none)
+    if _picks_out(x):
+        found = loss(x.expand_as(none)[some], *(each.expand_as(none)[some] for each in parameters))
+        return none.masked_scatter(some, found)
+    return torch.where(some, loss(x.clamp(min=1), *parameters), none)
+
+
+def _picks_out(x: Tensor) -> bool:
+    """Most genes of a cell are not seen, so those that are get picked out; a GPU would have to be waited for."""
+    return x.is_cpu
+
+
+def _poisson(x: Tensor, log_mean: Tensor) -> Tensor:
+    # -log p(x) = -log p(x | mean = x) + deviance, as the terms of x log m - m - log x! grow far above their sum.
+    return _stirling(x) + 0.5 * (2 * math.pi * x).log() + _deviance(x, log_mean - x.log())
+
+
+def _negative_binomial(x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
+    r = log_r.exp()
+    # log((x + r) / (m + r)), with nothing lost of a small x or m beside a large r.
+    shrink = torch.log1p(x / r) - F.softplus(log_mean - log_r)
+    grow = log_mean - x.log() + shrink
+    log_p = _stirling(r + x) - _stirling(r) - _stirling(x) - _deviance(r, shrink) - _deviance(x, grow)
+    return 0.5 * (2 * math.pi * x * (r + x)).log() - 0.5 * log_r - log_p
 
 
 def _deviance(x: Tensor, log_ratio: Tensor) -> Tensor:

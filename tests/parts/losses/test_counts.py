@@ -14,14 +14,16 @@ from aeframe.assembly import assemble
 from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.parts.losses import counts
 from aeframe.parts.losses.base import Loss
 
 GENES = 6
 NAMES = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
+@pytest.fixture(autouse=True, params=[True, False], ids=["as on a CPU", "as on a GPU"])
+def _seeded(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counts, "_picks_out", lambda x: request.param)
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

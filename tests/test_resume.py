@@ -12,6 +12,7 @@ from torch import Tensor
 
 import aeframe
 from aeframe.errors import AeframeError
+from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
@@ -68,6 +69,11 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(each, f"{path}/{number}")
     else:
         yield path, value
+
+
+def test_the_words_of_a_run_stand_beside_its_config(whole: RunFolder, halves: RunFolder) -> None:
+    assert compose(whole.read_overrides()) == whole.read_config()
+    assert "max_epochs=2" in halves.read_overrides(), "those that began it, whatever it went on with"
 
 
 def checkpoint(path: Path) -> dict[str, Any]:

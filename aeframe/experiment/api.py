@@ -24,7 +24,7 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
         >>> model = aeframe.load(run.folder)  # doctest: +SKIP
     """
     words = [*_as_overrides(settings), *overrides]
-    return train(continued(words) if resumes(words) else compose(words))
+    return train(continued(words) if resumes(words) else compose(words), asked=words)
 
 
 def _as_overrides(settings: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -32,7 +32,7 @@ def job(config: DictConfig) -> Refusal | None:
         # Lightning takes seconds to import: a misspelt word is answered before.
         from aeframe.experiment.workflow import train
 
-        train(plain, job=number)
+        train(plain, job=number, asked=words)
     except AeframeError as error:
         where = "" if number is None else f"{point_name(hydra.overrides.task)}: "
         refusal = Refusal(f"{where}{error}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,12 +57,13 @@ class Run:
     """On the test split, by name."""
 
 
-def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
+def train(config: Mapping[str, Any], *, job: int | None = None, asked: Sequence[str] = ()) -> Run:
     """Train the model of a composed config of plain values, and return where it lies.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
         job: The number of this run in a sweep.
+        asked: The words the config was composed from, to be kept beside it.
 
     Raises:
         AeframeError: Anything a user can mend, before anything is written; or a loss that is not finite.
@@ -104,7 +105,7 @@ def train(config: Mapping[str, Any], *, job: int | None = None) -> Run:
     # Nothing was written until here, where all that can be refused has been.
     sinks: list[Sink] = []
     if _is_first():
-        _open(folder, config, splits)
+        _open(folder, config, splits, asked)
         trainer.loggers = _loggers(config, folder)
         sinks = [_to_records(Records(folder.metrics)), _to_log(folder), *map(_to_logger, trainer.loggers)]
     module = AutoencoderModule(
@@ -186,10 +187,11 @@ def _loggers(config: Mapping[str, Any], folder: RunFolder) -> list[Logger]:
     return [build("logger", chosen, folder=folder.path, run_name=folder.path.name)] if chosen else []
 
 
-def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits) -> None:
+def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits, asked: Sequence[str]) -> None:
     """Make the folder, or go on in the one of a resumed run."""
     if config["resume"] is None:
         folder.create()
+        folder.write_overrides(asked)
     folder.write_config(config)
     if splits.skipped:
         (folder.path / "skipped.txt").write_text("\n".join(splits.skipped) + "\n", encoding="utf-8")

@@ -112,6 +112,10 @@ class RunFolder:
         """Write what was asked for on the command line."""
         write_yaml(self.overrides, list(overrides))
 
+    def read_overrides(self) -> list[str]:
+        """Read what was asked for on the command line."""
+        return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
+
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Write final metrics by split and name; what is not finite becomes null, for JSON has no word for it."""
         write_text(self.metrics_json, numbers_as_json(metrics))

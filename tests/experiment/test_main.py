@@ -23,7 +23,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int |
     """Put a workflow in place that only notes what it is asked for; the real one has tests of its own."""
     calls: list[tuple[dict[str, Any], int | None]] = []
 
-    def train(config: dict[str, Any], *, job: int | None = None) -> None:
+    def train(config: dict[str, Any], *, job: int | None = None, asked: list[str]) -> None:
+        del asked
         calls.append((config, job))
         if config["seed"] == 13:
             raise AeframeError("seed 13 brings no luck")

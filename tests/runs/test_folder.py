@@ -70,6 +70,7 @@ def test_a_config_comes_back_as_plain_values(tmp_path: Path) -> None:
     assert list(run.read_config()) == list(config)
     run.write_overrides(["model=vae", "data=digits"])
     assert run.overrides.read_text() == "- model=vae\n- data=digits\n"
+    assert run.read_overrides() == ["model=vae", "data=digits"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.yaml", "overrides.yaml"]
 
 

@@ -10,17 +10,16 @@ from torch.nn.functional import one_hot
 
 from aeframe.batch import Batch
 from aeframe.data.modality import Source, Splits
+from aeframe.data.wrapped import Wrapped
 from aeframe.errors import AeframeError
 
 
-class Labelled:
+class Labelled(Wrapped):
     """A source whose samples bring ``extras["label"]``, one-hot, as the last `classes` numbers of their condition."""
 
     def __init__(self, source: Source, classes: int) -> None:
-        self.source, self.classes, self.in_memory = source, classes, source.in_memory
-
-    def __len__(self) -> int:
-        return len(self.source)
+        super().__init__(source)
+        self.classes = classes
 
     def batch(self, index: Tensor) -> Batch:
         """Return the samples of the rows `index` ``(B,)``.

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from aeframe.batch import Batch
 from aeframe.data.modality import Source
+from aeframe.data.wrapped import Wrapped
 
 _AT_ONCE = 1024
 
 
-class Paired:
+class Paired(Wrapped):
     """A source whose every sample brings a partner (see `Batch.paired`), another one at each time of asking.
 
     The partner is any other sample of the same ``extras["label"]``, evenly; where there are no labels, or they are
@@ -20,7 +21,7 @@ class Paired:
     """
 
     def __init__(self, source: Source) -> None:
-        self.source, self.in_memory = source, source.in_memory
+        super().__init__(source)
         labels = _labels(source)
         _, kind, counts = labels.unique(return_inverse=True, return_counts=True)
         self._count = counts[kind]
@@ -28,9 +29,6 @@ class Paired:
         # Row numbers, class by class, and where each row stands among them.
         self._order = kind.argsort(stable=True)
         self._place = self._order.argsort()
-
-    def __len__(self) -> int:
-        return len(self.source)
 
     def batch(self, index: Tensor) -> Batch:
         """Return the samples of the rows `index` ``(B,)``, each with a partner."""

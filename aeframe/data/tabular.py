@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from aeframe.data.arrays import ArrayFile
 from aeframe.data.modality import Dataset
 from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows
-from aeframe.data.tables.arrays import keys
 from aeframe.errors import AeframeError
 from aeframe.noise import SPLITTING, noise_of
 
@@ -128,7 +128,7 @@ class Table(Dataset):
     def _choices(self) -> tuple[Choice, Choice | None]:
         """Return what to read for training, and for testing where rows of their own are there for it."""
         if self.path.suffix.lower() == ".npz" and self.choice.key is None and self.path.is_file():
-            known = keys(self.path)
+            known = ArrayFile(self.path).names
             if "x_train" in known:
                 train = _part(self.choice, "train")
                 if self.test_path is not None:

@@ -14,6 +14,8 @@ from audio_files import RATE, WAY_OUT, noise, real_data, saved, sine
 
 from aeframe import AeframeError
 from aeframe.data import Splits
+from aeframe.data.downloads import Remote
+from aeframe_audio import fsdd
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import AudioFolder
 from aeframe_audio.fsdd import FSDD
@@ -78,7 +80,7 @@ def test_a_large_folder_is_read_by_segments_and_gives_the_same(tmp_path: Path) -
         ("notes.txt", "has no sounds in '{path}'; expected files that end in .aif, .aiff, .flac, .mp3, .oga, .ogg, "
                       ".opus, .wav"),
         ("test/0.wav", "has a split folder 'test' but no 'train'; add it, or rename 'test'"),
-        ("0.wav", "has 1 sounds for 3 splits (train, validation, test), expected at least 3; add some"),
+        ("0.wav", "has 1 sounds for 3 splits (train, validation, test), expected at least 3; add sounds"),
     ],
 )  # fmt: skip
 def test_folders_that_are_none(tmp_path: Path, made: str | None, told: str) -> None:
@@ -229,11 +231,6 @@ def test_digits_are_found_where_data_lie(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AEFRAME_DATA", str(tmp_path))
     wanted = "fsdd.tar.gz or a folder with its WAV files (github.com/Jakobovski/free-spoken-digit-dataset)"
-    with pytest.raises(AeframeError) as caught:
-        FSDD().describe()
-    assert str(caught.value) == (
-        f"dataset 'fsdd' is not in '{tmp_path}' or '{tmp_path}/home/.cache/aeframe'; set data.path to {wanted}"
-    )
     path = digits(tmp_path / "fsdd.tar.gz")
     assert FSDD().describe() == {"rate": RATE, "channels": 1}
     path.write_bytes(path.read_bytes()[:300])
@@ -243,6 +240,27 @@ def test_digits_are_found_where_data_lie(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(AeframeError) as caught:
         FSDD(path=str(tmp_path / "no")).describe()
     assert str(caught.value) == f"dataset 'fsdd': there is no '{tmp_path}/no'; set data.path to {wanted}"
+
+
+def test_digits_are_fetched_once_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "server").mkdir()
+    url = digits(tmp_path / "server" / "v1.tar.gz").as_uri()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AEFRAME_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(fsdd, "_REMOTE", Remote(url, saved_as="fsdd.tar.gz"))
+    # What is known without them, so that a run can be checked before they are fetched.
+    assert FSDD().describe() == {"rate": 8000, "channels": 1}
+    with pytest.raises(AeframeError) as caught:
+        FSDD().load()
+    assert str(caught.value) == (
+        f"dataset 'fsdd': '{url}' gave another file than expected (24 recordings where 3000 are expected); try again "
+        "later, or give a copy of your own with data.path=..."
+    )
+    monkeypatch.setattr(fsdd, "_RECORDINGS", 24)
+    assert len(FSDD().load()["test"]) == 10
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["fsdd.tar.gz"]
+    monkeypatch.setattr(fsdd, "_REMOTE", Remote("file:///nowhere", saved_as="fsdd.tar.gz"))
+    assert len(FSDD().load()["test"]) == 10
 
 
 def test_the_real_digits() -> None:

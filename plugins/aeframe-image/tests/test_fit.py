@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from aeframe import AeframeError
 from aeframe_image.fit import Fit
 
 RNG = np.random.default_rng(0)
@@ -37,6 +38,31 @@ def test_resize_squeezes_the_whole() -> None:
     assert row[-1] > 90
 
 
+@pytest.mark.parametrize("floats", [True, False])
+def test_pad_keeps_the_whole_undistorted_in_the_middle(floats: bool) -> None:
+    # 4 x 8 into 6 x 4: half as large, with two rows above and two below.
+    image = torch.arange(0, 256, 8, dtype=torch.uint8).reshape(1, 1, 4, 8)
+    image = image / 255 if floats else image
+    fitted = Fit((6, 4), "pad", padding=0.5)(image)
+    assert fitted.dtype == image.dtype
+    assert torch.equal(fitted[:, :, 2:4], Fit((2, 4), "resize")(image))
+    grey = 0.5 if floats else 128
+    assert (fitted[:, :, [0, 1, 4, 5]] == grey).all()
+    # Upright, and larger: 2 x 1 into 4 x 6 fills two columns of six.
+    tall = Fit((4, 6), "pad")(image[:, :, :2, :1])
+    assert torch.equal(tall[..., 2:4], Fit((4, 2), "resize")(image[:, :, :2, :1]))
+    assert (tall[..., [0, 1, 4, 5]] == 0).all()
+
+
+@pytest.mark.parametrize("padding", [-0.1, 255.0])
+def test_a_padding_that_is_no_brightness(padding: float) -> None:
+    with pytest.raises(AeframeError) as caught:
+        Fit((4, 4), "pad", padding=padding)
+    assert str(caught.value) == (
+        f"modality.padding is the brightness of what fit=pad adds, from 0 (black) to 1, found {padding:g}"
+    )
+
+
 def test_grey_of_colour_is_pillows() -> None:
     image = RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8)
     ours = Fit(channels=1)(torch.from_numpy(image).permute(2, 0, 1)[None])[0, 0]
@@ -59,7 +85,7 @@ def test_what_fits_is_left_as_it_is() -> None:
 @given(
     shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 20), st.integers(1, 20)),
     size=st.tuples(st.integers(1, 16), st.integers(1, 16)),
-    how=st.sampled_from(["crop", "resize"]),
+    how=st.sampled_from(["crop", "resize", "pad"]),
     channels=st.sampled_from([1, 3, None]),
     floats=st.booleans(),
 )

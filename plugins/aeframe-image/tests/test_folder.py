@@ -45,15 +45,6 @@ def test_images_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
     assert images_below(tmp_path) == wanted
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
-    picture(tmp_path / "data" / "x" / "a.png")
-    (tmp_path / "data" / "x" / "loop").symlink_to(tmp_path / "data")
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "linked").symlink_to(tmp_path / "data" / "x")
-    assert [path.name for path in images_below(tmp_path / "outside")] == ["a.png"]
-    assert [path.name for path in images_below(tmp_path / "data")] == ["a.png"]
-
-
 def test_a_plain_folder_is_split_by_seed(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{n:02}.png") for n in range(20)]
     splits = loaded(tmp_path)
@@ -87,13 +78,6 @@ def test_a_missing_split_is_drawn_from_train(tmp_path: Path) -> None:
     assert {name: len(split) for name, split in splits.items()} == {"train": 7, "validation": 3, "test": 1}
 
 
-@pytest.mark.parametrize("names", [("all/1.png", "all/2.png", "all/3.png"), ("cat/1.png", "dog/2.png", "3.png")])
-def test_one_folder_or_loose_images_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
-    for name in names:
-        picture(tmp_path / name)
-    assert loaded(tmp_path)["train"].labels is None
-
-
 def test_describe_gives_the_shape_of_the_first_that_can_be_decoded(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_text("broken")
     picture(tmp_path / "1.png", shape=(7, 6, 3))
@@ -117,42 +101,10 @@ def test_no_folder(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_in_place_of_a_folder(tmp_path: Path) -> None:
-    path = picture(tmp_path / "a.png")
-    assert message(path) == (
-        f"dataset 'image_folder' at '{path}' expects a folder, found a file; set data.path to a folder of images"
-    )
-
-
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     assert message(tmp_path) == (
         f"dataset 'image_folder' at '{tmp_path}' has no images in '{tmp_path}'; expected files that end in {EXTENSIONS}"
-    )
-
-
-def test_an_empty_split(tmp_path: Path) -> None:
-    picture(tmp_path / "train" / "a.png")
-    (tmp_path / "test").mkdir()
-    assert message(tmp_path) == (
-        f"dataset 'image_folder' at '{tmp_path}' has no images in '{tmp_path}/test'; "
-        f"expected files that end in {EXTENSIONS}"
-    )
-
-
-def test_a_test_split_without_train(tmp_path: Path) -> None:
-    picture(tmp_path / "test" / "a.png")
-    assert message(tmp_path) == (
-        f"dataset 'image_folder' at '{tmp_path}' has a split folder 'test' but no 'train'; add it, or rename 'test'"
-    )
-
-
-def test_two_validation_folders(tmp_path: Path) -> None:
-    for name in ("train", "val", "validation"):
-        picture(tmp_path / name / "a.png")
-    assert message(tmp_path) == (
-        f"dataset 'image_folder' at '{tmp_path}' has two folders for the validation split, 'val' and 'validation'; "
-        "rename or merge one"
     )
 
 

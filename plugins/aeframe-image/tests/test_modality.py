@@ -129,6 +129,14 @@ def test_labels_belong_to_their_images(folder: Path) -> None:
             assert any(torch.equal(x, image) for image in known)
 
 
+def test_images_are_padded_to_the_size(folder: Path) -> None:
+    modality = Image(size=(6, 20), fit="pad", padding=1.0)
+    x = modality.prepare(ImageFolder(path=str(folder))).train.batch(torch.arange(2)).x
+    assert x.shape[2:] == (6, 20)
+    assert (x[..., 0] == 1).all()
+    assert (x[..., 10] < 1).any()
+
+
 def test_size_and_channels_reach_the_spec() -> None:
     modality = Image(size=16, channels=3)
     assert modality.spec(Digits()).shape == (3, 16, 16)

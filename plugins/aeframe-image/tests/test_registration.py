@@ -82,6 +82,7 @@ def test_options_and_their_defaults() -> None:
         "binarize": None,
         "size": None,
         "fit": "crop",
+        "padding": 0.0,
         "channels": None,
         "random_crop": 0,
         "flip": False,

@@ -10,6 +10,7 @@ import pytest
 from series_files import NAMES, csv, dataset, hours, values
 
 from aeframe import AeframeError
+from aeframe_series import ett
 from aeframe_series.ett import ETT
 from aeframe_series.file import Roles, header, read
 from aeframe_series.modality import Series
@@ -206,15 +207,47 @@ def test_data_of_another_modality() -> None:
     )
 
 
-def test_ett_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AEFRAME_DATA", str(tmp_path))
+ETT_COLUMNS = ["date", "HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
+
+
+def ett_file(path: Path, columns: list[str] = ETT_COLUMNS, rows: int = 14400) -> Path:
+    times = np.datetime64("2016-07-01T00", "h") + np.arange(rows)
+    cells = ",1" * (len(columns) - 1)
+    lines = [",".join(columns), *(f"{str(time).replace('T', ' ')}:00:00{cells}" for time in times)]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AEFRAME_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    with pytest.raises(AeframeError) as caught:
-        ETT().describe()
-    assert str(caught.value) == (
-        f"dataset 'ett': there is no ETTh1.csv in {tmp_path} or {tmp_path}/home/.cache/aeframe; get it from "
-        "https://github.com/zhouhaoyi/ETDataset (licence CC BY-ND 4.0), and give data.path=..."
-    )
-    names = ["date", "HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"]
-    (tmp_path / "ETTh2.csv").write_text(",".join(names) + "\n2016-07-01 00:00:00" + ",1" * 7 + "\n")
+    return tmp_path
+
+
+def test_ett_is_looked_for(nowhere: Path) -> None:
+    ett_file(nowhere / "data" / "ETTh2.csv", [*ETT_COLUMNS[:-1], "temperature"], rows=2)
+    with pytest.raises(AeframeError, match=r"^'ETTh2\.csv' has no column 'OT'"):
+        ETT(station="ETTh2").describe()
+    ett_file(nowhere / "data" / "ETTh2.csv")
     assert ETT(station="ETTh2").describe() == {"num_columns": 7, "anomaly": False}
+    assert len(ETT(station="ETTh2").load().rows) == 14400
+
+
+def test_ett_is_fetched_once_and_counted(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = ett_file(nowhere / "server" / "ETTh1.csv").as_uri()
+    monkeypatch.setattr(ett, "_SOURCE", url.removesuffix("ETTh1.csv"))
+    # What is known without it, so that a run can be checked before it is fetched.
+    assert ETT().describe() == {"num_columns": 7, "anomaly": False}
+    with pytest.raises(AeframeError) as caught:
+        ETT().load()
+    assert str(caught.value) == (
+        f"dataset 'ett': '{url}' gave another file than expected (14400 rows where 17420 are expected); try again "
+        "later, or give a copy of your own with data.path=..."
+    )
+    monkeypatch.setattr(ett, "_ROWS", 14400)
+    assert len(ETT().load().rows) == 14400
+    assert [path.name for path in (nowhere / "data").iterdir()] == ["ETTh1.csv"]
+    (nowhere / "server" / "ETTh1.csv").unlink()
+    assert len(ETT().load().rows) == 14400

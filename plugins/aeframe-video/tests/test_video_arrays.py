@@ -144,8 +144,8 @@ def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     )
     path = saved(tmp_path, one=CLIPS, two=CLIPS)
     assert refusal(path) == (
-        f"w: '{path}' has arrays one, two, expected 'x_train' or 'train' (with 'val', 'test') or 'x'; name the clips "
-        "with data.key=..."
+        f"w: '{path}' has arrays one, two, expected 'x_train' (with 'x_val', 'x_test') or 'x'; name the clips with "
+        "data.key=..."
     )
     assert refusal(path, key="tow") == f"w: '{path}' has no array 'tow', did you mean 'two'?; it has one, two"
     assert ArrayFile(path, who="w", key="two").keys == {"train": "two"}

@@ -53,6 +53,13 @@ def test_what_it_states(tmp_path: Path) -> None:
     assert train.index.tolist() == [0, 1]
 
 
+def test_frames_are_padded_to_the_size() -> None:
+    x = Video(size=(12, 20), fit="pad", padding=1.0).prepare(SMALL).train.batch(torch.arange(2)).x
+    assert x.shape == (2, 1, 5, 12, 20)
+    assert (x[..., :4] == 1).all()
+    assert torch.equal(x[..., 4:16], Video().prepare(SMALL).train.batch(torch.arange(2)).x)
+
+
 def test_labels_of_the_embedded_set_come_along() -> None:
     train = Video().prepare(SMALL).train
     assert set(train.batch(torch.arange(len(train))).extras) == {"label"}

@@ -38,7 +38,8 @@ def test_names_are_listed_without_anything_heavy() -> None:
 
 def test_options_and_their_defaults() -> None:
     assert defaults("modality", "video") == {
-        "name": "video", "frames": None, "stride": 1, "fps": None, "every": None, "size": None, "fit": "crop",
+        "name": "video", "frames": None, "stride": 1, "fps": None, "every": None,
+        "random_start": False, "size": None, "fit": "crop", "padding": 0.0,
         "channels": None, "on_error": "raise",
     }  # fmt: skip
     assert defaults("dataset", "video_files") == {

@@ -90,7 +90,7 @@ def test_broken_files_are_named(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(b"\x93\xff\xfe not what it seems")
     for header in (True, False):
         message = said(path, header=header)
-        assert message.startswith(f"'{path}' cannot be read as ")
+        assert message.startswith(f"'{path}' cannot be read ")
         assert "\n" not in message
 
 
@@ -221,7 +221,9 @@ def test_the_header_of_a_large_array_is_enough(tmp_path: Path) -> None:
     np.save(path, np.zeros((1000, 20)))
     path.write_bytes(path.read_bytes()[:200])
     assert read_header(path, Choice()) == Header((20,))
-    assert said(path).startswith(f"'{path}' cannot be read as a NumPy array (")
+    told = said(path)
+    assert told.startswith(f"'{path}' cannot be read (")
+    assert told.endswith("); save it again with numpy.savez, without objects")
 
 
 # -- Parquet ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tarfile
 import zlib
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
+from aeframe.data.downloads import Remote, data_folders, fetch, local
 from aeframe.errors import AeframeError
 from aeframe_audio.folder import described
 from aeframe_audio.recordings import Files, RawSplits, Recording
@@ -20,6 +20,11 @@ from aeframe_audio.recordings import Files, RawSplits, Recording
 _NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 _PLACES = ("fsdd.tar.gz", "audio/fsdd.tar.gz", "fsdd", "audio/fsdd")
 _WANTED = "fsdd.tar.gz or a folder with its WAV files (github.com/Jakobovski/free-spoken-digit-dataset)"
+# Without a checksum: the server packs the archive when it is asked for.
+_REMOTE = Remote(
+    "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz", saved_as="fsdd.tar.gz"
+)
+_RECORDINGS = 3000
 
 
 class FSDD(Dataset):
@@ -31,7 +36,7 @@ class FSDD(Dataset):
 
     Args:
         path: The archive, or a folder with the WAV files; null searches the folder that ``AEFRAME_DATA`` names and
-            ``~/.cache/aeframe``.
+            ``~/.cache/aeframe``, then downloads 15 MB.
     """
 
     modality = "audio"
@@ -41,10 +46,14 @@ class FSDD(Dataset):
         self.who = "dataset 'fsdd'"
 
     def describe(self) -> Mapping[str, Any]:
-        return described(self.who, self._recordings(self._found(), first=True))
+        here = self._here()
+        if here is None:
+            # A run is checked before its data are fetched.
+            return {"rate": 8000, "channels": 1}
+        return described(self.who, self._recordings(here, first=True))
 
     def load(self) -> RawSplits:
-        path = self._found()
+        path = self._here() or fetch(_REMOTE, data_folders()[0], who=self.who, check=self._check)
         recordings = self._recordings(path)
         takes: dict[str, list[tuple[Recording, int]]] = {"train": [], "validation": [], "test": []}
         for recording in recordings:
@@ -61,19 +70,16 @@ class FSDD(Dataset):
             for split, found in takes.items()
         }
 
-    def _found(self) -> Path:
-        if self.path is not None:
-            if not self.path.exists():
-                raise AeframeError(f"{self.who}: there is no '{self.path}'; set data.path to {_WANTED}")
-            return self.path
-        named = os.environ.get("AEFRAME_DATA", "")
-        folders = [Path(named).expanduser()] if named else []
-        folders.append(Path("~/.cache/aeframe").expanduser())
-        found = next((path for folder in folders for name in _PLACES if (path := folder / name).exists()), None)
-        if found is None:
-            raise AeframeError(f"{self.who} is not in {' or '.join(map(repr, map(str, folders)))}; set data.path to "
-                               f"{_WANTED}")  # fmt: skip
-        return found
+    def _here(self) -> Path | None:
+        """Return the archive or the folder, or None where it is still to be fetched."""
+        if self.path is not None and not self.path.exists():
+            raise AeframeError(f"{self.who}: there is no '{self.path}'; set data.path to {_WANTED}")
+        return self.path or local(*_PLACES)
+
+    def _check(self, path: Path) -> None:
+        found = len(self._recordings(path))
+        if found != _RECORDINGS:
+            raise AeframeError(f"{found} recordings where {_RECORDINGS} are expected")
 
     def _recordings(self, path: Path, *, first: bool = False) -> list[Recording]:
         """Return the recordings, or the first that is met."""

@@ -11,12 +11,13 @@ from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data.shares import SPLITS
 from aeframe.errors import AeframeError
 from aeframe_audio.decode import Header, read_header
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import recordings_of, sounds_below
 from aeframe_audio.packed import Packed
-from aeframe_audio.recordings import SPLITS, Files, OnError, Recording, Waves
+from aeframe_audio.recordings import Files, OnError, Recording, Waves
 from aeframe_audio.segments import ConsecutiveSegments, FileSegments, Gate, RandomSegments
 from aeframe_audio.write import write_sounds
 

@@ -9,7 +9,6 @@ from typing import Literal
 
 from torch import Tensor
 
-SPLITS = ("train", "validation", "test")
 OnError = Literal["raise", "skip"]
 
 
@@ -63,4 +62,4 @@ class Files:
 
 
 RawSplits = Mapping[str, Waves | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `SPLITS`."""
+"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.shares.SPLITS`."""

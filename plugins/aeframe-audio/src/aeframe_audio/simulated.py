@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.data import Dataset
+from aeframe.data.shares import Shares
 from aeframe.errors import AeframeError
 from aeframe_audio.recordings import RawSplits, Waves
-from aeframe_audio.split import Shares
 
 _FORMANTS = ((730, 1090, 2440), (530, 1840, 2480), (270, 2290, 3010), (570, 840, 2410), (300, 870, 2240))
 """Hertz, of the vowels in father, bet, beet, bought and boot (Peterson & Barney 1952, J. Acoust. Soc. Am. 24, men)."""
@@ -79,5 +79,5 @@ class VowelsSimulated(Dataset):
             torch.from_numpy(sing(rng, vowel=vowel, seconds=rng.uniform(*self.seconds), rate=self.rate))[None]
             for vowel in labels.tolist()
         ]
-        shares = Shares("dataset 'vowels_simulated'", validation=0.1, test=0.1, seed=self.seed)
+        shares = Shares("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
         return shares.complete({"train": Waves(waves, self.rate, labels)})

@@ -2,157 +2,49 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.batch import Shape
 from aeframe.data import Dataset
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.data.arrays import Array, SplitArrays
+from aeframe.data.shares import Shares
+from aeframe.errors import AeframeError
 from aeframe_image.pictures import RawSplits, Stack
-from aeframe_image.split import Shares
-
-Array = NDArray[Any]
-_WORDS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-_WHOLE = ("x", "X", "images", "image", "data", "arr_0")
-_WHOLE_LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
 
-def _image_keys(split: str) -> list[str]:
-    return [form.format(word) for word in _WORDS[split] for form in ("x_{}", "X_{}", "{}_images", "{}_x", "{}")]
-
-
-def _label_keys(split: str) -> list[str]:
-    return [form.format(word) for word in _WORDS[split] for form in ("y_{}", "Y_{}", "{}_labels", "{}_y")]
-
-
-class ArrayFile:
+class ArrayFile(SplitArrays):
     """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``, with C = 1 or 3.
 
-    Values are uint8, bool, or floats in [0, 1]. In a NPZ, ``x_train`` (``train_images``, ``train``, ...), the same
-    with ``val`` and with ``test`` are splits, and ``x`` or ``images`` or a single array is all there is; ``y...`` and
-    ``..._labels`` beside them are labels. `key` names the array where it is called something else.
+    Values are uint8, bool, or floats in [0, 1].
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None) -> None:
-        self.path, self.who = path, who
-        if not path.is_file():
-            raise AeframeError(f"{who}: there is no file '{path}'; give the path of a NPZ or NPY file")
-        if path.suffix.lower() not in (".npz", ".npy"):
-            raise AeframeError(f"{who} reads NPZ and NPY files, found '{path}'; save the images with numpy.savez")
-        self.names = self._names()
-        self.keys = self._keys(key)
-        """The array of each split, by name; ``train`` alone where the file has no splits."""
+        super().__init__(path, who=who, words=("image", "images"), key=key)
 
     def shape(self) -> Shape:
         """Return the shape ``(C, H, W)`` of the training images, from the header alone."""
-        shape, dtype = self._header(self.keys["train"])
-        where = self._where(self.keys["train"])
-        self._check_dtype(where, dtype)
+        where = self.where(self.keys["train"])
+        shape, dtype = self.header(self.keys["train"])
+        _check_dtype(where, dtype)
         return _layout(where, shape)[1]
 
     def stacks(self) -> dict[str, Stack]:
         """Load the splits that the file has, checked."""
-        return {split: self._stack(split, key) for split, key in self.keys.items()}
+        pixels = {split: _pixels(self.where(key), self.load(key)) for split, key in self.keys.items()}
+        return {split: Stack(found, self.labels(split, len(found))) for split, found in pixels.items()}
 
-    def _stack(self, split: str, key: str) -> Stack:
-        where = self._where(key)
-        array = self._load(key)
-        self._check_dtype(where, array.dtype)
-        pixels = _pixels(where, array)
-        names = _label_keys(split) + (list(_WHOLE_LABELS) if len(self.keys) == 1 else [])
-        label_key = _first(names, [name for name in self.names if name != key])
-        if label_key is None:
-            return Stack(pixels)
-        labels = self._load(label_key)
-        # MedMNIST and others keep labels as a column.
-        labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-        if labels.shape != (len(pixels),) or labels.dtype.kind not in "iub":
-            raise AeframeError(
-                f"{self._where(label_key)} is {labels.dtype} {tuple(labels.shape)}, expected whole numbers "
-                f"({len(pixels)},), one label for each image of '{key}'; correct or remove it"
-            )
-        return Stack(pixels, torch.from_numpy(labels.astype(np.int64)))
 
-    def _keys(self, key: str | None) -> dict[str, str]:
-        if key is not None:
-            if key not in self.names:
-                raise AeframeError(
-                    f"{self.who}: '{self.path}' has no array '{key}'{did_you_mean(key, self.names)}; "
-                    f"it has {', '.join(self.names)}"
-                )
-            return {"train": key}
-        found = {split: name for split in _WORDS if (name := _first(_image_keys(split), self.names)) is not None}
-        if "train" in found:
-            return found
-        whole = _first(_WHOLE, self.names) or (self.names[0] if len(self.names) == 1 else None)
-        if whole is None:
-            raise AeframeError(
-                f"{self.who}: '{self.path}' has arrays {', '.join(self.names) or '(none)'}, expected 'x_train' (with "
-                "'x_val', 'x_test') or 'x'; name the images with data.key=..."
-            )
-        return {"train": whole}
-
-    def _where(self, key: str) -> str:
-        return f"{self.who}: '{self.path}'" if self.path.suffix.lower() == ".npy" else f"{self.who}: array '{key}'"
-
-    # -- bytes ---------------------------------------------------------------------------------------------------
-
-    def _names(self) -> list[str]:
-        if self.path.suffix.lower() == ".npy":
-            return ["arr_0"]
-        try:
-            with zipfile.ZipFile(self.path) as archive:
-                return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        except (OSError, zipfile.BadZipFile) as error:
-            raise self._unreadable(error) from error
-
-    def _header(self, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        try:
-            if self.path.suffix.lower() == ".npy":
-                array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-                return array.shape, array.dtype
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
-                shape, _, dtype = read(file)
-                return shape, dtype
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise self._unreadable(error) from error
-
-    def _load(self, key: str) -> Array:
-        try:
-            loaded = np.load(self.path, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            with loaded:
-                array: Array = loaded[key]
-                return array
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: Exception) -> AeframeError:
-        return AeframeError(
-            f"{self.who}: '{self.path}' cannot be read ({str(error) or type(error).__name__}); "
-            "save it again with numpy.savez, without objects"
+def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
+    if dtype != np.uint8 and dtype.kind not in "bf":
+        raise AeframeError(
+            f"{where} has dtype {dtype}, expected uint8, bool, or floats in [0, 1]; convert it and save it again"
         )
-
-    def _check_dtype(self, where: str, dtype: np.dtype[Any]) -> None:
-        if dtype != np.uint8 and dtype.kind not in "bf":
-            raise AeframeError(
-                f"{where} has dtype {dtype}, expected uint8, bool, or floats in [0, 1]; convert it and save it again"
-            )
-
-
-def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
-    known = set(names)
-    return next((name for name in wanted if name in known), None)
 
 
 def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
@@ -172,6 +64,7 @@ def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
 
 
 def _pixels(where: str, array: Array) -> Tensor:
+    _check_dtype(where, array.dtype)
     layout, _ = _layout(where, array.shape)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
@@ -206,7 +99,7 @@ class ImageNPZ(Dataset):
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
         self.who = "dataset 'image_npz'"
-        self.shares = Shares(f"{self.who} at '{path}'", validation=validation, test=test, seed=seed)
+        self.shares = Shares(f"{self.who} at '{path}'", "images", validation=validation, test=test, seed=seed)
 
     def describe(self) -> Mapping[str, Any]:
         return {"shape": self._file().shape()}

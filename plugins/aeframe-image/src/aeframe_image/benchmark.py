@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from aeframe.batch import Shape
 from aeframe.data import Dataset
+from aeframe.data.downloads import local
 from aeframe.errors import AeframeError
 from aeframe_image.arrays import ArrayFile
-from aeframe_image.downloads import local
 from aeframe_image.pictures import RawSplits, Stack, shown
 from aeframe_image.split import last
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from aeframe.data.downloads import Remote, data_folders, fetch
 from aeframe.errors import AeframeError
 from aeframe_image.benchmark import Benchmark
-from aeframe_image.downloads import Remote, data_folders, fetch
 from aeframe_image.pictures import Stack
 
 _TRAIN = tuple(f"data_batch_{number}.bin" for number in range(1, 6))

@@ -14,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from aeframe.batch import Shape
+from aeframe.data.folders import first_opened
 from aeframe.errors import AeframeError
 from aeframe_image.pictures import Place
 
@@ -62,13 +63,9 @@ def first_shape(who: str, places: Iterable[Place]) -> Shape:
     Raises:
         AeframeError: None can; the sentence is that of the first.
     """
-    first: AeframeError | None = None
-    for place in places:
-        try:
-            return tuple(decode(place).shape)
-        except AeframeError as error:
-            first = first or error
-    raise AeframeError(f"{who} has no image that can be decoded; the first: {first}") from first
+    return first_opened(
+        places, lambda place: tuple(decode(place).shape), sentence=f"{who} has no image that can be decoded"
+    )
 
 
 def _array(place: Place, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
+from aeframe.data.shares import Shares
 from aeframe_image.pictures import RawSplits, Stack
-from aeframe_image.split import Shares
 
 
 class Digits(Dataset):
@@ -30,4 +30,4 @@ class Digits(Dataset):
         bunch = load_digits()
         pixels = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
         stack = Stack(pixels, torch.from_numpy(bunch.target).long())
-        return Shares("dataset 'digits'", validation=0.1, test=0.1, seed=0).complete({"train": stack})
+        return Shares("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0).complete({"train": stack})

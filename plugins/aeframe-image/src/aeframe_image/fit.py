@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeframe.batch import Shape
+from aeframe.errors import AeframeError
 
+How = Literal["crop", "resize", "pad"]
 # ITU-R BT.601 luma, what "grey" means in PNG and JPEG tools.
 _LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 1024
@@ -21,12 +23,23 @@ class Fit:
     """Change images ``(N, C, H, W)``, of uint8 or of floats in [0, 1], to `channels` and `size`; None leaves as is.
 
     ``crop`` takes the largest centred part with the aspect of `size` and scales it, so nothing is distorted;
-    ``resize`` squeezes the whole image. Scaling is bilinear, with antialiasing when it goes down.
+    ``resize`` squeezes the whole image; ``pad`` scales it without distortion and lays it on the middle of a field of
+    brightness `padding`, whose pixels count as any others. Scaling is bilinear, with antialiasing when it goes down.
+
+    Raises:
+        AeframeError: A `padding` outside [0, 1].
     """
 
     size: tuple[int, int] | None = None
-    how: Literal["crop", "resize"] = "crop"
+    how: How = "crop"
     channels: Literal[1, 3] | None = None
+    padding: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.padding <= 1:
+            raise AeframeError(
+                f"modality.padding is the brightness of what fit=pad adds, from 0 (black) to 1, found {self.padding:g}"
+            )
 
     def shape(self, shape: Shape) -> Shape:
         """Return the shape ``(C, H, W)`` that an image of `shape` gets."""
@@ -45,8 +58,10 @@ class Fit:
         elif self.channels == 3 and x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
         if self.size is not None and tuple(x.shape[2:]) != self.size:
-            x = self._crop(x) if self.how == "crop" else x
-            x = F.interpolate(x, self.size, mode="bilinear", antialias=True, align_corners=False)
+            if self.how == "pad":
+                x = self._pad(x, self.padding * (255 if pixels.dtype == torch.uint8 else 1))
+            else:
+                x = _scaled(self._crop(x) if self.how == "crop" else x, self.size)
         if pixels.dtype == torch.uint8:
             return x.round().clamp(0, 255).to(torch.uint8)
         return x.clamp(0, 1)
@@ -59,3 +74,18 @@ class Fit:
         columns = min(width, max(1, round(self.size[1] * scale)))
         top, left = (height - rows) // 2, (width - columns) // 2
         return x[:, :, top : top + rows, left : left + columns]
+
+    def _pad(self, x: Tensor, value: float) -> Tensor:
+        assert self.size is not None
+        scale = min(side / own for side, own in zip(self.size, x.shape[2:], strict=True))
+        rows, columns = (
+            min(side, max(1, round(own * scale))) for side, own in zip(self.size, x.shape[2:], strict=True)
+        )
+        top, left = (self.size[0] - rows) // 2, (self.size[1] - columns) // 2
+        field = x.new_full((*x.shape[:2], *self.size), value)
+        field[:, :, top : top + rows, left : left + columns] = _scaled(x, (rows, columns))
+        return field
+
+
+def _scaled(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)

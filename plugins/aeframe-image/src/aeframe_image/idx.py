@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from aeframe.data.downloads import Remote, data_folders, fetch
 from aeframe.errors import AeframeError
 from aeframe_image.benchmark import Benchmark
-from aeframe_image.downloads import Remote, data_folders, fetch
 from aeframe_image.pictures import Stack
 
 _FILES = {

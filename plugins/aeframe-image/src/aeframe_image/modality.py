@@ -11,14 +11,15 @@ from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
+from aeframe.data.shares import SPLITS
 from aeframe.errors import AeframeError
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
 from aeframe_image.decode import decode
 from aeframe_image.files import FileSource, OnError, Reader
-from aeframe_image.fit import Fit
+from aeframe_image.fit import Fit, How
 from aeframe_image.folder import images_below
-from aeframe_image.pictures import SPLITS, Files, Place, RawSplits, Stack, shown
+from aeframe_image.pictures import Files, Place, RawSplits, Stack, shown
 from aeframe_image.values import ImageDomain, Values
 from aeframe_image.write import write_images
 
@@ -38,7 +39,8 @@ class Image(Modality):
             for all for the others (Salakhutdinov & Murray 2008, ICML).
         size: Height and width, or one number for both; null keeps the size of the data.
         fit: How an image comes to that size: ``crop`` takes the largest centred part of the right aspect, ``resize``
-            squeezes the whole.
+            squeezes the whole, ``pad`` lays the whole on a field of brightness `padding`.
+        padding: With ``fit=pad``: from 0 (black) to 1. What is added counts as any pixel does.
         channels: 1 turns colour into grey, 3 repeats grey; null keeps what the data have.
         random_crop: A training image is seen through a window of its size, moved by up to so many pixels each way and
             drawn anew each time; what lies beyond the image mirrors it.
@@ -56,7 +58,8 @@ class Image(Modality):
         domain: ImageDomain = "unit",
         binarize: Literal["threshold", "sample"] | None = None,
         size: int | tuple[int, int] | None = None,
-        fit: Literal["crop", "resize"] = "crop",
+        fit: How = "crop",
+        padding: float = 0.0,
         channels: Literal[1, 3] | None = None,
         random_crop: int = 0,
         flip: bool = False,
@@ -72,7 +75,7 @@ class Image(Modality):
             raise AeframeError(f"modality 'image' needs size >= 1, found {size}")
         self.domain = Domain.parse(domain)
         self.values = Values(domain, sample=binarize == "sample")
-        self.fit = Fit(sides, fit, channels)
+        self.fit = Fit(sides, fit, channels, padding)
         self.augment = Augment(random_crop, flip)
         self.on_error: OnError = on_error
         self._shape: Shape | None = None

@@ -11,15 +11,13 @@ from torch import Tensor
 
 from aeframe.batch import Shape
 
-SPLITS = ("train", "validation", "test")
-
 
 @dataclass(slots=True)
 class Stack:
-    """Images of one shape, in memory."""
+    """Images of one shape, or videos of one shape and length, in memory."""
 
     pixels: Tensor
-    """``(N, C, H, W)``: uint8, or float32 in [0, 1]. C is 1 or 3."""
+    """``(N, C, H, W)``: uint8, or float32 in [0, 1]; of videos ``(N, T, C, H, W)`` uint8. C is 1 or 3."""
     labels: Tensor | None = None
     """``(N,)`` int64."""
 
@@ -27,7 +25,7 @@ class Stack:
         return self.pixels.shape[0]
 
     def rows(self, index: Tensor) -> Stack:
-        """Return some of the images."""
+        """Return some of them."""
         return Stack(self.pixels[index], None if self.labels is None else self.labels[index])
 
 
@@ -68,7 +66,7 @@ class Files:
 
 
 RawSplits = Mapping[str, Stack | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `SPLITS`."""
+"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.shares.SPLITS`."""
 
 
 def shown(shape: Shape) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
+from aeframe.data.shares import Shares
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, Place, RawSplits
-from aeframe_image.split import Shares, split_by_name
+from aeframe_image.split import split_by_name
 
 _WAY_OUT = "make it again, or leave it out with modality.on_error=skip"
 
@@ -82,7 +83,7 @@ class ImageShards(Dataset):
     ) -> None:
         self.path, self.label = Path(path).expanduser(), label
         self.who = f"dataset 'image_shards' at '{path}'"
-        self.shares = Shares(self.who, validation=validation, test=test, seed=seed)
+        self.shares = Shares(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:

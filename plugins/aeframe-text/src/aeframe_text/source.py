@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -99,11 +100,13 @@ class BucketSource(TextSource):
         if self.budget is None:
             whole, rest = divmod(len(lengths), batch_size)
             return [batch_size] * whole + ([rest] if rest else [])
-        sizes, size = [], 0
-        # One row for each device at a time; the longest is the last.
-        for longest in lengths[world - 1 :: world].tolist():
-            if size >= 2 * world and (size + world) * longest > self.budget:
+        # As many rows for each device at a time, and pairs for one, whose batches are then those of two. What is left
+        # over comes first; the last of each step is its longest.
+        step = math.lcm(2, world)
+        sizes, size = [], len(lengths) % step
+        for longest in lengths[size + step - 1 :: step].tolist():
+            if size >= 2 * world and (size + step) * longest > self.budget:
                 sizes.append(size)
                 size = 0
-            size += world
-        return [*sizes, size + len(lengths) % world]
+            size += step
+        return [*sizes, size]

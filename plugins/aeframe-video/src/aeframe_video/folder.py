@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, tensor
-
 from aeframe.data import Dataset
+from aeframe.data.folders import first_opened, folder_splits, visible_files
+from aeframe.data.shares import Shares
 from aeframe.errors import AeframeError
-from aeframe_video.clips import Files, Part, RawSplits, Shares
+from aeframe_video.clips import Files, Part, RawSplits, by_time
 from aeframe_video.decode import EXTENSIONS, FRAMES, find_track
-
-_SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 def videos_below(path: Path) -> list[Path]:
@@ -32,19 +22,12 @@ def videos_below(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     found: list[Path] = []
-    seen: set[str] = set()
-    # Class folders are often links, which may also run in circles.
-    for root, folders, names in os.walk(path, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if (real := os.path.realpath(root)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        suffixes = {Path(name).suffix.lower() for name in names if not name.startswith(".")}
-        videos = [name for name in names if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS]
-        found.extend(Path(root, name) for name in videos)
+    for folder, names in visible_files(path):
+        suffixes = {Path(name).suffix.lower() for name in names}
+        videos = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
+        found.extend(folder / name for name in videos)
         if not videos and suffixes & FRAMES:
-            found.append(Path(root))
+            found.append(folder)
     return sorted(found)
 
 
@@ -72,73 +55,33 @@ class VideoFiles(Dataset):
         self, *, path: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
-        self.shares = Shares(f"dataset 'video_files' at '{path}'", validation, test, seed)
+        self.shares = Shares(
+            f"dataset 'video_files' at '{path}'", "videos", validation=validation, test=test, seed=seed
+        )
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
         """Return shape and rate of the first training video that can be opened."""
-        first: AeframeError | None = None
-        for part in self._present()["train"].parts:
-            try:
-                track = find_track(part.path)
-            except AeframeError as error:
-                first = first or error
-            else:
-                return {"shape": track.shape, "rate": track.rate}
-        raise AeframeError(f"{self.shares.who} has no video that can be decoded; the first: {first}") from first
+        sentence = f"{self.shares.who} has no video that can be decoded"
+        track = first_opened(self._present()["train"].parts, lambda part: find_track(part.path), sentence=sentence)
+        return {"shape": track.shape, "rate": track.rate}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present())
+        present = self._present()
+        if len(present["train"]) == 1:
+            return by_time(present, self.shares.fractions)
+        return self.shares.complete(present)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the folder has: at least ``train``."""
+        who = self.shares.who
         if not self.path.exists():
-            raise AeframeError(f"{self.shares.who} expects a video or a folder, which does not exist; set data.path")
-        roots = self._split_folders() if self.path.is_dir() else {"train": self.path}
-        found = {split: videos_below(root) for split, root in roots.items()}
-        empty = next((split for split, paths in found.items() if not paths), None)
-        if empty is not None:
-            raise AeframeError(
-                f"{self.shares.who} has no videos in '{roots[empty]}'; expected files that end in "
-                f"{', '.join(sorted(EXTENSIONS))}, or folders of pictures"
-            )
-        if roots["train"] != self.path:
-            inside = {path for paths in found.values() for path in paths}
-            stray = next((path for path in videos_below(self.path) if path not in inside), None)
-            if stray is not None:
-                raise AeframeError(
-                    f"{self.shares.who} has split folders, but also videos outside them, such as '{stray}'; "
-                    "move them into a split, or out of the folder"
-                )
-        classes = _classes([path.relative_to(roots[split]).parts for split, paths in found.items() for path in paths])
+            raise AeframeError(f"{who} expects a video or a folder, which does not exist; set data.path")
+        if self.path.is_file():
+            return {"train": Files([Part(self.path)], None, self.max_memory_mb)}
+        expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of pictures"
+        found = folder_splits(self.path, who=who, what="videos", find=videos_below, expected=expected)
         return {
-            split: Files([Part(path) for path in paths], _labels(roots[split], paths, classes), self.max_memory_mb)
-            for split, paths in found.items()
+            split: Files([Part(path) for path in each.paths], each.labels, self.max_memory_mb)
+            for split, each in found.items()
         }
-
-    def _split_folders(self) -> dict[str, Path]:
-        roots: dict[str, Path] = {}
-        for folder in sorted(p for p in self.path.iterdir() if p.is_dir() and p.name.lower() in _SPLIT_FOLDERS):
-            split = _SPLIT_FOLDERS[folder.name.lower()]
-            if split in roots:
-                raise AeframeError(
-                    f"{self.shares.who} has two folders for the {split} split, '{roots[split].name}' and "
-                    f"'{folder.name}'; rename or merge one"
-                )
-            roots[split] = folder
-        if roots and "train" not in roots:
-            name = next(iter(roots.values())).name
-            raise AeframeError(
-                f"{self.shares.who} has a split folder '{name}' but no 'train'; add it, or rename '{name}'"
-            )
-        return roots or {"train": self.path}
-
-
-def _classes(parts: list[tuple[str, ...]]) -> list[str]:
-    """Return the names of the class folders, sorted; none where not all videos lie in one of several."""
-    names = sorted({part[0] for part in parts if len(part) > 1})
-    return names if len(names) > 1 and all(len(part) > 1 for part in parts) else []
-
-
-def _labels(root: Path, paths: list[Path], classes: list[str]) -> Tensor | None:
-    return tensor([classes.index(path.relative_to(root).parts[0]) for path in paths]) if classes else None

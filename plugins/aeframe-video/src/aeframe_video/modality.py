@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data.shares import SPLITS
 from aeframe.errors import AeframeError
-from aeframe_image.fit import Fit
+from aeframe_image.fit import Fit, How
+from aeframe_image.pictures import Stack, shown
 from aeframe_video.arrays import ArrayFile
-from aeframe_video.clips import SPLITS, Files, Part, RawSplits, Stack, shown
+from aeframe_video.clips import Files, Part, RawSplits
 from aeframe_video.decode import find_track
 from aeframe_video.files import Cut, FileClips, OnError, Reader, stacked
 from aeframe_video.folder import videos_below
@@ -43,9 +44,12 @@ class Video(Modality):
         fps: Frames per second at which files are looked at, before the stride; null takes their own frames.
         every: Frames from the start of one clip to the start of the next; null lays them end to end, and what does not
             fill a clip is left over.
+        random_start: In training as many clips of a video begin anywhere in it, each at a place that is drawn anew
+            every time it is seen; those of validation and test stay where they are.
         size: Height and width, or one number for both; null keeps the size of the data.
         fit: How a frame comes to that size: ``crop`` takes the largest centred part of the right aspect, ``resize``
-            squeezes the whole.
+            squeezes the whole, ``pad`` lays the whole on a field of brightness `padding`.
+        padding: With ``fit=pad``: from 0 (black) to 1. What is added counts as any pixel does.
         channels: 1 turns colour into grey, 3 repeats grey; null keeps what the data have.
         on_error: Videos that cannot be decoded or are too short: ``raise``, or ``skip`` and list them. Of a video that
             breaks off, the clips before the damage are kept.
@@ -62,8 +66,10 @@ class Video(Modality):
         stride: int = 1,
         fps: float | None = None,
         every: int | None = None,
+        random_start: bool = False,
         size: int | tuple[int, int] | None = None,
-        fit: Literal["crop", "resize"] = "crop",
+        fit: How = "crop",
+        padding: float = 0.0,
         channels: Literal[1, 3] | None = None,
         on_error: OnError = "raise",
     ) -> None:
@@ -74,9 +80,9 @@ class Video(Modality):
                 raise AeframeError(f"modality 'video' needs {name} >= 1, found {number}")
         if fps is not None and not 0 < fps < math.inf:
             raise AeframeError(f"modality 'video' needs fps > 0, found {fps:g}")
-        self.frames, self.on_error = frames, on_error
+        self.frames, self.random_start, self.on_error = frames, random_start, on_error
         self.sampling = Sampling(frames or _FRAMES, stride, fps, every)
-        self.fit = Fit(sides, fit, channels)
+        self.fit = Fit(sides, fit, channels, padding)
         self._shape: Shape | None = None
         self._rate = _RATE
 
@@ -103,15 +109,21 @@ class Video(Modality):
         reader = Reader(self.fit, (channels, *sides), self.sampling, self.on_error)
         raw: RawSplits = dataset.load()
         skipped: list[str] = []
-        cuts = {split: reader.cuts(videos, skipped) for split, videos in raw.items() if isinstance(videos, Files)}
+        random = {split: self.random_start and split == "train" for split in SPLITS}
+        cuts = {
+            split: reader.cuts(videos, skipped, random=random[split])
+            for split, videos in raw.items()
+            if isinstance(videos, Files)
+        }
         limit = min((videos.max_memory_mb for videos in raw.values() if isinstance(videos, Files)), default=0)
-        frames = sum(len(np.unique(cut.rows)) for found in cuts.values() for cut in found)
+        frames = sum(len(cut.numbers) for found in cuts.values() for cut in found)
         in_memory = frames * math.prod(reader.shape) <= limit * _MEGABYTE
 
         def source(split: str) -> Source:
             videos = raw[split]
             if isinstance(videos, Stack):
-                return stacked(videos, self.fit, self.sampling, f"dataset {type(dataset).__name__}")
+                who = f"dataset {type(dataset).__name__}"
+                return stacked(videos, self.fit, self.sampling, who, random=random[split])
             return reader.load(cuts[split], skipped) if in_memory else self._backed(cuts[split], reader, skipped)
 
         train, validation, test = (source(split) for split in SPLITS)

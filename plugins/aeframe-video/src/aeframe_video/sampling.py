@@ -51,6 +51,11 @@ class Sampling:
         starts = np.arange(first, last - int(offsets[-2]), step, dtype=np.int64)
         return starts[:, None] + offsets[None, :-1]
 
+    def loose(self, first: int, last: int, rate: float | None) -> tuple[NDArray[np.int64], int]:
+        """Return as many clips, all at the first place, and how many places there are for each to begin at."""
+        rows = self.rows(first, last, rate)
+        return np.repeat(rows[:1], len(rows), 0), last - int(rows[0, -1]) if len(rows) else 1
+
     def rate(self, rate: float) -> float:
         """Return the frames per second that clips of a video with `rate` have."""
         return (rate if self.fps is None else self.fps) / self.stride

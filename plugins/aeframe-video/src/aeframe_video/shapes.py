@@ -10,8 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.data import Dataset
+from aeframe.data.shares import Shares
 from aeframe.errors import AeframeError
-from aeframe_video.clips import RawSplits, Shares, Stack
+from aeframe_image.pictures import Stack
+from aeframe_video.clips import RawSplits
 
 KINDS = ("disc", "square", "diamond")
 _RADIUS = (0.14, 0.22)
@@ -83,5 +85,5 @@ class MovingShapes(Dataset):
     def load(self) -> RawSplits:
         pixels, kinds = simulate(**self.options)
         stack = Stack(torch.from_numpy(pixels).unsqueeze(2), torch.from_numpy(kinds))
-        shares = Shares("dataset 'moving_shapes'", validation=0.1, test=0.1, seed=self.options["seed"])
+        shares = Shares("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
         return shares.complete({"train": stack})

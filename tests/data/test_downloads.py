@@ -1,0 +1,127 @@
+"""Downloads: from addresses on this machine, so that no network is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from aeframe.data.downloads import Remote, data_folders, fetch, local
+from aeframe.errors import AeframeError
+
+CONTENT = b"some pixels"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "a.gz").write_bytes(CONTENT)
+    return (tmp_path / "server" / "a.gz").as_uri()
+
+
+def refused_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_file_is_fetched_once(tmp_path: Path, url: str) -> None:
+    path = fetch(Remote(url, SHA256), tmp_path / "cache" / "x", who="dataset 'x'")
+    assert path == tmp_path / "cache" / "x" / "a.gz"
+    assert path.read_bytes() == CONTENT
+    (tmp_path / "server" / "a.gz").unlink()
+    assert fetch(Remote(url, SHA256), tmp_path / "cache" / "x", who="dataset 'x'") == path
+    assert [p.name for p in path.parent.iterdir()] == ["a.gz"]
+
+
+def test_another_checksum_is_refused_and_nothing_is_kept(tmp_path: Path, url: str) -> None:
+    with pytest.raises(AeframeError) as caught:
+        fetch(Remote(url, "0" * 64), tmp_path / "cache", who="dataset 'x'")
+    assert str(caught.value) == (
+        f"dataset 'x': '{url}' gave a file with SHA-256 {SHA256}, expected {'0' * 64}; "
+        "try again later, or give a copy of your own with data.path=..."
+    )
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_without_a_checksum_the_content_is_checked(tmp_path: Path, url: str) -> None:
+    def check(path: Path) -> None:
+        # Readers choose by the ending.
+        assert path.name == "b.gz"
+        if path.read_bytes() != CONTENT:
+            raise AeframeError("3 rows where 4 are expected")
+
+    remote = Remote(url, saved_as="b.gz")
+    assert fetch(remote, tmp_path / "cache", who="dataset 'x'", check=check) == tmp_path / "cache" / "b.gz"
+    (tmp_path / "server" / "a.gz").write_bytes(b"a page that says no")
+    with pytest.raises(AeframeError) as caught:
+        fetch(remote, tmp_path / "other", who="dataset 'x'", check=check)
+    assert str(caught.value) == (
+        f"dataset 'x': '{url}' gave another file than expected (3 rows where 4 are expected); try again later, or give "
+        "a copy of your own with data.path=..."
+    )
+    assert list((tmp_path / "other").iterdir()) == []
+
+
+def refused(url: str, folder: Path) -> str:
+    with pytest.raises(AeframeError) as caught:
+        fetch(Remote(url), folder, who="dataset 'x'")
+    assert not folder.exists() or list(folder.iterdir()) == []
+    return str(caught.value)
+
+
+OUT = "give a copy of your own with data.path=..., or put it below the folder that AEFRAME_DATA names"
+
+
+def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    url = f"http://127.0.0.1:{refused_port()}/a.gz"
+    assert refused(url, tmp_path / "cache") == (
+        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 111] Connection refused); {OUT}"
+    )
+
+
+def test_a_connection_that_breaks_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/a.gz"
+        told = refused(url, tmp_path / "cache")
+        thread.join()
+    assert told.startswith(f"dataset 'x' cannot be downloaded from '{url}' (IncompleteRead(")
+    assert told.endswith(f"; {OUT}")
+
+
+def test_where_nothing_can_be_written(tmp_path: Path, url: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AeframeError) as caught:
+        fetch(Remote(url), tmp_path / "file", who="dataset 'x'")
+    assert str(caught.value) == (
+        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 17] File exists: '{tmp_path}/file'); {OUT}"
+    )
+
+
+def test_where_data_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("AEFRAME_DATA", raising=False)
+    assert data_folders() == [tmp_path / ".cache" / "aeframe"]
+    monkeypatch.setenv("AEFRAME_DATA", str(tmp_path / "mine"))
+    assert data_folders() == [tmp_path / "mine", tmp_path / ".cache" / "aeframe"]
+    assert local("a", "b") is None
+    (tmp_path / ".cache" / "aeframe" / "b").mkdir(parents=True)
+    assert local("a", "b") == tmp_path / ".cache" / "aeframe" / "b"
+    (tmp_path / "mine" / "b").mkdir(parents=True)
+    assert local("a", "b") == tmp_path / "mine" / "b"

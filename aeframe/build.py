@@ -117,7 +117,8 @@ def build(kind: str, config: str | Mapping[str, Any], /, **given: Any) -> Any:
     `given` is what the house has on offer; the part's signature picks from it by name.
 
     Raises:
-        AeframeError: Unknown name, unknown option, wrong type, missing option, or something the house cannot give.
+        AeframeError: Unknown name, unknown option, wrong type, missing option, something the house cannot give, or a
+            class that lacks a method.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name", None)
@@ -146,6 +147,11 @@ def build(kind: str, config: str | Mapping[str, Any], /, **given: Any) -> Any:
             raise AeframeError(f"{who} needs a value for '{option.name}'; set {kind}.{option.name}=...")
         elif part_kind(option.annotation) is not None:
             arguments[option.name] = _value(who, option, option.default, given)
+    if lacking := sorted(getattr(target, "__abstractmethods__", ())):
+        raise AeframeError(
+            f"{who} is unfinished: {target.__module__}.{target.__qualname__} does not define {', '.join(lacking)}, "
+            "which its base class leaves open; define it"
+        )
     return target(**arguments)
 
 

@@ -141,7 +141,7 @@ def register_optimizers(register: Register) -> None:
 
 @hookspec
 def register_metrics(register: Register) -> None:
-    """Register measurements on held-out data: subclasses of `aeframe.evaluation.PassMetric`. Given: `model`."""
+    """Register measurements on held-out data: subclasses of `aeframe.evaluation.base.PassMetric`. Given: `model`."""
 
 
 @hookspec

@@ -67,6 +67,10 @@ class Vague(Loss):
         super().__init__()
 
 
+class Unfinished(Schedule):
+    """Lacks the method that gives the number."""
+
+
 def function(shape, *, times: int = 1):
     return [shape] * times
 
@@ -75,6 +79,11 @@ def function(shape, *, times: int = 1):
 def register_losses(register):
     for name in ("Loud", "Louder", "Bare", "Greedy", "Vague", "function"):
         register(name.lower(), f"build_plugin:{name}")
+
+
+@hookimpl
+def register_schedules(register):
+    register("unfinished", "build_plugin:Unfinished")
 '''
 
 GIVEN = {"shape": (4,), "domain": "real"}
@@ -300,4 +309,11 @@ def test_what_the_house_cannot_give() -> None:
     )
     assert refusal("loss", "function") == (
         "loss 'function' asks the house for 'shape', which is not on offer for a loss; on offer are nothing"
+    )
+
+
+def test_a_class_that_lacks_a_method() -> None:
+    assert refusal("schedule", "unfinished") == (
+        "schedule 'unfinished' is unfinished: build_plugin.Unfinished does not define __call__, which its base class "
+        "leaves open; define it"
     )

@@ -92,7 +92,7 @@ def test_every_hook_is_documented(hook: str) -> None:
         assert "Given: " in text
 
 
-@pytest.mark.parametrize("name", ["hooks", "models"])
+@pytest.mark.parametrize("name", ["contracts", "hooks", "models"])
 def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
     path = DOCS / "reference" / f"generate_{name}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -102,6 +102,14 @@ def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
     spec.loader.exec_module(module)
     written = (DOCS / "reference" / f"{name}.md").read_text(encoding="utf-8")
     assert written == module.page(), f"{name}.md is stale; run python docs/reference/generate_{name}.py"
+
+
+def test_every_class_that_a_hook_asks_for_has_its_contract() -> None:
+    page = (DOCS / "reference" / "contracts.md").read_text(encoding="utf-8")
+    for hook in HOOKS.values():
+        for place in re.findall(r"`(aeframe\.[\w.]+)`", getattr(hooks, hook).__doc__ or ""):
+            module, _, name = place.rpartition(".")
+            assert f"## {name}\n\n`from {module} import {name}`\n" in page, hook
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))

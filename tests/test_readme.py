@@ -20,6 +20,7 @@ from aeframe.cli.main import main as aeframe_main
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main
+from aeframe.experiment.option_files import core_recipes
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -121,7 +122,7 @@ def test_every_recipe_and_dataset_that_is_named_is_there_and_none_is_left_out() 
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
     # A plugin's recipes stand in its own README.
-    assert sorted(named) == sorted(path.stem for path in (ROOT / "aeframe" / "conf" / "model").glob("*.yaml"))
+    assert sorted(named) == core_recipes()
     data = README[README.index("## Data") : README.index("## Add a part")]
     for name in ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "image_npz", "table"):
         assert name in data

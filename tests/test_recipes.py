@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
+from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.workflow import Run
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
@@ -39,7 +39,7 @@ from aeframe.training.players import Player, alone, check_ownership, make_player
 torch.set_num_threads(1)
 
 # Those of core: a plugin's are for its own modality, and are tried by its own tests.
-RECIPES = sorted(path.stem for path in Path(str(files("aeframe.conf") / "model")).glob("*.yaml"))
+RECIPES = core_recipes()
 # Images through a plugin, with convolutions; and rows of numbers, with dense layers.
 SMALL = {
     "digits": ["encoder.channels=[8,16]"],

@@ -122,7 +122,9 @@ def _default(value: Any) -> Any:
 def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
     """Return what a part goes together with, as far as its kind has a say in that."""
     if entry.kind in ("loss", "corruption"):
-        yield "data", f"{', '.join(sorted(target.domains))}"
+        from aeframe.experiment.checks import domains_of
+
+        yield "data", ", ".join(sorted(domains_of(entry.kind, entry.name)))
     if entry.kind == "loss":
         yield "unit", target.unit
     if entry.kind in ("objective", "prior", "sampler"):
@@ -160,16 +162,15 @@ def _traits(target: Any) -> Iterator[tuple[str, str]]:
 def _chosen_by(entry: Entry) -> Iterator[str]:
     """Return the recipes that name a part, and the modalities whose default it is."""
     from aeframe.experiment.loader import Loader
-    from aeframe.experiment.option_files import option_file
+    from aeframe.experiment.option_files import option_files
     from aeframe.experiment.schema import GROUPS
 
     group = "data" if entry.kind == "dataset" else entry.kind
     if group not in GROUPS:
         return
-    loader = Loader(names_only=True)
-    for recipe in loader.get_group_options("model"):
-        if option_file(loader, "model", recipe).choices.get(group) == entry.name:
-            yield f"model={recipe}"
+    for recipe in option_files(Loader(names_only=True), "model"):
+        if recipe.choices.get(group) == entry.name:
+            yield f"model={recipe.name}"
     for name, modality in _loaded("modality"):
         if modality.defaults.get(group) == entry.name or (group == "data" and modality.dataset == entry.name):
             yield f"modality={name}"

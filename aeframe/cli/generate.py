@@ -72,13 +72,15 @@ def _told(args: Namespace, model: SavedModel) -> list[float] | None:
         given: list[float] | None = args.condition
         return given
     classes, whole = model.config.get("label_classes", 0), model.spec.condition
-    if not 0 <= args.label < classes or classes < whole:
-        known = f"is told labels 0 to {classes - 1}" if classes else "was trained without label_classes"
-        more = "" if classes in (0, whole) else " beside other numbers"
-        raise AeframeError(
-            f"model '{model.name}' {known}{more}, found --label {args.label}; give "
-            f"{'such a label' if classes == whole else '--condition with all of its numbers' if whole else 'none'}"
-        )
+    found = f"found --label {args.label}; give"
+    if not classes:
+        instead = "--condition with all of its numbers" if whole else "none"
+        raise AeframeError(f"model '{model.name}' was trained without label_classes, {found} {instead}")
+    known = f"model '{model.name}' is told labels 0 to {classes - 1}"
+    if classes < whole:
+        raise AeframeError(f"{known} beside other numbers, {found} --condition with all of its numbers")
+    if not 0 <= args.label < classes:
+        raise AeframeError(f"{known}, {found} such a label")
     return [float(each == args.label) for each in range(classes)]
 
 

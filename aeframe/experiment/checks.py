@@ -78,7 +78,7 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
 def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
     for kind in ("loss", "corruption"):
         name = config[kind]["name"]
-        domains = _domains(kind, name)
+        domains = domains_of(kind, name)
         if spec.domain.kind not in domains:
             raise AeframeError(
                 f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
@@ -86,8 +86,12 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
             )
 
 
-def _domains(kind: str, name: str) -> frozenset[str]:
-    """Return the kinds of data that a part says it is for."""
+def domains_of(kind: str, name: str) -> frozenset[str]:
+    """Return the kinds of data that a loss or a corruption says it is for.
+
+    Raises:
+        AeframeError: It does not say.
+    """
     part = registry().load(kind, name)
     domains: frozenset[str] | None = getattr(part, "domains", None)
     if domains is None:

@@ -40,6 +40,12 @@ class OptionFile:
         return {key: value for key, value in _flat(self.values) if key not in own}
 
 
+def core_recipes() -> list[str]:
+    """Return the names of core's own recipes, sorted; a plugin's are for its own modality."""
+    folder = importlib.resources.files("aeframe.conf") / "model"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
+
+
 def file_groups(loader: Loader) -> list[str]:
     """Return the groups that have options in YAML only: ``model``, ``experiment``, ``trainer`` and those of users."""
     # Experiments are a person's own: a new folder has none yet.
@@ -56,6 +62,21 @@ def option_file(loader: Loader, group: str, name: str) -> OptionFile:
         raise AeframeError(
             f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}"
         )
+    return _read(loader, group, name)
+
+
+def option_files(loader: Loader, group: str) -> list[OptionFile]:
+    """Read all option files of a group, sorted by name: its folder is listed once, not once for each."""
+    return [_read(loader, group, name) for name in loader.get_group_options(group)]
+
+
+def place_of(found: ConfigResult, path: str) -> str:
+    """Return where an option was read, for people."""
+    scheme, _, root = found.path.partition("://")
+    return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else found.path
+
+
+def _read(loader: Loader, group: str, name: str) -> OptionFile:
     found = loader.repository.load_config(f"{group}/{name}")
     assert found is not None
     values: Any = OmegaConf.to_container(found.config, resolve=False)
@@ -67,12 +88,6 @@ def option_file(loader: Loader, group: str, name: str) -> OptionFile:
         _choices(found.defaults_list or []),
         dict(values),
     )
-
-
-def place_of(found: ConfigResult, path: str) -> str:
-    """Return where an option was read, for people."""
-    scheme, _, root = found.path.partition("://")
-    return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else found.path
 
 
 def _file(found: ConfigResult, path: str) -> Traversable:

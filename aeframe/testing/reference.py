@@ -174,7 +174,7 @@ def _prior_for(gives: frozenset[str], space: str) -> str:
 def _loss_for(domain: Domain) -> Any:
     if domain.kind in _LOSSES:
         return _LOSSES[domain.kind]
-    return next((name for name, target in _loadable("loss") if domain.kind in target.domains), None)
+    return next((name for name, target in _loadable("loss") if domain.kind in getattr(target, "domains", ())), None)
 
 
 def _loadable(kind: str) -> Iterator[tuple[str, Any]]:

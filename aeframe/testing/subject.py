@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,9 @@ class Subject:
         for entry in self.plugin.entries:
             if entry.kind == "modality" and (self.kind != "modality" or entry == self._entry):
                 subject = self.examination.subject(f"modality={entry.name}")
+                if inspect.isabstract(subject.target):
+                    # It cannot be made, as its own check says.
+                    continue
                 dataset = self.examination.dataset_of(subject)
                 if dataset is not None:
                     yield subject.config, dataset

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import tempfile
 import warnings
-from importlib.resources import files
 from pathlib import Path
 
 import torch
@@ -15,13 +14,14 @@ from aeframe.data.modality import Modality, Splits
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check
 from aeframe.experiment.compose import compose
+from aeframe.experiment.option_files import core_recipes
 from aeframe.registry import registry
 from aeframe.testing.reference import NUM_ROWS, Reference
 from aeframe.testing.short_run import train_shortly
 
 PAGE = Path(__file__).with_name("modalities.md")
 WORKS = "works"
-RECIPES = sorted(path.stem for path in Path(str(files("aeframe.conf") / "model")).glob("*.yaml"))
+RECIPES = core_recipes()
 MODALITIES = ("vector", "image", "text", "audio", "video", "omics", "series")
 _HEAD = """\
 # Models and modalities

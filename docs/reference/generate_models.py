@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from aeframe.build import REQUIRED, defaults, signature
 from aeframe.cli.annotations import option_type, shown, written
 from aeframe.experiment.compose import compose
 from aeframe.experiment.loader import Loader
-from aeframe.experiment.option_files import OptionFile, option_file
+from aeframe.experiment.option_files import OptionFile, core_recipes, option_file
 from aeframe.registry import registry
 
 PAGE = Path(__file__).with_name("models.md")
@@ -28,9 +27,7 @@ _ROOMS = ("corruption", "encoder", "latent", "prior", "decoder", "loss", "object
 def page() -> str:
     """Return the page."""
     loader = Loader(names_only=True)
-    # Core's own: a plugin lists its recipes itself.
-    names = sorted(path.stem for path in Path(str(files("aeframe.conf") / "model")).glob("*.yaml"))
-    recipes = [option_file(loader, "model", name) for name in names]
+    recipes = [option_file(loader, "model", name) for name in core_recipes()]
     contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
     used: dict[str, set[str]] = {}
     sections = [_model(recipe, used) for recipe in recipes]

@@ -112,14 +112,20 @@ def test_an_experiment_of_ones_own_is_explained_by_its_comment(
     )
 
 
-def test_every_registered_name_and_recipe_can_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_registered_name_and_recipe_can_be_explained(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aeframe.experiment import option_files
     from aeframe.experiment.loader import Loader
 
+    # Read once for all names: a person asks for one at a time.
+    recipes = option_files.option_files(Loader(names_only=True), "model")
+    monkeypatch.setattr(option_files, "option_files", lambda *_: recipes)
     # The loggers' libraries are extras, and are imported when a logger is built.
     words = [
         (entry.kind, entry.name) for entry in registry().entries() if entry.kind not in ("activation", "optimizer")
     ]
-    words += [("model", recipe) for recipe in Loader(names_only=True).get_group_options("model")]
+    words += [("model", recipe.name) for recipe in recipes]
     for kind, name in words:
         assert explain(capsys, kind, name).startswith(f"{kind} {name}")
 
@@ -145,3 +151,15 @@ def test_an_unknown_word_is_one_sentence(
 ) -> None:
     assert main(["explain", *words]) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
+
+
+def test_a_loss_that_says_no_data_is_one_sentence(
+    plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugin_file(PLUGIN.replace('    domains = frozenset({"unit", "count"})\n', ""))
+    assert main(["explain", "loss", "ragged"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "error: loss 'ragged' does not say which data it is for; give aeplugin.Ragged the class attribute domains, "
+        'such as frozenset({"real", "unit"})\n',
+    )

@@ -188,6 +188,9 @@ def test_bad_input_is_one_sentence(
     assert refused(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
         f"error: codes are written as NPZ, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
+    assert refused(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
+        "error: model 'vae' was trained without label_classes, found --label 0; give none\n"
+    )
     assert refused(capsys, "generate", run, "-o", tmp_path / "x.npy", "--device", "cuda:77").startswith(
         "error: device 'cuda:77' cannot be used ("
     )

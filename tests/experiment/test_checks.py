@@ -9,9 +9,9 @@ from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check, check_parts
 from aeframe.experiment.compose import compose
+from aeframe.experiment.option_files import core_recipes
 from aeframe.registry import Registry, registry
 
-RECIPES = [entry.stem for entry in sorted((Path(__file__).parents[2] / "aeframe/conf/model").glob("*.yaml"))]
 REAL = DataSpec((30,), Domain("real"))
 UNIT = DataSpec((1, 8, 8), Domain("unit"))
 
@@ -20,12 +20,12 @@ UNIT = DataSpec((1, 8, 8), Domain("unit"))
 OF_POSITIONS = {"mae"}
 
 
-@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - OF_POSITIONS))
+@pytest.mark.parametrize("recipe", sorted(set(core_recipes()) - OF_POSITIONS))
 def test_every_recipe_fits_real_rows(recipe: str) -> None:
     check_parts(compose([f"model={recipe}"]), REAL)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", core_recipes())
 def test_every_recipe_fits_images_in_the_unit_interval(recipe: str) -> None:
     check_parts(compose([f"model={recipe}"]), UNIT)
 

@@ -6,11 +6,11 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.schema import GROUPS
 from aeframe.registry import registry
 
 Option = Callable[[str, str], Path]
-RECIPES = sorted(path.stem for path in (Path(__file__).parents[2] / "aeframe/conf/model").glob("*.yaml"))
 
 
 def names(config: dict[str, Any]) -> dict[str, str | None]:
@@ -47,7 +47,7 @@ def plain(value: Any) -> bool:
     return value is None or type(value) in (str, int, float, bool)
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", core_recipes())
 def test_every_recipe_composes_to_plain_values_under_its_own_name(recipe: str) -> None:
     config = compose([f"model={recipe}"])
     assert config["model"] == {"name": recipe}
@@ -65,10 +65,10 @@ PROMISED = """
 
 
 def test_the_recipes_are_those_that_were_promised() -> None:
-    assert sorted(PROMISED.split()) == RECIPES
+    assert sorted(PROMISED.split()) == core_recipes()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", core_recipes())
 @pytest.mark.skipif(not registry().has("modality", "image"), reason="aeframe-image is not installed")
 def test_every_recipe_composes_with_images(recipe: str) -> None:
     assert names(compose([f"model={recipe}", "data=digits"]))["modality"] == "image"

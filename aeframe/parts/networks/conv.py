@@ -6,13 +6,11 @@ Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Domain, Shape
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import (
     Channels,
     Entrance,
@@ -25,9 +23,10 @@ from aeframe.parts.networks.blocks import (
     normalisation,
     split_output,
 )
+from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 
 
-class ConvEncoder(Encoder):
+class ConvEncoder(LayeredEncoder):
     """Convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``, of any size.
 
     Each stage takes n positions to ceil(n / 2). Integer classes (`Domain` ``category``) become one-hot channels.
@@ -54,21 +53,19 @@ class ConvEncoder(Encoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("encoder conv", channels, kernel, dense)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder conv")
-        self.channels = Channels("encoder conv", shape, domain)
-        channels_in, *positions = self.channels.shape
+        seen = Channels("encoder conv", shape, domain)
+        channels_in, *positions = seen.shape
         made: list[nn.Module] = []
         for size_in, size_out in itertools.pairwise((channels_in, *channels)):
             made += [convolution(len(positions), size_in, size_out, kernel, stride=2)]
             made += [*normalisation(norm, size_out), make()]
-        self.out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
+        out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
         if dense is not None:
-            made.append(dense_end(self.out_shape, dense, make))
-            self.out_shape = (dense,)
-        self.layers = nn.Sequential(*made)
-        self._mirror = {
+            made.append(dense_end(out_shape, dense, make))
+            out_shape = (dense,)
+        mirror = {
             "name": "conv",
             "channels": tuple(reversed(channels)),
             "kernel": kernel,
@@ -76,16 +73,10 @@ class ConvEncoder(Encoder):
             "norm": norm,
             "dense": dense,
         }
-
-    def forward(self, batch: Batch) -> Tensor:
-        x: Tensor = self.channels(batch)
-        return self.layers(x.to(next(self.parameters()).dtype))
-
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+        super().__init__(seen, made, out_shape, mirror)
 
 
-class ConvDecoder(Decoder):
+class ConvDecoder(LayeredDecoder):
     """Transposed convolutions of stride 2: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest. The last stage has no activation.
@@ -111,7 +102,6 @@ class ConvDecoder(Decoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("decoder conv", channels, kernel, dense)
         make = (activation or MakeActivation.named("relu")).same_shape("decoder conv")
         channels_out, positions = split_output("decoder conv", out_shape)
@@ -120,9 +110,4 @@ class ConvDecoder(Decoder):
         steps = itertools.pairwise((*channels, channels_out))
         for (size_in, size_out), size in zip(steps, reversed(sizes), strict=True):
             made += [*normalisation(norm, size_in), make(), Upsample(size_in, size_out, size, kernel)]
-        self.layers = nn.Sequential(*made)
-        self.out_shape = out_shape
-
-    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        output: Tensor = self.layers(z)
-        return output.reshape(z.shape[0], *self.out_shape)
+        super().__init__(made, out_shape)

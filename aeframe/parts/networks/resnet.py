@@ -6,13 +6,11 @@ Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Domain, Shape
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import (
     Channels,
     Entrance,
@@ -26,9 +24,10 @@ from aeframe.parts.networks.blocks import (
     normalisation,
     split_output,
 )
+from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 
 
-class ResNetEncoder(Encoder):
+class ResNetEncoder(LayeredEncoder):
     """Residual blocks between convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``.
 
     Each stage takes n positions to ceil(n / 2), of any size, and then has `blocks` residual blocks in which norm and
@@ -57,23 +56,21 @@ class ResNetEncoder(Encoder):
         norm: Norm = "group",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("encoder resnet", channels, kernel, dense, blocks)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder resnet")
-        self.channels = Channels("encoder resnet", shape, domain)
-        channels_in, *positions = self.channels.shape
+        seen = Channels("encoder resnet", shape, domain)
+        channels_in, *positions = seen.shape
         num_dims = len(positions)
         made: list[nn.Module] = []
         for size_in, size_out in itertools.pairwise((channels_in, *channels)):
             made.append(convolution(num_dims, size_in, size_out, kernel, stride=2))
             made += [Residual(num_dims, size_out, kernel, make, norm) for _ in range(blocks)]
         made += [*normalisation(norm, channels[-1]), make()]
-        self.out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
+        out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
         if dense is not None:
-            made.append(dense_end(self.out_shape, dense, make))
-            self.out_shape = (dense,)
-        self.layers = nn.Sequential(*made)
-        self._mirror = {
+            made.append(dense_end(out_shape, dense, make))
+            out_shape = (dense,)
+        mirror = {
             "name": "resnet",
             "channels": tuple(reversed(channels)),
             "blocks": blocks,
@@ -82,16 +79,10 @@ class ResNetEncoder(Encoder):
             "norm": norm,
             "dense": dense,
         }
-
-    def forward(self, batch: Batch) -> Tensor:
-        x: Tensor = self.channels(batch)
-        return self.layers(x.to(next(self.parameters()).dtype))
-
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+        super().__init__(seen, made, out_shape, mirror)
 
 
-class ResNetDecoder(Decoder):
+class ResNetDecoder(LayeredDecoder):
     """Residual blocks between transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest.
@@ -119,7 +110,6 @@ class ResNetDecoder(Decoder):
         norm: Norm = "group",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("decoder resnet", channels, kernel, dense, blocks)
         make = (activation or MakeActivation.named("relu")).same_shape("decoder resnet")
         channels_out, positions = split_output("decoder resnet", out_shape)
@@ -131,9 +121,4 @@ class ResNetDecoder(Decoder):
             if stage == len(channels):
                 made += [*normalisation(norm, size_in), make()]
             made.append(Upsample(size_in, size_out, size, kernel))
-        self.layers = nn.Sequential(*made)
-        self.out_shape = out_shape
-
-    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        output: Tensor = self.layers(z)
-        return output.reshape(z.shape[0], *self.out_shape)
+        super().__init__(made, out_shape)

@@ -32,7 +32,7 @@ class Contractive(Penalty):
         if not p.seen.x.is_floating_point():
             raise AeframeError(
                 f"penalty contractive needs data that can change a little, but these are {model.spec.domain}; leave it "
-                "out with penalties.contractive=null, or choose penalties.decoder_gradient"
+                "out with '~penalties.contractive', or choose the penalty decoder_gradient"
             )
         return squared_jacobian(
             lambda x: model.embed(p.seen.with_x(x)).mean, p.seen.x, probes=self.probes, training=model.training

@@ -16,7 +16,12 @@ _LARGEST_ERROR = 0.02
 """Of the range of the values: a field's own format may keep 8 bits of them, or cut off what nobody sees or hears."""
 
 
-@check("describes itself", "shapes are checked before data are loaded", kinds=["dataset"], after=("plain defaults",))
+@check(
+    "describes itself",
+    "shapes are checked before data are loaded",
+    kinds=["dataset"],
+    after=("complete", "plain defaults"),
+)
 def describes_itself(subject: Subject) -> None:
     dataset = build("dataset", subject.config)
     named = subject.target.modality

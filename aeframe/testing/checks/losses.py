@@ -52,6 +52,30 @@ def prefers_the_truth(subject: Subject) -> None:
 
 
 @check(
+    "hidden output",
+    "what the decoder says where the mask hides x counts for nothing",
+    kinds=["loss"],
+    after=("per-sample terms",),
+)
+def hidden_output(subject: Subject) -> None:
+    for domain, reference, loss in _in_each_domain(subject):
+        if domain.kind == "simplex":
+            # Its parts sum to one, so that they are never masked.
+            continue
+        batch = reference.batch()
+        with noise_of(CPU, 6), torch.no_grad():
+            batch.mask = torch.rand(batch.x.shape) < 0.6
+            one, other = torch.randn(2, SAMPLES, loss.num_outputs, *reference.spec.shape)
+            found = loss(one, batch)
+            again = loss(torch.where(batch.mask.unsqueeze(1), one, other), batch)
+        expect(
+            torch.allclose(found, again, rtol=1e-4, atol=1e-5),
+            f"{subject.id} on {domain} data: it changes with the output where the mask hides x, by up to "
+            f"{float((found - again).abs().max()):.3g}",
+        )
+
+
+@check(
     "samples in the domain",
     "what is generated has values that data can have",
     kinds=["loss"],
@@ -107,4 +131,4 @@ def _worst(value: Tensor, domain: Domain) -> float:
     return float(value.flatten()[beyond.flatten().argmax()])
 
 
-CHECKS = (prefers_the_truth, samples_in_the_domain)
+CHECKS = (prefers_the_truth, hidden_output, samples_in_the_domain)

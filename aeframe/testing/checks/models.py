@@ -25,7 +25,7 @@ _SAMPLES = 3
     "builds",
     "a name alone, or with any recipe, makes a model",
     kinds=MODEL_KINDS,
-    after=("plain defaults", "known defaults"),
+    after=("complete", "plain defaults", "known defaults"),
 )
 def builds(subject: Subject) -> None:
     assert subject.reference is not None

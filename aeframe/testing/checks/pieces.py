@@ -19,7 +19,7 @@ from aeframe.testing.subject import Subject
 _PLANNED = 20
 
 
-@check("schedule", "a number at each moment, and the same when asked again", kinds=["schedule"], after=("imports",))
+@check("schedule", "a number at each moment, and the same when asked again", kinds=["schedule"], after=("complete",))
 def schedule(subject: Subject) -> None:
     made = build("schedule", subject.config)
     moments = [Clock(batch=batch, planned=_PLANNED) for batch in range(_PLANNED + 5)]

@@ -22,6 +22,17 @@ def imports(subject: Subject) -> None:
     expect(subject.target is not None, f"{subject.id} is None")
 
 
+@check("complete", "what is missing would fail in the user's hands", kinds=KINDS, after=("imports",))
+def complete(subject: Subject) -> None:
+    missing = sorted(getattr(subject.target, "__abstractmethods__", ()))
+    expect(not missing, f"{subject.id} does not define {', '.join(missing)}, which its base class leaves open")
+    expect(
+        subject.kind != "loss" or hasattr(subject.target, "domains"),
+        f"{subject.id} does not say which data it is for; give it the class attribute domains, such as "
+        'frozenset({"real", "unit"})',
+    )
+
+
 @check("documented", "the docstring is what help and reference pages print", kinds=_WITH_OPTIONS, after=("imports",))
 def documented(subject: Subject) -> None:
     text = vars(subject.target).get("__doc__") if inspect.isclass(subject.target) else subject.target.__doc__
@@ -94,4 +105,4 @@ def _takes_anything(annotation: Any) -> bool:
     return annotation in (Any, object, dict) or any(word in shown for word in ("Any", "dict", "Mapping", "object"))
 
 
-CHECKS = (imports, documented, typed_options, plain_defaults, bad_input)
+CHECKS = (imports, complete, documented, typed_options, plain_defaults, bad_input)

@@ -21,10 +21,10 @@ CONFIG: dict[str, Any] = {
 
 
 def test_number_by_number() -> None:
-    decoder = build("decoder", "reshape", z_shape=(6,), out_shape=(2, 1, 3))
+    decoder = build("decoder", "reshape", z_shape=(6,), out_shape=(1, 2, 3))
     assert decoder(torch.arange(12).reshape(2, 6)).tolist() == [
-        [[[0, 1, 2]], [[3, 4, 5]]],
-        [[[6, 7, 8]], [[9, 10, 11]]],
+        [[[0, 1, 2], [3, 4, 5]]],
+        [[[6, 7, 8], [9, 10, 11]]],
     ]
     assert not list(decoder.parameters())
 
@@ -56,3 +56,14 @@ def test_other_sizes_are_refused(changes: dict[str, Any], condition: int, given:
         f"decoder reshape changes nothing but the shape: it is given {given} numbers (z and the condition), and the "
         f"loss asks for {asked}; choose decoder=mlp, which fits any"
     )
+
+
+def test_logits_of_classes_are_refused_though_they_are_as_many_as_the_one_hot_features() -> None:
+    config = {**CONFIG, "loss": "categorical"}
+    with pytest.raises(AeframeError) as error:
+        assemble(config, DataSpec((12,), Domain("category", 5)))
+    assert str(error.value) == (
+        "decoder reshape gives one number for each element of x, and the loss asks for 5; choose decoder=mlp, which "
+        "fits any"
+    )
+    assemble({**config, "decoder": "mlp"}, DataSpec((12,), Domain("category", 5)))

@@ -41,6 +41,19 @@ class Noise(Dataset):
         return torch.rand(64, 8, generator=torch.Generator().manual_seed(0))
 
 
+class Undrawn(Modality):
+    """Lacks a method, and has nothing else that is of use."""
+
+    dataset = "undrawn_noise"
+    spec, prepare, read, write = Rows.spec, Rows.prepare, Rows.read, Rows.write
+
+
+class UndrawnNoise(Noise):
+    """Rows for `Undrawn`."""
+
+    modality = "undrawn"
+
+
 class Shifted(Rows):
     """Reads something else than it wrote."""
 

@@ -6,11 +6,13 @@ from aeframe import hookimpl
 @hookimpl
 def register_losses(register):
     register("cauchy", "right_loss:Cauchy", summary="nothing is wrong with this one")
+    register("mute", "wrong_losses:Mute", summary="does not say for which data")
     register("absent", "wrong_losses:Absent", summary="an object that is not there")
     register("raising", "wrong_losses:Raising", summary="an error for all data")
     register("averaging", "wrong_losses:Averaging", summary="a mean over the batch")
     register("scalar", "wrong_losses:Scalar", summary="one number for all samples")
     register("upside_down", "wrong_losses:UpsideDown", summary="the log-likelihood, not minus it")
+    register("overhearing", "wrong_losses:Overhearing", summary="what is hidden weighs in")
     register("overflowing", "wrong_losses:Overflowing", summary="reconstructions beyond the values it states")
     register("uncountable", "wrong_losses:Uncountable", summary="draws of counts that are no counts")
 
@@ -77,6 +79,7 @@ def register_metrics(register):
 
 @hookimpl
 def register_modalities(register):
+    register("undrawn", "wrong_modalities:Undrawn", summary="draws no pictures at all")
     register("shifted", "wrong_modalities:Shifted", summary="reads other values than it wrote")
     register("outside", "wrong_modalities:Outside", summary="values outside the domain it states")
     register("unpictured", "wrong_modalities:Unpictured", summary="renders nothing")
@@ -86,6 +89,7 @@ def register_modalities(register):
 
 @hookimpl
 def register_datasets(register):
+    register("undrawn_noise", "wrong_modalities:UndrawnNoise", summary="rows of undrawn")
     register("shifted_noise", "wrong_modalities:ShiftedNoise", summary="rows of shifted")
     register("outside_noise", "wrong_modalities:OutsideNoise", summary="rows of outside")
     register("unpictured_noise", "wrong_modalities:UnpicturedNoise", summary="rows of unpictured")

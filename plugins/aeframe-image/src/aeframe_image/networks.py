@@ -5,14 +5,11 @@ Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 
 from __future__ import annotations
 
-from typing import Any
+from torch import nn
 
-from torch import Tensor, nn
-
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import (
     Channels,
     Entrance,
@@ -21,10 +18,11 @@ from aeframe.parts.networks.blocks import (
     halvings,
     split_output,
 )
+from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 from aeframe_image.stages import Attention, Block, Enlarge, StageNorm, middle, norm_of
 
 
-class StagesEncoder(Encoder):
+class StagesEncoder(LayeredEncoder):
     """Residual stages at halved resolutions, with attention at the lowest: ``(B, C, *positions)`` -> ``(B,
     channels[-1], *smallest)`` (Esser, Rombach & Ommer 2021, arXiv 2012.09841; Rombach et al. 2022, arXiv 2112.10752).
 
@@ -55,12 +53,11 @@ class StagesEncoder(Encoder):
         norm: StageNorm = "group",
         activation: MakeActivation | None = None,
     ) -> None:
-        super().__init__()
         who = "encoder vqgan"
         _check(who, channels, blocks, attention)
         make = (activation or MakeActivation.named("silu")).same_shape(who)
-        self.channels = Channels(who, shape, domain)
-        width, *positions = self.channels.shape
+        seen = Channels(who, shape, domain)
+        width, *positions = seen.shape
         num_dims = len(positions)
         made: list[nn.Module] = [convolution(num_dims, width, channels[0], 3)]
         width = channels[0]
@@ -74,9 +71,8 @@ class StagesEncoder(Encoder):
                     made.append(Attention(num_dims, width, norm))
         made += middle(num_dims, width, make, norm, attention=attention is not None)
         made += [norm_of(norm, num_dims, width), make()]
-        self.layers = nn.Sequential(*made)
-        self.out_shape = (width, *halvings(tuple(positions), len(channels) - 1)[-1])
-        self._mirror = {
+        out_shape = (width, *halvings(tuple(positions), len(channels) - 1)[-1])
+        mirror = {
             "name": "vqgan",
             "channels": tuple(reversed(channels)),
             "blocks": blocks + 1,
@@ -84,16 +80,10 @@ class StagesEncoder(Encoder):
             "norm": norm,
             "activation": activation,
         }
-
-    def forward(self, batch: Batch) -> Tensor:
-        x: Tensor = self.channels(batch)
-        return self.layers(x.to(next(self.parameters()).dtype))
-
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+        super().__init__(seen, made, out_shape, mirror)
 
 
-class StagesDecoder(Decoder):
+class StagesDecoder(LayeredDecoder):
     """Residual stages at doubled resolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest.
@@ -120,7 +110,6 @@ class StagesDecoder(Decoder):
         norm: StageNorm = "group",
         activation: MakeActivation | None = None,
     ) -> None:
-        super().__init__()
         who = "decoder vqgan"
         _check(who, channels, blocks, attention)
         make = (activation or MakeActivation.named("silu")).same_shape(who)
@@ -138,12 +127,7 @@ class StagesDecoder(Decoder):
                 if stage < (attention or 0):
                     made.append(Attention(num_dims, width, norm))
         made += [norm_of(norm, num_dims, width), make(), convolution(num_dims, width, channels_out, 3)]
-        self.layers = nn.Sequential(*made)
-        self.out_shape = out_shape
-
-    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        output: Tensor = self.layers(z)
-        return output.reshape(z.shape[0], *self.out_shape)
+        super().__init__(made, out_shape)
 
 
 def _check(who: str, channels: tuple[int, ...], blocks: int, attention: int | None) -> None:

@@ -7,21 +7,15 @@ from torch import nn
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels, Entrance, Residual, Upsample
-from aeframe.parts.networks.conv import ConvDecoder, ConvEncoder
-from aeframe.parts.networks.resnet import ResNetDecoder, ResNetEncoder
-from aeframe_image.networks import StagesDecoder, StagesEncoder
+from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 from aeframe_image.stages import Block, Enlarge, PositionNorm
 
 # What has nothing of its own that mixes positions, beside the modules inside it.
 _FRAMES = (
     nn.Sequential,
     nn.Identity,
-    ConvEncoder,
-    ConvDecoder,
-    ResNetEncoder,
-    ResNetDecoder,
-    StagesEncoder,
-    StagesDecoder,
+    LayeredEncoder,
+    LayeredDecoder,
     Channels,
     Entrance,
     Residual,

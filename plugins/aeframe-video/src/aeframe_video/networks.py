@@ -6,22 +6,21 @@ Shapes: B samples, C channels, T frames, H x W pixels.
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from aeframe.batch import Batch, Domain, Shape
+from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels, Entrance, Norm, check_sizes, dense_end, split_output
+from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 from aeframe_video.blocks import Form, Residual, Style, sizes_of, time_strides_of
 
 _DIMS = 3
 """Of positions: time, height and width."""
 
 
-class VideoConvEncoder(Encoder):
+class VideoConvEncoder(LayeredEncoder):
     """Strided convolutions of clips: ``(B, C, T, H, W)`` -> ``(B, channels[-1], *smallest)``, of any size.
 
     Each stage takes n pixels to ceil(n / 2), and T frames to ceil(T / stride). Its mirror image is the decoder of the
@@ -59,25 +58,23 @@ class VideoConvEncoder(Encoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("encoder video_conv", channels, kernel, dense)
         check_clips("encoder video_conv", shape[1:], shape)
         check_blocks("encoder video_conv", blocks)
         strides = time_strides_of("encoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
         style = Style(form, kernel, time_kernel, causal, norm, make)
-        self.channels = Channels("encoder video_conv", shape, domain)
-        channels_in, *positions = self.channels.shape
+        seen = Channels("encoder video_conv", shape, domain)
+        channels_in, *positions = seen.shape
         made: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
             made += [style.convolution(size_in, size_out, stride, 2), *style.normalised(size_out)]
         made += [Residual(channels[-1], style) for _ in range(blocks)]
-        self.out_shape = (channels[-1], *sizes_of(tuple(positions), strides)[-1])
+        out_shape = (channels[-1], *sizes_of(tuple(positions), strides)[-1])
         if dense is not None:
-            made.append(dense_end(self.out_shape, dense, make))
-            self.out_shape = (dense,)
-        self.layers = nn.Sequential(*made)
-        self._mirror = {
+            made.append(dense_end(out_shape, dense, make))
+            out_shape = (dense,)
+        mirror = {
             "name": "video_conv",
             "channels": tuple(reversed(channels)),
             "time_strides": tuple(reversed(strides)),
@@ -90,16 +87,10 @@ class VideoConvEncoder(Encoder):
             "norm": norm,
             "dense": dense,
         }
-
-    def forward(self, batch: Batch) -> Tensor:
-        x: Tensor = self.channels(batch)
-        return self.layers(x.to(next(self.parameters()).dtype))
-
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+        super().__init__(seen, made, out_shape, mirror)
 
 
-class VideoConvDecoder(Decoder):
+class VideoConvDecoder(LayeredDecoder):
     """Transposed convolutions of clips: ``(B, *z_shape)`` -> ``(B, outputs, C, T, H, W)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest. The last stage has no activation.
@@ -135,7 +126,6 @@ class VideoConvDecoder(Decoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        super().__init__()
         check_sizes("decoder video_conv", channels, kernel, dense)
         check_blocks("decoder video_conv", blocks)
         strides = time_strides_of("decoder video_conv", time_strides, len(channels), time_kernel)
@@ -149,12 +139,7 @@ class VideoConvDecoder(Decoder):
         steps = zip(itertools.pairwise((*channels, channels_out)), strides, reversed(sizes), strict=True)
         for (size_in, size_out), stride, size in steps:
             made += [*style.normalised(size_in), style.upsampling(size_in, size_out, stride, size)]
-        self.layers = nn.Sequential(*made)
-        self.out_shape = out_shape
-
-    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        output: Tensor = self.layers(z)
-        return output.reshape(z.shape[0], *self.out_shape)
+        super().__init__(made, out_shape)
 
 
 def check_clips(who: str, positions: Shape, shape: Shape) -> None:

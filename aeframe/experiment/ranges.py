@@ -44,6 +44,7 @@ _RANGES = {
     "trainer.threads": _Range(1),
 }
 _CHOICES = {
+    "monitor": ("bound", "loss", "reconstruction"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
     "trainer.precision": ("32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true"),
 }

@@ -79,8 +79,11 @@ class RunSettings:
     accumulate: int = 1
     ema: float | None = None
     """Decay of an average of the weights, used for evaluation and the saved model; null for none."""
+    monitor: str = "bound"
+    """What of the validation split chooses the best weights, the lowest: `bound` (no weight in it), `loss` (weighted as
+    in training) or `reconstruction`."""
     patience: int | None = None
-    """Stop when the validation bound has not improved for this many epochs; null never does."""
+    """Stop when that has not improved for this many epochs; null never does."""
     condition_encoder: bool = True
     label_classes: int = 0
     """Give the model the label of each sample as a condition, one-hot of this many classes; 0 leaves labels alone."""

@@ -99,6 +99,7 @@ def train(config: Mapping[str, Any], *, job: int | None = None, asked: Sequence[
         config["trainer"],
         checkpoints=folder.checkpoints,
         callbacks=_callbacks(config),
+        monitor=config["monitor"],
         patience=config["patience"],
         several_players=bool(model.opponents()),
     )
@@ -229,7 +230,7 @@ def _to_logger(logger: Logger) -> Sink:
 
 
 def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
-    """Put the weights of the best validation bound into the model, averaged where the run averages."""
+    """Put the best weights, by `monitor`, into the model, averaged where the run averages."""
     if not folder.best.is_file():
         return
     checkpoint = read_checkpoint(folder.best, module.device)

@@ -67,7 +67,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The checkpoint with the best validation bound."""
+        """The checkpoint that was best on the validation split."""
         return self.checkpoints / "best.ckpt"
 
     @property

@@ -17,15 +17,12 @@ from aeframe.errors import AeframeError
 from aeframe.training.allocator import keep_freed_memory
 from aeframe.training.interrupted import SaveOnTermination
 
-MONITOR = "val/bound"
-"""What models are selected by: the validation bound, unweighted."""
-
-
 def make_trainer(
     settings: Mapping[str, Any],
     *,
     checkpoints: Path,
     callbacks: list[Callback],
+    monitor: str = "bound",
     patience: int | None,
     several_players: bool,
 ) -> L.Trainer:
@@ -35,7 +32,8 @@ def make_trainer(
         settings: As `TrainerSettings`.
         checkpoints: The folder that ``best.ckpt`` and ``last.ckpt`` go to.
         callbacks: Those of the run, beside checkpoints and early stopping.
-        patience: Epochs without a better bound after which the run stops; None never stops.
+        monitor: The number of the validation split that is lowest for the best weights.
+        patience: Epochs without a better one after which the run stops; None never stops.
         several_players: A discriminator's step leaves the other parameters without gradients, which data parallel
             training must be told.
 
@@ -49,7 +47,7 @@ def make_trainer(
     checkpoint = ModelCheckpoint(
         dirpath=checkpoints,
         filename="best",
-        monitor=MONITOR,
+        monitor=f"val/{monitor}",
         mode="min",
         save_top_k=1,
         save_last=True,
@@ -59,7 +57,7 @@ def make_trainer(
     )
     own: list[Callback] = [checkpoint, SaveOnTermination(checkpoints / "last.ckpt")]
     if patience is not None:
-        own.append(EarlyStopping(MONITOR, patience=patience, mode="min", check_on_train_epoch_end=True))
+        own.append(EarlyStopping(f"val/{monitor}", patience=patience, mode="min", check_on_train_epoch_end=True))
     try:
         return L.Trainer(
             accelerator=settings["accelerator"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import aeframe
 from aeframe import AeframeError
 from aeframe.cli.main import main
 from aeframe_text.modality import Text
+from aeframe_text.molecules import judged, returned
 
 SMALL: dict[str, Any] = {
     "encoder": {"embedding": 8, "hidden": 8},
@@ -124,3 +126,43 @@ def test_a_loss_of_numbers_is_refused(tmp_path: Path) -> None:
         "choose loss=categorical"
     )
     assert not (tmp_path / "run").exists()
+
+
+# -- molecules -------------------------------------------------------------------------------------------------------
+
+
+def test_molecules_are_judged_by_what_they_mean() -> None:
+    pytest.importorskip("rdkit", reason="reading molecules needs the extra molecules")
+    new = ["CCO", "OCC", "c1ccccc1", "C(", "", "C(C)(C)(C)(C)C"]
+    # Ethanol twice and benzene; a bracket that stays open, nothing, and a carbon with five bonds are no molecules.
+    assert judged(new, ["C(C)O"]) == {"validity": 0.5, "uniqueness": 2 / 3, "novelty": 0.5}
+    assert judged(["C("], []) == {"validity": 0.0, "uniqueness": 0.0, "novelty": 0.0}
+    assert returned(["CCO", "CCN", "CC"], ["OCC", "CCO", "C("]) == {"valid": 2 / 3, "same_molecule": 1 / 3}
+
+
+def test_molecules_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("rdkit", reason="reading molecules needs the extra molecules")
+    (tmp_path / "lines.smi").write_text("".join(f"{'C' * length}O\n" for length in range(1, 9)) * 4)
+    aeframe.fit(
+        model="vae",
+        modality={"name": "text", "tokeniser": "smiles"},
+        data={"name": "text_files", "path": str(tmp_path / "lines.smi")},
+        folder=str(tmp_path / "run"),
+        max_epochs=1,
+        pictures=False,
+        **SMALL,
+    )
+    capsys.readouterr()
+    assert main(["molecules", str(tmp_path / "run"), "-n", "5", "-o", str(tmp_path / "found.json")]) == 0
+    told = capsys.readouterr().out.splitlines()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found) == ["validity", "uniqueness", "novelty", "valid", "same_molecule"]
+    assert told == [*(f"{name:<14}{value:.3f}" for name, value in found.items()), str(tmp_path / "found.json")]
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+def test_molecules_are_of_models_of_smiles(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["molecules", str(run)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: '{run}' is no model of SMILES; molecules is for modality.tokeniser=smiles\n"
+    )

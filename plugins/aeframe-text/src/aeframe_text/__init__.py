@@ -55,3 +55,4 @@ def register_configs(register: Register) -> None:
 @hookimpl
 def register_commands(register: Register) -> None:
     register("between", "aeframe_text.between:Between", summary="print the sentences between two sentences")
+    register("molecules", "aeframe_text.molecule_report:MoleculeReport", summary="valid, unique and novel molecules")

@@ -1,7 +1,7 @@
 """Collect the numbers of an experiment: ``python benchmarks/experiments.py NAME RUN_FOLDER...``.
 
-Writes ``results/NAME.json``, a row for each run, from what the run itself wrote: the words it was started with (paths of
-this machine left out), its seed and its test metrics. What the experiment is expected to reach stands at the head of
+Writes ``results/NAME.json``, a row for each run, from what the run itself wrote: the words it was started with (without
+paths of this machine), its seed and its test metrics. What the experiment is expected to reach stands at the head of
 ``configs/experiment/NAME.yaml``.
 """
 

@@ -129,7 +129,7 @@ def main() -> int:
         return 0
     if args.scvi is None:
         parser.error("--scvi is needed: the python of an environment with scvi-tools")
-    rounds = []
+    rounds: list[dict[str, Any]] = []
     for seed in range(args.rounds):
         sides = {
             side: _apart(python, args, side, seed) for side, python in (("ours", sys.executable), ("theirs", args.scvi))

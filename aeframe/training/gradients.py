@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Terms
+from aeframe.devices import mean_over_devices
 
 
 def gradient_norms(terms: Terms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """Return the length of each weighted term's own gradient, on the device and without moving anything.
+    """Return the length of each weighted term's own gradient over all devices, without moving anything.
 
     Two terms that are alike in size may pull very differently, and one whose gradient is nothing beside another's is
     not learned. It costs a backward pass for each term, so it is asked for once in an epoch. The graph stays.
@@ -26,7 +27,7 @@ def gradient_norms(terms: Terms, parameters: Sequence[nn.Parameter]) -> dict[str
             continue
         loss = terms.weights[name] * value.mean()
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        found = [gradient for gradient in gradients if gradient is not None]
+        found = [mean_over_devices(gradient) for gradient in gradients if gradient is not None]
         if found:
             norms[name] = nn.utils.get_total_norm(found)
     return norms

@@ -17,6 +17,7 @@ from aeframe.errors import AeframeError
 from aeframe.training.allocator import keep_freed_memory
 from aeframe.training.interrupted import SaveOnTermination
 
+
 def make_trainer(
     settings: Mapping[str, Any],
     *,

@@ -18,7 +18,8 @@ def test_the_best_weights_are_those_of_the_lowest_number_asked_for(monitor: str,
     # Under a weight of nearly nothing the KL grows while all that is trained falls: bound and loss disagree.
     run = aeframe.fit(
         model="vae", data="breast_cancer", objective={"beta": 1e-4}, optimizer={"lr": 3e-3}, monitor=monitor,
-        max_epochs=4, batch_size=32, pictures=False, progress=False, trainer={"threads": 1}, folder=str(tmp_path / "run"),
+        max_epochs=4, batch_size=32, pictures=False, progress=False, trainer={"threads": 1},
+        folder=str(tmp_path / "run"),
     )  # fmt: skip
     folder = RunFolder(run.folder)
     with folder.metrics.open() as file:

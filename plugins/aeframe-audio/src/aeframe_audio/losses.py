@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Shape
+from aeframe.batch import Batch, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean
 from aeframe_audio.spectra import floor_of
@@ -16,7 +17,8 @@ class SignalToNoise(BoundedMean):
 
     Args:
         shape: Of a sample.
-        floor: In dB of full scale: noise of this power is added to both, so that it stays finite in silence.
+        floor: In dB of full scale: noise of this power is added to both wherever a sample counts, so that the ratio
+            stays finite in silence.
         activation: Bounds the reconstruction; null is the identity, tanh suits data in [-1, 1].
     """
 
@@ -31,6 +33,7 @@ class SignalToNoise(BoundedMean):
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         x, x_hat = self.pair(output, batch)
-        least = self.floor * x.shape[1]
+        mask = torch.ones_like(batch.x) if batch.mask is None else spread(batch.mask, batch.x.ndim).expand_as(batch.x)
+        least = self.floor * mask.flatten(1).sum(1)
         noise = (x - x_hat).square().sum(-1) + least
         return 10 * (noise.log10() - (x.square().sum(-1) + least).log10())

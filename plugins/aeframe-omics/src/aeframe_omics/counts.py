@@ -50,7 +50,8 @@ class BackedCounts:
     may stand in any order.
 
     Raises:
-        AeframeError: A dense matrix, one stored by columns, or pointers that do not fit the values.
+        AeframeError: A dense matrix, one stored by columns, or pointers that do not fit the values; from `rows`, values
+            that are damaged.
     """
 
     backed = True
@@ -90,10 +91,13 @@ class BackedCounts:
         spans = np.split(wanted, np.flatnonzero(np.diff(wanted) > _GAP) + 1)
         held = np.concatenate([np.arange(span[0], span[-1] + 1) for span in spans])
         where = [(int(self._ends[span[0]]), int(self._ends[span[-1] + 1])) for span in spans]
-        data, indices = (
-            np.concatenate([values[start:stop] for start, stop in where])
-            for values in (group["data"], group["indices"])
-        )
+        try:
+            data, indices = (
+                np.concatenate([values[start:stop] for start, stop in where])
+                for values in (group["data"], group["indices"])
+            )
+        except OSError as error:
+            raise unreadable(self.path, self._origin, error) from error
         if len(indices) and not 0 <= indices.min() <= indices.max() < self.shape[1]:
             raise AeframeError(
                 f"{self._origin}: '{self.key}' has a value for gene {indices.max()} of {self.shape[1]} in one of the "
@@ -107,6 +111,14 @@ class BackedCounts:
         if self._file is None:
             self._file = h5py.File(self.path, "r")
         return self._file[self.key]
+
+
+def unreadable(path: Path, origin: str, error: Exception) -> AeframeError:
+    """Return what is said of a file that is cut off, damaged or of another kind."""
+    found = " ".join(str(error).split())[:120] or type(error).__name__
+    return AeframeError(
+        f"{origin}: '{path}' cannot be read as an AnnData file ({found}); write it again with AnnData.write_h5ad"
+    )
 
 
 def chunks(counts: Counts, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], csr_matrix[Any]]]:

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.cells import Known
-from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts
+from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts, unreadable
 
 Read = TypeVar("Read")
 
@@ -90,11 +90,4 @@ class CellFile:
         except AeframeError:
             raise
         except _BROKEN as error:
-            raise self._unreadable(error) from error
-
-    def _unreadable(self, error: Exception) -> AeframeError:
-        found = " ".join(str(error).split())[:120] or type(error).__name__
-        return AeframeError(
-            f"{self.origin}: '{self.path}' cannot be read as an AnnData file ({found}); write it again with "
-            "AnnData.write_h5ad"
-        )
+            raise unreadable(self.path, self.origin, error) from error

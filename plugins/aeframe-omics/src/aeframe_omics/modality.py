@@ -39,7 +39,8 @@ class Omics(Modality):
             for ``gaussian`` and distances.
         unseen: A category that no training cell has: ``refuse`` names the cell, ``unknown`` takes the mean of the
             categories that were seen.
-        on_error: Cells that are empty or have a count that is none: ``raise``, or ``skip`` and list them.
+        on_error: Cells that are empty, or have a count or a value of a view that is none: ``raise``, or ``skip`` and
+            list them.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "counts_mlp", "loss": "negative_binomial"}
@@ -86,7 +87,7 @@ class Omics(Modality):
         refuse_repeated_genes(known)
         totals = np.full(len(known.obs), np.nan)
         totals[rows], skipped = examine(
-            known, cells.counts, rows, whole=self.values == "counts", on_error=self.on_error
+            known, cells.counts, cells.views, rows, whole=self.values == "counts", on_error=self.on_error
         )
         few = int((totals < cells.min_counts).sum())
         if few:
@@ -118,7 +119,7 @@ class Omics(Modality):
             if known.has(name):
                 codes, words = known.words(name, f"the {role}")
                 extras[role] = torch.from_numpy(_recoded(codes, words, self._names[role])[rows])
-        views = [standard.apply(cells.known, name, cells.views[name], rows) for name, standard in self._views.items()]
+        views = [standard.apply(cells.known, name, cells.views[name][rows]) for name, standard in self._views.items()]
         kind = BackedCellSource if cells.counts.backed else CellSource
         return kind(
             cells.counts,
@@ -179,8 +180,8 @@ class Omics(Modality):
         known = Known(genes, found.obs, origin)
         counts = in_the_order_of(genes, found, file.counts(self._roles.layer))
         rows = np.arange(len(known.obs), dtype=np.int64)
-        totals, _ = examine(known, counts, rows, whole=self.values == "counts", on_error="raise")
         views = {name: file.view(name) for name in self._views}
+        totals, _ = examine(known, counts, views, rows, whole=self.values == "counts", on_error="raise")
         cells = Cells(known, counts, {}, self._roles, views=views)
         return self._source(cells, rows, totals).batch(torch.from_numpy(rows))
 

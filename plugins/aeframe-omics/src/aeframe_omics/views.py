@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe_omics.cells import Known, Rows
+from aeframe_omics.cells import Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,18 @@ class Standard:
         deviation = wide.std(0)
         return cls(tuple(wide.mean(0).tolist()), tuple(np.where(deviation > 0, deviation, 1.0).tolist()))
 
-    def apply(self, known: Known, name: str, table: NDArray[np.float32], rows: Rows) -> Tensor:
-        """Return some rows, standardised.
+    def apply(self, known: Known, name: str, table: NDArray[np.float32]) -> Tensor:
+        """Return a table ``(cells, columns)``, standardised.
 
         Raises:
-            AeframeError: Another number of columns, or a value that is not finite.
+            AeframeError: Another number of columns.
         """
         if table.shape[1] != len(self.mean):
             raise AeframeError(
                 f"{known.origin} has {table.shape[1]} columns in obsm '{name}', expected {len(self.mean)} as in "
                 "training; give the same ones"
             )
-        values = (table[rows].astype(np.float64) - np.array(self.mean)) / np.array(self.deviation)
-        bad = ~np.isfinite(values).all(1)
-        if bad.any():
-            row = int(rows[np.flatnonzero(bad)[0]])
-            raise AeframeError(f"{known.cell(row)} has a value in obsm '{name}' that is not finite; mend or drop it")
+        values = (table.astype(np.float64) - np.array(self.mean)) / np.array(self.deviation)
         return torch.from_numpy(values.astype(np.float32))
 
     def undo(self, values: Tensor) -> NDArray[np.float32]:

@@ -1,0 +1,88 @@
+"""A segment's numbers are its own, however much silence follows it, whatever it is batched with, on any devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from audio_files import saved, sine
+from torch import Tensor
+from torch.nn import functional as F
+
+from aeframe.batch import DataSpec
+from aeframe.data.modality import Source
+from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
+from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe_audio.modality import Audio
+from aeframe_audio.simulated import VowelsSimulated
+
+SMALL: dict[str, Any] = {"channels": (4, 6, 8)}
+SPECTRA: dict[str, Any] = {"penalties": {"stft": {"name": "stft"}, "mel": {"name": "mel"}}}
+MODELS: dict[str, dict[str, Any]] = {
+    "defaults, and distances of spectra": SPECTRA,
+    "snr": {"encoder": {"name": "wave_conv", **SMALL, "causal": False}, "loss": "snr"},
+    "spectrogram": {"encoder": {"name": "spectrogram", "channels": 8, "blocks": 1}, **SPECTRA},
+}
+
+
+def prepared() -> tuple[Audio, DataSpec, Source]:
+    """Return vowels of 0.1 to 0.4 seconds, in segments of 0.25."""
+    modality = Audio(seconds=0.25)
+    dataset = VowelsSimulated(sounds=60, rate=4000, seconds=(0.1, 0.4))
+    return modality, modality.spec(dataset), modality.prepare(dataset).validation
+
+
+@pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
+def test_a_segment_has_its_own_numbers(parts: dict[str, Any]) -> None:
+    modality, spec, source = prepared()
+    model, batch = small_model(modality, spec, **parts), source.batch(torch.arange(len(source)))
+    assert batch.mask is not None
+    whole = batch.mask.flatten(1).all(1)
+    assert whole.any()
+    assert not whole.all()
+    expect_own_numbers(model, batch)
+    # A source in which no sound is short has no mask at all.
+    one = batch.rows(whole)
+    for name, value in numbers(model, replace(one, mask=None)).items():
+        torch.testing.assert_close(value, numbers(model, one)[name])
+
+
+@pytest.mark.parametrize("loss", ["mae", "snr"])
+def test_more_silence_behind_a_sound_changes_nothing(loss: str) -> None:
+    # What sees ahead would see where the silence ends; this network sees the past only, and goes frame by frame.
+    # Half of the widest window hears a sound after its end, and must be there for the distances of spectra.
+    modality, spec, source = prepared()
+    batch = source.batch(torch.arange(len(source)))
+
+    def padded(more: int) -> dict[str, Tensor]:
+        parts = {"loss": loss, "latent": {"name": "point", "dim": 4, "spatial": True}, **SPECTRA}
+        assert batch.mask is not None
+        longer = replace(batch, x=F.pad(batch.x, (0, more)), mask=F.pad(batch.mask, (0, more)))
+        return numbers(small_model(modality, replace(spec, shape=tuple(longer.x.shape[1:])), **parts), longer)
+
+    less, more = padded(512), padded(2000)
+    for name, value in less.items():
+        found = more[name][..., : value.shape[-1]] if value.ndim > 1 else more[name]
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_metrics_are_those_of_any_batches() -> None:
+    modality, spec, source = prepared()
+    latent = {"name": "rvq", "dim": 4, "codebook_size": 8, "num_quantizers": 2}
+    found = expect_same_metrics(small_model(modality, spec, latent=latent), modality, source)
+    assert {"mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate_entropy"} <= found.keys()
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
+    # As long as a segment, so that there is one place only to draw it from; read from files, and some of them short.
+    for split, count in (("train", 24), ("val", 5), ("test", 5)):
+        for number in range(count):
+            short = split != "train" and number == 3
+            saved(tmp_path / "sounds" / split / f"{number}.wav", sine(700 if short else 800, hertz=200 + 31 * number))
+    data = ["modality=audio", "data=audio_folder", f"data.path={tmp_path / 'sounds'}", "data.max_memory_mb=0"]
+    small = ["modality.seconds=0.1", "encoder.channels=[4,6,8]", "latent.dim=4", "batch_size=8"]
+    expect_two_processes_equal_one(tmp_path, [*data, *small])

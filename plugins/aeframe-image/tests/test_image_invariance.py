@@ -1,0 +1,66 @@
+"""An image's numbers are its own, whatever stands where it is masked, whatever it is batched with, on any devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from aeframe.batch import DataSpec
+from aeframe.data.modality import Splits
+from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
+from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe_image.digits import Digits
+from aeframe_image.modality import Image as ImageModality
+
+torch.set_num_threads(1)
+STAGES: dict[str, Any] = {"name": "vqgan", "channels": [8, 16], "blocks": 1}
+MODELS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "stages, ssim": {"encoder": STAGES, "loss": {"name": "ssim", "mix": 0.8}},
+    "resnet, ms_ssim": {"encoder": {"name": "resnet", "channels": [4, 8]}, "loss": "ms_ssim"},
+    "grey values": {"loss": "discretised_logistic_mixture"},
+}
+
+
+def prepared(**options: Any) -> tuple[ImageModality, DataSpec, Splits]:
+    modality, dataset = ImageModality(**options), Digits()
+    return modality, modality.spec(dataset), modality.prepare(dataset)
+
+
+@pytest.mark.parametrize("options", [{}, {"size": 24, "channels": 3}])
+@pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
+def test_an_image_has_its_own_numbers(parts: dict[str, Any], options: dict[str, Any]) -> None:
+    modality, spec, splits = prepared(**options)
+    model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
+    expect_own_numbers(model, batch)
+    # Images of which some rows are missing, as many more in each.
+    _, height, _ = spec.shape
+    mask = torch.arange(height) < (height - torch.arange(6)).unsqueeze(1)
+    expect_own_numbers(model, replace(batch, mask=mask[:, None, :, None].expand_as(batch.x)))
+
+
+@pytest.mark.parametrize("options", [{}, {"domain": "binary", "binarize": "sample"}])
+def test_metrics_are_those_of_any_batches(options: dict[str, Any]) -> None:
+    modality, spec, splits = prepared(**options)
+    found = expect_same_metrics(small_model(modality, spec), modality, splits.test, sizes=(7, 50))
+    assert {"mse", "mae", "explained_variance", "psnr", "ssim"} <= found.keys()
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
+    # 48 pictures to train on, decoded as they are asked for.
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 48), ("val", 7), ("test", 7)):
+        (tmp_path / "pictures" / split).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, (12, 12), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / split / f"{number}.png")
+    data = ["data=image_folder", f"data.path={tmp_path / 'pictures'}", "data.max_memory_mb=0", "modality.size=8"]
+    small = ["encoder.channels=[4,8]", "latent.dim=4", "batch_size=8"]
+    expect_two_processes_equal_one(tmp_path, ["modality=image", *data, *small])

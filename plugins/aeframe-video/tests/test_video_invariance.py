@@ -1,0 +1,65 @@
+"""A clip's numbers are its own, whatever stands where it is masked, whatever it is batched with, on any devices."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from video_samples import save
+
+from aeframe.batch import DataSpec
+from aeframe.data.modality import Splits
+from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
+from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe_video.modality import Video
+from aeframe_video.shapes import MovingShapes
+
+SMALL: dict[str, Any] = {"channels": [4, 8]}
+MODELS: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "3d": {"encoder": {"name": "video_conv", "form": "3d", **SMALL}, "loss": "mae"},
+    "causal": {
+        "encoder": {"name": "video_conv", "causal": True, **SMALL},
+        "latent": {"name": "point", "dim": 4, "spatial": True},
+    },
+}
+
+
+def prepared() -> tuple[Video, DataSpec, Splits]:
+    modality, dataset = Video(), MovingShapes(clips=60)
+    return modality, modality.spec(dataset), modality.prepare(dataset)
+
+
+@pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
+def test_a_clip_has_its_own_numbers(parts: dict[str, Any]) -> None:
+    modality, spec, splits = prepared()
+    model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
+    expect_own_numbers(model, batch)
+    # Clips that end early: one frame less in each.
+    channels, length = spec.shape[:2]
+    mask = torch.arange(length) < (length - torch.arange(6)).unsqueeze(1)
+    expect_own_numbers(model, replace(batch, mask=mask.unsqueeze(1).expand(6, channels, length)))
+
+
+def test_metrics_are_those_of_any_batches() -> None:
+    modality, spec, splits = prepared()
+    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    assert {"mse", "clip_psnr", "frame_psnr_worst", "frame_mse_worst", "flicker"} <= found.keys()
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
+    # 36 clips of 8 frames to train on, which overlap, read from their files as they are asked for.
+    frames = np.random.default_rng(0).integers(0, 256, (6, 40, 16, 16, 3), dtype=np.uint8)
+    (tmp_path / "videos").mkdir()
+    for number, content in enumerate(frames):
+        split = ("train", "train", "train", "train", "val", "test")[number]
+        (tmp_path / "videos" / split).mkdir(exist_ok=True)
+        save(tmp_path / "videos" / split / f"{number}.mkv", content, codec="ffv1")
+    data = ["data=video_files", f"data.path={tmp_path / 'videos'}", "data.max_memory_mb=0", "modality.frames=8"]
+    small = ["modality.every=4", "modality.channels=1", "encoder.channels=[4,8]", "latent.dim=4", "batch_size=6"]
+    expect_two_processes_equal_one(tmp_path, ["modality=video", *data, *small])

@@ -1,0 +1,37 @@
+"""A row's numbers are its own, whatever stands where values are missing, whatever it is batched with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from aeframe.data.tabular import Table
+from aeframe.data.vector import Vector
+from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
+
+torch.set_num_threads(1)
+
+
+def table(folder: Path, missing: float) -> Table:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(80, 6)) * [1.0, 10.0, 0.1, 1.0, 5.0, 2.0]
+    rows[rng.random(rows.shape) < missing] = np.nan
+    np.save(folder / "rows.npy", rows)
+    return Table(path=str(folder / "rows.npy"))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.2])
+@pytest.mark.parametrize("parts", [{}, {"loss": "mae"}, {"loss": {"name": "gaussian", "variance": "learned"}}])
+def test_a_row_has_its_own_numbers(tmp_path: Path, parts: dict[str, Any], missing: float) -> None:
+    modality, dataset = Vector(missing="mask"), table(tmp_path, missing)
+    model = small_model(modality, modality.spec(dataset), **parts)
+    source = modality.prepare(dataset).test
+    batch = source.batch(torch.arange(len(source)))
+    assert batch.mask is not None
+    assert bool(batch.mask.all()) == (missing == 0)
+    expect_own_numbers(model, batch)
+    expect_same_metrics(model, modality, source)

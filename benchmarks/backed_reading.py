@@ -2,7 +2,7 @@
 
 The file is made here: cells sorted by type, each with about a twentieth of its genes seen, CSR. Both sides read batches
 of 64 cells as sparse rows in one process, in turns: a random permutation, row after row by h5py, and the order of
-`aeframe_omics`. How mixed the batches are is told by the entropy of the types in a batch, beside that of random batches.
+`aeframe_omics`. How mixed batches are is told by the entropy of the types in a batch, beside that of random batches.
 
     python benchmarks/backed_reading.py [--cells 50000] [--genes 2000] [--rounds 3]
 

@@ -145,7 +145,7 @@ def test_molecules_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     (tmp_path / "lines.smi").write_text("".join(f"{'C' * length}O\n" for length in range(1, 9)) * 4)
     aeframe.fit(
         model="vae",
-        modality={"name": "text", "tokeniser": "smiles"},
+        modality={"name": "text", "tokeniser": "smiles", "buckets": True},
         data={"name": "text_files", "path": str(tmp_path / "lines.smi")},
         folder=str(tmp_path / "run"),
         max_epochs=1,

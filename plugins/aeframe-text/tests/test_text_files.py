@@ -77,6 +77,17 @@ def test_every_bad_row_is_known_by_its_line(tmp_path: Path) -> None:
     ]
 
 
+def test_a_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('text\none\n"two\nthree\n' + "four\n" * 100_000)
+    way_out = "look for a quotation mark that is not closed, or not doubled"
+    assert sentence(read_texts, path) == (
+        f"'a.csv', line 3 cannot be read (field larger than field limit (131072)); {way_out}"
+    )
+    path.write_text('text\none\n"two\nthree\n')
+    assert sentence(read_texts, path) == f"'a.csv', line 3 cannot be read (unexpected end of data); {way_out}"
+
+
 def test_a_column_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,texts\n1,good\n")
     assert sentence(read_texts, tmp_path / "a.csv") == (

@@ -162,8 +162,9 @@ def _json(text: str, where: str, column: str, label: str | None) -> Line:
 
 
 def _rows(file: TextIO, path: Path, delimiter: str, column: str, label: str | None) -> Iterator[Line]:
-    reader = csv.reader(file, delimiter=delimiter)
-    header = next(reader, [])
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    rows = _parsed(reader, path)
+    header = next(rows, [])
     places = []
     for option, name in (("column", column), ("label", label)):
         if name is not None and name not in header:
@@ -174,9 +175,23 @@ def _rows(file: TextIO, path: Path, delimiter: str, column: str, label: str | No
         places.append(None if name is None else header.index(name))
     at, labelled = places
     assert at is not None
-    for row in reader:
+    for row in rows:
         where = _where(path, reader.line_num)
         if len(row) != len(header):
             yield Line("", where, f"has {len(row)} values, expected {len(header)} as in the header")
         else:
             yield _line(row[at], where, None if labelled is None else row[labelled])
+
+
+def _parsed(reader: Any, path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a reader of ``csv``; one that is broken hides those behind it, so there is no going on."""
+    begins = 1
+    try:
+        for row in reader:
+            yield row
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise AeframeError(
+            f"{_where(path, begins)} cannot be read ({error}); "
+            "look for a quotation mark that is not closed, or not doubled"
+        ) from error

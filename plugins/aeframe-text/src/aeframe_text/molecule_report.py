@@ -42,9 +42,10 @@ class MoleculeReport(ModelCommand):
         train = splits.train
         known = [line for rows in torch.arange(len(train)).split(size) for line in text.decode(train.batch(rows).x)]
         source = getattr(splits, args.split)
-        asked = source.batch(torch.arange(min(args.rows, len(source))))
-        back = text.decode(model.reconstruct(asked, batch_size=size).cpu())
-        found = {**judged(new, known), **returned(text.decode(asked.x), back)}
+        asked = text.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
+        # Encoded anew, since a batch of buckets is as wide as its own longest.
+        back = text.decode(model.reconstruct(text.encode(asked), batch_size=size).cpu())
+        found = {**judged(new, known), **returned(asked, back)}
         for name, value in found.items():
             print(f"{name:<14}{value:.3f}")
         if args.output is not None:

@@ -86,7 +86,7 @@ def test_the_same_is_no_distance_and_silence_has_finite_gradients(model: Autoenc
 def test_half_as_loud_in_closed_form(model: Autoencoder) -> None:
     """Amplitudes halve everywhere: log 2 at every frequency of each frame, and a convergence of a half."""
     x = noise(2, 2, LENGTH)
-    frames = [LENGTH // (size // 4) + 1 for size in (128, 512)]
+    frames = [(LENGTH + size // 2 - 1) // (size // 4) + 1 for size in (128, 512)]
     hops = [32, 128]
     logarithm = sum(hop * count for hop, count in zip(hops, frames, strict=True)) / 2 * 2 * math.log(2)
     options = {"windows": (128, 512), "floor": -200.0}

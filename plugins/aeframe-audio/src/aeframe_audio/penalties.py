@@ -131,9 +131,13 @@ def waves(model: Autoencoder, output: Tensor, batch: Batch) -> tuple[Tensor, Ten
     return single(x.to(x_hat.dtype)), single(x_hat)
 
 
-def _by_channel(spectrogram: nn.Module, wave: Tensor) -> Tensor:
-    """Return the spectrograms ``(B, C, F, frames)`` of waves ``(B, C, T)``."""
-    return spectrogram(wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
+def _by_channel(spectrogram: PowerSpectrogram, wave: Tensor) -> Tensor:
+    """Return the spectrograms ``(B, C, F, frames)`` of waves ``(B, C, T)``, with all frames that hear any of it: so they
+    are the same however much silence follows a sound.
+    """
+    heard = nn.functional.pad(wave.flatten(0, 1), (0, spectrogram.size // 2))
+    found: Tensor = spectrogram(heard)
+    return found.unflatten(0, wave.shape[:2])
 
 
 def _counted(batch: Batch) -> Tensor:

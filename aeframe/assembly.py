@@ -81,7 +81,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     )
     objective = make("objective", config.get("objective", "deterministic"), z_shape=latent.shape, shape=shape)
     penalties = {
-        label: make("penalty", {"name": label, **(options or {})}, z_shape=latent.shape, shape=shape)
+        label: make("penalty", {"name": label, **options}, z_shape=latent.shape, shape=shape)
         for label, options in (config.get("penalties") or {}).items()
     }
     return Autoencoder(

@@ -90,7 +90,8 @@ class RunSettings:
     pairs: bool = False
     """Give each training sample a partner: another of its label, or any other where there are no labels."""
     penalties: dict[str, Any] = field(default_factory=dict)
-    """``{label: {name: ..., weight: ...}}``; the label is the penalty's name where none is given."""
+    """``{label: {name: ..., weight: ...}}``; the label is the penalty's name where none is given, and null takes one of
+    the recipe away."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics over those of the modality, ``{name: {options}}``; null takes one away."""
     callbacks: dict[str, Any] = field(default_factory=dict)

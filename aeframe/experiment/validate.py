@@ -42,6 +42,8 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
         settings[setting] = {
             label: _part(kind, f"{setting}.{label}", {"name": label, **_mapping(f"{setting}.{label}", options)})
             for label, options in settings[setting].items()
+            # null takes away what a recipe has.
+            if options is not None
         }
     for name, options in settings["metrics"].items():
         # null takes a metric of the modality away, whatever the modality has.

@@ -199,7 +199,7 @@ def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits, asked: S
 
 
 def _callbacks(config: Mapping[str, Any]) -> list[Callback]:
-    made = [build("callback", {"name": name, **(options or {})}) for name, options in config["callbacks"].items()]
+    made = [build("callback", {"name": name, **options}) for name, options in config["callbacks"].items()]
     return [*made, ProgressLine()] if ProgressLine.wanted(config["progress"]) else made
 
 

@@ -28,7 +28,7 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         "|---|---|",
         *(f"| {kind} | {_described(config[kind])} |" for kind in (*PARTS, "sampler") if kind in config),
         *(
-            f"| penalty | {_described({'name': label, **(options or {})})} |"
+            f"| penalty | {_described({'name': label, **options})} |"
             for label, options in (config.get("penalties") or {}).items()
         ),
         "",

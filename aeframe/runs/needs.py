@@ -49,7 +49,7 @@ def _entries(config: Mapping[str, Any]) -> Iterator[Entry]:
         if config.get(kind) is not None:
             yield from _nested(kind, config[kind])
     for label, options in (config.get("penalties") or {}).items():
-        yield from _nested("penalty", {"name": label, **(options or {})})
+        yield from _nested("penalty", {"name": label, **options})
 
 
 def _nested(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:

@@ -84,3 +84,7 @@ def test_an_unknown_metric_is_refused(config: dict[str, Any]) -> None:
 
 def test_a_metric_may_be_taken_away(config: dict[str, Any]) -> None:
     assert validated({**config, "metrics": {"mae": None}})["metrics"] == {"mae": None}
+
+
+def test_a_penalty_of_a_recipe_may_be_taken_away() -> None:
+    assert list(compose(["model=rae_gp", "penalties.decoder_gradient=null"])["penalties"]) == ["l2"]

@@ -187,8 +187,9 @@ def _where_counted(x: Tensor, loss: Callable[..., Tensor], none: Tensor, *parame
     """Return ``loss(x, *parameters)`` where x is above 0, and `none` where it is 0."""
     some = (x > 0).expand_as(none)
     if _picks_out(x):
-        found = loss(x.expand_as(none)[some], *(each.expand_as(none)[some] for each in parameters))
-        return none.masked_scatter(some, found)
+        at = some.flatten().nonzero().squeeze(1)
+        seen = (each.expand_as(none).flatten().index_select(0, at) for each in (x, *parameters))
+        return none.flatten().index_copy(0, at, loss(*seen)).view_as(none)
     return torch.where(some, loss(x.clamp(min=1), *parameters), none)
 
 

@@ -132,7 +132,7 @@ def waves(model: Autoencoder, output: Tensor, batch: Batch) -> tuple[Tensor, Ten
 
 
 def _by_channel(spectrogram: PowerSpectrogram, wave: Tensor) -> Tensor:
-    """Return the spectrograms ``(B, C, F, frames)`` of waves ``(B, C, T)``, with all frames that hear any of it: so they
+    """Return the spectrograms ``(B, C, F, frames)`` of waves ``(B, C, T)``, with all frames that hear any of it: they
     are the same however much silence follows a sound.
     """
     heard = nn.functional.pad(wave.flatten(0, 1), (0, spectrogram.size // 2))

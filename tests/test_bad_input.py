@@ -106,7 +106,7 @@ CASES = {
     "data=image_folder data.path=empty": "dataset 'image_folder' at 'empty' has no images in 'empty'; expected files "
     "that end in .bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp",
     "data=image_folder data.path=pictures batch_size=4": "image 'pictures/07.png' cannot be decoded (Truncated File "
-    "Read); replace it, or leave such files out with modality.on_error=skip",
+    "Read); replace it, or leave such files out of training with modality.on_error=skip",
     # Values and counts.
     "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; name the columns to read "
     "with columns, or the one to set aside with label",
@@ -170,8 +170,8 @@ def test_corrupt_files_are_skipped_when_asked_and_counted(workplace: Path) -> No
     words = ["data=image_folder", "data.path=pictures", "batch_size=4", "modality.on_error=skip", "folder=run"]
     assert main([*words, *QUICK]) == 0
     assert (workplace / "run" / "skipped.txt").read_text(encoding="utf-8").splitlines() == [
-        "image 'pictures/07.png' cannot be decoded (Truncated File Read); replace it, or leave such files out with "
-        "modality.on_error=skip"
+        "image 'pictures/07.png' cannot be decoded (Truncated File Read); replace it, or leave such files out "
+        "of training with modality.on_error=skip"
     ]
 
 

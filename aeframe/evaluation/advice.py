@@ -16,7 +16,7 @@ def advice(metrics: Mapping[str, float]) -> list[str]:
     if active == 0 or (kl is not None and active is not None and kl < 0.1):
         sentences.append(
             f"the posterior has collapsed onto the prior (kl {kl or 0:.3g} nats, {active:.0f} active units), so the "
-            "code says nothing of x; train longer, or try model=free_bits_vae, a warm-up such as "
+            "code says nothing of x; train longer, or try objective.free_bits=0.5, a warm-up such as "
             "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
         )
     used = metrics.get("codebook_used")

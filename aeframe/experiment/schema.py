@@ -76,7 +76,9 @@ class RunSettings:
     gradient_norms: bool = True
     """Log how hard each term pulls, once in an epoch: `gradient_norm/TERM`."""
     clip: float | None = None
+    """The longest that the gradient of a player may be; null leaves it alone."""
     accumulate: int = 1
+    """Batches whose gradients are added up for one step."""
     ema: float | None = None
     """Decay of an average of the weights, used for evaluation and the saved model; null for none."""
     monitor: str = "bound"
@@ -85,6 +87,7 @@ class RunSettings:
     patience: int | None = None
     """Stop when that has not improved for this many epochs; null never does."""
     condition_encoder: bool = True
+    """Show the condition to the encoder too, where the data have one; the decoder always has it."""
     label_classes: int = 0
     """Give the model the label of each sample as a condition, one-hot of this many classes; 0 leaves labels alone."""
     pairs: bool = False
@@ -95,6 +98,7 @@ class RunSettings:
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics over those of the modality, ``{name: {options}}``; null takes one away."""
     callbacks: dict[str, Any] = field(default_factory=dict)
+    """Callbacks of Lightning that plugins bring, ``{name: {options}}``."""
     players: dict[str, PlayerSettings] = field(default_factory=dict)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     pictures: bool = True

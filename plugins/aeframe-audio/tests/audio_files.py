@@ -15,7 +15,7 @@ from torch import Tensor
 from aeframe_audio.recordings import Recording
 
 RATE = 8000
-WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
+WAY_OUT = "replace it, or leave such files out of training with modality.on_error=skip"
 
 
 def sine(frames: int, *, hertz: float = 440.0, rate: int = RATE, channels: int = 1, loud: float = 0.5) -> NDArray:

@@ -13,7 +13,7 @@ from PIL import Image
 from aeframe import AeframeError
 from aeframe_image.decode import decode
 
-WAY_OUT = "; replace it, or leave such files out with modality.on_error=skip"
+WAY_OUT = "; replace it, or leave such files out of training with modality.on_error=skip"
 YY, XX = np.mgrid[:24, :20]
 COLOUR = np.stack([XX * 12, YY * 10, (XX + YY) * 5], -1).astype(np.uint8)
 GREY = (XX * 6 + YY * 5).astype(np.uint8)

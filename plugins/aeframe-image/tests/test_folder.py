@@ -90,7 +90,8 @@ def test_describe_when_none_can_be_decoded(tmp_path: Path) -> None:
         ImageFolder(path=str(tmp_path)).describe()
     assert str(caught.value) == (
         f"dataset 'image_folder' at '{tmp_path}' has no image that can be decoded; the first: image "
-        f"'{tmp_path}/0.png' is empty (0 bytes); replace it, or leave such files out with modality.on_error=skip"
+        f"'{tmp_path}/0.png' is empty (0 bytes); replace it, or leave such files out of training "
+        "with modality.on_error=skip"
     )
 
 

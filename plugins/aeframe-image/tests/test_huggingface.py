@@ -71,7 +71,7 @@ def test_bad_rows_are_skipped_and_named(hub: Any, tmp_path: Path) -> None:
     found = Image(on_error="skip").prepare(HuggingFaceImages(path=str(tmp_path / "saved")))
     assert sorted(found.skipped, reverse=True) == [
         f"image '{tmp_path}/saved/train, row 3' cannot be decoded (no image format is recognised); replace it, or "
-        "leave such files out with modality.on_error=skip",
+        "leave such files out of training with modality.on_error=skip",
         f"image '{tmp_path}/saved/train, row 29' is missing; drop the row, or set modality.on_error=skip",
     ]
     assert len(found.train) + len(found.validation) + len(found.test) == 28

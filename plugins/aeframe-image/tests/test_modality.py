@@ -160,7 +160,7 @@ def test_a_corrupt_png_is_named(folder: Path, max_memory_mb: int) -> None:
     with pytest.raises(AeframeError) as caught:
         epoch()
     assert str(caught.value) == (
-        f"image '{bad}' cannot be decoded (Truncated File Read); replace it, or leave such files out with "
+        f"image '{bad}' cannot be decoded (Truncated File Read); replace it, or leave such files out of training with "
         "modality.on_error=skip"
     )
 
@@ -173,9 +173,10 @@ def test_a_corrupt_png_is_skipped_on_request_and_listed(folder: Path, max_memory
     dataset = ImageFolder(path=str(folder), max_memory_mb=max_memory_mb, validation=0.25)
     splits = Image(on_error="skip").prepare(dataset)
     assert sorted(splits.skipped) == [
-        f"image '{bad[0]}' cannot be decoded (Truncated File Read); replace it, or leave such files out with "
+        f"image '{bad[0]}' cannot be decoded (Truncated File Read); replace it, or leave such files out "
+        "of training with modality.on_error=skip",
+        f"image '{bad[1]}' is empty (0 bytes); replace it, or leave such files out of training with "
         "modality.on_error=skip",
-        f"image '{bad[1]}' is empty (0 bytes); replace it, or leave such files out with modality.on_error=skip",
     ]
     batches = [whole(source) for source in sources(splits)]
     assert sum(len(batch) for batch in batches) == 10
@@ -196,7 +197,7 @@ def test_skipping_stops_where_nothing_is_left(folder: Path) -> None:
         path.rename(folder / "test" / path.name)
     assert message(Image(on_error="skip"), ImageFolder(path=str(folder))) == (
         f"none of 6 images can be used; the first: image '{folder}/test/01.png' is empty (0 bytes); replace it, or "
-        "leave such files out with modality.on_error=skip"
+        "leave such files out of training with modality.on_error=skip"
     )
 
 

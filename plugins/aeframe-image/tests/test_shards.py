@@ -107,7 +107,7 @@ def test_an_archive_that_is_cut_off_stops_the_run(tmp_path: Path) -> None:
         Image().prepare(ImageShards(path=str(folder), label="none"))
     assert str(caught.value) == (
         f"archive '{folder / '01.tar'}' is cut off or damaged (unexpected end of data), after 2 images; make it again, "
-        "or leave it out with modality.on_error=skip"
+        "or leave it out of training with modality.on_error=skip"
     )
 
 
@@ -119,7 +119,7 @@ def test_or_is_skipped_with_all_that_can_be_read_kept(tmp_path: Path, memory: in
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 29
     assert splits.skipped == [
         f"archive '{folder / '01.tar'}' is cut off or damaged (unexpected end of data), after 2 images; make it again, "
-        "or leave it out with modality.on_error=skip"
+        "or leave it out of training with modality.on_error=skip"
     ]
 
 
@@ -128,8 +128,8 @@ def test_a_damaged_image_is_named_with_its_archive(tmp_path: Path) -> None:
     splits = Image(on_error="skip").prepare(ImageShards(path=str(tmp_path)))
     assert sorted(splits.skipped) == [
         f"image '{tmp_path}/00.tar/bad.png' cannot be decoded (no image format is recognised); replace it, or leave "
-        "such files out with modality.on_error=skip",
-        f"image '{tmp_path}/00.tar/empty.jpg' is empty (0 bytes); replace it, or leave such files out with "
+        "such files out of training with modality.on_error=skip",
+        f"image '{tmp_path}/00.tar/empty.jpg' is empty (0 bytes); replace it, or leave such files out of training with "
         "modality.on_error=skip",
     ]
 
@@ -141,7 +141,8 @@ def test_compressed_archives_are_refused(tmp_path: Path) -> None:
         ImageShards(path=str(tmp_path)).describe()
     assert str(caught.value) == (
         f"dataset 'image_shards' at '{tmp_path}' has no image that can be decoded; the first: archive '{path}' is no "
-        "tar archive, or a compressed one, after 0 images; make it again, or leave it out with modality.on_error=skip"
+        "tar archive, or a compressed one, after 0 images; make it again, or leave it out of "
+        "training with modality.on_error=skip"
     )
 
 

@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from aeframe.testing.refusals import left_out, refusal
 
 WORDS = ["modality=omics", "data=h5ad", "data.path=a.h5ad", "batch_size=8", "encoder.hidden=[8]", "latent.dim=2"]
-WAY_OUT = "; mend or drop it, or leave such cells out with modality.on_error=skip"
+WAY_OUT = "; mend or drop it, or leave such cells out of training with modality.on_error=skip"
 
 
 def with_counts(changes: dict[tuple[int, int], float], empty: int | None = None) -> anndata.AnnData:
@@ -34,7 +34,8 @@ def test_bad_cells_are_named_or_listed(tmp_path: Path, backed: str) -> None:
     told = [
         "dataset 'h5ad' at 'a.h5ad': cell 'c5' (row 5): the count nan of gene 'g2' is not a number",
         "dataset 'h5ad' at 'a.h5ad': cell 'c7' (row 7): the count -1 of gene 'g0' is negative",
-        "dataset 'h5ad' at 'a.h5ad': cell 'c11' (row 11): the count 0.5 of gene 'g3' is no whole number",
+        "dataset 'h5ad' at 'a.h5ad': cell 'c11' (row 11): the count 0.5 of gene 'g3' is no whole number (raw "
+        "counts may be in a layer: data.layer)",
         "dataset 'h5ad' at 'a.h5ad': cell 'c13' (row 13) is empty: all of its counts are 0",
     ]
     words = [*WORDS, f"data.backed={backed}"]

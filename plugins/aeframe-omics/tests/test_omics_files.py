@@ -125,7 +125,7 @@ def broken(folder: Path, value: float | None) -> tuple[Path, int]:
 
 BAD = {
     "negative": (-1.0, "the count -1 of gene 'g2' is negative"),
-    "fraction": (0.5, "the count 0.5 of gene 'g2' is no whole number"),
+    "fraction": (0.5, "the count 0.5 of gene 'g2' is no whole number (raw counts may be in a layer: data.layer)"),
     "nan": (np.nan, "the count nan of gene 'g2' is not a number"),
     "infinite": (np.inf, "the count inf of gene 'g2' is infinite"),
     "empty": (None, "is empty: all of its counts are 0"),
@@ -139,7 +139,8 @@ def test_a_bad_cell_is_named_or_skipped(tmp_path: Path, kind: str, backed: bool)
     path, row = broken(tmp_path, value)
     data = dataset(path, backed=backed)
     sentence = f"dataset 'h5ad' at '{path}': cell 'c5' (row 5){' ' if value is None else ': '}{told}"
-    assert message(data) == f"{sentence}; mend or drop it, or leave such cells out with modality.on_error=skip"
+    way_out = "mend or drop it, or leave such cells out of training with modality.on_error=skip"
+    assert message(data) == f"{sentence}; {way_out}"
     splits = Omics(on_error="skip").prepare(data)
     assert splits.skipped == [sentence]
     seen = [row for name in ("train", "validation", "test") for row in whole(getattr(splits, name)).index.tolist()]

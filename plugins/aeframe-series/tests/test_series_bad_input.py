@@ -19,7 +19,8 @@ def test_bad_rows_are_named_or_listed(tmp_path: Path) -> None:
     csv(tmp_path, rows, dates=dates)
     words = [*WORDS, "data.path=a.csv", "data.time=date"]
     twice = "a.csv, line 42: time '2016-07-02 15:00:00' is there already, in line 41"
-    assert refusal(tmp_path, words) == f"{twice}; mend the file, or set modality.on_error=skip to leave the row out"
+    way_out = "mend the file, or leave such rows out of training with modality.on_error=skip"
+    assert refusal(tmp_path, words) == f"{twice}; {way_out}"
     assert left_out(tmp_path, [*words, "modality.on_error=skip"]) == [
         f"{twice}; the row is left out",
         "a.csv, line 43: time '2016-07-01 12:30:00' comes after '2016-07-02 15:00:00', so the rows are not in order; "

@@ -134,14 +134,14 @@ def test_values_that_are_missing_or_infinite(tmp_path: Path) -> None:
     rows = values()
     rows[30, 1] = np.nan
     assert refusal(csv(tmp_path, rows)) == (
-        "a.csv, line 32, column 'b': the value is missing (NaN); mend it, or set modality.missing=mask to leave the "
-        "value out of the loss, or modality.on_error=skip to leave out the windows with it"
+        "a.csv, line 32, column 'b': the value is missing (NaN); mend it, or train with modality.missing=mask to leave "
+        "the value out of the loss, or modality.on_error=skip to leave out the windows with it"
     )
     rows[30, 1] = -np.inf
     for missing in ("refuse", "mask"):
         assert refusal(csv(tmp_path, rows), missing=missing) == (
-            "a.csv, line 32, column 'b': the value is infinite; mend it, or set modality.on_error=skip to leave out "
-            "the windows with it"
+            "a.csv, line 32, column 'b': the value is infinite; mend it, or train with modality.on_error=skip to leave "
+            "out the windows with it"
         )
 
 
@@ -160,7 +160,7 @@ def test_times_that_do_not_rise(tmp_path: Path, row: int, date: str, said: str) 
     dates = hours(100)
     dates[row] = date
     assert refusal(csv(tmp_path, dates=dates)) == (
-        f"a.csv, line 9: {said}; mend the file, or set modality.on_error=skip to leave the row out"
+        f"a.csv, line 9: {said}; mend the file, or leave such rows out of training with modality.on_error=skip"
     )
 
 

@@ -199,6 +199,8 @@ def test_what_is_written_is_in_the_unit_of_the_file_and_read_as_it_was(tmp_path:
     with pytest.raises(AeframeError) as caught:
         modality.write(batch.x, path)
     assert str(caught.value) == f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    with pytest.raises(AeframeError, match=r"^'x\.wav' has suffix '\.wav', expected one of "):
+        modality.write(batch.x, tmp_path / "x.wav")
     assert not list(tmp_path.glob(".partial*"))
 
 

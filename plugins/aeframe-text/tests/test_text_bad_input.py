@@ -10,7 +10,7 @@ from aeframe.testing.refusals import left_out, refusal
 
 LINES = [f"the {a} {b} sees {c} ." for a in ("old", "red", "") for b in ("cat", "dog") for c in ("me", "you", "us")]
 WORDS = ["modality=text", "data=text_files", "batch_size=4", "encoder.embedding=8", "encoder.hidden=8", "latent.dim=2"]
-WAY_OUT = "; mend or drop it, or leave such texts out with modality.on_error=skip"
+WAY_OUT = "; mend or drop it, or leave such texts out of training with modality.on_error=skip"
 LACKS = "which the vocabulary lacks (modality.unknown=token would make it <unk>)"
 
 

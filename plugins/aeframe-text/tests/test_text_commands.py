@@ -137,7 +137,7 @@ def test_molecules_are_judged_by_what_they_mean() -> None:
     # Ethanol twice and benzene; a bracket that stays open, nothing, and a carbon with five bonds are no molecules.
     assert judged(new, ["C(C)O"]) == {"validity": 0.5, "uniqueness": 2 / 3, "novelty": 0.5}
     assert judged(["C("], []) == {"validity": 0.0, "uniqueness": 0.0, "novelty": 0.0}
-    assert returned(["CCO", "CCN", "CC"], ["OCC", "CCO", "C("]) == {"valid": 2 / 3, "same_molecule": 1 / 3}
+    assert returned(["CCO", "CCN", "CC"], ["OCC", "CCO", "C("]) == {"returned_valid": 2 / 3, "returned_same": 1 / 3}
 
 
 def test_molecules_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -156,8 +156,8 @@ def test_molecules_of_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(["molecules", str(tmp_path / "run"), "-n", "5", "-o", str(tmp_path / "found.json")]) == 0
     told = capsys.readouterr().out.splitlines()
     found = json.loads((tmp_path / "found.json").read_text())
-    assert list(found) == ["validity", "uniqueness", "novelty", "valid", "same_molecule"]
-    assert told == [*(f"{name:<14}{value:.3f}" for name, value in found.items()), str(tmp_path / "found.json")]
+    assert list(found) == ["validity", "uniqueness", "novelty", "returned_valid", "returned_same"]
+    assert told == [*(f"{name:<16}{value:.3f}" for name, value in found.items()), str(tmp_path / "found.json")]
     assert all(0 <= value <= 1 for value in found.values())
 
 

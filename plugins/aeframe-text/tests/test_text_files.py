@@ -91,10 +91,10 @@ def test_a_quotation_mark_that_is_not_closed(tmp_path: Path) -> None:
 def test_a_column_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,texts\n1,good\n")
     assert sentence(read_texts, tmp_path / "a.csv") == (
-        "'a.csv' has no column 'text', did you mean 'texts'?; its columns are id, texts; set data.column"
+        "'a.csv' has no column 'text', did you mean 'texts'?; its columns are id, texts; set data.column, or rename one"
     )
     assert sentence(read_texts, tmp_path / "a.csv", "texts", "subject") == (
-        "'a.csv' has no column 'subject'; its columns are id, texts; set data.label"
+        "'a.csv' has no column 'subject'; its columns are id, texts; set data.label, or rename one"
     )
 
 

@@ -74,7 +74,7 @@ def test_the_state_is_plain_and_enough(tokeniser: Any, tmp_path: Path) -> None:
 
 
 def test_bad_texts_are_refused(tmp_path: Path) -> None:
-    way_out = "; mend or drop it, or leave such texts out with modality.on_error=skip"
+    way_out = "; mend or drop it, or leave such texts out of training with modality.on_error=skip"
     assert refused(tmp_path, [*TRAIN, " "]) == f"'train.txt', line 5 is empty{way_out}"
     assert refused(tmp_path, TRAIN, ["the zebra sleeps"], unknown="refuse") == (
         "'held.txt', line 1 has 'zebra', which the vocabulary lacks (modality.unknown=token would make it <unk>)"
@@ -126,6 +126,23 @@ def test_long_texts_are_cut_and_unknown_words_replaced(tmp_path: Path) -> None:
     assert modality.decode(batch.x) == ["a <unk> sleeps"]
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_the_column_of_training_is_that_of_files_later(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"reviews{suffix}"
+    rows = [f"{text},{row}" for row, text in enumerate(TRAIN)]
+    objects = [json.dumps({"review": text, "row": row}) for row, text in enumerate(TRAIN)]
+    path.write_text("\n".join(["review,row", *rows] if suffix == ".csv" else objects))
+    modality = Text()
+    modality.prepare(TextFiles(path=str(path), column="review", validation=0.25, test=0.25))
+    again = Text()
+    again.load_state(json.loads(json.dumps(modality.state())))
+    x = again.read(path).x
+    assert len(x) == len(TRAIN)
+    again.write(x, tmp_path / f"out{suffix}")
+    assert torch.equal(again.read(tmp_path / f"out{suffix}").x, x)
+    assert "review" in (tmp_path / f"out{suffix}").read_text().splitlines()[0]
+
+
 def test_a_file_that_is_read_later(tmp_path: Path) -> None:
     modality = Text()
     modality.prepare(files(tmp_path))
@@ -134,15 +151,13 @@ def test_a_file_that_is_read_later(tmp_path: Path) -> None:
         modality.read(tmp_path / "new.txt")
     assert str(caught.value) == (
         "'new.txt', line 1 has 9 tokens with its end, and at most 7 fit (modality.too_long=cut cuts it); mend or drop "
-        "it, or leave such texts out with modality.on_error=skip"
+        "it, or leave such texts out of training with modality.on_error=skip"
     )
+    # What training leaves out, a file to encode may not have: its codes are those of its lines, in order.
     modality.on_error = "skip"
-    with pytest.raises(AeframeError) as caught:
-        modality.read(tmp_path / "new.txt")
-    assert str(caught.value) == (
-        "'new.txt', line 1 has 9 tokens with its end, and at most 7 fit (modality.too_long=cut cuts it), and there is "
-        "no other text; give at least one that is not bad"
-    )
+    (tmp_path / "gap.txt").write_text("a cat\n\ndog\n")
+    with pytest.raises(AeframeError, match=r"^'gap\.txt', line 2 is empty; mend or drop it, "):
+        modality.read(tmp_path / "gap.txt")
     assert modality.decode(modality.encode(["a cat", "dog"]).x) == ["a cat", "dog"]
     with pytest.raises(AeframeError, match=r"^modality 'text' encodes a list of at least one text, found 'a cat'$"):
         modality.encode("a cat")

@@ -12,7 +12,7 @@ from aeframe.testing.refusals import left_out, refusal
 
 WORDS = ["modality=video", "data=video_files", "data.path=videos", "modality.frames=5", "modality.channels=1"]
 SMALL = ["encoder.channels=[4,8]", "latent.dim=2", "batch_size=4"]
-WAY_OUT = "or leave such videos out with modality.on_error=skip"
+WAY_OUT = "or leave such videos out of training with modality.on_error=skip"
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ def test_a_real_video() -> None:
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
-WAY_OUT = "replace it, or leave such videos out with modality.on_error=skip"
+WAY_OUT = "replace it, or leave such videos out of training with modality.on_error=skip"
 
 
 def test_files_that_are_no_video_are_refused(tmp_path: Path) -> None:

@@ -162,8 +162,8 @@ def test_a_video_that_is_too_short_is_refused_or_left_out(tmp_path: Path) -> Non
     root = folder_of(tmp_path, 20)
     short = save(root / "5b.mkv", counted(5), codec="ffv1")
     sentence = (
-        f"video '{short}' has 5 frames, and a clip of 4 needs 7; lower modality.frames, or leave such videos out with "
-        "modality.on_error=skip"
+        f"video '{short}' has 5 frames, and a clip of 4 needs 7; lower modality.frames, or leave such videos out "
+        "of training with modality.on_error=skip"
     )
     assert refusal(Video(frames=4, stride=2), root) == sentence
     splits = Video(frames=4, stride=2, on_error="skip").prepare(VideoFiles(path=str(root)))
@@ -185,7 +185,7 @@ def test_of_a_video_that_breaks_off_the_clips_before_are_kept(tmp_path: Path, li
     broken = broken_end(root / "e.mp4")
     sentence = (
         f"video '{broken}' breaks off at frame 29 of 30 (its picture is damaged); replace it, or leave such videos out "
-        "with modality.on_error=skip"
+        "of training with modality.on_error=skip"
     )
     splits = Video(frames=10, on_error="skip").prepare(dataset)
     assert splits.skipped == [sentence]
@@ -204,7 +204,7 @@ def test_a_file_that_cannot_be_opened_is_left_out_and_none_at_all_is_refused(tmp
     bad.write_text("hello " * 100)
     sentence = (
         f"video '{bad}' cannot be decoded (Invalid data found when processing input); replace it, or leave such videos "
-        "out with modality.on_error=skip"
+        "out of training with modality.on_error=skip"
     )
     assert refusal(Video(frames=4), root) == sentence
     assert Video(frames=4, on_error="skip").prepare(VideoFiles(path=str(root))).skipped == [sentence]

@@ -16,7 +16,7 @@ from aeframe.errors import AeframeError
 from aeframe_audio.recordings import Recording
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-_WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
+_WAY_OUT = "replace it, or leave such files out of training with modality.on_error=skip"
 _STREAMED = (0, 0xFFFFFFFF)
 """Sizes that a program writes which does not know yet how long a file will be."""
 

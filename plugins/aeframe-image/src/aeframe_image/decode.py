@@ -25,7 +25,7 @@ _GREY = frozenset({"1", "L", "LA", "La"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 # What Pillow raises for files that are cut off, damaged or something else altogether.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-_WAY_OUT = "replace it, or leave such files out with modality.on_error=skip"
+_WAY_OUT = "replace it, or leave such files out of training with modality.on_error=skip"
 
 
 def decode(place: Place) -> Tensor:

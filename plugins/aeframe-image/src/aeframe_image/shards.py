@@ -20,7 +20,7 @@ from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, Place, RawSplits
 from aeframe_image.split import split_by_name
 
-_WAY_OUT = "make it again, or leave it out with modality.on_error=skip"
+_WAY_OUT = "make it again, or leave it out of training with modality.on_error=skip"
 
 
 @dataclass(frozen=True, slots=True)

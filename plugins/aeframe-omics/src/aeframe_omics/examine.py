@@ -16,7 +16,7 @@ from aeframe_omics.counts import Counts, chunks
 
 OnError = Literal["raise", "skip"]
 Tables = Mapping[str, NDArray[np.float32]]
-_WAY_OUT = "mend or drop it, or leave such cells out with modality.on_error=skip"
+_WAY_OUT = "mend or drop it, or leave such cells out of training with modality.on_error=skip"
 
 
 def examine(
@@ -64,7 +64,7 @@ def _sentence(known: Known, row: int, cell: csr_matrix[Any], views: Tables) -> s
         ("is not a number", np.isnan(values)),
         ("is infinite", np.isinf(values)),
         ("is negative", values < 0),
-        ("is no whole number", values != np.rint(values)),
+        ("is no whole number (raw counts may be in a layer: data.layer)", values != np.rint(values)),
     ):
         if found.any():
             at = int(np.flatnonzero(found)[0])

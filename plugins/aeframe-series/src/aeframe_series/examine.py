@@ -53,7 +53,9 @@ def examine(recording: Recording, *, missing: Missing, on_error: OnError, cut_ga
         for row in np.flatnonzero(late).tolist():
             said = times.sentence(rows, seconds, row)
             if on_error == "raise":
-                raise AeframeError(f"{said}; mend the file, or set modality.on_error=skip to leave the row out")
+                raise AeframeError(
+                    f"{said}; mend the file, or leave such rows out of training with modality.on_error=skip"
+                )
             skipped.append(f"{said}; the row is left out")
         if late.any():
             kept = np.flatnonzero(~late)
@@ -64,7 +66,9 @@ def examine(recording: Recording, *, missing: Missing, on_error: OnError, cut_ga
         said = _sentence(rows, row, missing)
         if on_error == "raise":
             mask = "modality.missing=mask to leave the value out of the loss, or " if "missing" in said else ""
-            raise AeframeError(f"{said}; mend it, or set {mask}modality.on_error=skip to leave out the windows with it")
+            raise AeframeError(
+                f"{said}; mend it, or train with {mask}modality.on_error=skip to leave out the windows with it"
+            )
         skipped.append(f"{said}; the windows that hold it are left out")
     breaks = np.zeros(len(rows), bool)
     if cut_gaps:

@@ -6,6 +6,7 @@ import csv
 import gzip
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,9 @@ def _whole(path: Path, write: Callable[[Path], None]) -> list[Path]:
     if path.exists():
         raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    try:
+    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
+        # Under its own name, so that a sentence about it names what was asked for.
+        partial = Path(folder, path.name)
         write(partial)
         partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return [path]

@@ -72,7 +72,7 @@ class TextFiles(Dataset):
         for name, path in self.held_out.items():
             if path is not None:
                 shares[name] = read_texts(path, self.column, self.label)
-        return TextSplits(**shares)
+        return TextSplits(**shares, column=self.column)
 
 
 def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:
@@ -102,8 +102,8 @@ def read_texts(path: Path, column: str = "text", label: str | None = None) -> li
     return lines
 
 
-def write_texts(path: Path, texts: Sequence[str]) -> list[Path]:
-    """Write texts as the suffix says, in a new file.
+def write_texts(path: Path, texts: Sequence[str], column: str = "text") -> list[Path]:
+    """Write texts as the suffix says, in a new file; `column` is the key in JSONL, the header in CSV and TSV.
 
     Raises:
         AeframeError: Another suffix, a file that exists, a text with a line break in a file of lines.
@@ -124,9 +124,9 @@ def write_texts(path: Path, texts: Sequence[str]) -> list[Path]:
     with path.open("x", encoding="utf-8", newline="") as file:
         if suffix in _COLUMNS:
             writer = csv.writer(file, delimiter=_COLUMNS[suffix], lineterminator="\n")
-            writer.writerows([["text"], *([text] for text in texts)])
+            writer.writerows([[column], *([text] for text in texts)])
         elif suffix == ".jsonl":
-            file.writelines(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+            file.writelines(json.dumps({column: text}, ensure_ascii=False) + "\n" for text in texts)
         else:
             file.writelines(f"{text}\n" for text in texts)
     return [path]
@@ -170,7 +170,7 @@ def _rows(file: TextIO, path: Path, delimiter: str, column: str, label: str | No
         if name is not None and name not in header:
             raise AeframeError(
                 f"'{path.name}' has no column '{name}'{did_you_mean(name, header)}; its columns are "
-                f"{', '.join(header) or 'none'}; set data.{option}"
+                f"{', '.join(header) or 'none'}; set data.{option}, or rename one"
             )
         places.append(None if name is None else header.index(name))
     at, labelled = places

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OnError = Literal["raise", "skip"]
-_WAY_OUT = "mend or drop it, or leave such texts out with modality.on_error=skip"
+_WAY_OUT = "mend or drop it, or leave such texts out of training with modality.on_error=skip"
 
 
 class Text(Modality):
@@ -83,6 +83,7 @@ class Text(Modality):
         self._learned: Tokeniser | None = None
         self._width = 0
         self._labels: tuple[str, ...] | None = None
+        self._column = "text"
         # What `spec` has read for `prepare`, by the data set it read.
         self._read: tuple[Dataset, dict[str, _Encoded], list[str]] | None = None
 
@@ -121,6 +122,7 @@ class Text(Modality):
                 f"modality text reads TextSplits, and dataset {type(dataset).__name__} loads {type(texts).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
+        self._column = texts.column
         kind = _tokeniser(self.tokeniser)
         whole = (line.text for line in texts.train if line.problem is None)
         self._learned = kind.learn(whole, size=self.vocabulary_size, min_count=self.min_count)
@@ -148,11 +150,13 @@ class Text(Modality):
 
     def state(self) -> dict[str, Any]:
         labels = None if self._labels is None else list(self._labels)
-        return {"width": self._width, "labels": labels, **self.vocabulary.state()}
+        return {"width": self._width, "labels": labels, "column": self._column, **self.vocabulary.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._width = int(state["width"])
         self._labels = None if state["labels"] is None else tuple(state["labels"])
+        # Models saved before columns were kept read this one.
+        self._column = state.get("column", "text")
         self._learned = _tokeniser(self.tokeniser).from_state(state)
 
     # -- files and pictures --------------------------------------------------------------------------------------
@@ -174,16 +178,18 @@ class Text(Modality):
         return texts
 
     def read(self, path: Path) -> Batch:
-        """Read a file: lines of ``.txt`` and ``.smi``, JSONL (key ``text``), CSV and TSV (column ``text``).
+        """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column that training read).
+
+        None is left out, whatever `on_error` says: row n is text n of the file.
 
         Raises:
             AeframeError: What training would refuse, and a text that is too long for the model.
         """
-        return self._batch(read_texts(path))
+        return self._batch(read_texts(path, self._column))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write the texts of tokens ``(N, T)`` as the suffix says, in the formats that `read` reads."""
-        return write_texts(path, self.decode(x.cpu()))
+        return write_texts(path, self.decode(x.cpu()), self._column)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe_text.render import draw
@@ -191,17 +197,16 @@ class Text(Modality):
         return draw({title: self.decode(x) for title, x in panels.items()})
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
-        skipped: list[str] = []
-        found = self._encoded(lines, skipped)
-        if not found.rows:
-            raise AeframeError(f"{skipped[0]}, and there is no other text; give at least one that is not bad")
-        source = self._source(found, trim=False)
+        source = self._source(self._encoded(lines), trim=False)
         return source.batch(torch.arange(len(source)))
 
     # -- the same for training and reading -----------------------------------------------------------------------
 
-    def _encoded(self, lines: Sequence[Line], skipped: list[str]) -> _Encoded:
-        """Return the tokens of each good line; a sentence for each that is not is raised, or added to `skipped`."""
+    def _encoded(self, lines: Sequence[Line], skipped: list[str] | None = None) -> _Encoded:
+        """Return the tokens of each good line.
+
+        A sentence for each that is not is raised, or added to `skipped` if that is given and `on_error` is ``skip``.
+        """
         found = _Encoded([], [], [], [])
         for number, line in enumerate(lines):
             row = [] if line.problem else [*self.vocabulary.encode(line.text), END]
@@ -214,7 +219,7 @@ class Text(Modality):
                 found.words.append(len(line.text.split()) + 1)
                 if self._labels is not None:
                     found.labels.append(self._labels.index(line.label) if line.label in self._labels else -1)
-            elif self.on_error == "raise":
+            elif skipped is None or self.on_error == "raise":
                 raise AeframeError(f"{line.where} {problem}; {_WAY_OUT}")
             else:
                 skipped.append(f"{line.where} {problem}")

@@ -47,7 +47,7 @@ class MoleculeReport(ModelCommand):
         back = text.decode(model.reconstruct(text.encode(asked), batch_size=size).cpu())
         found = {**judged(new, known), **returned(asked, back)}
         for name, value in found.items():
-            print(f"{name:<14}{value:.3f}")
+            print(f"{name:<16}{value:.3f}")
         if args.output is not None:
             args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
             print(args.output)

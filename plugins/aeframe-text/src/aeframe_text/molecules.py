@@ -47,9 +47,10 @@ def judged(new: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 
 
 def returned(before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
-    """Measure SMILES that were encoded and decoded: ``valid`` of them, and the ``same_molecule`` however written."""
+    """Measure SMILES that were encoded and decoded: how many are molecules again, ``returned_valid``, and how many are
+    the same one however written, ``returned_same``."""
     pairs = list(zip(canonical(before), canonical(after), strict=True))
     return {
-        "valid": sum(each is not None for _, each in pairs) / max(len(pairs), 1),
-        "same_molecule": sum(a is not None and a == b for a, b in pairs) / max(len(pairs), 1),
+        "returned_valid": sum(each is not None for _, each in pairs) / max(len(pairs), 1),
+        "returned_same": sum(a is not None and a == b for a, b in pairs) / max(len(pairs), 1),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -30,6 +30,8 @@ class TextSplits:
     train: Sequence[Line]
     validation: Sequence[Line]
     test: Sequence[Line]
+    column: str = field(default="text", kw_only=True)
+    """What they stand under in JSONL, CSV and TSV; files that a model reads and writes later have it too."""
 
 
 def share_out(lines: Sequence[Line], fractions: dict[str, float], seed: int, origin: str) -> list[list[Line]]:

@@ -23,7 +23,7 @@ from aeframe_image.decode import decode as decode_image
 FRAMES = IMAGES - {".gif"}
 """What a frame in a folder ends in: a GIF is a video here."""
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif"})
-WAY_OUT = "replace it, or leave such videos out with modality.on_error=skip"
+WAY_OUT = "replace it, or leave such videos out of training with modality.on_error=skip"
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ class Reader:
             within = "" if (first, last) == (0, track.num_frames) else f" in the stretch from {first} to {last}"
             raise AeframeError(
                 f"video '{track.path}' has {last - first} frames{within}, {_needs(self.sampling, track.rate)}; lower "
-                "modality.frames, or leave such videos out with modality.on_error=skip"
+                "modality.frames, or leave such videos out of training with modality.on_error=skip"
             )
         return cut
 

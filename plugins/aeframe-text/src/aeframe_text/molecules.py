@@ -48,7 +48,8 @@ def judged(new: Sequence[str], known: Sequence[str]) -> dict[str, float]:
 
 def returned(before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
     """Measure SMILES that were encoded and decoded: how many are molecules again, ``returned_valid``, and how many are
-    the same one however written, ``returned_same``."""
+    the same one however written, ``returned_same``.
+    """
     pairs = list(zip(canonical(before), canonical(after), strict=True))
     return {
         "returned_valid": sum(each is not None for _, each in pairs) / max(len(pairs), 1),

@@ -74,8 +74,8 @@ def test_advice_is_given_where_it_is_due() -> None:
     (collapsed,) = advice({**well, "kl": 0.03, "active_units": 0.0})
     assert collapsed == (
         "the posterior has collapsed onto the prior (kl 0.03 nats, 0 active units), so the code says nothing of x; "
-        "train longer, or try objective.free_bits=0.5, a warm-up such as 'objective.beta={name: linear, over: 0.3}', or a "
-        "weaker decoder"
+        "train longer, or try objective.free_bits=0.5, a warm-up such as 'objective.beta={name: linear, over: 0.3}', "
+        "or a weaker decoder"
     )
     (few,) = advice({**well, "codebook_used": 0.02})
     assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")

@@ -16,7 +16,7 @@ NAMES = {
     "decoder": ["token_rnn", "token_transformer"],
     "metric": ["perplexity", "sentences"],
     "config": ["text"],
-    "command": ["between"],
+    "command": ["between", "molecules"],
 }
 
 

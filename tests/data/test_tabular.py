@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,7 @@ from aeframe.build import build, defaults
 from aeframe.data.tables import Rows
 from aeframe.data.tabular import BreastCancer, RowSplits, Table, share_out
 from aeframe.errors import AeframeError
-
-DATA = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[3] / "shared/data"))
+from aeframe.testing.real import real_file
 
 
 def positions(*parts: Rows | None) -> list[list[int]]:
@@ -130,10 +128,9 @@ def test_breast_cancer_is_what_it_should_be() -> None:
     assert sum(int(label.sum()) for label in labels if label is not None) == 357
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not here (set AEFRAME_TEST_DATA)")
 def test_hourly_temperatures_from_a_compressed_csv() -> None:
     columns = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
-    table = Table(path=str(DATA / "timeseries/ETTh1.csv.gz"), columns=columns)
+    table = Table(path=str(real_file("timeseries/ETTh1.csv.gz")), columns=columns)
     assert table.describe() == {"shape": (7,), "columns": columns}
     splits = table.load()
     rows = [splits.train, splits.validation, splits.test]
@@ -141,7 +138,6 @@ def test_hourly_temperatures_from_a_compressed_csv() -> None:
     assert np.isfinite(np.concatenate([part.values for part in rows])).all()
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not here (set AEFRAME_TEST_DATA)")
 def test_digits_as_arrays_nobody_has_explained() -> None:
-    table = Table(path=str(DATA / "image/mnist.npz"), label="y", validation=1 / 6)
+    table = Table(path=str(real_file("image/mnist.npz")), label="y", validation=1 / 6)
     assert table.describe() == {"shape": (28, 28), "columns": None}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
@@ -36,12 +34,3 @@ def recording(path: Path) -> Recording:
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
-
-
-def real_data() -> Path:
-    """The folder of real recordings, or a reason to skip."""
-    beside = Path(__file__).parents[4] / "shared" / "data"
-    archive = Path(os.environ.get("AEFRAME_TEST_DATA", str(beside))) / "audio" / "fsdd.tar.gz"
-    if not archive.is_file():
-        pytest.skip(f"there is no '{archive}'; set AEFRAME_TEST_DATA to a folder with audio/fsdd.tar.gz")
-    return archive

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from audio_files import RATE, WAY_OUT, noise, real_data, saved, sine
+from audio_files import RATE, WAY_OUT, noise, saved, sine
 
 from aeframe import AeframeError
 from aeframe.data import Splits
 from aeframe.data.downloads import Remote
+from aeframe.testing.real import real_file
 from aeframe_audio import fsdd
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import AudioFolder
@@ -264,7 +265,7 @@ def test_digits_are_fetched_once_and_counted(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_real_digits() -> None:
-    data, modality = FSDD(path=str(real_data())), Audio(seconds=0.5)
+    data, modality = FSDD(path=str(real_file("audio/fsdd.tar.gz"))), Audio(seconds=0.5)
     assert modality.spec(data).rate == 8000
     splits = modality.prepare(data)
     assert (len(splits.train), splits.skipped) == (2400, [])

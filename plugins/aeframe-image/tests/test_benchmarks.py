@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import tarfile
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe import AeframeError
+from aeframe.testing.real import real_file
 from aeframe_image.benchmark import Benchmark
 from aeframe_image.cifar import CIFAR10
 from aeframe_image.idx import MNIST, FashionMNIST, read_idx
@@ -112,12 +112,7 @@ def test_downloaded_files_are_found_again(tmp_path: Path) -> None:
 
 
 def test_the_true_mnist() -> None:
-    beside = Path(__file__).parents[4] / "shared" / "data"
-    folder = Path(os.environ.get("AEFRAME_TEST_DATA", beside))
-    path = folder / "image" / "mnist.npz"
-    if not path.is_file():
-        pytest.skip("no image/mnist.npz below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
-    splits = Image().prepare(MNIST(path=str(path)))
+    splits = Image().prepare(MNIST(path=str(real_file("image/mnist.npz"))))
     assert [len(source) for source in (splits.train, splits.validation, splits.test)] == [50_000, 10_000, 10_000]
     batch = splits.train.batch(torch.arange(5))
     assert batch.x.shape == (5, 1, 28, 28)

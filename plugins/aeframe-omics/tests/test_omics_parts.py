@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import anndata
@@ -19,6 +17,7 @@ from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.build import build
+from aeframe.testing.real import real_file
 from aeframe_omics.clusters import CellClusters
 from aeframe_omics.metrics import PoissonDeviance
 from aeframe_omics.modality import Omics
@@ -185,16 +184,8 @@ def test_simulated_cells_have_the_likelihood_of_their_model() -> None:
     assert float(poisson(poisson.complete(output, batch), batch).mean()) > -log_p.mean() + 5
 
 
-def real(name: str) -> Path:
-    folder = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = folder / "omics" / name
-    if not path.is_file():
-        pytest.skip(f"no omics/{name} below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
-    return path
-
-
 def test_the_poisson_floor_of_blood_cells() -> None:
-    cells = anndata.read_h5ad(real("pbmc_facs.h5ad"))
+    cells = anndata.read_h5ad(real_file("omics/pbmc_facs.h5ad"))
     held_out = (cells.obs["split"] == "test").to_numpy()
     share = np.asarray(cells.X[~held_out].sum(0, dtype=np.float64)).ravel()
     x = torch.from_numpy(cells.X[held_out].toarray())
@@ -205,7 +196,7 @@ def test_the_poisson_floor_of_blood_cells() -> None:
 
 
 def test_the_factors_of_a_poisson_factorisation_of_blood_cells() -> None:
-    cells = anndata.read_h5ad(real("pbmc_facs.h5ad"))
+    cells = anndata.read_h5ad(real_file("omics/pbmc_facs.h5ad"))
     x = cells.X[:200].toarray()
     rng = np.random.default_rng(0)
     rate = rng.gamma(1.0, size=(200, 6)) @ rng.gamma(0.3, size=(6, x.shape[1])) * x.sum(1, keepdims=True) / x.shape[1]

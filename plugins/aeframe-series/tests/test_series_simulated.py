@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe import AeframeError
+from aeframe.testing.real import real_file
 from aeframe_series.ett import ETT
 from aeframe_series.modality import Series
 from aeframe_series.simulated import NOISE, SeriesSimulated, simulate
@@ -81,11 +81,7 @@ def test_sizes_that_cannot_be() -> None:
 
 @pytest.fixture(scope="module")
 def ett_path() -> Path:
-    folder = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = folder / "timeseries" / "ETTh1.csv.gz"
-    if not path.is_file():
-        pytest.skip("no timeseries/ETTh1.csv.gz below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
-    return path
+    return real_file("timeseries/ETTh1.csv.gz")
 
 
 def test_principal_components_of_ett(ett_path: Path) -> None:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
+from aeframe.testing.real import real_file
 from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 
 
-def real(name: str) -> Path:
-    folder = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not (folder / "text" / name).is_file():
-        pytest.skip(f"no text/{name} below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
-    return folder / "text" / name
-
-
 def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> None:
-    with zipfile.ZipFile(real("ptb.zip")) as archive:
+    with zipfile.ZipFile(real_file("text/ptb.zip")) as archive:
         archive.extractall(tmp_path)
     train, validation, test = (str(tmp_path / f"{name}.txt") for name in ("train", "valid", "test"))
     modality = Text(buckets=True)
@@ -48,7 +41,7 @@ def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> N
 
 
 def test_molecules_come_back_as_they_were(tmp_path: Path) -> None:
-    path = real("zinc_jtnn_test.txt")
+    path = real_file("text/zinc_jtnn_test.txt")
     modality = Text(tokeniser="smiles")
     splits = modality.prepare(TextFiles(path=str(path)))
     batch = splits.train.batch(torch.arange(4000))

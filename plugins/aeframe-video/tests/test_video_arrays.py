@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from video_samples import real
 
 from aeframe import AeframeError
 from aeframe.data import Splits
+from aeframe.testing.real import real_file
 from aeframe_video.arrays import ArrayFile, MovingMNIST, VideoNPZ
 from aeframe_video.modality import Video
 
@@ -89,7 +89,7 @@ def test_moving_mnist_as_it_is_published(tmp_path: Path) -> None:
 
 
 def test_the_small_moving_mnist() -> None:
-    dataset = MovingMNIST(path=str(real("moving_mnist_small.npz")))
+    dataset = MovingMNIST(path=str(real_file("video/moving_mnist_small.npz")))
     assert Video().spec(dataset).shape == (1, 20, 64, 64)
     splits = Video().prepare(dataset)
     assert sizes(splits) == [720, 80, 100]

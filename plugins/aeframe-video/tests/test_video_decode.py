@@ -8,9 +8,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from video_samples import broken_end, counted, cut_off, number_of, real, save, save_frames
+from video_samples import broken_end, counted, cut_off, number_of, save, save_frames
 
 from aeframe import AeframeError
+from aeframe.testing.real import real_file
 from aeframe_video.decode import find_track, read_frames
 
 
@@ -75,7 +76,7 @@ def test_a_video_of_a_telephone_is_turned_upright(tmp_path: Path) -> None:
 
 
 def test_a_real_video() -> None:
-    track = find_track(real("bikes.mp4"))
+    track = find_track(real_file("video/bikes.mp4"))
     assert (track.num_frames, track.shape, track.rate) == (250, (3, 272, 640), 25.0)
     (late,), broken = read_frames(track, np.array([249]))
     assert broken is None

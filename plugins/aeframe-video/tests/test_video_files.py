@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from video_samples import broken_end, counted, number_of, real, save, save_frames
+from video_samples import broken_end, counted, number_of, save, save_frames
 
 from aeframe import AeframeError
 from aeframe.data import Source
+from aeframe.testing.real import real_file
 from aeframe_video.clips import Files, Part
 from aeframe_video.files import FileClips, MemoryClips
 from aeframe_video.folder import VideoFiles, videos_below
@@ -112,7 +113,7 @@ def test_frames_that_clips_share_are_kept_once(tmp_path: Path) -> None:
 
 def test_a_real_video_is_cut_at_its_rate() -> None:
     modality = Video(frames=5, fps=5, size=(34, 80))
-    batch = modality.read(real("bikes.mp4"))
+    batch = modality.read(real_file("video/bikes.mp4"))
     # 250 frames at 25 a second, every fifth: 50 frames.
     assert batch.x.shape == (10, 3, 5, 34, 80)
     assert 0.2 < float(batch.x.mean()) < 0.8

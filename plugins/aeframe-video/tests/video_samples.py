@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -66,12 +64,3 @@ def save_frames(folder: Path, frames: Frames, name: str = "frame_{}.png") -> Pat
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / name.format(number))
     return folder
-
-
-def real(name: str) -> Path:
-    """A file of real data, or a reason to skip."""
-    folder = Path(os.environ.get("AEFRAME_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    path = folder / "video" / name
-    if not path.is_file():
-        pytest.skip(f"no video/{name} below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
-    return path

@@ -22,7 +22,7 @@ from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Objective, Opponent
+from aeframe.parts.objectives.base import Objective, Opponent, is_needed
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
 
@@ -75,6 +75,7 @@ class Autoencoder(nn.Module):
         latent = self.embed(seen, sample=draw, num_samples=num_samples)
         if draw:
             latent = self.latent.refine(latent, self, batch)
+        latent = self.objective.combine_posteriors(self, latent, batch, sample=draw)
         output = self._decoded(latent.z, latent.for_decoder, batch)
         return Pass(batch, seen, latent, output, self.loss(output, batch))
 
@@ -142,10 +143,16 @@ class Autoencoder(nn.Module):
         return self.loss.complete(output, batch if beside is None else beside, condition)
 
     def terms(self, p: Pass, clock: Clock) -> Terms:
-        """Return everything the autoencoder's own player minimises."""
+        """Return the terms that the autoencoder minimises, without those of its opponents.
+
+        In training a penalty of weight 0 is not computed and has no term; in evaluation every penalty has one.
+        """
         terms: Terms = self.objective(self, p, clock)
         for name, penalty in self.penalties.items():
-            terms.add(name, penalty(self, p), penalty.weight(clock))  # type: ignore[operator]
+            assert isinstance(penalty, Penalty)
+            weight = penalty.weight_at(self, clock)
+            if is_needed(self, weight):
+                terms.add(name, penalty(self, p), weight)
         return terms
 
     def at(self, clock: Clock) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder, join, joined
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass, Shape, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.corruptions import Corruption, NoCorruption
 from aeframe.parts.latents.point import Point
 from aeframe.parts.losses.distances import SquaredError
@@ -365,6 +365,116 @@ def test_opponents_are_found_wherever_they_are_held() -> None:
     model.objective = Judged()
     model.penalties["realism"] = nn.ModuleDict({"critic": Judge()})
     assert {name: type(module) for name, module in model.opponents().items()} == {"judge": Judge, "critic": Judge}
+
+
+# -- weights of zero ---------------------------------------------------------------------------------------------
+
+RAMP = {"name": "linear", "end": 1.0, "over": 0, "delay": 10}
+
+
+def passes(model: Autoencoder, module: nn.Module, clock: Clock) -> tuple[int, Terms]:
+    """Return how often the terms of a batch call a module, and the terms."""
+    calls: list[int] = []
+    hook = module.register_forward_hook(lambda *_: calls.append(1))
+    torch.manual_seed(0)
+    p = model(Batch(torch.randn(4, *SHAPE)))
+    calls.clear()
+    terms = model.terms(p, clock)
+    hook.remove()
+    return len(calls), terms
+
+
+@pytest.mark.parametrize(
+    ("parts", "called", "name"),
+    [
+        ({"penalties": {"contractive": {"weight": RAMP}}}, "encoder", "contractive"),
+        ({"penalties": {"decoder_gradient": {"weight": RAMP}}}, "decoder", "decoder_gradient"),
+        (
+            {"penalties": {"adversarial": {"weight": RAMP}}},
+            "penalties.adversarial.discriminator_x.network",
+            "adversarial",
+        ),
+        ({"objective": {"name": "adversarial", "weight": RAMP}}, "objective.discriminator", "adversarial"),
+        (
+            {
+                "objective": {
+                    "name": "total_correlation",
+                    "estimator": "adversarial",
+                    "beta": {**RAMP, "start": 1.0, "end": 2.0},
+                }
+            },
+            "objective.discriminator",
+            "total_correlation",
+        ),
+    ],
+)
+def test_a_term_of_weight_zero_takes_no_pass_in_training_and_is_logged_in_evaluation(
+    parts: dict[str, Any], called: str, name: str
+) -> None:
+    model = make(**parts)
+    module = model.get_submodule(called)
+    count, terms = passes(model.train(), module, Clock(batch=9))
+    assert count == 0
+    assert name not in terms.raw
+    count, terms = passes(model.train(), module, Clock(batch=10))
+    assert count > 0
+    assert terms.weights[name] == 1.0
+    for batch in (9, 10):
+        count, terms = passes(model.eval(), module, Clock(batch=batch))
+        assert count > 0
+        assert terms.weights[name] == float(batch == 10)
+
+
+@pytest.mark.parametrize("objective", ["mmd", "sliced"])
+def test_a_distance_of_weight_zero_draws_nothing_from_the_prior(
+    objective: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, real = make(objective={"name": objective, "weight": RAMP}), StandardNormal.sample
+    drawn: list[int] = []
+
+    def sample(prior: StandardNormal, num: int) -> Tensor:
+        drawn.append(num)
+        return real(prior, num)
+
+    monkeypatch.setattr(StandardNormal, "sample", sample)
+    for mode, batch in ((True, 9), (True, 10), (False, 9)):
+        model.train(mode)
+        terms = model.terms(model(Batch(torch.randn(4, *SHAPE))), Clock(batch=batch))
+        assert (objective in terms.raw) == bool(drawn) == (not mode or batch == 10)
+        drawn.clear()
+
+
+def test_parts_of_the_kl_with_weights_of_one_are_not_computed() -> None:
+    ones = {"alpha": 1.0, "beta": RAMP | {"start": 1.0, "end": 2.0}, "gamma": 1.0}
+    model, parts = make(objective={"name": "total_correlation", **ones}), ["total_correlation", "dimension_kl"]
+    batch = Batch(torch.randn(4, *SHAPE))
+    for mode, at, computed in ((True, 9, False), (True, 10, True), (False, 9, True)):
+        terms = model.train(mode).terms(model(batch), Clock(batch=at, rows=40))
+        assert [name in terms.raw for name in parts] == [computed, computed]
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"penalties": {"adversarial": {"weight": 0.5}, "feature_matching": {"weight": 0.5}}},
+        {"objective": {"name": "adversarial", "weight": 0.5}},
+        {"objective": {"name": "total_correlation", "estimator": "adversarial", "beta": 1.5}},
+    ],
+)
+def test_no_term_is_judged_by_an_opponent_before_its_start(parts: dict[str, Any]) -> None:
+    model = make(**parts)
+    (opponent,) = model.opponents().values()
+    opponent.start = 10
+    judged = {"adversarial", "feature_matching", "total_correlation"}
+    _, before = passes(model.train(), opponent, Clock(batch=9))
+    assert not judged & before.raw.keys()
+    _, after = passes(model.train(), opponent, Clock(batch=10))
+    named = judged & after.raw.keys()
+    assert named
+    assert all(after.weights[name] == 0.5 for name in named)
+    _, evaluated = passes(model.eval(), opponent, Clock(batch=9))
+    assert named <= evaluated.raw.keys()
+    assert all(evaluated.weights[name] == 0.0 for name in named)
 
 
 def test_a_saved_state_is_the_whole_model() -> None:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.registry import registry
 
 _INF = math.inf
@@ -114,20 +114,23 @@ def traits(activation: nn.Module | type[nn.Module]) -> ActivationTraits:
 
 
 class MakeActivation:
-    """A way to make as many modules of one activation as a network wants: ``make()`` gives a new one each time.
+    """A factory of one activation: each call returns a new module.
 
     Annotate an option as ``MakeActivation | None = None`` and it takes the run's activation unless it has its own.
+
+    Args:
+        config: The name and options of the activation.
+        build: The function that builds registered parts (`aeframe.factory.build`).
     """
 
     part_kind: ClassVar[str] = "activation"
 
-    def __init__(self, make: Callable[[], nn.Module], config: Mapping[str, Any]) -> None:
-        self._make = make
-        self.config = dict(config)
-        """The name and options it is made from."""
+    def __init__(self, config: Mapping[str, Any], build: Callable[..., Any]) -> None:
+        self.config, self._build = dict(config), build
 
     def __call__(self) -> nn.Module:
-        return self._make()
+        made: nn.Module = self._build("activation", self.config)
+        return made
 
     @property
     def traits(self) -> ActivationTraits:
@@ -142,7 +145,7 @@ class MakeActivation:
         if not isinstance(value, Mapping):
             raise AeframeError(f"expected an activation's name or {{name: ..., options}}, found {value!r}")
         build("activation", value)
-        return cls(lambda: build("activation", value), value)
+        return cls(value, build)
 
     @classmethod
     def named(cls, name: str) -> MakeActivation:

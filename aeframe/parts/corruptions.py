@@ -69,7 +69,7 @@ class SaltAndPepper(Corruption):
         x, (low, high) = batch.x, self.domain.bounds
         # What the mask hides is no extreme: it may be NaN, and one NaN would become the value of every grain of salt.
         hidden = None if batch.mask is None else spread(~batch.mask, x.ndim)
-        lowest, highest = x.new_tensor(low), x.new_tensor(high)
+        lowest, highest = x.new_full((), low), x.new_full((), high)
         if low == -torch.inf:
             lowest = (x if hidden is None else x.masked_fill(hidden, torch.inf)).amin()
         if high == torch.inf:

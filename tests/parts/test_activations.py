@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
 from aeframe.registry import registry
 

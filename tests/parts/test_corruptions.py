@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.corruptions import Corruption
 from aeframe.registry import registry
 

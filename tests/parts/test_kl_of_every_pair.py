@@ -10,8 +10,8 @@ import torch
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain, per_sample
-from aeframe.build import defaults
 from aeframe.experiment.compose import compose
+from aeframe.factory import defaults
 from aeframe.registry import registry
 from aeframe.testing.terms import passed
 

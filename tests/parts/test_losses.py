@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
 

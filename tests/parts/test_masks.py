@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import Batch, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 MASKS = ["patches", "blocks", "spans"]
 SHAPES: list[Shape] = [(2, 24), (3, 8, 12), (1, 4, 8, 4)]

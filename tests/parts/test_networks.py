@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from aeframe.batch import Batch, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.blocks import Upsample, halvings, normalisation

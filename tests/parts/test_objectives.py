@@ -12,8 +12,8 @@ from torch.distributions import Normal, kl_divergence
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Latent, Pass, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.latents.point import Point
 from aeframe.parts.objectives.elbo import Elbo
 from aeframe.parts.schedules import fixed

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 from aeframe.batch import Latent
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.priors.mixture import Mixture
 

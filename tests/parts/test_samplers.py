@@ -11,8 +11,8 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.registry import registry
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aeframe.batch import Clock
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.schedules import Constant, Schedule, fixed, length
 from aeframe.registry import registry
 

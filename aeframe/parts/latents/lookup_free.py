@@ -14,7 +14,7 @@ from torch.distributions import Bernoulli
 from aeframe.batch import Shape, full_precision, per_sample
 from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
-from aeframe.parts.latents.codebook import Book
+from aeframe.parts.latents.codebook import Codebook
 from aeframe.parts.latents.quantized import Quantized
 from aeframe.parts.schedules import Schedule, fixed
 
@@ -22,7 +22,7 @@ from aeframe.parts.schedules import Schedule, fixed
 _MOST_BITS = 20
 
 
-class Signs(Book):
+class Signs(Codebook):
     """The corners of a cube: bit i of a corner's number says whether its coordinate i is 1 or -1."""
 
     def __init__(self, dim: int) -> None:

@@ -16,9 +16,10 @@ from vector_quantize_pytorch import FSQ
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
 from aeframe.batch import Latent, Shape, per_sample, spread
+from aeframe.devices import rows_of_all_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import Head, LatentSpace
-from aeframe.parts.latents.codebook import Book, Codebook, of_all_processes
+from aeframe.parts.latents.codebook import Codebook, LearnedCodebook
 from aeframe.parts.schedules import Schedule, fixed
 
 
@@ -45,10 +46,10 @@ class Tokens(nn.Module):
 
 
 class Quantized(LatentSpace):
-    """Vectors looked up in books: what quantised latents share.
+    """Vectors looked up in codebooks: the base class of quantised latents.
 
     Each of `num_groups` equal parts of a vector is the sum of one vector from each level, where every level looks up
-    what the levels above it have left over. Level ``l`` of group ``g`` is number ``l * num_groups + g`` of a
+    the residual of the levels above it. Level ``l`` of group ``g`` is number ``l * num_groups + g`` of a
     position's codes, so that ``codes[..., n * num_groups:] = -1`` leaves all but the first n levels out: `from_codes`
     takes -1 for a vector of zeros.
 
@@ -56,7 +57,7 @@ class Quantized(LatentSpace):
         feature_shape: ``(C, *positions)``.
         dim: D, of all groups together.
         tokens: Vectors for each sample when the features are flat.
-        books: One for each number of a position's codes, or fewer, which are used in turn.
+        codebooks: One for each number of a position's codes, or fewer, which are used in turn.
         num_levels: Numbers of a position's codes.
         num_groups: Parts of a vector.
     """
@@ -70,7 +71,7 @@ class Quantized(LatentSpace):
         feature_shape: Shape,
         dim: int,
         tokens: int,
-        books: Sequence[Book],
+        codebooks: Sequence[Codebook],
         *,
         num_levels: int = 1,
         num_groups: int = 1,
@@ -78,8 +79,8 @@ class Quantized(LatentSpace):
         super().__init__()
         self.tokens = Tokens(feature_shape, dim, tokens)
         self.shape = self.tokens.shape
-        self.books = nn.ModuleList(books)
-        self.num_codes, self.num_levels, self.num_groups = books[0].size, num_levels, num_groups
+        self.codebooks = nn.ModuleList(codebooks)
+        self.num_codes, self.num_levels, self.num_groups = codebooks[0].size, num_levels, num_groups
 
     def prepare(self, vectors: Tensor) -> Tensor:
         """Return vectors ``(B, *positions, D)`` as they are looked up, with the gradient that z passes on."""
@@ -88,64 +89,64 @@ class Quantized(LatentSpace):
     def terms(self, residual: Tensor, quantized: Tensor) -> dict[str, Tensor]:
         """Return the terms ``(B,)`` of one look-up, which are summed over all of them."""
         found = {"commitment": per_sample((residual - quantized.detach()).square())}
-        if self.books[0].learned:
+        if self.codebooks[0].learned:
             found["codebook"] = per_sample((residual.detach() - quantized).square())
         return found
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
         vectors = self.prepare(self.tokens(features))
-        # Without gradients somebody only looks (a second player, the first pass of a recomputed layer).
+        # Passes without gradients (of an adversary, of a layer that is recomputed) change no codebook.
         learn = self.training and torch.is_grad_enabled() and not vectors.is_meta
-        shown: list[list[tuple[Tensor, Tensor]]] = [[] for _ in self.books]
+        observed: list[list[tuple[Tensor, Tensor, Tensor | None]]] = [[] for _ in self.codebooks]
         kept, residuals = self._kept(vectors), list(vectors.chunk(self.num_groups, -1))
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
         for level in range(self.num_levels):
-            number, group = level % len(self.books), level % self.num_groups
-            book, residual = self._book(level), residuals[group]
+            number, group = level % len(self.codebooks), level % self.num_groups
+            codebook, residual = self._codebook(level), residuals[group]
             keep = None if kept is None else kept > level // self.num_groups
-            every = None
-            if learn and book.follows:
-                rows = residual.detach() if keep is None else residual.detach()[keep]
-                every = of_all_processes(rows.flatten(0, -2))
-                if len(every):
-                    book.place(every)
-            found = book.nearest(residual.detach())
-            quantized = book(found)
-            if every is not None:
-                shown[number].append((every, (found if keep is None else found[keep]).flatten()))
+            if learn and not codebook.is_initialized:
+                _initialize(codebook, residual.detach(), keep)
+            found = codebook.nearest(residual.detach())
+            quantized = codebook(found)
+            if learn and codebook.updated:
+                observed[number].append(_observed(residual.detach(), found, keep))
             for name, value in self.terms(residual, quantized).items():
                 terms[name] = terms.get(name, 0.0) + (value if keep is None else value * keep)
             residuals[group] = residual - quantized.detach()
             codes.append(found if keep is None else found.masked_fill(~spread(keep, found.ndim), -1))
         stacked = torch.stack(codes, -1)
-        z = _passed_on(
+        z = _with_gradient_of(
             vectors,
             self.from_codes(stacked).movedim(1, -1).detach(),
             rotate=self.rotation_trick and self.training,
         ).movedim(-1, 1)
-        # Once all were looked up: what a book shared by several levels gives is no matter of their order.
-        for number, pairs in enumerate(shown):
-            if sum(len(every) for every, _ in pairs):
-                every, own = (torch.cat(part) for part in zip(*pairs, strict=True))
-                self._book(number).follow(every, own)
+        # After all look-ups: a codebook shared by several levels does not depend on their order.
+        for number, levels in enumerate(observed):
+            if levels:
+                every, chosen, counted = zip(*levels, strict=True)
+                self._codebook(number).ema_update(
+                    torch.cat(every),
+                    torch.cat(chosen),
+                    None if kept is None else torch.cat([one for one in counted if one is not None]),
+                )
         return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), z, codes=stacked, terms=terms)
 
     def from_codes(self, codes: Tensor) -> Tensor:
         vectors = [
-            self._book(level)(one.clamp(min=0)).masked_fill((one < 0).unsqueeze(-1), 0)
+            self._codebook(level)(one.clamp(min=0)).masked_fill((one < 0).unsqueeze(-1), 0)
             for level, one in enumerate(codes.unbind(-1))
         ]
         groups = [reduce(torch.add, vectors[group :: self.num_groups]) for group in range(self.num_groups)]
         return torch.cat(groups, -1).movedim(-1, 1).to(self.tokens.head.linear.weight.dtype)
 
-    def _book(self, level: int) -> Book:
-        book = self.books[level % len(self.books)]
-        assert isinstance(book, Book)
-        return book
+    def _codebook(self, level: int) -> Codebook:
+        codebook = self.codebooks[level % len(self.codebooks)]
+        assert isinstance(codebook, Codebook)
+        return codebook
 
     def _kept(self, vectors: Tensor) -> Tensor | None:
-        """Return ``(B,)``: how many levels each sample is given in training; None for all of them."""
+        """Return ``(B,)``: how many levels each sample keeps in training; None where every sample keeps all."""
         num = self.num_levels // self.num_groups
         if not self.training or not self.quantizer_dropout or num == 1:
             return None
@@ -167,8 +168,8 @@ class VectorQuantized(Quantized):
         codebook_size: How many vectors there are to choose from.
         dim: Numbers of one vector.
         tokens: Vectors for each sample when the features are flat.
-        update: ``ema`` moves a code to the mean of what chose it (appendix A.1 of the paper); ``gradient`` learns it
-            as a parameter.
+        update: ``ema`` moves a code to the mean of the vectors that chose it (appendix A.1 of the paper);
+            ``gradient`` learns it as a parameter.
         decay: Of the averages behind ``ema`` and `revive`, for each batch.
         commitment: Weight of the commitment term; a number or a schedule.
         kmeans_init: The first training batch places the codebook by k-means.
@@ -195,10 +196,10 @@ class VectorQuantized(Quantized):
         distance: Literal["euclidean", "cosine"] = "euclidean",
     ) -> None:
         cosine = distance == "cosine"
-        book = Codebook(
+        codebook = LearnedCodebook(
             codebook_size, dim, update=update, decay=decay, kmeans_init=kmeans_init, revive=revive, cosine=cosine
         )
-        super().__init__(feature_shape, dim, tokens, [book])
+        super().__init__(feature_shape, dim, tokens, [codebook])
         self.weights["commitment"] = commitment
         self.rotation_trick, self.cosine = rotation_trick, cosine
 
@@ -206,13 +207,13 @@ class VectorQuantized(Quantized):
         return nn.functional.normalize(vectors, dim=-1) if self.cosine else vectors
 
 
-class FiniteScalars(Book):
-    """The points of a grid in D dimensions, with `levels` values in each; shown vectors lie on it already."""
+class FiniteScalars(Codebook):
+    """The points of a grid in D dimensions, with `levels` values in each. `nearest` takes vectors that lie on it."""
 
     def __init__(self, levels: tuple[int, ...], *, symmetric: bool = False) -> None:
         super().__init__()
         self.size = math.prod(levels)
-        # Its indices are asked for below: with them it would hold a table of every code there is.
+        # With return_indices it would hold a table of every code.
         self.grid = FSQ(levels, return_indices=False, preserve_symmetry=symmetric, bound_hard_clamp=symmetric)
 
     @torch.no_grad()
@@ -244,20 +245,38 @@ class FiniteScalarQuantized(Quantized):
         super().__init__(feature_shape, len(levels), tokens, [FiniteScalars(levels)])
 
     def prepare(self, vectors: Tensor) -> Tensor:
-        book = self._book(0)
-        assert isinstance(book, FiniteScalars)
-        # Off the grid by the last bit; what a code says is on it.
-        rounded: Tensor = book.grid.quantize(vectors)
+        codebook = self._codebook(0)
+        assert isinstance(codebook, FiniteScalars)
+        # Off the grid by the last bit; the vector of the code is on it.
+        rounded: Tensor = codebook.grid.quantize(vectors)
         return rounded
 
     def terms(self, residual: Tensor, quantized: Tensor) -> dict[str, Tensor]:
         return {}
 
 
-def _passed_on(vectors: Tensor, quantized: Tensor, *, rotate: bool) -> Tensor:
+def _with_gradient_of(vectors: Tensor, quantized: Tensor, *, rotate: bool) -> Tensor:
     """Return the value of `quantized` with a gradient to `vectors`: copied, or rotated and scaled like the vector."""
     if rotate:
         rotated: Tensor = rotate_to(vectors, quantized)
         return rotated
     # Not v + (q - v): rounding would move z away from its code.
     return quantized + (vectors - vectors.detach())
+
+
+def _initialize(codebook: Codebook, residual: Tensor, keep: Tensor | None) -> None:
+    """Initialise a codebook by the vectors ``(B, *positions, D)`` of all processes, if any is kept ``(B,)``."""
+    every, _, counted = _observed(residual, residual[..., 0], keep)
+    rows = every if counted is None else every[counted]
+    if len(rows):
+        codebook.initialize(rows)
+
+
+def _observed(residual: Tensor, codes: Tensor, keep: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return vectors ``(N, D)``, codes ``(N,)`` and which of them count ``(N,)``, of all processes."""
+    counted = None if keep is None else spread(keep, codes.ndim).expand_as(codes).flatten()
+    return (
+        rows_of_all_devices(residual.flatten(0, -2)),
+        rows_of_all_devices(codes.flatten()),
+        None if counted is None else rows_of_all_devices(counted),
+    )

@@ -1,4 +1,4 @@
-"""Residual quantisers: each level quantises what the levels above it have left over.
+"""Residual quantisers: each level quantises the residual of the levels above it.
 
 Shapes: B samples, D numbers of a code vector, ``positions`` those of the features.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aeframe.batch import Shape
 from aeframe.errors import AeframeError
-from aeframe.parts.latents.codebook import Codebook
+from aeframe.parts.latents.codebook import LearnedCodebook
 from aeframe.parts.latents.quantized import FiniteScalars, Quantized
 from aeframe.parts.schedules import Schedule, fixed
 
@@ -66,11 +66,13 @@ class ResidualQuantized(Quantized):
         check_levels("rvq", num_quantizers, quantizer_dropout)
         if groups < 1 or dim % groups:
             raise AeframeError(f"latent rvq needs groups that divide dim, found {groups} groups of dim {dim}")
-        books = [
-            Codebook(codebook_size, dim // groups, update=update, decay=decay, kmeans_init=kmeans_init, revive=revive)
+        codebooks = [
+            LearnedCodebook(
+                codebook_size, dim // groups, update=update, decay=decay, kmeans_init=kmeans_init, revive=revive
+            )
             for _ in range(groups if shared else groups * num_quantizers)
         ]
-        super().__init__(feature_shape, dim, tokens, books, num_levels=groups * num_quantizers, num_groups=groups)
+        super().__init__(feature_shape, dim, tokens, codebooks, num_levels=groups * num_quantizers, num_groups=groups)
         self.weights["commitment"] = commitment
         self.rotation_trick, self.quantizer_dropout = rotation_trick, quantizer_dropout
 

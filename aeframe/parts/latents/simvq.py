@@ -6,30 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Shape
-from aeframe.errors import AeframeError
-from aeframe.parts.latents.codebook import Table
+from aeframe.parts.latents.codebook import DataInitializedTable
 from aeframe.parts.latents.quantized import Quantized
 from aeframe.parts.schedules import Schedule, fixed
 
-# How far copies of a vector are put apart, in standard deviations.
-_APART = 0.1
+# The noise added to copies of a vector, in standard deviations of the batch.
+_COPY_NOISE = 0.1
 
 
-class MappedTable(Table):
-    """Vectors that stay as they were placed, times a learned matrix."""
+class MappedTable(DataInitializedTable):
+    """Frozen vectors times a learned matrix."""
 
     learned = True
     frozen: Tensor
-    """``(size, D)``."""
-    placed: Tensor
+    """``(K, D)``."""
 
     def __init__(self, size: int, dim: int, *, data_init: bool) -> None:
-        super().__init__()
-        if size < 2:
-            raise AeframeError(f"a codebook needs at least 2 codes, found {size}; set latent.codebook_size")
-        self.size, self.follows = size, data_init
+        super().__init__(size, initialized=not data_init)
         self.register_buffer("frozen", torch.randn(size, dim) * dim**-0.5)
-        self.register_buffer("placed", torch.tensor(not data_init))
         self.map = nn.Linear(dim, dim, bias=False)
 
     @property
@@ -38,18 +32,15 @@ class MappedTable(Table):
         return mapped
 
     @torch.no_grad()
-    def place(self, every: Tensor) -> None:
-        """Take vectors of the first batch, in turn, and begin with a map that leaves them as they are."""
-        if self.placed:
-            return
-        num, dim = every.shape
-        chosen = every[torch.arange(self.size, device=every.device) % num]
+    def place(self, observed: Tensor) -> None:
+        """Take vectors of the first batch, in turn, and the identity as the matrix."""
+        num, dim = observed.shape
+        chosen = observed[torch.arange(self.size, device=observed.device) % num]
         if num < self.size:
             # Copies would stay copies for ever.
-            chosen = chosen + _APART * dim**0.5 * every.std(0, correction=0) * self.frozen
+            chosen = chosen + _COPY_NOISE * dim**0.5 * observed.std(0, correction=0) * self.frozen
         self.frozen.copy_(chosen)
         nn.init.eye_(self.map.weight)
-        self.placed.fill_(True)
 
 
 class SimVQ(Quantized):

@@ -78,7 +78,17 @@ class StudentT(LocationScale):
         self.df = df
         self.raw_df = nn.Parameter(torch.tensor(math.log(df / (_MAX_DF - df)))) if learn_df else None
 
+    def elements(self, output: Tensor, x: Tensor) -> Tensor:
+        # By hand: torch's StudentT checks its degrees of freedom on the host, and takes lgamma of each element.
+        location, scale = self.location_and_scale(output)
+        df = self._degrees(location)
+        normalizer = torch.lgamma(0.5 * df) - torch.lgamma(0.5 * (df + 1)) + 0.5 * (math.pi * df).log() + scale.log()
+        return 0.5 * (df + 1) * torch.log1p(((x.to(output.dtype) - location) / scale).square() / df) + normalizer
+
     def distribution(self, output: Tensor) -> distributions.StudentT:
         location, scale = self.location_and_scale(output)
-        df = location.new_tensor(self.df) if self.raw_df is None else _MAX_DF * self.raw_df.float().sigmoid()
-        return distributions.StudentT(df, location, scale, validate_args=False)
+        return distributions.StudentT(self._degrees(location), location, scale, validate_args=False)
+
+    def _degrees(self, location: Tensor) -> Tensor:
+        """Return ``()``: the degrees of freedom."""
+        return location.new_full((), self.df) if self.raw_df is None else _MAX_DF * self.raw_df.float().sigmoid()

@@ -54,7 +54,7 @@ class LocationScale(BoundedMean, Likelihood):
         """Return both: the location ``(..., B, *shape)``, the scale of that shape or a single number."""
         location = self.mean(output)
         if self.variance == "fixed":
-            return location, location.new_tensor(math.exp(0.5 * self.log_variance))
+            return location, location.new_full((), math.exp(0.5 * self.log_variance))
         raw = heads(single(output), self.ndim)[1] if self.shared is None else self.shared.float()
         above = F.softplus(raw + (self.log_variance - self.min_log_variance))
         return location, (0.5 * (self.min_log_variance + above)).exp()

@@ -67,7 +67,9 @@ class MLPEncoder(Encoder):
         if self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
             x = x if batch.mask is None else x * spread(batch.mask, x.ndim)
-        features: Tensor = self.layers(x.flatten(1).to(next(self.parameters(), x.float()).dtype))
+        features: Tensor = self.layers(
+            x.flatten(1).to(next(self.parameters(), x if x.is_floating_point() else x.float()).dtype)
+        )
         return features
 
     def mirror(self) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Clock, Pass, Shape, Terms
+from aeframe.batch import Clock, Pass, Shape, Terms, single
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.mlp import layers
-from aeframe.parts.objectives.base import Objective, Opponent, reconstruction_terms
+from aeframe.parts.objectives.base import Objective, Opponent, is_needed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class CodeDiscriminator(Opponent):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return ``(B,)``, the logit that z ``(B, *z_shape)`` was drawn from the prior."""
-        return self.layers(z.float()).squeeze(1)
+        return self.layers(single(z)).squeeze(1)
 
     def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return the cross-entropy of telling both kinds apart, in nats, one draw from the prior for each sample."""
@@ -70,4 +70,7 @@ class Adversarial(Objective):
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         terms = reconstruction_terms(model, p, clock)
-        return terms.add("adversarial", F.softplus(-self.discriminator(p.latent.z)), self.weight(clock))
+        weight = self.discriminator.weight_from_start(self.weight, clock)
+        if is_needed(model, weight):
+            terms.add("adversarial", F.softplus(-self.discriminator(p.latent.z)), weight)
+        return terms

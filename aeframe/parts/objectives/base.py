@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.batch import Clock, Latent, Pass, Terms, single
+from aeframe.batch import Batch, Clock, Latent, Pass, Terms, single
 from aeframe.devices import joined_rows
 from aeframe.errors import AeframeError
+from aeframe.parts.schedules import Schedule
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
@@ -26,6 +27,10 @@ class Objective(nn.Module):
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
 
+    def combine_posteriors(self, model: Autoencoder, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
+        """Return the code that is decoded: by default `latent` itself, else one made of several samples' posteriors."""
+        return latent
+
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return the terms of one pass: each ``(B,)``, with a bound."""
         raise NotImplementedError
@@ -40,6 +45,12 @@ class Opponent(nn.Module):
 
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
+    start: int = 0
+    """The training batch from which on it is trained. Before it, the terms that it judges have weight 0."""
+
+    def weight_from_start(self, weight: Schedule, clock: Clock) -> float:
+        """Return the weight of a term that this opponent judges: 0 before its start."""
+        return weight(clock) if clock.batch >= self.start else 0.0
 
     def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         """Return what this player minimises. `p` is cut from the graph: nothing flows back to the autoencoder."""
@@ -53,6 +64,11 @@ def reconstruction_terms(model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         schedule = model.latent.weights.get(name)
         terms.add(name, value, 1.0 if schedule is None else schedule(clock))
     return terms
+
+
+def is_needed(model: Autoencoder, weight: float) -> bool:
+    """Say whether a term of this weight is computed: always in evaluation, where it is logged, else unless it is 0."""
+    return weight != 0 or not model.training
 
 
 def normal_posterior(name: str, latent: Latent) -> Normal:

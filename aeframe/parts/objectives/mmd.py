@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aeframe.batch import Clock, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
-from aeframe.parts.objectives.base import Objective, reconstruction_terms, rows_compared
+from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class MaximumMeanDiscrepancy(Objective):
     """
 
     batch_terms = frozenset({"mmd"})
+    scales: Tensor
+    """``(S, 1, 1)``."""
 
     def __init__(
         self,
@@ -46,7 +48,8 @@ class MaximumMeanDiscrepancy(Objective):
         super().__init__()
         if not scales or min(scales) <= 0:
             raise AeframeError(f"objective mmd needs scales above 0, at least one, found {list(scales)}")
-        self.weight, self.beta, self.kernel, self.scales = weight, beta, kernel, scales
+        self.weight, self.beta, self.kernel = weight, beta, kernel
+        self.register_buffer("scales", torch.tensor(scales)[:, None, None], persistent=False)
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         terms = reconstruction_terms(model, p, clock)
@@ -54,9 +57,12 @@ class MaximumMeanDiscrepancy(Objective):
             kl = per_sample(model.prior.kl(p.latent))
             terms.bound = p.reconstruction + kl
             terms.add("kl", kl, self.beta(clock))
+        weight = self.weight(clock)
+        if not is_needed(model, weight):
+            return terms
         z, own = rows_compared(model, p.latent.z)
         drawn, _ = rows_compared(model, model.prior.sample(len(p.latent.z)))
-        return terms.add("mmd", self._shares(z, drawn, own), self.weight(clock))
+        return terms.add("mmd", self._shares(z, drawn, own), weight)
 
     def _shares(self, z: Tensor, drawn: Tensor, own: slice) -> Tensor:
         """Return the own rows' shares of MMD^2 between two sets ``(N, D)``."""
@@ -66,6 +72,6 @@ class MaximumMeanDiscrepancy(Objective):
 
     def _compare(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the kernel of each pair, ``(A, D)`` and ``(B, D)`` -> ``(A, B)``: 1 for a point and itself."""
-        scales = 2 * a.shape[1] * torch.tensor(self.scales, device=a.device)[:, None, None]
+        scales = 2 * a.shape[1] * self.scales
         ratio = torch.cdist(a, b).square() / scales
         return ((1 + ratio).reciprocal() if self.kernel == "imq" else (-ratio).exp()).mean(0)

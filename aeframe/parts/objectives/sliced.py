@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aeframe.batch import Clock, Pass, Terms
 from aeframe.errors import AeframeError
-from aeframe.parts.objectives.base import Objective, reconstruction_terms, rows_compared
+from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
@@ -39,9 +39,12 @@ class SlicedWasserstein(Objective):
 
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
         terms = reconstruction_terms(model, p, clock)
+        weight = self.weight(clock)
+        if not is_needed(model, weight):
+            return terms
         z, own = rows_compared(model, p.latent.z)
         drawn, _ = rows_compared(model, model.prior.sample(len(p.latent.z)))
-        return terms.add("sliced", self._squares(z, drawn)[own], self.weight(clock))
+        return terms.add("sliced", self._squares(z, drawn)[own], weight)
 
     def _squares(self, z: Tensor, drawn: Tensor) -> Tensor:
         """Return how far each row of z goes to reach its place among those drawn: ``(N, D)`` twice -> ``(N,)``."""

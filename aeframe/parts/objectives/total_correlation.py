@@ -15,7 +15,7 @@ from aeframe.batch import Clock, Pass, Shape, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.objectives.adversarial import CodeDiscriminator
-from aeframe.parts.objectives.base import Objective, normal_posterior, reconstruction_terms, rows_compared
+from aeframe.parts.objectives.base import Objective, is_needed, normal_posterior, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Constant, Schedule, fixed
 
 if TYPE_CHECKING:
@@ -91,15 +91,25 @@ class TotalCorrelation(Objective):
         kl = per_sample(model.prior.kl(p.latent))
         terms = reconstruction_terms(model, p, clock).add("kl", kl)
         terms.bound = p.reconstruction + kl
-        weight = self.beta(clock) - 1
         if self.discriminator is not None:
-            return terms.add("total_correlation", -self.discriminator(p.latent.z), weight)
+            weight = self.beta(clock) - 1 if clock.batch >= self.discriminator.start else 0.0
+            if is_needed(model, weight):
+                terms.add("total_correlation", -self.discriminator(p.latent.z), weight)
+            return terms
+        weights = [schedule(clock) - 1 for schedule in (self.alpha, self.beta, self.gamma)]
+        if not any(is_needed(model, weight) for weight in weights):
+            return terms
         q, z = normal_posterior("total_correlation", p.latent), p.latent.z.flatten(1)
         joint, marginals = self._aggregate(model, q, z, clock)
         own, prior = per_sample(q.log_prob(p.latent.z)), model.prior.log_prob(p.latent.z)
-        terms.add("index_code_information", own - joint, self.alpha(clock) - 1)
-        terms.add("total_correlation", joint - marginals, weight)
-        return terms.add("dimension_kl", marginals - prior, self.gamma(clock) - 1)
+        parts = {
+            "index_code_information": own - joint,
+            "total_correlation": joint - marginals,
+            "dimension_kl": marginals - prior,
+        }
+        for (name, value), weight in zip(parts.items(), weights, strict=True):
+            terms.add(name, value, weight)
+        return terms
 
     def _aggregate(self, model: Autoencoder, q: Normal, z: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` log q(z), and the sum over dimensions of log q(z_j)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -16,6 +16,13 @@ from aeframe.parts.schedules import Schedule, fixed
 
 if TYPE_CHECKING:
     from aeframe.autoencoder import Autoencoder
+
+
+@dataclass(slots=True, kw_only=True)
+class PairedLatent(Latent):
+    """The code of a sample with that of its partner."""
+
+    partner: Latent
 
 
 class WeakPairs(Objective):
@@ -46,30 +53,32 @@ class WeakPairs(Objective):
             )
         self.beta, self.average = beta, average
 
+    def combine_posteriors(self, model: Autoencoder, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
+        partner = batch.partner() if model.training else None
+        return latent if partner is None else self._pair(model, latent, partner, sample=sample)
+
     def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        partner = p.batch.partner() if model.training else None
-        if partner is None:
-            reconstruction, kl = p.reconstruction, per_sample(model.prior.kl(p.latent))
-        else:
-            reconstruction, kl = self._of_pairs(model, p, partner)
+        reconstruction, kl = p.reconstruction, per_sample(model.prior.kl(p.latent))
+        if isinstance(p.latent, PairedLatent):
+            partner, latent = p.batch.partner(), p.latent.partner
+            assert partner is not None
+            reconstruction = (reconstruction + model.loss(model.decode(latent.z, partner), partner)) / 2
+            kl = (kl + per_sample(model.prior.kl(latent))) / 2
         terms = reconstruction_terms(model, replace(p, reconstruction=reconstruction), clock)
         terms.bound = reconstruction + kl
         return terms.add("kl", kl, self.beta(clock))
 
-    def _of_pairs(self, model: Autoencoder, p: Pass, partner: Batch) -> tuple[Tensor, Tensor]:
-        """Return ``(B,)`` each, the means over a pair of reconstruction and KL."""
-        theirs = model.embed(model.corruption(partner))
-        pair = [normal_posterior("weak_pairs", latent) for latent in (p.latent, theirs)]
+    def _pair(self, model: Autoencoder, latent: Latent, partner: Batch, *, sample: bool) -> PairedLatent:
+        """Return the codes of both samples, whose posteriors are their average where they agree."""
+        pair = [normal_posterior("weak_pairs", each) for each in (latent, model.embed(model.corruption(partner)))]
         loc, scale = self._averaged(*pair)
         shared = _shared(*pair)
-        found = []
-        for batch, q in zip((p.batch, partner), pair, strict=True):
-            q = Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale), validate_args=False)
-            z = q.rsample()
-            kl = per_sample(model.prior.kl(Latent(z, q.loc, posterior=q)))
-            found.append((model.loss(model.decode(z, batch), batch), kl))
-        (one, one_kl), (other, other_kl) = found
-        return (one + other) / 2, (one_kl + other_kl) / 2
+        posteriors = [
+            Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale), validate_args=False)
+            for q in pair
+        ]
+        one, other = (Latent(q.rsample() if sample else q.loc, q.loc, posterior=q) for q in posteriors)
+        return PairedLatent(one.z, one.mean, one.posterior, terms=latent.terms, partner=other)
 
     def _averaged(self, one: Normal, other: Normal) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation of the average of two posteriors."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeframe.batch import Batch, Clock, DataSpec, Pass, Terms, per_sample
-from aeframe.build import build
 from aeframe.devices import mean_over_devices
+from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.discriminators import PatchDiscriminator, by_sample
 from aeframe.parts.networks.features import MakeEncoder
@@ -124,6 +124,9 @@ class AdversarialX(Penalty):
         self.weight, self.adaptive = weight, adaptive
         body = PatchDiscriminator(spec, network or MakeEncoder.usual(spec, build), activation, scales=scales)
         self.discriminator_x = SampleDiscriminator(body, loss, lecam, lecam_decay, r1)
+
+    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
+        return self.discriminator_x.weight_from_start(self.weight, clock)
 
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
         output = first_output(p)

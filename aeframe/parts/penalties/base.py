@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Pass
+from aeframe.batch import Batch, Clock, Pass
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
 
@@ -21,8 +21,12 @@ class Penalty(nn.Module):
     batch_term: ClassVar[bool] = False
     """Whether it compares the samples of a batch with each other, so that it is no sample's own."""
 
+    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
+        """Return the weight at this moment of training."""
+        return self.weight(clock)
+
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        """Return ``(B,)``: the penalty of each sample, raw; the house applies the weight."""
+        """Return ``(B,)``: the penalty of each sample, before the weight. In training it is not called at weight 0."""
         raise NotImplementedError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Pass, per_sample
+from aeframe.batch import Batch, Clock, Pass, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty, first_output, reconstructed
 from aeframe.parts.schedules import Schedule, fixed
@@ -45,6 +45,10 @@ class FeatureMatching(Penalty):
     ) -> None:
         super().__init__()
         self.weight, self.distance, self.of = weight, distance, of
+
+    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
+        judge = model.opponents().get(self.of)
+        return self.weight(clock) if judge is None else judge.weight_from_start(self.weight, clock)
 
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
         players = {

@@ -39,8 +39,12 @@ def squared_jacobian(
         else:
             size = value.shape[1]
             fixed = torch.Generator().manual_seed(0)
-            rows = torch.randn(probes, size, generator=fixed, device="cpu") if probes else torch.eye(size)
-            directions = [row.expand_as(value) for row in rows.to(value)]
+            rows = (
+                torch.randn(probes, size, generator=fixed, device="cpu").to(value)
+                if probes
+                else torch.eye(size, dtype=value.dtype, device=value.device)
+            )
+            directions = [row.expand_as(value) for row in rows]
         norm = at.new_zeros(len(at))
         for direction in directions:
             (slope,) = torch.autograd.grad(value, by, direction, create_graph=keep, retain_graph=True)

@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeframe.batch import Batch, DataSpec, Pass, single
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder

@@ -28,7 +28,8 @@ class Mixture(Prior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         lead = z.ndim - len(self.z_shape)
-        by_component = Normal(self.means, self.log_scales.exp()).log_prob(z.unsqueeze(lead))
+        components = Normal(self.means, self.log_scales.exp(), validate_args=False)
+        by_component = components.log_prob(z.unsqueeze(lead))
         return torch.logsumexp(per_sample(by_component, lead + 1) + self.logits.log_softmax(0), dim=-1)
 
     def sample(self, num: int) -> Tensor:

@@ -105,7 +105,7 @@ def test_fewer_codebooks_are_the_sum_of_the_first() -> None:
     with torch.no_grad():
         codes = made.embed(Batch(x)).codes
         assert codes is not None
-        expected = sum(made.latent.books[level](codes[..., level]) for level in range(2))
+        expected = sum(made.latent.codebooks[level](codes[..., level]) for level in range(2))
         assert torch.allclose(first_levels(made, codes, 2), expected.movedim(-1, 1), atol=1e-6)
         offline = made.generate(first_levels(made, codes, 2))
     streamed = torch.cat(list(resound(made, x.split(17, 2), codebooks=2)), 2)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from aeframe.batch import Latent
-from aeframe.build import build
+from aeframe.factory import build
 
 NAMES = ["planar", "radial", "iaf", "maf", "spline"]
 

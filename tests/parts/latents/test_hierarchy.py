@@ -11,10 +11,10 @@ from torch.distributions import Normal
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
+from aeframe.factory import build
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, drawn, normal
 from aeframe.parts.latents.hierarchy.ladder import combined
 from aeframe.parts.latents.hierarchy.nvae import moved

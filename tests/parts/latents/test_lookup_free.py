@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Clock, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 
 @pytest.fixture(autouse=True)

@@ -14,10 +14,10 @@ from torch import Tensor
 import aeframe
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
+from aeframe.factory import build
 from aeframe.parts.priors.base import Prior
 
 PRIORS = {"hypersphere": "sphere", "poincare": "ball", "categorical": "categorical", "joint": "joint"}

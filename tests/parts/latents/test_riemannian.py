@@ -12,8 +12,8 @@ from torch.distributions import MultivariateNormal
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.latents.hamiltonian import leapfrog
 from aeframe.parts.latents.riemannian import Curved, RiemannianHamiltonian
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import Clock, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 KINDS = ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"]
 SMALL: dict[str, dict[str, Any]] = {

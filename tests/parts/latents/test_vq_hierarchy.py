@@ -10,8 +10,8 @@ import torch
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 
 @pytest.fixture(autouse=True)

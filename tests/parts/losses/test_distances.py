@@ -10,8 +10,8 @@ import torch
 from scipy import special
 
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 
 SHAPE = (3, 5)

@@ -11,8 +11,8 @@ import torch
 from scipy import stats
 
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.losses.base import Likelihood
 
 SHAPE = (3, 5)

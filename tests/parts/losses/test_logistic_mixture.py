@@ -12,8 +12,8 @@ from scipy import special
 from torch import Tensor
 
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.discriminators import PatchDiscriminator, by_sample
 from aeframe.parts.networks.features import MakeEncoder, stages

@@ -9,8 +9,8 @@ import torch
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 CONFIG: dict[str, Any] = {
     "encoder": {"name": "mlp", "hidden": []},

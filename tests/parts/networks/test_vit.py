@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.vit import sincos

@@ -11,8 +11,8 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Latent, Pass, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, normal
 
 BEGUN, HALFWAY, ENDED = (Clock(batch=batch, planned=100) for batch in (0, 50, 100))

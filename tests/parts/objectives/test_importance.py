@@ -13,8 +13,8 @@ from torch.distributions import MultivariateNormal
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.latents.gaussian import Gaussian
 
 CLOCK = Clock(batch=50, planned=100)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.objectives.mmd import MaximumMeanDiscrepancy
 
 CLOCK = Clock(batch=50, planned=100)

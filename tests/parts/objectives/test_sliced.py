@@ -9,8 +9,8 @@ import torch
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.objectives.sliced import SlicedWasserstein
 
 CLOCK = Clock(batch=50, planned=100)

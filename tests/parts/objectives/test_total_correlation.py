@@ -13,8 +13,8 @@ from torch.distributions import Normal
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, Latent, Pass, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.objectives.total_correlation import PermutedCodes, TotalCorrelation
 
 Make = Callable[..., Autoencoder]

@@ -12,10 +12,10 @@ from torch.distributions import Normal
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.workflow import train
+from aeframe.factory import build
 from aeframe.parts.objectives.weak_pairs import WeakPairs, _shared
 from aeframe.runs.saved import load
 
@@ -65,7 +65,7 @@ def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> Non
     p = model(Batch(x).paired(Batch(partner)))
     terms = model.terms(p, Clock())
     assert terms.weights == {"reconstruction": 1.0, "kl": 2.0}
-    one, other = p.latent.posterior, model.embed(Batch(partner)).posterior
+    one, other = (model.embed(Batch(each)).posterior for each in (x, partner))
     assert isinstance(model.objective, WeakPairs)
     assert isinstance(one, Normal)
     assert isinstance(other, Normal)
@@ -80,6 +80,22 @@ def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> Non
     torch.testing.assert_close(terms.bound, terms.raw["reconstruction"] + expected)
     gradients = torch.autograd.grad(terms.total().sum(), [x, partner])
     assert all(bool(gradient.any(1).all()) for gradient in gradients)
+
+
+def test_each_sample_of_a_pair_is_encoded_and_decoded_once(make: Make) -> None:
+    model, passes = make({"name": "weak_pairs"}, pairs=True), {"encoder": 0, "decoder": 0}
+
+    def count(name: str) -> None:
+        passes[name] += 1
+
+    model.encoder.register_forward_hook(lambda *_: count("encoder"))
+    model.decoder.register_forward_hook(lambda *_: count("decoder"))
+    x, partner = torch.randn(2, 5, 6)
+    p = model(Batch(x).paired(Batch(partner)))
+    model.terms(p, Clock())
+    assert passes == {"encoder": 2, "decoder": 2}
+    # The decoded code is drawn from the combined posterior.
+    torch.testing.assert_close(p.reconstruction, model.loss(model.decode(p.latent.z, p.batch), p.batch))
 
 
 def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> None:
@@ -116,7 +132,7 @@ def test_a_run_without_pairs_is_refused_before_any_data_load() -> None:
 
 def test_a_run_trains_on_pairs_and_its_model_opens(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    monkeypatch.setattr(WeakPairs, "_of_pairs", _counted(seen))
+    monkeypatch.setattr(WeakPairs, "_pair", _counted(seen))
     words = [
         "model=ml_vae", "data=breast_cancer", "encoder.hidden=[8]", "latent.dim=3", "max_batches=3", "pictures=false",
         "trainer.accelerator=cpu", f"folder={tmp_path / 'run'}",
@@ -131,10 +147,10 @@ def test_a_run_trains_on_pairs_and_its_model_opens(tmp_path: Any, monkeypatch: p
 
 
 def _counted(seen: list[Tensor]) -> Any:
-    real = WeakPairs._of_pairs
+    real = WeakPairs._pair
 
-    def counted(self: WeakPairs, model: Any, p: Any, partner: Batch) -> Any:
+    def counted(self: WeakPairs, model: Any, latent: Any, partner: Batch, *, sample: bool) -> Any:
         seen.append(partner.x)
-        return real(self, model, p, partner)
+        return real(self, model, latent, partner, sample=sample)
 
     return counted

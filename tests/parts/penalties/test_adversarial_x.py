@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.penalties import adversarial
 from aeframe.parts.penalties.adversarial import SampleDiscriminator
-from aeframe.training.players import alone, make_players
+from aeframe.testing.frozen import freeze_others
+from aeframe.training.optimizer_groups import make_optimizer_groups
 
 CLOCK = Clock(batch=5, planned=10)
 LINEAR = {"name": "mlp", "hidden": ()}
@@ -234,21 +235,21 @@ def test_of_importance_samples_the_first_is_judged(adaptive: bool) -> None:
     torch.testing.assert_close(their_terms(model, p), their_terms(model, model(Batch(x))))
 
 
-# -- players -------------------------------------------------------------------------------------------------------
+# -- optimizer groups -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_each_player_moves_its_own_weights_only(adaptive: bool) -> None:
+def test_each_optimizer_group_trains_its_own_weights_only(adaptive: bool) -> None:
     model = model_with(PICTURE, adaptive=adaptive, lecam=0.1, r1=0.1)
-    players = make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
-    assert [player.name for player in players] == ["autoencoder", "discriminator_x"]
+    groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
+    assert [group.name for group in groups] == ["autoencoder", "discriminator_x"]
     p = model(Batch(torch.randn(3, *PICTURE)))
-    for player in players:
-        with alone(player, players):
-            player.terms(model, p, CLOCK).total().mean().backward()
-        for other in players:
+    for group in groups:
+        with freeze_others(group, groups):
+            group.terms(model, p, CLOCK).total().mean().backward()
+        for other in groups:
             reached = any(each.grad is not None and bool(each.grad.any()) for each in other.parameters)
-            assert reached == (other is player)
+            assert reached == (other is group)
         model.zero_grad()
 
 

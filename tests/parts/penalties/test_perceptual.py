@@ -17,7 +17,7 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.perceptual import Perceptual
-from aeframe.training.players import check_ownership, make_players
+from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
 
 PICTURE, FLAT = (1, 8, 8), (6,)
 SMALL = {"name": "conv", "channels": (3, 4)}
@@ -82,10 +82,10 @@ def test_each_stage_is_a_mean_over_positions() -> None:
     torch.testing.assert_close(distance(model, x, y), expected)
 
 
-def test_the_network_is_frozen_and_of_no_player() -> None:
+def test_the_network_is_frozen_and_in_no_optimizer_group() -> None:
     model = model_with(network={"name": "mlp", "hidden": (6, 4), "dropout": 0.5})
-    players = make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
-    check_ownership(model, players)
+    groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
+    check_ownership(model, groups)
     assert not any(parameter.requires_grad for parameter in penalty_of(model).network.parameters())
     p = model.train()(Batch(torch.randn(3, *PICTURE)))
     # Nothing is dropped in it, though the model is in training.

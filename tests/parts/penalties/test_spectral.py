@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.penalties.spectral import largest_singular_values
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal
 
 from aeframe.batch import Latent
-from aeframe.build import build
+from aeframe.factory import build
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from aeframe.batch import DataSpec, Domain, Latent
-from aeframe.build import build
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
+from aeframe.factory import build
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy
 from aeframe.parts.priors.top_down import TopDown
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 
 SMALL = {"num_transforms": 2, "hidden": [16], "steps": 150, "lr": 1e-2}
 

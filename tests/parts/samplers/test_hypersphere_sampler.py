@@ -13,8 +13,8 @@ import aeframe
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import DataSpec, Domain
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher
 
 WEIGHTS = torch.tensor([0.2, 0.3, 0.5])

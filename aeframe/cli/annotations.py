@@ -5,9 +5,10 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from aeframe.build import Option, part_kind
+from aeframe.factory import Option, part_kind
 
 
 def option_type(kind: str, option: Option) -> Any:
@@ -26,6 +27,8 @@ def written(annotation: Any) -> str:
         return "null"
     if annotation is Any:
         return "anything"
+    if annotation is Path:
+        return "path"
     if origin is typing.Literal:
         return " | ".join(shown(value) for value in inner)
     if origin in (typing.Union, types.UnionType):

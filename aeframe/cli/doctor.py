@@ -84,7 +84,7 @@ def _devices() -> Iterator[str]:
         yield f"cuda:{index}: {device.name}, {device.total_memory / _GIB:.0f} GiB, {bfloat16} bfloat16"
     if torch.backends.mps.is_available():
         yield "mps: present"
-    from aeframe.training.allocator import keep_freed_memory
+    from aeframe.training.malloc_tuning import keep_freed_memory
 
     yield f"allocator: {'glibc, which can keep freed memory' if keep_freed_memory() else 'as it is'}"
 

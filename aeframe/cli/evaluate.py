@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from aeframe.cli.model_command import ModelCommand, check_output
+from aeframe.cli.model_command import ModelCommand, add_data, check_output
 
 if TYPE_CHECKING:
     from aeframe.batch import Batch
@@ -20,6 +20,7 @@ class Evaluate(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+        add_data(parser)
         parser.add_argument("--seed", type=int, help="where the draws of z come from (the run's own)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
 
@@ -27,8 +28,9 @@ class Evaluate(ModelCommand):
         if args.output is not None:
             check_output(args.output)
         model = self.open(args)
-        numbers = self.measure(model, args)
+        numbers, rows = self.measure(model, args)
         _print(f"{model.name}, {args.split} split", numbers)
+        print(f"{rows} rows were measured")
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
@@ -36,14 +38,14 @@ class Evaluate(ModelCommand):
             print(args.output)
         return 0
 
-    def measure(self, model: SavedModel, args: Namespace) -> dict[str, float]:
-        """Prepare the data as the run did, and measure."""
+    def measure(self, model: SavedModel, args: Namespace) -> tuple[dict[str, float], int]:
+        """Prepare the data as the run did, and return metrics of the split, and how many rows it has."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
-        splits = self.splits(model)
+        splits = self.splits(model, args)
         metrics = metrics_of(model.modality.metrics, config.get("metrics"))
         seed = config.get("seed", 0) if args.seed is None else args.seed
         evaluator = Evaluator(model.model, metrics, seed=seed)
@@ -51,7 +53,7 @@ class Evaluate(ModelCommand):
         # The same plan as in training, so that the numbers of the run come out again.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        return measure(evaluator, batches, model.clock, model.device)
+        return measure(evaluator, batches, model.clock, model.device), len(source)
 
 
 def _print(title: str, numbers: dict[str, float]) -> None:

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from aeframe.experiment.option_files import OptionFile
 
 _WIDTH = 100
-# Their docstrings run to pages; the first paragraph says what they are.
+# Their docstrings are pages long; the first paragraph is enough.
 _LIBRARIES = frozenset({"torch", "lightning"})
 _UNSIGNED = frozenset({"config", "command"})
 """Kinds whose objects have no options in a config."""
 
 
 class Explain(Command):
-    """Say what a part is: its documentation, options, defaults and origin, and what it goes together with."""
+    """Print a part's documentation, options, defaults and origin, and what it fits."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", metavar="KIND", help=f"model, experiment, data, or one of {', '.join(KINDS)}")
@@ -59,10 +59,10 @@ def _part(entry: Entry) -> Iterator[str]:
     if entry.kind in _UNSIGNED:
         return
     yield ""
-    from aeframe.build import REQUIRED, signature
+    from aeframe.factory import REQUIRED, signature
 
     wants = signature(target)
-    yield from _wrapped("given", f"{', '.join(wants.given) or 'nothing'} (by the house)")
+    yield from _wrapped("injected", f"{', '.join(wants.given) or 'nothing'} (by the framework)")
     for label, text in _company(entry, target):
         yield from _wrapped(label, text)
     if not wants.options:
@@ -109,7 +109,7 @@ def _file_of(target: Any) -> str | None:
 
 
 def _documentation(target: Any) -> str:
-    # Not inspect.getdoc: what a base class says of itself is not said of this part.
+    # Not inspect.getdoc, which returns the docstring of a base class where there is none.
     text = inspect.cleandoc(target.__doc__ or "")
     library = str(getattr(target, "__module__", "")).partition(".")[0] in _LIBRARIES
     return text.partition("\n\n")[0] if library else text
@@ -120,7 +120,7 @@ def _default(value: Any) -> Any:
 
 
 def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
-    """Return what a part goes together with, as far as its kind has a say in that."""
+    """Return what a part goes together with, as far as its kind restricts that."""
     if entry.kind in ("loss", "corruption"):
         from aeframe.experiment.checks import domains_of
 
@@ -129,10 +129,10 @@ def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
         yield "unit", target.unit
     if entry.kind in ("objective", "prior", "sampler"):
         fitting = [name for name, part in _loaded("latent") if target.needs <= part.gives]
-        needs = f"gives {', '.join(sorted(target.needs))}" if target.needs else "gives anything"
+        needs = f"provides {', '.join(sorted(target.needs))}" if target.needs else "provides anything"
         yield "latent", f"one that {needs}: {', '.join(fitting) or 'none is installed'}"
     if entry.kind == "latent":
-        yield "gives", ", ".join(sorted(target.gives)) or "a point, and nothing more"
+        yield "provides", ", ".join(sorted(target.gives)) or "a point, and nothing more"
         fitting = [name for name, part in _loaded("objective") if part.needs <= target.gives]
         yield "objective", ", ".join(fitting)
     if entry.kind == "activation":
@@ -154,9 +154,9 @@ def _traits(target: Any) -> Iterator[tuple[str, str]]:
     left = "[" if known.attained[0] and math.isfinite(known.low) else "("
     right = "]" if known.attained[1] and math.isfinite(known.high) else ")"
     yield "range", f"{left}{known.low:.6g}, {known.high:.6g}{right}"
-    said = {"saturates": known.saturates, "has parameters": known.learnable, "mixes values": not known.elementwise}
-    if traits_said := [word for word, holds in said.items() if holds]:
-        yield "also", ", ".join(traits_said)
+    others = {"saturates": known.saturates, "has parameters": known.learnable, "mixes values": not known.elementwise}
+    if named := [name for name, holds in others.items() if holds]:
+        yield "also", ", ".join(named)
 
 
 def _chosen_by(entry: Entry) -> Iterator[str]:
@@ -181,7 +181,7 @@ def _loaded(kind: str) -> Iterator[tuple[str, Any]]:
         try:
             part = registry().load(kind, name)
         except AeframeError:
-            # Another plugin's part that cannot be imported is no reason to say nothing about this one.
+            # Another plugin's part that cannot be imported must not hide this one.
             continue
         yield name, part
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING, Any
 
-from aeframe.cli.model_command import ModelCommand, add_output, check_output, positive
+from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_output, positive
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Generate(ModelCommand):
             "--seed", type=int, help="the same seed gives the same samples (default: new ones each time)"
         )
         parser.add_argument("--draw", action="store_true", help="draw from the likelihood instead of taking its mean")
+        add_data(parser)
         told = parser.add_mutually_exclusive_group()
         told.add_argument("--label", type=int, help="the class of all of them, for a model with label_classes")
         told.add_argument(
@@ -42,7 +43,7 @@ class Generate(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         if args.sampler:
-            model = self._other(model, chosen(args.sampler), self.batch_size(args, model))
+            model = self._other(model, chosen(args.sampler), args)
         seed = torch.seed() if args.seed is None else args.seed
         x = model.sample(
             args.num,
@@ -55,15 +56,15 @@ class Generate(ModelCommand):
             print(path)
         return 0
 
-    def _other(self, model: SavedModel, sampler: dict[str, Any], batch_size: int) -> SavedModel:
+    def _other(self, model: SavedModel, sampler: dict[str, Any], args: Namespace) -> SavedModel:
         """Return the model with another sampler, fitted to the data of its run where it must be."""
         from aeframe.registry import registry
         from aeframe.runs.fitting import first_batches
 
         if not registry().load("sampler", sampler["name"]).fitted:
             return model.with_sampler(sampler)
-        train = self.splits(model).train
-        return model.with_sampler(sampler, first_batches(train, batch_size), seed=int(model.config.get("seed", 0)))
+        batches = first_batches(self.splits(model, args).train, self.batch_size(args, model))
+        return model.with_sampler(sampler, batches, seed=int(model.config.get("seed", 0)))
 
 
 def _told(args: Namespace, model: SavedModel) -> list[float] | None:

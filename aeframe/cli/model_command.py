@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,20 +37,54 @@ class ModelCommand(Command):
             raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with --device") from error
         return load(args.model, device)
 
-    def splits(self, model: SavedModel) -> Splits:
-        """Prepare the data as the run did."""
-        from aeframe.build import build
+    def splits(self, model: SavedModel, args: Namespace) -> Splits:
+        """Load the data of the run, prepared by the state and divided by the split that were saved with the model.
+
+        A warning is printed for each difference between these data and those of the training.
+
+        Args:
+            model: As `open` returned it.
+            args: Of a command that called `add_data`.
+
+        Raises:
+            AeframeError: A model without a data set, data that cannot be read, or that lack rows of the saved split.
+        """
+        from aeframe.data.fingerprint import compare, described, fingerprint, other_place
         from aeframe.data.labels import labelled
+        from aeframe.factory import build
 
         if "data" not in model.config:
-            raise AeframeError(f"model '{model.name}' does not say what data it was trained on, so there is no split")
-        splits = model.modality.prepare(build("dataset", model.config["data"]))
+            raise AeframeError(f"model '{model.name}' does not name the data it was trained on, so there is no split")
+        config = other_place(model.config["data"], args.data or ())
+        dataset = build("dataset", config)
+        model.data.use_split(dataset)
+        splits = model.modality.prepare(dataset, learn=False)
+        found = fingerprint(config, dataset, splits, model.spec)
+        rest = (
+            "the saved state and split are used, and samples that were added are left out"
+            if model.data.split
+            else "the saved state is used, but no split was saved, so test samples may be training samples"
+        )
+        for sentence in compare(model.data.fingerprint, found):
+            print(f"warning: {sentence}; {rest}", file=sys.stderr)
+        counts = ", ".join(f"{split} {num}" for split, num in found["rows"].items())
+        print(f"{described(found)}: {counts}", file=sys.stderr)
         return labelled(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: SavedModel) -> int:
         """Return how many samples go at a time."""
         asked: int | None = args.batch_size
         return asked or int(model.config.get("batch_size", 256))
+
+
+def add_data(parser: ArgumentParser) -> None:
+    """Add ``--data PATH``, for a command that reads the data of the run with `ModelCommand.splits`."""
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        action="append",
+        help="where the run's data are now (as in training); OPTION=PATH for another option than data.path",
+    )
 
 
 def add_output(parser: ArgumentParser, help_text: str) -> None:

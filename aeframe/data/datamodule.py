@@ -1,32 +1,31 @@
-"""The splits of a run as Lightning asks for them."""
+"""The splits of a run as a `LightningDataModule`."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
 
-from aeframe.batch import Batch, Clock
+from aeframe.batch import Batch
+from aeframe.data.grouping import batches_per_call
 from aeframe.data.loader import Loader
 from aeframe.data.modality import Source, Splits
 from aeframe.data.plan import BatchPlan
 
 
 class DataModule(L.LightningDataModule):
-    """Loaders of the train, validation and test splits, for as many devices as the trainer has.
+    """Loaders of the train, validation and test splits, for any Trainer on any number of devices.
 
-    The trainer needs ``use_distributed_sampler=False``, since the plan shares rows out already, and
-    ``reload_dataloaders_every_n_epochs=1``, so that it learns how long each epoch is; the loaders themselves, and
-    their workers, are made once.
+    The batches are shared out between the devices by the plan itself: Lightning adds no sampler of its own.
 
     Args:
-        splits: As `Modality.prepare` gives them.
+        splits: As `Modality.prepare` returns them.
         batch_size: Samples in a batch, over all devices together.
         seed: Of the order of training.
-        clock: Shared with the training module: training goes on where it stands.
         workers: Processes that load each split; data in memory need none.
-        steps_per_call: Training batches in one call of the trainer.
+        steps_per_call: Training batches in one call of `training_step`; ``auto`` groups them where no callback, module
+            or setting of the Trainer follows single batches (see `aeframe.data.grouping.batches_per_call`).
     """
 
     def __init__(
@@ -34,28 +33,32 @@ class DataModule(L.LightningDataModule):
         splits: Splits,
         *,
         batch_size: int,
-        seed: int,
-        clock: Clock,
+        seed: int = 0,
         workers: int = 0,
-        steps_per_call: int = 1,
+        steps_per_call: int | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         self.splits = splits
         self.batch_size, self.seed = batch_size, seed
-        self.clock = clock
         self.workers, self.steps_per_call = workers, steps_per_call
-        self._loaders: dict[tuple[str, int, int], Loader] = {}
+        self._loaders: dict[tuple[str, int, int, int], Loader] = {}
 
-    def batches_per_epoch(self, world: int = 1) -> int:
-        """Return how many training batches an epoch has when `world` devices share them.
+    def batches_per_epoch(self, world_size: int = 1) -> int:
+        """Return how many training batches an epoch has when that many devices share them.
 
         Raises:
             AeframeError: A batch size that does not go with the data or the devices.
         """
-        return len(self._plan(self.splits.train, training=True, rank=0, world=world))
+        return len(self._plan(self.splits.train, training=True, rank=0, world=world_size))
+
+    def batches_per_call(self) -> int:
+        """Return how many training batches each call of `training_step` takes in the attached Trainer."""
+        return batches_per_call(self.trainer, self.steps_per_call)
 
     def train_dataloader(self) -> Loader:
-        return self._loader("train", self.splits.train)
+        loader = self._loader("train", self.splits.train, self.batches_per_call())
+        loader.sampler.same_order = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        return loader
 
     def val_dataloader(self) -> Loader:
         return self._loader("validation", self.splits.validation)
@@ -68,22 +71,23 @@ class DataModule(L.LightningDataModule):
         return self._loader("test", self.splits.test)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch, or the several of one call."""
+        """Move a batch, or each of a group, without waiting for the copy."""
         if isinstance(batch, Batch):
             return batch.to(device, non_blocking=True)
-        return [each.to(device, non_blocking=True) for each in batch]
+        if isinstance(batch, list) and all(isinstance(each, Batch) for each in batch):
+            return [each.to(device, non_blocking=True) for each in batch]
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
-    def _loader(self, split: str, source: Source) -> Loader:
+    def _loader(self, split: str, source: Source, batches_per_item: int = 1) -> Loader:
+        """Return the loader of a split; it and its worker processes are made once."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        key = split, rank, world
+        key = split, rank, world, batches_per_item
         if key not in self._loaders:
-            training = split == "train"
             self._loaders[key] = Loader(
                 source,
-                self._plan(source, training=training, rank=rank, world=world),
-                clock=self.clock if training else None,
-                steps_per_call=self.steps_per_call if training else 1,
+                self._plan(source, training=split == "train", rank=rank, world=world),
+                batches_per_item=batches_per_item,
                 workers=self.workers,
                 pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             )
@@ -97,7 +101,7 @@ class DataModule(L.LightningDataModule):
             shuffle=training,
             rank=rank,
             world=world,
-            # A source that reads some orders faster than others, or batches of like samples, says so.
+            # A source that reads some orders faster than others, or batches of like samples, has these.
             order=getattr(source, "order", None),
             groups=getattr(source, "groups", None),
         )

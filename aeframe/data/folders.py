@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
 
 _SPLIT_NAMES = {
@@ -56,6 +57,11 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
     return sorted(
         root / name for root, names in visible_files(folder) for name in names if Path(name).suffix.lower() in endings
     )
+
+
+def path_keys(folder: Path, paths: Iterable[Path]) -> Tensor:
+    """Return a key ``(N,)`` of each file for `SplitRecord`: of its path below `folder`, so that it may be moved."""
+    return keys_of_names(path.relative_to(folder).as_posix() for path in paths)
 
 
 def folder_splits(

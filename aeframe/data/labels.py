@@ -13,6 +13,8 @@ from aeframe.data.modality import Source, Splits
 from aeframe.data.wrapped import Wrapped
 from aeframe.errors import AeframeError
 
+_AT_ONCE = 4096
+
 
 class Labelled(Wrapped):
     """A source whose samples bring ``extras["label"]``, one-hot, as the last `classes` numbers of their condition."""
@@ -44,6 +46,20 @@ class Labelled(Wrapped):
             )
         told = one_hot(label.long(), self.classes).to(torch.get_default_dtype())
         return replace(batch, condition=told if batch.condition is None else torch.cat([batch.condition, told], 1))
+
+
+def check_labels(splits: Splits) -> None:
+    """Read every label of the splits that are in memory, so that a wrong one is refused before training.
+
+    Raises:
+        AeframeError: See `Labelled.batch`.
+    """
+    for source in (splits.train, splits.validation, splits.test):
+        if source.in_memory:
+            for index in torch.arange(len(source)).split(_AT_ONCE):
+                source.batch(index)
+        elif len(source):
+            source.batch(torch.arange(1))
 
 
 def labelled(splits: Splits, classes: int) -> Splits:

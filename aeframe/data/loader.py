@@ -1,4 +1,4 @@
-"""From rows to batches: a plain loop for data in memory, worker processes for the rest, the same samples from both."""
+"""Batches of a source: a plain loop for data in memory, worker processes for the rest, the same samples from both."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from aeframe.batch import Batch, Clock
+from aeframe.batch import Batch
 from aeframe.data.modality import Source
 from aeframe.data.plan import BatchPlan
 from aeframe.noise import LOADING, noise_of
 
 _CPU = torch.device("cpu")
 
-_Request = tuple[int, int, NDArray[np.int64]]
-"""Epoch, batch in epoch and rows. An array, since each tensor sent to a process takes a file descriptor."""
+_BatchIndex = tuple[int, int, NDArray[np.int64]]
+"""Epoch, batch in the epoch and rows. An array, since each tensor sent to a process takes a file descriptor."""
 
 
 class Loader:
-    """The batches of one split, for Lightning or a plain loop.
+    """The batches of one split, for any Trainer or a plain loop.
 
-    With a `clock` it is a training loader: each item is a list of up to `steps_per_call` batches, the first one is the
-    batch at which the clock stands, and an epoch ends early where the planned run does. The clock is read when the
-    first batch is asked for, not when an iterator is made, because Lightning makes iterators that it never uses.
-    Without one each item is a `Batch`, from first to last.
+    A training loader (``plan.shuffle``) has another order in each epoch, which ``sampler.set_epoch`` chooses, and can
+    be placed inside an epoch by `load_state_dict`; Lightning calls both. With `batches_per_item` above 1 each item is
+    a list of that many batches, whose borders do not depend on where the epoch was resumed. Evaluation loaders yield
+    one `Batch` an item, in order.
 
     What a source draws (augmentation) is a function of (seed, epoch, batch, device): the same with workers or without,
     and after a resume.
@@ -34,106 +34,110 @@ class Loader:
     Args:
         source: The samples.
         plan: Which rows make which batch.
-        clock: Shared with the training module, which moves it.
-        steps_per_call: Batches in one item of a training loader.
+        batches_per_item: Training batches in one item.
         workers: Processes that load; a source in memory is read without them.
-        pin_memory: Give batches in pinned memory, for a copy to a GPU.
+        pin_memory: Put batches into pinned memory, for a copy to a GPU.
     """
 
     def __init__(
-        self,
-        source: Source,
-        plan: BatchPlan,
-        *,
-        clock: Clock | None = None,
-        steps_per_call: int = 1,
-        workers: int = 0,
-        pin_memory: bool = False,
+        self, source: Source, plan: BatchPlan, *, batches_per_item: int = 1, workers: int = 0, pin_memory: bool = False
     ) -> None:
-        self.source, self.plan, self.clock = source, plan, clock
-        self.steps_per_call = steps_per_call
+        self.source, self.plan = source, plan
+        self.batches_per_item = batches_per_item
         self.pin_memory = pin_memory
-        self._rows = _Rows(source, plan)
-        self._requests = _Requests(plan)
+        self.sampler = BatchSampler(plan)
+        """Lightning calls its ``set_epoch`` at the start of each epoch."""
+        # As in a DataLoader whose sampler returns whole batches.
+        self.batch_sampler = None
+        self._dataset = BatchDataset(source, plan)
+        self._position = 0, 0
+        self._resume: tuple[int, int] | None = None
         self._workers: DataLoader[Batch] | None = None
         if workers and not source.in_memory:
             self._workers = DataLoader(
-                self._rows,
+                self._dataset,
                 batch_size=None,
-                sampler=self._requests,
+                sampler=self.sampler,
                 num_workers=workers,
                 persistent_workers=True,
                 pin_memory=pin_memory,
-                # Its own: torch would take the workers' seeds from the run's noise, and so move it.
+                # Its own: torch would take the workers' seeds from the default generator, and so advance it.
                 generator=torch.Generator(),
             )
 
     def __len__(self) -> int:
-        """Return how many items are left of the epoch in which the clock stands; without a clock, all there are.
-
-        Lightning asks at the beginning of each epoch, and validates after that many.
-        """
-        _, start, end = self._span()
-        return -(-(end - start) // (self.steps_per_call if self.clock is not None else 1))
+        """Return the number of items in a whole epoch."""
+        return -(-len(self.plan) // self.batches_per_item)
 
     def __iter__(self) -> Iterator[Batch | list[Batch]]:
-        batches = self._batches(*self._span())
-        if self.clock is None:
-            yield from batches
-            return
-        call: list[Batch] = []
-        for batch in batches:
-            call.append(batch)
-            if len(call) == self.steps_per_call:
-                yield call
-                call = []
-        if call:
-            yield call
+        # A generator: the state is read when the first batch is taken, since Lightning makes iterators it never uses.
+        epoch, start = self.sampler.epoch, 0
+        if self._resume is not None:
+            resumed, position = self._resume
+            start = position if resumed == epoch else 0
+            self._resume = None
+        self.sampler.start = start
+        item: list[Batch] = []
+        for number, batch in enumerate(self._batches(), start=start + 1):
+            self._position = epoch, number
+            if self.batches_per_item == 1:
+                yield batch
+                continue
+            item.append(batch)
+            if number % self.batches_per_item == 0:
+                yield item
+                item = []
+        if item:
+            yield item
 
-    def _span(self) -> tuple[int, int, int]:
-        """Return the epoch, and the first and the end of its batches that are still to come."""
-        clock = self.clock
-        if clock is None:
-            return 0, 0, len(self.plan)
-        start, end = clock.batch_in_epoch, len(self.plan)
-        if clock.planned:
-            end = min(end, start + clock.planned - clock.batch)
-        return clock.epoch, start, max(start, end)
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and how many of its batches were taken."""
+        epoch, batch = self._position
+        return {"epoch": epoch, "batch": batch}
 
-    def _batches(self, epoch: int, start: int, end: int) -> Iterator[Batch]:
-        self._requests.span = epoch, start, end
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next iteration over that epoch start after that many batches."""
+        self._position = self._resume = state["epoch"], state["batch"]
+
+    def _batches(self) -> Iterator[Batch]:
         if self._workers is not None:
             yield from self._workers
             return
-        for request in self._requests:
-            batch = self._rows[request]
+        for index in self.sampler:
+            batch = self._dataset[index]
             yield batch.pin_memory() if self.pin_memory else batch
 
 
-class _Requests(Sampler[_Request]):
-    """What is asked of the source in one epoch, batch by batch."""
+class BatchSampler(Sampler[_BatchIndex]):
+    """The rows of each batch of one epoch, from batch `start` on."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
-        self.span = 0, 0, len(plan)
+        self.epoch, self.start = 0, 0
+        self.same_order = False
+        """Whether each epoch has the order of the first one, as ``Trainer(overfit_batches=...)`` requires."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of that epoch; held-out data have one order only."""
+        if self._plan.shuffle:
+            self.epoch = epoch
 
     def __len__(self) -> int:
-        _, start, end = self.span
-        return end - start
+        return len(self._plan) - self.start
 
-    def __iter__(self) -> Iterator[_Request]:
-        epoch, start, end = self.span
-        for number, rows in zip(range(start, end), self._plan.batches(epoch, start), strict=False):
+    def __iter__(self) -> Iterator[_BatchIndex]:
+        epoch, start = 0 if self.same_order else self.epoch, self.start
+        for number, rows in enumerate(self._plan.batches(epoch, start), start=start):
             yield epoch, number, rows.numpy()
 
 
-class _Rows(Dataset[Batch]):
-    """The source as worker processes see it: one request, one batch."""
+class BatchDataset(Dataset[Batch]):
+    """A source as worker processes see it: one index, one whole batch."""
 
     def __init__(self, source: Source, plan: BatchPlan) -> None:
         self._source, self._seed, self._rank = source, plan.seed, plan.rank
 
-    def __getitem__(self, request: _Request) -> Batch:
-        epoch, number, rows = request
+    def __getitem__(self, index: _BatchIndex) -> Batch:
+        epoch, number, rows = index
         with noise_of(_CPU, self._seed, LOADING, epoch, number, self._rank):
             return self._source.batch(torch.from_numpy(rows))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec
+from aeframe.data.split_record import SplitRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,10 +52,20 @@ class Splits:
 class Dataset(ABC):
     """A named source of raw data. Constructors take options only, and open nothing.
 
-    `modality` is the name of the modality whose data these are.
+    `modality` is the name of the modality whose data these are. An option that is the place of a file or folder is
+    annotated as `pathlib.Path`: a run stores it as an absolute path and hashes what is there.
     """
 
     modality: ClassVar[str]
+
+    @functools.cached_property
+    def split_record(self) -> SplitRecord:
+        """Which samples each split has; pass it to the function that draws the split, such as `Shares.complete`."""
+        return SplitRecord()
+
+    def files(self) -> Sequence[Path] | None:
+        """Return the files that the data are read from, where the options of type `Path` are not these files."""
+        return None
 
     @abstractmethod
     def describe(self) -> Mapping[str, Any]:
@@ -84,9 +96,31 @@ class Modality(ABC):
     def spec(self, dataset: Dataset) -> DataSpec:
         """Return shape and domain, without loading the data."""
 
+    def prepare(self, dataset: Dataset, *, learn: bool = True) -> Splits:
+        """Load the data and return its splits: `Dataset.load`, `learn`, `apply`.
+
+        With ``learn=False`` the state that is there is used, as `load_state` set it: so a saved model is evaluated.
+
+        Raises:
+            AeframeError: A value outside the domain, a file that cannot be read: named, with its row.
+        """
+        raw = dataset.load()
+        if learn:
+            self.learn(dataset, raw)
+        return self.apply(raw)
+
+    def learn(self, dataset: Dataset, raw: Any) -> None:
+        """Compute what `state` returns (a scaler, a vocabulary) from the training split of `raw`.
+
+        A modality that learns nothing has nothing to do. `raw` is what `Dataset.load` returned.
+
+        Raises:
+            AeframeError: Data of another modality.
+        """
+
     @abstractmethod
-    def prepare(self, dataset: Dataset) -> Splits:
-        """Load and check the data, and learn from the training split what must be learned (a scaler, a vocabulary).
+    def apply(self, raw: Any) -> Splits:
+        """Check what `Dataset.load` returned, and return its splits, prepared by the state of this modality.
 
         Raises:
             AeframeError: A value outside the domain, a file that cannot be read: named, with its row.
@@ -105,7 +139,7 @@ class Modality(ABC):
 
     @abstractmethod
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write samples ``(N, *shape)`` in the field's own format, undoing `prepare`; return the files written."""
+        """Write samples ``(N, *shape)`` in the field's own format, undoing `apply`; return the files written."""
 
     def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
         """Learn what only a trained model can tell, such as how large its errors are on samples it has not seen.
@@ -115,8 +149,8 @@ class Modality(ABC):
         """
 
     def state(self) -> dict[str, Any]:
-        """Return what `prepare` and `calibrate` learned: tensors, and plain values that JSON can hold."""
+        """Return what `learn` and `calibrate` computed: tensors, and plain values that JSON can hold."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take back what `state` gave; a modality that learns nothing has nothing to do."""
+        """Set the state to what `state` returned; a modality that learns nothing has nothing to do."""

@@ -8,9 +8,8 @@ from typing import Protocol, Self, TypeVar
 import torch
 from torch import Tensor
 
+from aeframe.data.split_record import SPLITS, SplitRecord
 from aeframe.errors import AeframeError
-
-SPLITS = ("train", "validation", "test")
 
 
 class Divisible(Protocol):
@@ -52,23 +51,46 @@ class Shares:
         self.who, self.what, self.seed = who, what, seed
         self.fractions = {"validation": validation, "test": test}
 
-    def complete(self, present: Mapping[str, Samples]) -> dict[str, Samples]:
-        """Return the three splits; `present` holds at least ``train``.
+    def complete(
+        self,
+        present: Mapping[str, Samples],
+        record: SplitRecord | None = None,
+        keys: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Samples]:
+        """Return the three splits.
+
+        Args:
+            present: The samples of each split that the data come with: at least ``train``.
+            record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
+            keys: For `record`, a key of each sample (see `SplitRecord`), by split; by default its place in `present`.
 
         Raises:
-            AeframeError: Too few samples to make three splits.
+            AeframeError: Too few samples to make three splits; with `record`, samples that are missing.
         """
-        train, splits = present["train"], dict(present)
-        taken = {
-            name: max(1, round(share * len(train))) for name, share in self.fractions.items() if name not in present
-        }
-        if len(train) <= sum(taken.values()):
+        if keys is None:
+            keys = {split: torch.arange(len(samples)) for split, samples in present.items()}
+        record = SplitRecord() if record is None else record
+        places = record.places(self.who, keys, lambda: self._drawn(present))
+        return {split: _taken(present.get(split, present["train"]), places[split]) for split in SPLITS}
+
+    def _drawn(self, present: Mapping[str, Samples]) -> dict[str, Tensor]:
+        num = len(present["train"])
+        taken = {name: max(1, round(share * num)) for name, share in self.fractions.items() if name not in present}
+        if num <= sum(taken.values()):
             raise AeframeError(
-                f"{self.who} has {len(train)} {self.what} for {len(taken) + 1} splits "
+                f"{self.who} has {num} {self.what} for {len(taken) + 1} splits "
                 f"({', '.join(['train', *taken])}), expected at least {len(taken) + 1}; add {self.what}"
             )
-        order = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.seed))
-        for name, num in taken.items():
-            splits[name], order = train.rows(order[:num].sort().values), order[num:]
-        splits["train"] = train.rows(order.sort().values) if taken else train
-        return {name: splits[name] for name in SPLITS}
+        order = torch.randperm(num, generator=torch.Generator().manual_seed(self.seed))
+        places = {}
+        for name, size in taken.items():
+            places[name], order = order[:size].sort().values, order[size:]
+        return {**places, "train": order.sort().values}
+
+
+def _taken(samples: Samples, places: Tensor) -> Samples:
+    """Return the samples at `places`, which ascend; the same object where these are all."""
+    return samples if len(places) == len(samples) else samples.rows(places)
+
+
+__all__ = ["SPLITS", "Divisible", "Shares"]

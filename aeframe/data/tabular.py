@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.modality import Dataset
+from aeframe.data.split_record import SPLITS, SplitRecord
 from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows
 from aeframe.errors import AeframeError
 from aeframe.noise import SPLITTING, noise_of
@@ -25,8 +27,23 @@ class RowSplits:
     validation: Rows
     test: Rows
 
+    def encode_labels(self) -> None:
+        """Replace labels that are words by numbers: their places among the sorted words of all splits."""
+        labelled = [(rows, rows.label) for rows in (self.train, self.validation, self.test) if rows.label is not None]
+        encoded = encode_labels(*(label for _, label in labelled))
+        for (rows, _), label in zip(labelled, encoded, strict=True):
+            rows.label = label
 
-def share_out(rows: Rows, *, validation: float, test: float | None, seed: int) -> tuple[Rows, Rows, Rows | None]:
+
+def share_out(
+    rows: Rows,
+    *,
+    validation: float,
+    test: float | None,
+    seed: int,
+    record: SplitRecord | None = None,
+    test_rows: Rows | None = None,
+) -> tuple[Rows, Rows, Rows | None]:
     """Shuffle rows and take fractions of them for validation and test; the rest is for training.
 
     Args:
@@ -34,10 +51,24 @@ def share_out(rows: Rows, *, validation: float, test: float | None, seed: int) -
         validation: Fraction in (0, 1).
         test: Fraction in (0, 1); None where test rows come from elsewhere.
         seed: Of the shuffle.
+        record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
+        test_rows: The test rows that come from elsewhere.
 
     Raises:
         AeframeError: Too few rows for that, or fractions that leave none.
     """
+    present = {"train": rows} if test_rows is None else {"train": rows, "test": test_rows}
+    keys = {split: torch.arange(len(own)) for split, own in present.items()}
+    places = (record or SplitRecord()).places(rows.origin, keys, lambda: _drawn(rows, validation, test, seed))
+    train, held_out, *others = (_taken(present.get(split, rows), places[split]) for split in SPLITS if split in places)
+    return train, held_out, others[0] if others else None
+
+
+def _taken(rows: Rows, places: Tensor) -> Rows:
+    return rows if len(places) == len(rows) else rows.take(places.numpy())
+
+
+def _drawn(rows: Rows, validation: float, test: float | None, seed: int) -> dict[str, Tensor]:
     fractions = {"validation": validation} if test is None else {"validation": validation, "test": test}
     has = f"{rows.origin} has {_rows(len(rows))}"
     for name, fraction in fractions.items():
@@ -53,11 +84,10 @@ def share_out(rows: Rows, *, validation: float, test: float | None, seed: int) -
             f"add rows, or lower {' and '.join(fractions)}"
         )
     with noise_of(torch.device("cpu"), seed, SPLITTING):
-        order = torch.randperm(len(rows)).numpy()
+        order = torch.randperm(len(rows))
     # In the order of the file again: a split is a set of rows, and is easier to find there.
-    parts = [np.sort(part) for part in np.split(order, np.cumsum(counts))]
-    taken = [rows.take(part) for part in parts]
-    return taken[-1], taken[0], taken[1] if test is not None else None
+    parts = [part.sort().values for part in order.split([*counts, left])]
+    return {**dict(zip(fractions, parts[:-1], strict=True)), "train": parts[-1]}
 
 
 class Table(Dataset):
@@ -83,8 +113,8 @@ class Table(Dataset):
     def __init__(
         self,
         *,
-        path: str,
-        test_path: str | None = None,
+        path: Path,
+        test_path: Path | None = None,
         key: str | None = None,
         label: str | None = None,
         columns: tuple[str, ...] | None = None,
@@ -114,16 +144,18 @@ class Table(Dataset):
         train, test = self._choices()
         rows = read_rows(self.path, train)
         test_rows = None if test is None else read_rows(self.test_path or self.path, test)
-        if rows.label is not None:
-            if test_rows is not None and test_rows.label is not None:
-                rows.label, test_rows.label = encode_labels(rows.label, test_rows.label)
-            else:
-                (rows.label,) = encode_labels(rows.label)
-        fraction = self.test if test_rows is None else None
-        left, validation, taken = share_out(rows, validation=self.validation, test=fraction, seed=self.split_seed)
-        held_out = test_rows if test_rows is not None else taken
-        assert held_out is not None
-        return RowSplits(left, validation, held_out)
+        left, validation, taken = share_out(
+            rows,
+            validation=self.validation,
+            test=self.test if test_rows is None else None,
+            seed=self.split_seed,
+            record=self.split_record,
+            test_rows=test_rows,
+        )
+        assert taken is not None
+        splits = RowSplits(left, validation, taken)
+        splits.encode_labels()
+        return splits
 
     def _choices(self) -> tuple[Choice, Choice | None]:
         """Return what to read for training, and for testing where rows of their own are there for it."""
@@ -158,7 +190,9 @@ class BreastCancer(Dataset):
 
     def load(self) -> RowSplits:
         rows = self._rows()
-        train, validation, test = share_out(rows, validation=self.validation, test=self.test, seed=self.split_seed)
+        train, validation, test = share_out(
+            rows, validation=self.validation, test=self.test, seed=self.split_seed, record=self.split_record
+        )
         assert test is not None
         return RowSplits(train, validation, test)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.tables import Choice, Rows, read_header, read_rows, write_rows
+from aeframe.data.tables.rows import pick
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.errors import AeframeError
 
@@ -71,8 +73,7 @@ class Vector(Modality):
     def spec(self, dataset: Dataset) -> DataSpec:
         return DataSpec(tuple(dataset.describe()["shape"]), self.domain)
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        raw = dataset.load()
+    def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, RowSplits):
             raise AeframeError(
                 f"modality vector reads RowSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
@@ -85,7 +86,13 @@ class Vector(Modality):
             self._scaler = Scaler.standard(raw.train.values)
         elif self.scale == "minmax":
             self._scaler = Scaler.minmax(raw.train.values, -1.0 if self.domain.kind == "signed" else 0.0, 1.0)
-        return Splits(self._source(raw.train), self._source(raw.validation), self._source(raw.test))
+
+    def apply(self, raw: RowSplits) -> Splits:
+        splits = [self._as_learned(rows) for rows in (raw.train, raw.validation, raw.test)]
+        for rows in splits:
+            self._refuse_unusable(rows)
+        train, validation, test = (self._source(rows) for rows in splits)
+        return Splits(train, validation, test)
 
     def state(self) -> dict[str, Any]:
         columns = None if self._columns is None else list(self._columns)
@@ -107,11 +114,9 @@ class Vector(Modality):
         Raises:
             AeframeError: A column that is missing, a row of another shape, a value that training would refuse.
         """
-        shape = self._learned()
+        self._learned()
         named = self._columns is not None and not _is_array(path) and read_header(path, Choice()).columns is not None
-        rows = read_rows(path, Choice(columns=self._columns if named else None))
-        if rows.header.shape != shape:
-            raise AeframeError(f"'{path.name}' has rows of shape {rows.header.shape}, expected {shape} as in training")
+        rows = self._as_learned(read_rows(path, Choice(columns=self._columns if named else None)))
         self._refuse_unusable(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))
@@ -135,6 +140,22 @@ class Vector(Modality):
         if self._shape is None:
             raise RuntimeError("modality vector has learned nothing yet; call prepare or load_state first")
         return self._shape
+
+    def _as_learned(self, rows: Rows) -> Rows:
+        """Return rows with the columns of training, in their order.
+
+        Raises:
+            AeframeError: A column that is missing, or a row of another shape.
+        """
+        if rows.columns is not None and self._columns is not None and rows.columns != self._columns:
+            chosen, _ = pick(rows.origin, rows.columns, Choice(columns=self._columns))
+            rows = replace(rows, values=rows.values[:, chosen], columns=self._columns)
+        shape = self._learned()
+        if rows.header.shape != shape:
+            raise AeframeError(
+                f"'{rows.origin}' has rows of shape {rows.header.shape}, expected {shape} as in training"
+            )
+        return rows
 
     def _source(self, rows: Rows) -> TensorSource:
         """Scale, mask and check some rows."""

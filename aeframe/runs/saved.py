@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,11 +15,12 @@ from torch.distributions import Distribution
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass
-from aeframe.build import build
+from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.evaluation.interpolation import line
+from aeframe.factory import build
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
@@ -49,7 +50,14 @@ def load(path: str | Path, device: str = "cpu") -> SavedModel:
     opened.model.to(device)
     opened.sampler.to(device)
     return SavedModel(
-        opened.model, opened.modality, opened.sampler, opened.config, opened.spec, opened.clock, torch.device(device)
+        opened.model,
+        opened.modality,
+        opened.sampler,
+        opened.config,
+        opened.spec,
+        opened.clock,
+        torch.device(device),
+        opened.data,
     )
 
 
@@ -71,6 +79,8 @@ class SavedModel:
     clock: Clock
     """Where the run stood when the model was saved."""
     device: torch.device
+    data: DataRecord = field(default_factory=DataRecord)
+    """Fingerprint and split of the data it was trained on."""
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from aeframe.assembly import PARTS, assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Clock, DataSpec
-from aeframe.build import build
+from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.card import write_card
+from aeframe.runs.data_record import read_data_record, write_data_record
 from aeframe.runs.folder import existing_folder, read_yaml, write_text, write_yaml
 from aeframe.runs.needs import check_plugins, needed_plugins
 from aeframe.runs.tensors import load_tensors, read_tensors, write_tensors
@@ -56,6 +58,8 @@ class OpenedModel:
     config: dict[str, Any]
     spec: DataSpec
     clock: Clock
+    data: DataRecord = field(default_factory=DataRecord)
+    """What was stored of the data of the training; empty for a model that was saved without."""
 
 
 def save_model(
@@ -67,9 +71,10 @@ def save_model(
     *,
     metrics: Mapping[str, float],
     clock: Clock | None = None,
+    data: DataRecord | None = None,
 ) -> None:
     """Write a model as a folder of ``config.yaml``, ``model.safetensors``, ``modality.json`` (and ``.safetensors``
-    where the modality has tensors) and ``card.md``.
+    where the modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`) and ``card.md``.
 
     The folder is written beside its place and then moved there, so an interrupted save leaves the model before it.
 
@@ -81,6 +86,7 @@ def save_model(
         sampler: Fitted, where it must be.
         metrics: Test metrics for the card.
         clock: Where the run stands; without it, schedules are taken at their end when the model is evaluated.
+        data: Fingerprint and split of the training data, by which later commands detect that they changed.
     """
     partial, previous = _beside(folder, "partial"), _beside(folder, "previous")
     shutil.rmtree(partial, ignore_errors=True)
@@ -97,7 +103,9 @@ def save_model(
         kept["clock"] = clock.state_dict()
     write_yaml(partial / "config.yaml", kept)
     write_tensors(partial / "model.safetensors", _whole(model, sampler).state_dict())
-    _write_state(partial, modality.state())
+    write_modality_state(partial, modality.state())
+    if data is not None:
+        write_data_record(partial, data)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     write_text(partial / "card.md", write_card(kept, metrics, num_parameters))
     if folder.exists():
@@ -126,12 +134,15 @@ def open_model(path: Path) -> OpenedModel:
     except AeframeError as error:
         raise AeframeError(f"model '{folder}': {error}") from error
     load_tensors(_whole(model, sampler), folder / "model.safetensors")
-    modality.load_state(_read_state(folder))
+    learned = read_modality_state(folder)
+    if learned is None:
+        raise AeframeError(f"there is no file '{folder / 'modality.json'}', which a saved model has; copy it again")
+    modality.load_state(learned)
     clock = Clock(batch=_END, planned=_END)
     if "clock" in config:
         clock.load_state_dict(config["clock"])
         clock.planned, clock.rows = config["clock"]["planned"], config["clock"].get("rows", 0)
-    return OpenedModel(model.eval(), modality, sampler.eval(), config, spec, clock)
+    return OpenedModel(model.eval(), modality, sampler.eval(), config, spec, clock, read_data_record(folder))
 
 
 def _whole(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:
@@ -170,7 +181,7 @@ def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
     check_plugins(folder, config.get("plugins") or {})
 
 
-def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
+def write_modality_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write what a modality learned: tensors as tensors, and the rest as JSON."""
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     plain = {name: value for name, value in state.items() if name not in tensors}
@@ -179,10 +190,15 @@ def _write_state(folder: Path, state: Mapping[str, Any]) -> None:
         write_tensors(folder / "modality.safetensors", tensors)
 
 
-def _read_state(folder: Path) -> dict[str, Any]:
+def read_modality_state(folder: Path) -> dict[str, Any] | None:
+    """Return what `write_modality_state` wrote; None where it wrote nothing.
+
+    Raises:
+        AeframeError: A file that is damaged.
+    """
     path = folder / "modality.json"
     if not path.is_file():
-        raise AeframeError(f"there is no file '{path}', which a saved model has; copy the folder again")
+        return None
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:

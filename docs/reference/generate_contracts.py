@@ -46,6 +46,7 @@ _CLASSES = {
     "aeframe.batch": ("DataSpec", "Domain", "Batch", "Latent", "Pass", "Terms", "Clock"),
 }
 _SPECIAL = ("__len__", "__call__")
+_PROPERTIES = {"property", "functools.cached_property"}
 
 
 def page() -> str:
@@ -84,7 +85,7 @@ def _methods(body: ast.ClassDef) -> Iterator[str]:
                 re.sub(r"^(self|cls)(, )?", "", ast.unparse(node.args)),
                 ast.unparse(node.returns) if node.returns else "None",
             )
-            head = f"{node.name}: {returned}" if "property" in marks else f"{node.name}({given}) -> {returned}"
+            head = f"{node.name}: {returned}" if marks & _PROPERTIES else f"{node.name}({given}) -> {returned}"
             # A protocol's methods end in an ellipsis.
             bare = ast.unparse(node.body[-1]) in ("...", "raise NotImplementedError")
             yield _item(head, " *no default*" if bare or "abstractmethod" in marks else "", ast.get_docstring(node))

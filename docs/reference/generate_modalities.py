@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from aeframe.build import build
 from aeframe.data.modality import Modality, Splits
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
+from aeframe.factory import build
 from aeframe.registry import registry
 from aeframe.testing.reference import NUM_ROWS, Reference
 from aeframe.testing.short_run import train_shortly

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aeframe.build import REQUIRED, defaults, signature
 from aeframe.cli.annotations import option_type, shown, written
 from aeframe.experiment.compose import compose
 from aeframe.experiment.loader import Loader
 from aeframe.experiment.option_files import OptionFile, core_recipes, option_file
+from aeframe.factory import REQUIRED, defaults, signature
 from aeframe.registry import registry
 
 PAGE = Path(__file__).with_name("models.md")

@@ -77,10 +77,10 @@ def test_check_says_why_a_run_would_not_start(
 def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config(capsys, "why", "latent.dim", "experiment=mine", "latent.dim=3") == (
         "latent.dim: 3\n"
-        "  set by   the command line: latent.dim=3\n"
-        f"  over     {mine}, which says 6\n"
-        f"  over     {GAUSSIAN}, which says 16\n"
-        "  expects  int\n"
+        "  set by    the command line: latent.dim=3\n"
+        f"  over      {mine}, which has 6\n"
+        f"  over      {GAUSSIAN}, which has 16\n"
+        "  expects   int\n"
     )
 
 
@@ -91,6 +91,21 @@ def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys
         (["seed", "experiment=mine"], [("5", "MINE"), ("0", SETTING)]),
         (["latent.dim", "model=vae"], [("16", GAUSSIAN)]),
         (["logger"], [("null", "aeframe.conf/train.yaml")]),
+        (
+            ["logger", "logger=wandb"],
+            [("wandb", "the command line: logger=wandb"), ("null", "aeframe.conf/train.yaml")],
+        ),
+        (
+            ["logger.wandb.mode", "logger=wandb", "logger.wandb.mode=offline"],
+            [
+                ("offline", "the command line: logger.wandb.mode=offline"),
+                ("online", "the signature of logger 'wandb' (aeframe.training.loggers:wandb)"),
+            ],
+        ),
+        (
+            ["trainer.max_time", "trainer.max_time='00:01:00:00'"],
+            [("00:01:00:00", "the command line: trainer.max_time='00:01:00:00'")],
+        ),
         (["latent", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (["latent.name", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (
@@ -113,7 +128,7 @@ def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys
         ),
         (
             ["latent.dim", "experiment=mine", "~latent.dim"],
-            [("null", "the command line takes it away: ~latent.dim"), ("6", "MINE"), ("16", GAUSSIAN)],
+            [("null", "the command line removes it: ~latent.dim"), ("6", "MINE"), ("16", GAUSSIAN)],
         ),
         (
             ["objective.beta.end", "model=vae", "objective.beta={name: linear, end: 4}"],
@@ -126,7 +141,7 @@ def test_why_knows_the_command_line_files_modalities_and_signatures(
 ) -> None:
     _, *lines = config(capsys, "why", *words).splitlines()
     expected = [
-        f"  set by   {place}" if number == 0 else f"  over     {place}, which says {value}"
+        f"  set by    {place}" if number == 0 else f"  over      {place}, which has {value}"
         for number, (value, place) in enumerate(said)
     ]
     assert [line.replace(mine, "MINE") for line in lines if line.startswith(("  set by", "  over"))] == expected
@@ -135,26 +150,26 @@ def test_why_knows_the_command_line_files_modalities_and_signatures(
 @pytest.mark.parametrize(
     ("words", "value", "offer"),
     [
-        (["prior"], "prior: normal", [f"  on offer {names('prior')}"]),
-        (["experiment"], "experiment: null", ["  on offer EXPERIMENTS"]),
+        (["prior"], "prior: normal", [f"  available {names('prior')}"]),
+        (["experiment"], "experiment: null", ["  available EXPERIMENTS"]),
         (
             ["objective.beta", "model=beta_vae"],
             "objective.beta: 4.0",
             [
-                "  expects  schedule",
-                f"  on offer a number, or {{name: ..., options}} with one of {names('schedule')}",
+                "  expects   schedule",
+                f"  available a number, or {{name: ..., options}} with one of {names('schedule')}",
             ],
         ),
         (
             ["optimizer.lr"],
             "optimizer.lr: 0.001",
             [
-                "  expects  schedule",
-                f"  on offer a number, or {{name: ..., options}} with one of {names('schedule')}",
+                "  expects   schedule",
+                f"  available a number, or {{name: ..., options}} with one of {names('schedule')}",
             ],
         ),
-        (["max_batches"], "max_batches: null", ["  expects  int | null"]),
-        (["optimizer.betas"], "optimizer.betas: [0.9, 0.999]", ["  expects  [float, float]"]),
+        (["max_batches"], "max_batches: null", ["  expects   int | null"]),
+        (["optimizer.betas"], "optimizer.betas: [0.9, 0.999]", ["  expects   [float, float]"]),
     ],
 )
 def test_why_says_what_else_is_on_offer(
@@ -174,7 +189,7 @@ def test_a_part_of_a_plugin_file_is_named_by_its_module(
         "from aeframe import hookimpl\nfrom aeframe.parts.losses.distances import SquaredError\n"
         "@hookimpl\ndef register_losses(register):\n    register('mine', 'aeplugin:SquaredError')\n"
     )
-    assert "  set by   the signature of loss 'mine' (aeplugin:SquaredError)\n" in config(
+    assert "  set by    the signature of loss 'mine' (aeplugin:SquaredError)\n" in config(
         capsys, "why", "loss.activation", "loss=mine"
     )
 

@@ -47,7 +47,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         "\n"
         "Nothing more.\n"
         "\n"
-        "given     shape, domain (by the house)\n"
+        "injected  shape, domain (by the framework)\n"
         "data      count, unit\n"
         "unit      nats\n"
         "options\n"
@@ -67,7 +67,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (
             ("latent", "vq"),
             [
-                "gives     codes",
+                "provides  codes",
                 "chosen by model=vqgan, model=vqvae",
                 "  update          ema | gradient      default ema",
             ],
@@ -75,8 +75,8 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
         (("modality", "vector"), ["defaults  encoder mlp, loss mse", "data      breast_cancer"]),
         (("data", "breast_cancer"), ["modality  vector", "chosen by modality=vector"]),
-        (("dataset", "table"), ["  path        str                required"]),
-        (("optimizer", "sgd"), ["given     params (by the house)", "  momentum        float        default 0"]),
+        (("dataset", "table"), ["  path        path               required"]),
+        (("optimizer", "sgd"), ["injected  params (by the framework)", "  momentum        float        default 0"]),
         (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
         (
             ("model", "beta_vae"),

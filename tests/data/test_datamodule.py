@@ -1,3 +1,5 @@
+"""The data module in Lightning's Trainer, with a module that is not ours."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,56 +8,51 @@ from typing import Any
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Clock
+from aeframe.batch import Batch
 from aeframe.data import DataModule, Splits, TensorSource
+from aeframe.data.grouping import GroupedBatchesWarning
 from aeframe.errors import AeframeError
 
 torch.set_num_threads(1)
-# Lightning 2.6 asks torch 2.13 in an old way; that is its own affair.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning"),
-]
 PER_EPOCH = 7
 
 
-def splits() -> Splits:
-    train, validation, test = (TensorSource(torch.arange(n, dtype=torch.float32)[:, None] + n) for n in (30, 9, 5))
+def make_splits(rows: int = 29) -> Splits:
+    train, validation, test = (TensorSource(torch.arange(n, dtype=torch.float32)[:, None] + n) for n in (rows, 9, 5))
     return Splits(train, validation, test)
 
 
 class Stepper(L.LightningModule):
-    """The least that trains by the clock: manual optimisation, several batches in a call."""
+    """The least that trains with several batches in a call: manual optimization, and a count of batches."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.weight = nn.Parameter(torch.zeros(1))
-        self.clock = clock
-        self.seen: list[tuple[int, list[int]]] = []
+        self.calls: list[int] = []
+        self.rows: list[tuple[int, list[int]]] = []
         self.validated: list[tuple[int, int]] = []
         self.tested: list[int] = []
 
-    def training_step(self, batches: list[Batch], _: int) -> None:
+    def training_step(self, item: Batch | list[Batch], _: int) -> None:
+        batches = item if isinstance(item, list) else [item]
+        self.calls.append(len(batches))
         for batch in batches:
             assert batch.index is not None
-            self.seen.append((self.clock.epoch, batch.index.tolist()))
+            self.rows.append((self.current_epoch, batch.index.tolist()))
             optimizer: Any = self.optimizers()
             optimizer.zero_grad()
             self.manual_backward((self.weight - batch.x).square().mean())
             optimizer.step()
-            self.clock.tick()
-        if self.clock.planned and self.clock.batch >= self.clock.planned:
-            self.trainer.should_stop = True
 
-    def on_train_epoch_end(self) -> None:
-        if self.clock.batch_in_epoch >= PER_EPOCH:
-            self.clock.epoch, self.clock.batch_in_epoch = self.clock.epoch + 1, 0
+    training_step.works_in_groups = True  # type: ignore[attr-defined]
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        self.validated.append((self.clock.batch, len(batch)))
+        self.validated.append((len(self.rows), len(batch)))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         assert batch.index is not None
@@ -67,92 +64,110 @@ class Stepper(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["clock"] = self.clock.state_dict()
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.clock.load_state_dict(checkpoint["clock"])
-        checkpoint.pop("loops")
-
-
-def trainer(*callbacks: Callback) -> L.Trainer:
+def make_trainer(folder: Path, *callbacks: Callback, **arguments: Any) -> L.Trainer:
     return L.Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
+        **{
+            "accelerator": "cpu",
+            "logger": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+            "num_sanity_val_steps": 0,
+            "use_distributed_sampler": False,
+            "default_root_dir": folder,
+            "max_epochs": 3,
+            **arguments,
+        },
         callbacks=list(callbacks),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-        reload_dataloaders_every_n_epochs=1,
     )
 
 
-def made(planned: int, steps_per_call: int = 3) -> tuple[Stepper, DataModule]:
-    clock = Clock(planned=planned)
-    return Stepper(clock), DataModule(splits(), batch_size=4, seed=1, clock=clock, steps_per_call=steps_per_call)
+def make_data(steps_per_call: Any = "auto") -> DataModule:
+    return DataModule(make_splits(), batch_size=4, seed=1, steps_per_call=steps_per_call)
 
 
-def test_the_trainer_goes_through_epochs_and_ends_as_planned() -> None:
-    module, data = made(planned=18)
-    # 30 rows in batches of 4: seven whole ones and one of two rows.
-    assert data.batches_per_epoch() == 8
-    data.splits.train = TensorSource(torch.arange(29, dtype=torch.float32)[:, None])
+@pytest.mark.parametrize("steps_per_call", [1, 3, "auto"])
+def test_a_trainer_sees_every_row_once_an_epoch_in_another_order(tmp_path: Path, steps_per_call: Any) -> None:
+    module, data = Stepper(), make_data(steps_per_call)
+    # 29 rows in batches of 4: seven whole ones, and a row that is left over.
     assert data.batches_per_epoch() == PER_EPOCH
-    trainer().fit(module, datamodule=data)
-    assert module.clock.batch == 18
-    epochs = [[rows for epoch, rows in module.seen if epoch == number] for number in range(3)]
-    assert [len(epoch) for epoch in epochs] == [7, 7, 4]
+    make_trainer(tmp_path).fit(module, datamodule=data)
+    epochs = [[rows for epoch, rows in module.rows if epoch == number] for number in range(3)]
+    assert [len(epoch) for epoch in epochs] == [7, 7, 7]
     for epoch in epochs:
         rows = [row for batch in epoch for row in batch]
-        assert len(rows) == len(set(rows)) == 4 * len(epoch)
-    assert epochs[0][:4] != epochs[1][:4] != epochs[2]
-    # Validated once in each epoch, over all nine rows, and at the planned end too.
-    assert module.validated == [(batch, size) for batch in (7, 14, 18) for size in (4, 4, 1)]
+        assert len(rows) == len(set(rows)) == 28
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    # Validated once in each epoch, over all nine rows.
+    assert module.validated == [(batch, size) for batch in (7, 14, 21) for size in (4, 4, 1)]
+    calls = {1: [1] * 7, 3: [3, 3, 1], "auto": [7]}[steps_per_call]
+    assert module.calls == calls * 3
 
 
-@pytest.mark.parametrize("stop", [4, 7, 9])
-def test_a_run_that_goes_on_sees_what_it_would_have_seen(tmp_path: Path, stop: int) -> None:
-    def fit(planned: int, clock_end: int, ckpt: Path | None = None, k: int = 3) -> Stepper:
-        module, data = made(planned=planned, steps_per_call=k)
-        data.splits.train = data.splits.train.rows(torch.arange(29))  # type: ignore[attr-defined]
-        checkpoint = ModelCheckpoint(
-            dirpath=tmp_path, save_last=True, save_top_k=0, save_on_train_epoch_end=True, enable_version_counter=False
-        )
-        trainer(checkpoint).fit(module, datamodule=data, ckpt_path=ckpt, weights_only=True)
-        assert module.clock.batch == clock_end
+def test_the_order_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    found = []
+    for seed in (1, 1, 2):
+        module = Stepper()
+        data = DataModule(make_splits(), batch_size=4, seed=seed)
+        make_trainer(tmp_path, max_epochs=1).fit(module, datamodule=data)
+        found.append(module.rows)
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize("calls", [(3, 3), (1, 1), ("auto", "auto")], ids=str)
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_resumed_run_sees_what_it_would_have_seen(tmp_path: Path, stop: int, calls: tuple[Any, Any]) -> None:
+    def fit(max_epochs: int, folder: Path, steps_per_call: Any, checkpoint: Path | None = None) -> Stepper:
+        module = Stepper()
+        trainer = make_trainer(folder, max_epochs=max_epochs)
+        trainer.fit(module, datamodule=make_data(steps_per_call), ckpt_path=checkpoint, weights_only=True)
+        trainer.save_checkpoint(folder / "end.ckpt")
         return module
 
-    whole = fit(16, 16)
-    (tmp_path / "last.ckpt").unlink()
-    first = fit(stop, stop)
-    # The rest in calls of another size: the position is counted in batches.
-    rest = fit(16, 16, tmp_path / "last.ckpt", k=2)
-    assert first.seen + rest.seen == whole.seen
+    whole = fit(3, tmp_path / "whole", calls[0])
+    first = fit(stop, tmp_path / "parts", calls[0])
+    rest = fit(3, tmp_path / "parts", calls[1], tmp_path / "parts" / "end.ckpt")
+    assert first.rows + rest.rows == whole.rows
     assert torch.equal(rest.weight, whole.weight)
-    assert rest.validated == [(batch, size) for batch in (7, 14, 16) if batch > stop for size in (4, 4, 1)]
+    assert [size for _, size in first.validated + rest.validated] == [size for _, size in whole.validated]
 
 
-def test_held_out_splits_come_whole_and_in_order() -> None:
-    module, data = made(planned=4)
-    trainer().test(module, datamodule=data, verbose=False)
+def test_a_run_resumed_inside_an_epoch_continues_there_with_any_module(tmp_path: Path) -> None:
+    class StopAt(Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+            assert isinstance(pl_module, Stepper)
+            if len(pl_module.rows) == 10:
+                trainer.save_checkpoint(tmp_path / "within.ckpt")
+                trainer.should_stop = True
+
+    whole, first, rest = Stepper(), Stepper(), Stepper()
+    make_trainer(tmp_path).fit(whole, datamodule=make_data())
+    make_trainer(tmp_path, StopAt()).fit(first, datamodule=make_data())
+    path = tmp_path / "within.ckpt"
+    make_trainer(tmp_path).fit(rest, datamodule=make_data(1), ckpt_path=path, weights_only=True)
+    assert first.rows + rest.rows == whole.rows
+    assert torch.equal(rest.weight, whole.weight)
+
+
+def test_held_out_splits_are_whole_and_in_order(tmp_path: Path) -> None:
+    module, data = Stepper(), make_data()
+    make_trainer(tmp_path).test(module, datamodule=data, verbose=False)
     assert module.tested == [0, 1, 2, 3, 4]
-    predicted = trainer().predict(module, datamodule=data)
+    predicted = make_trainer(tmp_path).predict(module, datamodule=data)
     assert predicted is not None
     assert torch.cat([x for x in predicted if isinstance(x, Tensor)])[:, 0].tolist() == [5, 6, 7, 8, 9]
 
 
 def test_loaders_are_made_once() -> None:
-    _, data = made(planned=4)
+    data = make_data()
     assert data.train_dataloader() is data.train_dataloader()
     assert data.train_dataloader() is not data.val_dataloader()
     assert data.test_dataloader() is data.predict_dataloader()
 
 
 def test_the_batch_size_is_that_of_all_devices() -> None:
-    data = DataModule(splits(), batch_size=8, seed=0, clock=Clock())
+    data = DataModule(make_splits(30), batch_size=8)
     # 30 rows: three batches of 8, and a fourth of 6; over four devices the fourth would leave one row for each.
     assert [data.batches_per_epoch(world) for world in (1, 2, 4)] == [4, 4, 3]
     with pytest.raises(AeframeError) as refused:
@@ -160,3 +175,62 @@ def test_the_batch_size_is_that_of_all_devices() -> None:
     assert str(refused.value) == (
         "batch_size=8 counts the samples of all devices and cannot be shared equally by 3; set batch_size=6"
     )
+
+
+def test_a_batch_and_a_group_of_batches_are_moved() -> None:
+    data, cpu = make_data(), torch.device("cpu")
+    batch = Batch(torch.zeros(2, 1))
+    moved = data.transfer_batch_to_device(batch, cpu, 0)
+    assert isinstance(moved, Batch)
+    group = data.transfer_batch_to_device([batch, batch], cpu, 0)
+    assert [type(each) for each in group] == [Batch, Batch]
+    assert torch.equal(data.transfer_batch_to_device(torch.ones(2), cpu, 0), torch.ones(2))
+
+
+# -- grouping ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["LambdaCallback", "ModelCheckpoint", "LearningRateMonitor"])
+def test_callbacks_that_follow_batches_see_single_ones(tmp_path: Path, name: str) -> None:
+    callback: Callback = {
+        "LambdaCallback": lambda: LambdaCallback(on_train_batch_end=lambda *_: None),
+        "ModelCheckpoint": lambda: ModelCheckpoint(tmp_path, every_n_epochs=1),
+        "LearningRateMonitor": lambda: LearningRateMonitor("step"),
+    }[name]()
+    logger = CSVLogger(tmp_path) if name == "LearningRateMonitor" else False
+    module = Stepper()
+    make_trainer(tmp_path, callback, max_epochs=1, logger=logger, log_every_n_steps=1).fit(
+        module, datamodule=make_data()
+    )
+    assert module.calls == [1] * PER_EPOCH
+
+
+def test_a_callback_that_works_in_groups_sees_groups(tmp_path: Path) -> None:
+    class Follower(Callback):
+        works_in_groups = True
+
+        def __init__(self) -> None:
+            self.sizes: list[int] = []
+
+        def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *arguments: Any) -> None:
+            self.sizes.append(len(arguments[1]))
+
+    follower = Follower()
+    make_trainer(tmp_path, follower, max_epochs=1).fit(Stepper(), datamodule=make_data())
+    assert follower.sizes == [PER_EPOCH]
+
+
+def test_a_number_that_is_set_groups_with_a_warning(tmp_path: Path) -> None:
+    module, callback = Stepper(), LambdaCallback(on_train_batch_end=lambda *_: None)
+    with pytest.warns(GroupedBatchesWarning) as caught:
+        make_trainer(tmp_path, callback, max_epochs=1).fit(module, datamodule=make_data(3))
+    assert module.calls == [3, 3, 1]
+    assert {str(each.message) for each in caught if each.category is GroupedBatchesWarning} == {
+        "callback LambdaCallback sees 3 batches as one, since steps_per_call=3; set steps_per_call=auto"
+    }
+
+
+def test_the_trainer_limits_single_batches(tmp_path: Path) -> None:
+    module = Stepper()
+    make_trainer(tmp_path, max_epochs=1, limit_train_batches=5).fit(module, datamodule=make_data())
+    assert module.calls == [1] * 5

@@ -1,4 +1,4 @@
-"""Labels as a condition: one-hot, behind what a sample is told already, in every split."""
+"""Labels as a condition: one-hot, after any other condition, in every split."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 import aeframe
 from aeframe.batch import Batch
 from aeframe.cli.main import main
-from aeframe.data.labels import Labelled, labelled
+from aeframe.data.labels import Labelled, check_labels, labelled
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
@@ -24,15 +24,15 @@ def source(label: torch.Tensor | None = LABELS, condition: torch.Tensor | None =
     return TensorSource(X, condition=condition, extras={} if label is None else {"label": label})
 
 
-def told(batch: Batch) -> list[list[float]]:
+def condition_of(batch: Batch) -> list[list[float]]:
     assert batch.condition is not None
     return batch.condition.tolist()
 
 
-def test_a_label_is_one_hot_behind_what_there_is() -> None:
+def test_a_label_is_one_hot_after_any_other_condition() -> None:
     rows = torch.tensor([0, 3])
-    assert told(Labelled(source(), 3).batch(rows)) == [[0, 0, 1], [1, 0, 0]]
-    assert told(Labelled(source(condition=X), 3).batch(rows)) == [[0, 0, 0, 1], [3, 1, 0, 0]]
+    assert condition_of(Labelled(source(), 3).batch(rows)) == [[0, 0, 1], [1, 0, 0]]
+    assert condition_of(Labelled(source(condition=X), 3).batch(rows)) == [[0, 0, 0, 1], [3, 1, 0, 0]]
 
 
 def test_every_split_has_them_and_without_classes_none() -> None:
@@ -41,7 +41,7 @@ def test_every_split_has_them_and_without_classes_none() -> None:
     found = labelled(splits, 3)
     assert found.skipped == ["one row"]
     for split in (found.train, found.validation, found.test):
-        assert told(split.batch(torch.tensor([1]))) == [[1, 0, 0]]
+        assert condition_of(split.batch(torch.tensor([1]))) == [[1, 0, 0]]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,43 @@ def test_labels_that_cannot_be_are_refused(label: torch.Tensor | None, message: 
     assert str(error.value) == message
 
 
+class Counted:
+    """A source that counts the rows it reads."""
+
+    def __init__(self, label: torch.Tensor, *, in_memory: bool) -> None:
+        self.in_memory, self.label = in_memory, label
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def batch(self, index: torch.Tensor) -> Batch:
+        self.read += index.tolist()
+        return Batch(torch.zeros(len(index), 1), extras={"label": self.label[index]})
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_wrong_label_of_any_split_is_found_before_training(split: str) -> None:
+    label = torch.zeros(5000, dtype=torch.long)
+    label[4999] = 2
+    right = Counted(torch.zeros(3, dtype=torch.long), in_memory=True)
+    splits = Splits(right, right, right)
+    check_labels(labelled(splits, 2))
+    setattr(splits, split, Counted(label, in_memory=True))
+    with pytest.raises(AeframeError) as error:
+        check_labels(labelled(splits, 2))
+    assert str(error.value) == (
+        "setting 'label_classes' is 2, but row 4999 has the label 2; set label_classes to one more than the largest "
+        "label"
+    )
+
+
+def test_of_data_that_are_not_in_memory_one_row_is_read() -> None:
+    found = [Counted(torch.zeros(n, dtype=torch.long), in_memory=False) for n in (10, 0, 3)]
+    check_labels(labelled(Splits(*found), 2))
+    assert [source.read for source in found] == [[0], [], [0]]
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A conditional VAE of two clouds, far from each other: of class 0 around -2, of class 1 around 2."""
@@ -95,7 +132,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_samples_are_of_the_label_that_was_asked_for(run: Path, tmp_path: Path, label: int) -> None:
+def test_samples_are_of_the_requested_label(run: Path, tmp_path: Path, label: int) -> None:
     words = ["generate", str(run), "-n", "20", "--seed", "1", "-o"]
     assert main([*words, str(tmp_path / "a.npy"), "--label", str(label)]) == 0
     assert main([*words, str(tmp_path / "b.npy"), "--condition", "1,0" if label == 0 else "0,1"]) == 0

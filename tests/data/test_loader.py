@@ -1,12 +1,14 @@
+"""The loader: the same batches however they are grouped, loaded and resumed."""
+
 from __future__ import annotations
 
-import pickle  # noqa: TID251 -- what a worker process that is spawned would be given
+import pickle  # noqa: TID251 -- what is sent to a worker process that is spawned
 
 import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Clock
+from aeframe.batch import Batch
 from aeframe.data import TensorSource
 from aeframe.data.loader import Loader
 from aeframe.data.modality import Source
@@ -29,115 +31,186 @@ def plain(length: int = 30) -> TensorSource:
     return TensorSource(torch.arange(length, dtype=torch.float32)[:, None])
 
 
-def calls(loader: Loader) -> list[list[list[float]]]:
-    return [[batch.x[:, 0].tolist() for batch in call] for call in loader if isinstance(call, list)]
+def items(loader: Loader) -> list[list[list[float]]]:
+    """Return the samples of every batch of every item; an item of one batch counts as a list of one."""
+    found = [item if isinstance(item, list) else [item] for item in loader]
+    return [[batch.x[:, 0].tolist() for batch in item] for item in found]
 
 
-def train(clock: Clock, *, steps_per_call: int = 1, source: Source | None = None, workers: int = 0) -> Loader:
+def batches(loader: Loader) -> list[list[float]]:
+    return [batch for item in items(loader) for batch in item]
+
+
+def train(
+    *, epoch: int = 0, start: int = 0, batches_per_item: int = 1, source: Source | None = None, workers: int = 0
+) -> Loader:
+    """Return a loader of eight batches an epoch, placed after `start` batches of `epoch`."""
     source = source or plain()
     plan = BatchPlan(len(source), 4, seed=5, shuffle=True)
-    return Loader(source, plan, clock=clock, steps_per_call=steps_per_call, workers=workers)
+    loader = Loader(source, plan, batches_per_item=batches_per_item, workers=workers)
+    loader.sampler.set_epoch(epoch)
+    if start:
+        loader.load_state_dict({"epoch": epoch, "batch": start})
+    return loader
 
 
-def test_calls_hold_the_same_batches_whatever_their_number() -> None:
-    one = [batch for call in calls(train(Clock())) for batch in call]
-    loader = train(Clock(), steps_per_call=3)
-    three = calls(loader)
-    assert [len(call) for call in three] == [3, 3, 2]
+# -- items -----------------------------------------------------------------------------------------------------------
+
+
+def test_items_hold_the_same_batches_whatever_their_number() -> None:
+    loader = train(batches_per_item=3)
+    found = items(loader)
+    assert [len(item) for item in found] == [3, 3, 2]
     assert len(loader) == 3
-    assert [batch for call in three for batch in call] == one
+    assert [batch for item in found for batch in item] == batches(train())
+
+
+def test_one_batch_an_item_is_no_list() -> None:
+    assert all(isinstance(item, Batch) for item in train())
+    assert len(train()) == 8
+
+
+def test_evaluation_yields_plain_batches_in_order() -> None:
+    loader = Loader(plain(5), BatchPlan(5, 2, seed=0, shuffle=False))
+    found = list(loader)
+    assert len(loader) == 3
+    assert all(isinstance(batch, Batch) for batch in found)
+    assert [b.index.tolist() for b in found if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
+
+
+def test_an_epoch_of_evaluation_is_always_the_same() -> None:
+    loader = Loader(plain(5), BatchPlan(5, 2, seed=0, shuffle=False))
+    first = batches(loader)
+    loader.sampler.set_epoch(3)
+    assert batches(loader) == first
+
+
+# -- epochs ------------------------------------------------------------------------------------------------------------
 
 
 def test_each_epoch_has_an_order_of_its_own() -> None:
-    clock = Clock()
-    loader = train(clock)
-    first = calls(loader)
-    clock.epoch = 1
-    assert calls(loader) != first
-    clock.epoch = 0
-    assert calls(loader) == first
+    loader = train()
+    first = batches(loader)
+    assert sorted(value for batch in first for value in batch) == [float(row) for row in range(30)]
+    loader.sampler.set_epoch(1)
+    assert batches(loader) != first
+    loader.sampler.set_epoch(0)
+    assert batches(loader) == first
 
 
-def test_training_begins_where_the_clock_stands() -> None:
-    whole = [batch for call in calls(train(Clock(epoch=2))) for batch in call]
-    loader = train(Clock(batch=19, epoch=2, batch_in_epoch=3), steps_per_call=2)
-    assert len(loader) == 3
-    assert [batch for call in calls(loader) for batch in call] == whole[3:]
+def test_every_epoch_may_have_the_order_of_the_first() -> None:
+    loader = train()
+    loader.sampler.same_order = True
+    first = batches(loader)
+    loader.sampler.set_epoch(1)
+    assert batches(loader) == first == batches(train())
 
 
-def test_the_clock_is_read_when_the_first_batch_is_asked_for() -> None:
-    clock = Clock()
-    loader = train(clock)
+def test_the_epoch_is_read_when_the_first_batch_is_taken() -> None:
+    loader = train()
     made_early = iter(loader)
-    clock.epoch, clock.batch_in_epoch = 1, 5
-    early = [[b.x[:, 0].tolist() for b in call] for call in made_early if isinstance(call, list)]
-    assert early == calls(train(Clock(epoch=1, batch_in_epoch=5)))
+    loader.sampler.set_epoch(1)
+    assert [batch.x[:, 0].tolist() for batch in made_early if isinstance(batch, Batch)] == batches(train(epoch=1))
 
 
-@pytest.mark.parametrize(("batch", "in_epoch", "left", "num_calls"), [(0, 0, 8, 3), (16, 0, 4, 2), (18, 2, 2, 1)])
-def test_the_planned_end_may_fall_inside_an_epoch(batch: int, in_epoch: int, left: int, num_calls: int) -> None:
-    clock = Clock(batch=batch, epoch=batch // 8, batch_in_epoch=in_epoch, planned=20)
-    loader = train(clock, steps_per_call=3)
-    assert len(loader) == num_calls
-    assert sum(len(call) for call in calls(loader)) == left
+# -- resume ------------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_left_after_the_planned_end() -> None:
-    loader = train(Clock(batch=20, epoch=2, batch_in_epoch=4, planned=20))
-    assert len(loader) == 0
-    assert calls(loader) == []
+@pytest.mark.parametrize("batches_per_item", [1, 2, 3, 8])
+@pytest.mark.parametrize("start", range(9))
+def test_a_resumed_epoch_starts_after_the_batches_that_were_taken(start: int, batches_per_item: int) -> None:
+    whole = items(train(epoch=2, batches_per_item=batches_per_item))
+    loader = train(epoch=2, start=start, batches_per_item=batches_per_item)
+    found = items(loader)
+    assert [batch for item in found for batch in item] == batches(train(epoch=2))[start:]
+    # The borders of items are where they would have been.
+    ends = [min(end, 8) for end in range(batches_per_item, 8 + batches_per_item, batches_per_item)]
+    assert [item[-1] for item in found] == [item[-1] for item, end in zip(whole, ends, strict=True) if end > start]
+    # A later epoch is whole again.
+    loader.sampler.set_epoch(3)
+    assert items(loader) == items(train(epoch=3, batches_per_item=batches_per_item))
 
 
-def test_evaluation_gives_plain_batches_in_order() -> None:
-    loader = Loader(plain(5), BatchPlan(5, 2, seed=0, shuffle=False))
-    batches = list(loader)
-    assert len(loader) == 3
-    assert all(isinstance(batch, Batch) for batch in batches)
-    assert [b.index.tolist() for b in batches if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
+def test_an_epoch_that_is_iterated_again_is_whole() -> None:
+    loader = train(epoch=2, start=5)
+    assert batches(loader) == batches(train(epoch=2))[5:]
+    assert batches(loader) == batches(train(epoch=2))
 
 
-def test_augmentation_is_a_function_of_the_place_in_the_run() -> None:
-    first = calls(train(Clock(), source=Augmented()))
+def test_a_position_in_another_epoch_is_ignored() -> None:
+    loader = train(epoch=1)
+    loader.load_state_dict({"epoch": 0, "batch": 5})
+    assert batches(loader) == batches(train(epoch=1))
+
+
+@pytest.mark.parametrize("batches_per_item", [1, 3])
+def test_the_state_counts_the_batches_that_were_taken(batches_per_item: int) -> None:
+    loader = train(epoch=2, batches_per_item=batches_per_item)
+    found = [loader.state_dict() for _ in loader]
+    ends = [3, 6, 8] if batches_per_item == 3 else list(range(1, 9))
+    assert found == [{"epoch": 2, "batch": end} for end in ends]
+    resumed = train(batches_per_item=2)
+    resumed.sampler.set_epoch(2)
+    resumed.load_state_dict(found[0])
+    assert resumed.state_dict() == found[0], "before a batch is taken, too"
+    assert batches(resumed) == batches(train(epoch=2))[ends[0] :]
+
+
+def test_a_length_is_that_of_a_whole_epoch() -> None:
+    # Lightning counts calls from the start of the epoch, wherever it resumes.
+    assert len(train(start=5, batches_per_item=3)) == 3
+
+
+# -- noise -------------------------------------------------------------------------------------------------------------
+
+
+def test_augmentation_is_a_function_of_the_position() -> None:
+    first = batches(train(source=Augmented()))
     torch.manual_seed(99)
-    assert calls(train(Clock(), source=Augmented())) == first
+    assert batches(train(source=Augmented())) == first
     # After a resume in the middle of the epoch as well.
-    assert calls(train(Clock(batch=3, batch_in_epoch=3), source=Augmented())) == first[3:]
+    assert batches(train(start=3, source=Augmented())) == first[3:]
     # Other draws in another batch, and in another epoch.
-    later = calls(train(Clock(epoch=1), source=Augmented()))
-    drawn = [round(value % 1, 5) for call in first + later for batch in call for value in batch]
+    later = batches(train(epoch=1, source=Augmented()))
+    drawn = [round(value % 1, 5) for batch in first + later for value in batch]
     assert len(set(drawn)) > 0.9 * len(drawn)
 
 
-def test_loading_leaves_the_runs_noise_alone() -> None:
+def test_loading_does_not_advance_the_default_generator() -> None:
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
-    calls(train(Clock(), source=Augmented()))
+    batches(train(source=Augmented()))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_workers_give_the_same_batches_epoch_after_epoch() -> None:
-    clock = Clock(planned=14)
-    loader = train(clock, source=Augmented(), workers=2, steps_per_call=3)
+# -- worker processes --------------------------------------------------------------------------------------------------
+
+
+def test_workers_load_the_same_batches_in_every_epoch() -> None:
+    loader = train(source=Augmented(), workers=2, batches_per_item=3)
     torch.manual_seed(7)
-    first = calls(loader)
+    first = items(loader)
     drawn = torch.rand(3)
-    assert first == calls(train(Clock(), source=Augmented(), steps_per_call=3))
+    assert first == items(train(source=Augmented(), batches_per_item=3))
     # An iterator left in its middle does not disturb the next one.
     next(iter(loader))
-    clock.batch, clock.epoch = 8, 1
-    assert calls(loader) == calls(train(Clock(batch=8, epoch=1, planned=14), source=Augmented(), steps_per_call=3))
+    loader.sampler.set_epoch(1)
+    assert items(loader) == items(train(epoch=1, source=Augmented(), batches_per_item=3))
+    # Nor does a resume.
+    loader.load_state_dict({"epoch": 1, "batch": 4})
+    assert batches(loader) == batches(train(epoch=1, source=Augmented()))[4:]
     torch.manual_seed(7)
     assert torch.equal(torch.rand(3), drawn)
 
 
 def test_data_in_memory_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeframe.data.loader.DataLoader", None)
-    assert len(calls(train(Clock(), workers=4))) == 8
+    assert len(batches(train(workers=4))) == 8
 
 
-def test_what_a_spawned_worker_needs_can_be_sent_to_it() -> None:
-    loader = train(Clock(), source=Augmented())
-    sent = pickle.loads(pickle.dumps(loader._rows))
-    request = next(iter(loader._requests))
-    assert torch.equal(sent[request].x, loader._rows[request].x)
+def test_a_dataset_can_be_sent_to_a_spawned_worker() -> None:
+    loader = train(source=Augmented())
+    sent = pickle.loads(pickle.dumps(loader._dataset))
+    index = next(iter(loader.sampler))
+    assert torch.equal(sent[index].x, loader._dataset[index].x)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.build import build, defaults
 from aeframe.data.tables import Rows
 from aeframe.data.tabular import BreastCancer, RowSplits, Table, share_out
 from aeframe.errors import AeframeError
+from aeframe.factory import build, defaults
 from aeframe.testing.real import real_file
 
 

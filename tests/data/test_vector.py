@@ -13,12 +13,13 @@ from matplotlib.image import imread
 from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.data import Dataset, Source
-from aeframe.data.tables import Rows
+from aeframe.data.tables import Rows, write_rows
 from aeframe.data.tabular import RowSplits
 from aeframe.data.vector import BreastCancer, Table, Vector
 from aeframe.errors import AeframeError
+from aeframe.factory import build
+from aeframe.testing.prepared import assert_prepared_alike
 
 
 class Given(Dataset):
@@ -294,3 +295,26 @@ def test_a_picture_shows_rows_with_their_names() -> None:
     figure.savefig(buffer, format="png", dpi=50)
     buffer.seek(0)
     assert imread(buffer).ndim == 3
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": "minmax", "domain": "unit"}, {"missing": "mask"}])
+def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, options: dict[str, Any]) -> None:
+    path, values = tmp_path / "a.npy", np.random.default_rng(0).normal(size=(60, 3))
+    np.save(path, values[:40])
+    added = np.concatenate([values[:40], 50 + 20 * values[40:]])
+    splits = assert_prepared_alike(
+        lambda: Vector(**options), lambda: Table(path=path), change=lambda: np.save(path, added)
+    )
+    assert len(splits.test) == 4
+
+
+def test_columns_are_found_by_name_in_changed_data(tmp_path: Path) -> None:
+    path, values = tmp_path / "a.csv", np.random.default_rng(0).normal(size=(40, 3))
+    write_rows(path, values, ("a", "b", "c"))
+    assert_prepared_alike(
+        Vector, lambda: Table(path=path), change=lambda: write_rows(path, values[:, [2, 0, 1]], ("c", "a", "b"))
+    )
+    with pytest.raises(AeframeError, match=r"'a.csv' has no column 'b' for columns"):
+        assert_prepared_alike(
+            Vector, lambda: Table(path=path), change=lambda: write_rows(path, values, ("a", "x", "c"))
+        )

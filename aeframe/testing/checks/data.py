@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import DataSpec
-from aeframe.build import build
+from aeframe.batch import Batch, DataSpec
 from aeframe.errors import AeframeError
+from aeframe.factory import build
+from aeframe.noise import noise_of
 from aeframe.testing.check import CheckFailedError, NotApplicableError, check, expect
 from aeframe.testing.subject import Subject
 
@@ -132,5 +133,33 @@ def state(subject: Subject) -> None:
     expect(str(again.state()) == str(learned), f"{subject.id} has another state once it was saved and loaded")
 
 
+@check(
+    "prepares by state",
+    "a saved model is evaluated on data that are prepared as in training",
+    kinds=["modality"],
+    after=("state",),
+)
+def prepares_by_state(subject: Subject) -> None:
+    reference = subject.reference
+    again = build("modality", subject.config)
+    again.load_state(reference.modality.state())
+    train = again.prepare(build("dataset", reference.config["data"]), learn=False).train
+    expected = reference.rows
+    with noise_of(torch.device("cpu"), 2):
+        found = train.batch(torch.arange(len(expected)))
+    for name, value in _fields(expected).items():
+        same = _fields(found).get(name)
+        alike = value is same if value is None or same is None else torch.equal(same, value)
+        expect(
+            alike,
+            f"{subject.id} prepares another {name} with ``prepare(dataset, learn=False)`` after `load_state` than with "
+            "`learn`; read what was learned from the state alone, in `apply`",
+        )
+
+
+def _fields(batch: Batch) -> dict[str, Tensor | None]:
+    return {"x": batch.x, "mask": batch.mask, "condition": batch.condition, **batch.extras}
+
+
 BEFORE_MODELS = (known_defaults,)
-CHECKS = (describes_itself, data_in_the_domain, files_round_trip, picture, state)
+CHECKS = (describes_itself, data_in_the_domain, files_round_trip, picture, state, prepares_by_state)

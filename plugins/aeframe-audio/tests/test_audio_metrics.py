@@ -11,8 +11,8 @@ from torchmetrics.functional.audio import scale_invariant_signal_distortion_rati
 
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain, Latent, Pass
-from aeframe.build import build
 from aeframe.evaluation.base import PassMetric
+from aeframe.factory import build
 from aeframe_audio.codebooks import principal_components
 from aeframe_audio.measures import si_sdr
 from aeframe_audio.packed import Packed

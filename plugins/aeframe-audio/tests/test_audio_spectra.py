@@ -13,7 +13,7 @@ from aeframe import AeframeError
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain, Pass
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe_audio.spectra import MelBands, PowerSpectrogram, amplitude, log_amplitude
 
 RATE, LENGTH = 8000, 2048

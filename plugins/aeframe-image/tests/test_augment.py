@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from aeframe import AeframeError
-from aeframe.batch import Clock
 from aeframe.data.loader import Loader
 from aeframe.data.plan import BatchPlan
 from aeframe_image.arrays import ImageNPZ
@@ -59,9 +58,10 @@ def test_only_training_images_change_and_a_resumed_run_sees_the_same(tmp_path: P
     assert torch.equal(splits.test.batch(rows).x, stored[25:])
 
     def epoch(number: int, start: int) -> list[torch.Tensor]:
-        clock = Clock(epoch=number, batch_in_epoch=start)
-        loader = Loader(splits.train, BatchPlan(20, 5, seed=3, shuffle=True), clock=clock)
-        return [batch.x for call in loader for batch in call]  # type: ignore[union-attr]
+        loader = Loader(splits.train, BatchPlan(20, 5, seed=3, shuffle=True))
+        loader.sampler.set_epoch(number)
+        loader.load_state_dict({"epoch": number, "batch": start})
+        return [batch.x for batch in loader]  # type: ignore[union-attr]
 
     whole, resumed = epoch(1, 0), epoch(1, 2)
     assert torch.equal(torch.cat(whole[2:]), torch.cat(resumed))

@@ -15,8 +15,8 @@ from aeframe import AeframeError
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.cli.main import main
+from aeframe.factory import build
 from aeframe_image.extractor import Classifier, Extractor, save_classifier
 from aeframe_image.frechet import Moments, distance_of_normals
 

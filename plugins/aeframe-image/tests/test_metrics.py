@@ -15,7 +15,7 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe_image.metrics import PSNR, SSIM, BitsPerDimension, psnr
 from aeframe_image.similarity import ssim
 

@@ -12,8 +12,8 @@ from PIL import Image as PILImage
 
 from aeframe import AeframeError
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.data import Source, Splits
+from aeframe.factory import build
 from aeframe_image.arrays import ImageNPZ
 from aeframe_image.digits import Digits
 from aeframe_image.folder import ImageFolder

@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from aeframe.build import defaults, signature
 from aeframe.cli import Command
 from aeframe.data import Dataset, Modality
 from aeframe.evaluation.base import PassMetric
+from aeframe.factory import defaults, signature
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.registry import registry

@@ -12,7 +12,7 @@ from torchmetrics.functional.image import (
 
 from aeframe import AeframeError
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe_image.losses import MultiScaleSimilarity, StructuralSimilarity
 from aeframe_image.similarity import SCALE_WEIGHTS, maps, ms_ssim, scales_that_fit
 

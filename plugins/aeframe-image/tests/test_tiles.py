@@ -15,8 +15,8 @@ import aeframe
 from aeframe import AeframeError
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, Clock, DataSpec, Domain
-from aeframe.build import build
 from aeframe.cli.main import main
+from aeframe.factory import build
 from aeframe.runs.saved import SavedModel
 from aeframe_image.modality import Image
 from aeframe_image.tiles import Tiles

@@ -16,7 +16,7 @@ from aeframe import AeframeError
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.testing.real import real_file
 from aeframe_omics.clusters import CellClusters
 from aeframe_omics.metrics import PoissonDeviance

@@ -13,8 +13,8 @@ from series_files import NAMES, csv, dataset, hours, values
 from aeframe import AeframeError
 from aeframe.assembly import assemble
 from aeframe.batch import Batch, DataSpec, Domain
-from aeframe.build import build
 from aeframe.data.modality import Splits
+from aeframe.factory import build
 from aeframe_series.modality import Series
 from aeframe_series.simulated import SeriesSimulated
 

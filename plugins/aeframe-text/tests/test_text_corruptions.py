@@ -7,7 +7,7 @@ import torch
 
 from aeframe import AeframeError
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe_text.corruptions import shortened
 from aeframe_text.infilling import SpanCorruption, TextInfilling, infilled

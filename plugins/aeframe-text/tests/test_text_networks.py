@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from aeframe import AeframeError
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe_text.autoregressive import Autoregressive
 from aeframe_text.rnn import TokenRNN

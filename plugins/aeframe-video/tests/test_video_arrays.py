@@ -165,5 +165,5 @@ def test_clips_that_are_too_short_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as raised:
         Video(frames=4, stride=2).prepare(VideoNPZ(path=str(path)))
     assert str(raised.value) == (
-        "dataset VideoNPZ has videos of 6 frames, and a clip of 4 needs 7; lower modality.frames"
+        "modality 'video': the array has videos of 6 frames, and a clip of 4 needs 7; lower modality.frames"
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aeframe import AeframeError
 from aeframe.batch import Batch, Domain
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.parts.networks.base import Decoder
 from aeframe_video.networks import VideoConvEncoder
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from video_samples import broken_end, counted, number_of, save
 
-from aeframe.batch import Clock
 from aeframe.data import Source, Splits
 from aeframe.data.loader import Loader
 from aeframe.data.plan import BatchPlan
@@ -93,7 +92,9 @@ def test_places_are_those_of_seed_and_epoch_also_after_a_resume(film: Path) -> N
 
     def epoch(number: int, start: int = 0, seed: int = 0) -> list[list[list[int]]]:
         plan = BatchPlan(len(source), 2, seed=seed, shuffle=True)
-        loader = Loader(source, plan, clock=Clock(epoch=number, batch_in_epoch=start))
+        loader = Loader(source, plan)
+        loader.sampler.set_epoch(number)
+        loader.load_state_dict({"epoch": number, "batch": start})
         found = [batch for call in loader for batch in (call if isinstance(call, list) else [call])]
         return [[[number_of(frame * 255) for frame in clip.movedim(1, 0)] for clip in batch.x] for batch in found]
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from aeframe.build import defaults
+from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["video"],

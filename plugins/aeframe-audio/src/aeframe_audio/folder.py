@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.data import Dataset
-from aeframe.data.folders import files_below, first_opened, folder_splits
+from aeframe.data.folders import files_below, first_opened, folder_splits, path_keys
 from aeframe.data.shares import Shares
 from aeframe_audio.decode import EXTENSIONS, read_header
 from aeframe_audio.recordings import Files, RawSplits, Recording
@@ -45,7 +45,7 @@ class AudioFolder(Dataset):
     modality = "audio"
 
     def __init__(
-        self, *, path: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
+        self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'audio_folder' at '{path}'"
@@ -57,7 +57,12 @@ class AudioFolder(Dataset):
         return described(self.who, self._present()["train"].recordings)
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present())
+        present = self._present()
+        keys = {
+            split: path_keys(self.path, (Path(each.name) for each in files.recordings))
+            for split, files in present.items()
+        }
+        return self.shares.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the folder has: at least ``train``."""

@@ -41,7 +41,7 @@ class FSDD(Dataset):
 
     modality = "audio"
 
-    def __init__(self, *, path: str | None = None) -> None:
+    def __init__(self, *, path: Path | None = None) -> None:
         self.path = None if path is None else Path(path).expanduser()
         self.who = "dataset 'fsdd'"
 

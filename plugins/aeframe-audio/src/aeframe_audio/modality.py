@@ -17,7 +17,7 @@ from aeframe_audio.decode import Header, read_header
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import recordings_of, sounds_below
 from aeframe_audio.packed import Packed
-from aeframe_audio.recordings import Files, OnError, Recording, Waves
+from aeframe_audio.recordings import Files, OnError, RawSplits, Recording, Waves
 from aeframe_audio.segments import ConsecutiveSegments, FileSegments, Gate, RandomSegments
 from aeframe_audio.write import write_sounds
 
@@ -74,20 +74,23 @@ class Audio(Modality):
         self._reader = Reader(self.fit, rate, channels)
         return DataSpec((channels, length), Domain("signed"), rate=rate)
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        length = self.spec(dataset).shape[1]
-        raw, reader = dataset.load(), self._learned()
+    def learn(self, dataset: Dataset, raw: Any) -> None:
+        self.spec(dataset)
         if not isinstance(raw, Mapping) or not all(isinstance(raw.get(split), (Waves, Files)) for split in SPLITS):
             raise AeframeError(
                 f"modality audio reads Waves or Files for each split, and dataset {type(dataset).__name__} loads "
                 f"{type(raw).__name__}; choose a dataset of this modality, or modality={type(dataset).modality}"
             )
+
+    def apply(self, raw: RawSplits) -> Splits:
+        reader = self._learned()
+        length = round(self.seconds * reader.rate)
         skipped: list[str] = []
         headers = {
-            split: self._headers(raw[split], skipped) for split in SPLITS if isinstance(raw[split], Files)
+            split: self._headers(files, skipped) for split in SPLITS if isinstance(files := raw[split], Files)
         }  # fmt: skip
         samples = sum(reader.length(header) for found in headers.values() for header in found.values())
-        limits = [raw[split].max_memory_mb for split in headers]
+        limits = [files.max_memory_mb for files in raw.values() if isinstance(files, Files)]
         in_memory = not limits or samples * reader.channels * _BYTES <= min(limits) * _MEGABYTE
         sources = [
             self._source(split, raw[split], headers.get(split, {}), length, in_memory=in_memory, skipped=skipped)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, check_output
+from aeframe.cli.model_command import ModelCommand, add_data, check_output
 from aeframe.errors import AeframeError
 
 
@@ -18,6 +18,7 @@ class CodecReport(ModelCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
+        add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
 
@@ -36,7 +37,7 @@ class CodecReport(ModelCommand):
         if not isinstance(model.modality, Audio):
             raise AeframeError(f"'{args.model}' is no model of sounds; codec-report is for modality audio")
         num_codebooks(model.model)
-        splits, size = self.splits(model), self.batch_size(args, model)
+        splits, size = self.splits(model, args), self.batch_size(args, model)
         source = getattr(splits, args.split)
         rows = by_codebooks(model.model, source, size)
         dim, *frames = model.model.latent.shape

@@ -80,4 +80,4 @@ class VowelsSimulated(Dataset):
             for vowel in labels.tolist()
         ]
         shares = Shares("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
-        return shares.complete({"train": Waves(waves, self.rate, labels)})
+        return shares.complete({"train": Waves(waves, self.rate, labels)}, self.split_record)

@@ -95,7 +95,7 @@ class ImageNPZ(Dataset):
     modality = "image"
 
     def __init__(
-        self, *, path: str, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
+        self, *, path: Path, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
         self.who = "dataset 'image_npz'"
@@ -105,7 +105,7 @@ class ImageNPZ(Dataset):
         return {"shape": self._file().shape()}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._file().stacks())
+        return self.shares.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:
         return ArrayFile(self.path, who=self.who, key=self.key)

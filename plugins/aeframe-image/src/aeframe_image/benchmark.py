@@ -31,7 +31,7 @@ class Benchmark(Dataset):
     wanted: ClassVar[str]
     """What `path` may be, for messages."""
 
-    def __init__(self, *, path: str | None = None) -> None:
+    def __init__(self, *, path: Path | None = None) -> None:
         self.path = None if path is None else Path(path).expanduser()
         self.who = f"dataset '{self.name}'"
 

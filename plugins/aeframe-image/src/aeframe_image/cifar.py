@@ -37,7 +37,7 @@ class CIFAR10(Benchmark):
     validation = 5
     wanted = "a NPZ with x_train and x_test, cifar-10-binary.tar.gz, or a folder with its .bin files"
 
-    def __init__(self, *, path: str | None = None) -> None:
+    def __init__(self, *, path: Path | None = None) -> None:
         super().__init__(path=path)
 
     def download(self) -> Path:

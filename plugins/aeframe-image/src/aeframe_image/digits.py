@@ -30,4 +30,5 @@ class Digits(Dataset):
         bunch = load_digits()
         pixels = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
         stack = Stack(pixels, torch.from_numpy(bunch.target).long())
-        return Shares("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0).complete({"train": stack})
+        shares = Shares("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0)
+        return shares.complete({"train": stack}, self.split_record)

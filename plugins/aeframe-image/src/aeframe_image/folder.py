@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.data import Dataset
-from aeframe.data.folders import files_below, folder_splits
+from aeframe.data.folders import files_below, folder_splits, path_keys
 from aeframe.data.shares import Shares
 from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, RawSplits
@@ -33,7 +33,7 @@ class ImageFolder(Dataset):
     modality = "image"
 
     def __init__(
-        self, *, path: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
+        self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'image_folder' at '{path}'"
@@ -45,7 +45,12 @@ class ImageFolder(Dataset):
         return {"shape": first_shape(self.who, self._present()["train"].places)}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present())
+        present = self._present()
+        keys = {
+            split: path_keys(self.path, (Path(str(place)) for place in files.places))
+            for split, files in present.items()
+        }
+        return self.shares.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the folder has: at least ``train``."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.cli.model_command import ModelCommand, add_output, check_output, positive
+from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_output, positive
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class ImageClassifier(Command):
         check_output(args.output)
         import torch
 
-        from aeframe.build import build
+        from aeframe.factory import build
         from aeframe_image.extractor import Classifier, save_classifier, train_classifier
         from aeframe_image.modality import Image
 
@@ -68,6 +68,7 @@ class ImageFrechet(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("--classifier", type=Path, required=True, help="a file of aeframe image-classifier")
+        add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("-n", "--num", type=positive, help="images of each kind (as many as the split has)")
         parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
@@ -82,7 +83,11 @@ class ImageFrechet(ModelCommand):
         model = self.open(args)
         if not isinstance(model.modality, Image):
             raise AeframeError(f"'{args.model}' is no model of images; image-frechet is for modality image")
-        extractor, splits, size = Extractor.load(args.classifier), self.splits(model), self.batch_size(args, model)
+        extractor, splits, size = (
+            Extractor.load(args.classifier),
+            self.splits(model, args),
+            self.batch_size(args, model),
+        )
         network, domain = extractor.network.to(model.device), model.spec.domain
         source = getattr(splits, args.split)
         num = min(args.num or len(source), len(source), len(splits.train))

@@ -69,7 +69,7 @@ class HuggingFaceImages(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: Path | str,
         config: str | None = None,
         column: str | None = None,
         label: str | None = None,
@@ -78,7 +78,7 @@ class HuggingFaceImages(Dataset):
         seed: int = 0,
         max_memory_mb: int = 2048,
     ) -> None:
-        self.path, self.config, self.column, self.label = path, config, column, label
+        self.path, self.config, self.column, self.label = str(path), config, column, label
         self.who = f"dataset 'image_huggingface' at '{path}'"
         self.shares = Shares(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
@@ -89,7 +89,7 @@ class HuggingFaceImages(Dataset):
         return {"shape": first_shape(self.who, self._present()["train"].places)}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present())
+        return self.shares.complete(self._present(), self.split_record)
 
     def _present(self) -> dict[str, Files]:
         if self._found is None:

@@ -66,7 +66,7 @@ class MNIST(Benchmark):
         "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
     )
 
-    def __init__(self, *, path: str | None = None) -> None:
+    def __init__(self, *, path: Path | None = None) -> None:
         super().__init__(path=path)
 
     def download(self) -> Path:

@@ -85,9 +85,11 @@ class Image(Modality):
         self.augment.check(self._shape)
         return DataSpec(self._shape, self.domain)
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        reader = Reader(self.fit, self.spec(dataset).shape)
-        raw: RawSplits = dataset.load()
+    def learn(self, dataset: Dataset, raw: RawSplits) -> None:
+        self.spec(dataset)
+
+    def apply(self, raw: RawSplits) -> Splits:
+        reader = Reader(self.fit, self._learned())
         files = [split for split in raw.values() if isinstance(split, Files)]
         needed = sum(len(split) for split in files) * torch.Size(reader.shape).numel()
         in_memory = not files or needed <= min(split.max_memory_mb for split in files) * _MEGABYTE
@@ -127,6 +129,7 @@ class Image(Modality):
                 return FileSource(kept, reader, transform)
         else:
             stack = Stack(self.fit(raw.pixels), raw.labels)
+            self._check_shape(stack.pixels, "the data")
         extras = {} if stack.labels is None else {"label": stack.labels}
         return TensorSource(stack.pixels, extras=extras, transform=transform)
 
@@ -170,12 +173,20 @@ class Image(Modality):
         stacks = ArrayFile(path, who="modality 'image'").stacks()
         # A file with splits is read in their order, so that rows can be found again.
         pixels = self.fit(torch.cat([stacks[split].pixels for split in SPLITS if split in stacks]))
+        self._check_shape(pixels, f"'{path}'")
+        return pixels
+
+    def _check_shape(self, pixels: Tensor, where: str) -> None:
         if self._shape is not None and tuple(pixels.shape[1:]) != self._shape:
             raise AeframeError(
-                f"modality 'image': '{path}' has images of {shown(tuple(pixels.shape[1:]))} (channels x height x width)"
+                f"modality 'image': {where} has images of {shown(tuple(pixels.shape[1:]))} (channels x height x width)"
                 f" where {shown(self._shape)} is expected; bring them to that shape"
             )
-        return pixels
+
+    def _learned(self) -> Shape:
+        if self._shape is None:
+            raise RuntimeError("modality image has learned nothing yet; call prepare or load_state first")
+        return self._shape
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write images ``(N, C, H, W)`` with 8 bits: a folder of PNG files, one PNG file, or a NPZ.

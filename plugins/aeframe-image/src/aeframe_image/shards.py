@@ -15,6 +15,7 @@ import torch
 
 from aeframe.data import Dataset
 from aeframe.data.shares import Shares
+from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, Place, RawSplits
@@ -74,7 +75,7 @@ class ImageShards(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: Path,
         label: str = "cls",
         validation: float = 0.1,
         test: float = 0.1,
@@ -91,7 +92,18 @@ class ImageShards(Dataset):
         return {"shape": first_shape(self.who, self._present()["train"].places)}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present())
+        present = self._present()
+        keys = {split: keys_of_names(map(self._name, files.places)) for split, files in present.items()}
+        return self.shares.complete(present, self.split_record, keys)
+
+    def files(self) -> list[Path]:
+        return shards_of(self.who, self.path)
+
+    def _name(self, place: Place) -> str:
+        """Return the name of an image, which stays the same where its archives are moved."""
+        assert isinstance(place, (Member, Unreadable))
+        shard = place.shard.relative_to(self.path).as_posix() if self.path.is_dir() else place.shard.name
+        return f"{shard}/{place.name if isinstance(place, Member) else ''}"
 
     def _present(self) -> dict[str, Files]:
         shards = shards_of(self.who, self.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from aeframe.cli.model_command import ModelCommand, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_output
 from aeframe.errors import AeframeError
 
 
@@ -15,6 +15,7 @@ class CellMap(ModelCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
+        add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("--seed", type=int, default=0, help="of UMAP (0)")
         add_output(parser, "a new .png, .pdf or .svg file")
@@ -31,7 +32,7 @@ class CellMap(ModelCommand):
         model = self.open(args)
         if not isinstance(model.modality, Omics):
             raise AeframeError(f"'{args.model}' is no model of cells; cell-map is for modality omics")
-        source = getattr(self.splits(model), args.split)
+        source = getattr(self.splits(model, args), args.split)
         batches = [source.batch(rows) for rows in torch.arange(len(source)).split(self.batch_size(args, model))]
         codes = torch.cat([model.encode(batch, batch_size=len(batch)) for batch in batches]).flatten(1)
         colours = {

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from aeframe.data.split_record import SPLITS, SplitRecord, keys_of_names
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.counts import Counts
 
-SPLITS = ("train", "validation", "test")
 Rows = NDArray[np.int64]
 
 
@@ -110,25 +112,54 @@ class Cells:
 
 
 def shared_out(
-    present: Mapping[str, Rows], *, validation: float, test: float, seed: int, origin: str
+    present: Mapping[str, Rows],
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    origin: str,
+    record: SplitRecord | None = None,
+    names: Sequence[str] = (),
 ) -> dict[str, Rows]:
     """Return the three splits; `present` holds at least ``train``, from which the others are drawn.
 
+    Args:
+        present: Row numbers of each split that the data come with.
+        validation: Fraction of the rows in ``train``.
+        test: The same.
+        seed: Of the draw.
+        origin: The dataset, for messages.
+        record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
+        names: Of all cells. A cell is recorded by its name where no other has the same, by its row otherwise.
+
     Raises:
-        AeframeError: Fractions or a file that leave a split empty.
+        AeframeError: Fractions or a file that leave a split empty; with `record`, cells that are missing.
     """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise AeframeError(
             f"{origin} needs shares validation > 0 and test > 0 that leave something to train on, "
             f"found {validation} and {test}"
         )
-    rows = present["train"]
-    missing = {name: share for name, share in (("validation", validation), ("test", test)) if name not in present}
-    taken = {name: max(1, round(share * len(rows))) for name, share in missing.items()}
-    if len(rows) < 2 + sum(taken.values()):
-        raise AeframeError(f"{origin} has {len(rows)} cells to make {1 + len(taken)} splits of; add cells")
-    order, splits = np.random.default_rng(seed).permutation(rows), dict(present)
+    rows = {split: torch.from_numpy(np.asarray(own, np.int64)) for split, own in present.items()}
+    if len(names) and len(set(names)) == len(names):
+        known = keys_of_names(names)
+        keys = {split: known[own] for split, own in rows.items()}
+    else:
+        keys = rows
+    record = SplitRecord() if record is None else record
+    fractions = {name: share for name, share in (("validation", validation), ("test", test)) if name not in present}
+    places = record.places(origin, keys, lambda: _drawn(len(present["train"]), fractions, seed, origin))
+    return {split: present.get(split, present["train"])[places[split].numpy()] for split in SPLITS}
+
+
+def _drawn(num: int, fractions: Mapping[str, float], seed: int, origin: str) -> dict[str, Tensor]:
+    taken = {name: max(1, round(share * num)) for name, share in fractions.items()}
+    if num < 2 + sum(taken.values()):
+        raise AeframeError(f"{origin} has {num} cells to make {1 + len(taken)} splits of; add cells")
+    order, splits = np.random.default_rng(seed).permutation(num), {}
     for name, size in taken.items():
         splits[name], order = np.sort(order[:size]), order[size:]
-    splits["train"] = np.sort(order)
-    return {name: splits[name] for name in SPLITS}
+    return {name: torch.from_numpy(places) for name, places in {**splits, "train": np.sort(order)}.items()}
+
+
+__all__ = ["SPLITS", "Cells", "Known", "Roles", "Rows", "shared_out"]

@@ -44,7 +44,7 @@ class H5AD(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: Path,
         layer: str | None = None,
         categorical: tuple[str, ...] = (),
         continuous: tuple[str, ...] = (),
@@ -98,7 +98,15 @@ class H5AD(Dataset):
         present: dict[str, Rows] = {"train": np.flatnonzero(kept)}
         if self.split is not None:
             present = self._by_column(known, kept)
-        return shared_out(present, validation=self.validation, test=self.test, seed=self.seed, origin=self.origin)
+        return shared_out(
+            present,
+            validation=self.validation,
+            test=self.test,
+            seed=self.seed,
+            origin=self.origin,
+            record=self.split_record,
+            names=[str(name) for name in known.obs.index],
+        )
 
     def _by_column(self, known: Known, kept: Rows) -> dict[str, Rows]:
         assert self.split is not None

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.batch import Batch, DataSpec, Shape, single
-from aeframe.build import build
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -60,6 +61,7 @@ class Omics(Modality):
         self._covariates = Covariates({}, {})
         self._names: dict[str, tuple[str, ...]] = {}
         self._views: dict[str, Standard] = {}
+        self._examined: _Examined | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -76,13 +78,30 @@ class Omics(Modality):
         size = genes + sum(size for size, _ in views.values())
         return DataSpec((size,), Domain("real"), width, extras, {"counts": (genes, domain), **views})
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        cells = dataset.load()
-        if not isinstance(cells, Cells):
+    def learn(self, dataset: Dataset, raw: Any) -> None:
+        if not isinstance(raw, Cells):
             raise AeframeError(
-                f"modality omics reads Cells, and dataset {type(dataset).__name__} loads {type(cells).__name__}; "
+                f"modality omics reads Cells, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
+        known, train = raw.known, self._examine(raw).splits["train"]
+        self._genes, self._roles = known.genes, raw.roles
+        self._covariates = Covariates.learn(known, raw.roles, train)
+        self._names = {role: known.words(name, f"the {role}")[1] for role, name in _coloured(raw.roles).items()}
+        self._views = {name: Standard.learn(table[train]) for name, table in raw.views.items()}
+
+    def apply(self, raw: Cells) -> Splits:
+        found = self._examine(raw)
+        self._examined = None
+        counts = in_the_order_of(self._learned(), raw.known, raw.counts)
+        cells = replace(raw, known=replace(raw.known, genes=self._learned()), counts=counts)
+        train, validation, test = (self._source(cells, found.splits[split], found.totals) for split in SPLITS)
+        return Splits(train, validation, test, found.skipped)
+
+    def _examine(self, cells: Cells) -> _Examined:
+        """Look at every cell, once for `learn` and `apply`."""
+        if self._examined is not None and self._examined.cells is cells:
+            return self._examined
         known, rows = cells.known, np.sort(np.concatenate([cells.splits[split] for split in SPLITS]))
         refuse_repeated_genes(known)
         totals = np.full(len(known.obs), np.nan)
@@ -97,12 +116,8 @@ class Omics(Modality):
         empty = next((split for split in SPLITS if not len(splits[split])), None)
         if empty is not None:
             raise AeframeError(f"{known.origin} has no cell left for the {empty} split; lower data.min_counts")
-        self._genes, self._roles = known.genes, cells.roles
-        self._covariates = Covariates.learn(known, cells.roles, splits["train"])
-        self._names = {role: known.words(name, f"the {role}")[1] for role, name in _coloured(cells.roles).items()}
-        self._views = {name: Standard.learn(table[splits["train"]]) for name, table in cells.views.items()}
-        train, validation, test = (self._source(cells, splits[split], totals) for split in SPLITS)
-        return Splits(train, validation, test, skipped)
+        self._examined = _Examined(cells, totals, splits, skipped)
+        return self._examined
 
     def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any]) -> CellSource:
         known, roles = cells.known, cells.roles
@@ -210,6 +225,17 @@ class Omics(Modality):
         if self._genes is None:
             raise RuntimeError("modality omics has learned nothing yet; call prepare or load_state first")
         return self._genes
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """What was found in the cells of a dataset."""
+
+    cells: Cells
+    totals: NDArray[Any]
+    """``(N,)``, NaN for a cell that is in no split."""
+    splits: dict[str, Rows]
+    skipped: list[str]
 
 
 def _coloured(roles: Roles) -> dict[str, str]:

@@ -122,7 +122,14 @@ class CellsSimulated(Dataset):
         )
         genes = tuple(f"gene{column}" for column in range(drawn.counts.shape[1]))
         origin = "dataset 'cells_simulated'"
-        splits = shared_out({"train": np.arange(len(obs))}, validation=0.1, test=0.1, seed=self.seed, origin=origin)
+        splits = shared_out(
+            {"train": np.arange(len(obs))},
+            validation=0.1,
+            test=0.1,
+            seed=self.seed,
+            origin=origin,
+            record=self.split_record,
+        )
         views = dict.fromkeys(self.roles.views, drawn.proteins)
         counts = MemoryCounts(csr_matrix(drawn.counts))
         return Cells(Known(genes, obs, origin), counts, splits, self.roles, views=views)

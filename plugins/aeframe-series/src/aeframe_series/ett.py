@@ -37,7 +37,7 @@ class ETT(Dataset):
     modality = "series"
 
     def __init__(
-        self, *, path: str | None = None, station: Literal["ETTh1", "ETTh2"] = "ETTh1", context: int = 0
+        self, *, path: Path | None = None, station: Literal["ETTh1", "ETTh2"] = "ETTh1", context: int = 0
     ) -> None:
         self.path = None if path is None else Path(path).expanduser()
         self.station, self.context = station, context

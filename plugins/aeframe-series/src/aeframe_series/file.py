@@ -97,7 +97,7 @@ class SeriesFile(Dataset):
     def __init__(
         self,
         *,
-        path: str,
+        path: Path,
         columns: tuple[str, ...] | None = None,
         time: str | None = None,
         anomaly: str | None = None,
@@ -118,7 +118,9 @@ class SeriesFile(Dataset):
     def load(self) -> Recording:
         recording = read(self.path, self.roles)
         if self.bounds is None:
-            recording.splits = by_fractions(recording.rows, **self.fractions, context=self.context)
+            recording.splits = by_fractions(
+                recording.rows, **self.fractions, context=self.context, record=self.split_record
+            )
         else:
-            recording.splits = by_bounds(recording.rows, self.bounds, context=self.context)
+            recording.splits = by_bounds(recording.rows, self.bounds, context=self.context, record=self.split_record)
         return recording

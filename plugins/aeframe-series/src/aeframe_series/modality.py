@@ -78,24 +78,28 @@ class Series(Modality):
         extras: dict[str, tuple[int, ...]] = {"anomaly": (self.window,), "label": ()} if found["anomaly"] else {}
         return DataSpec((found["num_columns"], self.window), Domain("real"), extras=extras)
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        recording = dataset.load()
-        if not isinstance(recording, Recording) or recording.splits is None:
+    def learn(self, dataset: Dataset, raw: Any) -> None:
+        if not isinstance(raw, Recording) or raw.splits is None:
             raise AeframeError(
                 f"modality series reads a Recording, and dataset {type(dataset).__name__} loads "
-                f"{type(recording).__name__}; choose a dataset of this modality, or modality={type(dataset).modality}"
+                f"{type(raw).__name__}; choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        found = examine(recording, missing=self.missing, on_error=self.on_error, cut_gaps=self.cut_gaps)
+        found = self._examined(raw)
         self._num_columns, self._columns = found.rows.values.shape[1], found.rows.columns
-        self._time = recording.time
-        places = {split: found.places(recording.splits[split]) for split in SPLITS}
-        seen = slice(places["train"].start, places["train"].stop)
+        self._time = raw.time
+        places = found.places(raw.splits["train"])
+        seen = slice(places.start, places.stop)
         values = found.rows.values[seen][~found.bad[seen]]
         if self.scale == "standard":
             self._scaler = Scaler.standard(values)
         elif self.scale == "minmax":
             self._scaler = Scaler.minmax(values, 0.0, 1.0)
-        starts = {split: self._starts(found, split, places[split]) for split in SPLITS}
+
+    def apply(self, raw: Recording) -> Splits:
+        assert raw.splits is not None
+        found = self._examined(raw)
+        self._check_columns(found)
+        starts = {split: self._starts(found, split, found.places(raw.splits[split])) for split in SPLITS}
         x, counted = self._scaled(found)
         train, validation, test = (self._source(found, x, counted, starts[split]) for split in SPLITS)
         return Splits(train, validation, test, found.skipped)
@@ -165,10 +169,7 @@ class Series(Modality):
         names = read_header(path, Choice()).columns or ()
         roles = Roles(self._columns if names else None, self._time if self._time in names else None)
         found = examine(read(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
-        if found.rows.values.shape[1] != self._learned():
-            raise AeframeError(
-                f"'{path.name}' has {found.rows.values.shape[1]} columns, expected {self._learned()} as in training"
-            )
+        self._check_columns(found)
         if len(found.rows) < self.window:
             raise AeframeError(
                 f"'{path.name}' has {len(found.rows)} rows, expected at least one window of {self.window}; "
@@ -213,6 +214,23 @@ class Series(Modality):
         if self._num_columns is None:
             raise RuntimeError("modality series has learned nothing yet; call prepare or load_state first")
         return self._num_columns
+
+    def _examined(self, recording: Recording) -> Examined:
+        """Check a series to train on."""
+        return examine(recording, missing=self.missing, on_error=self.on_error, cut_gaps=self.cut_gaps)
+
+    def _check_columns(self, found: Examined) -> None:
+        columns = found.rows.columns
+        if self._columns is not None and columns is not None and columns != self._columns:
+            raise AeframeError(
+                f"'{found.rows.origin}' has the columns {', '.join(columns)}, expected {', '.join(self._columns)} as "
+                "in training; name them in that order with data.columns"
+            )
+        if found.rows.values.shape[1] != self._learned():
+            raise AeframeError(
+                f"'{found.rows.origin}' has {found.rows.values.shape[1]} columns, expected {self._learned()} as in "
+                "training"
+            )
 
     def _starts(self, found: Examined, split: str, places: range) -> NDArray[np.int64]:
         origin = found.rows.origin

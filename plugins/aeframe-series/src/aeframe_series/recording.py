@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from aeframe.data.split_record import SPLITS, SplitRecord
 from aeframe.data.tables import Rows
 from aeframe.errors import AeframeError
-
-SPLITS = ("train", "validation", "test")
 
 
 @dataclass(slots=True)
@@ -27,7 +28,9 @@ class Recording:
     """``(N,)``: the moments that are known to be none of the ordinary."""
 
 
-def by_fractions(rows: Rows, *, validation: float, test: float, context: int) -> dict[str, range]:
+def by_fractions(
+    rows: Rows, *, validation: float, test: float, context: int, record: SplitRecord | None = None
+) -> dict[str, range]:
     """Cut a series into three, in the order of time: the last rows are for testing, those before for validation."""
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise AeframeError(
@@ -36,16 +39,19 @@ def by_fractions(rows: Rows, *, validation: float, test: float, context: int) ->
         )
     num = len(rows)
     ends = (0, num - round(validation * num) - round(test * num), num - round(test * num), num)
-    return by_bounds(rows, ends, context=context)
+    return by_bounds(rows, ends, context=context, record=record)
 
 
-def by_bounds(rows: Rows, bounds: tuple[int, int, int, int], *, context: int) -> dict[str, range]:
+def by_bounds(
+    rows: Rows, bounds: tuple[int, int, int, int], *, context: int, record: SplitRecord | None = None
+) -> dict[str, range]:
     """Cut a series at rows: where training begins and ends, where validation ends, where testing ends.
 
     Args:
         rows: Of the whole series.
         bounds: Row numbers from 0; each is the first that does not belong.
         context: Rows before the validation and test splits that are lent to them.
+        record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
     """
     if not (0 <= bounds[0] < bounds[1] < bounds[2] < bounds[3] <= len(rows)):
         raise AeframeError(
@@ -57,8 +63,21 @@ def by_bounds(rows: Rows, bounds: tuple[int, int, int, int], *, context: int) ->
             f"{rows.origin}: context lends rows of the training split, of which there are {bounds[1] - bounds[0]}, "
             f"found {context}"
         )
+    if record is not None:
+        bounds = _recorded(rows, bounds, record)
     lent = (0, context, context)
     return {
         split: range(start - rows_before, end)
         for split, start, end, rows_before in zip(SPLITS, bounds[:-1], bounds[1:], lent, strict=True)
     }
+
+
+def _recorded(rows: Rows, bounds: tuple[int, int, int, int], record: SplitRecord) -> tuple[int, int, int, int]:
+    """Return the bounds of the split that `record` holds of an earlier run, and `bounds` where it holds none."""
+    drawn = {split: torch.arange(*ends) for split, ends in zip(SPLITS, itertools.pairwise(bounds), strict=True)}
+    places = record.places(rows.origin, {"train": torch.arange(len(rows))}, lambda: drawn)
+    starts = [int(places[split][0]) for split in SPLITS]
+    return starts[0], starts[1], starts[2], int(places["test"][-1]) + 1
+
+
+__all__ = ["SPLITS", "Recording", "by_bounds", "by_fractions"]

@@ -72,7 +72,7 @@ class SeriesSimulated(Dataset):
             )
         self.size = {"rows": rows, "columns": columns, "waves": waves, "seed": seed}
         self.anomalies, self.missing = anomalies, missing
-        self.fractions = {"validation": validation, "test": test}
+        self.fractions: dict[str, float] = {"validation": validation, "test": test}
 
     def describe(self) -> Mapping[str, Any]:
         return {"num_columns": self.size["columns"], "anomaly": self.anomalies > 0}
@@ -81,7 +81,7 @@ class SeriesSimulated(Dataset):
         values = simulate(**self.size)
         names = tuple(f"wave{column}" for column in range(values.shape[1]))
         rows = Rows(values, "dataset 'series_simulated'", names)
-        splits = by_fractions(rows, **self.fractions, context=0)
+        splits = by_fractions(rows, **self.fractions, context=0, record=self.split_record)
         rng = np.random.default_rng(self.size["seed"] + 1)
         flags = np.zeros(len(values), bool)
         first, end = splits["test"].start, splits["test"].stop

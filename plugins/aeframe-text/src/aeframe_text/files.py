@@ -35,9 +35,9 @@ class TextFiles(Dataset):
     def __init__(
         self,
         *,
-        path: str,
-        validation_path: str | None = None,
-        test_path: str | None = None,
+        path: Path,
+        validation_path: Path | None = None,
+        test_path: Path | None = None,
         column: str = "text",
         label: str | None = None,
         validation: float = 0.1,
@@ -60,19 +60,13 @@ class TextFiles(Dataset):
         return {}
 
     def load(self) -> TextSplits:
-        lines = read_texts(self.path, self.column, self.label)
-        drawn = {name: self.fractions[name] for name, path in self.held_out.items() if path is None}
-        shares = dict(
-            zip(
-                ("train", *drawn),
-                share_out(lines, drawn, self.split_seed, f"'{self.path.name}'") if drawn else [lines],
-                strict=True,
-            )
-        )
+        present = {"train": read_texts(self.path, self.column, self.label)}
         for name, path in self.held_out.items():
             if path is not None:
-                shares[name] = read_texts(path, self.column, self.label)
-        return TextSplits(**shares, column=self.column)
+                present[name] = read_texts(path, self.column, self.label)
+        origin = f"'{self.path.name}'"
+        shares = share_out(present, self.fractions, self.split_seed, origin, self.split_record)
+        return TextSplits(shares["train"], shares["validation"], shares["test"], column=self.column)
 
 
 def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:

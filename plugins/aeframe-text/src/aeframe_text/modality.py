@@ -84,23 +84,53 @@ class Text(Modality):
         self._width = 0
         self._labels: tuple[str, ...] | None = None
         self._column = "text"
-        # What `spec` has read for `prepare`, by the data set it read.
-        self._read: tuple[Dataset, dict[str, _Encoded], list[str]] | None = None
+        # What `spec` has loaded for `prepare`, and what `learn` has encoded for `apply`: each is used once.
+        self._loaded: tuple[Dataset, TextSplits] | None = None
+        self._encoded_raw: tuple[TextSplits, dict[str, _Encoded], list[str]] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def spec(self, dataset: Dataset) -> DataSpec:
         """Return shape and domain; the vocabulary is learned for it, so the texts are read here."""
-        self._learn(dataset)
+        dataset.describe()
+        raw = dataset.load()
+        self.learn(dataset, raw)
+        self._loaded = dataset, raw
         extras = {"words": (), **({} if self._labels is None else {"label": ()})}
         return DataSpec((self._width,), Domain("category", self.vocabulary.size), extras=extras)
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        if self._read is None or self._read[0] is not dataset:
-            self._learn(dataset)
-        assert self._read is not None
-        _, encoded, skipped = self._read
-        self._read = None
+    def prepare(self, dataset: Dataset, *, learn: bool = True) -> Splits:
+        if not learn or self._loaded is None or self._loaded[0] is not dataset:
+            dataset.describe()
+            return super().prepare(dataset, learn=learn)
+        # `spec` has read and learned these texts.
+        raw, self._loaded = self._loaded[1], None
+        return self.apply(raw)
+
+    def learn(self, dataset: Dataset, raw: Any) -> None:
+        if not isinstance(raw, TextSplits):
+            raise AeframeError(
+                f"modality text reads TextSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
+                f"choose a dataset of this modality, or modality={type(dataset).modality}"
+            )
+        self._column = raw.column
+        kind = _tokeniser(self.tokeniser)
+        whole = (line.text for line in raw.train if line.problem is None)
+        self._learned = kind.learn(whole, size=self.vocabulary_size, min_count=self.min_count)
+        words = {line.label for line in raw.train if line.label is not None}
+        self._labels = tuple(sorted(words)) if words else None
+        self._width = self.max_length or 0
+        if self.max_length is None:
+            encoded, skipped = self._encoded_splits(raw)
+            self._width = max(len(row) for found in encoded.values() for row in [[], *found.rows])
+            self._encoded_raw = raw, encoded, skipped
+
+    def apply(self, raw: TextSplits) -> Splits:
+        if self._encoded_raw is not None and self._encoded_raw[0] is raw:
+            _, encoded, skipped = self._encoded_raw
+        else:
+            encoded, skipped = self._encoded_splits(raw)
+        self._encoded_raw = None
         empty = next((name for name, found in encoded.items() if not found.rows), None)
         if empty is not None:
             raise AeframeError(
@@ -114,28 +144,10 @@ class Text(Modality):
             skipped,
         )
 
-    def _learn(self, dataset: Dataset) -> None:
-        dataset.describe()
-        texts = dataset.load()
-        if not isinstance(texts, TextSplits):
-            raise AeframeError(
-                f"modality text reads TextSplits, and dataset {type(dataset).__name__} loads {type(texts).__name__}; "
-                f"choose a dataset of this modality, or modality={type(dataset).modality}"
-            )
-        self._column = texts.column
-        kind = _tokeniser(self.tokeniser)
-        whole = (line.text for line in texts.train if line.problem is None)
-        self._learned = kind.learn(whole, size=self.vocabulary_size, min_count=self.min_count)
-        words = {line.label for line in texts.train if line.label is not None}
-        self._labels = tuple(sorted(words)) if words else None
-        self._width = self.max_length or 0
+    def _encoded_splits(self, raw: TextSplits) -> tuple[dict[str, _Encoded], list[str]]:
         skipped: list[str] = []
-        splits = {"train": texts.train, "validation": texts.validation, "test": texts.test}
-        encoded = {name: self._encoded(lines, skipped) for name, lines in splits.items()}
-        if self.max_length is None:
-            longest = [max((len(row) for row in found.rows), default=0) for found in encoded.values()]
-            self._width = max(longest)
-        self._read = dataset, encoded, skipped
+        splits = {"train": raw.train, "validation": raw.validation, "test": raw.test}
+        return {name: self._encoded(lines, skipped) for name, lines in splits.items()}, skipped
 
     @property
     def vocabulary(self) -> Tokeniser:

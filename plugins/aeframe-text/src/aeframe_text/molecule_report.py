@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, check_output, positive
+from aeframe.cli.model_command import ModelCommand, add_data, check_output, positive
 from aeframe.errors import AeframeError
 
 
@@ -18,6 +18,7 @@ class MoleculeReport(ModelCommand):
         super().arguments(parser)
         parser.add_argument("-n", "--number", type=positive, default=1000, help="how many to draw (1000)")
         parser.add_argument("--rows", type=positive, default=1000, help="of the split, the first so many (1000)")
+        add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
         parser.add_argument("--draw", action="store_true", help="draw each token, instead of saying the likeliest")
@@ -37,7 +38,7 @@ class MoleculeReport(ModelCommand):
         text = model.modality
         if not isinstance(text, Text) or text.tokeniser != "smiles":
             raise AeframeError(f"'{args.model}' is no model of SMILES; molecules is for modality.tokeniser=smiles")
-        splits, size = self.splits(model), self.batch_size(args, model)
+        splits, size = self.splits(model, args), self.batch_size(args, model)
         new = text.decode(model.sample(args.number, seed=args.seed, batch_size=size, draw=args.draw).cpu())
         train = splits.train
         known = [line for rows in torch.arange(len(train)).split(size) for line in text.decode(train.batch(rows).x)]

@@ -45,7 +45,8 @@ class Sentences(Dataset):
     def load(self) -> TextSplits:
         with noise_of(torch.device("cpu"), self.seed, SPLITTING):
             lines = [_sentence(row) for row in range(self.size)]
-        return TextSplits(*share_out(lines, self.fractions, self.seed, "data 'sentences'"))
+        shares = share_out({"train": lines}, self.fractions, self.seed, "data 'sentences'", self.split_record)
+        return TextSplits(shares["train"], shares["validation"], shares["test"])
 
 
 def _sentence(row: int) -> Line:

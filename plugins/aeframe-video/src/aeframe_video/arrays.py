@@ -91,7 +91,7 @@ class VideoNPZ(Dataset):
     modality = "video"
 
     def __init__(
-        self, *, path: str, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
+        self, *, path: Path, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
         self.shares = Shares(f"dataset 'video_npz' at '{path}'", "videos", validation=validation, test=test, seed=seed)
@@ -101,7 +101,7 @@ class VideoNPZ(Dataset):
         return {"shape": shape, "frames": frames}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._file().stacks())
+        return self.shares.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:
         return ArrayFile(self.path, who=self.shares.who, key=self.key)
@@ -119,7 +119,7 @@ class MovingMNIST(VideoNPZ):
         test: Share of them for test, where the file has no test clips.
     """
 
-    def __init__(self, *, path: str, validation: float = 0.1, test: float = 0.1) -> None:
+    def __init__(self, *, path: Path, validation: float = 0.1, test: float = 0.1) -> None:
         super().__init__(path=path, validation=validation, test=test)
         self.shares = Shares(f"dataset 'moving_mnist' at '{path}'", "videos", validation=validation, test=test, seed=0)
 

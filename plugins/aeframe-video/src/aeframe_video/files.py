@@ -140,7 +140,7 @@ class Reader:
             except AeframeError as error:
                 self._left_out(str(error), skipped)
                 continue
-            self._check_shape(track, self.fit.shape(track.shape))
+            self.check_shape(f"video '{track.path}'", self.fit.shape(track.shape))
             found.append(cut)
         if not found:
             raise AeframeError(f"none of {len(files)} videos can be used; the first: {skipped[before]}")
@@ -190,7 +190,7 @@ class Reader:
                     f"{shown(tuple(frame.shape))} (channels x height x width); bring them to one size"
                 )
         fitted = self.fit(torch.stack(frames))
-        self._check_shape(track, tuple(fitted.shape[1:]))
+        self.check_shape(f"video '{track.path}'", tuple(fitted.shape[1:]))
         return fitted
 
     def _within(self, track: Track, first: int, last: int, label: int | None, *, random: bool) -> Cut:
@@ -217,7 +217,13 @@ class Reader:
             raise AeframeError(sentence)
         skipped.append(sentence)
 
-    def _check_shape(self, track: Track, shape: Shape) -> None:
+    def check_shape(self, who: str, shape: Shape) -> None:
+        """Refuse frames of another shape than those of all videos.
+
+        Args:
+            who: The video, for messages.
+            shape: ``(C, H, W)`` of its frames, once they are fitted.
+        """
         if shape == self.shape:
             return
         options = []
@@ -226,7 +232,7 @@ class Reader:
         if shape[1:] != self.shape[1:]:
             options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
         raise AeframeError(
-            f"video '{track.path}' is {shown(shape)} (channels x height x width) where {shown(self.shape)} is expected;"
+            f"{who} is {shown(shape)} (channels x height x width) where {shown(self.shape)} is expected;"
             f" bring all videos to one shape with {' '.join(options)}"
         )
 

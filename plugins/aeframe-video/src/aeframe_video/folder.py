@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.data import Dataset
-from aeframe.data.folders import first_opened, folder_splits, visible_files
+from aeframe.data.folders import first_opened, folder_splits, path_keys, visible_files
 from aeframe.data.shares import Shares
 from aeframe.errors import AeframeError
 from aeframe_video.clips import Files, Part, RawSplits, by_time
@@ -52,7 +52,7 @@ class VideoFiles(Dataset):
     modality = "video"
 
     def __init__(
-        self, *, path: str, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
+        self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
         self.shares = Shares(
@@ -70,7 +70,8 @@ class VideoFiles(Dataset):
         present = self._present()
         if len(present["train"]) == 1:
             return by_time(present, self.shares.fractions)
-        return self.shares.complete(present)
+        keys = {split: path_keys(self.path, (part.path for part in files.parts)) for split, files in present.items()}
+        return self.shares.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the folder has: at least ``train``."""

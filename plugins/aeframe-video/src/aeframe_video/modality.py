@@ -104,10 +104,14 @@ class Video(Modality):
         self._rate = self.sampling.rate(found.get("rate") or _RATE)
         return DataSpec(self._shape, Domain("unit"))
 
-    def prepare(self, dataset: Dataset) -> Splits:
-        channels, _, *sides = self.spec(dataset).shape
+    def learn(self, dataset: Dataset, raw: RawSplits) -> None:
+        self.spec(dataset)
+
+    def apply(self, raw: RawSplits) -> Splits:
+        if self._shape is None:
+            raise RuntimeError("modality video has learned nothing yet; call prepare or load_state first")
+        channels, _, *sides = self._shape
         reader = Reader(self.fit, (channels, *sides), self.sampling, self.on_error)
-        raw: RawSplits = dataset.load()
         skipped: list[str] = []
         random = {split: self.random_start and split == "train" for split in SPLITS}
         cuts = {
@@ -122,7 +126,8 @@ class Video(Modality):
         def source(split: str) -> Source:
             videos = raw[split]
             if isinstance(videos, Stack):
-                who = f"dataset {type(dataset).__name__}"
+                who = "modality 'video': the array"
+                reader.check_shape(who, self.fit.shape(tuple(videos.pixels.shape[2:])))
                 return stacked(videos, self.fit, self.sampling, who, random=random[split])
             return reader.load(cuts[split], skipped) if in_memory else self._backed(cuts[split], reader, skipped)
 

@@ -86,4 +86,4 @@ class MovingShapes(Dataset):
         pixels, kinds = simulate(**self.options)
         stack = Stack(torch.from_numpy(pixels).unsqueeze(2), torch.from_numpy(kinds))
         shares = Shares("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
-        return shares.complete({"train": stack})
+        return shares.complete({"train": stack}, self.split_record)

@@ -1,0 +1,23 @@
+"""``aeframe finish RUN``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from aeframe.cli import Command
+
+
+class Finish(Command):
+    """Save the model of the best checkpoint of a run that was not trained to its end, with its test metrics and
+    pictures. The run can be resumed afterwards all the same.
+    """
+
+    def arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("run_folder", metavar="RUN", type=Path, help="the folder of the run")
+
+    def run(self, args: Namespace) -> int:
+        from aeframe.experiment.workflow import finish
+
+        print(finish(args.run_folder).folder)
+        return 0

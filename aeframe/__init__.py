@@ -9,10 +9,11 @@ from aeframe.hooks import hookimpl
 from aeframe.version import __version__
 
 if TYPE_CHECKING:
-    from aeframe.experiment.api import fit
+    from aeframe.experiment.api import build, fit
     from aeframe.runs.saved import SavedModel, load
 
 _LAZY = {
+    "build": "aeframe.experiment.api:build",
     "fit": "aeframe.experiment.api:fit",
     "load": "aeframe.runs.saved:load",
     "SavedModel": "aeframe.runs.saved:SavedModel",
@@ -29,4 +30,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-__all__ = ["AeframeError", "SavedModel", "__version__", "fit", "hookimpl", "load"]
+__all__ = ["AeframeError", "SavedModel", "__version__", "build", "fit", "hookimpl", "load"]

@@ -12,10 +12,11 @@ from torch import nn
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import DataSpec
-from aeframe.build import build
+from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.experiment.dry_run import dry_run
+from aeframe.factory import build
 from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
@@ -28,11 +29,12 @@ class SuspiciousConfigWarning(UserWarning):
     """A config that runs, but hardly as it was meant."""
 
 
-def check(config: Mapping[str, Any]) -> tuple[Modality, Dataset, DataSpec]:
+def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[Modality, Dataset, DataSpec]:
     """Check a composed config against the description of its data; no data are loaded.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
+        record: Of the data of a run that is resumed: the dataset returns the same split.
 
     Returns:
         The modality and the dataset that were built, and what is known of the data.
@@ -48,6 +50,9 @@ def check(config: Mapping[str, Any]) -> tuple[Modality, Dataset, DataSpec]:
             f"data '{config['data']['name']}' are of modality '{own}', not '{chosen}'; leave out modality={chosen}, or "
             "choose other data"
         )
+    if record is not None:
+        # Before the spec: some datasets read their data for it.
+        record.use_split(dataset)
     spec = modality.spec(dataset)
     return modality, dataset, check_parts(config, spec)
 

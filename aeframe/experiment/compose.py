@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from aeframe.experiment.loader import CONFIG, Loader, task_config
+from aeframe.experiment.resume import resumed_config
 from aeframe.experiment.validate import validated
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, Any]:
-    """Compose the config of one run, as ``aeframe-train`` does with the same words.
+    """Compose the config of one run, as ``aeframe-train`` does with the same overrides.
 
     ``compose(["model=vae", "data=digits", "latent.dim=8"])["latent"]`` is ``{"name": "gaussian", "dim": 8, ...}``.
+    With ``resume=FOLDER`` it is the stored config of that run, with the settings that may change.
 
     Args:
         overrides: In Hydra's grammar.
@@ -28,13 +30,24 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
     Raises:
         AeframeError: Anything unknown, missing, of another type or unreadable, in one sentence.
     """
-    return resolve(Loader(config_dir).load_configuration(CONFIG, list(overrides), RunMode.RUN))
+    loader = Loader(config_dir)
+    config = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
+    return resolve(config, overrides_of(config.hydra), loader)
 
 
-def resolve(config: DictConfig) -> dict[str, Any]:
-    """Turn what Hydra composed into the plain, complete and validated config of a run.
+def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
+    """Return the plain, complete and validated config of a run from what `loader` composed of `overrides`.
 
     Raises:
         AeframeError: See `compose`.
     """
-    return validated(task_config(config))
+    composed = task_config(config)
+    if composed.get("resume") is None:
+        return validated(composed)
+    return resumed_config(composed, overrides, loader)
+
+
+def overrides_of(hydra: Any) -> list[str]:
+    """Return the overrides that a config was composed from, as they were written; `hydra` is its node of that name."""
+    lines: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    return [str(line) for line in lines or ()]

@@ -12,8 +12,8 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Terms
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
@@ -21,7 +21,7 @@ from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
-from aeframe.training.players import make_players
+from aeframe.training.optimizer_groups import make_optimizer_groups
 
 _KINDS: dict[type, str] = {
     Corruption: "corruption",
@@ -38,7 +38,7 @@ _CLOCK = Clock(planned=10, rows=100)
 
 
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
-    """Assemble the model and take two samples all the way to the terms of every player.
+    """Assemble the model and take two samples all the way to the terms of every optimizer group.
 
     On the meta device no memory is taken and nothing is computed. A part that cannot do without numbers (a quantiser
     that looks at its codebook) fails there, and is tried again on the CPU. Torch's generator is left as it was.
@@ -74,15 +74,19 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
         model = assemble(config, spec)
         _hold_to_their_word(model, config, spec)
         p = model(_batch(spec))
-        players = {"the model": model.terms(p, _CLOCK)}
+        groups = {"the model": model.terms(p, _CLOCK)}
+        for name, penalty in model.penalties.items():
+            # One whose weight is 0 at first is not computed yet, and has to fit all the same.
+            if name not in groups["the model"].raw:
+                groups["the model"].add(name, penalty(model, p), 0.0)
         for name, opponent in model.opponents().items():
-            players[name] = opponent.terms(model, p.detach(), _CLOCK)
-        make_players(
-            model, config["optimizer"], config["players"], clip=config["clip"], accumulate=config["accumulate"]
+            groups[name] = opponent.terms(model, p.detach(), _CLOCK)
+        make_optimizer_groups(
+            model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )
         build("sampler", config["sampler"], model=model)
-    for player, terms in players.items():
-        _check_terms(player, terms)
+    for group, terms in groups.items():
+        _check_terms(group, terms)
     return model
 
 
@@ -115,11 +119,11 @@ def _batch(spec: DataSpec) -> Batch:
     )
 
 
-def _check_terms(player: str, terms: Terms) -> None:
+def _check_terms(group: str, terms: Terms) -> None:
     for name, value in terms.raw.items():
         if value.shape != (_SAMPLES,):
             raise AeframeError(
-                f"the term '{name}' of {player} has shape {tuple(value.shape)} for a batch of {_SAMPLES}, expected "
+                f"the term '{name}' of {group} has shape {tuple(value.shape)} for a batch of {_SAMPLES}, expected "
                 f"({_SAMPLES},): one number for each sample, summed over its own elements"
             )
 

@@ -7,11 +7,13 @@ import dataclasses
 import inspect
 import shutil
 import textwrap
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 from aeframe.experiment import schema
 from aeframe.experiment.loader import Loader
+from aeframe.experiment.trainer_arguments import readable
 
 _FIRST = ("model", "data", "modality", "experiment")
 _TEXT = """\
@@ -27,8 +29,12 @@ examples:
   aeframe-train model=beta_vae 'objective.beta={name: linear, end: 4, over: 0.5}'
   aeframe-train model=ae penalties.contractive.weight=1e-3
   aeframe-train -m model=ae,vae,vqvae seed=0,1,2         nine runs, one after the other
-  aeframe-train resume=runs/...                          go on with a run
+  aeframe-train resume=runs/... max_epochs=100           resume a run, for more epochs
 """
+_ANY_ARGUMENT = (
+    "any other argument of lightning.pytorch.Trainer, such as max_time, limit_train_batches, deterministic or "
+    "profiler; unknown ones are refused."
+)
 _FLAGS = """\
 flags:
   --plugin FILE        load a Python file as a plugin; may be given several times
@@ -48,7 +54,7 @@ def help_text(config_dir: Path | None = None) -> str:
 def _groups(config_dir: Path | None) -> Iterator[str]:
     loader = Loader(config_dir, names_only=True)
     found = [group for group in loader.list_groups("") if group != "hydra"]
-    order = [*_FIRST, *schema.GROUPS]
+    order = [*_FIRST, *schema.GROUPS, schema.LOGGER]
     for group in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)):
         if options := loader.get_group_options(group):
             yield from _wrapped(f"  {group:<11} ", ", ".join(options))
@@ -56,7 +62,7 @@ def _groups(config_dir: Path | None) -> Iterator[str]:
 
 def _settings() -> Iterator[str]:
     for settings, prefix in ((schema.RunSettings, ""), (schema.TrainerSettings, "trainer.")):
-        said = _attribute_docs(settings)
+        docs, types = _attribute_docs(settings), typing.get_type_hints(settings)
         for field in dataclasses.fields(settings):
             if not dataclasses.is_dataclass(field.default_factory):
                 factory = field.default_factory
@@ -64,12 +70,13 @@ def _settings() -> Iterator[str]:
                 plain = (
                     "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
                 )
-                about = f"{field.type}, default {plain}. {said.get(field.name, '')}"
-                yield from _wrapped(f"  {prefix + field.name:<20} ", about.replace("None", "null"))
+                about = f"{readable(types[field.name])}, default {plain}. {docs.get(field.name, '').replace('``', '')}"
+                yield from _wrapped(f"  {prefix + field.name:<20} ", about)
+    yield from _wrapped(f"  {'trainer.ARGUMENT':<20} ", _ANY_ARGUMENT)
 
 
 def _attribute_docs(settings: type) -> dict[str, str]:
-    """Return the docstrings that stand below a dataclass's fields, which Python itself throws away."""
+    """Return the docstrings below a dataclass's fields, which Python itself does not keep."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(body, ast.ClassDef)
     docs = {}

@@ -1,27 +1,48 @@
-"""What a run is called: one name for all its processes, also after it was requeued."""
+"""The id of a run: the same for all its processes, and after a requeue."""
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 VARIABLE = "AEFRAME_RUN_ID"
 _named: Counter[str] = Counter()
 
 
 def make_run_id() -> str:
-    """Return the id of this command, made on first use and kept in the environment, where relaunched processes find it.
+    """Return the id of this command: from the environment, the queue, or the time.
 
-    A job of Slurm or torchelastic keeps the id it has there, on every node and when it is requeued; otherwise the id
-    is the time, with the process's number so that two commands of one second differ.
+    A job of Slurm or torchelastic keeps the id it has there, on every node and when it is requeued. Otherwise the id
+    is the time of the first call with the process's number, so that two commands of one second differ.
     """
-    if not os.environ.get(VARIABLE):
-        queue = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
-        # torchrun calls every run "none" unless it is told otherwise.
-        known = queue is not None and queue != "none"
-        os.environ[VARIABLE] = str(queue) if known else f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    return os.environ[VARIABLE]
+    if known := os.environ.get(VARIABLE):
+        return known
+    queue = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    # torchrun's id is "none" by default.
+    return _own_id() if queue is None or queue == "none" else queue
+
+
+@functools.cache
+def _own_id() -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+@contextmanager
+def exported_run_id() -> Iterator[str]:
+    """Keep the id in the environment inside, where relaunched processes of the run read it."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = made = make_run_id()
+    try:
+        yield made
+    finally:
+        if before is None:
+            os.environ.pop(VARIABLE, None)
+        else:
+            os.environ[VARIABLE] = before
 
 
 def run_id(job_num: int | None = None) -> str:

@@ -5,37 +5,48 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.compose import resolve
-from aeframe.experiment.loader import point_name
-from aeframe.experiment.resume import continued, resumes
+from aeframe.experiment.compose import overrides_of, resolve
+from aeframe.experiment.identity import exported_run_id
+from aeframe.experiment.loader import Loader, point_name
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """What a job returns when it ended with something the user can mend, which it has said already."""
+class UserError:
+    """What a job returns when it ended with an error of its user, already printed."""
 
     sentence: str
 
 
-def job(config: DictConfig) -> Refusal | None:
-    """Train one run of a composed config; other points of a sweep go on when this one is refused."""
+def job(config: DictConfig) -> float | UserError:
+    """Train one run of a composed config, and return its monitored number, which a sweeper optimizes.
+
+    A run that is refused returns its error, so that the other points of a sweep are trained.
+    """
     hydra = HydraConfig.get()
     # Hydra numbers the jobs of a sweep, and no others.
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
+    overrides = overrides_of(hydra)
     try:
-        words = list(hydra.overrides.task)
-        plain = continued(words) if resumes(words) else resolve(config)
-        # Lightning takes seconds to import: a misspelt word is answered before.
+        plain = resolve(config, overrides, _loader())
+        # Lightning takes seconds to import: a misspelt override is answered before.
         from aeframe.experiment.workflow import train
 
-        train(plain, job=number, asked=words)
+        with exported_run_id():
+            return train(plain, job=number, overrides=overrides).monitored
     except AeframeError as error:
-        where = "" if number is None else f"{point_name(hydra.overrides.task)}: "
-        refusal = Refusal(f"{where}{error}")
-        print(f"error: {refusal.sentence}", file=sys.stderr)
-        return refusal
-    return None
+        where = "" if number is None else f"{point_name(overrides)}: "
+        refused = UserError(f"{where}{error}")
+        print(f"error: {refused.sentence}", file=sys.stderr)
+        return refused
+
+
+def _loader() -> Loader:
+    """Return the loader of this command; a launcher's process may have none."""
+    application = GlobalHydra.instance()
+    found = application.config_loader() if application.is_initialized() else None
+    return found if isinstance(found, Loader) else Loader()

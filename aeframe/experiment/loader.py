@@ -1,4 +1,4 @@
-"""The house's config loader: Hydra's own, with defaults that follow the modality and errors of one sentence."""
+"""Hydra's config loader, with defaults that follow the modality and errors of one sentence."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra import version
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobRuntime, setup_globals
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aeframe.errors import AeframeError
+from aeframe.experiment.error_messages import sentence
+from aeframe.experiment.hydra_internals import ConfigLoaderImpl, global_state
 from aeframe.experiment.search import search_path
-from aeframe.experiment.sentences import sentence
 from aeframe.registry import registry
 
 CONFIG = "train"
@@ -28,9 +28,9 @@ CONFIG = "train"
 class Loader(ConfigLoaderImpl):
     """Compose ``train.yaml`` with overrides.
 
-    Three things differ from Hydra's: without ``data=`` the modality's own dataset is taken, whoever chose the
-    modality; every plain ``key=value`` gets in, since unknown keys are refused by the house with the nearest one; and
-    what goes wrong is an `AeframeError`.
+    It differs from Hydra's own in four ways: without ``data=`` the modality's own dataset is taken, whoever chose the
+    modality; ``key=value`` needs no ``+`` for a new key, since `validated` refuses unknown keys; errors are
+    `AeframeError`; and Hydra's process-wide state is as before after each call.
 
     Args:
         config_dir: The user's own options; by default ``./configs``, if present.
@@ -39,12 +39,10 @@ class Loader(ConfigLoaderImpl):
     """
 
     def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
-        version.setbase("1.3")
-        setup_globals()
-        JobRuntime.instance().set("name", CONFIG)
         super().__init__(search_path(config_dir, names_only=names_only))
         self._names_only = names_only
 
+    @global_state(CONFIG)
     def load_configuration(
         self,
         config_name: str | None,
@@ -68,6 +66,7 @@ class Loader(ConfigLoaderImpl):
         config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
         return config
 
+    @global_state(CONFIG)
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
         """Compose one point of a multirun; an error names the point."""
         try:
@@ -75,20 +74,47 @@ class Loader(ConfigLoaderImpl):
         except AeframeError as error:
             raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
 
-    def _open(self, override: Override) -> str:
-        """Let a plain value in whether or not its key stands already (``penalties.l1.weight=1`` needs no ``+``).
+    @global_state(CONFIG)
+    def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
+        """Return what `overrides` choose, without composing it."""
+        return super().compute_defaults_list(config_name, overrides, run_mode)
 
-        A part is taken away as one would write it, ``logger=null``, which Hydra knows as ``~logger``.
+    @global_state(CONFIG)
+    def list_groups(self, parent_name: str) -> list[str]:
+        """Return the groups below a group."""
+        return list(super().list_groups(parent_name))
+
+    @global_state(CONFIG)
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """Return the names of a group's options."""
+        return list(super().get_group_options(group_name, results_filter, config_name, overrides))
+
+    @global_state(CONFIG)
+    def read(self, path: str) -> ConfigResult | None:
+        """Read one option, from the first place that has it; None where no place has it."""
+        return self.repository.load_config(path)
+
+    def is_group(self, name: str) -> bool:
+        """Return whether `name` is a group of options."""
+        return bool(self.repository.group_exists(name))
+
+    def _open(self, override: Override) -> str:
+        """Return an override that sets its key whether or not it exists (``penalties.l1.weight=1`` needs no ``+``).
+
+        ``logger=null`` removes a choice, which Hydra writes as ``~logger``.
         """
         line = override.input_line or ""
         if override.is_add() or override.is_force_add() or override.is_delete() or override.is_hydra_override():
             return line
-        if not self._is_group(override):
+        if not self.is_group(str(override.key_or_group)):
             return f"++{line}" if override.package is None else line
         return f"~{override.key_or_group}" if override.value() is None else line
-
-    def _is_group(self, override: Override) -> bool:
-        return self.repository.group_exists(override.key_or_group)
 
     def _data(self, config_name: str | None, overrides: list[str]) -> list[str]:
         """Return the override that chooses the modality's own dataset, where nothing else chooses one."""
@@ -100,11 +126,12 @@ class Loader(ConfigLoaderImpl):
 
 
 def point_name(overrides: Sequence[str]) -> str:
-    """Return how a point of a multirun is called in messages: by what was said about it."""
-    said = " ".join(each for each in overrides if not each.startswith("hydra."))
-    return f"the point {said}" if said else "the only point"
+    """Return the name of a multirun's point in messages: its own overrides."""
+    own = " ".join(each for each in overrides if not each.startswith("hydra."))
+    return f"the point {own}" if own else "the only point"
 
 
+@global_state(CONFIG)
 def task_config(config: DictConfig) -> dict[str, Any]:
     """Return the run's own part of a composed config as plain values, interpolations resolved; ``???`` stays.
 

@@ -1,42 +1,50 @@
-"""The command ``aeframe-train``: Hydra's command line, with the house's help, errors and sweeps."""
+"""The command ``aeframe-train``: Hydra's command line, with help, errors and sweeps of its own."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import get_args_parser
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.compose import resolve
+from aeframe.experiment.compose import compose
 from aeframe.experiment.help import help_text
-from aeframe.experiment.identity import make_run_id
-from aeframe.experiment.job import Refusal, job
+from aeframe.experiment.hydra_internals import Hydra, get_args_parser, global_state
+from aeframe.experiment.identity import exported_run_id
+from aeframe.experiment.job import UserError, job
 from aeframe.experiment.loader import CONFIG, Loader
 from aeframe.experiment.plugin_files import take_plugin_files
 from aeframe.experiment.sweep import check_sweep
+from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``aeframe-train ...`` and return the exit code: 2, and one line, for what the user can mend.
+    """Run ``aeframe-train ...`` and return the exit code.
 
-    Relaunched processes of a run on several devices repeat `sys.argv`, so `argv` is for runs on one.
+    It is 2, with one line on stderr, for errors of the user, and 128 + n after signal n. Relaunched processes of a run
+    on several devices repeat `sys.argv`, so `argv` is for runs on one. Process-wide state of Hydra, of `warnings` and
+    of the environment is restored at the end.
     """
-    warnings.formatwarning = _one_line
     try:
-        return _run(take_plugin_files(sys.argv[1:] if argv is None else argv))
+        with SignalGuard(), _short_warnings(), global_state(CONFIG):
+            return _run(take_plugin_files(sys.argv[1:] if argv is None else argv))
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as ended:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(ended, file=sys.stderr)
+        return ended.exit_code
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -51,15 +59,14 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     loader = Loader(config_dir, names_only=args.shell_completion)
     if args.cfg == "job" and args.package is None:
-        print(OmegaConf.to_yaml(resolve(loader.load_configuration(CONFIG, args.overrides, RunMode.RUN))), end="")
+        print(yaml.safe_dump(compose(args.overrides, config_dir=config_dir), sort_keys=False), end="")
         return 0
-    make_run_id()
+    # Another Hydra application may be running here; `global_state` restores it.
+    GlobalHydra.instance().clear()
     hydra = Hydra(task_name=CONFIG, config_loader=loader)
     GlobalHydra.instance().initialize(hydra)
-    try:
+    with exported_run_id():
         return _dispatch(hydra, loader, args)
-    finally:
-        GlobalHydra.instance().clear()
 
 
 def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
@@ -82,10 +89,10 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
 
 
 def _exit_code(returned: Any) -> int:
-    """Return 2 where any of the jobs was refused; sweepers return jobs in lists, or nothing."""
+    """Return 2 where any of the jobs ended with a `UserError`; sweepers return jobs in lists, or nothing."""
     if isinstance(returned, (list, tuple)):
         return max((_exit_code(each) for each in returned), default=0)
-    return 2 if isinstance(getattr(returned, "return_value", None), Refusal) else 0
+    return 2 if isinstance(getattr(returned, "return_value", None), UserError) else 0
 
 
 def _refuse_foreign_flags(args: argparse.Namespace) -> None:
@@ -98,16 +105,23 @@ def _refuse_foreign_flags(args: argparse.Namespace) -> None:
         raise AeframeError("--experimental-rerun opens a pickle, which nothing here does; use resume=RUN_FOLDER")
 
 
-_python_format = warnings.formatwarning
+@contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Print warnings of aeframe on one line, as its errors; those of libraries stay as they are."""
+    before = warnings.formatwarning
 
+    def one_line(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if category.__module__.partition(".")[0] == "aeframe":
+            return f"warning: {message}\n"
+        return before(message, category, filename, lineno, line)
 
-def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    """Show the house's own warnings as it shows its errors; those of libraries stay as Python shows them."""
-    if category.__module__.partition(".")[0] == "aeframe":
-        return f"warning: {message}\n"
-    return _python_format(message, category, filename, lineno, line)
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an option in YAML says: where it is, its own words on itself, the parts it chooses, the values it sets."""
+"""Read option files: where each is, its comment, the parts it chooses, the values it sets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.loader import Loader
-from aeframe.experiment.schema import GROUPS
+from aeframe.experiment.schema import GROUPS, LOGGER
 
 
 @dataclass(frozen=True, slots=True)
 class OptionFile:
-    """One file of options: a recipe, an experiment, a part with settings of a person's own."""
+    """One file of options: a recipe, an experiment, a part with settings of the user's own."""
 
     group: str
     name: str
@@ -31,25 +31,32 @@ class OptionFile:
     choices: dict[str, str | None]
     """The parts it chooses, by group."""
     values: dict[str, Any]
-    """What it sets, as it stands there."""
+    """What it sets, interpolations unresolved."""
+    package: str
+    """The dotted key below which its values are put; empty for the whole config."""
+
+    @property
+    def keys(self) -> list[str]:
+        """The dotted keys of a run's config that it sets; a part with a name is one value."""
+        return [f"{self.package}.{key}" if self.package else key for key, _ in _flat(self.values)]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it sets beside its own name, by dotted key; a part with a name is one value."""
+        """What it sets except its own name, by dotted key; a part with a name is one value."""
         own = (self.group, f"{self.group}.name")
         return {key: value for key, value in _flat(self.values) if key not in own}
 
 
 def core_recipes() -> list[str]:
-    """Return the names of core's own recipes, sorted; a plugin's are for its own modality."""
+    """Return the names of core's own recipes, sorted; those of plugins are left out."""
     folder = importlib.resources.files("aeframe.conf") / "model"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def file_groups(loader: Loader) -> list[str]:
     """Return the groups that have options in YAML only: ``model``, ``experiment``, ``trainer`` and those of users."""
-    # Experiments are a person's own: a new folder has none yet.
-    return sorted({"experiment", *loader.list_groups("")} - {"hydra", *GROUPS})
+    # A new project has no folder of experiments yet.
+    return sorted({"experiment", *loader.list_groups("")} - {"hydra", LOGGER, *GROUPS})
 
 
 def option_file(loader: Loader, group: str, name: str) -> OptionFile:
@@ -77,7 +84,7 @@ def place_of(found: ConfigResult, path: str) -> str:
 
 
 def _read(loader: Loader, group: str, name: str) -> OptionFile:
-    found = loader.repository.load_config(f"{group}/{name}")
+    found = loader.read(f"{group}/{name}")
     assert found is not None
     values: Any = OmegaConf.to_container(found.config, resolve=False)
     return OptionFile(
@@ -87,7 +94,14 @@ def _read(loader: Loader, group: str, name: str) -> OptionFile:
         _comment(_file(found, f"{group}/{name}").read_text(encoding="utf-8")),
         _choices(found.defaults_list or []),
         dict(values),
+        _package(found.header.get("package"), group),
     )
+
+
+def _package(header: str | None, group: str) -> str:
+    """Return the dotted key that a file's ``# @package`` line names, by default its group."""
+    named = group.replace("/", ".") if header is None else header
+    return "" if named == "_global_" else named.removeprefix("_global_.")
 
 
 def _file(found: ConfigResult, path: str) -> Traversable:

@@ -1,9 +1,9 @@
-"""Where a value of a composed run comes from: every place that has a say in it, the last of which is heard."""
+"""Where a value of a composed run comes from: every source that sets it, of which the last one wins."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +12,33 @@ from hydra.core.override_parser.types import Override, QuotedString
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.build import defaults
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.experiment.compose import resolve
+from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.loader import CONFIG, Loader
 from aeframe.experiment.option_files import file_groups, place_of
-from aeframe.experiment.schema import GROUPS
+from aeframe.experiment.schema import GROUPS, LOGGER
 from aeframe.experiment.source import SETTINGS, kind_of
 from aeframe.experiment.validate import LABELLED
+from aeframe.factory import defaults
 from aeframe.registry import registry
 
 _SCHEMA = "aeframe.experiment.schema:RunSettings"
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What one place says of a key."""
+class ValueSource:
+    """One source of a key's value: a signature, an option file, or an override."""
 
     value: Any
     place: str
 
 
 @dataclass(frozen=True, slots=True)
-class Why:
-    """A key of a composed run."""
+class Provenance:
+    """The value of one key of a composed run, and its sources."""
 
     value: Any
-    said: list[Said]
+    sources: list[ValueSource]
     """By precedence, the lowest first; the last one set the value."""
     part: tuple[str, str] | None
     """Kind and name of the part whose option it is."""
@@ -46,21 +46,21 @@ class Why:
     """What may be chosen, where the key is a choice among names."""
 
 
-class _Listening(Loader):
-    """A loader that remembers the words it composed with, those it added itself among them."""
+class _RecordingLoader(Loader):
+    """A loader that records the overrides it composed with, those it added itself among them."""
 
-    words: Sequence[str] = ()
+    recorded: Sequence[str] = ()
 
     def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], *rest: Any, **named: Any
     ) -> DictConfig:
-        self.words = list(overrides)
+        self.recorded = list(overrides)
         config: DictConfig = super()._load_configuration_impl(config_name, overrides, *rest, **named)
         return config
 
 
-def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Why:
-    """Return the value of `key` in the run that `overrides` compose, and who said it.
+def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Provenance:
+    """Return the value of `key` in the run that `overrides` compose, and its sources.
 
     Args:
         key: A setting (``seed``), a part (``loss``) or an option (``latent.dim``).
@@ -70,41 +70,47 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
     Raises:
         AeframeError: The run cannot be composed, or has no such key.
     """
-    loader = _Listening(config_dir)
-    config = resolve(loader.load_configuration(CONFIG, list(overrides), RunMode.RUN))
+    loader = _RecordingLoader(config_dir)
+    composed = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
+    config = resolve(composed, overrides_of(composed.hydra), loader)
     key = key.removesuffix(".name") if key.removesuffix(".name") in (*GROUPS, "model") else key
     files = file_groups(loader)
-    if key in (*GROUPS, *files):
-        return _choice(loader, key, list(overrides))
+    if key in (*GROUPS, LOGGER, *files):
+        found = _choice(loader, key, list(overrides))
+        # Several loggers may be chosen.
+        return replace(found, value=", ".join(config[LOGGER]) or None) if key == LOGGER else found
     if (value := _find(config, key)) is _ABSENT:
         known = [*(path for path, _ in _paths(config)), *files]
         raise AeframeError(
             f"a run has no '{key}'{did_you_mean(key, known)}; 'aeframe config show' prints all that it has"
         )
     part = _part(config, key)
-    return Why(value, list(_values(loader, key, part)), part, None)
+    sources = list(_values(loader, key, part))
+    if config["resume"] is not None and (not sources or sources[-1].value != value):
+        sources.append(ValueSource(value, f"the stored config of run '{config['resume']}'"))
+    return Provenance(value, sources, part, None)
 
 
 # -- a choice among names --------------------------------------------------------------------------------------------
 
 
-def _choice(loader: _Listening, group: str, typed: list[str]) -> Why:
-    found = loader.compute_defaults_list(CONFIG, list(loader.words), RunMode.RUN).overrides
+def _choice(loader: _RecordingLoader, group: str, typed: list[str]) -> Provenance:
+    found = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN).overrides
     name = found.known_choices.get(group)
-    said = [Said(value, _place(loader, CONFIG)) for value in _first_choice(loader, group)]
+    sources = [ValueSource(value, _place(loader, CONFIG)) for value in _first_choice(loader, group)]
     by = found.override_metadata.get(group)
     if by is not None and by.external_override:
-        words = [word for word in typed if word.partition("=")[0] == group]
+        own = [line for line in typed if line.partition("=")[0] == group]
         implied = f"the default data of modality '{found.known_choices.get('modality')}'"
-        said.append(Said(name, f"the command line: {words[-1]}" if words else implied))
+        sources.append(ValueSource(name, f"the command line: {own[-1]}" if own else implied))
     elif by is not None and by.containing_config_path not in (None, CONFIG):
-        said.append(Said(name, _place(loader, str(by.containing_config_path))))
-    return Why(name, said, None, loader.get_group_options(group))
+        sources.append(ValueSource(name, _place(loader, str(by.containing_config_path))))
+    return Provenance(name, sources, None, loader.get_group_options(group))
 
 
 def _first_choice(loader: Loader, group: str) -> Iterator[str | None]:
-    """Yield what ``train.yaml`` itself chooses for a group, if it speaks of it."""
-    train = loader.repository.load_config(CONFIG)
+    """Yield what ``train.yaml`` itself chooses for a group, if anything."""
+    train = loader.read(CONFIG)
     for each in (train.defaults_list if train is not None else None) or []:
         if isinstance(each, GroupDefault) and each.group == group and not isinstance(each.value, list):
             yield each.value
@@ -113,46 +119,46 @@ def _first_choice(loader: Loader, group: str) -> Iterator[str | None]:
 # -- a value ---------------------------------------------------------------------------------------------------------
 
 
-def _values(loader: _Listening, key: str, part: tuple[str, str] | None) -> Iterator[Said]:
+def _values(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -> Iterator[ValueSource]:
     if part is not None:
         option = key.rpartition(".")[2]
         whole = defaults(*part)
         if option in whole:
-            yield Said(whole[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
-    composed = loader.compute_defaults_list(CONFIG, list(loader.words), RunMode.RUN)
+            yield ValueSource(whole[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
+    composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN)
     for default in composed.defaults:
         path, package = str(default.config_path), default.package or ""
         if path.startswith("hydra/") or not f"{key}.".startswith(f"{package}." if package else ""):
             continue
-        found = loader.repository.load_config(path)
+        found = loader.read(path)
         if found is None or (found.path.startswith("registry://") and path != SETTINGS):
             continue
         content: Any = OmegaConf.to_container(found.config, resolve=False)
         value = _find(content, key.removeprefix(f"{package}.") if package else key)
         if value is not _ABSENT:
-            yield Said(value, _place(loader, path))
+            yield ValueSource(value, _place(loader, path))
     yield from _typed(composed.config_overrides, key)
 
 
-def _typed(overrides: Sequence[Override], key: str) -> Iterator[Said]:
+def _typed(overrides: Sequence[Override], key: str) -> Iterator[ValueSource]:
     for each in overrides:
-        word = str(each.input_line).removeprefix("++")
+        line = str(each.input_line).removeprefix("++")
         inside = f"{key}.".startswith(f"{each.key_or_group}.")
         if inside and each.is_delete():
-            yield Said(None, f"the command line takes it away: {word}")
+            yield ValueSource(None, f"the command line removes it: {line}")
         elif inside:
             value = _find({each.key_or_group: _plain(each.value())}, key, whole=str(each.key_or_group))
             if value is not _ABSENT:
-                yield Said(value, f"the command line: {word}")
+                yield ValueSource(value, f"the command line: {line}")
         elif str(each.key_or_group).startswith(f"{key}."):
-            yield Said(_plain(each.value()), f"the command line, in part: {word}")
+            yield ValueSource(_plain(each.value()), f"the command line, in part: {line}")
 
 
 def _place(loader: Loader, path: str) -> str:
-    """Return a config's path as a person knows it."""
+    """Return how a config is named in messages."""
     if path == SETTINGS:
         return f"the default of the setting ({_SCHEMA})"
-    found = loader.repository.load_config(path)
+    found = loader.read(path)
     group, _, name = path.rpartition("/")
     if found is None or not found.path.startswith("registry://"):
         file = path if found is None else place_of(found, path)
@@ -170,7 +176,7 @@ def _part(config: Mapping[str, Any], key: str) -> tuple[str, str] | None:
     first, *rest = key.split(".")
     if first in GROUPS and rest and config[first] is not None:
         return kind_of(first), str(config[first]["name"])
-    if first in LABELLED and len(rest) > 1:
+    if first in LABELLED and len(rest) > 1 and "name" in config[first][rest[0]]:
         return LABELLED[first], str(config[first][rest[0]]["name"])
     return None
 
@@ -181,7 +187,7 @@ _ABSENT = object()
 
 
 def _find(config: Any, key: str, *, whole: str | None = None) -> Any:
-    """Follow a dotted key; `whole` is a beginning of it that is one key here."""
+    """Follow a dotted key; `whole` is a prefix of it that is one key here."""
     rest = key.split(".")
     if whole is not None:
         config, rest = config[whole], rest[whole.count(".") + 1 :]

@@ -1,15 +1,22 @@
-"""Go on with a run: its own config, with nothing changed but how long and where it runs."""
+"""Resume a run: its stored config, with the few settings that may change taken from the composed one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aeframe.errors import AeframeError
+from aeframe.experiment.loader import Loader
+from aeframe.experiment.option_files import file_groups, option_file
+from aeframe.experiment.schema import GROUPS, LOGGER
 from aeframe.experiment.validate import validated
+from aeframe.factory import signature
+from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 
 MAY_CHANGE = (
@@ -25,39 +32,192 @@ MAY_CHANGE = (
     "logger",
     "pictures",
     "progress",
+    "checkpoint_every",
+    "stretch_schedules",
 )
-"""What a resumed run may set anew; anything else would make it another run."""
+"""Settings that a resumed run may have anew; anything else would make it another run."""
+AUTO = "auto"
+"""The value of `resume` that starts a run or resumes it, whichever its folder calls for."""
+_PLACES = ("root", "folder", "resume")
+_ABSENT = object()
 
 
-def resumes(overrides: Sequence[str]) -> bool:
-    """Say whether the words of a command line go on with a run."""
-    return any(word.startswith("resume=") and word != "resume=null" for word in overrides)
+def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
+    """Return the validated config of the run that ``composed["resume"]`` names.
 
+    The stored config is read as plain values: a string with ``${`` in it stays that string.
 
-def continued(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config of the run that ``resume=FOLDER`` names, with the other overrides applied.
+    Args:
+        composed: What Hydra composed, in plain values, not yet validated.
+        overrides: What it was composed from, in Hydra's grammar.
+        loader: The loader that composed it.
+
+    Returns:
+        The stored config with ``resume`` set to the run's folder and ``folder`` to None. For ``resume=auto`` and a
+        folder without a checkpoint, the composed config with ``resume`` set to None.
 
     Raises:
-        AeframeError: No such run, no checkpoint in it, or an override of what makes the run what it is.
+        AeframeError: No such run, or a change of what makes the run what it is.
     """
-    path = next(word.partition("=")[2] for word in overrides if word.startswith("resume="))
-    folder = RunFolder.open(path.strip("'\""))
-    if not folder.last.is_file():
-        raise AeframeError(
-            f"run '{folder.path}' has no checkpoint '{folder.last.relative_to(folder.path)}' to go on from; "
-            "it ended before its first epoch did, so begin it anew"
-        )
-    changes = [word.lstrip("+") for word in overrides if not word.startswith("resume=")]
-    for change in changes:
-        key = change.partition("=")[0].partition(".")[0].lstrip("~")
-        if key not in MAY_CHANGE:
+    if composed["resume"] == AUTO:
+        return _started_or_resumed(composed)
+    folder = RunFolder.open(str(composed["resume"]))
+    stored = _stored(folder)
+    changed = copy.deepcopy(stored)
+    for key in dict.fromkeys(_set_by_user(overrides, loader)):
+        found = _get(composed, key)
+        if key == LOGGER:
+            # A choice of loggers replaces those of the run.
+            changed[LOGGER] = copy.deepcopy(found)
+        elif _may_change(key, stored):
+            _put(changed, key, found)
+        elif not _same(found, _get(stored, key)):
             raise AeframeError(
-                f"a run that goes on keeps its '{key}'; "
-                f"what may change is {', '.join(MAY_CHANGE)}; begin a new run for anything else"
+                f"resume cannot change '{key.partition('.')[0]}'; it can change {_listed(stored)}; start a new run for "
+                "anything else"
             )
+    return _resuming(changed, folder)
+
+
+def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
+    if composed.get("folder") is None:
+        raise AeframeError("resume=auto needs to know the run's folder, found none; set folder=PATH")
+    config = validated({**composed, "resume": None})
+    folder = RunFolder(Path(config["folder"]))
+    if not folder.has_checkpoint():
+        return config
+    stored = _stored(RunFolder.open(folder.path))
+    for key, value in _leaves(config, stored):
+        before = _get(stored, key)
+        if key.partition(".")[0] not in _PLACES and not _may_change(key, stored) and not _same(value, before):
+            raise AeframeError(
+                f"resume=auto found run '{folder.path}' with {key}={_shown(before)}, but this command has "
+                f"{key}={_shown(value)}; set it as it was, or choose another folder (resume can change "
+                f"{_listed(stored)})"
+            )
+    return _resuming(config, folder)
+
+
+def _resuming(config: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
+    return validated({**config, "folder": None, "resume": str(folder.path)})
+
+
+def _stored(folder: RunFolder) -> dict[str, Any]:
     try:
-        merged = OmegaConf.merge(OmegaConf.create(folder.read_config()), OmegaConf.from_dotlist(changes))
-    except OmegaConfBaseException as error:
-        raise AeframeError(f"the overrides {' '.join(changes)} cannot be read: {error}") from error
-    plain: Any = OmegaConf.to_container(merged, resolve=True)
-    return validated({**plain, "folder": None, "resume": str(folder.path)})
+        return validated(folder.read_config())
+    except AeframeError as error:
+        raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
+
+
+# -- what may change -------------------------------------------------------------------------------------------------
+
+
+def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
+    return key.partition(".")[0] in MAY_CHANGE or key in _paths_of_data(stored)
+
+
+def _paths_of_data(stored: Mapping[str, Any]) -> list[str]:
+    """Return the dataset's options that are paths, which may be others on another machine."""
+    options = signature(registry().load("dataset", stored["data"]["name"])).options
+    return [
+        f"data.{name}"
+        for name, option in options.items()
+        if name == "path" or name.endswith("_path") or _is_path(option.annotation)
+    ]
+
+
+def _is_path(annotation: Any) -> bool:
+    return annotation is Path or any(_is_path(each) for each in typing.get_args(annotation))
+
+
+def _listed(stored: Mapping[str, Any]) -> str:
+    return ", ".join([*MAY_CHANGE, *_paths_of_data(stored)])
+
+
+# -- what the user set -----------------------------------------------------------------------------------------------
+
+
+def _set_by_user(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
+    """Yield the dotted keys that overrides set, those set by chosen option files among them."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = str(override.key_or_group).replace("/", ".")
+        if override.is_hydra_override() or key == "resume":
+            continue
+        value = override.value()
+        if override.package is None and loader.is_group(str(override.key_or_group)):
+            for name in value if isinstance(value, list) else [value]:
+                yield from _chosen(str(override.key_or_group), None if name is None else str(name), loader)
+        else:
+            yield key
+
+
+def _chosen(group: str, name: str | None, loader: Loader) -> Iterator[str]:
+    """Yield the dotted keys that a choice sets: the part's name, or all that an option file sets."""
+    if group in (*GROUPS, "model"):
+        yield f"{group}.name"
+        # A file of the user's own may set options of the part, next to its name.
+        if group in GROUPS and name is not None and not registry().has(_kind(group), name):
+            yield from _of_file(group, name, loader)
+    elif group == LOGGER or name is None:
+        yield group
+    elif group in file_groups(loader):
+        yield from _of_file(group, name, loader)
+
+
+def _of_file(group: str, name: str, loader: Loader) -> Iterator[str]:
+    found = option_file(loader, group, name)
+    for chosen, option in found.choices.items():
+        yield from _chosen(chosen, option, loader)
+    yield from (key for key in found.keys if key != "resume")
+
+
+def _kind(group: str) -> str:
+    return "dataset" if group == "data" else group
+
+
+# -- dotted keys -----------------------------------------------------------------------------------------------------
+
+
+def _get(config: Any, key: str) -> Any:
+    for name in key.split("."):
+        if not isinstance(config, Mapping) or name not in config:
+            return _ABSENT
+        config = config[name]
+    return config
+
+
+def _put(config: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        if not isinstance(config.get(name), dict):
+            config[name] = {}
+        config = config[name]
+    if value is _ABSENT:
+        config.pop(last, None)
+    elif isinstance(value, Mapping) and isinstance(config.get(last), dict):
+        config[last] = {**config[last], **value}
+    else:
+        config[last] = copy.deepcopy(value)
+
+
+def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted keys of all configs, with their values in the first; `_ABSENT` where it lacks one."""
+    for name in dict.fromkeys(key for config in configs for key in config):
+        values = [config.get(name, _ABSENT) for config in configs]
+        if all(isinstance(value, Mapping) and value for value in values):
+            yield from _leaves(*values, prefix=f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", values[0]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether a composed value is the stored one; a stored part also has the defaults of its options."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return all(_same(value, other.get(name, _ABSENT)) for name, value in one.items())
+    if isinstance(one, bool) is not isinstance(other, bool):
+        return False
+    return bool(one == other)
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is _ABSENT else "null" if value is None else str(value)

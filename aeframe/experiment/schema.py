@@ -1,9 +1,9 @@
-"""What a run is: the typed settings beside the named parts. Every key here can be set from the command line."""
+"""The typed settings of a run, next to its named parts. Every key here can be set from the command line."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 GROUPS = (
     "activation",
@@ -18,19 +18,22 @@ GROUPS = (
     "optimizer",
     "modality",
     "data",
-    "logger",
 )
 """Keys of a run that hold one part: ``{name: ..., options}``. ``data`` is of kind ``dataset``."""
+LOGGER = "logger"
+"""The group whose options are collected by label, ``{label: {name: ..., options}}``: a run may have several loggers."""
 
 
 @dataclass
 class TrainerSettings:
-    """Where and how a run computes."""
+    """Where and how a run computes. Any other argument of `lightning.pytorch.Trainer` may be set next to these."""
 
     accelerator: str = "auto"
-    devices: int = 1
+    devices: int | Literal["auto"] | list[int] = 1
+    """How many, ``auto`` or -1 for all, or a list of indices: ``[0, 1]``."""
     num_nodes: int = 1
     strategy: str = "auto"
+    """As Lightning registers them: ``ddp``, ``fsdp``, ...; ``auto`` is ``ddp`` on several devices."""
     precision: str = "32-true"
     """As Lightning names them: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``."""
     compile: bool = False
@@ -42,24 +45,24 @@ class TrainerSettings:
 
 
 @dataclass
-class PlayerSettings:
-    """How one player moves; null takes the run's own setting."""
+class OptimizerGroupSettings:
+    """How one optimizer group is updated; null takes the run's own setting."""
 
     optimizer: dict[str, Any] | None = None
-    """Options over those of the run's optimiser, such as ``{lr: 1e-4}``; a ``name`` replaces it whole."""
+    """Options over those of the run's optimizer, such as ``{lr: 1e-4}``; a ``name`` replaces it whole."""
     clip: float | None = None
-    """Largest norm of this player's gradient."""
+    """Largest norm of this group's gradient."""
     accumulate: int | None = None
-    """Batches whose gradients are added up before it moves."""
+    """Batches whose gradients are added up for one step of this group."""
     every: int = 1
-    """It moves at every n-th batch."""
+    """Batches between two updates."""
     start: int = 0
-    """The first batch at which it moves."""
+    """The first batch with an update."""
 
 
 @dataclass
 class RunSettings:
-    """Everything of a run but its parts."""
+    """All settings of a run except its parts."""
 
     seed: int = 0
     batch_size: int = 64
@@ -69,37 +72,47 @@ class RunSettings:
     max_epochs: int = 50
     max_batches: int | None = None
     """End after this many batches, wherever in an epoch that is."""
-    steps_per_call: int = 8
-    """Batches inside one call of the trainer: the same numbers, less overhead."""
+    steps_per_call: int | Literal["auto"] = "auto"
+    """Batches inside one call of `training_step`: the same numbers, less overhead; ``auto`` chooses."""
     log_every: int = 50
     """Batches between two lines of training metrics."""
     gradient_norms: bool = True
-    """Log how hard each term pulls, once in an epoch: `gradient_norm/TERM`."""
+    """Log the gradient norm of each loss term, once an epoch: `gradient_norm/TERM`."""
     clip: float | None = None
-    """The longest that the gradient of a player may be; null leaves it alone."""
+    """Largest norm of the gradient of an optimizer group; null for no clipping."""
     accumulate: int = 1
     """Batches whose gradients are added up for one step."""
     ema: float | None = None
     """Decay of an average of the weights, used for evaluation and the saved model; null for none."""
     monitor: str = "bound"
-    """What of the validation split chooses the best weights, the lowest: `bound` (no weight in it), `loss` (weighted as
-    in training) or `reconstruction`."""
+    """The number of the validation split that chooses the best weights: `bound` (no weight in it), `loss` (weighted as
+    in training), `reconstruction`, or any metric."""
+    monitor_mode: Literal["min", "max"] | None = None
+    """Whether the best is the lowest or the highest; null takes the metric's own direction."""
     patience: int | None = None
-    """Stop when that has not improved for this many epochs; null never does."""
+    """Stop when the monitored number has not improved for this many epochs; null never does."""
+    checkpoint_every: int | str | None = None
+    """Write a checkpoint also within epochs: every so many batches (``500``), or after a time (``10min``, ``90s``)."""
+    stretch_schedules: bool = False
+    """On resume, spread schedules that are fractions of the run over its new length."""
     condition_encoder: bool = True
     """Show the condition to the encoder too, where the data have one; the decoder always has it."""
     label_classes: int = 0
-    """Give the model the label of each sample as a condition, one-hot of this many classes; 0 leaves labels alone."""
+    """Condition the model on each sample's label, one-hot of this many classes; 0 leaves labels alone."""
     pairs: bool = False
-    """Give each training sample a partner: another of its label, or any other where there are no labels."""
+    """Pair each training sample with another of its label, or with any other where there are no labels."""
     penalties: dict[str, Any] = field(default_factory=dict)
     """``{label: {name: ..., weight: ...}}``; the label is the penalty's name where none is given, and null takes one of
     the recipe away."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics over those of the modality, ``{name: {options}}``; null takes one away."""
     callbacks: dict[str, Any] = field(default_factory=dict)
-    """Callbacks of Lightning that plugins bring, ``{name: {options}}``."""
-    players: dict[str, PlayerSettings] = field(default_factory=dict)
+    """Lightning callbacks by label: ``{label: {name: ..., options}}`` for a registered one, ``{label: {class:
+    package.module.Class, options}}`` for any other; null takes one away."""
+    logger: dict[str, Any] = field(default_factory=dict)
+    """Lightning loggers by label, written like callbacks; ``logger=NAME`` adds a registered one under its name."""
+    optimizers: dict[str, OptimizerGroupSettings] = field(default_factory=dict)
+    """Settings of single optimizer groups, by the group's name."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     pictures: bool = True
     progress: bool | None = None
@@ -109,4 +122,4 @@ class RunSettings:
     folder: str | None = None
     """This run's folder; null makes a new one below `root`."""
     resume: str | None = None
-    """A run folder to go on with."""
+    """The folder of a run to resume; ``auto`` starts the run in `folder`, or resumes it where it has a checkpoint."""

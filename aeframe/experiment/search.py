@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 
 from aeframe.errors import AeframeError
+from aeframe.experiment.hydra_internals import ConfigSearchPathImpl
 from aeframe.experiment.source import NAMES_ONLY, RegistrySource
 from aeframe.registry import Entry, registry
 
@@ -21,7 +21,7 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
 
     Args:
         config_dir: The user's own options; by default the folder ``configs`` in the working folder, if there is one.
-        names_only: Give the registry's options without their signatures, importing nothing.
+        names_only: List the registry's options without their signatures, importing nothing.
 
     Raises:
         AeframeError: No such folder, a plugin's config package that cannot be found, or one option in two packages.
@@ -47,7 +47,7 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
 def refuse_duplicates(packages: list[Entry]) -> None:
     """Refuse an option that two packages offer, which Hydra would take silently from the first.
 
-    The user's own folder may shadow an option on purpose, so it is not asked.
+    The user's own folder may shadow an option on purpose, so it is not checked.
     """
     holders: dict[str, Entry] = {}
     for entry in packages:

@@ -1,17 +1,17 @@
-"""What must hold before a sweep begins: every point can be composed, and this process can run them."""
+"""What must hold before a sweep starts: every point can be composed, and this process can run them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.compose import resolve
+from aeframe.experiment.compose import overrides_of, resolve
+from aeframe.experiment.hydra_internals import BasicSweeper
 from aeframe.experiment.loader import CONFIG, Loader, point_name
 
 
@@ -28,16 +28,31 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
     for point in _points(loader, master):
         composed = loader.load_sweep_config(master, point)
         try:
-            config = resolve(composed)
+            config = resolve(composed, overrides_of(composed.hydra), loader)
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
         # On Slurm every point is a job of its own, whose processes Slurm starts.
-        if config["trainer"]["devices"] != 1 and not launcher.endswith("SlurmLauncher"):
+        if num_devices(config["trainer"]) > 1 and not launcher.endswith("SlurmLauncher"):
             raise AeframeError(
-                f"{point_name(point)} asks for trainer.devices={config['trainer']['devices']}, but each process of a "
-                "run on several devices would begin the whole sweep again; use one device for each point, or a "
+                f"{point_name(point)} has trainer.devices={config['trainer']['devices']}, but each process of a "
+                "run on several devices would start the whole sweep again; use one device for each point, or a "
                 "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
             )
+
+
+def num_devices(trainer: Mapping[str, Any]) -> int:
+    """Return how many devices of this machine a run takes; ``auto`` and -1 take all."""
+    devices = trainer["devices"]
+    if isinstance(devices, list):
+        return len(devices)
+    if devices not in ("auto", -1):
+        return int(devices)
+    if trainer["accelerator"] in ("cpu", "mps"):
+        return 1
+    # Imported only where the answer depends on the machine.
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
@@ -45,6 +60,6 @@ def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
     if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
         return [[]]
     params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
-    lines = [f"{key}={value}" for key, value in params.items()] + list(master.hydra.overrides.task)
+    lines = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
     return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]

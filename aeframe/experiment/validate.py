@@ -8,16 +8,17 @@ from typing import Any, get_type_hints
 
 import pydantic
 
-from aeframe.build import REQUIRED, defaults, signature
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.class_paths import CLASS, checked_class, plain
+from aeframe.experiment.intervals import interval
 from aeframe.experiment.ranges import check_ranges
-from aeframe.experiment.schema import GROUPS, PlayerSettings, RunSettings, TrainerSettings
+from aeframe.experiment.schema import GROUPS, OptimizerGroupSettings, RunSettings, TrainerSettings
 from aeframe.experiment.source import kind_of
+from aeframe.experiment.trainer_arguments import extra_arguments, own_settings, readable
+from aeframe.factory import REQUIRED, defaults, signature
 from aeframe.registry import registry
 
-OPTIONAL = frozenset({"logger"})
-"""Groups of which a run may have none."""
-LABELLED = {"penalties": "penalty", "callbacks": "callback"}
+LABELLED = {"penalties": "penalty", "callbacks": "callback", "logger": "logger"}
 """Settings that hold parts under labels of the user's own; the label is the part's name where none is given."""
 
 
@@ -37,24 +38,24 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     model = config.get("model") or {"name": "custom"}
     _only("model", model, ["name"])
     parts = {group: _group(group, config.get(group)) for group in GROUPS}
-    settings = _settings({key: config[key] for key in known if key in config})
+    settings = _settings(
+        {**{key: config[key] for key in known if key in config}, "logger": _by_label(config.get("logger"))}
+    )
     for setting, kind in LABELLED.items():
         settings[setting] = {
-            label: _part(kind, f"{setting}.{label}", {"name": label, **_mapping(f"{setting}.{label}", options)})
+            label: _labelled(kind, setting, label, options)
             for label, options in settings[setting].items()
-            # null takes away what a recipe has.
+            # null removes what a recipe has.
             if options is not None
         }
     for name, options in settings["metrics"].items():
-        # null takes a metric of the modality away, whatever the modality has.
+        # null removes a metric of the modality.
         if options is not None:
             _part("metric", f"metrics.{name}", {"name": name, **_mapping(f"metrics.{name}", options)})
     return {"model": dict(model), **parts, **settings}
 
 
-def _group(group: str, part: Any) -> dict[str, Any] | None:
-    if part is None and group in OPTIONAL:
-        return None
+def _group(group: str, part: Any) -> dict[str, Any]:
     if part is None:
         names = ", ".join(registry().names(kind_of(group)))
         raise AeframeError(f"a run needs a {group}, found none; choose one with {group}=..., known are {names}")
@@ -64,8 +65,48 @@ def _group(group: str, part: Any) -> dict[str, Any] | None:
     return _part(kind_of(group), group, part)
 
 
+def _by_label(loggers: Any) -> Any:
+    """Return loggers by label where they are written as a name, a list of names, or ``{name: ..., options}``."""
+    if isinstance(loggers, str):
+        return {loggers: {}}
+    if isinstance(loggers, list) and all(isinstance(each, str) for each in loggers):
+        return {each: {} for each in loggers}
+    if isinstance(loggers, Mapping) and isinstance(name := loggers.get("name"), str):
+        return {name: loggers}
+    return loggers
+
+
+def _labelled(kind: str, setting: str, label: str, options: Any) -> dict[str, Any]:
+    """Return one part under a label of the user's own, by name or by class path."""
+    key = f"{setting}.{label}"
+    if kind == "logger" and not isinstance(options, Mapping):
+        raise AeframeError(
+            f"logger expects settings by label, found {key}={options!r}; write logger.LABEL.{label}=..., such as "
+            f"logger.wandb.{label}={options}"
+        )
+    part = dict(_mapping(key, options))
+    if kind == "penalty":
+        return _part(kind, key, {"name": label, **part})
+    if CLASS in part:
+        return checked_class(kind, key, part)
+    if kind == "callback" and "name" not in part and not registry().has(kind, label):
+        known = registry().names(kind)
+        raise AeframeError(
+            f"unknown callback '{label}'{did_you_mean(label, known)}; known are {', '.join(known) or 'none'}, and any "
+            f"other is named by its class path: {key}.class=PACKAGE.MODULE.CLASS"
+        )
+    whole = _part(kind, key, {"name": label, **part})
+    # A default such as an Enum cannot be written as YAML; the constructor has it anyway.
+    unwritable = {
+        option.name
+        for option in signature(registry().load(kind, whole["name"])).options.values()
+        if option.name not in part and option.default is not REQUIRED and not plain(option.default)
+    }
+    return {name: value for name, value in whole.items() if name not in unwritable}
+
+
 def _part(kind: str, key: str, part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a part with all its options; refuse what its signature does not have, and what nobody has given."""
+    """Return a part with all its options; refuse options that its signature lacks, and missing values."""
     name = str(part["name"])
     options = signature(registry().load(kind, name)).options
     for option in part:
@@ -85,28 +126,42 @@ def _part(kind: str, key: str, part: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    _only("trainer", _mapping("trainer", given.get("trainer")), [f.name for f in dataclasses.fields(TrainerSettings)])
-    for label, player in _mapping("players", given.get("players")).items():
-        known = [field.name for field in dataclasses.fields(PlayerSettings)]
-        _only(f"players.{label}", _mapping(f"players.{label}", player), known)
+    trainer = _mapping("trainer", given.get("trainer"))
+    extra = extra_arguments(trainer)
+    groups = _mapping("optimizers", given.get("optimizers"))
+    for label, group in groups.items():
+        known = [field.name for field in dataclasses.fields(OptimizerGroupSettings)]
+        _only(f"optimizers.{label}", _mapping(f"optimizers.{label}", group), known)
+    own = {name: value for name, value in trainer.items() if name in own_settings()}
+    # null stands for no entries, as everywhere.
+    labelled: dict[str, Any] = {key: {} for key in (*LABELLED, "metrics") if key in given and given[key] is None}
     try:
-        settings = dataclasses.asdict(pydantic.TypeAdapter(RunSettings).validate_python(dict(given)))
+        settings = dataclasses.asdict(
+            pydantic.TypeAdapter(RunSettings).validate_python(
+                {**given, **labelled, "trainer": own, "optimizers": dict(groups)}
+            )
+        )
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        path = [str(each) for each in first["loc"]]
-        expected = _expected(path)
-        raise AeframeError(
-            f"setting '{'.'.join(path)}' expects {expected}, found {first['input']!r} ({first['msg']})"
-        ) from None
+        raise AeframeError(_wrong_type(error)) from None
+    settings["trainer"] |= extra
+    settings["checkpoint_every"] = interval("checkpoint_every", settings["checkpoint_every"])
     check_ranges(settings)
     return settings
 
 
-def _expected(path: list[str]) -> str:
-    """Return the annotation of a setting as a person writes it: ``int``, ``float | None``."""
-    of: Any = {"trainer": TrainerSettings, "players": PlayerSettings}.get(path[0], RunSettings)
-    annotation = get_type_hints(of).get(path[-1] if of is not RunSettings else path[0], "a value")
-    return annotation.__name__ if type(annotation) is type else str(annotation).replace("typing.", "")
+def _wrong_type(error: pydantic.ValidationError) -> str:
+    """Return the sentence for the first setting of another type."""
+    errors = error.errors()
+    path = [str(each) for each in errors[0]["loc"]]
+    # What follows the setting's own name are members of a union.
+    length = {"trainer": 2, "optimizers": 3}.get(path[0], 1)
+    path, value = path[:length], errors[0]["input"]
+    of: Any = {"trainer": TrainerSettings, "optimizers": OptimizerGroupSettings}.get(path[0], RunSettings)
+    annotation = get_type_hints(of).get(path[-1], "a value")
+    # One reason for each member of a union tells a person nothing.
+    alike = [each for each in errors if [str(part) for part in each["loc"]][:length] == path]
+    reason = f" ({errors[0]['msg']})" if len(alike) == 1 else ""
+    return f"setting '{'.'.join(path)}' expects {readable(annotation)}, found {value!r}{reason}"
 
 
 def _only(key: str, found: Mapping[str, Any], known: list[str]) -> None:

@@ -2,50 +2,54 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Clock
-from aeframe.build import build
-from aeframe.data.datamodule import DataModule
-from aeframe.data.labels import labelled
-from aeframe.data.modality import Modality, Splits
-from aeframe.data.pairs import Paired
+from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError
 from aeframe.evaluation.advice import advice
-from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.evaluation.pictures import draw_pictures
-from aeframe.experiment.checks import check
+from aeframe.experiment.callbacks import build_callbacks
 from aeframe.experiment.faces import banner, closing_table
 from aeframe.experiment.identity import run_id
-from aeframe.parts.samplers.base import Sampler
+from aeframe.experiment.intervals import interval_seconds
+from aeframe.experiment.loggers import build_loggers
+from aeframe.experiment.process_state import run_process
+from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
+from aeframe.interruption import Interrupted, SignalGuard
+from aeframe.registry import registry
+from aeframe.runs.data_record import read_data_record, write_data_record
 from aeframe.runs.fitting import first_batches, fit_sampler
 from aeframe.runs.folder import RunFolder
+from aeframe.runs.lock import run_lock
+from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
 from aeframe.runs.records import Records
+from aeframe.runs.run_logger import RunLogger
 from aeframe.runs.saved import SavedModel, save_model
+from aeframe.runs.saving import read_modality_state, write_modality_state
+from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
-from aeframe.training.gate import Sink
-from aeframe.training.module import AutoencoderModule
-from aeframe.training.progress import ProgressLine
-from aeframe.training.quiet import ignore_advice
+from aeframe.training.early_stopping import RunEarlyStopping
+from aeframe.training.loggers import close_loggers, log_pictures
+from aeframe.training.progress_line import ProgressLine
+from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
 
 # How many samples are enough for a picture.
 _PICTURED = 512
+_LIMITS = ("max_epochs", "max_batches", "patience")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,222 +59,344 @@ class Run:
     folder: Path
     metrics: dict[str, float]
     """On the test split, by name."""
+    monitored: float
+    """The monitored number of the best weights, on the validation split; NaN where it was never finite."""
 
 
-def train(config: Mapping[str, Any], *, job: int | None = None, asked: Sequence[str] = ()) -> Run:
-    """Train the model of a composed config of plain values, and return where it lies.
+def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()) -> Run:
+    """Train the model of a composed config of plain values, save it, and return where it is.
+
+    A run that trained to its end and was not saved is saved; one that ended before continues at its newest checkpoint.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
         job: The number of this run in a sweep.
-        asked: The words the config was composed from, to be kept beside it.
+        overrides: What the config was composed from, to be kept with it.
 
     Raises:
-        AeframeError: Anything a user can mend, before anything is written; or a loss that is not finite.
+        AeframeError: Anything a user can correct, before anything is written; a loss that is not finite; a disk that is
+            full or cannot be written to.
+        Interrupted: A signal ended the run; its checkpoint is written.
     """
-    began = time.monotonic()
-    _quiet()
-    modality, dataset, spec = check(config)
-    folder = _folder(config, job)
-    splits = labelled(modality.prepare(dataset), config["label_classes"])
-    if config["pairs"]:
-        splits.train = Paired(splits.train)
-    L.seed_everything(config["seed"], verbose=False)
-    model = assemble(config, spec)
-    clock = Clock()
-    data = DataModule(
-        splits,
-        batch_size=config["batch_size"],
-        seed=config["seed"],
-        clock=clock,
-        workers=config["workers"],
-        steps_per_call=config["steps_per_call"],
-    )
-    per_epoch = data.batches_per_epoch(_world(config))
-    clock.planned, clock.rows = config["max_epochs"] * per_epoch, len(splits.train)
-    if config["max_batches"] is not None:
-        clock.planned = min(clock.planned, config["max_batches"])
-    resume = None if config["resume"] is None else folder.last
-    if resume is not None:
-        _check_resume(resume, model, clock.planned)
-    sampler: Sampler = build("sampler", config["sampler"], model=model)
-    evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
-    trainer = make_trainer(
-        config["trainer"],
-        checkpoints=folder.checkpoints,
-        callbacks=_callbacks(config),
-        monitor=config["monitor"],
-        patience=config["patience"],
-        several_players=bool(model.opponents()),
-    )
-    # Nothing was written until here, where all that can be refused has been.
-    sinks: list[Sink] = []
-    if _is_first():
-        _open(folder, config, splits, asked)
-        trainer.loggers = _loggers(config, folder)
-        sinks = [_to_records(Records(folder.metrics)), _to_log(folder), *map(_to_logger, trainer.loggers)]
-    module = AutoencoderModule(
-        model,
-        clock=clock,
-        batches_per_epoch=per_epoch,
-        evaluator=evaluator,
-        optimizer=config["optimizer"],
-        players=config["players"],
-        seed=config["seed"],
-        clip=config["clip"],
-        accumulate=config["accumulate"],
-        ema=config["ema"],
-        log_every=config["log_every"],
-        # A compiled graph is walked once.
-        gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
-        sinks=sinks,
-        config=config,
-    )
-    if config["trainer"]["compile"]:
-        compile_in_place(model)
-    console = Console(stderr=True)
-    if _is_first():
-        banner(console, config, model, splits, str(trainer.strategy.root_device), folder.path)
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SIGTERMException as ended:
-        # It would end the process with 0, which a queue takes for success.
-        raise SystemExit(143) from ended
-    _take_best(module, folder)
-    trainer.test(module, datamodule=data, verbose=False)
-    metrics = module.measured["test"]
-    if _is_first():
-        _finish(folder, module, modality, splits, sampler, config, metrics)
-        closing_table(console, metrics, folder.path, time.monotonic() - began)
-        for sentence in advice(metrics):
-            console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
-    return Run(folder.path, metrics)
+    return _guarded(_folder(config, job), config, overrides, finish_only=False)
 
 
-def _quiet() -> None:
-    """Silence what Lightning says about itself; what it warns of stays."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    ignore_advice()
+def finish(folder: Path) -> Run:
+    """Save the model of the best checkpoint of a run that has one, without training any further.
+
+    Raises:
+        AeframeError: No run there, no checkpoint in it, or data that cannot be read.
+    """
+    run = RunFolder.open(folder)
+    config = run.read_config()
+    one = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    return _guarded(run, {**config, "trainer": one, "resume": str(run.path)}, (), finish_only=True)
+
+
+def _guarded(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
+    """Run, with signals and errors of the machine turned into sentences, and the process left as it was."""
+    with SignalGuard() as signals, run_process(config["trainer"]):
+        run = _RunInProgress(folder, config, overrides, signals, finish_only)
+        try:
+            return run()
+        except Interrupted as ended:
+            raise Interrupted(ended.number, run.where_it_stands(ended)) from None
+        except OSError as error:
+            what = f" ('{error.filename}')" if error.filename else ""
+            raise AeframeError(
+                f"run '{folder.path}' stopped: {error.strerror or error}{what}; correct that, then "
+                f"{'resume=' + str(folder.path) if folder.has_checkpoint() else 'run the command again'}"
+            ) from error
+        except MisconfigurationException as error:
+            first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
+            raise AeframeError(f"Lightning refuses this run: {first}; change trainer.* or callbacks.*") from error
+
+
+class _RunInProgress:
+    """One call of `train`: its steps in order."""
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: Mapping[str, Any],
+        overrides: Sequence[str],
+        signals: SignalGuard,
+        finish_only: bool,
+    ) -> None:
+        self.folder, self.overrides, self.signals, self.finish_only = folder, overrides, signals, finish_only
+        self.config = config
+        self.resumes = config["resume"] is not None
+        self.console = Console(stderr=True)
+        self.checkpoints: RunCheckpoints | None = None
+        self.loggers: list[Logger] = []
+
+    def __call__(self) -> Run:
+        began = time.monotonic()
+        newest = newest_checkpoint(self.folder) if self.resumes else None
+        record = read_data_record(self.folder.path) if self.resumes else None
+        state = read_modality_state(self.folder.path) if self.resumes else None
+        setup = build_run(self.config, record=record if state is not None else None, state=state)
+        # With absolute paths from here on; what was refused until now named them as they were given.
+        self.config = setup.config
+        over = newest is not None and self._check_resume(newest, setup)
+        trainer = self._trainer(setup)
+        # The batch size must go with data and devices.
+        setup.data.batches_per_epoch(trainer.world_size)
+        # Nothing was written until here, where all that can be refused has been.
+        with self._opened(setup, record.fingerprint if record is not None else {}):
+            if newest is not None:
+                self._restore_files(newest, setup, over=over)
+            elif self.resumes and _is_first():
+                # It ended before its first checkpoint: what it measured will be measured again.
+                self._run_logger.cut_back({}, batch=0, between_epochs=False, drop_tests=True)
+            if self.config["trainer"]["compile"]:
+                compile_in_place(setup.model)
+            trainer.loggers = self._open_loggers()
+            status = "failed"
+            try:
+                if _is_first():
+                    device = str(trainer.strategy.root_device)
+                    banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
+                if not over:
+                    self._fit(trainer, setup, newest)
+                run = self._finish(trainer, setup, began)
+                status = "success"
+            finally:
+                close_loggers(self.loggers, status=status)
+        return run
+
+    # -- before training -----------------------------------------------------------------------------------------
+
+    def _check_resume(self, newest: NewestCheckpoint, setup: RunSetup) -> bool:
+        """Return whether training is over already; refuse a checkpoint of another model, and a finished run."""
+        for note in newest.notes:
+            self._say(note)
+        own = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
+        check_fits(own, newest.checkpoint["state_dict"])
+        if self.finish_only:
+            return True
+        clock, config, before = newest.clock, self.config, self.folder.read_config()
+        ended = clock["epoch"] >= config["max_epochs"] or (
+            config["max_batches"] is not None and clock["batch"] >= config["max_batches"]
+        )
+        changed = [name for name in _LIMITS if before.get(name) != config[name]]
+        if before.get("trainer", {}).get("max_time") != config["trainer"].get("max_time"):
+            changed.append("trainer.max_time")
+        over = ended or (newest.stopped and not changed)
+        if over and self.folder.read_state().get("status") == "finished":
+            if _is_first():
+                # Removes the lock of a process that was killed after it had finished the run.
+                with run_lock(self.folder.path):
+                    pass
+            stopped = " and was stopped early" if newest.stopped and not ended else ", all that are planned"
+            raise AeframeError(
+                f"run '{self.folder.path}' is finished: it has done {clock['batch']} batches{stopped}; "
+                "to train on, set max_epochs, max_batches or patience higher"
+            )
+        if not over and clock["planned"] and clock["batch"] >= clock["planned"] and not config["stretch_schedules"]:
+            names = sorted(_schedules(config))
+            if names:
+                self._say(
+                    f"schedules ({', '.join(names)}) stay at their end, since they were planned for {clock['planned']} "
+                    "batches; stretch_schedules=true spreads them over the new length"
+                )
+        return over
+
+    def _trainer(self, setup: RunSetup) -> L.Trainer:
+        config, folder = self.config, self.folder
+        every, mode = config["checkpoint_every"], monitor_mode(config)
+        monitor = f"val/{config['monitor']}"
+        callbacks: list[Callback] = build_callbacks(config["callbacks"])
+        for callback in callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):
+                raise AeframeError(
+                    "callback GradientAccumulationScheduler works in automatic optimization only; "
+                    "set accumulate=, or optimizers.GROUP.accumulate="
+                )
+        if ProgressLine.wanted(config["progress"]) and not self.finish_only:
+            callbacks.append(ProgressLine())
+        if config["ema"] is not None:
+            callbacks.append(WeightAverage(config["ema"]))
+        if config["patience"] is not None:
+            callbacks.append(RunEarlyStopping(monitor, patience=config["patience"], mode=mode))
+        self._run_logger = RunLogger(folder)
+        self.checkpoints = RunCheckpoints(
+            folder.checkpoints,
+            monitor=monitor,
+            mode=mode,
+            every_batches=every if isinstance(every, int) else None,
+            every_seconds=interval_seconds(every) if isinstance(every, str) else None,
+            signals=self.signals,
+            written_rows=self._run_logger.written_rows,
+        )
+        return make_trainer(
+            config["trainer"],
+            folder=folder.path,
+            callbacks=[*callbacks, self.checkpoints],
+            several_groups=bool(setup.model.opponents()),
+            max_epochs=config["max_epochs"],
+            log_every_n_steps=config["log_every"],
+        )
+
+    @contextmanager
+    def _opened(self, setup: RunSetup, fingerprint: Mapping[str, Any]) -> Iterator[None]:
+        """Make or open the run folder, and hold its lock inside; only the first device's process writes."""
+        if not _is_first():
+            yield
+            return
+        if not self.resumes:
+            self.folder.create()
+        with run_lock(self.folder.path):
+            for sentence in compare(fingerprint, setup.record.fingerprint):
+                self._say(sentence)
+            if not self.resumes:
+                write_data_record(self.folder.path, setup.record)
+                write_modality_state(self.folder.path, setup.modality.state())
+                self.folder.write_overrides(self.overrides)
+                self.folder.write_state("training")
+            if not self.finish_only:
+                self.folder.write_config({**self.config, "resume": None})
+            if setup.splits.skipped:
+                skipped = "\n".join(setup.splits.skipped) + "\n"
+                (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")
+            yield
+
+    def _restore_files(self, newest: NewestCheckpoint, setup: RunSetup, *, over: bool) -> None:
+        """Cut the growing files back to the checkpoint, and set what training would have restored."""
+        clock, module = newest.clock, setup.module
+        if over:
+            module.clock.load_state_dict(clock)
+            module.clock.planned, module.clock.rows = clock["planned"], clock["rows"]
+        assert self.checkpoints is not None
+        if newest.run_state:
+            self.checkpoints.load_state_dict(newest.run_state)
+        if _is_first():
+            newest.promote(self.folder)
+            self._run_logger.cut_back(
+                newest.run_state.get("rows", {}),
+                batch=clock["batch"],
+                between_epochs=clock["batch_in_epoch"] == 0,
+                drop_tests=over or self.folder.read_state().get("status") != "finished",
+            )
+            self.folder.write_state("trained" if over else "training")
+
+    def _open_loggers(self) -> list[Logger]:
+        folder = self.folder.path
+        self.loggers = [self._run_logger, *build_loggers(self.config["logger"], folder=folder, run_name=folder.name)]
+        return self.loggers
+
+    # -- training and after --------------------------------------------------------------------------------------
+
+    def _fit(self, trainer: L.Trainer, setup: RunSetup, newest: NewestCheckpoint | None) -> None:
+        path = None if newest is None else self.folder.last
+        with self.signals.deferring():
+            trainer.fit(setup.module, datamodule=setup.data, ckpt_path=path, weights_only=True)
+        if _is_first():
+            self.folder.write_state("trained")
+        if self.signals.received is not None:
+            raise Interrupted(self.signals.received)
+
+    def _finish(self, trainer: L.Trainer, setup: RunSetup, began: float) -> Run:
+        """Take the best weights, test, save and draw."""
+        assert self.checkpoints is not None
+        self._load_best(setup)
+        trainer.test(setup.module, datamodule=setup.data, verbose=False)
+        metrics = setup.module.measured["test"]
+        if _is_first():
+            self._save(setup, metrics)
+            self.folder.write_state("finished")
+            closing_table(self.console, metrics, self.folder.path, time.monotonic() - began)
+            for sentence in advice(metrics):
+                self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
+        value = self.checkpoints.best_value
+        return Run(self.folder.path, metrics, float("nan") if value is None else value)
+
+    def _load_best(self, setup: RunSetup) -> None:
+        """Load the weights of ``best.ckpt``, averaged where the run averages; those of the newest where it is gone."""
+        path = self.folder.best
+        if not path.is_file():
+            if not self.folder.last.is_file():
+                return
+            assert self.checkpoints is not None
+            why = "is missing" if self.checkpoints.best_value is not None else "was never written"
+            self._say(f"checkpoint '{path}' {why}, so the model is that of the newest checkpoint")
+            path = self.folder.last
+        checkpoint = read_checkpoint(path, setup.module.device)
+        setup.module.load_state_dict(checkpoint["state_dict"])
+
+    def _save(self, setup: RunSetup, metrics: dict[str, float]) -> None:
+        """Fit the ex-post density, calibrate the modality, save the model, and draw."""
+        config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
+        model = setup.model.eval()
+        if config["trainer"]["precision"] == "64-true":
+            # As it will be opened: a saved model computes in single precision.
+            model.float()
+        if sampler.fitted:
+            fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
+        folder.write_metrics({"test": metrics})
+        device = next(model.parameters()).device
+        clock = setup.module.clock
+        trained = SavedModel(model, setup.modality, sampler, dict(config), model.spec, clock, device)
+        setup.modality.calibrate(trained.reconstruct, splits.validation)
+        save_model(
+            folder.model,
+            model,
+            setup.modality,
+            config,
+            sampler,
+            metrics=metrics,
+            clock=clock,
+            data=setup.record,
+        )
+        if config["pictures"]:
+            pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
+            drawn = draw_pictures(
+                folder.pictures,
+                model,
+                setup.modality,
+                pictured.to(device),
+                sampler,
+                seed=config["seed"],
+                records=Records(folder.metrics).read(),
+            )
+            log_pictures(self.loggers, drawn, clock.batch)
+
+    # -- words ---------------------------------------------------------------------------------------------------
+
+    def where_it_stands(self, ended: Interrupted) -> str:
+        """Return the sentence for a run that a signal ended: what is kept, and how to continue."""
+        folder = self.folder
+        if not folder.has_checkpoint():
+            return f"{ended}: run '{folder.path}' has no checkpoint yet; run the command again"
+        batch = self.checkpoints.written_batch if self.checkpoints is not None else None
+        where = "" if batch is None else f" at batch {batch}"
+        return (
+            f"{ended}: run '{folder.path}' keeps its newest checkpoint{where}; continue with "
+            f"aeframe-train resume={folder.path}, or save the best model so far with aeframe finish {folder.path}"
+        )
+
+    def _say(self, sentence: str) -> None:
+        if _is_first():
+            self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def _world(config: Mapping[str, Any]) -> int:
-    return int(config["trainer"]["devices"]) * int(config["trainer"]["num_nodes"])
-
-
 def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
     if config["resume"] is not None:
-        return RunFolder(Path(config["resume"]))
+        return RunFolder.open(Path(config["resume"]))
     if config["folder"] is not None:
         return RunFolder(Path(config["folder"]))
     name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
     return RunFolder(Path(config["root"]) / name)
 
 
-def _check_resume(path: Path, model: Autoencoder, planned: int) -> None:
-    """Refuse a checkpoint that cannot be gone on from, or that has nothing left to do."""
-    checkpoint = read_checkpoint(path)
-    check_fits({f"model.{name}": value for name, value in model.state_dict().items()}, checkpoint["state_dict"])
-    done = checkpoint["aeframe"]["clock"]["batch"]
-    if done >= planned:
-        raise AeframeError(
-            f"run '{path.parents[1]}' has done {done} batches, all of the {planned} that are planned; "
-            "to go on set max_epochs or max_batches higher"
-        )
-
-
-def _loggers(config: Mapping[str, Any], folder: RunFolder) -> list[Logger]:
-    chosen = config["logger"]
-    return [build("logger", chosen, folder=folder.path, run_name=folder.path.name)] if chosen else []
-
-
-def _open(folder: RunFolder, config: Mapping[str, Any], splits: Splits, asked: Sequence[str]) -> None:
-    """Make the folder, or go on in the one of a resumed run."""
-    if config["resume"] is None:
-        folder.create()
-        folder.write_overrides(asked)
-    folder.write_config(config)
-    if splits.skipped:
-        (folder.path / "skipped.txt").write_text("\n".join(splits.skipped) + "\n", encoding="utf-8")
-
-
-def _callbacks(config: Mapping[str, Any]) -> list[Callback]:
-    made = [build("callback", {"name": name, **options}) for name, options in config["callbacks"].items()]
-    return [*made, ProgressLine()] if ProgressLine.wanted(config["progress"]) else made
-
-
-def _to_records(records: Records) -> Sink:
-    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
-        records.append(numbers, step=clock.batch, epoch=clock.epoch, split=split)
-
-    return sink
-
-
-def _to_log(folder: RunFolder) -> Sink:
-    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
-        if split == "train":
-            return
-        line = "  ".join(f"{name} {value:.6g}" for name, value in numbers.items())
-        with folder.log.open("a", encoding="utf-8") as file:
-            file.write(f"epoch {clock.epoch} batch {clock.batch} {split}: {line}\n")
-
-    return sink
-
-
-def _to_logger(logger: Logger) -> Sink:
-    def sink(numbers: dict[str, float], clock: Clock, split: str) -> None:
-        named = {f"{split}/{name}": value for name, value in numbers.items()}
-        logger.log_metrics({**named, "epoch": clock.epoch}, step=clock.batch)
-
-    return sink
-
-
-def _take_best(module: AutoencoderModule, folder: RunFolder) -> None:
-    """Put the best weights, by `monitor`, into the model, averaged where the run averages."""
-    if not folder.best.is_file():
-        return
-    checkpoint = read_checkpoint(folder.best, module.device)
-    module.load_state_dict(checkpoint["state_dict"])
-    average = checkpoint["aeframe"]["average"]
-    if average is not None:
-        with torch.no_grad():
-            for name, parameter in module.model.named_parameters():
-                if name in average:
-                    parameter.copy_(average[name])
-        # The model holds the average now, so evaluation must not swap it away.
-        module.average = None
-
-
-def _finish(
-    folder: RunFolder,
-    module: AutoencoderModule,
-    modality: Modality,
-    splits: Splits,
-    sampler: Sampler,
-    config: Mapping[str, Any],
-    metrics: dict[str, float],
-) -> None:
-    """Fit the ex-post density, calibrate the modality, save the model, and draw."""
-    model = module.model.eval()
-    if sampler.fitted:
-        fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
-    folder.write_metrics({"test": metrics})
-    device = next(model.parameters()).device
-    trained = SavedModel(model, modality, sampler, dict(config), model.spec, module.clock, device)
-    modality.calibrate(trained.reconstruct, splits.validation)
-    save_model(folder.model, model, modality, config, sampler, metrics=metrics, clock=module.clock)
-    if config["pictures"]:
-        pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
-        draw_pictures(
-            folder.pictures,
-            model,
-            modality,
-            pictured.to(device),
-            sampler,
-            seed=config["seed"],
-            records=Records(folder.metrics).read(),
-        )
+def _schedules(config: Any) -> set[str]:
+    """Return the names of the schedules in a config."""
+    known = set(registry().names("schedule")) - {"constant"}
+    if isinstance(config, Mapping):
+        own = {config["name"]} if config.get("name") in known else set()
+        return own.union(*(_schedules(value) for value in config.values()))
+    return set()

@@ -8,6 +8,7 @@ from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.schema import GROUPS
+from aeframe.factory import defaults
 from aeframe.registry import registry
 
 Option = Callable[[str, str], Path]
@@ -32,11 +33,21 @@ def test_nothing_asked_for_is_an_autoencoder_on_the_embedded_rows() -> None:
         "optimizer": "adam",
         "modality": "vector",
         "data": "breast_cancer",
-        "logger": None,
     }
     assert config["model"] == {"name": "ae"}
     assert config["seed"] == 0
-    assert config["trainer"]["devices"] == 1
+    assert config["logger"] == {}
+    assert config["steps_per_call"] == "auto"
+    assert config["trainer"] == {
+        "accelerator": "auto",
+        "devices": 1,
+        "num_nodes": 1,
+        "strategy": "auto",
+        "precision": "32-true",
+        "compile": False,
+        "allocator": True,
+        "threads": None,
+    }
 
 
 def plain(value: Any) -> bool:
@@ -211,14 +222,67 @@ def test_penalties_need_no_plus_and_are_completed() -> None:
 
 def test_null_takes_an_optional_part_away(option: Option) -> None:
     option("experiment/logged", "# @package _global_\ndefaults:\n  - override /logger: tensorboard\n")
-    assert compose(["experiment=logged", "logger=null"])["logger"] is None
+    assert list(compose(["experiment=logged"])["logger"]) == ["tensorboard"]
+    assert compose(["experiment=logged", "logger=null"])["logger"] == {}
 
 
-def test_composing_leaves_no_trace_in_hydras_singletons() -> None:
+# -- loggers ---------------------------------------------------------------------------------------------------------
+
+WANDB = defaults("logger", "wandb")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "logger"),
+    [
+        (["logger=wandb"], {"wandb": WANDB}),
+        (["logger=wandb", "logger.wandb.mode=offline"], {"wandb": {**WANDB, "mode": "offline"}}),
+        (["logger=[wandb,tensorboard]"], {"wandb": WANDB, "tensorboard": {"name": "tensorboard"}}),
+        (["logger.mine.name=wandb"], {"mine": WANDB}),
+        (["logger=wandb", "logger.wandb=null"], {}),
+        (
+            ["logger.csv={class: lightning.pytorch.loggers.CSVLogger, name: numbers}"],
+            {"csv": {"class": "lightning.pytorch.loggers.CSVLogger", "name": "numbers"}},
+        ),
+    ],
+)
+def test_loggers_are_collected_by_label(overrides: list[str], logger: dict[str, Any]) -> None:
+    assert compose(overrides)["logger"] == logger
+
+
+@pytest.mark.parametrize("text", ["name: wandb\n", "# @package logger.mine\nname: wandb\n"])
+def test_a_logger_in_a_file_of_ones_own(option: Option, text: str) -> None:
+    option("logger/mine", text)
+    assert list(compose(["logger=mine"])["logger"].values()) == [WANDB]
+
+
+def test_a_list_of_loggers_in_an_experiment(option: Option) -> None:
+    option("experiment/both", "# @package _global_\ndefaults:\n  - override /logger: [wandb, tensorboard]\n")
+    assert list(compose(["experiment=both"])["logger"]) == ["wandb", "tensorboard"]
+
+
+# -- process-wide state ----------------------------------------------------------------------------------------------
+
+
+def test_composing_restores_the_state_of_hydra_and_omegaconf() -> None:
+    from hydra import version
     from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.utils import JobRuntime
+    from omegaconf import OmegaConf
 
+    OmegaConf.register_new_resolver("now", lambda pattern: f"mine {pattern}", replace=True)
+    JobRuntime.instance().set("name", "my_own_app")
+    version.setbase("1.2")
+    try:
+        before = version.getbase()
+        assert compose(["root=${now:%Y}"])["root"].isdecimal()
+        assert JobRuntime.instance().get("name") == "my_own_app"
+        assert version.getbase() == before
+        assert OmegaConf.create({"a": "${now:x}"}).a == "mine x"
+        assert not GlobalHydra.instance().is_initialized()
+    finally:
+        OmegaConf.clear_resolver("now")
     compose()
-    assert not GlobalHydra.instance().is_initialized()
+    assert not OmegaConf.has_resolver("now")
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------
@@ -244,7 +308,7 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
         ("model", "'model' cannot be read as key=value; put a value with spaces, commas or brackets in quotes"),
         (
             "loss=mse,mae",
-            "'loss=mse,mae' gives several values; add -m to run one after the other, or put them in "
+            "'loss=mse,mae' has several values; add -m to run one after the other, or put them in "
             "[brackets] for a list",
         ),
         (

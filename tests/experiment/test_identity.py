@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from aeframe.experiment.identity import make_run_id, run_id
+from aeframe.experiment.identity import exported_run_id, make_run_id, run_id
 
 
 @pytest.fixture(autouse=True)
@@ -12,11 +12,22 @@ def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-def test_the_id_is_made_once_and_found_by_children() -> None:
+def test_the_id_is_made_once_and_is_in_the_environment_only_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AEFRAME_RUN_ID")
     first = make_run_id()
     assert re.fullmatch(r"\d{8}-\d{6}-\d+", first)
-    assert os.environ["AEFRAME_RUN_ID"] == first
+    assert "AEFRAME_RUN_ID" not in os.environ
+    with exported_run_id() as exported:
+        assert os.environ["AEFRAME_RUN_ID"] == exported == first
+    assert "AEFRAME_RUN_ID" not in os.environ
     assert make_run_id() == first
+
+
+def test_an_exported_id_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEFRAME_RUN_ID", "parent")
+    with pytest.raises(RuntimeError), exported_run_id():
+        raise RuntimeError
+    assert os.environ["AEFRAME_RUN_ID"] == "parent"
 
 
 def test_a_child_takes_the_parents_id(monkeypatch: pytest.MonkeyPatch) -> None:

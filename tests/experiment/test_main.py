@@ -11,8 +11,10 @@ import yaml
 from aeframe.errors import AeframeError
 from aeframe.experiment import help as help_module
 from aeframe.experiment.compose import compose
+from aeframe.experiment.job import UserError
 from aeframe.experiment.main import main
 from aeframe.experiment.schema import GROUPS, RunSettings
+from aeframe.interruption import Interrupted
 from aeframe.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -20,16 +22,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int | None]]:
-    """Put a workflow in place that only notes what it is asked for; the real one has tests of its own."""
+    """Replace the workflow with one that records its config; the real one has tests of its own."""
     calls: list[tuple[dict[str, Any], int | None]] = []
 
-    def train(config: dict[str, Any], *, job: int | None = None, asked: list[str]) -> None:
-        del asked
+    def train(config: dict[str, Any], *, job: int | None = None, overrides: list[str]) -> types.SimpleNamespace:
+        del overrides
         calls.append((config, job))
         if config["seed"] == 13:
             raise AeframeError("seed 13 brings no luck")
         if config["seed"] == 14:
             raise RuntimeError("a mistake in the code")
+        return types.SimpleNamespace(monitored=config["seed"] / 2)
 
     module = types.ModuleType("aeframe.experiment.workflow")
     module.train = train  # type: ignore[attr-defined]
@@ -83,21 +86,87 @@ def test_the_config_of_a_run_can_be_printed(capsys: pytest.CaptureFixture[str]) 
     assert yaml.safe_load(capsys.readouterr().out) == compose(["model=vae"])
 
 
-def test_a_warning_of_the_house_is_one_line_and_others_stay(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"aeframe {__version__}\n"
+
+
+def test_a_warning_of_aeframe_is_one_line_and_others_stay(
+    trained: list[tuple[dict[str, Any], int | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import warnings
 
-    from aeframe.experiment.checks import SuspiciousConfigWarning
+    class OwnWarning(UserWarning):
+        __module__ = "aeframe.somewhere"
 
+    shown = []
+    workflow = sys.modules["aeframe.experiment.workflow"]
+
+    def train(config: dict[str, Any], **_: Any) -> types.SimpleNamespace:
+        shown.append(warnings.formatwarning(OwnWarning("odd"), OwnWarning, "f", 1))
+        shown.append(warnings.formatwarning(UserWarning("x"), UserWarning, "f", 1))
+        return types.SimpleNamespace(monitored=0.0)
+
+    monkeypatch.setattr(workflow, "train", train)
+    assert main([]) == 0
+    assert shown == ["warning: odd\n", "f:1: UserWarning: x\n"]
+
+
+def test_the_state_of_the_process_is_restored(
+    trained: list[tuple[dict[str, Any], int | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import warnings
+
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.utils import JobRuntime
+
+    monkeypatch.delenv("AEFRAME_RUN_ID")
+    application = object()
+    monkeypatch.setattr(GlobalHydra.instance(), "hydra", application)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+    JobRuntime.instance().set("name", "my_own_app")
     before = warnings.formatwarning
-    try:
-        assert main(["--version"]) == 0
-        assert (
-            warnings.formatwarning(SuspiciousConfigWarning("odd"), SuspiciousConfigWarning, "f", 1) == "warning: odd\n"
-        )
-        assert warnings.formatwarning(UserWarning("x"), UserWarning, "f", 1) == "f:1: UserWarning: x\n"
-    finally:
-        warnings.formatwarning = before
-    assert capsys.readouterr().out == f"aeframe {__version__}\n"
+    assert main(["seed=3"]) == 0
+    assert [config["seed"] for config, _ in trained] == [3]
+    assert JobRuntime.instance().get("name") == "my_own_app"
+    assert GlobalHydra.instance().hydra is application
+    assert HydraConfig.instance().cfg is None
+    assert warnings.formatwarning is before
+    assert "AEFRAME_RUN_ID" not in os.environ
+
+
+def test_a_signal_ends_the_whole_sweep_with_its_number(
+    trained: list[tuple[dict[str, Any], int | None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seeds = []
+
+    def train(config: dict[str, Any], **_: Any) -> types.SimpleNamespace:
+        seeds.append(config["seed"])
+        raise Interrupted(15, "ended by SIGTERM: the run keeps its checkpoint")
+
+    monkeypatch.setattr(sys.modules["aeframe.experiment.workflow"], "train", train)
+    assert main(["-m", "seed=3,4"]) == 143
+    assert seeds == [3]
+    assert capsys.readouterr().err == "ended by SIGTERM: the run keeps its checkpoint\n"
+
+
+def test_a_job_returns_the_monitored_number(
+    trained: list[tuple[dict[str, Any], int | None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aeframe.experiment import main as module
+
+    returned: list[Any] = []
+
+    def exit_code(jobs: Any) -> int:
+        returned.extend(each.return_value for batch in jobs for each in batch)
+        return 0
+
+    monkeypatch.setattr(module, "_exit_code", exit_code)
+    assert main(["-m", "seed=3,13,4"]) == 0
+    assert returned == [1.5, UserError("the point seed=13: seed 13 brings no luck"), 2.0]
 
 
 @pytest.mark.parametrize("flag", ["--config-path", "--config-name"])
@@ -173,11 +242,14 @@ def test_what_a_sweep_writes_lies_below_root(
 def test_help_names_every_group_and_every_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     text = help_module.help_text()
-    for group in (*GROUPS, "model", "trainer"):
+    for group in (*GROUPS, "logger", "model", "trainer"):
         assert f"\n  {group:<11} " in text
     for setting in RunSettings.__dataclass_fields__:
         assert setting == "trainer" or f"\n  {setting:<20} " in text
     assert "\n  batch_size           int, default 64. Samples in a batch, over all devices together.\n" in text
+    assert "\n  steps_per_call       int | auto, default auto." in text
+    assert "\n  trainer.devices      int | auto | list[int], default 1." in text
+    assert "\n  trainer.ARGUMENT     any other argument of lightning.pytorch.Trainer" in text
     assert "breast_cancer" in text
 
 

@@ -3,9 +3,9 @@ import sys
 
 from hydra.core.object_type import ObjectType
 
-from aeframe.build import defaults
 from aeframe.experiment.schema import GROUPS
 from aeframe.experiment.source import NAMES_ONLY, RegistrySource, kind_of
+from aeframe.factory import defaults
 from aeframe.registry import registry
 
 LISTING = """
@@ -21,6 +21,7 @@ print(completion._query("train", "loss=m"))
 print(completion._query("train", "model=vae latent=g"))
 print(completion._query("train", "max_"))
 print(completion._query("train", "trainer.dev"))
+print(completion._query("train", "logger=w"))
 print([name for name in ("torch", "lightning", "numpy", "torchmetrics") if name in sys.modules])
 """
 
@@ -30,7 +31,7 @@ def source(path: str = "") -> RegistrySource:
 
 
 def test_every_group_lists_the_names_of_its_kind() -> None:
-    assert source().list("", ObjectType.GROUP) == sorted(GROUPS)
+    assert source().list("", ObjectType.GROUP) == sorted([*GROUPS, "logger"])
     for group in GROUPS:
         assert source().is_group(group)
         assert source().list(group, ObjectType.CONFIG) == registry().names(kind_of(group))
@@ -48,6 +49,10 @@ def test_a_name_is_an_option_and_other_words_are_not() -> None:
 def test_an_option_is_the_signature_of_its_part() -> None:
     loaded = source().load_config("latent/gaussian")
     assert loaded.config == {"latent": defaults("latent", "gaussian")}
+
+
+def test_a_logger_is_put_below_its_name() -> None:
+    assert source().load_config("logger/wandb").config == {"logger": {"wandb": {"name": "wandb"}}}
 
 
 def test_a_dataset_chooses_its_modality_and_a_modality_its_parts() -> None:
@@ -68,5 +73,6 @@ def test_completion_and_listing_import_nothing_heavy() -> None:
         str([f"latent={name}" for name in sorted(registry().names("latent")) if name.startswith("g")]),
         "['max_batches=', 'max_epochs=']",
         "['trainer.devices=']",
+        "['logger=wandb']",
         "[]",
     ]

@@ -4,6 +4,7 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.trainer_arguments import trainer_arguments
 from aeframe.experiment.validate import validated
 from aeframe.registry import registry
 
@@ -27,9 +28,9 @@ def test_a_part_may_be_a_bare_name(config: dict[str, Any]) -> None:
     assert validated({**config, "latent": "point"})["latent"] == config["latent"]
 
 
-def test_a_player_has_the_rest_of_its_settings(config: dict[str, Any]) -> None:
-    found = validated({**config, "players": {"discriminator": {"every": 2}}})
-    assert found["players"] == {
+def test_an_optimizer_group_has_the_rest_of_its_settings(config: dict[str, Any]) -> None:
+    found = validated({**config, "optimizers": {"discriminator": {"every": 2}}})
+    assert found["optimizers"] == {
         "discriminator": {"optimizer": None, "clip": None, "accumulate": None, "every": 2, "start": 0}
     }
 
@@ -43,19 +44,19 @@ UNPARSED = "Input should be a valid integer, unable to parse string as an intege
         ({"seed": "abc"}, f"setting 'seed' expects int, found 'abc' ({UNPARSED})"),
         (
             {"ema": "x"},
-            "setting 'ema' expects float | None, found 'x' (Input should be a valid number, unable to parse "
+            "setting 'ema' expects float | null, found 'x' (Input should be a valid number, unable to parse "
             "string as a number)",
         ),
-        ({"trainer": {"devices": "two"}}, f"setting 'trainer.devices' expects int, found 'two' ({UNPARSED})"),
-        ({"players": {"a": {"every": "x"}}}, f"setting 'players.a.every' expects int, found 'x' ({UNPARSED})"),
+        ({"trainer": {"devices": "two"}}, "setting 'trainer.devices' expects int | auto | list[int], found 'two'"),
+        ({"optimizers": {"a": {"every": "x"}}}, f"setting 'optimizers.a.every' expects int, found 'x' ({UNPARSED})"),
         (
             {"trainer": {"devics": 2}},
             "trainer has no setting 'devics', did you mean 'devices'?; its settings are accelerator, devices, "
-            "num_nodes, strategy, precision, compile, allocator, threads",
+            f"num_nodes, strategy, precision, compile, allocator, threads, {', '.join(trainer_arguments())}",
         ),
         (
-            {"players": {"a": {"evry": 2}}},
-            "players.a has no setting 'evry', did you mean 'every'?; its settings are optimizer, clip, accumulate, "
+            {"optimizers": {"a": {"evry": 2}}},
+            "optimizers.a has no setting 'evry', did you mean 'every'?; its settings are optimizer, clip, accumulate, "
             "every, start",
         ),
         (

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -108,6 +109,8 @@ def _plain(value: Any) -> Any:
         return {k: _plain(v) for k, v in value.items()}
     if hasattr(value, "plain"):
         return value.plain()
+    if isinstance(value, Path):
+        return str(value)
     return value if isinstance(value, (str, int, float, bool, list, type(None))) else None
 
 

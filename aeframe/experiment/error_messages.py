@@ -1,20 +1,20 @@
-"""Hydra's errors, said in one sentence."""
+"""Hydra's errors as one sentence each."""
 
 from __future__ import annotations
 
 import re
 
-from hydra._internal.config_repository import IConfigRepository
 from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import InterpolationResolutionError
 
 from aeframe.errors import did_you_mean
+from aeframe.experiment.hydra_internals import IConfigRepository
 from aeframe.registry import registry
 
 
 def sentence(error: Exception, repository: IConfigRepository | None = None) -> str:
-    """Return one sentence for an error of Hydra, OmegaConf or YAML; `repository` is asked for the known options."""
+    """Return one sentence for an error of Hydra, OmegaConf or YAML; `repository` has the known options."""
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, repository)
     if isinstance(error, OverrideParseException):
@@ -23,19 +23,19 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
     if isinstance(cause, InterpolationResolutionError):
         key = f"'{cause.full_key}' " if cause.full_key else ""
         return f"the value of {key}refers to something that is not there: {_line(cause)}"
-    said = " ".join(part for part in (_text(error), _text(error.__cause__) if error.__cause__ else "") if part)
+    text = " ".join(part for part in (_text(error), _text(error.__cause__) if error.__cause__ else "") if part)
     if (
-        several := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", said)
+        several := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
     ) is not None:
         return (
-            f"'{several.group(1) or several.group(2)}' gives several values; add -m to run one after the other, or put "
+            f"'{several.group(1) or several.group(2)}' has several values; add -m to run one after the other, or put "
             "them in [brackets] for a list"
         )
-    if (group := re.search(r"Config group override must be a string or a list|Could not override '(.*?)'", said)) and (
-        group.group(1) is None or "No match in the defaults list" in said
+    if (group := re.search(r"Config group override must be a string or a list|Could not override '(.*?)'", text)) and (
+        group.group(1) is None or "No match in the defaults list" in text
     ):
-        return f"an option is chosen by its name: {said}" if group.group(1) is None else _no_such_group(group.group(1))
-    return f"the config cannot be composed: {said}"
+        return f"an option is chosen by its name: {text}" if group.group(1) is None else _no_such_group(group.group(1))
+    return f"the config cannot be composed: {text}"
 
 
 def _unknown_option(error: MissingConfigException, repository: IConfigRepository | None) -> str:

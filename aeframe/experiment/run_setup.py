@@ -1,0 +1,113 @@
+"""Build everything of a run from its config: data, model, module. Nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+
+from aeframe.assembly import assemble
+from aeframe.autoencoder import Autoencoder
+from aeframe.data.datamodule import DataModule
+from aeframe.data.fingerprint import DataRecord, resolved_paths
+from aeframe.data.labels import check_labels, labelled
+from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.pairs import Paired
+from aeframe.evaluation.evaluator import Evaluator, metrics_of
+from aeframe.experiment.checks import check
+from aeframe.factory import build
+from aeframe.parts.samplers.base import Sampler
+from aeframe.registry import registry
+from aeframe.training.module import AutoencoderModule
+
+
+@dataclass(frozen=True, slots=True)
+class RunSetup:
+    """The objects of one run."""
+
+    config: dict[str, Any]
+    """With absolute paths."""
+    modality: Modality
+    dataset: Dataset
+    splits: Splits
+    record: DataRecord
+    """Fingerprint and split of the data."""
+    model: Autoencoder
+    sampler: Sampler
+    data: DataModule
+    module: AutoencoderModule
+
+
+def build_run(
+    config: Mapping[str, Any], *, record: DataRecord | None = None, state: Mapping[str, Any] | None = None
+) -> RunSetup:
+    """Return the objects of a run, with weights that are a function of its seed.
+
+    Args:
+        config: As `aeframe.experiment.compose.compose` returns it.
+        record: Of a run that is resumed: its split is used again.
+        state: What the modality of that run learned; without it, the modality learns from the data.
+
+    Raises:
+        AeframeError: Anything in the config or the data that a user can correct.
+    """
+    modality, dataset, spec = check(config, record)
+    config = resolved_paths(config)
+    if state is not None:
+        modality.load_state(state)
+    splits = modality.prepare(dataset, learn=state is None)
+    found = DataRecord.of(config["data"], dataset, splits, spec)
+    splits = labelled(splits, config["label_classes"])
+    if config["label_classes"]:
+        check_labels(splits)
+    if config["pairs"]:
+        splits.train = Paired(splits.train)
+    L.seed_everything(config["seed"], verbose=False)
+    model = assemble(config, spec)
+    data = DataModule(
+        splits,
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        workers=config["workers"],
+        steps_per_call=config["steps_per_call"],
+    )
+    evaluator = Evaluator(model, metrics_of(modality.metrics, config["metrics"]), seed=config["seed"])
+    module = AutoencoderModule(
+        model,
+        config["optimizer"],
+        optimizers=config["optimizers"],
+        clip=config["clip"],
+        accumulate=config["accumulate"],
+        seed=config["seed"],
+        max_batches=config["max_batches"],
+        stretch_schedules=config["stretch_schedules"],
+        # A compiled graph is walked once.
+        gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
+        callbacks=[evaluator],
+        config=config,
+    )
+    sampler: Sampler = build("sampler", config["sampler"], model=model)
+    return RunSetup(dict(config), modality, dataset, splits, found, model, sampler, data, module)
+
+
+def monitor_mode(config: Mapping[str, Any]) -> str:
+    """Return ``max`` where the monitored metric is better when it is higher, else ``min``; or what the config says."""
+    chosen = config["monitor_mode"]
+    if chosen is not None:
+        return str(chosen)
+    name = config["monitor"]
+    options = config["metrics"].get(name) or {}
+    metric = options.get("name", name)
+    if not registry().has("metric", metric):
+        return "min"
+    return "max" if getattr(registry().load("metric", metric), "higher_is_better", None) else "min"
+
+
+def weights_of(checkpoint: Mapping[str, Any], model: torch.nn.Module) -> None:
+    """Load the weights of a checkpoint, averaged where the run averages, into its model."""
+    prefix = "model."
+    state = {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
+    model.load_state_dict(state)

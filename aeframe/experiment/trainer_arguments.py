@@ -1,0 +1,172 @@
+"""Arguments of Lightning's Trainer, checked against the installed version. Imports Lightning only where one is set."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+import types
+import typing
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import pydantic
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.schema import TrainerSettings
+
+_RENAMED = {
+    "max_epochs": "max_epochs=",
+    "max_steps": "max_batches=",
+    "callbacks": "callbacks.LABEL.class=",
+    "logger": "logger=",
+    "enable_progress_bar": "progress=",
+    "default_root_dir": "root= or folder=",
+    "log_every_n_steps": "log_every=",
+}
+"""Arguments that are settings of a run under a name of their own."""
+_FIXED = {
+    "use_distributed_sampler": "the data module divides each batch among the devices itself",
+    "reload_dataloaders_every_n_epochs": "the data module makes the loader of every epoch itself",
+    "barebones": "it turns off the checkpoints and metrics that a run writes",
+    "enable_checkpointing": "a run writes checkpoints always; checkpoint_every= sets how often",
+    "inference_mode": "some penalties differentiate during evaluation",
+    "gradient_clip_algorithm": "gradients are clipped by their norm, to clip=",
+    "plugins": "they are Python objects, which a config cannot hold; pass them to a Trainer of your own",
+}
+"""Arguments that a run cannot set, and why."""
+_DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
+_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+_MODULES = re.compile(r"(?:\w+\.)+(?=\w)")
+_SIMPLE = (bool, int, float, str, type(None))
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+
+
+def own_settings() -> list[str]:
+    """Return the names of `TrainerSettings`, which every run has."""
+    return [field.name for field in dataclasses.fields(TrainerSettings)]
+
+
+@functools.cache
+def trainer_arguments() -> dict[str, inspect.Parameter]:
+    """Return what a config may set of the installed Trainer beyond `TrainerSettings`. Imports Lightning."""
+    import lightning.pytorch as L
+
+    own = {"self", *own_settings(), *_RENAMED, *_FIXED}
+    return {name: each for name, each in inspect.signature(L.Trainer.__init__).parameters.items() if name not in own}
+
+
+def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `settings` sets of the Trainer beyond `TrainerSettings`, checked; null leaves Lightning's default.
+
+    Raises:
+        AeframeError: An argument that the Trainer lacks or that a run cannot set, or a value of another type.
+    """
+    own = own_settings()
+    checked = {}
+    for name, value in settings.items():
+        if name in own:
+            continue
+        if name in _RENAMED:
+            raise AeframeError(f"trainer.{name} is a setting of the run itself; set {_RENAMED[name]} instead")
+        if name in _FIXED:
+            raise AeframeError(f"trainer.{name} cannot be set: {_FIXED[name]}; leave it out")
+        known = trainer_arguments()
+        if name not in known:
+            names = [*own, *known]
+            raise AeframeError(
+                f"trainer has no setting '{name}'{did_you_mean(name, [*names, *_RENAMED])}; "
+                f"its settings are {', '.join(names)}"
+            )
+        if value is None and known[name].default is None:
+            continue
+        if name == "max_time":
+            _check_duration(value)
+        else:
+            _check_type(name, known[name].annotation, value)
+        checked[name] = value
+    return checked
+
+
+def check_accelerator(name: str) -> None:
+    """Refuse an accelerator that Lightning does not know."""
+    if name not in _ACCELERATORS:
+        from lightning.pytorch.accelerators import AcceleratorRegistry
+
+        _check_name("accelerator", name, dict.fromkeys([*_ACCELERATORS, *sorted(AcceleratorRegistry)]))
+
+
+def check_strategy(name: str) -> None:
+    """Refuse a strategy that is not registered with Lightning."""
+    if name not in ("auto", "ddp"):
+        from lightning.pytorch.strategies import StrategyRegistry
+
+        _check_name("strategy", name, ["auto", *StrategyRegistry.available_strategies()])
+
+
+def check_devices(value: int | str | list[int]) -> None:
+    """Refuse a number of devices that is neither positive nor -1, and a list without distinct indices."""
+    if isinstance(value, int) and (value >= 1 or value == -1):
+        return
+    if value == "auto":
+        return
+    if isinstance(value, list) and value and min(value) >= 0 and len(set(value)) == len(value):
+        return
+    raise AeframeError(
+        f"setting 'trainer.devices' must be at least 1, -1 or auto for all, or a list of distinct indices, found "
+        f"{value}; set trainer.devices to one of these"
+    )
+
+
+def _check_name(setting: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise AeframeError(
+            f"setting 'trainer.{setting}' has no value '{name}'{did_you_mean(name, known)}; choose {', '.join(known)}"
+        )
+
+
+def _check_duration(value: Any) -> None:
+    units = isinstance(value, Mapping) and all(
+        unit in _UNITS and isinstance(number, (int, float)) for unit, number in value.items()
+    )
+    if not units and not (isinstance(value, str) and _DURATION.fullmatch(value)):
+        raise AeframeError(
+            f"trainer.max_time expects 'DAYS:HOURS:MINUTES:SECONDS' or a mapping of {', '.join(_UNITS)}, found "
+            f'{value!r}; write "00:01:00:00" (in quotes) or {{hours: 1}}'
+        )
+
+
+def _check_type(name: str, annotation: Any, value: Any) -> None:
+    expected = _plain_part(annotation)
+    if expected is None:
+        return
+    try:
+        pydantic.TypeAdapter(expected, config=pydantic.ConfigDict(strict=True)).validate_python(value)
+    except pydantic.ValidationError:
+        raise AeframeError(
+            f"setting 'trainer.{name}' expects {readable(expected)}, found {value!r}; change it to such a value"
+        ) from None
+
+
+def _plain_part(annotation: Any) -> Any:
+    """Return an annotation without the classes that a config cannot hold; None where nothing is left to check."""
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        members = [part for each in typing.get_args(annotation) if (part := _plain_part(each)) is not None]
+        return typing.Union[tuple(members)] if members else None  # noqa: UP007 -- the members are known at run time
+    if annotation in _SIMPLE or origin is Literal:
+        return annotation
+    return annotation if origin in (list, dict) and all(a in _SIMPLE for a in typing.get_args(annotation)) else None
+
+
+def readable(annotation: Any) -> str:
+    """Return an annotation as a person writes it: ``int | auto | null``."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in (None, type(None)):
+        return "null"
+    if origin is Literal:
+        return " | ".join("null" if each is None else str(each) for each in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(dict.fromkeys(readable(each) for each in inner))
+    return annotation.__name__ if type(annotation) is type else _MODULES.sub("", str(annotation))

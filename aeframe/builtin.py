@@ -239,6 +239,7 @@ def register_configs(register: Register) -> None:
 def register_commands(register: Register) -> None:
     at = "aeframe.cli"
     register("plugins", f"{at}.plugins:Plugins", summary="list plugins and what each adds")
+    register("finish", f"{at}.finish:Finish", summary="save the best model so far of a run that was ended")
     register("evaluate", f"{at}.evaluate:Evaluate", summary="measure a run on a split of its data")
     register("encode", f"{at}.encode:Encode", summary="write the codes of a file's samples")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="write the reconstructions of a file's samples")

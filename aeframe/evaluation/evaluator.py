@@ -1,112 +1,159 @@
-"""Measure a model on held-out data: the means of its terms, and every metric that applies."""
+"""Measure a model on held-out data: a callback for any Trainer, and a function for a plain loop."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any, cast
 
+import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, Pass
-from aeframe.build import build
+from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
 from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.step import EvaluationOutput, evaluate_batch, evaluation_mode
 from aeframe.evaluation.sums import SUM_DTYPE, TermMeans
-from aeframe.noise import EVALUATION, noise_of
+from aeframe.factory import build
 from aeframe.registry import registry
 
 LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "dead_features")
 """Measured on every modality, wherever the latent is of their kind."""
 
 
-class Evaluator(nn.Module):
-    """A measurement of one model, fed batch by batch.
+class Evaluator(Callback):
+    """Compute metrics of a model on validation and test batches.
 
-    Where the latent gives a posterior, z is drawn for the terms and the bound, which are expectations over it, and
-    is the mean for the metrics, which look at the reconstruction. The draws are a function of `seed` and of the
-    batch's number, so an evaluation repeats itself and leaves the training's noise alone.
+    As a callback it reads the `EvaluationOutput` that `AutoencoderModule` returns for each batch, and adds its numbers
+    to the module's own. Without a Trainer, see `measure`.
 
     Args:
-        model: The autoencoder, which stays outside: nothing here is a parameter, or saved.
-        metrics: Options by registered name, see `metrics_of`; what does not apply to the model is left out.
-        seed: Where the draws come from.
+        model: The autoencoder that is measured.
+        metrics: Options by registered name, see `metrics_of`; those that do not apply to the model are left out.
+        seed: Where the draws of `measure` come from.
     """
 
-    metrics: nn.ModuleDict
-
-    def __init__(self, model: Autoencoder, metrics: Mapping[str, Mapping[str, Any] | None], *, seed: int) -> None:
-        super().__init__()
-        # Not through nn.Module, which would make the model's parameters ours.
-        object.__setattr__(self, "_model", model)
-        self.seed = seed
+    def __init__(self, model: Autoencoder, metrics: Mapping[str, Mapping[str, Any] | None], *, seed: int = 0) -> None:
+        self.model, self.seed = model, seed
         self.means = TermMeans()
         built = {label: _metric(label, options, model) for label, options in metrics.items() if options is not None}
         self.metrics = nn.ModuleDict({label: metric for label, metric in built.items() if metric is not None})
 
-    @torch.no_grad()
+    # -- in a Trainer --------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew, on the module's device."""
+        self.reset()
+        self.to(pl_module.device)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Update every metric."""
+        found = outputs.get("evaluation") if isinstance(outputs, Mapping) else None
+        if isinstance(found, EvaluationOutput):
+            with trainer.precision_plugin.forward_context():
+                self._update_metrics(found)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the numbers to those of the module."""
+        self._add(pl_module, "val")
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew, on the module's device."""
+        self.on_validation_epoch_start(trainer, pl_module)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Update every metric."""
+        self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the numbers to those of the module."""
+        self._add(pl_module, "test")
+
+    def _add(self, pl_module: L.LightningModule, split: str) -> None:
+        numbers = _to_host(self._computed())
+        measured = getattr(pl_module, "measured", None)
+        if isinstance(measured, dict):
+            measured.setdefault(split, {}).update(numbers)
+
+    # -- in a plain loop -----------------------------------------------------------------------------------------
+
     def update(self, batch: Batch, clock: Clock, index: int) -> None:
-        """Take in one batch, without waiting for the device.
+        """Evaluate one batch, without waiting for the device.
 
         Args:
             batch: Clean samples, on the model's device.
-            clock: The moment whose weights count in ``loss``.
+            clock: The progress whose weights count in ``loss``.
             index: The number of this batch in the evaluation.
         """
-        model = self._own_model()
         if self.means.device != batch.x.device:
             self.to(batch.x.device)
-        draw, num_samples = "posterior" in model.latent.gives, model.objective.num_samples
-        with evaluation_mode(model):
-            with noise_of(batch.x.device, self.seed, EVALUATION, index):
-                drawn: Pass = model(batch, sample=draw, num_samples=num_samples)
-                self.means.update(_values(model, drawn, clock))
-            by_mean = drawn
-            if draw or num_samples is not None:
-                # The noise of the first pass again, so that a corruption of held-out samples is the same one.
-                with noise_of(batch.x.device, self.seed, EVALUATION, index):
-                    by_mean = model(batch, sample=False)
-            for metric in self._own_metrics():
-                metric.update(model, drawn if metric.drawn else by_mean)
+        output = evaluate_batch(self.model, batch, clock, seed=self.seed, index=index)
+        self.means.update(output.values)
+        self._update_metrics(output)
 
     @torch.no_grad()
     def compute(self) -> dict[str, float]:
         """Return every mean and metric by name: raw terms, ``loss`` (their weighted sum), ``bound``, metrics.
 
-        The terms of a second player stand behind its name: ``discriminator/loss``.
+        The terms of an opponent stand behind its name: ``discriminator/loss``.
 
         Raises:
             AeframeError: Nothing was evaluated, or two measurements have one name.
         """
         if not self.means.names:
             raise AeframeError("nothing was evaluated: the split has no batch; give it at least one sample")
-        found: dict[str, Tensor] = dict(self.means.compute())
+        means = self.means.compute()
+        return _to_host({**means, **self._computed(taken=frozenset(means))})
+
+    def reset(self) -> None:
+        """Forget what was evaluated."""
+        self.means.reset()
+        for metric in self._metrics():
+            metric.reset()
+
+    def to(self, device: torch.device) -> None:
+        """Move all states to a device."""
+        self.means.to(device)
+        self.metrics.to(device)
+
+    @torch.no_grad()
+    def _update_metrics(self, output: EvaluationOutput) -> None:
+        with evaluation_mode(output.model):
+            for metric in self._metrics():
+                metric.update(output.model, output.drawn if metric.drawn else output.by_mean())
+
+    def _computed(self, taken: frozenset[str] = frozenset()) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
         for label, metric in self.metrics.items():
             value = cast("PassMetric", metric).compute()
             for name, number in (value if isinstance(value, dict) else {label: value}).items():
-                if name in found:
+                if name in found or name in taken:
                     raise AeframeError(
-                        f"metric '{label}' gives '{name}', which is measured already; "
+                        f"metric '{label}' computes '{name}', which is measured already; "
                         f"leave one out with metrics.{label}=null"
                     )
                 found[name] = number
-        # One transfer for all of them.
-        numbers = torch.stack([number.to(SUM_DTYPE) for number in found.values()]).tolist()
-        return dict(zip(found, numbers, strict=True))
+        return found
 
-    def reset(self) -> None:
-        """Forget what was taken in."""
-        self.means.reset()
-        for metric in self._own_metrics():
-            metric.reset()
-
-    def _own_model(self) -> Autoencoder:
-        model: Autoencoder = self.__dict__["_model"]
-        return model
-
-    def _own_metrics(self) -> Iterator[PassMetric]:
+    def _metrics(self) -> Iterator[PassMetric]:
         return cast("Iterator[PassMetric]", iter(self.metrics.values()))
 
 
@@ -127,17 +174,12 @@ def measure(evaluator: Evaluator, batches: Iterable[Batch], clock: Clock, device
     return evaluator.compute()
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode inside, and give each of its modules its own mode back."""
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+def _to_host(numbers: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the numbers as floats, with one transfer for all of them."""
+    if not numbers:
+        return {}
+    values = torch.stack([number.to(SUM_DTYPE) for number in numbers.values()]).tolist()
+    return dict(zip(numbers, values, strict=True))
 
 
 def _metric(label: str, options: Mapping[str, Any], model: Autoencoder) -> PassMetric | None:
@@ -150,13 +192,4 @@ def _metric(label: str, options: Mapping[str, Any], model: Autoencoder) -> PassM
     return metric
 
 
-def _values(model: Autoencoder, p: Pass, clock: Clock) -> dict[str, Tensor]:
-    """Return everything that is minimised, by sample: ``(B,)`` each."""
-    terms = model.terms(p, clock)
-    values = {**terms.raw, "loss": terms.total()}
-    if terms.bound is not None:
-        values["bound"] = terms.bound
-    for player, opponent in model.opponents().items():
-        theirs = opponent.terms(model, p.detach(), clock)
-        values |= {f"{player}/{name}": value for name, value in {**theirs.raw, "loss": theirs.total()}.items()}
-    return values
+__all__ = ["LATENT_METRICS", "EvaluationOutput", "Evaluator", "evaluation_mode", "measure", "metrics_of"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -14,6 +15,22 @@ import yaml
 
 from aeframe.errors import AeframeError, did_you_mean
 
+_BEGINNING = (
+    "config.yaml",
+    "overrides.yaml",
+    "metrics.csv",
+    "log.txt",
+    "skipped.txt",
+    "data.json",
+    "splits.safetensors",
+    "modality.json",
+    "modality.safetensors",
+    "tracker_ids.json",
+    "state.json",
+)
+"""What a run writes before its first checkpoint."""
+_TRACKERS = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts")
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
@@ -22,21 +39,46 @@ class RunFolder:
     path: Path
 
     def create(self) -> RunFolder:
-        """Make the folder of a new run, and return it.
+        """Make the folder of a new run, and return it; a run that ended before its first checkpoint is started anew.
 
         Raises:
-            AeframeError: There is something already; nothing is written over it.
+            AeframeError: Something else is there already; nothing is written over it.
         """
         path = self.path
         if path.exists() and not path.is_dir():
             raise AeframeError(f"'{path}' is a file, a run needs a folder; choose another with folder=PATH")
-        if path.exists() and any(path.iterdir()):
+        if path.is_symlink() and not path.exists():
+            raise AeframeError(f"'{path}' is a link to nothing, a run needs a folder; choose another with folder=PATH")
+        if path.is_dir() and not self.is_unbegun():
             raise AeframeError(
-                f"run folder '{path}' exists and is not empty; go on with that run by resume={path}, "
+                f"run folder '{path}' exists and is not empty; continue that run with resume={path}, "
                 "or choose another with folder=PATH"
             )
         path.mkdir(parents=True, exist_ok=True)
+        for leftover in self._leftovers():
+            leftover.unlink()
         return self
+
+    def is_unbegun(self) -> bool:
+        """Return whether the folder holds nothing that training made: no checkpoint, model or foreign file."""
+        return (
+            all(
+                entry in self._leftovers() or entry == self.checkpoints or entry.name in _TRACKERS
+                for entry in self.path.iterdir()
+                if entry.name != ".lock"
+            )
+            and not self.has_checkpoint()
+        )
+
+    def has_checkpoint(self) -> bool:
+        """Return whether there is a checkpoint to resume from."""
+        return any(self.checkpoints.glob("*.ckpt"))
+
+    def _leftovers(self) -> list[Path]:
+        """Return the files that a run writes before its first checkpoint, and those it was writing when it ended."""
+        folders = [self.path, self.checkpoints]
+        partial = [file for folder in folders if folder.is_dir() for file in folder.glob(".*.partial")]
+        return [*(self.path / name for name in _BEGINNING if (self.path / name).is_file()), *partial]
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -57,12 +99,12 @@ class RunFolder:
 
     @property
     def overrides(self) -> Path:
-        """What was asked for on the command line."""
+        """The overrides of the command line."""
         return self.path / "overrides.yaml"
 
     @property
     def checkpoints(self) -> Path:
-        """Everything that is needed to go on."""
+        """Everything that is needed to resume."""
         return self.path / "checkpoints"
 
     @property
@@ -74,6 +116,16 @@ class RunFolder:
     def last(self) -> Path:
         """The newest checkpoint."""
         return self.checkpoints / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before the newest."""
+        return self.checkpoints / "last.previous.ckpt"
+
+    @property
+    def state(self) -> Path:
+        """Whether the run is training, trained or finished."""
+        return self.path / "state.json"
 
     @property
     def model(self) -> Path:
@@ -92,7 +144,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What the run said."""
+        """The numbers of each epoch, a line for each split."""
         return self.path / "log.txt"
 
     @property
@@ -109,12 +161,24 @@ class RunFolder:
         return read_yaml(self.config)
 
     def write_overrides(self, overrides: Sequence[str]) -> None:
-        """Write what was asked for on the command line."""
+        """Write the overrides of the command line."""
         write_yaml(self.overrides, list(overrides))
 
     def read_overrides(self) -> list[str]:
-        """Read what was asked for on the command line."""
+        """Read the overrides of the command line."""
         return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
+
+    def write_state(self, status: str, **more: Any) -> None:
+        """Write where the run stands: ``training``, ``trained`` (its model is not saved yet) or ``finished``."""
+        write_text(self.state, json.dumps({"status": status, **more}, indent=2) + "\n")
+
+    def read_state(self) -> dict[str, Any]:
+        """Read where the run stands; ``{}`` where that was not written."""
+        try:
+            found = json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Write final metrics by split and name; what is not finite becomes null, for JSON has no word for it."""
@@ -175,5 +239,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.assembly import PARTS
-from aeframe.build import part_kind, signature
 from aeframe.errors import AeframeError
+from aeframe.factory import part_kind, signature
 from aeframe.registry import CORE, Entry, Plugin, registry
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aeframe.build import defaults
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.factory import defaults
 from aeframe.registry import Plugin, registry
 from aeframe.testing.check import Check, NotApplicableError, Outcome
 from aeframe.testing.checks import CHECKS

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import Batch, DataSpec
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.testing.reference import Reference
 
 SECONDS = 300

@@ -12,10 +12,10 @@ from torch import Tensor
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
-from aeframe.build import build
 from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.registry import registry
 

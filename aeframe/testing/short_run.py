@@ -1,11 +1,8 @@
-"""A run of a few tiny epochs, as a user's would go: the same trainer, players and checkpoints."""
+"""A run of a few tiny epochs, as a user's would go: the same Trainer, module and checkpoints."""
 
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +19,12 @@ from aeframe.data.modality import Splits
 from aeframe.evaluation.evaluator import Evaluator
 from aeframe.testing.reference import Reference
 from aeframe.training.module import AutoencoderModule
-from aeframe.training.quiet import ignore_advice
+from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
+from aeframe.training.warning_filters import quiet_lightning
 
 _BATCH, _TRAIN, _EPOCHS = 8, 24, 4
-_PER_EPOCH = _TRAIN // _BATCH
-_SETTINGS = {
-    "accelerator": "cpu",
-    "devices": 1,
-    "num_nodes": 1,
-    "strategy": "auto",
-    "precision": "32-true",
-    "allocator": False,
-    "threads": None,
-}
+_SETTINGS = {"accelerator": "cpu", "devices": 1}
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,8 @@ class ShortRun:
 class _Stop(L.Callback):
     """Stop a run before its planned end, as a machine that is needed elsewhere would."""
 
+    works_in_groups = True
+
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
 
@@ -60,30 +51,23 @@ class _Stop(L.Callback):
 
 
 def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bool = False) -> ShortRun:
-    """Train the reference model to the end of epoch `epochs`, of 4 planned; `resume` goes on from ``last.ckpt``."""
+    """Train the reference model to the end of epoch `epochs`, of 4 planned; `resume` continues at ``last.ckpt``."""
     model = reference.model()
-    clock = Clock(planned=_EPOCHS * _PER_EPOCH)
     train, held_out = _source(reference.rows, 0, _TRAIN), _source(reference.rows, _TRAIN, len(reference.rows))
-    data = DataModule(Splits(train, held_out, held_out), batch_size=_BATCH, seed=5, clock=clock)
+    data = DataModule(Splits(train, held_out, held_out), batch_size=_BATCH, seed=5)
     module = AutoencoderModule(
-        model,
-        clock=clock,
-        batches_per_epoch=data.batches_per_epoch(),
-        evaluator=Evaluator(model, {}, seed=5),
-        optimizer=reference.config["optimizer"],
-        seed=5,
-        clip=1.0,
+        model, reference.config["optimizer"], seed=5, clip=1.0, callbacks=[Evaluator(model, {}, seed=5)]
     )
-    with _quiet():
+    with quiet_lightning(logging.ERROR):
         trainer = make_trainer(
             _SETTINGS,
-            checkpoints=folder,
-            callbacks=[_Stop(epochs)],
-            patience=None,
-            several_players=bool(model.opponents()),
+            folder=folder,
+            callbacks=[_Stop(epochs), RunCheckpoints(folder)],
+            several_groups=bool(model.opponents()),
+            max_epochs=_EPOCHS,
         )
         trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None, weights_only=True)
-    return ShortRun(model.eval(), clock, folder / "last.ckpt", _state(module))
+    return ShortRun(model.eval(), module.clock, folder / "last.ckpt", _state(module))
 
 
 def _source(rows: Batch, start: int, stop: int) -> TensorSource:
@@ -99,19 +83,3 @@ def _state(module: AutoencoderModule) -> dict[str, Tensor]:
     return {
         name: torch.as_tensor(value).clone() for name, value in state.items() if isinstance(value, (Tensor, float, int))
     }
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence what Lightning says about itself, and its advice on loaders and folders that are not its own."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            ignore_advice()
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

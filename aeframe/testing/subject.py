@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aeframe.build import defaults
 from aeframe.errors import AeframeError
+from aeframe.factory import defaults
 from aeframe.noise import noise_of
 from aeframe.registry import Entry, Plugin, registry
 from aeframe.testing.check import PLUGIN, CheckFailedError, NotApplicableError

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from aeframe.noise import noise_of
+from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.parcels import answer, unpack
 from aeframe.testing.reference import CLOCK, CPU, SAMPLES, Reference
 from aeframe.testing.terms import passed
-from aeframe.training.players import alone, make_players
+from aeframe.training.optimizer_groups import make_optimizer_groups
 
 WORLD = 2
 
@@ -30,13 +31,13 @@ def step(reference: Reference, rank: int | None) -> dict[str, Tensor]:
         rank: This process's place among two that share the batch; None takes the whole of it.
     """
     model = reference.model()
-    players = make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
+    groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     rows = torch.arange(WORLD * SAMPLES) if rank is None else torch.arange(SAMPLES) + rank * SAMPLES
     with noise_of(CPU, 4), RowNoise(rows, num_samples=model.objective.num_samples):
         p = passed(model, reference.rows.rows(rows))
-        for player in players:
-            with alone(player, players):
-                player.terms(model, p, CLOCK).total().mean().backward()
+        for group in groups:
+            with freeze_others(group, groups):
+                group.terms(model, p, CLOCK).total().mean().backward()
     found = {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     if rank is not None:
         for gradient in found.values():

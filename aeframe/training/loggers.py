@@ -1,14 +1,24 @@
-"""Experiment trackers, imported only when chosen; their options are what a config may set."""
+"""Experiment trackers, imported only when chosen; their options are what a config may set.
+
+The id of a run in its tracker is kept in the run folder, so that a resumed run continues there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import json
+import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from lightning.pytorch.loggers import Logger
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from aeframe.errors import AeframeError
+
+_IDS = "tracker_ids.json"
 
 
 def wandb(
@@ -19,33 +29,106 @@ def wandb(
     entity: str | None = None,
     mode: Literal["online", "offline", "disabled"] = "online",
     tags: tuple[str, ...] = (),
+    group: str | None = None,
 ) -> Logger:
     """Log to Weights & Biases; ``mode=offline`` writes below the run folder only."""
-    _need("wandb")
-    from lightning.pytorch.loggers import WandbLogger
-
+    _require("wandb")
+    known = _read_ids(folder).get("wandb") or uuid.uuid4().hex[:8]
+    _write_id(folder, "wandb", known)
     return WandbLogger(
-        name=run_name, save_dir=folder, project=project, entity=entity, mode=mode, tags=list(tags), log_model=False
+        name=run_name,
+        id=known,
+        save_dir=folder,
+        project=project,
+        entity=entity,
+        mode=mode,
+        tags=list(tags),
+        group=group,
+        log_model=False,
     )
 
 
 def tensorboard(folder: Path, run_name: str) -> Logger:
     """Log to TensorBoard files in the run folder."""
-    _need("tensorboard")
-    from lightning.pytorch.loggers import TensorBoardLogger
-
+    _require("tensorboard")
     return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
 
 
-def mlflow(folder: Path, run_name: str, *, experiment: str = "aeframe", uri: str | None = None) -> Logger:
-    """Log to MLflow; with no `uri` into an SQLite file in the run folder, since its file store refuses to be used."""
-    _need("mlflow")
-    from lightning.pytorch.loggers import MLFlowLogger
+def mlflow(
+    folder: Path,
+    run_name: str,
+    *,
+    experiment: str = "aeframe",
+    uri: str | None = None,
+    tags: dict[str, str] | None = None,
+) -> Logger:
+    """Log to MLflow; with no `uri` into an SQLite file in the run folder, since MLflow refuses its own file store."""
+    _require("mlflow")
+    place = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    known = _read_ids(folder).get("mlflow")
+    kind = MLFlowLogger if known is None else _ResumedMLFlowLogger
+    # Without a place of its own, MLflow puts pictures below the working directory.
+    artifacts = (folder.absolute() / "mlflow").as_uri() if uri is None else None
+    logger = kind(
+        experiment, run_name=run_name, tracking_uri=place, tags=tags, run_id=known, artifact_location=artifacts
+    )
+    if known is None and _is_first():
+        _write_id(folder, "mlflow", str(logger.run_id))
+    return logger
 
-    return MLFlowLogger(experiment, run_name=run_name, tracking_uri=uri or f"sqlite:///{folder / 'mlflow.db'}")
+
+class _ResumedMLFlowLogger(MLFlowLogger):
+    """Keep the parameters that the run began with: MLflow refuses to change one, such as ``max_epochs``."""
+
+    def log_hyperparams(self, params: Any) -> None:
+        """Do nothing."""
 
 
-def _need(package: str) -> None:
+def log_pictures(loggers: Sequence[Logger], pictures: Sequence[Path], step: int) -> None:
+    """Send the pictures of a run to every tracker that takes pictures."""
+    for logger in loggers:
+        for picture in pictures:
+            name = f"pictures/{picture.stem}"
+            if isinstance(logger, WandbLogger):
+                logger.log_image(name, [str(picture)], step=step)
+            elif isinstance(logger, TensorBoardLogger):
+                from matplotlib.image import imread
+
+                logger.experiment.add_image(name, imread(picture)[..., :3], step, dataformats="HWC")
+            elif isinstance(logger, MLFlowLogger):
+                logger.experiment.log_artifact(logger.run_id, str(picture), "pictures")
+
+
+def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
+    """End the run in every tracker, so that the next run of this process has one of its own."""
+    for logger in loggers:
+        with contextlib.suppress(OSError):
+            logger.finalize(status)
+        if isinstance(logger, WandbLogger) and _is_first():
+            logger.experiment.finish(exit_code=0 if status == "success" else 1)
+
+
+def _is_first() -> bool:
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def _read_ids(folder: Path) -> Mapping[str, str]:
+    path = folder / _IDS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+@rank_zero_only
+def _write_id(folder: Path, tracker: str, run_id: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({**_read_ids(folder), tracker: run_id}) + "\n"
+    (folder / _IDS).write_text(text, encoding="utf-8")
+
+
+def _require(package: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:

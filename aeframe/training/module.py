@@ -1,188 +1,306 @@
-"""One training step for every model."""
+"""One training step for every model, as a `LightningModule`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock
+from aeframe.data.datamodule import DataModule
+from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
+from aeframe.evaluation.step import evaluate_batch
+from aeframe.evaluation.sums import TermMeans
 from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
-from aeframe.training.ema import WeightAverage
-from aeframe.training.gate import Gate, Sink
-from aeframe.training.gradients import gradient_norms as pulls_of
-from aeframe.training.players import AUTOENCODER, Player, alone, check_ownership, make_players, scaler_of
+from aeframe.training.gradient_norms import gradient_norms
+from aeframe.training.lightning_progress import (
+    count_batches,
+    evaluation_results,
+    is_forward_only,
+    log_numbers,
+    place_loops,
+    set_batch_size,
+)
+from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
+from aeframe.training.optimizer_groups import (
+    OptimizerGroup,
+    check_ownership,
+    make_optimizer_groups,
+    synchronized_states,
+)
 
-
-class Evaluation(Protocol):
-    """What measures held-out batches (see `aeframe.evaluation.Evaluator`)."""
-
-    def to(self, device: torch.device) -> Any:
-        """Move its states."""
-
-    def update(self, batch: Batch, clock: Clock, index: int) -> None:
-        """Take in one batch."""
-
-    def compute(self) -> dict[str, float]:
-        """Return the numbers, added up over devices."""
-
-    def reset(self) -> None:
-        """Forget what was taken in."""
+_DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
+_TRAINED = Clock(batch=1, planned=1)
+"""The end of a run of unknown length."""
 
 
 class AutoencoderModule(L.LightningModule):
-    """Train an `Autoencoder` by manual optimisation: forward once, then let each player move.
+    """Train an `Autoencoder` in any `L.Trainer`, by manual optimization: one forward pass, then a step of each group.
 
-    The clock is the only time there is. It counts batches (not optimiser steps, calls or Lightning's epochs), lives in
-    the checkpoint, and schedules, the sampler's position and the noise of each batch are functions of it; so a
-    resumed run is the same run.
+    Every hook of Lightning is called with a batch and its index, through Lightning's own optimizers, scaler and
+    strategies; a Trainer's ``gradient_clip_val`` and ``accumulate_grad_batches`` apply as well. Training terms are
+    logged every ``trainer.log_every_n_steps`` batches as ``train/...``, the means of an epoch as ``train_epoch/...``,
+    those of held-out data as ``val/...`` and ``test/...``.
+
+    `clock` is the training progress in batches. It is part of each checkpoint, and schedules, the order of the data
+    and the noise of each batch are functions of it, so that a resumed run is the same run.
 
     Args:
-        model: The picture.
-        clock: Shared with the data's loader; `planned` is the length of the run in batches.
-        batches_per_epoch: How many batches the loader gives in one epoch.
-        evaluator: Measures validation and test batches.
-        optimizer: ``{name, lr, ...}`` of every player.
-        players: What differs for a player, by name (see `PlayerSettings`).
+        model: What to train.
+        optimizer: ``{name, lr, ...}``; ``lr`` is a number or a schedule.
+        optimizers: By optimizer group, what differs: ``{optimizer, clip, accumulate, every, start}``.
+        clip: The largest norm of a group's gradient.
+        accumulate: Batches whose gradients are summed for one step.
         seed: Of the noise.
-        gradient_norms: Measure how hard each term pulls, at the first batch of every epoch.
-        config: Plain values, kept in the checkpoint so that it can say what it is of.
+        max_batches: End after that many batches, wherever in an epoch; null for the Trainer's own limits.
+        stretch_schedules: After a resume, spread schedules that are fractions of the run over its new length instead
+            of keeping the length they began with.
+        gradient_norms: Log the gradient norm of each term at the first batch of every epoch.
+        callbacks: Callbacks that belong to the module, such as an `Evaluator`.
+        config: Plain values that describe the run: hyper-parameters for loggers and checkpoints.
     """
 
     def __init__(
         self,
         model: Autoencoder,
+        optimizer: Mapping[str, Any] = _DEFAULT_OPTIMIZER,
         *,
-        clock: Clock,
-        batches_per_epoch: int,
-        evaluator: Evaluation,
-        optimizer: Mapping[str, Any],
-        players: Mapping[str, Any] | None = None,
-        seed: int = 0,
+        optimizers: Mapping[str, Any] | None = None,
         clip: float | None = None,
         accumulate: int = 1,
-        ema: float | None = None,
-        log_every: int = 50,
-        gradient_norms: bool = True,
-        sinks: list[Sink] | None = None,
+        seed: int = 0,
+        max_batches: int | None = None,
+        stretch_schedules: bool = False,
+        gradient_norms: bool = False,
+        callbacks: Sequence[Callback] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
-        self.clock = clock
-        self.batches_per_epoch = batches_per_epoch
+        self.clock = Clock()
         self.seed = seed
-        self.gate = Gate(log_every, sinks if sinks is not None else [])
-        # Kept outside nn.Module's registry: neither is part of the model.
-        self.__dict__["evaluator"] = evaluator
-        self.__dict__["players"] = []
+        self.max_batches, self.stretch_schedules = max_batches, stretch_schedules
+        self.batches_per_epoch: float = math.inf
+        self.groups: list[OptimizerGroup] = []
+        self.metric_buffer = MetricBuffer(self.report)
+        self.term_means = TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
-        """The newest numbers of each split."""
-        self.average = None if ema is None else WeightAverage(model.named_parameters(), ema)
-        self._config = dict(config or {})
-        self._settings = (dict(optimizer), dict(players or {}), clip, accumulate)
-        self._scaler: torch.amp.GradScaler | None = None
-        self._direct_backward = False
-        self._measures_pulls = gradient_norms
-        self._pulls: dict[str, Tensor] = {}
+        """The newest numbers of each split, by name."""
+        self._settings = dict(optimizer), dict(optimizers or {}), clip, accumulate
+        self._trainer_settings: tuple[float | None, str | None, int] | None = None
+        self._measures_gradients = gradient_norms
+        self._term_gradient_norms: dict[str, Tensor] = {}
+        self._callbacks = list(callbacks)
+        self._validated_at = -1
+        self._results: list[dict[str, Any]] = []
+        self._restored: dict[str, Any] | None = None
+        if config:
+            self.save_hyperparameters(dict(config))
 
-    # -- players -------------------------------------------------------------------------------------------------
+    # -- set-up --------------------------------------------------------------------------------------------------
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        """Make the players; every trainable parameter must belong to exactly one."""
+    def configure_callbacks(self) -> list[Callback]:
+        """Return the module's own callbacks, and take over what Lightning refuses in manual optimization."""
+        trainer = self.trainer
+        if trainer.gradient_clip_val is not None or trainer.accumulate_grad_batches != 1:
+            algorithm = trainer.gradient_clip_algorithm
+            self._trainer_settings = (trainer.gradient_clip_val, algorithm, trainer.accumulate_grad_batches)
+            trainer.gradient_clip_val, trainer.accumulate_grad_batches = None, 1
+        return self._callbacks
+
+    def configure_optimizers(self) -> list[OptimizerLRSchedulerConfig]:
+        """Return the optimizer of each group and its scheduler; each trainable parameter belongs to one group."""
         optimizer, settings, clip, accumulate = self._settings
-        players = make_players(self.model, optimizer, settings, clip=clip, accumulate=accumulate)
-        check_ownership(self, players)
-        self.__dict__["players"] = players
-        return [player.optimizer for player in players]
+        if self._trainer_settings is not None:
+            clip = clip if self._trainer_settings[0] is None else self._trainer_settings[0]
+            accumulate = max(accumulate, self._trainer_settings[2])
+        self.groups = make_optimizer_groups(self.model, optimizer, settings, clip=clip, accumulate=accumulate)
+        check_ownership(self, self.groups)
+        return [
+            {
+                "optimizer": group.optimizer,
+                "lr_scheduler": {"scheduler": group.make_scheduler(self.clock), "name": group.name, "interval": "step"},
+            }
+            for group in self.groups
+        ]
 
     def on_fit_start(self) -> None:
-        """Settle what stays the same for the whole run."""
-        self._scaler = scaler_of(self.trainer)
-        # One device and no scaler: nothing that Lightning wraps around a backward pass is needed.
-        self._direct_backward = self._scaler is None and self.trainer.world_size == 1
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
-        progress.ready = progress.completed = self.clock.batch
-        epochs = self.trainer.fit_loop.epoch_progress.current
-        for state in ("ready", "started", "processed", "completed"):
-            setattr(epochs, state, self.clock.epoch)
+        """Begin at batch 0, unless a checkpoint was loaded or the same Trainer goes on."""
+        if self._restored is None and self.trainer.global_step == 0:
+            self.clock.load_state_dict(Clock().state_dict())
+            self.clock.planned = 0
 
-    def on_train_epoch_start(self) -> None:
-        """Validate where an epoch ends. Lightning counts calls instead, and an epoch that goes on has fewer."""
-        self.trainer.val_check_batch = float("inf")
+    def on_train_start(self) -> None:
+        """Plan the length of the run, and set what a checkpoint holds of optimizer groups and buffered terms."""
+        trainer, loader = self.trainer, self.trainer.train_dataloader
+        plan = loader.plan if isinstance(loader, Loader) and trainer.limit_train_batches == 1.0 else None
+        self.batches_per_epoch = trainer.num_training_batches if plan is None else len(plan)
+        if not self.clock.planned or self.stretch_schedules:
+            self.clock.planned = self._planned_batches()
+        if plan is not None:
+            self.clock.rows = plan.length
+        if self._restored is not None:
+            for group in self.groups:
+                group.load_state_dict(self._restored["groups"][group.name])
+            self.metric_buffer.load_state_dict(self._restored["buffered"], self.device)
+            self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
+            self._restored = None
+        self._step_schedulers("step")
+
+    def _planned_batches(self) -> int:
+        """Return how many batches the run will have, 0 where nothing limits it."""
+        trainer, limits = self.trainer, []
+        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+            limits.append(trainer.max_epochs * self.batches_per_epoch)
+        if trainer.max_steps >= 0:
+            # Lightning counts the steps of every optimizer.
+            accumulate = min(group.settings.accumulate for group in self.groups)
+            limits.append(trainer.max_steps * accumulate // len(self.groups))
+        if self.max_batches is not None:
+            limits.append(self.max_batches)
+        planned = min(limits, default=math.inf)
+        return 0 if math.isinf(planned) else int(planned)
 
     # -- the step ------------------------------------------------------------------------------------------------
 
-    def training_step(self, batches: list[Batch], _: int) -> None:
-        """Train on some batches, one after another; several in one call cost less and give the same numbers."""
-        for batch in batches:
-            self._train_on(batch)
-        # Lightning's step is our batch, whoever moved.
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress.total
-        progress.ready = progress.completed = self.clock.batch
-        if self.clock.planned and self.clock.batch >= self.clock.planned:
-            self.trainer.should_stop = True
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
+        """Train on a batch, or on each of a group; return the loss of the last one, detached."""
+        grouped = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
+        batches = batch if grouped else [as_batch(batch)]
+        loss = None
+        for number, each in enumerate(batches, start=1):
+            if self._is_over():
+                break
+            loss = self._train_on(each)
+            if number < len(batches) and not self._is_over():
+                self._end_batch_in_group(loss, each)
+        count_batches(self.trainer, self.clock.batch)
+        return loss
 
-    def _train_on(self, batch: Batch) -> None:
-        clock, players = self.clock, self._players
-        seed_noise(batch.x.device, self.seed, TRAINING, self.trainer.global_rank, clock.batch)
-        last = clock.batch_in_epoch + 1 >= self.batches_per_epoch
+    # A `DataModule` looks for this: a subclass's own training_step gets single batches.
+    training_step.works_in_groups = True  # type: ignore[attr-defined]
+
+    def _end_batch_in_group(self, loss: Tensor | None, batch: Batch) -> None:
+        """Call the batch hook of callbacks that allow groups; Lightning calls it after the last batch of one."""
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            if getattr(callback, "works_in_groups", False):
+                callback.on_train_batch_end(self.trainer, self, loss, batch, self.clock.batch_in_epoch - 1)
+
+    def _train_on(self, batch: Batch) -> Tensor | None:
+        clock = self.clock
+        set_batch_size(self.trainer, len(batch))
+        seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, clock.batch)
         self.model.at(clock)
-        p = self.model(batch, num_samples=self.model.objective.num_samples)
-        for player in players:
-            if not player.moves(clock):
+        output = self.model(batch, num_samples=self.model.objective.num_samples)
+        if is_forward_only(self.trainer):
+            clock.tick()
+            return None
+        first: Tensor | None = None
+        for group, optimizer in zip(self.groups, self._lightning_optimizers(), strict=True):
+            if not group.is_due(clock):
                 continue
-            with alone(player, players):
-                terms = player.terms(self.model, p, clock)
-                prefix = "" if player.name == AUTOENCODER else f"{player.name}/"
-                loss = self.gate.add(prefix, player.name, terms, clock)
-                if self._measures_pulls and clock.batch_in_epoch == 0:
-                    norms = pulls_of(terms, player.parameters)
-                    self._pulls |= {f"gradient_norm/{prefix}{name}": norm for name, norm in norms.items()}
-                player.move(loss, clock, backward=self._backward, last=last, scaler=self._scaler)
-        if self._scaler is not None:
-            self._scaler.update()
-        if self.average is not None:
-            self.average.update(clock.batch)
+            size, last = group.next_sum(clock, self.batches_per_epoch)
+            with self._only(group, optimizer, sync=last):
+                terms = group.terms(self.model, output, clock)
+                loss = self.metric_buffer.add(group.prefix, group.name, terms, clock)
+                first = loss.detach() if first is None else first
+                if self._measures_gradients and clock.batch_in_epoch == 0:
+                    norms = gradient_norms(terms, group.parameters)
+                    self._term_gradient_norms |= {
+                        f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()
+                    }
+                self.manual_backward(loss if size == 1 else loss / size)
+                if last:
+                    self._step(group, optimizer)
         clock.tick()
-        self.gate.tick(clock, self._readings)
+        self._step_schedulers("step")
+        if clock.batch % self._log_every == 0:
+            self.metric_buffer.flush(self._readings())
+        if self._is_over():
+            self.trainer.should_stop = True
+        return first
 
-    def _backward(self, loss: Tensor) -> None:
-        if self._direct_backward:
-            loss.backward()
-        else:
-            self.manual_backward(loss)
+    def _step(self, group: OptimizerGroup, optimizer: LightningOptimizer) -> None:
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        others = [each for each in self.groups if scaler is not None and each is not group and each.num_summed]
+        summed = [p.grad for each in others for p in each.parameters if p.grad is not None]
+        scale = scaler.get_scale() if scaler is not None and summed else 1.0
+        optimizer.step()
+        if scaler is not None and summed:
+            # The step may have changed the scale, which the gradients that other groups have summed must have too.
+            torch._foreach_mul_(summed, scaler.get_scale() / scale)
+        # Lightning calls these hooks in automatic optimization only.
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            callback.on_before_zero_grad(self.trainer, self, group.optimizer)
+        self.on_before_zero_grad(group.optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        group.num_summed = 0
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clip the gradients, which a scaler has unscaled by now."""
+        group = next(group for group in self.groups if group.optimizer is optimizer)
+        algorithm = self._trainer_settings[1] if self._trainer_settings is not None else None
+        group.clip_gradients(group.settings.clip, algorithm or "norm")
+
+    def _lightning_optimizers(self) -> list[LightningOptimizer]:
+        optimizers = self.optimizers()
+        return optimizers if isinstance(optimizers, list) else [optimizers]
+
+    def _only(
+        self, group: OptimizerGroup, optimizer: LightningOptimizer, *, sync: bool
+    ) -> AbstractContextManager[None]:
+        """Let gradients reach one group only, and devices exchange them only at the batch of the step."""
+        if len(self.groups) == 1 and (sync or self.trainer.world_size == 1):
+            return nullcontext()
+        return optimizer.toggle_model(sync_grad=sync)
+
+    def _step_schedulers(self, interval: str) -> None:
+        """Step the schedulers of an interval, which Lightning does in automatic optimization only.
+
+        A callback may have put another one in place of ours (stochastic weight averaging does).
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            if config.interval == interval and isinstance(config.scheduler, LRScheduler):
+                config.scheduler.step()
+
+    def _is_over(self) -> bool:
+        return self.max_batches is not None and self.clock.batch >= self.max_batches
 
     @property
-    def _players(self) -> list[Player]:
-        players: list[Player] = self.__dict__["players"]
-        return players
+    def _log_every(self) -> int:
+        return max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
 
     def _readings(self) -> dict[str, float]:
-        """Return what is worth a host sync once in a window only."""
+        """Return what is read from the device once in a window only."""
         readings: dict[str, float] = {}
-        for player in self._players:
-            readings[f"lr/{player.name}"] = float(player.optimizer.param_groups[0]["lr"])
-            if player.gradient_norm is not None:
-                readings[f"gradient_norm/{player.name}"] = float(player.gradient_norm)
-        readings |= {name: float(norm) for name, norm in self._pulls.items()}
-        self._pulls.clear()
+        for group in self.groups:
+            readings[f"lr/{group.name}"] = float(group.optimizer.param_groups[0]["lr"])
+            if group.gradient_norm is not None:
+                readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
+        readings |= {name: float(norm) for name, norm in self._term_gradient_norms.items()}
+        self._term_gradient_norms.clear()
         return readings
 
     def on_train_epoch_end(self) -> None:
-        """Close the epoch: a checkpoint written after this begins the next one."""
-        self.gate.end_epoch(self.clock, self._readings)
-        self._begin_next_epoch()
-
-    def _begin_next_epoch(self) -> None:
+        """Report the epoch's means; a checkpoint written after this begins the next epoch."""
+        means = self.metric_buffer.end_epoch(self._readings())
+        self.log_dict({f"train/{name}": value for name, value in means.items()}, **self._for_callbacks())
+        self._step_schedulers("epoch")
         if self.clock.batch_in_epoch >= self.batches_per_epoch:
             self.clock.epoch += 1
             self.clock.batch_in_epoch = 0
@@ -190,64 +308,129 @@ class AutoencoderModule(L.LightningModule):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Measure the average where there is one."""
-        self.gate.flush(self.clock, self._readings())
-        self._begin_evaluation()
+        """Report the training so far, and check that the weights can be evaluated."""
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
+            self.metric_buffer.flush(self._readings())
+            self.check_finite_weights()
+        self._start_evaluation("val")
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Measure one batch."""
-        self._evaluator.update(batch, self.clock, index)
+    def on_validation_model_zero_grad(self) -> None:
+        """Free the gradients during validation, unless some are summed for a step to come."""
+        if not any(group.num_summed for group in self.groups):
+            super().on_validation_model_zero_grad()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return the mean ``loss`` of a batch, and its `EvaluationOutput` as ``evaluation`` for callbacks."""
+        return self._evaluate(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the numbers, and leave them where early stopping and checkpoints look."""
+        """Report the means of the validation split."""
         self._end_evaluation("val")
+        if not self.trainer.sanity_checking:
+            self._validated_at = self.clock.batch
+
+    def on_validation_end(self) -> None:
+        """Let `trainer.validate` return the numbers."""
+        self._return_results("val")
 
     def on_test_epoch_start(self) -> None:
-        """Measure the average where there is one."""
-        self._begin_evaluation()
+        self._start_evaluation("test")
 
-    def test_step(self, batch: Batch, index: int) -> None:
-        """Measure one batch."""
-        self._evaluator.update(batch, self.clock, index)
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, Any]:
+        """Return the mean ``loss`` of a batch, and its `EvaluationOutput` as ``evaluation`` for callbacks."""
+        return self._evaluate(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
-        """Log the numbers."""
+        """Report the means of the test split."""
         self._end_evaluation("test")
 
-    @property
-    def _evaluator(self) -> Evaluation:
-        evaluator: Evaluation = self.__dict__["evaluator"]
-        return evaluator
+    def on_test_end(self) -> None:
+        """Let `trainer.test` return the numbers."""
+        self._return_results("test")
 
-    def _begin_evaluation(self) -> None:
-        self._evaluator.to(self.device)
-        self._evaluator.reset()
-        if self.average is not None and not self.average.swapped:
-            self.average.swap()
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the codes ``(B, *z_shape)`` of a batch: the posterior mean where there is a posterior."""
+        return self.model.embed(as_batch(batch)).mean
+
+    def _evaluate(self, batch: Any, index: int) -> dict[str, Any]:
+        batch = as_batch(batch)
+        if self._trainer is not None:
+            set_batch_size(self.trainer, len(batch))
+        # Before any training, as in Lightning's sanity check, there is no length that schedules are fractions of.
+        clock = self.clock if self.clock.planned or self.clock.batch else _TRAINED
+        output = evaluate_batch(self.model, batch, clock, seed=self.seed, index=index)
+        self.term_means.update(output.values)
+        return {"loss": output.values["loss"].mean(), "evaluation": output}
+
+    def _start_evaluation(self, split: str) -> None:
+        self.term_means.reset()
+        self.measured[split] = {}
 
     def _end_evaluation(self, split: str) -> None:
-        numbers = self._evaluator.compute()
-        self.measured[split] = numbers
-        if self.average is not None and self.average.swapped:
-            # Before any callback writes a checkpoint of the weights.
-            self.average.swap()
-        for sink in self.gate.sinks:
-            sink(numbers, self.clock, split)
-        self.log_dict({f"{split}/{name}": value for name, value in numbers.items()}, logger=False)
+        means = self.term_means.compute()
+        names = list(means)
+        numbers = dict(zip(names, torch.stack([means[name] for name in names]).tolist(), strict=True)) if means else {}
+        measured = self.measured[split]
+        if both := measured.keys() & numbers.keys():
+            name = min(both)
+            raise AeframeError(
+                f"metric '{name}' has the name of a term, so one of them would be lost; leave it out with "
+                f"metrics.{name}=null"
+            )
+        self.measured[split] = {**numbers, **measured}
+        if not self.trainer.sanity_checking:
+            self.report(self.measured[split], split)
+            self._results = evaluation_results(self.trainer)
+        named = {f"{split}/{name}": value for name, value in self.measured[split].items()}
+        self.log_dict(named, **self._for_callbacks())
+
+    def _return_results(self, split: str) -> None:
+        for result in self._results:
+            result |= {f"{split}/{name}": value for name, value in self.measured[split].items()}
+        self._results = []
+
+    def check_finite_weights(self) -> None:
+        """Refuse to evaluate weights that are not finite: every number after them would hide where it began."""
+        bad = torch.stack([~torch.isfinite(p.detach()).all() for p in self.model.parameters()]).cpu()
+        if bool(bad.any()):
+            name = [name for name, _ in self.model.named_parameters()][int(bad.nonzero()[0])]
+            raise NonFiniteLossError(
+                f"training stopped: weight '{name}' is not finite after batch {self.clock.batch - 1}, so a gradient "
+                "was not; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
+            )
+
+    # -- logging -------------------------------------------------------------------------------------------------
+
+    def report(self, numbers: Mapping[str, float], split: str) -> None:
+        """Send numbers of a split to every logger of the Trainer, at the batch that training stands at."""
+        named = {f"{split}/{name}": value for name, value in numbers.items()}
+        log_numbers(self.trainer, named, epoch=self.clock.epoch, step=self.clock.batch)
+
+    def _for_callbacks(self) -> dict[str, Any]:
+        # Loggers had the numbers already, in double precision and at the batch they belong to. They are the same on
+        # every device; Lightning warns of each that it is not asked to average.
+        return {"logger": False, "batch_size": 1, "sync_dist": self.trainer.world_size > 1}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the clock, the average and the config, all in plain values and tensors."""
+        """Add all that Lightning does not know of: every entry stands here.
+
+        The progress, whether its validation is over, the optimizer groups with gradients that are summed so far, and
+        the terms that are buffered.
+        """
         checkpoint["aeframe"] = {
             "clock": self.clock.state_dict(),
+            "batches_per_epoch": self.batches_per_epoch,
             "seed": self.seed,
-            "config": self._config,
-            "average": None if self.average is None else self.average.state_dict(),
+            "validated_at": self._validated_at,
+            "groups": synchronized_states(self.groups),
+            "buffered": self.metric_buffer.state_dict(),
+            "term_gradient_norms": dict(self._term_gradient_norms),
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the clock, from which everything else follows.
+        """Set the progress, and let Lightning resume where it stands.
 
         Raises:
             AeframeError: A checkpoint that this module did not write, or that another model's did.
@@ -255,13 +438,46 @@ class AutoencoderModule(L.LightningModule):
         ours = checkpoint.get("aeframe")
         if ours is None:
             raise AeframeError(
-                "this checkpoint was not written by aeframe: it has no clock; resume from a run's folder"
+                "this checkpoint is of another module: it holds no training progress of aeframe; resume from the "
+                "folder of a run"
             )
         check_fits(self.state_dict(), checkpoint["state_dict"])
         self.clock.load_state_dict(ours["clock"])
-        # A run that was ended during its validation had no batch left in that epoch.
-        self._begin_next_epoch()
-        if self.average is not None and ours["average"] is not None:
-            self.average.load_state_dict(ours["average"])
-        # Lightning's own counters would place the loader a second time; the clock has placed it already.
-        checkpoint.pop("loops", None)
+        self.clock.planned, self.clock.rows = ours["clock"]["planned"], ours["clock"]["rows"]
+        if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._restored, self._validated_at = ours, ours["validated_at"]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        ours_data = isinstance(data, DataModule)
+        per_epoch = data.batches_per_epoch(self.trainer.world_size) if ours_data else ours["batches_per_epoch"]
+        place_loops(
+            checkpoint,
+            self.clock,
+            batches_per_epoch=per_epoch,
+            batches_per_call=data.batches_per_call() if ours_data else 1,
+            validated=self._validated_at == self.clock.batch,
+        )
+
+    def teardown(self, stage: str) -> None:
+        """Give the Trainer its settings back."""
+        if self._trainer_settings is not None:
+            self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings
+
+
+def as_batch(value: Any) -> Batch:
+    """Return what a loader yields as a `Batch`: a batch, a tensor x, or ``(x, label, ...)`` of a `TensorDataset`.
+
+    Raises:
+        AeframeError: Anything else.
+    """
+    if isinstance(value, Batch):
+        return value
+    if isinstance(value, Tensor):
+        return Batch(value)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
+        has_label = len(value) > 1 and isinstance(value[1], Tensor) and value[1].ndim == 1
+        return Batch(value[0], extras={"label": value[1]} if has_label else {})
+    raise AeframeError(
+        f"AutoencoderModule trains on Batch, a tensor x or (x, label), found {type(value).__name__} from the loader; "
+        "return one of these from the dataset"
+    )

@@ -1,102 +1,95 @@
-"""Make Lightning's Trainer: everything it would do a second time is switched off."""
+"""Make Lightning's Trainer from a run's settings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.errors import AeframeError
-from aeframe.training.allocator import keep_freed_memory
-from aeframe.training.interrupted import SaveOnTermination
+from aeframe.training.checkpoint import DurableCheckpointIO
+
+_OURS = ("compile", "allocator", "threads")
+"""Settings of a run's trainer that are no arguments of Lightning's."""
+_DEFAULTS: Mapping[str, Any] = {
+    "num_sanity_val_steps": 0,
+    # A contractive penalty differentiates in evaluation too.
+    "inference_mode": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    # The loaders share batches out between devices themselves.
+    "use_distributed_sampler": False,
+}
 
 
 def make_trainer(
     settings: Mapping[str, Any],
     *,
-    checkpoints: Path,
-    callbacks: list[Callback],
-    monitor: str = "bound",
-    patience: int | None,
-    several_players: bool,
+    folder: Path,
+    callbacks: Sequence[Callback] = (),
+    several_groups: bool = False,
+    **arguments: Any,
 ) -> L.Trainer:
-    """Return a trainer for `AutoencoderModule`.
+    """Return a Trainer whose checkpoints are written whole or not at all.
 
     Args:
-        settings: As `TrainerSettings`.
-        checkpoints: The folder that ``best.ckpt`` and ``last.ckpt`` go to.
-        callbacks: Those of the run, beside checkpoints and early stopping.
-        monitor: The number of the validation split that is lowest for the best weights.
-        patience: Epochs without a better one after which the run stops; None never stops.
-        several_players: A discriminator's step leaves the other parameters without gradients, which data parallel
-            training must be told.
+        settings: ``trainer`` of a run's config: any argument of `L.Trainer`.
+        folder: Where Lightning puts what has no other place.
+        callbacks: Those of the run.
+        several_groups: Whether a discriminator's step leaves other parameters without gradients, which data parallel
+            training must know.
+        arguments: More arguments of `L.Trainer`, such as ``max_epochs``.
 
     Raises:
-        AeframeError: Devices or a strategy that Lightning does not know, or that this machine has not.
+        AeframeError: Devices, a strategy or a value that Lightning does not know, or that this machine does not have.
     """
-    if settings["allocator"]:
-        keep_freed_memory()
-    if settings["threads"] is not None:
-        torch.set_num_threads(int(settings["threads"]))
-    checkpoint = ModelCheckpoint(
-        dirpath=checkpoints,
-        filename="best",
-        monitor=f"val/{monitor}",
-        mode="min",
-        save_top_k=1,
-        save_last=True,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-        auto_insert_metric_name=False,
-    )
-    own: list[Callback] = [checkpoint, SaveOnTermination(checkpoints / "last.ckpt")]
-    if patience is not None:
-        own.append(EarlyStopping(f"val/{monitor}", patience=patience, mode="min", check_on_train_epoch_end=True))
+    chosen = {**_DEFAULTS, **{name: value for name, value in settings.items() if name not in _OURS}, **arguments}
+    plugins: list[Any] = [DurableCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Its requeueing writes a checkpoint of its own into the run folder, and a later test restores that one.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        return L.Trainer(
-            accelerator=settings["accelerator"],
-            devices=settings["devices"],
-            num_nodes=settings["num_nodes"],
-            strategy=_strategy(settings, several_players),
-            precision=settings["precision"],
-            # The clock ends the run: it knows of batches, and an epoch may end early.
-            max_epochs=-1,
-            callbacks=[*callbacks, *own],
+        trainer = L.Trainer(
+            **{**chosen, "strategy": _strategy(chosen, several_groups)},
+            callbacks=list(callbacks),
             # Whoever opens the run folder sets `trainer.loggers`.
             logger=False,
-            default_root_dir=checkpoints.parent,
-            use_distributed_sampler=False,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            # A contractive penalty differentiates in evaluation too.
-            inference_mode=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            log_every_n_steps=1,
+            default_root_dir=folder,
+            plugins=plugins,
         )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        # The first of its sentences; the others point to its documentation.
-        said = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
-        asked = " ".join(f"trainer.{name}={settings[name]}" for name in ("accelerator", "devices", "strategy"))
-        raise AeframeError(f"Lightning cannot run with {asked}: {said}; choose what this machine has") from error
+        # The first of its sentences; the others refer to its documentation.
+        first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
+        named = " ".join(f"trainer.{name}={value}" for name, value in settings.items() if _is_chosen(name, value))
+        raise AeframeError(f"Lightning cannot run with {named}: {first}; choose what this machine has") from error
+    if chosen.get("precision") == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        # Lightning would take bf16-mixed, and the run's config would go on saying otherwise.
+        raise AeframeError("trainer.precision=16-mixed needs a GPU, found a CPU; set trainer.precision=bf16-mixed")
+    return trainer
 
 
-def _strategy(settings: Mapping[str, Any], several_players: bool) -> str | Strategy:
-    chosen = str(settings["strategy"])
-    parallel = int(settings["devices"]) * int(settings["num_nodes"]) > 1
+def _is_chosen(name: str, value: Any) -> bool:
+    return name in ("accelerator", "devices", "strategy") or (name not in _OURS and value is not None)
+
+
+def _strategy(settings: Mapping[str, Any], several_groups: bool) -> str | Strategy:
+    """Return the strategy; for ``ddp``, with what models of several optimizer groups need."""
+    chosen = settings.get("strategy", "auto")
+    devices, nodes = settings.get("devices", 1), settings.get("num_nodes", 1)
+    parallel = isinstance(devices, int) and devices * int(nodes) > 1
     if chosen == "ddp" or (chosen == "auto" and parallel):
-        return DDPStrategy(find_unused_parameters=several_players, gradient_as_bucket_view=True)
+        return DDPStrategy(find_unused_parameters=several_groups, gradient_as_bucket_view=True)
     return chosen
 
 
 def compile_in_place(model: Autoencoder) -> None:
-    """Compile encoder and decoder where they stand, so that no parameter changes its name."""
+    """Compile encoder and decoder in place, so that no parameter changes its name."""
     model.encoder.compile()
     model.decoder.compile()

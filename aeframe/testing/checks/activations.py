@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.parts.activations import traits
 from aeframe.testing.check import check, expect
 from aeframe.testing.subject import Subject

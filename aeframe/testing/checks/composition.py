@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.resources
 from typing import Any
 
-from aeframe.build import defaults
 from aeframe.experiment.compose import compose
+from aeframe.factory import defaults
 from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
 from aeframe.testing.subject import Subject
 

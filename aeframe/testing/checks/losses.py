@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aeframe.batch import DataSpec, Domain, per_sample
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.parts.losses.base import Loss
 from aeframe.testing.check import check, expect

@@ -12,11 +12,12 @@ from aeframe.batch import Batch, spread
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.noise import noise_of
 from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
+from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.reference import CLOCK, CPU, SAMPLES, Reference
 from aeframe.testing.subject import Subject
 from aeframe.testing.terms import all_terms, passed, undrawn
-from aeframe.training.players import alone, check_ownership, make_players
+from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
 
 _SAMPLES = 3
 
@@ -78,14 +79,14 @@ def per_sample_terms(subject: Subject) -> None:
 @check("gradients", "a parameter that no term reaches is never trained", kinds=MODEL_KINDS, after=("per-sample terms",))
 def gradients(subject: Subject) -> None:
     model = subject.reference.model()
-    players = make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
-    check_ownership(model, players)
+    groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
+    check_ownership(model, groups)
     with noise_of(CPU, 4):
         p = passed(model, subject.reference.batch())
-        for player in players:
-            with alone(player, players):
-                total = player.terms(model, p, CLOCK).total()
-                expect(bool(total.isfinite().all()), f"{subject.id}: the loss of '{player.name}' is not finite")
+        for group in groups:
+            with freeze_others(group, groups):
+                total = group.terms(model, p, CLOCK).total()
+                expect(bool(total.isfinite().all()), f"{subject.id}: the loss of '{group.name}' is not finite")
                 total.mean().backward()
     own = _module(model, subject.kind)
     for name, parameter in own.named_parameters():

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Clock
-from aeframe.build import build
 from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.testing.check import CheckFailedError, NotApplicableError, check, expect
 from aeframe.testing.reference import CPU, SAMPLES, Reference

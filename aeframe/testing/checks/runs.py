@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.runs.saved import save_model
 from aeframe.testing import parcels, reopen, two_processes
 from aeframe.testing.check import MODEL_KINDS, Check, CheckFailedError, check, expect

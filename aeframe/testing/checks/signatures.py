@@ -6,8 +6,8 @@ import inspect
 import json
 from typing import Any
 
-from aeframe.build import REQUIRED, build, defaults, part_kind, signature
 from aeframe.errors import AeframeError
+from aeframe.factory import REQUIRED, build, defaults, part_kind, signature
 from aeframe.registry import KINDS
 from aeframe.testing.check import check, expect
 from aeframe.testing.subject import Subject

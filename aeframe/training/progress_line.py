@@ -24,8 +24,10 @@ from aeframe.training.module import AutoencoderModule
 class ProgressLine(Callback):
     """Show epoch, batches, time, the last training loss and the last validation bound.
 
-    It reads what the logging gate has brought to the host already, so that it costs the step nothing.
+    It reads what the metric buffer has copied to the host already, so that it costs the step nothing.
     """
+
+    works_in_groups = True
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)
@@ -34,11 +36,11 @@ class ProgressLine(Callback):
 
     @staticmethod
     def wanted(setting: bool | None) -> bool:
-        """Say whether to show a bar: as set, or when standard error is a terminal."""
+        """Return whether to show a bar: as set, or when standard error is a terminal."""
         return sys.stderr.isatty() if setting is None else setting
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin, on the first process only."""
+        """Draw the line, on the first process only."""
         if not trainer.is_global_zero or not isinstance(pl_module, AutoencoderModule):
             return
         self._progress = Progress(
@@ -53,37 +55,45 @@ class ProgressLine(Callback):
         )
         clock = pl_module.clock
         self._task = self._progress.add_task(
-            "training", total=clock.planned or None, completed=clock.batch, epoch=clock.epoch, numbers=""
+            "training", total=None, completed=clock.batch, epoch=clock.epoch, numbers=""
         )
         self._progress.start()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move on."""
+        """Update the line."""
         if self._progress is None or self._task is None or not isinstance(pl_module, AutoencoderModule):
             return
         numbers = []
-        if "loss" in pl_module.gate.latest:
-            numbers.append(f"loss {pl_module.gate.latest['loss']:.4g}")
+        if "loss" in pl_module.metric_buffer.latest:
+            numbers.append(f"loss {pl_module.metric_buffer.latest['loss']:.4g}")
         if (bound := trainer.callback_metrics.get("val/bound")) is not None:
             numbers.append(f"val bound {float(bound):.4g}")
         self._progress.update(
             self._task,
+            total=_total(trainer, pl_module),
             completed=pl_module.clock.batch,
             epoch=pl_module.clock.epoch,
             numbers="  ".join(numbers),
         )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Leave the line as it stands."""
+        """Stop updating the line."""
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
         self._close()
 
     def _close(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
+
+
+def _total(trainer: L.Trainer, module: AutoencoderModule) -> int | None:
+    """Return how many batches the whole run has, or None where nothing limits it."""
+    epochs = trainer.max_epochs
+    whole = None if epochs is None or epochs < 0 else int(epochs * module.batches_per_epoch)
+    return module.max_batches if whole is None else min(whole, module.max_batches or whole)

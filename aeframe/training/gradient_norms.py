@@ -1,4 +1,4 @@
-"""How hard each term pulls."""
+"""The gradient norm of each loss term."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aeframe.devices import mean_over_devices
 
 
 def gradient_norms(terms: Terms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """Return the length of each weighted term's own gradient over all devices, without moving anything.
+    """Return the norm of each weighted term's own gradient over all devices; no parameter and no ``.grad`` changes.
 
-    Two terms that are alike in size may pull very differently, and one whose gradient is nothing beside another's is
-    not learned. It costs a backward pass for each term, so it is asked for once in an epoch. The graph stays.
+    Two terms of like size can have gradients of very different norms, and a term whose gradient is much smaller than
+    the others' is not learned. It costs a backward pass for each term, and keeps the graph.
 
     Args:
-        terms: Of one player, on their graph.
-        parameters: What the player trains.
+        terms: Of one optimizer group, with their graph.
+        parameters: What the group trains.
     """
     norms: dict[str, Tensor] = {}
     for name, value in terms.raw.items():

@@ -1,0 +1,92 @@
+"""A lock on a run folder: two processes would write over one another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from aeframe.errors import AeframeError
+
+try:
+    import fcntl
+except ImportError:
+    # Windows has other locks, and no queue that would start a run twice.
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
+
+NAME = ".lock"
+_held: set[str] = set()
+"""Folders that this process has locked: the system's locks are per process."""
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder inside.
+
+    The file names host and process. The system releases the lock of a process that ends, however it ends; what it
+    left behind is taken over, with a line on standard error.
+
+    Raises:
+        AeframeError: Another process trains in this folder.
+    """
+    path = folder / NAME
+    key = str(path.resolve())
+    holder: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
+    if key in _held:
+        raise _refused(folder, holder)
+    with path.open("a+", encoding="utf-8") as file:
+        before = _read(file)
+        if not _lock(file):
+            raise _refused(folder, before)
+        if before:
+            who = f"process {before.get('pid')} on {before.get('host')}"
+            print(f"taking over run '{folder}' from {who}, which has ended without finishing it", file=sys.stderr)
+        file.seek(0)
+        file.truncate()
+        json.dump(holder, file)
+        file.flush()
+        _held.add(key)
+        try:
+            yield
+        finally:
+            _held.discard(key)
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _lock(file: IO[str]) -> bool:
+    """Take the system's lock; return False where another process has it, True where the system has no locks."""
+    if not _HAS_LOCKS:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        # A network file system without locks.
+        return True
+    return True
+
+
+def _read(file: IO[str]) -> dict[str, Any]:
+    file.seek(0)
+    try:
+        found = json.loads(file.read() or "{}")
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _refused(folder: Path, holder: dict[str, Any]) -> AeframeError:
+    return AeframeError(
+        f"run '{folder}' is in use by process {holder.get('pid')} on {holder.get('host')}; wait until it ends, "
+        "or choose another folder with folder=PATH"
+    )

@@ -1,0 +1,75 @@
+"""The newest checkpoint of a run that can be read."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aeframe.errors import AeframeError
+from aeframe.runs.folder import RunFolder
+from aeframe.training.checkpoint import DamagedCheckpointError, read_checkpoint
+from aeframe.training.run_checkpoints import RunCheckpoints
+
+
+@dataclass(frozen=True, slots=True)
+class NewestCheckpoint:
+    """A checkpoint to resume from."""
+
+    path: Path
+    checkpoint: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    """A sentence for each newer one that could not be read."""
+
+    @property
+    def clock(self) -> dict[str, int]:
+        """The training progress, in plain numbers."""
+        found: dict[str, int] = self.checkpoint["aeframe"]["clock"]
+        return found
+
+    @property
+    def run_state(self) -> dict[str, Any]:
+        """What `RunCheckpoints` stored; ``{}`` in a checkpoint of another Trainer."""
+        found: dict[str, Any] = self.checkpoint.get("callbacks", {}).get(RunCheckpoints.__qualname__, {})
+        return found
+
+    @property
+    def stopped(self) -> bool:
+        """Whether training was stopped before its planned end, by patience or a time limit."""
+        return bool(self.run_state.get("stopped", False))
+
+    def promote(self, folder: RunFolder) -> None:
+        """Let it be ``last.ckpt``, in place of one that is missing or damaged; the best stays where it is."""
+        if self.path == folder.previous:
+            os.replace(self.path, folder.last)
+        elif self.path != folder.last:
+            folder.last.unlink(missing_ok=True)
+            os.link(self.path, folder.last)
+
+
+def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
+    """Return the newest checkpoint of a run, or None for a run that ended before its first.
+
+    A damaged one is passed over, with a note, for the one before it, and then for the best.
+
+    Raises:
+        AeframeError: There are checkpoints, and none can be read.
+    """
+    notes: list[str] = []
+    candidates = [path for path in (folder.last, folder.previous, folder.best) if path.is_file()]
+    for path in candidates:
+        try:
+            found = read_checkpoint(path)
+        except DamagedCheckpointError as error:
+            notes.append(str(error).partition(";")[0])
+            continue
+        if notes:
+            batch = found["aeframe"]["clock"]["batch"]
+            notes[-1] += f"; resuming from '{path.name}' instead, at batch {batch}"
+        elif path != folder.last:
+            notes.append(f"there is no '{folder.last.name}'; resuming from '{path.name}' instead")
+        return NewestCheckpoint(path, found, notes)
+    if candidates:
+        raise AeframeError(f"{notes[0]}; no checkpoint of run '{folder.path}' can be read, so begin it anew")
+    return None

@@ -1,0 +1,123 @@
+"""The run folder's own tables as a Lightning logger: ``metrics.csv`` and ``log.txt``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from aeframe.errors import AeframeError
+from aeframe.evaluation.rows import Row
+from aeframe.runs.folder import RunFolder
+from aeframe.runs.records import Records
+
+_SPLITS = ("train", "train_epoch", "val", "test")
+
+
+class RunLogger(Logger):
+    """Write every number that is logged to ``metrics.csv``, and those of whole epochs to ``log.txt``.
+
+    The first part of a name is its split: ``val/mse`` is the row ``val, mse``; a name without one belongs to
+    ``train``. A row that cannot be written is reported once on standard error, and training continues.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        super().__init__()
+        self._folder = folder
+        self._records: Records | None = None
+        self._failed = False
+
+    @property
+    def name(self) -> str:
+        """Empty, so that Lightning's own files go to the run folder itself."""
+        return ""
+
+    @property
+    def version(self) -> str:
+        """Empty, as `name`."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder.path)
+
+    @property
+    def records(self) -> Records:
+        """The table, opened at first use."""
+        if self._records is None:
+            self._records = Records(self._folder.metrics)
+        return self._records
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write numbers that were measured after `step` batches."""
+        numbers = dict(metrics)
+        epoch = int(numbers.pop("epoch", 0))
+        by_split: dict[str, dict[str, float]] = {}
+        for name, value in numbers.items():
+            split, _, rest = name.partition("/")
+            split, rest = (split, rest) if rest and split in _SPLITS else ("train", name)
+            by_split.setdefault(split, {})[rest] = float(value)
+        try:
+            for split, found in by_split.items():
+                self.records.append(found, step=step or 0, epoch=epoch, split=split)
+                if split != "train":
+                    self._write_line(found, step or 0, epoch, split)
+        except (OSError, AeframeError) as error:
+            if not self._failed:
+                print(f"warning: metrics are no longer written to '{self._folder.path}': {error}", file=sys.stderr)
+            self._failed = True
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: ``config.yaml`` has them."""
+
+    def written_rows(self) -> dict[str, int]:
+        """Return how many rows each file has, which a checkpoint stores."""
+        lines = 0
+        if self._folder.log.is_file():
+            with self._folder.log.open("rb") as file:
+                lines = sum(1 for _ in file)
+        return {"metrics.csv": self.records.num_rows if not self._failed else 0, "log.txt": lines}
+
+    def cut_back(self, rows: Mapping[str, int], *, batch: int, between_epochs: bool, drop_tests: bool) -> None:
+        """Drop what was written after a checkpoint, so that a resumed run neither repeats nor loses a row.
+
+        Args:
+            rows: What `written_rows` returned when it was written.
+            batch: Batches trained on at the checkpoint.
+            between_epochs: Whether its epoch was complete: then every row up to `batch` will not come again.
+            drop_tests: Whether the run will test again without training any further.
+        """
+        first, lines = rows.get("metrics.csv", 0), rows.get("log.txt", 0)
+
+        def wanted(number: int, row: Row) -> bool:
+            if drop_tests and row.split == "test" and row.step >= batch:
+                return False
+            return number < first or row.step < batch or (between_epochs and row.step == batch)
+
+        self.records.keep(wanted)
+        if self._folder.log.is_file() and not between_epochs:
+            kept = self._folder.log.read_bytes().splitlines(keepends=True)[:lines]
+            self._folder.log.write_bytes(b"".join(kept))
+        elif self._folder.log.is_file():
+            self._cut_log(batch, drop_tests)
+
+    def _cut_log(self, batch: int, drop_tests: bool) -> None:
+        kept = []
+        for line in self._folder.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
+            words = line.split(maxsplit=5)
+            step = int(words[3]) if len(words) > 4 and words[2] == "batch" and words[3].isdecimal() else 0
+            is_test = len(words) > 4 and words[4] == "test:"
+            if line.endswith("\n") and step <= batch and not (drop_tests and is_test and step >= batch):
+                kept.append(line)
+        self._folder.log.write_text("".join(kept), encoding="utf-8")
+
+    def _write_line(self, numbers: Mapping[str, float], step: int, epoch: int, split: str) -> None:
+        line = "  ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+        with self._folder.log.open("a", encoding="utf-8") as file:
+            file.write(f"epoch {epoch} batch {step} {split}: {line}\n")

@@ -1,0 +1,91 @@
+"""A moving average of the weights, used for evaluation and the saved model: Lightning's `WeightAveraging`.
+
+Its private ``_average_model`` is used in this file only; ``tests/training/test_averaging.py`` names the version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim import Optimizer
+
+from aeframe.errors import AeframeError
+
+
+class WeightAverage(WeightAveraging):
+    """Keep an exponential moving average of the parameters (Polyak & Juditsky 1992; decay as in Tarvainen & Valpola
+    2017, arXiv 1703.01780); buffers are copied.
+
+    It differs from Lightning's `EMAWeightAveraging` in three ways: early on the decay is ``(1 + t) / (10 + t)`` where
+    that is smaller, so that the initial weights are soon forgotten; it is updated after each step of the first
+    optimizer, whether or not batches are grouped; and it has the precision of the module.
+
+    Args:
+        decay: In (0, 1).
+    """
+
+    works_in_groups = True
+
+    def __init__(self, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise AeframeError(f"ema is a decay in (0, 1), found {decay}; set ema=0.999, or null for no average")
+        super().__init__(use_buffers=False, multi_avg_fn=self._lerp)
+        self.decay = decay
+        self._num_updates = 0
+        self._swapped = False
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Copy the module, in the precision it will have."""
+        super().setup(trainer, pl_module, stage)
+        if stage == "fit" and self._average_model is not None:
+            self._average_model.module = trainer.precision_plugin.convert_module(self._average_model.module)
+            # torch reads this counter at every update: on the CPU that waits for nothing.
+            self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    def on_before_zero_grad(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
+        """Update after a step of the first optimizer; a Lightning user's batch hook would miss grouped batches."""
+        if optimizer is trainer.optimizers[0] and self._average_model is not None:
+            self._average_model.update_parameters(pl_module)
+            self._num_updates += 1
+            self._latest_update_step = trainer.global_step
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Do nothing: the average was updated at the step itself."""
+
+    def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
+        """Do nothing: see `on_train_batch_end`."""
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Evaluate the average."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._swapped = self._average_model is not None
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Put the weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._swapped = False
+
+    def restore_weights(self, pl_module: L.LightningModule) -> None:
+        """Put the weights back when a validation is left in its middle."""
+        if self._swapped:
+            self._swap_models(pl_module)
+            self._swapped = False
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the number of updates, on which the decay depends."""
+        return {**super().state_dict(), "num_updates": self._num_updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Set the number of updates."""
+        super().load_state_dict(state_dict)
+        self._num_updates = state_dict["num_updates"]
+
+    @torch.no_grad()
+    def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _: Any) -> None:
+        decay = min(self.decay, (1 + self._num_updates) / (10 + self._num_updates))
+        torch._foreach_lerp_(list(averages), list(current), 1.0 - decay)

@@ -1,0 +1,45 @@
+"""Learning rates: a `Schedule` of the training progress as torch's `LRScheduler`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from aeframe.batch import Clock
+from aeframe.parts.schedules import Schedule
+
+
+class ScheduledLR(LRScheduler):
+    """Keep the learning rate of all parameter groups at a schedule, a function of the training progress.
+
+    ``step`` sets the rate of the batch that the progress stands at; how often it was called does not matter. Nothing
+    but the progress is state, and that is kept elsewhere.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, clock: Clock) -> None:
+        self._schedule, self._clock = schedule, clock
+        super().__init__(optimizer)
+
+    def step(self, epoch: int | None = None) -> None:
+        """Set the rate of this moment; torch's own version counts calls, and warns of one before a step."""
+        self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
+
+    def get_lr(self) -> list[float | Any]:
+        """Return the rate of each parameter group."""
+        # Until training begins the run's length is not known, and schedules that are fractions of it have no value but
+        # their first.
+        begun = self._clock.planned or self._clock.batch
+        clock = self._clock if begun else Clock(planned=1)
+        return [self._schedule(clock)] * len(self.optimizer.param_groups)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the last rates, for callbacks that show them."""
+        return {"last_lr": list(self._last_lr)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set the last rates."""
+        self._last_lr = list(state["last_lr"])

@@ -1,0 +1,139 @@
+"""The metric buffer: training terms stay on the device and are copied to the host once every `every` batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aeframe.batch import Clock, Terms
+from aeframe.devices import mean_over_devices
+from aeframe.errors import AeframeError
+
+Report = Callable[[dict[str, float], str], None]
+"""Takes named numbers, and ``train`` (means over the last batches) or ``train_epoch``."""
+
+
+class NonFiniteLossError(AeframeError):
+    """A term or a gradient is not a finite number."""
+
+
+@dataclass(slots=True)
+class _Window:
+    """The batches since the last copy, of one optimizer group."""
+
+    names: tuple[str, ...]
+    batches: list[int] = field(default_factory=list)
+    weights: list[tuple[float, ...]] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+
+
+class MetricBuffer:
+    """Collect the terms of every batch without a host sync, and report their means.
+
+    A term is reported raw under its own name, weighted as ``<name>_weighted`` where its weight is not 1, and the
+    weighted sum as ``loss``; those of a second optimizer group stand behind its name. A number that is not finite ends
+    the run; the message names the first such batch, term and group.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.latest: dict[str, float] = {}
+        """The means of the last report, for a progress bar."""
+        self._windows: dict[str, _Window] = {}
+        self._epoch: dict[str, list[float]] = {}
+
+    def add(self, prefix: str, group: str, terms: Terms, clock: Clock) -> Tensor:
+        """Add one group's terms of one batch; return the scalar to be minimised, the mean of their total."""
+        names = tuple(prefix + name for name in (*terms.raw, "loss"))
+        loss = terms.total().mean()
+        window = self._windows.get(group)
+        if window is None or window.names != names:
+            if window is not None:
+                # A schedule can add a term in the middle of a window.
+                self.flush()
+            window = self._windows[group] = _Window(names)
+        means = [value.detach().mean() for value in terms.raw.values()]
+        window.values.append(torch.stack([*means, loss.detach()]))
+        window.weights.append((*terms.weights.values(), 1.0))
+        window.batches.append(clock.batch)
+        return loss
+
+    def flush(self, extra: Mapping[str, float] | None = None) -> None:
+        """Copy what is buffered to the host, check it, and report the means.
+
+        Raises:
+            NonFiniteLossError: A term of some batch is not finite.
+        """
+        means: dict[str, float] = {}
+        for group, window in self._windows.items():
+            if not window.values:
+                continue
+            values = mean_over_devices(torch.stack(window.values)).double().cpu()
+            _check_finite(group, window, values)
+            weights = torch.tensor(window.weights, dtype=torch.float64)
+            for column, name in enumerate(window.names):
+                means[name] = self._mean(name, values[:, column])
+                if not bool((weights[:, column] == 1).all()):
+                    means[f"{name}_weighted"] = self._mean(f"{name}_weighted", values[:, column] * weights[:, column])
+            window.values, window.weights, window.batches = [], [], []
+        if means:
+            self.latest = means
+            self._report({**means, **(extra or {})}, "train")
+
+    def end_epoch(self, extra: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Flush; report and return the means over the whole epoch."""
+        self.flush(extra)
+        means = {name: total / count for name, (total, count) in self._epoch.items()}
+        self._epoch.clear()
+        if means:
+            self._report(means, "train_epoch")
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is buffered, averaged over devices; every device must call it at the same moment."""
+        windows = {
+            group: {
+                "names": list(window.names),
+                "batches": list(window.batches),
+                "weights": [list(weights) for weights in window.weights],
+                "values": mean_over_devices(torch.stack(window.values)),
+            }
+            for group, window in self._windows.items()
+            if window.values
+        }
+        return {"windows": windows, "epoch": {name: list(sums) for name, sums in self._epoch.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Set what is buffered."""
+        self._windows = {
+            group: _Window(
+                tuple(window["names"]),
+                list(window["batches"]),
+                [tuple(weights) for weights in window["weights"]],
+                list(window["values"].to(device).unbind()),
+            )
+            for group, window in state["windows"].items()
+        }
+        self._epoch = {name: list(sums) for name, sums in state["epoch"].items()}
+
+    def _mean(self, name: str, column: Tensor) -> float:
+        total = self._epoch.setdefault(name, [0.0, 0.0])
+        total[0] += float(column.sum())
+        total[1] += len(column)
+        return float(column.mean())
+
+
+def _check_finite(group: str, window: _Window, values: Tensor) -> None:
+    bad = ~torch.isfinite(values)
+    if not bool(bad.any()):
+        return
+    row = int(bad.any(1).nonzero()[0])
+    column = int(bad[row].nonzero()[0])
+    raise NonFiniteLossError(
+        f"training stopped: term '{window.names[column]}' of optimizer group '{group}' is {float(values[row, column])} "
+        f"at batch {window.batches[row]}; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
+    )

@@ -7,8 +7,8 @@ from typing import Any
 
 from aeframe.autoencoder import Autoencoder, joined
 from aeframe.batch import DataSpec
-from aeframe.build import build
 from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace

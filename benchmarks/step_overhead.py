@@ -37,12 +37,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain
+from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
-from aeframe.training.allocator import keep_freed_memory
+from aeframe.training.malloc_tuning import keep_freed_memory, kept_memory
 from aeframe.training.module import AutoencoderModule
+from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
 
 BATCH = {"mlp": 128, "conv": 64}
@@ -135,40 +136,21 @@ class _TakingTurns:
 
 
 def ours_loop(
-    kind: str, x: Tensor, turn: Callable[[], None], steps: int, per_call: int, *, allocator: bool = True
+    kind: str, x: Tensor, turn: Callable[[], None], steps: int, per_call: int | str, *, allocator: bool = True
 ) -> None:
     torch.manual_seed(0)
     model = ours_model(kind)
-    clock = Clock(planned=steps)
     few = TensorSource(x[:2])
     splits = Splits(_TakingTurns(x, turn), few, few)
-    loader = DataModule(splits, batch_size=BATCH[kind], seed=0, clock=clock, steps_per_call=per_call)
-    module = AutoencoderModule(
-        model,
-        clock=clock,
-        batches_per_epoch=loader.batches_per_epoch(),
-        evaluator=_NoEvaluation(),
-        optimizer={"name": "adam", "lr": 1e-3},
-        sinks=[lambda numbers, clock, split: None],
-    )
-    settings = {
-        "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true",
-        "allocator": allocator, "threads": None,
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(settings, checkpoints=Path(folder), callbacks=[], patience=None, several_players=False)
-        trainer.fit(module, datamodule=loader)
-
-
-class _NoEvaluation:
-    def to(self, device: torch.device) -> None: ...
-
-    def update(self, batch: Batch, clock: Clock, index: int) -> None: ...
-
-    def compute(self) -> dict[str, float]:
-        return {"bound": 0.0}
-
-    def reset(self) -> None: ...
+    data = DataModule(splits, batch_size=BATCH[kind], seed=0, steps_per_call=per_call)
+    module = AutoencoderModule(model, {"name": "adam", "lr": 1e-3}, max_batches=steps)
+    with tempfile.TemporaryDirectory() as folder, kept_memory(allocator):
+        path = Path(folder)
+        callbacks = [RunCheckpoints(path)]
+        trainer = make_trainer(
+            {"accelerator": "cpu", "limit_val_batches": 0}, folder=path, callbacks=callbacks, max_epochs=10_000
+        )
+        trainer.fit(module, datamodule=data)
 
 
 def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
@@ -184,7 +166,7 @@ def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
         "bare": lambda: bare_loop(kind, x, lambda: slices(kind, x, turn), steps),
         "bare again": lambda: bare_loop(kind, x, lambda: slices(kind, x, turn), steps),
         "steps_per_call=1": lambda: ours_loop(kind, x, turn, steps, 1),
-        "steps_per_call=8": lambda: ours_loop(kind, x, turn, steps, 8),
+        "steps_per_call=auto": lambda: ours_loop(kind, x, turn, steps, "auto"),
     }
     running = {name: greenlet.greenlet(contender) for name, contender in contenders.items()}
     for loop in running.values():
@@ -219,7 +201,7 @@ def child(who: str, kind: str, steps: int) -> None:
         marks.append(time.perf_counter())
 
     if who == "ours":
-        ours_loop(kind, x, turn, steps, 8)
+        ours_loop(kind, x, turn, steps, "auto")
     else:
         loader = DataLoader(TensorDataset(x), batch_size=BATCH[kind], shuffle=True, drop_last=True)
 

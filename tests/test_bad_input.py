@@ -92,7 +92,8 @@ CASES = {
     "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
     "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
-    "players.enemy.every=2": "settings name an unknown player 'enemy'; this model's players are autoencoder",
+    "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
+    "are autoencoder",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
     "(30,); choose encoder=mlp",
     "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
@@ -138,22 +139,27 @@ CASES = {
     "steps_per_call=0": "setting 'steps_per_call' must be at least 1, found 0; set steps_per_call to such a number",
     "patience=0": "setting 'patience' must be at least 1, found 0; set patience to such a number",
     "clip=0": "setting 'clip' must be above 0, found 0.0; set clip to such a number",
-    "players.autoencoder.clip=-1": "setting 'players.autoencoder.clip' must be above 0, found -1.0; set "
-    "players.autoencoder.clip to such a number",
-    "accumulate=0": "player 'autoencoder' needs accumulate >= 1, every >= 1 and start >= 0, found 0, 1 and 0",
+    "optimizers.autoencoder.clip=-1": "setting 'optimizers.autoencoder.clip' must be above 0, found -1.0; set "
+    "optimizers.autoencoder.clip to such a number",
+    "accumulate=0": "optimizer group 'autoencoder' needs accumulate >= 1, every >= 1 and start >= 0, found 0, 1 and 0",
     "seed=-1": "setting 'seed' must lie between 0 and 4294967295, found -1; set seed to such a number",
     "label_classes=-1": "setting 'label_classes' must be at least 0, found -1; set label_classes to such a number",
-    "trainer.devices=0": "setting 'trainer.devices' must be at least 1, found 0; set trainer.devices to such a number",
+    "trainer.devices=0": "setting 'trainer.devices' must be at least 1, -1 or auto for all, or a list of distinct "
+    "indices, found 0; set trainer.devices to one of these",
     "trainer.threads=0": "setting 'trainer.threads' must be at least 1, found 0; set trainer.threads to such a number",
-    "trainer.precision=bf16": "setting 'trainer.precision' has no value 'bf16', did you mean 'bf16-true'?; choose "
-    "32-true, bf16-mixed, 16-mixed, 64-true, bf16-true, 16-true",
+    "trainer.precision=bf16": "setting 'trainer.precision' has no value 'bf16', did you mean 'bf16-mixed'?; choose "
+    "32-true, bf16-mixed, 16-mixed, 64-true, transformer-engine, transformer-engine-float16",
+    "trainer.precision=bf16-true": "setting 'trainer.precision=bf16-true' would keep weights, likelihoods and "
+    "codebooks in 8 to 11 bits, which no recipe trains with; set trainer.precision=bf16-mixed",
+    "trainer.precision=16-mixed": "trainer.precision=16-mixed needs a GPU, found a CPU; set "
+    "trainer.precision=bf16-mixed",
     "trainer.accelerator=cpuu": "setting 'trainer.accelerator' has no value 'cpuu', did you mean 'cpu'?; choose auto, "
     "cpu, gpu, cuda, mps, tpu",
     # Runs.
     "resume=nowhere": "there is no folder 'nowhere'",
     "resume=empty": "'empty' is not a run folder: it has no config.yaml; give the folder of a run",
     "resume=ok.npy": "'ok.npy' is a file, expected the folder of a run or of a saved model",
-    "folder=pictures": "run folder 'pictures' exists and is not empty; go on with that run by resume=pictures, or "
+    "folder=pictures": "run folder 'pictures' exists and is not empty; continue that run with resume=pictures, or "
     "choose another with folder=PATH",
     "folder=ok.npy": "'ok.npy' is a file, a run needs a folder; choose another with folder=PATH",
 }
@@ -216,7 +222,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("other", "sentence"),
     [
         ("five", "'latent.head.linear.weight' is (5, 8) in it and (4, 8) in the model of this run's config"),
-        ("adversarial", "'objective.discriminator.layers.1.0.weight' is (256, 4) in it and not there in the model of "
+        ("adversarial", "'objective.discriminator.layers.1.0.weight' is (256, 4) in it and missing in the model of "
                         "this run's config"),
     ],
 )  # fmt: skip

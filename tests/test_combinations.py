@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from aeframe.batch import DataSpec, Domain
-from aeframe.build import defaults
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
+from aeframe.factory import defaults
 from aeframe.registry import registry
 
 # Rows, and images: what fits the one need not fit the other.

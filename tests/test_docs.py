@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -21,7 +22,20 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGES = ("how-to", "explanation")
 PAGES_RUN = sorted(path for folder in PAGES for path in (DOCS / folder).glob("*.md") if path.name != "README.md")
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"aeframe": aeframe, "aeframe-train": aeframe_train}
+
+
+def run_script(words: list[str]) -> int:
+    """Run a file of the page, with the page's other files importable."""
+    sys.path.insert(0, str(Path.cwd()))
+    runpy.run_path(words[0], run_name="__main__")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "aeframe": aeframe,
+    "aeframe-train": aeframe_train,
+    "python": run_script,
+}
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def test_there_is_one_hook_for_each_kind() -> None:
 
 def test_the_contract_imports_nothing_heavy() -> None:
     code = (
-        "import sys, aeframe, aeframe.hooks, aeframe.registry, aeframe.build; aeframe.registry.registry(); "
+        "import sys, aeframe, aeframe.hooks, aeframe.registry, aeframe.factory; aeframe.registry.registry(); "
         "print([name for name in ('torch', 'lightning', 'hydra', 'numpy', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,7 +18,6 @@ import aeframe
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch
-from aeframe.build import build
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
@@ -26,15 +25,17 @@ from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.workflow import Run
+from aeframe.factory import build
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.saved import SavedModel
 from aeframe.testing import parcels
+from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.reference import Reference
 from aeframe.testing.reopen import numbers
 from aeframe.testing.short_run import train_shortly
-from aeframe.training.players import Player, alone, check_ownership, make_players
+from aeframe.training.optimizer_groups import OptimizerGroup, check_ownership, make_optimizer_groups
 
 torch.set_num_threads(1)
 
@@ -87,8 +88,8 @@ class Trained:
         config = RunFolder(self.run.folder).read_config()
         return Reference(config, self.saved.spec, rows, self.saved.modality)
 
-    def players(self, model: Autoencoder) -> list[Player]:
-        return make_players(model, {"name": "sgd", "lr": 0.1}, {}, clip=None, accumulate=1)
+    def groups(self, model: Autoencoder) -> list[OptimizerGroup]:
+        return make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
 
 
 def small(recipe: str, data: str) -> list[str]:
@@ -148,14 +149,14 @@ def reader() -> Iterator[subprocess.Popen[str]]:
 
 
 def all_terms(trained: Trained, model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return every term of every player, and the bound."""
+    """Return every term of every optimizer group, and the bound."""
     p = model(batch, num_samples=model.objective.num_samples)
     found: dict[str, Tensor] = {}
-    for player in trained.players(model):
-        terms = player.terms(model, p, trained.saved.clock)
-        found |= {f"{player.name}/{name}": value.detach() for name, value in terms.raw.items()}
+    for group in trained.groups(model):
+        terms = group.terms(model, p, trained.saved.clock)
+        found |= {f"{group.name}/{name}": value.detach() for name, value in terms.raw.items()}
         if terms.bound is not None:
-            found[f"{player.name}/bound"] = terms.bound.detach()
+            found[f"{group.name}/bound"] = terms.bound.detach()
     return found
 
 
@@ -205,39 +206,39 @@ def test_every_term_with_a_weight_changes_a_gradient(trained: Trained) -> None:
             for parameter in model.latent.parameters():
                 parameter.mul_(scale)
         p = model(trained.batch, num_samples=model.objective.num_samples)
-        for player in trained.players(model):
-            terms = player.terms(model, p, trained.saved.clock)
+        for group in trained.groups(model):
+            terms = group.terms(model, p, trained.saved.clock)
             for name in (name for name, weight in terms.weights.items() if weight > 0):
-                names.add(f"{player.name}/{name}")
+                names.add(f"{group.name}/{name}")
                 gradients = torch.autograd.grad(
-                    terms.raw[name].sum(), player.parameters, retain_graph=True, allow_unused=True
+                    terms.raw[name].sum(), group.parameters, retain_graph=True, allow_unused=True
                 )
                 if any(bool(gradient.any()) for gradient in gradients if gradient is not None):
-                    moving.add(f"{player.name}/{name}")
+                    moving.add(f"{group.name}/{name}")
     assert names
     assert moving == names
 
 
-def test_gradients_reach_every_parameter_of_their_player_and_no_other(trained: Trained) -> None:
+def test_gradients_reach_every_parameter_of_their_optimizer_group_and_no_other(trained: Trained) -> None:
     model = trained.model.train()
-    players = trained.players(model)
+    groups = trained.groups(model)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     p = model(trained.batch, num_samples=model.objective.num_samples)
-    for player in players:
-        with alone(player, players):
-            player.terms(model, p, trained.saved.clock).total().mean().backward()
-        for other in players:
+    for group in groups:
+        with freeze_others(group, groups):
+            group.terms(model, p, trained.saved.clock).total().mean().backward()
+        for other in groups:
             for parameter in other.parameters:
                 reached = parameter.grad is not None and bool(parameter.grad.any())
-                assert reached == (other is player), f"{names[id(parameter)]} after the turn of {player.name}"
+                assert reached == (other is group), f"{names[id(parameter)]} after the gradients of {group.name}"
         model.zero_grad(set_to_none=True)
 
 
-def test_every_trainable_parameter_belongs_to_one_player(trained: Trained) -> None:
+def test_every_trainable_parameter_belongs_to_one_optimizer_group(trained: Trained) -> None:
     model = trained.model
-    players = trained.players(model)
-    check_ownership(model, players)
-    owned = [id(parameter) for player in players for parameter in player.parameters]
+    groups = trained.groups(model)
+    check_ownership(model, groups)
+    owned = [id(parameter) for group in groups for parameter in group.parameters]
     assert sorted(owned) == sorted(id(parameter) for parameter in model.parameters() if parameter.requires_grad)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import torch
 from torch import Tensor
 
 import aeframe
+from aeframe.batch import Batch
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main
+from aeframe.experiment.workflow import finish
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
+from aeframe.training.module import AutoencoderModule
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(
@@ -51,11 +55,31 @@ def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return fit(tmp_path_factory.mktemp(model) / "whole", model, max_epochs=4)
 
 
+class StopError(Exception):
+    """Ends a run as a machine that fails would."""
+
+
+def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolder:
+    """Train, and fail when so many batches are done."""
+    train_on = AutoencoderModule._train_on
+
+    def fail(self: AutoencoderModule, each: Batch) -> Tensor | None:
+        if self.clock.batch >= batch:
+            raise StopError
+        return train_on(self, each)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AutoencoderModule, "_train_on", fail)
+        with pytest.raises(StopError):
+            fit(folder, model, **settings)
+    return RunFolder(folder)
+
+
 @pytest.fixture(scope="module")
 def halves(model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Two epochs, and two more."""
-    folder = fit(tmp_path_factory.mktemp(model) / "halves", model, max_epochs=2)
-    aeframe.fit(resume=str(folder.path), max_epochs=4)
+    """Four epochs, of which the last two were trained after a failure."""
+    folder = fit_until(12, tmp_path_factory.mktemp(model) / "halves", model, max_epochs=4)
+    aeframe.fit(resume=str(folder.path))
     return folder
 
 
@@ -71,9 +95,9 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def test_the_words_of_a_run_stand_beside_its_config(whole: RunFolder, halves: RunFolder) -> None:
+def test_the_overrides_of_a_run_stand_next_to_its_config(whole: RunFolder, halves: RunFolder) -> None:
     assert compose(whole.read_overrides()) == whole.read_config()
-    assert "max_epochs=2" in halves.read_overrides(), "those that began it, whatever it went on with"
+    assert "max_epochs=4" in halves.read_overrides()
 
 
 def checkpoint(path: Path) -> dict[str, Any]:
@@ -96,11 +120,9 @@ def differences(one: Any, other: Any) -> list[str]:
 def test_every_bit_is_the_same(whole: RunFolder, halves: RunFolder, which: str) -> None:
     one, other = (checkpoint(getattr(folder, which)) for folder in (whole, halves))
     assert any(isinstance(value, Tensor) for _, value in leaves(one["optimizer_states"]))
-    for part in ("state_dict", "optimizer_states"):
+    for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "aeframe", "loops"):
         assert differences(one[part], other[part]) == []
-    for part in ("clock", "seed", "average"):
-        assert differences(one["aeframe"][part], other["aeframe"][part]) == []
-    assert one["aeframe"]["average"]
+    assert differences(one["state_dict"], one["current_model_state"]), "the average is not the weights"
     if which == "last":
         # The last checkpoint of an epoch begins the next one.
         assert one["aeframe"]["clock"]["epoch"] == 4
@@ -108,10 +130,8 @@ def test_every_bit_is_the_same(whole: RunFolder, halves: RunFolder, which: str) 
 
 def test_every_number_is_the_same(whole: RunFolder, halves: RunFolder) -> None:
     assert halves.read_metrics() == whole.read_metrics()
-    before, after = (folder.metrics.read_text(encoding="utf-8").splitlines() for folder in (whole, halves))
-    # The first half was a run of its own when it ended, so it was tested.
-    assert [line for line in after if ",test," not in line] == [line for line in before if ",test," not in line]
-    assert [line for line in after if ",test," in line][-1] == [line for line in before if ",test," in line][-1]
+    for name in ("metrics", "log"):
+        assert getattr(halves, name).read_bytes() == getattr(whole, name).read_bytes()
 
 
 def test_the_saved_models_are_the_same(whole: RunFolder, halves: RunFolder) -> None:
@@ -124,14 +144,15 @@ def test_the_saved_models_are_the_same(whole: RunFolder, halves: RunFolder) -> N
 
 def test_it_may_stop_anywhere_in_an_epoch(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_batches=9, steps_per_call=4)
-    halves = fit(tmp_path / "halves", "vae", max_batches=4)
+    halves = fit_until(5, tmp_path / "halves", "vae", max_batches=9, checkpoint_every=4)
+    assert checkpoint(halves.last)["aeframe"]["clock"]["batch"] == 4
     # Several batches in one call or one at a time: the same numbers.
-    aeframe.fit(resume=str(halves.path), max_batches=9, steps_per_call=1)
+    aeframe.fit(resume=str(halves.path), steps_per_call=1)
     one, other = checkpoint(whole.last), checkpoint(halves.last)
-    for key in ("state_dict", "optimizer_states"):
+    for key in ("state_dict", "optimizer_states", "aeframe"):
         assert differences(one[key], other[key]) == []
-    assert one["aeframe"]["clock"] == other["aeframe"]["clock"]
     assert one["aeframe"]["clock"]["batch"] == 9
+    assert halves.metrics.read_bytes() == whole.metrics.read_bytes()
 
 
 def test_a_run_that_stopped_in_an_epoch_validates_where_epochs_end(tmp_path: Path) -> None:
@@ -144,46 +165,131 @@ def test_a_run_that_stopped_in_an_epoch_validates_where_epochs_end(tmp_path: Pat
     assert differences(checkpoint(whole.last)["state_dict"], checkpoint(halves.last)["state_dict"]) == []
 
 
+RAMP = {"objective": {"beta": {"name": "linear", "start": 0.0, "end": 1.0}}}
+
+
+@pytest.mark.parametrize(("stretch", "beta"), [(False, 1.0), (True, 23 / 24)])
+def test_a_longer_run_keeps_its_schedules_unless_told_to_stretch_them(
+    tmp_path: Path, stretch: bool, beta: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = fit(tmp_path / "run", "vae", max_epochs=2, **RAMP)
+    capsys.readouterr()
+    aeframe.fit(resume=short.path, max_epochs=4, stretch_schedules=stretch)
+    note = "note: schedules (linear) stay at their end, since they were planned for 12 batches"
+    assert (note in capsys.readouterr().err) is not stretch
+    assert checkpoint(short.last)["aeframe"]["clock"]["planned"] == (24 if stretch else 12)
+    rows = [line.split(",") for line in short.metrics.read_text(encoding="utf-8").splitlines()]
+    last = {row[3]: float(row[4]) for row in rows if row[0] == "24" and row[2] == "train"}
+    weighted = last.get("kl_weighted", last["kl"])
+    # The mean of two batches, whose weights differ where the schedule still moves.
+    assert weighted / last["kl"] == pytest.approx(beta, abs=0.05)
+
+
+def test_the_tests_of_a_run_that_was_finished_stay_when_it_is_resumed(tmp_path: Path) -> None:
+    folder = fit(tmp_path / "run", "ae", max_epochs=1)
+    aeframe.fit(resume=folder.path, max_epochs=2)
+    lines = (line.split(",") for line in folder.metrics.read_text(encoding="utf-8").splitlines())
+    assert [int(step) for step, _, *what, _ in lines if what == ["test", "loss"]] == [6, 12]
+
+
+def test_a_run_that_was_trained_and_not_saved_is_finished(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", "vae", max_epochs=2, pictures=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("aeframe.experiment.workflow.save_model", fail_to_save)
+        with pytest.raises(AeframeError) as error:
+            fit(tmp_path / "halves", "vae", max_epochs=2, pictures=True)
+    halves = RunFolder(tmp_path / "halves")
+    assert str(error.value) == (
+        f"run '{halves.path}' stopped: No space left on device; correct that, then resume={halves.path}"
+    )
+    before = halves.last.read_bytes()
+    aeframe.fit(resume=halves.path)
+    assert halves.last.read_bytes() == before, "nothing was trained"
+    assert files(halves) == files(whole)
+    for name in ("metrics.csv", "metrics.json", "log.txt", "model/model.safetensors"):
+        assert (halves.path / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def fail_to_save(*_: Any, **__: Any) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def files(folder: RunFolder) -> list[str]:
+    return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*"))
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = fit(tmp_path / "whole", "vae", max_epochs=4)
+    halves = fit_until(18, tmp_path / "halves", "vae", max_epochs=4)
+    content = bytearray(halves.last.read_bytes())
+    content[len(content) // 2] ^= 1
+    halves.last.write_bytes(content)
+    capsys.readouterr()
+    aeframe.fit(resume=halves.path)
+    assert (
+        f"note: checkpoint '{halves.last}' is damaged: its bytes changed after it was written, or another program "
+        "wrote it; resuming from 'last.previous.ckpt' instead, at batch 12"
+    ) in capsys.readouterr().err.replace("\n", " ")
+    assert halves.metrics.read_bytes() == whole.metrics.read_bytes()
+    assert files(halves) == files(whole)
+
+
+def test_a_moved_run_keeps_its_best(tmp_path: Path) -> None:
+    # The bound gets worse in the middle: a rate that grows.
+    rate = {"optimizer": {"lr": {"name": "step", "value": 0.001, "factor": 1000.0, "at": [0.5]}}}
+    whole = fit(tmp_path / "whole", "vae", max_epochs=4, **rate)
+    moved = fit_until(18, tmp_path / "halves", "vae", max_epochs=4, **rate).path.rename(tmp_path / "moved")
+    aeframe.fit(resume=moved)
+    assert checkpoint(RunFolder(moved).best)["aeframe"]["clock"] == checkpoint(whole.best)["aeframe"]["clock"]
+    assert checkpoint(whole.best)["aeframe"]["clock"]["batch"] < 24
+    assert checkpoint(whole.last)["aeframe"]["clock"]["batch"] == 24
+    assert RunFolder(moved).read_metrics() == whole.read_metrics()
+
+
+def test_finish_makes_a_model_of_the_best_so_far(tmp_path: Path) -> None:
+    folder = fit_until(14, tmp_path / "run", "vae", max_epochs=4)
+    run = finish(folder.path)
+    assert aeframe.load(folder.path).encode(torch.zeros(1, 1, 8, 8)).shape == (1, 16)
+    best = checkpoint(folder.best)["callbacks"]["RunCheckpoints"]
+    assert run.monitored == best["best_value"]
+    # It can be trained to its end afterwards.
+    whole = fit(tmp_path / "whole", "vae", max_epochs=4)
+    aeframe.fit(resume=folder.path)
+    assert folder.read_metrics() == whole.read_metrics()
+
+
 def test_a_finished_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = fit(tmp_path / "run", "ae", max_batches=3)
     capsys.readouterr()
     before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
     assert main([f"resume={folder.path}"]) == 2
     assert capsys.readouterr().err == (
-        f"error: run '{folder.path}' has done 3 batches, all of the 3 that are planned; "
-        "to go on set max_epochs or max_batches higher\n"
+        f"error: run '{folder.path}' is finished: it has done 3 batches, all that are planned; "
+        "to train on, set max_epochs, max_batches or patience higher\n"
     )
     assert {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()} == before
 
 
-MAY = (
-    "max_epochs, max_batches, patience, log_every, steps_per_call, workers, trainer, metrics, callbacks, logger, "
-    "pictures, progress"
-)
+def test_a_run_that_was_stopped_early_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rate = {"optimizer": {"lr": {"name": "step", "value": 0.001, "factor": 3000.0, "at": [0.2]}}}
+    folder = fit(tmp_path / "run", "ae", max_epochs=20, patience=2, **rate)
+    batch = checkpoint(folder.last)["aeframe"]["clock"]["batch"]
+    assert batch < 120
+    capsys.readouterr()
+    assert main([f"resume={folder.path}"]) == 2
+    assert f"it has done {batch} batches and was stopped early; to train on" in capsys.readouterr().err
+    aeframe.fit(resume=folder.path, patience=4)
+    assert checkpoint(folder.last)["aeframe"]["clock"]["batch"] == batch + 12
 
 
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [("latent.dim=3", "latent"), ("model=vae", "model"), ("seed=4", "seed"), ("++loss.variance=1", "loss")],
-)
-def test_a_run_that_goes_on_keeps_its_parts(tmp_path: Path, change: str, key: str) -> None:
-    folder = RunFolder(tmp_path / "run").create()
-    folder.write_config({})
-    folder.checkpoints.mkdir()
-    folder.last.touch()
-    with pytest.raises(AeframeError) as error:
-        aeframe.fit(resume=str(folder.path), overrides=[change])
-    said = str(error.value)
-    assert said.startswith(f"a run that goes on keeps its '{key}'")
-    assert said.endswith(f"; what may change is {MAY}; begin a new run for anything else")
-
-
-def test_a_run_without_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run").create()
-    folder.write_config({})
-    with pytest.raises(AeframeError) as error:
-        aeframe.fit(resume=str(folder.path))
-    assert str(error.value) == (
-        f"run '{folder.path}' has no checkpoint 'checkpoints/last.ckpt' to go on from; "
-        "it ended before its first epoch did, so begin it anew"
-    )
+def test_a_run_without_a_checkpoint_is_started_anew(tmp_path: Path) -> None:
+    folder = fit_until(3, tmp_path / "run", "vae", max_epochs=1)
+    assert not folder.has_checkpoint()
+    aeframe.fit(resume=folder.path)
+    whole = fit(tmp_path / "whole", "vae", max_epochs=1)
+    assert folder.metrics.read_bytes() == whole.metrics.read_bytes()
+    again = fit_until(3, tmp_path / "again", "vae", max_epochs=1)
+    fit(again.path, "vae", max_epochs=1)
+    assert again.metrics.read_bytes() == whole.metrics.read_bytes()

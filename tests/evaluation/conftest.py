@@ -23,7 +23,7 @@ class Grey(Modality):
     def spec(self, dataset: Dataset) -> DataSpec:
         raise AssertionError
 
-    def prepare(self, dataset: Dataset) -> Splits:
+    def apply(self, raw: Any) -> Splits:
         raise AssertionError
 
     def read(self, path: Path) -> Batch:

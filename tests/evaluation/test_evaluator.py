@@ -3,14 +3,17 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import lightning.pytorch as L
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aeframe.batch import Batch, Clock
+from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
 from aeframe.noise import EVALUATION, noise_of
+from aeframe.training.module import AutoencoderModule
 
 VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
 AAE = {"objective": "adversarial"}
@@ -27,7 +30,7 @@ def evaluated(model: Any, x: Tensor, sizes: list[int], seed: int = 0, **metrics:
     return measure(evaluator, (Batch(part) for part in x.split(sizes)), CLOCK, CPU)
 
 
-def test_the_terms_are_means_over_samples_of_one_draw(make_model: Any) -> None:
+def test_terms_are_means_over_samples_of_one_draw(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     found = evaluated(model, x, [37])
     model.eval()
@@ -42,7 +45,7 @@ def test_the_terms_are_means_over_samples_of_one_draw(make_model: Any) -> None:
     assert found["loss"] == pytest.approx((error + 4 * kl).double().mean().item(), rel=1e-6)
 
 
-def test_metrics_see_the_mean_and_terms_see_a_draw(make_model: Any) -> None:
+def test_metrics_are_computed_at_the_mean_and_terms_at_a_draw(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     found = evaluated(model, x, [37], mse={})
     with torch.no_grad():
@@ -62,13 +65,13 @@ def test_terms_and_metrics_are_of_samples_corrupted_alike(make_model: Any) -> No
 
 
 @pytest.mark.parametrize("sizes", [[37], [30, 7], [1] * 37, [5, 32]])
-def test_a_deterministic_model_does_not_feel_how_the_data_are_cut(make_model: Any, sizes: list[int]) -> None:
+def test_the_cut_into_batches_does_not_change_a_deterministic_model(make_model: Any, sizes: list[int]) -> None:
     model, x = make_model(), data()
     whole = evaluated(model, x, [37], mse={}, mae={}, explained_variance={})
     assert evaluated(model, x, sizes, mse={}, mae={}, explained_variance={}) == pytest.approx(whole, rel=1e-6)
 
 
-def test_an_evaluation_repeats_itself_and_leaves_the_noise_alone(make_model: Any) -> None:
+def test_an_evaluation_is_reproducible_and_leaves_the_generator_alone(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     state = torch.get_rng_state()
     first = evaluated(model, x, [20, 17])
@@ -78,7 +81,7 @@ def test_an_evaluation_repeats_itself_and_leaves_the_noise_alone(make_model: Any
     assert evaluated(model, x, [20, 17], seed=1)["reconstruction"] != first["reconstruction"]
 
 
-def test_a_second_player_stands_behind_its_name(make_model: Any) -> None:
+def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
     model, x = make_model(**AAE), data()
     found = evaluated(model, x, [37])
     assert {"reconstruction", "adversarial", "loss", "bound"} <= set(found)
@@ -95,24 +98,22 @@ def test_a_penalty_that_differentiates_is_measured(make_model: Any) -> None:
     assert found["loss"] == pytest.approx(found["reconstruction"] + 0.5 * found["contractive"], rel=1e-6)
 
 
-def test_what_does_not_apply_is_left_out(make_model: Any) -> None:
+def test_metrics_that_do_not_apply_are_left_out(make_model: Any) -> None:
     point = Evaluator(make_model(), metrics_of(["mse"], {"mae": {}}), seed=0)
     assert list(point.metrics) == ["mse", "mae"]
     vae = Evaluator(make_model(**VAE), metrics_of(["mse"], {"mse": None}), seed=0)
     assert list(vae.metrics) == ["active_units", "aggregate_posterior"]
 
 
-def test_nothing_of_the_model_is_in_the_evaluator(make_model: Any) -> None:
-    class Holder(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = make_model()
-            self.evaluator = Evaluator(self.model, {"mse": {}, "explained_variance": {}}, seed=0)
-
-    holder = Holder()
-    assert list(holder.evaluator.parameters()) == []
-    holder.evaluator.update(Batch(data()), CLOCK, 0)
-    assert all(name.startswith("model.") for name in holder.state_dict())
+def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:
+    model = make_model()
+    evaluator = Evaluator(model, {"mse": {}, "explained_variance": {}}, seed=0)
+    module = AutoencoderModule(model, callbacks=[evaluator])
+    assert list(evaluator.metrics.parameters()) == []
+    evaluator.update(Batch(data()), CLOCK, 0)
+    module.validation_step(Batch(data()), 0)
+    assert all(name.startswith("model.") for name in module.state_dict())
+    assert evaluator.state_dict() == {}
 
 
 def test_the_model_is_measured_in_evaluation_and_keeps_its_modes(make_model: Any) -> None:
@@ -128,7 +129,7 @@ def test_the_model_is_measured_in_evaluation_and_keeps_its_modes(make_model: Any
     assert evaluator.compute()["reconstruction"] == pytest.approx(clean.item(), rel=1e-6)
 
 
-def test_reset_forgets_sums_and_names(make_model: Any) -> None:
+def test_reset_clears_sums_and_names(make_model: Any) -> None:
     schedule = {"name": "step", "value": 1.0, "factor": 0.0, "at": (5.0,)}
     model, x = make_model(latent=VAE["latent"], objective={"name": "elbo", "free_bits": schedule}), data()
     evaluator = Evaluator(model, {"mse": {}}, seed=0)
@@ -143,7 +144,7 @@ def test_reset_forgets_sums_and_names(make_model: Any) -> None:
     assert after == fresh.compute()
 
 
-def test_nothing_evaluated_is_said(make_model: Any) -> None:
+def test_an_evaluation_without_a_batch_is_refused(make_model: Any) -> None:
     with pytest.raises(AeframeError) as error:
         Evaluator(make_model(), {}, seed=0).compute()
     assert str(error.value) == "nothing was evaluated: the split has no batch; give it at least one sample"
@@ -155,8 +156,60 @@ def test_two_measurements_of_one_name_are_refused(make_model: Any) -> None:
     with pytest.raises(AeframeError) as error:
         evaluator.compute()
     assert str(error.value) == (
-        "metric 'loss' gives 'loss', which is measured already; leave one out with metrics.loss=null"
+        "metric 'loss' computes 'loss', which is measured already; leave one out with metrics.loss=null"
     )
+
+
+# -- as a callback -----------------------------------------------------------------------------------------------------
+
+
+def validated(model: Any, x: Tensor, **metrics: Any) -> dict[str, float]:
+    """Return what a Trainer measures in batches of 20 and 17."""
+    module = AutoencoderModule(model, callbacks=[Evaluator(model, metrics)])
+    splits = Splits(*(TensorSource(x) for _ in range(3)))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "inference_mode": False}
+    trainer = L.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
+    trainer.validate(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
+    trainer.test(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
+    assert module.measured["test"] == module.measured["val"]
+    return module.measured["val"]
+
+
+@pytest.mark.parametrize(
+    "parts", [VAE, AAE, {"penalties": {"contractive": {"weight": 0.5}}}], ids=["vae", "aae", "contractive"]
+)
+def test_a_callback_measures_what_a_plain_loop_measures(make_model: Any, parts: dict[str, Any]) -> None:
+    metrics: dict[str, Any] = {"mse": {}, "mae": {}, "explained_variance": {}}
+    model, x = make_model(**parts), data()
+    # The progress, on which weights depend, stands at its beginning.
+    evaluator = Evaluator(model, metrics)
+    expected = measure(evaluator, (Batch(part) for part in x.split([20, 17])), Clock(), CPU)
+    assert validated(model, x, **metrics) == expected
+
+
+def test_a_second_evaluation_starts_anew(make_model: Any) -> None:
+    model, x = make_model(**VAE), data()
+    module = AutoencoderModule(model, callbacks=[evaluator := Evaluator(model, {"mse": {}})])
+    splits = Splits(*(TensorSource(x) for _ in range(3)))
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    found = []
+    for _ in range(2):
+        trainer = L.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
+        trainer.validate(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
+        found.append(dict(module.measured["val"]))
+    assert found[0] == found[1]
+    assert list(evaluator.metrics) == ["mse"]
+
+
+def test_outputs_of_another_module_are_left_out(make_model: Any) -> None:
+    evaluator = Evaluator(make_model(), {"mse": {}})
+    trainer, module = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), L.LightningModule()
+    for outputs in (None, torch.zeros(1), {"loss": torch.zeros(1)}):
+        evaluator.on_validation_batch_end(trainer, module, outputs, None, 0)
+    assert all(metric.update_count == 0 for metric in evaluator._metrics())
+
+
+# -- several processes -----------------------------------------------------------------------------------------------
 
 
 def _share(rank: int, port: int, results: Any) -> None:

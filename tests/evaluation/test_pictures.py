@@ -9,12 +9,12 @@ from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
 from aeframe.batch import Batch
-from aeframe.build import build
 from aeframe.evaluation.curves import draw_curves
 from aeframe.evaluation.interpolation import line
 from aeframe.evaluation.latent_map import draw_latent_map
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.evaluation.rows import Row
+from aeframe.factory import build
 
 ROWS = [
     Row(step, step // 10, split, name, 1.0 / (step + 1))

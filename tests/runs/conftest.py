@@ -12,7 +12,7 @@ import torch
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Clock, DataSpec
-from aeframe.build import build
+from aeframe.factory import build
 from aeframe.runs.saved import SavedModel, load, save_model
 
 VAE: dict[str, Any] = {

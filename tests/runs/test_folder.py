@@ -10,14 +10,15 @@ from aeframe.errors import AeframeError
 from aeframe.runs.folder import RunFolder, read_yaml
 
 
-def test_where_everything_stands(tmp_path: Path) -> None:
+def test_the_names_of_all_files(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     paths = (
-        run.config, run.overrides, run.best, run.last, run.model, run.metrics, run.metrics_json, run.log, run.pictures,
+        run.config, run.overrides, run.best, run.last, run.previous, run.state, run.model, run.metrics,
+        run.metrics_json, run.log, run.pictures,
     )  # fmt: skip
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == [
-        "config.yaml", "overrides.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt", "model", "metrics.csv",
-        "metrics.json", "log.txt", "pictures",
+        "config.yaml", "overrides.yaml", "checkpoints/best.ckpt", "checkpoints/last.ckpt",
+        "checkpoints/last.previous.ckpt", "state.json", "model", "metrics.csv", "metrics.json", "log.txt", "pictures",
     ]  # fmt: skip
 
 
@@ -32,10 +33,107 @@ def test_a_folder_with_something_in_it_is_refused_and_stays_as_it_is(tmp_path: P
     with pytest.raises(AeframeError) as error:
         RunFolder(tmp_path).create()
     assert str(error.value) == (
-        f"run folder '{tmp_path}' exists and is not empty; go on with that run by resume={tmp_path}, "
+        f"run folder '{tmp_path}' exists and is not empty; continue that run with resume={tmp_path}, "
         "or choose another with folder=PATH"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+BEGUN = (
+    "config.yaml", "overrides.yaml", "metrics.csv", "log.txt", "skipped.txt", "data.json", "splits.safetensors",
+    "modality.json", "modality.safetensors", "tracker_ids.json", "state.json",
+)  # fmt: skip
+
+
+def begun(path: Path) -> RunFolder:
+    """Return the folder of a run that ended before its first checkpoint."""
+    run = RunFolder(path)
+    run.checkpoints.mkdir(parents=True)
+    for name in BEGUN:
+        (path / name).write_text("left over")
+    (path / ".lock").write_text("{}")
+    (path / ".config.yaml.partial").write_text("half")
+    (run.checkpoints / ".last.ckpt.partial").write_text("half")
+    (path / "wandb").mkdir()
+    (path / "wandb" / "offline").write_text("kept")
+    return run
+
+
+def test_a_run_without_a_checkpoint_is_started_anew(tmp_path: Path) -> None:
+    run = begun(tmp_path / "run")
+    assert not run.has_checkpoint()
+    assert run.is_unbegun()
+    assert run.create() is run
+    # What belongs to a tracker stays.
+    assert sorted(path.name for path in run.path.iterdir()) == [".lock", "checkpoints", "wandb"]
+    assert list(run.checkpoints.iterdir()) == []
+    assert (run.path / "wandb" / "offline").read_text() == "kept"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/last.ckpt",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.previous.ckpt",
+        "notes.txt",
+        "model/a",
+        "metrics.json",
+    ],
+)
+def test_a_run_with_a_checkpoint_or_a_foreign_file_is_refused_and_stays_as_it_is(tmp_path: Path, name: str) -> None:
+    run = begun(tmp_path / "run")
+    path = run.path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("mine")
+    before = {each: each.read_bytes() for each in run.path.rglob("*") if each.is_file()}
+    assert run.has_checkpoint() == name.endswith(".ckpt")
+    with pytest.raises(AeframeError) as error:
+        run.create()
+    assert str(error.value) == (
+        f"run folder '{run.path}' exists and is not empty; continue that run with resume={run.path}, "
+        "or choose another with folder=PATH"
+    )
+    assert {each: each.read_bytes() for each in run.path.rglob("*") if each.is_file()} == before
+
+
+def test_a_folder_with_the_name_of_a_runs_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").mkdir()
+    (tmp_path / "config.yaml" / "mine.txt").write_text("mine")
+    with pytest.raises(AeframeError, match="exists and is not empty"):
+        RunFolder(tmp_path).create()
+
+
+def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "link"
+    path.symlink_to(tmp_path / "gone")
+    with pytest.raises(AeframeError) as error:
+        RunFolder(path).create()
+    assert str(error.value) == f"'{path}' is a link to nothing, a run needs a folder; choose another with folder=PATH"
+
+
+def test_the_state_of_a_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run.read_state() == {}
+    run.write_state("trained", batch=7)
+    assert run.read_state() == {"status": "trained", "batch": 7}
+    for text in ("{", "[1]"):
+        run.state.write_text(text)
+        assert run.read_state() == {}
+
+
+def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunFolder(tmp_path)
+    run.write_state("training")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        run.write_state("trained")
+    assert run.read_state() == {"status": "training"}
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
@@ -59,7 +157,7 @@ def test_opening_what_is_not_there_or_no_run(tmp_path: Path) -> None:
     assert str(error.value) == f"'{tmp_path}' is not a run folder: it has no config.yaml; give the folder of a run"
 
 
-def test_a_config_comes_back_as_plain_values(tmp_path: Path) -> None:
+def test_a_config_is_read_as_plain_values(tmp_path: Path) -> None:
     config = {
         "model": {"name": "vae"}, "lr": 1e-5, "channels": (32, 64), "none": None, "yes": True, "text": "1e-3",
         "beta": {"name": "linear"}, "accent": "β-VAE",

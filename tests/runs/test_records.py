@@ -10,7 +10,7 @@ from aeframe.evaluation.rows import Row
 from aeframe.runs.records import Records
 
 
-def test_numbers_come_back_to_the_last_digit(tmp_path: Path) -> None:
+def test_numbers_are_read_to_the_last_digit(tmp_path: Path) -> None:
     records = Records(tmp_path / "metrics.csv")
     records.append({"loss": 1 / 3, "discriminator/loss": 1e-300}, step=50, epoch=2, split="train")
     records.append({"bound": -math.inf, 'a, "name"': 7}, step=60, epoch=3, split="val")
@@ -23,7 +23,7 @@ def test_numbers_come_back_to_the_last_digit(tmp_path: Path) -> None:
     assert records.path.read_text().splitlines()[:2] == ["step,epoch,split,name,value", f"50,2,train,loss,{1 / 3}"]
 
 
-def test_a_resumed_run_appends_and_what_it_did_again_counts_once(tmp_path: Path) -> None:
+def test_a_resumed_run_appends_and_a_repeated_measurement_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     first = Records(path)
     for step in (10, 20, 30):
@@ -53,8 +53,11 @@ def test_a_line_that_was_cut_off_is_dropped_and_no_other(tmp_path: Path, left: i
 def test_a_table_without_a_whole_line_begins_anew(tmp_path: Path, content: str) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text(content)
-    assert Records(path).read() == []
-    assert path.read_text() == "step,epoch,split,name,value\n"
+    records = Records(path)
+    assert records.read() == []
+    assert records.num_rows == 0
+    records.append({"loss": 0.5}, step=1, epoch=0, split="train")
+    assert path.read_text() == "step,epoch,split,name,value\n1,0,train,loss,0.5\n"
 
 
 def test_another_table_is_refused_and_stays(tmp_path: Path) -> None:
@@ -75,5 +78,54 @@ def test_a_broken_line_is_named(tmp_path: Path) -> None:
         Records(path).read()
     assert str(error.value) == (
         f"'{path}', line 3: expected 'step,epoch,split,name,value', found '2,0,train,loss,half'; "
-        "mend or delete that line"
+        "correct or delete that line"
     )
+
+
+def test_the_number_of_rows_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    records = Records(path)
+    assert records.num_rows == 0
+    records.append({"loss": 1.0, "kl": 2.0}, step=1, epoch=0, split="train")
+    records.append({"loss": 1.0}, step=2, epoch=0, split="train")
+    assert records.num_rows == Records(path).num_rows == 3
+    # A row that was cut off does not count.
+    path.write_text(path.read_text() + "3,0,train,lo")
+    assert Records(path).num_rows == 3
+
+
+def test_rows_are_kept_by_number_and_content(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    records = Records(path)
+    for step in range(4):
+        records.append({"loss": step / 3, 'a, "name"': math.inf}, step=step, epoch=0, split="train")
+    before = path.read_text()
+    seen: list[tuple[int, Row]] = []
+
+    def keep_all(number: int, row: Row) -> bool:
+        seen.append((number, row))
+        return True
+
+    records.keep(keep_all)
+    assert path.read_text() == before
+    assert seen == list(enumerate(records.read()))
+    records.keep(lambda number, row: number < 2 or row.step == 3)
+    assert path.read_text().splitlines() == before.splitlines()[:3] + before.splitlines()[7:]
+    assert records.num_rows == 4
+    records.append({"loss": 9.0}, step=9, epoch=1, split="val")
+    assert records.num_rows == Records(path).num_rows == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
+def test_a_table_that_was_not_begun_has_nothing_to_drop(tmp_path: Path) -> None:
+    Records(tmp_path / "metrics.csv").keep(lambda number, row: False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(b"step,epoch,split,name,value\n1,0,train,\xff,0.5\n")
+    with pytest.raises(
+        AeframeError, match=r"^'.*metrics.csv' cannot be read as a table of measurements \(.*\); move it"
+    ):
+        Records(path).read()

@@ -52,10 +52,12 @@ CAUGHT = {
     "modality=unpictured": {"picture"},
     "modality=unknown": {"known defaults"},
     "modality=opaque": {"state"},
+    "modality=forgetful": {"prepares by state"},
     "dataset=undrawn_noise": set(),
     "dataset=shifted_noise": set(),
     "dataset=outside_noise": set(),
     "dataset=opaque_noise": set(),
+    "dataset=forgetful_noise": set(),
     "dataset=unpictured_noise": set(),
     # Its modality cannot be composed, and so neither can it.
     "dataset=unknown_noise": {"composes"},

@@ -14,8 +14,8 @@ class Rows(Modality):
     def spec(self, dataset):
         return DataSpec(dataset.describe()["shape"], Domain("unit"))
 
-    def prepare(self, dataset):
-        source = TensorSource(dataset.load())
+    def apply(self, raw):
+        source = TensorSource(raw)
         return Splits(source, source, source)
 
     def render(self, panels):
@@ -45,7 +45,7 @@ class Undrawn(Modality):
     """Lacks a method, and has nothing else that is of use."""
 
     dataset = "undrawn_noise"
-    spec, prepare, read, write = Rows.spec, Rows.prepare, Rows.read, Rows.write
+    spec, apply, read, write = Rows.spec, Rows.apply, Rows.read, Rows.write
 
 
 class UndrawnNoise(Noise):
@@ -75,8 +75,8 @@ class Outside(Rows):
 
     dataset = "outside_noise"
 
-    def prepare(self, dataset):
-        source = TensorSource(3 * dataset.load())
+    def apply(self, raw):
+        source = TensorSource(3 * raw)
         return Splits(source, source, source)
 
 
@@ -103,6 +103,25 @@ class OpaqueNoise(Noise):
     """Rows for `Opaque`."""
 
     modality = "opaque"
+
+
+class Forgetful(Rows):
+    """Keeps what it learned from the training split out of its state."""
+
+    dataset = "forgetful_noise"
+    highest = 1.0
+
+    def learn(self, dataset, raw):
+        self.highest = raw.max()
+
+    def apply(self, raw):
+        return super().apply(raw / self.highest)
+
+
+class ForgetfulNoise(Noise):
+    """Rows for `Forgetful`."""
+
+    modality = "forgetful"
 
 
 class Unpictured(Rows):

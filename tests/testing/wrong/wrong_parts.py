@@ -85,6 +85,7 @@ def register_modalities(register):
     register("unpictured", "wrong_modalities:Unpictured", summary="renders nothing")
     register("unknown", "wrong_modalities:Unknown", summary="a default that is not registered")
     register("opaque", "wrong_modalities:Opaque", summary="an object in what it learned")
+    register("forgetful", "wrong_modalities:Forgetful", summary="a state without what it learned")
 
 
 @hookimpl
@@ -96,3 +97,4 @@ def register_datasets(register):
     register("unknown_noise", "wrong_modalities:UnknownNoise", summary="rows of unknown")
     register("shapeless", "wrong_modalities:Shapeless", summary="rows of no numbers")
     register("opaque_noise", "wrong_modalities:OpaqueNoise", summary="rows of opaque")
+    register("forgetful_noise", "wrong_modalities:ForgetfulNoise", summary="rows of forgetful")

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from aeframe.registry import registry
+from tests.chaos.children import Operations, differences, kill_self, result, start
+
+_SMALL = "encoder.hidden=[16] latent.dim=2 batch_size=64"
+RUNS = {
+    "vae with ema, accumulation and patience, whose bound gets worse": f"model=vae data=breast_cancer {_SMALL} ema=0.9 "
+    "accumulate=2 patience=3 optimizer.lr=0.3 clip=1.0 max_epochs=4 checkpoint_every=3 log_every=2",
+    "vqvae": "model=vqvae data=digits max_epochs=2 batch_size=256 encoder.channels=[4,8] latent.codebook_size=16 "
+    "checkpoint_every=2",
+    "aae": f"model=aae data=breast_cancer {_SMALL} max_epochs=3 checkpoint_every=5 objective.hidden=[8]",
+    "factor_vae": f"model=factor_vae data=breast_cancer {_SMALL} max_epochs=3 checkpoint_every=5 objective.hidden=[8]",
+    "text": "model=vae data=sentences max_batches=6 batch_size=32 checkpoint_every=2",
+    "omics": "model=vae data=cells_simulated max_epochs=2 ema=0.9 accumulate=2 checkpoint_every=2",
+}
+NEEDS = {"vqvae": "digits", "text": "sentences", "omics": "cells_simulated"}
+
+
+class Undisturbed:
+    """A run that nothing disturbed, and the same command for runs that are."""
+
+    def __init__(self, folder: Path, words: str) -> None:
+        self.folder = folder
+        self.words = [*words.split(), "trainer.threads=1", "pictures=false"]
+        counted = folder / "operations.json"
+
+        def count() -> None:
+            operations = Operations(folder / "undisturbed")
+            operations.install()
+            leave = os._exit
+
+            def write_and_leave(code: int) -> None:
+                counted.write_text(json.dumps(operations.number))
+                leave(code)
+
+            os._exit = write_and_leave  # type: ignore[assignment]
+
+        child = start([*self.words, f"folder={folder / 'undisturbed'}"], folder, count)
+        assert child.wait() == 0, child.text()
+        self.num_operations: int = json.loads(counted.read_text())
+        self.result = result(folder / "undisturbed")
+
+    def check_recovery(self, run: Path) -> None:
+        """Continue a run as its user would, and compare it with the undisturbed one."""
+        begun = run.is_dir() and any((run / "checkpoints").glob("*.ckpt"))
+        child = start([f"resume={run}"] if begun else [*self.words, f"folder={run}"], self.folder)
+        code, text = child.wait(), child.text()
+        assert code == 0 or (code == 2 and "is finished" in text), text
+        assert differences(self.result, result(run)) == []
+
+    def kill_at(self, operation: int) -> Path:
+        """Kill a run with SIGKILL just before one of its operations on files; return its folder."""
+        run = self.folder / f"killed-{operation}"
+        child = start([*self.words, f"folder={run}"], self.folder, Operations(run, operation, kill_self).install)
+        assert child.wait() == -9, child.text()
+        return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _imported() -> None:
+    """Import in this process what each child would import for itself."""
+    import matplotlib.pyplot
+    import sklearn.datasets
+    import sklearn.mixture
+
+    import aeframe.experiment.main
+    import aeframe.experiment.workflow
+    from aeframe.experiment.compose import compose
+
+    torch.set_num_threads(1)
+    for words in (["model=vae"], ["model=aae"]):
+        compose(words)
+    assert all((matplotlib.pyplot, sklearn.datasets, sklearn.mixture, aeframe.experiment.main))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
+    made: dict[str, Undisturbed] = {}
+
+    def make(name: str) -> Undisturbed:
+        if name in NEEDS and not registry().has("dataset", NEEDS[name]):
+            pytest.skip(f"data '{NEEDS[name]}' come with a plugin that is not installed")
+        if name not in made:
+            made[name] = Undisturbed(tmp_path_factory.mktemp("chaos"), RUNS[name])
+        return made[name]
+
+    return make

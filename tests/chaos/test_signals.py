@@ -1,0 +1,123 @@
+"""A signal at any moment: the run leaves with 128 + n and a sentence, and continues as if nothing had been."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.children import start, train
+from tests.chaos.conftest import Undisturbed
+
+pytestmark = pytest.mark.slow
+
+SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
+NAME = "vae with ema, accumulation and patience, whose bound gets worse"
+MOMENTS = ("batch 0", "batch 1", "batch 6", "batch 9", "validation 2", "epoch end", "test", "save", "pictures", "twice")
+
+
+def send_at(moment: str, number: int) -> Callable[[], None]:
+    """Return what lets a child send itself a signal at a moment of its run."""
+
+    def send(*_: Any, **__: Any) -> None:
+        os.kill(os.getpid(), number)
+
+    def prepare() -> None:
+        from aeframe.experiment import workflow
+        from aeframe.training.module import AutoencoderModule as Module
+
+        kind, _, at = moment.partition(" ")
+        if kind in ("batch", "twice"):
+            train_on = Module._train_on
+
+            def interrupted(self: Module, each: Any) -> Any:
+                if self.clock.batch == int(at or 6):
+                    send()
+                    if kind == "twice":
+                        send()
+                return train_on(self, each)
+
+            Module._train_on = interrupted  # type: ignore[method-assign]
+        elif kind == "validation":
+            step = Module.validation_step
+
+            def validate(self: Module, batch: Any, batch_idx: int) -> Any:
+                if self.clock.epoch == int(at):
+                    send()
+                return step(self, batch, batch_idx)
+
+            Module.validation_step = validate  # type: ignore[method-assign]
+        elif kind == "epoch":
+            end = Module.on_train_epoch_end
+
+            def ended(self: Module) -> None:
+                send()
+                end(self)
+
+            Module.on_train_epoch_end = ended  # type: ignore[method-assign]
+        elif kind == "test":
+            Module.on_test_epoch_start = send  # type: ignore[method-assign]
+        else:
+            name = {"save": "save_model", "pictures": "draw_pictures"}[kind]
+            setattr(workflow, name, send)
+
+    return prepare
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_signal_leaves_a_run_that_continues(
+    name: str, moment: str, undisturbed: Callable[[str], Undisturbed]
+) -> None:
+    whole, number = undisturbed(NAME), getattr(signal, name)
+    run = whole.folder / f"{name}-{moment.replace(' ', '-')}"
+    words = [*whole.words, f"folder={run}"]
+    if moment == "pictures":
+        words.append("pictures=true")
+    child = start(words, whole.folder, send_at(moment, number))
+    assert child.wait() == 128 + number, child.text()
+    (sentence,) = [line for line in child.text().splitlines() if line.startswith("ended by")]
+    assert sentence.startswith(f"ended by {name}: run '{run}' ")
+    if (run / "checkpoints" / "last.ckpt").is_file():
+        assert f"continue with aeframe-train resume={run}" in sentence
+    assert "Traceback" not in child.text()
+    if moment == "pictures":
+        assert train([f"resume={run}", "pictures=false"], whole.folder) == 0
+        assert (run / "model" / "model.safetensors").is_file()
+    else:
+        whole.check_recovery(run)
+    shutil.rmtree(run)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_two_processes_agree_and_leave(name: str, tmp_path: Path) -> None:
+    run, number = tmp_path / "run", getattr(signal, name)
+    words = ["model=ae", "data=breast_cancer", "max_epochs=100000", "encoder.hidden=[8]", "batch_size=64"]
+    quick = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.threads=1", f"folder={run}"]
+    command = [sys.executable, "-m", "aeframe.experiment.main", *words, *quick]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment,
+        start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "last.ckpt").is_file() and process.poll() is None:
+        assert time.monotonic() < deadline, "no epoch ended in two minutes"
+        time.sleep(0.05)
+    # As a queue does for SIGTERM, and a terminal for Ctrl-C: one process, or the whole group.
+    if name == "SIGTERM":
+        process.send_signal(number)
+    else:
+        os.killpg(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert errors.count(f"ended by {name}: run '{run}' keeps its newest checkpoint at batch ") == 1
+    assert "It is recommended to use" not in errors

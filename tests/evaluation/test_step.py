@@ -1,0 +1,103 @@
+"""One held-out batch: its terms, its output at the mean, and what an evaluation leaves alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from aeframe.batch import Batch, Clock
+from aeframe.evaluation.step import evaluate_batch, evaluation_mode
+from aeframe.noise import EVALUATION, noise_of
+
+CLOCK = Clock(batch=10, planned=10)
+CPU = torch.device("cpu")
+VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
+
+
+def rows() -> Tensor:
+    return torch.randn(9, 6, generator=torch.Generator().manual_seed(3))
+
+
+def test_every_term_is_of_each_sample(make_model: Any) -> None:
+    output = evaluate_batch(make_model(**VAE), Batch(rows()), CLOCK, seed=0, index=0)
+    assert set(output.values) == {"reconstruction", "kl", "loss", "bound"}
+    assert all(value.shape == (9,) and not value.requires_grad for value in output.values.values())
+    expected = output.values["reconstruction"] + 4 * output.values["kl"]
+    torch.testing.assert_close(output.values["loss"], expected)
+    torch.testing.assert_close(output.values["bound"], output.values["reconstruction"] + output.values["kl"])
+
+
+def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
+    output = evaluate_batch(make_model(objective="adversarial"), Batch(rows()), CLOCK, seed=0, index=0)
+    theirs = {name for name in output.values if name.startswith("discriminator/")}
+    assert theirs == {"discriminator/real", "discriminator/fake", "discriminator/loss"}
+
+
+def test_draws_are_a_function_of_seed_and_index(make_model: Any) -> None:
+    model, batch = make_model(**VAE), Batch(rows())
+    first = evaluate_batch(model, batch, CLOCK, seed=1, index=2).values["reconstruction"]
+    torch.randn(17)
+    assert torch.equal(evaluate_batch(model, batch, CLOCK, seed=1, index=2).values["reconstruction"], first)
+    for seed, index in ((1, 3), (2, 2)):
+        other = evaluate_batch(model, batch, CLOCK, seed=seed, index=index).values["reconstruction"]
+        assert not torch.equal(other, first)
+
+
+def test_the_output_at_the_mean_is_computed_once_with_the_same_corruption(make_model: Any) -> None:
+    model = make_model(**VAE, corruption={"name": "gaussian", "std": 2.0})
+    model.corruption.in_evaluation = True
+    batch = Batch(rows())
+    output = evaluate_batch(model, batch, CLOCK, seed=5, index=7)
+    by_mean = output.by_mean()
+    assert output.by_mean() is by_mean
+    assert torch.equal(by_mean.seen.x, output.drawn.seen.x)
+    assert torch.equal(by_mean.latent.z, by_mean.latent.mean)
+    assert not torch.equal(output.drawn.latent.z, output.drawn.latent.mean)
+    with torch.no_grad(), evaluation_mode(model), noise_of(CPU, 5, EVALUATION, 7):
+        assert torch.equal(by_mean.output, model(batch, sample=False).output)
+
+
+def test_without_a_posterior_there_is_one_output(make_model: Any) -> None:
+    output = evaluate_batch(make_model(), Batch(rows()), CLOCK, seed=0, index=0)
+    assert output.by_mean() is output.drawn
+
+
+def test_importance_samples_are_drawn_for_terms_only(make_model: Any) -> None:
+    model = make_model(latent=VAE["latent"], objective={"name": "importance", "num_samples": 5})
+    output = evaluate_batch(model, Batch(rows()), CLOCK, seed=0, index=0)
+    assert output.drawn.latent.z.numel() == 5 * output.by_mean().latent.z.numel()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_modes_and_generators_are_left_as_they_were(make_model: Any, training: bool) -> None:
+    model = make_model(**VAE, encoder={"name": "mlp", "hidden": [16], "dropout": 0.5}).train(training)
+    model.decoder.train(not training)
+    modes = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    output = evaluate_batch(model, Batch(rows()), CLOCK, seed=0, index=0)
+    output.by_mean()
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_modes_are_put_back_after_an_error(make_model: Any) -> None:
+    model = make_model().train()
+
+    def fail() -> None:
+        with evaluation_mode(model):
+            assert not any(module.training for module in model.modules())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert all(module.training for module in model.modules())
+
+
+def test_an_evaluation_is_without_dropout(make_model: Any) -> None:
+    parts = {"encoder": {"name": "mlp", "hidden": [16], "dropout": 0.5}}
+    found = [evaluate_batch(make_model(**parts).train(), Batch(rows()), CLOCK, seed=seed, index=0) for seed in (0, 1)]
+    assert torch.equal(found[0].values["reconstruction"], found[1].values["reconstruction"])

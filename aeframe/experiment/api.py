@@ -74,11 +74,10 @@ def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[Autoencode
     """
     config = compose([*as_overrides(settings), *overrides])
     # Imports Lightning, which takes seconds: a misspelt setting is answered before.
-    from lightning.pytorch.utilities.seed import isolate_rng
-
+    from aeframe.experiment.process_state import restored_generators
     from aeframe.experiment.run_setup import build_run
 
-    with isolate_rng():
+    with restored_generators():
         setup = build_run(config)
     return setup.module, setup.data
 

@@ -18,6 +18,26 @@ _VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
 
 
 @contextmanager
+def restored_generators() -> Iterator[None]:
+    """Put the random generators of Python, NumPy, torch and CUDA back afterwards, also after an error.
+
+    Lightning's `isolate_rng`, which does so only where nothing is raised; and the variables that seeding sets.
+    """
+    variables = {name: os.environ.get(name) for name in _VARIABLES}
+    isolated = isolate_rng()
+    isolated.__enter__()
+    try:
+        yield
+    finally:
+        isolated.__exit__(None, None, None)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
 def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
     """Set what the ``trainer`` settings of a run ask of the process inside, and put everything back afterwards.
 
@@ -28,9 +48,8 @@ def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    variables = {name: os.environ.get(name) for name in _VARIABLES}
     with ExitStack() as stack:
-        stack.enter_context(isolate_rng())
+        stack.enter_context(restored_generators())
         stack.enter_context(quiet_lightning())
         stack.enter_context(kept_memory(bool(trainer["allocator"])))
         if trainer["threads"] is not None:
@@ -42,8 +61,3 @@ def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
             torch.set_default_dtype(dtype)
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-            for name, value in variables.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value

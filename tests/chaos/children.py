@@ -82,6 +82,7 @@ class Operations:
     def __init__(self, root: Path, at: int | None = None, act: Callable[[], Any] | None = None) -> None:
         self.root, self.at, self.act = str(root), at, act
         self.number = 0
+        self.at_each: Callable[[], Any] | None = None
 
     def install(self) -> None:
         """Watch this process from now on."""
@@ -104,6 +105,8 @@ class Operations:
         self.number += 1
         if self.number == self.at and self.act is not None:
             self.act()
+        if self.at_each is not None:
+            self.at_each()
 
 
 def kill_self() -> None:

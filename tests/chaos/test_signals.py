@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.children import start, train
+from tests.chaos.children import differences, result, start, train
 from tests.chaos.conftest import Undisturbed
 
 pytestmark = pytest.mark.slow
@@ -121,3 +122,65 @@ def test_two_processes_agree_and_leave(name: str, tmp_path: Path) -> None:
     assert process.returncode == 128 + number, errors
     assert errors.count(f"ended by {name}: run '{run}' keeps its newest checkpoint at batch ") == 1
     assert "It is recommended to use" not in errors
+
+
+def slurm(job: int) -> Callable[[], None]:
+    """Return what makes a child a job of Slurm."""
+    variables = {
+        "SLURM_JOB_ID": str(job), "SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0",
+        "SLURM_JOB_NAME": "train", "SLURM_NODELIST": "localhost", "SLURM_STEP_ID": "0", "SLURM_NNODES": "1",
+    }  # fmt: skip
+    return lambda: os.environ.update(variables)
+
+
+def test_a_requeue_signal_of_slurm_changes_no_weights(undisturbed: Callable[[str], Undisturbed]) -> None:
+    whole = undisturbed(NAME)
+    run = whole.folder / "slurm"
+
+    def before() -> None:
+        slurm(4711)()
+        send_at("batch 9", signal.SIGUSR1)()
+
+    child = start([*whole.words, f"folder={run}"], whole.folder, before)
+    assert child.wait() == 128 + signal.SIGUSR1, child.text()
+    assert not list(run.rglob("hpc_ckpt*"))
+    child = start([f"resume={run}"], whole.folder, slurm(4712))
+    assert child.wait() == 0, child.text()
+    assert differences(whole.result, result(run)) == []
+
+
+def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(
+    undisturbed: Callable[[str], Undisturbed],
+) -> None:
+    whole = undisturbed("aae")
+    run = whole.folder / "locked"
+
+    def wait_in_training() -> None:
+        from aeframe.training.module import AutoencoderModule as Module
+
+        train_on = Module._train_on
+
+        def slow(self: Module, each: Any) -> Any:
+            if self.clock.batch == 12:
+                time.sleep(60)
+            return train_on(self, each)
+
+        Module._train_on = slow  # type: ignore[method-assign]
+
+    first = start([*whole.words, f"folder={run}"], whole.folder, wait_in_training)
+    while not (run / "checkpoints" / "last.ckpt").is_file():
+        time.sleep(0.01)
+    second = start([f"resume={run}"], whole.folder)
+    assert second.wait() == 2
+    (sentence,) = [line for line in second.text().splitlines() if line.startswith("error")]
+    assert sentence == (
+        f"error: run '{run}' is in use by process {first.pid} on {socket.gethostname()}; wait until it ends, or choose "
+        "another folder with folder=PATH"
+    )
+    os.kill(first.pid, 9)
+    first.wait()
+    third = start([f"resume={run}"], whole.folder)
+    assert third.wait() == 0, third.text()
+    taken = f"taking over run '{run}' from process {first.pid} on {socket.gethostname()}, which has ended"
+    assert taken in third.text()
+    assert differences(whole.result, result(run)) == []

@@ -62,29 +62,44 @@ class Autoencoder(nn.Module):
 
     # -- the picture ---------------------------------------------------------------------------------------------
 
-    def forward(self, batch: Batch, *, sample: bool | None = None, num_samples: int | None = None) -> Pass:
+    def forward(
+        self,
+        batch: Batch,
+        *,
+        sample: bool | None = None,
+        num_samples: int | None = None,
+        features: Tensor | None = None,
+    ) -> Pass:
         """Take a batch all the way.
 
         Args:
             batch: x ``(B, *shape)``.
             sample: Draw z from its posterior, or take the mean; by default drawn in training and the mean otherwise.
             num_samples: K importance samples for each x.
+            features: `Pass.features` of the same batch, which spare the encoder; the corruption has to be the same one.
         """
         seen = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
         draw = self.training if sample is None else sample
-        latent = self.embed(seen, sample=draw, num_samples=num_samples)
+        if features is None:
+            features = self.encode_features(seen)
+        latent: Latent = self.latent(features, sample=draw, num_samples=num_samples)
         if draw:
             latent = self.latent.refine(latent, self, batch)
         latent = self.objective.combine_posteriors(self, latent, batch, sample=draw)
         output = self._decoded(latent.z, latent.for_decoder, batch)
-        return Pass(batch, seen, latent, output, self.loss(output, batch))
+        return Pass(batch, seen, latent, output, self.loss(output, batch), features)
 
     def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
         """Return the code of a batch as it is, with no corruption."""
+        latent: Latent = self.latent(self.encode_features(batch), sample=sample, num_samples=num_samples)
+        return latent
+
+    def encode_features(self, batch: Batch) -> Tensor:
+        """Return the encoder's features ``(B, C, *positions)`` of a batch as it is."""
         if self.condition_encoder:
             batch = replace(batch, x=join(batch.x, batch.condition), mask=_widened(batch.mask, self.spec.condition))
-        latent: Latent = self.latent(self.encoder(batch), sample=sample, num_samples=num_samples)
-        return latent
+        features: Tensor = self.encoder(batch)
+        return features
 
     def decode(
         self,

@@ -208,6 +208,8 @@ class Pass:
     """``(B, outputs, *shape)``, or ``(K, B, outputs, *shape)``: the parameters the decoder gives to the loss."""
     reconstruction: Tensor
     """``(B,)`` or ``(K, B)``: the loss of each sample, in nats or its own unit."""
+    features: Tensor | None = None
+    """``(B, C, *positions)``: what the encoder returned for `seen`."""
 
     def detach(self) -> Pass:
         """Return the pass cut from the graph, for a second player."""

@@ -212,7 +212,7 @@ def register_metrics(register: Register) -> None:
     at = "aeframe.evaluation"
     register("mse", f"{at}.reconstruction:MeanSquaredError", summary="squared error per element")
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
-    register("explained_variance", f"{at}.reconstruction:ExplainedVariance", summary="1 - error / variance of the data")
+    register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="share of elements that are right")
     register("active_units", f"{at}.latent:ActiveUnits", summary="latent dimensions in use")
     register(

@@ -1,4 +1,4 @@
-"""What several devices must agree on."""
+"""Which devices can be used, and what several of them must agree on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from aeframe.errors import AeframeError
+
+
+def check_device(device: str, option: str) -> None:
+    """Refuse a device that this machine or this torch does not have.
+
+    Args:
+        device: ``cpu``, ``cuda``, ``cuda:1``.
+        option: By which another one is chosen; for the message.
+
+    Raises:
+        AeframeError: The device cannot be used.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0].rstrip(".")
+        raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with {option}") from error
 
 
 def num_devices() -> int:

@@ -12,7 +12,9 @@ import functools
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,25 @@ from aeframe.registry import registry
 REQUIRED = inspect.Parameter.empty
 # A part that inherits its constructor from a library's base class, such as nn.Module's, has no options there.
 _LIBRARIES = frozenset({"torch", "torchmetrics", "lightning"})
+_RESTORING: ContextVar[bool] = ContextVar("aeframe_restoring", default=False)
+
+
+@contextmanager
+def restored_weights() -> Iterator[None]:
+    """Inside, parts are built for weights that are loaded next: a part that reads its own from a file leaves it unread.
+
+    So a saved model can be opened where that file is missing.
+    """
+    token = _RESTORING.set(True)
+    try:
+        yield
+    finally:
+        _RESTORING.reset(token)
+
+
+def restoring() -> bool:
+    """Return whether parts are built inside `restored_weights`."""
+    return _RESTORING.get()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
 """The whole plugin contract: one hook for each kind of part. Imports nothing heavy.
 
 A plugin is a module that implements some of the hooks below and is named in the entry-point group ``aeframe`` of
-its distribution (or is a file ``aeplugin.py`` beside the configs). Each hook is called once with a function
-``register(name, target, *, summary="")``: `name` is what people write in a config (``snake_case``), `target` is
-``"package.module:Object"`` and is imported only when the name is used, `summary` is one line for listings.
+its distribution, or is a plain file: one that ``--plugin FILE`` names, or a trusted ``aeplugin.py``. Each hook is
+called once with a function ``register(name, target, *, summary="")``: `name` is what people write in a config
+(``snake_case``), `target` is ``"package.module:Object"`` and is imported only when the name is used, `summary` is one
+line for listings.
 
 The signature of a target is the only description of its options. **What stands before the** ``*`` **without a
 default is given by the house, by name; every keyword with a default is an option** that a config or the command

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import os
 import re
 import sys
@@ -19,6 +18,8 @@ import pluggy
 from aeframe import hooks
 from aeframe.compatibility import incompatibility
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.file_modules import import_file
+from aeframe.trust import FolderPlugin, folder_plugin
 
 CORE = "aeframe"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -73,12 +74,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Plugin:
-    """One plugin, whole or broken. `reason` is a sentence when it is not ``ok``."""
+    """One plugin, loaded or not. `reason` is a sentence when it is not ``ok``."""
 
     name: str
     distribution: str
     version: str
-    state: Literal["ok", "failed", "disabled"] = "ok"
+    state: Literal["ok", "failed", "disabled", "not trusted"] = "ok"
     reason: str = ""
     entries: list[Entry] = field(default_factory=list)
 
@@ -87,10 +88,18 @@ class Registry:
     """Every registered name, by kind.
 
     `plugins` are found at construction: core first, then the entry points of group ``aeframe`` one by one, then
-    plain files. One that breaks is kept with its reason, and the others go on; with `strict` it raises instead.
+    plain files, then the file of the working folder, which is loaded only if it is trusted. One that breaks is kept
+    with its reason, and the others are loaded; with `strict` it raises instead.
     """
 
-    def __init__(self, files: Iterable[Path] = (), *, strict: bool = False, disabled: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path] = (),
+        *,
+        folder_plugin: FolderPlugin | None = None,
+        strict: bool = False,
+        disabled: Iterable[str] = (),
+    ) -> None:
         self.plugins: list[Plugin] = []
         self._entries: dict[str, dict[str, Entry]] = {kind: {} for kind in KINDS}
         self._strict = strict
@@ -103,6 +112,8 @@ class Registry:
             self._add_entry_point(point)
         for file in files:
             self._add_file(file)
+        if folder_plugin is not None:
+            self._add_folder_plugin(folder_plugin)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -167,30 +178,26 @@ class Registry:
         self.plugins.append(plugin)
         return True
 
-    def _add_file(self, file: Path) -> None:
+    def _add_folder_plugin(self, found: FolderPlugin) -> None:
+        if found.content is not None:
+            self._add_file(found.path, found.content)
+            return
+        plugin = Plugin(found.path.stem, str(found.path), "file")
+        if not self._leaves_out(plugin):
+            plugin.state, plugin.reason = "not trusted", found.reason
+            self.plugins.append(plugin)
+
+    def _add_file(self, file: Path, content: bytes | None = None) -> None:
+        """Add the plugin of a file, whose `content` may have been read already."""
         plugin = Plugin(file.stem, str(file), "file")
         if self._leaves_out(plugin):
             return
-        if file.stem in sys.modules:
-            self._fail(plugin, f"a module named '{file.stem}' is loaded already; rename the file", None)
-            return
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        if spec is None or spec.loader is None or not file.is_file():
-            self._fail(plugin, f"there is no Python file '{file}'", None)
-            return
-        module = importlib.util.module_from_spec(spec)
-        # Its targets are imported by name: the file's own, and those of modules beside it.
-        sys.modules[file.stem] = module
-        self._files.append(file.stem)
-        if (folder := str(file.parent.resolve())) not in sys.path:
-            sys.path.append(folder)
         try:
-            spec.loader.exec_module(module)
-        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
-            del sys.modules[file.stem]
-            self._files.remove(file.stem)
-            self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
+            module = import_file(file, content)
+        except AeframeError as error:
+            self._fail(plugin, str(error), error)
             return
+        self._files.append(file.stem)
         self._add(plugin, module)
 
     def forget_files(self) -> None:
@@ -259,17 +266,18 @@ def registry() -> Registry:
     """Return the registry of this process, made on first use.
 
     The environment decides: ``AEFRAME_DISABLE=a,b`` leaves plugins out, ``AEFRAME_STRICT_PLUGINS=1`` makes a broken
-    one an error, ``AEFRAME_PLUGIN_FILES`` (paths joined by ``os.pathsep``) and an ``aeplugin.py`` in the working
-    folder are loaded as plugins.
+    one an error, and the files of ``AEFRAME_PLUGIN_FILES`` (paths joined by ``os.pathsep``) are plugins. An
+    ``aeplugin.py`` in the working folder is loaded if the user trusts it: see `aeframe.trust`.
     """
     global _registry
     if _registry is None:
         named = [Path(p) for p in os.environ.get("AEFRAME_PLUGIN_FILES", "").split(os.pathsep) if p]
-        beside = Path.cwd() / "aeplugin.py"
-        if beside.is_file() and beside.resolve() not in [p.resolve() for p in named]:
-            named.append(beside)
+        found = folder_plugin()
+        if found is not None and found.path in [path.resolve() for path in named]:
+            found = None
         _registry = Registry(
             named,
+            folder_plugin=found,
             strict=os.environ.get("AEFRAME_STRICT_PLUGINS", "") not in ("", "0"),
             disabled=[n for n in os.environ.get("AEFRAME_DISABLE", "").split(",") if n],
         )

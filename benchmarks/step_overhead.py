@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import greenlet
+import lightning.pytorch as L
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -153,6 +154,39 @@ def ours_loop(
         trainer.fit(module, datamodule=data)
 
 
+class AutomaticVAE(L.LightningModule):
+    """The hand-written model in Lightning's automatic optimization, which groups no batches."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.model = BareVAE(kind)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self.model.loss(batch)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-3)
+
+
+class _Slices:
+    def __init__(self, kind: str, x: Tensor, turn: Callable[[], None]) -> None:
+        self._parts = kind, x, turn
+
+    def __len__(self) -> int:
+        return len(self._parts[1]) // BATCH[self._parts[0]]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from slices(*self._parts)
+
+
+def automatic_loop(kind: str, x: Tensor, turn: Callable[[], None], steps: int) -> None:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"accelerator": "cpu", "limit_val_batches": 0, "enable_checkpointing": False}
+        trainer = make_trainer(settings, folder=Path(folder), max_epochs=10_000, max_steps=steps)
+        trainer.fit(AutomaticVAE(kind), _Slices(kind, x, turn))
+
+
 def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
     """Time loops in one process, block by block in turns."""
     keep_freed_memory()
@@ -165,6 +199,7 @@ def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
     contenders: dict[str, Callable[[], None]] = {
         "bare": lambda: bare_loop(kind, x, lambda: slices(kind, x, turn), steps),
         "bare again": lambda: bare_loop(kind, x, lambda: slices(kind, x, turn), steps),
+        "automatic optimization": lambda: automatic_loop(kind, x, turn, steps),
         "steps_per_call=1": lambda: ours_loop(kind, x, turn, steps, 1),
         "steps_per_call=auto": lambda: ours_loop(kind, x, turn, steps, "auto"),
     }
@@ -258,7 +293,7 @@ def main() -> None:
         }
         for name, row in results[kind]["same"].items():
             print(
-                f"{kind:5} {name:18} {row['milliseconds']:7.2f} ms a step, "
+                f"{kind:5} {name:22} {row['milliseconds']:7.2f} ms a step, "
                 f"{row['ratio']:.3f} of bare [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
             )
         row = results[kind]["as people write it"]

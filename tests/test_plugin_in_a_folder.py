@@ -79,7 +79,10 @@ def test_each_part_is_ten_lines_at_most() -> None:
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return the environment of somebody who has this aeframe, and nothing else set."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("AEFRAME_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "PYTHONWARNINGS": "default"}
+    return {
+        **kept, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg", "PYTHONWARNINGS": "default",
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }  # fmt: skip
 
 
 def python(*words: str, cwd: Path, environment: dict[str, str], code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -132,7 +135,13 @@ def test_an_installed_plugin_and_a_plain_file_train_by_name(tmp_path: Path, envi
     second.mkdir()
     (second / "aeplugin.py").write_text(HOOKS.format(package="mine"), encoding="utf-8")
     (second / "mine.py").write_text(PARTS, encoding="utf-8")
+    # The file of the folder is not loaded before it is trusted.
+    refused = python("-m", "aeframe.experiment.main", *WORDS, cwd=second, environment=environment, code=2)
+    assert refused.stderr.splitlines()[0].startswith("aeplugin.py in this folder is not loaded; ")
+    assert not (second / "run").exists()
+    python("-m", "aeframe.cli.main", "plugins", "trust", ".", cwd=second, environment=environment)
     assert train(second, environment) == by_package
+    check_saved(second, environment)
 
     # Without the plugin its names are unknown, and its model says what is missing.
     empty = tmp_path / "empty"

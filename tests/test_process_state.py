@@ -21,6 +21,7 @@ from hydra.core.utils import JobRuntime
 import aeframe
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.workflow import train
 from aeframe.training.metric_buffer import NonFiniteLossError
 from aeframe.training.module import AutoencoderModule
 
@@ -157,3 +158,37 @@ def test_a_run_whose_logger_is_missing_can_be_started_once_it_is_there(
         with pytest.raises(AeframeError, match="needs the package tensorboard"):
             aeframe.fit(**QUICK, max_epochs=1, folder=tmp_path / "run", logger="tensorboard")
     assert aeframe.fit(**QUICK, max_epochs=1, folder=tmp_path / "run").folder == tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("GradientAccumulationScheduler", "works in automatic optimization only; set accumulate="),
+        ("StochasticWeightAveraging", "averages after the last checkpoint, but a run saves the model of its best one"),
+    ],
+)
+def test_a_callback_that_would_have_no_effect_is_refused(name: str, sentence: str, tmp_path: Path) -> None:
+    options = {"scheduling": {4: 2}} if name.startswith("Gradient") else {"swa_lrs": 0.01}
+    callback = {"class": f"lightning.pytorch.callbacks.{name}", **options}
+    config = {**compose([f"folder={tmp_path / 'run'}"]), "callbacks": {"mine": callback}}
+    with pytest.raises(AeframeError) as error:
+        train(config)
+    assert str(error.value).startswith(f"callback {name} {sentence}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_reaches_the_programs_own_handler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    train_on = AutoencoderModule._train_on
+
+    def interrupted(self: AutoencoderModule, batch: Any) -> Any:
+        if self.clock.batch == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_on(self, batch)
+
+    monkeypatch.setattr(AutoencoderModule, "_train_on", interrupted)
+    with pytest.raises(SystemExit) as error:
+        aeframe.fit(**QUICK, max_epochs=1, folder=tmp_path / "run")
+    assert (error.value.code, received) == (143, [15])
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()

@@ -21,6 +21,7 @@ from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main
 from aeframe.experiment.option_files import core_recipes
+from aeframe.trust import trust
 
 torch.set_num_threads(1)
 ROOT = Path(__file__).parents[1]
@@ -57,15 +58,20 @@ AEFRAME = [words[1:] for words in commands() if words[0] == "aeframe"]
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, in which only the plugin of the README is."""
+def workplace(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Work in an empty folder, in which only the plugin of the README is, trusted as the README says."""
     for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
         monkeypatch.setenv(variable, "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "aeplugin.py").write_text(called("aeplugin.py"), encoding="utf-8")
     (tmp_path / "my_losses.py").write_text(called("my_losses.py"), encoding="utf-8")
     registry.reset()
+    assert ["plugins", "trust", "."] in AEFRAME
+    trust(tmp_path)
     yield tmp_path
     registry.reset()
     sys.modules.pop("my_losses", None)

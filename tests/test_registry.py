@@ -10,6 +10,7 @@ from aeframe import registry as registry_module
 from aeframe.errors import AeframeError
 from aeframe.hooks import Register, hookimpl
 from aeframe.registry import KINDS, Registry
+from aeframe.trust import trust
 from aeframe.version import __version__
 
 Install = Callable[..., None]
@@ -310,7 +311,9 @@ def test_the_environment_decides_what_this_process_sees(
 ) -> None:
     install("loud", RuntimeError("never imported"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     (tmp_path / "aeplugin.py").write_text("", encoding="utf-8")
+    trust(tmp_path)
     monkeypatch.setenv("AEFRAME_PLUGIN_FILES", str(file))
     monkeypatch.setenv("AEFRAME_DISABLE", "loud,other")
     monkeypatch.setenv("AEFRAME_STRICT_PLUGINS", "1")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.plugin_files import take_plugin_files
+from aeframe.experiment.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.registry import Entry, registry
 from aeframe.version import __version__
 
@@ -16,7 +16,8 @@ from aeframe.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``aeframe VERB ...`` and return the exit code: 2, and one line, for what the user can mend."""
     try:
-        code = _run(sys.argv[1:] if argv is None else list(argv))
+        with plugin_files(sys.argv[1:] if argv is None else argv) as rest:
+            code = _run(rest)
         sys.stdout.flush()
         return code
     except AeframeError as error:
@@ -29,10 +30,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    argv = take_plugin_files(argv)
     parser = _top()
     # Only what stands before the verb is ours; the rest is the verb's own.
     at = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    if argv[at : at + 2] not in (["plugins", "trust"], ["plugins", "untrust"]):
+        warn_of_untrusted_file()
     parser.parse_args(argv[:at])
     if at == len(argv):
         parser.print_help()

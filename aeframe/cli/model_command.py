@@ -27,14 +27,11 @@ class ModelCommand(Command):
         """Return the model, on the device that was asked for."""
         import torch
 
+        from aeframe.devices import check_device
         from aeframe.runs.saved import load
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            first = str(error).splitlines()[0].rstrip(".")
-            raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with --device") from error
+        check_device(device, "--device")
         return load(args.model, device)
 
     def splits(self, model: SavedModel, args: Namespace) -> Splits:

@@ -1,4 +1,4 @@
-"""``aeframe plugins``: what is installed, in which state, and what each plugin adds."""
+"""``aeframe plugins [trust PATH | untrust PATH]``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import shutil
 import textwrap
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from aeframe.cli import Command
-from aeframe.registry import KINDS, Plugin, registry
+from aeframe.registry import KINDS, Plugin, registry, reset
+from aeframe.trust import FILE_NAME, trust, untrust
+
+_TRUST = (
+    f"Load the {FILE_NAME} of a folder whenever aeframe works in that folder, until the content of the file changes. "
+    "Read the file first, and the modules that it imports from its folder: these are not compared with anything."
+)
+_UNTRUST = f"Do not load the {FILE_NAME} of a folder any more."
 
 
 class Plugins(Command):
@@ -19,17 +27,34 @@ class Plugins(Command):
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--kind", metavar="KIND", help=f"only names of this kind: {', '.join(KINDS)}")
         parser.add_argument("--json", action="store_true", help="print JSON")
+        verbs = parser.add_subparsers(dest="verb", metavar="{trust,untrust}")
+        for name, text in {"trust": _TRUST, "untrust": _UNTRUST}.items():
+            verb = verbs.add_parser(name, help=text.split(". ")[0], description=text)
+            verb.add_argument("path", metavar="PATH", type=Path, help=f"the folder, or its {FILE_NAME}")
 
     def run(self, args: Namespace) -> int:
-        if args.kind is not None:
-            # An unknown kind is refused here, with the nearest one.
-            registry().names(args.kind)
-        found = registry().plugins
-        if args.json:
-            print(json.dumps([_plain(plugin, args.kind) for plugin in found], indent=2))
+        if args.verb == "trust":
+            path, digest = trust(args.path)
+            print(f"'{path}' is trusted until its content changes (SHA-256 {digest})")
+        elif args.verb == "untrust":
+            print(f"'{untrust(args.path)}' is no longer trusted")
         else:
-            print("\n".join(line for plugin in found for line in _lines(plugin, args.kind)))
+            return _list(args)
+        # A program may go on with other commands.
+        reset()
         return 0
+
+
+def _list(args: Namespace) -> int:
+    if args.kind is not None:
+        # An unknown kind is refused here, with the nearest one.
+        registry().names(args.kind)
+    found = registry().plugins
+    if args.json:
+        print(json.dumps([_plain(plugin, args.kind) for plugin in found], indent=2))
+    else:
+        print("\n".join(line for plugin in found for line in _lines(plugin, args.kind)))
+    return 0
 
 
 def _plain(plugin: Plugin, kind: str | None) -> dict[str, Any]:

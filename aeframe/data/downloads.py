@@ -50,7 +50,9 @@ def local(*names: str) -> Path | None:
 
 
 def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], None] | None = None) -> Path:
-    """Return the file in `folder`, downloaded if it is not there; what is not as expected is not kept.
+    """Return the file in `folder`, downloaded if it is not there; a file that is not as expected is never returned.
+
+    One that was downloaded before is read again for its SHA-256, where `remote` has one.
 
     Args:
         remote: What to fetch.
@@ -64,6 +66,7 @@ def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], Non
     """
     target = folder / remote.name
     if target.is_file():
+        _check_cached(target, remote, who)
         return target
     _log.info("downloading %s to %s", remote.url, folder)
     try:
@@ -86,6 +89,21 @@ def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], Non
             "or put it below the folder that AEFRAME_DATA names"
         ) from error
     return target
+
+
+def _check_cached(path: Path, remote: Remote, who: str) -> None:
+    if remote.sha256 is None:
+        return
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AeframeError(f"{who}: '{path}' cannot be read ({error}); delete it to download it again") from error
+    if found != remote.sha256:
+        raise AeframeError(
+            f"{who}: '{path}' has SHA-256 {found}, expected {remote.sha256}; delete it to download it again, or give a "
+            "copy of your own with data.path=..."
+        )
 
 
 def _download(url: str, path: Path) -> str:

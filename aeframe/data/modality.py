@@ -89,7 +89,7 @@ class Modality(ABC):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {}
-    metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "explained_variance")
+    metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
     dataset: ClassVar[str | None] = None
 
     @abstractmethod

@@ -14,7 +14,7 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch
 from aeframe.evaluation.curves import draw_curves
 from aeframe.evaluation.evaluator import evaluation_mode
-from aeframe.evaluation.interpolation import line
+from aeframe.evaluation.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.latent_map import draw_latent_map
 from aeframe.evaluation.rows import Row
 from aeframe.noise import PICTURES, noise_of
@@ -97,11 +97,14 @@ def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
 
 
 def _interpolation(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return, for some pairs of samples, the way from the one's code to the other's."""
+    """Return, for some pairs of samples, the path from one code and condition to the other."""
     num_pairs = min(_NUM_PAIRS, len(batch) // 2)
     pairs = batch.rows(slice(2 * num_pairs))
     codes = model.embed(pairs).mean
-    way = line(codes[0::2], codes[1::2], _NUM_STEPS)
-    condition = None if pairs.condition is None else pairs.condition[0::2].repeat_interleave(_NUM_STEPS, 0)
-    x = model.generate(way.flatten(0, 1), condition=condition).unflatten(0, (num_pairs, _NUM_STEPS))
+    path = interpolate_codes(model.latent, codes[0::2], codes[1::2], _NUM_STEPS)
+    condition = None
+    if pairs.condition is not None:
+        condition = interpolate_condition(pairs.condition[0::2], pairs.condition[1::2], _NUM_STEPS)
+    x = model.generate(path.flatten(0, 1), condition=None if condition is None else condition.flatten(0, 1))
+    x = x.unflatten(0, (num_pairs, _NUM_STEPS))
     return {f"from sample {2 * pair + 1} to {2 * pair + 2}": x[pair] for pair in range(num_pairs)}

@@ -65,7 +65,7 @@ class Accuracy(_ElementMean):
         return (reconstruction.round() == x).float()
 
 
-class ExplainedVariance(PassMetric):
+class R2Score(PassMetric):
     """1 - squared error / variance of the data about their mean sample; 1 is perfect, 0 is no better than the mean.
 
     It is the R^2 of all elements together, each weighted by its variance. With it comes ``mse_of_mean``: the squared
@@ -98,7 +98,7 @@ class ExplainedVariance(PassMetric):
     def compute(self) -> dict[str, Tensor]:
         # An element that no sample counted has no mean, and adds nothing.
         spread = (self.squares - self.total.square() / self.count.clamp(min=1)).clamp(min=0).sum()
-        return {"explained_variance": 1 - self.error / spread, "mse_of_mean": spread / self.count.sum()}
+        return {"r2": 1 - self.error / spread, "mse_of_mean": spread / self.count.sum()}
 
 
 def counts(p: Pass) -> Tensor:

@@ -36,12 +36,12 @@ class EvaluationOutput:
             if not posterior and self.model.objective.num_samples is None:
                 self._by_mean = self.drawn
             else:
-                # The same noise again, so that a corruption of held-out samples is the same one.
+                # The same noise again, so that a corruption of held-out samples is the same one, and so the features.
                 with (
                     evaluation_mode(self.model),
                     noise_of(self.batch.x.device, self.noise[0], EVALUATION, self.noise[1]),
                 ):
-                    self._by_mean = self.model(self.batch, sample=False)
+                    self._by_mean = self.model(self.batch, sample=False, features=self.drawn.features)
         return self._by_mean
 
 

@@ -36,6 +36,10 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
             (``latent={"dim": 8}``), a setting takes its value (``max_epochs=20``). Strings stay as they are: nothing
             in them is an interpolation.
 
+    Raises:
+        AeframeError: Anything a user can correct.
+        KeyboardInterrupt: After Ctrl-C, with a checkpoint written; after another signal, SystemExit with 128 + n.
+
     Example:
         >>> import aeframe
         >>> run = aeframe.fit(model="vae", data="digits", max_epochs=20)  # doctest: +SKIP
@@ -51,8 +55,9 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
             return train(config, overrides=lines)
     except Interrupted as ended:
         print(ended, file=sys.stderr)
-        # To the program's own handlers, which are back: KeyboardInterrupt after Ctrl-C, the end of the process else.
-        signal.raise_signal(ended.number)
+        # To the program's own handler, which is back: after Ctrl-C it raises KeyboardInterrupt.
+        if signal.getsignal(ended.number) is not signal.SIG_DFL:
+            signal.raise_signal(ended.number)
         raise SystemExit(ended.exit_code) from None
 
 

@@ -22,7 +22,7 @@ from aeframe.experiment.hydra_internals import Hydra, get_args_parser, global_st
 from aeframe.experiment.identity import exported_run_id
 from aeframe.experiment.job import UserError, job
 from aeframe.experiment.loader import CONFIG, Loader
-from aeframe.experiment.plugin_files import take_plugin_files
+from aeframe.experiment.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.experiment.sweep import check_sweep
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.version import __version__
@@ -36,8 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     of the environment is restored at the end.
     """
     try:
-        with SignalGuard(), _short_warnings(), global_state(CONFIG):
-            return _run(take_plugin_files(sys.argv[1:] if argv is None else argv))
+        given = sys.argv[1:] if argv is None else argv
+        with SignalGuard(), _short_warnings(), global_state(CONFIG), plugin_files(given) as rest:
+            return _run(rest)
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -52,6 +53,8 @@ def _run(argv: Sequence[str]) -> int:
         print(f"aeframe {__version__}")
         return 0
     args = get_args_parser().parse_args(argv)
+    if not args.shell_completion:
+        warn_of_untrusted_file()
     _refuse_foreign_flags(args)
     config_dir = None if args.config_dir is None else Path(args.config_dir)
     if args.help:

@@ -13,7 +13,7 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
@@ -49,6 +49,13 @@ from aeframe.training.trainer import compile_in_place, make_trainer
 
 # How many samples are enough for a picture.
 _PICTURED = 512
+_REFUSED: Mapping[type, str] = {
+    GradientAccumulationScheduler: "works in automatic optimization only; set accumulate=, or "
+    "optimizers.GROUP.accumulate=",
+    StochasticWeightAveraging: "averages after the last checkpoint, but a run saves the model of its best one; set "
+    "ema=0.999, or use it in a Trainer of your own (aeframe.build)",
+}
+"""Callbacks that would have no effect in a run."""
 _LIMITS = ("max_epochs", "max_batches", "patience")
 
 
@@ -208,11 +215,9 @@ class _RunInProgress:
         monitor = f"val/{config['monitor']}"
         callbacks: list[Callback] = build_callbacks(config["callbacks"])
         for callback in callbacks:
-            if isinstance(callback, GradientAccumulationScheduler):
-                raise AeframeError(
-                    "callback GradientAccumulationScheduler works in automatic optimization only; "
-                    "set accumulate=, or optimizers.GROUP.accumulate="
-                )
+            for kind, sentence in _REFUSED.items():
+                if isinstance(callback, kind):
+                    raise AeframeError(f"callback {type(callback).__name__} {sentence}")
         if ProgressLine.wanted(config["progress"]) and not self.finish_only:
             callbacks.append(ProgressLine())
         if config["ema"] is not None:

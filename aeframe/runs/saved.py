@@ -17,15 +17,16 @@ from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
+from aeframe.devices import check_device
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
-from aeframe.evaluation.interpolation import line
+from aeframe.evaluation.interpolation import interpolate_codes, interpolate_condition
 from aeframe.factory import build
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
 from aeframe.runs.fitting import fit_sampler
-from aeframe.runs.inputs import Data, as_batch, as_tensor, check_shape, checked_condition
+from aeframe.runs.inputs import Data, as_batch, as_codes, as_condition, check_batch_size
 from aeframe.runs.saving import open_model, save_model
 
 Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
@@ -44,8 +45,10 @@ def load(path: str | Path, device: str = "cpu") -> SavedModel:
         device: Where it computes: ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
-        AeframeError: No model there, a plugin that is missing, a newer format, an unknown part, other tensors.
+        AeframeError: No model there, a plugin that is missing, a newer format, an unknown part, other tensors, a
+            device that cannot be used.
     """
+    check_device(device, "device=")
     opened = open_model(Path(path))
     opened.model.to(device)
     opened.sampler.to(device)
@@ -120,11 +123,9 @@ class SavedModel:
     @torch.no_grad()
     def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
         """Return data ``(N, *shape)`` of codes ``(N, *z_shape)``: the mean of the likelihood, or with `draw` a draw."""
-        codes = as_tensor(z)
-        check_shape(self._who(), "z", codes, self.model.latent.shape)
-        given = checked_condition(
-            self._who(), None if condition is None else as_tensor(condition), self.spec, len(codes)
-        )
+        check_batch_size(self._who(), batch_size)
+        codes = as_codes(self._who(), z, self.model.latent.shape)
+        given = as_condition(self._who(), condition, self.spec, len(codes))
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -221,19 +222,30 @@ class SavedModel:
     def interpolate(
         self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256
     ) -> Tensor:
-        """Return the way from samples a to samples b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
+        """Return samples between a and b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
 
-        The codes go along a straight line; the first and last steps are the reconstructions of a and b.
+        The codes follow the shortest path of the latent space: a great circle of the hypersphere, a geodesic of the
+        Poincaré ball, a straight line elsewhere. Conditions follow a straight line. The first and last steps are the
+        reconstructions of a and b, by a likelihood that takes nothing else from the sample (such as a library size).
+
+        Args:
+            a: The first samples; as a batch with the condition of each, where the model has one.
+            b: The last samples, as many, likewise.
+            steps: How many samples, with both ends.
+            condition: ``(N, C)``, of a and b both.
+            batch_size: How many go through the model at a time.
         """
         start, end = self._batch(a, condition), self._batch(b, condition)
         if len(start) != len(end):
             raise AeframeError(f"{self._who()} interpolates between pairs, found {len(start)} and {len(end)} samples")
         if steps < 2:
             raise AeframeError(f"{self._who()} interpolates in at least 2 steps, found {steps}")
+        end = end.to(start.x.device)
         codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end)]
-        way = line(codes[0], codes[1].to(codes[0].device), steps)
-        beside = None if start.condition is None else start.condition.repeat_interleave(steps, 0)
-        decoded = self.decode(way.flatten(0, 1), condition=beside, batch_size=batch_size)
+        path = interpolate_codes(self.model.latent, *codes, steps).flatten(0, 1)
+        between = interpolate_condition(start.condition, end.condition, steps)
+        between = None if between is None else between.flatten(0, 1)
+        decoded = self.decode(path, condition=between, batch_size=batch_size)
         return decoded.unflatten(0, (len(start), steps))
 
     @torch.no_grad()
@@ -265,6 +277,7 @@ class SavedModel:
         return as_batch(self._who(), x, condition, self.spec)
 
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
+        check_batch_size(self._who(), batch_size)
         for start in range(0, len(batch), batch_size):
             yield batch.rows(slice(start, start + batch_size)).to(self.device)
 

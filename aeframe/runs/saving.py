@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from aeframe.batch import Clock, DataSpec
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
-from aeframe.factory import build
+from aeframe.factory import build, restored_weights
 from aeframe.noise import noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.runs.card import write_card
@@ -88,6 +89,7 @@ def save_model(
         clock: Where the run stands; without it, schedules are taken at their end when the model is evaluated.
         data: Fingerprint and split of the training data, by which later commands detect that they changed.
     """
+    folder = _resolved(folder)
     partial, previous = _beside(folder, "partial"), _beside(folder, "previous")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -127,7 +129,7 @@ def open_model(path: Path) -> OpenedModel:
     spec = DataSpec.of_plain(config["spec"])
     try:
         # Building draws weights that are then overwritten: the caller's noise stays where it was.
-        with noise_of(torch.device("cpu"), 0):
+        with noise_of(torch.device("cpu"), 0), restored_weights():
             model = assemble(config, spec)
             sampler: Sampler = build("sampler", config["sampler"], model=model)
         modality: Modality = build("modality", config["modality"])
@@ -150,17 +152,23 @@ def _whole(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:
 
 
 def _beside(folder: Path, what: str) -> Path:
-    return folder.with_name(f".{folder.name}.{what}")
+    return folder.parent / f".{folder.name}.{what}"
+
+
+def _resolved(path: Path) -> Path:
+    """Return the absolute path, without links, and with the home folder in place of ``~``."""
+    return Path(os.path.realpath(path.expanduser()))
 
 
 def _find(path: Path) -> Path:
     """Return the model's own folder, below a run's or at `path` itself."""
-    for folder in (path / "model", path):
+    place = _resolved(path)
+    for folder in (place / "model", place):
         # A save that was cut off between its two moves left the model before it here.
         for candidate in (folder, _beside(folder, "previous")):
             if (candidate / "model.safetensors").is_file():
                 return candidate
-    folder = existing_folder(path)
+    folder = existing_folder(place)
     raise AeframeError(
         f"'{folder}' holds no saved model: there is no model.safetensors in it, nor in its folder 'model'; "
         "give the folder of a finished run"

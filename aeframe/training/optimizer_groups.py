@@ -57,7 +57,11 @@ class OptimizerGroup:
         self._rate = Schedule.from_config(options.pop("lr"), build)
         # A rate to construct it with: the real one is set when the length of the run is known.
         rate = self._rate(Clock(planned=1))
-        self.optimizer: Optimizer = build("optimizer", {**options, "lr": rate}, params=parameters)
+        try:
+            self.optimizer: Optimizer = build("optimizer", {**options, "lr": rate}, params=parameters)
+        except ValueError as error:
+            first = str(error).partition("\n")[0]
+            raise AeframeError(f"optimizer group '{name}' cannot be made: {first}; change optimizer.*") from error
         self.gradient_norm: Tensor | None = None
         """The norm before clipping at the last step; None without clipping."""
         self.num_summed = 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -102,6 +102,9 @@ class RunCheckpoints(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, WeightAverage):
                 callback.restore_weights(pl_module)
+            elif isinstance(callback, WeightAveraging):
+                # The module holds the average of a callback that cannot put the weights back: validate to the end.
+                return
         self._leave(trainer, pl_module, number)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

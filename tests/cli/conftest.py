@@ -7,10 +7,19 @@ from pathlib import Path
 import pytest
 
 from aeframe import registry
+from aeframe.trust import trust
 
 
 @pytest.fixture
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def config_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the user's config folder, in which no plugin file is trusted yet."""
+    folder = tmp_path_factory.mktemp("config")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, config_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
         monkeypatch.setenv(variable, "")
     monkeypatch.chdir(tmp_path)
@@ -22,11 +31,12 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 @pytest.fixture
 def plugin_file(empty_folder: Path) -> Callable[[str], Path]:
-    """Return a function that writes ``aeplugin.py``, which the next use of the registry finds."""
+    """Return a function that writes ``aeplugin.py`` and trusts it, so that the next use of the registry loads it."""
 
     def write(text: str) -> Path:
         path = empty_folder / "aeplugin.py"
         path.write_text(text, encoding="utf-8")
+        trust(path)
         registry.reset()
         return path
 

@@ -125,3 +125,18 @@ def test_where_data_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert local("a", "b") == tmp_path / ".cache" / "aeframe" / "b"
     (tmp_path / "mine" / "b").mkdir(parents=True)
     assert local("a", "b") == tmp_path / "mine" / "b"
+
+
+@pytest.mark.parametrize("content", [b"", CONTENT[:-1], b"another file"])
+def test_a_cached_file_with_another_checksum_is_refused(tmp_path: Path, url: str, content: bytes) -> None:
+    path = fetch(Remote(url, SHA256), tmp_path / "cache", who="dataset 'x'")
+    path.write_bytes(content)
+    with pytest.raises(AeframeError) as caught:
+        fetch(Remote(url, SHA256), tmp_path / "cache", who="dataset 'x'")
+    assert str(caught.value) == (
+        f"dataset 'x': '{path}' has SHA-256 {hashlib.sha256(content).hexdigest()}, expected {SHA256}; delete it to "
+        "download it again, or give a copy of your own with data.path=..."
+    )
+    assert path.read_bytes() == content
+    path.unlink()
+    assert fetch(Remote(url, SHA256), tmp_path / "cache", who="dataset 'x'").read_bytes() == CONTENT

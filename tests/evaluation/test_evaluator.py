@@ -67,8 +67,8 @@ def test_terms_and_metrics_are_of_samples_corrupted_alike(make_model: Any) -> No
 @pytest.mark.parametrize("sizes", [[37], [30, 7], [1] * 37, [5, 32]])
 def test_the_cut_into_batches_does_not_change_a_deterministic_model(make_model: Any, sizes: list[int]) -> None:
     model, x = make_model(), data()
-    whole = evaluated(model, x, [37], mse={}, mae={}, explained_variance={})
-    assert evaluated(model, x, sizes, mse={}, mae={}, explained_variance={}) == pytest.approx(whole, rel=1e-6)
+    whole = evaluated(model, x, [37], mse={}, mae={}, r2={})
+    assert evaluated(model, x, sizes, mse={}, mae={}, r2={}) == pytest.approx(whole, rel=1e-6)
 
 
 def test_an_evaluation_is_reproducible_and_leaves_the_generator_alone(make_model: Any) -> None:
@@ -107,7 +107,7 @@ def test_metrics_that_do_not_apply_are_left_out(make_model: Any) -> None:
 
 def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:
     model = make_model()
-    evaluator = Evaluator(model, {"mse": {}, "explained_variance": {}}, seed=0)
+    evaluator = Evaluator(model, {"mse": {}, "r2": {}}, seed=0)
     module = AutoencoderModule(model, callbacks=[evaluator])
     assert list(evaluator.metrics.parameters()) == []
     evaluator.update(Batch(data()), CLOCK, 0)
@@ -179,7 +179,7 @@ def validated(model: Any, x: Tensor, **metrics: Any) -> dict[str, float]:
     "parts", [VAE, AAE, {"penalties": {"contractive": {"weight": 0.5}}}], ids=["vae", "aae", "contractive"]
 )
 def test_a_callback_measures_what_a_plain_loop_measures(make_model: Any, parts: dict[str, Any]) -> None:
-    metrics: dict[str, Any] = {"mse": {}, "mae": {}, "explained_variance": {}}
+    metrics: dict[str, Any] = {"mse": {}, "mae": {}, "r2": {}}
     model, x = make_model(**parts), data()
     # The progress, on which weights depend, stands at its beginning.
     evaluator = Evaluator(model, metrics)
@@ -224,7 +224,7 @@ def _share(rank: int, port: int, results: Any) -> None:
     config = {"encoder": {"name": "mlp", "hidden": [16]}, "latent": {"name": "point", "dim": 3}, "loss": "mse"}
     model = assemble(config, DataSpec((6,), Domain("real")))
     x = data()
-    found = evaluated(model, x[:20] if rank == 0 else x[20:], [10] * 2 if rank == 0 else [17], explained_variance={})
+    found = evaluated(model, x[:20] if rank == 0 else x[20:], [10] * 2 if rank == 0 else [17], r2={})
     results[rank] = found
     dist.destroy_process_group()
 
@@ -242,6 +242,6 @@ def test_two_processes_add_up_to_one(make_model: Any) -> None:
         results = manager.dict()
         mp.start_processes(_share, (port, results), nprocs=2, start_method="fork")
         both = dict(results)
-    alone = evaluated(make_model(), data(), [37], explained_variance={})
+    alone = evaluated(make_model(), data(), [37], r2={})
     assert both[0] == both[1] == pytest.approx(alone, rel=1e-6)
-    assert not math.isnan(alone["explained_variance"])
+    assert not math.isnan(alone["r2"])

@@ -10,11 +10,12 @@ from sklearn.datasets import load_digits
 
 from aeframe.batch import Batch
 from aeframe.evaluation.curves import draw_curves
-from aeframe.evaluation.interpolation import line
+from aeframe.evaluation.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.latent_map import draw_latent_map
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.evaluation.rows import Row
 from aeframe.factory import build
+from aeframe.parts.latents.base import LatentSpace
 
 ROWS = [
     Row(step, step // 10, split, name, 1.0 / (step + 1))
@@ -97,13 +98,37 @@ def test_panels_of_reconstructions(make_model: Any, modality: Any, digits: Batch
     assert 0.1 < hidden.float().mean() < 0.5
 
 
-def test_a_line_is_straight_and_has_both_ends() -> None:
+def test_an_interpolation_is_straight_and_has_both_ends() -> None:
     start, end = torch.zeros(2, 3), torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.0, -8.0]])
-    way = line(start, end, 5)
-    assert way.shape == (2, 5, 3)
-    assert torch.equal(way[:, 0], start)
-    assert torch.equal(way[:, -1], end)
-    assert way[0, 1].tolist() == [0.25, 0.5, 1.0]
+    for path in (interpolate_codes(LatentSpace(), start, end, 5), interpolate_condition(start, end, 5)):
+        assert path is not None
+        assert path.shape == (2, 5, 3)
+        assert torch.equal(path[:, 0], start)
+        assert torch.equal(path[:, -1], end)
+        assert path[0, 1].tolist() == [0.25, 0.5, 1.0]
+    assert interpolate_condition(None, None, 5) is None
+
+
+def test_an_interpolation_goes_from_condition_to_condition(
+    make_model: Any, modality: Any, digits: Batch, tmp_path: Path
+) -> None:
+    shown: dict[str, torch.Tensor] = {}
+
+    class Watched(type(modality)):  # type: ignore[misc]
+        def render(self, panels: Any) -> Any:
+            shown.update(panels)
+            return super().render(panels)
+
+    model = make_model((1, 8, 8), "unit", condition=10).eval()
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    label = torch.nn.functional.one_hot(digits.extras["label"], 10).float()
+    batch = Batch(digits.x, condition=label)
+    drawn(tmp_path, model, Watched(), batch)
+    with torch.no_grad():
+        expected = model(batch.rows(slice(2))).output[:, 0].clamp(0, 1)
+    assert torch.allclose(shown["from sample 1 to 2"][[0, -1]], expected, atol=1e-5)
 
 
 def test_one_plot_for_each_name_and_one_line_for_each_split() -> None:

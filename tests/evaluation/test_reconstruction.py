@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchmetrics
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 from torch import Tensor
 
 from aeframe.batch import Batch, Latent, Pass
 from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.reconstruction import Accuracy, ExplainedVariance, MeanAbsoluteError, MeanSquaredError
+from aeframe.evaluation.reconstruction import Accuracy, MeanAbsoluteError, MeanSquaredError, R2Score
 
 
 def a_pass(x: Tensor, output: Tensor, mask: Tensor | None = None) -> Pass:
@@ -47,29 +48,40 @@ def test_errors_are_those_of_scikit_learn(make_model: Any, pair: tuple[Tensor, T
 
 
 @pytest.mark.parametrize("sizes", [(50,), (7, 43), (1,) * 50])
-def test_explained_variance_is_the_weighted_r2(
-    make_model: Any, pair: tuple[Tensor, Tensor], sizes: tuple[int, ...]
-) -> None:
+def test_r2_is_the_weighted_r2(make_model: Any, pair: tuple[Tensor, Tensor], sizes: tuple[int, ...]) -> None:
     x, output = pair
     model = make_model()
-    found = measured(ExplainedVariance(model), model, x, output, *sizes)
+    found = measured(R2Score(model), model, x, output, *sizes)
     expected = r2_score(x.double().numpy(), output.double().numpy(), multioutput="variance_weighted")
-    assert found["explained_variance"].item() == pytest.approx(expected, rel=1e-6)
+    assert found["r2"].item() == pytest.approx(expected, rel=1e-6)
     assert found["mse_of_mean"].item() == pytest.approx(x.double().var(0, unbiased=False).mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_r2_is_that_of_torchmetrics(make_model: Any, pair: tuple[Tensor, Tensor], bias: float) -> None:
+    x, output = (each.double() for each in pair)
+    found = measured(R2Score(make_model()), make_model(), x, output + bias, 20, 30)["r2"]
+    other = torchmetrics.R2Score(multioutput="variance_weighted")
+    other.update(output + bias, x)
+    assert found.item() == pytest.approx(other.compute().item(), rel=1e-6)
+    # Unlike the explained variance, it counts a constant error.
+    one = x[:, :1]
+    biased = measured(R2Score(make_model((1,))), make_model((1,)), one, one + bias)["r2"]
+    assert biased.item() == pytest.approx(1 - bias**2 / one.var(correction=0).item(), rel=1e-6)
 
 
 def test_the_mean_sample_explains_nothing(make_model: Any, pair: tuple[Tensor, Tensor]) -> None:
     x, _ = pair
     model, mean = make_model(), x.mean(0).expand_as(x)
-    found = measured(ExplainedVariance(model), model, x, mean)
-    assert found["explained_variance"].item() == pytest.approx(0, abs=1e-6)
+    found = measured(R2Score(model), model, x, mean)
+    assert found["r2"].item() == pytest.approx(0, abs=1e-6)
     mse = measured(MeanSquaredError(), model, x, mean)
     assert mse.item() == pytest.approx(found["mse_of_mean"].item(), rel=1e-5)
 
 
-def test_data_that_do_not_vary_have_no_explained_variance(make_model: Any) -> None:
+def test_data_that_do_not_vary_have_no_r2(make_model: Any) -> None:
     model, x = make_model(), torch.ones(4, 6)
-    assert torch.isnan(measured(ExplainedVariance(model), model, x, x)["explained_variance"])
+    assert torch.isnan(measured(R2Score(model), model, x, x)["r2"])
 
 
 def test_a_masked_element_counts_nowhere(make_model: Any) -> None:
@@ -80,9 +92,9 @@ def test_a_masked_element_counts_nowhere(make_model: Any) -> None:
     # Squared errors 1, 0; 0; 0, 9 over five elements.
     assert measured(MeanSquaredError(), model, x, output, mask=mask).item() == pytest.approx(2.0)
     assert measured(MeanAbsoluteError(), model, x, output, mask=mask).item() == pytest.approx(0.8)
-    found = measured(ExplainedVariance(model), model, x, output, mask=mask)
+    found = measured(R2Score(model), model, x, output, mask=mask)
     # About the means 3 and 4: 4 + 0 + 4 and 4 + 4.
-    assert found["explained_variance"].item() == pytest.approx(1 - 10 / 16)
+    assert found["r2"].item() == pytest.approx(1 - 10 / 16)
     assert found["mse_of_mean"].item() == pytest.approx(16 / 5)
 
 
@@ -108,7 +120,7 @@ def test_padding_more_moves_nothing(make_model: Any) -> None:
     x, output = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
     mask = torch.ones(5, 4, dtype=torch.bool)
     wide = [torch.cat([t, t.new_full((5, 3), fill)], 1) for t, fill in ((x, 9), (output, -9), (mask, False))]
-    for kind in (lambda m: MeanSquaredError(), ExplainedVariance):
+    for kind in (lambda m: MeanSquaredError(), R2Score):
         short, long = make_model((4,)), make_model((7,))
         a = measured(kind(short), short, x, output, mask=mask)
         b = measured(kind(long), long, wide[0], wide[1], mask=wide[2])
@@ -132,7 +144,7 @@ def test_accuracy_of_classes_and_of_bits(make_model: Any) -> None:
 
 def test_which_domains_they_are_for(make_model: Any) -> None:
     classes, real = make_model((4,), "category(3)", loss="categorical"), make_model()
-    for kind in (MeanSquaredError, MeanAbsoluteError, ExplainedVariance):
+    for kind in (MeanSquaredError, MeanAbsoluteError, R2Score):
         assert kind.applies(real)
         assert not kind.applies(classes)
     assert Accuracy.applies(classes)

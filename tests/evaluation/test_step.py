@@ -60,6 +60,27 @@ def test_the_output_at_the_mean_is_computed_once_with_the_same_corruption(make_m
         assert torch.equal(by_mean.output, model(batch, sample=False).output)
 
 
+@pytest.mark.parametrize("latent", ["gaussian", "flow", "hamiltonian", {"name": "ladder", "dims": [2, 3]}], ids=str)
+@pytest.mark.parametrize("corrupted", [True, False])
+@pytest.mark.parametrize("num_samples", [None, 3])
+def test_the_encoder_runs_once(make_model: Any, latent: Any, corrupted: bool, num_samples: int | None) -> None:
+    prior = "top_down" if isinstance(latent, dict) else "normal"
+    objective = "elbo" if num_samples is None else {"name": "importance", "num_samples": num_samples}
+    model = make_model(latent=latent, prior=prior, objective=objective, corruption="gaussian", condition=2).eval()
+    model.corruption.in_evaluation = corrupted
+    batch = Batch(rows(), condition=torch.rand(9, 2))
+    with torch.no_grad(), noise_of(CPU, 0, EVALUATION, 0):
+        expected = model(batch, sample=False)
+    calls = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    found = evaluate_batch(model, batch, CLOCK, seed=0, index=0).by_mean()
+    assert len(calls) == 1
+    assert torch.equal(found.seen.x, expected.seen.x)
+    assert torch.equal(found.output, expected.output)
+    assert torch.equal(found.latent.z, expected.latent.z)
+    assert torch.equal(found.reconstruction, expected.reconstruction)
+
+
 def test_without_a_posterior_there_is_one_output(make_model: Any) -> None:
     output = evaluate_batch(make_model(), Batch(rows()), CLOCK, seed=0, index=0)
     assert output.by_mean() is output.drawn

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from aeframe import registry
+from aeframe.trust import trust
 
 torch.set_num_threads(1)
 
@@ -58,11 +59,14 @@ class Circles(Squares):
 
 
 @pytest.fixture(autouse=True)
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workplace(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """Work in an empty folder, with the registry and the environment as they are at first."""
     for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
         # Set first, so that what a test puts there is taken away after it.
         monkeypatch.setenv(variable, "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.chdir(tmp_path)
     registry.reset()
     yield tmp_path
@@ -73,9 +77,10 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def grid(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put an ``aeplugin.py`` with a modality and two data sets beside the configs."""
+    """Put a trusted ``aeplugin.py`` with a modality and two data sets into the working folder."""
     (workplace / "aeplugin.py").write_text(PLUGIN, encoding="utf-8")
     (workplace / "aeplugin_parts.py").write_text(PARTS, encoding="utf-8")
+    trust(workplace)
     monkeypatch.syspath_prepend(workplace)
     registry.reset()
     return workplace

@@ -10,6 +10,7 @@ from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.schema import GROUPS
 from aeframe.factory import defaults
 from aeframe.registry import registry
+from aeframe.trust import trust
 
 Option = Callable[[str, str], Path]
 
@@ -340,6 +341,7 @@ def test_an_option_left_by_a_recipe_for_another_part_says_how_to_drop_it() -> No
 
 def test_an_unknown_name_mentions_the_plugin_that_failed(workplace: Path) -> None:
     (workplace / "aeplugin.py").write_text("import no_such_module", encoding="utf-8")
+    trust(workplace)
     with pytest.raises(AeframeError) as error:
         compose(["latent=gausian"])
     assert str(error.value) == (

@@ -192,9 +192,9 @@ def test_a_config_that_cannot_be_read(tmp_path: Path, text: str, message: str) -
 
 def test_metrics_are_strict_json(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.write_metrics({"test": {"mse": 0.1, "explained_variance": math.nan, "bound": math.inf}})
+    run.write_metrics({"test": {"mse": 0.1, "r2": math.nan, "bound": math.inf}})
     stored = json.loads(run.metrics_json.read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert stored == {"test": {"mse": 0.1, "explained_variance": None, "bound": None}}
+    assert stored == {"test": {"mse": 0.1, "r2": None, "bound": None}}
     read = run.read_metrics()["test"]
     assert read["mse"] == 0.1
-    assert math.isnan(read["explained_variance"])
+    assert math.isnan(read["r2"])

@@ -288,3 +288,59 @@ def test_the_card_says_what_it_is(save: Save, tmp_path: Path) -> None:
         "aeframe.load(",
     ):
         assert expected in card
+
+
+@pytest.mark.parametrize(
+    ("cwd", "path"), [("model", "."), ("model", ""), ("model/below", ".."), ("model/below", "~/model")]
+)
+def test_a_path_is_resolved_and_its_home_folder_expanded(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cwd: str, path: str
+) -> None:
+    saved, _ = save(tmp_path / "model")
+    (tmp_path / "model" / "below").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path / cwd)
+    assert torch.equal(load(path).encode(x_of()), saved.encode(x_of()))
+
+
+def test_a_save_that_was_cut_off_is_found_from_within_and_through_a_link(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved, _ = save()
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    (tmp_path / "run" / "model").rename(tmp_path / "run" / ".model.previous")
+    monkeypatch.chdir(tmp_path / "run")
+    for path in (".", "model", tmp_path / "link", tmp_path / "link" / "model"):
+        assert torch.equal(load(path).encode(x_of()), saved.encode(x_of()))
+
+
+def test_the_root_folder_holds_no_model() -> None:
+    with pytest.raises(AeframeError, match=r"^'/' holds no saved model: "):
+        load("/")
+
+
+def test_a_model_is_saved_in_the_place_that_a_link_names(save: Save, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        save(tmp_path / "model")
+    assert (tmp_path / "model").readlink() == tmp_path / "elsewhere"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "model"]
+
+
+@pytest.mark.parametrize("device", ["cuda:77", "nowhere"])
+def test_a_device_that_cannot_be_used_is_refused(save: Save, tmp_path: Path, device: str) -> None:
+    save()
+    with pytest.raises(AeframeError) as error:
+        load(tmp_path / "run", device=device)
+    message = str(error.value)
+    assert message.startswith(f"device '{device}' cannot be used (")
+    assert message.endswith("); choose another with device=")
+    assert "\n" not in message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_the_device_cuda_is_refused(save: Save, tmp_path: Path) -> None:
+    save()
+    with pytest.raises(AeframeError, match=r"^device 'cuda' cannot be used \(.*\); choose another with device=$"):
+        load(tmp_path / "run", device="cuda")

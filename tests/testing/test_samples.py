@@ -77,7 +77,7 @@ def test_what_looks_behind_the_mask(prepared: Prepared, monkeypatch: pytest.Monk
 def test_a_metric_of_batch_means(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     modality, spec, splits = prepared
     model = small_model(modality, spec)
-    assert {"mse", "mae", "explained_variance"} <= expect_same_metrics(model, modality, splits.test).keys()
+    assert {"mse", "mae", "r2"} <= expect_same_metrics(model, modality, splits.test).keys()
 
     def update(self: MeanSquaredError, model: Autoencoder, p: Pass) -> None:
         self.total = self.total + (model.loss.mean(p.output) - p.batch.x).square().mean()

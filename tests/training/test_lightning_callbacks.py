@@ -129,6 +129,7 @@ def test_ema_weight_averaging_is_the_average_by_hand(
     saved = ModelCheckpoint(tmp_path)
     its_trainer = trainer(callbacks=[raw, EMAWeightAveraging(decay=0.9), saved])
     its_trainer.fit(made, datamodule=data)
+    assert len(raw.by_batch) == 2 * EPOCH
     average = raw.by_batch[0]
     for each in raw.by_batch[1:]:
         average = 0.9 * average + 0.1 * each

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -38,7 +40,25 @@ from .short_runs import (
     train,
 )
 
+# Of a few calls of many batches.
+pytestmark = pytest.mark.filterwarnings("ignore:The number of training batches .* is smaller than the logging interval")
 EPOCHS = 3
+
+
+class Logged(Logger):
+    """Keep every number by its name and batch."""
+
+    name = version = "logged"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[tuple[str, int], float] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        self.found |= {(name, step or 0): float(value) for name, value in metrics.items()}
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep none."""
 
 
 def same_end(one: ShortRun, other: ShortRun) -> list[str]:
@@ -119,6 +139,7 @@ def run(
         max_epochs=epochs,
         log_every_n_steps=3,
     )
+    trainer.loggers = [Logged()]
     path = checkpoints.last if resume else None
     data = make_data(steps_per_call=steps_per_call)
     if stop is None:
@@ -127,6 +148,12 @@ def run(
         with pytest.raises(Interrupted):
             trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
     return ShortRun(module, trainer, checkpoints)
+
+
+def logged(run: ShortRun) -> dict[tuple[str, int], float]:
+    (logger,) = run.trainer.loggers
+    assert isinstance(logger, Logged)
+    return logger.found
 
 
 @cache
@@ -177,6 +204,8 @@ def test_a_resumed_run_is_the_same_run(
     assert clock.batch == stop[1], "inside a group of batches too"
     resumed = run(tmp_path, recipe, steps_per_call=second, resume=True)
     assert same_end(whole(recipe, folder), resumed) == []
+    expected, *parts = (logged(each) for each in (whole(recipe, folder), stopped, resumed))
+    assert differences(expected, parts[0] | parts[1]) == []
     for counter in ("epoch_progress", "epoch_loop.state_dict"):
         loops = [each.last()["loops"]["fit_loop"][counter] for each in (whole(recipe, folder), resumed)]
         assert differences(*loops) == []
@@ -252,9 +281,43 @@ def test_another_seed_is_another_run(tmp_path: Path) -> None:
 
 def test_a_second_fit_begins_at_batch_0(tmp_path: Path) -> None:
     module = make_module()
-    for _ in range(2):
-        plain_trainer(max_epochs=1).fit(module, datamodule=make_data())
-        assert module.clock == Clock(batch=7, epoch=1, batch_in_epoch=0, planned=7, rows=NUM_ROWS)
+    for epochs in (1, 2):
+        plain_trainer(max_epochs=epochs).fit(module, datamodule=make_data())
+        end = 7 * epochs
+        assert module.clock == Clock(batch=end, epoch=epochs, batch_in_epoch=0, planned=end, rows=NUM_ROWS)
+
+
+def test_a_validation_between_two_batches_of_a_step_keeps_their_gradients() -> None:
+    weights = []
+    for interval in (1.0, 3):
+        module = make_module(accumulate=2)
+        plain_trainer(max_epochs=1, val_check_interval=interval).fit(module, datamodule=make_data())
+        weights.append(module.model.state_dict())
+    assert differences(*weights) == []
+
+
+class Gradients(Callback):
+    """Keep the gradient of every step."""
+
+    def __init__(self) -> None:
+        self.found: list[list[Tensor]] = []
+
+    def on_before_optimizer_step(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any) -> None:
+        self.found.append([p.grad.clone() for p in pl_module.parameters() if p.grad is not None])
+
+
+def test_the_gradient_of_a_step_is_the_mean_of_its_batches() -> None:
+    found = []
+    for accumulate in (1, 3):
+        gradients = Gradients()
+        module = make_module(accumulate=accumulate, clip=None, optimizer={"name": "sgd", "lr": 0.0})
+        plain_trainer(max_epochs=1, callbacks=[gradients]).fit(module, datamodule=make_data())
+        found.append(gradients.found)
+    single, summed = found
+    assert (len(single), len(summed)) == (7, 3)
+    for sum_of, batches in zip(summed, (single[:3], single[3:6], single[6:]), strict=True):
+        for gradient, *parts in zip(sum_of, *batches, strict=True):
+            torch.testing.assert_close(gradient, torch.stack(parts).mean(0))
 
 
 # -- numbers that are not finite -----------------------------------------------------------------------------------

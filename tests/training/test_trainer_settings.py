@@ -302,8 +302,9 @@ def test_a_resume_inside_an_epoch_is_exact_and_repeats_no_validation(
     whole = fit(recipe, data=data(), callbacks=(save,), **arguments)
     assert whole.module.clock.batch == 26
     assert whole.record.validated_at == ([3, 6, 9, 12, 16, 19, 22, 25] if interval == 0.25 else [13, 26])
-    saved = sorted(tmp_path.glob("step=*.ckpt"))
+    saved = sorted(tmp_path.glob("step=*.ckpt"), key=lambda path: int(path.stem.partition("=")[2]))
     assert len(saved) >= 13
+    saved = saved[::4] if recipe == "aae" else saved
     for path in saved:
         done = fit(recipe, data=data(), resume=path, **arguments)
         batch = torch.load(path, weights_only=True)["aeframe"]["clock"]["batch"]

@@ -64,6 +64,13 @@ class LatentSpace(nn.Module):
         """
         return z
 
+    def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """Return the points between two codes at `weight` in [0, 1] of the way: ``(..., *shape)``, all broadcast.
+
+        A straight line by default; a space whose codes lie on a curved surface returns the shortest path on it.
+        """
+        return torch.lerp(start, end, weight)
+
     def on_clock(self, clock: Clock) -> None:
         """Take what schedules say at this moment, before each training batch (see `Autoencoder.at`)."""
 

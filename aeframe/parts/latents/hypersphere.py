@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
@@ -40,3 +41,18 @@ class Hypersphere(LatentSpace):
         mean = normalize(raw[:, :-1], dim=1)
         posterior = VonMisesFisher(mean, (1 + self.shape[0] * softplus(raw[:, -1])).clamp(max=self.max_concentration))
         return drawn(posterior, mean, sample=sample, num_samples=num_samples)
+
+    def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """Return points of the great circle through both codes.
+
+        Antipodes lie on many great circles, of which one through the axis farthest from both is taken.
+        """
+        start, end = normalize(single(start), dim=-1), normalize(single(end), dim=-1)
+        cosine = (start * end).sum(-1, keepdim=True)
+        across = end - cosine * start
+        sine = across.norm(dim=-1, keepdim=True)
+        axis = torch.zeros_like(start).scatter(-1, start.abs().argmin(-1, keepdim=True), 1.0)
+        other = axis - (axis * start).sum(-1, keepdim=True) * start
+        tangent = normalize(torch.where((sine < 1e-6) & (cosine < 0), other, across), dim=-1)
+        angle = weight * torch.atan2(sine, cosine)
+        return normalize(angle.cos() * start + angle.sin() * tangent, dim=-1)

@@ -67,6 +67,11 @@ class Poincare(LatentSpace):
         posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.widest), self.ball)
         return drawn(posterior, mean, sample=sample, num_samples=num_samples)
 
+    def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+        """Return points of the shortest path in the ball's metric."""
+        start, end = single(start), single(end)
+        return self.ball.exp(start, weight * self.ball.log(start, end))
+
     def for_decoder(self, z: Tensor) -> Tensor:
         z = single(z)
         return self.ball.log(torch.zeros_like(z), z) if self.planes is None else self.planes(z)

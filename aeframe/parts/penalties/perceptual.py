@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from aeframe.batch import Batch, DataSpec, Pass, single
 from aeframe.errors import AeframeError
-from aeframe.factory import build
+from aeframe.factory import build, restoring
 from aeframe.noise import noise_of
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
@@ -60,18 +60,11 @@ class Perceptual(Penalty):
         with noise_of(torch.device("cpu"), seed):
             self.network: Encoder = (network or MakeEncoder.usual(spec, build))(spec, activation)
         self.network.requires_grad_(False)
-        self._refused: AeframeError | None = None
-        if file is not None:
-            # A saved model brings the weights along, and may be opened where there is no such file.
-            self.register_load_state_dict_post_hook(_has_weights)  # type: ignore[no-untyped-call]
-            try:
-                _fill(self.network, Path(file), sha256, prefix)
-            except AeframeError as error:
-                self._refused = error
+        # A saved model has the weights, and may be opened where there is no such file.
+        if file is not None and not restoring():
+            _fill(self.network, Path(file).expanduser(), sha256, prefix)
 
     def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        if self._refused is not None:
-            raise self._refused
         with torch.no_grad():
             real = self._seen(p.batch)
         fake = self._seen(reconstructed(model, first_output(p), p.batch))
@@ -84,17 +77,16 @@ class Perceptual(Penalty):
         return [F.normalize(single(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
 
 
-def _has_weights(penalty: Perceptual, _: object) -> None:
-    penalty._refused = None
-
-
 def _fill(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:
     """Fill a network with the tensors of a file that is the one it is said to be."""
     who = f"penalty perceptual reads its network from '{path}'"
     if not path.is_file():
         raise AeframeError(f"{who}, which is not there; correct penalties.perceptual.file")
-    with path.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with path.open("rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise AeframeError(f"{who}, which cannot be read ({error}); correct penalties.perceptual.file") from error
     if sha256 is None or found != sha256.lower():
         raise AeframeError(
             f"{who}, whose sha256 is {found}, expected {sha256 or 'one to be given'}; "

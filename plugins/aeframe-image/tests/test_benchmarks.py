@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -13,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe import AeframeError
+from aeframe.data.downloads import Remote
 from aeframe.testing.real import real_file
 from aeframe_image.benchmark import Benchmark
-from aeframe_image.cifar import CIFAR10
+from aeframe_image.cifar import _REMOTE, CIFAR10
 from aeframe_image.idx import MNIST, FashionMNIST, read_idx
 from aeframe_image.modality import Image
 
@@ -106,9 +109,61 @@ def test_a_npz_is_found_where_data_are_kept(tmp_path: Path, root: str, place: st
     check_mnist(MNIST(path=str(path)))
 
 
-def test_downloaded_files_are_found_again(tmp_path: Path) -> None:
-    write_idx(tmp_path / "data" / "fashion_mnist", zipped=True)
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of Fashion-MNIST as a download leaves it, and the addresses it came from."""
+    folder, server = tmp_path / "data" / "fashion_mnist", tmp_path / "server"
+    for each in (folder, server):
+        write_idx(each, zipped=True)
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = [server / f"{name}-ubyte.gz" for name in names]
+    monkeypatch.setattr(FashionMNIST, "base", f"{server.as_uri()}/")
+    for file in files:
+        (folder / file.name).write_bytes(file.read_bytes())
+    monkeypatch.setattr(FashionMNIST, "checksums", tuple(sha256(file) for file in files))
+    return folder
+
+
+def test_downloaded_files_are_found_again(tmp_path: Path, downloaded: Path) -> None:
+    shutil.rmtree(tmp_path / "server")
     check_mnist(FashionMNIST())
+
+
+def test_downloaded_files_are_verified(downloaded: Path) -> None:
+    path = downloaded / "t10k-labels-idx1-ubyte.gz"
+    expected = sha256(path)
+    path.write_bytes(gzip.compress(idx(Y_TEST[::-1].copy())))
+    assert message(FashionMNIST()) == (
+        f"dataset 'fashion_mnist': '{path}' has SHA-256 {sha256(path)}, expected {expected}; delete it to download it "
+        "again, or give a copy of your own with data.path=..."
+    )
+
+
+def test_a_download_that_was_cut_off_is_completed(downloaded: Path) -> None:
+    (downloaded / "t10k-labels-idx1-ubyte.gz").unlink()
+    check_mnist(FashionMNIST())
+
+
+def test_files_that_were_unpacked_are_found(tmp_path: Path) -> None:
+    write_idx(tmp_path / "data" / "fashion_mnist", zipped=False)
+    check_mnist(FashionMNIST())
+    folder = tmp_path / "data" / "cifar10" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+    for name, content in cifar_files().items():
+        (folder / name).write_bytes(content)
+    assert len(CIFAR10().load()["test"]) == 2
+
+
+def test_a_downloaded_archive_is_verified(tmp_path: Path) -> None:
+    path = write_cifar(tmp_path / "data" / "cifar10" / "cifar-10-binary.tar.gz")
+    assert message(CIFAR10()) == (
+        f"dataset 'cifar10': '{path}' has SHA-256 {sha256(path)}, expected {_REMOTE.sha256}; delete it to download it "
+        "again, or give a copy of your own with data.path=..."
+    )
 
 
 def test_the_true_mnist() -> None:
@@ -123,11 +178,12 @@ def test_the_true_mnist() -> None:
 
 
 @pytest.mark.parametrize("form", ["archive", "folder with archive", "files", "unpacked", "found"])
-def test_cifar_in_every_form(tmp_path: Path, form: str) -> None:
+def test_cifar_in_every_form(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "some"
     if form in ("archive", "folder with archive", "found"):
         where = tmp_path / "data" / "cifar10" if form == "found" else folder
         archive = write_cifar(where / "cifar-10-binary.tar.gz")
+        monkeypatch.setattr("aeframe_image.cifar._REMOTE", Remote(_REMOTE.url, sha256(archive)))
         path = {"archive": str(archive), "folder with archive": str(folder), "found": None}[form]
     else:
         inner = folder / "cifar-10-batches-bin" if form == "unpacked" else folder

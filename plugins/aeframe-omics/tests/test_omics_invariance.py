@@ -49,7 +49,7 @@ def test_a_cell_has_its_own_numbers(options: dict[str, Any], parts: dict[str, An
 def test_metrics_are_those_of_any_batches() -> None:
     modality, spec, splits = simulated()
     found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
-    assert {"mse", "explained_variance", "poisson_deviance", "ari", "batch_silhouette", "pca_nmi"} <= found.keys()
+    assert {"mse", "r2", "poisson_deviance", "ari", "batch_silhouette", "pca_nmi"} <= found.keys()
 
 
 def test_a_cell_of_a_file_is_that_of_memory_in_whatever_order_it_is_read(tmp_path: Path) -> None:

@@ -108,7 +108,8 @@ def test_what_cannot_be_read_by_rows(tmp_path: Path) -> None:
         assert np.array_equal(dataset(path, layer=layer).load().counts.rows(np.arange(40)).toarray(), made.X.toarray())
 
 
-def test_row_pointers_out_of_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backed", [True, False])
+def test_row_pointers_out_of_order(tmp_path: Path, backed: bool) -> None:
     path = saved(cells(), tmp_path)
     with h5py.File(path, "r+") as file:
         ends = file["X/indptr"][:]
@@ -116,21 +117,41 @@ def test_row_pointers_out_of_order(tmp_path: Path) -> None:
         file["X/indptr"][...] = ends
         num = len(file["X/data"])
     with pytest.raises(AeframeError) as caught:
-        dataset(path, backed=True).load()
+        dataset(path, backed=backed).load()
     assert str(caught.value) == (
         f"dataset 'h5ad' at '{path}': the row pointers of 'X' are not in order, or do not fit its {num} values; "
         "save the file again"
     )
 
 
-def test_a_gene_beyond_the_last(tmp_path: Path) -> None:
+@pytest.mark.parametrize("gene", [7, 99, 10**6, -1, -(10**6)])
+@pytest.mark.parametrize("backed", [True, False])
+def test_a_gene_beyond_the_last(tmp_path: Path, backed: bool, gene: int) -> None:
     path = saved(cells(), tmp_path)
     with h5py.File(path, "r+") as file:
-        file["X/indices"][0] = 99
+        file["X/indices"][file["X/indptr"][5]] = gene
     with pytest.raises(AeframeError) as caught:
-        dataset(path, backed=True).load().counts.rows(np.arange(3))
+        dataset(path, backed=backed).load().counts.rows(np.arange(3, 9))
     assert str(caught.value) == (
-        f"dataset 'h5ad' at '{path}': 'X' has a value for gene 99 of 7 in one of the rows 0 to 2; save the file again"
+        f"dataset 'h5ad' at '{path}': 'X' has a value for gene {gene} of 7 in row 5; save the file again"
+    )
+
+
+@pytest.mark.parametrize("row", [40, -1, 10**6])
+@pytest.mark.parametrize("key", ["layers/columns", "obsm/columns"])
+def test_a_matrix_by_columns_with_a_row_beyond_the_last(tmp_path: Path, row: int, key: str) -> None:
+    made = cells()
+    made.layers["columns"], made.obsm["columns"] = csc_matrix(made.X), csc_matrix(made.X)
+    path = saved(made, tmp_path)
+    found = dataset(path, layer="columns", views=("columns",)).load()
+    assert np.array_equal(found.counts.rows(np.arange(40)).toarray(), made.X.toarray())
+    assert np.array_equal(found.views["columns"], made.X.toarray())
+    with h5py.File(path, "r+") as file:
+        file[f"{key}/indices"][file[f"{key}/indptr"][2]] = row
+    with pytest.raises(AeframeError) as caught:
+        dataset(path, layer="columns", views=("columns",)).load()
+    assert str(caught.value) == (
+        f"dataset 'h5ad' at '{path}': '{key}' has a value for row {row} of 40 in gene 2; save the file again"
     )
 
 

@@ -280,6 +280,23 @@ def test_a_temperature_scales_the_noise_only() -> None:
     assert abs(float(cool.std()) - 1) < 0.03
 
 
+def test_the_posterior_at_another_z_is_the_density_there(name: str) -> None:
+    latent, features = make(name), torch.randn(4, 6, 3, 2)
+    for num_samples in (None, 2):
+        code = latent(features, sample=True, num_samples=num_samples)
+        posterior = posterior_of(code)
+        drawn_there = posterior.log_prob(code.z)
+        torch.testing.assert_close(posterior.log_prob(code.z.clone()), drawn_there)
+        # The top group depends on x alone, and each group below on the ones above it.
+        other = torch.randn_like(code.z)
+        again = posterior_of(latent(features, sample=True, num_samples=num_samples))
+        torch.testing.assert_close(again.log_prob(other), posterior.log_prob(other))
+        top = latent.groups[0]
+        expected = Normal(posterior.q.loc[..., :top], posterior.q.scale[..., :top]).log_prob(other[..., :top])
+        torch.testing.assert_close(posterior.log_prob(other)[..., :top], expected)
+        assert not torch.allclose(posterior.log_prob(other), posterior.q.log_prob(other))
+
+
 # -- refused -----------------------------------------------------------------------------------------------------
 
 

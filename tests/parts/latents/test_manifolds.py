@@ -423,3 +423,34 @@ def test_a_capacity_of_classes_alone_is_refused() -> None:
     with pytest.raises(AeframeError) as error:
         build("objective", {"name": "elbo", "class_capacity": 2.0}, z_shape=(2,), shape=(3,))
     assert str(error.value) == "objective elbo takes class_capacity beside capacity; set objective.capacity as well"
+
+
+def test_a_geodesic_of_the_sphere_is_a_great_circle() -> None:
+    latent = build("latent", {"name": "hypersphere", "dim": 3}, feature_shape=(6,))
+    start = torch.tensor([[1.0, 0.0, 0.0]])
+    halfway = torch.tensor([0.5]).reshape(1, 1)
+    for end, expected in (
+        ([0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]),
+        ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
+        # Antipodes: one of the circles through both.
+        ([-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
+    ):
+        found = latent.geodesic(start, torch.tensor([end]), halfway)
+        torch.testing.assert_close(found, torch.tensor([expected]), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("curvature", [0.5, 2.0])
+def test_a_geodesic_of_the_ball_is_the_shortest_path(curvature: float) -> None:
+    latent = build("latent", {"name": "poincare", "dim": 3, "curvature": curvature}, feature_shape=(6,))
+    ball, origin = latent.ball, torch.zeros(5, 3)
+    start, end = (ball.exp(origin, 2 * torch.randn(5, 3)) for _ in range(2))
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        found: Tensor = ball.log(a, b).norm(dim=-1)
+        return found
+
+    middle = latent.geodesic(start, end, torch.tensor(0.3))
+    whole = distance(start, end)
+    torch.testing.assert_close(distance(start, middle), 0.3 * whole, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(distance(middle, end), 0.7 * whole, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(latent.geodesic(start, end, torch.tensor(1.0)), end, atol=1e-4, rtol=0)

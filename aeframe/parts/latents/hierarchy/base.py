@@ -5,6 +5,7 @@ Shapes: B samples, R rows (B of them, or K * B with K importance samples), D num
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -55,11 +56,17 @@ class GroupedPosterior(Distribution):
 
     `q` and `p` are the normals of posterior and prior, all groups side by side: ``(B, D)``, or ``(K, B, D)``. They
     are other ones at another z, so this is no distribution to draw from: that is what the latent does.
+
+    Args:
+        z: The codes that `q` and `p` are conditioned on.
+        q: The posterior's normals.
+        p: The prior's.
+        posterior_at: Returns the posterior's normals at other codes of the same shape.
     """
 
-    def __init__(self, q: Normal, p: Normal) -> None:
+    def __init__(self, z: Tensor, q: Normal, p: Normal, posterior_at: Callable[[Tensor], Normal]) -> None:
         super().__init__(q.batch_shape, validate_args=False)
-        self.q, self.p = q, p
+        self.z, self.q, self.p, self._posterior_at = z, q, p, posterior_at
 
     @property
     def mean(self) -> Tensor:
@@ -72,13 +79,17 @@ class GroupedPosterior(Distribution):
         return self.q.variance
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log q by dimension of the z that was chosen, ``(..., B, D)``."""
+        """Return log q of each dimension given the groups above it, ``(..., B, D)``.
+
+        For the tensor that was drawn this is free; for any other the top-down path is computed again.
+        """
         if value.shape != self.batch_shape:
             raise AeframeError(
                 f"the posterior of a hierarchy is known at the z that was drawn, of shape {tuple(self.batch_shape)}, "
                 f"and not at others, of shape {tuple(value.shape)}; choose a latent of one group, such as gaussian"
             )
-        return self.q.log_prob(value)
+        q = self.q if value is self.z else self._posterior_at(value)
+        return q.log_prob(value)
 
 
 class Hierarchy(LatentSpace):
@@ -123,16 +134,25 @@ class Hierarchy(LatentSpace):
         given_draws = sample and not self.training
         mean = self.walk(num, _centre, seen).z if given_draws else way.q.loc.unflatten(0, (samples, num)).mean(0)
         q, p = (Normal(rows(each.loc), rows(each.scale), validate_args=False) for each in (way.q, way.p))
-        return Latent(rows(way.z), mean, posterior=GroupedPosterior(q, p), for_decoder=rows(way.state))
+        z = rows(way.z)
+        posterior = GroupedPosterior(z, q, p, functools.partial(self._posterior_at, seen))
+        return Latent(z, mean, posterior=posterior, for_decoder=rows(way.state))
 
     def for_decoder(self, z: Tensor) -> Tensor:
         return self.given(z).state
 
-    def given(self, z: Tensor) -> Step:
-        """Go down the prior's way with every group's numbers given: z ``(R, D)``."""
+    def given(self, z: Tensor, seen: Sequence[Tensor] | None = None) -> Step:
+        """Go down with every group's numbers given, z ``(R, D)``: the posterior's way with `seen`, or the prior's."""
         pieces = iter(z.split(self.groups, dim=1))
         shapes = iter([block.shape for block in self.blocks])
-        return self.walk(len(z), lambda _: next(pieces).unflatten(1, next(shapes)))
+        return self.walk(len(z), lambda _: next(pieces).unflatten(1, next(shapes)), seen)
+
+    def _posterior_at(self, seen: Sequence[Tensor], z: Tensor) -> Normal:
+        """Return the posterior's normals at codes ``(..., B, D)``, by what each group sees of B samples."""
+        flat = z.reshape(-1, *self.shape)
+        every = [each.expand(len(flat) // len(each), *each.shape).flatten(0, 1) for each in seen]
+        q = self.given(flat, every).q
+        return Normal(q.loc.reshape(z.shape), q.scale.reshape(z.shape), validate_args=False)
 
     def walk(self, rows: int, choose: Choose, seen: Sequence[Tensor] | None = None) -> Step:
         """Go down from the top for so many rows: the posterior's way with `seen`, the prior's without."""

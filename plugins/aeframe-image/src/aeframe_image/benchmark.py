@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from aeframe.batch import Shape
 from aeframe.data import Dataset
-from aeframe.data.downloads import local
+from aeframe.data.downloads import data_folders, local
 from aeframe.errors import AeframeError
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.pictures import RawSplits, Stack, shown
@@ -43,7 +43,8 @@ class Benchmark(Dataset):
             raise AeframeError(
                 f"{self.who}: there is no '{self.path}'; set data.path to {self.wanted}, or leave it out"
             )
-        path = self.path or local(f"{self.name}.npz", f"image/{self.name}.npz", self.name) or self.download()
+        named = (f"{self.name}.npz", f"image/{self.name}.npz", f"{self.name}/{self.name}.npz")
+        path = self.path or local(*named) or self.download(local(self.name) or data_folders()[0] / self.name)
         npz = path / f"{self.name}.npz"
         if path.is_file() and path.suffix == ".npz":
             stacks = ArrayFile(path, who=self.who).stacks()
@@ -63,8 +64,8 @@ class Benchmark(Dataset):
         return {"train": train, "validation": stacks.get("validation", validation), "test": stacks["test"]}
 
     @abstractmethod
-    def download(self) -> Path:
-        """Fetch the original files, and return where they are."""
+    def download(self, folder: Path) -> Path:
+        """Return where the original files are, downloaded into `folder` where they are not there; see `fetch`."""
 
     @abstractmethod
     def original(self, path: Path) -> dict[str, Stack]:

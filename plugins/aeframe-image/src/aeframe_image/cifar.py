@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aeframe.data.downloads import Remote, data_folders, fetch
+from aeframe.data.downloads import Remote, fetch
 from aeframe.errors import AeframeError
 from aeframe_image.benchmark import Benchmark
 from aeframe_image.pictures import Stack
@@ -40,8 +40,10 @@ class CIFAR10(Benchmark):
     def __init__(self, *, path: Path | None = None) -> None:
         super().__init__(path=path)
 
-    def download(self) -> Path:
-        return fetch(_REMOTE, data_folders()[0] / self.name, who=self.who)
+    def download(self, folder: Path) -> Path:
+        # Files that were unpacked by hand have no checksum.
+        unpacked = _unpacked(folder) and not (folder / _REMOTE.name).is_file()
+        return folder if unpacked else fetch(_REMOTE, folder, who=self.who)
 
     def original(self, path: Path) -> dict[str, Stack]:
         if path.is_dir() and (path / _REMOTE.name).is_file():
@@ -56,10 +58,7 @@ class CIFAR10(Benchmark):
         }
 
     def _from_folder(self, folder: Path) -> dict[str, bytes]:
-        # The archive unpacks into a folder of its own.
-        folders = (folder, folder / "cifar-10-batches-bin")
-        paths = [where / name for where in folders for name in (*_TRAIN, *_TEST) if (where / name).is_file()]
-        return {path.name: path.read_bytes() for path in paths}
+        return {path.name: path.read_bytes() for path in _unpacked(folder)}
 
     def _from_archive(self, archive: Path) -> dict[str, bytes]:
         files: dict[str, bytes] = {}
@@ -86,3 +85,9 @@ class CIFAR10(Benchmark):
             records.append(np.frombuffer(content, np.uint8).reshape(-1, _RECORD))
         rows = torch.from_numpy(np.concatenate(records))
         return Stack(rows[:, 1:].reshape(-1, 3, 32, 32).contiguous(), rows[:, 0].long())
+
+
+def _unpacked(folder: Path) -> list[Path]:
+    """Return the files of the archive that are in a folder; it unpacks into a folder of its own."""
+    folders = (folder, folder / "cifar-10-batches-bin")
+    return [where / name for where in folders for name in (*_TRAIN, *_TEST) if (where / name).is_file()]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aeframe.data.downloads import Remote, data_folders, fetch
+from aeframe.data.downloads import Remote, fetch
 from aeframe.errors import AeframeError
 from aeframe_image.benchmark import Benchmark
 from aeframe_image.pictures import Stack
@@ -69,11 +69,12 @@ class MNIST(Benchmark):
     def __init__(self, *, path: Path | None = None) -> None:
         super().__init__(path=path)
 
-    def download(self) -> Path:
-        folder = data_folders()[0] / self.name
+    def download(self, folder: Path) -> Path:
         names = [name for pair in _FILES.values() for name in pair]
         for name, checksum in zip(names, self.checksums, strict=True):
-            fetch(Remote(f"{self.base}{name}.gz", checksum), folder, who=self.who)
+            # One that was unpacked by hand has no checksum.
+            if not (folder / name).is_file():
+                fetch(Remote(f"{self.base}{name}.gz", checksum), folder, who=self.who)
         return folder
 
     def original(self, path: Path) -> dict[str, Stack]:

@@ -16,6 +16,7 @@ from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
+from aeframe.factory import restored_weights
 from aeframe.noise import noise_of
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.latents.lookup_free import LookupFree
@@ -146,7 +147,7 @@ class Tiles:
         """Return the model for windows of this size: the same weights, in networks that were built for it."""
         if size not in self._nets:
             net, channels = self.model.model, self.model.spec.shape[0]
-            with noise_of(torch.device("cpu"), 0):
+            with noise_of(torch.device("cpu"), 0), restored_weights():
                 made = assemble(self.model.config, replace(self.model.spec, shape=(channels, *size)))
             made.load_state_dict(net.state_dict())
             self._nets[size] = made.to(self.model.device).eval()

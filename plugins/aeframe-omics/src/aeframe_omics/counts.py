@@ -68,18 +68,13 @@ class BackedCounts:
             )
         self.shape = (int(group.attrs["shape"][0]), int(group.attrs["shape"][1]))
         self._ends: NDArray[np.int64] = group["indptr"][:].astype(np.int64)
-        num = len(group["data"])
-        if (
-            len(self._ends) != self.shape[0] + 1
-            or len(group["indices"]) != num
-            or self._ends[0] != 0
-            or self._ends[-1] != num
-            or (np.diff(self._ends) < 0).any()
-        ):
-            raise AeframeError(
-                f"{origin}: the row pointers of '{key}' are not in order, or do not fit its {num} values; "
-                "save the file again"
-            )
+        check_pointers(
+            self._ends,
+            self.shape[0],
+            len(group["indices"]),
+            len(group["data"]),
+            f"{origin}: the row pointers of '{key}'",
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         # An open file is of one process.
@@ -98,12 +93,8 @@ class BackedCounts:
             )
         except OSError as error:
             raise unreadable(self.path, self._origin, error) from error
-        if len(indices) and not 0 <= indices.min() <= indices.max() < self.shape[1]:
-            raise AeframeError(
-                f"{self._origin}: '{self.key}' has a value for gene {indices.max()} of {self.shape[1]} in one of the "
-                f"rows {wanted[0]} to {wanted[-1]}; save the file again"
-            )
         ends = np.concatenate([[0], np.cumsum(self._ends[held + 1] - self._ends[held])])
+        check_indices(indices, ends, self.shape[1], f"{self._origin}: '{self.key}'", rows=held)
         read = csr_matrix((data.astype(np.float32, copy=False), indices, ends), (len(held), self.shape[1]))
         return read if np.array_equal(index, held) else read[np.searchsorted(held, index)]
 
@@ -111,6 +102,56 @@ class BackedCounts:
         if self._file is None:
             self._file = h5py.File(self.path, "r")
         return self._file[self.key]
+
+
+def check_sparse(matrix: Any, origin: str, key: str) -> None:
+    """Refuse a CSR or CSC matrix whose indices lie outside its shape; scipy would write beyond its memory.
+
+    Raises:
+        AeframeError: Pointers that are out of order or do not fit the values, or an index outside the matrix.
+    """
+    by_rows = matrix.format == "csr"
+    size, other = matrix.shape if by_rows else matrix.shape[::-1]
+    pointers = f"{origin}: the {'row' if by_rows else 'column'} pointers of '{key}'"
+    check_pointers(matrix.indptr, size, len(matrix.indices), len(matrix.data), pointers)
+    check_indices(matrix.indices, matrix.indptr, other, f"{origin}: '{key}'", by_rows=by_rows)
+
+
+def check_pointers(ends: NDArray[Any], size: int, num_indices: int, num: int, what: str) -> None:
+    """Refuse pointers ``(size + 1,)`` that do not rise from 0 to the number of values."""
+    fits = len(ends) == size + 1 and num_indices == num and ends[0] == 0 and ends[-1] == num
+    if not fits or (np.diff(ends) < 0).any():
+        raise AeframeError(f"{what} are not in order, or do not fit its {num} values; save the file again")
+
+
+def check_indices(
+    indices: NDArray[Any],
+    ends: NDArray[Any],
+    size: int,
+    what: str,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    by_rows: bool = True,
+) -> None:
+    """Refuse indices below 0, or of `size` and more.
+
+    Args:
+        indices: Of genes, or with `by_rows` false of cells.
+        ends: Where the indices of each row (or column) end, from 0.
+        size: How many genes (or cells) there are.
+        what: Whose they are, for the message.
+        rows: The number of each row in the whole matrix, where only some were read.
+        by_rows: Whether the matrix is stored by rows.
+    """
+    if not len(indices) or (indices.min() >= 0 and indices.max() < size):
+        return
+    first = int(np.flatnonzero((indices < 0) | (indices >= size))[0])
+    place = int(np.searchsorted(ends, first, side="right")) - 1
+    at = place if rows is None else int(rows[place])
+    kinds = ("gene", "row") if by_rows else ("row", "gene")
+    raise AeframeError(
+        f"{what} has a value for {kinds[0]} {indices[first]} of {size} in {kinds[1]} {at}; save the file again"
+    )
 
 
 def unreadable(path: Path, origin: str, error: Exception) -> AeframeError:

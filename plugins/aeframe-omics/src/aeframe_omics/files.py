@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anndata
 import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, issparse
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.cells import Known
-from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts, unreadable
+from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts, check_sparse, unreadable
 
 Read = TypeVar("Read")
 
@@ -65,7 +65,7 @@ class CellFile:
                 )
             if backed:
                 return BackedCounts(self.path, key, origin=self.origin)
-            return MemoryCounts(csr_matrix(anndata.io.read_elem(file[key])))
+            return MemoryCounts(csr_matrix(self._elem(file, key)))
 
         return self._read(read)
 
@@ -79,9 +79,17 @@ class CellFile:
                     f"{self.origin} has no '{name}' in obsm{did_you_mean(name, known)}; "
                     f"it has {', '.join(known) or 'none'}"
                 )
-            return np.ascontiguousarray(anndata.io.read_elem(file[f"obsm/{name}"]), np.float32)
+            table = self._elem(file, f"obsm/{name}")
+            return np.ascontiguousarray(table.toarray() if issparse(table) else table, np.float32)
 
         return self._read(read)
+
+    def _elem(self, file: h5py.File, key: str) -> Any:
+        """Return a matrix of the file, dense or sparse; a sparse one is checked before anything reads its indices."""
+        matrix = anndata.io.read_elem(file[key])
+        if issparse(matrix):
+            check_sparse(matrix, self.origin, key)
+        return matrix
 
     def _read(self, read: Callable[[h5py.File], Read]) -> Read:
         try:

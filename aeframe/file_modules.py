@@ -1,0 +1,54 @@
+"""Modules of plugins that are plain files. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+from aeframe.errors import AeframeError
+
+
+def import_file(file: Path, content: bytes | None = None) -> ModuleType:
+    """Import a Python file as a module that is found by the name of the file, as are other modules of its folder.
+
+    Args:
+        file: The file.
+        content: What was read of it already, which is run in place of what it holds now.
+
+    Raises:
+        AeframeError: No such file, a name that is taken, or an import that fails; the reason only.
+    """
+    name = file.stem
+    if name in sys.modules:
+        raise AeframeError(f"a module named '{name}' is loaded already; rename the file")
+    loader = _ContentLoader(file, content)
+    spec = importlib.util.spec_from_file_location(name, file, loader=loader)
+    if spec is None or file.suffix != ".py" or not file.is_file():
+        raise AeframeError(f"there is no Python file '{file}'")
+    module = importlib.util.module_from_spec(spec)
+    # Objects of plugins are imported by name.
+    sys.modules[name] = module
+    if (folder := str(file.parent.resolve())) not in sys.path:
+        sys.path.append(folder)
+    try:
+        loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise AeframeError(f"its import failed with {type(error).__name__}: {error}") from error
+    return module
+
+
+class _ContentLoader(SourceFileLoader):
+    """Compile the file itself: bytecode in its folder may be of another source than the one that is trusted."""
+
+    def __init__(self, file: Path, content: bytes | None) -> None:
+        super().__init__(file.stem, str(file))
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        content = self.get_data(self.path) if self._content is None else self._content
+        code: CodeType = self.source_to_code(content, self.path)
+        return code

@@ -1,0 +1,221 @@
+"""``aeplugin.py`` of the working folder: nothing of it runs before the user trusts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aeframe import registry
+from aeframe.cli.main import main
+from aeframe.experiment.main import main as train
+
+ROOT = Path(__file__).parents[2]
+HOOKS = """
+from pathlib import Path
+from aeframe import hookimpl
+
+Path(__file__).with_name("executed").touch()
+
+@hookimpl
+def register_activations(register):
+    register("own", "torch.nn:ReLU", summary="an activation of this folder")
+"""
+LINE = (
+    "aeplugin.py in this folder is not loaded; load it with --plugin aeplugin.py, or trust it with aeframe plugins "
+    "trust .\n"
+)
+CHANGED = (
+    "aeplugin.py in this folder is not loaded; it was changed after it was trusted; load it with --plugin "
+    "aeplugin.py, or trust it again with aeframe plugins trust .\n"
+)
+AEFRAME, TRAIN = ["-m", "aeframe.cli.main"], ["-m", "aeframe.experiment.main"]
+COMPLETION = {"_comp": "1", "COMP_LINE": "aeframe-train loss=", "COMP_POINT": "19"}
+
+
+@pytest.fixture
+def file(empty_folder: Path) -> Path:
+    path = empty_folder / "aeplugin.py"
+    path.write_text(HOOKS, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def python(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs Python in the folder of the plugin, as somebody who has this aeframe."""
+
+    def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+        return subprocess.run(
+            [sys.executable, *argv], capture_output=True, text=True, check=False, cwd=empty_folder, env=environment
+        )
+
+    return run
+
+
+def executed(file: Path) -> bool:
+    mark = file.with_name("executed")
+    found = mark.exists()
+    mark.unlink(missing_ok=True)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("argv", "variables", "err"),
+    [
+        ([*AEFRAME, "--help"], {}, LINE),
+        ([*AEFRAME, "plugins"], {}, LINE),
+        ([*AEFRAME, "plugins", "--json"], {}, LINE),
+        ([*TRAIN, "--help"], {}, LINE),
+        ([*TRAIN, "--cfg", "job"], {}, LINE),
+        ([*TRAIN, "-sc", "query=bash"], COMPLETION, ""),
+        (["-c", "import aeframe"], {}, ""),
+        (["-c", "import aeframe.registry as r; r.registry()"], {}, ""),
+        # A relaunched process of a run on several devices.
+        ([*TRAIN, "--cfg", "job"], {"LOCAL_RANK": "1"}, ""),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, (list, dict)) else "",
+)
+def test_a_file_that_is_not_trusted_does_not_run(
+    file: Path,
+    python: Callable[..., subprocess.CompletedProcess[str]],
+    argv: list[str],
+    variables: dict[str, str],
+    err: str,
+) -> None:
+    done = python(*argv, **variables)
+    assert not executed(file)
+    assert (done.returncode, done.stderr) == (0, err)
+
+
+def test_aeframe_load_runs_nothing_and_prints_nothing(
+    file: Path, python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    done = python("-c", "import aeframe\ntry: aeframe.load('.')\nexcept aeframe.AeframeError as error: print(error)")
+    assert not executed(file)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "holds no saved model" in done.stdout
+
+
+def test_plugins_shows_the_state(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"aeplugin ({file} file) not trusted: load it with --plugin aeplugin.py, or trust it with aeframe plugins "
+        "trust ."
+    )
+    assert not executed(file)
+
+
+def test_the_line_is_printed_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main([]) == 0
+    assert train(["--cfg", "job"]) == 0
+    assert capsys.readouterr().err == LINE
+
+
+@pytest.mark.parametrize("place", [".", "aeplugin.py", "link", "link/aeplugin.py"])
+def test_trusted_loaded_changed_and_no_longer_trusted(
+    place: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (file.parent / "link").symlink_to(file.parent)
+    assert main(["plugins", "trust", place]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith(f"'{file}' is trusted until its content changes (SHA-256 ")
+    assert said.err == ""
+    assert not executed(file)
+    assert main(["explain", "activation", "own"]) == 0
+    assert capsys.readouterr().err == ""
+    assert executed(file)
+
+    file.write_text(HOOKS + "\n", encoding="utf-8")
+    registry.reset()
+    assert main([]) == 0
+    assert capsys.readouterr().err == CHANGED
+    assert not executed(file)
+    assert main(["plugins", "trust", place]) == 0
+    assert registry.registry().has("activation", "own")
+
+    assert main(["plugins", "untrust", place]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"'{file}' is no longer trusted"
+    assert not registry.registry().has("activation", "own")
+    assert main(["plugins", "untrust", place]) == 2
+    assert capsys.readouterr().err == f"error: '{file}' is not trusted; trusted are none\n"
+
+
+def test_a_file_that_is_gone_can_be_untrusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plugins", "trust", "."]) == 0
+    file.unlink()
+    assert main(["plugins", "untrust", "aeplugin.py"]) == 0
+
+
+def test_what_is_not_there_or_never_loaded_cannot_be_trusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file.parent / "empty").mkdir()
+    (file.parent / "mine.py").touch()
+    for place, message in {
+        "empty": f"there is no file '{file.parent / 'empty' / 'aeplugin.py'}'; give the folder of an aeplugin.py",
+        "none": f"there is no file '{file.parent / 'none' / 'aeplugin.py'}'; give the folder of an aeplugin.py",
+        "mine.py": "only a file named aeplugin.py is loaded from the working folder, found 'mine.py'; load it with "
+        "--plugin mine.py",
+    }.items():
+        assert main(["plugins", "trust", place]) == 2
+        assert capsys.readouterr().err == f"error: {message}\n"
+
+
+def test_a_list_that_cannot_be_read_trusts_nothing_and_is_kept(
+    file: Path, config_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plugins", "trust", "."]) == 0
+    stored = config_folder / "aeframe" / "trusted.json"
+    assert list(json.loads(stored.read_text(encoding="utf-8"))) == [str(file)]
+    stored.write_text("{", encoding="utf-8")
+    registry.reset()
+    capsys.readouterr()
+    assert main([]) == 0
+    err = capsys.readouterr().err
+    assert err.startswith(f"aeplugin.py in this folder is not loaded; '{stored}' cannot be read (Expecting property")
+    assert err.endswith("), so no file is trusted; delete it, and trust files again with aeframe plugins trust\n")
+    assert not executed(file)
+    for verb in ("trust", "untrust"):
+        assert main(["plugins", verb, "."]) == 2
+        assert capsys.readouterr().err.startswith(f"error: '{stored}' cannot be read (")
+    assert stored.read_text(encoding="utf-8") == "{"
+
+
+def test_an_unknown_name_mentions_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(["activation=own"]) == 2
+    assert capsys.readouterr().err.endswith(
+        f"; plugin 'aeplugin' ({file}) is not trusted: load it with --plugin aeplugin.py, or trust it with aeframe "
+        "plugins trust .\n"
+    )
+
+
+def test_plugin_files_are_loaded_without_trust_and_leave_the_environment(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dict(os.environ)
+    assert main(["--plugin", "aeplugin.py", "explain", "activation", "own"]) == 0
+    assert train(["--plugin=aeplugin.py", "--cfg", "job"]) == 0
+    with pytest.raises(SystemExit):
+        main(["--plugin", "aeplugin.py", "explain", "--help"])
+    assert capsys.readouterr().err == ""
+    assert executed(file)
+    assert dict(os.environ) == before
+    assert not registry.registry().has("activation", "own")
+    monkeypatch.setenv("AEFRAME_PLUGIN_FILES", str(file))
+    registry.reset()
+    assert main(["explain", "activation", "own"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_disabled_file_is_not_mentioned(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AEFRAME_DISABLE", "aeplugin")
+    registry.reset()
+    assert main([]) == 0
+    assert capsys.readouterr().err == ""

@@ -191,7 +191,7 @@ class Autoencoder(nn.Module):
             name = path.rpartition(".")[2]
             if isinstance(module, Opponent) and found.setdefault(name, module) is not module:
                 raise AeframeError(
-                    f"two players are named '{name}', the second in '{path}'; leave one of the parts out"
+                    f"two optimizer groups are named '{name}', the second in '{path}'; leave one of the parts out"
                 )
         return found
 

@@ -155,3 +155,23 @@ def test_an_installed_plugin_and_a_plain_file_train_by_name(tmp_path: Path, envi
     assert len(refused.stderr.splitlines()) == 1
     assert not list(empty.iterdir())
     assert "aeframe-folder" not in {each.metadata["Name"] for each in importlib.metadata.distributions()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trusted", [False, True], ids=["named", "trusted"])
+def test_every_process_of_a_run_on_two_devices_loads_the_plain_file(
+    trusted: bool, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "aeplugin.py").write_text(HOOKS.format(package="mine"), encoding="utf-8")
+    (folder / "mine.py").write_text(PARTS, encoding="utf-8")
+    named = [] if trusted else ["--plugin", "aeplugin.py"]
+    if trusted:
+        python("-m", "aeframe.cli.main", "plugins", "trust", ".", cwd=folder, environment=environment)
+    words = [*named, *WORDS, "trainer.devices=2"]
+    environment = {**environment, "OMP_NUM_THREADS": "1"}
+    done = python("-m", "aeframe.experiment.main", *words, cwd=folder, environment=environment)
+    assert "is not loaded" not in done.stderr
+    config = (folder / "run" / "model" / "config.yaml").read_text(encoding="utf-8")
+    assert "name: quartic" in config

@@ -17,9 +17,11 @@ from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler,
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
+from aeframe.batch import Clock
 from aeframe.data.fingerprint import compare
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.advice import advice
+from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.pictures import draw_pictures
 from aeframe.experiment.callbacks import build_callbacks
 from aeframe.experiment.faces import banner, closing_table
@@ -149,6 +151,7 @@ class _RunInProgress:
         trainer = self._trainer(setup)
         # The batch size must go with data and devices.
         setup.data.batches_per_epoch(trainer.world_size)
+        self._check_monitor(setup)
         # Nothing was written until here, where all that can be refused has been.
         with self._opened(setup, record.fingerprint if record is not None else {}):
             if newest is not None:
@@ -208,6 +211,21 @@ class _RunInProgress:
                     "batches; stretch_schedules=true spreads them over the new length"
                 )
         return over
+
+    def _check_monitor(self, setup: RunSetup) -> None:
+        """Refuse a monitored number that no validation computes; the terms of every model need no look."""
+        name = self.config["monitor"]
+        if name in ("bound", "loss", "reconstruction"):
+            return
+        validation, config = setup.splits.validation, self.config
+        batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
+        evaluator = Evaluator(setup.model, metrics_of(setup.modality.metrics, config["metrics"]))
+        names = measure(evaluator, [batch], Clock(batch=1, planned=1), torch.device("cpu"))
+        if name not in names:
+            raise AeframeError(
+                f"monitor '{name}' is not measured on the validation split{did_you_mean(name, names)}; "
+                f"choose one of {', '.join(sorted(names))}"
+            )
 
     def _trainer(self, setup: RunSetup) -> L.Trainer:
         config, folder = self.config, self.folder

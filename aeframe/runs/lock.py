@@ -42,9 +42,8 @@ def run_lock(folder: Path) -> Iterator[None]:
     holder: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
     if key in _held:
         raise _refused(folder, holder)
-    with path.open("a+", encoding="utf-8") as file:
-        before = _read(file)
-        if not _lock(file):
+    with _opened(path) as (file, before, locked):
+        if not locked:
             raise _refused(folder, before)
         if before:
             who = f"process {before.get('pid')} on {before.get('host')}"
@@ -60,6 +59,20 @@ def run_lock(folder: Path) -> Iterator[None]:
             _held.discard(key)
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
+    """Open and lock the file; what it held, and whether it was locked, come with it."""
+    while True:
+        with path.open("a+", encoding="utf-8") as file:
+            before = _read(file)
+            locked = _lock(file)
+            # The process that had it may have removed it meanwhile: then this lock is on a file that is gone.
+            if locked and not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
+                continue
+            yield file, before, locked
+            return
 
 
 def _lock(file: IO[str]) -> bool:

@@ -21,9 +21,10 @@ class WeightAverage(WeightAveraging):
     """Keep an exponential moving average of the parameters (Polyak & Juditsky 1992; decay as in Tarvainen & Valpola
     2017, arXiv 1703.01780); buffers are copied.
 
-    It differs from Lightning's `EMAWeightAveraging` in three ways: early on the decay is ``(1 + t) / (10 + t)`` where
-    that is smaller, so that the initial weights are soon forgotten; it is updated after each step of the first
-    optimizer, whether or not batches are grouped; and it has the precision of the module.
+    For `AutoencoderModule`. It differs from Lightning's `EMAWeightAveraging` in three ways: the first update copies the
+    weights, and early on the decay is ``(1 + t) / (10 + t)`` where that is smaller, so that the initial weights are
+    soon forgotten; it is updated after each step of the first optimizer, whether or not batches are grouped; and it has
+    the precision of the module.
 
     Args:
         decay: In (0, 1).

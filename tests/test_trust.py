@@ -90,7 +90,7 @@ def test_links_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = folder_plugin()
     assert found is not None
     assert (found.path, found.content) == (file, b"")
-    # A link in somebody else's folder: the trusted file finds its modules beside itself.
+    # Through a link in another folder, the trusted file imports modules of its own folder, not of the link's.
     other = tmp_path / "other"
     other.mkdir()
     (other / "aeplugin.py").symlink_to(file)
@@ -173,7 +173,7 @@ def test_the_config_folder_is_that_of_the_user(tmp_path: Path, store: Path, monk
     assert content() is None
 
 
-def test_bytecode_beside_a_trusted_file_is_not_run(tmp_path: Path) -> None:
+def test_cached_bytecode_of_a_trusted_file_is_not_run(tmp_path: Path) -> None:
     file = write(tmp_path, "1 / 0")
     cached = importlib.util.cache_from_source(str(file))
     py_compile.compile(str(file), cached, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)

@@ -40,7 +40,7 @@ class Plugins(Command):
             print(f"'{untrust(args.path)}' is no longer trusted")
         else:
             return _list(args)
-        # A program may go on with other commands.
+        # Later commands of this process look again.
         reset()
         return 0
 

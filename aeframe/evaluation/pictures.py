@@ -13,10 +13,10 @@ from torch import Tensor
 from aeframe.autoencoder import Autoencoder
 from aeframe.batch import Batch
 from aeframe.evaluation.curves import draw_curves
-from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.evaluation.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.latent_map import draw_latent_map
 from aeframe.evaluation.rows import Row
+from aeframe.evaluation.step import evaluation_mode
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.corruptions import NoCorruption
 from aeframe.parts.samplers.base import Sampler

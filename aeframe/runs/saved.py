@@ -19,8 +19,8 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.devices import check_device
 from aeframe.errors import AeframeError
-from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.evaluation.interpolation import interpolate_codes, interpolate_condition
+from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
@@ -242,7 +242,7 @@ class SavedModel:
             raise AeframeError(f"{self._who()} interpolates in at least 2 steps, found {steps}")
         end = end.to(start.x.device)
         codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end)]
-        path = interpolate_codes(self.model.latent, *codes, steps).flatten(0, 1)
+        path = interpolate_codes(self.model.latent, codes[0], codes[1], steps).flatten(0, 1)
         between = interpolate_condition(start.condition, end.condition, steps)
         between = None if between is None else between.flatten(0, 1)
         decoded = self.decode(path, condition=between, batch_size=batch_size)

@@ -138,7 +138,9 @@ def open_model(path: Path) -> OpenedModel:
     load_tensors(_whole(model, sampler), folder / "model.safetensors")
     learned = read_modality_state(folder)
     if learned is None:
-        raise AeframeError(f"there is no file '{folder / 'modality.json'}', which a saved model has; copy it again")
+        raise AeframeError(
+            f"there is no file '{folder / 'modality.json'}', which a saved model has; copy the folder again"
+        )
     modality.load_state(learned)
     clock = Clock(batch=_END, planned=_END)
     if "clock" in config:

@@ -47,7 +47,7 @@ def file(empty_folder: Path) -> Path:
 
 @pytest.fixture
 def python(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs Python in the folder of the plugin, as somebody who has this aeframe."""
+    """Return a function that runs Python in the folder of the plugin, with this aeframe."""
 
     def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
@@ -124,9 +124,9 @@ def test_trusted_loaded_changed_and_no_longer_trusted(
 ) -> None:
     (file.parent / "link").symlink_to(file.parent)
     assert main(["plugins", "trust", place]) == 0
-    said = capsys.readouterr()
-    assert said.out.startswith(f"'{file}' is trusted until its content changes (SHA-256 ")
-    assert said.err == ""
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"'{file}' is trusted until its content changes (SHA-256 ")
+    assert printed.err == ""
     assert not executed(file)
     assert main(["explain", "activation", "own"]) == 0
     assert capsys.readouterr().err == ""

@@ -101,7 +101,7 @@ def test_an_interpolation_follows_the_space_of_the_codes(save: Save, parts: dict
         angles = torch.acos((codes[:, 1:] * codes[:, :-1]).sum(-1).clamp(-1, 1))
         assert torch.allclose(angles, angles.mean(1, keepdim=True).expand_as(angles), atol=1e-3)
     else:
-        ball: Any = model.latent.ball  # type: ignore[union-attr]
+        ball: Any = model.latent.ball
         step = ball.exp(ends[0], 0.25 * ball.log(*ends))
         assert torch.allclose(path[:, 1], saved.decode(step), atol=1e-5)
         straight = saved.decode(torch.lerp(*ends, 0.25))

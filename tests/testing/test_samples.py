@@ -53,13 +53,13 @@ def test_a_code_that_knows_its_neighbours(prepared: Prepared, monkeypatch: pytes
 def test_a_code_that_depends_on_its_place(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     modality, spec, splits = prepared
     model, batch = small_model(modality, spec), first(splits)
-    seen = Autoencoder.embed
+    seen = Autoencoder.encode_features
 
-    def embed(self: Autoencoder, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
+    def encode_features(self: Autoencoder, batch: Batch) -> torch.Tensor:
         hit = (torch.arange(len(batch)) == 4).float().unsqueeze(1)
-        return seen(self, batch.with_x(batch.x + hit), sample=sample, num_samples=num_samples)
+        return seen(self, batch.with_x(batch.x + hit))
 
-    monkeypatch.setattr(Autoencoder, "embed", embed)
+    monkeypatch.setattr(Autoencoder, "encode_features", encode_features)
     with fails("'code' changes when sample 4 is alone, by up to "):
         expect_own_numbers(model, batch)
 

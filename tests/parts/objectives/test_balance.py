@@ -39,7 +39,7 @@ def terms_at(model: Autoencoder, clock: Clock, kl: Tensor = KL) -> tuple[Pass, T
     q, p = normal(torch.zeros(2, 6)), normal(torch.zeros(2, 6))
     q.loc = mean
     batch = Batch(torch.zeros(2, 6))
-    latent = Latent(mean, mean, posterior=GroupedPosterior(q, p))
+    latent = Latent(mean, mean, posterior=GroupedPosterior(mean, q, p, lambda _: q))
     made = Pass(batch, batch, latent, torch.zeros(2, 1, 6), torch.full((2,), 10.0))
     return made, model.terms(made, clock)
 

@@ -131,7 +131,7 @@ def test_the_sum_over_groups_is_the_mean_of_log_q_less_log_p(pair: tuple[Hierarc
 def test_a_code_of_the_prior_costs_nothing() -> None:
     latent, prior = make(SMALL["nvae"])
     way = latent.walk(6, lambda p: p.loc)
-    code = Latent(way.z, way.z, posterior=GroupedPosterior(way.q, way.p))
+    code = Latent(way.z, way.z, posterior=GroupedPosterior(way.z, way.q, way.p, lambda _: way.q))
     assert torch.equal(prior.kl(code), torch.zeros(6, *latent.shape))
 
 

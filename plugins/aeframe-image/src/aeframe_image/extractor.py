@@ -83,8 +83,8 @@ class Extractor:
         """
         if not path.is_file():
             raise AeframeError(f"there is no classifier '{path}'; make one with aeframe image-classifier")
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         try:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
             with safe_open(path, framework="pt") as file:
                 known = json.loads((file.metadata() or {})["aeframe_image"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a mapping
@@ -97,7 +97,7 @@ class Extractor:
                 features=known["features"],
             )
             network.load_state_dict(tensors)
-        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
             raise AeframeError(
                 f"'{path}' is no classifier of images of this version ({' '.join(str(error).split())[:100]}); make one "
                 "with aeframe image-classifier"

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.plugin_files import plugin_files, warn_of_untrusted_file
+from aeframe.interruption import Interrupted
 from aeframe.registry import Entry, registry
 from aeframe.version import __version__
 
@@ -23,6 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Interrupted as ended:
+        print(ended, file=sys.stderr)
+        return ended.exit_code
     except BrokenPipeError:
         # Whoever read our lines has seen enough (head, less); Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

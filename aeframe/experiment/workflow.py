@@ -185,7 +185,8 @@ class _RunInProgress:
         check_fits(own, newest.checkpoint["state_dict"])
         if self.finish_only:
             return True
-        clock, config, before = newest.clock, self.config, self.folder.read_config()
+        # What the checkpoint was written with, not the file: the first process has rewritten that when others read it.
+        clock, config, before = newest.clock, self.config, newest.checkpoint.get("hyper_parameters", {})
         ended = clock["epoch"] >= config["max_epochs"] or (
             config["max_batches"] is not None and clock["batch"] >= config["max_batches"]
         )

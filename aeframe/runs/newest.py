@@ -9,7 +9,7 @@ from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.runs.folder import RunFolder
-from aeframe.training.checkpoint import DamagedCheckpointError, read_checkpoint
+from aeframe.training.checkpoint import DamagedCheckpointError, publish_copy, read_checkpoint
 from aeframe.training.run_checkpoints import RunCheckpoints
 
 
@@ -45,7 +45,7 @@ class NewestCheckpoint:
             os.replace(self.path, folder.last)
         elif self.path != folder.last:
             folder.last.unlink(missing_ok=True)
-            os.link(self.path, folder.last)
+            publish_copy(self.path, folder.last)
 
 
 def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:

@@ -80,7 +80,8 @@ class CellFile:
                     f"it has {', '.join(known) or 'none'}"
                 )
             table = self._elem(file, f"obsm/{name}")
-            return np.ascontiguousarray(table.toarray() if issparse(table) else table, np.float32)
+            sparse = issparse(table)
+            return np.ascontiguousarray(table.toarray() if sparse else table, np.float32)
 
         return self._read(read)
 

@@ -37,6 +37,8 @@ _BATCH = 128
 class EpochTimes(Callback):
     """Seconds of each epoch's batches, written to a file when training ends."""
 
+    works_in_groups = True
+
     def __init__(self, *, path: str) -> None:
         self.path, self.times, self._began = path, list[float](), 0.0
 
@@ -58,9 +60,7 @@ class EpochTimes(Callback):
 def ours(data: str, epochs: int, seed: int) -> dict[str, Any]:
     """Train `aeframe`'s, and return times and the bound of the test cells."""
     import aeframe
-    from aeframe.experiment.plugin_files import take_plugin_files
 
-    take_plugin_files(["--plugin", __file__])
     with tempfile.TemporaryDirectory() as folder:
         times = Path(folder) / "times.json"
         run = aeframe.fit(
@@ -72,7 +72,7 @@ def ours(data: str, epochs: int, seed: int) -> dict[str, Any]:
             batch_size=_BATCH,
             max_epochs=epochs,
             optimizer={"lr": 1e-3},
-            callbacks={"epoch_times": {"path": str(times)}},
+            callbacks={"epoch_times": {"class": "omics_epoch.EpochTimes", "path": str(times)}},
             gradient_norms=False,
             pictures=False,
             progress=False,
@@ -160,11 +160,3 @@ def _apart(python: str, args: argparse.Namespace, side: str, seed: int) -> dict[
 
 if __name__ == "__main__":
     sys.exit(main())
-else:
-    # Named with --plugin: how our side is given the clock.
-    from aeframe import hookimpl
-
-    @hookimpl
-    def register_callbacks(register: Any) -> None:
-        """Give the clock a name."""
-        register("epoch_times", "omics_epoch:EpochTimes", summary="seconds of each epoch's batches")

@@ -28,7 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import greenlet
 import lightning.pytorch as L
@@ -137,7 +137,7 @@ class _TakingTurns:
 
 
 def ours_loop(
-    kind: str, x: Tensor, turn: Callable[[], None], steps: int, per_call: int | str, *, allocator: bool = True
+    kind: str, x: Tensor, turn: Callable[[], None], steps: int, per_call: int | Literal["auto"], *, allocator: bool = True
 ) -> None:
     torch.manual_seed(0)
     model = ours_model(kind)

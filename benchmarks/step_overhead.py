@@ -137,7 +137,13 @@ class _TakingTurns:
 
 
 def ours_loop(
-    kind: str, x: Tensor, turn: Callable[[], None], steps: int, per_call: int | Literal["auto"], *, allocator: bool = True
+    kind: str,
+    x: Tensor,
+    turn: Callable[[], None],
+    steps: int,
+    per_call: int | Literal["auto"],
+    *,
+    allocator: bool = True,
 ) -> None:
     torch.manual_seed(0)
     model = ours_model(kind)

@@ -98,7 +98,12 @@ def check_accelerator(name: str) -> None:
 
 
 def check_strategy(name: str) -> None:
-    """Refuse a strategy that is not registered with Lightning."""
+    """Refuse a strategy that is not registered with Lightning, or whose processes keep their results to themselves."""
+    if any(kind in name for kind in ("spawn", "fork", "notebook")):
+        raise AeframeError(
+            f"trainer.strategy={name} trains in processes that return weights only, but a run needs their metrics; "
+            "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
+        )
     if name not in ("auto", "ddp"):
         from lightning.pytorch.strategies import StrategyRegistry
 

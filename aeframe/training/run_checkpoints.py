@@ -68,6 +68,8 @@ class RunCheckpoints(Checkpoint):
         """Take the signals over from Lightning, whose handler waits for other devices inside the signal itself."""
         self._written_at = time.monotonic()
         self._batch = _module(pl_module).clock.batch
+        if trainer.is_global_zero:
+            self.last.parent.mkdir(parents=True, exist_ok=True)
         if self._signals is not None:
             self._signals.install()
 
@@ -179,6 +181,12 @@ class RunCheckpoints(Checkpoint):
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, path: Path) -> None:
         _module(pl_module).check_finite_weights()
+        if trainer.is_global_zero and not path.parent.is_dir():
+            # It would be made again, and the run would go on in a folder without its config.
+            raise AeframeError(
+                f"checkpoint '{path}' cannot be written: its folder was removed; put it back, then "
+                f"resume={path.parent.parent}"
+            )
         trainer.save_checkpoint(path, weights_only=False)
         self._written_at = time.monotonic()
         self._batch = self.written_batch = _module(pl_module).clock.batch

@@ -142,3 +142,30 @@ def test_a_table_that_is_no_text_is_named(undisturbed: Callable[[str], Undisturb
     assert sentence.endswith("; move it out of the run folder")
     metrics.write_bytes(content)
     whole.check_recovery(run)
+
+
+@pytest.mark.parametrize("what", ["run", "checkpoints"])
+def test_a_folder_that_vanishes_ends_the_run_in_a_sentence(
+    what: str, undisturbed: Callable[[str], Undisturbed]
+) -> None:
+    whole = undisturbed(NAME)
+    run = whole.folder / f"vanished-{what}"
+
+    def remove_later() -> None:
+        from aeframe.training.module import AutoencoderModule as Module
+
+        train_on = Module._train_on
+
+        def remove(self: Module, each: object) -> object:
+            if self.clock.batch == 12:
+                shutil.rmtree(run if what == "run" else run / "checkpoints")
+            return train_on(self, each)  # type: ignore[arg-type]
+
+        Module._train_on = remove  # type: ignore[method-assign,assignment]
+
+    child = start([*whole.words, f"folder={run}"], whole.folder, remove_later)
+    assert child.wait() == 2, child.text()
+    assert assert_one_sentence(child) == (
+        f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: its folder was removed; put it back, then "
+        f"resume={run}"
+    )

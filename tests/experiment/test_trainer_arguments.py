@@ -97,6 +97,14 @@ def test_what_the_trainer_cannot_take_is_one_sentence(override: str, message: st
     assert refusal(f"trainer.{override}") == message
 
 
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+def test_a_strategy_that_loses_the_metrics_is_refused(strategy: str) -> None:
+    assert refusal(f"trainer.strategy={strategy}") == (
+        f"trainer.strategy={strategy} trains in processes that return weights only, but a run needs their metrics; "
+        "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
+    )
+
+
 def test_a_strategy_is_looked_up_in_lightnings_registry() -> None:
     assert refusal("trainer.strategy=dpp").startswith(
         "setting 'trainer.strategy' has no value 'dpp', did you mean 'ddp'?; choose auto, ddp, "

@@ -187,8 +187,10 @@ class _RunInProgress:
             return True
         # What the checkpoint was written with, not the file: the first process has rewritten that when others read it.
         clock, config, before = newest.clock, self.config, newest.checkpoint.get("hyper_parameters", {})
+        # One that was written before the last validation is not the end.
+        closed = newest.stopped or clock["batch_in_epoch"] == 0
         ended = clock["epoch"] >= config["max_epochs"] or (
-            config["max_batches"] is not None and clock["batch"] >= config["max_batches"]
+            config["max_batches"] is not None and clock["batch"] >= config["max_batches"] and closed
         )
         changed = [name for name in _LIMITS if before.get(name) != config[name]]
         if before.get("trainer", {}).get("max_time") != config["trainer"].get("max_time"):

@@ -190,6 +190,9 @@ class AutoencoderModule(L.LightningModule):
             if number < len(batches) and not self._is_over():
                 self._end_batch_in_group(loss, each)
         count_batches(self.trainer, self.clock.batch)
+        if self._is_over():
+            # Also in a run that is resumed where it is over and its last validation is not.
+            self.trainer.should_stop = True
         return loss
 
     # A `DataModule` looks for this: a subclass's own training_step gets single batches.
@@ -231,8 +234,6 @@ class AutoencoderModule(L.LightningModule):
         self._step_schedulers("step")
         if clock.batch % self._log_every == 0:
             self.metric_buffer.flush(self._readings())
-        if self._is_over():
-            self.trainer.should_stop = True
         return first
 
     def _step(self, group: OptimizerGroup, optimizer: LightningOptimizer) -> None:
@@ -304,6 +305,8 @@ class AutoencoderModule(L.LightningModule):
         if self.clock.batch_in_epoch >= self.batches_per_epoch:
             self.clock.epoch += 1
             self.clock.batch_in_epoch = 0
+        if self._is_over():
+            self.trainer.should_stop = True
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 

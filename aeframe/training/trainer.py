@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,17 @@ def make_trainer(
         # Its requeueing writes a checkpoint of its own into the run folder, and a later test restores that one.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        trainer = L.Trainer(
-            **{**chosen, "strategy": _strategy(chosen, several_groups)},
-            callbacks=list(callbacks),
-            # Whoever opens the run folder sets `trainer.loggers`.
-            logger=False,
-            default_root_dir=folder,
-            plugins=plugins,
-        )
+        with warnings.catch_warnings():
+            # Refused below.
+            warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
+            trainer = L.Trainer(
+                **{**chosen, "strategy": _strategy(chosen, several_groups)},
+                callbacks=list(callbacks),
+                # Whoever opens the run folder sets `trainer.loggers`.
+                logger=False,
+                default_root_dir=folder,
+                plugins=plugins,
+            )
     except (MisconfigurationException, TypeError, ValueError) as error:
         # The first of its sentences; the others refer to its documentation.
         first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")

@@ -265,7 +265,7 @@ def test_two_players_of_one_name_are_refused() -> None:
     with pytest.raises(AeframeError) as error:
         model.opponents()
     assert str(error.value) == (
-        "two players are named 'discriminator_x', the second in 'penalties.again.discriminator_x'; "
+        "two optimizer groups are named 'discriminator_x', the second in 'penalties.again.discriminator_x'; "
         "leave one of the parts out"
     )
 

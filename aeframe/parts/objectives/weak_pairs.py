@@ -77,7 +77,10 @@ class WeakPairs(Objective):
             Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale), validate_args=False)
             for q in pair
         ]
-        one, other = (Latent(q.rsample() if sample else q.loc, q.loc, posterior=q) for q in posteriors)
+        # With importance samples z has their number in front.
+        samples = latent.z.shape[: latent.z.ndim - latent.mean.ndim]
+        drawn = [q.rsample(samples) if sample else q.loc.expand(*samples, *q.loc.shape) for q in posteriors]
+        one, other = (Latent(z, q.loc, posterior=q) for z, q in zip(drawn, posteriors, strict=True))
         return PairedLatent(one.z, one.mean, one.posterior, terms=latent.terms, partner=other)
 
     def _averaged(self, one: Normal, other: Normal) -> tuple[Tensor, Tensor]:

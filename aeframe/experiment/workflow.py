@@ -142,6 +142,11 @@ class _RunInProgress:
     def __call__(self) -> Run:
         began = time.monotonic()
         newest = newest_checkpoint(self.folder) if self.resumes else None
+        if self.finish_only and newest is None:
+            raise AeframeError(
+                f"run '{self.folder.path}' has no checkpoint to make a model of; "
+                f"train it with resume={self.folder.path}"
+            )
         record = read_data_record(self.folder.path) if self.resumes else None
         state = read_modality_state(self.folder.path) if self.resumes else None
         setup = build_run(self.config, record=record if state is not None else None, state=state)

@@ -1,0 +1,69 @@
+"""``aeframe finish RUN``: a model of the best checkpoint so far."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import aeframe
+from aeframe.cli.main import main
+from aeframe.training.module import AutoencoderModule
+
+
+class StopError(Exception):
+    """Ends a run in its middle."""
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of four epochs that failed in its third."""
+    train_on = AutoencoderModule._train_on
+
+    def fail(self: AutoencoderModule, batch: Any) -> Any:
+        if self.clock.batch >= 20:
+            raise StopError
+        return train_on(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoencoderModule, "_train_on", fail)
+        with pytest.raises(StopError):
+            aeframe.fit(
+                model="ae", data="breast_cancer", encoder={"hidden": [8]}, max_epochs=4, pictures=False,
+                folder=tmp_path / "run",
+            )  # fmt: skip
+    return tmp_path / "run"
+
+
+def test_the_best_model_so_far_is_saved(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(aeframe.AeframeError, match="holds no saved model"):
+        aeframe.load(unfinished)
+    last = (unfinished / "checkpoints" / "last.ckpt").read_bytes()
+    capsys.readouterr()
+    assert main(["finish", str(unfinished)]) == 0
+    assert capsys.readouterr().out == f"{unfinished}\n"
+    assert aeframe.load(unfinished).name == "ae"
+    assert (unfinished / "metrics.json").is_file()
+    assert (unfinished / "checkpoints" / "last.ckpt").read_bytes() == last
+
+
+def test_a_run_without_a_best_is_saved_as_it_stands(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (unfinished / "checkpoints" / "best.ckpt").unlink()
+    capsys.readouterr()
+    assert main(["finish", str(unfinished)]) == 0
+    assert (
+        f"note: checkpoint '{unfinished}/checkpoints/best.ckpt' is missing, so the model is that of the newest "
+        "checkpoint"
+    ) in capsys.readouterr().err
+    assert aeframe.load(unfinished).name == "ae"
+
+
+def test_what_has_no_checkpoint_is_refused(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(unfinished / "checkpoints")
+    capsys.readouterr()
+    assert main(["finish", str(unfinished)]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: run '{unfinished}' has no checkpoint to make a model of; train it with resume={unfinished}"
+    )

@@ -134,7 +134,12 @@ class AutoencoderModule(L.LightningModule):
         return [
             {
                 "optimizer": group.optimizer,
-                "lr_scheduler": {"scheduler": group.make_scheduler(self.clock), "name": group.name, "interval": "step"},
+                # The name under which Lightning's LearningRateMonitor logs it.
+                "lr_scheduler": {
+                    "scheduler": group.make_scheduler(self.clock),
+                    "name": f"lr-{group.name}",
+                    "interval": "step",
+                },
             }
             for group in self.groups
         ]

@@ -104,7 +104,7 @@ def test_learning_rate_monitor_logs_the_schedule(
     its_trainer.fit(module(recipe, optimizer={"name": "adam", "lr": RATE}), datamodule=data)
     rows = table(Path(logger.log_dir) / "metrics.csv")
     planned = 2 * EPOCH
-    for group in ["autoencoder", "discriminator"][: 1 + (recipe == "aae")]:
+    for group in ["lr-autoencoder", "lr-discriminator"][: 1 + (recipe == "aae")]:
         found = column(rows, group)
         assert [step for step, _ in found] == list(range(planned))
         assert [rate for _, rate in found] == pytest.approx([1e-2 * (1 - step / planned) for step in range(planned)])
@@ -118,7 +118,7 @@ def test_learning_rate_monitor_by_epoch(
     its_trainer = trainer(logger=logger, callbacks=[LearningRateMonitor(logging_interval="epoch")])
     its_trainer.fit(module(optimizer={"name": "adam", "lr": RATE}), datamodule=data)
     rows = table(Path(logger.log_dir) / "metrics.csv")
-    assert [rate for _, rate in column(rows, "autoencoder")] == pytest.approx([1e-2, 5e-3])
+    assert [rate for _, rate in column(rows, "lr-autoencoder")] == pytest.approx([1e-2, 5e-3])
 
 
 @pytest.mark.parametrize("recipe", ["vae", "aae"])
@@ -472,7 +472,7 @@ def test_a_run_with_a_callback_and_several_loggers_and_its_resume(tmp_path: Path
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     assert set(config["logger"]) == set(LOGGERS)
     # The callback: the rates of the schedule, at every third batch.
-    rates = own["train", "autoencoder"]
+    rates = own["train", "lr-autoencoder"]
     planned = own["test", "kl"][0][0]
     assert [step for step, _ in rates] == list(range(2, planned, 3))
     assert rates == [(step, pytest.approx(1e-2 * (1 - step / planned))) for step, _ in rates]
@@ -482,7 +482,7 @@ def test_a_run_with_a_callback_and_several_loggers_and_its_resume(tmp_path: Path
     rows = table(next((folder / "csv").glob("*/metrics.csv")))
     assert {f"val/{name}" for name in (*TERMS, "bound")} <= set(tracked["history"])
     for (split, name), expected in own.items():
-        known = name if name == "autoencoder" else f"{split}/{name}"
+        known = name if name == "lr-autoencoder" else f"{split}/{name}"
         assert tracked["history"][known] == expected, known
         assert [step for step, _ in scalars[known]] == [step for step, _ in expected], known
         assert [v for _, v in scalars[known]] == pytest.approx([v for _, v in expected], rel=1e-5), known
@@ -594,7 +594,7 @@ def test_callbacks_and_loggers_on_the_command_line(tmp_path: Path) -> None:
     assert aeframe_train([*overrides, "max_epochs=9"]) == 0
     own = run_table(folder)
     assert len(own["val", "bound"]) == 2
-    assert len(own["train", "autoencoder"]) == 2
+    assert len(own["train", "lr-autoencoder"]) == 2
     rows = table(next((folder / "csv").glob("*/metrics.csv")))
     scalars = tensorboard_scalars(folder / "tensorboard")
     assert column(rows, "val/bound") == own["val", "bound"]

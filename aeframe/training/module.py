@@ -34,6 +34,8 @@ from aeframe.training.lightning_progress import (
     log_numbers,
     place_loops,
     set_batch_size,
+    step_directly,
+    steps_directly,
 )
 from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
 from aeframe.training.optimizer_groups import (
@@ -107,6 +109,7 @@ class AutoencoderModule(L.LightningModule):
         self._term_gradient_norms: dict[str, Tensor] = {}
         self._callbacks = list(callbacks)
         self._validated_at = -1
+        self._steps_directly = False
         self._results: list[dict[str, Any]] = []
         self._restored: dict[str, Any] | None = None
         if config:
@@ -165,6 +168,7 @@ class AutoencoderModule(L.LightningModule):
             self.metric_buffer.load_state_dict(self._restored["buffered"], self.device)
             self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
             self._restored = None
+        self._steps_directly = steps_directly(trainer)
         self._step_schedulers("step")
 
     def _planned_batches(self) -> int:
@@ -232,7 +236,11 @@ class AutoencoderModule(L.LightningModule):
                     self._term_gradient_norms |= {
                         f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()
                     }
-                self.manual_backward(loss if size == 1 else loss / size)
+                loss = loss if size == 1 else loss / size
+                if self._steps_directly:
+                    loss.backward()
+                else:
+                    self.manual_backward(loss)
                 if last:
                     self._step(group, optimizer)
         clock.tick()
@@ -246,7 +254,11 @@ class AutoencoderModule(L.LightningModule):
         others = [each for each in self.groups if scaler is not None and each is not group and each.num_summed]
         summed = [p.grad for each in others for p in each.parameters if p.grad is not None]
         scale = scaler.get_scale() if scaler is not None and summed else 1.0
-        optimizer.step()
+        if self._steps_directly:
+            self.on_before_optimizer_step(group.optimizer)
+            step_directly(optimizer)
+        else:
+            optimizer.step()
         if scaler is not None and summed:
             # The step may have changed the scale, which the gradients that other groups have summed must have too.
             torch._foreach_mul_(summed, scaler.get_scale() / scale)

@@ -37,6 +37,7 @@ from aeframe.training.lightning_progress import (
     step_directly,
     steps_directly,
 )
+from aeframe.training.loader_output import as_batch
 from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
 from aeframe.training.optimizer_groups import (
     OptimizerGroup,
@@ -482,22 +483,3 @@ class AutoencoderModule(L.LightningModule):
         """Give the Trainer its settings back."""
         if self._trainer_settings is not None:
             self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings
-
-
-def as_batch(value: Any) -> Batch:
-    """Return what a loader yields as a `Batch`: a batch, a tensor x, or ``(x, label, ...)`` of a `TensorDataset`.
-
-    Raises:
-        AeframeError: Anything else.
-    """
-    if isinstance(value, Batch):
-        return value
-    if isinstance(value, Tensor):
-        return Batch(value)
-    if isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
-        has_label = len(value) > 1 and isinstance(value[1], Tensor) and value[1].ndim == 1
-        return Batch(value[0], extras={"label": value[1]} if has_label else {})
-    raise AeframeError(
-        f"AutoencoderModule trains on Batch, a tensor x or (x, label), found {type(value).__name__} from the loader; "
-        "return one of these from the dataset"
-    )

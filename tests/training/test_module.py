@@ -22,8 +22,9 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.training.averaging import WeightAverage
+from aeframe.training.loader_output import as_batch
 from aeframe.training.metric_buffer import NonFiniteLossError
-from aeframe.training.module import AutoencoderModule, as_batch
+from aeframe.training.module import AutoencoderModule
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
 

@@ -89,7 +89,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_nothing_in_the_readme_escapes_these_tests() -> None:
-    known = {f"aeframe {verb}" for verb in ("finish", "evaluate", "encode", "generate", "plugins")} | {"python train.py"}
+    verbs = ("finish", "evaluate", "encode", "generate", "plugins")
+    known = {"python train.py", *(f"aeframe {verb}" for verb in verbs)}
     assert {" ".join(words[:2]) for words in commands() if words[0] in ("python", "aeframe")} == known
     assert len(TRAIN) >= 7
     assert {language for language, _ in FENCED.findall(README)} == {"python"}

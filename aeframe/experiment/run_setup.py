@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning.pytorch as L
-import torch
 
 from aeframe.assembly import assemble
 from aeframe.autoencoder import Autoencoder
@@ -104,10 +103,3 @@ def monitor_mode(config: Mapping[str, Any]) -> str:
     if not registry().has("metric", metric):
         return "min"
     return "max" if getattr(registry().load("metric", metric), "higher_is_better", None) else "min"
-
-
-def weights_of(checkpoint: Mapping[str, Any], model: torch.nn.Module) -> None:
-    """Load the weights of a checkpoint, averaged where the run averages, into its model."""
-    prefix = "model."
-    state = {name.removeprefix(prefix): value for name, value in checkpoint["state_dict"].items()}
-    model.load_state_dict(state)

@@ -12,7 +12,6 @@ from typing import Any
 import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
@@ -44,7 +43,7 @@ from aeframe.runs.saving import read_modality_state, write_modality_state
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.early_stopping import RunEarlyStopping
-from aeframe.training.loggers import close_loggers, log_pictures
+from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
@@ -161,7 +160,7 @@ class _RunInProgress:
         with self._opened(setup, record.fingerprint if record is not None else {}):
             if newest is not None:
                 self._restore_files(newest, setup, over=over)
-            elif self.resumes and _is_first():
+            elif self.resumes and is_first_process():
                 # It ended before its first checkpoint: what it measured will be measured again.
                 self._run_logger.cut_back({}, batch=0, between_epochs=False, drop_tests=True)
             if self.config["trainer"]["compile"]:
@@ -169,7 +168,7 @@ class _RunInProgress:
             trainer.loggers = self._open_loggers()
             status = "failed"
             try:
-                if _is_first():
+                if is_first_process():
                     device = str(trainer.strategy.root_device)
                     banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
                 if not over:
@@ -202,7 +201,7 @@ class _RunInProgress:
             changed.append("trainer.max_time")
         over = ended or (newest.stopped and not changed)
         if over and self.folder.read_state().get("status") == "finished":
-            if _is_first():
+            if is_first_process():
                 # Removes the lock of a process that was killed after it had finished the run.
                 with run_lock(self.folder.path):
                     pass
@@ -272,7 +271,7 @@ class _RunInProgress:
     @contextmanager
     def _opened(self, setup: RunSetup, fingerprint: Mapping[str, Any]) -> Iterator[None]:
         """Make or open the run folder, and hold its lock inside; only the first device's process writes."""
-        if not _is_first():
+        if not is_first_process():
             yield
             return
         if not self.resumes:
@@ -301,7 +300,7 @@ class _RunInProgress:
         assert self.checkpoints is not None
         if newest.run_state:
             self.checkpoints.load_state_dict(newest.run_state)
-        if _is_first():
+        if is_first_process():
             newest.promote(self.folder)
             self._run_logger.cut_back(
                 newest.run_state.get("rows", {}),
@@ -322,7 +321,7 @@ class _RunInProgress:
         path = None if newest is None else self.folder.last
         with self.signals.deferring():
             trainer.fit(setup.module, datamodule=setup.data, ckpt_path=path, weights_only=True)
-        if _is_first():
+        if is_first_process():
             self.folder.write_state("trained")
         if self.signals.received is not None:
             raise Interrupted(self.signals.received)
@@ -333,7 +332,7 @@ class _RunInProgress:
         self._load_best(setup)
         trainer.test(setup.module, datamodule=setup.data, verbose=False)
         metrics = setup.module.measured["test"]
-        if _is_first():
+        if is_first_process():
             self._save(setup, metrics)
             self.folder.write_state("finished")
             closing_table(self.console, metrics, self.folder.path, time.monotonic() - began)
@@ -407,12 +406,8 @@ class _RunInProgress:
         )
 
     def _say(self, sentence: str) -> None:
-        if _is_first():
+        if is_first_process():
             self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
-
-
-def _is_first() -> bool:
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:

@@ -61,9 +61,10 @@ class RunFolder:
 
     def is_unbegun(self) -> bool:
         """Return whether the folder holds nothing that training made: no checkpoint, model or foreign file."""
+        leftovers = self._leftovers()
         return (
             all(
-                entry in self._leftovers() or entry == self.checkpoints or entry.name in _TRACKERS
+                entry in leftovers or entry == self.checkpoints or entry.name in _TRACKERS
                 for entry in self.path.iterdir()
                 if entry.name != ".lock"
             )

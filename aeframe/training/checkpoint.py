@@ -101,10 +101,9 @@ def previous_of(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def publish(partial: Path, path: Path, *, keep_previous: bool | None = None) -> None:
+def publish(partial: Path, path: Path) -> None:
     """Rename a whole file to `path`; ``last.ckpt`` is kept as the previous one first."""
-    keep = path.name == "last.ckpt" if keep_previous is None else keep_previous
-    if keep and path.exists():
+    if path.name == "last.ckpt" and path.exists():
         os.replace(path, previous_of(path))
     os.replace(partial, path)
     _sync_folder(path.parent)

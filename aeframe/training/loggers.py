@@ -72,7 +72,7 @@ def mlflow(
     logger = kind(
         experiment, run_name=run_name, tracking_uri=place, tags=tags, run_id=known, artifact_location=artifacts
     )
-    if known is None and _is_first():
+    if known is None and is_first_process():
         _write_id(folder, "mlflow", str(logger.run_id))
     return logger
 
@@ -104,11 +104,12 @@ def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
     for logger in loggers:
         with contextlib.suppress(OSError):
             logger.finalize(status)
-        if isinstance(logger, WandbLogger) and _is_first():
+        if isinstance(logger, WandbLogger) and is_first_process():
             logger.experiment.finish(exit_code=0 if status == "success" else 1)
 
 
-def _is_first() -> bool:
+def is_first_process() -> bool:
+    """Return whether this process is the first of the run: the one that writes its files."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 

@@ -10,13 +10,13 @@ from aeframe.version import __version__
 
 if TYPE_CHECKING:
     from aeframe.experiment.api import build, fit
-    from aeframe.runs.saved import SavedModel, load
+    from aeframe.model_store.reader import TrainedModel, load
 
 _LAZY = {
     "build": "aeframe.experiment.api:build",
     "fit": "aeframe.experiment.api:fit",
-    "load": "aeframe.runs.saved:load",
-    "SavedModel": "aeframe.runs.saved:SavedModel",
+    "load": "aeframe.model_store.reader:load",
+    "TrainedModel": "aeframe.model_store.reader:TrainedModel",
 }
 
 
@@ -30,4 +30,4 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-__all__ = ["AeframeError", "SavedModel", "__version__", "build", "fit", "hookimpl", "load"]
+__all__ = ["AeframeError", "TrainedModel", "__version__", "build", "fit", "hookimpl", "load"]

@@ -71,7 +71,7 @@ def register_latents(register: Register) -> None:
     at = f"{_PARTS}.latents"
     register("point", f"{at}.point:Point", summary="a plain code")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
-    register("vq", f"{at}.quantized:VectorQuantized", summary="vector quantisation with a codebook")
+    register("vq", f"{at}.quantized.base:VectorQuantized", summary="vector quantisation with a codebook")
     register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior bent by a normalising flow")
     register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior moved by the model's own gradient")
     register("riemannian", f"{at}.riemannian:RiemannianHamiltonian", summary="the same, by a learned metric")
@@ -79,12 +79,18 @@ def register_latents(register: Register) -> None:
     register("poincare", f"{at}.poincare:Poincare", summary="wrapped or Riemannian normal on the Poincaré ball")
     register("categorical", f"{at}.categorical:Categorical", summary="relaxed one-hot classes (Gumbel-softmax)")
     register("joint", f"{at}.joint:Joint", summary="a normal posterior beside relaxed classes")
-    register("fsq", f"{at}.quantized:FiniteScalarQuantized", summary="finite scalar quantisation")
-    register("rvq", f"{at}.residual:ResidualQuantized", summary="vector quantisation, level upon level")
-    register("rfsq", f"{at}.residual:ResidualFiniteScalar", summary="finite scalar quantisation, level upon level")
-    register("lfq", f"{at}.lookup_free:LookupFree", summary="signs as codes, with no codebook")
-    register("simvq", f"{at}.simvq:SimVQ", summary="a frozen codebook seen through a learned linear map")
-    register("vq_hierarchy", f"{at}.vq_hierarchy:QuantizedHierarchy", summary="quantised at two resolutions (VQ-VAE-2)")
+    register("fsq", f"{at}.quantized.base:FiniteScalarQuantized", summary="finite scalar quantisation")
+    register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="vector quantisation, level upon level")
+    register(
+        "rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="finite scalar quantisation, level upon level"
+    )
+    register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="signs as codes, with no codebook")
+    register("simvq", f"{at}.quantized.simvq:SimVQ", summary="a frozen codebook seen through a learned linear map")
+    register(
+        "vq_hierarchy",
+        f"{at}.quantized.hierarchy:QuantizedHierarchy",
+        summary="quantised at two resolutions (VQ-VAE-2)",
+    )
     at = f"{_PARTS}.latents.sparse"
     register("topk", f"{at}.topk:TopK", summary="a dictionary, of which k features speak")
     register("batch_topk", f"{at}.topk:BatchTopK", summary="the same, k on average over the batch")
@@ -209,7 +215,7 @@ def register_optimizers(register: Register) -> None:
 
 @hookimpl
 def register_metrics(register: Register) -> None:
-    at = "aeframe.evaluation"
+    at = "aeframe.evaluation.metrics"
     register("mse", f"{at}.reconstruction:MeanSquaredError", summary="squared error per element")
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")

@@ -142,7 +142,10 @@ def register_optimizers(register: Register) -> None:
 
 @hookspec
 def register_metrics(register: Register) -> None:
-    """Register measurements on held-out data: subclasses of `aeframe.evaluation.base.PassMetric`. Given: `model`."""
+    """Register measurements on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
+
+    Given: `model`.
+    """
 
 
 @hookspec

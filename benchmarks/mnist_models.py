@@ -16,7 +16,8 @@ import torch
 from matplotlib.figure import Figure
 
 import aeframe
-from aeframe.runs.folder import RunFolder, read_yaml
+from aeframe.model_store.files import read_yaml
+from aeframe.runs.folder import RunFolder
 
 RESULTS = Path(__file__).with_name("results")
 _SAMPLES, _SEED, _COLUMNS = 10, 0, 2

@@ -37,15 +37,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
+from aeframe.model.assembly import assemble
 from aeframe.training.malloc_tuning import keep_freed_memory, kept_memory
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
+from aeframe.types import Batch, DataSpec, Domain
 
 BATCH = {"mlp": 128, "conv": 64}
 SHAPE = {"mlp": (784,), "conv": (1, 28, 28)}

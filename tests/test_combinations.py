@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
 from aeframe.registry import registry
+from aeframe.types import DataSpec, Domain
 
 # Rows, and images: what fits the one need not fit the other.
 SPECS = {"breast_cancer": DataSpec((12,), Domain("unit")), "digits": DataSpec((1, 8, 8), Domain("unit"))}

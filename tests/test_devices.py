@@ -10,11 +10,11 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
-from aeframe.batch import DataSpec, Domain
 from aeframe.data.vector import Vector
 from aeframe.devices import joined_rows
 from aeframe.testing.reference import Reference, recipe, synthetic
 from aeframe.testing.two_processes import step
+from aeframe.types import DataSpec, Domain
 
 # The suite of core tries them with their defaults.
 OBJECTIVES: dict[str, dict[str, Any]] = {

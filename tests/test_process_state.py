@@ -114,7 +114,7 @@ def test_a_gradient_that_is_not_finite_is_named_and_no_checkpoint_has_it(
 
     def spoil(self: AutoencoderModule, optimizer: torch.optim.Optimizer) -> None:
         step(self, optimizer)
-        if self.clock.batch == batch:
+        if self.progress.batch == batch:
             next(self.model.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
 
     monkeypatch.setattr(AutoencoderModule, "on_before_optimizer_step", spoil)
@@ -183,7 +183,7 @@ def test_a_signal_reaches_the_programs_own_handler(tmp_path: Path, monkeypatch: 
     train_on = AutoencoderModule._train_on
 
     def interrupted(self: AutoencoderModule, batch: Any) -> Any:
-        if self.clock.batch == 3:
+        if self.progress.batch == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return train_on(self, batch)
 

@@ -15,9 +15,6 @@ import torch
 from torch import Tensor
 
 import aeframe
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
@@ -26,16 +23,19 @@ from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
 from aeframe.experiment.workflow import Run
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.model_store.reader import TrainedModel
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
-from aeframe.runs.saved import SavedModel
-from aeframe.testing import parcels
+from aeframe.testing import subprocess_io
 from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.reference import Reference
-from aeframe.testing.reopen import numbers
+from aeframe.testing.reload import numbers
 from aeframe.testing.short_run import train_shortly
 from aeframe.training.optimizer_groups import OptimizerGroup, check_ownership, make_optimizer_groups
+from aeframe.types import Batch
 
 torch.set_num_threads(1)
 
@@ -56,7 +56,7 @@ READER = """
 import sys
 from pathlib import Path
 import torch
-from aeframe.testing.reopen import reopen
+from aeframe.testing.reload import reopen
 torch.set_num_threads(1)
 for line in sys.stdin:
     reopen(Path(line.rstrip("\\n")))
@@ -69,7 +69,7 @@ class Trained:
     """A recipe after some batches, opened again from its folder."""
 
     run: Run
-    saved: SavedModel
+    saved: TrainedModel
     splits: Splits
 
     @property
@@ -153,7 +153,7 @@ def all_terms(trained: Trained, model: Autoencoder, batch: Batch) -> dict[str, T
     p = model(batch, num_samples=model.objective.num_samples)
     found: dict[str, Tensor] = {}
     for group in trained.groups(model):
-        terms = group.terms(model, p, trained.saved.clock)
+        terms = group.terms(model, p, trained.saved.progress)
         found |= {f"{group.name}/{name}": value.detach() for name, value in terms.raw.items()}
         if terms.bound is not None:
             found[f"{group.name}/bound"] = terms.bound.detach()
@@ -207,7 +207,7 @@ def test_every_term_with_a_weight_changes_a_gradient(trained: Trained) -> None:
                 parameter.mul_(scale)
         p = model(trained.batch, num_samples=model.objective.num_samples)
         for group in trained.groups(model):
-            terms = group.terms(model, p, trained.saved.clock)
+            terms = group.terms(model, p, trained.saved.progress)
             for name in (name for name, weight in terms.weights.items() if weight > 0):
                 names.add(f"{group.name}/{name}")
                 gradients = torch.autograd.grad(
@@ -226,7 +226,7 @@ def test_gradients_reach_every_parameter_of_their_optimizer_group_and_no_other(t
     p = model(trained.batch, num_samples=model.objective.num_samples)
     for group in groups:
         with freeze_others(group, groups):
-            group.terms(model, p, trained.saved.clock).total().mean().backward()
+            group.terms(model, p, trained.saved.progress).total().mean().backward()
         for other in groups:
             for parameter in other.parameters:
                 reached = parameter.grad is not None and bool(parameter.grad.any())
@@ -249,7 +249,7 @@ def test_the_loss_falls(trained: Trained) -> None:
     losses = []
     for model in (begun, trained.saved.model):
         with evaluation_mode(model), torch.no_grad():
-            losses.append(float(model.terms(model(rows), trained.saved.clock).total().mean()))
+            losses.append(float(model.terms(model(rows), trained.saved.progress).total().mean()))
     before, after = losses
     assert after < before - 0.02 * abs(before)
 
@@ -260,17 +260,17 @@ def test_the_saved_model_gives_the_numbers_of_the_run(trained: Trained) -> None:
         saved.model, metrics_of(saved.modality.metrics, saved.config["metrics"]), seed=saved.config["seed"]
     )
     batches = [test.batch(index) for index in torch.arange(len(test)).split(saved.config["batch_size"])]
-    assert measure(evaluator, batches, saved.clock, saved.device) == trained.run.metrics
+    assert measure(evaluator, batches, saved.progress, saved.device) == trained.run.metrics
 
 
 def test_another_process_that_opens_it_gives_the_same_numbers(trained: Trained, reader: subprocess.Popen[str]) -> None:
     folder = trained.run.folder
-    parcels.pack(trained.reference, folder / "parcel.pt")
+    subprocess_io.pack(trained.reference, folder / "parcel.pt")
     assert reader.stdin is not None
     assert reader.stdout is not None
     print(folder, file=reader.stdin, flush=True)
     assert reader.stdout.readline() == "answered\n"
-    found, expected = parcels.answered(folder / "answer.pt"), numbers(trained.model, trained.reference.batch())
+    found, expected = subprocess_io.answered(folder / "answer.pt"), numbers(trained.model, trained.reference.batch())
     assert isinstance(found, dict), found
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
 

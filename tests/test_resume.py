@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 import aeframe
-from aeframe.batch import Batch
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main
@@ -20,6 +19,7 @@ from aeframe.experiment.workflow import finish
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.training.module import AutoencoderModule
+from aeframe.types import Batch
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(
@@ -64,7 +64,7 @@ def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolde
     train_on = AutoencoderModule._train_on
 
     def fail(self: AutoencoderModule, each: Batch) -> Tensor | None:
-        if self.clock.batch >= batch:
+        if self.progress.batch >= batch:
             raise StopError
         return train_on(self, each)
 
@@ -125,7 +125,7 @@ def test_every_bit_is_the_same(whole: RunFolder, halves: RunFolder, which: str) 
     assert differences(one["state_dict"], one["current_model_state"]), "the average is not the weights"
     if which == "last":
         # The last checkpoint of an epoch begins the next one.
-        assert one["aeframe"]["clock"]["epoch"] == 4
+        assert one["aeframe"]["progress"]["epoch"] == 4
 
 
 def test_every_number_is_the_same(whole: RunFolder, halves: RunFolder) -> None:
@@ -145,13 +145,13 @@ def test_the_saved_models_are_the_same(whole: RunFolder, halves: RunFolder) -> N
 def test_it_may_stop_anywhere_in_an_epoch(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_batches=9, steps_per_call=4)
     halves = fit_until(5, tmp_path / "halves", "vae", max_batches=9, checkpoint_every=4)
-    assert checkpoint(halves.last)["aeframe"]["clock"]["batch"] == 4
+    assert checkpoint(halves.last)["aeframe"]["progress"]["batch"] == 4
     # Several batches in one call or one at a time: the same numbers.
     aeframe.fit(resume=str(halves.path), steps_per_call=1)
     one, other = checkpoint(whole.last), checkpoint(halves.last)
     for key in ("state_dict", "optimizer_states", "aeframe"):
         assert differences(one[key], other[key]) == []
-    assert one["aeframe"]["clock"]["batch"] == 9
+    assert one["aeframe"]["progress"]["batch"] == 9
     assert halves.metrics.read_bytes() == whole.metrics.read_bytes()
 
 
@@ -177,7 +177,7 @@ def test_a_longer_run_keeps_its_schedules_unless_told_to_stretch_them(
     aeframe.fit(resume=short.path, max_epochs=4, stretch_schedules=stretch)
     note = "note: schedules (linear) stay at their end, since they were planned for 12 batches"
     assert (note in capsys.readouterr().err) is not stretch
-    assert checkpoint(short.last)["aeframe"]["clock"]["planned"] == (24 if stretch else 12)
+    assert checkpoint(short.last)["aeframe"]["progress"]["planned"] == (24 if stretch else 12)
     rows = [line.split(",") for line in short.metrics.read_text(encoding="utf-8").splitlines()]
     last = {row[3]: float(row[4]) for row in rows if row[0] == "24" and row[2] == "train"}
     weighted = last.get("kl_weighted", last["kl"])
@@ -242,9 +242,9 @@ def test_a_moved_run_keeps_its_best(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_epochs=4, **rate)
     moved = fit_until(18, tmp_path / "halves", "vae", max_epochs=4, **rate).path.rename(tmp_path / "moved")
     aeframe.fit(resume=moved)
-    assert checkpoint(RunFolder(moved).best)["aeframe"]["clock"] == checkpoint(whole.best)["aeframe"]["clock"]
-    assert checkpoint(whole.best)["aeframe"]["clock"]["batch"] < 24
-    assert checkpoint(whole.last)["aeframe"]["clock"]["batch"] == 24
+    assert checkpoint(RunFolder(moved).best)["aeframe"]["progress"] == checkpoint(whole.best)["aeframe"]["progress"]
+    assert checkpoint(whole.best)["aeframe"]["progress"]["batch"] < 24
+    assert checkpoint(whole.last)["aeframe"]["progress"]["batch"] == 24
     assert RunFolder(moved).read_metrics() == whole.read_metrics()
 
 
@@ -275,13 +275,13 @@ def test_a_finished_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_run_that_was_stopped_early_is_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rate = {"optimizer": {"lr": {"name": "step", "value": 0.001, "factor": 3000.0, "at": [0.2]}}}
     folder = fit(tmp_path / "run", "ae", max_epochs=20, patience=2, **rate)
-    batch = checkpoint(folder.last)["aeframe"]["clock"]["batch"]
+    batch = checkpoint(folder.last)["aeframe"]["progress"]["batch"]
     assert batch < 120
     capsys.readouterr()
     assert main([f"resume={folder.path}"]) == 2
     assert f"it has done {batch} batches and was stopped early; to train on" in capsys.readouterr().err
     aeframe.fit(resume=folder.path, patience=4)
-    assert checkpoint(folder.last)["aeframe"]["clock"]["batch"] == batch + 12
+    assert checkpoint(folder.last)["aeframe"]["progress"]["batch"] == batch + 12
 
 
 def test_a_run_without_a_checkpoint_is_started_anew(tmp_path: Path) -> None:

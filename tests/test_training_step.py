@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.data.pairs import Paired
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.registry import registry
-from aeframe.testing.examination import Examination
+from aeframe.testing.suite_runner import SuiteRunner
+from aeframe.types import Batch, TrainingProgress
 
 torch.set_num_threads(1)
 
@@ -92,32 +92,32 @@ def _checks(name: str, args: tuple[Any, ...]) -> bool:
     return name == "multinomial" and (args[1] == 1 or len(args) < 3 or not args[2])
 
 
-def step(model: Autoencoder, batch: Batch, clock: Clock) -> None:
+def step(model: Autoencoder, batch: Batch, progress: TrainingProgress) -> None:
     """Train on one batch, the adversaries after the autoencoder."""
-    opponents = model.opponents()
-    theirs = {id(parameter) for opponent in opponents.values() for parameter in opponent.parameters()}
-    model.at(clock)
+    critics = model.critics()
+    theirs = {id(parameter) for critic in critics.values() for parameter in critic.parameters()}
+    model.set_progress(progress)
     p = model(batch, num_samples=model.objective.num_samples)
-    for opponent in (None, *opponents.values()):
-        terms = model.terms(p, clock) if opponent is None else opponent.terms(model, p.detach(), clock)
+    for critic in (None, *critics.values()):
+        terms = model.terms(p, progress) if critic is None else critic.terms(model, p.detach(), progress)
         model.zero_grad()
         terms.total().mean().backward()
-        own = opponent.parameters() if opponent is not None else model.parameters()
-        chosen = [each for each in own if each.grad is not None and (opponent is not None or id(each) not in theirs)]
+        own = critic.parameters() if critic is not None else model.parameters()
+        chosen = [each for each in own if each.grad is not None and (critic is not None or id(each) not in theirs)]
         if chosen:
             torch.optim.SGD(chosen, lr=1e-4).step()
-    clock.tick()
+    progress.advance()
 
 
 def host_reads(model: Autoencoder, batch: Batch) -> dict[str, int]:
     """Return the host reads of the third training step; in the first, codebooks may read whether they are placed."""
-    clock = Clock(planned=100, rows=400)
+    progress = TrainingProgress(planned=100, rows=400)
     model.train()
     with noise_of(CPU, 5):
-        step(model, batch, clock)
-        step(model, batch, clock)
+        step(model, batch, progress)
+        step(model, batch, progress)
         with HostReads() as reads:
-            step(model, batch, clock)
+            step(model, batch, progress)
     return dict(reads.found)
 
 
@@ -147,7 +147,7 @@ def answer(model: Autoencoder, batch: Batch) -> list[Tensor]:
     """Return what a model computes in evaluation."""
     with noise_of(CPU, 7), torch.no_grad():
         p = model.eval()(batch)
-        return [p.output, p.latent.z, *model.terms(p, Clock(planned=100, rows=400)).raw.values()]
+        return [p.output, p.latent.z, *model.terms(p, TrainingProgress(planned=100, rows=400)).raw.values()]
 
 
 def assert_travels(model: Autoencoder, batch: Batch) -> None:
@@ -162,7 +162,7 @@ def assert_travels(model: Autoencoder, batch: Batch) -> None:
         assert all(torch.equal(*pair) for pair in zip(answer(each, batch), expected, strict=True))
     for each in (model, *copies):
         with noise_of(CPU, 8):
-            step(each.train(), batch, Clock(planned=100, rows=400))
+            step(each.train(), batch, TrainingProgress(planned=100, rows=400))
     trained = answer(model, batch)
     for each in copies:
         assert all(torch.equal(*pair) for pair in zip(answer(each, batch), trained, strict=True))
@@ -199,13 +199,13 @@ def parts() -> list[tuple[str, str]]:
 
 
 @cache
-def examination(plugin: str) -> Examination:
-    return Examination(plugin)
+def runner(plugin: str) -> SuiteRunner:
+    return SuiteRunner(plugin)
 
 
 def of_part(plugin: str, part: str) -> tuple[Autoencoder, Batch]:
-    subject = examination(plugin).subject(part)
-    reference = subject.reference
+    tested = runner(plugin).tested(part)
+    reference = tested.reference
     return reference.model(), reference.batch()
 
 

@@ -39,7 +39,7 @@ class CheckPlugin(Command):
         torch.set_num_threads(1)
         console = Console()
         with console.status(f"trying everything that plugin '{args.plugin}' registers"):
-            outcomes = _suite(args.suite, args.plugin).examination().outcomes()
+            outcomes = _suite(args.suite, args.plugin).runner().outcomes()
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed or not args.failed:
             console.print(table(failed if args.failed else outcomes))

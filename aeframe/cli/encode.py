@@ -27,7 +27,7 @@ class Encode(ModelCommand):
         batch, batch_size = model.modality.read(args.file), self.batch_size(args, model)
         z = model.encode(batch, batch_size=batch_size).numpy()
         with args.output.open("xb") as file:
-            if "codes" in model.model.latent.gives:
+            if "codes" in model.model.latent.provides:
                 np.savez(file, z=z, codes=model.codes(batch, batch_size=batch_size).numpy())
             else:
                 np.savez(file, z=z)

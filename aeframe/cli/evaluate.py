@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 from aeframe.cli.model_command import ModelCommand, add_data, check_output
 
 if TYPE_CHECKING:
-    from aeframe.batch import Batch
-    from aeframe.runs.saved import SavedModel
+    from aeframe.model_store.reader import TrainedModel
+    from aeframe.types import Batch
 
 
 class Evaluate(ModelCommand):
@@ -38,7 +38,7 @@ class Evaluate(ModelCommand):
             print(args.output)
         return 0
 
-    def measure(self, model: SavedModel, args: Namespace) -> tuple[dict[str, float], int]:
+    def measure(self, model: TrainedModel, args: Namespace) -> tuple[dict[str, float], int]:
         """Prepare the data as the run did, and return metrics of the split, and how many rows it has."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
@@ -53,7 +53,7 @@ class Evaluate(ModelCommand):
         # The same plan as in training, so that the numbers of the run come out again.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        return measure(evaluator, batches, model.clock, model.device), len(source)
+        return measure(evaluator, batches, model.progress, model.device), len(source)
 
 
 def _print(title: str, numbers: dict[str, float]) -> None:

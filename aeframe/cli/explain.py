@@ -128,12 +128,12 @@ def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
     if entry.kind == "loss":
         yield "unit", target.unit
     if entry.kind in ("objective", "prior", "sampler"):
-        fitting = [name for name, part in _loaded("latent") if target.needs <= part.gives]
-        needs = f"provides {', '.join(sorted(target.needs))}" if target.needs else "provides anything"
-        yield "latent", f"one that {needs}: {', '.join(fitting) or 'none is installed'}"
+        fitting = [name for name, part in _loaded("latent") if target.requires <= part.provides]
+        requires = f"provides {', '.join(sorted(target.requires))}" if target.requires else "provides anything"
+        yield "latent", f"one that {requires}: {', '.join(fitting) or 'none is installed'}"
     if entry.kind == "latent":
-        yield "provides", ", ".join(sorted(target.gives)) or "a point, and nothing more"
-        fitting = [name for name, part in _loaded("objective") if part.needs <= target.gives]
+        yield "provides", ", ".join(sorted(target.provides)) or "a point, and nothing more"
+        fitting = [name for name, part in _loaded("objective") if part.requires <= target.provides]
         yield "objective", ", ".join(fitting)
     if entry.kind == "activation":
         yield from _traits(target)

@@ -9,7 +9,7 @@ from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
-    from aeframe.runs.saved import SavedModel
+    from aeframe.model_store.reader import TrainedModel
 
 
 class Generate(ModelCommand):
@@ -56,10 +56,10 @@ class Generate(ModelCommand):
             print(path)
         return 0
 
-    def _other(self, model: SavedModel, sampler: dict[str, Any], args: Namespace) -> SavedModel:
+    def _other(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:
         """Return the model with another sampler, fitted to the data of its run where it must be."""
+        from aeframe.model.density import first_batches
         from aeframe.registry import registry
-        from aeframe.runs.fitting import first_batches
 
         if not registry().load("sampler", sampler["name"]).fitted:
             return model.with_sampler(sampler)
@@ -67,7 +67,7 @@ class Generate(ModelCommand):
         return model.with_sampler(sampler, batches, seed=int(model.config.get("seed", 0)))
 
 
-def _told(args: Namespace, model: SavedModel) -> list[float] | None:
+def _told(args: Namespace, model: TrainedModel) -> list[float] | None:
     """Return the C numbers of the condition that was asked for."""
     if args.label is None:
         given: list[float] | None = args.condition

@@ -12,7 +12,7 @@ from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Splits
-    from aeframe.runs.saved import SavedModel
+    from aeframe.model_store.reader import TrainedModel
 
 
 class ModelCommand(Command):
@@ -23,18 +23,18 @@ class ModelCommand(Command):
         parser.add_argument("--device", help="where to compute: cpu, cuda, cuda:1, mps (the first GPU if there is one)")
         parser.add_argument("--batch-size", type=positive, help="samples at a time (that of the run)")
 
-    def open(self, args: Namespace) -> SavedModel:
+    def open(self, args: Namespace) -> TrainedModel:
         """Return the model, on the device that was asked for."""
         import torch
 
         from aeframe.devices import check_device
-        from aeframe.runs.saved import load
+        from aeframe.model_store.reader import load
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
         check_device(device, "--device")
         return load(args.model, device)
 
-    def splits(self, model: SavedModel, args: Namespace) -> Splits:
+    def splits(self, model: TrainedModel, args: Namespace) -> Splits:
         """Load the data of the run, prepared by the state and divided by the split that were saved with the model.
 
         A warning is printed for each difference between these data and those of the training.
@@ -68,7 +68,7 @@ class ModelCommand(Command):
         print(f"{described(found)}: {counts}", file=sys.stderr)
         return labelled(splits, model.config.get("label_classes", 0))
 
-    def batch_size(self, args: Namespace, model: SavedModel) -> int:
+    def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return how many samples go at a time."""
         asked: int | None = args.batch_size
         return asked or int(model.config.get("batch_size", 256))

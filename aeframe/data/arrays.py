@@ -14,8 +14,8 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.types import Shape
 
 Array = NDArray[Any]
 

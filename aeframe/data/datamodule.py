@@ -7,11 +7,11 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import torch
 
-from aeframe.batch import Batch
 from aeframe.data.grouping import batches_per_call
 from aeframe.data.loader import Loader
 from aeframe.data.modality import Source, Splits
 from aeframe.data.plan import BatchPlan
+from aeframe.types import Batch
 
 
 class DataModule(L.LightningDataModule):

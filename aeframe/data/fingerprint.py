@@ -13,12 +13,12 @@ from typing import Any
 
 from torch import Tensor
 
-from aeframe.batch import DataSpec
 from aeframe.data.folders import visible_files
 from aeframe.data.modality import Dataset, Splits
 from aeframe.errors import AeframeError
 from aeframe.factory import signature
 from aeframe.registry import registry
+from aeframe.types import DataSpec
 
 WHOLE = 1 << 26
 """Bytes of a file that are hashed whole: 64 MiB. Of a larger file, `BLOCKS` blocks and the size are hashed."""

@@ -70,7 +70,7 @@ def folder_splits(
     """Return the splits that a folder of samples has: at least ``train``.
 
     Its sub-folders ``train`` (or ``training``), ``val`` (``valid``, ``validation``) and ``test`` are the splits where
-    ``train`` is there, and all of it is ``train`` otherwise; `aeframe.data.shares.Shares` makes the others. Where all
+    ``train`` is there, and all of it is ``train`` otherwise; `RandomSplit` makes the others. Where all
     samples lie in class folders, two or more, a label is the class's place in their sorted names, of all splits.
 
     Args:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from aeframe.batch import Batch
 from aeframe.data.modality import Source, Splits
 from aeframe.data.wrapped import Wrapped
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 _AT_ONCE = 4096
 

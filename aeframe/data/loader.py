@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from aeframe.batch import Batch
 from aeframe.data.modality import Source
 from aeframe.data.plan import BatchPlan
 from aeframe.noise import LOADING, noise_of
+from aeframe.types import Batch
 
 _CPU = torch.device("cpu")
 

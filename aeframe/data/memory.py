@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 
 class TensorSource:
@@ -42,8 +42,8 @@ class TensorSource:
         index = torch.arange(len(x)) if index is None else index
         self._stored = Batch(x, mask, condition, index, dict(extras or {}))
         self._transform = transform
-        beside = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
-        for name, tensor in beside.items():
+        like = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
+        for name, tensor in like.items():
             if tensor is not None and len(tensor) != len(x):
                 raise AeframeError(
                     f"TensorSource has {len(x)} rows of x but {len(tensor)} of '{name}'; give one for each"

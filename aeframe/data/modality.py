@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec
 from aeframe.data.split_record import SplitRecord
+from aeframe.types import Batch, DataSpec
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,7 +60,7 @@ class Dataset(ABC):
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
-        """Which samples each split has; pass it to the function that draws the split, such as `Shares.complete`."""
+        """Which samples each split has; pass it to what draws the split, such as `RandomSplit.complete`."""
         return SplitRecord()
 
     def files(self) -> Sequence[Path] | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.data.modality import Source
 from aeframe.data.wrapped import Wrapped
+from aeframe.types import Batch
 
 _AT_ONCE = 1024
 

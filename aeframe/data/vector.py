@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.scaling import Scale, Scaler
@@ -20,6 +19,7 @@ from aeframe.data.tables import Choice, Rows, read_header, read_rows, write_rows
 from aeframe.data.tables.rows import pick
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

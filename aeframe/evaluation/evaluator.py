@@ -10,14 +10,14 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.sums import SUM_DTYPE, TermMeans
 from aeframe.evaluation.step import EvaluationOutput, evaluate_batch, evaluation_mode
-from aeframe.evaluation.sums import SUM_DTYPE, TermMeans
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
+from aeframe.types import Batch, TrainingProgress
 
 LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "dead_features")
 """Measured on every modality, wherever the latent is of their kind."""
@@ -95,17 +95,17 @@ class Evaluator(Callback):
 
     # -- in a plain loop -----------------------------------------------------------------------------------------
 
-    def update(self, batch: Batch, clock: Clock, index: int) -> None:
+    def update(self, batch: Batch, progress: TrainingProgress, index: int) -> None:
         """Evaluate one batch, without waiting for the device.
 
         Args:
             batch: Clean samples, on the model's device.
-            clock: The progress whose weights count in ``loss``.
+            progress: The progress whose weights count in ``loss``.
             index: The number of this batch in the evaluation.
         """
         if self.means.device != batch.x.device:
             self.to(batch.x.device)
-        output = evaluate_batch(self.model, batch, clock, seed=self.seed, index=index)
+        output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
         self.means.update(output.values)
         self._update_metrics(output)
 
@@ -143,7 +143,7 @@ class Evaluator(Callback):
     def _computed(self, taken: frozenset[str] = frozenset()) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for label, metric in self.metrics.items():
-            value = cast("PassMetric", metric).compute()
+            value = cast("ModelMetric", metric).compute()
             for name, number in (value if isinstance(value, dict) else {label: value}).items():
                 if name in found or name in taken:
                     raise AeframeError(
@@ -153,8 +153,8 @@ class Evaluator(Callback):
                 found[name] = number
         return found
 
-    def _metrics(self) -> Iterator[PassMetric]:
-        return cast("Iterator[PassMetric]", iter(self.metrics.values()))
+    def _metrics(self) -> Iterator[ModelMetric]:
+        return cast("Iterator[ModelMetric]", iter(self.metrics.values()))
 
 
 def metrics_of(names: Iterable[str], over: Mapping[str, Any] | None = None) -> dict[str, Mapping[str, Any] | None]:
@@ -167,10 +167,12 @@ def metrics_of(names: Iterable[str], over: Mapping[str, Any] | None = None) -> d
     return {**{name: {} for name in (*names, *LATENT_METRICS)}, **(over or {})}
 
 
-def measure(evaluator: Evaluator, batches: Iterable[Batch], clock: Clock, device: torch.device) -> dict[str, float]:
+def measure(
+    evaluator: Evaluator, batches: Iterable[Batch], progress: TrainingProgress, device: torch.device
+) -> dict[str, float]:
     """Measure a whole split, from first batch to last."""
     for index, batch in enumerate(batches):
-        evaluator.update(batch.to(device), clock, index)
+        evaluator.update(batch.to(device), progress, index)
     return evaluator.compute()
 
 
@@ -182,13 +184,13 @@ def _to_host(numbers: Mapping[str, Tensor]) -> dict[str, float]:
     return dict(zip(numbers, values, strict=True))
 
 
-def _metric(label: str, options: Mapping[str, Any], model: Autoencoder) -> PassMetric | None:
+def _metric(label: str, options: Mapping[str, Any], model: Autoencoder) -> ModelMetric | None:
     """Build one metric, or return None where it does not apply."""
     config = {"name": label, **options}
     kind = registry().load("metric", config["name"])
     if not kind.applies(model):
         return None
-    metric: PassMetric = build("metric", config, model=model)
+    metric: ModelMetric = build("metric", config, model=model)
     return metric
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, Pass
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import EVALUATION, noise_of
+from aeframe.types import Batch, ForwardOutput, TrainingProgress
 
 
 @dataclass(slots=True)
@@ -20,19 +20,19 @@ class EvaluationOutput:
 
     model: Autoencoder
     batch: Batch
-    drawn: Pass
+    drawn: ForwardOutput
     """With z drawn from its posterior where there is one, and as many importance samples as the objective takes."""
     values: dict[str, Tensor]
     """``(B,)`` each: the raw terms, ``loss`` (their weighted sum) and ``bound``; an opponent's behind its name."""
     noise: tuple[int, int]
     """Seed and number of the batch."""
-    _by_mean: Pass | None = None
+    _by_mean: ForwardOutput | None = None
 
     @torch.no_grad()
-    def by_mean(self) -> Pass:
+    def by_mean(self) -> ForwardOutput:
         """Return the output with z at its mean, which reconstruction metrics look at; computed at the first call."""
         if self._by_mean is None:
-            posterior = "posterior" in self.model.latent.gives
+            posterior = "posterior" in self.model.latent.provides
             if not posterior and self.model.objective.num_samples is None:
                 self._by_mean = self.drawn
             else:
@@ -46,7 +46,9 @@ class EvaluationOutput:
 
 
 @torch.no_grad()
-def evaluate_batch(model: Autoencoder, batch: Batch, clock: Clock, *, seed: int, index: int) -> EvaluationOutput:
+def evaluate_batch(
+    model: Autoencoder, batch: Batch, progress: TrainingProgress, *, seed: int, index: int
+) -> EvaluationOutput:
     """Return the terms of a held-out batch; nothing in it waits for the device.
 
     Where the latent has a posterior, z is drawn for the terms and the bound, which are expectations over it. The
@@ -55,14 +57,14 @@ def evaluate_batch(model: Autoencoder, batch: Batch, clock: Clock, *, seed: int,
     Args:
         model: In any mode, which it keeps.
         batch: Clean samples, on the model's device.
-        clock: The progress whose weights count in ``loss``.
+        progress: The progress whose weights count in ``loss``.
         seed: Where the draws come from.
         index: The number of this batch in the evaluation.
     """
-    draw = "posterior" in model.latent.gives
+    draw = "posterior" in model.latent.provides
     with evaluation_mode(model), noise_of(batch.x.device, seed, EVALUATION, index):
-        drawn: Pass = model(batch, sample=draw, num_samples=model.objective.num_samples)
-        values = _values(model, drawn, clock)
+        drawn: ForwardOutput = model(batch, sample=draw, num_samples=model.objective.num_samples)
+        values = _values(model, drawn, progress)
     return EvaluationOutput(model, batch, drawn, values, (seed, index))
 
 
@@ -79,12 +81,12 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _values(model: Autoencoder, output: Pass, clock: Clock) -> dict[str, Tensor]:
-    terms = model.terms(output, clock)
+def _values(model: Autoencoder, output: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
+    terms = model.terms(output, progress)
     values = {**terms.raw, "loss": terms.total()}
     if terms.bound is not None:
         values["bound"] = terms.bound
-    for name, opponent in model.opponents().items():
-        theirs = opponent.terms(model, output.detach(), clock)
+    for name, critic in model.critics().items():
+        theirs = critic.terms(model, output.detach(), progress)
         values |= {f"{name}/{term}": value for term, value in {**theirs.raw, "loss": theirs.total()}.items()}
     return values

@@ -10,16 +10,16 @@ from typing import Any
 
 from torch import nn
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.experiment.dry_run import dry_run
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
+from aeframe.types import DataSpec
 
 # An MLP without hidden layers holds a Sequential of nothing.
 _LINEAR = (nn.Linear, nn.Identity, nn.Sequential)
@@ -130,7 +130,7 @@ def _check_space(kind: str, name: str, latent: str) -> None:
     """Refuse a prior or a sampler that is no density where the latent's codes live."""
     part, codes = registry().load(kind, name), registry().load("latent", latent)
     if not _lives(part, codes):
-        fitting = _fitting(kind, lambda part: part.needs <= codes.gives and _lives(part, codes))
+        fitting = _fitting(kind, lambda part: part.requires <= codes.provides and _lives(part, codes))
         raise AeframeError(
             f"{kind} '{name}' is a density of {_or(sorted(part.spaces))} space, but the codes of latent '{latent}' "
             f"live in {codes.space} space; {fitting}"
@@ -144,14 +144,15 @@ def _lives(part: Any, latent: Any) -> bool:
 
 
 def _check_need(kind: str, name: str, latent: str) -> None:
-    needs: frozenset[str] = registry().load(kind, name).needs
+    requires: frozenset[str] = registry().load(kind, name).requires
     codes = registry().load("latent", latent)
-    gives: frozenset[str] = codes.gives
-    if not needs <= gives:
+    provides: frozenset[str] = codes.provides
+    if not requires <= provides:
         raise AeframeError(
-            f"{kind} '{name}' needs a latent that gives {_listing(needs)}, but '{latent}' gives {_listing(gives)}; "
-            f"{_fitting('latent', lambda part: needs <= part.gives)}, or with '{latent}' "
-            f"{_fitting(kind, lambda part: part.needs <= gives and _lives(part, codes))}"
+            f"{kind} '{name}' requires a latent that provides {_listing(requires)}, but '{latent}' provides "
+            f"{_listing(provides)}; "
+            f"{_fitting('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
+            f"{_fitting(kind, lambda part: part.requires <= provides and _lives(part, codes))}"
         )
 
 
@@ -162,7 +163,7 @@ def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
     code, data = math.prod(model.latent.shape), math.prod(spec.shape)
     if (
         code >= data
-        and "sparse" not in model.latent.gives
+        and "sparse" not in model.latent.provides
         and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path)
     ):
         warnings.warn(

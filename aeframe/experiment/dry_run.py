@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Terms
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
@@ -22,6 +21,7 @@ from aeframe.parts.objectives.base import Objective
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
 from aeframe.training.optimizer_groups import make_optimizer_groups
+from aeframe.types import Batch, DataSpec, LossTerms, TrainingProgress
 
 _KINDS: dict[type, str] = {
     Corruption: "corruption",
@@ -34,7 +34,7 @@ _KINDS: dict[type, str] = {
     Penalty: "penalty",
 }
 _SAMPLES = 2
-_CLOCK = Clock(planned=10, rows=100)
+_CLOCK = TrainingProgress(planned=10, rows=100)
 
 
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
@@ -79,8 +79,8 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
             # One whose weight is 0 at first is not computed yet, and has to fit all the same.
             if name not in groups["the model"].raw:
                 groups["the model"].add(name, penalty(model, p), 0.0)
-        for name, opponent in model.opponents().items():
-            groups[name] = opponent.terms(model, p.detach(), _CLOCK)
+        for name, critic in model.critics().items():
+            groups[name] = critic.terms(model, p.detach(), _CLOCK)
         make_optimizer_groups(
             model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )
@@ -119,7 +119,7 @@ def _batch(spec: DataSpec) -> Batch:
     )
 
 
-def _check_terms(group: str, terms: Terms) -> None:
+def _check_terms(group: str, terms: LossTerms) -> None:
     for name, value in terms.raw.items():
         if value.shape != (_SAMPLES,):
             raise AeframeError(

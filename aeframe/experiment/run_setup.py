@@ -8,8 +8,6 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
 from aeframe.data.datamodule import DataModule
 from aeframe.data.fingerprint import DataRecord, resolved_paths
 from aeframe.data.labels import check_labels, labelled
@@ -18,6 +16,8 @@ from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
 from aeframe.training.module import AutoencoderModule

@@ -16,30 +16,29 @@ from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler,
 from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
-from aeframe.batch import Clock
 from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.evaluation.advice import advice
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
-from aeframe.evaluation.pictures import draw_pictures
+from aeframe.evaluation.report.advice import advice
+from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.experiment.callbacks import build_callbacks
-from aeframe.experiment.faces import banner, closing_table
+from aeframe.experiment.console import banner, closing_table
 from aeframe.experiment.identity import run_id
 from aeframe.experiment.intervals import interval_seconds
 from aeframe.experiment.loggers import build_loggers
 from aeframe.experiment.process_state import run_process
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
 from aeframe.interruption import Interrupted, SignalGuard
+from aeframe.model.density import first_batches, fit_sampler
+from aeframe.model_store.data_record import read_data_record, write_data_record
+from aeframe.model_store.reader import TrainedModel, save_model
+from aeframe.model_store.writer import read_modality_state, write_modality_state
 from aeframe.registry import registry
-from aeframe.runs.data_record import read_data_record, write_data_record
-from aeframe.runs.fitting import first_batches, fit_sampler
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
 from aeframe.runs.records import Records
 from aeframe.runs.run_logger import RunLogger
-from aeframe.runs.saved import SavedModel, save_model
-from aeframe.runs.saving import read_modality_state, write_modality_state
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.early_stopping import RunEarlyStopping
@@ -47,6 +46,7 @@ from aeframe.training.loggers import close_loggers, is_first_process, log_pictur
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
+from aeframe.types import TrainingProgress
 
 # How many samples are enough for a picture.
 _PICTURED = 512
@@ -190,11 +190,11 @@ class _RunInProgress:
         if self.finish_only:
             return True
         # What the checkpoint was written with, not the file: the first process has rewritten that when others read it.
-        clock, config, before = newest.clock, self.config, newest.checkpoint.get("hyper_parameters", {})
+        progress, config, before = newest.progress, self.config, newest.checkpoint.get("hyper_parameters", {})
         # One that was written before the last validation is not the end.
-        closed = newest.stopped or clock["batch_in_epoch"] == 0
-        ended = clock["epoch"] >= config["max_epochs"] or (
-            config["max_batches"] is not None and clock["batch"] >= config["max_batches"] and closed
+        closed = newest.stopped or progress["batch_in_epoch"] == 0
+        ended = progress["epoch"] >= config["max_epochs"] or (
+            config["max_batches"] is not None and progress["batch"] >= config["max_batches"] and closed
         )
         changed = [name for name in _LIMITS if before.get(name) != config[name]]
         if before.get("trainer", {}).get("max_time") != config["trainer"].get("max_time"):
@@ -207,15 +207,20 @@ class _RunInProgress:
                     pass
             stopped = " and was stopped early" if newest.stopped and not ended else ", all that are planned"
             raise AeframeError(
-                f"run '{self.folder.path}' is finished: it has done {clock['batch']} batches{stopped}; "
+                f"run '{self.folder.path}' is finished: it has done {progress['batch']} batches{stopped}; "
                 "to train on, set max_epochs, max_batches or patience higher"
             )
-        if not over and clock["planned"] and clock["batch"] >= clock["planned"] and not config["stretch_schedules"]:
+        if (
+            not over
+            and progress["planned"]
+            and progress["batch"] >= progress["planned"]
+            and not config["stretch_schedules"]
+        ):
             names = sorted(_schedules(config))
             if names:
                 self._say(
-                    f"schedules ({', '.join(names)}) stay at their end, since they were planned for {clock['planned']} "
-                    "batches; stretch_schedules=true spreads them over the new length"
+                    f"schedules ({', '.join(names)}) stay at their end, since they were planned for "
+                    f"{progress['planned']} batches; stretch_schedules=true spreads them over the new length"
                 )
         return over
 
@@ -227,7 +232,7 @@ class _RunInProgress:
         validation, config = setup.splits.validation, self.config
         batch = validation.batch(torch.arange(min(config["batch_size"], len(validation))))
         evaluator = Evaluator(setup.model, metrics_of(setup.modality.metrics, config["metrics"]))
-        names = measure(evaluator, [batch], Clock(batch=1, planned=1), torch.device("cpu"))
+        names = measure(evaluator, [batch], TrainingProgress(batch=1, planned=1), torch.device("cpu"))
         if name not in names:
             raise AeframeError(
                 f"monitor '{name}' is not measured on the validation split{did_you_mean(name, names)}; "
@@ -263,7 +268,7 @@ class _RunInProgress:
             config["trainer"],
             folder=folder.path,
             callbacks=[*callbacks, self.checkpoints],
-            several_groups=bool(setup.model.opponents()),
+            several_groups=bool(setup.model.critics()),
             max_epochs=config["max_epochs"],
             log_every_n_steps=config["log_every"],
         )
@@ -293,10 +298,10 @@ class _RunInProgress:
 
     def _restore_files(self, newest: NewestCheckpoint, setup: RunSetup, *, over: bool) -> None:
         """Cut the growing files back to the checkpoint, and set what training would have restored."""
-        clock, module = newest.clock, setup.module
+        progress, module = newest.progress, setup.module
         if over:
-            module.clock.load_state_dict(clock)
-            module.clock.planned, module.clock.rows = clock["planned"], clock["rows"]
+            module.progress.load_state_dict(progress)
+            module.progress.planned, module.progress.rows = progress["planned"], progress["rows"]
         assert self.checkpoints is not None
         if newest.run_state:
             self.checkpoints.load_state_dict(newest.run_state)
@@ -304,8 +309,8 @@ class _RunInProgress:
             newest.promote(self.folder)
             self._run_logger.cut_back(
                 newest.run_state.get("rows", {}),
-                batch=clock["batch"],
-                between_epochs=clock["batch_in_epoch"] == 0,
+                batch=progress["batch"],
+                between_epochs=progress["batch_in_epoch"] == 0,
                 drop_tests=over or self.folder.read_state().get("status") != "finished",
             )
             self.folder.write_state("trained" if over else "training")
@@ -365,8 +370,8 @@ class _RunInProgress:
             fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
         folder.write_metrics({"test": metrics})
         device = next(model.parameters()).device
-        clock = setup.module.clock
-        trained = SavedModel(model, setup.modality, sampler, dict(config), model.spec, clock, device)
+        progress = setup.module.progress
+        trained = TrainedModel(model, setup.modality, sampler, dict(config), model.spec, progress, device)
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         save_model(
             folder.model,
@@ -375,7 +380,7 @@ class _RunInProgress:
             config,
             sampler,
             metrics=metrics,
-            clock=clock,
+            progress=progress,
             data=setup.record,
         )
         if config["pictures"]:
@@ -389,7 +394,7 @@ class _RunInProgress:
                 seed=config["seed"],
                 records=Records(folder.metrics).read(),
             )
-            log_pictures(self.loggers, drawn, clock.batch)
+            log_pictures(self.loggers, drawn, progress.batch)
 
     # -- words ---------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Likelihood, Loss
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Objective, Opponent
+from aeframe.parts.objectives.base import Critic, Objective
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.samplers.base import Sampler
@@ -14,6 +14,7 @@ from aeframe.parts.schedules import Schedule
 __all__ = [
     "ActivationTraits",
     "Corruption",
+    "Critic",
     "Decoder",
     "Encoder",
     "LatentSpace",
@@ -21,7 +22,6 @@ __all__ = [
     "Loss",
     "MakeActivation",
     "Objective",
-    "Opponent",
     "Penalty",
     "Prior",
     "Sampler",

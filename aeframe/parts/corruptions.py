@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, spread
 from aeframe.errors import AeframeError
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Batch, Domain
 
 
 class Corruption(nn.Module):
@@ -68,7 +69,7 @@ class SaltAndPepper(Corruption):
     def forward(self, batch: Batch) -> Batch:
         x, (low, high) = batch.x, self.domain.bounds
         # What the mask hides is no extreme: it may be NaN, and one NaN would become the value of every grain of salt.
-        hidden = None if batch.mask is None else spread(~batch.mask, x.ndim)
+        hidden = None if batch.mask is None else broadcast_mask(~batch.mask, x.ndim)
         lowest, highest = x.new_full((), low), x.new_full((), high)
         if low == -torch.inf:
             lowest = (x if hidden is None else x.masked_fill(hidden, torch.inf)).amin()

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from zuko.flows import MAF, NSF
 from zuko.lazy import LazyComposedTransform, LazyTransform
 
-from aeframe.batch import full_precision, single
 from aeframe.errors import AeframeError
+from aeframe.tensors import at_least_float32, autocast_disabled
 
 
 class Explicit(Transform):
@@ -132,8 +132,8 @@ class Amortised(nn.Module):
 
 def through(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return f(x) ``(..., D)`` and log |det df/dx| ``(...)``, computed in full precision."""
-    with full_precision(x.device):
-        y, log_volume = transform.call_and_ladj(single(x))  # type: ignore[attr-defined]  # zuko gives torch's this
+    with autocast_disabled(x.device):
+        y, log_volume = transform.call_and_ladj(at_least_float32(x))  # type: ignore[attr-defined]  # zuko gives torch's this
     return y, log_volume
 
 
@@ -176,17 +176,17 @@ class FlowDensity(nn.Module):
     ) -> None:
         super().__init__()
         self.features = features
-        self.bend = make_transform(name, features, num_transforms=num_transforms, hidden=hidden)
+        self.transform = make_transform(name, features, num_transforms=num_transforms, hidden=hidden)
         if name == "spline":
-            self.bend = self.bend.inv
+            self.transform = self.transform.inv
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return ``(...)`` in nats."""
-        start, log_volume = through(self.bend().inv, z)
+        start, log_volume = through(self.transform().inv, z)
         return log_volume - 0.5 * (start.square() + math.log(2 * math.pi)).sum(-1)
 
     def sample(self, num: int) -> Tensor:
         """Draw ``(num, D)``."""
         like = next(self.parameters())
-        drawn: Tensor = self.bend()(torch.randn(num, self.features, dtype=like.dtype, device=like.device))
+        drawn: Tensor = self.transform()(torch.randn(num, self.features, dtype=like.dtype, device=like.device))
         return drawn

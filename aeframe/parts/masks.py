@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.patches import Patch, grid_of, positions_of
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Batch, Domain, Shape
 
 
 class _Mask(Corruption):
@@ -42,7 +43,7 @@ class _Mask(Corruption):
         if x.ndim > len(self.positions) + 1:
             positions = positions.unsqueeze(1)
         hidden = positions.expand_as(x)
-        mask = ~hidden if batch.mask is None else spread(batch.mask, x.ndim) & ~hidden
+        mask = ~hidden if batch.mask is None else broadcast_mask(batch.mask, x.ndim) & ~hidden
         extras = {**batch.extras, **extras, "hidden": hidden}
         return replace(batch, x=x.masked_fill(hidden, self.value), mask=mask, extras=extras)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Domain, Shape
 
 Patch = int | tuple[int, ...]
 """Positions along each dimension; one number for all of them."""

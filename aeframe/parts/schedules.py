@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from aeframe.batch import Clock
 from aeframe.errors import AeframeError
+from aeframe.types import TrainingProgress
 
 
 class Schedule(ABC):
@@ -23,7 +23,7 @@ class Schedule(ABC):
     part_kind: ClassVar[str] = "schedule"
 
     @abstractmethod
-    def __call__(self, clock: Clock) -> float:
+    def __call__(self, progress: TrainingProgress) -> float:
         """Return the number at this moment."""
 
     @classmethod
@@ -42,7 +42,7 @@ def fixed(value: float) -> Schedule:
     return Constant(value=value)
 
 
-def length(over: float, clock: Clock) -> float:
+def length(over: float, progress: TrainingProgress) -> float:
     """Return a length in batches: a whole number above 1 is one already, 0 to 1 is a fraction of the planned run.
 
     Raises:
@@ -53,12 +53,12 @@ def length(over: float, clock: Clock) -> float:
         raise AeframeError(f"a length is a fraction of the run in [0, 1] or a number of batches, found {over}")
     if over > 1 or over == 0:
         return over
-    if not clock.planned:
+    if not progress.planned:
         raise AeframeError(
             f"a schedule counts on {over:g} of the run, but how long the run will be is not known; plan its length "
             "(max_epochs or max_batches), or write the schedule in batches"
         )
-    return over * clock.planned
+    return over * progress.planned
 
 
 class Constant(Schedule):
@@ -71,7 +71,7 @@ class Constant(Schedule):
         """Return what a config shows for it: the number."""
         return self.value
 
-    def __call__(self, clock: Clock) -> float:
+    def __call__(self, progress: TrainingProgress) -> float:
         return self.value
 
 
@@ -81,9 +81,9 @@ class _Ramp(Schedule):
     def __init__(self, *, start: float = 0.0, end: float = 1.0, over: float = 1.0, delay: float = 0.0) -> None:
         self.start, self.end, self.over, self.delay = float(start), float(end), over, delay
 
-    def __call__(self, clock: Clock) -> float:
-        span = length(self.over, clock)
-        passed = clock.batch - length(self.delay, clock)
+    def __call__(self, progress: TrainingProgress) -> float:
+        span = length(self.over, progress)
+        passed = progress.batch - length(self.delay, progress)
         fraction = min(1.0, max(0.0, passed / span)) if span > 0 else float(passed >= 0)
         return self.start + (self.end - self.start) * self.curve(fraction)
 
@@ -169,10 +169,10 @@ class Cyclical(Schedule):
         self.start, self.end, self.cycles, self.ratio = float(start), float(end), cycles, ratio
         self._curve = Linear(end=1.0).curve if shape == "linear" else Cosine(end=1.0).curve
 
-    def __call__(self, clock: Clock) -> float:
-        progress = min(1.0, clock.batch / length(1.0, clock))
-        at = progress * self.cycles
-        within = 1.0 if progress >= 1.0 else at - math.floor(at)
+    def __call__(self, progress: TrainingProgress) -> float:
+        fraction = min(1.0, progress.batch / length(1.0, progress))
+        at = fraction * self.cycles
+        within = 1.0 if fraction >= 1.0 else at - math.floor(at)
         return self.start + (self.end - self.start) * self._curve(min(1.0, within / self.ratio))
 
 
@@ -182,8 +182,8 @@ class Step(Schedule):
     def __init__(self, *, value: float, factor: float = 0.1, at: tuple[float, ...] = (0.5, 0.75)) -> None:
         self.value, self.factor, self.at = float(value), float(factor), at
 
-    def __call__(self, clock: Clock) -> float:
-        return self.value * self.factor ** sum(clock.batch >= length(moment, clock) for moment in self.at)
+    def __call__(self, progress: TrainingProgress) -> float:
+        return self.value * self.factor ** sum(progress.batch >= length(moment, progress) for moment in self.at)
 
 
 class Warmup(Schedule):
@@ -192,10 +192,10 @@ class Warmup(Schedule):
     def __init__(self, *, peak: float, end: float = 0.0, warmup: float = 0.05) -> None:
         self.peak, self.end, self.warmup = float(peak), float(end), warmup
 
-    def __call__(self, clock: Clock) -> float:
-        rise = length(self.warmup, clock)
-        if clock.batch < rise:
-            return self.peak * (clock.batch + 1) / (rise + 1)
-        fall = max(1.0, length(1.0, clock) - rise)
-        fraction = min(1.0, (clock.batch - rise) / fall)
+    def __call__(self, progress: TrainingProgress) -> float:
+        rise = length(self.warmup, progress)
+        if progress.batch < rise:
+            return self.peak * (progress.batch + 1) / (rise + 1)
+        fall = max(1.0, length(1.0, progress) - rise)
+        fraction = min(1.0, (progress.batch - rise) / fall)
         return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * fraction))

@@ -23,9 +23,9 @@ class NewestCheckpoint:
     """A sentence for each newer one that could not be read."""
 
     @property
-    def clock(self) -> dict[str, int]:
+    def progress(self) -> dict[str, int]:
         """The training progress, in plain numbers."""
-        found: dict[str, int] = self.checkpoint["aeframe"]["clock"]
+        found: dict[str, int] = self.checkpoint["aeframe"]["progress"]
         return found
 
     @property
@@ -65,7 +65,7 @@ def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
             notes.append(str(error).partition(";")[0])
             continue
         if notes:
-            batch = found["aeframe"]["clock"]["batch"]
+            batch = found["aeframe"]["progress"]["batch"]
             notes[-1] += f"; resuming from '{path.name}' instead, at batch {batch}"
         elif path != folder.last:
             notes.append(f"there is no '{folder.last.name}'; resuming from '{path.name}' instead")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.rows import Row
+from aeframe.evaluation.metrics.rows import Row
 
 _HEADER = ",".join(Row._fields) + "\n"
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.rows import Row
+from aeframe.evaluation.metrics.rows import Row
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from aeframe.testing.subject import Subject
+    from aeframe.testing.part_under_test import PartUnderTest
 
 PLUGIN = "plugin"
 """Stands in place of a kind for checks of the plugin as a whole."""
@@ -33,7 +33,7 @@ class Check:
     reason: str
     """Why it matters, in one line."""
     kinds: frozenset[str]
-    function: Callable[[Subject], None]
+    function: Callable[[PartUnderTest], None]
     """Returns when the promise is kept.
 
     Raises:
@@ -58,7 +58,7 @@ class Outcome:
 
 def check(
     name: str, reason: str, *, kinds: Iterable[str], after: tuple[str, ...] = ()
-) -> Callable[[Callable[[Subject], None]], Check]:
+) -> Callable[[Callable[[PartUnderTest], None]], Check]:
     """Make a `Check` of a function."""
     return lambda function: Check(name, reason, frozenset(kinds), function, after)
 

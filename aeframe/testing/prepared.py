@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from aeframe.batch import Batch
 from aeframe.data.modality import Dataset, Modality, Source, Splits
-from aeframe.data.shares import SPLITS
+from aeframe.data.random_split import SPLITS
 from aeframe.noise import noise_of
+from aeframe.types import Batch
 
 
 def assert_prepared_alike(

@@ -9,20 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
 from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.registry import registry
+from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 SAMPLES = 7
 """Samples in a batch: no size of a reference model is a multiple of it, see `RowNoise`."""
 NUM_ROWS = 32
-CLOCK = Clock(batch=5, planned=10)
+PROGRESS = TrainingProgress(batch=5, planned=10)
 """Where a run stands when terms are compared."""
 CPU = torch.device("cpu")
 
@@ -121,24 +121,24 @@ def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Referen
 def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> dict[str, Any]:
     """Return the smallest recipe that has `part` in it and gives it what it needs."""
     target = registry().load(kind, part["name"])
-    needs: frozenset[str] = getattr(target, "needs", frozenset())
+    requires: frozenset[str] = getattr(target, "needs", frozenset())
     if kind == "prior":
         # A prior is learned through a divergence, which needs a posterior.
-        needs |= {"posterior"}
+        requires |= {"posterior"}
     spaces: frozenset[str] = getattr(target, "spaces", None) or _EUCLIDEAN
-    latent = part if kind == "latent" else _latent_for(needs, spaces)
+    latent = part if kind == "latent" else _latent_for(requires, spaces)
     chosen = registry().load("latent", latent["name"])
-    gives: frozenset[str] = chosen.gives
+    provides: frozenset[str] = chosen.provides
     config: dict[str, Any] = {
         "model": {"name": "reference"},
         "activation": "tanh",
         "corruption": "none",
         "encoder": encoder,
         "latent": latent,
-        "prior": _prior_for(gives, chosen.space),
+        "prior": _prior_for(provides, chosen.space),
         "decoder": "mirror",
         "loss": loss,
-        "objective": "elbo" if "posterior" in gives else "deterministic",
+        "objective": "elbo" if "posterior" in provides else "deterministic",
         "penalties": {},
         "sampler": {"name": "prior"},
         "optimizer": {"name": "adam", "lr": 1e-2},
@@ -150,24 +150,24 @@ def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> di
     return config
 
 
-def _latent_for(needs: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
+def _latent_for(requires: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
     """Return a latent that gives what is needed, its codes in one of the spaces."""
-    for gives, latent in _LATENTS:
-        if needs <= gives and spaces >= _EUCLIDEAN:
+    for provides, latent in _LATENTS:
+        if requires <= provides and spaces >= _EUCLIDEAN:
             return latent
     for name, target in _loadable("latent"):
-        if needs <= target.gives and target.space in spaces:
+        if requires <= target.provides and target.space in spaces:
             return {"name": name}
     raise AeframeError(
-        f"no latent that is installed gives {' and '.join(sorted(needs))} in {' or '.join(sorted(spaces))} space"
+        f"no latent that is installed gives {' and '.join(sorted(requires))} in {' or '.join(sorted(spaces))} space"
     )
 
 
-def _prior_for(gives: frozenset[str], space: str) -> str:
+def _prior_for(provides: frozenset[str], space: str) -> str:
     """Return a prior that is a density where a latent's codes live."""
     if space in _EUCLIDEAN:
         return "normal"
-    fitting = (name for name, prior in _loadable("prior") if space in prior.spaces and prior.needs <= gives)
+    fitting = (name for name, prior in _loadable("prior") if space in prior.spaces and prior.requires <= provides)
     return next(fitting, "normal")
 
 

@@ -8,15 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, spread
 from aeframe.data.modality import Modality, Source
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
+from aeframe.tensors import broadcast_mask
 from aeframe.testing.check import expect
-from aeframe.testing.reference import CLOCK, CPU
+from aeframe.testing.reference import CPU, PROGRESS
 from aeframe.testing.terms import all_terms, undrawn
+from aeframe.types import Batch, DataSpec
 
 
 def small_model(modality: Modality, spec: DataSpec, **parts: Any) -> Autoencoder:
@@ -31,7 +32,7 @@ def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     with evaluation_mode(model), torch.no_grad():
         p = undrawn(model, batch)
         made = p.batch.with_x(model.loss.mean(p.output)).visible()
-        return {"code": p.latent.mean, "x_hat": made, **all_terms(model, p, CLOCK)}
+        return {"code": p.latent.mean, "x_hat": made, **all_terms(model, p, PROGRESS)}
 
 
 def expect_own_numbers(model: Autoencoder, batch: Batch, *, rtol: float = 1e-4, atol: float = 1e-5) -> None:
@@ -61,7 +62,7 @@ def expect_own_numbers(model: Autoencoder, batch: Batch, *, rtol: float = 1e-4, 
         same(numbers(model, batch.rows(row)), row, f"when sample {int(row)} is alone")
     same(numbers(model, batch.rows(everyone.flip(0))), everyone.flip(0), "with the order of the batch")
     if batch.mask is not None:
-        hidden = ~spread(batch.mask, batch.x.ndim)
+        hidden = ~broadcast_mask(batch.mask, batch.x.ndim)
         for what, filling in _rubbish(batch.x).items():
             filled = batch.with_x(torch.where(hidden, filling, batch.x))
             same(numbers(model, filled), everyone, f"with {what} where x is masked")
@@ -100,7 +101,7 @@ def expect_same_metrics(
 
     def measured(rows: Tensor, size: int) -> dict[str, float]:
         evaluator = Evaluator(model, metrics_of([*modality.metrics, *also]), seed=1)
-        return measure(evaluator, map(source.batch, rows.split(size)), CLOCK, CPU)
+        return measure(evaluator, map(source.batch, rows.split(size)), PROGRESS, CPU)
 
     rows = torch.arange(len(source))
     whole = measured(rows, len(rows))

@@ -11,17 +11,17 @@ import lightning.pytorch as L
 import torch
 from torch import Tensor
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.evaluation.evaluator import Evaluator
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.testing.reference import Reference
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
 from aeframe.training.warning_filters import quiet_lightning
+from aeframe.types import Batch, TrainingProgress
 
 _BATCH, _TRAIN, _EPOCHS = 8, 24, 4
 _SETTINGS = {"accelerator": "cpu", "devices": 1}
@@ -32,7 +32,7 @@ class ShortRun:
     """What a short run leaves."""
 
     model: Autoencoder
-    clock: Clock
+    progress: TrainingProgress
     checkpoint: Path
     state: dict[str, Tensor]
     """Weights, buffers, and what the optimisers keep."""
@@ -63,11 +63,11 @@ def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bo
             _SETTINGS,
             folder=folder,
             callbacks=[_Stop(epochs), RunCheckpoints(folder)],
-            several_groups=bool(model.opponents()),
+            several_groups=bool(model.critics()),
             max_epochs=_EPOCHS,
         )
         trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None, weights_only=True)
-    return ShortRun(model.eval(), module.clock, folder / "last.ckpt", _state(module))
+    return ShortRun(model.eval(), module.progress, folder / "last.ckpt", _state(module))
 
 
 def _source(rows: Batch, start: int, stop: int) -> TensorSource:

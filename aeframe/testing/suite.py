@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import pytest
 
     from aeframe.testing.check import Check
-    from aeframe.testing.examination import Examination
-    from aeframe.testing.subject import Subject
+    from aeframe.testing.part_under_test import PartUnderTest
+    from aeframe.testing.suite_runner import SuiteRunner
 
 
 class PluginSuite:
@@ -42,11 +42,11 @@ class PluginSuite:
     formats: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @classmethod
-    def examination(cls) -> Examination:
+    def runner(cls) -> SuiteRunner:
         """Return a new examination of the plugin."""
-        from aeframe.testing.examination import Examination
+        from aeframe.testing.suite_runner import SuiteRunner
 
-        return Examination(
+        return SuiteRunner(
             cls.plugin,
             not_applicable=cls.not_applicable,
             options=cls.options,
@@ -57,16 +57,16 @@ class PluginSuite:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Make one test of each check of each part."""
         if "case" in metafunc.fixturenames:
-            examination = type(self).examination()
-            cases = list(examination.cases())
-            metafunc.parametrize("case", cases, ids=[f"{check.name}:{subject.id}" for check, subject in cases])
+            runner = type(self).runner()
+            cases = list(runner.cases())
+            metafunc.parametrize("case", cases, ids=[f"{check.name}:{tested.id}" for check, tested in cases])
 
-    def test_conformance(self, case: tuple[Check, Subject]) -> None:
+    def test_conformance(self, case: tuple[Check, PartUnderTest]) -> None:
         """Do one check of one part."""
         import pytest
 
-        check, subject = case
-        outcome = subject.examination.outcome(check, subject)
+        check, tested = case
+        outcome = tested.runner.outcome(check, tested)
         if outcome.state == "not applicable":
             pytest.skip(outcome.sentence)
         if outcome.state == "failed":

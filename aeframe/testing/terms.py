@@ -6,35 +6,35 @@ from contextlib import nullcontext
 
 from torch import Tensor
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, Pass
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
+from aeframe.types import Batch, ForwardOutput, TrainingProgress
 
 
-def passed(model: Autoencoder, batch: Batch, *, sample: bool | None = None) -> Pass:
+def passed(model: Autoencoder, batch: Batch, *, sample: bool | None = None) -> ForwardOutput:
     """Take a batch through the model with as many importance samples as its objective asks for."""
-    p: Pass = model(batch, sample=sample, num_samples=model.objective.num_samples)
+    p: ForwardOutput = model(batch, sample=sample, num_samples=model.objective.num_samples)
     return p
 
 
-def undrawn(model: Autoencoder, batch: Batch) -> Pass:
+def undrawn(model: Autoencoder, batch: Batch) -> ForwardOutput:
     """Take a batch through the model with nothing drawn.
 
     What corrupts held-out samples has to draw; it has the same noise each time, as in the evaluator.
     """
     noise = noise_of(batch.x.device, 4) if model.corruption.in_evaluation else nullcontext()
     with noise:
-        p: Pass = model(batch, sample=False)
+        p: ForwardOutput = model(batch, sample=False)
     return p
 
 
-def all_terms(model: Autoencoder, p: Pass, clock: Clock) -> dict[str, Tensor]:
+def all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
     """Return the terms of every player and the bound, raw."""
-    terms = model.terms(p, clock)
+    terms = model.terms(out, progress)
     found = dict(terms.raw)
     if terms.bound is not None:
         found["bound"] = terms.bound
-    for player, opponent in model.opponents().items():
-        theirs = opponent.terms(model, p.detach(), clock).raw
+    for player, critic in model.critics().items():
+        theirs = critic.terms(model, out.detach(), progress).raw
         found |= {f"{player}/{name}": value for name, value in theirs.items()}
     return found

@@ -15,8 +15,8 @@ from torch import Tensor
 from aeframe.noise import noise_of
 from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
-from aeframe.testing.parcels import answer, unpack
-from aeframe.testing.reference import CLOCK, CPU, SAMPLES, Reference
+from aeframe.testing.reference import CPU, PROGRESS, SAMPLES, Reference
+from aeframe.testing.subprocess_io import answer, unpack
 from aeframe.testing.terms import passed
 from aeframe.training.optimizer_groups import make_optimizer_groups
 
@@ -37,7 +37,7 @@ def step(reference: Reference, rank: int | None) -> dict[str, Tensor]:
         p = passed(model, reference.rows.rows(rows))
         for group in groups:
             with freeze_others(group, groups):
-                group.terms(model, p, CLOCK).total().mean().backward()
+                group.terms(model, p, PROGRESS).total().mean().backward()
     found = {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
     if rank is not None:
         for gradient in found.values():

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aeframe.experiment.api import fit
-from aeframe.runs.folder import read_yaml
+from aeframe.model_store.files import read_yaml
 from aeframe.runs.records import Records
 from aeframe.testing.check import expect
-from aeframe.testing.parcels import SECONDS
+from aeframe.testing.subprocess_io import SECONDS
 
 _SMALL = ("max_epochs=2", "pictures=false", "trainer.accelerator=cpu", "trainer.threads=1")
 _SPLITS = {"train", "train_epoch", "val", "test"}

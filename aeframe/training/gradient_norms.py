@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Terms
 from aeframe.devices import mean_over_devices
+from aeframe.types import LossTerms
 
 
-def gradient_norms(terms: Terms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
+def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
     """Return the norm of each weighted term's own gradient over all devices; no parameter and no ``.grad`` changes.
 
     Two terms of like size can have gradients of very different norms, and a term whose gradient is much smaller than

@@ -7,8 +7,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from aeframe.batch import Clock
 from aeframe.parts.schedules import Schedule
+from aeframe.types import TrainingProgress
 
 
 class ScheduledLR(LRScheduler):
@@ -18,8 +18,8 @@ class ScheduledLR(LRScheduler):
     but the progress is state, and that is kept elsewhere.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, clock: Clock) -> None:
-        self._schedule, self._clock = schedule, clock
+    def __init__(self, optimizer: Optimizer, schedule: Schedule, progress: TrainingProgress) -> None:
+        self._schedule, self._clock = schedule, progress
         super().__init__(optimizer)
 
     def step(self, epoch: int | None = None) -> None:
@@ -33,8 +33,8 @@ class ScheduledLR(LRScheduler):
         # Until training begins the run's length is not known, and schedules that are fractions of it have no value but
         # their first.
         begun = self._clock.planned or self._clock.batch
-        clock = self._clock if begun else Clock(planned=1)
-        return [self._schedule(clock)] * len(self.optimizer.param_groups)
+        progress = self._clock if begun else TrainingProgress(planned=1)
+        return [self._schedule(progress)] * len(self.optimizer.param_groups)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the last rates, for callbacks that show them."""

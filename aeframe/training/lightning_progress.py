@@ -14,15 +14,20 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from aeframe.batch import Clock
+from aeframe.types import TrainingProgress
 
 LIGHTNING = "2.6"
 
 
 def place_loops(
-    checkpoint: dict[str, Any], clock: Clock, *, batches_per_epoch: int, batches_per_call: int, validated: bool
+    checkpoint: dict[str, Any],
+    progress: TrainingProgress,
+    *,
+    batches_per_epoch: int,
+    batches_per_call: int,
+    validated: bool,
 ) -> None:
-    """Rewrite the loop counters of a checkpoint, so that Lightning resumes exactly where `clock` stands.
+    """Rewrite the loop counters of a checkpoint, so that Lightning resumes exactly where `progress` stands.
 
     A checkpoint can be written at any hook, with other counters half advanced at each, and in a run that grouped
     batches otherwise. Three states remain: between epochs, inside one, and after its last batch, where `validated`
@@ -31,7 +36,7 @@ def place_loops(
     if "loops" not in checkpoint:
         return
     fit = checkpoint["loops"]["fit_loop"]
-    epoch, batch = clock.epoch, clock.batch_in_epoch
+    epoch, batch = progress.epoch, progress.batch_in_epoch
     finished = batch >= batches_per_epoch
     calls_per_epoch = -(-batches_per_epoch // batches_per_call)
     calls = calls_per_epoch if finished else batch // batches_per_call
@@ -44,7 +49,7 @@ def place_loops(
         "is_last_batch": finished,
     }
     # Lightning adds one more when it re-enters the epoch.
-    fit["epoch_loop.state_dict"] = {"_batches_that_stepped": clock.batch - 1 if batch else clock.batch}
+    fit["epoch_loop.state_dict"] = {"_batches_that_stepped": progress.batch - 1 if batch else progress.batch}
     # A validation that stopped in its first batch is run again from there, a finished one is not. Inside an epoch
     # Lightning asks whether one was due, by its count of calls.
     pending = not validated and (finished or (batch > 0 and batches_per_call == 1))

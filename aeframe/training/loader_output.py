@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 
 def as_batch(value: Any) -> Batch:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Terms
 from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
+from aeframe.types import LossTerms, TrainingProgress
 
 Report = Callable[[dict[str, float], str], None]
 """Takes named numbers, and ``train`` (means over the last batches) or ``train_epoch``."""
@@ -46,7 +46,7 @@ class MetricBuffer:
         self._windows: dict[str, _Window] = {}
         self._epoch: dict[str, list[float]] = {}
 
-    def add(self, prefix: str, group: str, terms: Terms, clock: Clock) -> Tensor:
+    def add(self, prefix: str, group: str, terms: LossTerms, progress: TrainingProgress) -> Tensor:
         """Add one group's terms of one batch; return the scalar to be minimised, the mean of their total."""
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
         loss = terms.total().mean()
@@ -59,7 +59,7 @@ class MetricBuffer:
         means = [value.detach().mean() for value in terms.raw.values()]
         window.values.append(torch.stack([*means, loss.detach()]))
         window.weights.append((*terms.weights.values(), 1.0))
-        window.batches.append(clock.batch)
+        window.batches.append(progress.batch)
         return loss
 
     def flush(self, extra: Mapping[str, float] | None = None) -> None:

@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
+from aeframe.evaluation.metrics.sums import TermMeans
 from aeframe.evaluation.step import evaluate_batch
-from aeframe.evaluation.sums import TermMeans
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
 from aeframe.training.gradient_norms import gradient_norms
@@ -45,9 +44,10 @@ from aeframe.training.optimizer_groups import (
     make_optimizer_groups,
     synchronized_states,
 )
+from aeframe.types import Batch, TrainingProgress
 
 _DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
-_TRAINED = Clock(batch=1, planned=1)
+_TRAINED = TrainingProgress(batch=1, planned=1)
 """The end of a run of unknown length."""
 
 
@@ -59,7 +59,7 @@ class AutoencoderModule(L.LightningModule):
     logged every ``trainer.log_every_n_steps`` batches as ``train/...``, the means of an epoch as ``train_epoch/...``,
     those of held-out data as ``val/...`` and ``test/...``.
 
-    `clock` is the training progress in batches. It is part of each checkpoint, and schedules, the order of the data
+    `progress` is the training progress in batches. It is part of each checkpoint, and schedules, the order of the data
     and the noise of each batch are functions of it, so that a resumed run is the same run.
 
     Args:
@@ -95,7 +95,7 @@ class AutoencoderModule(L.LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model = model
-        self.clock = Clock()
+        self.progress = TrainingProgress()
         self.seed = seed
         self.max_batches, self.stretch_schedules = max_batches, stretch_schedules
         self.batches_per_epoch: float = math.inf
@@ -140,7 +140,7 @@ class AutoencoderModule(L.LightningModule):
                 "optimizer": group.optimizer,
                 # The name under which Lightning's LearningRateMonitor logs it.
                 "lr_scheduler": {
-                    "scheduler": group.make_scheduler(self.clock),
+                    "scheduler": group.make_scheduler(self.progress),
                     "name": f"lr-{group.name}",
                     "interval": "step",
                 },
@@ -151,18 +151,18 @@ class AutoencoderModule(L.LightningModule):
     def on_fit_start(self) -> None:
         """Begin at batch 0, unless a checkpoint was loaded or the same Trainer goes on."""
         if self._restored is None and self.trainer.global_step == 0:
-            self.clock.load_state_dict(Clock().state_dict())
-            self.clock.planned = 0
+            self.progress.load_state_dict(TrainingProgress().state_dict())
+            self.progress.planned = 0
 
     def on_train_start(self) -> None:
         """Plan the length of the run, and set what a checkpoint holds of optimizer groups and buffered terms."""
         trainer, loader = self.trainer, self.trainer.train_dataloader
         plan = loader.plan if isinstance(loader, Loader) and trainer.limit_train_batches == 1.0 else None
         self.batches_per_epoch = trainer.num_training_batches if plan is None else len(plan)
-        if not self.clock.planned or self.stretch_schedules:
-            self.clock.planned = self._planned_batches()
+        if not self.progress.planned or self.stretch_schedules:
+            self.progress.planned = self._planned_batches()
         if plan is not None:
-            self.clock.rows = plan.length
+            self.progress.rows = plan.length
         if self._restored is not None:
             for group in self.groups:
                 group.load_state_dict(self._restored["groups"][group.name])
@@ -199,7 +199,7 @@ class AutoencoderModule(L.LightningModule):
             loss = self._train_on(each)
             if number < len(batches) and not self._is_over():
                 self._end_batch_in_group(loss, each)
-        count_batches(self.trainer, self.clock.batch)
+        count_batches(self.trainer, self.progress.batch)
         if self._is_over():
             # Also in a run that is resumed where it is over and its last validation is not.
             self.trainer.should_stop = True
@@ -212,27 +212,27 @@ class AutoencoderModule(L.LightningModule):
         """Call the batch hook of callbacks that allow groups; Lightning calls it after the last batch of one."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if getattr(callback, "works_in_groups", False):
-                callback.on_train_batch_end(self.trainer, self, loss, batch, self.clock.batch_in_epoch - 1)
+                callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
 
     def _train_on(self, batch: Batch) -> Tensor | None:
-        clock = self.clock
+        progress = self.progress
         set_batch_size(self.trainer, len(batch))
-        seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, clock.batch)
-        self.model.at(clock)
+        seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, progress.batch)
+        self.model.set_progress(progress)
         output = self.model(batch, num_samples=self.model.objective.num_samples)
         if is_forward_only(self.trainer):
-            clock.tick()
+            progress.advance()
             return None
         first: Tensor | None = None
         for group, optimizer in zip(self.groups, self._lightning_optimizers(), strict=True):
-            if not group.is_due(clock):
+            if not group.is_due(progress):
                 continue
-            size, last = group.next_sum(clock, self.batches_per_epoch)
+            size, last = group.next_sum(progress, self.batches_per_epoch)
             with self._only(group, optimizer, sync=last):
-                terms = group.terms(self.model, output, clock)
-                loss = self.metric_buffer.add(group.prefix, group.name, terms, clock)
+                terms = group.terms(self.model, output, progress)
+                loss = self.metric_buffer.add(group.prefix, group.name, terms, progress)
                 first = loss.detach() if first is None else first
-                if self._measures_gradients and clock.batch_in_epoch == 0:
+                if self._measures_gradients and progress.batch_in_epoch == 0:
                     norms = gradient_norms(terms, group.parameters)
                     self._term_gradient_norms |= {
                         f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()
@@ -244,9 +244,9 @@ class AutoencoderModule(L.LightningModule):
                     self.manual_backward(loss)
                 if last:
                     self._step(group, optimizer)
-        clock.tick()
+        progress.advance()
         self._step_schedulers("step")
-        if clock.batch % self._log_every == 0:
+        if progress.batch % self._log_every == 0:
             self.metric_buffer.flush(self._readings())
         return first
 
@@ -298,7 +298,7 @@ class AutoencoderModule(L.LightningModule):
                 config.scheduler.step()
 
     def _is_over(self) -> bool:
-        return self.max_batches is not None and self.clock.batch >= self.max_batches
+        return self.max_batches is not None and self.progress.batch >= self.max_batches
 
     @property
     def _log_every(self) -> int:
@@ -320,9 +320,9 @@ class AutoencoderModule(L.LightningModule):
         means = self.metric_buffer.end_epoch(self._readings())
         self.log_dict({f"train/{name}": value for name, value in means.items()}, **self._for_callbacks())
         self._step_schedulers("epoch")
-        if self.clock.batch_in_epoch >= self.batches_per_epoch:
-            self.clock.epoch += 1
-            self.clock.batch_in_epoch = 0
+        if self.progress.batch_in_epoch >= self.batches_per_epoch:
+            self.progress.epoch += 1
+            self.progress.batch_in_epoch = 0
         if self._is_over():
             self.trainer.should_stop = True
 
@@ -348,7 +348,7 @@ class AutoencoderModule(L.LightningModule):
         """Report the means of the validation split."""
         self._end_evaluation("val")
         if not self.trainer.sanity_checking:
-            self._validated_at = self.clock.batch
+            self._validated_at = self.progress.batch
 
     def on_validation_end(self) -> None:
         """Let `trainer.validate` return the numbers."""
@@ -378,8 +378,8 @@ class AutoencoderModule(L.LightningModule):
         if self._trainer is not None:
             set_batch_size(self.trainer, len(batch))
         # Before any training, as in Lightning's sanity check, there is no length that schedules are fractions of.
-        clock = self.clock if self.clock.planned or self.clock.batch else _TRAINED
-        output = evaluate_batch(self.model, batch, clock, seed=self.seed, index=index)
+        progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
+        output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
         self.term_means.update(output.values)
         return {"loss": output.values["loss"].mean(), "evaluation": output}
 
@@ -416,7 +416,7 @@ class AutoencoderModule(L.LightningModule):
         if bool(bad.any()):
             name = [name for name, _ in self.model.named_parameters()][int(bad.nonzero()[0])]
             raise NonFiniteLossError(
-                f"training stopped: weight '{name}' is not finite after batch {self.clock.batch - 1}, so a gradient "
+                f"training stopped: weight '{name}' is not finite after batch {self.progress.batch - 1}, so a gradient "
                 "was not; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
             )
 
@@ -425,7 +425,7 @@ class AutoencoderModule(L.LightningModule):
     def report(self, numbers: Mapping[str, float], split: str) -> None:
         """Send numbers of a split to every logger of the Trainer, at the batch that training stands at."""
         named = {f"{split}/{name}": value for name, value in numbers.items()}
-        log_numbers(self.trainer, named, epoch=self.clock.epoch, step=self.clock.batch)
+        log_numbers(self.trainer, named, epoch=self.progress.epoch, step=self.progress.batch)
 
     def _for_callbacks(self) -> dict[str, Any]:
         # Loggers had the numbers already, in double precision and at the batch they belong to. They are the same on
@@ -441,7 +441,7 @@ class AutoencoderModule(L.LightningModule):
         the terms that are buffered.
         """
         checkpoint["aeframe"] = {
-            "clock": self.clock.state_dict(),
+            "progress": self.progress.state_dict(),
             "batches_per_epoch": self.batches_per_epoch,
             "seed": self.seed,
             "validated_at": self._validated_at,
@@ -463,8 +463,8 @@ class AutoencoderModule(L.LightningModule):
                 "folder of a run"
             )
         check_fits(self.state_dict(), checkpoint["state_dict"])
-        self.clock.load_state_dict(ours["clock"])
-        self.clock.planned, self.clock.rows = ours["clock"]["planned"], ours["clock"]["rows"]
+        self.progress.load_state_dict(ours["progress"])
+        self.progress.planned, self.progress.rows = ours["progress"]["planned"], ours["progress"]["rows"]
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         self._restored, self._validated_at = ours, ours["validated_at"]
@@ -473,10 +473,10 @@ class AutoencoderModule(L.LightningModule):
         per_epoch = data.batches_per_epoch(self.trainer.world_size) if ours_data else ours["batches_per_epoch"]
         place_loops(
             checkpoint,
-            self.clock,
+            self.progress,
             batches_per_epoch=per_epoch,
             batches_per_call=data.batches_per_call() if ours_data else 1,
-            validated=self._validated_at == self.clock.batch,
+            validated=self._validated_at == self.progress.batch,
         )
 
     def teardown(self, stage: str) -> None:

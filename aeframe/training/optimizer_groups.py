@@ -12,14 +12,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Clock, Pass, Terms
 from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
-from aeframe.parts.objectives.base import Opponent
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.parts.objectives.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
+from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
 
 AUTOENCODER = "autoencoder"
 """The name of the first group: every parameter that no opponent owns."""
@@ -46,17 +46,17 @@ class OptimizerGroup:
     """
 
     def __init__(
-        self, name: str, parameters: list[nn.Parameter], settings: GroupSettings, opponent: Opponent | None
+        self, name: str, parameters: list[nn.Parameter], settings: GroupSettings, critic: Critic | None
     ) -> None:
-        self.name, self.parameters, self.settings, self.opponent = name, parameters, settings, opponent
-        self.prefix = "" if opponent is None else f"{name}/"
+        self.name, self.parameters, self.settings, self.critic = name, parameters, settings, critic
+        self.prefix = "" if critic is None else f"{name}/"
         """Stands before the names of its terms."""
         options = dict(settings.optimizer)
         if "lr" not in options:
             raise AeframeError(f"optimizer group '{name}' has no learning rate; set optimizer.lr=...")
         self._rate = Schedule.from_config(options.pop("lr"), build)
         # A rate to construct it with: the real one is set when the length of the run is known.
-        rate = self._rate(Clock(planned=1))
+        rate = self._rate(TrainingProgress(planned=1))
         try:
             self.optimizer: Optimizer = build("optimizer", {**options, "lr": rate}, params=parameters)
         except ValueError as error:
@@ -68,25 +68,25 @@ class OptimizerGroup:
         """Batches whose gradients are summed since the last step."""
         self._size = 1
 
-    def is_due(self, clock: Clock) -> bool:
+    def is_due(self, progress: TrainingProgress) -> bool:
         """Return whether the group is trained at this batch."""
-        since = clock.batch - self.settings.start
+        since = progress.batch - self.settings.start
         return since >= 0 and since % self.settings.every == 0
 
-    def terms(self, model: Autoencoder, output: Pass, clock: Clock) -> Terms:
+    def terms(self, model: Autoencoder, output: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return what the group minimises; an opponent gets the output without its graph."""
-        if self.opponent is None:
-            return model.terms(output, clock)
-        return self.opponent.terms(model, output.detach(), clock)
+        if self.critic is None:
+            return model.terms(output, progress)
+        return self.critic.terms(model, output.detach(), progress)
 
-    def make_scheduler(self, clock: Clock) -> ScheduledLR:
+    def make_scheduler(self, progress: TrainingProgress) -> ScheduledLR:
         """Return the scheduler that keeps the learning rate at its schedule."""
-        return ScheduledLR(self.optimizer, self._rate, clock)
+        return ScheduledLR(self.optimizer, self._rate, progress)
 
-    def next_sum(self, clock: Clock, batches_per_epoch: float) -> tuple[int, bool]:
+    def next_sum(self, progress: TrainingProgress, batches_per_epoch: float) -> tuple[int, bool]:
         """Count one more due batch; return how many the step sums, and whether this is the last of them."""
         if self.num_summed == 0:
-            due = -(-(batches_per_epoch - clock.batch_in_epoch) // self.settings.every)
+            due = -(-(batches_per_epoch - progress.batch_in_epoch) // self.settings.every)
             self._size = int(max(1, min(self.settings.accumulate, due)))
         self.num_summed += 1
         return self._size, self.num_summed >= self._size
@@ -140,9 +140,9 @@ def make_optimizer_groups(
     Raises:
         AeframeError: Settings for a group that does not exist, or a group without trainable parameters.
     """
-    opponents = model.opponents()
-    owned = {id(parameter) for opponent in opponents.values() for parameter in opponent.parameters()}
-    names = [AUTOENCODER, *opponents]
+    critics = model.critics()
+    owned = {id(parameter) for critic in critics.values() for parameter in critic.parameters()}
+    names = [AUTOENCODER, *critics]
     settings = settings or {}
     for name in settings:
         if name not in names:
@@ -152,7 +152,7 @@ def make_optimizer_groups(
             )
     own = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
     parameters = {AUTOENCODER: own}
-    parameters |= {name: [p for p in module.parameters() if p.requires_grad] for name, module in opponents.items()}
+    parameters |= {name: [p for p in module.parameters() if p.requires_grad] for name, module in critics.items()}
     groups = []
     for name in names:
         if not parameters[name]:
@@ -171,10 +171,10 @@ def make_optimizer_groups(
                 f"optimizer group '{name}' needs accumulate >= 1, every >= 1 and start >= 0, "
                 f"found {group.accumulate}, {group.every} and {group.start}"
             )
-        if (opponent := opponents.get(name)) is not None:
+        if (critic := critics.get(name)) is not None:
             # Terms that it judges have no weight before it is trained.
-            opponent.start = group.start
-        groups.append(OptimizerGroup(name, parameters[name], group, opponent))
+            critic.start = group.start
+        groups.append(OptimizerGroup(name, parameters[name], group, critic))
     return groups
 
 

@@ -53,9 +53,9 @@ class ProgressLine(Callback):
             console=self.console,
             refresh_per_second=4,
         )
-        clock = pl_module.clock
+        progress = pl_module.progress
         self._task = self._progress.add_task(
-            "training", total=None, completed=clock.batch, epoch=clock.epoch, numbers=""
+            "training", total=None, completed=progress.batch, epoch=progress.epoch, numbers=""
         )
         self._progress.start()
 
@@ -73,8 +73,8 @@ class ProgressLine(Callback):
         self._progress.update(
             self._task,
             total=_total(trainer, pl_module),
-            completed=pl_module.clock.batch,
-            epoch=pl_module.clock.epoch,
+            completed=pl_module.progress.batch,
+            epoch=pl_module.progress.epoch,
             numbers="  ".join(numbers),
         )
 

@@ -67,7 +67,7 @@ class RunCheckpoints(Checkpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the signals over from Lightning, whose handler waits for other devices inside the signal itself."""
         self._written_at = time.monotonic()
-        self._batch = _module(pl_module).clock.batch
+        self._batch = _module(pl_module).progress.batch
         if trainer.is_global_zero:
             self.last.parent.mkdir(parents=True, exist_ok=True)
         if self._signals is not None:
@@ -85,7 +85,7 @@ class RunCheckpoints(Checkpoint):
         number = self._signal(trainer)
         if number is not None:
             self._leave(trainer, pl_module, number)
-        if self._is_due(trainer, _module(pl_module).clock.batch):
+        if self._is_due(trainer, _module(pl_module).progress.batch):
             self._save(trainer, pl_module, self.last)
 
     def on_validation_batch_end(
@@ -113,9 +113,9 @@ class RunCheckpoints(Checkpoint):
         """Compare the monitored number; a validation inside an epoch writes ``best.ckpt`` itself."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        self._improved = self._compare(trainer, _module(pl_module).clock.batch)
+        self._improved = self._compare(trainer, _module(pl_module).progress.batch)
         module = _module(pl_module)
-        ends_here = module.clock.batch_in_epoch >= module.batches_per_epoch or trainer.should_stop
+        ends_here = module.progress.batch_in_epoch >= module.batches_per_epoch or trainer.should_stop
         if self._improved and not ends_here:
             self._save(trainer, pl_module, self.best)
             self._improved = False
@@ -189,7 +189,7 @@ class RunCheckpoints(Checkpoint):
             )
         trainer.save_checkpoint(path, weights_only=False)
         self._written_at = time.monotonic()
-        self._batch = self.written_batch = _module(pl_module).clock.batch
+        self._batch = self.written_batch = _module(pl_module).progress.batch
 
     def _signal(self, trainer: L.Trainer) -> int | None:
         """Return the signal that any of the devices received."""

@@ -13,8 +13,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from aeframe.autoencoder import Autoencoder
 from aeframe.errors import AeframeError
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.checkpoint import DurableCheckpointIO
 
 _OURS = ("compile", "allocator", "threads")

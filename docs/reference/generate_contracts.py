@@ -35,15 +35,15 @@ _CLASSES = {
         "Loss",
         "Likelihood",
         "Objective",
-        "Opponent",
+        "Critic",
         "Penalty",
         "Sampler",
         "Schedule",
         "ActivationTraits",
     ),
-    "aeframe.evaluation.base": ("PassMetric",),
+    "aeframe.evaluation.metrics.base": ("ModelMetric",),
     "aeframe.cli": ("Command",),
-    "aeframe.batch": ("DataSpec", "Domain", "Batch", "Latent", "Pass", "Terms", "Clock"),
+    "aeframe.types": ("DataSpec", "Domain", "Batch", "Latent", "ForwardOutput", "LossTerms", "TrainingProgress"),
 }
 _SPECIAL = ("__len__", "__call__")
 _PROPERTIES = {"property", "functools.cached_property"}

@@ -157,7 +157,7 @@ def test_a_folder_that_vanishes_ends_the_run_in_a_sentence(
         train_on = Module._train_on
 
         def remove(self: Module, each: object) -> object:
-            if self.clock.batch == 12:
+            if self.progress.batch == 12:
                 shutil.rmtree(run if what == "run" else run / "checkpoints")
             return train_on(self, each)  # type: ignore[arg-type]
 

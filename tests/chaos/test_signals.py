@@ -40,7 +40,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
             train_on = Module._train_on
 
             def interrupted(self: Module, each: Any) -> Any:
-                if self.clock.batch == int(at or 6):
+                if self.progress.batch == int(at or 6):
                     send()
                     if kind == "twice":
                         send()
@@ -51,7 +51,7 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
             step = Module.validation_step
 
             def validate(self: Module, batch: Any, batch_idx: int) -> Any:
-                if self.clock.epoch == int(at):
+                if self.progress.epoch == int(at):
                     send()
                 return step(self, batch, batch_idx)
 
@@ -161,7 +161,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(
         train_on = Module._train_on
 
         def slow(self: Module, each: Any) -> Any:
-            if self.clock.batch == 12:
+            if self.progress.batch == 12:
                 time.sleep(60)
             return train_on(self, each)
 

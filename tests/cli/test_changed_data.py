@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.assembly import assemble
 from aeframe.cli.main import main
 from aeframe.data.fingerprint import DataRecord
 from aeframe.factory import build
-from aeframe.runs.saved import load, save_model
+from aeframe.model.assembly import assemble
+from aeframe.model_store.reader import load, save_model
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "ae"},

@@ -23,7 +23,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     train_on = AutoencoderModule._train_on
 
     def fail(self: AutoencoderModule, batch: Any) -> Any:
-        if self.clock.batch >= 20:
+        if self.progress.batch >= 20:
             raise StopError
         return train_on(self, batch)
 

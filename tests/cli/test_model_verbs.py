@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock
 from aeframe.cli.main import main
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.factory import build
-from aeframe.runs.saved import SavedModel, load, save_model
+from aeframe.model.assembly import assemble
+from aeframe.model_store.reader import TrainedModel, load, save_model
+from aeframe.types import Batch, TrainingProgress
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "vae"},
@@ -45,14 +45,22 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         model = assemble(config, modality.spec(dataset))
         sampler = build("sampler", config["sampler"], model=model)
         folder = tmp_path / "run"
-        save_model(folder / "model", model, modality, config, sampler, metrics={}, clock=Clock(batch=9, planned=9))
+        save_model(
+            folder / "model",
+            model,
+            modality,
+            config,
+            sampler,
+            metrics={},
+            progress=TrainingProgress(batch=9, planned=9),
+        )
         return folder
 
     return make
 
 
 @pytest.fixture
-def table(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path, SavedModel]:
+def table(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path, TrainedModel]:
     """A run, a file of samples in the data's own unit, and the model."""
     run = make_run()
     model = load(run)
@@ -86,7 +94,7 @@ def test_evaluate_measures_what_the_run_measured(
     source = saved.modality.prepare(build("dataset", CONFIG["data"])).validation
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
-        evaluator.update(source.batch(rows), Clock(batch=9, planned=9), index)
+        evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
     assert numbers == evaluator.compute()
     assert "mae" not in numbers
     assert "active_units" in numbers
@@ -94,7 +102,7 @@ def test_evaluate_measures_what_the_run_measured(
     assert sorted(run.rglob("*")) == before
 
 
-def test_encode_writes_codes(table: tuple[Path, Path, SavedModel], tmp_path: Path) -> None:
+def test_encode_writes_codes(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
     done("encode", run, file, "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
@@ -112,7 +120,7 @@ def test_encode_writes_the_codes_of_a_quantiser(make_run: Callable[..., Path], t
 
 
 def test_reconstruct_writes_the_fields_own_format(
-    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, model = table
     out = tmp_path / "out.csv"
@@ -122,7 +130,7 @@ def test_reconstruct_writes_the_fields_own_format(
     assert torch.allclose(model.modality.read(out).x, expected, atol=1e-4)
 
 
-def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, SavedModel], tmp_path: Path) -> None:
+def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, _, model = table
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         done("generate", run, "-n", 5, "--seed", seed, "-o", tmp_path / f"{name}.npy")
@@ -137,7 +145,7 @@ def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, SavedModel]
 
 
 def test_generate_by_another_density_than_the_runs(
-    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _, model = table
     words = ("generate", run, "sampler=gmm", "sampler.components=2", "-n", 5, "--seed", 1, "-o")
@@ -153,7 +161,7 @@ def test_generate_by_another_density_than_the_runs(
     for wrong, sentence in {
         "gmm": "expected sampler=NAME or sampler.OPTION=VALUE, found 'gmm'",
         "sampler.components=2": "the options are of no sampler; say which with sampler=NAME",
-        "sampler=codes": "sampler 'codes' needs a latent that gives codes, which the one of model 'vae' does not",
+        "sampler=codes": "sampler 'codes' requires a latent that provides codes, which the one of model 'vae' does not",
     }.items():
         found = refused(capsys, "generate", run, wrong, "-o", tmp_path / "c.npy")
         assert found.splitlines()[-1] == f"error: {sentence}"
@@ -163,7 +171,7 @@ def test_generate_by_another_density_than_the_runs(
 
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
 def test_nothing_is_written_over(
-    table: tuple[Path, Path, SavedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     out = tmp_path / "mine.npz"
@@ -180,7 +188,7 @@ def test_nothing_is_written_over(
 
 
 def test_bad_input_is_one_sentence(
-    table: tuple[Path, Path, SavedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     assert refused(capsys, "evaluate", tmp_path / "rum") == (

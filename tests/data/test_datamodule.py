@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import Callback, LambdaCallback, LearningRateMo
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
-from aeframe.batch import Batch
 from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.data.grouping import GroupedBatchesWarning
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 torch.set_num_threads(1)
 PER_EPOCH = 7

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import aeframe
-from aeframe.batch import Batch
 from aeframe.cli.main import main
 from aeframe.data.labels import Labelled, check_labels, labelled
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 X = torch.arange(4.0)[:, None]
 LABELS = torch.tensor([2, 0, 1, 0])

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.data import TensorSource
 from aeframe.data.loader import Loader
 from aeframe.data.modality import Source
 from aeframe.data.plan import BatchPlan
+from aeframe.types import Batch
 
 
 class Augmented:

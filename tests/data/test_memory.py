@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aeframe.batch import Batch
 from aeframe.data import TensorSource
 from aeframe.errors import AeframeError
+from aeframe.types import Batch
 
 
 def source() -> TensorSource:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.data.memory import TensorSource
 from aeframe.data.pairs import Paired
+from aeframe.types import Batch
 
 LABELS = torch.tensor([2, 0, 1, 0, 2, 0, 0, 7])
 

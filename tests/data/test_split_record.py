@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import SplitRecord, keys_of_names
 from aeframe.data.tabular import RowSplits, Table
 from aeframe.errors import AeframeError
@@ -88,7 +88,7 @@ class Numbers:
 
 
 def test_shares_are_those_of_the_record() -> None:
-    shares = Shares("data", "numbers", validation=0.2, test=0.2, seed=0)
+    shares = RandomSplit("data", "numbers", validation=0.2, test=0.2, seed=0)
     before, record = SplitRecord(), SplitRecord()
     first = shares.complete({"train": Numbers(list(range(10)))}, before)
     assert {k: v.values.tolist() for k, v in first.items()} == {

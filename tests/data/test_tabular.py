@@ -10,7 +10,7 @@ from aeframe.data.tables import Rows
 from aeframe.data.tabular import BreastCancer, RowSplits, Table, share_out
 from aeframe.errors import AeframeError
 from aeframe.factory import build, defaults
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 
 
 def positions(*parts: Rows | None) -> list[list[int]]:

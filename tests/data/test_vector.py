@@ -12,7 +12,6 @@ import torch
 from matplotlib.image import imread
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Source
 from aeframe.data.tables import Rows, write_rows
 from aeframe.data.tabular import RowSplits
@@ -20,6 +19,7 @@ from aeframe.data.vector import BreastCancer, Table, Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.types import Batch, DataSpec, Domain
 
 
 class Given(Dataset):

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.data.labels import Labelled
 from aeframe.data.pairs import Paired
+from aeframe.types import Batch
 
 LABELS = torch.arange(12) % 3
 AROUND: dict[str, Callable[[Any], Any]] = {

@@ -11,10 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, DataSpec, Domain
 
 
 class Grey(Modality):

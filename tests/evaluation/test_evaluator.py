@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Clock
 from aeframe.data import DataModule, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.training.module import AutoencoderModule
+from aeframe.types import Batch, TrainingProgress
 
 VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
 AAE = {"objective": "adversarial"}
-CLOCK = Clock(batch=10, planned=10)
+PROGRESS = TrainingProgress(batch=10, planned=10)
 CPU = torch.device("cpu")
 
 
@@ -27,7 +27,7 @@ def data(num: int = 37, shape: tuple[int, ...] = (6,)) -> Tensor:
 
 def evaluated(model: Any, x: Tensor, sizes: list[int], seed: int = 0, **metrics: Any) -> dict[str, float]:
     evaluator = Evaluator(model, metrics, seed=seed)
-    return measure(evaluator, (Batch(part) for part in x.split(sizes)), CLOCK, CPU)
+    return measure(evaluator, (Batch(part) for part in x.split(sizes)), PROGRESS, CPU)
 
 
 def test_terms_are_means_over_samples_of_one_draw(make_model: Any) -> None:
@@ -110,7 +110,7 @@ def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:
     evaluator = Evaluator(model, {"mse": {}, "r2": {}}, seed=0)
     module = AutoencoderModule(model, callbacks=[evaluator])
     assert list(evaluator.metrics.parameters()) == []
-    evaluator.update(Batch(data()), CLOCK, 0)
+    evaluator.update(Batch(data()), PROGRESS, 0)
     module.validation_step(Batch(data()), 0)
     assert all(name.startswith("model.") for name in module.state_dict())
     assert evaluator.state_dict() == {}
@@ -122,7 +122,7 @@ def test_the_model_is_measured_in_evaluation_and_keeps_its_modes(make_model: Any
     model.decoder.eval()
     modes = [module.training for module in model.modules()]
     evaluator = Evaluator(model, {}, seed=0)
-    evaluator.update(Batch(data()), CLOCK, 0)
+    evaluator.update(Batch(data()), PROGRESS, 0)
     assert [module.training for module in model.modules()] == modes
     with evaluation_mode(model), torch.no_grad():
         clean = model(Batch(data())).reconstruction.mean()
@@ -133,14 +133,14 @@ def test_reset_clears_sums_and_names(make_model: Any) -> None:
     schedule = {"name": "step", "value": 1.0, "factor": 0.0, "at": (5.0,)}
     model, x = make_model(latent=VAE["latent"], objective={"name": "elbo", "free_bits": schedule}), data()
     evaluator = Evaluator(model, {"mse": {}}, seed=0)
-    evaluator.update(Batch(x), Clock(batch=0, planned=10), 0)
+    evaluator.update(Batch(x), TrainingProgress(batch=0, planned=10), 0)
     assert "kl_free_bits" in evaluator.compute()
     evaluator.reset()
-    evaluator.update(Batch(x), CLOCK, 0)
+    evaluator.update(Batch(x), PROGRESS, 0)
     after = evaluator.compute()
     assert "kl_free_bits" not in after
     fresh = Evaluator(model, {"mse": {}}, seed=0)
-    fresh.update(Batch(x), CLOCK, 0)
+    fresh.update(Batch(x), PROGRESS, 0)
     assert after == fresh.compute()
 
 
@@ -152,7 +152,7 @@ def test_an_evaluation_without_a_batch_is_refused(make_model: Any) -> None:
 
 def test_two_measurements_of_one_name_are_refused(make_model: Any) -> None:
     evaluator = Evaluator(make_model(), {"loss": {"name": "mse"}}, seed=0)
-    evaluator.update(Batch(data()), CLOCK, 0)
+    evaluator.update(Batch(data()), PROGRESS, 0)
     with pytest.raises(AeframeError) as error:
         evaluator.compute()
     assert str(error.value) == (
@@ -183,7 +183,7 @@ def test_a_callback_measures_what_a_plain_loop_measures(make_model: Any, parts: 
     model, x = make_model(**parts), data()
     # The progress, on which weights depend, stands at its beginning.
     evaluator = Evaluator(model, metrics)
-    expected = measure(evaluator, (Batch(part) for part in x.split([20, 17])), Clock(), CPU)
+    expected = measure(evaluator, (Batch(part) for part in x.split([20, 17])), TrainingProgress(), CPU)
     assert validated(model, x, **metrics) == expected
 
 
@@ -215,8 +215,8 @@ def test_outputs_of_another_module_are_left_out(make_model: Any) -> None:
 def _share(rank: int, port: int, results: Any) -> None:
     import torch.distributed as dist
 
-    from aeframe.assembly import assemble
-    from aeframe.batch import DataSpec, Domain
+    from aeframe.model.assembly import assemble
+    from aeframe.types import DataSpec, Domain
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Clock
 from aeframe.evaluation.step import evaluate_batch, evaluation_mode
 from aeframe.noise import EVALUATION, noise_of
+from aeframe.types import Batch, TrainingProgress
 
-CLOCK = Clock(batch=10, planned=10)
+PROGRESS = TrainingProgress(batch=10, planned=10)
 CPU = torch.device("cpu")
 VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
 
@@ -22,7 +22,7 @@ def rows() -> Tensor:
 
 
 def test_every_term_is_of_each_sample(make_model: Any) -> None:
-    output = evaluate_batch(make_model(**VAE), Batch(rows()), CLOCK, seed=0, index=0)
+    output = evaluate_batch(make_model(**VAE), Batch(rows()), PROGRESS, seed=0, index=0)
     assert set(output.values) == {"reconstruction", "kl", "loss", "bound"}
     assert all(value.shape == (9,) and not value.requires_grad for value in output.values.values())
     expected = output.values["reconstruction"] + 4 * output.values["kl"]
@@ -31,18 +31,18 @@ def test_every_term_is_of_each_sample(make_model: Any) -> None:
 
 
 def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
-    output = evaluate_batch(make_model(objective="adversarial"), Batch(rows()), CLOCK, seed=0, index=0)
+    output = evaluate_batch(make_model(objective="adversarial"), Batch(rows()), PROGRESS, seed=0, index=0)
     theirs = {name for name in output.values if name.startswith("discriminator/")}
     assert theirs == {"discriminator/real", "discriminator/fake", "discriminator/loss"}
 
 
 def test_draws_are_a_function_of_seed_and_index(make_model: Any) -> None:
     model, batch = make_model(**VAE), Batch(rows())
-    first = evaluate_batch(model, batch, CLOCK, seed=1, index=2).values["reconstruction"]
+    first = evaluate_batch(model, batch, PROGRESS, seed=1, index=2).values["reconstruction"]
     torch.randn(17)
-    assert torch.equal(evaluate_batch(model, batch, CLOCK, seed=1, index=2).values["reconstruction"], first)
+    assert torch.equal(evaluate_batch(model, batch, PROGRESS, seed=1, index=2).values["reconstruction"], first)
     for seed, index in ((1, 3), (2, 2)):
-        other = evaluate_batch(model, batch, CLOCK, seed=seed, index=index).values["reconstruction"]
+        other = evaluate_batch(model, batch, PROGRESS, seed=seed, index=index).values["reconstruction"]
         assert not torch.equal(other, first)
 
 
@@ -50,10 +50,10 @@ def test_the_output_at_the_mean_is_computed_once_with_the_same_corruption(make_m
     model = make_model(**VAE, corruption={"name": "gaussian", "std": 2.0})
     model.corruption.in_evaluation = True
     batch = Batch(rows())
-    output = evaluate_batch(model, batch, CLOCK, seed=5, index=7)
+    output = evaluate_batch(model, batch, PROGRESS, seed=5, index=7)
     by_mean = output.by_mean()
     assert output.by_mean() is by_mean
-    assert torch.equal(by_mean.seen.x, output.drawn.seen.x)
+    assert torch.equal(by_mean.encoder_input.x, output.drawn.encoder_input.x)
     assert torch.equal(by_mean.latent.z, by_mean.latent.mean)
     assert not torch.equal(output.drawn.latent.z, output.drawn.latent.mean)
     with torch.no_grad(), evaluation_mode(model), noise_of(CPU, 5, EVALUATION, 7):
@@ -73,22 +73,22 @@ def test_the_encoder_runs_once(make_model: Any, latent: Any, corrupted: bool, nu
         expected = model(batch, sample=False)
     calls = []
     model.encoder.register_forward_hook(lambda *_: calls.append(1))
-    found = evaluate_batch(model, batch, CLOCK, seed=0, index=0).by_mean()
+    found = evaluate_batch(model, batch, PROGRESS, seed=0, index=0).by_mean()
     assert len(calls) == 1
-    assert torch.equal(found.seen.x, expected.seen.x)
+    assert torch.equal(found.encoder_input.x, expected.encoder_input.x)
     assert torch.equal(found.output, expected.output)
     assert torch.equal(found.latent.z, expected.latent.z)
     assert torch.equal(found.reconstruction, expected.reconstruction)
 
 
 def test_without_a_posterior_there_is_one_output(make_model: Any) -> None:
-    output = evaluate_batch(make_model(), Batch(rows()), CLOCK, seed=0, index=0)
+    output = evaluate_batch(make_model(), Batch(rows()), PROGRESS, seed=0, index=0)
     assert output.by_mean() is output.drawn
 
 
 def test_importance_samples_are_drawn_for_terms_only(make_model: Any) -> None:
     model = make_model(latent=VAE["latent"], objective={"name": "importance", "num_samples": 5})
-    output = evaluate_batch(model, Batch(rows()), CLOCK, seed=0, index=0)
+    output = evaluate_batch(model, Batch(rows()), PROGRESS, seed=0, index=0)
     assert output.drawn.latent.z.numel() == 5 * output.by_mean().latent.z.numel()
 
 
@@ -98,7 +98,7 @@ def test_modes_and_generators_are_left_as_they_were(make_model: Any, training: b
     model.decoder.train(not training)
     modes = [module.training for module in model.modules()]
     state = torch.get_rng_state()
-    output = evaluate_batch(model, Batch(rows()), CLOCK, seed=0, index=0)
+    output = evaluate_batch(model, Batch(rows()), PROGRESS, seed=0, index=0)
     output.by_mean()
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
@@ -120,5 +120,7 @@ def test_modes_are_put_back_after_an_error(make_model: Any) -> None:
 
 def test_an_evaluation_is_without_dropout(make_model: Any) -> None:
     parts = {"encoder": {"name": "mlp", "hidden": [16], "dropout": 0.5}}
-    found = [evaluate_batch(make_model(**parts).train(), Batch(rows()), CLOCK, seed=seed, index=0) for seed in (0, 1)]
+    found = [
+        evaluate_batch(make_model(**parts).train(), Batch(rows()), PROGRESS, seed=seed, index=0) for seed in (0, 1)
+    ]
     assert torch.equal(found[0].values["reconstruction"], found[1].values["reconstruction"])

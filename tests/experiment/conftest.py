@@ -25,7 +25,7 @@ def register_datasets(register):
     register("circles", "aeplugin_parts:Circles")
 """
 PARTS = '''
-from aeframe.batch import DataSpec, Domain
+from aeframe.types import DataSpec, Domain
 from aeframe.data.modality import Dataset, Modality
 
 class Grid(Modality):

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check, check_parts
 from aeframe.experiment.compose import compose
 from aeframe.experiment.option_files import core_recipes
 from aeframe.registry import Registry, registry
+from aeframe.types import DataSpec, Domain
 
 REAL = DataSpec((30,), Domain("real"))
 UNIT = DataSpec((1, 8, 8), Domain("unit"))
@@ -120,17 +120,17 @@ def listed(kind: str, fits: Callable[[Any], bool]) -> str:
 
 def test_an_objective_that_needs_a_posterior_is_refused_without_one() -> None:
     assert refusal(["model=vae", "latent=point"], REAL) == (
-        "objective 'elbo' needs a latent that gives posterior, but 'point' gives nothing but a point; "
-        f"choose latent={listed('latent', lambda part: 'posterior' in part.gives)}, or with 'point' choose "
-        f"objective={listed('objective', lambda part: not part.needs)}"
+        "objective 'elbo' requires a latent that provides posterior, but 'point' provides nothing but a point; "
+        f"choose latent={listed('latent', lambda part: 'posterior' in part.provides)}, or with 'point' choose "
+        f"objective={listed('objective', lambda part: not part.requires)}"
     )
 
 
 def test_a_sampler_that_needs_codes_is_refused_without_them() -> None:
     assert refusal(["sampler=codes"], REAL) == (
-        "sampler 'codes' needs a latent that gives codes, but 'point' gives nothing but a point; "
-        f"choose latent={listed('latent', lambda part: 'codes' in part.gives)}, or with 'point' choose "
-        f"sampler={listed('sampler', lambda part: not part.needs and 'euclidean' in (part.spaces or {'euclidean'}))}"
+        "sampler 'codes' requires a latent that provides codes, but 'point' provides nothing but a point; "
+        f"choose latent={listed('latent', lambda part: 'codes' in part.provides)}, or with 'point' choose "
+        f"sampler={listed('sampler', lambda part: not part.requires and 'euclidean' in (part.spaces or {'euclidean'}))}"
     )
 
 

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from aeframe import registry
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.dry_run import dry_run
 from aeframe.parts import Decoder, Encoder, LatentSpace, Penalty
 from aeframe.parts.latents.point import Point
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Batch, DataSpec, Domain, Shape
 
 SPEC = DataSpec((6,), Domain("real"))
 

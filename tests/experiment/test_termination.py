@@ -29,10 +29,10 @@ def test_a_run_that_is_terminated_goes_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 143, errors.decode()
-    done = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["aeframe"]["clock"]["batch"]
+    done = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["aeframe"]["progress"]["batch"]
     assert done > 0
     again = subprocess.run(
         command(f"resume={run}", f"max_batches={done + 5}"), cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert again.returncode == 0, again.stderr
-    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["aeframe"]["clock"]["batch"] == done + 5
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["aeframe"]["progress"]["batch"] == done + 5

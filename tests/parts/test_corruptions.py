@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.batch import Batch, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.corruptions import Corruption
 from aeframe.registry import registry
+from aeframe.types import Batch, Domain
 
 NAMES = [entry.name for entry in registry().entries("corruption") if entry.plugin == "core"]
 SHAPE = (3, 20, 20)

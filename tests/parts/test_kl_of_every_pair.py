@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain, per_sample
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
+from aeframe.model.assembly import assemble
 from aeframe.registry import registry
+from aeframe.tensors import per_sample
 from aeframe.testing.terms import passed
+from aeframe.types import Batch, DataSpec, Domain
 
 DRAWS = 4_000
 SPEC = DataSpec((6,), Domain("real"))
@@ -33,7 +34,7 @@ def pairs() -> list[tuple[str, str]]:
     core = registry().plugins[0].entries
     parts = {kind: [(e.name, e.load()) for e in core if e.kind == kind] for kind in ("latent", "prior")}
     for (latent, q), (prior, p) in itertools.product(parts["latent"], parts["prior"]):
-        if "posterior" in q.gives and latent not in MOVED and p.needs <= q.gives and q.space in p.spaces:
+        if "posterior" in q.provides and latent not in MOVED and p.requires <= q.provides and q.space in p.spaces:
             found.append((latent, prior))
     return found
 
@@ -48,14 +49,14 @@ def test_both_are_densities_and_the_kl_is_between_them(latent: str, prior: str) 
     model = assemble(config, SPEC).double().eval()
     with torch.no_grad():
         # One sample many times: each has a draw of its own.
-        p = passed(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
-        code = p.latent
+        out = passed(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
+        code = out.latent
         assert code.posterior is not None
         log_q, log_p = per_sample(code.posterior.log_prob(code.z)), model.prior.log_prob(code.z)
         log_ratio = log_q - log_p
         kl = per_sample(model.prior.kl(code)).mean()
     if latent not in NARROW and prior not in NARROW:
-        # The mean under q of p / q is the integral of p.
+        # The mean under q of out / q is the integral of out.
         weight = (-log_ratio).exp()
         assert abs(weight.mean() - 1) < 5 * weight.std() / DRAWS**0.5 < 0.2
     assert abs(kl - log_ratio.mean()) < 5 * log_ratio.std() / DRAWS**0.5 + 1e-9

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Clock, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
-from aeframe.parts.latents.base import Head
+from aeframe.parts.networks.head import Head
+from aeframe.types import Shape, TrainingProgress
 
 QUANTISERS: dict[str, dict[str, Any]] = {
     "vq ema": {"name": "vq", "codebook_size": 16, "dim": 4},
@@ -222,7 +222,7 @@ def test_vq_takes_the_nearest_codes(training: bool) -> None:
     assert torch.equal(found.z, before[CODES].movedim(-1, 1))
     assert set(found.terms) == {"commitment"}
     torch.testing.assert_close(found.terms["commitment"], COMMITMENT)
-    assert latent.weights["commitment"](Clock()) == 0.25
+    assert latent.weights["commitment"](TrainingProgress()) == 0.25
 
 
 def pull(term: Tensor, *on: Tensor) -> list[Tensor | None]:

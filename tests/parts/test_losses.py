@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
+from aeframe.types import Batch, DataSpec, Domain
 
 SHAPE = (3, 5)
 # Every loss in every way it can be set up, with a domain it is for.

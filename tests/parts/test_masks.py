@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.types import Batch, Domain, Shape
 
 MASKS = ["patches", "blocks", "spans"]
 SHAPES: list[Shape] = [(2, 24), (3, 8, 12), (1, 4, 8, 4)]

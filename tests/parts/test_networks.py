@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.blocks import Upsample, halvings, normalisation
+from aeframe.types import Batch, Domain, Shape
 
 CONVOLUTIONAL = ["conv", "resnet"]
 SIZES: list[Shape] = [(1, 28, 28), (1, 7, 7), (3, 33, 20), (2, 1, 5), (4, 19), (1, 1), (2, 5, 8, 3)]

@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Latent, Pass, Terms
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.point import Point
 from aeframe.parts.objectives.elbo import Elbo
 from aeframe.parts.schedules import fixed
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent, LossTerms, TrainingProgress
 
 SHAPE = (6,)
-HALFWAY = Clock(batch=50, planned=100)
+HALFWAY = TrainingProgress(batch=50, planned=100)
 
 
 @pytest.fixture(autouse=True)
@@ -40,24 +40,24 @@ def make(objective: dict[str, Any], latent: str = "gaussian", prior: str = "norm
     return assemble(config, DataSpec(SHAPE, Domain("real")))
 
 
-def terms_of(model: Autoencoder, num: int = 4, clock: Clock = HALFWAY) -> tuple[Pass, Terms]:
-    p = model(Batch(torch.randn(num, *SHAPE)))
-    return p, model.terms(p, clock)
+def terms_of(model: Autoencoder, num: int = 4, progress: TrainingProgress = HALFWAY) -> tuple[ForwardOutput, LossTerms]:
+    out = model(Batch(torch.randn(num, *SHAPE)))
+    return out, model.terms(out, progress)
 
 
-def kl_by_dimension(p: Pass) -> Tensor:
-    assert isinstance(p.latent.posterior, Normal)
-    return kl_divergence(p.latent.posterior, Normal(torch.zeros(3), torch.ones(3)))
+def kl_by_dimension(out: ForwardOutput) -> Tensor:
+    assert isinstance(out.latent.posterior, Normal)
+    return kl_divergence(out.latent.posterior, Normal(torch.zeros(3), torch.ones(3)))
 
 
-def with_kl(by_dimension: list[list[float]]) -> tuple[Autoencoder, Pass]:
+def with_kl(by_dimension: list[list[float]]) -> tuple[Autoencoder, ForwardOutput]:
     """A model and a pass whose posteriors have these KL divergences: N(sqrt(2 KL), 1)."""
     model = make({"name": "elbo"})
     mean = (2 * torch.tensor(by_dimension)).sqrt().requires_grad_()
     num, dim = mean.shape
     batch = Batch(torch.zeros(num, *SHAPE))
     latent = Latent(mean, mean, posterior=Normal(mean, torch.ones(num, dim)))
-    return model, Pass(batch, batch, latent, torch.zeros(num, 1, *SHAPE), torch.full((num,), 10.0))
+    return model, ForwardOutput(batch, batch, latent, torch.zeros(num, 1, *SHAPE), torch.full((num,), 10.0))
 
 
 # -- elbo --------------------------------------------------------------------------------------------------------
@@ -83,7 +83,9 @@ def test_beta_weighs_the_kl_and_not_the_bound() -> None:
 
 def test_beta_follows_its_schedule_by_the_clock() -> None:
     model = make({"name": "elbo", "beta": {"name": "linear", "end": 2.0}})
-    weights = [terms_of(model, clock=Clock(batch=batch, planned=100))[1].weights["kl"] for batch in (0, 25, 100)]
+    weights = [
+        terms_of(model, progress=TrainingProgress(batch=batch, planned=100))[1].weights["kl"] for batch in (0, 25, 100)
+    ]
     assert weights == [0.0, 0.5, 2.0]
 
 
@@ -126,8 +128,12 @@ def test_below_the_floor_the_gradient_stops_and_above_it_is_the_kl_s() -> None:
 
 def test_free_bits_follow_a_schedule_and_none_leave_the_plain_kl() -> None:
     model = make({"name": "elbo", "free_bits": {"name": "linear", "start": 1.0, "end": 0.0}})
-    assert list(terms_of(model, clock=Clock(batch=0, planned=100))[1].raw) == ["reconstruction", "kl", "kl_free_bits"]
-    assert list(terms_of(model, clock=Clock(batch=100, planned=100))[1].raw) == ["reconstruction", "kl"]
+    assert list(terms_of(model, progress=TrainingProgress(batch=0, planned=100))[1].raw) == [
+        "reconstruction",
+        "kl",
+        "kl_free_bits",
+    ]
+    assert list(terms_of(model, progress=TrainingProgress(batch=100, planned=100))[1].raw) == ["reconstruction", "kl"]
 
 
 def test_capacity_pulls_the_kl_to_its_nats() -> None:
@@ -190,11 +196,11 @@ def test_deterministic_may_count_only_what_was_hidden() -> None:
         everything = model.loss(output, batch)
         counted = hidden if clean is None else hidden & clean
         expected = ((output[:, 0] - x).square() * counted).sum(1)
-        terms = model.objective(model, Pass(batch, seen, code, output, everything), HALFWAY)
+        terms = model.objective(model, ForwardOutput(batch, seen, code, output, everything), HALFWAY)
         torch.testing.assert_close(terms.raw["reconstruction"], expected)
         torch.testing.assert_close(terms.bound, expected)
         # Nothing was hidden: held-out samples as they are.
-        terms = model.objective(model, Pass(batch, batch, code, output, everything), HALFWAY)
+        terms = model.objective(model, ForwardOutput(batch, batch, code, output, everything), HALFWAY)
         assert torch.equal(terms.raw["reconstruction"], everything)
 
 
@@ -235,7 +241,7 @@ def test_every_term_with_a_weight_changes_a_gradient(model: Autoencoder) -> None
     _, terms = terms_of(model.train())
     whole = gradients(model, terms.total())
     for name, weight in terms.weights.items():
-        rest = Terms({**terms.raw}, {**terms.weights, name: 0.0})
+        rest = LossTerms({**terms.raw}, {**terms.weights, name: 0.0})
         counts = [name for name, other in rest.weights.items() if other]
         without = gradients(model, rest.total()) if counts else [torch.zeros_like(g) for g in whole]
         moved = any(not torch.equal(a, b) for a, b in zip(whole, without, strict=True))
@@ -259,4 +265,4 @@ def test_a_doubled_batch_does_not_move_a_sample(model: Autoencoder) -> None:
 
 
 def test_a_model_without_an_opponent_has_no_second_player(model: Autoencoder) -> None:
-    assert model.opponents() == {}
+    assert model.critics() == {}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.point import Point
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 SHAPE = (2, 3)
 
@@ -38,10 +38,10 @@ def exact(model: Autoencoder, x: Tensor, condition: Tensor | None = None) -> Ten
     """The squared Frobenius norm of d code / d x, sample by sample, from the full Jacobian."""
     norms = []
     for n in range(len(x)):
-        beside = None if condition is None else condition[n : n + 1]
+        like = None if condition is None else condition[n : n + 1]
 
-        def code(one: Tensor, beside: Tensor | None = beside) -> Tensor:
-            return model.embed(Batch(one[None], condition=beside)).mean[0]
+        def code(one: Tensor, like: Tensor | None = like) -> Tensor:
+            return model.embed(Batch(one[None], condition=like)).mean[0]
 
         norms.append(torch.autograd.functional.jacobian(code, x[n]).square().sum())
     return torch.stack(norms)
@@ -72,7 +72,7 @@ def test_contractive_is_by_what_the_encoder_saw_and_with_the_condition() -> None
     condition = torch.randn(4, 2)
     # A condition is channels beside x, so its own derivative is not counted.
     p = model.train()(Batch(x, condition=condition))
-    torch.testing.assert_close(model.penalties["contractive"](model, p), exact(model, p.seen.x, condition))
+    torch.testing.assert_close(model.penalties["contractive"](model, p), exact(model, p.encoder_input.x, condition))
 
 
 def test_hutchinson_s_estimate_has_the_exact_norm_as_its_mean() -> None:
@@ -139,7 +139,7 @@ def test_a_penalty_is_a_term_by_its_label_with_a_scheduled_weight() -> None:
         l1={"weight": {"name": "linear", "end": 0.8}}, tighter={"name": "contractive", "weight": 0.25, "probes": 0}
     )
     p = model(Batch(torch.randn(3, *SHAPE)))
-    terms = model.terms(p, Clock(batch=50, planned=100))
+    terms = model.terms(p, TrainingProgress(batch=50, planned=100))
     assert terms.weights == {"reconstruction": 1.0, "l1": pytest.approx(0.4), "tighter": 0.25}
     torch.testing.assert_close(
         terms.total(), terms.raw["reconstruction"] + 0.4 * terms.raw["l1"] + 0.25 * terms.raw["tighter"]

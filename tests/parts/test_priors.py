@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
-from aeframe.batch import Latent
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.priors.mixture import Mixture
+from aeframe.types import Latent
 
 Z_SHAPE = (3, 2)
 NAMES = ["normal", "mixture"]
@@ -152,7 +152,7 @@ def test_a_code_without_a_posterior_has_no_kl(name: str) -> None:
     z = torch.zeros(2, *Z_SHAPE)
     with pytest.raises(AeframeError) as error:
         make(name).kl(Latent(z, z))
-    assert str(error.value) == "a KL divergence needs a latent that gives a posterior"
+    assert str(error.value) == "a KL divergence requires a latent that provides a posterior"
 
 
 def test_a_mixture_of_nothing_is_refused() -> None:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
+from aeframe.types import DataSpec, Domain, Shape
 
 
 @pytest.fixture(autouse=True)
@@ -214,7 +214,9 @@ def test_what_cannot_be_fitted_is_refused() -> None:
     codes = make("codes", model_of({"name": "fsq", "tokens": 2}))
     with pytest.raises(AeframeError) as error:
         codes.fit(torch.zeros(3, 4, 2), None)
-    assert str(error.value) == ("sampler codes needs the integer codes of a quantiser, found a latent that gives none")
+    assert str(error.value) == (
+        "sampler codes requires the integer codes of a quantiser, found a latent that provides none"
+    )
     with pytest.raises(AeframeError) as error:
         codes.fit(torch.zeros(0, 4, 2), torch.zeros(0, 2, 1, dtype=torch.long))
     assert str(error.value) == "sampler codes needs at least 1 sample to fit, found 0"
@@ -234,7 +236,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
             "codes",
             PLANE,
             {},
-            "sampler codes needs a latent with num_codes, such as vq or fsq, found Point; "
+            "sampler codes requires a latent with num_codes, such as vq or fsq, found Point; "
             "choose sampler=prior or sampler=gmm",
         ),
         (

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeframe.batch import Clock
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.schedules import Constant, Schedule, fixed, length
 from aeframe.registry import registry
+from aeframe.types import TrainingProgress
 
 
 def at(schedule: Schedule, *batches: int, planned: int = 100) -> list[float]:
-    return [schedule(Clock(batch=batch, planned=planned)) for batch in batches]
+    return [schedule(TrainingProgress(batch=batch, planned=planned)) for batch in batches]
 
 
 def make(name: str, **options: Any) -> Schedule:
@@ -151,10 +151,10 @@ def test_an_option_refuses_the_rest(value: Any, found: str) -> None:
 
 
 def test_a_length_is_a_fraction_or_batches() -> None:
-    clock = Clock(planned=200)
-    assert [length(over, clock) for over in (0, 0.25, 1, 1.5, 50)] == [0, 50, 200, 1.5, 50]
+    progress = TrainingProgress(planned=200)
+    assert [length(over, progress) for over in (0, 0.25, 1, 1.5, 50)] == [0, 50, 200, 1.5, 50]
     with pytest.raises(AeframeError) as error:
-        length(-0.1, clock)
+        length(-0.1, progress)
     assert str(error.value) == "a length is a fraction of the run in [0, 1] or a number of batches, found -0.1"
 
 

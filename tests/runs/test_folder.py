@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.runs.folder import RunFolder, read_yaml
+from aeframe.model_store.files import read_yaml
+from aeframe.runs.folder import RunFolder
 
 
 def test_the_names_of_all_files(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.rows import Row
+from aeframe.evaluation.metrics.rows import Row
 from aeframe.runs.records import Records
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.evaluation.rows import Row
+from aeframe.evaluation.metrics.rows import Row
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.run_logger import RunLogger
 

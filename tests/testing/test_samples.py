@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Latent, Pass
 from aeframe.data.modality import Splits
 from aeframe.data.tabular import BreastCancer
 from aeframe.data.vector import Vector
-from aeframe.evaluation.reconstruction import MeanSquaredError
+from aeframe.evaluation.metrics.reconstruction import MeanSquaredError
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.point import Point
 from aeframe.testing.check import CheckFailedError
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
+from aeframe.types import Batch, DataSpec, ForwardOutput, Latent
 
 Prepared = tuple[Vector, DataSpec, Splits]
 
@@ -79,8 +79,8 @@ def test_a_metric_of_batch_means(prepared: Prepared, monkeypatch: pytest.MonkeyP
     model = small_model(modality, spec)
     assert {"mse", "mae", "r2"} <= expect_same_metrics(model, modality, splits.test).keys()
 
-    def update(self: MeanSquaredError, model: Autoencoder, p: Pass) -> None:
-        self.total = self.total + (model.loss.mean(p.output) - p.batch.x).square().mean()
+    def update(self: MeanSquaredError, model: Autoencoder, out: ForwardOutput) -> None:
+        self.total = self.total + (model.loss.mean(out.output) - out.batch.x).square().mean()
         self.count = self.count + 1
 
     monkeypatch.setattr(MeanSquaredError, "update", update)

@@ -16,7 +16,7 @@ from aeframe.cli.main import main
 from aeframe.errors import AeframeError
 from aeframe.testing.check import Outcome
 from aeframe.testing.checks import CHECKS
-from aeframe.testing.examination import Examination
+from aeframe.testing.suite_runner import SuiteRunner
 
 torch.set_num_threads(1)
 
@@ -34,8 +34,8 @@ def plugin_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     registry.reset()
 
 
-def outcome(examination: Examination, check: str, part: str) -> Outcome:
-    return next(examination.outcome(c, s) for c, s in examination.cases() if (c.name, s.id) == (check, part))
+def outcome(runner: SuiteRunner, check: str, part: str) -> Outcome:
+    return next(runner.outcome(c, s) for c, s in runner.cases() if (c.name, s.id) == (check, part))
 
 
 def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_before_it_that_exist() -> None:
@@ -75,7 +75,7 @@ def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_befor
 )
 def test_what_a_suite_is_told_must_be_about_something(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as caught:
-        Examination("wrong_entry", **settings)
+        SuiteRunner("wrong_entry", **settings)
     assert str(caught.value) == message
 
 
@@ -83,29 +83,29 @@ def test_an_unknown_plugin_is_answered_with_the_nearest() -> None:
     with pytest.raises(
         AeframeError, match=r"^there is no plugin 'wrong_entri', did you mean 'wrong_entry'\?; installed"
     ):
-        Examination("wrong_entri")
+        SuiteRunner("wrong_entri")
 
 
 def test_a_plugin_that_cannot_be_loaded_fails_with_its_reason(tmp_path: Path) -> None:
-    examination = Examination("broken_plugin")
-    found = outcome(examination, "loads", "plugin")
+    runner = SuiteRunner("broken_plugin")
+    found = outcome(runner, "loads", "plugin")
     assert (found.state, found.sentence) == (
         "failed",
         f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} is failed: its import failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",
     )
-    waiting = outcome(examination, "hook names", "plugin")
+    waiting = outcome(runner, "hook names", "plugin")
     assert (waiting.state, waiting.sentence) == ("not applicable", "'loads' comes first, and is failed")
 
 
 def test_an_entry_point_that_imports_torch_is_caught() -> None:
-    found = outcome(Examination("wrong_entry"), "light entry point", "plugin")
+    found = outcome(SuiteRunner("wrong_entry"), "light entry point", "plugin")
     assert found.state == "failed"
     assert found.sentence.startswith("loading plugin 'wrong_entry' imports torch, ")
 
 
 def test_a_misspelt_hook_is_caught_though_it_is_not_marked() -> None:
-    found = outcome(Examination("wrong_entry"), "hook names", "plugin")
+    found = outcome(SuiteRunner("wrong_entry"), "hook names", "plugin")
     assert (found.state, found.sentence) == (
         "failed",
         "there is no hook 'register_loses', did you mean 'register_losses'?",
@@ -114,25 +114,25 @@ def test_a_misspelt_hook_is_caught_though_it_is_not_marked() -> None:
 
 def test_what_is_declared_not_applicable_is_not_tried_and_says_why() -> None:
     why = "it is wrong on purpose"
-    examination = Examination("wrong_small", not_applicable={"batch invariance:loss=averaging_again": why})
-    found = outcome(examination, "batch invariance", "loss=averaging_again")
+    runner = SuiteRunner("wrong_small", not_applicable={"batch invariance:loss=averaging_again": why})
+    found = outcome(runner, "batch invariance", "loss=averaging_again")
     assert (found.state, found.sentence) == ("not applicable", why)
-    everywhere = Examination("wrong_small", not_applicable={"batch invariance": why})
+    everywhere = SuiteRunner("wrong_small", not_applicable={"batch invariance": why})
     assert outcome(everywhere, "batch invariance", "loss=averaging_again").sentence == why
 
 
 def test_a_part_without_a_default_says_what_the_suite_must_be_given() -> None:
-    found = outcome(Examination("core"), "schedule", "schedule=constant")
+    found = outcome(SuiteRunner("core"), "schedule", "schedule=constant")
     assert (found.state, found.sentence) == (
         "not applicable",
         "'value' has no default; give the suite one: options['schedule=constant']",
     )
-    given = Examination("core", options={"schedule=constant": {"value": 2.0}})
+    given = SuiteRunner("core", options={"schedule=constant": {"value": 2.0}})
     assert outcome(given, "schedule", "schedule=constant").state == "ok"
 
 
 def test_a_failure_says_what_is_wrong_in_one_sentence() -> None:
-    found = outcome(Examination("wrong_small"), "batch invariance", "loss=averaging_again")
+    found = outcome(SuiteRunner("wrong_small"), "batch invariance", "loss=averaging_again")
     assert found.state == "failed"
     assert found.sentence.startswith(
         "loss=averaging_again: the term 'reconstruction' changes in evaluation, when other samples are in its batch, "

@@ -11,7 +11,7 @@ import torch
 
 from aeframe import registry
 from aeframe.testing.check import Outcome
-from aeframe.testing.examination import Examination
+from aeframe.testing.suite_runner import SuiteRunner
 
 torch.set_num_threads(1)
 
@@ -77,7 +77,7 @@ def examined(name: str) -> Iterator[list[Outcome]]:
         patch.setenv("AEFRAME_DISABLE", "")
         logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
         registry.reset()
-        yield Examination(name).outcomes()
+        yield SuiteRunner(name).outcomes()
     registry.reset()
 
 

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.batch import DataSpec, Domain
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.evaluation.evaluator import Evaluator
+from aeframe.model.assembly import assemble
 from aeframe.training.module import AutoencoderModule
+from aeframe.types import DataSpec, Domain
 
 SPEC = DataSpec((12,), Domain("unit"))
 ROWS, BATCH, EPOCH = 100, 16, 7  # six whole batches, and one of four rows

@@ -12,17 +12,17 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.data.datamodule import DataModule
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.evaluation.evaluator import Evaluator
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
+from aeframe.types import DataSpec, Domain
 
 SPEC = DataSpec((12,), Domain("unit"))
 NUM_ROWS, BATCH_SIZE, PER_EPOCH = 100, 16, 7
@@ -109,7 +109,7 @@ def train(
         {"accelerator": "cpu", "devices": 1, **(trainer or {})},
         folder=folder,
         callbacks=[*average, checkpoints, *callbacks],
-        several_groups=bool(module.model.opponents()),
+        several_groups=bool(module.model.critics()),
         max_epochs=epochs,
         log_every_n_steps=3,
     )

@@ -25,13 +25,13 @@ from aeframe.training.checkpoint import (
 )
 
 CONTENT: dict[str, Any] = {
-    "aeframe": {"clock": {"batch": 7}},
+    "aeframe": {"progress": {"batch": 7}},
     "state_dict": {"model.weight": torch.arange(5000.0), "model.bias": torch.ones(3)},
 }
 
 
 def write(path: Path, batch: int = 7) -> Path:
-    DurableCheckpointIO().save_checkpoint({**CONTENT, "aeframe": {"clock": {"batch": batch}}}, path)
+    DurableCheckpointIO().save_checkpoint({**CONTENT, "aeframe": {"progress": {"batch": batch}}}, path)
     return path
 
 
@@ -54,7 +54,7 @@ def test_what_is_written_is_read(last: Path) -> None:
         DurableCheckpointIO().load_checkpoint(last),
         torch.load(last, weights_only=True),
     ):
-        assert found["aeframe"] == {"clock": {"batch": 7}}
+        assert found["aeframe"] == {"progress": {"batch": 7}}
         assert torch.equal(found["state_dict"]["model.weight"], CONTENT["state_dict"]["model.weight"])
     assert names(last.parent) == ["last.ckpt"]
 
@@ -68,7 +68,7 @@ def test_the_newest_but_one_is_kept(last: Path) -> None:
     for batch in (1, 2, 3):
         write(last, batch)
     assert names(last.parent) == ["last.ckpt", "last.previous.ckpt"]
-    assert [read_checkpoint(path)["aeframe"]["clock"]["batch"] for path in (last, previous_of(last))] == [3, 2]
+    assert [read_checkpoint(path)["aeframe"]["progress"]["batch"] for path in (last, previous_of(last))] == [3, 2]
 
 
 def test_of_another_name_only_the_newest_is_kept(last: Path) -> None:
@@ -136,7 +136,7 @@ def test_an_error_at_the_end_of_a_write_leaves_the_checkpoint_before(
         write(best, 2)
     monkeypatch.undo()
     assert names(best.parent) == ["best.ckpt"]
-    assert read_checkpoint(best)["aeframe"]["clock"]["batch"] == 1
+    assert read_checkpoint(best)["aeframe"]["progress"]["batch"] == 1
 
 
 def test_an_error_that_is_not_of_the_file_is_raised_as_it_is(last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,10 +175,10 @@ def test_a_copy_is_the_same_checkpoint(last: Path, links: bool, monkeypatch: pyt
     assert last.read_bytes() == best.read_bytes()
     assert last.samefile(best) == links
     assert names(last.parent) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
-    assert read_checkpoint(previous_of(last))["aeframe"]["clock"]["batch"] == 1
+    assert read_checkpoint(previous_of(last))["aeframe"]["progress"]["batch"] == 1
     # A new best does not change the newest.
     write(best, 3)
-    assert read_checkpoint(last)["aeframe"]["clock"]["batch"] == 2
+    assert read_checkpoint(last)["aeframe"]["progress"]["batch"] == 2
 
 
 def test_a_copy_that_cannot_be_made_is_reported(last: Path, monkeypatch: pytest.MonkeyPatch) -> None:

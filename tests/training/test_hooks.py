@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, TensorDataset
 
-from aeframe.batch import Batch
 from aeframe.data.datamodule import DataModule
 from aeframe.training.module import AutoencoderModule
+from aeframe.types import Batch
 
 BATCH, EPOCH = 16, 7  # 100 rows
 # Lightning warns of weights after the step, which automatic optimization saves as well.
@@ -276,8 +276,8 @@ def test_the_metrics_of_the_trainer_have_the_names_of_the_terms(
     made = module()
     its_trainer = trainer(enable_checkpointing=False)
     its_trainer.fit(made, datamodule=data)
-    assert its_trainer.global_step == made.clock.batch == 2 * EPOCH
-    assert its_trainer.current_epoch == made.clock.epoch == 2
+    assert its_trainer.global_step == made.progress.batch == 2 * EPOCH
+    assert its_trainer.current_epoch == made.progress.epoch == 2
     assert set(its_trainer.callback_metrics) == VALIDATION | {f"train/{name}" for name in TERMS}
     logged = its_trainer.logged_metrics
     assert set(logged) == {
@@ -342,14 +342,14 @@ def test_fit_twice_trains_on_and_a_new_trainer_begins_anew(
     made, one = module(), trainer(enable_checkpointing=False)
     one.fit(made, datamodule=data)
     one.fit(made, datamodule=data)
-    assert (one.global_step, one.current_epoch, made.clock.batch) == (2 * EPOCH, 2, 2 * EPOCH)
+    assert (one.global_step, one.current_epoch, made.progress.batch) == (2 * EPOCH, 2, 2 * EPOCH)
     assert one.fit_loop.max_epochs == 2
     one.fit_loop.max_epochs = 3
     one.fit(made, datamodule=data)
-    assert (one.global_step, one.current_epoch, made.clock.batch) == (3 * EPOCH, 3, 3 * EPOCH)
+    assert (one.global_step, one.current_epoch, made.progress.batch) == (3 * EPOCH, 3, 3 * EPOCH)
     other = trainer(enable_checkpointing=False, max_epochs=1)
     other.fit(made, datamodule=data)
-    assert (other.global_step, made.clock.batch, made.clock.planned) == (EPOCH, EPOCH, EPOCH)
+    assert (other.global_step, made.progress.batch, made.progress.planned) == (EPOCH, EPOCH, EPOCH)
 
 
 def test_validate_test_and_predict(trainer: MakeTrainer, module: MakeModule, data: DataModule, rows: Tensor) -> None:
@@ -380,7 +380,7 @@ def test_a_plain_data_loader_will_do(labels: bool, trainer: MakeTrainer, module:
     made, its_trainer = module(), trainer(enable_checkpointing=False)
     before = next(made.parameters()).clone()
     its_trainer.fit(made, train, held_out)
-    assert its_trainer.global_step == made.clock.batch == made.clock.planned == 2 * EPOCH
+    assert its_trainer.global_step == made.progress.batch == made.progress.planned == 2 * EPOCH
     assert not torch.equal(next(made.parameters()), before)
     (validated,) = its_trainer.validate(made, held_out, verbose=False)
     (tested,) = its_trainer.test(made, held_out, verbose=False)

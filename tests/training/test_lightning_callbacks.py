@@ -149,7 +149,7 @@ def test_early_stopping(monitor: str, trainer: MakeTrainer, module: MakeModule, 
     made, stop = module(), EarlyStopping(monitor, patience=2, min_delta=1e6)
     its_trainer = trainer(callbacks=[stop], max_epochs=10)
     its_trainer.fit(made, datamodule=data)
-    assert (stop.stopped_epoch, its_trainer.current_epoch, made.clock.batch) == (2, 3, 3 * EPOCH)
+    assert (stop.stopped_epoch, its_trainer.current_epoch, made.progress.batch) == (2, 3, 3 * EPOCH)
     assert float(stop.best_score) != float("inf")
 
 
@@ -203,7 +203,7 @@ def test_checkpoints_every_n_train_steps(
         checkpoint = torch.load(tmp_path / f"step={step}.ckpt", weights_only=True)
         other.load_state_dict(checkpoint["state_dict"])
         torch.testing.assert_close(weights(other), raw.by_batch[step - 1], rtol=0, atol=0)
-        assert checkpoint["global_step"] == checkpoint["aeframe"]["clock"]["batch"] == step
+        assert checkpoint["global_step"] == checkpoint["aeframe"]["progress"]["batch"] == step
 
 
 def test_timer(trainer: MakeTrainer, module: MakeModule, data: DataModule) -> None:

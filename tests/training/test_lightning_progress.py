@@ -11,10 +11,10 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from aeframe.batch import Clock
 from aeframe.data.datamodule import DataModule
 from aeframe.training import lightning_progress
 from aeframe.training.lightning_progress import LIGHTNING, count_batches, place_loops
+from aeframe.types import TrainingProgress
 
 from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer
 
@@ -35,11 +35,11 @@ def test_private_names_of_the_loops_are_used_in_that_file_only() -> None:
 
 def test_a_checkpoint_without_loops_is_left_alone() -> None:
     checkpoint: dict[str, Any] = {"state_dict": {}}
-    place_loops(checkpoint, Clock(), batches_per_epoch=7, batches_per_call=1, validated=False)
+    place_loops(checkpoint, TrainingProgress(), batches_per_epoch=7, batches_per_call=1, validated=False)
     assert checkpoint == {"state_dict": {}}
 
 
-def placed(clock: Clock, *, batches_per_call: int = 1, validated: bool = False) -> dict[str, Any]:
+def placed(progress: TrainingProgress, *, batches_per_call: int = 1, validated: bool = False) -> dict[str, Any]:
     """Return the counters of a checkpoint that held others."""
     trainer = plain_trainer(max_epochs=1)
     trainer.fit(make_module(), datamodule=make_data())
@@ -47,7 +47,7 @@ def placed(clock: Clock, *, batches_per_call: int = 1, validated: bool = False) 
     assert "combined_loader" in fit["state_dict"]
     place_loops(
         {"loops": {"fit_loop": fit}},
-        clock,
+        progress,
         batches_per_epoch=PER_EPOCH,
         batches_per_call=batches_per_call,
         validated=validated,
@@ -65,7 +65,7 @@ PENDING = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 @pytest.mark.parametrize("epoch", [0, 2])
 @pytest.mark.parametrize("validated", [True, False])
 def test_between_epochs_the_next_one_has_not_begun(epoch: int, validated: bool) -> None:
-    fit = placed(Clock(batch=7 * epoch, epoch=epoch), validated=validated)
+    fit = placed(TrainingProgress(batch=7 * epoch, epoch=epoch), validated=validated)
     assert fit["epoch_progress"]["current"] == same_count(epoch)
     assert fit["epoch_loop.batch_progress"]["current"] == same_count(0)
     assert fit["epoch_loop.batch_progress"]["total"] == same_count(7 * epoch)
@@ -77,7 +77,7 @@ def test_between_epochs_the_next_one_has_not_begun(epoch: int, validated: bool) 
 
 @pytest.mark.parametrize(("batches_per_call", "calls"), [(1, 3), (2, 1), (8, 0)])
 def test_inside_an_epoch_it_has_begun(batches_per_call: int, calls: int) -> None:
-    fit = placed(Clock(batch=10, epoch=1, batch_in_epoch=3), batches_per_call=batches_per_call)
+    fit = placed(TrainingProgress(batch=10, epoch=1, batch_in_epoch=3), batches_per_call=batches_per_call)
     assert fit["epoch_progress"]["current"] == {"ready": 2, "started": 2, "processed": 1, "completed": 1}
     assert fit["epoch_loop.batch_progress"]["current"] == same_count(calls)
     assert fit["epoch_loop.batch_progress"]["total"] == same_count(-(-7 // batches_per_call) + calls)
@@ -92,8 +92,8 @@ def test_inside_an_epoch_it_has_begun(batches_per_call: int, calls: int) -> None
 def test_after_its_last_batch_an_epoch_may_still_have_to_be_validated(
     batches_per_call: int, validated: bool, expected: dict[str, int]
 ) -> None:
-    clock = Clock(batch=14, epoch=1, batch_in_epoch=7)
-    fit = placed(clock, batches_per_call=batches_per_call, validated=validated)
+    progress = TrainingProgress(batch=14, epoch=1, batch_in_epoch=7)
+    fit = placed(progress, batches_per_call=batches_per_call, validated=validated)
     calls = -(-7 // batches_per_call)
     assert fit["epoch_progress"]["current"] == {"ready": 2, "started": 2, "processed": 1, "completed": 1}
     assert fit["epoch_loop.batch_progress"]["current"] == same_count(calls)
@@ -127,19 +127,21 @@ class Hooks(L.Callback):
         self.found.append(("epoch end", trainer.current_epoch))
 
 
-def resumed(folder: Path, clock: Clock, *, validated: bool = False, steps_per_call: Any = 1) -> list[tuple[str, int]]:
-    """Return what a run of two epochs does from `clock` on."""
+def resumed(
+    folder: Path, progress: TrainingProgress, *, validated: bool = False, steps_per_call: Any = 1
+) -> list[tuple[str, int]]:
+    """Return what a run of two epochs does from `progress` on."""
     first = plain_trainer(max_epochs=1)
     first.fit(make_module(), datamodule=make_data())
     first.save_checkpoint(folder / "end.ckpt")
     stored = torch.load(folder / "end.ckpt", weights_only=True)
-    stored["aeframe"]["clock"] = clock.state_dict()
-    stored["aeframe"]["validated_at"] = clock.batch if validated else -1
+    stored["aeframe"]["progress"] = progress.state_dict()
+    stored["aeframe"]["validated_at"] = progress.batch if validated else -1
     torch.save(stored, folder / "placed.ckpt")
     hooks = Hooks()
     module, trainer = make_module(), plain_trainer(max_epochs=2, callbacks=[hooks], num_sanity_val_steps=0)
     trainer.fit(module, datamodule=make_data(steps_per_call=steps_per_call), ckpt_path=folder / "placed.ckpt")
-    assert module.clock.batch == 14
+    assert module.progress.batch == 14
     assert trainer.current_epoch == 2
     return hooks.found
 
@@ -152,26 +154,26 @@ LAST = [("epoch", 1), *batches(0), ("validation", 1), ("epoch end", 1)]
 
 
 def test_a_run_resumes_between_epochs(tmp_path: Path) -> None:
-    assert resumed(tmp_path, Clock(batch=7, epoch=1, planned=14)) == LAST
+    assert resumed(tmp_path, TrainingProgress(batch=7, epoch=1, planned=14)) == LAST
 
 
 def test_a_run_resumes_inside_an_epoch(tmp_path: Path) -> None:
-    found = resumed(tmp_path, Clock(batch=3, epoch=0, batch_in_epoch=3, planned=14))
+    found = resumed(tmp_path, TrainingProgress(batch=3, epoch=0, batch_in_epoch=3, planned=14))
     assert found == [*batches(3), ("validation", 0), ("epoch end", 0), *LAST]
 
 
 def test_a_run_resumes_before_a_validation(tmp_path: Path) -> None:
-    found = resumed(tmp_path, Clock(batch=7, epoch=0, batch_in_epoch=7, planned=14))
+    found = resumed(tmp_path, TrainingProgress(batch=7, epoch=0, batch_in_epoch=7, planned=14))
     assert found == [("validation", 0), ("epoch end", 0), *LAST]
 
 
 def test_a_run_resumes_after_a_validation(tmp_path: Path) -> None:
-    found = resumed(tmp_path, Clock(batch=7, epoch=0, batch_in_epoch=7, planned=14), validated=True)
+    found = resumed(tmp_path, TrainingProgress(batch=7, epoch=0, batch_in_epoch=7, planned=14), validated=True)
     assert found == [("epoch end", 0), *LAST]
 
 
 def test_calls_are_counted_from_the_start_of_the_epoch(tmp_path: Path) -> None:
-    found = resumed(tmp_path, Clock(batch=3, epoch=0, batch_in_epoch=3, planned=14), steps_per_call=2)
+    found = resumed(tmp_path, TrainingProgress(batch=3, epoch=0, batch_in_epoch=3, planned=14), steps_per_call=2)
     # Batch 3 ends the second call, of which it was the second batch.
     first = [*batches(1, 4), ("validation", 0), ("epoch end", 0)]
     assert found == [*first, ("epoch", 1), *batches(0, 4), ("validation", 1), ("epoch end", 1)]

@@ -8,8 +8,8 @@ import math
 import pytest
 import torch
 
-from aeframe.batch import Clock, Terms
 from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
+from aeframe.types import LossTerms, TrainingProgress
 
 CPU = torch.device("cpu")
 Reports = list[tuple[dict[str, float], str]]
@@ -20,23 +20,23 @@ def make_buffer() -> tuple[MetricBuffer, Reports]:
     return MetricBuffer(lambda numbers, split: reports.append((numbers, split))), reports
 
 
-def feed(buffer: MetricBuffer, clock: Clock, *values: float, weight: float = 1.0) -> None:
+def feed(buffer: MetricBuffer, progress: TrainingProgress, *values: float, weight: float = 1.0) -> None:
     for value in values:
-        terms = Terms().add("reconstruction", torch.full((4,), value)).add("kl", torch.ones(4), weight)
-        buffer.add("", "autoencoder", terms, clock)
-        clock.tick()
+        terms = LossTerms().add("reconstruction", torch.full((4,), value)).add("kl", torch.ones(4), weight)
+        buffer.add("", "autoencoder", terms, progress)
+        progress.advance()
 
 
 def test_a_flush_reports_the_means_of_its_window_and_the_readings() -> None:
     buffer, reports = make_buffer()
-    clock = Clock()
-    feed(buffer, clock, 1.0, 3.0, weight=0.5)
+    progress = TrainingProgress()
+    feed(buffer, progress, 1.0, 3.0, weight=0.5)
     assert reports == []
     buffer.flush({"lr/autoencoder": 0.5})
     expected = {"reconstruction": 2.0, "kl": 1.0, "kl_weighted": 0.5, "loss": 2.5, "lr/autoencoder": 0.5}
     assert reports == [(expected, "train")]
     assert buffer.latest == {name: value for name, value in expected.items() if name != "lr/autoencoder"}
-    feed(buffer, clock, 5.0, weight=0.5)
+    feed(buffer, progress, 5.0, weight=0.5)
     buffer.flush()
     assert reports[1:] == [({"reconstruction": 5.0, "kl": 1.0, "kl_weighted": 0.5, "loss": 5.5}, "train")]
 
@@ -50,30 +50,32 @@ def test_nothing_buffered_reports_nothing() -> None:
 
 def test_a_weight_that_changes_within_a_window_is_applied_batch_by_batch() -> None:
     buffer, reports = make_buffer()
-    clock = Clock()
-    feed(buffer, clock, 1.0, weight=0.25)
-    feed(buffer, clock, 1.0, weight=1.0)
+    progress = TrainingProgress()
+    feed(buffer, progress, 1.0, weight=0.25)
+    feed(buffer, progress, 1.0, weight=1.0)
     buffer.flush()
     assert reports == [({"reconstruction": 1.0, "kl": 1.0, "kl_weighted": 0.625, "loss": 1.625}, "train")]
 
 
 def test_an_epoch_ends_with_the_mean_of_all_its_batches() -> None:
     buffer, reports = make_buffer()
-    clock = Clock()
-    feed(buffer, clock, 1.0, 3.0)
+    progress = TrainingProgress()
+    feed(buffer, progress, 1.0, 3.0)
     buffer.flush()
-    feed(buffer, clock, 8.0)
+    feed(buffer, progress, 8.0)
     assert buffer.end_epoch({"lr/autoencoder": 0.5})["reconstruction"] == pytest.approx(4.0)
     assert [split for _, split in reports] == ["train", "train", "train_epoch"]
     assert ["lr/autoencoder" in numbers for numbers, _ in reports] == [False, True, False]
-    feed(buffer, clock, 10.0)
+    feed(buffer, progress, 10.0)
     assert buffer.end_epoch()["reconstruction"] == pytest.approx(10.0)
 
 
 def test_the_loss_returned_is_the_weighted_mean_and_keeps_its_graph() -> None:
     buffer, _ = make_buffer()
     parameter = torch.tensor([1.0, 2.0], requires_grad=True)
-    loss = buffer.add("", "autoencoder", Terms().add("a", parameter).add("b", parameter**2, 3.0), Clock())
+    loss = buffer.add(
+        "", "autoencoder", LossTerms().add("a", parameter).add("b", parameter**2, 3.0), TrainingProgress()
+    )
     loss.backward()
     assert loss.item() == pytest.approx((1 + 3 + 2 + 12) / 2)
     torch.testing.assert_close(parameter.grad, torch.tensor([3.5, 6.5]))
@@ -81,20 +83,20 @@ def test_the_loss_returned_is_the_weighted_mean_and_keeps_its_graph() -> None:
 
 def test_a_term_that_appears_later_is_logged_from_then_on() -> None:
     buffer, reports = make_buffer()
-    clock = Clock()
-    buffer.add("", "autoencoder", Terms().add("a", torch.ones(2)), clock)
-    clock.tick()
-    buffer.add("", "autoencoder", Terms().add("a", torch.ones(2)).add("b", torch.full((2,), 4.0)), clock)
+    progress = TrainingProgress()
+    buffer.add("", "autoencoder", LossTerms().add("a", torch.ones(2)), progress)
+    progress.advance()
+    buffer.add("", "autoencoder", LossTerms().add("a", torch.ones(2)).add("b", torch.full((2,), 4.0)), progress)
     buffer.flush()
     assert [sorted(numbers) for numbers, _ in reports] == [["a", "loss"], ["a", "b", "loss"]]
 
 
 def test_groups_have_windows_of_their_own() -> None:
     buffer, reports = make_buffer()
-    clock = Clock()
-    feed(buffer, clock, 1.0)
-    buffer.add("discriminator/", "discriminator", Terms().add("real", torch.ones(2), 2.0), clock)
-    feed(buffer, clock, 3.0)
+    progress = TrainingProgress()
+    feed(buffer, progress, 1.0)
+    buffer.add("discriminator/", "discriminator", LossTerms().add("real", torch.ones(2), 2.0), progress)
+    feed(buffer, progress, 3.0)
     buffer.flush()
     expected = {
         "reconstruction": 2.0,
@@ -110,8 +112,8 @@ def test_groups_have_windows_of_their_own() -> None:
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_names_batch_term_and_group(value: float) -> None:
     buffer, reports = make_buffer()
-    clock = Clock(batch=120)
-    feed(buffer, clock, 1.0, 2.0, value)
+    progress = TrainingProgress(batch=120)
+    feed(buffer, progress, 1.0, 2.0, value)
     with pytest.raises(NonFiniteLossError) as caught:
         buffer.flush()
     assert str(caught.value) == (
@@ -126,11 +128,11 @@ def test_a_restored_buffer_reports_exactly_what_the_first_would_have(flushed: in
     # Thirds have no exact float, so that sums in another order would differ.
     values = [1 / 3, 2 / 3, 5 / 7]
     buffer, reports = make_buffer()
-    clock = Clock()
-    feed(buffer, clock, *values[:flushed], weight=0.3)
+    progress = TrainingProgress()
+    feed(buffer, progress, *values[:flushed], weight=0.3)
     buffer.flush()
-    feed(buffer, clock, *values[flushed:], weight=0.3)
-    buffer.add("d/", "d", Terms().add("real", torch.tensor([1 / 3, 1 / 7])), clock)
+    feed(buffer, progress, *values[flushed:], weight=0.3)
+    buffer.add("d/", "d", LossTerms().add("real", torch.tensor([1 / 3, 1 / 7])), progress)
     stored = io.BytesIO()
     torch.save(buffer.state_dict(), stored)
     stored.seek(0)
@@ -138,7 +140,7 @@ def test_a_restored_buffer_reports_exactly_what_the_first_would_have(flushed: in
     restored.load_state_dict(torch.load(stored, weights_only=True), CPU)
     before = len(reports)
     for each in (buffer, restored):
-        feed(each, Clock(batch=3), 1 / 9, weight=0.3)
+        feed(each, TrainingProgress(batch=3), 1 / 9, weight=0.3)
         each.end_epoch()
     assert later == reports[before:]
     assert [split for _, split in later] == ["train", "train_epoch"]
@@ -146,7 +148,7 @@ def test_a_restored_buffer_reports_exactly_what_the_first_would_have(flushed: in
 
 def test_a_restored_buffer_names_the_batch_that_was_not_finite() -> None:
     buffer, _ = make_buffer()
-    feed(buffer, Clock(batch=40), 1.0, math.nan)
+    feed(buffer, TrainingProgress(batch=40), 1.0, math.nan)
     restored, _ = make_buffer()
     restored.load_state_dict(buffer.state_dict(), CPU)
     with pytest.raises(NonFiniteLossError, match="at batch 41;"):

@@ -17,7 +17,6 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator
 from aeframe.interruption import Interrupted, SignalGuard
@@ -27,6 +26,7 @@ from aeframe.training.metric_buffer import NonFiniteLossError
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import make_trainer
+from aeframe.types import Batch, TrainingProgress
 
 from .short_runs import (
     NUM_ROWS,
@@ -82,7 +82,7 @@ def same_end(one: ShortRun, other: ShortRun) -> list[str]:
 def test_several_batches_in_a_call_give_the_same_bits(recipe: str, steps_per_call: Any, tmp_path: Path) -> None:
     one = train(tmp_path / "one", recipe)
     several = train(tmp_path / "several", recipe, steps_per_call=steps_per_call)
-    assert one.module.clock == Clock(batch=14, epoch=2, batch_in_epoch=0, planned=14, rows=NUM_ROWS)
+    assert one.module.progress == TrainingProgress(batch=14, epoch=2, batch_in_epoch=0, planned=14, rows=NUM_ROWS)
     assert same_end(one, several) == []
 
 
@@ -99,7 +99,7 @@ class SignalAt(Callback):
 
     def _send(self, moment: str, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        if moment == self.moment and pl_module.clock.batch >= self.batch:
+        if moment == self.moment and pl_module.progress.batch >= self.batch:
             self.guard.received = signal.SIGTERM
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
@@ -136,7 +136,7 @@ def run(
         {"accelerator": "cpu", "devices": 1},
         folder=folder,
         callbacks=[*callbacks, checkpoints],
-        several_groups=bool(module.model.opponents()),
+        several_groups=bool(module.model.critics()),
         max_epochs=epochs,
         log_every_n_steps=3,
     )
@@ -201,8 +201,8 @@ def test_a_resumed_run_is_the_same_run(
 ) -> None:
     first, second = calls
     stopped = run(tmp_path, recipe, steps_per_call=first, stop=stop)
-    clock = Clock(**torch.load(stopped.checkpoints.last, weights_only=True)["aeframe"]["clock"])
-    assert clock.batch == stop[1], "inside a group of batches too"
+    progress = TrainingProgress(**torch.load(stopped.checkpoints.last, weights_only=True)["aeframe"]["progress"])
+    assert progress.batch == stop[1], "inside a group of batches too"
     resumed = run(tmp_path, recipe, steps_per_call=second, resume=True)
     assert same_end(whole(recipe, folder), resumed) == []
     expected, *parts = (logged(each) for each in (whole(recipe, folder), stopped, resumed))
@@ -238,13 +238,13 @@ def test_a_longer_run_keeps_its_schedules_unless_they_are_stretched(tmp_path: Pa
         run(tmp_path / name, "vae", steps_per_call=1, epochs=1)
         longer = run(tmp_path / name, "vae", steps_per_call=1, epochs=2, resume=True, stop=("batch", 8), **options)
         rates.append(longer.module.groups[0].optimizer.param_groups[0]["lr"])
-        assert longer.module.clock.planned == (7 if name == "kept" else 14)
+        assert longer.module.progress.planned == (7 if name == "kept" else 14)
     assert rates == pytest.approx([0.0, 1e-2 * (1 - 8 / 14)])
 
 
 def test_a_run_ends_at_its_last_batch_wherever_that_is(tmp_path: Path) -> None:
     ended = train(tmp_path, max_batches=PER_EPOCH + 2, steps_per_call=4, epochs=5)
-    assert ended.module.clock == Clock(batch=9, epoch=1, batch_in_epoch=2, planned=9, rows=NUM_ROWS)
+    assert ended.module.progress == TrainingProgress(batch=9, epoch=1, batch_in_epoch=2, planned=9, rows=NUM_ROWS)
     assert ended.trainer.global_step == 9
     # And a resumed one continues from there, in the same epoch.
     whole = train(tmp_path / "whole", max_batches=PER_EPOCH + 5, epochs=5, optimizer={"name": "sgd", "lr": 0.01})
@@ -257,7 +257,7 @@ def test_a_run_ends_at_its_last_batch_wherever_that_is(tmp_path: Path) -> None:
         resume=tmp_path / "half" / "last.ckpt",
     )
     assert differences(whole.last()["current_model_state"], half.last()["current_model_state"]) == []
-    assert half.module.clock.batch == whole.module.clock.batch == PER_EPOCH + 5
+    assert half.module.progress.batch == whole.module.progress.batch == PER_EPOCH + 5
 
 
 # -- what does not change training ---------------------------------------------------------------------------------
@@ -285,7 +285,9 @@ def test_a_second_fit_begins_at_batch_0(tmp_path: Path) -> None:
     for epochs in (1, 2):
         plain_trainer(max_epochs=epochs).fit(module, datamodule=make_data())
         end = 7 * epochs
-        assert module.clock == Clock(batch=end, epoch=epochs, batch_in_epoch=0, planned=end, rows=NUM_ROWS)
+        assert module.progress == TrainingProgress(
+            batch=end, epoch=epochs, batch_in_epoch=0, planned=end, rows=NUM_ROWS
+        )
 
 
 def test_a_validation_between_two_batches_of_a_step_keeps_their_gradients() -> None:
@@ -382,7 +384,7 @@ def test_a_metric_with_the_name_of_a_term_is_refused() -> None:
 def test_two_optimizers_take_two_steps_a_batch(tmp_path: Path) -> None:
     ended = train(tmp_path, "aae", epochs=1)
     assert ended.trainer.global_step == 2 * PER_EPOCH
-    assert ended.module.clock.batch == PER_EPOCH
+    assert ended.module.progress.batch == PER_EPOCH
     assert ended.checkpoints.best.is_file()
 
 
@@ -392,7 +394,7 @@ def test_two_optimizers_take_two_steps_a_batch(tmp_path: Path) -> None:
 def test_a_checkpoint_is_read_without_pickle_and_holds_plain_values(tmp_path: Path) -> None:
     ended = train(tmp_path, epochs=1, config={"latent": {"name": "gaussian", "dim": 3}})
     checkpoint = ended.last()
-    assert checkpoint["aeframe"]["clock"] == {"batch": 7, "epoch": 1, "batch_in_epoch": 0, "planned": 7, "rows": 100}
+    assert checkpoint["aeframe"]["progress"] == {"batch": 7, "epoch": 1, "batch_in_epoch": 0, "planned": 7, "rows": 100}
     assert checkpoint["hyper_parameters"] == {"latent": {"name": "gaussian", "dim": 3}}
 
 
@@ -453,7 +455,7 @@ def test_batches_of_a_users_own_loader() -> None:
         DataLoader(TensorDataset(x, labels), batch_size=16, shuffle=True),
         DataLoader(TensorDataset(x[:20]), batch_size=16),
     )
-    assert module.clock == Clock(batch=14, epoch=2, batch_in_epoch=0, planned=14, rows=0)
+    assert module.progress == TrainingProgress(batch=14, epoch=2, batch_in_epoch=0, planned=14, rows=0)
     codes = trainer.predict(module, DataLoader(TensorDataset(x[:20]), batch_size=16))
     assert codes is not None
     assert [tuple(each.shape) for each in codes if isinstance(each, Tensor)] == [(16, 3), (4, 3)]
@@ -485,7 +487,7 @@ class Batches(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         assert isinstance(pl_module, AutoencoderModule)
-        self.found.append(pl_module.clock.batch)
+        self.found.append(pl_module.progress.batch)
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 4, "auto"])

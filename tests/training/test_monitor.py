@@ -32,7 +32,7 @@ def test_the_best_weights_are_those_of_the_lowest_monitored_number(monitor: str,
         rows = [row for row in csv.DictReader(file) if row["split"] == "val" and row["name"] == monitor]
     found = {int(row["step"]): float(row["value"]) for row in rows}
     steps = sorted(found)
-    chosen = torch.load(folder.best, weights_only=True)["aeframe"]["clock"]["batch"]
+    chosen = torch.load(folder.best, weights_only=True)["aeframe"]["progress"]["batch"]
     assert chosen == min(found, key=found.__getitem__) == (steps[0] if best == "first" else steps[-1])
     assert run.monitored == pytest.approx(found[chosen])
 
@@ -74,7 +74,7 @@ def fit(folder: Path, values: list[float], mode: str = "min", **arguments: Any) 
 
 
 def batch_of(path: Path) -> int:
-    found: int = torch.load(path, weights_only=True)["aeframe"]["clock"]["batch"]
+    found: int = torch.load(path, weights_only=True)["aeframe"]["progress"]["batch"]
     return found
 
 

@@ -14,10 +14,9 @@ import torch
 from lightning.pytorch.plugins.precision import MixedPrecision
 from torch import Tensor, nn
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.testing.frozen import freeze_others
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.optimizer_groups import (
@@ -27,6 +26,7 @@ from aeframe.training.optimizer_groups import (
     make_optimizer_groups,
     synchronized_states,
 )
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer, train
 
@@ -61,7 +61,7 @@ def same(before: list[Tensor], after: list[Tensor]) -> bool:
 def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) -> None:
     output = it(Batch(torch.rand(5, 6)))
     with freeze_others(group, every):
-        group.terms(it, output, Clock()).total().mean().backward()
+        group.terms(it, output, TrainingProgress()).total().mean().backward()
         group.clip_gradients(group.settings.clip, "norm")
         group.optimizer.step()
         group.optimizer.zero_grad()
@@ -96,7 +96,7 @@ def test_the_generator_term_reaches_the_encoder_through_the_discriminator() -> N
     output = it(Batch(torch.rand(5, 6)))
     first, second = groups_of(it)
     with freeze_others(first, [first, second]):
-        it.terms(output, Clock()).raw["adversarial"].mean().backward()
+        it.terms(output, TrainingProgress()).raw["adversarial"].mean().backward()
     assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in it.encoder.parameters())
     assert all(parameter.grad is None for parameter in second.parameters)
 
@@ -125,7 +125,7 @@ def test_a_parameter_with_two_groups_is_named() -> None:
 
 def test_a_group_without_trainable_parameters_is_refused() -> None:
     it = model()
-    for parameter in it.opponents()["discriminator"].parameters():
+    for parameter in it.critics()["discriminator"].parameters():
         parameter.requires_grad_(False)
     with pytest.raises(AeframeError) as caught:
         groups_of(it)
@@ -153,8 +153,8 @@ def test_settings_of_a_group_override_those_of_the_run() -> None:
     assert (first.settings.accumulate, second.settings.accumulate) == (2, 2)
     assert second.optimizer.param_groups[0]["lr"] == 0.5
     assert isinstance(second.optimizer, torch.optim.SGD)
-    assert [b for b in range(12) if second.is_due(Clock(batch=b))] == [4, 7, 10]
-    assert all(first.is_due(Clock(batch=b)) for b in range(12))
+    assert [b for b in range(12) if second.is_due(TrainingProgress(batch=b))] == [4, 7, 10]
+    assert all(first.is_due(TrainingProgress(batch=b)) for b in range(12))
 
 
 def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
@@ -185,7 +185,7 @@ def test_the_learning_rate_follows_its_schedule() -> None:
     rate = {"name": "linear", "start": 1.0, "end": 0.0}
     (group,) = make_optimizer_groups(model("elbo"), {"name": "sgd", "lr": rate})
     assert group.optimizer.param_groups[0]["lr"] == 1.0
-    group.make_scheduler(Clock(batch=5, planned=20)).step()
+    group.make_scheduler(TrainingProgress(batch=5, planned=20)).step()
     assert group.optimizer.param_groups[0]["lr"] == pytest.approx(0.75)
 
 
@@ -228,22 +228,22 @@ def test_both_ways_to_clip(clip: float | None, algorithm: str, expected: list[fl
 def steps_of(per_epoch: int, epochs: int, **settings: Any) -> list[tuple[int, float]]:
     """Return the batch and the displacement of each step, for a loss whose gradient is 1."""
     weight, group = weight_group(**settings)
-    clock, found = Clock(), []
+    progress, found = TrainingProgress(), []
     for epoch in range(epochs):
         for _ in range(per_epoch):
-            if group.is_due(clock):
-                size, last = group.next_sum(clock, per_epoch)
+            if group.is_due(progress):
+                size, last = group.next_sum(progress, per_epoch)
                 (weight.mean() * 2 / size).sum().backward()
                 if last:
                     before = weight.detach().clone()
                     group.optimizer.step()
                     group.optimizer.zero_grad()
                     group.num_summed = 0
-                    found.append((clock.batch, float((before - weight.detach())[0])))
-            clock.tick()
+                    found.append((progress.batch, float((before - weight.detach())[0])))
+            progress.advance()
         assert group.num_summed == 0, f"gradients are pending at the end of epoch {epoch}"
         assert weight.grad is None
-        clock.epoch, clock.batch_in_epoch = epoch + 1, 0
+        progress.epoch, progress.batch_in_epoch = epoch + 1, 0
     return found
 
 
@@ -267,7 +267,7 @@ def test_each_step_sums_its_own_due_batches_and_divides_by_their_number(
 
 def test_an_epoch_without_a_length_is_accumulated_in_full() -> None:
     _, group = weight_group(accumulate=3, every=2)
-    sums = [group.next_sum(Clock(batch=2 * n, batch_in_epoch=2 * n), math.inf) for n in range(3)]
+    sums = [group.next_sum(TrainingProgress(batch=2 * n, batch_in_epoch=2 * n), math.inf) for n in range(3)]
     assert sums == [(3, False), (3, False), (3, True)]
 
 
@@ -277,12 +277,12 @@ def test_two_halves_accumulated_equal_the_whole_batch() -> None:
     x = torch.rand(8, 6)
     for it in (whole, halves):
         it.eval()  # z is the mean, so that both have the same numbers
-    one.terms(whole, whole(Batch(x)), Clock()).total().mean().backward()
+    one.terms(whole, whole(Batch(x)), TrainingProgress()).total().mean().backward()
     one.optimizer.step()
     for index in range(2):
-        size, last = two.next_sum(Clock(batch=index, batch_in_epoch=index), 2)
+        size, last = two.next_sum(TrainingProgress(batch=index, batch_in_epoch=index), 2)
         half = halves(Batch(x[index * 4 : index * 4 + 4]))
-        (two.terms(halves, half, Clock()).total().mean() / size).backward()
+        (two.terms(halves, half, TrainingProgress()).total().mean() / size).backward()
     assert last
     two.optimizer.step()
     for a, b in zip(whole.parameters(), halves.parameters(), strict=True):
@@ -295,7 +295,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     assert group.state_dict()["gradients"] == {}
     for batch in range(2):
         # Four batches of an epoch are due, three of the next: the size is that of the sum that began.
-        group.next_sum(Clock(batch=batch, batch_in_epoch=batch + 1), 4)
+        group.next_sum(TrainingProgress(batch=batch, batch_in_epoch=batch + 1), 4)
         (weight.sum() / 3).backward()
     stored = io.BytesIO()
     torch.save(synchronized_states([group]), stored)
@@ -305,7 +305,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     assert other_weight.grad is not None
     assert torch.equal(other_weight.grad, torch.full((2,), 2 / 3))
     assert other.gradient_norm == 2.5
-    assert other.next_sum(Clock(batch=2, batch_in_epoch=3), 4) == (3, True)
+    assert other.next_sum(TrainingProgress(batch=2, batch_in_epoch=3), 4) == (3, True)
 
 
 def test_between_steps_a_state_takes_gradients_away() -> None:
@@ -396,4 +396,4 @@ def test_nothing_is_pending_at_the_end_of_an_epoch(tmp_path: Path, steps_per_cal
     assert run.trainer.global_step == 4 + 2
     assert [group.num_summed for group in run.module.groups] == [0, 0]
     assert all(parameter.grad is None for parameter in run.module.parameters())
-    assert run.module.clock.batch == 2 * PER_EPOCH
+    assert run.module.progress.batch == 2 * PER_EPOCH

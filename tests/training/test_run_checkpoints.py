@@ -26,7 +26,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     save = DurableCheckpointIO.save_checkpoint
 
     def record(self: DurableCheckpointIO, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        found.append((Path(path).name, checkpoint["aeframe"]["clock"]["batch"]))
+        found.append((Path(path).name, checkpoint["aeframe"]["progress"]["batch"]))
         save(self, checkpoint, path, storage_options)
 
     monkeypatch.setattr(DurableCheckpointIO, "save_checkpoint", record)
@@ -66,7 +66,7 @@ def test_an_interval_by_the_clock(
     trainer.fit(make_module(), datamodule=make_data())
     # Each batch reads the time once, a write once more.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
-    previous = torch.load(tmp_path / "last.previous.ckpt", weights_only=True)["aeframe"]["clock"]["batch"]
+    previous = torch.load(tmp_path / "last.previous.ckpt", weights_only=True)["aeframe"]["progress"]["batch"]
     assert previous == 6
 
 
@@ -92,7 +92,7 @@ def test_a_run_that_stops_early_is_marked(tmp_path: Path) -> None:
             trainer.should_stop = True
 
     run = train(tmp_path, epochs=3, callbacks=[StopAfterOneEpoch()])
-    assert run.module.clock.batch == PER_EPOCH
+    assert run.module.progress.batch == PER_EPOCH
     assert run.last()["callbacks"]["RunCheckpoints"]["stopped"] is True
 
 
@@ -109,7 +109,7 @@ def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(AeframeError, match=r"^training stopped: weight .* is not finite after batch 3,"):
         train(tmp_path, every_batches=2, callbacks=[Spoil()])
     found = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert found["aeframe"]["clock"]["batch"] == 2
+    assert found["aeframe"]["progress"]["batch"] == 2
     assert all(bool(value.isfinite().all()) for value in found["state_dict"].values())
 
 
@@ -158,8 +158,8 @@ def test_a_signal_leaves_a_checkpoint(tmp_path: Path, hook: str, batch: int, in_
     with guard, guard.deferring(), pytest.raises(Interrupted) as caught:
         trainer.fit(make_module(), datamodule=make_data())
     assert caught.value.number == number
-    clock = torch.load(tmp_path / "last.ckpt", weights_only=True)["aeframe"]["clock"]
-    assert (clock["batch"], clock["batch_in_epoch"]) == (batch, in_epoch)
+    progress = torch.load(tmp_path / "last.ckpt", weights_only=True)["aeframe"]["progress"]
+    assert (progress["batch"], progress["batch_in_epoch"]) == (batch, in_epoch)
     assert checkpoints.written_batch == batch
 
 

@@ -49,7 +49,7 @@ class Record(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if not trainer.sanity_checking:
             assert isinstance(pl_module, AutoencoderModule)
-            self.validated_at.append(pl_module.clock.batch)
+            self.validated_at.append(pl_module.progress.batch)
 
 
 class Fit:
@@ -90,9 +90,9 @@ def fit(trainer: MakeTrainer, module: MakeModule, data: DataModule) -> Callable[
 @pytest.mark.parametrize(("limit", "batches"), [(3, 3), (0.5, 3), (1.0, EPOCH), (20, EPOCH)])
 def test_limit_train_batches(limit: float, batches: int, fit: Callable[..., Fit]) -> None:
     done = fit(limit_train_batches=limit, log_every_n_steps=1)
-    assert len(done.record.rows) == done.trainer.global_step == done.module.clock.batch == 2 * batches
-    assert (done.module.clock.epoch, done.trainer.current_epoch) == (2, 2)
-    assert done.module.clock.planned == 2 * batches
+    assert len(done.record.rows) == done.trainer.global_step == done.module.progress.batch == 2 * batches
+    assert (done.module.progress.epoch, done.trainer.current_epoch) == (2, 2)
+    assert done.module.progress.planned == 2 * batches
     assert done.record.validated_at == [batches, 2 * batches]
     # Another order in each epoch.
     assert done.record.rows[0] != done.record.rows[batches]
@@ -152,14 +152,14 @@ def test_max_steps_counts_the_steps_of_every_optimizer(
 ) -> None:
     done = fit(recipe, max_steps=steps, max_epochs=-1)
     assert done.trainer.global_step == steps
-    assert len(done.record.rows) == done.module.clock.batch == done.module.clock.planned == batches
+    assert len(done.record.rows) == done.module.progress.batch == done.module.progress.planned == batches
 
 
 def test_max_time(fit: Callable[..., Fit]) -> None:
     began = time.monotonic()
     done = fit(max_time=timedelta(seconds=0.3), max_epochs=-1)
     assert time.monotonic() - began < 20
-    assert 1 <= done.module.clock.batch == done.trainer.global_step
+    assert 1 <= done.module.progress.batch == done.trainer.global_step
 
 
 # -- the step --------------------------------------------------------------------------------------------------------
@@ -300,14 +300,14 @@ def test_a_resume_inside_an_epoch_is_exact_and_repeats_no_validation(
     save = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=1, save_top_k=-1, save_on_train_epoch_end=False)
     arguments = {"options": options, "val_check_interval": interval}
     whole = fit(recipe, data=data(), callbacks=(save,), **arguments)
-    assert whole.module.clock.batch == 26
+    assert whole.module.progress.batch == 26
     assert whole.record.validated_at == ([3, 6, 9, 12, 16, 19, 22, 25] if interval == 0.25 else [13, 26])
     saved = sorted(tmp_path.glob("step=*.ckpt"), key=lambda path: int(path.stem.partition("=")[2]))
     assert len(saved) >= 13
     saved = saved[::4] if recipe == "aae" else saved
     for path in saved:
         done = fit(recipe, data=data(), resume=path, **arguments)
-        batch = torch.load(path, weights_only=True)["aeframe"]["clock"]["batch"]
+        batch = torch.load(path, weights_only=True)["aeframe"]["progress"]["batch"]
         assert done.record.rows == whole.record.rows[batch:], path.name
         # A checkpoint is written before the validation that is due at its batch.
         assert done.record.validated_at == [at for at in whole.record.validated_at if at >= batch], path.name

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.batch import Shape
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.tables.rows import Choice, Header, Rows, check_sizes, listed
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.types import Shape
 
 
 def header(path: Path, choice: Choice) -> Header:

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.types import Shape
 
 
 @dataclass(frozen=True, slots=True)

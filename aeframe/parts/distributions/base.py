@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 
-class Drawn(Distribution):
+class ReparameterizedDistribution(Distribution):
     """A distribution of flat rows ``(*batch, d)`` that is drawn with gradients, by `draw`."""
 
     arg_constraints: ClassVar[dict[str, object]] = {}  # type: ignore[assignment]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import normalize
 
-from aeframe.parts.distributions.base import Drawn
+from aeframe.parts.distributions.base import ReparameterizedDistribution
 from aeframe.parts.distributions.radial import Radial
 from aeframe.parts.distributions.von_mises_fisher import log_area
 
@@ -71,7 +71,7 @@ class Ball:
         return self.gap(x) * (x + y) + apart * x, apart
 
 
-class _BallNormal(Drawn):
+class _BallNormal(ReparameterizedDistribution):
     """What both normal distributions have: a centre `loc` ``(*batch, d)``, a `scale`, and steps away from the centre.
 
     Densities are with respect to the volume of the ball's own metric.

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn.functional import gumbel_softmax
 
-from aeframe.batch import per_sample
-from aeframe.parts.distributions.base import Drawn
+from aeframe.parts.distributions.base import ReparameterizedDistribution
+from aeframe.tensors import per_sample
 
 
-class OneHot(Drawn):
+class OneHot(ReparameterizedDistribution):
     """V independent variables of C classes each: a draw is the one-hot rows of all of them, side by side.
 
     The density is that of the classes: `log_prob` of a relaxed row is the mean over the classes by their shares.
@@ -46,7 +46,7 @@ class OneHot(Drawn):
         return gumbel_softmax(logits, self.temperature, hard=self.hard).flatten(-2)  # type: ignore[arg-type]
 
 
-class Beside(Drawn):
+class ProductDistribution(ReparameterizedDistribution):
     """Independent distributions of flat rows ``(*batch, d)``, whose draws stand side by side in one row."""
 
     def __init__(self, *parts: Distribution) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from aeframe.parts.distributions.base import Drawn
+from aeframe.parts.distributions.base import ReparameterizedDistribution
 from aeframe.parts.distributions.radial import Radial
 
 
@@ -18,7 +18,7 @@ def log_area(d: int) -> float:
     return math.log(2) + 0.5 * d * math.log(math.pi) - math.lgamma(0.5 * d)
 
 
-class VonMisesFisher(Drawn):
+class VonMisesFisher(ReparameterizedDistribution):
     """p(z) proportional to exp(kappa mu.z) on the unit sphere of d >= 2 dimensions, by area (Mardia & Jupp 2000).
 
     All of it follows from the angle t between z and mu, of density exp(kappa cos t) sin^(d-2) t: its integral is the

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aeframe.batch import Batch, Clock, Latent, Shape
-from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Batch, Latent, Model, Shape, TrainingProgress
 
 
 class LatentSpace(nn.Module):
     """A way from features ``(B, C, *positions)`` to a code.
 
-    A constructor is given `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `gives` says what is
+    A constructor is given `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `provides` says what is
     known of a code: ``"posterior"`` (a distribution with `log_prob`), ``"normal"`` (which is a diagonal normal),
     ``"hierarchy"`` (each group of it given those above), ``"codes"`` (integers), ``"sparse"`` (mostly zeros),
     ``"metric"`` (of a curved space), or nothing but a point.
     `weights` has a schedule for each of the terms it puts into `Latent.terms`; a term without one weighs 1.
     """
 
-    gives: ClassVar[frozenset[str]] = frozenset()
+    provides: ClassVar[frozenset[str]] = frozenset()
     space: ClassVar[str] = "euclidean"
     """Where z lives, which a prior must be made for: ``euclidean``, ``sphere``, ``ball``, ``simplex``, ..."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
@@ -42,7 +38,7 @@ class LatentSpace(nn.Module):
 
     @property
     def decoder_shape(self) -> Shape:
-        """The shape of one sample's share of `for_decoder`."""
+        """The shape of one sample's share of `decoder_input`."""
         return self.shape
 
     def __init__(self) -> None:
@@ -57,7 +53,7 @@ class LatentSpace(nn.Module):
         """
         raise NotImplementedError
 
-    def for_decoder(self, z: Tensor) -> Tensor:
+    def decoder_input(self, z: Tensor) -> Tensor:
         """Return what the decoder reads of z: ``(B, *shape)`` -> ``(B, *decoder_shape)``; z itself by default.
 
         A dictionary's features, the state at the end of a hierarchy's way down, a ball's tangent space, ...
@@ -71,10 +67,10 @@ class LatentSpace(nn.Module):
         """
         return torch.lerp(start, end, weight)
 
-    def on_clock(self, clock: Clock) -> None:
-        """Take what schedules say at this moment, before each training batch (see `Autoencoder.at`)."""
+    def on_progress(self, progress: TrainingProgress) -> None:
+        """Take what schedules say at this moment, before each training batch (see `Model.at`)."""
 
-    def refine(self, latent: Latent, model: Autoencoder, batch: Batch) -> Latent:
+    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
         """Return a better posterior of a drawn code, for spaces that ask the model about it (a Hamiltonian flow)."""
         return latent
 
@@ -88,33 +84,3 @@ def drawn(posterior: Distribution, mean: Tensor, *, sample: bool, num_samples: i
     lead = () if num_samples is None else (num_samples,)
     z = posterior.rsample(torch.Size(lead)) if sample else mean.expand(*lead, *mean.shape)
     return Latent(z, mean, posterior=posterior)
-
-
-class Head(nn.Module):
-    """The last linear step from features ``(B, C, *positions)`` to ``(B, *shape)``.
-
-    A flat z (``spatial=False``) reads all the positions at once; a spatial one ``(dim, *positions)`` reads each
-    position alone, which is what a 1x1 convolution does in any number of dimensions.
-    """
-
-    def __init__(self, feature_shape: Shape, dim: int, *, spatial: bool) -> None:
-        super().__init__()
-        if dim < 1:
-            raise AeframeError(
-                f"a latent needs dim of at least 1, and here its last layer would have {dim} outputs; "
-                "set latent.dim=1 or more"
-            )
-        channels, *positions = feature_shape
-        self.spatial = spatial and bool(positions)
-        self.shape: Shape = (dim, *positions) if self.spatial else (dim,)
-        size = channels
-        if not self.spatial:
-            for positions_here in positions:
-                size *= positions_here
-        self.linear = nn.Linear(size, dim)
-
-    def forward(self, features: Tensor) -> Tensor:
-        if not self.spatial:
-            projected: Tensor = self.linear(features.flatten(1))
-            return projected
-        return self.linear(features.movedim(1, -1)).movedim(-1, 1)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Latent, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.one_hot import OneHot
-from aeframe.parts.latents.base import Head, LatentSpace, drawn
+from aeframe.parts.latents.base import LatentSpace, drawn
+from aeframe.parts.networks.head import Head
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.tensors import at_least_float32
+from aeframe.types import Latent, Shape, TrainingProgress
 
 
 class Categorical(LatentSpace):
@@ -28,7 +30,7 @@ class Categorical(LatentSpace):
         hard: Rows are one-hot in training too, with the gradient of the relaxed ones (straight through).
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
     space = "simplex"
     tau: Tensor
 
@@ -50,16 +52,18 @@ class Categorical(LatentSpace):
         self.shape, self.groups = (dim * classes,), (classes,) * dim
         self.temperature, self.hard = temperature, hard
         self.register_buffer("tau", torch.ones(()))
-        self.on_clock(Clock(planned=1))
+        self.on_progress(TrainingProgress(planned=1))
 
-    def on_clock(self, clock: Clock) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Take the temperature of this moment."""
-        tau = self.temperature(clock)
+        tau = self.temperature(progress)
         if tau <= 0:
-            raise AeframeError(f"classes of a latent need a temperature above 0, found {tau:g} at batch {clock.batch}")
+            raise AeframeError(
+                f"classes of a latent need a temperature above 0, found {tau:g} at batch {progress.batch}"
+            )
         self.tau.fill_(tau)
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        logits = single(self.head(features)).unflatten(1, (len(self.groups), -1))
+        logits = at_least_float32(self.head(features)).unflatten(1, (len(self.groups), -1))
         posterior = OneHot(logits, self.tau, hard=self.hard or not self.training)
         return drawn(posterior, posterior.mean, sample=sample, num_samples=num_samples)

@@ -9,13 +9,14 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, Normal, Transform
 from torch.types import _size
 
-from aeframe.batch import Latent, Shape, full_precision, single
 from aeframe.parts.flows import make_transform, through
-from aeframe.parts.latents.base import Head
 from aeframe.parts.latents.gaussian import Gaussian
+from aeframe.parts.networks.head import Head
+from aeframe.tensors import at_least_float32, autocast_disabled
+from aeframe.types import Latent, Shape
 
 
-class Bent(Distribution):
+class FlowPosteriorDistribution(Distribution):
     """The distribution of f(z0), z0 normal: batch shape ``(B,)``, event shape that of one z.
 
     `log_prob` of the very tensor that was drawn is that of the way there, which needs no inverse.
@@ -31,14 +32,14 @@ class Bent(Distribution):
         self.drawn: tuple[Tensor, Tensor] | None = None
         """A draw ``(..., B, *z_shape)`` and its log density ``(..., B)``."""
 
-    def bend(self, start: Tensor) -> tuple[Tensor, Tensor]:
+    def transform_with_log_prob(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return f(z0) and its log density, of z0 ``(..., B, *z_shape)``."""
         z, log_volume = through(self.transform, start.flatten(-len(self.event_shape)))
         return z.reshape(start.shape), self.base.log_prob(start) - log_volume
 
     def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008 -- torch's own signature
         """Draw ``(*sample_shape, B, *z_shape)``."""
-        self.drawn = self.bend(self.base.rsample(sample_shape))
+        self.drawn = self.transform_with_log_prob(self.base.rsample(sample_shape))
         return self.drawn[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class FlowPosterior(Gaussian):
         max_log_variance: Of the normal, as in latent gaussian.
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
 
     def __init__(
         self,
@@ -93,12 +94,12 @@ class FlowPosterior(Gaussian):
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
         start = super().forward(features, sample=sample, num_samples=num_samples)
         assert isinstance(start.posterior, Normal)
-        with full_precision(features.device):
-            context = None if self.context is None else self.context(single(features))
-            q = Bent(start.posterior, self.flow(context))
+        with autocast_disabled(features.device):
+            context = None if self.context is None else self.context(at_least_float32(features))
+            q = FlowPosteriorDistribution(start.posterior, self.flow(context))
         # The mean goes along with the draws: one pass for all.
         draws = [start.z.reshape(-1, *start.mean.shape)] if sample else []
-        z, log_prob = q.bend(torch.cat([start.mean.unsqueeze(0), *draws]))
+        z, log_prob = q.transform_with_log_prob(torch.cat([start.mean.unsqueeze(0), *draws]))
         first = 1 if sample else 0
         if num_samples is None:
             q.drawn = z[first], log_prob[first]

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Latent, Shape, single
-from aeframe.parts.latents.base import Head, LatentSpace
+from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.networks.head import Head
+from aeframe.tensors import at_least_float32
+from aeframe.types import Latent, Shape
 
 
 class Gaussian(LatentSpace):
@@ -17,7 +19,7 @@ class Gaussian(LatentSpace):
     where a float overflows, so that one wild batch does not end a run.
     """
 
-    gives = frozenset({"posterior", "normal"})
+    provides = frozenset({"posterior", "normal"})
 
     def __init__(
         self, feature_shape: Shape, *, dim: int = 16, spatial: bool = False, max_log_variance: float = 20.0
@@ -28,7 +30,7 @@ class Gaussian(LatentSpace):
         self.max_log_variance = max_log_variance
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        mean, log_variance = single(self.head(features)).chunk(2, dim=1)
+        mean, log_variance = at_least_float32(self.head(features)).chunk(2, dim=1)
         std = (0.5 * log_variance.clamp(-self.max_log_variance, self.max_log_variance)).exp()
         shape = mean.shape if num_samples is None else (num_samples, *mean.shape)
         z = torch.addcmul(mean, std, torch.randn(shape, dtype=mean.dtype, device=mean.device)) if sample else mean

@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aeframe.batch import Batch, Latent, Shape, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.gaussian import Gaussian
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, Latent, Model, Shape
 
 
 class Geometry(Protocol):
@@ -58,7 +56,7 @@ class Flat:
         return torch.zeros_like(z)
 
 
-class Refined(Distribution):
+class HamiltonianPosterior(Distribution):
     """What is known of a code that other draws beside it led to: an estimate of log q(z|x), for that code alone."""
 
     arg_constraints = {}  # noqa: RUF012 -- torch's own way
@@ -104,7 +102,7 @@ class Hamiltonian(Gaussian):
         max_log_variance: Of the normal, as in latent gaussian.
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
     _who = "latent hamiltonian"
     iterations: int = 1
     """Of the leapfrog's two implicit equations; they are explicit in flat space."""
@@ -150,7 +148,7 @@ class Hamiltonian(Gaussian):
         """Return the metric that the dynamics follow."""
         return Flat()
 
-    def refine(self, latent: Latent, model: Autoencoder, batch: Batch) -> Latent:
+    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
         lead, space = 1 + latent.z.ndim - latent.mean.ndim, self.geometry()
 
         def force(z: Tensor) -> Tensor:
@@ -163,7 +161,9 @@ class Hamiltonian(Gaussian):
         log_prob = per_sample(latent.posterior.log_prob(latent.z), lead)
         log_prob = log_prob - space.kinetic(start, first) + space.kinetic(end, last)
         z = end.reshape(latent.z.shape)
-        return replace(latent, z=z, posterior=Refined(self._who, z, log_prob, self.shape), for_decoder=None)
+        return replace(
+            latent, z=z, posterior=HamiltonianPosterior(self._who, z, log_prob, self.shape), decoder_input=None
+        )
 
     def travel(
         self, z: Tensor, momentum: Tensor, force: Callable[[Tensor], Tensor], space: Geometry
@@ -210,7 +210,7 @@ def leapfrog(
     return there, half + 0.5 * step * (pushed + space.pull(there, half)), pushed
 
 
-def _log_joint(model: Autoencoder, batch: Batch, z: Tensor) -> Tensor:
+def _log_joint(model: Model, batch: Batch, z: Tensor) -> Tensor:
     """Return log p(x, z) ``(...)``."""
     return model.prior.log_prob(z) - model.loss(model.decode(z, batch), batch)
 

@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, softplus
 
-from aeframe.batch import Latent, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher
-from aeframe.parts.latents.base import Head, LatentSpace, drawn
+from aeframe.parts.latents.base import LatentSpace, drawn
+from aeframe.parts.networks.head import Head
+from aeframe.tensors import at_least_float32
+from aeframe.types import Latent, Shape
 
 
 class Hypersphere(LatentSpace):
@@ -22,7 +24,7 @@ class Hypersphere(LatentSpace):
     here the same distribution is drawn by inversion, whose implicit gradient needs no correction.
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
     space = "sphere"
 
     def __init__(self, feature_shape: Shape, *, dim: int = 16, max_concentration: float = 1e6) -> None:
@@ -37,7 +39,7 @@ class Hypersphere(LatentSpace):
         self.max_concentration = max_concentration
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        raw = single(self.head(features))
+        raw = at_least_float32(self.head(features))
         mean = normalize(raw[:, :-1], dim=1)
         posterior = VonMisesFisher(mean, (1 + self.shape[0] * softplus(raw[:, -1])).clamp(max=self.max_concentration))
         return drawn(posterior, mean, sample=sample, num_samples=num_samples)
@@ -47,7 +49,7 @@ class Hypersphere(LatentSpace):
 
         Antipodes lie on many great circles, of which one through the axis farthest from both is taken.
         """
-        start, end = normalize(single(start), dim=-1), normalize(single(end), dim=-1)
+        start, end = normalize(at_least_float32(start), dim=-1), normalize(at_least_float32(end), dim=-1)
         cosine = (start * end).sum(-1, keepdim=True)
         across = end - cosine * start
         sine = across.norm(dim=-1, keepdim=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aeframe.batch import Clock, Latent, Shape
-from aeframe.parts.distributions.one_hot import Beside
+from aeframe.parts.distributions.one_hot import ProductDistribution
 from aeframe.parts.latents.base import LatentSpace, drawn
 from aeframe.parts.latents.categorical import Categorical
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Latent, Shape, TrainingProgress
 
 
 class Joint(LatentSpace):
@@ -27,7 +27,7 @@ class Joint(LatentSpace):
         hard: Classes are one-hot in training too, with the gradient of the relaxed ones (straight through).
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
     space = "joint"
 
     def __init__(
@@ -46,11 +46,11 @@ class Joint(LatentSpace):
         self.groups = (dim, *self.classes.groups)
         self.shape = (sum(self.groups),)
 
-    def on_clock(self, clock: Clock) -> None:
+    def on_progress(self, progress: TrainingProgress) -> None:
         """Take the temperature of this moment."""
-        self.classes.on_clock(clock)
+        self.classes.on_progress(progress)
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
         parts = (part(features, sample=False).posterior for part in (self.numbers, self.classes))
-        posterior = Beside(*parts)
+        posterior = ProductDistribution(*parts)
         return drawn(posterior, posterior.mean, sample=sample, num_samples=num_samples)

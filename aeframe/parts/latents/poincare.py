@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from aeframe.batch import Latent, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.hyperbolic import Ball, RiemannianNormal, WrappedNormal
-from aeframe.parts.latents.base import Head, LatentSpace, drawn
+from aeframe.parts.latents.base import LatentSpace, drawn
+from aeframe.parts.networks.head import Head
+from aeframe.tensors import at_least_float32
+from aeframe.types import Latent, Shape
 
 
 class Poincare(LatentSpace):
@@ -30,7 +32,7 @@ class Poincare(LatentSpace):
             layer of a decoder; with 0, the tangent vector at the origin that leads to z.
     """
 
-    gives = frozenset({"posterior"})
+    provides = frozenset({"posterior"})
     space = "ball"
 
     def __init__(
@@ -61,7 +63,7 @@ class Poincare(LatentSpace):
         return self.shape if self.planes is None else (len(self.planes.normals),)
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        step, raw = single(self.head(features)).tensor_split([self.shape[0]], dim=1)
+        step, raw = at_least_float32(self.head(features)).tensor_split([self.shape[0]], dim=1)
         mean = self.ball.exp(torch.zeros_like(step), step)
         # A deviation of nothing would be a density without bounds.
         posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.widest), self.ball)
@@ -69,11 +71,11 @@ class Poincare(LatentSpace):
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """Return points of the shortest path in the ball's metric."""
-        start, end = single(start), single(end)
+        start, end = at_least_float32(start), at_least_float32(end)
         return self.ball.exp(start, weight * self.ball.log(start, end))
 
-    def for_decoder(self, z: Tensor) -> Tensor:
-        z = single(z)
+    def decoder_input(self, z: Tensor) -> Tensor:
+        z = at_least_float32(z)
         return self.ball.log(torch.zeros_like(z), z) if self.planes is None else self.planes(z)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aeframe.batch import Latent, Shape
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.latents.base import Head, LatentSpace
+from aeframe.parts.latents.base import LatentSpace
+from aeframe.parts.networks.head import Head
+from aeframe.types import Latent, Shape
 
 
 class Point(LatentSpace):

@@ -6,20 +6,18 @@ Shapes: D numbers of z, N centroids, ``...`` samples (``(B,)`` or ``(K, B)``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Latent, Shape, full_precision
 from aeframe.devices import rows_of_all_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
 from aeframe.parts.networks.mlp import layers
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import autocast_disabled
+from aeframe.types import Batch, Latent, Model, Shape
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class RiemannianHamiltonian(Hamiltonian):
         max_log_variance: Of the normal, as in latent gaussian.
     """
 
-    gives = frozenset({"posterior", "metric"})
+    provides = frozenset({"posterior", "metric"})
     _who = "latent riemannian"
     means: Tensor
     """``(centroids, D)``."""
@@ -149,7 +147,7 @@ class RiemannianHamiltonian(Hamiltonian):
         means, known = self.means.clone(), self.known.clone()
         dim = means.shape[1]
         below, across = torch.tril_indices(dim, dim, device=means.device)
-        with full_precision(means.device):
+        with autocast_disabled(means.device):
             numbers = self.triangles(means)
             lower = numbers.new_zeros(*means.shape, dim)
             lower[:, below, across] = numbers
@@ -157,9 +155,9 @@ class RiemannianHamiltonian(Hamiltonian):
             lower = lower.tril(-1) + torch.diag_embed(lower.diagonal(dim1=1, dim2=2).exp())
             return Curved(means, known[:, None, None] * (lower @ lower.mT), self.temperature, self.regularisation)
 
-    def refine(self, latent: Latent, model: Autoencoder, batch: Batch) -> Latent:
-        with full_precision(latent.z.device):
-            refined = super().refine(latent, model, batch)
+    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
+        with autocast_disabled(latent.z.device):
+            refined = super().refine_posterior(latent, model, batch)
         # Without gradients somebody only looks.
         if self.training and torch.is_grad_enabled():
             self._remember(latent.mean)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aeframe.batch import Batch, per_sample, single, spread
 from aeframe.parts.activations import ActivationTraits, MakeActivation
+from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.types import Batch
 
 
 class Loss(nn.Module):
@@ -38,11 +39,11 @@ class Loss(nn.Module):
         """
         lead = output.ndim - batch.x.ndim
         if batch.mask is None:
-            return per_sample(self.elements(single(output), batch.x), lead)
-        mask = spread(batch.mask, batch.x.ndim)
+            return per_sample(self.elements(at_least_float32(output), batch.x), lead)
+        mask = broadcast_mask(batch.mask, batch.x.ndim)
         # Not a product: what is masked may be NaN or infinite. And x is filled before the comparison too, as the
         # gradient of a NaN is NaN whatever becomes of it; 0 is a value of every domain.
-        elements = self.elements(single(output), batch.x.masked_fill(~mask, 0))
+        elements = self.elements(at_least_float32(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
     def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
@@ -59,8 +60,8 @@ class Loss(nn.Module):
 
     def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask hides them."""
-        x, x_hat = batch.visible(), self.mean(single(output))
-        return x, x_hat if batch.mask is None else x_hat.masked_fill(~spread(batch.mask, x.ndim), 0)
+        x, x_hat = batch.visible(), self.mean(at_least_float32(output))
+        return x, x_hat if batch.mask is None else x_hat.masked_fill(~broadcast_mask(batch.mask, x.ndim), 0)
 
     def pair(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what `visible` gives, flat: x ``(B, N)`` and its reconstruction ``(..., B, N)``.
@@ -94,7 +95,7 @@ class BoundedMean(Loss):
         return self._range
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(single(output), self.ndim)[0])
+        mean: Tensor = self.activation(heads(at_least_float32(output), self.ndim)[0])
         return mean
 
 
@@ -109,11 +110,11 @@ class Likelihood(Loss):
         return -self.distribution(output).log_prob(x.to(output.dtype))
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.distribution(single(output)).mean
+        mean: Tensor = self.distribution(at_least_float32(output)).mean
         return mean
 
     def sample(self, output: Tensor) -> Tensor:
-        draw: Tensor = self.distribution(single(output)).sample()
+        draw: Tensor = self.distribution(at_least_float32(output)).sample()
         return draw
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape, single
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import Loss, heads
+from aeframe.tensors import at_least_float32
+from aeframe.types import Shape
 
 _SMALL = 0.5
 
@@ -36,7 +37,7 @@ class ContinuousBernoulli(Loss):
         return _log_sinhc(0.5 * logit) - logit * (x.to(logit.dtype) - 0.5)
 
     def mean(self, output: Tensor) -> Tensor:
-        half = 0.5 * heads(single(output), self.ndim)[0]
+        half = 0.5 * heads(at_least_float32(output), self.ndim)[0]
         size = half.abs()
         # The derivative of log(sinh(h) / h): coth h - 1 / h, or its series.
         square = size.clamp(max=_SMALL).square()
@@ -46,7 +47,7 @@ class ContinuousBernoulli(Loss):
         return 0.5 + 0.5 * slope.copysign(half)
 
     def sample(self, output: Tensor) -> Tensor:
-        (logit,) = heads(single(output), self.ndim)
+        (logit,) = heads(at_least_float32(output), self.ndim)
         # The inverse of the distribution function, from the end where the density is highest.
         size = logit.abs().clamp(min=1e-4)
         below = torch.log1p(torch.rand_like(size) * torch.expm1(-size)) / size

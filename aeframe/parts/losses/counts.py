@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, DataSpec, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import Loss
+from aeframe.tensors import at_least_float32
+from aeframe.types import Batch, DataSpec, Shape
 
 # e^30 counts are more than there can be, and e^89 is more than a float.
 _MAX_LOG_MEAN = 30.0
@@ -54,7 +55,7 @@ class Poisson(Loss):
     def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         if self.library == "none":
             return output
-        output = single(output)
+        output = at_least_float32(output)
         if batch is None:
             library = output.new_full((len(output),), self.default_library)
         elif "library" in batch.extras:
@@ -69,7 +70,7 @@ class Poisson(Loss):
         return _where_counted(x.to(output.dtype), _poisson, log_mean.exp(), log_mean)
 
     def mean(self, output: Tensor) -> Tensor:
-        return self._log_mean(single(output)).exp()
+        return self._log_mean(at_least_float32(output)).exp()
 
     def sample(self, output: Tensor) -> Tensor:
         return torch.poisson(self.mean(output))
@@ -131,7 +132,7 @@ class NegativeBinomial(Poisson):
         return _where_counted(x.to(output.dtype), _negative_binomial, none, log_mean, log_r)
 
     def sample(self, output: Tensor) -> Tensor:
-        output = single(output)
+        output = at_least_float32(output)
         log_r = self._log_r(output)
         logits = self._log_mean(output) - log_r
         return distributions.NegativeBinomial(
@@ -174,10 +175,10 @@ class ZeroInflated(NegativeBinomial):
         return torch.where(x > 0, counted + F.softplus(logit), F.softplus(-logit) - F.softplus(-logit - counted))
 
     def mean(self, output: Tensor) -> Tensor:
-        return super().mean(output) * (-self._logit(single(output))).sigmoid()
+        return super().mean(output) * (-self._logit(at_least_float32(output))).sigmoid()
 
     def sample(self, output: Tensor) -> Tensor:
-        return super().sample(output) * (-self._logit(single(output))).sigmoid().bernoulli()
+        return super().sample(output) * (-self._logit(at_least_float32(output))).sigmoid().bernoulli()
 
     def _logit(self, output: Tensor) -> Tensor:
         return output.select(-1 - self.ndim, -1)

@@ -7,10 +7,11 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Shape, per_sample, single
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import BoundedMean, Loss, heads
+from aeframe.tensors import at_least_float32, per_sample
+from aeframe.types import Batch, Shape
 
 
 class Distance(BoundedMean):
@@ -105,7 +106,7 @@ class Hinge(Loss):
         return ActivationTraits(0.0, 1.0, (True, True), saturates=True)
 
     def mean(self, output: Tensor) -> Tensor:
-        (score,) = heads(single(output), self.ndim)
+        (score,) = heads(at_least_float32(output), self.ndim)
         return (0.5 * (1.0 + score / self.margin)).clamp(0.0, 1.0)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ class Jaccard(Distance):
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         # Masked before the sums, as the union of a sample is one number: what is hidden belongs to neither set.
         x, reconstruction = self.visible(output, batch)
-        return per_sample(self.compare(reconstruction, single(x)), reconstruction.ndim - self.ndim)
+        return per_sample(self.compare(reconstruction, at_least_float32(x)), reconstruction.ndim - self.ndim)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         lead = reconstruction.ndim - self.ndim

@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor, distributions, nn
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.location_scale import LocationScale
+from aeframe.types import Shape
 
 _MAX_DF = 100.0
 

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, distributions
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import Likelihood, Loss, heads
 from aeframe.parts.losses.location_scale import LocationScale
+from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.types import Batch, Domain, Shape
 
 
 class Bernoulli(Likelihood):
@@ -120,9 +121,9 @@ class Gaussian(LocationScale):
         if self.variance != "optimal" or batch.mask is None:
             return super().forward(output, batch)
         # The variance of a sample is one number, so the mask must be there before it is taken.
-        mask = spread(batch.mask, batch.x.ndim).expand_as(batch.x)
+        mask = broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x)
         lead = output.ndim - batch.x.ndim
-        return per_sample(self._optimal(single(output), batch.x.masked_fill(~mask, 0), mask), lead)
+        return per_sample(self._optimal(at_least_float32(output), batch.x.masked_fill(~mask, 0), mask), lead)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         if self.variance == "optimal":
@@ -157,7 +158,7 @@ class KLDivergence(Loss):
         return ActivationTraits(0.0, 1.0, saturates=True, elementwise=False)
 
     def mean(self, output: Tensor) -> Tensor:
-        return heads(single(output), self.ndim)[0].softmax(-1)
+        return heads(at_least_float32(output), self.ndim)[0].softmax(-1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         x = x.to(output.dtype)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean, Likelihood, heads
+from aeframe.tensors import at_least_float32
+from aeframe.types import Shape
 
 
 class LocationScale(BoundedMean, Likelihood):
@@ -55,6 +56,6 @@ class LocationScale(BoundedMean, Likelihood):
         location = self.mean(output)
         if self.variance == "fixed":
             return location, location.new_full((), math.exp(0.5 * self.log_variance))
-        raw = heads(single(output), self.ndim)[1] if self.shared is None else self.shared.float()
+        raw = heads(at_least_float32(output), self.ndim)[1] if self.shared is None else self.shared.float()
         above = F.softplus(raw + (self.log_variance - self.min_log_variance))
         return location, (0.5 * (self.min_log_variance + above)).exp()

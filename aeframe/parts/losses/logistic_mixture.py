@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Domain, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
 from aeframe.parts.losses.base import Loss
+from aeframe.tensors import at_least_float32
+from aeframe.types import Domain, Shape
 
 _MAX_LOG_SCALE = 7.0
 
@@ -87,7 +88,7 @@ class LogisticMixture(Loss):
             # The mean of a logistic variable that is brought back to the ends of [-1, 1].
             return scale * (F.softplus((mean + 1) / scale) - F.softplus((mean - 1) / scale)) - 1
 
-        logits, means, log_scales, slopes = self._split(single(output))
+        logits, means, log_scales, slopes = self._split(at_least_float32(output))
         values = self._values(within, means, log_scales, slopes)
         return self._own((logits.exp() * values).sum(-1 - self.ndim).clamp(-1, 1))
 
@@ -96,7 +97,7 @@ class LogisticMixture(Loss):
             grey = (mean + scale * torch.rand_like(mean).logit(eps=1e-6)).clamp(-1, 1)
             return (0.5 * (grey + 1) * (self.levels - 1)).round() * 2 / (self.levels - 1) - 1
 
-        logits, means, log_scales, slopes = self._split(single(output))
+        logits, means, log_scales, slopes = self._split(at_least_float32(output))
         values = self._values(draw, means, log_scales, slopes)
         noise = torch.empty_like(logits).exponential_().log()
         chosen = (logits - noise).argmax(-1 - self.ndim, keepdim=True)

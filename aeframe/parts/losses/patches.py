@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.parts.losses.base import Loss, heads
 from aeframe.parts.patches import Patch, grid_of, positions_of
+from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.types import Batch, Domain, Shape
 
 # Below it a patch has no contrast to speak of.
 _MIN_VARIANCE = 1e-6
@@ -35,22 +36,22 @@ class PatchSquaredError(Loss):
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         lead = output.ndim - batch.x.ndim
-        mask = None if batch.mask is None else spread(batch.mask, batch.x.ndim)
-        elements = self._compare(single(output), batch.visible(), mask)
+        mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
+        elements = self._compare(at_least_float32(output), batch.visible(), mask)
         return per_sample(elements if mask is None else torch.where(mask, elements, 0.0), lead)
 
     def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         if batch is None:
             return output
-        mask = None if batch.mask is None else spread(batch.mask, batch.x.ndim)
+        mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
         mean, scale = self._patches(batch.visible(), mask)
-        return torch.addcmul(mean.unsqueeze(1), scale.unsqueeze(1), single(output))
+        return torch.addcmul(mean.unsqueeze(1), scale.unsqueeze(1), at_least_float32(output))
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         return self._compare(output, x, None)
 
     def mean(self, output: Tensor) -> Tensor:
-        return heads(single(output), self.ndim)[0]
+        return heads(at_least_float32(output), self.ndim)[0]
 
     def _compare(self, output: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         _, scale = self._patches(x, mask)
@@ -62,7 +63,7 @@ class PatchSquaredError(Loss):
         cut = (*x.shape[:2], *(size for pair in pairs for size in pair))
         within = (1, *range(3, len(cut), 2))
         counted = torch.ones_like(x) if mask is None else mask.expand_as(x)
-        pieces, counted = single(x).reshape(cut), counted.reshape(cut)
+        pieces, counted = at_least_float32(x).reshape(cut), counted.reshape(cut)
         # x is 0 where the mask hides it, so that it adds nothing to the mean.
         num = counted.sum(within, keepdim=True)
         mean = pieces.sum(within, keepdim=True) / num.clamp(min=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Shape
+from aeframe.types import Batch, Shape
 
 
 class Encoder(nn.Module):

@@ -11,9 +11,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Batch, Domain, Shape
 
 Norm = Literal["none", "group", "layer"]
 """``group``: over groups of 16 or 8 channels and all positions; ``layer``: over all channels and positions.
@@ -112,7 +113,7 @@ class Channels(nn.Module):
             return x
         one_hot = nn.functional.one_hot(x.long(), self.classes).float()
         if batch.mask is not None:
-            one_hot = one_hot * spread(batch.mask, one_hot.ndim)
+            one_hot = one_hot * broadcast_mask(batch.mask, one_hot.ndim)
         # (B, C, *positions, classes) -> (B, C, classes, *positions) -> (B, C * classes, *positions).
         return one_hot.movedim(-1, 1 if x.ndim == 2 else 2).reshape(x.shape[0], *self.shape)
 

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, DataSpec, single
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.latents.base import Head
 from aeframe.parts.networks.blocks import halvings
 from aeframe.parts.networks.features import MakeEncoder, stages
+from aeframe.parts.networks.head import Head
+from aeframe.tensors import at_least_float32
+from aeframe.types import Batch, DataSpec
 
 
 class PatchDiscriminator(nn.Module):
@@ -49,12 +50,12 @@ class PatchDiscriminator(nn.Module):
     def forward(self, batch: Batch) -> list[Tensor]:
         """Return ``(B, P)`` for each scale."""
         seen = zip(self.heads, self.bodies, self._scaled(batch), strict=True)
-        return [single(head(body(at_scale))).flatten(1) for head, body, at_scale in seen]
+        return [at_least_float32(head(body(at_scale))).flatten(1) for head, body, at_scale in seen]
 
     def features(self, batch: Batch) -> list[Tensor]:
         """Return the features after each stage of each scale: ``(B, C, *positions)``."""
         return [
-            single(found)
+            at_least_float32(found)
             for body, at_scale in zip(self.bodies, self._scaled(batch), strict=True)
             for found in stages(body, at_scale)  # type: ignore[arg-type]
         ]

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, DataSpec
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.registry import registry
+from aeframe.types import Batch, DataSpec
 
 _LEAKY = {"name": "leaky_relu", "negative_slope": 0.2}
 

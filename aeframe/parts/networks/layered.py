@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Shape
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels
+from aeframe.types import Batch, Shape
 
 
 class LayeredEncoder(Encoder):

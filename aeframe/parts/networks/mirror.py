@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.types import Shape
 
 
 def mirror(z_shape: Shape, out_shape: Shape, encoder: Encoder, build: Callable[..., Decoder]) -> Decoder:

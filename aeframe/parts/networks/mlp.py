@@ -11,10 +11,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Batch, Domain, Shape
 
 
 def layers(sizes: list[int], activation: MakeActivation | None, *, norm: bool, dropout: float) -> nn.Sequential:
@@ -66,7 +67,7 @@ class MLPEncoder(Encoder):
         x = batch.visible()
         if self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
-            x = x if batch.mask is None else x * spread(batch.mask, x.ndim)
+            x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
         features: Tensor = self.layers(
             x.flatten(1).to(next(self.parameters(), x if x.is_floating_point() else x.float()).dtype)
         )

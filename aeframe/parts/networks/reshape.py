@@ -6,9 +6,9 @@ import math
 
 from torch import Tensor
 
-from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder
+from aeframe.types import Batch, Shape
 
 
 class Reshape(Decoder):

@@ -9,7 +9,6 @@ import itertools
 
 from torch import nn
 
-from aeframe.batch import Domain, Shape
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import (
     Channels,
@@ -25,6 +24,7 @@ from aeframe.parts.networks.blocks import (
     split_output,
 )
 from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.types import Domain, Shape
 
 
 class ResNetEncoder(LayeredEncoder):

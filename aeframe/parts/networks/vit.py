@@ -12,7 +12,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.corruptions import Corruption
@@ -20,6 +19,7 @@ from aeframe.parts.masks import PatchMasking
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels, Entrance, patches_in, patches_out, split_output
 from aeframe.parts.patches import Patch, grid_of
+from aeframe.types import Batch, Domain, Shape
 
 Places = Literal["sincos", "learned"]
 """``sincos``: sines and cosines of each coordinate, fixed (He et al. 2022); ``learned``: a vector for each patch."""

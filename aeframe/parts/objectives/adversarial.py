@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Clock, Pass, Shape, Terms, single
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.mlp import layers
-from aeframe.parts.objectives.base import Objective, Opponent, is_needed, reconstruction_terms
+from aeframe.parts.objectives.base import Critic, Objective, is_needed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.tensors import at_least_float32
+from aeframe.types import ForwardOutput, LossTerms, Model, Shape, TrainingProgress
 
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
 
-
-class CodeDiscriminator(Opponent):
+class CodeDiscriminator(Critic):
     """Tell draws from the prior from codes of data: the second player of an adversarial autoencoder."""
 
     def __init__(self, z_shape: Shape, hidden: tuple[int, ...], activation: MakeActivation | None) -> None:
@@ -31,15 +28,15 @@ class CodeDiscriminator(Opponent):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return ``(B,)``, the logit that z ``(B, *z_shape)`` was drawn from the prior."""
-        return self.layers(single(z)).squeeze(1)
+        return self.layers(at_least_float32(z)).squeeze(1)
 
-    def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+    def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the cross-entropy of telling both kinds apart, in nats, one draw from the prior for each sample."""
         with torch.no_grad():
-            real = self.real(model, p.latent.z)
-        return Terms().add("real", F.softplus(-self(real))).add("fake", F.softplus(self(p.latent.z)))
+            real = self.real(model, out.latent.z)
+        return LossTerms().add("real", F.softplus(-self(real))).add("fake", F.softplus(self(out.latent.z)))
 
-    def real(self, model: Autoencoder, z: Tensor) -> Tensor:
+    def real(self, model: Model, z: Tensor) -> Tensor:
         """Return what codes z ``(B, *z_shape)`` are to be taken for, as many."""
         return model.prior.sample(len(z))
 
@@ -68,9 +65,9 @@ class Adversarial(Objective):
         self.weight = weight
         self.discriminator = CodeDiscriminator(z_shape, hidden, activation)
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        terms = reconstruction_terms(model, p, clock)
-        weight = self.discriminator.weight_from_start(self.weight, clock)
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        terms = reconstruction_terms(model, out, progress)
+        weight = self.discriminator.weight_from_start(self.weight, progress)
         if is_needed(model, weight):
-            terms.add("adversarial", F.softplus(-self.discriminator(p.latent.z)), weight)
+            terms.add("adversarial", F.softplus(-self.discriminator(out.latent.z)), weight)
         return terms

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.batch import Batch, Clock, Latent, Pass, Terms, single
 from aeframe.devices import joined_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import at_least_float32
+from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, Model, TrainingProgress
 
 
 class Objective(nn.Module):
     """How the terms become the number that is minimised.
 
-    `needs` is what the latent must give (see `LatentSpace.gives`); `num_samples` asks for K importance samples.
+    `requires` is what the latent must give (see `LatentSpace.provides`); `num_samples` asks for K importance samples.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     num_samples: int | None = None
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
 
-    def combine_posteriors(self, model: Autoencoder, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
+    def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
         """Return the code that is decoded: by default `latent` itself, else one made of several samples' posteriors."""
         return latent
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the terms of one pass: each ``(B,)``, with a bound."""
         raise NotImplementedError
 
 
-class Opponent(nn.Module):
+class Critic(nn.Module):
     """A part with a player of its own: its parameters are trained by its own terms, and by nothing else.
 
     Any part may hold one (an objective its discriminator of z, a penalty its discriminator of x). The player is
@@ -48,25 +46,25 @@ class Opponent(nn.Module):
     start: int = 0
     """The training batch from which on it is trained. Before it, the terms that it judges have weight 0."""
 
-    def weight_from_start(self, weight: Schedule, clock: Clock) -> float:
+    def weight_from_start(self, weight: Schedule, progress: TrainingProgress) -> float:
         """Return the weight of a term that this opponent judges: 0 before its start."""
-        return weight(clock) if clock.batch >= self.start else 0.0
+        return weight(progress) if progress.batch >= self.start else 0.0
 
-    def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+    def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return what this player minimises. `p` is cut from the graph: nothing flows back to the autoencoder."""
         raise NotImplementedError
 
 
-def reconstruction_terms(model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+def reconstruction_terms(model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
     """Begin the terms every objective has: the reconstruction, and whatever the latent adds (commitment, ...)."""
-    terms = Terms(bound=p.reconstruction).add("reconstruction", p.reconstruction)
-    for name, value in p.latent.terms.items():
+    terms = LossTerms(bound=out.reconstruction).add("reconstruction", out.reconstruction)
+    for name, value in out.latent.terms.items():
         schedule = model.latent.weights.get(name)
-        terms.add(name, value, 1.0 if schedule is None else schedule(clock))
+        terms.add(name, value, 1.0 if schedule is None else schedule(progress))
     return terms
 
 
-def is_needed(model: Autoencoder, weight: float) -> bool:
+def is_needed(model: Model, weight: float) -> bool:
     """Say whether a term of this weight is computed: always in evaluation, where it is logged, else unless it is 0."""
     return weight != 0 or not model.training
 
@@ -81,11 +79,11 @@ def normal_posterior(name: str, latent: Latent) -> Normal:
     return latent.posterior
 
 
-def rows_compared(model: Autoencoder, value: Tensor) -> tuple[Tensor, slice]:
+def rows_compared(model: Model, value: Tensor) -> tuple[Tensor, slice]:
     """Return the flat rows ``(B, D)`` of z, or of something like it, to compare samples by, and which are one's own.
 
     In training they are those of all devices together, lest their number change what is minimised. In evaluation
     devices may have shares of different sizes, so each compares its own.
     """
-    rows = single(value).flatten(1)
+    rows = at_least_float32(value).flatten(1)
     return joined_rows(rows) if model.training else (rows, slice(len(rows)))

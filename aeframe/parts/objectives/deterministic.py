@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from aeframe.batch import Clock, Pass, Terms, spread
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import broadcast_mask
+from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class Deterministic(Objective):
@@ -25,9 +23,9 @@ class Deterministic(Objective):
         super().__init__()
         self.counts = counts
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        hidden = p.seen.extras.get("hidden")
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        hidden = out.encoder_input.extras.get("hidden")
         if self.counts == "hidden" and hidden is not None:
-            mask = hidden if p.batch.mask is None else hidden & spread(p.batch.mask, hidden.ndim)
-            p = replace(p, reconstruction=model.loss(p.output, replace(p.batch, mask=mask)))
-        return reconstruction_terms(model, p, clock)
+            mask = hidden if out.batch.mask is None else hidden & broadcast_mask(out.batch.mask, hidden.ndim)
+            out = replace(out, reconstruction=model.loss(out.output, replace(out.batch, mask=mask)))
+        return reconstruction_terms(model, out, progress)

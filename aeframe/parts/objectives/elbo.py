@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Pass, Terms, per_sample
 from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
 from aeframe.parts.schedules import Constant, Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class Elbo(Objective):
@@ -35,7 +31,7 @@ class Elbo(Objective):
             divides; the code is followed, see github.com/NVlabs/NVAE, issue 26).
     """
 
-    needs = frozenset({"posterior"})
+    requires = frozenset({"posterior"})
 
     def __init__(
         self,
@@ -57,12 +53,12 @@ class Elbo(Objective):
         self.beta, self.free_bits, self.capacity, self.balance = beta, free_bits, capacity, balance
         self.class_capacity = class_capacity
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        terms = reconstruction_terms(model, p, clock)
-        by_dimension = model.prior.kl(p.latent)
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        terms = reconstruction_terms(model, out, progress)
+        by_dimension = model.prior.kl(out.latent)
         kl = per_sample(by_dimension)
-        terms.bound = p.reconstruction + kl
-        beta, floor = self.beta(clock), self.free_bits(clock)
+        terms.bound = out.reconstruction + kl
+        beta, floor = self.beta(progress), self.free_bits(progress)
         if self.capacity is not None:
             # The raw KL is logged beside what is minimised in its place.
             terms.add("kl", kl, 0.0)
@@ -72,9 +68,9 @@ class Elbo(Objective):
                         "objective elbo has a class_capacity for latent joint only; leave class_capacity at null"
                     )
                 classes = per_sample(by_dimension[:, model.latent.groups[0] :])
-                terms.add("classes_from_capacity", (classes - self.class_capacity(clock)).abs(), beta)
+                terms.add("classes_from_capacity", (classes - self.class_capacity(progress)).abs(), beta)
                 kl = kl - classes
-            return terms.add("kl_from_capacity", (kl - self.capacity(clock)).abs(), beta)
+            return terms.add("kl_from_capacity", (kl - self.capacity(progress)).abs(), beta)
         if self.balance and not model.latent.groups:
             raise AeframeError(
                 "objective elbo balances the groups of a latent, and this one has none; set balance=false"

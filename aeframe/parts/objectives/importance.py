@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Latent, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import ForwardOutput, Latent, LossTerms, Model, TrainingProgress
 
 
 class Importance(Objective):
@@ -36,7 +33,7 @@ class Importance(Objective):
             large K. It takes one more way back through the decoder, as `partial` does.
     """
 
-    needs = frozenset({"posterior"})
+    requires = frozenset({"posterior"})
 
     def __init__(
         self,
@@ -56,20 +53,20 @@ class Importance(Objective):
         self.num_samples, self.groups, self.partial = num_samples, groups, partial
         self.beta, self.doubly_reparameterised = beta, doubly_reparameterised
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        z, lead = p.latent.z, 1 + p.latent.z.ndim - p.latent.mean.ndim
-        assert p.latent.posterior is not None
-        kl = per_sample(p.latent.posterior.log_prob(z), lead) - model.prior.log_prob(z)
-        log_weight = (-p.reconstruction - kl).reshape(-1, len(p.latent.mean))
-        num, beta = len(log_weight), self.beta(clock)
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        z, lead = out.latent.z, 1 + out.latent.z.ndim - out.latent.mean.ndim
+        assert out.latent.posterior is not None
+        kl = per_sample(out.latent.posterior.log_prob(z), lead) - model.prior.log_prob(z)
+        log_weight = (-out.reconstruction - kl).reshape(-1, len(out.latent.mean))
+        num, beta = len(log_weight), self.beta(progress)
         # Where nobody asked for samples there is one, which no group can share.
         inner = num // math.gcd(num, self.groups)
         outer = num if self.partial else inner
         value = beta * log_weight.mean(0) + (1 - beta) * _bound(log_weight, outer)
         if z.requires_grad and (self.partial or self.doubly_reparameterised):
-            value = self._redirected(value, p.latent, log_weight, (outer, inner), beta)
-        mean = replace(p, reconstruction=p.reconstruction.reshape_as(log_weight).mean(0))
-        terms = reconstruction_terms(model, mean, clock).add("kl", kl.reshape_as(log_weight).mean(0), 0.0)
+            value = self._redirected(value, out.latent, log_weight, (outer, inner), beta)
+        mean = replace(out, reconstruction=out.reconstruction.reshape_as(log_weight).mean(0))
+        terms = reconstruction_terms(model, mean, progress).add("kl", kl.reshape_as(log_weight).mean(0), 0.0)
         # Shown beside what is minimised in their place.
         terms.weights["reconstruction"] = 0.0
         terms.bound = -_bound(log_weight, num)
@@ -80,7 +77,7 @@ class Importance(Objective):
     ) -> Tensor:
         """Return `value` ``(B,)`` with other gradients for the encoder than for the decoder and the prior."""
         assert latent.posterior is not None
-        if latent.for_decoder is not None:
+        if latent.decoder_input is not None:
             raise AeframeError(
                 "objective importance with partial or doubly_reparameterised follows the gradient through z, and this "
                 "latent hands the decoder something else; leave both at false"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class MaximumMeanDiscrepancy(Objective):
@@ -51,17 +49,17 @@ class MaximumMeanDiscrepancy(Objective):
         self.weight, self.beta, self.kernel = weight, beta, kernel
         self.register_buffer("scales", torch.tensor(scales)[:, None, None], persistent=False)
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        terms = reconstruction_terms(model, p, clock)
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        terms = reconstruction_terms(model, out, progress)
         if self.beta is not None:
-            kl = per_sample(model.prior.kl(p.latent))
-            terms.bound = p.reconstruction + kl
-            terms.add("kl", kl, self.beta(clock))
-        weight = self.weight(clock)
+            kl = per_sample(model.prior.kl(out.latent))
+            terms.bound = out.reconstruction + kl
+            terms.add("kl", kl, self.beta(progress))
+        weight = self.weight(progress)
         if not is_needed(model, weight):
             return terms
-        z, own = rows_compared(model, p.latent.z)
-        drawn, _ = rows_compared(model, model.prior.sample(len(p.latent.z)))
+        z, own = rows_compared(model, out.latent.z)
+        drawn, _ = rows_compared(model, model.prior.sample(len(out.latent.z)))
         return terms.add("mmd", self._shares(z, drawn, own), weight)
 
     def _shares(self, z: Tensor, drawn: Tensor, own: slice) -> Tensor:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Clock, Pass, Terms
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class SlicedWasserstein(Objective):
@@ -37,13 +32,13 @@ class SlicedWasserstein(Objective):
             raise AeframeError(f"objective sliced needs lines of at least 1, found {lines}")
         self.weight, self.lines = weight, lines
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        terms = reconstruction_terms(model, p, clock)
-        weight = self.weight(clock)
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        terms = reconstruction_terms(model, out, progress)
+        weight = self.weight(progress)
         if not is_needed(model, weight):
             return terms
-        z, own = rows_compared(model, p.latent.z)
-        drawn, _ = rows_compared(model, model.prior.sample(len(p.latent.z)))
+        z, own = rows_compared(model, out.latent.z)
+        drawn, _ = rows_compared(model, model.prior.sample(len(out.latent.z)))
         return terms.add("sliced", self._squares(z, drawn)[own], weight)
 
     def _squares(self, z: Tensor, drawn: Tensor) -> Tensor:

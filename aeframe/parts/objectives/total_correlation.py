@@ -5,21 +5,19 @@ is from the prior.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Clock, Pass, Shape, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.objectives.adversarial import CodeDiscriminator
 from aeframe.parts.objectives.base import Objective, is_needed, normal_posterior, reconstruction_terms, rows_compared
 from aeframe.parts.schedules import Constant, Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import ForwardOutput, LossTerms, Model, Shape, TrainingProgress
 
 
 class PermutedCodes(CodeDiscriminator):
@@ -30,7 +28,7 @@ class PermutedCodes(CodeDiscriminator):
 
     batch_terms = frozenset({"real"})
 
-    def real(self, model: Autoencoder, z: Tensor) -> Tensor:
+    def real(self, model: Model, z: Tensor) -> Tensor:
         """Return codes with each dimension permuted over the batch (of all devices) for itself."""
         rows, own = rows_compared(model, z)
         keys, _ = rows_compared(model, torch.rand_like(rows[own]))
@@ -63,7 +61,7 @@ class TotalCorrelation(Objective):
         activation: Of the discriminator; null takes the run's.
     """
 
-    needs = frozenset({"posterior"})
+    requires = frozenset({"posterior"})
     batch_terms = frozenset({"index_code_information", "total_correlation", "dimension_kl"})
 
     def __init__(
@@ -87,21 +85,21 @@ class TotalCorrelation(Objective):
         self.alpha, self.beta, self.gamma, self.estimator = alpha, beta, gamma, estimator
         self.discriminator = PermutedCodes(z_shape, hidden, activation) if estimator == "adversarial" else None
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        kl = per_sample(model.prior.kl(p.latent))
-        terms = reconstruction_terms(model, p, clock).add("kl", kl)
-        terms.bound = p.reconstruction + kl
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        kl = per_sample(model.prior.kl(out.latent))
+        terms = reconstruction_terms(model, out, progress).add("kl", kl)
+        terms.bound = out.reconstruction + kl
         if self.discriminator is not None:
-            weight = self.beta(clock) - 1 if clock.batch >= self.discriminator.start else 0.0
+            weight = self.beta(progress) - 1 if progress.batch >= self.discriminator.start else 0.0
             if is_needed(model, weight):
-                terms.add("total_correlation", -self.discriminator(p.latent.z), weight)
+                terms.add("total_correlation", -self.discriminator(out.latent.z), weight)
             return terms
-        weights = [schedule(clock) - 1 for schedule in (self.alpha, self.beta, self.gamma)]
+        weights = [schedule(progress) - 1 for schedule in (self.alpha, self.beta, self.gamma)]
         if not any(is_needed(model, weight) for weight in weights):
             return terms
-        q, z = normal_posterior("total_correlation", p.latent), p.latent.z.flatten(1)
-        joint, marginals = self._aggregate(model, q, z, clock)
-        own, prior = per_sample(q.log_prob(p.latent.z)), model.prior.log_prob(p.latent.z)
+        q, z = normal_posterior("total_correlation", out.latent), out.latent.z.flatten(1)
+        joint, marginals = self._aggregate(model, q, z, progress)
+        own, prior = per_sample(q.log_prob(out.latent.z)), model.prior.log_prob(out.latent.z)
         parts = {
             "index_code_information": own - joint,
             "total_correlation": joint - marginals,
@@ -111,12 +109,12 @@ class TotalCorrelation(Objective):
             terms.add(name, value, weight)
         return terms
 
-    def _aggregate(self, model: Autoencoder, q: Normal, z: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    def _aggregate(self, model: Model, q: Normal, z: Tensor, progress: TrainingProgress) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` log q(z), and the sum over dimensions of log q(z_j)."""
         loc, own = rows_compared(model, q.loc)
         scale, _ = rows_compared(model, q.scale)
         by_pair = Normal(loc, scale, validate_args=False).log_prob(z[:, None])
-        weights = self._log_weights(loc, clock.rows)[own]
+        weights = self._log_weights(loc, progress.rows)[own]
         joint = (by_pair.sum(2) + weights).logsumexp(1)
         return joint, (by_pair + weights[:, :, None]).logsumexp(1).sum(1)
 

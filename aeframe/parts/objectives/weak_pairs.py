@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from aeframe.batch import Batch, Clock, DataSpec, Latent, Pass, Terms, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, normal_posterior, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, LossTerms, Model, TrainingProgress
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,7 +39,7 @@ class WeakPairs(Objective):
             is the first paper's Ada-ML-VAE, whose code doubles the product's variance, and here it is not.
     """
 
-    needs = frozenset({"posterior"})
+    requires = frozenset({"posterior"})
 
     def __init__(
         self, spec: DataSpec, *, beta: Schedule = fixed(1.0), average: Literal["mean", "product"] = "mean"
@@ -53,22 +51,22 @@ class WeakPairs(Objective):
             )
         self.beta, self.average = beta, average
 
-    def combine_posteriors(self, model: Autoencoder, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
+    def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
         partner = batch.partner() if model.training else None
         return latent if partner is None else self._pair(model, latent, partner, sample=sample)
 
-    def forward(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
-        reconstruction, kl = p.reconstruction, per_sample(model.prior.kl(p.latent))
-        if isinstance(p.latent, PairedLatent):
-            partner, latent = p.batch.partner(), p.latent.partner
+    def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        reconstruction, kl = out.reconstruction, per_sample(model.prior.kl(out.latent))
+        if isinstance(out.latent, PairedLatent):
+            partner, latent = out.batch.partner(), out.latent.partner
             assert partner is not None
             reconstruction = (reconstruction + model.loss(model.decode(latent.z, partner), partner)) / 2
             kl = (kl + per_sample(model.prior.kl(latent))) / 2
-        terms = reconstruction_terms(model, replace(p, reconstruction=reconstruction), clock)
+        terms = reconstruction_terms(model, replace(out, reconstruction=reconstruction), progress)
         terms.bound = reconstruction + kl
-        return terms.add("kl", kl, self.beta(clock))
+        return terms.add("kl", kl, self.beta(progress))
 
-    def _pair(self, model: Autoencoder, latent: Latent, partner: Batch, *, sample: bool) -> PairedLatent:
+    def _pair(self, model: Model, latent: Latent, partner: Batch, *, sample: bool) -> PairedLatent:
         """Return the codes of both samples, whose posteriors are their average where they agree."""
         pair = [normal_posterior("weak_pairs", each) for each in (latent, model.embed(model.corruption(partner)))]
         loc, scale = self._averaged(*pair)

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Clock, DataSpec, Pass, Terms, per_sample
 from aeframe.devices import mean_over_devices
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.discriminators import PatchDiscriminator, by_sample
 from aeframe.parts.networks.features import MakeEncoder
-from aeframe.parts.objectives.base import Opponent
+from aeframe.parts.objectives.base import Critic
 from aeframe.parts.penalties.base import Penalty, first_output, reconstructed
 from aeframe.parts.penalties.jacobian import squared_jacobian
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, DataSpec, ForwardOutput, LossTerms, Model, TrainingProgress
 
 Game = Literal["hinge", "vanilla", "non_saturating", "least_squares"]
 _OfLogits = Callable[[Tensor], Tensor]
@@ -35,7 +33,7 @@ _GAMES: dict[Game, tuple[_OfLogits, _OfLogits, _OfLogits]] = {
 _LARGEST = 1e4
 
 
-class SampleDiscriminator(Opponent):
+class SampleDiscriminator(Critic):
     """Tell data from reconstructions: the second player of a VAE-GAN or a VQGAN. Options are those of the penalty."""
 
     def __init__(self, network: PatchDiscriminator, game: Game, lecam: Schedule, decay: float, r1: Schedule) -> None:
@@ -53,15 +51,15 @@ class SampleDiscriminator(Opponent):
         """Return ``(B,)``: what a generator of this batch minimises."""
         return by_sample(_GAMES[self.game][2], self.network(batch))
 
-    def terms(self, model: Autoencoder, p: Pass, clock: Clock) -> Terms:
+    def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return ``real`` and ``fake``, and ``lecam`` and ``r1`` where they have a weight."""
-        real, fake = self.network(p.batch), self.network(reconstructed(model, first_output(p), p.batch))
+        real, fake = self.network(out.batch), self.network(reconstructed(model, first_output(out), out.batch))
         of_real, of_fake, _ = _GAMES[self.game]
-        terms = Terms().add("real", by_sample(of_real, real)).add("fake", by_sample(of_fake, fake))
-        if (weight := self.lecam(clock)) > 0:
+        terms = LossTerms().add("real", by_sample(of_real, real)).add("fake", by_sample(of_fake, fake))
+        if (weight := self.lecam(progress)) > 0:
             terms.add("lecam", self._lecam(real, fake), weight)
-        if (weight := self.r1(clock)) > 0:
-            slope = squared_jacobian(lambda x: _mean(self.network(p.batch.with_x(x))).unsqueeze(1), p.batch.x)
+        if (weight := self.r1(progress)) > 0:
+            slope = squared_jacobian(lambda x: _mean(self.network(out.batch.with_x(x))).unsqueeze(1), out.batch.x)
             terms.add("r1", 0.5 * slope, weight)
         return terms
 
@@ -125,18 +123,18 @@ class AdversarialX(Penalty):
         body = PatchDiscriminator(spec, network or MakeEncoder.usual(spec, build), activation, scales=scales)
         self.discriminator_x = SampleDiscriminator(body, loss, lecam, lecam_decay, r1)
 
-    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
-        return self.discriminator_x.weight_from_start(self.weight, clock)
+    def weight_at(self, model: Model, progress: TrainingProgress) -> float:
+        return self.discriminator_x.weight_from_start(self.weight, progress)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        output = first_output(p)
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        output = first_output(out)
         if not self.adaptive:
-            return self.discriminator_x.fooled(reconstructed(model, output, p.batch))
+            return self.discriminator_x.fooled(reconstructed(model, output, out.batch))
         # In evaluation gradients are off around us, but the weight is made of them.
         with torch.enable_grad():
             output = output if output.requires_grad else output.detach().requires_grad_()
-            value = self.discriminator_x.fooled(reconstructed(model, output, p.batch))
-            (pull,) = torch.autograd.grad(model.loss(output, p.batch).sum(), output)
+            value = self.discriminator_x.fooled(reconstructed(model, output, out.batch))
+            (pull,) = torch.autograd.grad(model.loss(output, out.batch).sum(), output)
             (push,) = torch.autograd.grad(value.sum(), output, retain_graph=True)
         return value * (_norm(pull) / (_norm(push) + 1e-4)).clamp(max=_LARGEST)
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Clock, Pass
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Batch, ForwardOutput, Model, TrainingProgress
 
 
 class Penalty(nn.Module):
@@ -21,21 +18,21 @@ class Penalty(nn.Module):
     batch_term: ClassVar[bool] = False
     """Whether it compares the samples of a batch with each other, so that it is no sample's own."""
 
-    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
+    def weight_at(self, model: Model, progress: TrainingProgress) -> float:
         """Return the weight at this moment of training."""
-        return self.weight(clock)
+        return self.weight(progress)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         """Return ``(B,)``: the penalty of each sample, before the weight. In training it is not called at weight 0."""
         raise NotImplementedError
 
 
-def first_output(p: Pass) -> Tensor:
+def first_output(out: ForwardOutput) -> Tensor:
     """Return the decoder's output ``(B, outputs, *shape)``: of K importance samples the first."""
-    return p.output if p.output.ndim == p.batch.x.ndim + 1 else p.output[0]
+    return out.output if out.output.ndim == out.batch.x.ndim + 1 else out.output[0]
 
 
-def reconstructed(model: Autoencoder, output: Tensor, batch: Batch) -> Batch:
+def reconstructed(model: Model, output: Tensor, batch: Batch) -> Batch:
     """Return the batch with its reconstruction in place of x, for a network to look at as it looks at x.
 
     Raises:

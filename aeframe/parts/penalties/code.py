@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from aeframe.batch import Pass, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import traits
 from aeframe.parts.penalties.base import Penalty
-from aeframe.parts.penalties.shares import share_of
+from aeframe.parts.penalties.batch_statistic import linearized_batch_statistic
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import ForwardOutput, Model
 
 # A sigmoid in single precision reaches 0 and 1, where the divergence has no end.
 _EDGE = 1e-6
@@ -28,8 +25,8 @@ class L1(Penalty):
         super().__init__()
         self.weight = weight
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        return per_sample(p.latent.mean.abs())
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        return per_sample(out.latent.mean.abs())
 
 
 class L2(Penalty):
@@ -39,8 +36,8 @@ class L2(Penalty):
         super().__init__()
         self.weight = weight
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        return 0.5 * per_sample(p.latent.mean.square())
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        return 0.5 * per_sample(out.latent.mean.square())
 
 
 class KLRate(Penalty):
@@ -59,7 +56,7 @@ class KLRate(Penalty):
 
     batch_term = True
     # Of the code it must be known that it lies in [0, 1], which a latent's activation says.
-    needs = frozenset({"activity"})
+    requires = frozenset({"activity"})
 
     def __init__(self, *, weight: Schedule = fixed(1.0), rate: float = 0.05) -> None:
         super().__init__()
@@ -67,14 +64,14 @@ class KLRate(Penalty):
             raise AeframeError(f"penalty kl_rate needs a rate in (0, 1), found {rate}")
         self.weight, self.rate = weight, rate
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         known = traits(getattr(model.latent, "activation", nn.Identity()))
         if known.low < 0 or known.high > 1:
             raise AeframeError(
                 f"penalty kl_rate needs codes in [0, 1], but those of {type(model.latent).__name__} lie in "
                 f"[{known.low:g}, {known.high:g}]; set latent=point latent.activation=sigmoid"
             )
-        return share_of(self._divergence, p.latent.mean.flatten(1), training=model.training)
+        return linearized_batch_statistic(self._divergence, out.latent.mean.flatten(1), training=model.training)
 
     def _divergence(self, activity: Tensor) -> Tensor:
         activity, on, off = activity.clamp(_EDGE, 1 - _EDGE), self.rate, 1 - self.rate

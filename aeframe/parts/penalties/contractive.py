@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from aeframe.batch import Pass
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.penalties.jacobian import squared_jacobian
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import ForwardOutput, Model
 
 
 class Contractive(Penalty):
@@ -28,12 +23,15 @@ class Contractive(Penalty):
         super().__init__()
         self.weight, self.probes = weight, probes
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        if not p.seen.x.is_floating_point():
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        if not out.encoder_input.x.is_floating_point():
             raise AeframeError(
                 f"penalty contractive needs data that can change a little, but these are {model.spec.domain}; leave it "
                 "out with '~penalties.contractive', or choose the penalty decoder_gradient"
             )
         return squared_jacobian(
-            lambda x: model.embed(p.seen.with_x(x)).mean, p.seen.x, probes=self.probes, training=model.training
+            lambda x: model.embed(out.encoder_input.with_x(x)).mean,
+            out.encoder_input.x,
+            probes=self.probes,
+            training=model.training,
         )

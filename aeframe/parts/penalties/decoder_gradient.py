@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
-from aeframe.batch import Pass
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.penalties.jacobian import squared_jacobian
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import ForwardOutput, Model
 
 
 class DecoderGradient(Penalty):
@@ -31,7 +26,7 @@ class DecoderGradient(Penalty):
         super().__init__()
         self.weight, self.probes = weight, probes
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         return squared_jacobian(
-            lambda z: model.decode(z, p.batch), p.latent.mean, probes=self.probes, training=model.training
+            lambda z: model.decode(z, out.batch), out.latent.mean, probes=self.probes, training=model.training
         )

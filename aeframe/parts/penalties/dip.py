@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Pass, single
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty
-from aeframe.parts.penalties.shares import batch_mean, share_of
+from aeframe.parts.penalties.batch_statistic import batch_mean, linearized_batch_statistic
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import at_least_float32
+from aeframe.types import ForwardOutput, Model
 
 
 class Dip(Penalty):
@@ -43,20 +41,20 @@ class Dip(Penalty):
         self.weight, self.kind = weight, kind
         self.diagonal = {"i": 10.0, "ii": 1.0}[kind] if diagonal is None else diagonal
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        mean = single(p.latent.mean).flatten(1)
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        mean = at_least_float32(out.latent.mean).flatten(1)
         # The gradient through the centre is zero: what is around it sums to nothing.
         centred = mean - batch_mean(mean, training=model.training)
         products = centred.unsqueeze(2) * centred.unsqueeze(1)
         if self.kind == "ii":
-            q = p.latent.posterior
+            q = out.latent.posterior
             if not isinstance(q, Normal):
                 raise AeframeError(
                     "penalty dip with kind=ii needs a normal posterior, "
                     f"found {'none' if q is None else type(q).__name__}; set latent=gaussian, or kind=i"
                 )
-            products = products + torch.diag_embed(single(q.variance).flatten(1))
-        return share_of(self._from_identity, products, training=model.training)
+            products = products + torch.diag_embed(at_least_float32(q.variance).flatten(1))
+        return linearized_batch_statistic(self._from_identity, products, training=model.training)
 
     def _from_identity(self, covariance: Tensor) -> Tensor:
         eye = torch.eye(len(covariance), device=covariance.device, dtype=covariance.dtype)

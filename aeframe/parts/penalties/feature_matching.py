@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Clock, Pass, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty, first_output, reconstructed
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, ForwardOutput, Model, TrainingProgress
 
 
 @runtime_checkable
@@ -46,14 +44,12 @@ class FeatureMatching(Penalty):
         super().__init__()
         self.weight, self.distance, self.of = weight, distance, of
 
-    def weight_at(self, model: Autoencoder, clock: Clock) -> float:
-        judge = model.opponents().get(self.of)
-        return self.weight(clock) if judge is None else judge.weight_from_start(self.weight, clock)
+    def weight_at(self, model: Model, progress: TrainingProgress) -> float:
+        judge = model.critics().get(self.of)
+        return self.weight(progress) if judge is None else judge.weight_from_start(self.weight, progress)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        players = {
-            name: player.features for name, player in model.opponents().items() if isinstance(player, HasFeatures)
-        }
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        players = {name: player.features for name, player in model.critics().items() if isinstance(player, HasFeatures)}
         if self.of not in players:
             raise AeframeError(
                 f"penalty feature_matching needs a player '{self.of}' that has features, but those of this model are "
@@ -61,8 +57,8 @@ class FeatureMatching(Penalty):
             )
         features = players[self.of]
         with torch.no_grad():
-            real = features(p.batch)
-        fake = features(reconstructed(model, first_output(p), p.batch))
+            real = features(out.batch)
+        fake = features(reconstructed(model, first_output(out), out.batch))
         apart = [one - other for one, other in zip(real, fake, strict=True)]
         if self.distance == "squared":
             return 0.5 * torch.stack([per_sample(each.square()) for each in apart]).sum(0)

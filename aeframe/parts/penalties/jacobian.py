@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from aeframe.batch import per_sample
+from aeframe.tensors import per_sample
 
 
 def squared_jacobian(

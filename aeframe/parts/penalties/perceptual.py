@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
@@ -12,7 +11,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, DataSpec, Pass, single
 from aeframe.errors import AeframeError
 from aeframe.factory import build, restoring
 from aeframe.noise import noise_of
@@ -21,9 +19,8 @@ from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.features import MakeEncoder, stages
 from aeframe.parts.penalties.base import Penalty, first_output, reconstructed
 from aeframe.parts.schedules import Schedule, fixed
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import at_least_float32
+from aeframe.types import Batch, DataSpec, ForwardOutput, Model
 
 
 class Perceptual(Penalty):
@@ -64,17 +61,17 @@ class Perceptual(Penalty):
         if file is not None and not restoring():
             _fill(self.network, Path(file).expanduser(), sha256, prefix)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         with torch.no_grad():
-            real = self._seen(p.batch)
-        fake = self._seen(reconstructed(model, first_output(p), p.batch))
+            real = self._seen(out.batch)
+        fake = self._seen(reconstructed(model, first_output(out), out.batch))
         apart = [(one - other).square().sum(1) for one, other in zip(real, fake, strict=True)]
         return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in apart]).sum(0)
 
     def _seen(self, batch: Batch) -> list[Tensor]:
         # Whatever mode the model is in: a frozen network neither drops nor learns statistics.
         self.network.eval()
-        return [F.normalize(single(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
+        return [F.normalize(at_least_float32(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
 
 
 def _fill(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.hyperbolic import RiemannianNormal, WrappedNormal
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.latents.poincare import Poincare
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Shape
 
 
 class BallPrior(Prior):

@@ -6,19 +6,20 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from aeframe.batch import Latent, per_sample
 from aeframe.errors import AeframeError
+from aeframe.tensors import per_sample
+from aeframe.types import Latent
 
 
 class Prior(nn.Module):
     """p(z). A constructor is given `z_shape`, `encoder`, `latent`, and `shape` of one sample as the encoder sees it,
     when it names them.
 
-    `needs` is what it must know of a code: see `LatentSpace.gives`. A prior that uses the encoder or the latent keeps
-    them in a tuple, so that their parameters are not its own as well.
+    `requires` lists what the latent must provide: see `LatentSpace.provides`. A prior that uses the encoder or the
+    latent keeps them in a tuple, so that their parameters are not its own as well.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     spaces: ClassVar[frozenset[str]] = frozenset({"euclidean"})
     """The kinds of z it is a density of: see `LatentSpace.space`."""
 
@@ -37,6 +38,6 @@ class Prior(nn.Module):
         ``(B,)``, or ``(K, B)`` with K importance samples.
         """
         if latent.posterior is None:
-            raise AeframeError("a KL divergence needs a latent that gives a posterior")
+            raise AeframeError("a KL divergence requires a latent that provides a posterior")
         lead = 1 + latent.z.ndim - latent.mean.ndim
         return per_sample(latent.posterior.log_prob(latent.z), lead) - self.log_prob(latent.z)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from aeframe.batch import Latent, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.one_hot import OneHot
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Latent, Shape
 
 
 class UniformCategorical(Prior):

@@ -7,9 +7,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.parts.flows import FlowDensity
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Shape
 
 
 class FlowPrior(Prior):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Latent, Shape
 from aeframe.errors import AeframeError
-from aeframe.parts.distributions.one_hot import Beside
+from aeframe.parts.distributions.one_hot import ProductDistribution
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.latents.joint import Joint
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.priors.categorical import UniformCategorical
 from aeframe.parts.priors.normal import StandardNormal
+from aeframe.types import Latent, Shape
 
 
 class JointPrior(Prior):
@@ -39,7 +39,7 @@ class JointPrior(Prior):
 
     def kl(self, latent: Latent) -> Tensor:
         q = latent.posterior
-        if not isinstance(q, Beside):
+        if not isinstance(q, ProductDistribution):
             return super().kl(latent)
         both = zip(latent.z.split(self.sizes, -1), latent.mean.split(self.sizes, -1), q.parts, strict=True)
         numbers, classes = (Latent(z, mean, posterior=part) for z, mean, part in both)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.batch import Shape, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.priors.base import Prior
+from aeframe.tensors import per_sample
+from aeframe.types import Shape
 
 
 class Mixture(Prior):

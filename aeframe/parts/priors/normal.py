@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Latent, Shape, per_sample
 from aeframe.parts.priors.base import Prior
+from aeframe.tensors import per_sample
+from aeframe.types import Latent, Shape
 
 
 class StandardNormal(Prior):

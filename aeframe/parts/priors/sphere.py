@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from aeframe.batch import Latent, Shape
 from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher, log_area
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Latent, Shape
 
 
 class UniformSphere(Prior):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from aeframe.batch import Latent, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, drawn
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Latent, Shape
 
 
 class TopDown(Prior):
@@ -19,7 +19,7 @@ class TopDown(Prior):
     are nearer to what is common (Vahdat & Kautz 2020, arXiv 2007.03898).
     """
 
-    needs = frozenset({"posterior", "hierarchy"})
+    requires = frozenset({"posterior", "hierarchy"})
     spaces = frozenset({"hierarchy"})
 
     def __init__(self, z_shape: Shape, latent: Hierarchy, *, temperature: float = 1.0) -> None:

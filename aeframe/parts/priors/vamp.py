@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from aeframe.batch import Batch, DataSpec, Domain, Shape, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.priors.base import Prior
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, DataSpec, Domain, Shape
 
 
 class Vamp(Prior):
@@ -33,7 +34,7 @@ class Vamp(Prior):
         spread: Standard deviation of their first values, before they are bounded.
     """
 
-    needs = frozenset({"posterior"})
+    requires = frozenset({"posterior"})
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +15,7 @@ from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 from aeframe.errors import AeframeError
 from aeframe.parts.samplers.codes import CodeSampler
 from aeframe.parts.samplers.training import minimise
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 # The share of chance that is spread over all codes, lest one that was never seen at a place be impossible there.
 _EVEN = 0.01
@@ -48,7 +45,7 @@ class AutoregressiveSampler(CodeSampler):
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: Model,
         *,
         dim: int = 64,
         depth: int = 2,

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 
 class Sampler(nn.Module):
     """A way to draw new codes from a trained model; what `fit` learns is kept in buffers, so it is saved with it.
 
-    A constructor is given `model` when it names it. `needs` is what the latent must give. Buffers have their final
+    A constructor is given `model` when it names it. `requires` is what the latent must give. Buffers have their final
     shape from the constructor on.
     """
 
-    needs: ClassVar[frozenset[str]] = frozenset()
+    requires: ClassVar[frozenset[str]] = frozenset()
     spaces: ClassVar[frozenset[str] | None] = frozenset({"euclidean"})
     """The kinds of z it draws: see `LatentSpace.space`; None where it leaves that to the model."""
     fitted: ClassVar[bool] = False
@@ -28,7 +26,7 @@ class Sampler(nn.Module):
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         """Learn from the training codes: z ``(N, *z_shape)``, and their integers for a quantiser."""
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         """Draw ``(num, *z_shape)``."""
         raise NotImplementedError
 

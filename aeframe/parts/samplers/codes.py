@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 
 class CodeSampler(Sampler):
@@ -23,13 +21,13 @@ class CodeSampler(Sampler):
         model: A quantiser's; its latent says how many codes and positions there are.
     """
 
-    needs = frozenset({"codes"})
+    requires = frozenset({"codes"})
     fitted = True
     name: ClassVar[str] = "codes"
     frequencies: Tensor
     """``(positions * num_levels, num_codes)``."""
 
-    def __init__(self, model: Autoencoder) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         places = math.prod(model.latent.shape[1:]) * model.latent.num_levels
         self.register_buffer("frequencies", torch.zeros(places, num_codes(self.name, model)))
@@ -37,7 +35,7 @@ class CodeSampler(Sampler):
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         if codes is None:
             raise AeframeError(
-                f"sampler {self.name} needs the integer codes of a quantiser, found a latent that gives none"
+                f"sampler {self.name} requires the integer codes of a quantiser, found a latent that provides none"
             )
         if not len(codes):
             raise AeframeError(f"sampler {self.name} needs at least 1 sample to fit, found 0")
@@ -47,7 +45,7 @@ class CodeSampler(Sampler):
         counts = cells.flatten().bincount(minlength=num_places * num_codes)
         self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(flat))
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted(self.name, self.frequencies)
         return model.latent.from_codes(self.draw(num).reshape(num, *model.latent.shape[1:], model.latent.num_levels))
 
@@ -56,12 +54,12 @@ class CodeSampler(Sampler):
         return torch.multinomial(self.frequencies, num, replacement=True).T
 
 
-def num_codes(name: str, model: Autoencoder) -> int:
+def num_codes(name: str, model: Model) -> int:
     """Return how many integers a code may be; a latent without any is refused."""
     count = model.latent.num_codes
     if not count:
         raise AeframeError(
-            f"sampler {name} needs a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
+            f"sampler {name} requires a latent with num_codes, such as vq or fsq, found {type(model.latent).__name__}; "
             "choose sampler=prior or sampler=gmm"
         )
     return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.parts.flows import FlowDensity
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 _BATCH, _LOOK = 256, 50
 
@@ -40,7 +38,7 @@ class FlowSampler(Sampler):
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: Model,
         *,
         transform: Literal["maf", "spline"] = "maf",
         num_transforms: int = 5,
@@ -82,6 +80,6 @@ class FlowSampler(Sampler):
         self.density.load_state_dict(best)
 
     @torch.no_grad()
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("flow", self.scale)
         return (self.mean + self.scale * self.density.sample(num)).reshape(num, *model.latent.shape)

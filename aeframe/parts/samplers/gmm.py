@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 # Ten such covariances are 168 MB, and fitting one takes minutes.
 _MOST_FOR_FULL = 2048
@@ -34,9 +32,7 @@ class GaussianMixtureSampler(Sampler):
     scales: Tensor
     """``(components, D, D)`` lower triangles L with covariance L L^T, or ``(components, D)`` standard deviations."""
 
-    def __init__(
-        self, model: Autoencoder, *, components: int = 10, covariance: Literal["full", "diag"] = "full"
-    ) -> None:
+    def __init__(self, model: Model, *, components: int = 10, covariance: Literal["full", "diag"] = "full") -> None:
         super().__init__()
         dim = math.prod(model.latent.shape)
         if components < 1:
@@ -76,7 +72,7 @@ class GaussianMixtureSampler(Sampler):
             buffer.zero_()
             buffer[:used] = learned.to(buffer)
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("gmm", self.weights)
         which = torch.multinomial(self.weights, num, replacement=True)
         z = torch.randn(num, self.means.shape[1], device=which.device)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -11,9 +9,7 @@ from torch.nn.functional import normalize
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 _ROUNDS = 100
 # Of codes that are all alike; directions closer than that are one in single precision.
@@ -35,7 +31,7 @@ class HypersphereSampler(Sampler):
     directions: Tensor
     concentrations: Tensor
 
-    def __init__(self, model: Autoencoder, *, components: int = 10) -> None:
+    def __init__(self, model: Model, *, components: int = 10) -> None:
         super().__init__()
         if components < 1:
             raise AeframeError(f"sampler hypersphere needs components of at least 1, found {components}")
@@ -67,7 +63,7 @@ class HypersphereSampler(Sampler):
             buffer.zero_()
             buffer[:used] = learned.to(buffer)
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("hypersphere", self.weights)
         which = torch.multinomial(self.weights, num, replacement=True)
         return VonMisesFisher(self.directions[which], self.concentrations[which]).sample()

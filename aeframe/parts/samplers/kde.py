@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 
 class KernelDensitySampler(Sampler):
@@ -37,7 +35,7 @@ class KernelDensitySampler(Sampler):
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: Model,
         *,
         kernels: int = 2000,
         bandwidth: Literal["scott", "silverman"] | float = "scott",
@@ -66,7 +64,7 @@ class KernelDensitySampler(Sampler):
         self.weights.zero_()[:num] = 1 / num
         self.scale.copy_(factor * rows.std(0))
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("kde", self.weights)
         which = torch.multinomial(self.weights, num, replacement=True)
         noise = torch.randn(num, len(self.scale), dtype=self.scale.dtype, device=self.scale.device)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from aeframe.parts.samplers.base import Sampler
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 
 class PriorSampler(Sampler):
@@ -17,6 +13,6 @@ class PriorSampler(Sampler):
 
     spaces = None
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         drawn: Tensor = model.prior.sample(num)
         return drawn

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
@@ -11,9 +9,7 @@ from aeframe.errors import AeframeError
 from aeframe.parts.latents.hamiltonian import Flat, leapfrog
 from aeframe.parts.latents.riemannian import RiemannianHamiltonian
 from aeframe.parts.samplers.base import Sampler
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.types import Model
 
 
 class RiemannianSampler(Sampler):
@@ -30,15 +26,13 @@ class RiemannianSampler(Sampler):
         step_size: Of these, in units of the metric's temperature.
     """
 
-    needs = frozenset({"metric"})
+    requires = frozenset({"metric"})
 
-    def __init__(
-        self, model: Autoencoder, *, num_steps: int = 100, num_leapfrog: int = 10, step_size: float = 0.1
-    ) -> None:
+    def __init__(self, model: Model, *, num_steps: int = 100, num_leapfrog: int = 10, step_size: float = 0.1) -> None:
         super().__init__()
         if not isinstance(model.latent, RiemannianHamiltonian):
             raise AeframeError(
-                f"sampler riemannian needs a latent with a metric, found {type(model.latent).__name__}; choose "
+                f"sampler riemannian requires a latent with a metric, found {type(model.latent).__name__}; choose "
                 "latent=riemannian, or sampler=prior"
             )
         if min(num_steps, num_leapfrog) < 1 or step_size <= 0:
@@ -49,7 +43,7 @@ class RiemannianSampler(Sampler):
         self.num_steps, self.num_leapfrog, self.step_size = num_steps, num_leapfrog, step_size
 
     @torch.no_grad()
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         latent = model.latent
         assert isinstance(latent, RiemannianHamiltonian)
         space, flat = latent.geometry(), Flat()

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, per_sample
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.losses.likelihoods import Gaussian as GaussianLoss
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
 from aeframe.parts.priors.normal import StandardNormal
 from aeframe.parts.samplers.base import Sampler, check_fitted
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+from aeframe.tensors import per_sample
+from aeframe.types import Batch, Domain, Model
 
 
 class TwoStageSampler(Sampler):
@@ -43,7 +40,7 @@ class TwoStageSampler(Sampler):
 
     def __init__(
         self,
-        model: Autoencoder,
+        model: Model,
         *,
         hidden: tuple[int, ...] = (128, 128),
         steps: int = 2000,
@@ -83,7 +80,7 @@ class TwoStageSampler(Sampler):
         self.center.copy_(center)
         self.scale.copy_(scale)
 
-    def sample(self, model: Autoencoder, num: int) -> Tensor:
+    def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("two_stage", self.scale)
         z = self.center + self.scale * self.second.sample(num)
         return z.reshape(num, *model.latent.shape)

@@ -8,7 +8,7 @@ from typing import Any
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
 from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
-from aeframe.testing.subject import Subject
+from aeframe.testing.part_under_test import PartUnderTest
 
 _GROUPS = {"dataset": "data"}
 """Kinds that stand on a command line under another name."""
@@ -20,32 +20,32 @@ _GROUPS = {"dataset": "data"}
     kinds=MODEL_KINDS | {"dataset", "sampler"},
     after=("plain defaults", "known defaults"),
 )
-def composes(subject: Subject) -> None:
-    name = subject.entry.name
-    if "???" in defaults(subject.kind, name).values():
+def composes(tested: PartUnderTest) -> None:
+    name = tested.entry.name
+    if "???" in defaults(tested.kind, name).values():
         raise NotApplicableError("it has options that its user must give")
-    if subject.kind == "penalty":
-        found = _composed(subject, f"penalties={{{name}: {{}}}}")["penalties"][name]["name"]
+    if tested.kind == "penalty":
+        found = _composed(tested, f"penalties={{{name}: {{}}}}")["penalties"][name]["name"]
     else:
-        group = _GROUPS.get(subject.kind, subject.kind)
-        found = _composed(subject, f"{group}={name}")[group]["name"]
-    expect(found == name, f"{subject.id} composes as '{found}'; an option file of that name stands before it")
+        group = _GROUPS.get(tested.kind, tested.kind)
+        found = _composed(tested, f"{group}={name}")[group]["name"]
+    expect(found == name, f"{tested.id} composes as '{found}'; an option file of that name stands before it")
 
 
 @check("recipes compose", "a recipe names parts that are there", kinds=["config"], after=("imports",))
-def recipes_compose(subject: Subject) -> None:
-    models = importlib.resources.files(subject.entry.target) / "model"
+def recipes_compose(tested: PartUnderTest) -> None:
+    models = importlib.resources.files(tested.entry.target) / "model"
     if not models.is_dir():
         raise NotApplicableError("it holds no recipes of models")
     for file in models.iterdir():
         name, _, suffix = file.name.rpartition(".")
         if suffix == "yaml":
-            _composed(subject, f"model={name}")
+            _composed(tested, f"model={name}")
 
 
-def _composed(subject: Subject, word: str) -> dict[str, Any]:
+def _composed(tested: PartUnderTest, word: str) -> dict[str, Any]:
     """Compose a run of one word, whatever stands in the working folder."""
-    configs = subject.examination.folder / "no-configs"
+    configs = tested.runner.folder / "no-configs"
     configs.mkdir(exist_ok=True)
     return compose([word], config_dir=configs)
 

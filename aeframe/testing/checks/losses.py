@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from aeframe.batch import DataSpec, Domain, per_sample
 from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.parts.losses.base import Loss
+from aeframe.tensors import per_sample
 from aeframe.testing.check import check, expect
+from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import CPU, SAMPLES, Reference
-from aeframe.testing.subject import Subject
+from aeframe.types import DataSpec, Domain
 
 _STEPS, _RATE = 100, 0.1
 
@@ -24,8 +25,8 @@ _STEPS, _RATE = 100, 0.1
     kinds=["loss"],
     after=("per-sample terms",),
 )
-def prefers_the_truth(subject: Subject) -> None:
-    for domain, reference, loss in _in_each_domain(subject):
+def prefers_the_truth(tested: PartUnderTest) -> None:
+    for domain, reference, loss in _in_each_domain(tested):
         batch = reference.batch()
         with noise_of(CPU, 6):
             output = 0.1 * torch.randn(SAMPLES, loss.num_outputs, *reference.spec.shape)
@@ -41,12 +42,12 @@ def prefers_the_truth(subject: Subject) -> None:
             right, wrong = loss(output, batch), loss(output, batch.rows(torch.arange(SAMPLES).roll(1)))
         expect(
             float(near) < float(far),
-            f"{subject.id} on {domain} data: the lower it is, the further the reconstruction is from x "
+            f"{tested.id} on {domain} data: the lower it is, the further the reconstruction is from x "
             f"(|x - x_hat| went from {float(far):.3g} to {float(near):.3g})",
         )
         expect(
             float(right.sum()) <= float(wrong.sum()),
-            f"{subject.id} on {domain} data: a reconstruction of x has the loss {float(right.mean()):.3g}, and "
+            f"{tested.id} on {domain} data: a reconstruction of x has the loss {float(right.mean()):.3g}, and "
             f"{float(wrong.mean()):.3g} when it is compared with another sample",
         )
 
@@ -57,8 +58,8 @@ def prefers_the_truth(subject: Subject) -> None:
     kinds=["loss"],
     after=("per-sample terms",),
 )
-def hidden_output(subject: Subject) -> None:
-    for domain, reference, loss in _in_each_domain(subject):
+def hidden_output(tested: PartUnderTest) -> None:
+    for domain, reference, loss in _in_each_domain(tested):
         if domain.kind == "simplex":
             # Its parts sum to one, so that they are never masked.
             continue
@@ -70,7 +71,7 @@ def hidden_output(subject: Subject) -> None:
             again = loss(torch.where(batch.mask.unsqueeze(1), one, other), batch)
         expect(
             torch.allclose(found, again, rtol=1e-4, atol=1e-5),
-            f"{subject.id} on {domain} data: it changes with the output where the mask hides x, by up to "
+            f"{tested.id} on {domain} data: it changes with the output where the mask hides x, by up to "
             f"{float((found - again).abs().max()):.3g}",
         )
 
@@ -81,15 +82,15 @@ def hidden_output(subject: Subject) -> None:
     kinds=["loss"],
     after=("shapes",),
 )
-def samples_in_the_domain(subject: Subject) -> None:
-    for domain, reference, loss in _in_each_domain(subject):
+def samples_in_the_domain(tested: PartUnderTest) -> None:
+    for domain, reference, loss in _in_each_domain(tested):
         with noise_of(CPU, 6), torch.no_grad():
             output = 8 * torch.randn(SAMPLES, loss.num_outputs, *reference.spec.shape)
             mean, drawn = loss.mean(output), loss.sample(output)
         values = loss.output_range
         expect(
             bool(mean.isfinite().all()) and _within(mean, values.low, values.high),
-            f"{subject.id} on {domain} data: it states reconstructions in [{values.low:g}, {values.high:g}], and gives "
+            f"{tested.id} on {domain} data: it states reconstructions in [{values.low:g}, {values.high:g}], and gives "
             f"some in [{float(mean.min()):.3g}, {float(mean.max()):.3g}]",
         )
         low, high = domain.bounds
@@ -99,20 +100,20 @@ def samples_in_the_domain(subject: Subject) -> None:
             outside = domain.violations(drawn) if whole else torch.tensor(not _within(drawn, low, high))
             expect(
                 not bool(outside.any()),
-                f"{subject.id} on {domain} data: it draws values that are not {domain}, such as "
+                f"{tested.id} on {domain} data: it draws values that are not {domain}, such as "
                 f"{_worst(drawn, domain):.3g}",
             )
 
 
-def _in_each_domain(subject: Subject) -> Iterator[tuple[Domain, Reference, Loss]]:
+def _in_each_domain(tested: PartUnderTest) -> Iterator[tuple[Domain, Reference, Loss]]:
     """Yield every domain the loss says it is for, with data of it and the loss made for them."""
-    first = subject.reference
-    for kind in sorted(subject.target.domains):
+    first = tested.reference
+    for kind in sorted(tested.target.domains):
         domain = Domain.parse("category(5)" if kind == "category" else kind)
         reference = first if domain == first.spec.domain else first.in_domain(domain)
         spec: DataSpec = reference.spec
         with noise_of(CPU, 1):
-            yield domain, reference, build("loss", subject.config, shape=spec.shape, domain=domain, spec=spec)
+            yield domain, reference, build("loss", tested.config, shape=spec.shape, domain=domain, spec=spec)
 
 
 def _error(loss: Loss, output: Tensor, x: Tensor) -> Tensor:

@@ -7,17 +7,18 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, spread
 from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
+from aeframe.tensors import broadcast_mask
 from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
 from aeframe.testing.frozen import freeze_others
 from aeframe.testing.noise import RowNoise
-from aeframe.testing.reference import CLOCK, CPU, SAMPLES, Reference
-from aeframe.testing.subject import Subject
+from aeframe.testing.part_under_test import PartUnderTest
+from aeframe.testing.reference import CPU, PROGRESS, SAMPLES, Reference
 from aeframe.testing.terms import all_terms, passed, undrawn
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
+from aeframe.types import Batch
 
 _SAMPLES = 3
 
@@ -28,77 +29,77 @@ _SAMPLES = 3
     kinds=MODEL_KINDS,
     after=("complete", "plain defaults", "known defaults"),
 )
-def builds(subject: Subject) -> None:
-    assert subject.reference is not None
+def builds(tested: PartUnderTest) -> None:
+    assert tested.reference is not None
 
 
 @check("shapes", "a part's neighbours rely on the shapes it states", kinds=MODEL_KINDS, after=("builds",))
-def shapes(subject: Subject) -> None:
-    model, batch = subject.reference.model(), subject.reference.batch()
+def shapes(tested: PartUnderTest) -> None:
+    model, batch = tested.reference.model(), tested.reference.batch()
     before = batch.x.clone()
 
     def same(what: str, found: Tensor, expected: tuple[int, ...]) -> None:
-        expect(tuple(found.shape) == expected, f"{subject.id}: {what} is {tuple(found.shape)}, expected {expected}")
+        expect(tuple(found.shape) == expected, f"{tested.id}: {what} is {tuple(found.shape)}, expected {expected}")
 
     with noise_of(CPU, 4):
-        p = passed(model, batch)
+        out = passed(model, batch)
         k = () if model.objective.num_samples is None else (model.objective.num_samples,)
-        same("what the encoder sees", p.seen.x, tuple(batch.x.shape))
+        same("what the encoder sees", out.encoder_input.x, tuple(batch.x.shape))
         same("the features", model.encoder(batch), (SAMPLES, *model.encoder.out_shape))
-        same("z", p.latent.z, (*k, SAMPLES, *model.latent.shape))
-        same("the mean of z", p.latent.mean, (SAMPLES, *model.latent.shape))
-        same("the output", p.output, (*k, SAMPLES, model.loss.num_outputs, *subject.reference.spec.shape))
-        same("the reconstruction", model.loss.mean(p.output), (*k, SAMPLES, *subject.reference.spec.shape))
+        same("z", out.latent.z, (*k, SAMPLES, *model.latent.shape))
+        same("the mean of z", out.latent.mean, (SAMPLES, *model.latent.shape))
+        same("the output", out.output, (*k, SAMPLES, model.loss.num_outputs, *tested.reference.spec.shape))
+        same("the reconstruction", model.loss.mean(out.output), (*k, SAMPLES, *tested.reference.spec.shape))
         several = model(batch, num_samples=_SAMPLES)
         same(f"z of {_SAMPLES} importance samples", several.latent.z, (_SAMPLES, SAMPLES, *model.latent.shape))
         drawn = model.prior.sample(SAMPLES)
         same("a draw from the prior", drawn, (SAMPLES, *model.latent.shape))
-    expect(torch.equal(batch.x, before), f"{subject.id} changes the batch it is given; return a new one")
+    expect(torch.equal(batch.x, before), f"{tested.id} changes the batch it is given; return a new one")
 
 
 @check("per-sample terms", "one number for each sample, so that means are exact", kinds=MODEL_KINDS, after=("shapes",))
-def per_sample_terms(subject: Subject) -> None:
+def per_sample_terms(tested: PartUnderTest) -> None:
     with noise_of(CPU, 4):
-        model = subject.reference.model()
-        p = passed(model, subject.reference.batch())
-        found = all_terms(model, p, CLOCK)
-        several = model(subject.reference.batch(), num_samples=_SAMPLES).reconstruction
+        model = tested.reference.model()
+        out = passed(model, tested.reference.batch())
+        found = all_terms(model, out, PROGRESS)
+        several = model(tested.reference.batch(), num_samples=_SAMPLES).reconstruction
     for name, value in found.items():
         expect(
             tuple(value.shape) == (SAMPLES,),
-            f"{subject.id}: the term '{name}' has shape {tuple(value.shape)} for a batch of {SAMPLES}, expected "
+            f"{tested.id}: the term '{name}' has shape {tuple(value.shape)} for a batch of {SAMPLES}, expected "
             f"({SAMPLES},): one number for each sample",
         )
     expect(
         tuple(several.shape) == (_SAMPLES, SAMPLES),
-        f"{subject.id}: the reconstruction term of {_SAMPLES} importance samples of {SAMPLES} has shape "
+        f"{tested.id}: the reconstruction term of {_SAMPLES} importance samples of {SAMPLES} has shape "
         f"{tuple(several.shape)}, expected ({_SAMPLES}, {SAMPLES})",
     )
 
 
 @check("gradients", "a parameter that no term reaches is never trained", kinds=MODEL_KINDS, after=("per-sample terms",))
-def gradients(subject: Subject) -> None:
-    model = subject.reference.model()
+def gradients(tested: PartUnderTest) -> None:
+    model = tested.reference.model()
     groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     check_ownership(model, groups)
     with noise_of(CPU, 4):
-        p = passed(model, subject.reference.batch())
+        out = passed(model, tested.reference.batch())
         for group in groups:
             with freeze_others(group, groups):
-                total = group.terms(model, p, CLOCK).total()
-                expect(bool(total.isfinite().all()), f"{subject.id}: the loss of '{group.name}' is not finite")
+                total = group.terms(model, out, PROGRESS).total()
+                expect(bool(total.isfinite().all()), f"{tested.id}: the loss of '{group.name}' is not finite")
                 total.mean().backward()
-    own = _module(model, subject.kind)
+    own = _module(model, tested.kind)
     for name, parameter in own.named_parameters():
         if not parameter.requires_grad:
             continue
-        expect(parameter.grad is not None, f"{subject.id}: no gradient reaches parameter '{name}'")
+        expect(parameter.grad is not None, f"{tested.id}: no gradient reaches parameter '{name}'")
         assert parameter.grad is not None
-        expect(bool(parameter.grad.isfinite().all()), f"{subject.id}: the gradient of '{name}' is not finite")
+        expect(bool(parameter.grad.isfinite().all()), f"{tested.id}: the gradient of '{name}' is not finite")
     moving = [parameter for parameter in own.parameters() if parameter.grad is not None]
     expect(
         not moving or any(bool(parameter.grad.any()) for parameter in moving if parameter.grad is not None),
-        f"{subject.id}: the gradient is zero in all of its parameters",
+        f"{tested.id}: the gradient is zero in all of its parameters",
     )
 
 
@@ -108,8 +109,8 @@ def gradients(subject: Subject) -> None:
     kinds=MODEL_KINDS,
     after=("per-sample terms",),
 )
-def batch_invariance(subject: Subject) -> None:
-    reference, rows = subject.reference, torch.arange(SAMPLES)
+def batch_invariance(tested: PartUnderTest) -> None:
+    reference, rows = tested.reference, torch.arange(SAMPLES)
     model = reference.model()
     with noise_of(CPU, 4), torch.no_grad():
         # A first step, for whatever is placed by the first batch it sees.
@@ -122,27 +123,28 @@ def batch_invariance(subject: Subject) -> None:
     def own(terms: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: value for name, value in terms.items() if name not in between}
 
-    _same(subject, own(once), twice, "in training, when the batch holds every sample twice")
+    _same(tested, own(once), twice, "in training, when the batch holds every sample twice")
     more = torch.arange(2 * SAMPLES)
     with evaluation_mode(model):
         alone_there = _terms(model, reference.batch(), rows)
         with_others = _terms(model, reference.batch(2 * SAMPLES), more)
-    _same(subject, own(alone_there), with_others, "in evaluation, when other samples are in its batch")
+    _same(tested, own(alone_there), with_others, "in evaluation, when other samples are in its batch")
 
 
 def _terms(model: Autoencoder, batch: Batch, rows: Tensor) -> dict[str, Tensor]:
     with RowNoise(rows, num_samples=model.objective.num_samples):
         return {
-            name: value.detach() for name, value in all_terms(model, passed(model, batch, sample=True), CLOCK).items()
+            name: value.detach()
+            for name, value in all_terms(model, passed(model, batch, sample=True), PROGRESS).items()
         }
 
 
-def _same(subject: Subject, one: dict[str, Tensor], other: dict[str, Tensor], when: str) -> None:
+def _same(tested: PartUnderTest, one: dict[str, Tensor], other: dict[str, Tensor], when: str) -> None:
     for name, value in one.items():
         found = other[name][: len(value)]
         expect(
             torch.allclose(found, value, rtol=1e-4, atol=1e-5, equal_nan=True),
-            f"{subject.id}: the term '{name}' changes {when}, by up to {float((found - value).abs().max()):.3g}",
+            f"{tested.id}: the term '{name}' changes {when}, by up to {float((found - value).abs().max()):.3g}",
         )
 
 
@@ -152,46 +154,46 @@ def _same(subject: Subject, one: dict[str, Tensor], other: dict[str, Tensor], wh
     kinds=MODEL_KINDS - {"latent", "prior", "modality"},
     after=("per-sample terms",),
 )
-def padding_invariance(subject: Subject) -> None:
-    reference = subject.reference
+def padding_invariance(tested: PartUnderTest) -> None:
+    reference = tested.reference
     if reference.spec.domain.kind == "simplex":
         raise NotApplicableError("parts of a simplex do not sum to one, so that they are never masked")
     model, batch = reference.model(), reference.batch()
     batch.mask = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(3)) < 0.6
-    hidden = spread(~batch.mask, batch.x.ndim)
+    hidden = broadcast_mask(~batch.mask, batch.x.ndim)
     fillings = {"another value": batch.x.flip(0)}
     if batch.x.is_floating_point():
         fillings["NaN"] = torch.full_like(batch.x, torch.nan)
     for what, filling in fillings.items():
         # A corruption has its say in training only; elsewhere dropout would draw for nothing.
-        model.train(subject.kind == "corruption")
+        model.train(tested.kind == "corruption")
         one = _terms(model, batch, torch.arange(SAMPLES))
         other = _terms(model, batch.with_x(torch.where(hidden, filling, batch.x)), torch.arange(SAMPLES))
-        _same(subject, one, other, f"when x has {what} where the mask hides it")
+        _same(tested, one, other, f"when x has {what} where the mask hides it")
         model.eval()
         code = model.embed(batch).mean
         again = model.embed(batch.with_x(torch.where(hidden, filling, batch.x))).mean
-        expect(torch.allclose(code, again), f"{subject.id}: the code changes when x has {what} where the mask hides it")
+        expect(torch.allclose(code, again), f"{tested.id}: the code changes when x has {what} where the mask hides it")
 
 
 @check("condition", "a condition is accepted by every part, and heard", kinds=MODEL_KINDS, after=("per-sample terms",))
-def condition(subject: Subject) -> None:
-    reference: Reference = subject.reference.conditioned()
+def condition(tested: PartUnderTest) -> None:
+    reference: Reference = tested.reference.conditioned()
     model, batch = reference.model(), reference.batch()
     assert batch.condition is not None
     with noise_of(CPU, 4):
-        found = all_terms(model, passed(model, batch), CLOCK)
+        found = all_terms(model, passed(model, batch), PROGRESS)
     for name, value in found.items():
         expect(
             tuple(value.shape) == (SAMPLES,),
-            f"{subject.id}: with a condition the term '{name}' has shape {tuple(value.shape)}, expected ({SAMPLES},)",
+            f"{tested.id}: with a condition the term '{name}' has shape {tuple(value.shape)}, expected ({SAMPLES},)",
         )
-    if subject.kind == "decoder":
+    if tested.kind == "decoder":
         with evaluation_mode(model), torch.no_grad():
             z = model.embed(batch).mean
             one = model.decode(z, condition=batch.condition)
             other = model.decode(z, condition=batch.condition.roll(1, 1))
-        expect(not torch.equal(one, other), f"{subject.id} gives the same whatever the condition is")
+        expect(not torch.equal(one, other), f"{tested.id} gives the same whatever the condition is")
 
 
 @check(
@@ -200,8 +202,8 @@ def condition(subject: Subject) -> None:
     kinds=MODEL_KINDS,
     after=("shapes",),
 )
-def repeatable_evaluation(subject: Subject) -> None:
-    model, batch = subject.reference.model().eval(), subject.reference.batch()
+def repeatable_evaluation(tested: PartUnderTest) -> None:
+    model, batch = tested.reference.model().eval(), tested.reference.batch()
     with torch.no_grad():
         first, second = (undrawn(model, batch) for _ in range(2))
         pairs = {
@@ -213,7 +215,7 @@ def repeatable_evaluation(subject: Subject) -> None:
     for what, (one, other) in pairs.items():
         expect(
             torch.equal(one, other),
-            f"{subject.id}: in evaluation the {what} differs from one call to the next; draw in training only",
+            f"{tested.id}: in evaluation the {what} differs from one call to the next; draw in training only",
         )
 
 

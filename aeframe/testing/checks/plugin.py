@@ -14,7 +14,7 @@ from aeframe.errors import did_you_mean
 from aeframe.hooks import PROJECT
 from aeframe.registry import CORE, HOOKS, Plugin, registry
 from aeframe.testing.check import PLUGIN, check, expect
-from aeframe.testing.subject import Subject
+from aeframe.testing.part_under_test import PartUnderTest
 
 _HEAVY = ("torch", "lightning", "hydra", "numpy", "pydantic")
 _LIST = f"""
@@ -26,15 +26,15 @@ print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
 
 
 @check("loads", "a plugin that cannot be loaded adds nothing", kinds=[PLUGIN])
-def loads(subject: Subject) -> None:
-    plugin = subject.plugin
+def loads(tested: PartUnderTest) -> None:
+    plugin = tested.plugin
     expect(plugin.state == "ok", f"plugin '{plugin.name}' of {plugin.distribution} is {plugin.state}: {plugin.reason}")
     expect(bool(plugin.entries), f"plugin '{plugin.name}' of {plugin.distribution} registers nothing")
 
 
 @check("light entry point", "listings and tab completion must answer at once", kinds=[PLUGIN], after=("loads",))
-def light_entry_point(subject: Subject) -> None:
-    others = [plugin.name for plugin in registry().plugins if plugin.name not in (subject.plugin.name, "core")]
+def light_entry_point(tested: PartUnderTest) -> None:
+    others = [plugin.name for plugin in registry().plugins if plugin.name not in (tested.plugin.name, "core")]
     environment = {
         **os.environ,
         "AEFRAME_DISABLE": ",".join(others),
@@ -44,14 +44,14 @@ def light_entry_point(subject: Subject) -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     expect(
         not found,
-        f"loading plugin '{subject.plugin.name}' imports {', '.join(found)}; import them where the parts are, and name "
+        f"loading plugin '{tested.plugin.name}' imports {', '.join(found)}; import them where the parts are, and name "
         "the parts as 'module:Object'",
     )
 
 
 @check("hook names", "a misspelt hook is never called, and nobody hears of it", kinds=[PLUGIN], after=("loads",))
-def hook_names(subject: Subject) -> None:
-    for name, value in vars(_module(subject.plugin)).items():
+def hook_names(tested: PartUnderTest) -> None:
+    for name, value in vars(_module(tested.plugin)).items():
         if not name.startswith("register_"):
             continue
         expect(name in HOOKS.values(), f"there is no hook '{name}'{did_you_mean(name, HOOKS.values())}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from audio_files import WAY_OUT, saved, sine
 
-from aeframe.testing.refusals import left_out, refusal
+from aeframe.testing.error_messages import left_out, refusal
 
 WORDS = ["modality=audio", "data=audio_folder", "data.path=sounds", "modality.seconds=0.05", "batch_size=4"]
 SMALL = ["encoder.channels=[4,6,8]", "latent.dim=4"]

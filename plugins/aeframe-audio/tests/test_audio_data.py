@@ -15,7 +15,7 @@ from audio_files import RATE, WAY_OUT, noise, saved, sine
 from aeframe import AeframeError
 from aeframe.data import Splits
 from aeframe.data.downloads import Remote
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_audio import fsdd
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import AudioFolder

@@ -12,10 +12,10 @@ from audio_files import saved, sine
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Source
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_audio.modality import Audio
 from aeframe_audio.simulated import VowelsSimulated
 

@@ -9,10 +9,10 @@ import torch
 from audio_files import noise, sine
 from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain, Latent, Pass
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent
 from aeframe_audio.codebooks import principal_components
 from aeframe_audio.measures import si_sdr
 from aeframe_audio.packed import Packed
@@ -25,9 +25,9 @@ MODEL = assemble(CONFIG, DataSpec((1, LENGTH), Domain("signed"), rate=RATE))
 
 
 def measured(name: str, x: torch.Tensor, x_hat: torch.Tensor, mask: torch.Tensor | None = None) -> float:
-    metric: PassMetric = build("metric", name, model=MODEL)
+    metric: ModelMetric = build("metric", name, model=MODEL)
     batch = Batch(x, mask)
-    metric.update(MODEL, Pass(batch, batch, Latent(x, x), x_hat.unsqueeze(1), x[:, 0, 0]))
+    metric.update(MODEL, ForwardOutput(batch, batch, Latent(x, x), x_hat.unsqueeze(1), x[:, 0, 0]))
     return float(metric.compute())
 
 
@@ -78,7 +78,7 @@ def test_bits_per_second() -> None:
     metric = build("metric", "bitrate", model=MODEL)
     codes = torch.stack([torch.arange(63).expand(4, 63) % 4, torch.arange(4).unsqueeze(1).expand(4, 63) % 2], -1)
     x = torch.zeros(4, 1, LENGTH)
-    metric.update(MODEL, Pass(Batch(x), Batch(x), Latent(x, x, codes=codes), x.unsqueeze(1), x[:, 0, 0]))
+    metric.update(MODEL, ForwardOutput(Batch(x), Batch(x), Latent(x, x, codes=codes), x.unsqueeze(1), x[:, 0, 0]))
     found = metric.compute()
     # 63 frames of half a second, two levels of two bits; the second level's codes are two, equally often.
     assert float(found["bitrate"]) == pytest.approx(126 * 4)

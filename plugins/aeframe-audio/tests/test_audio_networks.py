@@ -8,10 +8,10 @@ from audio_files import noise
 from torch import Tensor
 
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import MakeActivation
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_audio.causal import TimeConv, TimeUpsample, advance
 from aeframe_audio.codebooks import first_levels
 from aeframe_audio.snake import Snake
@@ -50,7 +50,7 @@ def shifted_outputs(made: Autoencoder, x: Tensor) -> Tensor:
     y = x.clone()
     y[..., 48:] += 0.3
     with torch.no_grad():
-        one, other = (made.decode(made.latent.for_decoder(made.embed(Batch(each)).mean)) for each in (x, y))
+        one, other = (made.decode(made.latent.decoder_input(made.embed(Batch(each)).mean)) for each in (x, y))
     return (one != other).flatten(1).any(0).nonzero().flatten()
 
 

@@ -10,10 +10,10 @@ from audio_files import noise, sine
 from torch import Tensor
 
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain, Pass
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput
 from aeframe_audio.spectra import MelBands, PowerSpectrogram, amplitude, log_amplitude
 
 RATE, LENGTH = 8000, 2048
@@ -32,7 +32,7 @@ def value(model: Autoencoder, name: str, x: Tensor, x_hat: Tensor, mask: Tensor 
     """The penalty of x and a reconstruction."""
     penalty = build("penalty", {"name": name, **options}, spec=SPEC)
     batch = Batch(x, mask)
-    return penalty(model, Pass(batch, batch, None, x_hat.unsqueeze(1), None))
+    return penalty(model, ForwardOutput(batch, batch, None, x_hat.unsqueeze(1), None))
 
 
 def test_a_sine_of_full_scale_has_power_one() -> None:

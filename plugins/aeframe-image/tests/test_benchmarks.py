@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aeframe import AeframeError
 from aeframe.data.downloads import Remote
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_image.benchmark import Benchmark
 from aeframe_image.cifar import _REMOTE, CIFAR10
 from aeframe_image.idx import MNIST, FashionMNIST, read_idx

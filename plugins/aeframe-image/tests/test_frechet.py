@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 import aeframe
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.cli.main import main
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_image.extractor import Classifier, Extractor, save_classifier
 from aeframe_image.frechet import Moments, distance_of_normals
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Splits
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_image.digits import Digits
 from aeframe_image.modality import Image as ImageModality
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_image.metrics import PSNR, SSIM, BitsPerDimension, psnr
 from aeframe_image.similarity import ssim
 
@@ -161,7 +161,7 @@ def test_what_was_left_visible_is_no_error() -> None:
     x = torch.rand(2, 1, 12, 12)
     p = net(Batch(x))
     hidden = torch.zeros(2, 1, 12, 12, dtype=torch.bool)
-    p.seen = replace(p.batch, extras={"hidden": hidden})
+    p.encoder_input = replace(p.batch, extras={"hidden": hidden})
     metric = PSNR()
     metric.update(net, p)
     assert float(metric.compute()) == pytest.approx(100)

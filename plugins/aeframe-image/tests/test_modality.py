@@ -11,9 +11,9 @@ import torch
 from PIL import Image as PILImage
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Source, Splits
 from aeframe.factory import build
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_image.arrays import ImageNPZ
 from aeframe_image.digits import Digits
 from aeframe_image.folder import ImageFolder

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.networks.features import stages
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_image.networks import StagesDecoder, StagesEncoder
 from aeframe_image.stages import Attention, Enlarge, PositionNorm
 

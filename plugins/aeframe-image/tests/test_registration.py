@@ -10,7 +10,7 @@ import pytest
 
 from aeframe.cli import Command
 from aeframe.data import Dataset, Modality
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.factory import defaults, signature
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
@@ -37,7 +37,7 @@ NAMES = {
 CONTRACTS = {
     "modality": Modality,
     "dataset": Dataset,
-    "metric": PassMetric,
+    "metric": ModelMetric,
     "encoder": Encoder,
     "decoder": Decoder,
     "loss": Loss,

@@ -11,8 +11,8 @@ from torchmetrics.functional.image import (
 )
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, Domain
 from aeframe.factory import build
+from aeframe.types import Batch, Domain
 from aeframe_image.losses import MultiScaleSimilarity, StructuralSimilarity
 from aeframe_image.similarity import SCALE_WEIGHTS, maps, ms_ssim, scales_that_fit
 

@@ -13,11 +13,11 @@ from PIL import Image as Pillow
 
 import aeframe
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.cli.main import main
 from aeframe.factory import build
-from aeframe.runs.saved import SavedModel
+from aeframe.model.assembly import assemble
+from aeframe.model_store.reader import TrainedModel
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 from aeframe_image.modality import Image
 from aeframe_image.tiles import Tiles
 
@@ -26,7 +26,7 @@ RESNET = {"name": "resnet", "channels": [6, 8], "blocks": 1, "norm": "none"}
 STAGES = {"name": "vqgan", "channels": [6, 8, 8], "blocks": 1, "attention": None, "norm": "position"}
 
 
-def saved(encoder: Any, latent: Any = "point", shape: tuple[int, ...] = (3, 16, 16)) -> SavedModel:
+def saved(encoder: Any, latent: Any = "point", shape: tuple[int, ...] = (3, 16, 16)) -> TrainedModel:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     options = {"name": latent, "dim": 4, "spatial": True} if isinstance(latent, str) else latent
@@ -34,10 +34,10 @@ def saved(encoder: Any, latent: Any = "point", shape: tuple[int, ...] = (3, 16, 
     spec = DataSpec(shape, Domain("unit"))
     net = assemble(config, spec).eval()
     sampler = build("sampler", {"name": "gmm", "covariance": "diag"}, model=net)
-    return SavedModel(net, Image(), sampler, config, spec, Clock(), torch.device("cpu"))
+    return TrainedModel(net, Image(), sampler, config, spec, TrainingProgress(), torch.device("cpu"))
 
 
-def whole(model: SavedModel, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def whole(model: TrainedModel, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Take a picture through the same weights, in a network that was built for its size."""
     net = assemble(model.config, replace(model.spec, shape=tuple(x.shape))).eval()
     net.load_state_dict(model.model.state_dict())

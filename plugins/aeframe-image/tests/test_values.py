@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from aeframe.batch import Batch, Domain
+from aeframe.types import Batch, Domain
 from aeframe_image.values import Values
 
 ALL = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)

@@ -11,7 +11,7 @@ import pytest
 from omics_files import cells, saved, strings
 from scipy.sparse import csr_matrix
 
-from aeframe.testing.refusals import left_out, refusal
+from aeframe.testing.error_messages import left_out, refusal
 
 WORDS = ["modality=omics", "data=h5ad", "data.path=a.h5ad", "batch_size=8", "encoder.hidden=[8]", "latent.dim=2"]
 WAY_OUT = "; mend or drop it, or leave such cells out of training with modality.on_error=skip"

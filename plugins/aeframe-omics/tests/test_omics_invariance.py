@@ -12,10 +12,10 @@ import pytest
 import torch
 from omics_files import cells, dataset, saved
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Splits
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_omics.modality import Omics
 from aeframe_omics.simulated import CellsSimulated
 

@@ -13,11 +13,11 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import adjusted_rand_score, mean_poisson_deviance, silhouette_score
 
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.factory import build
-from aeframe.testing.real import real_file
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.testing.fixtures import real_file
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.clusters import CellClusters
 from aeframe_omics.metrics import PoissonDeviance
 from aeframe_omics.modality import Omics

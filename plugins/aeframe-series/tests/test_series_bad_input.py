@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from series_files import csv, hours, values
 
-from aeframe.testing.refusals import left_out, refusal
+from aeframe.testing.error_messages import left_out, refusal
 
 WORDS = ["modality=series", "data=series_file", "modality.window=8", "batch_size=8", "encoder.channels=[4,8]"]
 

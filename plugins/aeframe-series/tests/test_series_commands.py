@@ -14,7 +14,7 @@ from series_files import csv, hours
 
 import aeframe
 from aeframe.cli.main import main
-from aeframe.runs.tensors import write_tensors
+from aeframe.model_store.tensors import write_tensors
 from aeframe_series.modality import Series
 from aeframe_series.simulated import simulate
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from series_files import csv, values
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Splits
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_series.modality import Series
 from aeframe_series.simulated import SeriesSimulated
 

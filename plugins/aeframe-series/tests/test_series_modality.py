@@ -11,10 +11,10 @@ import torch
 from series_files import NAMES, csv, dataset, hours, values
 
 from aeframe import AeframeError
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data.modality import Splits
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_series.modality import Series
 from aeframe_series.simulated import SeriesSimulated
 

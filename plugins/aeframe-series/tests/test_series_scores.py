@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
-from aeframe.batch import Batch, Latent, Pass
+from aeframe.types import Batch, ForwardOutput, Latent
 from aeframe_series.metrics import AnomalyRanking, ranking
 from aeframe_series.modality import Series
 from aeframe_series.scores import Scores, Thresholds, score
@@ -115,8 +115,8 @@ class _Identity(torch.nn.Module):
         return output.squeeze(1)
 
 
-def passed(batch: Batch, made: Tensor) -> Pass:
-    return Pass(batch, batch, Latent(made, made), made.unsqueeze(1), made.flatten(1).sum(1))
+def passed(batch: Batch, made: Tensor) -> ForwardOutput:
+    return ForwardOutput(batch, batch, Latent(made, made), made.unsqueeze(1), made.flatten(1).sum(1))
 
 
 def test_the_metric_ranks_moments_and_leaves_out_those_without_a_value() -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe import AeframeError
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_series.ett import ETT
 from aeframe_series.modality import Series
 from aeframe_series.simulated import NOISE, SeriesSimulated, simulate

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.testing.refusals import left_out, refusal
+from aeframe.testing.error_messages import left_out, refusal
 
 LINES = [f"the {a} {b} sees {c} ." for a in ("old", "red", "") for b in ("cat", "dog") for c in ("me", "you", "us")]
 WORDS = ["modality=text", "data=text_files", "batch_size=4", "encoder.embedding=8", "encoder.hidden=8", "latent.dim=2"]

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, Domain
 from aeframe.factory import build
 from aeframe.noise import noise_of
+from aeframe.types import Batch, Domain
 from aeframe_text.corruptions import shortened
 from aeframe_text.infilling import SpanCorruption, TextInfilling, infilled
 from aeframe_text.specials import END, MASK, PAD, UNKNOWN

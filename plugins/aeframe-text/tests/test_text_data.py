@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 

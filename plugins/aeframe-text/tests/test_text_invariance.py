@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Source
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_text.modality import Text
 from aeframe_text.sentences import Sentences
 

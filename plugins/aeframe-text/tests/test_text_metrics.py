@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, TrainingProgress
 from aeframe_text.metrics import Perplexity, SentenceMatch
 from aeframe_text.specials import END, PAD
 
@@ -36,9 +36,9 @@ def model(**parts: Any) -> Autoencoder:
         return assemble(config, SPEC).eval()
 
 
-def passed(made: Autoencoder, batch: Batch, *, sample: bool = False) -> Pass:
+def passed(made: Autoencoder, batch: Batch, *, sample: bool = False) -> ForwardOutput:
     with torch.no_grad():
-        found: Pass = made(batch, sample=sample)
+        found: ForwardOutput = made(batch, sample=sample)
     return found
 
 
@@ -46,11 +46,11 @@ def test_perplexity_shares_the_bound_out_among_words() -> None:
     made, metric = model(), Perplexity()
     bounds = []
     for rows in (slice(0, 2), slice(2, 3)):
-        p = passed(made, BATCH.rows(rows), sample=True)
-        bound = made.terms(p, Clock()).bound
+        out = passed(made, BATCH.rows(rows), sample=True)
+        bound = made.terms(out, TrainingProgress()).bound
         assert bound is not None
         bounds.append(bound)
-        metric.update(made, p)
+        metric.update(made, out)
     total = torch.cat(bounds).sum().item()
     found = {name: value.item() for name, value in metric.compute().items()}
     assert found["words"] == 8
@@ -72,7 +72,7 @@ def test_the_bound_of_a_model_that_knows_nothing_is_the_size_of_the_vocabulary()
 def test_metrics_that_are_expectations_are_given_the_draw() -> None:
     made = model()
     evaluator = Evaluator(made, {"perplexity": {}, "sentences": {}}, seed=0)
-    found = measure(evaluator, [BATCH], Clock(), CPU)
+    found = measure(evaluator, [BATCH], TrainingProgress(), CPU)
     # With the mean in place of a draw it would be another number.
     assert found["nats_by_word"] == pytest.approx(found["bound"] * 3 / 8)
     with evaluation_mode(made):
@@ -87,9 +87,9 @@ def test_sentences_that_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     said[0, 1] = 9
     said[1, 3] = 5  # Behind the end nothing counts.
 
-    def generate(z: Tensor, *, condition: Any, beside: Batch) -> Tensor:
-        assert beside.index is not None
-        return said[beside.index]
+    def generate(z: Tensor, *, condition: Any, like: Batch) -> Tensor:
+        assert like.index is not None
+        return said[like.index]
 
     monkeypatch.setattr(made, "generate", cast("Callable[..., Tensor]", generate))
     for rows, token_match, exact_match in ((1000, 8 / 9, 2 / 3), (2, 4 / 5, 1 / 2)):

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, Domain
 from aeframe.factory import build
 from aeframe.noise import noise_of
+from aeframe.types import Batch, Domain
 from aeframe_text.autoregressive import Autoregressive
 from aeframe_text.rnn import TokenRNN
 from aeframe_text.specials import UNKNOWN

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
 from aeframe.data.datamodule import DataModule
 from aeframe.data.modality import Splits
 from aeframe.data.plan import BatchPlan
+from aeframe.types import Batch
 from aeframe_text.source import BucketSource, TextSource
 
 LENGTHS = torch.randint(1, 21, (203,), generator=torch.Generator().manual_seed(0))

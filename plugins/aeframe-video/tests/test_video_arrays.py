@@ -11,7 +11,7 @@ import torch
 
 from aeframe import AeframeError
 from aeframe.data import Splits
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_video.arrays import ArrayFile, MovingMNIST, VideoNPZ
 from aeframe_video.modality import Video
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from video_samples import broken_end, counted, cut_off, save
 
-from aeframe.testing.refusals import left_out, refusal
+from aeframe.testing.error_messages import left_out, refusal
 
 WORDS = ["modality=video", "data=video_files", "data.path=videos", "modality.frames=5", "modality.channels=1"]
 SMALL = ["encoder.channels=[4,8]", "latent.dim=2", "batch_size=4"]

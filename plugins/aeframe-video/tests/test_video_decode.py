@@ -11,7 +11,7 @@ import pytest
 from video_samples import broken_end, counted, cut_off, number_of, save, save_frames
 
 from aeframe import AeframeError
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_video.decode import find_track, read_frames
 
 

@@ -11,7 +11,7 @@ from video_samples import broken_end, counted, number_of, save, save_frames
 
 from aeframe import AeframeError
 from aeframe.data import Source
-from aeframe.testing.real import real_file
+from aeframe.testing.fixtures import real_file
 from aeframe_video.clips import Files, Part
 from aeframe_video.files import FileClips, MemoryClips
 from aeframe_video.folder import VideoFiles, videos_below

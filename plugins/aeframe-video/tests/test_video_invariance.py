@@ -11,10 +11,10 @@ import pytest
 import torch
 from video_samples import save
 
-from aeframe.batch import DataSpec
 from aeframe.data.modality import Splits
 from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
 from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.types import DataSpec
 from aeframe_video.modality import Video
 from aeframe_video.shapes import MovingShapes
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, Domain
+from aeframe.types import Batch, Domain
 from aeframe_video.masks import FrameMasking, TubeMasking
 
 UNIT = Domain.parse("unit")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain, Latent, Pass
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent
 from aeframe_video.metrics import ClipPSNR, Flicker, FrameMSE, FramePSNR, decibels
 
 SHAPE = (1, 3, 2, 2)
@@ -34,13 +34,15 @@ def clip(*levels: float) -> Tensor:
     return torch.tensor(levels).view(1, len(levels), 1, 1).expand(1, -1, 2, 2)
 
 
-def measured(metric: PassMetric, x: Tensor, x_hat: Tensor, **beside: Any) -> dict[str, float]:
-    batch = Batch(x, beside.get("mask"))
-    seen = Batch(x, extras={"hidden": beside["hidden"]} if "hidden" in beside else {})
+def measured(metric: ModelMetric, x: Tensor, x_hat: Tensor, **like: Any) -> dict[str, float]:
+    batch = Batch(x, like.get("mask"))
+    seen = Batch(x, extras={"hidden": like["hidden"]} if "hidden" in like else {})
     latent = Latent(x, x)
     for row in range(len(x)):
         rows = slice(row, row + 1)
-        metric.update(model(), Pass(batch.rows(rows), seen.rows(rows), latent, x_hat[rows].unsqueeze(1), x[rows]))
+        metric.update(
+            model(), ForwardOutput(batch.rows(rows), seen.rows(rows), latent, x_hat[rows].unsqueeze(1), x[rows])
+        )
     found = metric.compute()
     assert isinstance(found, dict)
     return {name: float(value) for name, value in found.items()}

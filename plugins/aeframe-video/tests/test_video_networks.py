@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from aeframe import AeframeError
-from aeframe.batch import Batch, Domain
 from aeframe.factory import build
 from aeframe.parts.networks.base import Decoder
+from aeframe.types import Batch, Domain
 from aeframe_video.networks import VideoConvEncoder
 
 UNIT = Domain.parse("unit")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from aeframe.parts.distributions.one_hot import Beside, OneHot
+from aeframe.parts.distributions.one_hot import OneHot, ProductDistribution
 
 # Two samples of two variables of three classes.
 PROBABILITIES = torch.tensor([[[0.5, 0.25, 0.25], [1 / 3, 1 / 3, 1 / 3]], [[0.98, 0.01, 0.01], [0.1, 0.2, 0.7]]])
@@ -72,7 +72,7 @@ def test_hard_rows_are_one_hot_with_the_gradient_of_relaxed_ones() -> None:
 
 def test_side_by_side() -> None:
     normal, rows = Normal(torch.randn(2, 4), torch.rand(2, 4) + 0.1), classes(0.5)
-    q = Beside(normal, rows)
+    q = ProductDistribution(normal, rows)
     assert q.batch_shape == (2,)
     torch.testing.assert_close(q.mean, torch.cat([normal.mean, rows.mean], dim=1))
     for shape in ((), (3,)):

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.batch import Latent
 from aeframe.factory import build
+from aeframe.types import Latent
 
 NAMES = ["planar", "radial", "iaf", "maf", "spline"]
 

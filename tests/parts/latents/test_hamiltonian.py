@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
 from aeframe.parts.latents.hamiltonian import Flat, Hamiltonian, leapfrog
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 NAMES = ["hamiltonian", "riemannian"]
 NOISE = 0.6
@@ -81,7 +81,7 @@ def test_steps_of_no_length_are_the_plain_bound(name: str, tempering: str, num_s
     model = linear_model(name, tempering=tempering)
     rest(model.latent)
     plain = model.embed(rows(), sample=True, num_samples=num_samples)
-    moved = model.latent.refine(plain, model, rows())
+    moved = model.latent.refine_posterior(plain, model, rows())
     assert torch.equal(moved.z, plain.z)
     expected = plain.posterior.log_prob(plain.z).sum(-1) - model.prior.log_prob(plain.z)
     torch.testing.assert_close(model.prior.kl(moved), expected)
@@ -148,7 +148,7 @@ def test_gradients_go_through_the_dynamics(name: str) -> None:
 
     def loss() -> Tensor:
         torch.manual_seed(3)
-        return model.terms(model(rows(), sample=True), Clock()).total().sum()
+        return model.terms(model(rows(), sample=True), TrainingProgress()).total().sum()
 
     model.eval()
     names = ["latent.step", "latent.cooling", "latent.head.linear.bias", "decoder.last.weight"]

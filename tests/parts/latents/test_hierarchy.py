@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, drawn, normal
 from aeframe.parts.latents.hierarchy.ladder import combined
 from aeframe.parts.latents.hierarchy.nvae import moved
 from aeframe.parts.latents.hierarchy.vdvae import _Nearest
+from aeframe.types import Batch, DataSpec, Domain, Shape
 
 SMALL: dict[str, dict[str, Any]] = {
     "ladder": {"name": "ladder", "dims": [2, 3, 4], "hidden": 8},
@@ -67,12 +67,12 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
             latent.train(mode)
             one = latent(features, sample=sample)
             assert one.z.shape == one.mean.shape == (4, *latent.shape)
-            assert one.for_decoder.shape == (4, *latent.decoder_shape)
+            assert one.decoder_input.shape == (4, *latent.decoder_shape)
             assert posterior_of(one).log_prob(one.z).shape == one.z.shape
             several = latent(features, sample=sample, num_samples=3)
             assert several.z.shape == (3, 4, *latent.shape)
             assert several.mean.shape == (4, *latent.shape)
-            assert several.for_decoder.shape == (3, 4, *latent.decoder_shape)
+            assert several.decoder_input.shape == (3, 4, *latent.decoder_shape)
             assert posterior_of(several).log_prob(several.z).shape == several.z.shape
 
 
@@ -95,7 +95,7 @@ def test_groups_stand_from_the_coarsest_on() -> None:
 def test_the_decoder_reads_the_same_when_z_goes_down_again(name: str, sample: bool, training: bool) -> None:
     latent = make(name).train(training)
     code = latent(torch.randn(5, 6, 3, 2), sample=sample)
-    assert torch.equal(latent.for_decoder(code.z), code.for_decoder)
+    assert torch.equal(latent.decoder_input(code.z), code.decoder_input)
 
 
 def test_importance_samples_go_down_each_for_itself(name: str) -> None:
@@ -105,7 +105,7 @@ def test_importance_samples_go_down_each_for_itself(name: str) -> None:
     for k in range(3):
         torch.testing.assert_close(posterior_of(code).q.loc[k, :, : latent.groups[0]], top)
         again = latent.given(code.z[k])
-        torch.testing.assert_close(again.state, code.for_decoder[k])
+        torch.testing.assert_close(again.state, code.decoder_input[k])
         torch.testing.assert_close(again.p.loc, posterior_of(code).p.loc[k])
         torch.testing.assert_close(again.p.scale, posterior_of(code).p.scale[k])
     assert (code.z[0] != code.z[1]).all()
@@ -162,7 +162,7 @@ def test_the_gradient_reaches_features_and_every_parameter(name: str) -> None:
     code = latent(features, sample=True)
     posterior = posterior_of(code)
     kl = torch.distributions.kl_divergence(posterior.q, posterior.p).sum()
-    (kl + (code.for_decoder * torch.randn_like(code.for_decoder)).sum()).backward()
+    (kl + (code.decoder_input * torch.randn_like(code.decoder_input)).sum()).backward()
     assert features.grad is not None
     assert features.grad.flatten(1).any(1).all()
     for parameter, value in latent.named_parameters():
@@ -197,7 +197,7 @@ def test_the_ladder_s_top_is_what_the_data_say_and_its_rungs_are_combined() -> N
     torch.testing.assert_close(q.loc[:, 2:5], expected_q.loc)
     # Both say something, so together they are surer than either.
     assert (q.scale[:, 2:] < p.scale[:, 2:]).all()
-    assert torch.equal(code.for_decoder, code.z[:, 5:])
+    assert torch.equal(code.decoder_input, code.z[:, 5:])
 
 
 def test_the_ladder_s_top_sees_the_deepest_layer() -> None:

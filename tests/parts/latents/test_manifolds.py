@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 import aeframe
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
 from aeframe.parts.priors.base import Prior
+from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 PRIORS = {"hypersphere": "sphere", "poincare": "ball", "categorical": "categorical", "joint": "joint"}
 EVERY: dict[str, dict[str, Any]] = {
@@ -74,7 +74,7 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
             assert several.z.shape == (3, 4, *latent.shape)
             assert several.mean.shape == (4, *latent.shape)
             assert several.posterior.log_prob(several.z).shape == (3, 4)
-            assert latent.for_decoder(one.z).shape == (4, *latent.decoder_shape)
+            assert latent.decoder_input(one.z).shape == (4, *latent.decoder_shape)
             assert sample == (not torch.equal(one.z, one.mean))
 
 
@@ -82,7 +82,7 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
 def test_the_gradient_reaches_every_parameter(name: str) -> None:
     latent, prior = both(name)
     code = latent(torch.randn(16, 6, 3, 2), sample=True)
-    (latent.for_decoder(code.z).square().sum() + prior.kl(code).sum()).backward()
+    (latent.decoder_input(code.z).square().sum() + prior.kl(code).sum()).backward()
     for parameter_name, parameter in latent.named_parameters():
         assert bool(parameter.grad.any()), parameter_name
     assert not list(prior.parameters())
@@ -95,7 +95,7 @@ def test_wild_features_give_numbers(name: str, scale: float) -> None:
     features = (scale * torch.randn(8, 6, 3, 2)).requires_grad_()
     for sample in (True, False):
         code = latent(features, sample=sample)
-        total = latent.for_decoder(code.z).square().sum() + prior.kl(code).sum()
+        total = latent.decoder_input(code.z).square().sum() + prior.kl(code).sum()
         total.backward()
         assert bool(total.isfinite())
         assert features.grad is not None
@@ -129,7 +129,7 @@ def test_the_prior_draws_where_codes_live(name: str) -> None:
     z = prior.sample(500)
     assert z.shape == (500, *latent.shape)
     assert prior.log_prob(z).shape == (500,)
-    assert latent.for_decoder(z).shape == (500, *latent.decoder_shape)
+    assert latent.decoder_input(z).shape == (500, *latent.decoder_shape)
 
 
 @pytest.mark.parametrize("name", list(EVERY))
@@ -140,10 +140,10 @@ def test_half_precision_around_a_latent_changes_little(name: str) -> None:
     plain = latent(features, sample=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = latent(features, sample=False)
-        read, kl = latent.for_decoder(half.z), prior.kl(half)
+        read, kl = latent.decoder_input(half.z), prior.kl(half)
     assert half.z.dtype == kl.dtype == torch.float32
     torch.testing.assert_close(half.z, plain.z, atol=0.05, rtol=0.05)
-    torch.testing.assert_close(read.float(), latent.for_decoder(plain.z), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(read.float(), latent.decoder_input(plain.z), atol=0.05, rtol=0.05)
     torch.testing.assert_close(kl, prior.kl(plain), atol=0.1, rtol=0.1)
 
 
@@ -193,7 +193,7 @@ def test_the_decoder_reads_the_tangent_space_at_the_origin() -> None:
     latent, _ = both("wrapped")
     steps = torch.randn(9, 3)
     z = latent.ball.exp(torch.zeros(9, 3), steps)
-    torch.testing.assert_close(latent.for_decoder(z), steps)
+    torch.testing.assert_close(latent.decoder_input(z), steps)
 
 
 def test_gyroplanes_are_a_dense_layer_where_the_ball_is_flat() -> None:
@@ -203,7 +203,7 @@ def test_gyroplanes_are_a_dense_layer_where_the_ball_is_flat() -> None:
     z = torch.randn(9, 3).double()
     # Distances are twice those of coordinates at the origin, and so are offsets.
     apart = 2 * z.unsqueeze(1) - latent.planes.offsets
-    torch.testing.assert_close(latent.for_decoder(z), (apart * latent.planes.normals).sum(-1), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(latent.decoder_input(z), (apart * latent.planes.normals).sum(-1), rtol=1e-5, atol=1e-5)
     assert latent.decoder_shape == (6,)
 
 
@@ -256,7 +256,7 @@ def test_the_clock_sets_the_temperature(name: str) -> None:
     model = model_of({**EVERY[name], "temperature": falling})
     part = model.latent.classes if name == "joint" else model.latent
     assert float(part.tau) == 1
-    model.at(Clock(batch=50, planned=100))
+    model.set_progress(TrainingProgress(batch=50, planned=100))
     assert float(part.tau) == 0.75
     batch = Batch(torch.randn(400, 6))
     heights = []
@@ -403,7 +403,7 @@ def test_numbers_and_classes_have_each_their_capacity() -> None:
     objective = {"name": "elbo", "beta": 30, "capacity": {"name": "linear", "end": 4.0}, "class_capacity": 0.5}
     model = model_of(EVERY["joint"], objective=objective)
     p = model(Batch(torch.randn(5, 6)))
-    terms = model.terms(p, Clock(batch=5, planned=10))
+    terms = model.terms(p, TrainingProgress(batch=5, planned=10))
     by_dimension = model.prior.kl(p.latent)
     assert by_dimension.shape == (5, 4)
     numbers, classes = by_dimension[:, :2].sum(1), by_dimension[:, 2:].sum(1)

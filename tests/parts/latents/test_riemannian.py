@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.hamiltonian import leapfrog
 from aeframe.parts.latents.riemannian import Curved, RiemannianHamiltonian
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_centroids_are_the_last_training_codes_before_the_batch() -> None:
     assert torch.equal(latent.means, torch.stack([more[2], more[3], means[2], more[0], more[1]]))
     assert (latent.known.tolist(), latent.place.item()) == ([1, 1, 1, 1, 1], 2)
     # The buffer has moved on, and the gradients of both batches still find what they saw.
-    (model.terms(p, Clock()).total() + model.terms(q, Clock()).total()[:3]).sum().backward()
+    (model.terms(p, TrainingProgress()).total() + model.terms(q, TrainingProgress()).total()[:3]).sum().backward()
     assert all(parameter.grad is not None for parameter in latent.parameters())
     assert latent.triangles.get_submodule("1").get_parameter("weight").grad.any()  # type: ignore[union-attr]
     state = {name: value.clone() for name, value in latent.state_dict().items()}
@@ -197,5 +197,5 @@ def test_the_sampler_needs_a_metric_and_sensible_steps() -> None:
     with pytest.raises(AeframeError) as error:
         build("sampler", "riemannian", model=assemble(config, DataSpec((6,), Domain("real"))))
     assert str(error.value) == (
-        "sampler riemannian needs a latent with a metric, found Gaussian; choose latent=riemannian, or sampler=prior"
+        "sampler riemannian requires a latent with a metric, found Gaussian; choose latent=riemannian, or sampler=prior"
     )

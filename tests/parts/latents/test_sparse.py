@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.types import Shape, TrainingProgress
 
 KINDS = ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"]
 SMALL: dict[str, dict[str, Any]] = {
@@ -77,13 +77,13 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
         latent.train(mode)
         one = latent(features, sample=mode)
         assert one.z.shape == one.mean.shape == (5, 12) == (5, *latent.shape)
-        assert one.for_decoder.shape == (5, *feature_shape) == (5, *latent.decoder_shape)
-        torch.testing.assert_close(one.for_decoder, latent.for_decoder(one.z))
+        assert one.decoder_input.shape == (5, *feature_shape) == (5, *latent.decoder_shape)
+        torch.testing.assert_close(one.decoder_input, latent.decoder_input(one.z))
         assert all(term.shape == (5,) for term in one.terms.values())
         assert set(latent.weights) <= set(one.terms)
         several = latent(features, sample=mode, num_samples=3)
         assert several.z.shape == (3, 5, 12)
-        assert several.for_decoder.shape == (3, 5, *feature_shape)
+        assert several.decoder_input.shape == (3, 5, *feature_shape)
         assert several.mean.shape == (5, 12)
 
 
@@ -95,7 +95,7 @@ def test_directions_stay_of_length_one_whatever_the_optimiser_does(name: str) ->
     for _ in range(5):
         optimizer.zero_grad()
         found = latent(torch.randn(8, 6), sample=True)
-        (found.for_decoder.square().sum() + sum(term.sum() for term in found.terms.values())).backward()
+        (found.decoder_input.square().sum() + sum(term.sum() for term in found.terms.values())).backward()
         optimizer.step()
     assert not torch.allclose(latent.directions, before, atol=1e-2)
     torch.testing.assert_close(latent.directions.norm(dim=1), torch.ones(12))
@@ -112,7 +112,7 @@ def test_the_encoder_begins_as_the_decoder_transposed(name: str) -> None:
 def test_at_first_the_features_together_are_as_long_as_x(name: str, dim: int) -> None:
     latent = make(name, (30,), dim=dim, **({"k": 64} if name != "gated" else {}))
     x = torch.randn(200, 30)
-    along = (latent(x, sample=True).for_decoder * x).sum(1) / x.square().sum(1)
+    along = (latent(x, sample=True).decoder_input * x).sum(1) / x.square().sum(1)
     # 40 directions of 30: half of them make 2/3 of x, which is not made larger.
     assert along.mean().item() == pytest.approx(1.0 if dim > 60 else 2 / 3, abs=0.06)
 
@@ -156,7 +156,7 @@ def test_a_dead_feature_explains_what_the_others_leave() -> None:
     latent = by_hand("topk", [[1.0, 0.0], [0.0, 1.0]], k=1, auxk=0.5, dead_after=2)
     with torch.no_grad():
         latent.encode_weight[1] = torch.tensor([0.0, 0.5])
-    assert latent.weights["auxk"](Clock()) == 0.5
+    assert latent.weights["auxk"](TrainingProgress()) == 0.5
     x = torch.tensor([[3.0, 1.0], [2.0, -1.0]])
     # Nobody has been silent for two samples.
     found = latent(x, sample=True)
@@ -215,7 +215,7 @@ def test_of_many_dead_features_the_loudest_half_of_x_s_size_speak() -> None:
     for row in range(3):
         for feature in before[row].argsort(descending=True)[:2]:
             loudest[row, feature] = before[row, feature].clamp(min=0)
-    expected = (x - latent.for_decoder(found.z) - loudest @ latent.directions).square().sum(1)
+    expected = (x - latent.decoder_input(found.z) - loudest @ latent.directions).square().sum(1)
     torch.testing.assert_close(found.terms["auxk"], expected)
 
 
@@ -239,7 +239,7 @@ def test_topk_by_hand() -> None:
     torch.testing.assert_close(
         found.z, torch.tensor([[2.0, 0.0, 2.0, 0.0], [0.0, 0.0, 0.0, 1.0], [0.0, 0.5, 0.0, 0.0]])
     )
-    torch.testing.assert_close(found.for_decoder, torch.tensor([[4.2, 1.6], [0.0, 0.0], [1.0, 0.5]]))
+    torch.testing.assert_close(found.decoder_input, torch.tensor([[4.2, 1.6], [0.0, 0.0], [1.0, 0.5]]))
 
 
 def test_batch_topk_by_hand() -> None:
@@ -284,7 +284,7 @@ def test_gated_by_hand() -> None:
         latent.encode_bias.copy_(torch.tensor([-1.0, 0.5]))
         latent.log_factor.copy_(torch.tensor([math.log(2.0), 0.0]))
         latent.magnitude_bias.copy_(torch.tensor([0.5, -1.0]))
-    assert latent.weights["sparsity"](Clock()) == 0.2
+    assert latent.weights["sparsity"](TrainingProgress()) == 0.2
     found = latent(torch.tensor([[3.0, 2.0], [0.5, 0.25]]), sample=True)
     # Gates 2, 2.5 and -0.5, 0.75; magnitudes 6.5, 1 and 1.5, 0 (of -0.75).
     torch.testing.assert_close(found.z, torch.tensor([[6.5, 1.0], [0.0, 0.0]]))
@@ -303,7 +303,7 @@ def test_the_gradients_of_gates_are_those_of_what_can_be_differentiated() -> Non
 
     def value(term: str) -> Tensor:
         found = latent(x, sample=True)
-        error: Tensor = (x - found.for_decoder).square() if term == "main" else found.terms[term]
+        error: Tensor = (x - found.decoder_input).square() if term == "main" else found.terms[term]
         return error.sum()
 
     gates, rest = {"encode_weight", "encode_bias"}, {"log_factor", "magnitude_bias", "decode_weight"}
@@ -392,7 +392,7 @@ def test_a_prefix_is_a_dictionary_of_its_own() -> None:
     for size in (3, 6):
         z = found.z.clone()
         z[:, size:] = 0
-        torch.testing.assert_close(found.terms[f"prefix_{size}"], (x - latent.for_decoder(z)).square().sum(1))
+        torch.testing.assert_close(found.terms[f"prefix_{size}"], (x - latent.decoder_input(z)).square().sum(1))
     by_row = gradient(found.terms["prefix_3"].sum(), latent.decode_weight)
     assert by_row is not None
     assert by_row[:3].any()

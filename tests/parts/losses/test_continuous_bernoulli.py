@@ -8,8 +8,8 @@ import torch
 from scipy import integrate
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain
 from aeframe.factory import build
+from aeframe.types import Batch, Domain
 
 LOGITS = [0.0, 1e-6, 1e-3, 0.1, 0.99, 1.0, 1.01, 2.5, 9.0, 30.0, 200.0]
 

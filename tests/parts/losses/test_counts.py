@@ -10,12 +10,12 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
 from aeframe.parts.losses import counts
 from aeframe.parts.losses.base import Loss
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 GENES = 6
 NAMES = ("poisson", "negative_binomial", "zero_inflated_negative_binomial")
@@ -229,7 +229,7 @@ def test_a_model_with_importance_samples_completes_each_sample_with_its_own(name
     assert p.reconstruction.shape == (4, 7)
     for one in range(4):
         torch.testing.assert_close(p.reconstruction[one], model.loss(model.decode(p.latent.z[one], batch), batch))
-    model.terms(model(batch), Clock()).total().sum().backward()
+    model.terms(model(batch), TrainingProgress()).total().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     assert model.generate(p.latent.mean, condition=batch.condition, draw=True).shape == (7, GENES)
     totals = model.loss.mean(model.decode(p.latent.mean, batch)).sum(1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from scipy import special
 
-from aeframe.batch import Batch, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
+from aeframe.types import Batch, Domain
 
 SHAPE = (3, 5)
 

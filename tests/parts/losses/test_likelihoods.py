@@ -11,10 +11,10 @@ import torch
 from scipy import special, stats
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.losses.base import Likelihood, Loss
+from aeframe.types import Batch, Domain
 
 SHAPE = (3, 5)
 

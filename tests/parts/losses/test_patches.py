@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.batch import Batch, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.types import Batch, Domain
 
 SHAPE = (2, 4, 6)
 

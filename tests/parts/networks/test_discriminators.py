@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.discriminators import PatchDiscriminator, by_sample
 from aeframe.parts.networks.features import MakeEncoder, stages
+from aeframe.types import Batch, DataSpec, Domain
 
 RELU = MakeActivation.named("relu")
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.types import Batch, DataSpec, Domain
 
 CONFIG: dict[str, Any] = {
     "encoder": {"name": "mlp", "hidden": []},

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aeframe.assembly import assemble
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.vit import sincos
+from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 SMALL = {"dim": 16, "depth": 2, "heads": 2}
 
@@ -175,7 +175,7 @@ def test_a_gradient_reaches_every_parameter(latent: dict[str, Any], places: str)
     objective = {"name": "elbo"} if latent["name"] == "gaussian" else {"name": "deterministic", "counts": "hidden"}
     vit = {"name": "vit", **SMALL, "places": places, "activation": {"name": "prelu"}}
     model = mae(latent=latent, objective=objective, encoder=vit, decoder=vit)
-    model.terms(model(Batch(torch.rand(5, 1, 8, 8))), Clock()).total().sum().backward()
+    model.terms(model(Batch(torch.rand(5, 1, 8, 8))), TrainingProgress()).total().sum().backward()
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 

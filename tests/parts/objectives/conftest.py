@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import DataSpec, Domain
 
 
 @pytest.fixture(autouse=True)

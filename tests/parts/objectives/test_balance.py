@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Latent, Pass, Terms
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, normal
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent, LossTerms, TrainingProgress
 
-BEGUN, HALFWAY, ENDED = (Clock(batch=batch, planned=100) for batch in (0, 50, 100))
+BEGUN, HALFWAY, ENDED = (TrainingProgress(batch=batch, planned=100) for batch in (0, 50, 100))
 # Groups of one number and of two. Means over the batch for each number: 2 and 1.5, so the weights are 8/7 and 6/7.
 KL = torch.tensor([[4.0, 1.0, 1.0], [0.0, 1.0, 3.0]])
 BALANCED = [(4 * 8 + 2 * 6) / 7, 4 * 6 / 7]
@@ -33,15 +33,15 @@ def make(latent: dict[str, Any] | None = None, **options: Any) -> Autoencoder:
     return assemble(config, DataSpec((6,), Domain("real")))
 
 
-def terms_at(model: Autoencoder, clock: Clock, kl: Tensor = KL) -> tuple[Pass, Terms]:
+def terms_at(model: Autoencoder, progress: TrainingProgress, kl: Tensor = KL) -> tuple[ForwardOutput, LossTerms]:
     """The terms of a pass with these divergences: N(sqrt(2 KL), 1) against N(0, 1)."""
     mean = (2 * kl).sqrt().requires_grad_()
     q, p = normal(torch.zeros(2, 6)), normal(torch.zeros(2, 6))
     q.loc = mean
     batch = Batch(torch.zeros(2, 6))
     latent = Latent(mean, mean, posterior=GroupedPosterior(mean, q, p, lambda _: q))
-    made = Pass(batch, batch, latent, torch.zeros(2, 1, 6), torch.full((2,), 10.0))
-    return made, model.terms(made, clock)
+    made = ForwardOutput(batch, batch, latent, torch.zeros(2, 1, 6), torch.full((2,), 10.0))
+    return made, model.terms(made, progress)
 
 
 def test_balancing_hand_worked() -> None:

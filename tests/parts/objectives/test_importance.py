@@ -11,19 +11,19 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, Terms
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.latents.gaussian import Gaussian
+from aeframe.types import Batch, LossTerms, TrainingProgress
 
-CLOCK = Clock(batch=50, planned=100)
+PROGRESS = TrainingProgress(batch=50, planned=100)
 Make = Callable[..., Autoencoder]
 
 
-def terms_of(model: Autoencoder, x: Tensor, num_samples: int | None = None) -> Terms:
+def terms_of(model: Autoencoder, x: Tensor, num_samples: int | None = None) -> LossTerms:
     k = model.objective.num_samples if num_samples is None else num_samples
-    return model.terms(model(Batch(x), sample=True, num_samples=k), CLOCK)
+    return model.terms(model(Batch(x), sample=True, num_samples=k), PROGRESS)
 
 
 def gradients(model: Autoencoder, x: Tensor) -> dict[str, Tensor]:
@@ -102,7 +102,7 @@ def test_beta_mixes_the_two_bounds_and_follows_a_schedule(make: Make) -> None:
 def test_a_single_draw_is_the_evidence_lower_bound(make: Make) -> None:
     model = alike(make, groups=4)
     p = model(Batch(torch.randn(5, 6)), sample=True)
-    terms = model.terms(p, CLOCK)
+    terms = model.terms(p, PROGRESS)
     kl = p.latent.posterior.log_prob(p.latent.z).sum(1) - model.prior.log_prob(p.latent.z)
     torch.testing.assert_close(terms.raw["importance"], p.reconstruction + kl)
     torch.testing.assert_close(terms.raw["kl"], kl)
@@ -197,9 +197,9 @@ def test_groups_that_are_no_share_are_refused() -> None:
 def test_a_latent_that_decodes_something_else_than_z_is_refused(make: Make) -> None:
     model = alike(make, partial=True, groups=2)
     p = model(Batch(torch.randn(5, 6)), num_samples=8)
-    p.latent.for_decoder = p.latent.z
+    p.latent.decoder_input = p.latent.z
     with pytest.raises(AeframeError) as error:
-        model.terms(p, CLOCK)
+        model.terms(p, PROGRESS)
     assert str(error.value) == (
         "objective importance with partial or doubly_reparameterised follows the gradient through z, and this latent "
         "hands the decoder something else; leave both at false"

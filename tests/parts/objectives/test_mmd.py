@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.objectives.mmd import MaximumMeanDiscrepancy
+from aeframe.types import Batch, TrainingProgress
 
-CLOCK = Clock(batch=50, planned=100)
+PROGRESS = TrainingProgress(batch=50, planned=100)
 Make = Callable[..., Autoencoder]
 
 
@@ -65,7 +65,7 @@ def test_rbf_between_two_normals_is_the_closed_form() -> None:
 def test_without_beta_the_bound_is_the_reconstruction(make: Make) -> None:
     model = make({"name": "mmd", "weight": 3.0}, latent="point")
     p = model(Batch(torch.randn(8, 6)))
-    terms = model.terms(p, CLOCK)
+    terms = model.terms(p, PROGRESS)
     assert terms.weights == {"reconstruction": 1.0, "mmd": 3.0}
     assert terms.bound is p.reconstruction
 
@@ -73,7 +73,7 @@ def test_without_beta_the_bound_is_the_reconstruction(make: Make) -> None:
 def test_with_beta_the_bound_is_the_evidence_lower_bound(make: Make) -> None:
     model = make({"name": "mmd", "beta": 0.5})
     p = model(Batch(torch.randn(8, 6)))
-    terms = model.terms(p, CLOCK)
+    terms = model.terms(p, PROGRESS)
     assert terms.weights == {"reconstruction": 1.0, "kl": 0.5, "mmd": 100.0}
     assert terms.bound is not None
     torch.testing.assert_close(terms.bound, p.reconstruction + model.prior.kl(p.latent).sum(1))
@@ -82,8 +82,8 @@ def test_with_beta_the_bound_is_the_evidence_lower_bound(make: Make) -> None:
 def test_a_kl_without_a_posterior_is_refused(make: Make) -> None:
     model = make({"name": "mmd", "beta": 0.5}, latent="point")
     with pytest.raises(AeframeError) as error:
-        model.terms(model(Batch(torch.randn(8, 6))), CLOCK)
-    assert str(error.value) == "a KL divergence needs a latent that gives a posterior"
+        model.terms(model(Batch(torch.randn(8, 6))), PROGRESS)
+    assert str(error.value) == "a KL divergence requires a latent that provides a posterior"
 
 
 def test_the_term_pulls_codes_to_the_prior() -> None:
@@ -100,7 +100,7 @@ def test_the_term_pulls_codes_to_the_prior() -> None:
 
 def test_one_sample_alone_is_a_number(make: Make) -> None:
     model = make({"name": "mmd"}, latent="point").eval()
-    assert model.terms(model(Batch(torch.randn(1, 6))), CLOCK).raw["mmd"].isfinite().all()
+    assert model.terms(model(Batch(torch.randn(1, 6))), PROGRESS).raw["mmd"].isfinite().all()
 
 
 def test_scales_that_are_none_are_refused() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.objectives.sliced import SlicedWasserstein
+from aeframe.types import Batch, TrainingProgress
 
-CLOCK = Clock(batch=50, planned=100)
+PROGRESS = TrainingProgress(batch=50, planned=100)
 Make = Callable[..., Autoencoder]
 
 
@@ -44,7 +44,7 @@ def test_two_normals_are_as_far_as_their_standard_deviations() -> None:
 def test_the_term_is_added_with_its_weight_and_reaches_the_encoder(make: Make) -> None:
     model = make({"name": "sliced", "weight": 2.0}, latent="point")
     p = model(Batch(torch.randn(8, 6)))
-    terms = model.terms(p, CLOCK)
+    terms = model.terms(p, PROGRESS)
     assert terms.weights == {"reconstruction": 1.0, "sliced": 2.0}
     assert terms.bound is p.reconstruction
     terms.raw["sliced"].mean().backward()

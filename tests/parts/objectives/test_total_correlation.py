@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, Latent, Pass, Terms
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.objectives.total_correlation import PermutedCodes, TotalCorrelation
+from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, TrainingProgress
 
 Make = Callable[..., Autoencoder]
 NUM, DIM, NOISE = 2000, 2, 0.5
 
 
-def terms_of(model: Autoencoder, objective: TotalCorrelation, q: Normal, z: Tensor, rows: int) -> Terms:
+def terms_of(model: Autoencoder, objective: TotalCorrelation, q: Normal, z: Tensor, rows: int) -> LossTerms:
     batch = Batch(torch.zeros(len(z), 6))
-    p = Pass(batch, batch, Latent(z, q.loc, posterior=q), torch.zeros(len(z), 1, 6), torch.zeros(len(z)))
-    return objective(model, p, Clock(rows=rows))
+    out = ForwardOutput(batch, batch, Latent(z, q.loc, posterior=q), torch.zeros(len(z), 1, 6), torch.zeros(len(z)))
+    return objective(model, out, TrainingProgress(rows=rows))
 
 
 def correlated() -> tuple[Normal, Tensor]:
@@ -60,9 +60,9 @@ def test_weighted_is_off_by_what_its_docstring_says(make: Make) -> None:
 @pytest.mark.parametrize("estimator", ["stratified", "weighted"])
 def test_the_three_parts_add_up_to_the_kl_of_each_draw(make: Make, estimator: str) -> None:
     model = make({"name": "total_correlation", "estimator": estimator})
-    p = model(Batch(torch.randn(9, 6)))
-    terms = model.terms(p, Clock(rows=100))
-    kl = p.latent.posterior.log_prob(p.latent.z).sum(1) - model.prior.log_prob(p.latent.z)
+    out = model(Batch(torch.randn(9, 6)))
+    terms = model.terms(out, TrainingProgress(rows=100))
+    kl = out.latent.posterior.log_prob(out.latent.z).sum(1) - model.prior.log_prob(out.latent.z)
     parts = [terms.raw[name] for name in ("index_code_information", "total_correlation", "dimension_kl")]
     torch.testing.assert_close(sum(parts), kl)
     # The KL itself is paid for once.
@@ -70,7 +70,7 @@ def test_the_three_parts_add_up_to_the_kl_of_each_draw(make: Make, estimator: st
         "reconstruction": 1.0, "kl": 1.0, "index_code_information": 0.0, "total_correlation": 5.0, "dimension_kl": 0.0,
     }  # fmt: skip
     assert terms.bound is not None
-    torch.testing.assert_close(terms.bound, p.reconstruction + model.prior.kl(p.latent).sum(1))
+    torch.testing.assert_close(terms.bound, out.reconstruction + model.prior.kl(out.latent).sum(1))
 
 
 def test_stratified_has_no_bias_over_the_batches_a_sample_may_be_in() -> None:
@@ -82,7 +82,7 @@ def test_stratified_has_no_bias_over_the_batches_a_sample_may_be_in() -> None:
         # The sample's own posterior is always in its batch, the others are drawn.
         rows = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(num - 1)[: size - 1]])
         q = Normal(loc[rows], torch.ones(size, DIM))
-        joint, _ = TotalCorrelation((DIM,))._aggregate(model, q, z.expand(size, DIM), Clock(rows=num))
+        joint, _ = TotalCorrelation((DIM,))._aggregate(model, q, z.expand(size, DIM), TrainingProgress(rows=num))
         densities.append(joint[0].exp())
     exact = Normal(loc, torch.ones(num, DIM)).log_prob(z).sum(1).exp().mean()
     found = torch.stack(densities)
@@ -99,7 +99,7 @@ def test_gradients_of_both_estimates_do_not_ask_how_many_rows_are_weighted(make:
     for rows in (100, 100_000):
         torch.manual_seed(2)
         model = make({"name": "total_correlation", "estimator": "weighted"})
-        model.terms(model(Batch(torch.ones(9, 6))), Clock(rows=rows)).total().mean().backward()
+        model.terms(model(Batch(torch.ones(9, 6))), TrainingProgress(rows=rows)).total().mean().backward()
         found.append([p.grad for p in model.parameters() if p.grad is not None])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
@@ -109,13 +109,13 @@ def test_gradients_of_both_estimates_do_not_ask_how_many_rows_are_weighted(make:
 @pytest.mark.parametrize(("num", "rows"), [(1, 0), (1, 50), (2, 0), (2, 2), (9, 0)])
 def test_any_batch_gives_numbers(make: Make, estimator: str, num: int, rows: int) -> None:
     model = make({"name": "total_correlation", "estimator": estimator})
-    terms = model.terms(model(Batch(torch.randn(num, 6))), Clock(rows=rows))
+    terms = model.terms(model(Batch(torch.randn(num, 6))), TrainingProgress(rows=rows))
     assert all(value.isfinite().all() and value.shape == (num,) for value in terms.raw.values())
 
 
 def test_a_batch_of_all_rows_is_the_mean_of_their_posteriors() -> None:
     q, z = Normal(torch.randn(6, DIM), torch.ones(6, DIM)), torch.randn(6, DIM)
-    joint, _ = TotalCorrelation((DIM,))._aggregate(build_nothing(), q, z, Clock(rows=6))
+    joint, _ = TotalCorrelation((DIM,))._aggregate(build_nothing(), q, z, TrainingProgress(rows=6))
     others = Normal(q.loc, q.scale).log_prob(z[:, None]).sum(2).exp()
     # The paper's weights: 1 / N for its own, 1 / M for all others but one, M = N - 1, which stands for the rest.
     weights = torch.full((6, 6), 1 / 5)
@@ -130,12 +130,12 @@ def test_a_batch_of_all_rows_is_the_mean_of_their_posteriors() -> None:
 
 def test_adversarial_pays_the_kl_once_and_the_discriminator_s_logit(make: Make) -> None:
     model = make({"name": "total_correlation", "estimator": "adversarial", "beta": 11.0})
-    p = model(Batch(torch.randn(9, 6)))
-    terms = model.terms(p, Clock())
+    out = model(Batch(torch.randn(9, 6)))
+    terms = model.terms(out, TrainingProgress())
     assert terms.weights == {"reconstruction": 1.0, "kl": 1.0, "total_correlation": 10.0}
-    discriminator = model.opponents()["discriminator"]
-    torch.testing.assert_close(terms.raw["total_correlation"], -discriminator(p.latent.z))
-    torch.testing.assert_close(terms.raw["kl"], model.prior.kl(p.latent).sum(1))
+    discriminator = model.critics()["discriminator"]
+    torch.testing.assert_close(terms.raw["total_correlation"], -discriminator(out.latent.z))
+    torch.testing.assert_close(terms.raw["kl"], model.prior.kl(out.latent).sum(1))
 
 
 def test_permuted_codes_keep_each_dimension_and_lose_what_binds_them() -> None:
@@ -154,9 +154,9 @@ def test_a_trained_discriminator_finds_the_total_correlation_of_normals() -> Non
     batch = Batch(torch.zeros(512, 6))
     for _ in range(300):
         z = torch.randn(512, 2) @ factor
-        p = Pass(batch, batch, Latent(z, z), torch.zeros(512), torch.zeros(512))
+        out = ForwardOutput(batch, batch, Latent(z, z), torch.zeros(512), torch.zeros(512))
         optimizer.zero_grad()
-        discriminator.terms(build_nothing(), p, Clock()).total().mean().backward()
+        discriminator.terms(build_nothing(), out, TrainingProgress()).total().mean().backward()
         optimizer.step()
     with torch.no_grad():
         found = -discriminator(torch.randn(20_000, 2) @ factor).mean()
@@ -179,10 +179,10 @@ def test_weights_that_an_opponent_cannot_tell_apart_are_refused() -> None:
 
 def test_a_posterior_that_is_not_normal_is_refused(make: Make) -> None:
     model = make({"name": "total_correlation"})
-    p = model(Batch(torch.randn(9, 6)))
-    p.latent.posterior = torch.distributions.Laplace(p.latent.mean, torch.ones(9, 3))
+    out = model(Batch(torch.randn(9, 6)))
+    out.latent.posterior = torch.distributions.Laplace(out.latent.mean, torch.ones(9, 3))
     with pytest.raises(AeframeError) as error:
-        model.terms(p, Clock())
+        model.terms(out, TrainingProgress())
     assert str(error.value) == (
         "objective 'total_correlation' takes a normal posterior apart by dimension, but this latent's is Laplace; "
         "choose latent=gaussian"

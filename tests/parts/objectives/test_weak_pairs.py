@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.workflow import train
 from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.model_store.reader import load
 from aeframe.parts.objectives.weak_pairs import WeakPairs, _shared
-from aeframe.runs.saved import load
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 Make = Callable[..., Autoencoder]
 SPEC = DataSpec((6,), Domain("real"), extras={"partner": (6,)})
@@ -63,7 +63,7 @@ def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> Non
     model = make({"name": "weak_pairs", "beta": 2.0, "average": average}, pairs=True)
     x, partner = torch.randn(2, 5, 6, requires_grad=True)
     p = model(Batch(x).paired(Batch(partner)))
-    terms = model.terms(p, Clock())
+    terms = model.terms(p, TrainingProgress())
     assert terms.weights == {"reconstruction": 1.0, "kl": 2.0}
     one, other = (model.embed(Batch(each)).posterior for each in (x, partner))
     assert isinstance(model.objective, WeakPairs)
@@ -92,7 +92,7 @@ def test_each_sample_of_a_pair_is_encoded_and_decoded_once(make: Make) -> None:
     model.decoder.register_forward_hook(lambda *_: count("decoder"))
     x, partner = torch.randn(2, 5, 6)
     p = model(Batch(x).paired(Batch(partner)))
-    model.terms(p, Clock())
+    model.terms(p, TrainingProgress())
     assert passes == {"encoder": 2, "decoder": 2}
     # The decoded code is drawn from the combined posterior.
     torch.testing.assert_close(p.reconstruction, model.loss(model.decode(p.latent.z, p.batch), p.batch))
@@ -101,8 +101,8 @@ def test_each_sample_of_a_pair_is_encoded_and_decoded_once(make: Make) -> None:
 def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> None:
     model = make({"name": "weak_pairs"}, pairs=True)
     x = torch.randn(1, 6).expand(4000, 6)
-    paired = model.terms(model(Batch(x).paired(Batch(x))), Clock())
-    alone = model.terms(model(Batch(x)), Clock())
+    paired = model.terms(model(Batch(x).paired(Batch(x))), TrainingProgress())
+    alone = model.terms(model(Batch(x)), TrainingProgress())
     torch.testing.assert_close(paired.raw["kl"], alone.raw["kl"])
     assert float(paired.raw["reconstruction"].mean().detach()) == pytest.approx(
         float(alone.raw["reconstruction"].mean().detach()), rel=0.01
@@ -112,7 +112,7 @@ def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> No
 def test_held_out_samples_come_alone(make: Make) -> None:
     model = make({"name": "weak_pairs"}, pairs=True).eval()
     p = model(Batch(torch.randn(5, 6)).paired(Batch(torch.randn(5, 6))))
-    terms = model.terms(p, Clock())
+    terms = model.terms(p, TrainingProgress())
     torch.testing.assert_close(terms.raw["kl"], model.prior.kl(p.latent).sum(1))
     assert terms.raw["reconstruction"] is p.reconstruction
 

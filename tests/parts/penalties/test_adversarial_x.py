@@ -10,17 +10,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain, Pass
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.penalties import adversarial
 from aeframe.parts.penalties.adversarial import SampleDiscriminator
 from aeframe.testing.frozen import freeze_others
 from aeframe.training.optimizer_groups import make_optimizer_groups
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, TrainingProgress
 
-CLOCK = Clock(batch=5, planned=10)
+PROGRESS = TrainingProgress(batch=5, planned=10)
 LINEAR = {"name": "mlp", "hidden": ()}
 PICTURE, FLAT = (1, 8, 8), (6,)
 
@@ -51,13 +51,13 @@ def model_with(
 
 
 def judge_of(model: Autoencoder) -> SampleDiscriminator:
-    judge = model.opponents()["discriminator_x"]
+    judge = model.critics()["discriminator_x"]
     assert isinstance(judge, SampleDiscriminator)
     return judge
 
 
-def their_terms(model: Autoencoder, p: Pass) -> dict[str, Tensor]:
-    return judge_of(model).terms(model, p.detach(), CLOCK).raw
+def their_terms(model: Autoencoder, out: ForwardOutput) -> dict[str, Tensor]:
+    return judge_of(model).terms(model, out.detach(), PROGRESS).raw
 
 
 class Said(nn.Module):
@@ -92,21 +92,21 @@ SOFT_2, SOFT_HALF, SOFT_1 = math.log1p(math.exp(-2)), math.log1p(math.exp(-0.5))
 )
 def test_losses_by_hand_are_means_over_patches(loss: str, real: float, fake: float, fooled: float) -> None:
     model = model_with(game=loss)
-    p = model(Batch(torch.randn(1, *FLAT)))
+    out = model(Batch(torch.randn(1, *FLAT)))
     judge_of(model).network = Said([[2.0, 0.5]], [[-0.5, 1.0]], [[-0.5, 1.0]])  # type: ignore[assignment]
-    terms = their_terms(model, p)
+    terms = their_terms(model, out)
     assert float(terms["real"]) == pytest.approx(real)
     assert float(terms["fake"]) == pytest.approx(fake)
-    assert float(model.penalties["adversarial"](model, p)) == pytest.approx(fooled)
+    assert float(model.penalties["adversarial"](model, out)) == pytest.approx(fooled)
 
 
 def test_by_default_there_are_two_terms_and_no_other() -> None:
     model = model_with(PICTURE)
-    p = model(Batch(torch.randn(3, *PICTURE)))
-    terms = judge_of(model).terms(model, p.detach(), CLOCK)
+    out = model(Batch(torch.randn(3, *PICTURE)))
+    terms = judge_of(model).terms(model, out.detach(), PROGRESS)
     assert terms.weights == {"real": 1.0, "fake": 1.0}
     assert all(value.shape == (3,) for value in terms.raw.values())
-    assert model.penalties["adversarial"](model, p).shape == (3,)
+    assert model.penalties["adversarial"](model, out).shape == (3,)
 
 
 # -- LeCam ---------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_lecam_by_hand() -> None:
     judge.network = Said([[2.0], [4.0]], [[-1.0], [1.0]], [[1.0], [2.0]], [[0.0], [-1.0]])  # type: ignore[assignment]
     # Before the first batch both averages are zero; after it they are those of that batch, 3 and 0.
     assert their_terms(model, p)["lecam"].tolist() == [2.0**2 + 1.0, 4.0**2 + 1.0]
-    found = judge.terms(model, p.detach(), CLOCK)
+    found = judge.terms(model, p.detach(), PROGRESS)
     assert found.raw["lecam"].tolist() == [1.0 + 3.0**2, 2.0**2 + 4.0**2]
     assert found.weights["lecam"] == 0.3
     # Weights 1/4 and 1/2 of two batches, and of ones.
@@ -161,7 +161,7 @@ def test_r1_is_half_the_squared_slope_by_finite_differences() -> None:
     for direction in torch.eye(16, dtype=torch.double).reshape(16, 1, 4, 4):
         slopes.append((logit(x + step * direction) - logit(x - step * direction)) / (2 * step))
     expected = 0.5 * torch.stack(slopes).square().sum(0)
-    found = judge.terms(model, model(Batch(x)).detach(), CLOCK)
+    found = judge.terms(model, model(Batch(x)).detach(), PROGRESS)
     torch.testing.assert_close(found.raw["r1"], expected, rtol=1e-6, atol=1e-12)
     assert found.weights["r1"] == 10.0
 
@@ -192,16 +192,16 @@ def linear_judge() -> tuple[Autoencoder, Tensor, Tensor]:
 def test_the_adaptive_weight_by_hand() -> None:
     model, w, b = linear_judge()
     x = torch.randn(4, *FLAT)
-    p = model(Batch(x))
-    made = model.loss.mean(p.output)
+    out = model(Batch(x))
+    made = model.loss.mean(out.output)
     # Squared error pulls by 2 (x_hat - x), the hinge pushes by -w.
     weight = 2 * (made - x).norm(dim=1) / (w.norm() + 1e-4)
-    found = model.penalties["adversarial"](model, p)
+    found = model.penalties["adversarial"](model, out)
     torch.testing.assert_close(found, -(made @ w + b) * weight.detach())
     # It is a weight, and no gradient goes through it; so the term pulls as hard as the reconstruction.
-    (push,) = torch.autograd.grad(found.sum(), p.output, retain_graph=True)
+    (push,) = torch.autograd.grad(found.sum(), out.output, retain_graph=True)
     torch.testing.assert_close(push.flatten(1), -w * weight.detach()[:, None])
-    (pull,) = torch.autograd.grad(p.reconstruction.sum(), p.output)
+    (pull,) = torch.autograd.grad(out.reconstruction.sum(), out.output)
     torch.testing.assert_close(push.flatten(1).norm(dim=1), pull.flatten(1).norm(dim=1), rtol=1e-3, atol=0)
 
 
@@ -220,19 +220,19 @@ def test_the_term_is_the_same_in_an_evaluation_without_gradients(adaptive: bool)
     x = torch.randn(3, *PICTURE)
     expected = model.penalties["adversarial"](model, model(Batch(x)))
     with torch.no_grad():
-        p = model(Batch(x))
-        torch.testing.assert_close(model.penalties["adversarial"](model, p), expected.detach())
-    assert not p.output.requires_grad
+        out = model(Batch(x))
+        torch.testing.assert_close(model.penalties["adversarial"](model, out), expected.detach())
+    assert not out.output.requires_grad
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_of_importance_samples_the_first_is_judged(adaptive: bool) -> None:
     model, x = model_with(adaptive=adaptive), torch.randn(3, *FLAT)
-    p = model(Batch(x), num_samples=4)
-    p.output = torch.cat([p.output[:1], torch.randn_like(p.output[1:])])
+    out = model(Batch(x), num_samples=4)
+    out.output = torch.cat([out.output[:1], torch.randn_like(out.output[1:])])
     expected = model.penalties["adversarial"](model, model(Batch(x)))
-    torch.testing.assert_close(model.penalties["adversarial"](model, p), expected)
-    torch.testing.assert_close(their_terms(model, p), their_terms(model, model(Batch(x))))
+    torch.testing.assert_close(model.penalties["adversarial"](model, out), expected)
+    torch.testing.assert_close(their_terms(model, out), their_terms(model, model(Batch(x))))
 
 
 # -- optimizer groups -----------------------------------------------------------------------------------------------
@@ -243,10 +243,10 @@ def test_each_optimizer_group_trains_its_own_weights_only(adaptive: bool) -> Non
     model = model_with(PICTURE, adaptive=adaptive, lecam=0.1, r1=0.1)
     groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     assert [group.name for group in groups] == ["autoencoder", "discriminator_x"]
-    p = model(Batch(torch.randn(3, *PICTURE)))
+    out = model(Batch(torch.randn(3, *PICTURE)))
     for group in groups:
         with freeze_others(group, groups):
-            group.terms(model, p, CLOCK).total().mean().backward()
+            group.terms(model, out, PROGRESS).total().mean().backward()
         for other in groups:
             reached = any(each.grad is not None and bool(each.grad.any()) for each in other.parameters)
             assert reached == (other is group)
@@ -255,7 +255,7 @@ def test_each_optimizer_group_trains_its_own_weights_only(adaptive: bool) -> Non
 
 def test_a_discriminator_of_z_stands_beside_it() -> None:
     model = model_with(objective="adversarial")
-    assert sorted(model.opponents()) == ["discriminator", "discriminator_x"]
+    assert sorted(model.critics()) == ["discriminator", "discriminator_x"]
 
 
 def test_two_players_of_one_name_are_refused() -> None:
@@ -263,7 +263,7 @@ def test_two_players_of_one_name_are_refused() -> None:
     penalties = {"adversarial": {}, "again": {"name": "adversarial"}}
     model = assemble({"encoder": LINEAR, "latent": "point", "loss": "mse", "penalties": penalties}, spec)
     with pytest.raises(AeframeError) as error:
-        model.opponents()
+        model.critics()
     assert str(error.value) == (
         "two optimizer groups are named 'discriminator_x', the second in 'penalties.again.discriminator_x'; "
         "leave one of the parts out"
@@ -272,7 +272,7 @@ def test_two_players_of_one_name_are_refused() -> None:
 
 def test_a_late_start_is_a_schedule_that_takes_no_time() -> None:
     schedule = build("schedule", {"name": "linear", "end": 0.8, "over": 0, "delay": 0.25})
-    found = [schedule(Clock(batch=batch, planned=100)) for batch in (0, 24, 25, 26, 100)]
+    found = [schedule(TrainingProgress(batch=batch, planned=100)) for batch in (0, 24, 25, 26, 100)]
     assert found == [0.0, 0.0, 0.8, 0.8, 0.8]
 
 
@@ -285,15 +285,15 @@ def test_what_the_mask_hides_is_not_judged() -> None:
     other = x.masked_fill(~mask, math.nan)
     found = []
     for seen in (x, other):
-        p = model(Batch(seen, mask))
-        found.append({**their_terms(model, p), "fooled": model.penalties["adversarial"](model, p)})
+        out = model(Batch(seen, mask))
+        found.append({**their_terms(model, out), "fooled": model.penalties["adversarial"](model, out)})
     torch.testing.assert_close(found[1], found[0])
 
 
 def test_classes_are_refused() -> None:
     model = model_with(domain="category(4)")
     with pytest.raises(AeframeError) as error:
-        model.terms(model(Batch(torch.randint(4, (3, *FLAT)))), CLOCK)
+        model.terms(model(Batch(torch.randint(4, (3, *FLAT)))), PROGRESS)
     assert str(error.value) == (
         "a network cannot judge the reconstruction of Categorical: it is made of classes, which no gradient passes; "
         "leave out the penalties adversarial, feature_matching and perceptual"
@@ -302,8 +302,8 @@ def test_classes_are_refused() -> None:
 
 def test_its_state_is_tensors_and_is_copied_whole() -> None:
     model = model_with(PICTURE, lecam=1.0, scales=2)
-    p = model(Batch(torch.randn(3, *PICTURE)))
-    their_terms(model, p)
+    out = model(Batch(torch.randn(3, *PICTURE)))
+    their_terms(model, out)
     again = model_with(PICTURE, lecam=1.0, scales=2)
     again.load_state_dict(copy.deepcopy(model).state_dict())
-    torch.testing.assert_close(their_terms(again.eval(), p), their_terms(model.eval(), p))
+    torch.testing.assert_close(their_terms(again.eval(), out), their_terms(model.eval(), out))

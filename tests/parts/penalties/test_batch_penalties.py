@@ -1,4 +1,4 @@
-"""Penalties that compare the samples of a batch: covariances by hand, rates by scipy, and their shares."""
+"""Penalties that compare the samples of a batch: covariances by hand, rates by scipy, and their batch_statistic."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from scipy.stats import entropy
 from torch import Tensor
 from torch.distributions import Laplace, Normal
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain, Pass
 from aeframe.errors import AeframeError
-from aeframe.parts.penalties import shares
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.parts.penalties import batch_statistic
+from aeframe.types import Batch, DataSpec, Domain, ForwardOutput
 
 SHAPE = (3,)
 NARROW = {"name": "point", "dim": 2, "activation": "sigmoid"}
@@ -39,7 +39,7 @@ def model_with(latent: Any, **penalties: Any) -> Autoencoder:
 
 def penalty_of(model: Autoencoder, mean: Tensor, std: Tensor | None = None) -> Tensor:
     """Return the shares of samples with these codes."""
-    p: Pass = model(Batch(torch.randn(len(mean), *SHAPE)))
+    p: ForwardOutput = model(Batch(torch.randn(len(mean), *SHAPE)))
     p.latent.mean = p.latent.z = mean
     p.latent.posterior = None if std is None else Normal(mean, std)
     (penalty,) = model.penalties.values()
@@ -96,10 +96,10 @@ def test_the_gradient_of_the_shares_is_that_of_the_penalty(kind: str) -> None:
 @pytest.mark.parametrize(("posterior", "what"), [(None, "none"), (Laplace(0.0, 1.0), "Laplace")])
 def test_dip_ii_refuses_what_is_not_normal(posterior: Any, what: str) -> None:
     model = model_with({"name": "point", "dim": 2}, dip={"kind": "ii"})
-    p = model(Batch(torch.randn(4, *SHAPE)))
-    p.latent.posterior = posterior
+    out = model(Batch(torch.randn(4, *SHAPE)))
+    out.latent.posterior = posterior
     with pytest.raises(AeframeError) as error:
-        model.penalties["dip"](model, p)
+        model.penalties["dip"](model, out)
     assert str(error.value) == (
         f"penalty dip with kind=ii needs a normal posterior, found {what}; set latent=gaussian, or kind=i"
     )
@@ -161,7 +161,7 @@ def test_both_say_that_they_compare_samples() -> None:
 def test_devices_meet_in_training_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_with(NARROW, **{name: {}})
     # As if another device had the same batch, shifted.
-    monkeypatch.setattr(shares, "mean_over_devices", lambda value: value + 0.1)
+    monkeypatch.setattr(batch_statistic, "mean_over_devices", lambda value: value + 0.1)
     activity = torch.rand(6, 2) * 0.5 + 0.2
     trained = penalty_of(model.train(), activity).mean()
     evaluated = penalty_of(model.eval(), activity).mean()

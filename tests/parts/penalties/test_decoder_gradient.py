@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.penalties.jacobian import squared_jacobian
+from aeframe.types import Batch, DataSpec, Domain
 
 SHAPE = (2, 3)
 
@@ -37,10 +37,10 @@ def exact(model: Autoencoder, z: Tensor, condition: Tensor | None = None) -> Ten
     """The squared Frobenius norm of d output / d z, sample by sample, from the full Jacobian."""
     norms = []
     for n in range(len(z)):
-        beside = None if condition is None else condition[n : n + 1]
+        like = None if condition is None else condition[n : n + 1]
 
-        def output(one: Tensor, beside: Tensor | None = beside) -> Tensor:
-            return model.decode(one[None], condition=beside)[0]
+        def output(one: Tensor, like: Tensor | None = like) -> Tensor:
+            return model.decode(one[None], condition=like)[0]
 
         norms.append(torch.autograd.functional.jacobian(output, z[n]).square().sum())
     return torch.stack(norms)

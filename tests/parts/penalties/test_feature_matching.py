@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.penalties.adversarial import SampleDiscriminator
+from aeframe.types import Batch, DataSpec, Domain
 
 SHAPE = (1, 8, 8)
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import restored_weights
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.penalties.perceptual import Perceptual
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
+from aeframe.types import Batch, DataSpec, Domain
 
 PICTURE, FLAT = (1, 8, 8), (6,)
 SMALL = {"name": "conv", "channels": (3, 4)}

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.penalties.spectral import largest_singular_values
+from aeframe.types import Batch, DataSpec, Domain
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from aeframe.batch import Latent
 from aeframe.factory import build
+from aeframe.types import Latent
 
 
 @pytest.fixture(autouse=True)

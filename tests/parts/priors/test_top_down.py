@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from aeframe.batch import DataSpec, Domain, Latent
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import check_parts
 from aeframe.experiment.compose import compose
 from aeframe.factory import build
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy
 from aeframe.parts.priors.top_down import TopDown
+from aeframe.types import DataSpec, Domain, Latent
 
 SMALL: dict[str, dict[str, Any]] = {
     "ladder": {"name": "ladder", "dims": [2, 3], "hidden": 8},
@@ -140,7 +140,7 @@ def test_a_code_without_a_posterior_has_no_kl(pair: tuple[Hierarchy, TopDown]) -
     z = torch.zeros(2, *latent.shape)
     with pytest.raises(AeframeError) as error:
         prior.kl(Latent(z, z))
-    assert str(error.value) == "a KL divergence needs a latent that gives a posterior"
+    assert str(error.value) == "a KL divergence requires a latent that provides a posterior"
 
 
 # -- half of a network -------------------------------------------------------------------------------------------
@@ -188,6 +188,6 @@ def test_a_latent_of_one_group_is_refused() -> None:
     with pytest.raises(AeframeError) as error:
         check_parts(compose(["model=vae", "prior=top_down"]), DataSpec((30,), Domain("real")))
     assert str(error.value).startswith(
-        "prior 'top_down' needs a latent that gives hierarchy and posterior, but 'gaussian' gives "
+        "prior 'top_down' requires a latent that provides hierarchy and posterior, but 'gaussian' provides "
     )
     assert "choose latent=ladder, nvae or vdvae" in str(error.value)

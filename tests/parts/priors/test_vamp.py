@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Clock, DataSpec, Domain
 from aeframe.errors import AeframeError
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.priors.vamp import Vamp
+from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 
 @pytest.fixture(autouse=True)
@@ -115,7 +115,7 @@ def test_where_the_encoder_sees_a_condition_a_pseudo_input_has_one() -> None:
     assert isinstance(model.prior, Vamp)
     assert model.prior.pseudo_inputs().shape == (5, 9)
     assert torch.equal(model.prior.pseudo_inputs()[:, 6:], model.prior.free[:, 6:])
-    terms = model.terms(model(Batch(torch.rand(7, 6), condition=torch.eye(3)[torch.arange(7) % 3])), Clock())
+    terms = model.terms(model(Batch(torch.rand(7, 6), condition=torch.eye(3)[torch.arange(7) % 3])), TrainingProgress())
     assert terms.raw["kl"].shape == (7,)
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import DataSpec, Domain
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,7 @@ def test_bad_use_is_refused() -> None:
         ),
         (
             lambda: make(model_of({"name": "point"})),
-            "sampler autoregressive needs a latent with num_codes, such as vq or fsq, found Point; "
+            "sampler autoregressive requires a latent with num_codes, such as vq or fsq, found Point; "
             "choose sampler=prior or sampler=gmm",
         ),
         (
@@ -201,7 +201,7 @@ def test_bad_use_is_refused() -> None:
         ),
         (
             lambda: make(model).fit(torch.zeros(3, 2, 2), None),
-            "sampler autoregressive needs the integer codes of a quantiser, found a latent that gives none",
+            "sampler autoregressive requires the integer codes of a quantiser, found a latent that provides none",
         ),
     ):
         with pytest.raises(AeframeError) as error:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import DataSpec, Domain
 
 SMALL = {"num_transforms": 2, "hidden": [16], "steps": 150, "lr": 1e-2}
 

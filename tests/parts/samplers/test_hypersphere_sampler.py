@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import normalize
 
 import aeframe
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher
+from aeframe.types import DataSpec, Domain
 
 WEIGHTS = torch.tensor([0.2, 0.3, 0.5])
 DIRECTIONS = normalize(torch.tensor([[1.0, 0, 0, 0.2], [-1, 1, 0, 0], [0, 0, -1, 1]]), dim=1)

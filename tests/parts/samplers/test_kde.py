@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.stats import gaussian_kde
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import DataSpec, Domain
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import DataSpec, Domain
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import DataSpec, Domain
 
 
 @pytest.fixture(autouse=True)

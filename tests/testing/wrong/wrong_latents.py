@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
-from aeframe.batch import Latent
 from aeframe.parts import LatentSpace
+from aeframe.types import Latent
 
 
 class Plain(LatentSpace):

@@ -1,8 +1,8 @@
 import torch
 from torch import distributions
 
-from aeframe.batch import per_sample
 from aeframe.parts import ActivationTraits, Likelihood, Loss
+from aeframe.tensors import per_sample
 
 
 class Squared(Loss):

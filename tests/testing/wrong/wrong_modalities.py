@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Splits, TensorSource
+from aeframe.types import Batch, DataSpec, Domain
 
 
 class Rows(Modality):

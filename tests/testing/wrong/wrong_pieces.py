@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.parts import ActivationTraits, Corruption, Sampler, Schedule
 
 
@@ -27,7 +27,7 @@ class Counting(Schedule):
     def __init__(self, *, start: float = 0.0):
         self.value = start
 
-    def __call__(self, clock):
+    def __call__(self, progress):
         self.value += 1.0
         return self.value
 
@@ -48,7 +48,7 @@ class Unsaved(Sampler):
         return self.mean + torch.randn(num, *model.latent.shape)
 
 
-class MeanOfMeans(PassMetric):
+class MeanOfMeans(ModelMetric):
     """The squared error, averaged over batches of whatever size."""
 
     def __init__(self):

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal
 
-from aeframe.batch import Latent, Shape, single
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
+from aeframe.tensors import at_least_float32
+from aeframe.types import Latent, Shape
 
 _LIMIT = 5.0
 Choose: TypeAlias = Callable[[Normal], Tensor]
@@ -100,7 +101,7 @@ class Hierarchy(LatentSpace):
     go down a second time, given the means, would nearly double the step. In evaluation it is given the means.
     """
 
-    gives = frozenset({"posterior", "hierarchy"})
+    provides = frozenset({"posterior", "hierarchy"})
     space = "hierarchy"
     start: Tensor
     """The state above the top group, the same for every row."""
@@ -136,9 +137,9 @@ class Hierarchy(LatentSpace):
         q, p = (Normal(rows(each.loc), rows(each.scale), validate_args=False) for each in (way.q, way.p))
         z = rows(way.z)
         posterior = GroupedPosterior(z, q, p, functools.partial(self._posterior_at, seen))
-        return Latent(z, mean, posterior=posterior, for_decoder=rows(way.state))
+        return Latent(z, mean, posterior=posterior, decoder_input=rows(way.state))
 
-    def for_decoder(self, z: Tensor) -> Tensor:
+    def decoder_input(self, z: Tensor) -> Tensor:
         return self.given(z).state
 
     def given(self, z: Tensor, seen: Sequence[Tensor] | None = None) -> Step:
@@ -177,7 +178,7 @@ def normal(parameters: Tensor) -> Normal:
 
     The log-scale is held within ±5 by a tanh, far from where a float overflows, and its gradient never quite ends.
     """
-    loc, log_scale = single(parameters).chunk(2, dim=1)
+    loc, log_scale = at_least_float32(parameters).chunk(2, dim=1)
     return Normal(loc, (_LIMIT * (log_scale / _LIMIT).tanh()).exp(), validate_args=False)
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.batch import Shape
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hierarchy.base import Choose, Group, Hierarchy, Step, check_numbers, normal
 from aeframe.parts.networks.mlp import layers
+from aeframe.types import Shape
 
 
 class _Rung(Group):

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.batch import Shape, spread
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hierarchy.base import Choose, Group, Step, check_numbers, normal
 from aeframe.parts.latents.hierarchy.pyramid import Pyramid
 from aeframe.parts.networks.blocks import Residual, Upsample, convolution, normalisation
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Shape
 
 _SMALL = 0.1
 """What a residual cell's branch is multiplied by, as in the authors' code."""
@@ -28,7 +29,7 @@ class _SqueezeExcite(nn.Module):
         self.gates = nn.Sequential(nn.Linear(channels, hidden), make(), nn.Linear(hidden, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * spread(self.gates(x.flatten(2).mean(2)), x.ndim)
+        return x * broadcast_mask(self.gates(x.flatten(2).mean(2)), x.ndim)
 
 
 class _Cell(nn.Module):

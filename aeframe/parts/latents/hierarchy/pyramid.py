@@ -11,9 +11,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Shape
 from aeframe.parts.latents.hierarchy.base import Group, Hierarchy, check_numbers
 from aeframe.parts.networks.blocks import check_positions, convolution, halvings
+from aeframe.types import Shape
 
 
 class Pyramid(Hierarchy):

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Shape
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hierarchy.base import Choose, Group, Step, check_numbers, normal
 from aeframe.parts.latents.hierarchy.pyramid import Pyramid
 from aeframe.parts.networks.blocks import convolution
+from aeframe.types import Shape
 
 
 def block(

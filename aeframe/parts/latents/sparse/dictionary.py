@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Latent, Shape, per_sample, single
 from aeframe.devices import num_devices, sum_over_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.schedules import Constant, Schedule
+from aeframe.tensors import at_least_float32, per_sample
+from aeframe.types import Latent, Shape
 
 
 class Dictionary(LatentSpace):
@@ -44,7 +45,7 @@ class Dictionary(LatentSpace):
         dead_after: Training samples, of all devices together.
     """
 
-    gives = frozenset({"sparse"})
+    provides = frozenset({"sparse"})
     name: ClassVar[str]
     """As registered, for messages."""
     silent: Tensor
@@ -82,18 +83,18 @@ class Dictionary(LatentSpace):
 
     def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
         x = features.flatten(1)
-        before = single(F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias))
-        x = single(x.detach())
+        before = at_least_float32(F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias))
+        x = at_least_float32(x.detach())
         z, terms = self.code(before, x)
-        read = self.for_decoder(z)
+        read = self.decoder_input(z)
         if "auxk" in self.weights:
-            terms["auxk"] = self._auxk(before, x - single(read.detach().flatten(1)))
+            terms["auxk"] = self._auxk(before, x - at_least_float32(read.detach().flatten(1)))
         if self.learns(z):
             self._listen(z)
         shape = () if num_samples is None else (num_samples,)
-        return Latent(z.expand(*shape, *z.shape), z, terms=terms, for_decoder=read.expand(*shape, *read.shape))
+        return Latent(z.expand(*shape, *z.shape), z, terms=terms, decoder_input=read.expand(*shape, *read.shape))
 
-    def for_decoder(self, z: Tensor) -> Tensor:
+    def decoder_input(self, z: Tensor) -> Tensor:
         return (z @ self.directions + self.decode_bias).unflatten(1, self.feature_shape)
 
     def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Shape
 from aeframe.parts.latents.sparse.dictionary import Dictionary, squared_error
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Shape
 
 
 class Gated(Dictionary):

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.sparse.dictionary import Dictionary
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Shape
 
 
 class JumpReLU(Dictionary):

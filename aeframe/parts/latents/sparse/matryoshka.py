@@ -6,11 +6,11 @@ import itertools
 
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.sparse.dictionary import squared_error
 from aeframe.parts.latents.sparse.topk import BatchTopK
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Shape
 
 
 class Matryoshka(BatchTopK):

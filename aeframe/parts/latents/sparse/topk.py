@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.devices import num_devices, rows_of_all_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.sparse.dictionary import Dictionary, keep_top
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.types import Shape
 
 
 class TopK(Dictionary):

@@ -9,12 +9,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Pass
 from aeframe.data import Source
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
-from aeframe.evaluation.latent import CodebookUse
+from aeframe.evaluation.metrics.latent import CodebookUse
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Batch, ForwardOutput
 from aeframe_audio.measures import si_sdr
 from aeframe_audio.metrics import SISDR, LogSpectral, MelDB
 
@@ -35,7 +35,7 @@ def first_levels(model: Autoencoder, codes: Tensor, count: int) -> Tensor:
 
 def num_codebooks(model: Autoencoder) -> int:
     """Return how many codebooks a frame's codes can be cut to; the groups of one level go together."""
-    if "codes" not in model.latent.gives or model.latent.num_codes == 0:
+    if "codes" not in model.latent.provides or model.latent.num_codes == 0:
         raise AeframeError("only a latent with integer codes has codebooks; train one with model=codec, or latent=rvq")
     return model.latent.num_levels // getattr(model.latent, "num_groups", 1)
 
@@ -52,12 +52,12 @@ def by_codebooks(model: Autoencoder, source: Source, batch_size: int) -> list[di
     with evaluation_mode(model):
         for batch in batches(source, batch_size):
             here = batch.to(device)
-            whole: Pass = model(here, sample=False)
+            whole: ForwardOutput = model(here, sample=False)
             use.to(device).update(model, whole)
             assert whole.latent.codes is not None
             for count, metrics in enumerate(measured, start=1):
                 z = first_levels(model, whole.latent.codes, count)
-                output = model.decode(z, condition=here.condition, beside=here)
+                output = model.decode(z, condition=here.condition, like=here)
                 for metric in metrics:
                     metric.to(device).update(model, replace(whole, output=output))
     frames = math.prod(model.latent.shape[1:]) * (model.spec.rate or 1.0) / model.spec.shape[-1]

@@ -8,7 +8,7 @@ from typing import Any
 
 from aeframe.data import Dataset
 from aeframe.data.folders import files_below, first_opened, folder_splits, path_keys
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe_audio.decode import EXTENSIONS, read_header
 from aeframe_audio.recordings import Files, RawSplits, Recording
 
@@ -49,7 +49,7 @@ class AudioFolder(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'audio_folder' at '{path}'"
-        self.shares = Shares(self.who, "sounds", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(self.who, "sounds", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:

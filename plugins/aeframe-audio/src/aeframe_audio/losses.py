@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Shape, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean
+from aeframe.tensors import broadcast_mask
+from aeframe.types import Batch, Shape
 from aeframe_audio.spectra import floor_of
 
 
@@ -33,7 +34,11 @@ class SignalToNoise(BoundedMean):
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         x, x_hat = self.pair(output, batch)
-        mask = torch.ones_like(batch.x) if batch.mask is None else spread(batch.mask, batch.x.ndim).expand_as(batch.x)
+        mask = (
+            torch.ones_like(batch.x)
+            if batch.mask is None
+            else broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x)
+        )
         least = self.floor * mask.flatten(1).sum(1)
         noise = (x - x_hat).square().sum(-1) + least
         return 10 * (noise.log10() - (x.square().sum(-1) + least).log10())

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.batch import Pass
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.reconstruction import counts
-from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.types import ForwardOutput
 from aeframe_audio.measures import Spectral, si_sdr
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 
-class _Mean(PassMetric):
+class _Mean(ModelMetric):
     """A mean over what is counted."""
 
     total: Tensor
@@ -33,10 +33,10 @@ class _Mean(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return len(model.spec.shape) == 2 and model.spec.domain.classes is None and model.spec.rate is not None
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        counted = counts(p)
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        counted = counts(out)
         x, x_hat = (
-            wave.to(SUM_DTYPE).masked_fill(~counted, 0.0) for wave in (p.batch.x, model.loss.mean(p.output))
+            wave.to(SUM_DTYPE).masked_fill(~counted, 0.0) for wave in (out.batch.x, model.loss.mean(out.output))
         )  # fmt: skip
         values, used = self.measure(x_hat, x, counted)
         self.total = self.total + torch.where(used, values, 0.0).sum()
@@ -99,7 +99,7 @@ class LogSpectral(_SpectralMean):
         return apart, self._spectral[0].frames(counted)
 
 
-class Bitrate(PassMetric):
+class Bitrate(ModelMetric):
     """Bits per second of a quantiser's codes: ``bitrate`` with as many bits for each code as its codebook asks for, and
     ``bitrate_entropy`` with as many as codes that are as frequent as these need, each level for itself.
     """
@@ -116,11 +116,11 @@ class Bitrate(PassMetric):
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        return "codes" in model.latent.gives and model.latent.num_codes > 0 and model.spec.rate is not None
+        return "codes" in model.latent.provides and model.latent.num_codes > 0 and model.spec.rate is not None
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        assert p.latent.codes is not None
-        codes = p.latent.codes.long().flatten(0, -2).T
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        assert out.latent.codes is not None
+        codes = out.latent.codes.long().flatten(0, -2).T
         self.chosen = self.chosen.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
 
     def compute(self) -> dict[str, Tensor]:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Source, Splits
-from aeframe.data.shares import SPLITS
+from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_audio.decode import Header, read_header
 from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import recordings_of, sounds_below

@@ -6,19 +6,15 @@ frequencies, so that a term means the same at every resolution, and doubles with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, DataSpec, Pass, full_precision, single
 from aeframe.errors import AeframeError
 from aeframe.parts.penalties.base import Penalty, first_output
 from aeframe.parts.schedules import Schedule, fixed
+from aeframe.tensors import at_least_float32, autocast_disabled
+from aeframe.types import Batch, DataSpec, ForwardOutput, Model
 from aeframe_audio.spectra import MelBands, PowerSpectrogram, amplitude, floor_of, log_amplitude
-
-if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
 
 
 class STFTDistance(Penalty):
@@ -54,10 +50,10 @@ class STFTDistance(Penalty):
         self.floor = floor_of(floor)
         self.spectrograms = nn.ModuleList(PowerSpectrogram(size, size // 4) for size in windows)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        x, x_hat = waves(model, first_output(p), p.batch)
-        samples = x.new_tensor(float(x[0].numel())) if p.batch.mask is None else _counted(p.batch)
-        with full_precision(x.device):
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        x, x_hat = waves(model, first_output(out), out.batch)
+        samples = x.new_tensor(float(x[0].numel())) if out.batch.mask is None else _counted(out.batch)
+        with autocast_disabled(x.device):
             found = [self._at(each, x, x_hat, samples) for each in resolutions(self.spectrograms)]
         return torch.stack(found).mean(0)
 
@@ -107,10 +103,10 @@ class MelDistance(Penalty):
         self.spectrograms = nn.ModuleList(PowerSpectrogram(size, size // 4) for size in windows)
         self.bands = nn.ModuleList(MelBands(size, min(80, size // 8), spec.rate) for size in windows)
 
-    def forward(self, model: Autoencoder, p: Pass) -> Tensor:
-        x, x_hat = waves(model, first_output(p), p.batch)
+    def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        x, x_hat = waves(model, first_output(out), out.batch)
         found = []
-        with full_precision(x.device):
+        with autocast_disabled(x.device):
             for spectrogram, bands in zip(resolutions(self.spectrograms), self.bands, strict=True):
                 real, made = (log_amplitude(bands(_by_channel(spectrogram, wave)), self.floor) for wave in (x, x_hat))
                 found.append(spectrogram.hop * (real - made).abs().mean(-2).flatten(1).sum(1))
@@ -125,10 +121,10 @@ def resolutions(spectrograms: nn.ModuleList) -> list[PowerSpectrogram]:
     return [each for each in spectrograms if isinstance(each, PowerSpectrogram)]
 
 
-def waves(model: Autoencoder, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+def waves(model: Model, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return x and its reconstruction ``(B, C, T)`` in float32 at least, silent where the mask hides them."""
     x, x_hat = model.loss.visible(output, batch)
-    return single(x.to(x_hat.dtype)), single(x_hat)
+    return at_least_float32(x.to(x_hat.dtype)), at_least_float32(x_hat)
 
 
 def _by_channel(spectrogram: PowerSpectrogram, wave: Tensor) -> Tensor:

@@ -62,4 +62,4 @@ class Files:
 
 
 RawSplits = Mapping[str, Waves | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.shares.SPLITS`."""
+"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""

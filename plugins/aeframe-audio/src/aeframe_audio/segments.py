@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
-from aeframe.data.places import drawn_places
+from aeframe.data.random_offsets import random_offsets
+from aeframe.types import Batch
 from aeframe_audio.decode import Header
 from aeframe_audio.fit import Reader
 from aeframe_audio.packed import Packed
@@ -64,8 +64,8 @@ class RandomSegments:
     def _offsets(self, index: Tensor) -> Tensor:
         free = (self._sounds.lengths[index] - self._length).clamp(min=0) + 1
         if self._gate is None or self._energy is None:
-            return drawn_places(free)
-        tries = drawn_places(free.unsqueeze(1).expand(-1, TRIES))
+            return random_offsets(free)
+        tries = random_offsets(free.unsqueeze(1).expand(-1, TRIES))
         start = self._sounds.starts[index].unsqueeze(1) + tries
         counted = self._sounds.lengths[index].clamp(max=self._length).unsqueeze(1)
         power = (self._energy[start + counted] - self._energy[start]) / counted
@@ -138,7 +138,7 @@ class FileSegments:
 
     def _drawn(self, number: int) -> Tensor:
         free = max(0, int(self._lengths[number]) - self._length) + 1
-        offsets = drawn_places(torch.full((TRIES,), free)).tolist()
+        offsets = random_offsets(torch.full((TRIES,), free)).tolist()
         first = self._read(number, offsets[0])
         if self._gate is None or free == 1:
             return first

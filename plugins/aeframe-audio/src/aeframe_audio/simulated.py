@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.data import Dataset
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe_audio.recordings import RawSplits, Waves
 
@@ -79,5 +79,5 @@ class VowelsSimulated(Dataset):
             torch.from_numpy(sing(rng, vowel=vowel, seconds=rng.uniform(*self.seconds), rate=self.rate))[None]
             for vowel in labels.tolist()
         ]
-        shares = Shares("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
+        shares = RandomSplit("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
         return shares.complete({"train": Waves(waves, self.rate, labels)}, self.split_record)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Domain, Shape, full_precision
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.tensors import autocast_disabled
+from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual
 
 _LARGEST = 4.0
@@ -74,7 +75,7 @@ class SpectrogramEncoder(Encoder):
 
     def forward(self, batch: Batch) -> Tensor:
         weight = next(self.parameters())
-        with full_precision(weight.device):
+        with autocast_disabled(weight.device):
             x: Tensor = self.channels(batch).to(torch.promote_types(weight.dtype, torch.float32))
             spectrum = self.frames.spectra(x)
             parts = torch.stack([spectrum.real, spectrum.imag], 2)
@@ -125,7 +126,7 @@ class SpectrogramDecoder(Decoder):
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         found: Tensor = self.layers(z)
-        with full_precision(found.device):
+        with autocast_disabled(found.device):
             parts = found.to(torch.promote_types(found.dtype, torch.float32))
             logarithm, phase = parts.unflatten(1, (self.waves, 2, self.frames.bins)).unbind(2)
             wave = self.frames.waves(torch.polar(logarithm.clamp(max=_LARGEST).exp(), phase))

@@ -19,9 +19,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Latent
 from aeframe.errors import AeframeError
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import Latent
 from aeframe_audio.causal import Past, advance
 from aeframe_audio.codebooks import first_levels, num_codebooks
 from aeframe_audio.wave import WaveConvDecoder, WaveConvEncoder
@@ -75,7 +75,7 @@ class StreamDecoder:
     def __call__(self, z: Tensor) -> Tensor:
         """Return the next samples ``(B, C, n * hop)`` of the next codes ``(B, D, n)``."""
         outputs, channels, _ = self._decoder.out_shape
-        found = advance(self._decoder.layers, self._model.latent.for_decoder(z), self._past)
+        found = advance(self._decoder.layers, self._model.latent.decoder_input(z), self._past)
         output = self._model.loss.complete(found.reshape(len(z), outputs, channels, -1), None)
         low, high = self._model.spec.domain.bounds
         return self._model.loss.mean(output).clamp(low, high)

@@ -12,11 +12,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual, TimeUpsample
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.data import Dataset
 from aeframe.data.arrays import Array, SplitArrays
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.pictures import RawSplits, Stack
 
 
@@ -99,7 +99,7 @@ class ImageNPZ(Dataset):
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
         self.who = "dataset 'image_npz'"
-        self.shares = Shares(f"{self.who} at '{path}'", "images", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(f"{self.who} at '{path}'", "images", validation=validation, test=test, seed=seed)
 
     def describe(self) -> Mapping[str, Any]:
         return {"shape": self._file().shape()}

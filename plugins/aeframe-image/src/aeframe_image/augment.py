@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.pictures import shown
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aeframe.batch import Shape
 from aeframe.data import Dataset
 from aeframe.data.downloads import data_folders, local
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.pictures import RawSplits, Stack, shown
 from aeframe_image.split import last

@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.data.folders import first_opened
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.pictures import Place
 
 EXTENSIONS = frozenset(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe_image.pictures import RawSplits, Stack
 
 
@@ -30,5 +30,5 @@ class Digits(Dataset):
         bunch = load_digits()
         pixels = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
         stack = Stack(pixels, torch.from_numpy(bunch.target).long())
-        shares = Shares("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0)
+        shares = RandomSplit("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0)
         return shares.complete({"train": stack}, self.split_record)

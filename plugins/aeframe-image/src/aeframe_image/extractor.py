@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
+from aeframe.types import Batch, Domain, Shape
 from aeframe_image.fit import Fit
 
 _FORMAT = 1

@@ -11,8 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, Shape
 from aeframe_image.decode import decode
 from aeframe_image.fit import Fit
 from aeframe_image.pictures import Files, Place, Stack, shown

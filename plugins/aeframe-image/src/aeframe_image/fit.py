@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 
 How = Literal["crop", "resize", "pad"]
 # ITU-R BT.601 luma, what "grey" means in PNG and JPEG tools.

@@ -8,7 +8,7 @@ from typing import Any
 
 from aeframe.data import Dataset
 from aeframe.data.folders import files_below, folder_splits, path_keys
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe_image.decode import EXTENSIONS, first_shape
 from aeframe_image.pictures import Files, RawSplits
 
@@ -37,7 +37,7 @@ class ImageFolder(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'image_folder' at '{path}'"
-        self.shares = Shares(self.who, "images", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:

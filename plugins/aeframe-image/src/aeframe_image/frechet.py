@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.batch import Pass
 from aeframe.errors import AeframeError
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.types import ForwardOutput
 from aeframe_image.extractor import Extractor, in_unit
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 
 def distance_of_normals(mean_a: Tensor, covariance_a: Tensor, mean_b: Tensor, covariance_b: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class Moments:
         return mean, (self.products - self.num * mean.outer(mean)) / (self.num - 1).clamp_min(1)
 
 
-class FrechetReconstruction(PassMetric):
+class FrechetReconstruction(ModelMetric):
     """The Fréchet distance between images and their reconstructions, in the features of a classifier (after Heusel et
     al. 2017, arXiv 1706.08500).
 
@@ -83,13 +83,13 @@ class FrechetReconstruction(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return len(model.spec.shape) == 3 and model.spec.domain.kind in ("unit", "signed", "binary")
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         domain = model.spec.domain
-        for name, x in (("real", p.batch.x), ("made", model.loss.mean(p.output))):
+        for name, x in (("real", out.batch.x), ("made", model.loss.mean(out.output))):
             moments = Moments.of(self.network(in_unit(x, domain)))
             setattr(self, f"{name}_total", getattr(self, f"{name}_total") + moments.total)
             setattr(self, f"{name}_products", getattr(self, f"{name}_products") + moments.products)
-        self.num = self.num + len(p.batch)
+        self.num = self.num + len(out.batch)
 
     def compute(self) -> dict[str, Tensor]:
         real, made = (

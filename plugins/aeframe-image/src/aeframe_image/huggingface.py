@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_image.decode import first_shape
 from aeframe_image.pictures import Files, RawSplits
@@ -80,7 +80,7 @@ class HuggingFaceImages(Dataset):
     ) -> None:
         self.path, self.config, self.column, self.label = str(path), config, column, label
         self.who = f"dataset 'image_huggingface' at '{path}'"
-        self.shares = Shares(self.who, "images", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
         self._found: dict[str, Files] | None = None
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape, per_sample, single, spread
 from aeframe.errors import AeframeError
 from aeframe.parts.losses.base import BoundedMean
+from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
+from aeframe.types import Batch, Domain, Shape
 from aeframe_image.similarity import SCALE_WEIGHTS, WINDOW, maps, ms_ssim, scales_that_fit
 
 
@@ -35,13 +36,13 @@ class _Structural(BoundedMean):
         x, x_hat = self.visible(output, batch)
         lead = x_hat.shape[: x_hat.ndim - self.ndim]
         rows = x_hat.reshape(-1, *x.shape[1:])
-        beside = single(x).to(rows.dtype).expand(x_hat.shape).reshape(rows.shape)
+        like = at_least_float32(x).to(rows.dtype).expand(x_hat.shape).reshape(rows.shape)
         mask = None
         if batch.mask is not None:
-            mask = spread(batch.mask, x.ndim).expand_as(x).expand(x_hat.shape).reshape(rows.shape)
-        distance = self.mix * self.apart(rows, beside, mask)
+            mask = broadcast_mask(batch.mask, x.ndim).expand_as(x).expand(x_hat.shape).reshape(rows.shape)
+        distance = self.mix * self.apart(rows, like, mask)
         if self.mix < 1:
-            distance = distance + (1 - self.mix) / self.span * per_sample((rows - beside).abs())
+            distance = distance + (1 - self.mix) / self.span * per_sample((rows - like).abs())
         return distance.reshape(lead)
 
     def apart(self, reconstruction: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Pass, spread
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.reconstruction import counts
-from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
 from aeframe.parts.losses.likelihoods import Bernoulli, Categorical
 from aeframe.parts.losses.logistic_mixture import LogisticMixture
+from aeframe.tensors import broadcast_mask
+from aeframe.types import ForwardOutput, TrainingProgress
 from aeframe_image.similarity import ssim
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 _CAP_DB = 100.0
 
@@ -32,7 +33,7 @@ def psnr(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
     return -10 * error.clamp_min(10 ** (-_CAP_DB / 10)).log10()
 
 
-class _PerImage(PassMetric):
+class _PerImage(ModelMetric):
     """The mean over images of a number that each image has.
 
     Where a part is masked, or a corruption has left it visible, it stands in both images as it is: the number is of the
@@ -51,10 +52,10 @@ class _PerImage(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return len(model.spec.shape) == 3 and math.isfinite(_span(model))
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         # What a mask hides, or a corruption left visible, is no part of what was reconstructed: there is no error.
-        counted, x = counts(p), p.batch.visible().float()
-        values = self.measure(torch.where(counted, model.loss.mean(p.output).float(), x), x, _span(model))
+        counted, x = counts(out), out.batch.visible().float()
+        values = self.measure(torch.where(counted, model.loss.mean(out.output).float(), x), x, _span(model))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)
 
@@ -92,7 +93,7 @@ class SSIM(_PerImage):
         return ssim(reconstruction, x, span)
 
 
-class BitsPerDimension(PassMetric):
+class BitsPerDimension(ModelMetric):
     """The bound in bits for each number of a sample: nats / (elements x ln 2), of models whose data are discrete.
 
     It bounds what the model, as a code, would need to send an image without loss. It is measured where the likelihood
@@ -116,14 +117,14 @@ class BitsPerDimension(PassMetric):
         discrete = isinstance(model.loss, (LogisticMixture, Categorical)) or (
             isinstance(model.loss, Bernoulli) and model.spec.domain.kind == "binary"
         )
-        return discrete and "posterior" in model.latent.gives
+        return discrete and "posterior" in model.latent.provides
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        bound = model.objective(model, p, Clock()).bound
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        bound = model.objective(model, out, TrainingProgress()).bound
         if bound is None:
             return
-        x, mask = p.batch.x, p.batch.mask
-        counted = x.numel() if mask is None else spread(mask, x.ndim).expand_as(x).sum()
+        x, mask = out.batch.x, out.batch.mask
+        counted = x.numel() if mask is None else broadcast_mask(mask, x.ndim).expand_as(x).sum()
         self.total = self.total + bound.sum(dtype=SUM_DTYPE)
         self.count = self.count + counted
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
-from aeframe.data.shares import SPLITS
+from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
 from aeframe_image.decode import decode

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from torch import nn
 
-from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import (
@@ -19,6 +18,7 @@ from aeframe.parts.networks.blocks import (
     split_output,
 )
 from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.types import Domain, Shape
 from aeframe_image.stages import Attention, Block, Enlarge, StageNorm, middle, norm_of
 
 

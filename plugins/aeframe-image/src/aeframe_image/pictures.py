@@ -9,7 +9,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from aeframe.batch import Shape
+from aeframe.types import Shape
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class Files:
 
 
 RawSplits = Mapping[str, Stack | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.shares.SPLITS`."""
+"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
 
 
 def shown(shape: Shape) -> str:

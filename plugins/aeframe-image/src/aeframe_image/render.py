@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aeframe.batch import Shape
+from aeframe.types import Shape
 
 _COLUMNS = 12
 _GRID_ROWS = 12

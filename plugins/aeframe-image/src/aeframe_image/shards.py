@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from aeframe.data import Dataset
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS, first_shape
@@ -84,7 +84,7 @@ class ImageShards(Dataset):
     ) -> None:
         self.path, self.label = Path(path).expanduser(), label
         self.who = f"dataset 'image_shards' at '{path}'"
-        self.shares = Shares(self.who, "images", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.batch import Shape
+from aeframe.types import Shape
 
 WINDOW = 11
 """Pixels on a side of the Gaussian window."""

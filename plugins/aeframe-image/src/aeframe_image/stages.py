@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Shape
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import convolution, normalisation
+from aeframe.types import Shape
 
 StageNorm = Literal["group", "position"]
 """``group``: over groups of channels and all positions; ``position``: over the channels at each position alone."""

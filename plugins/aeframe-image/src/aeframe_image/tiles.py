@@ -12,21 +12,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aeframe.assembly import assemble
-from aeframe.autoencoder import Autoencoder
-from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
 from aeframe.factory import restored_weights
+from aeframe.model.assembly import assemble
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.model_store.reader import TrainedModel
 from aeframe.noise import noise_of
 from aeframe.parts.latents.gaussian import Gaussian
-from aeframe.parts.latents.lookup_free import LookupFree
 from aeframe.parts.latents.point import Point
-from aeframe.parts.latents.quantized import FiniteScalarQuantized, VectorQuantized
-from aeframe.parts.latents.residual import ResidualFiniteScalar, ResidualQuantized
-from aeframe.parts.latents.simvq import SimVQ
+from aeframe.parts.latents.quantized.base import FiniteScalarQuantized, VectorQuantized
+from aeframe.parts.latents.quantized.lookup_free import LookupFree
+from aeframe.parts.latents.quantized.residual import ResidualFiniteScalar, ResidualQuantized
+from aeframe.parts.latents.quantized.simvq import SimVQ
 from aeframe.parts.losses.patches import PatchSquaredError
 from aeframe.parts.networks.blocks import halvings
-from aeframe.runs.saved import SavedModel
+from aeframe.types import Batch, Shape
 from aeframe_image.reach import decoder_reach, encoder_reach
 
 # What makes a code of each position alone, where it keeps positions.
@@ -62,7 +62,7 @@ class Tiles:
         AeframeError: A model that looks further than a margin can be wide.
     """
 
-    def __init__(self, model: SavedModel, *, tile: int = 256) -> None:
+    def __init__(self, model: TrainedModel, *, tile: int = 256) -> None:
         who = f"model '{model.name}'"
         net = model.model
         self.encoder_reach, self.stride = encoder_reach(who, net.encoder)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 
 ImageDomain = Literal["unit", "signed", "binary"]
 EVALUATION_SEED = 0

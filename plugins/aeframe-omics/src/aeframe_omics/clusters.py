@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Pass
-from aeframe.evaluation.base import PassMetric
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.types import ForwardOutput
 from aeframe_omics.source import TARGET
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 _COMPONENTS = 20
 
 
-class CellClusters(PassMetric):
+class CellClusters(ModelMetric):
     """Compare the codes (posterior means) with what is known of the cells: labels, batches.
 
     ``ari`` and ``nmi``: adjusted Rand index (Hubert & Arabie 1985) and normalised mutual information between the labels
@@ -55,14 +55,16 @@ class CellClusters(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return bool(_roles(model)) and len(model.spec.shape) == 1
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         left = self.cells - sum(len(each) for each in self.codes)
         if left <= 0:
             return
-        self.codes.append(p.latent.mean.flatten(1).float()[:left])
-        self.x.append(p.batch.visible()[:left, : self._genes].float())
-        index = torch.arange(len(p.batch.x), device=p.batch.x.device) if p.batch.index is None else p.batch.index
-        known = [p.batch.extras[role].long() for role in self._roles]
+        self.codes.append(out.latent.mean.flatten(1).float()[:left])
+        self.x.append(out.batch.visible()[:left, : self._genes].float())
+        index = (
+            torch.arange(len(out.batch.x), device=out.batch.x.device) if out.batch.index is None else out.batch.index
+        )
+        known = [out.batch.extras[role].long() for role in self._roles]
         self.known.append(torch.stack([index, *known], 1)[:left])
 
     def compute(self) -> dict[str, Tensor]:

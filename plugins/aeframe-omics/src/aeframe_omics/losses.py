@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, DataSpec, Shape, single
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
+from aeframe.tensors import at_least_float32
+from aeframe.types import Batch, DataSpec, Shape
 
 
 class Views(Loss):
@@ -75,14 +76,14 @@ class Views(Loss):
     def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         made, start = [], 0
         for number, (part, size) in enumerate(zip(self._losses(), self.sizes, strict=True)):
-            beside = None
+            like = None
             if batch is not None:
                 extras = {k: v for k, v in batch.extras.items() if number == 0 or k != "library"}
                 # What the mask hides is 0 here, so that the mask need not be cut up.
                 x = batch.visible()[:, start : start + size]
-                beside = replace(batch, x=x, mask=None, extras=extras)
+                like = replace(batch, x=x, mask=None, extras=extras)
             own = output[:, : part.num_outputs, start : start + size]
-            whole = part.complete(own, beside, condition)
+            whole = part.complete(own, like, condition)
             made.append(nn.functional.pad(whole, (0, 0) * self.ndim + (0, max(self.read) - whole.shape[1])))
             start += size
         return torch.cat(made, 2)
@@ -102,7 +103,7 @@ class Views(Loss):
         return self._each(output, lambda part, own: part.sample(own))
 
     def _each(self, output: Tensor, make: Callable[[Loss, Tensor], Tensor]) -> Tensor:
-        parts = zip(self._losses(), self._cut(single(output)), strict=True)
+        parts = zip(self._losses(), self._cut(at_least_float32(output)), strict=True)
         return torch.cat([make(part, own) for part, own in parts], -self.ndim)
 
     def _cut(self, output: Tensor) -> list[Tensor]:

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.cells import SPLITS, Cells, Known, Roles, Rows
 from aeframe_omics.covariates import Covariates, Unseen
 from aeframe_omics.examine import OnError, examine, refuse_repeated_genes

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.mlp import MLPEncoder
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_omics.source import TARGET
 
 

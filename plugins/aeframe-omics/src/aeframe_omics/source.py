@@ -10,7 +10,7 @@ import torch
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 from aeframe_omics.cells import Rows
 from aeframe_omics.counts import Counts
 
@@ -48,8 +48,8 @@ class CellSource:
     ) -> None:
         self._counts, self._rows, self._log = counts, rows, log
         # x is put together for each batch; what is stored in its place is what stands beside the counts.
-        beside = torch.empty(len(rows), 0) if views is None else views
-        self._stored = Batch(beside, None, condition, torch.from_numpy(rows), {"library": library, **extras})
+        like = torch.empty(len(rows), 0) if views is None else views
+        self._stored = Batch(like, None, condition, torch.from_numpy(rows), {"library": library, **extras})
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.batch import Pass
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.reconstruction import counts
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 
-class AnomalyRanking(PassMetric):
+class AnomalyRanking(ModelMetric):
     """Rank all moments of all windows by their squared error, the mean over what each has, and ask where the anomalies
     are.
 
@@ -36,13 +36,13 @@ class AnomalyRanking(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return "anomaly" in model.spec.extras
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        counted = counts(p)
-        errors = torch.where(counted, (model.loss.mean(p.output) - p.batch.x).square(), 0.0)
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        counted = counts(out)
+        errors = torch.where(counted, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
         there = counted.sum(1)
         known = there > 0
         self.errors.append((errors.sum(1) / there)[known].double())
-        self.flags.append(p.batch.extras["anomaly"][known])
+        self.flags.append(out.batch.extras["anomaly"][known])
 
     def compute(self) -> dict[str, Tensor]:
         errors, flags = _joined(self.errors), _joined(self.flags)

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.tables import Choice, read_header
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_series.examine import Examined, Missing, OnError, examine
 from aeframe_series.file import Roles, read
 from aeframe_series.recording import SPLITS, Recording

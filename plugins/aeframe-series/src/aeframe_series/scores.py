@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 from aeframe_series.windows import WindowSource
 
 Reconstruct = Callable[[Batch], Tensor]
@@ -54,9 +54,9 @@ def score(reconstruct: Reconstruct, source: WindowSource) -> Scores:
         windows.append(errors.flatten(1).sum(1) / counted.flatten(1).sum(1))
         places = (source.starts[index].unsqueeze(1) + torch.arange(source.window)).flatten()
         held.index_add_(0, places, torch.ones(len(places), dtype=torch.float64))
-        beside = torch.stack([made, errors, counted.double()]).permute(0, 2, 1, 3).flatten(2)
-        total = beside.new_zeros(*beside.shape[:2], source.length) if total is None else total
-        total.index_add_(2, places, beside)
+        like = torch.stack([made, errors, counted.double()]).permute(0, 2, 1, 3).flatten(2)
+        total = like.new_zeros(*like.shape[:2], source.length) if total is None else total
+        total.index_add_(2, places, like)
     assert total is not None
     made, errors, counted = total
     # 0 / 0 is NaN, which is what is known of moments that no window holds, and of values that are missing.

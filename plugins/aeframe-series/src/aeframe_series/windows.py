@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 
 
 class WindowSource:

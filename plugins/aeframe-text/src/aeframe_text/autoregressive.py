@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder
+from aeframe.types import Batch, Shape
 from aeframe_text.search import State, best, said
 from aeframe_text.specials import SPECIALS, START, UNKNOWN
 
@@ -70,7 +70,7 @@ class Autoregressive(Decoder):
         self.embed = nn.Embedding(out_shape[0], embedding)
         nn.init.normal_(self.embed.weight, std=embedding**-0.5)
         self.prefix = nn.Linear(size, embedding) if "prefix" in ways else None
-        self.beside = nn.Linear(size, embedding) if "input" in ways else None
+        self.like = nn.Linear(size, embedding) if "input" in ways else None
         # The embedding serves as the last layer too (Press & Wolf 2017, arXiv 1608.05859).
         self.answer = nn.Identity() if hidden == embedding else nn.Linear(hidden, embedding)
         self.bias = nn.Parameter(torch.zeros(out_shape[0]))
@@ -116,8 +116,8 @@ class Autoregressive(Decoder):
         inputs: Tensor = self.embed(tokens)
         if first and self.prefix is not None:
             inputs = torch.cat([self.prefix(z).unsqueeze(1).to(inputs.dtype), inputs[:, 1:]], 1)
-        if self.beside is not None:
-            inputs = inputs + self.beside(z).unsqueeze(1)
+        if self.like is not None:
+            inputs = inputs + self.like(z).unsqueeze(1)
         return self.drop(inputs)
 
     def _logits(self, found: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
+from aeframe.types import Batch, Domain, Shape
 from aeframe_text.autoregressive import check_tokens
 from aeframe_text.packing import packed
 from aeframe_text.specials import END, UNKNOWN

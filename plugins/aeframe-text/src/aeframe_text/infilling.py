@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, Domain, Shape
 from aeframe_text.corruptions import TokenCorruption
 from aeframe_text.packing import packed
 from aeframe_text.specials import END, MASK, PAD

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.batch import Clock, Pass
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.types import ForwardOutput, TrainingProgress
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 
-class Perplexity(PassMetric):
+class Perplexity(ModelMetric):
     """exp of the nats that the bound gives to a word: ``perplexity``; what it is made of comes with it.
 
     ``words`` and ``tokens`` count what was evaluated, the end of a sentence being one of each, and ``nats_by_word`` and
@@ -35,13 +35,13 @@ class Perplexity(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return "words" in model.spec.extras and model.loss.unit == "nats"
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         # No weight counts in a bound, so any moment of a run will do: its end.
-        bound = model.terms(p, Clock(batch=1, planned=1)).bound
-        nats = p.reconstruction if bound is None else bound
-        x, mask = p.batch.x, p.batch.mask
+        bound = model.terms(out, TrainingProgress(batch=1, planned=1)).bound
+        nats = out.reconstruction if bound is None else bound
+        x, mask = out.batch.x, out.batch.mask
         tokens = x.new_tensor(x.numel()) if mask is None else mask.sum()
-        found = (nats.sum(), p.batch.extras["words"].sum(), tokens)
+        found = (nats.sum(), out.batch.extras["words"].sum(), tokens)
         self.sums = self.sums + torch.stack([each.to(SUM_DTYPE) for each in found])
 
     def compute(self) -> dict[str, Tensor]:
@@ -55,7 +55,7 @@ class Perplexity(PassMetric):
         }
 
 
-class SentenceMatch(PassMetric):
+class SentenceMatch(ModelMetric):
     """Say sentences again from their codes alone, and count what comes back: ``token_match``, the share of tokens that
     come at their own place, and ``exact_match``, the share of sentences that come back whole.
 
@@ -76,14 +76,14 @@ class SentenceMatch(PassMetric):
     def applies(cls, model: Autoencoder) -> bool:
         return "words" in model.spec.extras
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        batch, z = p.batch, p.latent.mean
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        batch, z = out.batch, out.latent.mean
         if batch.index is not None:
             asked = (batch.index < self.rows).nonzero().squeeze(1)
             if not len(asked):
                 return
             batch, z = batch.rows(asked), z[asked]
-        new = model.generate(z, condition=batch.condition, beside=batch)
+        new = model.generate(z, condition=batch.condition, like=batch)
         # x may be padded to the longest of its own batch only.
         counted = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
         right = (new[:, : batch.x.shape[1]] == batch.x) & counted

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain
 from aeframe_text.files import read_texts, write_texts
 from aeframe_text.source import BucketSource, TextSource
 from aeframe_text.specials import END, PAD, SPECIALS

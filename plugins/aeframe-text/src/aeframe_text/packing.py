@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 
 
 def packed(batch: Batch) -> tuple[Tensor, Tensor]:

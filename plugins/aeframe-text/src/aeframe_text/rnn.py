@@ -11,9 +11,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
+from aeframe.types import Batch, Domain, Shape
 from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
 from aeframe_text.packing import packed, turned
 from aeframe_text.search import State

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch
+from aeframe.types import Batch
 from aeframe_text.specials import PAD
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Batch, Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.vit import sincos
+from aeframe.types import Batch, Domain, Shape
 from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
 from aeframe_text.packing import packed
 from aeframe_text.search import State

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.data import Dataset
 from aeframe.data.arrays import SplitArrays
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.pictures import Stack
 from aeframe_video.clips import RawSplits
 
@@ -94,7 +94,9 @@ class VideoNPZ(Dataset):
         self, *, path: Path, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
-        self.shares = Shares(f"dataset 'video_npz' at '{path}'", "videos", validation=validation, test=test, seed=seed)
+        self.shares = RandomSplit(
+            f"dataset 'video_npz' at '{path}'", "videos", validation=validation, test=test, seed=seed
+        )
 
     def describe(self) -> Mapping[str, Any]:
         frames, shape = self._file().describe()
@@ -121,7 +123,9 @@ class MovingMNIST(VideoNPZ):
 
     def __init__(self, *, path: Path, validation: float = 0.1, test: float = 0.1) -> None:
         super().__init__(path=path, validation=validation, test=test)
-        self.shares = Shares(f"dataset 'moving_mnist' at '{path}'", "videos", validation=validation, test=test, seed=0)
+        self.shares = RandomSplit(
+            f"dataset 'moving_mnist' at '{path}'", "videos", validation=validation, test=test, seed=0
+        )
 
     def load(self) -> RawSplits:
         present = self._file().stacks()

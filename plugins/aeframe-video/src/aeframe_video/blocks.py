@@ -11,10 +11,10 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import Norm, normalisation
+from aeframe.types import Shape
 
 Form = Literal["3d", "2+1d"]
 """``3d``: convolutions over time and space at once; ``2+1d``: one over space, an activation, one over time (Tran et al.

@@ -41,7 +41,7 @@ class Files:
 
 
 RawSplits = Mapping[str, Stack | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.shares.SPLITS`."""
+"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
 
 
 def by_time(present: Mapping[str, Files], fractions: Mapping[str, float]) -> dict[str, Files]:

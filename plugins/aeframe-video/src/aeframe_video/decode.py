@@ -15,8 +15,8 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Shape
 from aeframe.errors import AeframeError
+from aeframe.types import Shape
 from aeframe_image.decode import EXTENSIONS as IMAGES
 from aeframe_image.decode import decode as decode_image
 

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.batch import Batch, Shape
-from aeframe.data.places import drawn_places
+from aeframe.data.random_offsets import random_offsets
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, Shape
 from aeframe_image.fit import Fit
 from aeframe_image.pictures import Stack, shown
 from aeframe_video.clips import Files, Part
@@ -61,7 +61,7 @@ class MemoryClips:
         """Return the clips `index` ``(B,)`` as floats in [0, 1]."""
         rows = self._rows.index_select(0, index)
         if self._free is not None:
-            rows = rows + drawn_places(self._free[index]).unsqueeze(1)
+            rows = rows + random_offsets(self._free[index]).unsqueeze(1)
         frames = self._frames.index_select(0, rows.flatten()).unflatten(0, tuple(rows.shape))
         return _batch(frames, index, self._labels)
 
@@ -83,7 +83,7 @@ class FileClips:
 
     def batch(self, index: Tensor) -> Batch:
         """Decode the clips `index` ``(B,)``, to floats in [0, 1]."""
-        begin = torch.zeros_like(index) if self._free is None else drawn_places(self._free[index])
+        begin = torch.zeros_like(index) if self._free is None else random_offsets(self._free[index])
         clips = [self._clip(clip, place) for clip, place in zip(index.tolist(), begin.tolist(), strict=True)]
         return _batch(torch.stack(clips), index, self._labels)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aeframe.data import Dataset
 from aeframe.data.folders import first_opened, folder_splits, path_keys, visible_files
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe_video.clips import Files, Part, RawSplits, by_time
 from aeframe_video.decode import EXTENSIONS, FRAMES, find_track
@@ -55,7 +55,7 @@ class VideoFiles(Dataset):
         self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
-        self.shares = Shares(
+        self.shares = RandomSplit(
             f"dataset 'video_files' at '{path}'", "videos", validation=validation, test=test, seed=seed
         )
         self.max_memory_mb = max_memory_mb

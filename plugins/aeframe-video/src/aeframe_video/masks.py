@@ -8,9 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.masks import PatchMasking, SpanMasking
+from aeframe.types import Domain, Shape
 
 
 class TubeMasking(PatchMasking):

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.batch import Pass
-from aeframe.evaluation.base import PassMetric
-from aeframe.evaluation.reconstruction import counts
-from aeframe.evaluation.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
-    from aeframe.autoencoder import Autoencoder
+    from aeframe.model.autoencoder import Autoencoder
 
 _CAP_DB = 100.0
 _TIME = 2
@@ -29,7 +29,7 @@ def decibels(error: Tensor, span: float) -> Tensor:
     return -10 * (error / span**2).clamp_min(10 ** (-_CAP_DB / 10)).log10()
 
 
-class _ClipMetric(PassMetric):
+class _ClipMetric(ModelMetric):
     """A measurement of clips ``(C, T, H, W)`` whose values are bounded."""
 
     @classmethod
@@ -49,9 +49,9 @@ class _Means(_ClipMetric):
         self.add_state("totals", torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
         self.add_state("num", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        counted = counts(p)
-        values = torch.stack(self.measure(model, model.loss.mean(p.output).float(), p.batch.x.float(), counted), 1)
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        counted = counts(out)
+        values = torch.stack(self.measure(model, model.loss.mean(out.output).float(), out.batch.x.float(), counted), 1)
         there = counted.flatten(1).any(1)
         self.totals = self.totals + torch.where(there[:, None], values, 0.0).sum(0, dtype=SUM_DTYPE)
         self.num = self.num + there.sum()
@@ -129,9 +129,9 @@ class FrameMSE(_ClipMetric):
         for name in ("totals", "num"):
             self.add_state(name, torch.zeros(model.spec.shape[1], dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
-    def update(self, model: Autoencoder, p: Pass) -> None:
-        counted = counts(p)
-        error = (model.loss.mean(p.output).float() - p.batch.x.float()).square().where(counted, 0.0)
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        counted = counts(out)
+        error = (model.loss.mean(out.output).float() - out.batch.x.float()).square().where(counted, 0.0)
         self.totals = self.totals + error.movedim(_TIME, 0).flatten(1).sum(1, dtype=SUM_DTYPE)
         self.num = self.num + counted.movedim(_TIME, 0).flatten(1).sum(1)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from aeframe.batch import Batch, DataSpec, Domain, Shape
 from aeframe.data import Dataset, Modality, Source, Splits
-from aeframe.data.shares import SPLITS
+from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.fit import Fit, How
 from aeframe_image.pictures import Stack, shown
 from aeframe_video.arrays import ArrayFile

@@ -9,11 +9,11 @@ import itertools
 
 from torch import nn
 
-from aeframe.batch import Domain, Shape
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import Channels, Entrance, Norm, check_sizes, dense_end, split_output
 from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.types import Domain, Shape
 from aeframe_video.blocks import Form, Residual, Style, sizes_of, time_strides_of
 
 _DIMS = 3

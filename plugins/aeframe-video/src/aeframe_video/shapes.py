@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.data import Dataset
-from aeframe.data.shares import Shares
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe_image.pictures import Stack
 from aeframe_video.clips import RawSplits
@@ -85,5 +85,5 @@ class MovingShapes(Dataset):
     def load(self) -> RawSplits:
         pixels, kinds = simulate(**self.options)
         stack = Stack(torch.from_numpy(pixels).unsqueeze(2), torch.from_numpy(kinds))
-        shares = Shares("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
+        shares = RandomSplit("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
         return shares.complete({"train": stack}, self.split_record)

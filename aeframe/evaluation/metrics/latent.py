@@ -1,0 +1,82 @@
+"""Whether the latent is in use: its active units, its codebook."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.types import ForwardOutput
+
+
+class ActiveUnits(ModelMetric):
+    """Count the latent dimensions whose posterior mean varies over the data: a variance above `threshold`.
+
+    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, with their threshold.
+    """
+
+    total: Tensor
+    squares: Tensor
+    count: Tensor
+
+    def __init__(self, model: Autoencoder, *, threshold: float = 0.01) -> None:
+        super().__init__()
+        self.threshold = threshold
+        for name, shape in (("total", model.latent.shape), ("squares", model.latent.shape), ("count", ())):
+            self.add_state(name, torch.zeros(shape, dtype=SUM_DTYPE), dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return "posterior" in model.latent.provides
+
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        mean = out.latent.mean.to(SUM_DTYPE)
+        self.total, self.squares = self.total + mean.sum(0), self.squares + mean.square().sum(0)
+        self.count = self.count + len(mean)
+
+    def compute(self) -> Tensor:
+        variance = self.squares / self.count - (self.total / self.count).square()
+        return (variance > self.threshold).sum()
+
+
+class CodebookUse(ModelMetric):
+    """Say how much of a codebook is in use: ``codebook_used``, the share of codes that were chosen at all, and
+    ``codebook_perplexity``, exp of the entropy in nats of how often each was (as many codes, equally often, would
+    give the same).
+
+    Codes of all positions are counted together. Several levels are counted each for itself, as ``codebook_used/1`` and
+    so on, and the plain names are their means.
+    """
+
+    chosen: Tensor
+
+    def __init__(self, model: Autoencoder) -> None:
+        super().__init__()
+        latent = model.latent
+        chosen = torch.zeros(latent.num_levels, latent.num_codes, dtype=torch.long)
+        self.add_state("chosen", chosen, dist_reduce_fx="sum")
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return "codes" in model.latent.provides
+
+    def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        if out.latent.codes is None:
+            raise AeframeError(f"latent {type(model.latent).__name__} promises codes and gave none")
+        codes = out.latent.codes.long().flatten(0, -2).T
+        # A level that was left out (-1) chose nothing. Unlike bincount, this does not wait for the device.
+        self.chosen = self.chosen.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
+
+    def compute(self) -> dict[str, Tensor]:
+        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum(1, keepdim=True).clamp(min=1)
+        perplexity = (-torch.special.xlogy(share, share).sum(1)).exp()
+        used = (self.chosen > 0).to(SUM_DTYPE).mean(1)
+        found = {"codebook_used": used.mean(), "codebook_perplexity": perplexity.mean()}
+        if len(self.chosen) > 1:
+            for level in range(len(self.chosen)):
+                found[f"codebook_used/{level + 1}"] = used[level]
+                found[f"codebook_perplexity/{level + 1}"] = perplexity[level]
+        return found

@@ -1,0 +1,110 @@
+"""The pictures of a run: what a person looks at to see whether a model has learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.report.curves import draw_curves
+from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
+from aeframe.evaluation.report.latent_map import draw_latent_map
+from aeframe.evaluation.step import evaluation_mode
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.noise import PICTURES, noise_of
+from aeframe.parts.corruptions import NoCorruption
+from aeframe.parts.samplers.base import Sampler
+from aeframe.types import Batch
+
+if TYPE_CHECKING:
+    from aeframe.data.modality import Modality
+
+_NUM_SHOWN, _NUM_SAMPLES, _NUM_PAIRS, _NUM_STEPS, _NUM_MAPPED = 10, 64, 5, 10, 2000
+_DPI = 120
+
+
+@torch.no_grad()
+def draw_pictures(
+    folder: Path,
+    model: Autoencoder,
+    modality: Modality,
+    batch: Batch,
+    sampler: Sampler,
+    *,
+    seed: int,
+    records: Sequence[Row],
+) -> list[Path]:
+    """Draw every picture that the samples and the records allow, and return the files.
+
+    ``reconstructions.png``, ``samples.png``, ``interpolation.png`` (two samples and more), ``latent.png`` (three and
+    more), ``curves.png`` (where there are records).
+
+    Args:
+        folder: Where they go; made if need be.
+        model: On the device of `batch`; its mode does not matter and stays.
+        modality: How samples are shown.
+        batch: Test samples; ``extras["label"]`` colours the latent map.
+        sampler: Where the codes of new samples come from.
+        seed: What noise there is in pictures is a function of it.
+        records: Everything that was measured.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    figures: dict[str, Figure] = {}
+    with evaluation_mode(model), noise_of(batch.x.device, seed, PICTURES):
+        figures["reconstructions"] = _render(modality, _reconstructions(model, batch.rows(slice(_NUM_SHOWN))))
+        figures["samples"] = _render(modality, {"samples": _samples(model, sampler, batch)})
+        if len(batch) > 1:
+            figures["interpolation"] = _render(modality, _interpolation(model, batch))
+        if len(batch) > 2:
+            mapped = batch.rows(slice(_NUM_MAPPED))
+            codes = model.embed(mapped).mean
+            figures["latent"] = draw_latent_map(codes.flatten(1).cpu(), mapped.extras.get("label"))
+    if records:
+        figures["curves"] = draw_curves(records)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(folder / f"{name}.png")
+        figure.savefig(paths[-1], dpi=_DPI)
+    return paths
+
+
+def _render(modality: Modality, panels: dict[str, Tensor]) -> Figure:
+    return modality.render({title: x.cpu() for title, x in panels.items()})
+
+
+def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+    """Return originals, what a corruption leaves of them, and what the model makes of that."""
+    panels = {"original": batch.x}
+    seen = model.corruption(batch)
+    if not isinstance(model.corruption, NoCorruption):
+        panels["seen by the encoder"] = seen.x
+    panels["reconstruction"] = model.generate(model.embed(seen).mean, condition=batch.condition, like=batch)
+    return panels
+
+
+def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
+    """Return new samples; a condition is lent by the test samples in turn."""
+    z = sampler.sample(model, _NUM_SAMPLES)
+    condition = batch.condition
+    if condition is not None:
+        condition = condition[torch.arange(_NUM_SAMPLES, device=condition.device) % len(batch)]
+    return model.generate(z, condition=condition)
+
+
+def _interpolation(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+    """Return, for some pairs of samples, the path from one code and condition to the other."""
+    num_pairs = min(_NUM_PAIRS, len(batch) // 2)
+    pairs = batch.rows(slice(2 * num_pairs))
+    codes = model.embed(pairs).mean
+    path = interpolate_codes(model.latent, codes[0::2], codes[1::2], _NUM_STEPS)
+    condition = None
+    if pairs.condition is not None:
+        condition = interpolate_condition(pairs.condition[0::2], pairs.condition[1::2], _NUM_STEPS)
+    x = model.generate(path.flatten(0, 1), condition=None if condition is None else condition.flatten(0, 1))
+    x = x.unflatten(0, (num_pairs, _NUM_STEPS))
+    return {f"from sample {2 * pair + 1} to {2 * pair + 2}": x[pair] for pair in range(num_pairs)}

@@ -1,0 +1,61 @@
+"""What a person sees of a run: the banner before it and the table after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from aeframe.data.modality import Splits
+from aeframe.model.autoencoder import Autoencoder
+
+_SHOWN = ("encoder", "latent", "prior", "decoder", "loss", "objective", "penalties")
+
+
+def banner(
+    console: Console, config: Mapping[str, Any], model: Autoencoder, splits: Splits, device: str, folder: Path
+) -> None:
+    """Say what is about to be trained, on what, and where it will lie."""
+    name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
+    table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
+    shape = " x ".join(str(size) for size in model.spec.shape)
+    sizes = f"{len(splits.train)} / {len(splits.validation)} / {len(splits.test)}"
+    table.add_row(
+        "data", f"{config['modality']['name']}, {shape}, {model.spec.domain}; train / validation / test {sizes}"
+    )
+    for kind in _SHOWN:
+        part = getattr(model, kind)
+        chosen = ", ".join(part) if kind == "penalties" else config[kind]["name"]
+        if chosen:
+            table.add_row(kind, f"{chosen:<24}{num_parameters(part):>12,} parameters")
+    table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
+    precision = config["trainer"]["precision"]
+    table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
+    table.add_row("folder", str(folder))
+    for sentence in splits.skipped[:5]:
+        table.add_row("skipped", sentence)
+    if len(splits.skipped) > 5:
+        table.add_row("skipped", f"and {len(splits.skipped) - 5} more, listed in the run folder")
+    console.print(table, soft_wrap=True)
+
+
+def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, seconds: float) -> None:
+    """Print the test metrics and where everything is."""
+    table = Table(title="test", title_style="bold")
+    table.add_column("metric")
+    table.add_column("value", justify="right")
+    for name, value in metrics.items():
+        # One number for each dimension or level is for the record.
+        if not name.rpartition("/")[2].isdigit():
+            table.add_row(name, f"{value:.6g}")
+    console.print(table)
+    console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
+
+
+def num_parameters(module: nn.Module) -> int:
+    """Return how many numbers of a part are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

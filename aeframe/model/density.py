@@ -1,0 +1,39 @@
+"""Fit a density to the codes of a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from aeframe.data.modality import Source
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.noise import FITTING, noise_of
+from aeframe.parts.samplers.base import Sampler
+from aeframe.types import Batch
+
+# How many codes are enough for a density.
+_MOST = 10_000
+
+
+def first_batches(source: Source, batch_size: int) -> Iterable[Batch]:
+    """Give the first rows of a source, as many as a density is fitted to."""
+    for index in torch.arange(min(_MOST, len(source))).split(batch_size):
+        yield source.batch(index)
+
+
+@torch.no_grad()
+def fit_sampler(sampler: Sampler, model: Autoencoder, batches: Iterable[Batch], seed: int) -> None:
+    """Fit a sampler to the codes of some samples; what it draws meanwhile is a function of the seed.
+
+    Args:
+        sampler: Built for `model`; it goes where the model is.
+        model: In evaluation.
+        batches: Clean samples, of the training split as a rule.
+        seed: That of the run.
+    """
+    device = next(model.parameters()).device
+    latents = [model.embed(batch.to(device)) for batch in batches]
+    codes = [latent.codes for latent in latents if latent.codes is not None]
+    with noise_of(device, seed, FITTING):
+        sampler.to(device).fit(torch.cat([latent.mean for latent in latents]), torch.cat(codes) if codes else None)

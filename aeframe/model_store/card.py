@@ -1,0 +1,74 @@
+"""The card of a saved model: what a person who finds the folder wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aeframe.model.assembly import PARTS
+
+
+def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
+    """Return the card in Markdown, from a saved model's config and its test metrics."""
+    spec = config["spec"]
+    shape = " x ".join(str(size) for size in spec["shape"])
+    condition = f", a condition of {spec['condition']} numbers" if spec["condition"] else ""
+    lines = [
+        f"# {config['model']['name']}",
+        "",
+        f"An autoencoder with {num_parameters:,} parameters, made with aeframe {config['aeframe']}.",
+        "",
+        f"- Data: {_described(config.get('data'))}",
+        f"- Modality: {_described(config['modality'])}",
+        f"- A sample: {shape}, values {spec['domain']}{condition}",
+        "",
+        "## Parts",
+        "",
+        "| part | what |",
+        "|---|---|",
+        *(f"| {kind} | {_described(config[kind])} |" for kind in (*PARTS, "sampler") if kind in config),
+        *(
+            f"| penalty | {_described({'name': label, **options})} |"
+            for label, options in (config.get("penalties") or {}).items()
+        ),
+        "",
+    ]
+    if metrics:
+        lines += ["## Test metrics", "", "| metric | value |", "|---|---:|"]
+        lines += [*(f"| {name} | {value:.6g} |" for name, value in metrics.items()), ""]
+    lines += ["## How to load", ""]
+    if config["plugins"]:
+        requires = " ".join(
+            f"'{need['distribution']}=={need['version']}'"
+            for need in config["plugins"].values()
+            if need["version"] != "file"
+        )
+        files = [need["distribution"] for need in config["plugins"].values() if need["version"] == "file"]
+        lines += [f"It needs `pip install {requires}`.", ""] if requires else []
+        lines += [f"It needs the plugin file {name}, named in `AEFRAME_PLUGIN_FILES`." for name in files]
+    lines += [
+        "```python",
+        "import aeframe",
+        "",
+        'model = aeframe.load("this/folder")  # runs no code from the folder',
+        "z = model.encode(x)",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _described(part: str | Mapping[str, Any] | None) -> str:
+    """Return ``name (option value, ...)``."""
+    if part is None:
+        return "not recorded"
+    if isinstance(part, str):
+        return f"`{part}`"
+    options = ", ".join(f"{name} {_value(value)}" for name, value in part.items() if name != "name")
+    return f"`{part['name']}`" + (f" ({options})" if options else "")
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name} {_value(inner)}" for name, inner in value.items()) + "}"
+    return "none" if value is None else str(value).replace("|", "\\|")

@@ -1,0 +1,40 @@
+"""The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from aeframe.data.fingerprint import DataRecord
+from aeframe.errors import AeframeError
+from aeframe.model_store.tensors import read_tensors, write_tensors
+
+_FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
+
+
+def write_data_record(folder: Path, record: DataRecord) -> None:
+    """Write the fingerprint as ``data.json``, and the split, where there is one, as ``splits.safetensors``.
+
+    Each tensor holds the keys ``(n,)`` int64 of the samples of one split: row numbers of the file, or hashes of names.
+    """
+    text = json.dumps(record.fingerprint, indent=2, ensure_ascii=False) + "\n"
+    (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
+    (folder / _SPLIT).unlink(missing_ok=True)
+    if record.split:
+        write_tensors(folder / _SPLIT, record.split)
+
+
+def read_data_record(folder: Path) -> DataRecord:
+    """Return the record in a folder of a run or of a saved model; an empty one where it was written without.
+
+    Raises:
+        AeframeError: A file that is damaged.
+    """
+    path, split = folder / _FINGERPRINT, folder / _SPLIT
+    if not path.is_file():
+        return DataRecord()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
+    return DataRecord(found, read_tensors(split) if split.is_file() else {})

@@ -1,0 +1,125 @@
+"""What people hand to a saved model, checked and made a batch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe.types import Batch, DataSpec, Shape
+
+Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
+Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
+"""Samples ``(N, *shape)`` in the model's own values, or a batch as `Modality.read` gives it."""
+
+
+def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batch:
+    """Return samples as a batch of the spec's type.
+
+    Raises:
+        AeframeError: Another shape, a value outside the domain, a condition that is missing or not wanted.
+    """
+    batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
+    batch = batch.map(Tensor.detach)
+    values = _as_tensor(who, "x", batch.x)
+    _check_shape(who, "x", values, spec.shape)
+    counted = values if batch.mask is None else _unmasked(values, batch.mask)
+    if bool((bad := spec.domain.violations(counted)).any()):
+        row = int(bad.nonzero()[0])
+        raise AeframeError(
+            f"{who} expects values of domain {spec.domain}, sample {row} has others "
+            f"(from {counted[row].min().item():g} to {counted[row].max().item():g}); "
+            "prepare the data as in training, or read them from a file with the model's modality"
+        )
+    wanted = torch.long if spec.domain.kind == "category" else torch.float32
+    given = batch.condition if condition is None else condition
+    return replace(batch, x=values.to(wanted), condition=as_condition(who, given, spec, len(values)))
+
+
+def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
+    """Return codes ``(N, *shape)`` in single precision, without a gradient.
+
+    Raises:
+        AeframeError: Another shape, integers, a value that is not finite.
+    """
+    codes = _as_tensor(who, "z", z)
+    if not codes.is_floating_point():
+        raise AeframeError(
+            f"{who} decodes z of floating-point numbers, found {codes.dtype}; give z.float(), or for the integer "
+            "codes of a quantiser model.latent.from_codes(codes)"
+        )
+    _check_shape(who, "z", codes, shape)
+    _check_finite(who, "z", codes)
+    return codes.float()
+
+
+def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) -> Tensor | None:
+    """Return the condition ``(num, C)`` in single precision; None for a model without one.
+
+    Raises:
+        AeframeError: It is missing, of another shape, not finite, or not wanted.
+    """
+    if not spec.condition:
+        if condition is not None:
+            raise AeframeError(f"{who} was trained without a condition and is given one; leave it out")
+        return None
+    values = None if condition is None else _as_tensor(who, "condition", condition)
+    if values is None or tuple(values.shape) != (num, spec.condition):
+        found = "none" if values is None else f"shape {tuple(values.shape)}"
+        raise AeframeError(f"{who} needs a condition of shape ({num}, {spec.condition}), found {found}; set condition=")
+    values = values.float()
+    _check_finite(who, "condition", values)
+    return values
+
+
+def check_batch_size(who: str, batch_size: int) -> None:
+    """Refuse a batch size that is no whole number of at least 1."""
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise AeframeError(f"{who} takes a batch_size of at least 1, found {batch_size!r}")
+
+
+def _as_tensor(who: str, what: str, values: Array) -> Tensor:
+    """Return a tensor without a gradient; an array's memory is shared where that is possible, and copied where not."""
+    if isinstance(values, Tensor):
+        tensor = values.detach()
+    else:
+        array = np.require(values, requirements=["C", "W"])
+        if array.dtype.kind in "buif":
+            # torch has no byte order but the machine's, no long double, and little arithmetic for large unsigned types.
+            target: Any = array.dtype.newbyteorder("=")
+            if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+                target = np.float64
+            tensor = torch.from_numpy(array.astype(target, copy=False))
+        else:
+            raise AeframeError(f"{who} expects {what} in numbers, found an array of {array.dtype}; convert it first")
+    if tensor.is_complex():
+        raise AeframeError(f"{who} expects {what} in real numbers, found {tensor.dtype}; convert it first")
+    if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
+        return tensor.to(torch.int64)
+    return tensor
+
+
+def _check_shape(who: str, what: str, values: Tensor, shape: Shape) -> None:
+    """Refuse anything but ``(N, *shape)`` with N of at least 1."""
+    if tuple(values.shape[1:]) == shape and values.ndim == len(shape) + 1 and len(values) > 0:
+        return
+    wanted = f"(N, {', '.join(str(size) for size in shape)})"
+    one = f"; write {what}[None] for one sample" if tuple(values.shape) == shape else ""
+    raise AeframeError(f"{who} expects {what} of shape {wanted}, N at least 1, found {tuple(values.shape)}{one}")
+
+
+def _check_finite(who: str, what: str, values: Tensor) -> None:
+    bad = ~values.isfinite().flatten(1).all(1)
+    if bool(bad.any()):
+        raise AeframeError(
+            f"{who} expects finite values of {what}, row {int(bad.nonzero()[0])} has NaN or infinity; correct that row"
+        )
+
+
+def _unmasked(x: Tensor, mask: Tensor) -> Tensor:
+    """Return x with 0, a value of nearly every domain, where nothing counts."""
+    return torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, torch.zeros_like(x))

@@ -15,7 +15,7 @@ from aeframe.errors import AeframeError, did_you_mean
 from aeframe.registry import KINDS, Entry, registry
 
 if TYPE_CHECKING:
-    from aeframe.experiment.option_files import OptionFile
+    from aeframe.experiment.composition.option_files import OptionFile
 
 _WIDTH = 100
 # Their docstrings are pages long; the first paragraph is enough.
@@ -36,8 +36,8 @@ class Explain(Command):
         if kind in KINDS:
             print("\n".join(_part(registry().entry(kind, args.name))))
             return 0
-        from aeframe.experiment.loader import Loader
-        from aeframe.experiment.option_files import file_groups, option_file
+        from aeframe.experiment.composition.loader import Loader
+        from aeframe.experiment.composition.option_files import file_groups, option_file
 
         loader = Loader(names_only=True)
         if kind not in (groups := file_groups(loader)):
@@ -161,8 +161,8 @@ def _traits(target: Any) -> Iterator[tuple[str, str]]:
 
 def _chosen_by(entry: Entry) -> Iterator[str]:
     """Return the recipes that name a part, and the modalities whose default it is."""
-    from aeframe.experiment.loader import Loader
-    from aeframe.experiment.option_files import option_files
+    from aeframe.experiment.composition.loader import Loader
+    from aeframe.experiment.composition.option_files import option_files
     from aeframe.experiment.schema import GROUPS
 
     group = "data" if entry.kind == "dataset" else entry.kind

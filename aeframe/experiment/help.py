@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aeframe.experiment import schema
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.trainer_arguments import readable
 
 _FIRST = ("model", "data", "modality", "experiment")

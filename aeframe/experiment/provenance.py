@@ -14,11 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.compose import overrides_of, resolve
-from aeframe.experiment.loader import CONFIG, Loader
-from aeframe.experiment.option_files import file_groups, place_of
+from aeframe.experiment.composition.loader import CONFIG, Loader
+from aeframe.experiment.composition.option_files import file_groups, place_of
+from aeframe.experiment.composition.sources import SETTINGS, kind_of
 from aeframe.experiment.schema import GROUPS, LOGGER
-from aeframe.experiment.source import SETTINGS, kind_of
-from aeframe.experiment.validate import LABELLED
+from aeframe.experiment.validation import LABELLED
 from aeframe.factory import defaults
 from aeframe.registry import registry
 

@@ -11,10 +11,10 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.option_files import file_groups, option_file
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.option_files import file_groups, option_file
 from aeframe.experiment.schema import GROUPS, LOGGER
-from aeframe.experiment.validate import validated
+from aeframe.experiment.validation import validated
 from aeframe.factory import signature
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder

@@ -10,9 +10,8 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMon
 
 from aeframe import hookimpl
 from aeframe.errors import AeframeError
-from aeframe.experiment.callbacks import build_callbacks
+from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.compose import compose
-from aeframe.experiment.loggers import build_loggers
 from aeframe.registry import registry
 
 MONITOR = "lightning.pytorch.callbacks.LearningRateMonitor"

@@ -6,7 +6,7 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.experiment.schema import GROUPS
 from aeframe.factory import defaults
 from aeframe.registry import registry

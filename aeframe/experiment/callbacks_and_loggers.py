@@ -1,4 +1,4 @@
-"""Callbacks and loggers named by a class path in a user's own run config. A saved model never holds one."""
+"""Build the callbacks and loggers of a run: registered ones by name, any other by class path."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.factory import build
 
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""
@@ -130,3 +135,50 @@ def plain(value: Any) -> bool:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no reason given"
+
+
+def build_callbacks(config: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
+    """Return the callbacks of ``config["callbacks"]``, in its order.
+
+    Raises:
+        AeframeError: A callback that cannot be imported or built, by its label.
+    """
+    return [_build_callback(f"callbacks.{label}", part) for label, part in config.items()]
+
+
+def _build_callback(key: str, part: Mapping[str, Any]) -> Callback:
+    found = build_class("callback", key, part) if CLASS in part else build("callback", part)
+    if not isinstance(found, Callback):
+        raise AeframeError(
+            f"{key}: callback '{part['name']}' returned {type(found).__name__}, expected a "
+            "lightning.pytorch.callbacks.Callback; change what its plugin registers"
+        )
+    return found
+
+
+def build_loggers(config: Mapping[str, Mapping[str, Any]], *, folder: Path, run_name: str) -> list[Logger]:
+    """Return the loggers of ``config["logger"]``, in its order.
+
+    Args:
+        config: ``{label: {name: ..., options}}``, or ``{label: {class: ..., options}}``.
+        folder: The run folder. A class that takes `save_dir` or `root_dir`, and was given none, writes below it.
+        run_name: The run's name in the tracker.
+
+    Raises:
+        AeframeError: A logger that cannot be imported or built, by its label.
+    """
+    return [_build_logger(f"logger.{label}", part, folder, run_name) for label, part in config.items()]
+
+
+def _build_logger(key: str, part: Mapping[str, Any], folder: Path, run_name: str) -> Logger:
+    found = (
+        build_class("logger", key, part, save_dir=str(folder), root_dir=str(folder))
+        if CLASS in part
+        else build("logger", part, folder=folder, run_name=run_name)
+    )
+    if not isinstance(found, Logger):
+        raise AeframeError(
+            f"{key}: logger '{part['name']}' returned {type(found).__name__}, expected a "
+            "lightning.pytorch.loggers.Logger; change what its plugin registers"
+        )
+    return found

@@ -3,14 +3,14 @@ import sys
 
 from hydra.core.object_type import ObjectType
 
+from aeframe.experiment.composition.sources import NAMES_ONLY, RegistrySource, kind_of
 from aeframe.experiment.schema import GROUPS
-from aeframe.experiment.source import NAMES_ONLY, RegistrySource, kind_of
 from aeframe.factory import defaults
 from aeframe.registry import registry
 
 LISTING = """
 import sys
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.composition.loader import Loader
 loader = Loader(names_only=True)
 for group in loader.list_groups(""):
     loader.get_group_options(group)

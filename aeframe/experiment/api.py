@@ -13,8 +13,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.schema import LOGGER
 from aeframe.interruption import Interrupted
+from aeframe.kinds import LOGGER
 from aeframe.runs.run_id import exported_run_id
 
 if TYPE_CHECKING:

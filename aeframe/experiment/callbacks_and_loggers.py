@@ -15,14 +15,10 @@ from lightning.pytorch.loggers import Logger
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
+from aeframe.kinds import KINDS
 
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""
-_BASES = {
-    "callback": ("lightning.pytorch.callbacks", "Callback"),
-    "logger": ("lightning.pytorch.loggers", "Logger"),
-}
-"""What a class of each kind must inherit from."""
 _INJECTED = {"callback": frozenset[str](), "logger": frozenset({"save_dir", "root_dir"})}
 """Arguments that the framework passes to a class of each kind, where its constructor takes them."""
 
@@ -108,8 +104,8 @@ def load_class(kind: str, key: str, path: Any) -> type:
             f"{key}: module '{module_name}' has no class '{name}'{did_you_mean(name, vars(module))}; write the whole "
             "path of a class"
         )
-    home, base = _BASES[kind]
-    if not (isinstance(found, type) and issubclass(found, getattr(importlib.import_module(home), base))):
+    home, _, base = str(KINDS[kind].base).partition(":")
+    if not (isinstance(found, type) and issubclass(found, KINDS[kind].base_class())):
         other = isinstance(found, type) and any(each.__module__.startswith("pytorch_lightning") for each in found.mro())
         hint = "take it from the package lightning.pytorch" if other else f"name a subclass of {home}.{base}"
         raise AeframeError(f"{key}: '{path}' is not a Lightning {kind}; {hint}")
@@ -141,19 +137,12 @@ def build_callbacks(config: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
     """Return the callbacks of ``config["callbacks"]``, in its order.
 
     Raises:
-        AeframeError: A callback that cannot be imported or built, by its label.
+        AeframeError: A callback that cannot be imported or built.
     """
-    return [_build_callback(f"callbacks.{label}", part) for label, part in config.items()]
-
-
-def _build_callback(key: str, part: Mapping[str, Any]) -> Callback:
-    found = build_class("callback", key, part) if CLASS in part else build("callback", part)
-    if not isinstance(found, Callback):
-        raise AeframeError(
-            f"{key}: callback '{part['name']}' returned {type(found).__name__}, expected a "
-            "lightning.pytorch.callbacks.Callback; change what its plugin registers"
-        )
-    return found
+    return [
+        build_class("callback", f"callbacks.{label}", part) if CLASS in part else build("callback", part)
+        for label, part in config.items()
+    ]
 
 
 def build_loggers(config: Mapping[str, Mapping[str, Any]], *, folder: Path, run_name: str) -> list[Logger]:
@@ -165,20 +154,11 @@ def build_loggers(config: Mapping[str, Mapping[str, Any]], *, folder: Path, run_
         run_name: The run's name in the tracker.
 
     Raises:
-        AeframeError: A logger that cannot be imported or built, by its label.
+        AeframeError: A logger that cannot be imported or built.
     """
-    return [_build_logger(f"logger.{label}", part, folder, run_name) for label, part in config.items()]
-
-
-def _build_logger(key: str, part: Mapping[str, Any], folder: Path, run_name: str) -> Logger:
-    found = (
-        build_class("logger", key, part, save_dir=str(folder), root_dir=str(folder))
+    return [
+        build_class("logger", f"logger.{label}", part, save_dir=str(folder), root_dir=str(folder))
         if CLASS in part
         else build("logger", part, folder=folder, run_name=run_name)
-    )
-    if not isinstance(found, Logger):
-        raise AeframeError(
-            f"{key}: logger '{part['name']}' returned {type(found).__name__}, expected a "
-            "lightning.pytorch.loggers.Logger; change what its plugin registers"
-        )
-    return found
+        for label, part in config.items()
+    ]

@@ -16,16 +16,11 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
-from aeframe.parts.corruptions import Corruption
-from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
-from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Objective
-from aeframe.parts.penalties.base import Penalty
-from aeframe.parts.priors.base import Prior
 from aeframe.registry import registry
 from aeframe.training.optimizer_groups import make_optimizer_groups
 from aeframe.types import Batch, DataSpec, LossTerms, TrainingProgress
@@ -222,16 +217,6 @@ def _listing(names: frozenset[str]) -> str:
     return " and ".join(sorted(names)) or "nothing but a point"
 
 
-_KINDS: dict[type, str] = {
-    Corruption: "corruption",
-    Encoder: "encoder",
-    LatentSpace: "latent",
-    Prior: "prior",
-    Decoder: "decoder",
-    Loss: "loss",
-    Objective: "objective",
-    Penalty: "penalty",
-}
 _SAMPLES = 2
 _CLOCK = TrainingProgress(planned=10, rows=100)
 
@@ -332,7 +317,7 @@ def _culprit(trace: TracebackType | None) -> str | None:
     kind = None
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")
-        kind = next((known for contract, known in _KINDS.items() if isinstance(owner, contract)), kind)
+        kind = next((each.name for each in SLOTS if isinstance(owner, each.base_class())), kind)
         trace = trace.tb_next
     return kind
 

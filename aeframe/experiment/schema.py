@@ -7,25 +7,6 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-GROUPS = (
-    "activation",
-    "corruption",
-    "encoder",
-    "decoder",
-    "latent",
-    "prior",
-    "loss",
-    "objective",
-    "sampler",
-    "optimizer",
-    "modality",
-    "data",
-)
-"""Keys of a run that hold one part: ``{name: ..., options}``. ``data`` is of kind ``dataset``."""
-LOGGER = "logger"
-"""The group whose options are collected by label, ``{label: {name: ..., options}}``: a run may have several loggers."""
-
-
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 PositiveCount: TypeAlias = Annotated[int, Field(ge=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]

@@ -11,8 +11,7 @@ import pydantic
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.callbacks_and_loggers import CLASS, checked_class, plain
-from aeframe.experiment.composition.sources import kind_of
-from aeframe.experiment.schema import GROUPS, OptimizerGroupSettings, RunSettings, TrainerSettings
+from aeframe.experiment.schema import OptimizerGroupSettings, RunSettings, TrainerSettings
 from aeframe.experiment.trainer_arguments import (
     check_accelerator,
     check_devices,
@@ -22,10 +21,8 @@ from aeframe.experiment.trainer_arguments import (
     readable,
 )
 from aeframe.factory import REQUIRED, defaults, signature
+from aeframe.kinds import BY_KEY, GROUPS, LABELLED
 from aeframe.registry import registry
-
-LABELLED = {"penalties": "penalty", "callbacks": "callback", "logger": "logger"}
-"""Settings that hold parts under labels of the user's own; the label is the part's name where none is given."""
 
 
 def validated(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,28 +44,27 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     settings = _settings(
         {**{key: config[key] for key in known if key in config}, "logger": _by_label(config.get("logger"))}
     )
-    for setting, kind in LABELLED.items():
-        settings[setting] = {
-            label: _labelled(kind, setting, label, options)
-            for label, options in settings[setting].items()
-            # null removes what a recipe has.
+    for key, kind in LABELLED.items():
+        parts_by_label = {
+            label: _labelled(kind.name, key, label, options)
+            for label, options in settings[key].items()
+            # null removes a part of the recipe.
             if options is not None
         }
-    for name, options in settings["metrics"].items():
-        # null removes a metric of the modality.
-        if options is not None:
-            _part("metric", f"metrics.{name}", {"name": name, **_mapping(f"metrics.{name}", options)})
+        # Metrics are checked here and stay as they are: null removes one of the modality, which is not known yet.
+        if kind.name != "metric":
+            settings[key] = parts_by_label
     return {"model": dict(model), **parts, **settings}
 
 
 def _group(group: str, part: Any) -> dict[str, Any]:
     if part is None:
-        names = ", ".join(registry().names(kind_of(group)))
+        names = ", ".join(registry().names(BY_KEY[group].name))
         raise AeframeError(f"a run needs a {group}, found none; choose one with {group}=..., known are {names}")
     part = {"name": part} if isinstance(part, str) else part
     if not isinstance(part, Mapping) or not isinstance(part.get("name"), str):
         raise AeframeError(f"{group} expects a name or {{name: ..., options}}, found {part!r}; write {group}=NAME")
-    return _part(kind_of(group), group, part)
+    return _part(BY_KEY[group].name, group, part)
 
 
 def _by_label(loggers: Any) -> Any:
@@ -91,7 +87,7 @@ def _labelled(kind: str, setting: str, label: str, options: Any) -> dict[str, An
             f"logger.wandb.{label}={options}"
         )
     part = dict(_mapping(key, options))
-    if kind == "penalty":
+    if kind in ("penalty", "metric"):
         return _part(kind, key, {"name": label, **part})
     if CLASS in part:
         return checked_class(kind, key, part)
@@ -140,7 +136,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         _only(f"optimizers.{label}", _mapping(f"optimizers.{label}", group), known)
     own = {name: value for name, value in trainer.items() if name in own_settings()}
     # null stands for no entries, as everywhere.
-    labelled: dict[str, Any] = {key: {} for key in (*LABELLED, "metrics") if key in given and given[key] is None}
+    labelled: dict[str, Any] = {key: {} for key in LABELLED if key in given and given[key] is None}
     try:
         settings = dataclasses.asdict(
             pydantic.TypeAdapter(RunSettings).validate_python(

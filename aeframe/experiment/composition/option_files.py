@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.composition.loader import Loader
-from aeframe.experiment.schema import GROUPS, LOGGER
+from aeframe.kinds import GROUPS, LOGGER
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.hydra_internals import ConfigSearchPathImpl
-from aeframe.experiment.schema import GROUPS, LOGGER, RunSettings
+from aeframe.experiment.schema import RunSettings
 from aeframe.factory import defaults
+from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import Entry, registry
 
 
@@ -89,11 +90,6 @@ NAMES_ONLY = "names"
 _OFFERED = (*GROUPS, LOGGER)
 
 
-def kind_of(group: str) -> str:
-    """Return the kind of part that a config group holds: the group ``data`` holds a dataset."""
-    return "dataset" if group == "data" else group
-
-
 class RegistrySource(ConfigSource):
     """The last place in the search path: ``loss=NAME`` is ``{name: NAME, <its options and their defaults>}``.
 
@@ -114,11 +110,11 @@ class RegistrySource(ConfigSource):
 
     def is_config(self, config_path: str) -> bool:
         group, name = _split(config_path)
-        return (group in _OFFERED and registry().has(kind_of(group), name)) or (group, name) == ("", SETTINGS)
+        return (group in _OFFERED and registry().has(BY_KEY[group].name, name)) or (group, name) == ("", SETTINGS)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         if config_path in _OFFERED:
-            return [] if results_filter == ObjectType.GROUP else registry().names(kind_of(config_path))
+            return [] if results_filter == ObjectType.GROUP else registry().names(BY_KEY[config_path].name)
         return sorted(_OFFERED) if config_path == "" and results_filter != ObjectType.CONFIG else []
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -133,7 +129,7 @@ class RegistrySource(ConfigSource):
         else:
             chosen = {f"override /{key}": value for key, value in _implied(group, name).items()}
             body = {"defaults": [{key: value} for key, value in chosen.items()]} if chosen else {}
-            body[group] = defaults(kind_of(group), name)
+            body[group] = defaults(BY_KEY[group].name, name)
         return ConfigResult(
             config=OmegaConf.create(body),
             path=f"{self.scheme()}://{config_path}",

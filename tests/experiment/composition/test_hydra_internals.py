@@ -5,7 +5,7 @@ from pathlib import Path
 
 import hydra
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_installed_hydra_is_the_one_this_was_written_for() -> None:

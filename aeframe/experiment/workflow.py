@@ -28,8 +28,9 @@ from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import first_batches, fit_sampler
 from aeframe.model_store.data_record import read_data_record, write_data_record
-from aeframe.model_store.reader import TrainedModel, save_model
-from aeframe.model_store.writer import read_modality_state, write_modality_state
+from aeframe.model_store.modality_state import read_modality_state, write_modality_state
+from aeframe.model_store.trained_model import TrainedModel
+from aeframe.model_store.writer import save_model
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock

@@ -12,7 +12,7 @@ PAGE = Path(__file__).with_name("hooks.md")
 _HEAD = """\
 # Hooks
 
-<!-- Written by docs/reference/generate_hooks.py from aeframe/{hooks,kinds}.py; edit those, and run this. -->
+<!-- Written by docs/reference/generate_hooks.py from aeframe/{{hooks,kinds}}.py; edit those, and run this. -->
 
 {contract}
 

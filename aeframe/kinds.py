@@ -27,6 +27,8 @@ class Kind:
     """Whether a model has a slot for it: `aeframe.model.autoencoder.Autoencoder` has an attribute of this key."""
     saved: bool = False
     """Whether a saved model stores it, and is built from it again."""
+    default: str = ""
+    """The part that a model has in this slot where its config names none; empty where it must name one."""
     configured: bool = True
     """Whether its constructor's options can be set in a config."""
     plural: str = ""
@@ -79,6 +81,7 @@ KINDS: dict[str, Kind] = {
             """,
             base="aeframe.parts.corruptions:Corruption",
             key="corruption",
+            default="none",
             slot=True,
             saved=True,
         ),
@@ -113,6 +116,7 @@ KINDS: dict[str, Kind] = {
             """,
             base="aeframe.parts.priors.base:Prior",
             key="prior",
+            default="normal",
             slot=True,
             saved=True,
         ),
@@ -126,6 +130,7 @@ KINDS: dict[str, Kind] = {
             """,
             base="aeframe.parts.networks.base:Decoder",
             key="decoder",
+            default="mirror",
             slot=True,
             saved=True,
         ),
@@ -151,6 +156,7 @@ KINDS: dict[str, Kind] = {
             """,
             base="aeframe.parts.objectives.base:Objective",
             key="objective",
+            default="deterministic",
             slot=True,
             saved=True,
         ),
@@ -177,6 +183,7 @@ KINDS: dict[str, Kind] = {
             """,
             base="torch.nn:Module",
             key="activation",
+            default="relu",
             saved=True,
         ),
         Kind(

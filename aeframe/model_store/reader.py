@@ -26,7 +26,7 @@ from aeframe.parts.samplers.base import Sampler
 from aeframe.types import DataSpec, TrainingProgress
 from aeframe.version import __version__
 
-_REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not kind.labelled))
+_REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not (kind.labelled or kind.default)))
 _END = 1 << 40
 """Batches of a run whose progress is not stored: schedules are at their end."""
 

@@ -67,7 +67,7 @@ def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
         if word == "--plugin" or word.startswith("--plugin="):
             value = word.partition("=")[2] if "=" in word else next(words, "")
             if not Path(value).is_file():
-                raise AeframeError(f"--plugin expects a Python file, found {value!r}; give the path of one")
+                raise AeframeError(f"--plugin expects a Python file, found {value!r}; write the path of one")
             files.append(Path(value).resolve())
         else:
             rest.append(word)

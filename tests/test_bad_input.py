@@ -157,7 +157,7 @@ CASES = {
     "cpu, gpu, cuda, mps, tpu",
     # Runs.
     "resume=nowhere": "there is no folder 'nowhere'",
-    "resume=empty": "'empty' is not a run folder: it has no config.yaml; give the folder of a run",
+    "resume=empty": "'empty' is not a run folder: it has no config.yaml; use the folder of a run",
     "resume=ok.npy": "'ok.npy' is a file, expected the folder of a run or of a saved model",
     "folder=pictures": "run folder 'pictures' exists and is not empty; continue that run with resume=pictures, or "
     "choose another with folder=PATH",

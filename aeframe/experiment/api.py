@@ -1,4 +1,4 @@
-"""`aeframe.fit`: the same run from Python."""
+"""`aeframe.fit` and `aeframe.build`: a run from Python."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return str(value)
     raise AeframeError(
-        f"{key} expects a value that a config can hold, found {type(value).__name__}; give a number, a string, a list "
+        f"{key} expects a value that a config can hold, found {type(value).__name__}; use a number, a string, a list "
         "or a mapping of these"
     )
 

@@ -65,8 +65,8 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     """Check the parts of a composed config against the data they are for, and against each other.
 
     Returns:
-        The spec of the data as the model receives them: with the labels as a condition, and in pairs, where the
-        config says so.
+        The spec of the data as the model receives them: with the labels as a condition, and in pairs, as the config
+        requires.
 
     Warns:
         SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input.

@@ -101,7 +101,7 @@ def _refuse_foreign_flags(args: argparse.Namespace) -> None:
     if args.config_path is not None or args.config_name is not None:
         raise AeframeError(
             "--config-path and --config-name have no meaning here, since options are looked for in several places; "
-            "give your folder with --config-dir, and choose in it with experiment=NAME"
+            "use --config-dir for your folder, and choose in it with experiment=NAME"
         )
     if args.experimental_rerun is not None:
         raise AeframeError("--experimental-rerun opens a pickle, which nothing here does; use resume=RUN_FOLDER")

@@ -179,9 +179,7 @@ class TrainedModel:
         density: Sampler = build("sampler", config, model=self.model)
         if density.fitted:
             if x is None:
-                raise AeframeError(
-                    f"sampler '{config['name']}' is fitted to codes of samples, found no x; pass samples as x"
-                )
+                raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
             batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
             with evaluation_mode(self.model):
                 fit_sampler(density, self.model, batches, seed)

@@ -74,7 +74,7 @@ def make_trainer(
         named = " ".join(f"trainer.{name}={value}" for name, value in settings.items() if _is_chosen(name, value))
         raise AeframeError(f"Lightning cannot run with {named}: {first}; choose what this machine has") from error
     if chosen.get("precision") == "16-mixed" and trainer.strategy.root_device.type == "cpu":
-        # Lightning would take bf16-mixed, and the run's config would go on saying otherwise.
+        # Lightning would use bf16-mixed instead, against the config of the run.
         raise AeframeError("trainer.precision=16-mixed needs a GPU, found a CPU; set trainer.precision=bf16-mixed")
     return trainer
 

@@ -178,7 +178,8 @@ def broken(folder: Path, what: str) -> str:
         )
     elif what == "file plugin":
         config["plugins"] = {"mine": {"distribution": "mine.py", "version": "file"}}
-        message = f"model '{folder}' needs plugin 'mine' of mine.py file, which is not loaded; name it in AEFRAME_PLUGIN_FILES"
+        needed = f"model '{folder}' needs plugin 'mine' of mine.py file"
+        message = f"{needed}, which is not loaded; name it in AEFRAME_PLUGIN_FILES"
     elif what == "part":
         config["latent"] = {"name": "gausian"}
         known = ", ".join(registry.registry().names("latent"))

@@ -50,7 +50,7 @@ def own_settings() -> list[str]:
 
 @functools.cache
 def trainer_arguments() -> dict[str, inspect.Parameter]:
-    """Return the arguments of the installed Trainer that a config may set besides `TrainerSettings`; imports Lightning."""
+    """Return the Trainer arguments that a config may set besides `TrainerSettings`; imports Lightning."""
     import lightning.pytorch as L
 
     own = {"self", *own_settings(), *_RENAMED, *_FIXED}

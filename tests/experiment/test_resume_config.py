@@ -199,7 +199,7 @@ def test_auto_names_the_first_difference(run: MakeRun) -> None:
 
 
 def test_auto_needs_a_folder() -> None:
-    assert refusal("resume=auto") == "resume=auto needs to know the run's folder, found none; set folder=PATH"
+    assert refusal("resume=auto") == "resume=auto requires the run's folder, found none; set folder=PATH"
 
 
 # -- from the command line and from Python ---------------------------------------------------------------------------

@@ -1,14 +1,15 @@
-"""The whole plugin contract: one hook for each kind of part. Imports nothing heavy.
+"""The plugin contract: one hook for each kind of part. Imports nothing heavy.
 
-A plugin is a module that implements some of the hooks below and is named in the entry-point group ``aeframe`` of
-its distribution, or is a plain file: one that ``--plugin FILE`` names, or a trusted ``aeplugin.py``. Each hook is
-called once with a function ``register(name, target, *, summary="")``: `name` is what people write in a config
-(``snake_case``), `target` is ``"package.module:Object"`` and is imported only when the name is used, `summary` is one
-line for listings.
+A plugin is a module that implements some of these hooks. It is named in the entry-point group ``aeframe`` of its
+distribution, or it is a plain file: one that ``--plugin FILE`` names, or a trusted ``aeplugin.py``. Each hook is
+called once, with a function ``register(name, target, *, summary="")``. `name` is what configs contain
+(``snake_case``); `target` is ``"package.module:Object"``, imported only when the name is used; `summary` is one line
+for listings.
 
-The signature of a target is the only description of its options. **What stands before the** ``*`` **without a
-default is given by the house, by name; every keyword with a default is an option** that a config or the command
-line may set. What the house can give to each kind is listed in the hook's docstring.
+The signature of a target is the only description of its options. **Positional parameters without a default are
+injected by the framework, by parameter name. All others are options**, which a config or the command line sets; the
+ones after the ``*`` without a default are required. The docstring of each hook lists the parameters that the framework
+can inject. Every part of a model can also take `spec`, the `DataSpec` of the data.
 """
 
 from collections.abc import Callable
@@ -23,10 +24,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """The function that a hook is given."""
+    """The type of a hook's argument."""
 
     def __call__(self, name: str, target: str, *, summary: str = "") -> None:
-        """Make `target` (``"module:Object"``) known as `name`."""
+        """Register `target` (``"module:Object"``) under `name`."""
 
 
 RegisterFunction = Callable[..., None]
@@ -36,8 +37,8 @@ RegisterFunction = Callable[..., None]
 def register_modalities(register: Register) -> None:
     """Register kinds of data: subclasses of `aeframe.data.Modality`.
 
-    A modality says which values its data take, which encoder, decoder and loss are its defaults, how a person looks
-    at a sample, and how a file is read and written. Given: nothing.
+    A modality defines shape and domain of its data, its default encoder, decoder and loss, how samples are plotted, and
+    how files are read and written. Injected: nothing.
     """
 
 
@@ -45,16 +46,16 @@ def register_modalities(register: Register) -> None:
 def register_datasets(register: Register) -> None:
     """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
 
-    A dataset names the modality it belongs to, describes itself before loading, and loads what its modality splits.
-    Given: nothing.
+    A dataset names its modality, describes its data without loading them, and loads them for the modality to split.
+    Injected: nothing.
     """
 
 
 @hookspec
 def register_corruptions(register: Register) -> None:
-    """Register what is done to x before the encoder sees it: subclasses of `aeframe.parts.Corruption`.
+    """Register corruptions of x in front of the encoder: subclasses of `aeframe.parts.Corruption`.
 
-    Given: `shape` and `domain` of the data.
+    Injected: `shape` and `domain` of the data.
     """
 
 
@@ -62,7 +63,7 @@ def register_corruptions(register: Register) -> None:
 def register_encoders(register: Register) -> None:
     """Register networks from data to features ``(B, C, *positions)``: subclasses of `aeframe.parts.Encoder`.
 
-    Given: `shape` of what the encoder sees (with condition channels, where it has them) and `domain` of the data.
+    Injected: `shape` of the encoder's input (with the channels of the condition, if any) and `domain` of the data.
     """
 
 
@@ -71,23 +72,24 @@ def register_decoders(register: Register) -> None:
     """Register networks from z to the loss's parameters ``(B, outputs, *shape)``: subclasses of
     `aeframe.parts.Decoder`, or functions that return one.
 
-    Given: `z_shape` (with condition), `out_shape` ``(outputs, *shape)``, the `encoder` that was built, and `build`.
+    Injected: `z_shape` (with the condition), `out_shape` ``(outputs, *shape)``, the model's `encoder`, and the
+    function `build`, which builds another part by name.
     """
 
 
 @hookspec
 def register_latents(register: Register) -> None:
-    """Register ways from features to z and what is known about it: subclasses of `aeframe.parts.LatentSpace`.
+    """Register latent spaces, which map features to z and its posterior: subclasses of `aeframe.parts.LatentSpace`.
 
-    Given: `feature_shape` ``(C, *positions)``.
+    Injected: `feature_shape` ``(C, *positions)``.
     """
 
 
 @hookspec
 def register_priors(register: Register) -> None:
-    """Register what z is compared with and sampled from: subclasses of `aeframe.parts.Prior`.
+    """Register priors of z: subclasses of `aeframe.parts.Prior`.
 
-    Given: `z_shape`, and the `encoder` and `latent` that were built.
+    Injected: `z_shape`, and the model's `encoder` and `latent`.
     """
 
 
@@ -95,74 +97,74 @@ def register_priors(register: Register) -> None:
 def register_losses(register: Register) -> None:
     """Register likelihoods and distances between x and the decoder's output: subclasses of `aeframe.parts.Loss`.
 
-    Given: `shape` and `domain` of the data.
+    Injected: `shape` and `domain` of the data.
     """
 
 
 @hookspec
 def register_objectives(register: Register) -> None:
-    """Register how the terms become the number that is minimised: subclasses of `aeframe.parts.Objective`.
+    """Register objectives, which return the weighted terms to minimise: subclasses of `aeframe.parts.Objective`.
 
-    Given: `z_shape` and `shape`.
+    Injected: `z_shape` and `shape`.
     """
 
 
 @hookspec
 def register_penalties(register: Register) -> None:
-    """Register extra terms: subclasses of `aeframe.parts.Penalty`.
+    """Register penalties, each one more term of the loss: subclasses of `aeframe.parts.Penalty`.
 
-    Given: `z_shape` and `shape`.
+    Injected: `z_shape` and `shape`.
     """
 
 
 @hookspec
 def register_activations(register: Register) -> None:
-    """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)`` states
-    the true range, for the checks. Given: nothing.
+    """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)`` declares
+    the range, which is checked before a run. Injected: nothing.
     """
 
 
 @hookspec
 def register_schedules(register: Register) -> None:
-    """Register how a number moves during a run: subclasses of `aeframe.parts.Schedule`. Given: nothing."""
+    """Register schedules of a number over a run: subclasses of `aeframe.parts.Schedule`. Injected: nothing."""
 
 
 @hookspec
 def register_samplers(register: Register) -> None:
-    """Register ex-post densities that new z are drawn from: subclasses of `aeframe.parts.Sampler`.
+    """Register ex-post densities (``sampler=NAME``), from which new z are drawn: subclasses of `aeframe.parts.Sampler`.
 
-    Given: `model` (the `Autoencoder`).
+    Injected: `model`, the trained `Autoencoder`.
     """
 
 
 @hookspec
 def register_optimizers(register: Register) -> None:
-    """Register optimisers: subclasses of `torch.optim.Optimizer`. Given: `params`."""
+    """Register optimisers: subclasses of `torch.optim.Optimizer`. Injected: `params`."""
 
 
 @hookspec
 def register_metrics(register: Register) -> None:
-    """Register measurements on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
+    """Register metrics on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
 
-    Given: `model`.
+    Injected: `model`.
     """
 
 
 @hookspec
 def register_callbacks(register: Register) -> None:
-    """Register Lightning callbacks. Given: nothing."""
+    """Register Lightning callbacks. Injected: nothing."""
 
 
 @hookspec
 def register_loggers(register: Register) -> None:
-    """Register Lightning loggers. Given: `folder` (the run folder) and `run_name`."""
+    """Register Lightning loggers. Injected: `folder` (the run folder) and `run_name`."""
 
 
 @hookspec
 def register_configs(register: Register) -> None:
-    """Register a package of YAML options (recipes, experiments): here the target is only ``"package.conf"``."""
+    """Register a package of YAML files (recipes, experiments); its target is ``"package.conf"``, without an object."""
 
 
 @hookspec
 def register_commands(register: Register) -> None:
-    """Register verbs of the command ``aeframe``: subclasses of `aeframe.cli.Command`. Given: nothing."""
+    """Register subcommands of ``aeframe``: subclasses of `aeframe.cli.Command`. Injected: nothing."""

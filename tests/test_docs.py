@@ -104,7 +104,7 @@ def test_every_hook_is_documented(hook: str) -> None:
     text = getattr(hooks, hook).__doc__ or ""
     assert text.startswith("Register ")
     if hook not in ("register_configs",):
-        assert "Given: " in text
+        assert "Injected: " in text
 
 
 @pytest.mark.parametrize("name", ["contracts", "hooks", "models"])

@@ -16,7 +16,7 @@ def test_every_hook_is_documented_and_says_what_its_kind_is_given(name: str) -> 
     assert doc.startswith("Register ")
     # A package of YAML is not built, so nothing is given to it.
     if name != "register_configs":
-        assert "Given: " in doc
+        assert "Injected: " in doc
     assert len(doc.splitlines()[0]) <= 120
 
 

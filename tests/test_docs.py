@@ -1,4 +1,4 @@
-"""The documentation is run: how-to pages do what they say, and the reference is the code's own."""
+"""The documentation: commands and files of its pages run, and the generated reference pages are up to date."""
 
 import importlib.util
 import os
@@ -24,10 +24,10 @@ PAGES_RUN = sorted(path for folder in PAGES for path in (DOCS / folder).glob("*.
 BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def run_script(words: list[str]) -> int:
-    """Run a file of the page, with the page's other files importable."""
+def run_script(arguments: list[str]) -> int:
+    """Run a Python file in the working folder, from which it can import."""
     sys.path.insert(0, str(Path.cwd()))
-    runpy.run_path(words[0], run_name="__main__")
+    runpy.run_path(arguments[0], run_name="__main__")
     return 0
 
 
@@ -55,25 +55,25 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
 
 
 @pytest.mark.parametrize("page", PAGES_RUN, ids=[page.stem for page in PAGES_RUN])
-def test_a_page_does_what_it_says(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_files_and_commands_of_a_page_run(page: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     for _, name, text in blocks:
         if name:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
     lines = [line for language, _, text in blocks if language == "sh" for line in text.splitlines()]
-    assert lines, "a page without a command shows nothing"
+    assert lines, "the page has no command"
     for line in lines:
-        command, *words = shlex.split(line)
+        command, *arguments = shlex.split(line)
         fast = ["pictures=false"] if command == "aeframe-train" else []
-        assert COMMANDS[command]([*words, *fast]) == 0, f"{line}\n{capsys.readouterr().err}"
+        assert COMMANDS[command]([*arguments, *fast]) == 0, f"{line}\n{capsys.readouterr().err}"
 
 
 @pytest.mark.slow
 def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> None:
-    # As an editable install would have it: the code where it is, its metadata where Python looks for them.
-    found = os.pathsep.join(str(folder / each) for each in ("aeframe-starlight/src", "site"))
-    environment = {**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1"}
+    # Equivalent to an editable install: the source folder, and the metadata of an installed copy.
+    python_path = os.pathsep.join(str(folder / path) for path in ("aeframe-starlight/src", "site"))
+    environment = {**os.environ, "PYTHONPATH": python_path, "OMP_NUM_THREADS": "1"}
     offline = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site"]
     modules = {"aeframe": "aeframe.cli.main", "aeframe-train": "aeframe.experiment.main"}
     for language, name, text in BLOCK.findall((DOCS / "tutorial" / "README.md").read_text(encoding="utf-8")):
@@ -82,13 +82,13 @@ def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> Non
             continue
         assert language == "sh"
         for line in text.splitlines():
-            command, *words = shlex.split(line)
+            command, *arguments = shlex.split(line)
             if command == "pip":
-                words = [*offline, f"./{words[-1]}"]
+                arguments = [*offline, f"./{arguments[-1]}"]
             elif command in modules:
-                words = ["-m", modules[command], *words]
+                arguments = ["-m", modules[command], *arguments]
             done = subprocess.run(
-                [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+                [sys.executable, *arguments], env=environment, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert len((folder / "new.csv").read_text(encoding="utf-8").splitlines()) == 8
@@ -119,15 +119,15 @@ def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
     assert written == module.page(), f"{name}.md is stale; run python docs/reference/generate_{name}.py"
 
 
-def test_every_class_that_a_hook_asks_for_has_its_contract() -> None:
+def test_every_base_class_named_by_a_hook_has_its_contract() -> None:
     page = (DOCS / "reference" / "contracts.md").read_text(encoding="utf-8")
     for hook in HOOKS.values():
-        for place in re.findall(r"`(aeframe\.[\w.]+)`", getattr(hooks, hook).__doc__ or ""):
-            module, _, name = place.rpartition(".")
+        for path in re.findall(r"`(aeframe\.[\w.]+)`", getattr(hooks, hook).__doc__ or ""):
+            module, _, name = path.rpartition(".")
             assert f"## {name}\n\n`from {module} import {name}`\n" in page, hook
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: str(page.relative_to(DOCS)))
-def test_links_lead_somewhere(page: Path) -> None:
+def test_linked_files_exist(page: Path) -> None:
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
     assert [link for link in links if not (page.parent / link).exists()] == []

@@ -11,10 +11,10 @@ SPECS = sorted(HOOKS.values())
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_hook_is_documented_and_says_what_its_kind_is_given(name: str) -> None:
+def test_every_hook_documents_what_is_injected(name: str) -> None:
     doc = inspect.getdoc(getattr(hooks, name)) or ""
     assert doc.startswith("Register ")
-    # A package of YAML is not built, so nothing is given to it.
+    # A package of YAML is not built, so nothing is injected.
     if name != "register_configs":
         assert "Injected: " in doc
     assert len(doc.splitlines()[0]) <= 120

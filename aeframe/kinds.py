@@ -55,8 +55,8 @@ KINDS: dict[str, Kind] = {
             "modality",
             """Register kinds of data: subclasses of `aeframe.data.Modality`.
 
-            A modality states the domain of its data, names the default encoder, decoder and loss, draws samples as a
-            figure, and reads and writes files. Injected: nothing.
+            A modality defines shape and domain of its data, its default encoder, decoder and loss, how samples are
+            plotted, and how files are read and written. Injected: nothing.
             """,
             base="aeframe.data.modality:Modality",
             key="modality",
@@ -67,15 +67,15 @@ KINDS: dict[str, Kind] = {
             "dataset",
             """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
 
-            A dataset names its modality, describes its data without loading them, and loads what the modality splits.
-            Injected: nothing.
+            A dataset names its modality, describes its data without loading them, and loads them for the modality
+            to split. Injected: nothing.
             """,
             base="aeframe.data.modality:Dataset",
             key="data",
         ),
         Kind(
             "corruption",
-            """Register transforms of x before the encoder: subclasses of `aeframe.parts.Corruption`.
+            """Register corruptions of x in front of the encoder: subclasses of `aeframe.parts.Corruption`.
 
             Injected: `shape` and `domain` of the data.
             """,
@@ -87,10 +87,11 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "encoder",
-            """Register networks from data to features ``(B, C, *positions)``: subclasses of `aeframe.parts.Encoder`.
+            """Register networks from data to features ``(B, C, *positions)``: subclasses of
+            `aeframe.parts.Encoder`.
 
-            Injected: `shape` of the encoder's input (with condition channels, where it has them) and `domain` of the
-            data.
+            Injected: `shape` of the encoder's input (with the channels of the condition, if any) and `domain` of
+            the data.
             """,
             base="aeframe.parts.networks.base:Encoder",
             key="encoder",
@@ -99,7 +100,8 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "latent",
-            """Register maps from features to z and its posterior or codes: subclasses of `aeframe.parts.LatentSpace`.
+            """Register latent spaces, which map features to z and its posterior: subclasses of
+            `aeframe.parts.LatentSpace`.
 
             Injected: `feature_shape` ``(C, *positions)``.
             """,
@@ -110,9 +112,9 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "prior",
-            """Register densities that z is compared with and sampled from: subclasses of `aeframe.parts.Prior`.
+            """Register priors of z: subclasses of `aeframe.parts.Prior`.
 
-            Injected: `z_shape`, and the `encoder` and `latent` that were built.
+            Injected: `z_shape`, and the model's `encoder` and `latent`.
             """,
             base="aeframe.parts.priors.base:Prior",
             key="prior",
@@ -125,8 +127,8 @@ KINDS: dict[str, Kind] = {
             """Register networks from z to the loss's parameters ``(B, outputs, *shape)``: subclasses of
             `aeframe.parts.Decoder`, or functions that return one.
 
-            Injected: `z_shape` (with condition), `out_shape` ``(outputs, *shape)``, the `encoder` that was built, and
-            `build`.
+            Injected: `z_shape` (with the condition), `out_shape` ``(outputs, *shape)``, the model's `encoder`, and
+            the function `build`, which builds another part by name.
             """,
             base="aeframe.parts.networks.base:Decoder",
             key="decoder",
@@ -149,7 +151,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "objective",
-            """Register how loss terms are combined into the number to minimise: subclasses of
+            """Register objectives, which return the weighted terms to minimise: subclasses of
             `aeframe.parts.Objective`.
 
             Injected: `z_shape` and `shape`.
@@ -162,7 +164,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "penalty",
-            """Register extra loss terms: subclasses of `aeframe.parts.Penalty`.
+            """Register penalties, each one more term of the loss: subclasses of `aeframe.parts.Penalty`.
 
             Injected: `z_shape` and `shape`.
             """,
@@ -176,9 +178,9 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "activation",
-            """Register activations: `torch.nn.Module` classes.
+            """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)``
+            declares the range, which is checked before a run.
 
-            A class attribute ``traits = ActivationTraits(...)`` states the range of values, for the checks.
             Injected: nothing.
             """,
             base="torch.nn:Module",
@@ -188,18 +190,19 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "schedule",
-            """Register how a number changes during training: subclasses of `aeframe.parts.Schedule`.
+            """Register schedules of a number over a run: subclasses of `aeframe.parts.Schedule`.
 
             Injected: nothing.
             """,
             base="aeframe.parts.schedules:Schedule",
-            usage="in place of a number: `{name: NAME, ...}`",
+            usage="replaces a number: `{name: NAME, ...}`",
         ),
         Kind(
             "sampler",
-            """Register ex-post densities that new z are drawn from: subclasses of `aeframe.parts.Sampler`.
+            """Register ex-post densities (``sampler=NAME``), from which new z are drawn: subclasses of
+            `aeframe.parts.Sampler`.
 
-            Injected: `model` (the `Autoencoder`).
+            Injected: `model`, the trained `Autoencoder`.
             """,
             base="aeframe.parts.samplers.base:Sampler",
             key="sampler",
@@ -207,7 +210,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "optimizer",
-            """Register optimizers: subclasses of `torch.optim.Optimizer`.
+            """Register optimisers: subclasses of `torch.optim.Optimizer`.
 
             Injected: `params`.
             """,
@@ -216,7 +219,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "metric",
-            """Register measurements on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
+            """Register metrics on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
 
             Injected: `model`.
             """,
@@ -249,13 +252,15 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "config",
-            """Register a package of YAML options (recipes, experiments), with ``"my_plugin.conf"`` as the target.""",
+            """Register a package of YAML files (recipes, experiments); its target is ``"package.conf"``, without an
+            object.
+            """,
             configured=False,
-            usage="its options are found next to those of core",
+            usage="adds options to `model=`, `experiment=`, ...",
         ),
         Kind(
             "command",
-            """Register commands of ``aeframe``: subclasses of `aeframe.cli.Command`.
+            """Register subcommands of ``aeframe``: subclasses of `aeframe.cli.Command`.
 
             Injected: nothing.
             """,

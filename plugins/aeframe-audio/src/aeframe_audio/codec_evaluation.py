@@ -59,7 +59,7 @@ def evaluate_by_codebooks(model: Autoencoder, source: Source, batch_size: int) -
 def pca_si_sdr(train: Source, test: Source, *, frame: int, count: int, batch_size: int) -> float:
     """Return the mean SI-SDR in dB of `test`, reconstructed from principal components of the frames of `train`.
 
-    Silent frames of `train` and silent samples of `test` are excluded.
+    Silent frames of `train` and silent segments of `test` are excluded.
 
     Args:
         train: Source of the principal components.

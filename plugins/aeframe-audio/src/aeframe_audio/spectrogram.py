@@ -32,7 +32,7 @@ class SpectrogramEncoder(Encoder):
 
     Args:
         shape: ``(C, T)``.
-        domain: Of the data.
+        domain: Domain of the values.
         window: Samples of the Hann window.
         hop: Samples from one frame to the next.
         channels: Of the convolutions.

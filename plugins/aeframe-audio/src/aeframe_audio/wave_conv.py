@@ -1,6 +1,6 @@
 """The encoder and the decoder `wave_conv`: strided and transposed 1-d convolutions of waves.
 
-Shapes: B samples, C channels, T samples of time.
+Shapes: B samples, C channels, T time samples.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class WaveConvEncoder(Encoder):
 
     Args:
         shape: ``(C, T)``; ``(T,)`` for classes.
-        domain: Of the values, which may be classes.
+        domain: Domain of the values.
         channels: Of each stage.
         strides: Of each stage.
         kernel: Width of the convolutions in the residual units, odd.
         dilations: Of the residual units of each stage, one unit each.
-        causal: A frame depends only on past samples; false pads symmetrically.
+        causal: A frame depends only on its own samples and earlier ones; false pads symmetrically.
         activation: In the residual units and at the end; null uses that of the model.
     """
 

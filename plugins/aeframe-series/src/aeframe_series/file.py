@@ -54,7 +54,7 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
     rows = read_rows(path, choice)
     if roles.anomaly is None:
         return Recording(rows, choice.label)
-    # `read_rows` returns one label column per call, so that the flags need a second call.
+    # `read_rows` returns one label column per call, so that the flags require a second call.
     flags = read_rows(path, Choice(roles.key, roles.anomaly, choice.columns)).label
     assert flags is not None
     valid = np.isin(flags, (0, 1))
@@ -84,7 +84,7 @@ def _choice(path: Path, roles: ColumnRoles) -> Choice:
 
 
 class SeriesFile(Dataset):
-    """A series in a file of your own: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
+    """A series in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
 
     The series is split in temporal order. With ``context=0`` no row belongs to two splits.
 

@@ -43,7 +43,7 @@ class Series(Modality):
         missing: ``refuse`` treats NaN and empty cells as errors; ``mask`` excludes them from the loss.
         on_error: For infinite values, missing values with ``missing=refuse``, and rows out of temporal order:
             ``raise``, or ``skip`` the rows out of order and the windows with bad values, and list them.
-        cut_gaps: Exclude windows across a gap, a time step longer than 1.5 times the median step.
+        cut_gaps: Exclude windows across a gap: consecutive times that differ by more than 1.5 times the median.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "mse"}

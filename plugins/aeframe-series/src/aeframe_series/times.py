@@ -14,7 +14,7 @@ from aeframe.errors import AeframeError
 TIME_NAMES = ("time", "date", "datetime", "timestamp")
 """Without a named time column, a column with one of these names in any case is used."""
 _GAP_FACTOR = 1.5
-"""A time step longer than this many median steps is a gap."""
+"""A difference between consecutive times above this multiple of the median is a gap."""
 
 
 def is_time_column(name: str) -> bool:
@@ -72,10 +72,13 @@ def describe_disorder(rows: Rows, times: NDArray[np.float64], row: int) -> str:
 
 
 def after_gaps(times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return ``(N,)``, True for rows after a gap: a time step longer than 1.5 times the median step."""
-    steps = np.diff(times)
+    """Return ``(N,)``, True for rows after a gap.
+
+    A gap is a difference between consecutive times of more than 1.5 times the median.
+    """
+    differences = np.diff(times)
     after_gap = np.zeros(len(times), bool)
-    after_gap[1:] = steps > _GAP_FACTOR * np.median(steps)
+    after_gap[1:] = differences > _GAP_FACTOR * np.median(differences)
     return after_gap
 
 

@@ -86,7 +86,7 @@ class VideoNPZ(Dataset):
 
     Args:
         path: The file.
-        key: The name of the array of clips, if it is not ``x_train`` or ``x``.
+        key: The array of clips, if it is not found by its name (``x_train`` or ``x``).
         validation: Fraction of the training clips for validation.
         test: Fraction of the training clips for testing.
         seed: Seed of the random splits.

@@ -22,7 +22,7 @@ class TubeMasking(PatchMasking):
 
     Args:
         shape: ``(C, T, H, W)``.
-        domain: Of the values, which may be classes.
+        domain: Domain of the values.
         patch: Height and width of a patch; it must divide those of a frame.
         frames: Frames of a patch; it must divide those of a clip. It only matters for a transformer.
         ratio: Fraction of the positions to mask, in [0, 1), rounded to whole ones; at least one remains visible.
@@ -69,7 +69,7 @@ class FrameMasking(SpanMasking):
 
     Args:
         shape: ``(C, T, H, W)``.
-        domain: Of the values, which may be classes.
+        domain: Domain of the values.
         ratio: Fraction of the frames to mask, in [0, 1), rounded to whole frames, or to whole runs with ``any``.
         which: ``any`` masks random runs of `length` frames, drawn for each clip; ``last`` masks the end of the clip
             (prediction); ``middle`` masks frames between the first and the last ones (interpolation).

@@ -21,8 +21,8 @@ class MemoryClips:
         frames: ``(F, C, H, W)`` uint8.
         clips: ``(N, T)``: the frames of each clip.
         labels: ``(N,)``.
-        num_starts: ``(N,)``: a random offset below this number is added to the frames of a clip, at each access; None
-            adds no offset.
+        num_starts: ``(N,)``: number of random offsets, one of which is added to the frames of a clip at each access
+            (`ClipSampling.random_clips`); None adds none.
     """
 
     in_memory = True

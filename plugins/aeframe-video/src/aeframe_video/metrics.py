@@ -1,7 +1,7 @@
 """Metrics of reconstructed clips: PSNR, squared error per frame, and flicker.
 
 All metrics include only the elements of the mask and, if a corruption masks held-out clips, only the elements that it
-masks (`aeframe.evaluation.metrics.reconstruction.counts`).
+masks (see `aeframe.evaluation.metrics.reconstruction`).
 
 Shapes: B samples, C channels, T frames, H x W pixels.
 """

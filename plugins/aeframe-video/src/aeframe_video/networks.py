@@ -28,7 +28,7 @@ class VideoConvEncoder(LayeredEncoder):
 
     Args:
         shape: ``(C, T, H, W)``, including condition channels.
-        domain: Of the values, which may be classes.
+        domain: Domain of the values.
         channels: Of each stage.
         time_strides: 1 or 2 for each stage; null is 2 for all stages, or 1 with ``time_kernel=1``.
         kernel: Width in space, odd.

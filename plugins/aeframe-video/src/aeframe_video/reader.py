@@ -31,7 +31,7 @@ class VideoClips:
     """``(N, T)``: the frames of each clip."""
     label: int | None = None
     num_starts: int = 1
-    """A random offset below this number is added to `clips` at each access."""
+    """Number of random offsets, one of which is added to `clips` at each access (`ClipSampling.random_clips`)."""
 
     @property
     def frames(self) -> NDArray[np.int64]:

@@ -57,10 +57,10 @@ class ClipSampling:
         return starts[:, None] + offsets[None, :-1]
 
     def random_clips(self, first: int, end: int, rate: float | None) -> tuple[NDArray[np.int64], int]:
-        """Return the frames of clips with a random start, and the number of possible starts.
+        """Return the frames ``(N, T)`` of clips without their random offset, and the number of possible offsets.
 
-        There are as many clips as in `fixed_clips`. All have the frames ``(N, T)`` of the first one, to which an offset
-        between 0 and the number of starts (exclusive) is to be added.
+        There are as many clips as `fixed_clips` returns, all with the frames of the first one. Adding an offset from 0
+        to that number (exclusive) to the frames of a clip yields a random start.
         """
         clips = self.fixed_clips(first, end, rate)
         return np.repeat(clips[:1], len(clips), 0), end - int(clips[0, -1]) if len(clips) else 1

@@ -64,7 +64,7 @@ def _write(path: Path, clips: Frames, rate: float) -> None:
         # Greyscale is exact; colour is reduced to a palette of 256 colours per frame.
         _encode(path, "gif", "gray" if grey else "pal8", frames, rate, {})
     else:
-        # All players support yuv420p, which halves the resolution of colour and requires even sizes.
+        # yuv420p is the most widely supported format. It halves the resolution of colour, which requires even sizes.
         even = clips.shape[2] % 2 == 0 and clips.shape[3] % 2 == 0
         _encode(path, "libx264", "yuv420p" if even else "yuv444p", frames, rate, _X264_OPTIONS)
 

@@ -61,4 +61,4 @@ def _suite(file: Path | None, plugin: str) -> type[PluginSuite]:
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, PluginSuite) and getattr(value, "plugin", None) == plugin:
             return value
-    raise AeframeError(f"'{file}' has no PluginSuite with plugin = '{plugin}'; write one, or leave out --suite")
+    raise AeframeError(f"'{file}' has no PluginSuite with plugin = '{plugin}'; write one, or omit --suite")

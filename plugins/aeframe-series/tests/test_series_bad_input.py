@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from series_files import csv, hours, values
 
-from aeframe.testing.error_messages import left_out, refusal
+from aeframe.testing.error_messages import run_expecting_error, run_expecting_skipped
 
 WORDS = ["modality=series", "data=series_file", "modality.window=8", "batch_size=8", "encoder.channels=[4,8]"]
 
@@ -20,8 +20,8 @@ def test_bad_rows_are_named_or_listed(tmp_path: Path) -> None:
     words = [*WORDS, "data.path=a.csv", "data.time=date"]
     twice = "a.csv, line 42: time '2016-07-02 15:00:00' is there already, in line 41"
     way_out = "mend the file, or leave such rows out of training with modality.on_error=skip"
-    assert refusal(tmp_path, words) == f"{twice}; {way_out}"
-    assert left_out(tmp_path, [*words, "modality.on_error=skip"]) == [
+    assert run_expecting_error(tmp_path, words) == f"{twice}; {way_out}"
+    assert run_expecting_skipped(tmp_path, [*words, "modality.on_error=skip"]) == [
         f"{twice}; the row is left out",
         "a.csv, line 43: time '2016-07-01 12:30:00' comes after '2016-07-02 15:00:00', so the rows are not in order; "
         "the row is left out",
@@ -34,7 +34,7 @@ def test_a_line_that_is_cut_off(tmp_path: Path) -> None:
     path = csv(tmp_path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:60], lines[60].rpartition(",")[0]]) + "\n")
-    assert refusal(tmp_path, [*WORDS, "data.path=a.csv", "data.time=date"]) == (
+    assert run_expecting_error(tmp_path, [*WORDS, "data.path=a.csv", "data.time=date"]) == (
         "a.csv, line 61: the row has 3 cells, expected 4 as above it"
     )
 
@@ -49,6 +49,6 @@ def test_an_array_that_is_cut_off(tmp_path: Path) -> None:
     ):  # fmt: skip
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-40])
-        assert refusal(tmp_path, [*WORDS, f"data.path={name}"]) == (
+        assert run_expecting_error(tmp_path, [*WORDS, f"data.path={name}"]) == (
             f"'{name}' cannot be read ({told}); save it again with numpy.savez, without objects"
         )

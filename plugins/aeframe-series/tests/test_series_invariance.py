@@ -11,8 +11,13 @@ import torch
 from series_files import csv, values
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    outputs_per_sample,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_series.modality import Series
 from aeframe_series.simulated import SeriesSimulated
@@ -33,12 +38,12 @@ def test_a_window_has_its_own_numbers(parts: dict[str, Any]) -> None:
     batch = splits.test.batch(torch.arange(len(splits.test)))
     assert batch.mask is not None
     assert not batch.mask.all()
-    expect_own_numbers(small_model(modality, spec, **parts), batch)
+    expect_batch_invariance(small_model(modality, spec, **parts), batch)
 
 
 def test_metrics_are_those_of_any_batches() -> None:
     modality, spec, splits = simulated()
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    found = expect_invariant_metrics(small_model(modality, spec), modality, splits.test)
     assert {"mse", "mae", "r2", "anomaly_auroc", "anomaly_ap"} <= found.keys()
 
 
@@ -49,7 +54,7 @@ def test_a_window_of_a_file_that_is_read_is_that_of_training(tmp_path: Path) -> 
     np.save(tmp_path / "whole.npy", rows)
     np.save(tmp_path / "longer.npy", np.concatenate([rows, rows]))
     # The last window of one is filled up behind row 40, where the other goes on.
-    one, other = (numbers(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer"))
+    one, other = (outputs_per_sample(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer"))
     assert len(one["code"]) == 3
     for name, value in one.items():
         torch.testing.assert_close(value[:2], other[name][:2], rtol=1e-4, atol=1e-5)

@@ -131,7 +131,7 @@ def test_a_list_that_cannot_be_read_trusts_nothing(tmp_path: Path, store: Path, 
     assert found is not None
     assert found.content is None
     assert found.reason == (
-        f"'{store}' cannot be read ({why}), so no file is trusted; delete it, and trust files again with aeframe "
+        f"'{store}' cannot be read ({why}), so that no file is trusted; delete it, and trust files again with aeframe "
         "plugins trust"
     )
     with pytest.raises(AeframeError) as error:
@@ -168,7 +168,7 @@ def test_the_config_folder_is_that_of_the_user(tmp_path: Path, store: Path, monk
         assert not (tmp_path / "config").exists()
         untrust(tmp_path)
     monkeypatch.setenv("HOME", "home")
-    with pytest.raises(AeframeError, match=r"^there is no home folder to keep trusted files in; set XDG_CONFIG_HOME"):
+    with pytest.raises(AeframeError, match=r"^there is no home folder for the list of trusted files; set XDG_CONFIG_HOME"):
         trust(tmp_path)
     assert content() is None
 

@@ -37,18 +37,18 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Install a plugin of each kind into a folder, offline, and return what runs a module that finds them there."""
-    place = tmp_path_factory.mktemp("installed")
+    """Install a plugin of each kind into a folder, and return a function that runs a module with them."""
+    folder = tmp_path_factory.mktemp("installed")
     environment = {
-        **os.environ, "PYTHONPATH": str(place / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
+        **os.environ, "PYTHONPATH": str(folder / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
     }  # fmt: skip
 
-    def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", *words]
-        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     for name, kind in (("spectra", "modality"), ("bits", "parts")):
-        assert main(["new-plugin", name, "--kind", kind, "--folder", str(place / name)]) == 0
+        assert main(["new-plugin", name, "--kind", kind, "--folder", str(folder / name)]) == 0
     pip = ("pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site")
     done = run(*pip, "./spectra", "./bits")
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("kind", ["modality", "parts"])
-def test_a_plugin_is_at_most_eight_files_with_nothing_left_to_fill_in(
+def test_a_plugin_has_at_most_eight_files_without_placeholders(
     empty_folder: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     assert main(["new-plugin", "ion_traces", "--kind", kind]) == 0
@@ -79,11 +79,13 @@ def test_a_plugin_is_at_most_eight_files_with_nothing_left_to_fill_in(
     ]
 
 
-def test_it_is_listed_with_all_it_adds(installed: Run) -> None:
-    plugins = {each["name"]: each for each in json.loads(installed("aeframe.cli.main", "plugins", "--json").stdout)}
-    adds = {kind: [each["name"] for each in names] for kind, names in plugins["spectra"]["adds"].items()}
+def test_it_is_listed_with_all_its_names(installed: Run) -> None:
+    plugins = {
+        plugin["name"]: plugin for plugin in json.loads(installed("aeframe.cli.main", "plugins", "--json").stdout)
+    }
+    names = {kind: [entry["name"] for entry in entries] for kind, entries in plugins["spectra"]["adds"].items()}
     assert (plugins["spectra"]["state"], plugins["spectra"]["distribution"]) == ("ok", "aeframe-spectra")
-    assert adds == {
+    assert names == {
         "modality": ["spectra"],
         "dataset": ["spectra_simulated"],
         "loss": ["spectra_charbonnier"],
@@ -93,15 +95,15 @@ def test_it_is_listed_with_all_it_adds(installed: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "overrides",
     [
         ("model=vae", "data=spectra_simulated", "data.num_samples=64", "batch_size=32"),
         ("model=ae", "loss=bits_charbonnier", "activation=bits_bent"),
     ],
     ids=["modality", "parts"],
 )
-def test_it_trains_by_name(installed: Run, words: tuple[str, ...]) -> None:
-    done = installed("aeframe.experiment.main", *words, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
+def test_it_trains_by_name(installed: Run, overrides: tuple[str, ...]) -> None:
+    done = installed("aeframe.experiment.main", *overrides, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
     assert done.returncode == 0, done.stderr
     assert " r2 " in done.stderr
 
@@ -115,38 +117,38 @@ def test_it_passes_its_own_tests(installed: Run) -> None:
 
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (
             ["Spectra"],
-            "a plugin's name is in snake_case (letters, digits and single _), found 'Spectra'; choose another",
+            "a plugin is named in snake_case (letters, digits and single _), found 'Spectra'; choose another",
         ),
         (
             ["mass-spectra"],
-            "a plugin's name is in snake_case (letters, digits and single _), found 'mass-spectra'; choose another",
+            "a plugin is named in snake_case (letters, digits and single _), found 'mass-spectra'; choose another",
         ),
-        (["lambda"], "'lambda' is a word of Python's own, so it cannot name a plugin; choose another"),
-        (["core"], f"a plugin 'core' is installed already, aeframe {__version__}; choose another name"),
-        (["vector"], "modality 'vector' is registered already, by aeframe; choose another name"),
-        (["fine", "--folder", "there"], "'there' exists, and nothing is written over it; choose another with --folder"),
+        (["lambda"], "a plugin cannot be named like a keyword of Python, found 'lambda'; choose another"),
+        (["core"], f"plugin 'core' is already installed, by aeframe {__version__}; choose another name"),
+        (["vector"], "modality 'vector' is already registered, by aeframe; choose another name"),
+        (["fine", "--folder", "there"], "'there' exists already; choose another folder with --folder"),
     ],
 )
-def test_a_bad_name_or_folder_is_refused_and_nothing_is_written(
-    empty_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+def test_a_bad_name_or_folder_is_rejected_and_nothing_is_written(
+    empty_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (empty_folder / "there").mkdir()
-    assert main(["new-plugin", *words]) == 2
+    assert main(["new-plugin", *arguments]) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
     assert [path.name for path in empty_folder.iterdir()] == ["there"]
     assert list((empty_folder / "there").iterdir()) == []
 
 
 @pytest.mark.usefixtures("empty_folder")
-def test_the_name_of_an_installed_plugin_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_name_of_an_installed_plugin_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     image = next((plugin for plugin in registry().plugins if plugin.name == "image"), None)
     if image is None:
         pytest.skip("aeframe-image is not installed")
     assert main(["new-plugin", "image"]) == 2
     assert capsys.readouterr().err == (
-        f"error: a plugin 'image' is installed already, aeframe-image {image.version}; choose another name\n"
+        f"error: plugin 'image' is already installed, by aeframe-image {image.version}; choose another name\n"
     )

@@ -28,9 +28,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     registry.reset()
 
 
-def test_every_plugin_is_listed_with_its_state_and_what_it_adds(
-    workplace: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_plugin_is_listed_with_its_state_and_names(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[:3] == [
@@ -71,7 +69,7 @@ def test_json_holds_everything(workplace: Path, capsys: pytest.CaptureFixture[st
     assert set(found["core"]["adds"]) == {"loss"}
 
 
-def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_kind_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--kind", "losses"]) == 2
     assert capsys.readouterr().err == (
         "error: unknown kind 'losses', did you mean 'loss'?; kinds are modality, dataset, corruption, encoder, "

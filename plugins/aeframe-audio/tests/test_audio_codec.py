@@ -72,7 +72,7 @@ def test_the_report_has_a_row_for_each_number_of_codebooks(
     ("arguments", "told"),
     [
         (["transcode", "{run}", "{path}", "-o", "{path}"],
-         "'{path}' exists, and nothing is written over it; choose another with --output"),
+         "'{path}' exists already; choose another path with --output"),
         (["transcode", "{run}", "{path}", "-o", "{tmp}/out"],
          "transcode writes one file, found '{tmp}/out'; end it in .wav, .flac or .ogg"),
         (["transcode", "{run}", "{path}", "--codebooks", "9", "-o", "{tmp}/out.wav"],

@@ -144,7 +144,7 @@ def test_what_cannot_be_scored(run: Path, tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "out.csv"
     out.write_text("mine")
     said = refusal(capsys, "anomalies", str(run), str(path), "-o", str(out))
-    assert "exists, and nothing is written over it" in said
+    assert "exists already; choose another path" in said
     assert out.read_text() == "mine"
     said = refusal(capsys, "anomalies", str(run), str(path), "-o", str(tmp_path / "out.xls"))
     assert said.endswith("'out.xls' has suffix '.xls', expected .csv, .csv.gz or .npz")

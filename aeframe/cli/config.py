@@ -23,11 +23,16 @@ class Config(Command):
 
     def arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="{show,check,why}")
-        show = verbs.add_parser("show", help="print the whole config of a run as YAML")
-        check = verbs.add_parser("check", help="check that a run would start; exit code 2 and the reason if not")
-        why = verbs.add_parser("why", help="print which file, signature or override sets a value, and its alternatives")
-        why.add_argument("key", metavar="KEY", help="a part (loss), an option (latent.dim) or a setting (seed)")
-        for verb in (show, check, why):
+        helps = {
+            "show": "print the whole config of a run as YAML",
+            "check": "check that a run would start; exit code 2 and the reason if not",
+            "why": "print which file, signature or override sets a value, and its alternatives",
+        }
+        parsers = {name: verbs.add_parser(name, help=text, description=text) for name, text in helps.items()}
+        parsers["why"].add_argument(
+            "key", metavar="KEY", help="a part (loss), an option (latent.dim) or a setting (seed)"
+        )
+        for verb in parsers.values():
             verb.add_argument("overrides", metavar="OVERRIDE", nargs="*", help=_OVERRIDES)
             verb.add_argument("--config-dir", metavar="DIR", type=Path, help="folder of configs (default: ./configs)")
 

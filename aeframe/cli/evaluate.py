@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Evaluate(ModelCommand):
-    """Compute the metrics of a saved model on a split of its training data, and print a table."""
+    """Compute the metrics of a saved model on a split of the data of its run, and print a table."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
         add_data(parser)
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
-        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to this new file")
+        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
 
     def run(self, args: Namespace) -> int:
         if args.output is not None:

@@ -20,7 +20,7 @@ class ModelCommand(Command):
 
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", metavar="RUN", type=Path, help="folder of a run, or of a saved model")
-        parser.add_argument("--device", help="device: cpu, cuda, cuda:1, mps (default: cuda if available)")
+        parser.add_argument("--device", help="device of the model: cpu, cuda, cuda:1, mps (default: cuda if available)")
         parser.add_argument("--batch-size", type=positive, help="samples in a batch (default: that of the run)")
 
     def open(self, args: Namespace) -> TrainedModel:

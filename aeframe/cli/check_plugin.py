@@ -1,4 +1,4 @@
-"""``aeframe check-plugin NAME``."""
+"""``aeframe check-plugin NAME`` runs the conformance suite on a plugin."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 class CheckPlugin(Command):
-    """Test every part that a plugin registers, and print the outcome of each check. The exit code is 1 if a check
-    fails. The same checks run under pytest: see aeframe.testing.PluginSuite.
+    """Test every part that a plugin registers, and print the outcome of each check.
+
+    The exit code is 1 if a check fails. The same checks run under pytest: see aeframe.testing.PluginSuite.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:

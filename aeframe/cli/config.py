@@ -1,4 +1,4 @@
-"""``aeframe config show | check | why``."""
+"""``aeframe config show | check | why`` prints, checks or explains the config of a run."""
 
 from __future__ import annotations
 

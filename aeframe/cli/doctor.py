@@ -1,4 +1,4 @@
-"""``aeframe doctor``."""
+"""``aeframe doctor`` prints versions, devices and plugins."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ _GIB = 2**30
 
 
 class Doctor(Command):
-    """Print installed versions, devices and the state of plugins, as plain text for an issue. The exit code is 1 if a
-    plugin failed to load.
+    """Print installed versions, devices and the state of plugins, as plain text for an issue.
+
+    The exit code is 1 if a plugin failed to load.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -124,11 +125,11 @@ def _folders() -> Iterator[str]:
     from aeframe.experiment.search import search_path
 
     try:
-        places = search_path(names_only=True).get_path()
+        entries = search_path(names_only=True).get_path()
     except AeframeError as error:
         yield f"unusable: {error}"
         return
-    yield from (str(place.path) for place in places if place.provider not in ("hydra", "registry", "schema"))
+    yield from (str(entry.path) for entry in entries if entry.provider not in ("hydra", "registry", "schema"))
 
 
 def _environment() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""``aeframe evaluate RUN``."""
+"""``aeframe evaluate RUN`` computes metrics of a saved model on a split of its data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aeframe explain KIND NAME``."""
+"""``aeframe explain KIND NAME`` prints the documentation and options of a part."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ _WITHOUT_OPTIONS = frozenset({"config", "command"})
 
 
 class Explain(Command):
-    """Print the documentation, options, defaults and origin of a part, and the parts that fit it. For a recipe or an
-    experiment, print the parts and settings that it contains.
+    """Print the documentation, options, defaults and origin of a part, and the parts that fit it.
+
+    For a recipe or an experiment, print the parts and settings that it contains.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""``aeframe finish RUN``."""
+"""``aeframe finish RUN`` saves the best model of an interrupted run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from aeframe.cli import Command
 
 
 class Finish(Command):
-    """Save the model of the best checkpoint of an interrupted run, with test metrics and pictures. The run can still be
-    resumed afterwards.
+    """Save the model of the best checkpoint of an interrupted run, with test metrics and pictures.
+
+    The run can still be resumed afterwards.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:

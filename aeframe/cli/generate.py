@@ -1,4 +1,4 @@
-"""``aeframe generate RUN [sampler=NAME] -n 64 -o OUT``."""
+"""``aeframe generate RUN [sampler=NAME] -n 64 -o OUT`` generates new samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aeframe new-plugin NAME``."""
+"""``aeframe new-plugin NAME`` creates the package of a new plugin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _SUMMARIES = {
 
 
 class NewPlugin(Command):
-    """Create the package of a new plugin, which can be installed and tested as it is. It registers a modality, a loss
-    and an activation; with --kind parts, only a loss and an activation.
+    """Create the package of a new plugin, which can be installed and tested as it is.
+
+    It registers a modality, a loss and an activation; with --kind parts, only a loss and an activation.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:

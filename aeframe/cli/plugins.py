@@ -1,4 +1,4 @@
-"""``aeframe plugins [trust PATH | untrust PATH]``."""
+"""``aeframe plugins [trust PATH | untrust PATH]`` lists plugins, and trusts plugin files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aeframe reconstruct RUN FILE -o OUT``."""
+"""``aeframe reconstruct RUN FILE -o OUT`` reconstructs the samples in a file."""
 
 from __future__ import annotations
 

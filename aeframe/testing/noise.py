@@ -1,4 +1,4 @@
-"""Random numbers that depend only on the seed, the number of the draw and the sample."""
+"""Random numbers that depend only on a seed, the index of the draw, and the sample."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from aeframe.errors import AeframeError
 from aeframe.noise import seed_noise
 
 _NO_ROW = -1
-"""Replaces the id of a row in the seed of a draw without a batch dimension."""
+"""The id of the row in the seed of a draw without a batch dimension."""
 
 
 class RowNoise(TorchDispatchMode):
-    """Give each sample the same random numbers in every batch: a context manager.
+    """A context manager in which each sample has the same random numbers in every batch.
 
-    A draw whose leading dimension is the batch is split into rows. Each row is drawn with a seed made of `seed`, the
-    number of the draw and the id of the row. So a batch with every sample twice has the same noise twice, a reordered
+    A draw whose leading dimension is the batch is split into rows. The seed of each row is computed from `seed`, the
+    index of the draw and the id of the sample. So a batch with every sample twice has the same noise twice, a reordered
     batch has reordered noise, and two devices that share a batch draw what one device would.
 
     A leading dimension of B times n counts as n consecutive rows of each sample, as after flattening positions into the
-    batch. Every other draw (such as the initial codebook) depends on the seed and the number of the draw only. Draws
+    batch. Every other draw (such as the initial codebook) depends on `seed` and the index of the draw only. Draws
     with their own ``generator`` are unchanged. torch's default generators are restored at the end.
 
     The mode acts below autograd and below operations composed of simpler draws. So dropout, `torch.distributions` and
@@ -42,7 +42,7 @@ class RowNoise(TorchDispatchMode):
 
     Args:
         rows: ``(B,)`` integers, the id of each sample. Choose a B that divides no other dimension of the model, such
-            as 7, since a draw of that size would be taken for a batch.
+            as 7, since any leading dimension that is a multiple of B counts as a batch.
         seed: The seed of all draws.
         num_samples: K, where the model draws K importance samples. Then ``(K, B, ...)`` and ``(K * B, ...)`` count as
             batches too.
@@ -59,15 +59,15 @@ class RowNoise(TorchDispatchMode):
                 "pass the id of each sample, such as torch.arange(B)"
             )
         self._rows: list[int] = rows.tolist()
-        self._seed, self._samples = seed, num_samples
-        self._draws = 0
-        self._outer = ExitStack()
+        self._seed, self._num_samples = seed, num_samples
+        self._num_draws = 0
+        self._generators = ExitStack()
 
     def __enter__(self) -> Self:
-        """Reset the number of the draw to 0, and save the state of torch's generators."""
-        self._draws = 0
+        """Reset the index of the draw to 0, and save the state of torch's generators."""
+        self._num_draws = 0
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-        self._outer.enter_context(torch.random.fork_rng(devices))
+        self._generators.enter_context(torch.random.fork_rng(devices))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -76,7 +76,7 @@ class RowNoise(TorchDispatchMode):
     ) -> None:
         """Restore the state of torch's generators."""
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        self._outer.close()
+        self._generators.close()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -90,14 +90,14 @@ class RowNoise(TorchDispatchMode):
         device = _device_of(arguments)
         if arguments.get("generator") is not None or device.type == "meta":
             return func(*args, **by_name)
-        number, self._draws = self._draws, self._draws + 1
+        index, self._num_draws = self._num_draws, self._num_draws + 1
         layout = self._layout(arguments)
         if layout is None:
-            seed_noise(device, self._seed, number, _NO_ROW)
+            seed_noise(device, self._seed, index, _NO_ROW)
             return func(*args, **by_name)
         results = []
         for position, row in enumerate(self._rows):
-            seed_noise(device, self._seed, number, row)
+            seed_noise(device, self._seed, index, row)
             of_row = layout.arguments_of_row(arguments, position)
             positional = (of_row[name] for name in names[: len(args)])
             results.append(func(*positional, **{name: of_row[name] for name in by_name}))
@@ -111,9 +111,9 @@ class RowNoise(TorchDispatchMode):
 
     def _layout(self, arguments: Mapping[str, Any]) -> _Layout | None:
         """Return how the result of a draw is divided into rows, None if it has no batch dimension."""
-        num, k = len(self._rows), self._samples
+        num, k = len(self._rows), self._num_samples
         weights = arguments.get("self")
-        one_distribution = weights is not None and weights.ndim == 1
+        one_distribution = isinstance(weights, Tensor) and weights.ndim == 1
         if arguments.get("num_samples") == num and arguments.get("replacement") and one_distribution:
             # `torch.multinomial`: one distribution, and as many draws as rows.
             return _Layout(num, count="num_samples")

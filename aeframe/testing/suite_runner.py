@@ -88,7 +88,7 @@ class SuiteRunner:
             if other.name in check.depends_on and part.kind in other.kinds:
                 state = self.outcome(other, part).state
                 if state != "ok":
-                    return f"it depends on the check '{other.name}', which is {state}"
+                    return f"it depends on the check '{other.name}', with the outcome '{state}'"
         return None
 
     def _do_shared_work(self, check: Check, work: SharedWork, part: PartUnderTest) -> None:

@@ -97,13 +97,13 @@ def test_a_plugin_that_cannot_be_loaded_fails_with_its_reason(tmp_path: Path) ->
     found = outcome(broken, "loads", "plugin")
     assert (found.state, found.message) == (
         "failed",
-        f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} is failed: its import failed with "
+        f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} has the state 'failed': its import failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",
     )
     dependent = outcome(broken, "hook names", "plugin")
     assert (dependent.state, dependent.message) == (
         "not applicable",
-        "it depends on the check 'loads', which is failed",
+        "it depends on the check 'loads', with the outcome 'failed'",
     )
 
 

@@ -29,7 +29,10 @@ print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
 @check("loads", "a plugin that cannot be loaded adds nothing", kinds=[PLUGIN])
 def loads(part: PartUnderTest) -> None:
     plugin = part.plugin
-    expect(plugin.state == "ok", f"plugin '{plugin.name}' of {plugin.distribution} is {plugin.state}: {plugin.reason}")
+    expect(
+        plugin.state == "ok",
+        f"plugin '{plugin.name}' of {plugin.distribution} has the state '{plugin.state}': {plugin.reason}",
+    )
     expect(bool(plugin.entries), f"plugin '{plugin.name}' of {plugin.distribution} registers nothing")
 
 

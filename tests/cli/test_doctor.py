@@ -47,32 +47,32 @@ def optional_libraries(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def sections(text: str) -> dict[str, list[str]]:
     """Return the lines of each section by its title; the title of the first section is empty."""
     first, *rest = text.split("\n\n")
-    found = {"": first.splitlines()}
+    by_title = {"": first.splitlines()}
     for each in rest:
         title, *lines = each.splitlines()
-        found[title] = [line.strip() for line in lines]
-    return found
+        by_title[title] = [line.strip() for line in lines]
+    return by_title
 
 
 def test_a_working_installation_has_exit_code_0(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
-    found = sections(capsys.readouterr().out)
-    assert found[""][0] == f"aeframe {__version__} in {Path(registry.__file__).parent}"
-    assert re.fullmatch(r"\d+\.\d of \d+\.\d GiB free in .*", found[""][3])
-    assert found[""][3].endswith(str(empty_folder))
-    assert f"torch {importlib.metadata.version('torch')}" in found["libraries"]
-    assert f"lightning {importlib.metadata.version('lightning')}" in found["libraries"]
-    assert found["devices"][0].startswith("cpu: ")
+    printed = sections(capsys.readouterr().out)
+    assert printed[""][0] == f"aeframe {__version__} in {Path(registry.__file__).parent}"
+    assert re.fullmatch(r"\d+\.\d of \d+\.\d GiB free in .*", printed[""][3])
+    assert printed[""][3].endswith(str(empty_folder))
+    assert f"torch {importlib.metadata.version('torch')}" in printed["libraries"]
+    assert f"lightning {importlib.metadata.version('lightning')}" in printed["libraries"]
+    assert printed["devices"][0].startswith("cpu: ")
     names = len(registry.registry().plugins[0].entries)
-    assert f"core (aeframe {__version__}) ok, {names} names" in found["plugins"]
-    assert found["config folders, in order of precedence"] == ["pkg://aeframe.conf"]
-    assert f"AEFRAME_DISABLE={OTHERS}" in found["environment"]
+    assert f"core (aeframe {__version__}) ok, {names} names" in printed["plugins"]
+    assert printed["config folders, in order of precedence"] == ["pkg://aeframe.conf"]
+    assert f"AEFRAME_DISABLE={OTHERS}" in printed["environment"]
 
 
 def test_optional_libraries_are_present_absent_broken_or_old(capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor"])
-    found = sections(capsys.readouterr().out)["optional libraries"]
-    assert [line for line in found if line.startswith(("absent-", "broken-", "pluggy", "rich"))] == [
+    printed = sections(capsys.readouterr().out)["optional libraries"]
+    assert [line for line in printed if line.startswith(("absent-", "broken-", "pluggy", "rich"))] == [
         "absent-library absent; pip install 'aeframe[shiny]'",
         "broken-library 1.2 broken: OSError: libnowhere.so: cannot open shared object file: No such file or directory",
         f"pluggy {importlib.metadata.version('pluggy')}, but >=99 is required",

@@ -55,8 +55,8 @@ def test_one_kind_is_listed_with_summaries(workplace: Path, capsys: pytest.Captu
 
 def test_json_holds_everything(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--json", "--kind", "loss"]) == 0
-    found = {plugin["name"]: plugin for plugin in json.loads(capsys.readouterr().out)}
-    assert found["mine"] == {
+    listed = {plugin["name"]: plugin for plugin in json.loads(capsys.readouterr().out)}
+    assert listed["mine"] == {
         "name": "mine",
         "distribution": str(workplace / "mine.py"),
         "version": "file",
@@ -64,9 +64,9 @@ def test_json_holds_everything(workplace: Path, capsys: pytest.CaptureFixture[st
         "reason": "",
         "adds": {"loss": [{"name": "angle", "target": "mine:Angle", "summary": "the angle between x and x_hat"}]},
     }
-    assert found["broken"]["state"] == "failed"
-    assert found["broken"]["adds"] == {}
-    assert set(found["core"]["adds"]) == {"loss"}
+    assert listed["broken"]["state"] == "failed"
+    assert listed["broken"]["adds"] == {}
+    assert set(listed["core"]["adds"]) == {"loss"}
 
 
 def test_an_unknown_kind_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

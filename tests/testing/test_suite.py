@@ -94,8 +94,8 @@ def test_the_error_for_an_unknown_plugin_has_the_nearest_name() -> None:
 
 def test_a_plugin_that_cannot_be_loaded_fails_with_its_reason(tmp_path: Path) -> None:
     broken = runner("broken_plugin")
-    found = outcome(broken, "loads", "plugin")
-    assert (found.state, found.message) == (
+    result = outcome(broken, "loads", "plugin")
+    assert (result.state, result.message) == (
         "failed",
         f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} has the state 'failed': its import failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",
@@ -108,14 +108,14 @@ def test_a_plugin_that_cannot_be_loaded_fails_with_its_reason(tmp_path: Path) ->
 
 
 def test_an_entry_point_that_imports_torch_fails() -> None:
-    found = outcome(runner("wrong_entry"), "light entry point", "plugin")
-    assert found.state == "failed"
-    assert found.message.startswith("loading plugin 'wrong_entry' imports torch, ")
+    result = outcome(runner("wrong_entry"), "light entry point", "plugin")
+    assert result.state == "failed"
+    assert result.message.startswith("loading plugin 'wrong_entry' imports torch, ")
 
 
 def test_a_misspelt_hook_without_a_marker_fails() -> None:
-    found = outcome(runner("wrong_entry"), "hook names", "plugin")
-    assert (found.state, found.message) == (
+    result = outcome(runner("wrong_entry"), "hook names", "plugin")
+    assert (result.state, result.message) == (
         "failed",
         "there is no hook 'register_loses', did you mean 'register_losses'?",
     )
@@ -124,15 +124,15 @@ def test_a_misspelt_hook_without_a_marker_fails() -> None:
 def test_a_check_that_is_declared_not_applicable_has_its_reason() -> None:
     why = "it is wrong on purpose"
     for_one_part = runner("wrong_small", not_applicable={"batch invariance:loss=averaging_again": why})
-    found = outcome(for_one_part, "batch invariance", "loss=averaging_again")
-    assert (found.state, found.message) == ("not applicable", why)
+    result = outcome(for_one_part, "batch invariance", "loss=averaging_again")
+    assert (result.state, result.message) == ("not applicable", why)
     for_all_parts = runner("wrong_small", not_applicable={"batch invariance": why})
     assert outcome(for_all_parts, "batch invariance", "loss=averaging_again").message == why
 
 
 def test_a_required_option_must_be_set_in_the_suite() -> None:
-    found = outcome(runner("core"), "schedule", "schedule=constant")
-    assert (found.state, found.message) == (
+    result = outcome(runner("core"), "schedule", "schedule=constant")
+    assert (result.state, result.message) == (
         "not applicable",
         "option 'value' has no default; set it in the suite: options = {'schedule=constant': {'value': ...}}",
     )
@@ -141,9 +141,9 @@ def test_a_required_option_must_be_set_in_the_suite() -> None:
 
 
 def test_a_failure_has_a_message_of_one_sentence() -> None:
-    found = outcome(runner("wrong_small"), "batch invariance", "loss=averaging_again")
-    assert found.state == "failed"
-    assert found.message.startswith(
+    result = outcome(runner("wrong_small"), "batch invariance", "loss=averaging_again")
+    assert result.state == "failed"
+    assert result.message.startswith(
         "loss=averaging_again: the term 'reconstruction' changes in evaluation, when other samples are added to the "
         "batch, by up to "
     )

@@ -7,6 +7,7 @@ import pytest
 
 from aeframe import registry
 from aeframe.cli.main import main
+from aeframe.kinds import KINDS
 from aeframe.version import __version__
 
 
@@ -72,7 +73,5 @@ def test_json_holds_everything(workplace: Path, capsys: pytest.CaptureFixture[st
 def test_an_unknown_kind_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--kind", "losses"]) == 2
     assert capsys.readouterr().err == (
-        "error: unknown kind 'losses', did you mean 'loss'?; kinds are modality, dataset, corruption, encoder, "
-        "decoder, latent, prior, loss, objective, penalty, activation, schedule, sampler, optimizer, metric, "
-        "callback, logger, config, command\n"
+        f"error: unknown kind 'losses', did you mean 'loss'?; kinds are {', '.join(KINDS)}\n"
     )

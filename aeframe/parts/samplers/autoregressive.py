@@ -6,6 +6,7 @@ Shapes: B samples, P places (positions times levels, levels last), K codes, D nu
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from aeframe.errors import AeframeError
+from aeframe.parts.gradient_descent import hold_out, minimise, random_batches
 from aeframe.parts.samplers.codes import CodeSampler
-from aeframe.parts.samplers.training import minimise
 from aeframe.types import Model
 
 # The share of chance that is spread over all codes, lest one that was never seen at a place be impossible there.
 _EVEN = 0.01
+_NUM_VALIDATIONS = 20
+_MAX_HELD_OUT_BATCHES = 4
 
 
 class AutoregressiveSampler(CodeSampler):
@@ -77,13 +80,16 @@ class AutoregressiveSampler(CodeSampler):
         assert codes is not None
         # Anew, so that what is drawn here decides, and nothing that was fitted before.
         self.transformer.load_state_dict(self.make().state_dict())
+        held_out, rows = hold_out(codes.to(self.frequencies.device), at_most=_MAX_HELD_OUT_BATCHES * self.batch_size)
+        optimizer = torch.optim.Adam(self.transformer.parameters(), lr=self.lr)
         minimise(
             self.transformer,
-            codes.to(self.frequencies.device),
-            lambda rows: -self.log_prob(rows),
-            steps=self.steps,
-            batch_size=self.batch_size,
-            lr=self.lr,
+            lambda codes: -self.log_prob(codes),
+            random_batches(rows, self.batch_size, self.steps),
+            optimizer,
+            schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
+            held_out=held_out,
+            validate_at={*range(0, self.steps, math.ceil(self.steps / _NUM_VALIDATIONS)), self.steps},
         )
 
     def log_prob(self, codes: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
+from aeframe.parts.gradient_descent import minimise, random_batches
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.losses.likelihoods import Gaussian as GaussianLoss
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
@@ -68,14 +69,13 @@ class TwoStageSampler(Sampler):
         rows = (rows - center) / scale
         second = _SecondStage(self.dim, self.hidden).to(rows.device)
         optimizer = torch.optim.Adam(second.parameters(), lr=self.lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        with torch.enable_grad():
-            for _ in range(self.steps):
-                drawn = rows[torch.randint(len(rows), (self.batch_size,), device=rows.device)]
-                optimizer.zero_grad()
-                second(drawn).mean().backward()
-                optimizer.step()
-                schedule.step()
+        minimise(
+            second,
+            second,
+            random_batches(rows, self.batch_size, self.steps),
+            optimizer,
+            schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
+        )
         self.second.load_state_dict(second.state_dict())
         self.center.copy_(center)
         self.scale.copy_(scale)

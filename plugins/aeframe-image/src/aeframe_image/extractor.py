@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.gradient_descent import minimise
 from aeframe.types import Batch, Domain, Shape
 from aeframe_image.fit import Fit
 
@@ -124,16 +125,20 @@ def train_classifier(
     network: Classifier, images: Tensor, labels: Tensor, *, epochs: int, batch_size: int = 128, seed: int = 0
 ) -> None:
     """Train on images ``(N, C, H, W)`` in [0, 1] with labels ``(N,)``, by AdamW along a falling rate."""
-    generator = torch.Generator().manual_seed(seed)
-    steps = epochs * max(1, len(images) // batch_size)
+    steps_in_epoch = max(1, len(images) // batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
     network.train()
-    for _ in range(epochs):
-        order = torch.randperm(len(images), generator=generator)
-        for rows in order.split(batch_size)[: max(1, len(images) // batch_size)]:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network.logits(images[rows]), labels[rows]).backward()
-            optimizer.step()
-            rate.step()
+    minimise(
+        network,
+        lambda rows: nn.functional.cross_entropy(network.logits(images[rows]), labels[rows]),
+        _shuffled_batches(len(images), batch_size, epochs, torch.Generator().manual_seed(seed)),
+        optimizer,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps_in_epoch + 1),
+    )
     network.eval()
+
+
+def _shuffled_batches(num: int, batch_size: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the row numbers of each batch, shuffled anew in each epoch; an incomplete last batch is dropped."""
+    for _ in range(epochs):
+        yield from torch.randperm(num, generator=generator).split(batch_size)[: max(1, num // batch_size)]

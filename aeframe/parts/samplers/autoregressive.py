@@ -1,20 +1,20 @@
 """Samples of integer codes, each given those before it.
 
-Shapes: B samples, P places (positions times levels, levels last), K codes, D numbers of a token, H heads.
+Shapes: B samples, P places (positions times levels, levels last), K codes, D numbers of a token.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch.nn.functional import cross_entropy
 
 from aeframe.errors import AeframeError
 from aeframe.parts.gradient_descent import hold_out, minimise, random_batches
+from aeframe.parts.networks.transformer import Transformer
 from aeframe.parts.samplers.codes import CodeSampler
 from aeframe.types import Model
 
@@ -95,22 +95,23 @@ class AutoregressiveSampler(CodeSampler):
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats, at temperature 1."""
         flat = codes.flatten(1)
-        logits = self._independent() + self.transformer(self.transformer.before(flat))
+        logits = self._independent() + self.transformer(self.transformer.previous_tokens(flat))
         return -cross_entropy(logits.transpose(1, 2), flat, reduction="none").sum(1)
 
     def draw(self, num: int) -> Tensor:
         independent = self._independent()
-        before = self.transformer.before(torch.zeros(num, 1, dtype=torch.long, device=independent.device))
-        caches: list[list[Tensor]] = [[] for _ in self.transformer.blocks]
-        drawn: list[Tensor] = []
-        for place, frequencies in enumerate(independent):
-            logits = (frequencies + self.transformer(before, place, caches)[:, 0]) / self.temperature
+        previous = self.transformer.previous_tokens(torch.zeros(num, 1, dtype=torch.long, device=independent.device))
+        cache = self.transformer.blocks.empty_cache(independent.new_empty(num))
+        codes: list[Tensor] = []
+        for place, log_frequencies in enumerate(independent):
+            output, cache = self.transformer.forward_incremental(previous, place, cache)
+            logits = (log_frequencies + output[:, 0]) / self.temperature
             if self.top_k is not None and self.top_k < logits.shape[1]:
-                least = logits.topk(self.top_k).values[:, -1:]
-                logits = logits.masked_fill(logits < least, -torch.inf)
-            drawn.append(torch.multinomial(logits.softmax(1), 1))
-            before = self.transformer.token(drawn[-1], place)
-        return torch.cat(drawn, 1)
+                threshold = logits.topk(self.top_k).values[:, -1:]
+                logits = logits.masked_fill(logits < threshold, -torch.inf)
+            codes.append(torch.multinomial(logits.softmax(1), 1))
+            previous = self.transformer.token(codes[-1], place)
+        return torch.cat(codes, 1)
 
     def _independent(self) -> Tensor:
         """Return ``(P, K)``: the log-probability of each code at each place by itself."""
@@ -120,60 +121,43 @@ class AutoregressiveSampler(CodeSampler):
 
 
 class CodeTransformer(nn.Module):
-    """A causal transformer over tokens, one for each code of each level and one that stands before the first place."""
+    """A causal transformer over codes: tokens ``(B, n)`` -> logits ``(B, n, K)`` of the code after each token.
+
+    Each code of each level has a token; one more stands for the start. Each level has an output layer of its own.
+    """
 
     def __init__(self, num_places: int, num_codes: int, num_levels: int, *, dim: int, depth: int, heads: int) -> None:
         super().__init__()
         self.num_codes, self.num_levels = num_codes, num_levels
         self.tokens = nn.Embedding(num_levels * num_codes + 1, dim)
         self.places = nn.Embedding(num_places, dim)
-        self.blocks = nn.ModuleList(CausalBlock(dim, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
+        self.blocks = Transformer(dim, depth, heads, 4 * dim)
         self.outputs = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_levels))
         for output in self.outputs:
             nn.init.zeros_(output.weight)  # type: ignore[arg-type]
             nn.init.zeros_(output.bias)  # type: ignore[arg-type]
 
     def token(self, codes: Tensor, place: int | Tensor) -> Tensor:
-        """Return the token of codes ``(B, n)`` at their places."""
+        """Return the tokens of codes ``(B, n)`` at `place`, which decides their level."""
         return codes + self.num_codes * (place % self.num_levels)
 
-    def before(self, codes: Tensor) -> Tensor:
-        """Return the token that stands before each of the first codes ``(B, n)``."""
+    def previous_tokens(self, codes: Tensor) -> Tensor:
+        """Return the token before each of the first n codes ``(B, n)``, the start token first."""
         tokens = self.token(codes, torch.arange(codes.shape[1], device=codes.device))
         return torch.cat([torch.full_like(tokens[:, :1], self.tokens.num_embeddings - 1), tokens[:, :-1]], 1)
 
-    def forward(self, before: Tensor, first: int = 0, caches: Sequence[list[Tensor]] | None = None) -> Tensor:
-        """Return ``(B, n, K)`` of the tokens ``(B, n)`` before n places: all of them, or with `caches` the `first`."""
-        x = self.tokens(before) + self.places.weight[first : first + before.shape[1]]
-        for number, block in enumerate(self.blocks):
-            x = block(x, None if caches is None else caches[number])
-        x = self.norm(x)
+    def forward(self, previous: Tensor) -> Tensor:
+        """Return the logits of the first n places: previous tokens ``(B, n)`` -> ``(B, n, K)``."""
+        return self.forward_incremental(
+            previous, 0, self.blocks.empty_cache(self.places.weight.new_empty(len(previous)))
+        )[0]
+
+    def forward_incremental(self, previous: Tensor, start: int, cache: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits ``(B, n, K)`` of n places from `start` on, and the extended cache (see `Transformer`)."""
+        x = self.tokens(previous) + self.places.weight[start : start + previous.shape[1]]
+        x, cache = self.blocks.forward_incremental(x, cache)
         num = min(self.num_levels, x.shape[1])
         by_level = [
-            self.outputs[(first + level) % self.num_levels](x[:, level :: self.num_levels]) for level in range(num)
+            self.outputs[(start + level) % self.num_levels](x[:, level :: self.num_levels]) for level in range(num)
         ]
-        return torch.stack(by_level, 2).flatten(1, 2)
-
-
-class CausalBlock(nn.Module):
-    """Attention to oneself and those before, then dense layers, each added to what came in (pre-norm)."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attend = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3 * dim))
-        self.join = nn.Linear(dim, dim)
-        self.dense = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x: Tensor, cache: list[Tensor] | None) -> Tensor:
-        """Return ``(B, n, D)`` of all n tokens, or of one; `cache` keeps the keys and values of those before it."""
-        # (B, n, 3 D) -> 3 of (B, H, n, D / H).
-        query, key, value = self.attend(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            cache[:] = [torch.cat(pair, 2) for pair in zip(cache or (key[:, :, :0],) * 2, (key, value), strict=True)]
-            key, value = cache
-        found = scaled_dot_product_attention(query, key, value, is_causal=cache is None)
-        x = x + self.join(found.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.dense(x)
-        return out
+        return torch.stack(by_level, 2).flatten(1, 2), cache

@@ -101,11 +101,13 @@ def test_each_level_has_an_output_of_its_own() -> None:
     sampler = make(model_of({"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3}), **SMALL)
     for level, output in enumerate(sampler.transformer.outputs):
         torch.nn.init.constant_(output.bias, level)
-    before = sampler.transformer.before(torch.zeros(1, 6, dtype=torch.long))
+    before = sampler.transformer.previous_tokens(torch.zeros(1, 6, dtype=torch.long))
     # Their weights begin as zero.
     assert sampler.transformer(before)[0, :, 0].tolist() == [0, 1, 2, 0, 1, 2]
-    caches: list[list[Tensor]] = [[], []]
-    one_by_one = [sampler.transformer(before[:, [place]], place, caches)[0, 0, 0].item() for place in range(6)]
+    cache, one_by_one = sampler.transformer.blocks.empty_cache(torch.zeros(1)), []
+    for place in range(6):
+        logits, cache = sampler.transformer.forward_incremental(before[:, [place]], place, cache)
+        one_by_one.append(logits[0, 0, 0].item())
     assert one_by_one == [0, 1, 2, 0, 1, 2]
 
 
@@ -116,7 +118,7 @@ def test_no_code_sees_what_comes_after_it() -> None:
     other = one.clone()
     other[:, 3:] = (other[:, 3:] + 1) % 5
     with torch.no_grad():
-        logits = [sampler.transformer(sampler.transformer.before(codes)) for codes in (one, other)]
+        logits = [sampler.transformer(sampler.transformer.previous_tokens(codes)) for codes in (one, other)]
     torch.testing.assert_close(logits[0][:, :4], logits[1][:, :4])
     assert (logits[0][:, 4:] - logits[1][:, 4:]).abs().max() > 1e-3
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.evaluation.metrics.reconstruction import counts
 from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.parts.networks.unowned import Unowned
 from aeframe.types import ForwardOutput
 from aeframe_audio.measures import Spectral, si_sdr
 
@@ -66,12 +67,12 @@ class _SpectralMean(_Mean):
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        # Not a module of the metric, which would move it to single precision with a model.
-        self._spectral = (Spectral(model.spec.rate or 1.0, mel=self.mel).double(),)
+        # A submodule would be converted to single precision together with the metric.
+        self._spectral = Unowned(Spectral(model.spec.rate or 1.0, mel=self.mel).double())
 
     def decibels(self, wave: Tensor) -> Tensor:
         """Return spectra in dB, ``(B, C, F, frames)``."""
-        return self._spectral[0].to(wave.device, wave.dtype)(wave)
+        return self._spectral.module.to(wave.device, wave.dtype)(wave)
 
 
 class MelDB(_SpectralMean):
@@ -84,7 +85,7 @@ class MelDB(_SpectralMean):
 
     def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         apart = (self.decibels(x_hat) - self.decibels(x)).abs().mean(-2)
-        return apart, self._spectral[0].frames(counted)
+        return apart, self._spectral.module.frames(counted)
 
 
 class LogSpectral(_SpectralMean):
@@ -96,7 +97,7 @@ class LogSpectral(_SpectralMean):
 
     def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
         apart = (self.decibels(x_hat) - self.decibels(x)).square().mean(-2).sqrt()
-        return apart, self._spectral[0].frames(counted)
+        return apart, self._spectral.module.frames(counted)
 
 
 class Bitrate(ModelMetric):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
-from aeframe.parts.patches import Patch, grid_of, positions_of
+from aeframe.parts.patches import Patch, patch_grid, positions_of
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
@@ -75,7 +75,7 @@ class PatchMasking(_Mask):
         in_evaluation: bool = True,
     ) -> None:
         super().__init__("corruption patches", shape, domain, ratio=ratio, value=value, in_evaluation=in_evaluation)
-        self.grid, self.patch = grid_of("corruption patches", self.positions, patch)
+        self.grid, self.patch = patch_grid("corruption patches", self.positions, patch)
         self.num_patches = math.prod(self.grid)
         self.num_visible = max(1, self.num_patches - round(ratio * self.num_patches))
 

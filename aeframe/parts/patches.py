@@ -25,7 +25,7 @@ def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
     return positions
 
 
-def grid_of(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
+def patch_grid(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
     """Return how many patches there are along each dimension, and the size of one.
 
     Raises:

@@ -31,7 +31,7 @@ def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Return what evaluation makes of each sample, ``(B, ...)`` by name: its code, its reconstruction, its terms."""
     with evaluation_mode(model), torch.no_grad():
         p = undrawn(model, batch)
-        made = p.batch.with_x(model.loss.mean(p.output)).visible()
+        made = p.batch.with_x(model.loss.mean(p.output)).masked_x()
         return {"code": p.latent.mean, "x_hat": made, **all_terms(model, p, PROGRESS)}
 
 

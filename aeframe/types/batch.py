@@ -51,7 +51,7 @@ class Batch:
         """Return some of the samples."""
         return self.map(lambda t: t[index])
 
-    def visible(self) -> Tensor:
+    def masked_x(self) -> Tensor:
         """Return x with 0 wherever the mask hides it, which is what a network shall read there: it may be NaN."""
         return self.x if self.mask is None else self.x.masked_fill(~broadcast_mask(self.mask, self.x.ndim), 0)
 

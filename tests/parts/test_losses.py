@@ -228,7 +228,7 @@ def test_a_loss_of_whole_samples_gets_both_sides_flat_and_without_what_is_hidden
     batch = Batch(torch.arange(30.0).reshape(2, *SHAPE) + 1, mask=mask)
     batch.x[0, 2] = torch.nan
     output = torch.ones(4, 2, 1, *SHAPE)
-    x, x_hat = loss.pair(output, batch)
+    x, x_hat = loss.flat_x_and_reconstruction(output, batch)
     assert x.shape == (2, 15)
     assert x_hat.shape == (4, 2, 15)
     assert x[0].tolist() == [*range(1, 11), *[0] * 5]

@@ -15,7 +15,7 @@ from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
-from aeframe.parts.networks.blocks import Upsample, halvings, normalisation
+from aeframe.parts.networks.blocks import Upsample, halved_sizes, norm_layers
 from aeframe.types import Batch, Domain, Shape
 
 CONVOLUTIONAL = ["conv", "resnet"]
@@ -83,8 +83,8 @@ def test_shapes_hold_for_any_option(
 
 
 def test_halvings_are_the_sizes_that_the_encoder_passes_through() -> None:
-    assert halvings((28, 33), 3) == [(28, 33), (14, 17), (7, 9), (4, 5)]
-    assert halvings((1,), 2) == [(1,), (1,), (1,)]
+    assert halved_sizes((28, 33), 3) == [(28, 33), (14, 17), (7, 9), (4, 5)]
+    assert halved_sizes((1,), 2) == [(1,), (1,), (1,)]
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
@@ -139,7 +139,9 @@ def test_an_encoder_without_a_mirror_is_refused() -> None:
 
     with pytest.raises(AeframeError) as error:
         mirrored(Alone(), (3,), (1, 4))
-    assert str(error.value) == ("decoder 'mirror': Alone names no mirror image; choose a decoder by name, decoder=...")
+    assert str(error.value) == (
+        "decoder 'mirror': encoder Alone has no mirrored decoder; choose a decoder by name, decoder=..."
+    )
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------
@@ -166,10 +168,10 @@ def test_a_residual_encoder_begins_with_its_input_plus_a_branch() -> None:
 
 @pytest.mark.parametrize(("channels", "groups"), [(32, 2), (48, 3), (24, 3), (8, 1), (7, 1), (1, 1)])
 def test_groups_never_hold_one_channel_of_several(channels: int, groups: int) -> None:
-    (norm,) = normalisation("group", channels)
+    (norm,) = norm_layers("group", channels)
     assert norm.num_groups == groups
-    assert normalisation("layer", channels)[0].num_groups == 1
-    assert normalisation("none", channels) == []
+    assert norm_layers("layer", channels)[0].num_groups == 1
+    assert norm_layers("none", channels) == []
 
 
 @pytest.mark.parametrize("norm", ["none", "group", "layer"])

@@ -46,7 +46,7 @@ class Loss(nn.Module):
         elements = self.elements(at_least_float32(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         """Return the decoder's output with what it takes from the sample beside z, such as a cell's library size.
 
         Same shape, or with more outputs; `batch` is None where something new is decoded, `condition` ``(B, C)`` what
@@ -58,17 +58,17 @@ class Loss(nn.Module):
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
         raise NotImplementedError
 
-    def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def masked_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask hides them."""
-        x, x_hat = batch.visible(), self.mean(at_least_float32(output))
+        x, x_hat = batch.masked_x(), self.mean(at_least_float32(output))
         return x, x_hat if batch.mask is None else x_hat.masked_fill(~broadcast_mask(batch.mask, x.ndim), 0)
 
-    def pair(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def flat_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what `visible` gives, flat: x ``(B, N)`` and its reconstruction ``(..., B, N)``.
 
         For a loss of whole samples (an angle, a correlation), which replaces `forward` and not `elements`.
         """
-        x, x_hat = self.visible(output, batch)
+        x, x_hat = self.masked_x_and_reconstruction(output, batch)
         return x.flatten(1), x_hat.flatten(x_hat.ndim - x.ndim + 1)
 
     def mean(self, output: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class Poisson(Loss):
     def output_range(self) -> ActivationTraits:
         return ActivationTraits(0.0, saturates=True)
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         if self.library == "none":
             return output
         output = at_least_float32(output)
@@ -61,7 +61,7 @@ class Poisson(Loss):
         elif "library" in batch.extras:
             library = batch.extras["library"].to(output.dtype)
         else:
-            library = batch.visible().to(output.dtype).flatten(1).sum(1)
+            library = batch.masked_x().to(output.dtype).flatten(1).sum(1)
         first = output[:, 0].flatten(1).log_softmax(1) + library.clamp(min=_MIN_LIBRARY).log().unsqueeze(1)
         return torch.cat([first.reshape_as(output[:, :1]), output[:, 1:]], 1)
 
@@ -117,8 +117,8 @@ class NegativeBinomial(Poisson):
             categories = (spec.condition,) if dispersion == "gene_batch" else ()
             self.raw_r = nn.Parameter(torch.zeros(*categories, *shape))
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
-        output = super().complete(output, batch, condition)
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        output = super().postprocess(output, batch, condition)
         if self.dispersion != "gene_batch":
             return output
         assert condition is not None  # or the decoder has refused already

@@ -135,7 +135,7 @@ class Jaccard(Distance):
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         # Masked before the sums, as the union of a sample is one number: what is hidden belongs to neither set.
-        x, reconstruction = self.visible(output, batch)
+        x, reconstruction = self.masked_x_and_reconstruction(output, batch)
         return per_sample(self.compare(reconstruction, at_least_float32(x)), reconstruction.ndim - self.ndim)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aeframe.parts.losses.base import Loss, heads
-from aeframe.parts.patches import Patch, grid_of, positions_of
+from aeframe.parts.patches import Patch, patch_grid, positions_of
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
 from aeframe.types import Batch, Domain, Shape
 
@@ -31,20 +31,20 @@ class PatchSquaredError(Loss):
     def __init__(self, shape: Shape, domain: Domain, *, patch: Patch = 4) -> None:
         super().__init__()
         positions = positions_of("loss patch_mse", shape, domain, "loss=mse")
-        self.grid, self.patch = grid_of("loss patch_mse", positions, patch)
+        self.grid, self.patch = patch_grid("loss patch_mse", positions, patch)
         self.ndim = len(shape)
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         lead = output.ndim - batch.x.ndim
         mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
-        elements = self._compare(at_least_float32(output), batch.visible(), mask)
+        elements = self._compare(at_least_float32(output), batch.masked_x(), mask)
         return per_sample(elements if mask is None else torch.where(mask, elements, 0.0), lead)
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         if batch is None:
             return output
         mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
-        mean, scale = self._patches(batch.visible(), mask)
+        mean, scale = self._patches(batch.masked_x(), mask)
         return torch.addcmul(mean.unsqueeze(1), scale.unsqueeze(1), at_least_float32(output))
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:

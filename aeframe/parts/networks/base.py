@@ -25,7 +25,7 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
-    def mirror(self) -> dict[str, Any] | None:
+    def mirrored_decoder_config(self) -> dict[str, Any] | None:
         """Return the decoder that undoes this network, ``{"name": ..., options}``; None when there is no such one."""
         return None
 
@@ -44,7 +44,7 @@ class Decoder(nn.Module):
         """
         raise NotImplementedError
 
-    def new(self, z: Tensor, *, draw: bool = False) -> Tensor:
+    def generate(self, z: Tensor, *, draw: bool = False) -> Tensor:
         """Return ``(B, outputs, *shape)`` where something new is decoded.
 
         A decoder that goes on from what it has said itself replaces this: with `draw` it draws what it says, and

@@ -46,7 +46,7 @@ def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | N
         raise AeframeError(f"{who} needs blocks of at least 1, found {blocks}; encoder=conv has none")
 
 
-def halvings(positions: Shape, num_stages: int) -> list[Shape]:
+def halved_sizes(positions: Shape, num_stages: int) -> list[Shape]:
     """Return the positions before each stage of stride 2, and after the last: n becomes ceil(n / 2), never 0."""
     sizes = [positions]
     for _ in range(num_stages):
@@ -61,17 +61,17 @@ def convolution(
     return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, groups=groups)
 
 
-def patches_in(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+def patch_embedding(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
     """Return a linear map of each patch: ``(B, C, *positions)`` -> ``(B, C', *grid)``."""
     return _CONV[len(patch)](channels_in, channels_out, patch, stride=patch)
 
 
-def patches_out(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+def patch_projection(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
     """Return a linear map to each patch: ``(B, C, *grid)`` -> ``(B, C', *positions)``."""
     return _TRANSPOSED[len(patch)](channels_in, channels_out, patch, stride=patch)
 
 
-def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
+def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
     """Return the norm of a layer of `channels`, or nothing.
 
     Groups hold 16 channels, which does as well as 32 groups (Wu & He 2018, arXiv 1803.08494, table 3). They never
@@ -85,7 +85,7 @@ def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
     return [nn.GroupNorm(channels // size, channels)]
 
 
-class Channels(nn.Module):
+class InputChannels(nn.Module):
     """A batch as channels at positions: ``batch.x (B, *shape)`` -> ``(B, C, *positions)``.
 
     Integer classes become one-hot channels: ``(T,)`` becomes ``(classes, T)``, and ``(C, *positions)`` becomes
@@ -108,7 +108,7 @@ class Channels(nn.Module):
         self.shape: Shape = (channels * (self.classes or 1), *positions)
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch.visible()
+        x = batch.masked_x()
         if self.classes is None:
             return x
         one_hot = nn.functional.one_hot(x.long(), self.classes).float()
@@ -145,16 +145,16 @@ class Upsample(nn.Module):
         return self.conv(x)[self.crop]
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
 
     def __init__(self, num_dims: int, channels: int, kernel: int, make: MakeActivation, norm: Norm) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *normalisation(norm, channels),
+            *norm_layers(norm, channels),
             make(),
             convolution(num_dims, channels, channels, kernel),
-            *normalisation(norm, channels),
+            *norm_layers(norm, channels),
             make(),
             convolution(num_dims, channels, channels, kernel),
         )
@@ -163,12 +163,12 @@ class Residual(nn.Module):
         return x + self.branch(x)
 
 
-def dense_end(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequential:
+def dense_output(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequential:
     """Return the dense layer that ends an encoder: ``(B, *shape)`` -> ``(B, dense)``."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), dense), make())
 
 
-class Entrance(nn.Module):
+class LatentProjection(nn.Module):
     """From z to the smallest positions: ``(B, *z_shape)`` -> ``(B, C, *positions)``.
 
     A flat z goes through a linear layer; one with the same positions through a convolution of kernel 1. With `dense`
@@ -198,7 +198,7 @@ class Entrance(nn.Module):
         return self.layers(z)
 
 
-def split_output(who: str, out_shape: Shape) -> tuple[int, Shape]:
+def output_channels(who: str, out_shape: Shape) -> tuple[int, Shape]:
     """Return channels and positions of ``(outputs, C, *positions)``, or of ``(outputs, T)`` for classes at T positions.
 
     Raises:

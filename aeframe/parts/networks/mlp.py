@@ -55,7 +55,7 @@ class MLPEncoder(Encoder):
         size = math.prod(shape) * (domain.classes or 1)
         self.layers = layers([size, *hidden], activation, norm=norm, dropout=dropout)
         self.out_shape = (hidden[-1] if hidden else size,)
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "mlp",
             "hidden": tuple(reversed(hidden)),
             "activation": activation,
@@ -64,7 +64,7 @@ class MLPEncoder(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch.visible()
+        x = batch.masked_x()
         if self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
             x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
@@ -73,8 +73,8 @@ class MLPEncoder(Encoder):
         )
         return features
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class MLPDecoder(Decoder):

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from aeframe.types import Shape
+
 
 class Transformer(nn.Module):
     """Self-attention blocks with a final layer norm: ``(B, n, D)`` -> ``(B, n, D)``. Tokens include their positions.
@@ -50,6 +52,7 @@ class Transformer(nn.Module):
         """
         extended: list[Tensor] = []
         for layer, keys_and_values in zip(self.layers, cache, strict=True):
+            assert isinstance(layer, TransformerBlock)
             tokens, keys_and_values = layer.forward_incremental(tokens, keys_and_values)
             extended.append(keys_and_values)
         return self.norm(tokens), extended
@@ -87,3 +90,17 @@ class TransformerBlock(nn.Module):
     def _by_head(self, value: Tensor) -> Tensor:
         """Return ``(B, n, D)`` as ``(B, H, n, D / H)``."""
         return value.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+def sinusoidal_positions(grid: Shape, dim: int) -> Tensor:
+    """Return position embeddings ``(N, dim)`` of the N positions of a grid of one to three dimensions.
+
+    Each coordinate has an equal share of the numbers: its sines and cosines at wavelengths from 2 pi to 20000 pi
+    (Vaswani et al. 2017, arXiv 1706.03762). Remaining numbers are zero.
+    """
+    num_frequencies = dim // (2 * len(grid))
+    frequencies = 10000.0 ** -(torch.arange(num_frequencies) / max(1, num_frequencies))
+    axes = torch.meshgrid(*(torch.arange(n, dtype=frequencies.dtype) for n in grid), indexing="ij")
+    angles = torch.stack(axes, -1).flatten(0, -2).unsqueeze(-1) * frequencies
+    embeddings = torch.cat([angles.sin(), angles.cos()], -1).flatten(1)
+    return nn.functional.pad(embeddings, (0, dim - embeddings.shape[1]))

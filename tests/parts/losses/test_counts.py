@@ -164,21 +164,21 @@ def test_the_mean_is_the_library_s_share_of_each_feature() -> None:
     loss, output = make("poisson"), torch.randn(3, 1, GENES)
     x = torch.poisson(5 * torch.ones(3, GENES))
     rho = special.softmax(output[:, 0].numpy(), axis=1)
-    own = loss.mean(loss.complete(output, Batch(x)))
+    own = loss.mean(loss.postprocess(output, Batch(x)))
     np.testing.assert_allclose(own, x.sum(1, keepdim=True).numpy() * rho, rtol=1e-5)
     given = Batch(x, extras={"library": torch.tensor([10.0, 100.0, 1000.0])})
     np.testing.assert_allclose(
-        loss.mean(loss.complete(output, given)), np.array([[10.0], [100.0], [1000.0]]) * rho, rtol=1e-5
+        loss.mean(loss.postprocess(output, given)), np.array([[10.0], [100.0], [1000.0]]) * rho, rtol=1e-5
     )
     new = make("poisson", default_library=50.0)
-    np.testing.assert_allclose(new.mean(new.complete(output, None)), 50 * rho, rtol=1e-5)
+    np.testing.assert_allclose(new.mean(new.postprocess(output, None)), 50 * rho, rtol=1e-5)
 
 
 def test_a_library_counts_what_the_mask_does_and_is_never_nothing() -> None:
     loss = make("poisson")
     x = torch.tensor([[1.0, 2.0, 3.0, float("nan"), 5.0, 6.0], [0.0] * 6])
     mask = ~x.isnan()
-    output = loss.complete(torch.zeros(2, 1, GENES), Batch(x, mask=mask))
+    output = loss.postprocess(torch.zeros(2, 1, GENES), Batch(x, mask=mask))
     np.testing.assert_allclose(loss.mean(output).sum(1), [17.0, 1e-6], rtol=1e-5)
     assert loss(output, Batch(x, mask=mask)).isfinite().all()
 
@@ -187,7 +187,7 @@ def test_the_exact_log_likelihood_of_a_whole_sample() -> None:
     genes = 2000
     loss = make("poisson", genes=genes)
     x, output = torch.poisson(3 * torch.rand(4, genes) ** 4), torch.randn(4, 1, genes)
-    found = loss(loss.complete(output, Batch(x)), Batch(x))
+    found = loss(loss.postprocess(output, Batch(x)), Batch(x))
     rho = special.softmax(output[:, 0].double().numpy(), axis=1)
     mean = x.double().numpy().sum(1, keepdims=True) * rho
     np.testing.assert_allclose(found, -stats.poisson.logpmf(x.numpy(), mean).sum(1), rtol=1e-6)
@@ -209,7 +209,7 @@ def test_a_gene_s_own_dispersion_and_that_of_the_sample_s_category(name: str, di
     wanted = expected(name, x, output[:, 0], of_sample.detach(), *output[:, 1:].unbind(1))
     # Beside samples, and something new of a chosen category.
     for batch in (Batch(x, condition=condition), None):
-        found = loss.elements(loss.complete(output, batch, condition), x)
+        found = loss.elements(loss.postprocess(output, batch, condition), x)
         np.testing.assert_allclose(found.detach(), wanted, rtol=1e-5, atol=1e-5)
 
 

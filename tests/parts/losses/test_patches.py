@@ -33,7 +33,7 @@ def test_it_is_the_error_from_the_normalised_patches_of_the_paper() -> None:
         target = (patch - patch.mean(1, keepdim=True)) / (patch.var(1, keepdim=True) + 1e-6).sqrt()
         expected += (output[:, 0][piece].flatten(1) - target).square().sum(1)
     # Beside x, the output is what the decoder says of the normalised patch.
-    found = loss(loss.complete(output, Batch(x)), Batch(x))
+    found = loss(loss.postprocess(output, Batch(x)), Batch(x))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -42,8 +42,8 @@ def test_the_reconstruction_is_in_the_data_s_own_values() -> None:
     cut = x.reshape(3, 2, 2, 2, 3, 2)
     mean = cut.mean((1, 3, 5), keepdim=True)
     normal = ((cut - mean) / (cut.var((1, 3, 5), keepdim=True) + 1e-6).sqrt()).reshape_as(x)
-    torch.testing.assert_close(loss.mean(loss.complete(normal.unsqueeze(1), Batch(x))), x)
-    assert torch.equal(loss.mean(loss.complete(normal.unsqueeze(1), None)), normal)
+    torch.testing.assert_close(loss.mean(loss.postprocess(normal.unsqueeze(1), Batch(x))), x)
+    assert torch.equal(loss.mean(loss.postprocess(normal.unsqueeze(1), None)), normal)
 
 
 def test_a_patch_goes_by_what_the_mask_leaves_of_it() -> None:
@@ -54,11 +54,11 @@ def test_a_patch_goes_by_what_the_mask_leaves_of_it() -> None:
     filled = x.masked_fill(~mask, 100.0)
     for each in (other, filled):
         batch = Batch(each, mask=mask)
-        completed = loss.complete(output, batch)
+        completed = loss.postprocess(output, batch)
         assert completed.isfinite().all()
-        torch.testing.assert_close(loss(completed, batch), loss(loss.complete(output, Batch(x, mask=mask)), batch))
+        torch.testing.assert_close(loss(completed, batch), loss(loss.postprocess(output, Batch(x, mask=mask)), batch))
     seen = torch.cat([x[0, :, 0, 1], x[0, :, 1, 0], x[0, :, 1, 1]])
-    at = loss.mean(loss.complete(torch.zeros(3, 1, *SHAPE), Batch(other, mask=mask)))[0, 0, 0, 1]
+    at = loss.mean(loss.postprocess(torch.zeros(3, 1, *SHAPE), Batch(other, mask=mask)))[0, 0, 0, 1]
     torch.testing.assert_close(at, seen.mean())
 
 

@@ -14,7 +14,7 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.base import Encoder
-from aeframe.parts.networks.vit import sincos
+from aeframe.parts.networks.transformer import sinusoidal_positions
 from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 SMALL = {"dim": 16, "depth": 2, "heads": 2}
@@ -139,7 +139,7 @@ def test_a_token_knows_where_it_is(places: str) -> None:
 
 @pytest.mark.parametrize(("grid", "dim"), [((7,), 8), ((3, 5), 8), ((2, 3, 4), 20)])
 def test_places_are_sines_and_cosines_of_each_coordinate(grid: Shape, dim: int) -> None:
-    found, each = sincos(grid, dim), dim // (2 * len(grid))
+    found, each = sinusoidal_positions(grid, dim), dim // (2 * len(grid))
     assert found.shape == (math.prod(grid), dim)
     every = torch.cartesian_prod(*(torch.arange(n) for n in grid)).reshape(-1, len(grid)).tolist()
     for number, coordinates in enumerate(every):
@@ -225,10 +225,10 @@ def test_what_makes_no_transformer_is_refused() -> None:
         "dim 16, depth 2, heads 3 and expansion 4"
     )
     assert refusal(lambda: make((1, 8, 8), hide={"name": "patches", "patch": 2}, patch=4)) == (
-        "encoder vit reads patches of [4, 4], but corruption patches hides those of [2, 2]; leave encoder.patch out, "
+        "encoder vit has patches of [4, 4], but corruption patches hides patches of [2, 2]; leave encoder.patch out, "
         "or set both alike"
     )
     assert refusal(lambda: decoder(make((1, 8, 8)), (4, 4, 4), (1, 1, 8, 8))) == (
         "decoder vit needs a flat z or one at the positions (2, 2) of its patches, found z of shape (4, 4, 4); set "
-        "latent.spatial=false, or a patch that gives these positions"
+        "latent.spatial=false, or a patch with this grid"
     )

@@ -82,7 +82,7 @@ def principal_components(train: Source, test: Source, *, frame: int, count: int,
     """Return the SI-SDR in dB of `test` from `count` principal components of frames of `frame` samples of `train`."""
     total, products, number = torch.zeros(frame).double(), torch.zeros(frame, frame).double(), 0
     for batch in batches(train, batch_size):
-        rows = _frames(batch.visible(), frame).flatten(0, -2).double()
+        rows = _frames(batch.masked_x(), frame).flatten(0, -2).double()
         loud = rows[rows.square().sum(1) > 0]
         total, products, number = total + loud.sum(0), products + loud.T @ loud, number + len(loud)
     mean = total / max(number, 1)
@@ -90,7 +90,7 @@ def principal_components(train: Source, test: Source, *, frame: int, count: int,
     basis = axes[:, -count:]
     ratios = []
     for batch in batches(test, batch_size):
-        x = batch.visible().double()
+        x = batch.masked_x().double()
         rows = _frames(x, frame) - mean
         made = (rows @ basis @ basis.T + mean).flatten(-2)[..., : x.shape[-1]]
         ratio = si_sdr(made, x, batch.mask)

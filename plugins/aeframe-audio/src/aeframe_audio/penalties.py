@@ -123,7 +123,7 @@ def resolutions(spectrograms: nn.ModuleList) -> list[PowerSpectrogram]:
 
 def waves(model: Model, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return x and its reconstruction ``(B, C, T)`` in float32 at least, silent where the mask hides them."""
-    x, x_hat = model.loss.visible(output, batch)
+    x, x_hat = model.loss.masked_x_and_reconstruction(output, batch)
     return at_least_float32(x.to(x_hat.dtype)), at_least_float32(x_hat)
 
 

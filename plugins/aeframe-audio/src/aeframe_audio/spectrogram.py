@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.parts.networks.blocks import InputChannels, LatentProjection, check_sizes, output_channels
 from aeframe.tensors import autocast_disabled
 from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual
@@ -56,14 +56,14 @@ class SpectrogramEncoder(Encoder):
         super().__init__()
         who = "encoder spectrogram"
         make = _checked(who, window, hop, channels, kernel, blocks, activation)
-        self.channels = Channels(who, shape, domain)
+        self.channels = InputChannels(who, shape, domain)
         channels_in, *positions = self.channels.shape
         self.frames = Frames(who, positions, window, hop)
         self.out_shape = (channels, self.frames.count)
         made: list[nn.Module] = [TimeConv(channels_in * 2 * self.frames.bins, channels, 1, causal=False)]
         made += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
         self.layers = nn.Sequential(*made, make())
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "spectrogram",
             "window": window,
             "hop": hop,
@@ -83,8 +83,8 @@ class SpectrogramEncoder(Encoder):
             parts = parts * (parts.square().sum(2, keepdim=True) + _SMALL).pow(-0.35)
         return self.layers(parts.flatten(1, 3).to(weight.dtype))
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class SpectrogramDecoder(Decoder):
@@ -117,9 +117,9 @@ class SpectrogramDecoder(Decoder):
         super().__init__()
         who = "decoder spectrogram"
         make = _checked(who, window, hop, channels, kernel, blocks, activation)
-        self.waves, positions = split_output(who, out_shape)
+        self.waves, positions = output_channels(who, out_shape)
         self.frames, self.out_shape = Frames(who, positions, window, hop), out_shape
-        made: list[nn.Module] = [Entrance(who, z_shape, (channels, self.frames.count), make, None)]
+        made: list[nn.Module] = [LatentProjection(who, z_shape, (channels, self.frames.count), make, None)]
         made += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
         made += [make(), TimeConv(channels, self.waves * 2 * self.frames.bins, 1, causal=False)]
         self.layers = nn.Sequential(*made)

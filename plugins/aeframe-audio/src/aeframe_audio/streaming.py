@@ -76,7 +76,7 @@ class StreamDecoder:
         """Return the next samples ``(B, C, n * hop)`` of the next codes ``(B, D, n)``."""
         outputs, channels, _ = self._decoder.out_shape
         found = advance(self._decoder.layers, self._model.latent.decoder_input(z), self._past)
-        output = self._model.loss.complete(found.reshape(len(z), outputs, channels, -1), None)
+        output = self._model.loss.postprocess(found.reshape(len(z), outputs, channels, -1), None)
         low, high = self._model.spec.domain.bounds
         return self._model.loss.mean(output).clamp(low, high)
 

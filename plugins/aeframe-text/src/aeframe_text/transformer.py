@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
-from aeframe.parts.networks.transformer import Transformer
-from aeframe.parts.networks.vit import sincos
+from aeframe.parts.networks.transformer import Transformer, sinusoidal_positions
 from aeframe.types import Batch, Domain, Shape
 from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
 from aeframe_text.packing import packed
@@ -52,7 +51,7 @@ class TokenTransformer(Encoder):
         nn.init.normal_(self.embed.weight, std=dim**-0.5)
         self.blocks = _Transformer("encoder token_transformer", shape[0], dim, depth, heads, expansion, dropout)
         self.out_shape = (dim,)
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "token_transformer",
             "dim": dim,
             "depth": depth,
@@ -69,8 +68,8 @@ class TokenTransformer(Encoder):
         mean: Tensor = (found * weight).sum(1) / weight.sum(1)
         return mean
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class TokenTransformerDecoder(Autoregressive):
@@ -146,7 +145,7 @@ class _Transformer(Transformer):
             )
         super().__init__(dim, depth, heads, int(expansion * dim), dropout)
         # Scaled like the token embeddings, so that positions do not outweigh them.
-        self.register_buffer("places", sincos((length,), dim) * dim**-0.5)
+        self.register_buffer("places", sinusoidal_positions((length,), dim) * dim**-0.5)
         self.drop = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:

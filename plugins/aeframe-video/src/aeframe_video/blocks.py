@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import Norm, normalisation
+from aeframe.parts.networks.blocks import Norm, norm_layers
 from aeframe.types import Shape
 
 Form = Literal["3d", "2+1d"]
@@ -37,7 +37,7 @@ class Style:
 
     def normalised(self, channels: int) -> list[nn.Module]:
         """Return the norm and the activation of so many channels."""
-        norms = normalisation(self.norm, channels)
+        norms = norm_layers(self.norm, channels)
         # Over all frames it would tell the first of the last.
         return [*(PerFrame(norm) if self.causal else norm for norm in norms), self.make()]
 

@@ -11,8 +11,15 @@ from torch import nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import Channels, Entrance, Norm, check_sizes, dense_end, split_output
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.blocks import (
+    InputChannels,
+    LatentProjection,
+    Norm,
+    check_sizes,
+    dense_output,
+    output_channels,
+)
+from aeframe.parts.networks.sequential import SequentialDecoder, SequentialEncoder
 from aeframe.types import Domain, Shape
 from aeframe_video.blocks import Form, Residual, Style, sizes_of, time_strides_of
 
@@ -20,7 +27,7 @@ _DIMS = 3
 """Of positions: time, height and width."""
 
 
-class VideoConvEncoder(LayeredEncoder):
+class VideoConvEncoder(SequentialEncoder):
     """Strided convolutions of clips: ``(B, C, T, H, W)`` -> ``(B, channels[-1], *smallest)``, of any size.
 
     Each stage takes n pixels to ceil(n / 2), and T frames to ceil(T / stride). Its mirror image is the decoder of the
@@ -64,7 +71,7 @@ class VideoConvEncoder(LayeredEncoder):
         strides = time_strides_of("encoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
         style = Style(form, kernel, time_kernel, causal, norm, make)
-        seen = Channels("encoder video_conv", shape, domain)
+        seen = InputChannels("encoder video_conv", shape, domain)
         channels_in, *positions = seen.shape
         made: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
@@ -72,7 +79,7 @@ class VideoConvEncoder(LayeredEncoder):
         made += [Residual(channels[-1], style) for _ in range(blocks)]
         out_shape = (channels[-1], *sizes_of(tuple(positions), strides)[-1])
         if dense is not None:
-            made.append(dense_end(out_shape, dense, make))
+            made.append(dense_output(out_shape, dense, make))
             out_shape = (dense,)
         mirror = {
             "name": "video_conv",
@@ -90,7 +97,7 @@ class VideoConvEncoder(LayeredEncoder):
         super().__init__(seen, made, out_shape, mirror)
 
 
-class VideoConvDecoder(LayeredDecoder):
+class VideoConvDecoder(SequentialDecoder):
     """Transposed convolutions of clips: ``(B, *z_shape)`` -> ``(B, outputs, C, T, H, W)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest. The last stage has no activation.
@@ -130,11 +137,11 @@ class VideoConvDecoder(LayeredDecoder):
         check_blocks("decoder video_conv", blocks)
         strides = time_strides_of("decoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("decoder video_conv")
-        channels_out, positions = split_output("decoder video_conv", out_shape)
+        channels_out, positions = output_channels("decoder video_conv", out_shape)
         check_clips("decoder video_conv", positions, out_shape)
         style = Style(form, kernel, time_kernel, causal, norm, make)
         *sizes, smallest = sizes_of(positions, tuple(reversed(strides)))
-        made: list[nn.Module] = [Entrance("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)]
+        made: list[nn.Module] = [LatentProjection("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)]
         made += [Residual(channels[0], style) for _ in range(blocks)]
         steps = zip(itertools.pairwise((*channels, channels_out)), strides, reversed(sizes), strict=True)
         for (size_in, size_out), stride, size in steps:

@@ -97,7 +97,7 @@ def save_model(
         "format": FORMAT,
         "aeframe": __version__,
         "model": dict(config.get("model") or {"name": "unnamed"}),
-        "spec": model.spec.plain(),
+        "spec": model.spec.to_dict(),
         **{key: config[key] for key in _KEPT if key in config},
         "plugins": needed_plugins(config),
     }
@@ -126,7 +126,7 @@ def open_model(path: Path) -> OpenedModel:
     folder = _find(path)
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
-    spec = DataSpec.of_plain(config["spec"])
+    spec = DataSpec.from_dict(config["spec"])
     try:
         # Building draws weights that are then overwritten: the caller's noise stays where it was.
         with noise_of(torch.device("cpu"), 0), restored_weights():

@@ -27,7 +27,7 @@ def pack(reference: Reference, path: Path) -> None:
     torch.save(
         {
             "config": reference.config,
-            "spec": reference.spec.plain(),
+            "spec": reference.spec.to_dict(),
             "rows": {field.name: getattr(rows, field.name) for field in fields(Batch)},
         },
         path,
@@ -37,7 +37,7 @@ def pack(reference: Reference, path: Path) -> None:
 def unpack(path: Path) -> Reference:
     """Read a reference; its modality is built, and has learned nothing."""
     parcel = torch.load(path, weights_only=True)
-    spec = DataSpec.of_plain(parcel["spec"])
+    spec = DataSpec.from_dict(parcel["spec"])
     return Reference(parcel["config"], spec, Batch(**parcel["rows"]), build("modality", parcel["config"]["modality"]))
 
 

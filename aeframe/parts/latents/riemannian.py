@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.devices import rows_of_all_devices
+from aeframe.devices import gather_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
@@ -165,7 +165,7 @@ class RiemannianHamiltonian(Hamiltonian):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor) -> None:
-        rows = rows_of_all_devices(mean)[-len(self.means) :]
+        rows = gather_rows(mean)[-len(self.means) :]
         places = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.means)
         self.means[places] = rows
         self.known[places] = 1

@@ -26,7 +26,7 @@ PROGRESS = TrainingProgress(batch=5, planned=10)
 """Where a run stands when terms are compared."""
 CPU = torch.device("cpu")
 
-# The last is as large as the point latent's z, for a decoder that changes nothing but the shape.
+# The last is as large as the z of latent point, for the decoder reshape.
 _SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4), (3,))
 _DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex")
 _LOSSES = {

@@ -15,7 +15,7 @@ from aeframe.devices import gather_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
-from aeframe.parts.networks.mlp import layers
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.tensors import autocast_disabled
 from aeframe.types import Batch, Latent, Model, Shape
 
@@ -136,7 +136,7 @@ class RiemannianHamiltonian(Hamiltonian):
             )
         self.regularisation, self.iterations = regularisation, iterations
         self.triangles = nn.Sequential(
-            layers([dim, hidden], activation, norm=False, dropout=0.0), nn.Linear(hidden, dim * (dim + 1) // 2)
+            dense_layers([dim, hidden], activation, norm=False, dropout=0.0), nn.Linear(hidden, dim * (dim + 1) // 2)
         )
         self.register_buffer("means", torch.zeros(centroids, dim))
         self.register_buffer("known", torch.zeros(centroids))

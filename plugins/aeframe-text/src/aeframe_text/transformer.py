@@ -1,6 +1,7 @@
-"""Transformers of tokens (Vaswani et al. 2017, arXiv 1706.03762), with their norms before (pre-norm).
+"""A transformer encoder of sentences, and an autoregressive transformer decoder (Vaswani et al. 2017, arXiv
+1706.03762).
 
-Shapes: B sentences, T places, D numbers of a token.
+Shapes: B sentences, T positions, D numbers in a token, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from aeframe_text.search import State
 
 
 class TokenTransformer(Encoder):
-    """A transformer that reads both ways: ``(B, T)`` -> ``(B, D)``, the mean of what it makes of the tokens.
+    """A bidirectional transformer: tokens ``(B, T)`` -> ``(B, D)``, the mean of its outputs over the tokens.
 
-    Only what the mask counts is read, as if each sentence were alone.
+    Masked tokens and padding have no influence.
 
     Args:
         shape: ``(T,)``.
         domain: Must be ``category(V)``.
         dim: D.
-        depth: Blocks.
-        heads: Of the attention; they must divide `dim`.
+        depth: Number of pre-norm blocks.
+        heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
-        dropout: The share of the numbers of embeddings, and of what each block adds, that is dropped in training.
+        dropout: Fraction of the embeddings and of each residual branch's output that is dropped in training.
     """
 
     def __init__(
@@ -62,10 +63,10 @@ class TokenTransformer(Encoder):
 
     def forward(self, batch: Batch) -> Tensor:
         tokens, lengths = packed(batch)
-        counted = torch.arange(tokens.shape[1], device=tokens.device) < lengths.clamp(min=1).unsqueeze(1)
-        found = self.blocks(self.embed(tokens), counted[:, None, None, :])
-        weight = counted.unsqueeze(2).to(found.dtype)
-        mean: Tensor = (found * weight).sum(1) / weight.sum(1)
+        mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths.clamp(min=1).unsqueeze(1)
+        outputs = self.blocks(self.embed(tokens), mask[:, None, None, :])
+        weight = mask.unsqueeze(2).to(outputs.dtype)
+        mean: Tensor = (outputs * weight).sum(1) / weight.sum(1)
         return mean
 
     def mirrored_decoder_config(self) -> dict[str, Any]:
@@ -73,22 +74,22 @@ class TokenTransformer(Encoder):
 
 
 class TokenTransformerDecoder(Autoregressive):
-    """A causal transformer that says a sentence: ``(B, *z_shape)`` -> logits ``(B, V, T)``.
+    """A causal transformer over tokens: ``(B, *z_shape)`` -> logits ``(B, V, T)``.
 
     Args:
-        z_shape: Of a code, flattened whatever it is.
+        z_shape: Shape of one z, which is flattened.
         out_shape: ``(V, T)``.
         dim: D.
-        depth: Blocks.
-        heads: Of the attention; they must divide `dim`.
+        depth: Number of pre-norm blocks.
+        heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
-        z_to: How z reaches it: ``prefix`` puts it in the place of the start token, where every place looks at it, and
-            ``input`` adds it to each token's embedding.
-        word_dropout: The share of the tokens before that are hidden in training, as ``<unk>`` (Bowman et al. 2016,
-            arXiv 1511.06349): what they do not tell, z must.
-        dropout: The share of the numbers of embeddings, and of what each block adds, that is dropped in training.
-        temperature: Of sentences that are drawn: below 1 the likely is likelier still.
-        beams: How many beginnings of a sentence are followed, where it is not drawn; 1 is greedy.
+        z_to: How the decoder is conditioned on z: ``prefix`` replaces the embedding of the start token, ``input`` adds
+            z to the embedding of each token.
+        word_dropout: Fraction of the previous tokens that is replaced by ``<unk>`` in training, so that the decoder
+            depends more on z (Bowman et al. 2016, arXiv 1511.06349).
+        dropout: Fraction of the embeddings and of each residual branch's output that is dropped in training.
+        temperature: Divides the logits when tokens are sampled; below 1 probable tokens become more probable.
+        beams: Number of beams of the beam search, where tokens are not sampled; 1 is greedy search.
     """
 
     def __init__(

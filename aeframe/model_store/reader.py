@@ -211,7 +211,7 @@ class TrainedModel:
                 f"which the one of {self._who()} does not"
             )
         made: Sampler = build("sampler", config, model=self.model)
-        if made.fitted:
+        if made.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes; give samples to take them from, x")
             batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x

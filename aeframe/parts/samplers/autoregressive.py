@@ -1,6 +1,6 @@
-"""Samples of integer codes, each given those before it.
+"""An autoregressive sampler of integer codes: a causal transformer over positions and levels.
 
-Shapes: B samples, P places (positions times levels, levels last), K codes, D numbers of a token.
+Shapes: B samples, P places (positions times levels, levels last), K different codes, D numbers in a token.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from aeframe.parts.networks.transformer import Transformer
 from aeframe.parts.samplers.codes import CodeSampler
 from aeframe.types import Model
 
-# The share of chance that is spread over all codes, lest one that was never seen at a place be impossible there.
-_EVEN = 0.01
+# The weight of a uniform distribution in the frequencies, so that codes absent from the training data stay possible.
+_UNIFORM_WEIGHT = 0.01
 _NUM_VALIDATIONS = 20
 _MAX_HELD_OUT_BATCHES = 4
 
 
 class AutoregressiveSampler(CodeSampler):
-    """Draw one code after another from a small causal transformer that is trained on the codes.
+    """Draws codes one by one from a small causal transformer, which is trained on the codes of the training data.
 
-    The second model of van den Oord et al. 2017 (arXiv 1711.00937), a transformer (Vaswani et al. 2017, arXiv
-    1706.03762) in place of their PixelCNN. Codes stand in the order of positions, and at each position from the
-    first level to the last. It begins as `CodeSampler`, from the frequencies at each place, and learns what the codes
-    before say beyond them; a tenth of the codes is held out, and it stays as it was when it was likeliest on them.
+    This is the second model of van den Oord et al. 2017 (arXiv 1711.00937), with a transformer (Vaswani et al. 2017,
+    arXiv 1706.03762) instead of a PixelCNN. Codes are ordered by position, and by level within a position. The logits
+    are the log-frequencies at each place plus the transformer's output, which is initially 0. A tenth of the codes is
+    held out, and the weights with the highest likelihood on them are kept.
 
     Args:
-        model: A quantiser's; its latent says how many codes, positions and levels there are.
+        model: A model whose latent space is a quantiser.
         dim: D.
-        depth: Blocks of attention and dense layers.
-        heads: Of the attention; they must divide `dim`.
-        steps: Batches of training. The cost of one grows with the square of the number of places.
-        batch_size: Samples of a batch, drawn with replacement.
-        lr: Of Adam; it falls along half a cosine to 0.
-        temperature: Log-probabilities are divided by it; below 1 draws are more typical and less varied.
-        top_k: Only so many of the likeliest codes are drawn; null draws all.
+        depth: Transformer blocks.
+        heads: Attention heads; they must divide `dim`.
+        steps: Training batches. Their cost grows with the square of the number of places.
+        batch_size: Samples in a batch, drawn with replacement.
+        lr: Initial learning rate of Adam; it decays to 0 along a cosine.
+        temperature: Divides the logits; below 1 samples are more typical and less diverse.
+        top_k: Draw from this number of most probable codes only; null draws from all.
     """
 
     name = "autoregressive"
@@ -78,7 +78,7 @@ class AutoregressiveSampler(CodeSampler):
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         super().fit(z, codes)
         assert codes is not None
-        # Anew, so that what is drawn here decides, and nothing that was fitted before.
+        # New initial weights, so that a second fit does not depend on the first.
         self.transformer.load_state_dict(self.make().state_dict())
         held_out, rows = hold_out(codes.to(self.frequencies.device), at_most=_MAX_HELD_OUT_BATCHES * self.batch_size)
         optimizer = torch.optim.Adam(self.transformer.parameters(), lr=self.lr)
@@ -95,17 +95,19 @@ class AutoregressiveSampler(CodeSampler):
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats, at temperature 1."""
         flat = codes.flatten(1)
-        logits = self._independent() + self.transformer(self.transformer.previous_tokens(flat))
+        logits = self._log_frequencies() + self.transformer(self.transformer.previous_tokens(flat))
         return -cross_entropy(logits.transpose(1, 2), flat, reduction="none").sum(1)
 
     def draw(self, num: int) -> Tensor:
-        independent = self._independent()
-        previous = self.transformer.previous_tokens(torch.zeros(num, 1, dtype=torch.long, device=independent.device))
-        cache = self.transformer.blocks.empty_cache(independent.new_empty(num))
+        log_frequencies = self._log_frequencies()
+        previous = self.transformer.previous_tokens(
+            torch.zeros(num, 1, dtype=torch.long, device=log_frequencies.device)
+        )
+        cache = self.transformer.blocks.empty_cache(log_frequencies.new_empty(num))
         codes: list[Tensor] = []
-        for place, log_frequencies in enumerate(independent):
+        for place, bias in enumerate(log_frequencies):
             output, cache = self.transformer.forward_incremental(previous, place, cache)
-            logits = (log_frequencies + output[:, 0]) / self.temperature
+            logits = (bias + output[:, 0]) / self.temperature
             if self.top_k is not None and self.top_k < logits.shape[1]:
                 threshold = logits.topk(self.top_k).values[:, -1:]
                 logits = logits.masked_fill(logits < threshold, -torch.inf)
@@ -113,10 +115,10 @@ class AutoregressiveSampler(CodeSampler):
             previous = self.transformer.token(codes[-1], place)
         return torch.cat(codes, 1)
 
-    def _independent(self) -> Tensor:
-        """Return ``(P, K)``: the log-probability of each code at each place by itself."""
+    def _log_frequencies(self) -> Tensor:
+        """Return ``(P, K)``: the log-probability of each code at each place, independently of other places."""
         return torch.lerp(
-            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _EVEN
+            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _UNIFORM_WEIGHT
         ).log()
 
 

@@ -1,4 +1,4 @@
-"""Samples from a normalising flow fitted to the training codes."""
+"""A sampler that draws from a normalising flow, fitted to the training codes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _BATCH_SIZE, _VALIDATION_INTERVAL = 256, 50
 
 
 class FlowSampler(Sampler):
-    """Draw from a flow fitted by maximum likelihood to the training codes, each number standardised first.
+    """Draws from a flow that is fitted to the standardised training codes by maximum likelihood.
 
-    A tenth of the codes is held out, and the flow that was likeliest on them is kept.
+    A tenth of the codes is held out, and the weights with the highest likelihood on them are kept.
 
     Args:
-        model: Says the shape of z, which is flattened.
+        model: A trained model; its z is flattened.
         transform: ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) or ``spline`` (Durkan et al. 2019,
             arXiv 1906.04032).
-        num_transforms: How many follow each other.
-        hidden: Sizes of each one's dense layers.
-        steps: Of Adam at most, on 256 codes each.
-        lr: Its rate.
+        num_transforms: Number of transforms in sequence.
+        hidden: Units of the dense layers in each transform.
+        steps: Training steps of 256 codes each.
+        lr: Learning rate of Adam.
     """
 
-    fitted = True
+    requires_fit = True
     mean: Tensor
     scale: Tensor
 
@@ -60,7 +60,7 @@ class FlowSampler(Sampler):
             raise AeframeError(f"sampler flow needs at least 2 codes to fit, found {len(z)}")
         rows = z.detach().flatten(1).to(self.mean)
         self.mean.copy_(rows.mean(0))
-        # The floor keeps a number that is the same in every code at its value.
+        # A number that is the same in all codes has standard deviation 0; the floor avoids a division by 0.
         self.scale.copy_(rows.std(0).clamp(min=1e-6))
         held_out, rows = hold_out((rows - self.mean) / self.scale)
         minimise(

@@ -1,4 +1,4 @@
-"""Samples by a learned metric of the codes."""
+"""A sampler that draws from the volume element of a learned Riemannian metric."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aeframe.types import Model
 
 
 class RiemannianSampler(Sampler):
-    """Walk among the codes by Hamiltonian Monte Carlo, with sqrt(det G^-1(z)) for a density (Chadebec et al. 2021,
-    arXiv 2105.00026): where the metric has its centroids, new codes are likely.
+    """Draws from the density proportional to sqrt(det G^-1(z)) by Hamiltonian Monte Carlo (Chadebec et al. 2021,
+    arXiv 2105.00026). It is high near the centroids of the metric G.
 
-    Each code is the end of a chain of its own, which begins at a centroid. The density does not fall to 0 far away,
-    so the paper has it on a compact set; here that is the box around the centroids, wider by the temperature.
+    Each code is the last state of a separate chain, which starts at a random centroid. The density does not decay to 0,
+    so it is restricted to a compact set, as in the paper: the bounding box of the centroids plus the temperature.
 
     Args:
-        model: Its latent has a metric.
-        num_steps: Of each chain, with an acceptance step (Duane et al. 1987) each.
+        model: A trained model whose latent space has a metric.
+        num_steps: Steps of each chain, each with a Metropolis acceptance test (Duane et al. 1987).
         num_leapfrog: Leapfrog steps in each of them.
-        step_size: Of these, in units of the metric's temperature.
+        step_size: Size of a leapfrog step, in units of the metric's temperature.
     """
 
     requires = frozenset({"metric"})
@@ -52,7 +52,7 @@ class RiemannianSampler(Sampler):
 
         def energy(z: Tensor) -> Tensor:
             inside = ((z >= low) & (z <= high)).all(-1)
-            # At rest the kinetic energy is -log sqrt(det G^-1), and what it pulls is that density's gradient.
+            # With momentum 0 the kinetic energy is -log sqrt(det G^-1), the negative log density.
             return space.kinetic(z, torch.zeros_like(z)).masked_fill(~inside, torch.inf)
 
         def force(z: Tensor) -> Tensor:

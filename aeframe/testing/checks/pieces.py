@@ -62,7 +62,7 @@ def sampler(tested: PartUnderTest) -> None:
     with noise_of(CPU, 8), torch.no_grad():
         z = torch.randn(40, *model.latent.shape)
         codes = torch.randint(max(1, model.latent.num_codes), (40, *model.latent.shape[1:], model.latent.num_levels))
-        if made.fitted:
+        if made.requires_fit:
             made.fit(z, codes if model.latent.num_codes else None)
     again = build("sampler", tested.config, model=model)
     again.load_state_dict(made.state_dict())

@@ -35,7 +35,7 @@ class Counting(Schedule):
 class Unsaved(Sampler):
     """Draws around a mean that is no buffer."""
 
-    fitted = True
+    requires_fit = True
 
     def __init__(self):
         super().__init__()

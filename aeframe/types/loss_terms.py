@@ -31,7 +31,7 @@ class LossTerms:
             AeframeError: A second term of the same name.
         """
         if name in self.raw:
-            raise AeframeError(f"two terms are named '{name}'; give the second one another name")
+            raise AeframeError(f"two terms are named '{name}'; rename one of them")
         self.raw[name] = value
         self.weights[name] = float(weight)
         return self

@@ -26,7 +26,7 @@ def test_a_term_of_weight_zero_is_left_out_even_if_infinite() -> None:
 def test_two_terms_of_one_name_are_refused() -> None:
     with pytest.raises(AeframeError) as error:
         LossTerms().add("kl", torch.zeros(1)).add("kl", torch.zeros(1))
-    assert str(error.value) == "two terms are named 'kl'; give the second one another name"
+    assert str(error.value) == "two terms are named 'kl'; rename one of them"
 
 
 @pytest.mark.parametrize("terms", [LossTerms(), LossTerms().add("kl", torch.zeros(1), 0.0)])

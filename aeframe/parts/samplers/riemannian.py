@@ -55,23 +55,23 @@ class RiemannianSampler(Sampler):
             # With momentum 0 the kinetic energy is -log sqrt(det G^-1), the negative log density.
             return space.kinetic(z, torch.zeros_like(z)).masked_fill(~inside, torch.inf)
 
-        def force(z: Tensor) -> Tensor:
+        def gradient(z: Tensor) -> Tensor:
             return space.pull(z, torch.zeros_like(z))
 
         z = space.centroids[torch.randint(len(space.centroids), (num,), device=low.device)]
-        at, pushed = energy(z), force(z)
+        energy_z, gradient_z = energy(z), gradient(z)
         for _ in range(self.num_steps):
             momentum = torch.randn_like(z)
-            total = at + flat.kinetic(z, momentum)
-            there, moving, pushed_there = z, momentum, pushed
+            total = energy_z + flat.kinetic(z, momentum)
+            new_z, new_gradient = z, gradient_z
             for _ in range(self.num_leapfrog):
-                there, moving, pushed_there = leapfrog(
-                    there, moving, pushed_there, force, flat, self.step_size * space.temperature, 1
+                new_z, momentum, new_gradient = leapfrog(
+                    new_z, momentum, new_gradient, gradient, flat, self.step_size * space.temperature, 1
                 )
-            at_there = energy(there)
-            accepted = torch.rand_like(total).log() < total - at_there - flat.kinetic(there, moving)
-            at = torch.where(accepted, at_there, at)
-            z, pushed = (
-                torch.where(accepted.unsqueeze(-1), new, old) for new, old in ((there, z), (pushed_there, pushed))
+            new_energy = energy(new_z)
+            accepted = torch.rand_like(total).log() < total - new_energy - flat.kinetic(new_z, momentum)
+            energy_z = torch.where(accepted, new_energy, energy_z)
+            z, gradient_z = (
+                torch.where(accepted.unsqueeze(-1), new, old) for new, old in ((new_z, z), (new_gradient, gradient_z))
             )
         return z

@@ -40,7 +40,7 @@ STAY = 0.9
 
 
 def chain(num: int, codes: int, places: int) -> Tensor:
-    """Draw Markov chains ``(num, places, 1)``: a code repeats the previous one with probability 0.9, else is uniform."""
+    """Draw Markov chains ``(num, places, 1)``: a code repeats the previous one with probability 0.9."""
     codes_by_place = [torch.randint(codes, (num,))]
     for _ in range(places - 1):
         codes_by_place.append(torch.where(torch.rand(num) < STAY, codes_by_place[-1], torch.randint(codes, (num,))))

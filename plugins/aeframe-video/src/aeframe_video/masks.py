@@ -52,7 +52,7 @@ class TubeMasking(PatchMasking):
         self.num_open = max(1, self.num_places - round(ratio * self.num_places))
         self.num_visible = self.num_open * self.grid[0]
 
-    def draw(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         order = torch.rand(num, self.num_places, device=device).argsort(1)
         places = order[:, : self.num_open].sort(1).values
         hidden = torch.ones_like(order, dtype=torch.bool).scatter(1, places, False).unflatten(1, (1, *self.grid[1:]))
@@ -93,9 +93,9 @@ class FrameMasking(SpanMasking):
         super().__init__(shape, domain, ratio=ratio, length=length, axis=0, value=value, in_evaluation=in_evaluation)
         self.which, self.num_hidden = which, min(round(ratio * self.n), self.n - 1)
 
-    def draw(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         if self.which == "any":
-            return super().draw(num, device)
+            return super().sample_hidden(num, device)
         first = self.n - self.num_hidden
         first = first if self.which == "last" else first // 2
         place = torch.arange(self.n, device=device)

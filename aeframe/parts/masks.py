@@ -16,7 +16,7 @@ from aeframe.types import Batch, Domain, Shape
 
 
 class _PositionMask(Corruption):
-    """Hides positions, in all channels alike.
+    """Hide positions, in all channels alike.
 
     The encoder's input has `value` at hidden positions, and its mask is False there. ``extras["hidden"] (B, *shape)``
     is True at hidden positions.
@@ -30,7 +30,7 @@ class _PositionMask(Corruption):
         super().__init__()
         if not 0 <= ratio < 1:
             raise AeframeError(f"{who} needs ratio in [0, 1), found {ratio}")
-        self.positions = positions_of(who, shape, domain, "corruption=masking, and encoder=mlp if it is not")
+        self.positions = positions_of(who, shape, domain, "corruption=masking with encoder=mlp")
         self.value, self.in_evaluation = value, in_evaluation
 
     def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
@@ -49,7 +49,7 @@ class _PositionMask(Corruption):
 
 
 class PatchMasking(_PositionMask):
-    """Hides a random fraction of the patches, equally many in each sample (He et al. 2022, arXiv 2111.06377).
+    """Hide a random fraction of the patches, equally many in each sample (He et al. 2022, arXiv 2111.06377).
 
     ``extras["visible"] (B, K)`` has the indices of the visible patches in ascending order, so that a transformer can
     skip the hidden ones.
@@ -88,7 +88,7 @@ class PatchMasking(_PositionMask):
 
 
 class BlockMasking(_PositionMask):
-    """Hides one block in each sample, for inpainting (Pathak et al. 2016, arXiv 1604.07379).
+    """Hide one block in each sample, for inpainting (Pathak et al. 2016, arXiv 1604.07379).
 
     The block is an interval, a rectangle or a box with the proportions of the sample, at a uniformly random place.
 
@@ -116,7 +116,7 @@ class BlockMasking(_PositionMask):
 
 
 class SpanMasking(_PositionMask):
-    """Hides spans of positions along one dimension, such as parts of a sound, a text or a time series.
+    """Hide spans of positions along one dimension, such as parts of a sound, a text or a time series.
 
     All spans have the same length and do not overlap, so each sample has the same hidden fraction; all arrangements
     have equal probability. In wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) spans overlap and the fraction

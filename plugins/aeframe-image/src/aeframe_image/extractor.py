@@ -139,6 +139,6 @@ def train_classifier(
 
 
 def _shuffled_batches(num: int, batch_size: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield the row numbers of each batch, shuffled anew in each epoch; an incomplete last batch is dropped, unless it is the only one."""
+    """Yield row numbers in shuffled batches for each epoch; an incomplete batch is used only if it is the only one."""
     for _ in range(epochs):
         yield from torch.randperm(num, generator=generator).split(batch_size)[: max(1, num // batch_size)]

@@ -58,7 +58,7 @@ def register_encoders(register: Register) -> None:
 @hookimpl
 def register_decoders(register: Register) -> None:
     at = f"{_PARTS}.networks"
-    register("mirror", f"{at}.mirror:mirror", summary="the encoder, mirrored")
+    register("mirror", f"{at}.mirrored:mirrored_decoder", summary="the encoder, mirrored")
     register("mlp", f"{at}.mlp:MLPDecoder", summary="dense layers")
     register("conv", f"{at}.conv:ConvDecoder", summary="upsampling convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetDecoder", summary="residual upsampling convolutions")

@@ -128,9 +128,8 @@ CASES = {
     "batch_size=2 or more",
     "max_epochs=0": "setting 'max_epochs' must be at least 1, found 0; set max_epochs to such a number",
     "max_batches=0": "setting 'max_batches' must be at least 1, found 0; set max_batches to such a number",
-    "latent.dim=0": "a latent needs dim of at least 1, and here its last layer would have 0 outputs; set latent.dim=1 "
-    "or more",
-    "model=vae latent.dim=-1": "a latent needs dim of at least 1, and here its last layer would have -2 outputs; set "
+    "latent.dim=0": "a latent needs dim of at least 1, found a linear layer with 0 outputs; set latent.dim=1 or more",
+    "model=vae latent.dim=-1": "a latent needs dim of at least 1, found a linear layer with -2 outputs; set "
     "latent.dim=1 or more",
     "model=vqvae latent.dim=0": "a codebook needs dim of at least 1, found 0; set latent.dim",
     "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2; set ema to such a number",

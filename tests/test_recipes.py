@@ -104,7 +104,7 @@ def small(recipe: str, data: str) -> list[str]:
 REFUSED = {
     ("mae", "breast_cancer"): (
         "corruption patches needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
-        "(30,); choose corruption=masking, and encoder=mlp if it is not"
+        "(30,); choose corruption=masking with encoder=mlp"
     ),
 }
 

@@ -60,7 +60,7 @@ class Generate(ModelCommand):
         from aeframe.model.density import first_batches
         from aeframe.registry import registry
 
-        if not registry().load("sampler", sampler["name"]).fitted:
+        if not registry().load("sampler", sampler["name"]).requires_fit:
             return model.with_sampler(sampler)
         batches = first_batches(self.splits(model, args).train, self.batch_size(args, model))
         return model.with_sampler(sampler, batches, seed=int(model.config.get("seed", 0)))

@@ -39,7 +39,7 @@ def outputs_per_sample(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Return ``code``, ``x_hat`` and each loss term of a batch in evaluation mode, ``(B, ...)`` each."""
     with evaluation_mode(model), torch.no_grad():
         out = deterministic_forward_pass(model, batch)
-        x_hat = out.batch.with_x(model.loss.mean(out.output)).visible()
+        x_hat = out.batch.with_x(model.loss.mean(out.output)).masked_x()
         return {"code": out.latent.mean, "x_hat": x_hat, **all_terms(model, out, PROGRESS)}
 
 

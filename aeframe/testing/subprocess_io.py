@@ -27,7 +27,7 @@ def write_setup(setup: ReferenceSetup, path: Path) -> None:
     torch.save(
         {
             "config": setup.config,
-            "spec": setup.spec.plain(),
+            "spec": setup.spec.to_dict(),
             "rows": {field.name: getattr(rows, field.name) for field in fields(Batch)},
         },
         path,
@@ -38,7 +38,7 @@ def read_setup(path: Path) -> ReferenceSetup:
     """Read a setup; its modality is a new one, without the state learned from the data."""
     values = torch.load(path, weights_only=True)
     config = values["config"]
-    spec = DataSpec.of_plain(values["spec"])
+    spec = DataSpec.from_dict(values["spec"])
     return ReferenceSetup(config, spec, Batch(**values["rows"]), build("modality", config["modality"]))
 
 

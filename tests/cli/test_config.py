@@ -63,7 +63,7 @@ def test_check_reports_that_a_run_would_start(capsys: pytest.CaptureFixture[str]
         (["nope=1"], "a run has no setting and no part 'nope'; aeframe-train --help lists what it has"),
         (
             ["model=linear_ae", "latent.dim=0"],
-            "a latent needs dim of at least 1, and here its last layer would have 0 outputs; set latent.dim=1 or more",
+            "a latent needs dim of at least 1, found a linear layer with 0 outputs; set latent.dim=1 or more",
         ),
     ],
 )

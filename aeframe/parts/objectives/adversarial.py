@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.mlp import layers
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.parts.objectives.base import Critic, Objective, is_needed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32
@@ -23,7 +23,7 @@ class CodeDiscriminator(Critic):
         super().__init__()
         sizes = [math.prod(z_shape), *hidden]
         self.layers = nn.Sequential(
-            nn.Flatten(), layers(sizes, activation, norm=False, dropout=0.0), nn.Linear(sizes[-1], 1)
+            nn.Flatten(), dense_layers(sizes, activation, norm=False, dropout=0.0), nn.Linear(sizes[-1], 1)
         )
 
     def forward(self, z: Tensor) -> Tensor:

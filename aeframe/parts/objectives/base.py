@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.devices import joined_rows
+from aeframe.devices import gather_rows_with_gradient
 from aeframe.errors import AeframeError
 from aeframe.parts.schedules import Schedule
 from aeframe.tensors import at_least_float32
@@ -86,4 +86,4 @@ def rows_compared(model: Model, value: Tensor) -> tuple[Tensor, slice]:
     devices may have shares of different sizes, so each compares its own.
     """
     rows = at_least_float32(value).flatten(1)
-    return joined_rows(rows) if model.training else (rows, slice(len(rows)))
+    return gather_rows_with_gradient(rows) if model.training else (rows, slice(len(rows)))

@@ -90,7 +90,7 @@ def sampler(part: PartUnderTest) -> None:
     with noise_of(CPU, 8), torch.no_grad():
         z = torch.randn(40, *model.latent.shape)
         codes = torch.randint(max(1, model.latent.num_codes), (40, *model.latent.shape[1:], model.latent.num_levels))
-        if built.fitted:
+        if built.requires_fit:
             built.fit(z, codes if model.latent.num_codes else None)
     restored = build("sampler", part.config, model=model)
     restored.load_state_dict(built.state_dict())

@@ -106,11 +106,11 @@ def test_files_that_are_no_classifier(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         Extractor.load(tmp_path / "other.safetensors")
     assert str(caught.value) == (
-        f"'{tmp_path}/other.safetensors' is no classifier of images of this version ('aeframe_image'); make one with "
+        f"'{tmp_path}/other.safetensors' is not an image classifier of this version ('aeframe_image'); make one with "
         "aeframe image-classifier"
     )
     (tmp_path / "cut").write_bytes(b"abc")
-    with pytest.raises(AeframeError, match="is no classifier of images of this version"):
+    with pytest.raises(AeframeError, match="is not an image classifier of this version"):
         Extractor.load(tmp_path / "cut")
 
 

@@ -58,7 +58,7 @@ def test_the_network_of_f8_has_its_stages() -> None:
         encoder = StagesEncoder((3, 256, 256), Domain("signed"), channels=(128, 256, 512, 512))
         decoder = StagesDecoder((4, 32, 32), (1, 3, 256, 256), channels=(512, 512, 256, 128))
     assert encoder.out_shape == (512, 32, 32)
-    assert encoder.mirror()["blocks"] == 3
+    assert encoder.mirrored_decoder_config()["blocks"] == 3
     # Two blocks and a halving in each stage, three in the decoder, attention at the bottom only.
     assert sum(isinstance(each, Attention) for each in encoder.modules()) == 1
     assert sum(isinstance(each, Enlarge) for each in decoder.modules()) == 3

@@ -104,10 +104,10 @@ def test_the_loss_of_views_is_the_sum_of_theirs(counts: str, dispersion: str, li
     expected = torch.zeros(5)
     for part, weight, columns in zip(parts, (1.0, 0.5), (slice(0, 6), slice(6, 9)), strict=True):
         own = Batch(batch.x[:, columns], batch.mask[:, columns], extras=batch.extras)
-        whole = part.complete(output[:, : part.num_outputs, columns], own, condition)
+        whole = part.postprocess(output[:, : part.num_outputs, columns], own, condition)
         expected = expected + weight * part(whole, own)
-        assert torch.allclose(both.mean(both.complete(output, batch, condition))[:, columns], part.mean(whole))
-    completed = both.complete(output, batch, condition)
+        assert torch.allclose(both.mean(both.postprocess(output, batch, condition))[:, columns], part.mean(whole))
+    completed = both.postprocess(output, batch, condition)
     assert torch.allclose(both(completed, batch), expected, rtol=1e-5)
     # Importance samples stand in front.
     assert torch.allclose(both(completed.expand(3, *completed.shape), batch), expected.expand(3, 5), rtol=1e-5)
@@ -121,7 +121,7 @@ def test_the_library_of_the_data_is_that_of_the_first_view() -> None:
         "loss", {"name": "views", "losses": {"rna": "poisson", "peaks": "poisson"}}, shape=(9,), domain=REAL, spec=spec
     )
     batch = Batch(counted(4, 9) + 1, extras={"library": torch.tensor([10.0, 20.0, 30.0, 40.0])})
-    mean = both.mean(both.complete(torch.randn(4, 1, 9), batch))
+    mean = both.mean(both.postprocess(torch.randn(4, 1, 9), batch))
     assert torch.allclose(mean[:, :6].sum(1), batch.extras["library"])
     assert torch.allclose(mean[:, 6:].sum(1), batch.x[:, 6:].sum(1))
 
@@ -173,15 +173,15 @@ def test_simulated_cells_have_the_likelihood_of_their_model() -> None:
         torch.from_numpy(drawn.counts).float(), extras={"library": torch.from_numpy(drawn.mean.sum(1)).float()}
     )
     output = torch.from_numpy(np.log(drawn.mean)).float().unsqueeze(1)
-    found = loss(loss.complete(output, batch), batch)
+    found = loss(loss.postprocess(output, batch), batch)
     log_p = scipy.stats.nbinom.logpmf(drawn.counts, r, r / (r + drawn.mean)).sum(1)
     assert found.double().numpy() == pytest.approx(-log_p, rel=1e-5)
     # It is what they were drawn from: nothing near it is likelier, and a Poisson of the same means much less so.
     for factor in (0.7, 1.4):
         loss.raw_r.copy_(torch.from_numpy(np.log(r * factor) / 10))
-        assert float(loss(loss.complete(output, batch), batch).mean()) > -log_p.mean()
+        assert float(loss(loss.postprocess(output, batch), batch).mean()) > -log_p.mean()
     poisson = build("loss", "poisson", shape=(50,), domain=COUNT)
-    assert float(poisson(poisson.complete(output, batch), batch).mean()) > -log_p.mean() + 5
+    assert float(poisson(poisson.postprocess(output, batch), batch).mean()) > -log_p.mean() + 5
 
 
 def test_the_poisson_floor_of_blood_cells() -> None:
@@ -192,7 +192,7 @@ def test_the_poisson_floor_of_blood_cells() -> None:
     loss = build("loss", "poisson", shape=(x.shape[1],), domain=COUNT)
     output = torch.from_numpy(np.log(share)).float().expand(len(x), 1, -1)
     # Each gene's share of the training counts, times the cell's total: a model with no latent.
-    assert float(loss(loss.complete(output, Batch(x)), Batch(x)).mean()) == pytest.approx(2308.7, abs=0.1)
+    assert float(loss(loss.postprocess(output, Batch(x)), Batch(x)).mean()) == pytest.approx(2308.7, abs=0.1)
 
 
 def test_the_factors_of_a_poisson_factorisation_of_blood_cells() -> None:
@@ -203,7 +203,7 @@ def test_the_factors_of_a_poisson_factorisation_of_blood_cells() -> None:
     loss = build("loss", "poisson", shape=(x.shape[1],), domain=COUNT)
     batch = Batch(torch.from_numpy(x), extras={"library": torch.from_numpy(rate.sum(1))})
     output = torch.from_numpy(np.log(rate)).float().unsqueeze(1)
-    found = float(loss(loss.complete(output, batch), batch).sum(dtype=torch.float64))
+    found = float(loss(loss.postprocess(output, batch), batch).sum(dtype=torch.float64))
     assert found == pytest.approx(-scipy.stats.poisson.logpmf(x, rate).sum(), rel=1e-6)
 
 

@@ -14,9 +14,9 @@ class Dense(Encoder):
         self.out_shape = (8,)
 
     def forward(self, batch):
-        return torch.tanh(self.layer(batch.visible()))
+        return torch.tanh(self.layer(batch.masked_x()))
 
-    def mirror(self):
+    def mirrored_decoder_config(self):
         return {"name": "mlp", "hidden": (8,)}
 
 

@@ -35,7 +35,7 @@ class CountingCalls(Schedule):
 class UnsavedMean(Sampler):
     """Draws around a fitted mean that is not a buffer."""
 
-    fitted = True
+    requires_fit = True
 
     def __init__(self):
         super().__init__()

@@ -33,7 +33,7 @@ class _Structural(BoundedMean):
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         # Hidden pixels are alike in both images, so that no window sees them differ.
-        x, x_hat = self.visible(output, batch)
+        x, x_hat = self.masked_x_and_reconstruction(output, batch)
         lead = x_hat.shape[: x_hat.ndim - self.ndim]
         rows = x_hat.reshape(-1, *x.shape[1:])
         like = at_least_float32(x).to(rows.dtype).expand(x_hat.shape).reshape(rows.shape)

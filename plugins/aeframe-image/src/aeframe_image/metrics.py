@@ -54,7 +54,7 @@ class _PerImage(ModelMetric):
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         # What a mask hides, or a corruption left visible, is no part of what was reconstructed: there is no error.
-        counted, x = counts(out), out.batch.visible().float()
+        counted, x = counts(out), out.batch.masked_x().float()
         values = self.measure(torch.where(counted, model.loss.mean(out.output).float(), x), x, _span(model))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)

@@ -10,19 +10,19 @@ from torch import nn
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import (
-    Channels,
-    Entrance,
+    InputChannels,
+    LatentProjection,
     check_sizes,
     convolution,
-    halvings,
-    split_output,
+    halved_sizes,
+    output_channels,
 )
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.sequential import SequentialDecoder, SequentialEncoder
 from aeframe.types import Domain, Shape
 from aeframe_image.stages import Attention, Block, Enlarge, StageNorm, middle, norm_of
 
 
-class StagesEncoder(LayeredEncoder):
+class StagesEncoder(SequentialEncoder):
     """Residual stages at halved resolutions, with attention at the lowest: ``(B, C, *positions)`` -> ``(B,
     channels[-1], *smallest)`` (Esser, Rombach & Ommer 2021, arXiv 2012.09841; Rombach et al. 2022, arXiv 2112.10752).
 
@@ -56,7 +56,7 @@ class StagesEncoder(LayeredEncoder):
         who = "encoder vqgan"
         _check(who, channels, blocks, attention)
         make = (activation or MakeActivation.named("silu")).same_shape(who)
-        seen = Channels(who, shape, domain)
+        seen = InputChannels(who, shape, domain)
         width, *positions = seen.shape
         num_dims = len(positions)
         made: list[nn.Module] = [convolution(num_dims, width, channels[0], 3)]
@@ -71,7 +71,7 @@ class StagesEncoder(LayeredEncoder):
                     made.append(Attention(num_dims, width, norm))
         made += middle(num_dims, width, make, norm, attention=attention is not None)
         made += [norm_of(norm, num_dims, width), make()]
-        out_shape = (width, *halvings(tuple(positions), len(channels) - 1)[-1])
+        out_shape = (width, *halved_sizes(tuple(positions), len(channels) - 1)[-1])
         mirror = {
             "name": "vqgan",
             "channels": tuple(reversed(channels)),
@@ -83,7 +83,7 @@ class StagesEncoder(LayeredEncoder):
         super().__init__(seen, made, out_shape, mirror)
 
 
-class StagesDecoder(LayeredDecoder):
+class StagesDecoder(SequentialDecoder):
     """Residual stages at doubled resolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
     The sizes are those of the encoder, stage by stage from the smallest.
@@ -113,10 +113,10 @@ class StagesDecoder(LayeredDecoder):
         who = "decoder vqgan"
         _check(who, channels, blocks, attention)
         make = (activation or MakeActivation.named("silu")).same_shape(who)
-        channels_out, positions = split_output(who, out_shape)
+        channels_out, positions = output_channels(who, out_shape)
         num_dims, width = len(positions), channels[0]
-        *sizes, smallest = halvings(positions, len(channels) - 1)
-        made: list[nn.Module] = [Entrance(who, z_shape, (width, *smallest), make, None)]
+        *sizes, smallest = halved_sizes(positions, len(channels) - 1)
+        made: list[nn.Module] = [LatentProjection(who, z_shape, (width, *smallest), make, None)]
         made += middle(num_dims, width, make, norm, attention=attention is not None)
         for stage, narrower in enumerate(channels):
             if stage:

@@ -6,19 +6,19 @@ from torch import nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.networks.blocks import Channels, Entrance, Residual, Upsample
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.blocks import InputChannels, LatentProjection, ResidualBlock, Upsample
+from aeframe.parts.networks.sequential import SequentialDecoder, SequentialEncoder
 from aeframe_image.stages import Block, Enlarge, PositionNorm
 
 # What has nothing of its own that mixes positions, beside the modules inside it.
 _FRAMES = (
     nn.Sequential,
     nn.Identity,
-    LayeredEncoder,
-    LayeredDecoder,
-    Channels,
-    Entrance,
-    Residual,
+    SequentialEncoder,
+    SequentialDecoder,
+    InputChannels,
+    LatentProjection,
+    ResidualBlock,
     Upsample,
     Block,
     Enlarge,

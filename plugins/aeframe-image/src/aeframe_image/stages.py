@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import convolution, normalisation
+from aeframe.parts.networks.blocks import convolution, norm_layers
 from aeframe.types import Shape
 
 StageNorm = Literal["group", "position"]
@@ -37,7 +37,7 @@ def norm_of(norm: StageNorm, num_dims: int, channels: int) -> nn.Module:
     """Return one norm."""
     if norm == "position":
         return PositionNorm(num_dims, channels)
-    (made,) = normalisation("group", channels)
+    (made,) = norm_layers("group", channels)
     return made
 
 

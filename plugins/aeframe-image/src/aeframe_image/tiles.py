@@ -25,7 +25,7 @@ from aeframe.parts.latents.quantized.lookup_free import LookupFree
 from aeframe.parts.latents.quantized.residual import ResidualFiniteScalar, ResidualQuantized
 from aeframe.parts.latents.quantized.simvq import SimVQ
 from aeframe.parts.losses.patches import PatchSquaredError
-from aeframe.parts.networks.blocks import halvings
+from aeframe.parts.networks.blocks import halved_sizes
 from aeframe.types import Batch, Shape
 from aeframe_image.reach import decoder_reach, encoder_reach
 
@@ -129,7 +129,7 @@ class Tiles:
         return found
 
     def _positions(self, size: tuple[int, int]) -> Shape:
-        return halvings(size, self.stride.bit_length() - 1)[-1]
+        return halved_sizes(size, self.stride.bit_length() - 1)[-1]
 
     def _cut(self, sizes: Shape, margin: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
         """Yield the positions of each tile, and those with its margin."""

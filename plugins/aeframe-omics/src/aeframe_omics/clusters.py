@@ -60,7 +60,7 @@ class CellClusters(ModelMetric):
         if left <= 0:
             return
         self.codes.append(out.latent.mean.flatten(1).float()[:left])
-        self.x.append(out.batch.visible()[:left, : self._genes].float())
+        self.x.append(out.batch.masked_x()[:left, : self._genes].float())
         index = (
             torch.arange(len(out.batch.x), device=out.batch.x.device) if out.batch.index is None else out.batch.index
         )

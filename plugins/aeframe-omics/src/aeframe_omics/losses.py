@@ -69,21 +69,21 @@ class Views(Loss):
         # What a loss reads may be more than what it asks the decoder for.
         condition = torch.zeros(1, spec.condition) if spec.condition else None
         self.read = [
-            part.complete(torch.zeros(1, part.num_outputs, size, *shape[1:]), None, condition).shape[1]
+            part.postprocess(torch.zeros(1, part.num_outputs, size, *shape[1:]), None, condition).shape[1]
             for part, size in zip(self._losses(), self.sizes, strict=True)
         ]
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         made, start = [], 0
         for number, (part, size) in enumerate(zip(self._losses(), self.sizes, strict=True)):
             like = None
             if batch is not None:
                 extras = {k: v for k, v in batch.extras.items() if number == 0 or k != "library"}
                 # What the mask hides is 0 here, so that the mask need not be cut up.
-                x = batch.visible()[:, start : start + size]
+                x = batch.masked_x()[:, start : start + size]
                 like = replace(batch, x=x, mask=None, extras=extras)
             own = output[:, : part.num_outputs, start : start + size]
-            whole = part.complete(own, like, condition)
+            whole = part.postprocess(own, like, condition)
             made.append(nn.functional.pad(whole, (0, 0) * self.ndim + (0, max(self.read) - whole.shape[1])))
             start += size
         return torch.cat(made, 2)
@@ -107,7 +107,7 @@ class Views(Loss):
         return torch.cat([make(part, own) for part, own in parts], -self.ndim)
 
     def _cut(self, output: Tensor) -> list[Tensor]:
-        """Return each view's own share of what `complete` gave."""
+        """Return each view's own share of what `postprocess` gave."""
         cut = output.split(self.sizes, -self.ndim)
         return [own.narrow(-1 - self.ndim, 0, read) for own, read in zip(cut, self.read, strict=True)]
 

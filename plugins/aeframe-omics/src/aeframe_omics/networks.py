@@ -52,7 +52,7 @@ class CountsMLP(MLPEncoder):
         self._counts = [slice(start, start + size) for start, size in zip(starts, sizes, strict=False) if size]
 
     def forward(self, batch: Batch) -> Tensor:
-        seen = batch.visible()
+        seen = batch.masked_x()
         # Not in place: a prior of pseudo-inputs and a penalty of slopes ask for the gradient by what is seen.
         x = seen.clone()
         for counts in self._counts:

@@ -88,9 +88,9 @@ class Autoregressive(Decoder):
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         if batch is None:
-            return self.new(z)
+            return self.generate(z)
         z = z.flatten(1)
-        before = F.pad(batch.visible().long()[:, :-1], (1, 0), value=START)
+        before = F.pad(batch.masked_x().long()[:, :-1], (1, 0), value=START)
         if self.training and self.word_dropout:
             hidden = torch.rand(before.shape, device=before.device) < self.word_dropout
             hidden[:, 0] = False
@@ -98,7 +98,7 @@ class Autoregressive(Decoder):
         found, _ = self.advance(self._inputs(before, z, first=True), self.begin(z))
         return self._logits(found).transpose(1, 2)
 
-    def new(self, z: Tensor, *, draw: bool = False) -> Tensor:
+    def generate(self, z: Tensor, *, draw: bool = False) -> Tensor:
         z = z.flatten(1)
         # What is said depends on z as well as on the state, so they are carried together.
         state = [z, *self.begin(z)]

@@ -38,7 +38,7 @@ class TokenDropout(TokenCorruption):
         super().__init__("corruption token_dropout", shape, domain, amount=amount)
 
     def forward(self, batch: Batch) -> Batch:
-        x = batch.visible()
+        x = batch.masked_x()
         hit = (torch.rand(x.shape, device=x.device) < self.amount) & (x != END)
         return batch.with_x(torch.where(hit if batch.mask is None else hit & batch.mask, UNKNOWN, x))
 

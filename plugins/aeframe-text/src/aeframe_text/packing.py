@@ -13,7 +13,7 @@ def packed(batch: Batch) -> tuple[Tensor, Tensor]:
 
     ``x (B, T)`` gives ``(B, T)``, 0 behind the last, and ``(B,)``. Where the mask hides the end only, x stays as it is.
     """
-    x = batch.visible().long()
+    x = batch.masked_x().long()
     if batch.mask is None:
         return x, x.new_full((len(x),), x.shape[1])
     order = (~batch.mask).to(torch.uint8).argsort(dim=1, stable=True)

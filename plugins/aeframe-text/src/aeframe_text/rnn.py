@@ -64,7 +64,7 @@ class TokenRNN(Encoder):
         self.backward_ = nn.ModuleList(make(each, hidden, batch_first=True) for each in sizes if bidirectional)
         self.drop = nn.Dropout(dropout)
         self.out_shape = (width,)
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "token_rnn",
             "cell": cell,
             "embedding": embedding,
@@ -89,8 +89,8 @@ class TokenRNN(Encoder):
             values = torch.cat(found, 2)
         return torch.cat(last, 1)
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class TokenRNNDecoder(Autoregressive):

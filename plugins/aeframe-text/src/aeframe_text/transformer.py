@@ -15,9 +15,10 @@ from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.vit import sincos
 from aeframe.types import Batch, Domain, Shape
-from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
-from aeframe_text.packing import packed
+from aeframe_text.autoregressive import Autoregressive, Conditioning
+from aeframe_text.packing import pack_tokens
 from aeframe_text.search import State
+from aeframe_text.specials import check_tokens
 
 
 class TokenTransformer(Encoder):
@@ -62,7 +63,7 @@ class TokenTransformer(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        tokens, lengths = packed(batch)
+        tokens, lengths = pack_tokens(batch)
         counted = torch.arange(tokens.shape[1], device=tokens.device) < lengths.clamp(min=1).unsqueeze(1)
         found = self.blocks(self.embed(tokens), allowed=counted[:, None, None, :])
         weight = counted.unsqueeze(2).to(found.dtype)
@@ -83,8 +84,8 @@ class TokenTransformerDecoder(Autoregressive):
         depth: Blocks.
         heads: Of the attention; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
-        z_to: How z reaches it: ``prefix`` puts it in the place of the start token, where every place looks at it, and
-            ``input`` adds it to each token's embedding.
+        condition_via: How the decoder is conditioned on z: ``prefix`` replaces the embedding of the start token, and
+            ``input`` adds a vector to each token embedding.
         word_dropout: The share of the tokens before that are hidden in training, as ``<unk>`` (Bowman et al. 2016,
             arXiv 1511.06349): what they do not tell, z must.
         dropout: The share of the numbers of embeddings, and of what each block adds, that is dropped in training.
@@ -101,19 +102,22 @@ class TokenTransformerDecoder(Autoregressive):
         depth: int = 2,
         heads: int = 4,
         expansion: float = 4.0,
-        z_to: tuple[Way, ...] = ("prefix", "input"),
+        condition_via: tuple[Conditioning, ...] = ("prefix", "input"),
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         temperature: float = 1.0,
         beams: int = 1,
     ) -> None:
-        if "start" in z_to:
-            raise AeframeError("decoder token_transformer has no state to start in; set z_to to prefix, input or both")
+        if "start" in condition_via:
+            raise AeframeError(
+                "decoder token_transformer has no initial state, found start in condition_via; set it to prefix, input "
+                "or both"
+            )
         super().__init__(
             "decoder token_transformer",
             z_shape,
             out_shape,
-            ways=z_to,
+            condition_via=condition_via,
             embedding=dim,
             hidden=dim,
             word_dropout=word_dropout,
@@ -123,10 +127,10 @@ class TokenTransformerDecoder(Autoregressive):
         )
         self.blocks = _Blocks("decoder token_transformer", out_shape[1], dim, depth, heads, expansion, dropout)
 
-    def begin(self, z: Tensor) -> State:
+    def initial_state(self, z: Tensor) -> State:
         return [z.new_empty(len(z), 0, self.embed.embedding_dim) for _ in self.blocks.layers]
 
-    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         return self.blocks.onward(inputs, state)
 
 

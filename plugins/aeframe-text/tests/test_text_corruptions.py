@@ -103,7 +103,7 @@ def test_text_infilling_inserts_masks_only_where_they_fit() -> None:
         corrupted = TextInfilling(**SPEC, amount=0.1, mean_length=0.3)(full)  # type: ignore[arg-type]
     assert corrupted.mask is not None
     masks, kept = (corrupted.x == MASK).sum(1), (corrupted.x > MASK).sum(1)
-    # At most one token of eight is masked, and the sentences have no room for insertions.
+    # At most one token of eight is masked, and the sentences have no free position for insertions.
     assert ((kept == 7) | (kept == 8)).all()
     assert (kept == 7).float().mean() > 0.7
     assert torch.equal(corrupted.mask.sum(1), masks + kept)

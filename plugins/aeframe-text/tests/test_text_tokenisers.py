@@ -67,5 +67,6 @@ def test_byte_pairs_encode_any_text() -> None:
     with pytest.raises(AeframeError) as caught:
         BytePairs.learn(TEXTS, size=100, min_count=1)
     assert str(caught.value) == (
-        "modality 'text': tokeniser bpe needs vocabulary_size of at least 261 (256 bytes and 5 special tokens), found 100"
+        "modality 'text': tokeniser bpe needs vocabulary_size of at least 261 (256 bytes and 5 special tokens), found "
+        "100"
     )

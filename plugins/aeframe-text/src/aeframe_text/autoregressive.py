@@ -117,7 +117,7 @@ class Autoregressive(Decoder):
         return self._logits(hidden).squeeze(1), [z, *state]
 
     def _inputs(self, tokens: Tensor, z: Tensor, *, first: bool) -> Tensor:
-        """Return input embeddings ``(B, n, D)`` of tokens ``(B, n)``, which `first` says begin with the start token."""
+        """Return input embeddings ``(B, n, D)`` of tokens ``(B, n)``; `first` if these begin with the start token."""
         inputs: Tensor = self.embed(tokens)
         if first and self.prefix_projection is not None:
             inputs = torch.cat([self.prefix_projection(z).unsqueeze(1).to(inputs.dtype), inputs[:, 1:]], 1)

@@ -55,7 +55,7 @@ class TokenDropout(TokenCorruption):
 
 
 class TokenDeletion(TokenCorruption):
-    """Delete each token with probability `amount`, so that later tokens move up (Lewis et al. 2020, arXiv 1910.13461)."""
+    """Delete each token with probability `amount` and close the gaps (Lewis et al. 2020, arXiv 1910.13461)."""
 
     def __init__(self, shape: Shape, domain: Domain, *, amount: float = 0.3) -> None:
         super().__init__("corruption token_deletion", shape, domain, amount=amount)

@@ -27,7 +27,7 @@ def canonical(smiles: Sequence[str]) -> list[str | None]:
 
 
 def generation_metrics(generated: Sequence[str], training: Sequence[str]) -> dict[str, float]:
-    """Return validity, uniqueness and novelty of generated molecules (MOSES: Polykovskiy et al. 2020, arXiv 1811.12823).
+    """Return validity, uniqueness and novelty of molecules (MOSES: Polykovskiy et al. 2020, arXiv 1811.12823).
 
     Args:
         generated: SMILES that a model has generated.

@@ -14,7 +14,7 @@ from aeframe.data.random_offsets import random_offsets
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, Shape
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import Stack, shown
+from aeframe_image.pictures import Stack, format_shape
 from aeframe_video.clips import Files, Part
 from aeframe_video.decode import Track, find_track, read_frames
 from aeframe_video.sampling import Sampling
@@ -186,8 +186,8 @@ class Reader:
         for number, frame in enumerate(frames):
             if frame.shape != frames[0].shape:
                 raise AeframeError(
-                    f"video '{track.path}' has frames of {shown(tuple(frames[0].shape))} and, {number} later, of "
-                    f"{shown(tuple(frame.shape))} (channels x height x width); bring them to one size"
+                    f"video '{track.path}' has frames of {format_shape(tuple(frames[0].shape))} and, {number} later, "
+                    f"of {format_shape(tuple(frame.shape))} (channels x height x width); bring them to one size"
                 )
         fitted = self.fit(torch.stack(frames))
         self.check_shape(f"video '{track.path}'", tuple(fitted.shape[1:]))
@@ -232,7 +232,7 @@ class Reader:
         if shape[1:] != self.shape[1:]:
             options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
         raise AeframeError(
-            f"{who} is {shown(shape)} (channels x height x width) where {shown(self.shape)} is expected;"
+            f"{who} is {format_shape(shape)} (channels x height x width) where {format_shape(self.shape)} is expected;"
             f" bring all videos to one shape with {' '.join(options)}"
         )
 

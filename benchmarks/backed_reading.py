@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from aeframe_omics.counts import BackedCounts
-from aeframe_omics.source import BLOCK, FETCH, BackedCellSource
+from aeframe_omics.source import BLOCK_SIZE, FETCH_FACTOR, BackedCellSource
 
 _RESULTS = Path(__file__).with_name("results") / "backed_reading.json"
 _BATCH, _TYPES = 64, 20
@@ -79,8 +79,8 @@ def main() -> int:
         "cells": args.cells,
         "genes": args.genes,
         "batch": _BATCH,
-        "block": BLOCK,
-        "fetch": FETCH,
+        "block": BLOCK_SIZE,
+        "fetch": FETCH_FACTOR,
         "times_as_fast": statistics.median(each["ratio"] for each in rounds),
         "entropy": {"by_block": statistics.mean(ours), "random": statistics.mean(theirs)},
         "rounds": rounds,

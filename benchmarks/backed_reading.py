@@ -67,7 +67,7 @@ def main() -> int:
             began = time.perf_counter()
             order = source.order().split(_BATCH)
             for index in order:
-                source._sparse(index.numpy())
+                source._sparse_counts(index.numpy())
             by_block = (time.perf_counter() - began) / args.cells
             rounds.append({"by_row_us": by_row * 1e6, "by_block_us": by_block * 1e6, "ratio": by_row / by_block})
             print(

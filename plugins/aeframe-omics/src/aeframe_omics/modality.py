@@ -195,7 +195,7 @@ class Omics(Modality):
             counts = counts.expm1().clamp(min=0) * (library / TARGET_SUM).unsqueeze(1)
         return counts.numpy()
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and figures ---------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
         """Read all cells of an ``.h5ad`` file, from the layer of training.

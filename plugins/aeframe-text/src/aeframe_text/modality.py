@@ -175,7 +175,7 @@ class Text(Modality):
         self._column = state["column"]
         self._vocabulary = _tokeniser_class(self.tokeniser).from_state(state)
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and figures ---------------------------------------------------------------------------------------
 
     def encode(self, texts: Sequence[str]) -> Batch:
         """Return texts as a batch ``(N, T)``.

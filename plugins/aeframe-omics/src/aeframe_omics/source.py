@@ -81,8 +81,9 @@ class BackedCellSource(CellSource):
     """
 
     _order: Rows | None = None
-    """The cells in the order of the current epoch, and its inverse."""
+    """The cells in the order of the current epoch."""
     _position: Rows | None = None
+    """The inverse permutation: the position of each cell in that order."""
     _fetched: Mapping[int, csr_matrix[Any]]
     """The counts of the last fetches, by number."""
 

@@ -112,7 +112,7 @@ class PartUnderTest:
             if entry.kind != "modality" or (self.kind == "modality" and entry != self._entry):
                 continue
             if inspect.isabstract(entry.load()):
-                # It cannot be built, which the check `complete` of that modality reports.
+                # It cannot be built, which the check `postprocess` of that modality reports.
                 continue
             dataset = _dataset_of(entry, self.options)
             if dataset is not None:

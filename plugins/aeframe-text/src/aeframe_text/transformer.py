@@ -15,9 +15,10 @@ from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.transformer import Transformer, sinusoidal_positions
 from aeframe.types import Batch, Domain, Shape
-from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
-from aeframe_text.packing import packed
+from aeframe_text.autoregressive import Autoregressive, Conditioning
+from aeframe_text.packing import pack_tokens
 from aeframe_text.search import State
+from aeframe_text.specials import check_tokens
 
 
 class TokenTransformer(Encoder):
@@ -62,7 +63,7 @@ class TokenTransformer(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        tokens, lengths = packed(batch)
+        tokens, lengths = pack_tokens(batch)
         mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths.clamp(min=1).unsqueeze(1)
         outputs = self.blocks(self.embed(tokens), mask[:, None, None, :])
         weight = mask.unsqueeze(2).to(outputs.dtype)
@@ -83,8 +84,8 @@ class TokenTransformerDecoder(Autoregressive):
         depth: Number of pre-norm blocks.
         heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
-        z_to: How the decoder is conditioned on z: ``prefix`` replaces the embedding of the start token, ``input`` adds
-            z to the embedding of each token.
+        condition_via: How the decoder is conditioned on z: ``prefix`` replaces the embedding of the start token,
+            ``input`` adds z to the embedding of each token.
         word_dropout: Fraction of the previous tokens that is replaced by ``<unk>`` in training, so that the decoder
             depends more on z (Bowman et al. 2016, arXiv 1511.06349).
         dropout: Fraction of the embeddings and of each residual branch's output that is dropped in training.
@@ -101,19 +102,22 @@ class TokenTransformerDecoder(Autoregressive):
         depth: int = 2,
         heads: int = 4,
         expansion: float = 4.0,
-        z_to: tuple[Way, ...] = ("prefix", "input"),
+        condition_via: tuple[Conditioning, ...] = ("prefix", "input"),
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         temperature: float = 1.0,
         beams: int = 1,
     ) -> None:
-        if "start" in z_to:
-            raise AeframeError("decoder token_transformer has no state to start in; set z_to to prefix, input or both")
+        if "start" in condition_via:
+            raise AeframeError(
+                "decoder token_transformer has no initial state, found start in condition_via; set it to prefix, input "
+                "or both"
+            )
         super().__init__(
             "decoder token_transformer",
             z_shape,
             out_shape,
-            ways=z_to,
+            condition_via=condition_via,
             embedding=dim,
             hidden=dim,
             word_dropout=word_dropout,
@@ -123,10 +127,10 @@ class TokenTransformerDecoder(Autoregressive):
         )
         self.blocks = _Transformer("decoder token_transformer", out_shape[1], dim, depth, heads, expansion, dropout)
 
-    def begin(self, z: Tensor) -> State:
+    def initial_state(self, z: Tensor) -> State:
         return self.blocks.empty_cache(z)
 
-    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
         return self.blocks.forward_incremental(inputs, state)
 
 

@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
             features = self.encode_features(seen)
         latent: Latent = self.latent(features, sample=draw, num_samples=num_samples)
         if draw:
-            latent = self.latent.refine_posterior(latent, self, batch)
+            latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, batch))
         latent = self.objective.combine_posteriors(self, latent, batch, sample=draw)
         output = self._decoded(latent.z, latent.decoder_input, batch)
         return ForwardOutput(batch, seen, latent, output, self.loss(output, batch), features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aeframe.parts.schedules import Schedule
-from aeframe.types import Batch, Latent, Model, Shape, TrainingProgress
+from aeframe.types import Latent, Shape, TrainingProgress
 
 
 class LatentSpace(nn.Module):
@@ -70,8 +71,13 @@ class LatentSpace(nn.Module):
     def on_progress(self, progress: TrainingProgress) -> None:
         """Take what schedules say at this moment, before each training batch (see `Model.at`)."""
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
-        """Return a better posterior of a drawn code, for spaces that ask the model about it (a Hamiltonian flow)."""
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
+        """Return the latent with a sample closer to p(z|x); unchanged by default.
+
+        Args:
+            latent: A sample of the posterior.
+            log_joint: Returns log p(x, z) ``(..., B)`` in nats of z ``(..., B, *shape)`` (see `Objective.log_joint`).
+        """
         return latent
 
     def from_codes(self, codes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.tensors import per_sample
-from aeframe.types import Batch, Latent, Model, Shape
+from aeframe.types import Latent, Shape
 
 
 class Geometry(Protocol):
@@ -148,11 +148,11 @@ class Hamiltonian(Gaussian):
         """Return the metric that the dynamics follow."""
         return Flat()
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
         lead, space = 1 + latent.z.ndim - latent.mean.ndim, self.geometry()
 
         def force(z: Tensor) -> Tensor:
-            return _gradient(lambda at: _log_joint(model, batch, at.reshape(latent.z.shape)), z)
+            return _gradient(lambda at: log_joint(at.reshape(latent.z.shape)), z)
 
         start = latent.z.flatten(lead)
         first = space.momentum(start, torch.randn_like(start))
@@ -208,11 +208,6 @@ def leapfrog(
         there = z + 0.5 * step * (before + space.velocity(there, half))
     pushed = force(there)
     return there, half + 0.5 * step * (pushed + space.pull(there, half)), pushed
-
-
-def _log_joint(model: Model, batch: Batch, z: Tensor) -> Tensor:
-    """Return log p(x, z) ``(...)``."""
-    return model.prior.log_prob(z) - model.loss(model.decode(z, batch), batch)
 
 
 def _gradient(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Shapes: D numbers of z, N centroids, ``...`` samples (``(B,)`` or ``(K, B)``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
 from aeframe.parts.networks.mlp import layers
 from aeframe.tensors import autocast_disabled
-from aeframe.types import Batch, Latent, Model, Shape
+from aeframe.types import Latent, Shape
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,9 @@ class RiemannianHamiltonian(Hamiltonian):
             lower = lower.tril(-1) + torch.diag_embed(lower.diagonal(dim1=1, dim2=2).exp())
             return Curved(means, known[:, None, None] * (lower @ lower.mT), self.temperature, self.regularisation)
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
         with autocast_disabled(latent.z.device):
-            refined = super().refine_posterior(latent, model, batch)
+            refined = super().refine_posterior(latent, log_joint)
         # Without gradients somebody only looks.
         if self.training and torch.is_grad_enabled():
             self._remember(latent.mean)

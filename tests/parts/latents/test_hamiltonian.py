@@ -81,7 +81,7 @@ def test_steps_of_no_length_are_the_plain_bound(name: str, tempering: str, num_s
     model = linear_model(name, tempering=tempering)
     rest(model.latent)
     plain = model.embed(rows(), sample=True, num_samples=num_samples)
-    moved = model.latent.refine_posterior(plain, model, rows())
+    moved = model.latent.refine_posterior(plain, model.objective.log_joint(model, rows()))
     assert torch.equal(moved.z, plain.z)
     expected = plain.posterior.log_prob(plain.z).sum(-1) - model.prior.log_prob(plain.z)
     torch.testing.assert_close(model.prior.kl(moved), expected)

@@ -147,7 +147,7 @@ def test_the_error_falls_with_every_level(options: dict[str, Any]) -> None:
 
 def test_a_level_that_is_left_out_says_and_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = hand_made(quantizer_dropout=1.0, decay=0.5)
-    monkeypatch.setattr(latent, "_kept", lambda vectors: torch.tensor([1, 2]))
+    monkeypatch.setattr(latent, "_num_kept_levels", lambda vectors: torch.tensor([1, 2]))
     found = latent(POINTS, sample=True)
     assert torch.equal(found.codes, torch.tensor([[[1, -1]], [[0, 0]]]))
     assert torch.equal(found.z, torch.tensor([[[4.0], [0.0]], [[1.0], [0.0]]]))
@@ -159,7 +159,7 @@ def test_a_level_that_is_left_out_says_and_learns_nothing(monkeypatch: pytest.Mo
 
 def test_a_batch_that_leaves_a_level_out_does_not_place_it(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = make({"name": "rvq", "codebook_size": 2, "dim": 2, "num_quantizers": 2, "quantizer_dropout": 1.0})
-    monkeypatch.setattr(latent, "_kept", lambda vectors: torch.ones(len(vectors), dtype=torch.long))
+    monkeypatch.setattr(latent, "_num_kept_levels", lambda vectors: torch.ones(len(vectors), dtype=torch.long))
     latent(POINTS, sample=True)
     assert [bool(codebook.initialized) for codebook in latent.codebooks] == [True, False]
 

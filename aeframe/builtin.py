@@ -69,34 +69,32 @@ def register_decoders(register: Register) -> None:
 @hookimpl
 def register_latents(register: Register) -> None:
     at = f"{_PARTS}.latents"
-    register("point", f"{at}.point:Point", summary="a plain code")
+    register("point", f"{at}.point:Point", summary="a deterministic code without a distribution")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
     register("vq", f"{at}.quantized.vq:VectorQuantized", summary="vector quantisation with a codebook")
-    register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior bent by a normalising flow")
-    register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior moved by the model's own gradient")
-    register("riemannian", f"{at}.riemannian:RiemannianHamiltonian", summary="the same, by a learned metric")
+    register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior transformed by a normalising flow")
+    register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a normal posterior moved by Hamiltonian dynamics")
+    register("riemannian", f"{at}.riemannian:RiemannianHamiltonian", summary="the same with a learned metric")
     register("hypersphere", f"{at}.hypersphere:Hypersphere", summary="a von Mises-Fisher posterior")
     register("poincare", f"{at}.poincare:Poincare", summary="wrapped or Riemannian normal on the Poincaré ball")
     register("categorical", f"{at}.categorical:Categorical", summary="relaxed one-hot classes (Gumbel-softmax)")
-    register("joint", f"{at}.joint:Joint", summary="a normal posterior beside relaxed classes")
+    register("joint", f"{at}.joint:Joint", summary="a normal posterior and relaxed classes")
     register("fsq", f"{at}.quantized.fsq:FiniteScalarQuantized", summary="finite scalar quantisation")
-    register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="vector quantisation, level upon level")
-    register(
-        "rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="finite scalar quantisation, level upon level"
-    )
-    register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="signs as codes, with no codebook")
-    register("simvq", f"{at}.quantized.simvq:SimVQ", summary="a frozen codebook seen through a learned linear map")
+    register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="residual vector quantisation")
+    register("rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="residual finite scalar quantisation")
+    register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="lookup-free: signs as codes")
+    register("simvq", f"{at}.quantized.simvq:SimVQ", summary="a frozen codebook times a learned matrix")
     register(
         "vq_hierarchy",
         f"{at}.quantized.hierarchy:QuantizedHierarchy",
         summary="quantised at two resolutions (VQ-VAE-2)",
     )
     at = f"{_PARTS}.latents.sparse"
-    register("topk", f"{at}.topk:TopK", summary="a dictionary, of which k features speak")
-    register("batch_topk", f"{at}.topk:BatchTopK", summary="the same, k on average over the batch")
+    register("topk", f"{at}.topk:TopK", summary="a dictionary with k active features")
+    register("batch_topk", f"{at}.topk:BatchTopK", summary="a dictionary with k active features on average")
     register("gated", f"{at}.gated:Gated", summary="a dictionary with gates and magnitudes")
     register("jumprelu", f"{at}.jumprelu:JumpReLU", summary="a dictionary with learned thresholds")
-    register("matryoshka", f"{at}.matryoshka:Matryoshka", summary="dictionaries within dictionaries")
+    register("matryoshka", f"{at}.matryoshka:Matryoshka", summary="nested dictionaries")
     at = f"{_PARTS}.latents.hierarchy"
     register("ladder", f"{at}.ladder:Ladder", summary="dense groups, bottom-up and top-down combined")
     register("nvae", f"{at}.nvae:NVAE", summary="residual normal groups at several resolutions")
@@ -112,9 +110,9 @@ def register_priors(register: Register) -> None:
     register("flow", f"{at}.flow:FlowPrior", summary="a normalising flow, learned with the model")
     register("sphere", f"{at}.sphere:UniformSphere", summary="uniform on the hypersphere")
     register("ball", f"{at}.ball:BallPrior", summary="wrapped or Riemannian normal on the Poincaré ball")
-    register("categorical", f"{at}.categorical:UniformCategorical", summary="every class alike")
-    register("joint", f"{at}.joint:JointPrior", summary="the normal beside uniform classes")
-    register("top_down", f"{at}.top_down:TopDown", summary="each group given those above it, learned by a hierarchy")
+    register("categorical", f"{at}.categorical:UniformCategorical", summary="uniform over classes")
+    register("joint", f"{at}.joint:JointPrior", summary="N(0, I) and uniform classes")
+    register("top_down", f"{at}.top_down:TopDown", summary="of a hierarchy: each group given those above it, learned")
 
 
 @hookimpl

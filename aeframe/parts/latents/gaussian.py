@@ -13,10 +13,10 @@ from aeframe.types import Latent, Shape
 
 
 class Gaussian(LatentSpace):
-    """q(z|x) = N(mean, diag(std^2)), drawn by reparameterisation (Kingma & Welling 2014, arXiv 1312.6114).
+    """q(z|x) = N(mean, diag(std^2)), sampled by reparameterisation (Kingma & Welling 2014, arXiv 1312.6114).
 
-    `spatial` keeps the positions of the features. The log-variance is held within ±`max_log_variance`, far from
-    where a float overflows, so that one wild batch does not end a run.
+    `spatial` keeps the positions of the features. The log-variance is clamped to ±`max_log_variance`, so that one
+    extreme batch does not overflow and end a run.
     """
 
     provides = frozenset({"posterior", "normal"})

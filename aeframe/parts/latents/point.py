@@ -1,4 +1,4 @@
-"""The point latent: a plain code, of which nothing more is known."""
+"""The point latent: a deterministic code without a distribution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aeframe.types import Latent, Shape
 class Point(LatentSpace):
     """A code of `dim` numbers (Hinton & Salakhutdinov 2006, Science 313).
 
-    `spatial` keeps the positions of the features, so that z is ``(dim, *positions)``. `activation` bounds the code,
-    such as sigmoid for a sparse autoencoder.
+    `spatial` keeps the positions of the features, so that z is ``(dim, *positions)``. `activation` bounds the code, for
+    example sigmoid in a sparse autoencoder.
     """
 
     def __init__(

@@ -37,6 +37,10 @@ class LatentSpace(nn.Module):
     """Codes of each position: L of ``Latent.codes (B, *positions, L)``."""
     groups: tuple[int, ...] = ()
     """Sizes of consecutive groups of the flattened z, for spaces composed of groups."""
+    num_continuous: int | None = None
+    """For spaces of continuous numbers followed by categorical variables: how many numbers z, and a KL by dimension,
+    begin with.
+    """
 
     @property
     def decoder_shape(self) -> Shape:

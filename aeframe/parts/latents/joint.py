@@ -43,7 +43,7 @@ class Joint(LatentSpace):
         super().__init__()
         self.numbers = Gaussian(feature_shape, dim=dim)
         self.classes = Categorical(feature_shape, dim=variables, classes=classes, temperature=temperature, hard=hard)
-        self.groups = (dim, *self.classes.groups)
+        self.groups, self.num_continuous = (dim, *self.classes.groups), dim
         self.shape = (sum(self.groups),)
 
     def on_progress(self, progress: TrainingProgress) -> None:

@@ -388,7 +388,8 @@ def test_invalid_options_of_a_prior_are_rejected(
         ),
         (
             ["model=vae", "objective.capacity=5", "objective.class_capacity=2"],
-            "objective elbo has a class_capacity for latent joint only; leave class_capacity at null",
+            "objective elbo takes class_capacity for latents of numbers and classes only; choose latent=joint, or "
+            "leave class_capacity at null",
         ),
     ],
 )

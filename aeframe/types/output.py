@@ -1,4 +1,4 @@
-"""What one forward pass returns: `Latent` and `ForwardOutput`."""
+"""`Latent` and `ForwardOutput`, the results of a forward pass."""
 
 from __future__ import annotations
 
@@ -12,41 +12,41 @@ from aeframe.types.batch import Batch
 
 @dataclass(slots=True)
 class Latent:
-    """A code and what is known about it."""
+    """z, its mean, and what a latent provides about it."""
 
     z: Tensor
     """``(B, *z_shape)``, or ``(K, B, *z_shape)`` with K importance samples."""
     mean: Tensor
-    """``(B, *z_shape)``: the deterministic embedding; `encode` returns this."""
+    """``(B, *z_shape)``: the deterministic embedding, which `encode` returns."""
     posterior: Distribution | None = None
-    """q(z|x), its batch shape beginning with B."""
+    """q(z|x), with a batch shape that starts with B."""
     codes: Tensor | None = None
-    """``(B, *positions, levels)`` integer codes of a quantiser."""
+    """``(B, *positions, levels)``: the integer codes of a quantiser."""
     terms: dict[str, Tensor] = field(default_factory=dict)
-    """``(B,)`` each: commitment, log-determinant, ..."""
+    """Loss terms of the latent, ``(B,)`` each, such as the commitment."""
     decoder_input: Tensor | None = None
-    """What `LatentSpace.decoder_input` would make of z, where the space has it at hand already."""
+    """``LatentSpace.decoder_input(z)``, where the forward pass computed it already."""
 
     def detach(self) -> Latent:
-        """Return the latent detached from the graph, for a critic."""
+        """Return z, mean and codes detached from the graph, without posterior and terms."""
         return Latent(self.z.detach(), self.mean.detach(), None, self.codes, {})
 
 
 @dataclass(slots=True)
 class ForwardOutput:
-    """One way through the picture, from x to the loss."""
+    """The values of one forward pass, from the input to the reconstruction loss."""
 
     batch: Batch
     """The clean samples."""
     encoder_input: Batch
-    """What the encoder saw: corrupted in training, clean otherwise."""
+    """The input of the encoder: corrupted in training, clean otherwise."""
     latent: Latent
     output: Tensor
-    """``(B, outputs, *shape)``, or ``(K, B, outputs, *shape)``: the parameters the decoder gives to the loss."""
+    """The decoder's output, ``(B, outputs, *shape)`` or ``(K, B, outputs, *shape)``: the parameters of the loss."""
     reconstruction: Tensor
-    """``(B,)`` or ``(K, B)``: the loss of each sample, in nats or its own unit."""
+    """``(B,)`` or ``(K, B)``: the loss of each sample, in nats or the unit of the loss."""
     features: Tensor | None = None
-    """``(B, C, *positions)``: what the encoder returned for `seen`."""
+    """``(B, C, *positions)``: the encoder's output for `encoder_input`."""
 
     def detach(self) -> ForwardOutput:
         """Return the output detached from the graph, for a critic."""

@@ -24,6 +24,7 @@ from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Critic, Objective, is_needed
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
+from aeframe.tensors import repeat_rows
 from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, LossTerms, Shape, TrainingProgress
 
 
@@ -75,23 +76,37 @@ class Autoencoder(nn.Module):
         Args:
             batch: The clean samples, x ``(B, *shape)``.
             sample: Sample z from the posterior instead of taking its mean; by default in training only.
-            num_samples: K importance samples of z for each x.
+            num_samples: K importance samples of z for each x. Then `latent`, `output` and `reconstruction` of the
+                result have K * B rows, see `ForwardOutput`.
             features: `ForwardOutput.features` of the same batch and corruption, to skip the encoder.
+
+        Raises:
+            AeframeError: Importance samples of a latent without a posterior.
         """
         encoder_input = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
         sample = self.training if sample is None else sample
         if features is None:
             features = self.encode_features(encoder_input)
-        latent: Latent = self.latent(features, sample=sample, num_samples=num_samples)
+        rows, row_features = batch, features
+        if num_samples is not None:
+            if "posterior" not in self.latent.provides:
+                raise AeframeError(
+                    f"importance samples need a latent that provides a posterior, found {type(self.latent).__name__}"
+                )
+            rows = batch.map(lambda t: repeat_rows(t, num_samples))
+            row_features = repeat_rows(features, num_samples)
+        latent: Latent = self.latent(row_features, sample=sample)
         if sample:
-            latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, batch))
-        latent = self.objective.combine_posteriors(self, latent, batch, sample=sample)
-        output = self._decode(latent.z, latent.decoder_input, batch)
-        return ForwardOutput(batch, encoder_input, latent, output, self.loss(output, batch), features)
+            latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, rows))
+            if self.training and torch.is_grad_enabled():
+                self.latent.observe(latent.mean[: len(batch)])
+        latent = self.objective.combine_posteriors(self, latent, rows, sample=sample)
+        output = self._decode(latent.z, latent.decoder_input, rows)
+        return ForwardOutput(batch, encoder_input, latent, output, self.loss(output, rows), features, num_samples)
 
-    def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
+    def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent of a batch, without corruption."""
-        latent: Latent = self.latent(self.encode_features(batch), sample=sample, num_samples=num_samples)
+        latent: Latent = self.latent(self.encode_features(batch), sample=sample)
         return latent
 
     def encode_features(self, batch: Batch) -> Tensor:
@@ -116,8 +131,6 @@ class Autoencoder(nn.Module):
     ) -> Tensor:
         """Return the decoder's output ``(B, outputs, *shape)`` of z ``(B, *z_shape)``, the parameters of the loss.
 
-        With importance samples, ``(K, B, *z_shape)`` yields ``(K, B, outputs, *shape)``.
-
         Args:
             z: The codes.
             batch: The clean samples, for teacher forcing by an autoregressive decoder; None to decode new samples.
@@ -138,22 +151,6 @@ class Autoencoder(nn.Module):
         like: Batch | None = None,
         draw: bool = False,
     ) -> Tensor:
-        if z.ndim > len(self.latent.shape) + 1:
-            # Importance samples become rows, so that decoders need no axis for them.
-            k = z.shape[0]
-
-            def repeated(t: Tensor) -> Tensor:
-                return t.expand(k, *t.shape).flatten(0, 1)
-
-            output = self._decode(
-                z.flatten(0, 1),
-                None if decoder_input is None else decoder_input.flatten(0, 1),
-                None if batch is None else batch.map(repeated),
-                condition=None if condition is None else repeated(condition),
-                like=None if like is None else like.map(repeated),
-                draw=draw,
-            )
-            return output.unflatten(0, (k, -1))
         if decoder_input is None:
             decoder_input = self.latent.decoder_input(z)
         if condition is None and batch is not None:
@@ -166,14 +163,16 @@ class Autoencoder(nn.Module):
     def terms(self, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the terms that the autoencoder minimises, without those of its opponents.
 
-        In training a penalty of weight 0 is not computed and has no term; in evaluation every penalty has one.
+        Penalties receive the first importance sample of each x. In training a penalty of weight 0 is not computed and
+        has no term; in evaluation every penalty has one.
         """
         terms: LossTerms = self.objective(self, out, progress)
+        first = out.first_sample()
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             weight = penalty.weight_at(self, progress)
             if is_needed(self, weight):
-                terms.add(name, penalty(self, out), weight)
+                terms.add(name, penalty(self, first), weight)
         return terms
 
     def set_progress(self, progress: TrainingProgress) -> None:

@@ -43,8 +43,8 @@ class RowNoise(TorchDispatchMode):
         rows: ``(B,)`` whole numbers, the id of each sample. Choose a B that divides no other size of the model, such as
             7: a draw of that many of something else would be taken for a batch.
         seed: Another seed is other noise.
-        num_samples: K, where the model draws K importance samples: ``(K, B, ...)`` and ``(K * B, ...)`` are batches
-            too then.
+        num_samples: K, where the model draws K importance samples: row k * B + b of ``(K * B, ...)`` is then a draw of
+            sample b.
 
     Raises:
         AeframeError: Ids that are not a vector of whole numbers.
@@ -118,8 +118,6 @@ class RowNoise(TorchDispatchMode):
         if size is None:
             shapes = [value.shape for value in given.values() if isinstance(value, Tensor)]
             size = max(shapes, key=len, default=())
-        if k is not None and tuple(size[:2]) == (k, num):
-            return _Layout(num, axis=1, ndim=len(size))
         if not len(size) or not size[0] or size[0] % num:
             return None
         return _Layout(num, ndim=len(size), strided=k is not None and size[0] == k * num)
@@ -131,7 +129,6 @@ class _Layout:
 
     num: int
     """B."""
-    axis: int = 0
     ndim: int = 0
     """Of what is drawn; a tensor of fewer dimensions is the same for every row."""
     strided: bool = False
@@ -147,17 +144,17 @@ class _Layout:
 
     def _part(self, name: str, value: Any, place: int) -> Any:
         if name == "size":
-            return [each // self.num if at == self.axis else each for at, each in enumerate(value)]
-        if not isinstance(value, Tensor) or value.ndim < self.ndim or value.shape[self.axis] % self.num:
+            return [value[0] // self.num, *value[1:]]
+        if not isinstance(value, Tensor) or value.ndim < self.ndim or value.shape[0] % self.num:
             return value
         if self.strided:
             return value[place :: self.num]
-        width = value.shape[self.axis] // self.num
-        return value.narrow(self.axis, place * width, width)
+        width = len(value) // self.num
+        return value[place * width : (place + 1) * width]
 
     def join(self, pieces: list[Tensor]) -> Tensor:
         """Put the rows' shares side by side again."""
-        return torch.stack(pieces, 1).flatten(0, 1) if self.strided else torch.cat(pieces, self.axis)
+        return torch.stack(pieces, 1).flatten(0, 1) if self.strided else torch.cat(pieces)
 
 
 def _argument(func: Any, written: Any) -> str:

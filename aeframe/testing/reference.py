@@ -121,7 +121,7 @@ def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Referen
 def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> dict[str, Any]:
     """Return the smallest recipe that has `part` in it and gives it what it needs."""
     target = registry().load(kind, part["name"])
-    requires: frozenset[str] = getattr(target, "needs", frozenset())
+    requires: frozenset[str] = getattr(target, "requires", frozenset())
     if kind == "prior":
         # A prior is learned through a divergence, which needs a posterior.
         requires |= {"posterior"}

@@ -1,6 +1,6 @@
 """The types that flow between the parts of a model.
 
-Shapes: B samples in a batch, K importance samples, C channels. Channels come first everywhere: data ``(B, *shape)``,
+Shapes: B samples in a batch, C channels. Channels come first everywhere: data ``(B, *shape)``,
 features ``(B, C, *positions)``, latents ``(B, *z)``, the decoder's output ``(B, outputs, *shape)``.
 """
 

@@ -76,7 +76,7 @@ class Model(Protocol):
     def decoder(self) -> nn.Module: ...
     @property
     def loss(self) -> LossPart: ...
-    def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
+    def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent of a batch, without corruption."""
 
     def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
@@ -19,6 +20,7 @@ from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
 from aeframe.parts.objectives.base import Critic
 from aeframe.parts.objectives.deterministic import Deterministic
+from aeframe.parts.objectives.importance import Importance
 from aeframe.parts.priors.normal import StandardNormal
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, LossTerms, Shape, TrainingProgress
 
@@ -102,18 +104,65 @@ def test_a_corruption_is_not_even_called_in_evaluation() -> None:
 
 @pytest.mark.parametrize("condition", [0, 2])
 @pytest.mark.parametrize("decoder", ["mirror", "mlp"])
-def test_importance_samples_are_decoded_as_separate_batches(condition: int, decoder: str) -> None:
+def test_importance_samples_are_rows(condition: int, decoder: str) -> None:
     model = make(condition, decoder=decoder)
     batch = Batch(torch.randn(4, *SHAPE), condition=torch.randn(4, 2) if condition else None)
     out = model(batch, sample=True, num_samples=5)
-    assert out.latent.z.shape == (5, 4, 3)
-    assert out.output.shape == (5, 4, 1, *SHAPE)
-    assert out.reconstruction.shape == (5, 4)
-    torch.testing.assert_close(out.output, torch.stack([model.decode(z, batch) for z in out.latent.z]))
-    torch.testing.assert_close(out.reconstruction, torch.stack([model.loss(o, batch) for o in out.output]))
-    if condition:
-        decoded = model.decode(out.latent.z, condition=batch.condition)
-        torch.testing.assert_close(decoded, out.output)
+    assert out.batch is batch
+    assert out.num_samples == 5
+    assert out.latent.z.shape == (20, 3)
+    assert out.output.shape == (20, 1, *SHAPE)
+    assert out.reconstruction.shape == (20,)
+    # Sample by sample, each of the whole batch.
+    for k in range(5):
+        rows = slice(4 * k, 4 * k + 4)
+        torch.testing.assert_close(out.latent.mean[rows], model.embed(batch).mean)
+        torch.testing.assert_close(out.output[rows], model.decode(out.latent.z[rows], batch))
+        torch.testing.assert_close(out.reconstruction[rows], model.loss(out.output[rows], batch))
+    assert (out.latent.z[:4] != out.latent.z[4:8]).all()
+
+
+def test_importance_samples_have_the_noise_of_one_draw_for_each_row() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    torch.manual_seed(1)
+    z = model(batch, num_samples=5).latent.z
+    torch.manual_seed(1)
+    q = model.embed(batch).posterior
+    assert isinstance(q, Normal)
+    torch.testing.assert_close(z.unflatten(0, (5, 4)), q.loc + q.scale * torch.randn(5, 4, 3))
+
+
+def test_the_first_importance_sample_is_a_forward_pass_of_its_own() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    out = model(batch, num_samples=5)
+    first = out.first_sample()
+    assert first.num_samples is None
+    assert isinstance(first.latent.posterior, Normal)
+    assert first.latent.posterior.loc.shape == first.latent.mean.shape == (4, 3)
+    for found, rows in (
+        (first.latent.z, out.latent.z),
+        (first.output, out.output),
+        (first.reconstruction, out.reconstruction),
+        (out.detach().output, out.output),
+    ):
+        assert torch.equal(found, rows[:4])
+    assert not out.detach().output.requires_grad
+    single = model(batch)
+    assert single.first_sample() is single
+
+
+def test_penalties_receive_the_first_importance_sample() -> None:
+    model = make(penalties={"l2": {"weight": 1.0}})
+    out = model(Batch(torch.randn(4, *SHAPE)), num_samples=5)
+    model.objective = Importance(num_samples=5)
+    terms = model.terms(out, TrainingProgress())
+    torch.testing.assert_close(terms.raw["l2"], 0.5 * out.latent.mean[:4].square().sum(1))
+
+
+def test_importance_samples_need_a_posterior() -> None:
+    with pytest.raises(AeframeError) as error:
+        make(latent="point", objective="deterministic")(Batch(torch.randn(4, *SHAPE)), num_samples=2)
+    assert str(error.value) == "importance samples need a latent that provides a posterior, found Point"
 
 
 def test_the_decoder_receives_the_batch_repeated_for_the_samples() -> None:
@@ -339,8 +388,7 @@ def test_the_decoder_reads_the_latent_s_decoder_input_and_the_loss_completes_by_
     output = model.decode(z)
     torch.testing.assert_close(output, model.decoder(torch.cat([z, z], 1)))
     torch.testing.assert_close(model.decode(z, like=batch), output * sizes.reshape(-1, 1, 1, 1))
-    several = model.decode(torch.stack([z, z + 1]), batch)
-    torch.testing.assert_close(several[1], model.decode(z + 1, batch))
+    torch.testing.assert_close(model.decode(z, batch), output * sizes.reshape(-1, 1, 1, 1))
 
 
 def test_a_corruption_can_be_active_in_evaluation() -> None:

@@ -51,13 +51,12 @@ class LatentSpace(nn.Module):
         super().__init__()
         self.weights = {}
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         """Return z and what is known about it.
 
         Args:
             features: ``(B, C, *positions)``.
             sample: Sample z from the posterior, where there is one; otherwise z is the mean.
-            num_samples: K samples of each posterior; then z is ``(K, B, *shape)``.
         """
         raise NotImplementedError
 
@@ -83,17 +82,22 @@ class LatentSpace(nn.Module):
 
         Args:
             latent: A sample of the posterior.
-            log_joint: Returns log p(x, z) ``(..., B)`` in nats of z ``(..., B, *shape)`` (see `Objective.log_joint`).
+            log_joint: Returns log p(x, z) ``(B,)`` in nats of z ``(B, *shape)`` (see `Objective.log_joint`).
         """
         return latent
+
+    def observe(self, mean: Tensor) -> None:
+        """Update buffers from the means ``(B, *shape)`` of a batch; by default does nothing.
+
+        Called after each forward pass in training that samples z with gradients. Each x has one row, also with
+        importance samples.
+        """
 
     def from_codes(self, codes: Tensor) -> Tensor:
         """Return z ``(B, *shape)`` of codes ``(B, *positions, num_levels)``, for spaces that provide codes."""
         raise NotImplementedError
 
 
-def latent_of(posterior: Distribution, mean: Tensor, *, sample: bool, num_samples: int | None) -> Latent:
+def latent_of(posterior: Distribution, mean: Tensor, *, sample: bool) -> Latent:
     """Return the latent of a posterior over flat rows: a sample, or the `mean` ``(B, d)``."""
-    lead = () if num_samples is None else (num_samples,)
-    z = posterior.rsample(torch.Size(lead)) if sample else mean.expand(*lead, *mean.shape)
-    return Latent(z, mean, posterior=posterior)
+    return Latent(posterior.rsample() if sample else mean, mean, posterior=posterior)

@@ -63,7 +63,7 @@ class Categorical(LatentSpace):
             )
         self.tau.fill_(tau)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         logits = at_least_float32(self.head(features)).unflatten(1, (len(self.groups), -1))
         posterior = OneHot(logits, self.tau, hard=self.hard or not self.training)
-        return latent_of(posterior, posterior.mean, sample=sample, num_samples=num_samples)
+        return latent_of(posterior, posterior.mean, sample=sample)

@@ -91,18 +91,13 @@ class FlowPosterior(Gaussian):
         )
         self.context = Head(feature_shape, context, spatial=False) if context else None
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        start = super().forward(features, sample=sample, num_samples=num_samples)
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
+        start = super().forward(features, sample=sample)
         assert isinstance(start.posterior, Normal)
         with autocast_disabled(features.device):
             context = None if self.context is None else self.context(at_least_float32(features))
             q = FlowPosteriorDistribution(start.posterior, self.flow(context))
-        # The mean and the samples in one pass.
-        samples = [start.z.reshape(-1, *start.mean.shape)] if sample else []
-        z, log_prob = q.transform_with_log_prob(torch.cat([start.mean.unsqueeze(0), *samples]))
-        first = 1 if sample else 0
-        if num_samples is None:
-            q.last_sample = z[first], log_prob[first]
-        else:
-            q.last_sample = z[first:].expand(num_samples, *z.shape[1:]), log_prob[first:].expand(num_samples, -1)
+        # The mean and the sample in one pass.
+        z, log_prob = q.transform_with_log_prob(torch.stack([start.mean, start.z] if sample else [start.mean]))
+        q.last_sample = z[-1], log_prob[-1]
         return Latent(q.last_sample[0], z[0], posterior=q)

@@ -1,6 +1,6 @@
 """The Hamiltonian latent: samples of a normal posterior are moved along the gradient of log p(x, z).
 
-Shapes: D numbers of a flattened z, ``...`` samples (``(B,)`` or ``(K, B)``).
+Shapes: B samples, D numbers of a flattened z.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Geometry(Protocol):
     """The metric G(z) of the dynamics: the momentum at z is distributed as N(0, G(z))."""
 
     def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Transform standard normal noise to a momentum ``(..., D)`` distributed as N(0, G(z))."""
+        """Transform standard normal noise to a momentum ``(B, D)`` distributed as N(0, G(z))."""
 
     def kinetic(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return -log N(momentum; 0, G(z)) ``(...)`` in nats, up to a constant."""
+        """Return -log N(momentum; 0, G(z)) ``(B,)`` in nats, up to a constant."""
 
     def velocity(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return the gradient of the kinetic energy with respect to the momentum, ``(..., D)``."""
+        """Return the gradient of the kinetic energy with respect to the momentum, ``(B, D)``."""
 
     def position_gradient(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return minus the gradient of the kinetic energy with respect to z, ``(..., D)``."""
+        """Return minus the gradient of the kinetic energy with respect to z, ``(B, D)``."""
 
 
 class Flat:
@@ -62,11 +62,11 @@ class HamiltonianPosterior(Distribution):
     arg_constraints = {}  # noqa: RUF012 -- as torch declares it
 
     def __init__(self, who: str, z: Tensor, log_prob: Tensor, event_shape: Shape) -> None:
-        super().__init__(log_prob.shape[-1:], torch.Size(event_shape), validate_args=False)
+        super().__init__(log_prob.shape, torch.Size(event_shape), validate_args=False)
         self.who, self.z, self.estimate = who, z, log_prob
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return ``(..., B)`` in nats, of the sampled z only.
+        """Return ``(B,)`` in nats, of the sampled z only.
 
         Raises:
             AeframeError: Another z.
@@ -150,16 +150,16 @@ class Hamiltonian(Gaussian):
         return Flat()
 
     def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
-        lead, geometry = 1 + latent.z.ndim - latent.mean.ndim, self.geometry()
+        geometry = self.geometry()
 
         def grad_log_joint(z: Tensor) -> Tensor:
             return _gradient(lambda flat: log_joint(flat.reshape(latent.z.shape)), z)
 
-        start = latent.z.flatten(lead)
+        start = latent.z.flatten(1)
         initial_momentum = geometry.momentum(start, torch.randn_like(start))
         end, final_momentum = self.integrate(start, initial_momentum, grad_log_joint, geometry)
         assert latent.posterior is not None
-        log_prob = per_sample(latent.posterior.log_prob(latent.z), lead)
+        log_prob = per_sample(latent.posterior.log_prob(latent.z))
         log_prob = log_prob - geometry.kinetic(start, initial_momentum) + geometry.kinetic(end, final_momentum)
         z = end.reshape(latent.z.shape)
         return replace(
@@ -169,7 +169,7 @@ class Hamiltonian(Gaussian):
     def integrate(
         self, z: Tensor, momentum: Tensor, grad_log_joint: Callable[[Tensor], Tensor], geometry: Geometry
     ) -> tuple[Tensor, Tensor]:
-        """Return z and momentum after all tempered leapfrog steps from an untempered momentum ``(..., D)``.
+        """Return z and momentum after all tempered leapfrog steps from an untempered momentum ``(B, D)``.
 
         The map as a whole preserves volume.
         """
@@ -195,8 +195,8 @@ def leapfrog(
     It preserves volume and is reversible as far as `iterations` solve its implicit equations; in flat space 1 suffices.
 
     Args:
-        z: ``(..., D)``.
-        momentum: ``(..., D)``.
+        z: ``(B, D)``.
+        momentum: ``(B, D)``.
         gradient: ``grad_log_density(z)``.
         grad_log_density: Returns minus the gradient of the potential energy.
         geometry: The metric.

@@ -38,11 +38,11 @@ class Hypersphere(LatentSpace):
         self.shape = (dim,)
         self.max_concentration = max_concentration
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         raw = at_least_float32(self.head(features))
         mean = normalize(raw[:, :-1], dim=1)
         posterior = VonMisesFisher(mean, (1 + self.shape[0] * softplus(raw[:, -1])).clamp(max=self.max_concentration))
-        return latent_of(posterior, mean, sample=sample, num_samples=num_samples)
+        return latent_of(posterior, mean, sample=sample)
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """Return points of the great circle through both codes.

@@ -50,7 +50,7 @@ class Joint(LatentSpace):
         """Set the temperature for the next training batch."""
         self.classes.on_progress(progress)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         parts = (part(features, sample=False).posterior for part in (self.numbers, self.classes))
         posterior = ProductDistribution(*parts)
-        return latent_of(posterior, posterior.mean, sample=sample, num_samples=num_samples)
+        return latent_of(posterior, posterior.mean, sample=sample)

@@ -62,12 +62,12 @@ class Poincare(LatentSpace):
     def decoder_shape(self) -> Shape:
         return self.shape if self.planes is None else (len(self.planes.normals),)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         step, raw = at_least_float32(self.head(features)).tensor_split([self.shape[0]], dim=1)
         mean = self.ball.exp(torch.zeros_like(step), step)
         # At a standard deviation of 0 the density would be unbounded.
         posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.max_scale), self.ball)
-        return latent_of(posterior, mean, sample=sample, num_samples=num_samples)
+        return latent_of(posterior, mean, sample=sample)
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """Return points of the shortest path in the metric of the ball."""

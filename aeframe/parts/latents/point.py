@@ -25,6 +25,6 @@ class Point(LatentSpace):
         self.shape = self.head.shape
         self.activation = MakeActivation.named(activation or "identity")()
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         z = self.activation(self.head(features))
-        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)
+        return Latent(z, mean=z)

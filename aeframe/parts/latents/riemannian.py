@@ -1,6 +1,6 @@
 """The Riemannian Hamiltonian latent: Hamiltonian dynamics with a learned metric.
 
-Shapes: D numbers of z, N centroids, ``...`` samples (``(B,)`` or ``(K, B)``).
+Shapes: B samples, D numbers of z, N centroids.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Curved:
     regularisation: float
 
     def kernels_and_factor(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return exp(-|z - c_i|^2 / T^2) ``(..., N)``, and the Cholesky factor of G^-1 ``(..., D, D)``."""
+        """Return exp(-|z - c_i|^2 / T^2) ``(B, N)``, and the Cholesky factor of G^-1 ``(B, D, D)``."""
         kernels = (-self._differences(z).square().sum(-1) / self.temperature**2).exp()
         inverse = (kernels @ self.squares.flatten(1)).unflatten(-1, self.squares.shape[1:])
         inverse = inverse + self.regularisation * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
@@ -41,23 +41,23 @@ class Curved:
         return kernels, torch.linalg.cholesky_ex(inverse)[0]
 
     def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Transform standard normal noise to a momentum ``(..., D)`` distributed as N(0, G(z))."""
+        """Transform standard normal noise to a momentum ``(B, D)`` distributed as N(0, G(z))."""
         lower = self.kernels_and_factor(z)[1]
         return torch.linalg.solve_triangular(lower.mT, noise.unsqueeze(-1), upper=True).squeeze(-1)
 
     def kinetic(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return -log N(momentum; 0, G(z)) ``(...)`` in nats, up to a constant."""
+        """Return -log N(momentum; 0, G(z)) ``(B,)`` in nats, up to a constant."""
         lower = self.kernels_and_factor(z)[1]
         whitened = (lower.mT @ momentum.unsqueeze(-1)).squeeze(-1)
         return 0.5 * whitened.square().sum(-1) - lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def velocity(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return G^-1(z) times the momentum, ``(..., D)``."""
+        """Return G^-1(z) times the momentum, ``(B, D)``."""
         lower = self.kernels_and_factor(z)[1]
         return (lower @ (lower.mT @ momentum.unsqueeze(-1))).squeeze(-1)
 
     def position_gradient(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return minus the gradient of the kinetic energy with respect to z, ``(..., D)``."""
+        """Return minus the gradient of the kinetic energy with respect to z, ``(B, D)``."""
         kernels, lower = self.kernels_and_factor(z)
         outer = momentum.unsqueeze(-1) * momentum.unsqueeze(-2) - torch.cholesky_inverse(lower)
         by_centroid = outer.flatten(-2) @ self.squares.flatten(1).T
@@ -159,14 +159,11 @@ class RiemannianHamiltonian(Hamiltonian):
 
     def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
         with autocast_disabled(latent.z.device):
-            refined = super().refine_posterior(latent, log_joint)
-        # A forward pass without gradients must not change the centroids.
-        if self.training and torch.is_grad_enabled():
-            self._add_centroids(latent.mean)
-        return refined
+            return super().refine_posterior(latent, log_joint)
 
     @torch.no_grad()
-    def _add_centroids(self, mean: Tensor) -> None:
+    def observe(self, mean: Tensor) -> None:
+        """Write the means of a training batch to the ring buffer of centroids."""
         rows = rows_of_all_devices(mean)[-len(self.means) :]
         places = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.means)
         self.means[places] = rows

@@ -27,7 +27,7 @@ class Objective(nn.Module):
     """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
 
     def log_joint(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor]:
-        """Return the function that maps z ``(..., B, *z_shape)`` to log p(x, z) ``(..., B)`` in nats.
+        """Return the function that maps z ``(B, *z_shape)`` to log p(x, z) ``(B,)`` in nats.
 
         A latent that refines its posterior follows the gradient of this function.
         """

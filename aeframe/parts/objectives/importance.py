@@ -53,19 +53,23 @@ class Importance(Objective):
         self.beta, self.doubly_reparameterised = beta, doubly_reparameterised
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        z, lead = out.latent.z, 1 + out.latent.z.ndim - out.latent.mean.ndim
-        assert out.latent.posterior is not None
-        kl = per_sample(out.latent.posterior.log_prob(z), lead) - model.prior.log_prob(z)
-        log_weight = (-out.reconstruction - kl).reshape(-1, len(out.latent.mean))
-        num, beta = len(log_weight), self.beta(progress)
+        latent, num = out.latent, out.num_samples or 1
+        assert latent.posterior is not None
+        kl = per_sample(latent.posterior.log_prob(latent.z)) - model.prior.log_prob(latent.z)
+        log_weight = (-out.reconstruction - kl).unflatten(0, (num, -1))
+        beta = self.beta(progress)
         # Without importance samples num is 1, and there is one group.
         encoder_size = num // math.gcd(num, self.groups)
         decoder_size = num if self.partial else encoder_size
         value = beta * log_weight.mean(0) + (1 - beta) * _bound(log_weight, decoder_size)
-        if z.requires_grad and (self.partial or self.doubly_reparameterised):
-            value = self._redirected(value, out.latent, log_weight, (decoder_size, encoder_size), beta)
-        mean = replace(out, reconstruction=out.reconstruction.reshape_as(log_weight).mean(0))
-        terms = reconstruction_terms(model, mean, progress).add("kl", kl.reshape_as(log_weight).mean(0), 0.0)
+        if latent.z.requires_grad and (self.partial or self.doubly_reparameterised):
+            value = self._redirected(value, latent, log_weight, (decoder_size, encoder_size), beta)
+        mean = replace(
+            out,
+            reconstruction=_sample_mean(out.reconstruction, num),
+            latent=replace(latent, terms={name: _sample_mean(term, num) for name, term in latent.terms.items()}),
+        )
+        terms = reconstruction_terms(model, mean, progress).add("kl", _sample_mean(kl, num), 0.0)
         # Logged only.
         terms.weights["reconstruction"] = 0.0
         terms.bound = -_bound(log_weight, num)
@@ -87,16 +91,20 @@ class Importance(Objective):
         decoder, encoder = (_weight_gradient(log_weight.detach(), size, beta) for size in sizes)
         if self.doubly_reparameterised:
             encoder = _weight_gradient(log_weight.detach(), sizes[1], beta, power=2)
-        lead = 1 + latent.z.ndim - latent.mean.ndim
         # Its gradient is that of log q with respect to the parameters of q at fixed z.
-        density = per_sample(latent.posterior.log_prob(latent.z.detach()), lead).reshape_as(log_weight)
+        density = per_sample(latent.posterior.log_prob(latent.z.detach())).view_as(log_weight)
         through_z = log_weight + density
         (z_gradient,) = torch.autograd.grad(through_z.sum(), latent.z, retain_graph=True)
-        path = per_sample(z_gradient * latent.z, lead).reshape_as(log_weight)
+        path = per_sample(z_gradient * latent.z).view_as(log_weight)
         gradient = decoder * through_z + (encoder - decoder) * path
         if not self.doubly_reparameterised:
             gradient = gradient - encoder * density
         return value.detach() + (gradient - gradient.detach()).sum(0)
+
+
+def _sample_mean(value: Tensor, num_samples: int) -> Tensor:
+    """Return the mean over importance samples: ``(K * B,)`` -> ``(B,)``."""
+    return value.unflatten(0, (num_samples, -1)).mean(0)
 
 
 def _bound(log_weight: Tensor, size: int) -> Tensor:

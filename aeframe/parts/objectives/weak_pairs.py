@@ -76,8 +76,7 @@ class WeakPairs(Objective):
             Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale), validate_args=False)
             for q in pair
         ]
-        samples = latent.z.shape[: latent.z.ndim - latent.mean.ndim]
-        zs = [q.rsample(samples) if sample else q.loc.expand(*samples, *q.loc.shape) for q in posteriors]
+        zs = [q.rsample() if sample else q.loc for q in posteriors]
         one, other = (Latent(z, q.loc, posterior=q) for z, q in zip(zs, posteriors, strict=True))
         return PairedLatent(one.z, one.mean, one.posterior, terms=latent.terms, partner=other)
 

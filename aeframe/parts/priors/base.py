@@ -34,10 +34,8 @@ class Prior(nn.Module):
     def kl(self, latent: Latent) -> Tensor:
         """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or ``(B, *z_shape)`` by dimension where both factorise.
 
-        The default is the estimate log q(z|x) - log p(z), which is unbiased where z was sampled: ``(B,)``, or
-        ``(K, B)`` with K importance samples.
+        The default is the estimate log q(z|x) - log p(z), ``(B,)``, which is unbiased where z was sampled.
         """
         if latent.posterior is None:
             raise AeframeError("a KL divergence requires a latent that provides a posterior")
-        lead = 1 + latent.z.ndim - latent.mean.ndim
-        return per_sample(latent.posterior.log_prob(latent.z), lead) - self.log_prob(latent.z)
+        return per_sample(latent.posterior.log_prob(latent.z)) - self.log_prob(latent.z)

@@ -14,9 +14,9 @@ from aeframe.types import Latent, Shape
 class TopDown(Prior):
     """p(z) = prod p(group | groups above), computed by the top-down path of the latent without encoder features.
 
-    The KL is in closed form group by group, given the sampled groups above: by dimension, and averaged over importance
-    samples. `temperature` multiplies the standard deviations when codes are sampled, and affects nothing else: values
-    below 1 yield more typical samples (Vahdat & Kautz 2020, arXiv 2007.03898).
+    The KL by dimension is in closed form group by group, given the sampled groups above. `temperature` multiplies the
+    standard deviations when codes are sampled, and affects nothing else: values below 1 yield more typical samples
+    (Vahdat & Kautz 2020, arXiv 2007.03898).
     """
 
     requires = frozenset({"posterior", "hierarchy"})
@@ -41,5 +41,4 @@ class TopDown(Prior):
         posterior = latent.posterior
         if not isinstance(posterior, GroupedPosterior):
             return super().kl(latent)
-        by_dimension = kl_divergence(posterior.q, posterior.p)
-        return by_dimension if latent.z.ndim == latent.mean.ndim else by_dimension.mean(0)
+        return kl_divergence(posterior.q, posterior.p)

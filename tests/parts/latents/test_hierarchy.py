@@ -69,11 +69,6 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
             assert one.z.shape == one.mean.shape == (4, *latent.shape)
             assert one.decoder_input.shape == (4, *latent.decoder_shape)
             assert posterior_of(one).log_prob(one.z).shape == one.z.shape
-            several = latent(features, sample=sample, num_samples=3)
-            assert several.z.shape == (3, 4, *latent.shape)
-            assert several.mean.shape == (4, *latent.shape)
-            assert several.decoder_input.shape == (3, 4, *latent.decoder_shape)
-            assert posterior_of(several).log_prob(several.z).shape == several.z.shape
 
 
 def test_groups_are_ordered_from_the_coarsest() -> None:
@@ -98,26 +93,24 @@ def test_the_decoder_input_of_z_equals_that_of_the_forward_pass(name: str, sampl
     assert torch.equal(latent.decoder_input(code.z), code.decoder_input)
 
 
-def test_importance_samples_have_separate_top_down_paths(name: str) -> None:
+def test_a_sample_has_the_prior_and_state_of_its_own_top_down_path(name: str) -> None:
     latent, features = make(name), torch.randn(5, 6, 3, 2)
-    code = latent(features, sample=True, num_samples=3)
+    code = latent(features, sample=True)
     top = posterior_of(latent(features, sample=False)).q.loc[:, : latent.groups[0]]
-    for k in range(3):
-        torch.testing.assert_close(posterior_of(code).q.loc[k, :, : latent.groups[0]], top)
-        again = latent.top_down_given(code.z[k])
-        torch.testing.assert_close(again.state, code.decoder_input[k])
-        torch.testing.assert_close(again.p.loc, posterior_of(code).p.loc[k])
-        torch.testing.assert_close(again.p.scale, posterior_of(code).p.scale[k])
-    assert (code.z[0] != code.z[1]).all()
+    torch.testing.assert_close(posterior_of(code).q.loc[:, : latent.groups[0]], top)
+    again = latent.top_down_given(code.z)
+    torch.testing.assert_close(again.state, code.decoder_input)
+    torch.testing.assert_close(again.p.loc, posterior_of(code).p.loc)
+    torch.testing.assert_close(again.p.scale, posterior_of(code).p.scale)
 
 
 def test_the_posterior_depends_on_the_groups_above_and_on_the_data(name: str) -> None:
     latent, features = make(name), torch.randn(1, 6, 3, 2)
     top = latent.groups[0]
-    q = posterior_of(latent(features, sample=True, num_samples=2)).q.loc
+    q = posterior_of(latent(features.expand(2, -1, -1, -1), sample=True)).q.loc
     # The same data: the top group's is the same, those below are not.
-    assert torch.equal(q[0, :, :top], q[1, :, :top])
-    assert (q[0, :, top:] != q[1, :, top:]).all()
+    assert torch.equal(q[0, :top], q[1, :top])
+    assert (q[0, top:] != q[1, top:]).all()
     other = posterior_of(latent(features + 1, sample=False)).q.loc
     assert (posterior_of(latent(features, sample=False)).q.loc != other).any(0).float().mean() > 0.9
 
@@ -133,27 +126,26 @@ def test_in_evaluation_the_mean_of_each_group_is_conditioned_on_the_means_above(
     latent, features = make(name).eval(), torch.randn(4, 6, 3, 2)
     undrawn = latent(features, sample=False)
     assert torch.equal(undrawn.z, undrawn.mean)
-    for num_samples in (None, 3):
-        torch.testing.assert_close(latent(features, sample=True, num_samples=num_samples).mean, undrawn.mean)
+    torch.testing.assert_close(latent(features, sample=True).mean, undrawn.mean)
 
 
 def test_in_training_the_mean_is_an_unbiased_estimate(name: str) -> None:
     latent, features = make(name).train(), torch.randn(1, 6, 3, 2)
     with torch.no_grad():
-        code = latent(features, sample=True, num_samples=20_000)
+        code = latent(features.expand(20_000, -1, -1, -1), sample=True)
     error = code.z.std(0) / 20_000**0.5
     # The error is dominated by that of the mean of the samples.
-    assert ((code.mean - code.z.mean(0)).abs() < 5 * error).all()
+    assert ((code.mean.mean(0) - code.z.mean(0)).abs() < 5 * error).all()
 
 
 def test_samples_are_distributed_as_the_posterior(name: str) -> None:
     latent, features = make(name), torch.randn(2, 6, 3, 2)
     with torch.no_grad():
-        code = latent(features, sample=True, num_samples=5000)
+        code = latent(features.repeat(5000, 1, 1, 1), sample=True)
     q = posterior_of(code).q
     noise = (code.z - q.loc) / q.scale
-    assert (noise.mean((0, 1)).abs() < 0.06).all()
-    assert ((noise.std((0, 1)) - 1).abs() < 0.06).all()
+    assert (noise.mean(0).abs() < 0.06).all()
+    assert ((noise.std(0) - 1).abs() < 0.06).all()
 
 
 def test_the_gradient_reaches_features_and_every_parameter(name: str) -> None:
@@ -286,19 +278,18 @@ def test_a_temperature_scales_the_noise_only() -> None:
 
 def test_the_posterior_at_another_z_is_the_density_there(name: str) -> None:
     latent, features = make(name), torch.randn(4, 6, 3, 2)
-    for num_samples in (None, 2):
-        code = latent(features, sample=True, num_samples=num_samples)
-        posterior = posterior_of(code)
-        log_prob = posterior.log_prob(code.z)
-        torch.testing.assert_close(posterior.log_prob(code.z.clone()), log_prob)
-        # The top group depends on x alone, and each group below on the ones above it.
-        other = torch.randn_like(code.z)
-        again = posterior_of(latent(features, sample=True, num_samples=num_samples))
-        torch.testing.assert_close(again.log_prob(other), posterior.log_prob(other))
-        top = latent.groups[0]
-        expected = Normal(posterior.q.loc[..., :top], posterior.q.scale[..., :top]).log_prob(other[..., :top])
-        torch.testing.assert_close(posterior.log_prob(other)[..., :top], expected)
-        assert not torch.allclose(posterior.log_prob(other), posterior.q.log_prob(other))
+    code = latent(features, sample=True)
+    posterior = posterior_of(code)
+    log_prob = posterior.log_prob(code.z)
+    torch.testing.assert_close(posterior.log_prob(code.z.clone()), log_prob)
+    # The top group depends on x alone, and each group below on the ones above it.
+    other = torch.randn_like(code.z)
+    again = posterior_of(latent(features, sample=True))
+    torch.testing.assert_close(again.log_prob(other), posterior.log_prob(other))
+    top = latent.groups[0]
+    expected = Normal(posterior.q.loc[..., :top], posterior.q.scale[..., :top]).log_prob(other[..., :top])
+    torch.testing.assert_close(posterior.log_prob(other)[..., :top], expected)
+    assert not torch.allclose(posterior.log_prob(other), posterior.q.log_prob(other))
 
 
 # -- errors ------------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def test_energy_is_kept_to_second_order() -> None:
 def test_the_metric_of_a_model_is_the_papers_formula() -> None:
     model = model_of(temperature=0.7, regularisation=0.1)
     latent = space_of(model)
-    latent._add_centroids(torch.randn(3, 2))
+    latent.observe(torch.randn(3, 2))
     space = latent.geometry()
     numbers = latent.triangles(latent.means)
     z = torch.randn(2)
@@ -142,8 +142,16 @@ def test_centroids_are_the_last_training_codes_before_the_batch() -> None:
     model.eval()(Batch(first), sample=True)
     assert all(torch.equal(value, state[name]) for name, value in latent.state_dict().items())
     latent.train()
-    model(Batch(torch.randn(12, 6)), sample=True)
+    model.train()(Batch(torch.randn(12, 6)), sample=True)
     assert latent.place.item() == (2 + 5) % 5
+
+
+def test_importance_samples_add_each_mean_once() -> None:
+    model = model_of()
+    batch = Batch(torch.randn(3, 6))
+    model(batch, num_samples=4)
+    assert torch.equal(space_of(model).means[:3], model.embed(batch).mean.detach())
+    assert space_of(model).known.tolist() == [1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +179,7 @@ def test_invalid_options_are_rejected(option: str, found: str) -> None:
 def test_samples_have_the_density_of_the_metric() -> None:
     model = model_of(regularisation=0.05, temperature=0.8).eval()
     latent = space_of(model)
-    latent._add_centroids(torch.tensor([[-1.0, 0.0], [0.5, 1.0], [1.5, -0.5], [0.0, 0.3], [2.0, 2.0]]))
+    latent.observe(torch.tensor([[-1.0, 0.0], [0.5, 1.0], [1.5, -0.5], [0.0, 0.3], [2.0, 2.0]]))
     # Steps so long that many are rejected.
     options = {"num_steps": 60, "num_leapfrog": 3, "step_size": 1.5}
     sampler = build("sampler", {"name": "riemannian", **options}, model=model)

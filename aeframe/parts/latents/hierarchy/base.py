@@ -1,11 +1,10 @@
 """`Hierarchy`, the base class of hierarchical latents: groups of numbers, each conditioned on the groups above it.
 
-Shapes: B samples, R rows (B, or K * B with K importance samples), D numbers of all groups together.
+Shapes: B samples, D numbers of all groups together.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -25,12 +24,12 @@ ChooseZ: TypeAlias = Callable[[Normal], Tensor]
 
 
 class TopDownState(NamedTuple):
-    """The result of one group, or of the whole top-down path: then z, q and p are flat, ``(R, D)``, top group first."""
+    """The result of one group, or of the whole top-down path: then z, q and p are flat, ``(B, D)``, top group first."""
 
     state: Tensor
     """The input of the next group, or of the decoder after the last."""
     z: Tensor
-    """``(R, *Group.shape)``."""
+    """``(B, *Group.shape)``."""
     q: Normal
     """The posterior given the groups above; the prior where there are no encoder features."""
     p: Normal
@@ -56,8 +55,8 @@ class Group(nn.Module):
 class GroupedPosterior(Distribution):
     """q(z|x) of a hierarchy, conditioned group by group on one z.
 
-    `q` and `p` are the normals of posterior and prior, all groups concatenated: ``(B, D)``, or ``(K, B, D)``. Each
-    group's parameters depend on the z of the groups above, so this object cannot be sampled; the latent samples z.
+    `q` and `p` are the normals of posterior and prior, all groups concatenated, ``(B, D)``. The parameters of a group
+    depend on the z of the groups above, so this object cannot be sampled; the latent samples z.
 
     Args:
         z: The value that `q` and `p` are conditioned on.
@@ -81,7 +80,7 @@ class GroupedPosterior(Distribution):
         return self.q.variance
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log q of each dimension given the groups above it, ``(..., B, D)``.
+        """Return log q of each dimension given the groups above it, ``(B, D)``.
 
         For the tensor `z` itself this takes no further pass; for any other value the top-down path runs again.
         """
@@ -123,25 +122,13 @@ class Hierarchy(LatentSpace):
         """Return the features of each group, computed from the encoder's ``(B, C, *positions)``, top group first."""
         raise NotImplementedError
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         encoder_features, num = self.bottom_up(features), len(features)
-        samples = num_samples if sample and num_samples is not None else 1
-        repeated = [group.expand(samples, *group.shape).flatten(0, 1) for group in encoder_features]
-        path = self.top_down(samples * num, sample_normal if sample else _mean, repeated)
-
-        def rows(value: Tensor) -> Tensor:
-            if num_samples is None:
-                return value
-            return value.unflatten(0, (samples, num)).expand(num_samples, num, *value.shape[1:])
-
-        if sample and not self.training:
-            mean = self.top_down(num, _mean, encoder_features).z
-        else:
-            mean = path.q.loc.unflatten(0, (samples, num)).mean(0)
-        q, p = (Normal(rows(side.loc), rows(side.scale), validate_args=False) for side in (path.q, path.p))
-        z = rows(path.z)
-        posterior = GroupedPosterior(z, q, p, functools.partial(self._posterior_at, encoder_features))
-        return Latent(z, mean, posterior=posterior, decoder_input=rows(path.state))
+        path = self.top_down(num, sample_normal if sample else _mean, encoder_features)
+        separate_mean = sample and not self.training
+        mean = self.top_down(num, _mean, encoder_features).z if separate_mean else path.q.loc
+        posterior = GroupedPosterior(path.z, path.q, path.p, lambda z: self.top_down_given(z, encoder_features).q)
+        return Latent(path.z, mean, posterior=posterior, decoder_input=path.state)
 
     def decoder_input(self, z: Tensor) -> Tensor:
         return self.top_down_given(z).state
@@ -168,23 +155,16 @@ class Hierarchy(LatentSpace):
         return TopDownState(state.reshape(rows, *self.decoder_shape), concatenated([step.z for step in steps]), q, p)
 
     def top_down_given(self, z: Tensor, encoder_features: Sequence[Tensor] | None = None) -> TopDownState:
-        """Run the top-down path with every group's z given, ``(R, D)``: of the posterior with encoder features, else
+        """Run the top-down path with every group's z given, ``(B, D)``: of the posterior with encoder features, else
         of the prior.
         """
         values = iter(z.split(self.groups, dim=1))
         shapes = iter([block.shape for block in self.blocks])
         return self.top_down(len(z), lambda _: next(values).unflatten(1, next(shapes)), encoder_features)
 
-    def _posterior_at(self, encoder_features: Sequence[Tensor], z: Tensor) -> Normal:
-        """Return the posterior's normals at z ``(..., B, D)``, given the bottom-up features of B samples."""
-        flat = z.reshape(-1, *self.shape)
-        repeated = [group.expand(len(flat) // len(group), *group.shape).flatten(0, 1) for group in encoder_features]
-        q = self.top_down_given(flat, repeated).q
-        return Normal(q.loc.reshape(z.shape), q.scale.reshape(z.shape), validate_args=False)
-
 
 def normal_from(parameters: Tensor) -> Normal:
-    """Return the normal whose mean and log-scale are the two halves of the channels ``(R, 2 C, *positions)``.
+    """Return the normal whose mean and log-scale are the two halves of the channels ``(B, 2 C, *positions)``.
 
     A tanh bounds the log-scale to ±5, so that no scale overflows and the gradient never vanishes entirely.
     """

@@ -1,6 +1,6 @@
 """`Pyramid`, the base class of convolutional hierarchies: groups and encoder features at several resolutions.
 
-Shapes: R rows, ``positions`` (T,), (H, W) or (D, H, W); flat features ``(C,)`` are channels at one position.
+Shapes: B samples, ``positions`` (T,), (H, W) or (D, H, W); flat features ``(C,)`` are channels at one position.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Pyramid(Hierarchy):
         feature_shape: ``(C, *positions)``.
         scales: Groups at each resolution, coarsest first.
         width: Channels of the state and of the encoder features of each group.
-        cell: Makes a network that maps ``(R, width, *positions)`` to the same shape, given the number of dimensions.
+        cell: Makes a network that maps ``(B, width, *positions)`` to the same shape, given the number of dimensions.
         group: Makes a group, given the positions of the group above (None for the top group) and its own.
     """
 

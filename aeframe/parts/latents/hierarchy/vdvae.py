@@ -1,6 +1,6 @@
 """The groups of the very deep VAE: many top-down blocks.
 
-Shapes: R rows, W channels of the state, ``positions`` those of the group.
+Shapes: B samples, W channels of the state, ``positions`` those of the group.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class Quantized(LatentSpace):
             terms["codebook"] = per_sample((residual.detach() - quantized).square())
         return terms
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         vectors = self.prepare(self.tokens(features))
         # A forward pass without gradients (of a critic, of a recomputed layer) must not change a codebook.
         update = self.training and torch.is_grad_enabled() and not vectors.is_meta
@@ -124,7 +124,7 @@ class Quantized(LatentSpace):
         for index, by_level in enumerate(observed):
             if by_level:
                 self._codebook(index).ema_update(*_concatenated(by_level))
-        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), z, codes=stacked, terms=terms)
+        return Latent(z, z, codes=stacked, terms=terms)
 
     def from_codes(self, codes: Tensor) -> Tensor:
         vectors = [

@@ -99,7 +99,7 @@ class QuantizedHierarchy(LatentSpace):
         dim, *positions = self.bottom.shape
         return (2 * dim, *positions)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         features = self.spread(features)
         top: Latent = self.top(self.down(features), sample=sample)
         bottom: Latent = self.bottom(torch.cat([features, self.up(top.z)], 1), sample=sample)
@@ -107,7 +107,7 @@ class QuantizedHierarchy(LatentSpace):
         assert bottom.codes is not None
         z = torch.cat([top.z.flatten(2), bottom.z.flatten(2)], 2)
         return Latent(
-            z if num_samples is None else z.expand(num_samples, *z.shape),
+            z,
             z,
             codes=torch.cat([top.codes.flatten(1, -2), bottom.codes.flatten(1, -2)], 1),
             terms={name: value + bottom.terms[name] for name, value in top.terms.items()},

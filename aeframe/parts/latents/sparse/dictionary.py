@@ -83,7 +83,7 @@ class Dictionary(LatentSpace):
         """The direction of each feature, ``(D, F)``, rows of length 1."""
         return F.normalize(self.decode_weight)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         x = features.flatten(1)
         pre_activations = at_least_float32(
             F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias)
@@ -96,13 +96,7 @@ class Dictionary(LatentSpace):
             terms["auxk"] = self._auxk(pre_activations, error)
         if self.updates_buffers(z):
             self._update_activity(z)
-        shape = () if num_samples is None else (num_samples,)
-        return Latent(
-            z.expand(*shape, *z.shape),
-            z,
-            terms=terms,
-            decoder_input=reconstruction.expand(*shape, *reconstruction.shape),
-        )
+        return Latent(z, z, terms=terms, decoder_input=reconstruction)
 
     def decoder_input(self, z: Tensor) -> Tensor:
         return (z @ self.directions + self.decode_bias).unflatten(1, self.feature_shape)

@@ -20,12 +20,12 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.experiment.workflow import Run
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.reader import TrainedModel
+from aeframe.model_store.trained_model import TrainedModel
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.testing import subprocess_io

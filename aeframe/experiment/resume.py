@@ -1,21 +1,18 @@
-"""Resume a run: its stored config, with the few settings that may change taken from the composed one."""
+"""Compose the config of a resumed run: its stored config, with those settings of the command that may change."""
 
 from __future__ import annotations
 
 import copy
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.option_files import file_groups, option_file
-from aeframe.experiment.schema import GROUPS, LOGGER
-from aeframe.experiment.validate import validated
-from aeframe.factory import signature
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.option_files import file_groups, option_file
+from aeframe.factory import path_options
+from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 
@@ -35,58 +32,51 @@ MAY_CHANGE = (
     "checkpoint_every",
     "stretch_schedules",
 )
-"""Settings that a resumed run may have anew; anything else would make it another run."""
+"""Settings that a resumed run may change."""
 AUTO = "auto"
-"""The value of `resume` that starts a run or resumes it, whichever its folder calls for."""
+"""The value of `resume` that resumes the run in `folder`, or starts it if there is no checkpoint."""
 _PLACES = ("root", "folder", "resume")
 _ABSENT = object()
 
 
-def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
-    """Return the validated config of the run that ``composed["resume"]`` names.
+def with_changes(
+    stored: Mapping[str, Any], composed: Mapping[str, Any], overrides: Sequence[str], loader: Loader
+) -> dict[str, Any]:
+    """Return the stored config of a run with the settings of the command that may change; not validated.
 
-    The stored config is read as plain values: a string with ``${`` in it stays that string.
+    The stored config is plain: a string with ``${`` in it stays that string.
 
     Args:
-        composed: What Hydra composed, in plain values, not yet validated.
-        overrides: What it was composed from, in Hydra's grammar.
+        stored: The config of the run.
+        composed: The config that Hydra composed, in plain values.
+        overrides: The overrides it was composed from, in Hydra's grammar.
         loader: The loader that composed it.
 
-    Returns:
-        The stored config with ``resume`` set to the run's folder and ``folder`` to None. For ``resume=auto`` and a
-        folder without a checkpoint, the composed config with ``resume`` set to None.
-
     Raises:
-        AeframeError: No such run, or a change of what makes the run what it is.
+        AeframeError: A change of a setting that resume cannot change.
     """
-    if composed["resume"] == AUTO:
-        return _started_or_resumed(composed)
-    folder = RunFolder.open(str(composed["resume"]))
-    stored = _stored(folder)
-    changed = copy.deepcopy(stored)
+    changed = copy.deepcopy(dict(stored))
     for key in dict.fromkeys(_set_by_user(overrides, loader)):
-        found = _get(composed, key)
+        value = _get(composed, key)
         if key == LOGGER:
             # A choice of loggers replaces those of the run.
-            changed[LOGGER] = copy.deepcopy(found)
+            changed[LOGGER] = copy.deepcopy(value)
         elif _may_change(key, stored):
-            _put(changed, key, found)
-        elif not _same(found, _get(stored, key)):
+            _put(changed, key, value)
+        elif not _same(value, _get(stored, key)):
             raise AeframeError(
                 f"resume cannot change '{key.partition('.')[0]}'; it can change {_listed(stored)}; start a new run for "
                 "anything else"
             )
-    return _resuming(changed, folder)
+    return changed
 
 
-def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
-    if composed.get("folder") is None:
-        raise AeframeError("resume=auto needs to know the run's folder, found none; set folder=PATH")
-    config = validated({**composed, "resume": None})
-    folder = RunFolder(Path(config["folder"]))
-    if not folder.has_checkpoint():
-        return config
-    stored = _stored(RunFolder.open(folder.path))
+def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder: RunFolder) -> None:
+    """Check that the config of a ``resume=auto`` command is that of the run in its folder.
+
+    Raises:
+        AeframeError: A setting that differs and that resume cannot change.
+    """
     for key, value in _leaves(config, stored):
         before = _get(stored, key)
         if key.partition(".")[0] not in _PLACES and not _may_change(key, stored) and not _same(value, before):
@@ -95,21 +85,9 @@ def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}={_shown(value)}; set it as it was, or choose another folder (resume can change "
                 f"{_listed(stored)})"
             )
-    return _resuming(config, folder)
 
 
-def _resuming(config: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
-    return validated({**config, "folder": None, "resume": str(folder.path)})
-
-
-def _stored(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return validated(folder.read_config())
-    except AeframeError as error:
-        raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
-
-
-# -- what may change -------------------------------------------------------------------------------------------------
+# -- settings that may change ----------------------------------------------------------------------------------------
 
 
 def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
@@ -117,28 +95,19 @@ def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
 
 
 def _paths_of_data(stored: Mapping[str, Any]) -> list[str]:
-    """Return the dataset's options that are paths, which may be others on another machine."""
-    options = signature(registry().load("dataset", stored["data"]["name"])).options
-    return [
-        f"data.{name}"
-        for name, option in options.items()
-        if name == "path" or name.endswith("_path") or _is_path(option.annotation)
-    ]
-
-
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or any(_is_path(each) for each in typing.get_args(annotation))
+    """Return the options of the dataset that are paths: they may differ on another machine."""
+    return [f"data.{name}" for name in path_options("dataset", stored["data"]["name"])]
 
 
 def _listed(stored: Mapping[str, Any]) -> str:
     return ", ".join([*MAY_CHANGE, *_paths_of_data(stored)])
 
 
-# -- what the user set -----------------------------------------------------------------------------------------------
+# -- settings of the command -----------------------------------------------------------------------------------------
 
 
 def _set_by_user(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
-    """Yield the dotted keys that overrides set, those set by chosen option files among them."""
+    """Yield the dotted keys that overrides set, including those of chosen option files."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = str(override.key_or_group).replace("/", ".")
         if override.is_hydra_override() or key == "resume":
@@ -152,11 +121,11 @@ def _set_by_user(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
 
 
 def _chosen(group: str, name: str | None, loader: Loader) -> Iterator[str]:
-    """Yield the dotted keys that a choice sets: the part's name, or all that an option file sets."""
+    """Yield the dotted keys that a choice sets: the name of the part, or the keys of an option file."""
     if group in (*GROUPS, "model"):
         yield f"{group}.name"
-        # A file of the user's own may set options of the part, next to its name.
-        if group in GROUPS and name is not None and not registry().has(_kind(group), name):
+        # A user's option file may set options of the part.
+        if group in GROUPS and name is not None and not registry().has(BY_KEY[group].name, name):
             yield from _of_file(group, name, loader)
     elif group == LOGGER or name is None:
         yield group
@@ -169,10 +138,6 @@ def _of_file(group: str, name: str, loader: Loader) -> Iterator[str]:
     for chosen, option in found.choices.items():
         yield from _chosen(chosen, option, loader)
     yield from (key for key in found.keys if key != "resume")
-
-
-def _kind(group: str) -> str:
-    return "dataset" if group == "data" else group
 
 
 # -- dotted keys -----------------------------------------------------------------------------------------------------
@@ -201,7 +166,7 @@ def _put(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of all configs, with their values in the first; `_ABSENT` where it lacks one."""
+    """Yield the dotted keys of all configs, with their values in the first one, or `_ABSENT`."""
     for name in dict.fromkeys(key for config in configs for key in config):
         values = [config.get(name, _ABSENT) for config in configs]
         if all(isinstance(value, Mapping) and value for value in values):
@@ -211,7 +176,7 @@ def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether a composed value is the stored one; a stored part also has the defaults of its options."""
+    """Return whether a composed value equals the stored one; a stored part may have more options, its defaults."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(_same(value, other.get(name, _ABSENT)) for name, value in one.items())
     if isinstance(one, bool) is not isinstance(other, bool):

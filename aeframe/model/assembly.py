@@ -7,36 +7,20 @@ from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
+from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder, shape_with_condition
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.corruptions import Corruption
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
-from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Objective
-from aeframe.parts.penalties.base import Penalty
-from aeframe.parts.priors.base import Prior
+from aeframe.parts.networks.base import Encoder
 from aeframe.types import DataSpec
-
-_CONTRACTS: dict[str, type] = {
-    "corruption": Corruption,
-    "encoder": Encoder,
-    "latent": LatentSpace,
-    "prior": Prior,
-    "decoder": Decoder,
-    "loss": Loss,
-    "objective": Objective,
-    "penalty": Penalty,
-}
-PARTS = ("activation", *(kind for kind in _CONTRACTS if kind != "penalty"))
-"""The kinds of part that a model is made of, one of each."""
 
 
 def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     """Build the model of a composed config for data of this shape and domain.
 
     Args:
-        config: One entry for each of `PARTS` (a name, or ``{name: ..., options}``), ``penalties`` as
+        config: One entry for each slot and the activation (a name, or ``{name: ..., options}``), ``penalties`` as
             ``{label: {name: ..., weight: ...}}`` (the label is the name where none is given), and
             ``condition_encoder``.
         spec: What is known of the data.
@@ -44,16 +28,15 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     Raises:
         AeframeError: Any part that cannot be built, in one sentence.
     """
-    activation = MakeActivation.from_config(config.get("activation", "relu"), build)
 
-    def make(kind: str, part: str | Mapping[str, Any], **given: Any) -> Any:
-        made = build(kind, part, activation=activation, spec=spec, **given)
-        if not isinstance(made, _CONTRACTS[kind]):
-            raise AeframeError(
-                f"{kind} '{part if isinstance(part, str) else part['name']}' built a {type(made).__name__}, "
-                f"expected a subclass of {_CONTRACTS[kind].__module__}.{_CONTRACTS[kind].__qualname__}"
-            )
-        return made
+    def chosen(kind: str) -> Any:
+        default = KINDS[kind].default
+        return config.get(kind, default) if default else config[kind]
+
+    activation = MakeActivation.from_config(chosen("activation"), build)
+
+    def make(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
+        return build(kind, part, activation=activation, spec=spec, **injected)
 
     see_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
     shape, domain = spec.shape, spec.domain
@@ -62,24 +45,22 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             f"an encoder of {domain} data cannot be shown a condition beside the classes it reads; "
             "set condition_encoder=false, the decoder is given it all the same"
         )
-    corruption = make("corruption", config.get("corruption", "none"), shape=shape, domain=domain)
-    loss: Loss = make("loss", config["loss"], shape=shape, domain=domain)
+    corruption = make("corruption", chosen("corruption"), shape=shape, domain=domain)
+    loss: Loss = make("loss", chosen("loss"), shape=shape, domain=domain)
     seen = shape_with_condition(shape, spec.condition) if see_condition else shape
-    encoder: Encoder = make("encoder", config["encoder"], shape=seen, domain=domain, corruption=corruption)
-    latent: LatentSpace = make("latent", config["latent"], feature_shape=encoder.out_shape)
-    prior = make(
-        "prior", config.get("prior", "normal"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent
-    )
+    encoder: Encoder = make("encoder", chosen("encoder"), shape=seen, domain=domain, corruption=corruption)
+    latent: LatentSpace = make("latent", chosen("latent"), feature_shape=encoder.out_shape)
+    prior = make("prior", chosen("prior"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent)
     decoder = make(
         "decoder",
-        config.get("decoder", "mirror"),
+        chosen("decoder"),
         z_shape=shape_with_condition(latent.decoder_shape, spec.condition),
         out_shape=(loss.num_outputs, *shape),
         encoder=encoder,
         latent=latent,
         build=build,
     )
-    objective = make("objective", config.get("objective", "deterministic"), z_shape=latent.shape, shape=shape)
+    objective = make("objective", chosen("objective"), z_shape=latent.shape, shape=shape)
     penalties = {
         label: make("penalty", {"name": label, **options}, z_shape=latent.shape, shape=shape)
         for label, options in (config.get("penalties") or {}).items()

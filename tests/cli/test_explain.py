@@ -115,8 +115,8 @@ def test_an_experiment_of_ones_own_is_explained_by_its_comment(
 def test_every_registered_name_and_recipe_can_be_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aeframe.experiment import option_files
-    from aeframe.experiment.loader import Loader
+    from aeframe.experiment.composition import option_files
+    from aeframe.experiment.composition.loader import Loader
 
     # Read once for all names: a person asks for one at a time.
     recipes = option_files.option_files(Loader(names_only=True), "model")
@@ -160,6 +160,6 @@ def test_a_loss_that_says_no_data_is_one_sentence(
     assert main(["explain", "loss", "ragged"]) == 2
     assert capsys.readouterr() == (
         "",
-        "error: loss 'ragged' does not say which data it is for; give aeplugin.Ragged the class attribute domains, "
-        'such as frozenset({"real", "unit"})\n',
+        "error: loss 'ragged' does not state the domains of its data; give aeplugin.Ragged the class attribute "
+        'domains, such as frozenset({"real", "unit"})\n',
     )

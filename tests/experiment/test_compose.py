@@ -6,9 +6,9 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
-from aeframe.experiment.schema import GROUPS
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import defaults
+from aeframe.kinds import GROUPS
 from aeframe.registry import registry
 from aeframe.trust import trust
 
@@ -314,7 +314,7 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
         ),
         (
             "root=${nope}",
-            "the value of 'root' refers to something that is not there: Interpolation key 'nope' not found",
+            "the value of 'root' refers to a missing value: Interpolation key 'nope' not found",
         ),
         ("data=table", "dataset 'table' needs a value for 'path'; set data.path=..."),
         ("hydra/launcher=nope", "unknown hydra/launcher 'nope'; known are basic"),

@@ -11,10 +11,11 @@ import yaml
 from aeframe.errors import AeframeError
 from aeframe.experiment import help as help_module
 from aeframe.experiment.compose import compose
-from aeframe.experiment.job import UserError
+from aeframe.experiment.jobs import UserError
 from aeframe.experiment.main import main
-from aeframe.experiment.schema import GROUPS, RunSettings
+from aeframe.experiment.schema import RunSettings
 from aeframe.interruption import Interrupted
+from aeframe.kinds import GROUPS
 from aeframe.version import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -173,8 +174,8 @@ def test_a_job_returns_the_monitored_number(
 def test_flags_that_mean_nothing_here_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag, "x"]) == 2
     assert capsys.readouterr().err == (
-        "error: --config-path and --config-name have no meaning here, since options are looked for in several places; "
-        "give your folder with --config-dir, and choose in it with experiment=NAME\n"
+        "error: --config-path and --config-name have no effect, since options have several sources; "
+        "use --config-dir for your folder, and choose in it with experiment=NAME\n"
     )
 
 

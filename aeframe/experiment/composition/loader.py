@@ -1,0 +1,198 @@
+"""Hydra's config loader, with defaults that follow the modality and errors of one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigResult
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+
+from aeframe.errors import AeframeError, did_you_mean
+from aeframe.experiment.composition.hydra_internals import ConfigLoaderImpl, IConfigRepository, global_state
+from aeframe.experiment.composition.sources import search_path
+from aeframe.registry import registry
+
+CONFIG = "train"
+
+
+class Loader(ConfigLoaderImpl):
+    """Compose ``train.yaml`` with overrides.
+
+    It differs from Hydra's loader in four ways. Without ``data=`` the default dataset of the chosen modality is used.
+    ``key=value`` needs no ``+`` for a new key, since `validated` refuses unknown keys. Errors are `AeframeError`s. And
+    Hydra's process-wide state is restored after each call.
+
+    Args:
+        config_dir: The user's own options; by default ``./configs``, if present.
+        names_only: List names without their signatures and import nothing; Hydra's errors stay as they are, since its
+            tab completion relies on them.
+    """
+
+    def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
+        super().__init__(search_path(config_dir, names_only=names_only))
+        self._names_only = names_only
+
+    @global_state(CONFIG)
+    def load_configuration(
+        self,
+        config_name: str | None,
+        overrides: list[str],
+        run_mode: RunMode,
+        from_shell: bool = True,
+        validate_sweep_overrides: bool = True,
+    ) -> DictConfig:
+        """Compose one run; in a multirun, the common config of its points."""
+        if self._names_only:
+            return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+        try:
+            parsed = OverridesParser.create().parse_overrides(overrides)
+            lines = [self._open(each) for each in parsed]
+            if not any(each.key_or_group == "data" for each in parsed):
+                lines += self._data(config_name, lines)
+            config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            raise AeframeError(sentence(error, self.repository)) from error
+        # The sweeper makes its points from these overrides, and each point chooses its own data.
+        config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
+        return config
+
+    @global_state(CONFIG)
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Compose one point of a multirun; an error names the point."""
+        try:
+            return super().load_sweep_config(master_config, sweep_overrides)
+        except AeframeError as error:
+            raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
+
+    @global_state(CONFIG)
+    def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
+        """Return the defaults list that `overrides` choose, without composing it."""
+        return super().compute_defaults_list(config_name, overrides, run_mode)
+
+    @global_state(CONFIG)
+    def list_groups(self, parent_name: str) -> list[str]:
+        """Return the groups below a group."""
+        return list(super().list_groups(parent_name))
+
+    @global_state(CONFIG)
+    def get_group_options(
+        self,
+        group_name: str,
+        results_filter: ObjectType | None = ObjectType.CONFIG,
+        config_name: str | None = None,
+        overrides: list[str] | None = None,
+    ) -> list[str]:
+        """Return the names of a group's options."""
+        return list(super().get_group_options(group_name, results_filter, config_name, overrides))
+
+    @global_state(CONFIG)
+    def read(self, path: str) -> ConfigResult | None:
+        """Read one option from the first source that has it; None where no source has it."""
+        return self.repository.load_config(path)
+
+    def is_group(self, name: str) -> bool:
+        """Return whether `name` is a group of options."""
+        return bool(self.repository.group_exists(name))
+
+    def _open(self, override: Override) -> str:
+        """Return an override that sets its key whether or not it exists (``penalties.l1.weight=1`` needs no ``+``).
+
+        ``logger=null`` removes a choice, which Hydra writes as ``~logger``.
+        """
+        line = override.input_line or ""
+        if override.is_add() or override.is_force_add() or override.is_delete() or override.is_hydra_override():
+            return line
+        if not self.is_group(str(override.key_or_group)):
+            return f"++{line}" if override.package is None else line
+        return f"~{override.key_or_group}" if override.value() is None else line
+
+    def _data(self, config_name: str | None, overrides: list[str]) -> list[str]:
+        """Return the override that chooses the modality's default dataset, if no dataset is chosen."""
+        choices = self.compute_defaults_list(config_name, overrides, RunMode.MULTIRUN).overrides.known_choices
+        if choices.get("data") is not None or (modality := choices.get("modality")) is None:
+            return []
+        dataset = registry().load("modality", modality).dataset
+        return [f"data={dataset}"] if dataset is not None else []
+
+
+def point_name(overrides: Sequence[str]) -> str:
+    """Return the name of a point of a multirun for messages: its overrides."""
+    own = " ".join(each for each in overrides if not each.startswith("hydra."))
+    return f"the point {own}" if own else "the only point"
+
+
+@global_state(CONFIG)
+def task_config(config: DictConfig) -> dict[str, Any]:
+    """Return a composed config without Hydra's part, as plain values with interpolations resolved; ``???`` stays.
+
+    Raises:
+        AeframeError: An interpolation of a missing value.
+    """
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        plain: Any = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise AeframeError(sentence(error)) from error
+    return dict(plain)
+
+
+def sentence(error: Exception, repository: IConfigRepository | None = None) -> str:
+    """Return an error of Hydra, OmegaConf or YAML as one sentence; `repository` has the known options."""
+    if isinstance(error, MissingConfigException):
+        return _unknown_option(error, repository)
+    if isinstance(error, OverrideParseException):
+        return f"'{error.override}' cannot be read as key=value; put a value with spaces, commas or brackets in quotes"
+    cause = error if isinstance(error, InterpolationResolutionError) else error.__cause__
+    if isinstance(cause, InterpolationResolutionError):
+        key = f"'{cause.full_key}' " if cause.full_key else ""
+        return f"the value of {key}refers to a missing value: {_line(cause)}"
+    text = " ".join(part for part in (_text(error), _text(error.__cause__) if error.__cause__ else "") if part)
+    if (
+        several := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
+    ) is not None:
+        return (
+            f"'{several.group(1) or several.group(2)}' has several values; add -m to run one after the other, or put "
+            "them in [brackets] for a list"
+        )
+    if (group := re.search(r"Config group override must be a string or a list|Could not override '(.*?)'", text)) and (
+        group.group(1) is None or "No match in the defaults list" in text
+    ):
+        return f"an option is chosen by its name: {text}" if group.group(1) is None else _no_such_group(group.group(1))
+    return f"the config cannot be composed: {text}"
+
+
+def _unknown_option(error: MissingConfigException, repository: IConfigRepository | None) -> str:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    known = sorted(set(error.options or ()))
+    if not known and repository is not None:
+        known = repository.get_group_options(group, ObjectType.CONFIG)
+    if not group:
+        return f"there is no config '{name}'{did_you_mean(name, known)}"
+    broken = "".join(
+        f"; plugin '{plugin.name}' ({plugin.distribution}) is {plugin.state}: {plugin.reason}"
+        for plugin in registry().plugins
+        if plugin.state != "ok"
+    )
+    return f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}{broken}"
+
+
+def _no_such_group(key: str) -> str:
+    return f"'{key}' is not a part of a run that an override can choose; see aeframe-train --help"
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].strip().rstrip(".")
+
+
+def _text(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,107 @@
+"""The jobs of Hydra: single runs and the points of a sweep."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.compose import overrides_of, resolve
+from aeframe.experiment.composition.hydra_internals import BasicSweeper
+from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
+from aeframe.runs.run_id import exported_run_id
+
+
+@dataclass(frozen=True, slots=True)
+class UserError:
+    """The result of a job that ended with a user's error, which was printed."""
+
+    sentence: str
+
+
+def job(config: DictConfig) -> float | UserError:
+    """Train one run of a composed config, and return its monitored number, which a sweeper optimizes.
+
+    An error of the user is returned instead of raised, so that the other points of a sweep are trained.
+    """
+    hydra = HydraConfig.get()
+    # Hydra numbers the jobs of a sweep, and no others.
+    number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
+    overrides = overrides_of(hydra)
+    try:
+        plain = resolve(config, overrides, _loader())
+        # Lightning takes seconds to import: a misspelt override is reported before that.
+        from aeframe.experiment.workflow import train
+
+        with exported_run_id():
+            return train(plain, job=number, overrides=overrides).monitored
+    except AeframeError as error:
+        where = "" if number is None else f"{point_name(overrides)}: "
+        refused = UserError(f"{where}{error}")
+        print(f"error: {refused.sentence}", file=sys.stderr)
+        return refused
+
+
+def _loader() -> Loader:
+    """Return the loader of this command, or a new one in a launcher's process."""
+    application = GlobalHydra.instance()
+    found = application.config_loader() if application.is_initialized() else None
+    return found if isinstance(found, Loader) else Loader()
+
+
+def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
+    """Compose all points of a sweep before anything is written, and check that they can run in this process.
+
+    Of a sweeper that chooses its points during the sweep (Optuna), only the common config is checked.
+
+    Raises:
+        AeframeError: A point that cannot be composed, or several devices for each point in this process.
+    """
+    master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
+    launcher = str(master.hydra.launcher.get("_target_", ""))
+    for point in _points(loader, master):
+        composed = loader.load_sweep_config(master, point)
+        try:
+            config = resolve(composed, overrides_of(composed.hydra), loader)
+        except AeframeError as error:
+            raise AeframeError(f"{point_name(point)}: {error}") from error
+        # On Slurm every point is a job of its own, whose processes Slurm starts.
+        if num_devices(config["trainer"]) > 1 and not launcher.endswith("SlurmLauncher"):
+            raise AeframeError(
+                f"{point_name(point)} has trainer.devices={config['trainer']['devices']}, but each process of a "
+                "run on several devices would start the whole sweep again; use one device for each point, or a "
+                "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
+            )
+
+
+def num_devices(trainer: Mapping[str, Any]) -> int:
+    """Return the number of devices of this machine that a run uses; ``auto`` and -1 mean all."""
+    devices = trainer["devices"]
+    if isinstance(devices, list):
+        return len(devices)
+    if devices not in ("auto", -1):
+        return int(devices)
+    if trainer["accelerator"] in ("cpu", "mps"):
+        return 1
+    # Imported only where the answer depends on the machine.
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
+    sweeper: Any = master.hydra.sweeper
+    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+        return [[]]
+    params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
+    lines = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+    return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]

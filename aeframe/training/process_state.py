@@ -1,0 +1,64 @@
+"""Restore the process-wide state that a run changes: random generators, threads, allocator, warnings, log levels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+
+from aeframe.training.malloc_tuning import kept_memory
+from aeframe.training.warning_filters import quiet_lightning
+
+_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
+"""Environment variables that Lightning sets."""
+
+
+@contextmanager
+def restored_generators() -> Iterator[None]:
+    """Restore the random generators of Python, NumPy, torch and CUDA afterwards, also after an error.
+
+    Lightning's `isolate_rng` restores them only without an error. The environment variables of seeding are restored
+    too.
+    """
+    variables = {name: os.environ.get(name) for name in _VARIABLES}
+    isolated = isolate_rng()
+    isolated.__enter__()
+    try:
+        yield
+    finally:
+        isolated.__exit__(None, None, None)
+        for name, value in variables.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
+    """Apply the process-wide ``trainer`` settings of a run inside, and restore everything afterwards.
+
+    Restored: random generators (Python's, NumPy's, torch's, CUDA's), thread count, glibc's allocator, warning filters,
+    log levels, deterministic algorithms, the default dtype, and environment variables of Lightning.
+    """
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    with ExitStack() as stack:
+        stack.enter_context(restored_generators())
+        stack.enter_context(quiet_lightning())
+        stack.enter_context(kept_memory(bool(trainer["allocator"])))
+        if trainer["threads"] is not None:
+            torch.set_num_threads(int(trainer["threads"]))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_default_dtype(dtype)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn

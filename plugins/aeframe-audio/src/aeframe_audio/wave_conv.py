@@ -1,0 +1,158 @@
+"""The encoder and the decoder `wave_conv`: strided and transposed 1-d convolutions of waves.
+
+Shapes: B samples, C channels, T time samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aeframe.errors import AeframeError
+from aeframe.parts.activations import MakeActivation
+from aeframe.parts.networks.base import Decoder, Encoder
+from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.types import Batch, Domain, Shape
+from aeframe_audio.causal import TimeConv, TimeResidual, TimeUpsample
+
+
+class WaveConvEncoder(Encoder):
+    """Strided convolutions and dilated residual units: ``(B, C, T)`` -> ``(B, channels[-1], frames)``.
+
+    The encoder of SoundStream (Zeghidour et al. 2021, arXiv 2107.03312) without layers at the full rate. The number of
+    frames is T divided by the product of the strides, rounded up; the wave is zero-padded to full frames. A causal
+    encoder can process a stream (`aeframe_audio.streaming`).
+
+    Args:
+        shape: ``(C, T)``; ``(T,)`` for classes.
+        domain: Domain of the values.
+        channels: Of each stage.
+        strides: Of each stage.
+        kernel: Width of the convolutions in the residual units, odd.
+        dilations: Of the residual units of each stage, one unit each.
+        causal: A frame depends only on its own samples and earlier ones; false pads symmetrically.
+        activation: In the residual units and at the end; null uses that of the model.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        domain: Domain,
+        *,
+        channels: tuple[int, ...] = (32, 64, 128),
+        strides: tuple[int, ...] = (4, 4, 4),
+        kernel: int = 3,
+        dilations: tuple[int, ...] = (1, 3),
+        causal: bool = True,
+        activation: MakeActivation | None = None,
+    ) -> None:
+        super().__init__()
+        make = _check_options("encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        self.channels = Channels("encoder wave_conv", shape, domain)
+        channels_in, *positions = self.channels.shape
+        _check_time("encoder wave_conv", positions)
+        self.hop, self.causal = math.prod(strides), causal
+        self.out_shape = (channels[-1], -(-positions[0] // self.hop))
+        layers: list[nn.Module] = []
+        for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
+            layers.append(TimeConv(size_in, size_out, 2 * stride, stride=stride, causal=causal))
+            layers += [TimeResidual(size_out, kernel, dilation, make, causal=causal) for dilation in dilations]
+        self.layers = nn.Sequential(*layers, make())
+        self._mirror = {
+            "name": "wave_conv",
+            "channels": tuple(reversed(channels)),
+            "strides": tuple(reversed(strides)),
+            "kernel": kernel,
+            "dilations": dilations,
+            "causal": causal,
+            "activation": activation,
+        }
+
+    def forward(self, batch: Batch) -> Tensor:
+        x: Tensor = self.channels(batch).to(next(self.parameters()).dtype)
+        return self.layers(F.pad(x, (0, -x.shape[-1] % self.hop)))
+
+    def mirror(self) -> dict[str, Any]:
+        return self._mirror
+
+
+class WaveConvDecoder(Decoder):
+    """Dilated residual units and transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, C, T)``.
+
+    Args:
+        z_shape: ``(dim,)``, or ``(dim, frames)``.
+        out_shape: ``(outputs, C, T)``, or ``(outputs, T)`` for classes.
+        channels: Of each stage, from frames to samples.
+        strides: Of each stage.
+        kernel: Width of the convolutions in the residual units, odd.
+        dilations: Of the residual units of each stage, one unit each.
+        causal: A sample depends only on its own frame and earlier ones; false pads symmetrically.
+        activation: In the residual units and before each transposed convolution; null uses that of the model.
+    """
+
+    def __init__(
+        self,
+        z_shape: Shape,
+        out_shape: Shape,
+        *,
+        channels: tuple[int, ...] = (128, 64, 32),
+        strides: tuple[int, ...] = (4, 4, 4),
+        kernel: int = 3,
+        dilations: tuple[int, ...] = (1, 3),
+        causal: bool = True,
+        activation: MakeActivation | None = None,
+    ) -> None:
+        super().__init__()
+        make = _check_options("decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        channels_out, positions = split_output("decoder wave_conv", out_shape)
+        _check_time("decoder wave_conv", positions)
+        self.hop, self.causal, self.out_shape = math.prod(strides), causal, out_shape
+        frames = -(-positions[0] // self.hop)
+        layers: list[nn.Module] = [Entrance("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
+        for (size_in, size_out), stride in zip(itertools.pairwise((*channels, channels_out)), strides, strict=True):
+            layers += [TimeResidual(size_in, kernel, dilation, make, causal=causal) for dilation in dilations]
+            layers += [make(), TimeUpsample(size_in, size_out, stride, causal=causal)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
+        output: Tensor = self.layers(z)
+        return output[..., : self.out_shape[-1]].reshape(z.shape[0], *self.out_shape)
+
+
+def _check_options(
+    who: str,
+    channels: tuple[int, ...],
+    strides: tuple[int, ...],
+    kernel: int,
+    dilations: tuple[int, ...],
+    activation: MakeActivation | None,
+    *,
+    causal: bool,
+) -> MakeActivation:
+    """Check the options that the encoder and the decoder share, and return the activation."""
+    check_sizes(who, channels, kernel, None)
+    if len(strides) != len(channels) or any(stride < 1 for stride in strides):
+        raise AeframeError(
+            f"{who} requires strides of at least 1, one for each of its {len(channels)} channels, found {list(strides)}"
+        )
+    if any(dilation < 1 for dilation in dilations):
+        raise AeframeError(f"{who} requires dilations of at least 1, found {list(dilations)}")
+    make = (activation or MakeActivation.named("relu")).same_shape(who)
+    if causal and not make.traits.elementwise:
+        raise AeframeError(
+            f"{who} with causal=true requires an elementwise activation, found '{make.config['name']}'; choose "
+            "another, such as snake"
+        )
+    return make
+
+
+def _check_time(who: str, positions: Shape | list[int]) -> None:
+    if len(positions) != 1:
+        raise AeframeError(
+            f"{who} requires data of shape (C, T), found {len(positions)} axes of positions, {tuple(positions)}; "
+            f"choose {who.split()[0]}=conv"
+        )

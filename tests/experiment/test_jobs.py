@@ -1,0 +1,56 @@
+import pytest
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.jobs import check_sweep, num_devices
+
+
+def refusal(*overrides: str) -> str:
+    with pytest.raises(AeframeError) as error:
+        check_sweep(Loader(), overrides)
+    return str(error.value)
+
+
+def test_points_that_can_be_composed_pass() -> None:
+    check_sweep(Loader(), ["model=vae,ae", "seed=0,1", "penalties.l1.weight=0.1"])
+
+
+def test_options_of_a_part_may_fit_the_points_and_not_the_default() -> None:
+    check_sweep(Loader(), ["model=vae,beta_vae", "objective.beta=2,3"])
+
+
+def test_a_point_that_cannot_be_composed_is_named() -> None:
+    assert refusal("model=ae,vea").startswith(
+        "the point model=vea: unknown model 'vea', did you mean 'vae'?; known are "
+    )
+    assert refusal("model=vae,ae", "objective.beta=2") == (
+        "the point model=ae objective.beta=2: objective 'deterministic' has no option 'beta'; its options are counts, "
+        "and where a recipe sets this one, drop it with '~objective.beta'"
+    )
+
+
+def test_several_local_devices_are_refused() -> None:
+    assert refusal("seed=0,1", "trainer.devices=2") == (
+        "the point seed=0 trainer.devices=2 has trainer.devices=2, but each process of a run on several devices "
+        "would start the whole sweep again; use one device for each point, or a launcher that makes a Slurm job of "
+        "each (hydra/launcher=submitit_slurm)"
+    )
+
+
+@pytest.mark.parametrize(("devices", "expected"), [(1, 1), (4, 4), ([3], 1), ([0, 1], 2), ("auto", 1), (-1, 1)])
+def test_devices_are_counted(devices: int | str | list[int], expected: int) -> None:
+    assert num_devices({"devices": devices, "accelerator": "cpu"}) == expected
+
+
+def test_all_devices_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
+    assert num_devices({"devices": "auto", "accelerator": "auto"}) == 8
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert num_devices({"devices": -1, "accelerator": "auto"}) == 1
+
+
+def test_a_list_of_devices_is_refused_too() -> None:
+    assert refusal("seed=0,1", "trainer.devices=[0,1]").startswith(
+        "the point seed=0 trainer.devices=[0,1] has trainer.devices=[0, 1], but each process"
+    )
+    check_sweep(Loader(), ["seed=0,1", "trainer.devices=[0]"])

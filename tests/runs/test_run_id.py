@@ -1,0 +1,66 @@
+import os
+import re
+
+import pytest
+
+from aeframe.runs.run_id import exported_run_id, make_run_id, run_id
+
+
+@pytest.fixture(autouse=True)
+def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+def test_the_id_is_made_once_and_is_in_the_environment_only_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AEFRAME_RUN_ID")
+    first = make_run_id()
+    assert re.fullmatch(r"\d{8}-\d{6}-\d+", first)
+    assert "AEFRAME_RUN_ID" not in os.environ
+    with exported_run_id() as exported:
+        assert os.environ["AEFRAME_RUN_ID"] == exported == first
+    assert "AEFRAME_RUN_ID" not in os.environ
+    assert make_run_id() == first
+
+
+def test_an_exported_id_is_restored_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEFRAME_RUN_ID", "parent")
+    with pytest.raises(RuntimeError), exported_run_id():
+        raise RuntimeError
+    assert os.environ["AEFRAME_RUN_ID"] == "parent"
+
+
+def test_a_child_takes_the_parents_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEFRAME_RUN_ID", "parent")
+    monkeypatch.setenv("SLURM_JOB_ID", "12")
+    assert run_id() == "parent"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SLURM_JOB_ID": "4711"}, "4711"),
+        ({"TORCHELASTIC_RUN_ID": "mine"}, "mine"),
+        ({"SLURM_JOB_ID": "4711", "TORCHELASTIC_RUN_ID": "none"}, "4711"),
+    ],
+)
+def test_a_queue_names_the_run(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert make_run_id() == expected
+
+
+def test_torchrun_without_a_name_does_not_name_every_run_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert re.fullmatch(r"\d{8}-\d{6}-\d+", make_run_id())
+
+
+def test_points_of_a_sweep_and_runs_of_one_session_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEFRAME_RUN_ID", "session")
+    assert [run_id(0), run_id(1), run_id(), run_id(), run_id()] == [
+        "session-0",
+        "session-1",
+        "session",
+        "session.2",
+        "session.3",
+    ]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from aeframe.data.vector import Vector
 from aeframe.devices import joined_rows
-from aeframe.testing.reference import Reference, recipe, synthetic
-from aeframe.testing.two_processes import step
+from aeframe.testing.reference import ReferenceSetup, minimal_config, synthetic_batch
+from aeframe.testing.two_process_step import gradients_of_step
 from aeframe.types import DataSpec, Domain
 
 # The suite of core tries them with their defaults.
@@ -26,11 +26,11 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def reference(objective: dict[str, Any]) -> Reference:
+def setup(objective: dict[str, Any]) -> ReferenceSetup:
     spec = DataSpec((12,), Domain("real"), extras={"partner": (12,)})
-    config = recipe("objective", objective, loss="mse", encoder={"name": "mlp", "hidden": [16]})
+    config = minimal_config("objective", objective, loss="mse", encoder={"name": "mlp", "hidden": [16]})
     config["latent"] = {"name": "gaussian", "dim": 3}
-    return Reference(config, spec, synthetic(spec), Vector())
+    return ReferenceSetup(config, spec, synthetic_batch(spec), Vector())
 
 
 def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
 def _share(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    found = {name: step(reference(objective), rank) for name, objective in OBJECTIVES.items()}
+    found = {name: gradients_of_step(setup(objective), rank) for name, objective in OBJECTIVES.items()}
     torch.save({"rows": rows_and_gradient(rank), **found}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -71,7 +71,7 @@ def test_rows_of_two_devices_and_their_gradients_are_those_of_one(shared: list[d
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_devices_make_the_step_that_one_would(shared: list[dict[str, dict[str, Tensor]]], name: str) -> None:
-    alone = step(reference(OBJECTIVES[name]), None)
+    alone = gradients_of_step(setup(OBJECTIVES[name]), None)
     for each in shared:
         assert each[name].keys() == alone.keys()
         torch.testing.assert_close(each[name], alone, rtol=1e-3, atol=1e-5)

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import expect_batch_invariance, expect_invariant_metrics, small_model
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_image.digits import Digits
 from aeframe_image.modality import Image as ImageModality
@@ -38,17 +38,17 @@ def prepared(**options: Any) -> tuple[ImageModality, DataSpec, Splits]:
 def test_an_image_has_its_own_numbers(parts: dict[str, Any], options: dict[str, Any]) -> None:
     modality, spec, splits = prepared(**options)
     model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
-    expect_own_numbers(model, batch)
+    expect_batch_invariance(model, batch)
     # Images of which some rows are missing, as many more in each.
     _, height, _ = spec.shape
     mask = torch.arange(height) < (height - torch.arange(6)).unsqueeze(1)
-    expect_own_numbers(model, replace(batch, mask=mask[:, None, :, None].expand_as(batch.x)))
+    expect_batch_invariance(model, replace(batch, mask=mask[:, None, :, None].expand_as(batch.x)))
 
 
 @pytest.mark.parametrize("options", [{}, {"domain": "binary", "binarize": "sample"}])
 def test_metrics_are_those_of_any_batches(options: dict[str, Any]) -> None:
     modality, spec, splits = prepared(**options)
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test, sizes=(7, 50))
+    found = expect_invariant_metrics(small_model(modality, spec), modality, splits.test, sizes=(7, 50))
     assert {"mse", "mae", "r2", "psnr", "ssim"} <= found.keys()
 
 

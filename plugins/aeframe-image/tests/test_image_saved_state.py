@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Picture
 
 from aeframe import AeframeError
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe_image.arrays import ImageNPZ
 from aeframe_image.digits import Digits
 from aeframe_image.folder import ImageFolder
@@ -24,7 +24,7 @@ def drawn(num: int, *, side: int = 6, seed: int = 0) -> Any:
 
 @pytest.mark.parametrize("options", [{}, {"domain": "binary", "binarize": "sample"}, {"random_crop": 1, "flip": True}])
 def test_bundled_images(options: dict[str, Any]) -> None:
-    assert_prepared_alike(lambda: Image(**options), Digits)
+    assert_state_restores_data(lambda: Image(**options), Digits)
 
 
 @pytest.mark.parametrize("max_memory_mb", [2048, 0])
@@ -43,17 +43,17 @@ def test_a_folder_that_was_moved_and_added_to(tmp_path: Path, max_memory_mb: int
         path = place if place.exists() else tmp_path / "moved"
         return ImageFolder(path=path, max_memory_mb=max_memory_mb)
 
-    assert len(assert_prepared_alike(Image, dataset, change=change).train) == 8
+    assert len(assert_state_restores_data(Image, dataset, change=change).train) == 8
 
 
 def test_rows_that_are_added_to_an_array(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     np.save(path, drawn(20))
-    assert_prepared_alike(
+    assert_state_restores_data(
         Image, lambda: ImageNPZ(path=path), change=lambda: np.save(path, np.concatenate([drawn(20), drawn(9, seed=1)]))
     )
     with pytest.raises(AeframeError, match=r"has images of 1 x 5 x 5 .* where 1 x 6 x 6 is expected"):
-        assert_prepared_alike(
+        assert_state_restores_data(
             Image,
             lambda: ImageNPZ(path=path),
             change=lambda: np.save(path, drawn(29, side=5)),

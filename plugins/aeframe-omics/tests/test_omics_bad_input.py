@@ -11,7 +11,7 @@ import pytest
 from omics_files import cells, saved, strings
 from scipy.sparse import csr_matrix
 
-from aeframe.testing.error_messages import left_out, refusal
+from aeframe.testing.error_messages import run_expecting_error, run_expecting_skipped
 
 WORDS = ["modality=omics", "data=h5ad", "data.path=a.h5ad", "batch_size=8", "encoder.hidden=[8]", "latent.dim=2"]
 WAY_OUT = "; mend or drop it, or leave such cells out of training with modality.on_error=skip"
@@ -39,8 +39,8 @@ def test_bad_cells_are_named_or_listed(tmp_path: Path, backed: str) -> None:
         "dataset 'h5ad' at 'a.h5ad': cell 'c13' (row 13) is empty: all of its counts are 0",
     ]
     words = [*WORDS, f"data.backed={backed}"]
-    assert refusal(tmp_path, words) == told[0] + WAY_OUT
-    assert left_out(tmp_path, [*words, "modality.on_error=skip"]) == told
+    assert run_expecting_error(tmp_path, words) == told[0] + WAY_OUT
+    assert run_expecting_skipped(tmp_path, [*words, "modality.on_error=skip"]) == told
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_what_is_missing(tmp_path: Path, words: list[str], told: str) -> None:
     made = cells()
     made.layers["counts"] = made.X.copy()
     saved(made, tmp_path)
-    assert refusal(tmp_path, [*WORDS, *words]) == f"dataset 'h5ad' at 'a.h5ad'{told}"
+    assert run_expecting_error(tmp_path, [*WORDS, *words]) == f"dataset 'h5ad' at 'a.h5ad'{told}"
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
@@ -65,7 +65,7 @@ def test_genes_of_one_name_are_no_fault_of_a_cell(tmp_path: Path, on_error: str)
     made = cells()
     made.var_names = strings(["a", "b", "a", "c", "d", "e", "f"])
     saved(made, tmp_path)
-    assert refusal(tmp_path, [*WORDS, f"modality.on_error={on_error}"]) == (
+    assert run_expecting_error(tmp_path, [*WORDS, f"modality.on_error={on_error}"]) == (
         "dataset 'h5ad' at 'a.h5ad' has 1 gene name more than once, the first is 'a'; make them unique "
         "(AnnData.var_names_make_unique) and save it again"
     )
@@ -77,8 +77,8 @@ def test_a_second_view_that_is_not_finite(tmp_path: Path) -> None:
     saved(made, tmp_path)
     told = "dataset 'h5ad' at 'a.h5ad': cell 'c9' (row 9) has a value in obsm 'protein' that is not finite"
     words = [*WORDS, "data.views=[protein]", "loss=views"]
-    assert refusal(tmp_path, words) == told + WAY_OUT
-    assert left_out(tmp_path, [*words, "modality.on_error=skip"]) == [told]
+    assert run_expecting_error(tmp_path, words) == told + WAY_OUT
+    assert run_expecting_skipped(tmp_path, [*words, "modality.on_error=skip"]) == [told]
 
 
 def damage(path: Path) -> None:
@@ -95,6 +95,6 @@ def test_a_file_that_is_damaged_inside(tmp_path: Path, backed: str) -> None:
     path = tmp_path / "a.h5ad"
     cells(400).write_h5ad(path, compression="gzip")
     damage(path)
-    told = refusal(tmp_path, [*WORDS, f"data.backed={backed}"])
+    told = run_expecting_error(tmp_path, [*WORDS, f"data.backed={backed}"])
     assert told.startswith("dataset 'h5ad' at 'a.h5ad': 'a.h5ad' cannot be read as an AnnData file (")
     assert told.endswith("); write it again with AnnData.write_h5ad")

@@ -73,7 +73,7 @@ def with_batches(path: Path) -> anndata.AnnData:
         (["annotate", "{run}", "{path}", "-o", "{tmp}/a.csv"],
          "modality 'omics' writes .h5ad files, not 'a.csv'; end the path in .h5ad"),
         (["annotate", "{run}", "{path}", "-o", "{path}"],
-         "'{path}' exists, and nothing is written over it; choose another with --output"),
+         "'{path}' exists already; choose another path with --output"),
         (["cell-map", "{run}", "-o", "{tmp}/a.txt"],
          "a picture is a .png, .pdf or .svg file, found '{tmp}/a.txt'; choose such a name"),
     ],

@@ -13,8 +13,13 @@ import torch
 from omics_files import cells, dataset, saved
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    outputs_per_sample,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_omics.modality import Omics
 from aeframe_omics.simulated import CellsSimulated
@@ -43,12 +48,12 @@ def simulated(values: Any = "counts", **options: Any) -> tuple[Omics, DataSpec, 
 )
 def test_a_cell_has_its_own_numbers(options: dict[str, Any], parts: dict[str, Any]) -> None:
     modality, spec, splits = simulated(**options)
-    expect_own_numbers(small_model(modality, spec, **parts), splits.test.batch(torch.arange(15)))
+    expect_batch_invariance(small_model(modality, spec, **parts), splits.test.batch(torch.arange(15)))
 
 
 def test_metrics_are_those_of_any_batches() -> None:
     modality, spec, splits = simulated()
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    found = expect_invariant_metrics(small_model(modality, spec), modality, splits.test)
     assert {"mse", "r2", "poisson_deviance", "ari", "batch_silhouette", "pca_nmi"} <= found.keys()
 
 
@@ -61,7 +66,7 @@ def test_a_cell_of_a_file_is_that_of_memory_in_whatever_order_it_is_read(tmp_pat
         model = small_model(modality, modality.spec(data), loss="views")
         source = modality.prepare(data).train
         rows = source.order() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
-        parts = [numbers(model, source.batch(each)) for each in rows.split(3 if backed else len(source))]
+        parts = [outputs_per_sample(model, source.batch(each)) for each in rows.split(3 if backed else len(source))]
         found.append({name: torch.cat([part[name] for part in parts])[rows.argsort()] for name in parts[0]})
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5)

@@ -12,7 +12,7 @@ import pytest
 from omics_files import cells, columns, dataset, saved, strings, words
 from scipy.sparse import vstack
 
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe_omics.modality import Omics
 from aeframe_omics.simulated import CellsSimulated
 
@@ -20,7 +20,7 @@ OPTIONS: dict[str, Any] = {"categorical": ("batch",), "continuous": ("age",), "l
 
 
 def test_bundled_cells() -> None:
-    assert_prepared_alike(Omics, lambda: CellsSimulated(cells=60, proteins=3, categorical=("batch",)))
+    assert_state_restores_data(Omics, lambda: CellsSimulated(cells=60, proteins=3, categorical=("batch",)))
 
 
 @pytest.mark.parametrize("views", [(), ("protein",)])
@@ -38,7 +38,7 @@ def test_cells_that_are_added_before_the_others_change_nothing(tmp_path: Path, v
     )
     changed = anndata.AnnData(X=vstack([part.X for part in parts], format="csr"), obs=obs, var=first.var)
     changed.obsm["protein"] = np.concatenate([part.obsm["protein"] for part in parts])
-    splits = assert_prepared_alike(
+    splits = assert_state_restores_data(
         Omics, lambda: dataset(path, **OPTIONS, views=views), change=lambda: saved(changed, tmp_path)
     )
     assert len(splits.train) == 32
@@ -46,6 +46,6 @@ def test_cells_that_are_added_before_the_others_change_nothing(tmp_path: Path, v
 
 def test_genes_are_found_by_name(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
-    assert_prepared_alike(
+    assert_state_restores_data(
         Omics, lambda: dataset(path), change=lambda: saved(columns(cells(), [3, 1, 2, 0, 6, 5, 4]), tmp_path)
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.testing.error_messages import left_out, refusal
+from aeframe.testing.error_messages import run_expecting_error, run_expecting_skipped
 
 LINES = [f"the {a} {b} sees {c} ." for a in ("old", "red", "") for b in ("cat", "dog") for c in ("me", "you", "us")]
 WORDS = ["modality=text", "data=text_files", "batch_size=4", "encoder.embedding=8", "encoder.hidden=8", "latent.dim=2"]
@@ -37,8 +37,8 @@ def lines(path: Path, bad: dict[int, str] | None = None) -> Path:
 def test_a_bad_line_is_named_or_listed(tmp_path: Path, bad: dict[int, str], words: list[str], told: str) -> None:
     lines(tmp_path / "a.txt", bad)
     given = [*WORDS, "data.path=a.txt", *words]
-    assert refusal(tmp_path, given) == told + WAY_OUT
-    assert left_out(tmp_path, [*given, "modality.on_error=skip"]) == [told]
+    assert run_expecting_error(tmp_path, given) == told + WAY_OUT
+    assert run_expecting_skipped(tmp_path, [*given, "modality.on_error=skip"]) == [told]
 
 
 def test_a_token_that_training_has_not(tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_a_token_that_training_has_not(tmp_path: Path) -> None:
     lines(tmp_path / "b.txt", {3: "the zebra sees me ."})
     given = [*WORDS, "data.path=a.txt", "data.validation_path=b.txt", "data.test_path=b.txt", "modality.unknown=refuse"]
     told = f"'b.txt', line 3 has 'zebra', {LACKS}"
-    assert refusal(tmp_path, given) == told + WAY_OUT
+    assert run_expecting_error(tmp_path, given) == told + WAY_OUT
     # It is a line of two splits.
-    assert left_out(tmp_path, [*given, "modality.on_error=skip"]) == [told, told]
+    assert run_expecting_skipped(tmp_path, [*given, "modality.on_error=skip"]) == [told, told]
 
 
 def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
@@ -56,13 +56,13 @@ def test_a_file_that_is_cut_off(tmp_path: Path) -> None:
     path.write_text("".join(f'{{"text": "{text}"}}\n' for text in LINES)[:-12])
     given = [*WORDS, "data.path=a.jsonl"]
     told = "'a.jsonl', line 18 is no JSON (character 10: Unterminated string starting)"
-    assert refusal(tmp_path, given) == told + WAY_OUT
-    assert left_out(tmp_path, [*given, "modality.on_error=skip"]) == [told]
+    assert run_expecting_error(tmp_path, given) == told + WAY_OUT
+    assert run_expecting_skipped(tmp_path, [*given, "modality.on_error=skip"]) == [told]
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     good = "\n".join(LINES).encode()
     (tmp_path / "a.txt").write_bytes(good + b"\ncaf\xe9\n")
-    assert refusal(tmp_path, [*WORDS, "data.path=a.txt"]) == (
+    assert run_expecting_error(tmp_path, [*WORDS, "data.path=a.txt"]) == (
         f"'a.txt' is no UTF-8 (byte {len(good) + 4} cannot be read); save it as UTF-8"
     )

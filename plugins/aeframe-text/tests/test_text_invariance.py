@@ -10,8 +10,13 @@ import pytest
 import torch
 
 from aeframe.data.modality import Source
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    outputs_per_sample,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_text.modality import Text
 from aeframe_text.sentences import Sentences
@@ -49,9 +54,9 @@ def test_a_sentence_has_its_own_numbers(parts: dict[str, Any]) -> None:
     assert batch.mask is not None
     lengths = batch.mask.sum(1)
     assert lengths.min() < lengths.max() < 30
-    expect_own_numbers(model, batch)
-    longest, padded = int(lengths.max()), numbers(model, batch)
-    less = numbers(model, replace(batch, x=batch.x[:, :longest], mask=batch.mask[:, :longest]))
+    expect_batch_invariance(model, batch)
+    longest, padded = int(lengths.max()), outputs_per_sample(model, batch)
+    less = outputs_per_sample(model, replace(batch, x=batch.x[:, :longest], mask=batch.mask[:, :longest]))
     for name, value in less.items():
         expected = padded[name][:, :longest] if name == "x_hat" else padded[name]
         torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
@@ -59,12 +64,12 @@ def test_a_sentence_has_its_own_numbers(parts: dict[str, Any]) -> None:
 
 def test_metrics_are_those_of_any_batches() -> None:
     modality, spec, source = prepared()
-    found = expect_same_metrics(small_model(modality, spec), modality, source)
+    found = expect_invariant_metrics(small_model(modality, spec), modality, source)
     assert {"accuracy", "perplexity", "token_match", "exact_match"} <= found.keys()
     # Buckets pad each batch to its own longest sentence.
     modality, spec, trimmed = prepared(buckets=True)
     assert trimmed.batch(torch.arange(3)).x.shape[1] < 30
-    assert expect_same_metrics(small_model(modality, spec), modality, trimmed) == pytest.approx(found, rel=1e-4)
+    assert expect_invariant_metrics(small_model(modality, spec), modality, trimmed) == pytest.approx(found, rel=1e-4)
 
 
 @pytest.mark.slow

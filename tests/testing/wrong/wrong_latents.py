@@ -6,7 +6,7 @@ from aeframe.types import Latent
 
 
 class Plain(LatentSpace):
-    """A plain code of 3 numbers, and nothing wrong yet."""
+    """A 3-dimensional code without a fault, the base class of the others."""
 
     def __init__(self, feature_shape):
         super().__init__()
@@ -18,15 +18,15 @@ class Plain(LatentSpace):
         return Latent(z, mean=z)
 
 
-class Restless(Plain):
-    """Adds noise, in evaluation too."""
+class NoisyEvaluation(Plain):
+    """Adds noise in evaluation mode too."""
 
     def forward(self, features, *, sample):
         return super().forward(features + 0.1 * torch.randn_like(features), sample=sample)
 
 
 class Misshapen(Plain):
-    """Returns a mean of another shape than it states."""
+    """Returns a mean of another shape than it declares."""
 
     def forward(self, features, *, sample):
         z = self.layer(features)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -24,6 +25,17 @@ class Objective(nn.Module):
     num_samples: int | None = None
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
+
+    def log_joint(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """Return the function that maps z ``(B, *z_shape)`` to log p(x, z) ``(B,)`` in nats.
+
+        A latent that refines its posterior follows the gradient of this function.
+        """
+
+        def log_probability(z: Tensor) -> Tensor:
+            return model.prior.log_prob(z) - model.loss(model.decode(z, batch), batch)
+
+        return log_probability
 
     def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
         """Return the code that is decoded: by default `latent` itself, else one made of several samples' posteriors."""

@@ -37,12 +37,13 @@ def model_with(
     game: str = "hinge",
     objective: str = "deterministic",
     domain: str = "real",
+    latent: str = "point",
     **options: Any,
 ) -> Autoencoder:
     config = {
         "activation": "tanh",
         "encoder": {"name": "mlp", "hidden": (5,)},
-        "latent": {"name": "point", "dim": 3},
+        "latent": {"name": latent, "dim": 3},
         "loss": "mse" if domain == "real" else "categorical",
         "objective": objective,
         "penalties": {"adversarial": {"loss": game, **options}},
@@ -227,11 +228,11 @@ def test_the_term_is_the_same_in_an_evaluation_without_gradients(adaptive: bool)
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_of_importance_samples_the_first_is_judged(adaptive: bool) -> None:
-    model, x = model_with(adaptive=adaptive), torch.randn(3, *FLAT)
+    model, x = model_with(adaptive=adaptive, latent="gaussian").eval(), torch.randn(3, *FLAT)
     out = model(Batch(x), num_samples=4)
-    out.output = torch.cat([out.output[:1], torch.randn_like(out.output[1:])])
+    out.output = torch.cat([out.output[:3], torch.randn_like(out.output[3:])])
     expected = model.penalties["adversarial"](model, model(Batch(x)))
-    torch.testing.assert_close(model.penalties["adversarial"](model, out), expected)
+    torch.testing.assert_close(model.penalties["adversarial"](model, out.first_sample()), expected)
     torch.testing.assert_close(their_terms(model, out), their_terms(model, model(Batch(x))))
 
 

@@ -57,7 +57,7 @@ def test_without_probes_it_is_the_norm_of_the_jacobian(dim: int) -> None:
 def test_it_is_with_the_condition_and_at_the_mean_of_a_posterior() -> None:
     model = model_with(condition=2, latent="gaussian", probes=0)
     condition = torch.randn(4, 2)
-    p = model(Batch(torch.randn(4, *SHAPE), condition=condition), num_samples=3)
+    p = model(Batch(torch.randn(4, *SHAPE), condition=condition))
     found = model.penalties["decoder_gradient"](model, p)
     torch.testing.assert_close(found, exact(model, p.latent.mean, condition))
 

@@ -243,8 +243,8 @@ def test_ett_is_fetched_once_and_counted(nowhere: Path, monkeypatch: pytest.Monk
     with pytest.raises(AeframeError) as caught:
         ETT().load()
     assert str(caught.value) == (
-        f"dataset 'ett': '{url}' gave another file than expected (14400 rows where 17420 are expected); try again "
-        "later, or give a copy of your own with data.path=..."
+        f"dataset 'ett': '{url}' is not the expected file (14400 rows where 17420 are expected); try again "
+        "later, or set data.path=... to a copy of your own"
     )
     monkeypatch.setattr(ett, "_ROWS", 14400)
     assert len(ETT().load().rows) == 14400

@@ -131,6 +131,31 @@ def test_missing_cells_are_nan(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.values, [[1, np.nan], [np.nan, 2], [np.nan, np.nan]])
 
 
+def test_what_only_python_reads_as_a_number(tmp_path: Path) -> None:
+    rows = read_rows(text(tmp_path, "a,b\n1_000,1e400\n\u0661,-0\n\n nAn ,1\n"), Choice())
+    np.testing.assert_array_equal(rows.values, [[1000, np.inf], [1, -0.0], [np.nan, 1]])
+    assert np.signbit(rows.values[1, 1])
+    assert rows.where(2, [0]) == "rows.csv, line 5, column 'a'"
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\r"])
+def test_quoted_cells_and_line_ends(tmp_path: Path, separator: str) -> None:
+    content = separator.join(['"a","b"', '"1","x, y"', '2,"two\nlines"', "3,"])
+    rows = read_rows(text(tmp_path, content), Choice(label="b"))
+    np.testing.assert_array_equal(rows.values, [[1], [2], [3]])
+    assert rows.label is not None
+    assert rows.label.tolist() == ["x, y", "two\nlines", ""]
+    assert [rows.where(row) for row in range(3)] == [f"rows.csv, line {line}" for line in (2, 4, 5)]
+
+
+def test_numbers_are_the_nearest_doubles(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 63, (500, 2), dtype=np.uint64).view(np.float64)
+    values = values[np.isfinite(values).all(1)]
+    longer = [[f"{value:.60e}" for value in row] for row in values.tolist()]
+    rows = read_rows(text(tmp_path, "\n".join(map(",".join, longer))), Choice())
+    assert rows.values.tobytes() == values.tobytes()
+
+
 @pytest.mark.parametrize(
     ("content", "choice", "message"),
     [
@@ -140,6 +165,11 @@ def test_missing_cells_are_nan(tmp_path: Path) -> None:
             "a,b\n1,2\n3,?x\n", Choice(),
             "rows.csv, line 3, column 'b': '?x' is not a number; name the columns to read with columns, or the one to "
             "set aside with label",
+        ),
+        (
+            "a,b\ntrue,1\n,0\n", Choice(),
+            "rows.csv, line 2, column 'a': 'true' is not a number; name the columns to read with columns, or the one "
+            "to set aside with label",
         ),
         ("a,b\n1,2\n\n3\n", Choice(), "rows.csv, line 4: the row has 1 cells, expected 2 as above it"),
         ("1,2\n3,4,5\n", Choice(), "rows.csv, line 2: the row has 3 cells, expected 2 as above it"),

@@ -220,12 +220,18 @@ def register_metrics(register: Register) -> None:
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="share of elements that are right")
-    register("active_units", f"{at}.latent:ActiveUnits", summary="latent dimensions in use")
+    register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(
-        "aggregate_posterior", f"{at}.aggregate:AggregatePosterior", summary="what z says of x, and KL by dimension"
+        "aggregate_posterior",
+        f"{at}.aggregate_posterior:AggregatePosterior",
+        summary="mutual information of x and z, and KL by dimension",
     )
-    register("codebook", f"{at}.latent:CodebookUse", summary="share of codes in use, and their perplexity")
-    register("dead_features", f"{at}.sparsity:DeadFeatures", summary="features that never speak, and how many do")
+    register("codebook", f"{at}.latent_usage:CodebookUse", summary="fraction of codes in use, and their perplexity")
+    register(
+        "dead_features",
+        f"{at}.sparsity:DeadFeatures",
+        summary="dead features, and mean number of active ones",
+    )
 
 
 @hookimpl

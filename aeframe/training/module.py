@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.sums import TermMeans
+from aeframe.evaluation.metrics.term_means import TermMeans
 from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
@@ -380,8 +380,8 @@ class AutoencoderModule(L.LightningModule):
         # Before any training, as in Lightning's sanity check, there is no length that schedules are fractions of.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
-        self.term_means.update(output.values)
-        return {"loss": output.values["loss"].mean(), "evaluation": output}
+        self.term_means.update(output.terms)
+        return {"loss": output.terms["loss"].mean(), "evaluation": output}
 
     def _start_evaluation(self, split: str) -> None:
         self.term_means.reset()

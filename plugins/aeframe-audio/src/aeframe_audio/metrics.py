@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 from aeframe_audio.measures import Spectral, si_sdr
 
@@ -34,7 +33,7 @@ class _Mean(ModelMetric):
         return len(model.spec.shape) == 2 and model.spec.domain.classes is None and model.spec.rate is not None
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
+        counted = evaluated_elements(out)
         x, x_hat = (
             wave.to(SUM_DTYPE).masked_fill(~counted, 0.0) for wave in (out.batch.x, model.loss.mean(out.output))
         )  # fmt: skip

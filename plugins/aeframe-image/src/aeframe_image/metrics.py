@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.parts.losses.likelihoods import Bernoulli, Categorical
 from aeframe.parts.losses.logistic_mixture import LogisticMixture
 from aeframe.tensors import broadcast_mask
@@ -54,7 +53,7 @@ class _PerImage(ModelMetric):
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         # What a mask hides, or a corruption left visible, is no part of what was reconstructed: there is no error.
-        counted, x = counts(out), out.batch.visible().float()
+        counted, x = evaluated_elements(out), out.batch.visible().float()
         values = self.measure(torch.where(counted, model.loss.mean(out.output).float(), x), x, _span(model))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)
@@ -102,7 +101,7 @@ class BitsPerDimension(ModelMetric):
     reconstruction alone, says no such thing.
     """
 
-    drawn = True
+    sampled = True
     higher_is_better = False
     total: Tensor
     count: Tensor

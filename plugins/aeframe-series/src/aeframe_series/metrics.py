@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AnomalyRanking(ModelMetric):
         return "anomaly" in model.spec.extras
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
+        counted = evaluated_elements(out)
         errors = torch.where(counted, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
         there = counted.sum(1)
         known = there > 0

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class _Means(_ClipMetric):
         self.add_state("num", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
+        counted = evaluated_elements(out)
         values = torch.stack(self.measure(model, model.loss.mean(out.output).float(), out.batch.x.float(), counted), 1)
         there = counted.flatten(1).any(1)
         self.totals = self.totals + torch.where(there[:, None], values, 0.0).sum(0, dtype=SUM_DTYPE)
@@ -130,7 +129,7 @@ class FrameMSE(_ClipMetric):
             self.add_state(name, torch.zeros(model.spec.shape[1], dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
+        counted = evaluated_elements(out)
         error = (model.loss.mean(out.output).float() - out.batch.x.float()).square().where(counted, 0.0)
         self.totals = self.totals + error.movedim(_TIME, 0).flatten(1).sum(1, dtype=SUM_DTYPE)
         self.num = self.num + counted.movedim(_TIME, 0).flatten(1).sum(1)

@@ -47,7 +47,7 @@ class ModelCommand(Command):
             AeframeError: A model without a data set, data that cannot be read, or that lack rows of the saved split.
         """
         from aeframe.data.fingerprint import compare, described, fingerprint, other_place
-        from aeframe.data.labels import labelled
+        from aeframe.data.labels import condition_on_labels
         from aeframe.factory import build
 
         if "data" not in model.config:
@@ -66,7 +66,7 @@ class ModelCommand(Command):
             print(f"warning: {sentence}; {rest}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in found["rows"].items())
         print(f"{described(found)}: {counts}", file=sys.stderr)
-        return labelled(splits, model.config.get("label_classes", 0))
+        return condition_on_labels(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return how many samples go at a time."""

@@ -23,15 +23,13 @@ class ModelMetric(Metric):
     """A torchmetrics `Metric` that is updated with the forward output of each held-out batch.
 
     States should be sums over samples, which torchmetrics adds up over devices.
-
-    Class attributes:
-        sampled: Which z the metric is computed from. False (default): the mean of the posterior. True: for metrics that
-            are expectations over the posterior, z sampled from it, with as many importance samples as the objective
-            uses.
     """
 
     full_state_update = False
     sampled: ClassVar[bool] = False
+    """Which z the metric is computed from. False: the mean of the posterior. True, for expectations over the posterior:
+    z sampled from it, with as many importance samples as the objective uses.
+    """
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:

@@ -60,7 +60,7 @@ def test_a_cell_of_a_file_is_that_of_memory_in_whatever_order_it_is_read(tmp_pat
         modality, data = Omics(), dataset(path, backed=backed, **options)
         model = small_model(modality, modality.spec(data), loss="views")
         source = modality.prepare(data).train
-        rows = source.order() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
+        rows = source.epoch_permutation() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
         parts = [numbers(model, source.batch(each)) for each in rows.split(3 if backed else len(source))]
         found.append({name: torch.cat([part[name] for part in parts])[rows.argsort()] for name in parts[0]})
     for name, value in found[0].items():

@@ -80,7 +80,7 @@ class BackedCellSource(CellSource):
     _place: Rows | None = None
     _held: Mapping[int, csr_matrix[Any]]
 
-    def order(self) -> Tensor:
+    def epoch_permutation(self) -> Tensor:
         """Return the cells ``(N,)`` in a new order, drawn from torch's generator."""
         blocks = torch.randperm(-(-len(self) // BLOCK))
         cells = (blocks.unsqueeze(1) * BLOCK + torch.arange(BLOCK)).flatten()

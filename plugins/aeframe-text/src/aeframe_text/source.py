@@ -81,7 +81,7 @@ class BucketSource(TextSource):
         super().__init__(tokens, lengths, width=width, extras=extras, index=index, trim=True)
         self.budget = budget
 
-    def groups(self, batch_size: int, world: int) -> list[Tensor]:
+    def batch_indices(self, batch_size: int, world: int) -> list[Tensor]:
         """Return the rows of each batch of an epoch, drawn from torch's generator.
 
         Sentences are sorted by length, those of one length in a new order each time, cut into batches at places that

@@ -46,13 +46,13 @@ class ModelCommand(Command):
         Raises:
             AeframeError: A model without a data set, data that cannot be read, or that lack rows of the saved split.
         """
-        from aeframe.data.fingerprint import compare, described, fingerprint, other_place
+        from aeframe.data.fingerprint import compare, describe_fingerprint, fingerprint, replace_paths
         from aeframe.data.labels import condition_on_labels
         from aeframe.factory import build
 
         if "data" not in model.config:
             raise AeframeError(f"model '{model.name}' does not name the data it was trained on, so there is no split")
-        config = other_place(model.config["data"], args.data or ())
+        config = replace_paths(model.config["data"], args.data or ())
         dataset = build("dataset", config)
         model.data.use_split(dataset)
         splits = model.modality.prepare(dataset, learn=False)
@@ -65,7 +65,7 @@ class ModelCommand(Command):
         for sentence in compare(model.data.fingerprint, found):
             print(f"warning: {sentence}; {rest}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in found["rows"].items())
-        print(f"{described(found)}: {counts}", file=sys.stderr)
+        print(f"{describe_fingerprint(found)}: {counts}", file=sys.stderr)
         return condition_on_labels(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:

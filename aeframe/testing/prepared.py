@@ -32,7 +32,7 @@ def assert_prepared_alike(
     trained, first = modality(), dataset()
     before = trained.prepare(first)
     expected = {split: _all(getattr(before, split)) for split in SPLITS}
-    state, drawn = trained.state(), dict(first.split_record.drawn)
+    state, drawn = trained.state(), dict(first.split_record.keys)
     if change is not None:
         change()
     again, second = modality(), dataset()

@@ -130,5 +130,5 @@ def test_bundled_data_have_no_other_place(make_run: Callable[..., Path], capsys:
     assert load(run).data.fingerprint["files"] == {}
     assert main(["evaluate", str(run), "--data", "d.npy"]) == 2
     assert capsys.readouterr().err == (
-        "error: data 'breast_cancer' are read from no path, found --data d.npy; leave --data out\n"
+        "error: data 'breast_cancer' have no path, found --data d.npy; leave --data out\n"
     )

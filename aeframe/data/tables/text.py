@@ -1,4 +1,4 @@
-"""CSV and TSV: cells of text, the first line being names where none of its cells is a number."""
+"""CSV and TSV files. The first line is a header if none of its cells is a number."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from packaging.version import Version
 
-from aeframe.data.tables.rows import Choice, Header, Rows, pick
+from aeframe.data.tables.rows import Choice, Header, Rows, select_columns
 from aeframe.errors import AeframeError
 
 _MISSING = frozenset({"", "nan", "na", "n/a", "null"})
@@ -24,9 +24,9 @@ _MISSING_SPELLINGS = sorted({"NaN"} | {form for name in _MISSING for form in (na
 
 
 def header(path: Path, choice: Choice) -> Header:
-    """Read the first two rows."""
+    """Return names and number of columns, from the first two rows."""
     names, cells, _ = _cells(path, limit=2)
-    chosen, _ = pick(path.name, names or _positions(cells), choice)
+    chosen, _ = select_columns(path.name, names or _default_names(cells), choice)
     return Header((len(chosen),), tuple(names[number] for number in chosen) if names else None)
 
 
@@ -37,8 +37,8 @@ def read(path: Path, choice: Choice) -> Rows:
     file is parsed again cell by cell, which names the line and column of an error.
     """
     names, first_row, _ = _cells(path, limit=1)
-    columns = names or _positions(first_row)
-    chosen, label = pick(path.name, columns, choice)
+    columns = names or _default_names(first_row)
+    chosen, label = select_columns(path.name, columns, choice)
     parsed = _parse_fast(path, len(columns), chosen, num_header=1 if names else 0)
     if parsed is None:
         parsed = _parse_by_cell(path, columns, chosen)
@@ -54,7 +54,7 @@ def read(path: Path, choice: Choice) -> Rows:
 
 
 def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, D)``, each number in the fewest digits that read back as itself."""
+    """Write rows ``(N, D)``, each number with the fewest digits that reproduce it."""
     with _opened(path, "w") as file:
         writer = csv.writer(file, delimiter=_delimiter(path), lineterminator="\n")
         if columns is not None:
@@ -63,7 +63,7 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> No
 
 
 def _cells(path: Path, limit: int | None = None) -> tuple[list[str] | None, list[list[str]], list[int]]:
-    """Return the names, the rows as text and the line of each; with `limit`, of the first rows only."""
+    """Return the names (None without a header), the cells of each row, and its line; of the first `limit` rows."""
     names: list[str] | None = None
     cells: list[list[str]] = []
     lines: list[int] = []
@@ -159,7 +159,7 @@ def _delimiter(path: Path) -> str:
     return "\t" if ".tsv" in path.name.lower() else ","
 
 
-def _positions(cells: list[list[str]]) -> list[str]:
+def _default_names(cells: list[list[str]]) -> list[str]:
     return [str(number) for number in range(len(cells[0]))]
 
 

@@ -75,7 +75,7 @@ def by_bounds(
 def _recorded(rows: Rows, bounds: tuple[int, int, int, int], record: SplitRecord) -> tuple[int, int, int, int]:
     """Return the bounds of the split that `record` holds of an earlier run, and `bounds` where it holds none."""
     drawn = {split: torch.arange(*ends) for split, ends in zip(SPLITS, itertools.pairwise(bounds), strict=True)}
-    places = record.places(rows.origin, {"train": torch.arange(len(rows))}, lambda: drawn)
+    places = record.indices(rows.origin, {"train": torch.arange(len(rows))}, lambda: drawn)
     starts = [int(places[split][0]) for split in SPLITS]
     return starts[0], starts[1], starts[2], int(places["test"][-1]) + 1
 

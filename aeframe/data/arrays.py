@@ -25,7 +25,7 @@ _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
 
 class ArrayFile:
-    """The arrays of a NPY or NPZ file, by name.
+    """The arrays of an NPY or NPZ file, by name.
 
     Args:
         path: An existing file; NPZ if it ends in ``.npz``, otherwise NPY.
@@ -39,7 +39,7 @@ class ArrayFile:
         self.path, self.who = path, who
         self.is_npz = path.suffix.lower() == ".npz"
         self.names = self._names()
-        """Names of all arrays; ``arr_0`` for a NPY file."""
+        """Names of all arrays; ``arr_0`` for an NPY file."""
 
     def header(self, name: str) -> tuple[Shape, np.dtype[Any]]:
         """Return shape and dtype of an array, without reading its values."""
@@ -87,7 +87,7 @@ class ArrayFile:
 
 
 class SplitArrays(ArrayFile):
-    """A NPZ or NPY file of samples; the names of its arrays determine splits and labels.
+    """An NPZ or NPY file of samples; the names of its arrays determine splits and labels.
 
     - Splits: ``x_train``, ``X_train``, ``train_images`` (with the plural of `nouns`), ``train_x`` or ``train``, and the
       same with ``val`` and ``test``.
@@ -107,7 +107,7 @@ class SplitArrays(ArrayFile):
     def __init__(self, path: Path, *, who: str, nouns: tuple[str, str, *tuple[str, ...]], key: str | None) -> None:
         self.singular, self.plural = nouns[:2]
         if not path.is_file():
-            raise AeframeError(f"{who}: there is no file '{path}'; give the path of a NPZ or NPY file")
+            raise AeframeError(f"{who}: there is no file '{path}'; set the path of an NPZ or NPY file")
         if path.suffix.lower() not in (".npz", ".npy"):
             raise AeframeError(
                 f"{who} reads NPZ and NPY files, found '{path}'; save the {self.plural} with numpy.savez"

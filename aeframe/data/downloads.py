@@ -124,7 +124,13 @@ def _download(url: str, path: Path) -> None:
 
     # A server that compresses on the fly would change the bytes that the checksum is of.
     headers = {"Accept-Encoding": "identity"}
-    HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS, headers=headers)(url, str(path), None)
+    try:
+        HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS, headers=headers)(url, str(path), None)
+    except OSError as error:
+        # pooch leaves the connection open after a status such as 404.
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()
+        raise
 
 
 def _first_cause(error: BaseException) -> BaseException:

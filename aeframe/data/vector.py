@@ -63,7 +63,7 @@ class Vector(Modality):
             )
         if missing == "mask" and self.domain.kind == "simplex":
             raise AeframeError(
-                "modality vector: missing=mask is not available for domain 'simplex', since all values must sum to one; "
+                "modality vector: missing=mask is not available for domain 'simplex', since values must sum to one; "
                 "set modality.missing=refuse"
             )
         self._shape: Shape | None = None

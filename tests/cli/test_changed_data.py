@@ -109,7 +109,7 @@ def test_rows_that_are_gone_are_refused(
     assert captured.out == ""
     assert captured.err.startswith("error: d.npy lacks ")
     assert captured.err.endswith(
-        "samples of the train split that the run was trained with (400 samples then, 300 now); give the data of that "
+        "samples of the train split that the run was trained with (400 samples then, 300 now); pass the data of that "
         "run with --data PATH, or train a new model\n"
     )
 

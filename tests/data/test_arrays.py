@@ -91,9 +91,9 @@ def test_which_arrays_are_splits(tmp_path: Path, names: tuple[str, ...], keys: d
 )
 def test_which_arrays_are_labels(tmp_path: Path, name: str, label: str) -> None:
     # A column, as in MedMNIST.
-    found = open_splits(save_arrays(tmp_path, **{name: X, label: np.arange(6)[:, None]})).labels("train", 6)
-    assert found is not None
-    assert found.tolist() == [0, 1, 2, 3, 4, 5]
+    labels = open_splits(save_arrays(tmp_path, **{name: X, label: np.arange(6)[:, None]})).labels("train", 6)
+    assert labels is not None
+    assert labels.tolist() == [0, 1, 2, 3, 4, 5]
     assert open_splits(save_arrays(tmp_path, **{name: X, "weights": X})).labels("train", 6) is None
 
 
@@ -119,7 +119,7 @@ def test_errors_of_labels(tmp_path: Path, labels: Any) -> None:
 
 def test_errors_of_files_without_samples(tmp_path: Path) -> None:
     assert error_of(open_splits, tmp_path / "no.npz") == (
-        f"w: there is no file '{tmp_path}/no.npz'; give the path of a NPZ or NPY file"
+        f"w: there is no file '{tmp_path}/no.npz'; set the path of an NPZ or NPY file"
     )
     (tmp_path / "a.csv").touch()
     assert error_of(open_splits, tmp_path / "a.csv") == (

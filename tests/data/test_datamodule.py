@@ -125,12 +125,12 @@ def test_a_resumed_run_has_the_same_batches(tmp_path: Path, stop: int, calls: tu
         trainer.save_checkpoint(folder / "end.ckpt")
         return module
 
-    whole = fit(3, tmp_path / "whole", calls[0])
+    uninterrupted = fit(3, tmp_path / "whole", calls[0])
     first = fit(stop, tmp_path / "parts", calls[0])
     rest = fit(3, tmp_path / "parts", calls[1], tmp_path / "parts" / "end.ckpt")
-    assert first.rows + rest.rows == whole.rows
-    assert torch.equal(rest.weight, whole.weight)
-    assert [size for _, size in first.validated + rest.validated] == [size for _, size in whole.validated]
+    assert first.rows + rest.rows == uninterrupted.rows
+    assert torch.equal(rest.weight, uninterrupted.weight)
+    assert [size for _, size in first.validated + rest.validated] == [size for _, size in uninterrupted.validated]
 
 
 def test_a_run_resumed_inside_an_epoch_continues_there_with_any_module(tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ def test_a_run_resumed_inside_an_epoch_continues_there_with_any_module(tmp_path:
                 trainer.save_checkpoint(tmp_path / "within.ckpt")
                 trainer.should_stop = True
 
-    whole, first, rest = Stepper(), Stepper(), Stepper()
-    make_trainer(tmp_path).fit(whole, datamodule=make_data())
+    uninterrupted, first, rest = Stepper(), Stepper(), Stepper()
+    make_trainer(tmp_path).fit(uninterrupted, datamodule=make_data())
     make_trainer(tmp_path, StopAt()).fit(first, datamodule=make_data())
     path = tmp_path / "within.ckpt"
     make_trainer(tmp_path).fit(rest, datamodule=make_data(1), ckpt_path=path, weights_only=True)
-    assert first.rows + rest.rows == whole.rows
-    assert torch.equal(rest.weight, whole.weight)
+    assert first.rows + rest.rows == uninterrupted.rows
+    assert torch.equal(rest.weight, uninterrupted.weight)
 
 
 def test_held_out_splits_are_whole_and_in_order(tmp_path: Path) -> None:

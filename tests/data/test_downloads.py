@@ -1,10 +1,12 @@
-"""Downloads: from addresses on this machine, so that no network is needed."""
+"""Downloads from this machine: ``file:`` URLs and a local HTTP server."""
 
 from __future__ import annotations
 
 import hashlib
 import socket
 import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -51,7 +53,7 @@ def test_another_checksum_is_refused_and_nothing_is_kept(tmp_path: Path, url: st
 
 def test_without_a_checksum_the_content_is_checked(tmp_path: Path, url: str) -> None:
     def check(path: Path) -> None:
-        # Readers choose by the ending.
+        # Readers are chosen by the suffix.
         assert path.name == "b.gz"
         if path.read_bytes() != CONTENT:
             raise AeframeError("3 rows where 4 are expected")
@@ -76,6 +78,58 @@ def error_of_fetch(url: str, folder: Path) -> str:
 
 
 NEXT_STEP = "set data.path=... to a copy of your own, or put it into the folder that AEFRAME_DATA names"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with `CONTENT`, a redirect, an error, or too few bytes, by path."""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved.gz":
+            self.send_response(302)
+            self.send_header("Location", "/a.gz")
+            self.end_headers()
+        elif self.path in ("/a.gz", "/short.gz"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT if self.path == "/a.gz" else CONTENT[:-1])
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["a.gz", "moved.gz"])
+def test_a_file_is_downloaded_over_http(tmp_path: Path, server: str, name: str) -> None:
+    path = fetch(Remote(f"{server}/{name}", SHA256), tmp_path, who="dataset 'x'")
+    assert path == tmp_path / name
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.gz", "404 Client Error: Not Found for url: "),
+        ("short.gz", "IncompleteRead(10 bytes read, 1 more expected)"),
+    ],
+)
+def test_errors_of_http(tmp_path: Path, server: str, name: str, reason: str) -> None:
+    url = f"{server}/{name}"
+    assert error_of_fetch(url, tmp_path / "cache").startswith(
+        f"dataset 'x' cannot be downloaded from '{url}' ({reason}"
+    )
 
 
 def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,26 +40,26 @@ def fingerprint_of(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_file_is_hashed_and_counted(tmp_path: Path) -> None:
     path = save_rows(tmp_path / "d.npy")
-    found = fingerprint_of({"name": "table", "path": str(path)})
-    assert found["name"] == "table"
-    assert found["shape"] == [3]
-    assert found["samples"] == 40
-    assert found["rows"] == {"train": 32, "validation": 4, "test": 4}
-    assert found["files"]["path"]["path"] == str(path)
-    assert found["files"]["path"]["bytes"] == path.stat().st_size
-    assert len(found["files"]["path"]["sha256"]) == 64
-    assert describe_fingerprint(found) == f"data 'table' at '{path}'"
-    assert compare(found, found) == []
+    current = fingerprint_of({"name": "table", "path": str(path)})
+    assert current["name"] == "table"
+    assert current["shape"] == [3]
+    assert current["samples"] == 40
+    assert current["rows"] == {"train": 32, "validation": 4, "test": 4}
+    assert current["files"]["path"]["path"] == str(path)
+    assert current["files"]["path"]["bytes"] == path.stat().st_size
+    assert len(current["files"]["path"]["sha256"]) == 64
+    assert describe_fingerprint(current) == f"data 'table' at '{path}'"
+    assert compare(current, current) == []
 
 
 def test_data_without_a_path_are_identified_by_name() -> None:
-    found = fingerprint_of({"name": "breast_cancer"})
-    assert found["files"] == {}
-    assert describe_fingerprint(found) == "data 'breast_cancer'"
-    assert compare(found, {**found, "samples": 7}) == [
+    current = fingerprint_of({"name": "breast_cancer"})
+    assert current["files"] == {}
+    assert describe_fingerprint(current) == "data 'breast_cancer'"
+    assert compare(current, {**current, "samples": 7}) == [
         "data 'breast_cancer' changed since training: 569 rows then, 7 now"
     ]
-    assert compare(found, {**found, "name": "table"}) == [
+    assert compare(current, {**current, "name": "table"}) == [
         "data 'table' are not those of training, which were 'breast_cancer'"
     ]
 

@@ -38,9 +38,9 @@ def test_a_label_is_one_hot_after_any_other_condition() -> None:
 def test_every_split_is_conditioned_unless_there_are_no_classes() -> None:
     splits = Splits(source(), source(), source(), ["one row"])
     assert condition_on_labels(splits, 0) is splits
-    found = condition_on_labels(splits, 3)
-    assert found.skipped == ["one row"]
-    for split in (found.train, found.validation, found.test):
+    conditioned = condition_on_labels(splits, 3)
+    assert conditioned.skipped == ["one row"]
+    for split in (conditioned.train, conditioned.validation, conditioned.test):
         assert condition_of(split.batch(torch.tensor([1]))) == [[1, 0, 0]]
 
 

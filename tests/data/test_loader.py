@@ -33,8 +33,8 @@ def plain(length: int = 30) -> TensorSource:
 
 def items(loader: Loader) -> list[list[list[float]]]:
     """Return the samples of every batch of every item; an item of one batch counts as a list of one."""
-    found = [item if isinstance(item, list) else [item] for item in loader]
-    return [[batch.x[:, 0].tolist() for batch in item] for item in found]
+    yielded = [item if isinstance(item, list) else [item] for item in loader]
+    return [[batch.x[:, 0].tolist() for batch in item] for item in yielded]
 
 
 def batches(loader: Loader) -> list[list[float]]:
@@ -59,10 +59,10 @@ def train(
 
 def test_items_hold_the_same_batches_whatever_their_number() -> None:
     loader = train(batches_per_item=3)
-    found = items(loader)
-    assert [len(item) for item in found] == [3, 3, 2]
+    yielded = items(loader)
+    assert [len(item) for item in yielded] == [3, 3, 2]
     assert len(loader) == 3
-    assert [batch for item in found for batch in item] == batches(train())
+    assert [batch for item in yielded for batch in item] == batches(train())
 
 
 def test_one_batch_an_item_is_no_list() -> None:
@@ -72,10 +72,10 @@ def test_one_batch_an_item_is_no_list() -> None:
 
 def test_evaluation_yields_plain_batches_in_order() -> None:
     loader = Loader(plain(5), BatchPlan(5, 2, seed=0, shuffle=False))
-    found = list(loader)
+    yielded = list(loader)
     assert len(loader) == 3
-    assert all(isinstance(batch, Batch) for batch in found)
-    assert [b.index.tolist() for b in found if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
+    assert all(isinstance(batch, Batch) for batch in yielded)
+    assert [b.index.tolist() for b in yielded if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
 
 
 def test_an_epoch_of_evaluation_is_always_the_same() -> None:
@@ -121,11 +121,13 @@ def test_the_epoch_is_read_at_the_first_batch() -> None:
 def test_a_resumed_epoch_starts_after_the_batches_that_were_yielded(start: int, batches_per_item: int) -> None:
     full_epoch = items(train(epoch=2, batches_per_item=batches_per_item))
     loader = train(epoch=2, start=start, batches_per_item=batches_per_item)
-    found = items(loader)
-    assert [batch for item in found for batch in item] == batches(train(epoch=2))[start:]
+    yielded = items(loader)
+    assert [batch for item in yielded for batch in item] == batches(train(epoch=2))[start:]
     # Batches are grouped as without the resume.
     ends = [min(end, 8) for end in range(batches_per_item, 8 + batches_per_item, batches_per_item)]
-    assert [item[-1] for item in found] == [item[-1] for item, end in zip(full_epoch, ends, strict=True) if end > start]
+    assert [item[-1] for item in yielded] == [
+        item[-1] for item, end in zip(full_epoch, ends, strict=True) if end > start
+    ]
     # A later epoch starts at its beginning.
     loader.sampler.set_epoch(3)
     assert items(loader) == items(train(epoch=3, batches_per_item=batches_per_item))
@@ -146,13 +148,13 @@ def test_a_position_in_another_epoch_is_ignored() -> None:
 @pytest.mark.parametrize("batches_per_item", [1, 3])
 def test_the_state_counts_the_batches_that_were_yielded(batches_per_item: int) -> None:
     loader = train(epoch=2, batches_per_item=batches_per_item)
-    found = [loader.state_dict() for _ in loader]
+    yielded = [loader.state_dict() for _ in loader]
     ends = [3, 6, 8] if batches_per_item == 3 else list(range(1, 9))
-    assert found == [{"epoch": 2, "batch": end} for end in ends]
+    assert yielded == [{"epoch": 2, "batch": end} for end in ends]
     resumed = train(batches_per_item=2)
     resumed.sampler.set_epoch(2)
-    resumed.load_state_dict(found[0])
-    assert resumed.state_dict() == found[0], "before a batch is taken, too"
+    resumed.load_state_dict(yielded[0])
+    assert resumed.state_dict() == yielded[0], "before a batch is taken, too"
     assert batches(resumed) == batches(train(epoch=2))[ends[0] :]
 
 

@@ -172,7 +172,7 @@ def test_the_element_of_a_larger_shape_is_named() -> None:
             "modality vector: scale=minmax returns values outside domain 'binary'; set modality.scale=none"
         )),
         ({"domain": "simplex", "scale": "none", "missing": "mask"}, (
-            "modality vector: missing=mask is not available for domain 'simplex', since all values must sum to one; "
+            "modality vector: missing=mask is not available for domain 'simplex', since values must sum to one; "
             "set modality.missing=refuse"
         )),
         ({"scale": "robust"}, (

@@ -31,7 +31,7 @@ def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, cont
 
 def test_a_series_that_is_shorter_is_refused(tmp_path: Path) -> None:
     path = csv(tmp_path)
-    with pytest.raises(AeframeError, match=r"a.csv lacks 10 of the 20 samples of the test split .* give the data of"):
+    with pytest.raises(AeframeError, match=r"a.csv lacks 10 of the 20 samples of the test split .* pass the data of"):
         assert_prepared_alike(lambda: Series(window=8), lambda: dataset(path), change=lambda: csv(tmp_path, values(90)))
 
 

@@ -147,7 +147,8 @@ class Reader:
             if frame.shape != frames[0].shape:
                 raise AeframeError(
                     f"video '{info.path}' has frames of {format_shape(tuple(frames[0].shape))} and, {number} frames "
-                    f"later, of {format_shape(tuple(frame.shape))} (channels x height x width); convert them to one size"
+                    f"later, of {format_shape(tuple(frame.shape))} (channels x height x "
+                    "width); convert them to one size"
                 )
         resized = self.fit(torch.stack(frames))
         self.check_shape(f"video '{info.path}'", tuple(resized.shape[1:]))

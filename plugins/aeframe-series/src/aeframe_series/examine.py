@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from aeframe.data.tables import Rows
@@ -59,7 +60,7 @@ def examine(recording: Recording, *, missing: Missing, on_error: OnError, cut_ga
             skipped.append(f"{said}; the row is left out")
         if late.any():
             kept = np.flatnonzero(~late)
-            rows, seconds = rows.take(kept), seconds[kept]
+            rows, seconds = rows.rows(torch.from_numpy(kept)), seconds[kept]
             anomaly = None if anomaly is None else anomaly[kept]
     bad = _bad(rows, missing)
     for row in np.flatnonzero(bad).tolist():

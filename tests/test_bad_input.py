@@ -100,7 +100,7 @@ CASES = {
     f"loss={', '.join(MOST)} or {LAST}",
     # Files and folders.
     "data=table data.path=nowhere.csv": "there is no file 'nowhere.csv', did you mean 'words.csv'?",
-    "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; give the path of a "
+    "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; set the path of an "
     "NPZ or NPY file",
     "data=image_folder data.path=nowhere": "dataset 'image_folder' at 'nowhere' expects a folder, which does not "
     "exist; set data.path to a folder of images",

@@ -100,7 +100,7 @@ CASES = {
     f"loss={', '.join(MOST)} or {LAST}",
     # Files and folders.
     "data=table data.path=nowhere.csv": "there is no file 'nowhere.csv', did you mean 'words.csv'?",
-    "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; give the path of a "
+    "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; set the path of an "
     "NPZ or NPY file",
     "data=image_folder data.path=nowhere": "dataset 'image_folder' at 'nowhere' expects a folder, which does not "
     "exist; set data.path to a folder of images",
@@ -117,10 +117,10 @@ CASES = {
     "is outside domain 'unit'; correct it, or set another modality.domain",
     "data=image_npz data.path=bright.npy": "dataset 'image_npz': 'bright.npy', row 0, has values from 3.5 to 3.5, "
     "expected floats in [0, 1]; scale them, or save whole numbers 0 to 255 as uint8",
-    "data=table data.path=one.npy": "one.npy has one row, of which validation=0.1 is none; add rows, or raise "
-    "validation",
-    "data=image_folder data.path=one": "dataset 'image_folder' at 'one' has 1 images for 3 splits (train, validation, "
-    "test), expected at least 3; add images",
+    "data=table data.path=one.npy": "one.npy has too few rows, 1: 1 for validation and 1 for test leave 0 "
+    "for training, which needs at least 2; add rows, or lower validation and test",
+    "data=image_folder data.path=one": "dataset 'image_folder' at 'one' has too few images, 1: 1 for validation and "
+    "1 for test leave 0 for training, which needs at least 2; add images, or lower validation and test",
     "data=table data.path=ok.npy": "batch_size=64 is larger than the 16 training samples; set batch_size=16 or less",
     # Numbers out of range.
     "batch_size=0": "batch_size counts samples and must be at least 1, found 0",

@@ -1,4 +1,4 @@
-"""The three splits of a run, from those that the data come with."""
+"""`RandomSplit`: draws the validation and the test split from the training samples, for datasets that lack them."""
 
 from __future__ import annotations
 
@@ -11,45 +11,67 @@ from torch import Tensor
 from aeframe.data.split_record import SPLITS, SplitRecord
 from aeframe.errors import AeframeError
 
+_MIN_TRAINING = 2
+"""Training samples that must remain: a batch has at least two."""
 
-class Divisible(Protocol):
-    """Samples of which some can be taken."""
+
+class Indexable(Protocol):
+    """Samples that can be selected by index."""
 
     def __len__(self) -> int: ...
 
     def rows(self, index: Tensor) -> Self:
-        """Return those at the places `index` ``(n,)``."""
+        """Return the samples at `index` ``(n,)``."""
         ...
 
 
-Samples = TypeVar("Samples", bound=Divisible)
+Samples = TypeVar("Samples", bound=Indexable)
 
 
 class RandomSplit:
-    """Fractions of the training samples that become the validation and the test split where the data have none.
+    """A random split of samples into train, validation and test.
 
-    They are drawn without replacement and by `seed`, so that the same options give the same split everywhere, and stay
-    in the order they had. A share is never empty, however few the samples.
+    A held-out split of N samples has ``round(fraction * N)`` of them (halves to even), at least one. They are drawn
+    without replacement from the training samples, and keep their order. The split is a function of `seed`, the
+    fractions and N.
 
     Args:
-        who: The dataset, for messages.
-        what: What its samples are, for messages: ``images``.
-        validation: Fraction above 0.
-        test: Fraction above 0, less than what `validation` leaves.
-        seed: Of the draw.
+        who: The dataset, for error messages.
+        what: Plural of a sample, for error messages: ``images``.
+        validation: Fraction of the training samples, above 0.
+        test: Fraction of the training samples, above 0; the sum of both fractions is below 1.
+        seed: Seed of the draw.
 
     Raises:
-        AeframeError: Fractions that leave nothing to train on.
+        AeframeError: A fraction is out of range.
     """
 
     def __init__(self, who: str, what: str, *, validation: float, test: float, seed: int) -> None:
         if not (validation > 0 and test > 0 and validation + test < 1):
             raise AeframeError(
-                f"{who} needs shares validation > 0 and test > 0 that leave something to train on, "
-                f"found {validation} and {test}"
+                f"{who} needs fractions validation and test above 0 with a sum below 1, "
+                f"found validation={validation:g} and test={test:g}"
             )
         self.who, self.what, self.seed = who, what, seed
         self.fractions = {"validation": validation, "test": test}
+
+    def indices(self, keys: Mapping[str, Tensor], record: SplitRecord | None = None) -> dict[str, Tensor]:
+        """Return the indices ``(n,)`` of the samples of each split, ascending.
+
+        They index the samples that the dataset has for that split; those of ``train`` if the split is drawn.
+
+        Args:
+            keys: Keys ``(N,)`` of the samples of each split that the dataset has (see `SplitRecord`): at least
+                ``train``. Missing splits are drawn from it.
+            record: `Dataset.split_record`: stores the split, or returns that of an earlier run.
+
+        Raises:
+            AeframeError: A drawn split leaves fewer than two training samples, or samples of the earlier run are
+                missing.
+        """
+        record = SplitRecord() if record is None else record
+        missing = [split for split in self.fractions if split not in keys]
+        return record.indices(self.who, keys, lambda: self._draw(len(keys["train"]), missing) if missing else {})
 
     def complete(
         self,
@@ -57,40 +79,39 @@ class RandomSplit:
         record: SplitRecord | None = None,
         keys: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Samples]:
-        """Return the three splits.
+        """Return the samples of the three splits.
 
         Args:
-            present: The samples of each split that the data come with: at least ``train``.
-            record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
-            keys: For `record`, a key of each sample (see `SplitRecord`), by split; by default its place in `present`.
+            present: The samples of each split that the dataset has: at least ``train``.
+            record: As in `indices`.
+            keys: As in `indices`; by default the indices of the samples.
 
         Raises:
-            AeframeError: Too few samples to make three splits; with `record`, samples that are missing.
+            AeframeError: As in `indices`.
         """
         if keys is None:
             keys = {split: torch.arange(len(samples)) for split, samples in present.items()}
-        record = SplitRecord() if record is None else record
-        places = record.indices(self.who, keys, lambda: self._drawn(present))
-        return {split: _taken(present.get(split, present["train"]), places[split]) for split in SPLITS}
+        indices = self.indices(keys, record)
+        return {split: _select(present.get(split, present["train"]), indices[split]) for split in SPLITS}
 
-    def _drawn(self, present: Mapping[str, Samples]) -> dict[str, Tensor]:
-        num = len(present["train"])
-        taken = {name: max(1, round(share * num)) for name, share in self.fractions.items() if name not in present}
-        if num <= sum(taken.values()):
+    def _draw(self, num: int, splits: list[str]) -> dict[str, Tensor]:
+        sizes = {split: max(1, round(self.fractions[split] * num)) for split in splits}
+        num_left = num - sum(sizes.values())
+        if num_left < _MIN_TRAINING:
+            held_out = " and ".join(f"{size} for {split}" for split, size in sizes.items())
             raise AeframeError(
-                f"{self.who} has {num} {self.what} for {len(taken) + 1} splits "
-                f"({', '.join(['train', *taken])}), expected at least {len(taken) + 1}; add {self.what}"
+                f"{self.who} has too few {self.what}, {num}: {held_out} leave {max(num_left, 0)} for training, which "
+                f"needs at least {_MIN_TRAINING}; add {self.what}, or lower {' and '.join(splits)}"
             )
         order = torch.randperm(num, generator=torch.Generator().manual_seed(self.seed))
-        places = {}
-        for name, size in taken.items():
-            places[name], order = order[:size].sort().values, order[size:]
-        return {**places, "train": order.sort().values}
+        *held_out_parts, training = order.split([*sizes.values(), num_left])
+        parts = zip((*splits, "train"), (*held_out_parts, training), strict=True)
+        return {split: part.sort().values for split, part in parts}
 
 
-def _taken(samples: Samples, places: Tensor) -> Samples:
-    """Return the samples at `places`, which ascend; the same object where these are all."""
-    return samples if len(places) == len(samples) else samples.rows(places)
+def _select(samples: Samples, index: Tensor) -> Samples:
+    """Return the samples at `index`, which ascends; the same object if these are all."""
+    return samples if len(index) == len(samples) else samples.rows(index)
 
 
-__all__ = ["SPLITS", "Divisible", "RandomSplit"]
+__all__ = ["SPLITS", "Indexable", "RandomSplit"]

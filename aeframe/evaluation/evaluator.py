@@ -120,7 +120,7 @@ class Evaluator(Callback):
             AeframeError: No batch was evaluated, or two values have the same name.
         """
         if not self.means.names:
-            raise AeframeError("nothing was evaluated: the split has no batch; give it at least one sample")
+            raise AeframeError("nothing was evaluated: the split has no batch; add at least one sample")
         means = self.means.compute()
         return _to_host({**means, **self._computed(reserved=frozenset(means))})
 

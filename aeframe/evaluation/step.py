@@ -40,7 +40,7 @@ class EvaluationOutput:
             if not posterior and self.model.objective.num_samples is None:
                 self._at_mean = self.sampled
             else:
-                # The same noise gives the same corruption, so the features can be reused.
+                # With the same noise the corruption is the same, so the features can be reused.
                 with (
                     evaluation_mode(self.model),
                     noise_of(self.batch.x.device, self.noise[0], EVALUATION, self.noise[1]),

@@ -87,15 +87,15 @@ class Numbers:
         return Numbers(self.values[index].tolist())
 
 
-def test_shares_are_those_of_the_record() -> None:
-    shares = RandomSplit("data", "numbers", validation=0.2, test=0.2, seed=0)
+def test_a_random_split_honours_the_record() -> None:
+    random_split = RandomSplit("data", "numbers", validation=0.2, test=0.2, seed=0)
     before, record = SplitRecord(), SplitRecord()
-    first = shares.complete({"train": Numbers(list(range(10)))}, before)
+    first = random_split.complete({"train": Numbers(list(range(10)))}, before)
     assert {k: v.values.tolist() for k, v in first.items()} == {
-        k: v.values.tolist() for k, v in shares.complete({"train": Numbers(list(range(10)))}).items()
+        k: v.values.tolist() for k, v in random_split.complete({"train": Numbers(list(range(10)))}).items()
     }
     record.saved = before.keys
-    again = shares.complete({"train": Numbers(list(range(15)))}, record)
+    again = random_split.complete({"train": Numbers(list(range(15)))}, record)
     assert {k: v.values.tolist() for k, v in again.items()} == {k: v.values.tolist() for k, v in first.items()}
 
 

@@ -6,72 +6,50 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.data.tables import Rows
-from aeframe.data.tabular import BreastCancer, RowSplits, Table, share_out
+from aeframe.data.random_split import SPLITS, RandomSplit
+from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.errors import AeframeError
 from aeframe.factory import build, defaults
 from aeframe.testing.fixtures import real_file
 
 
-def positions(*parts: Rows | None) -> list[list[int]]:
-    return [[] if part is None or part.index is None else part.index.tolist() for part in parts]
+def write_numbers(folder: Path, count: int = 50) -> Path:
+    path = folder / "rows.csv"
+    path.write_text("a,b,kind\n" + "".join(f"{2 * row},{2 * row + 1},{row}\n" for row in range(count)))
+    return path
 
 
-def numbers(count: int = 50) -> Rows:
-    return Rows(np.arange(count * 2.0).reshape(count, 2), "rows.csv", label=np.arange(count))
-
-
-def test_rows_are_shared_out_once_each_by_the_seed() -> None:
-    train, validation, test = positions(*share_out(numbers(), validation=0.2, test=0.1, seed=0))
-    assert [len(train), len(validation), len(test)] == [35, 10, 5]
-    assert sorted(train + validation + test) == list(range(50))
-    assert validation == sorted(validation)
-    assert validation != list(range(validation[0], validation[0] + 10))
-    torch.manual_seed(1)
-    assert positions(*share_out(numbers(), validation=0.2, test=0.1, seed=0))[1] == validation
-    assert positions(*share_out(numbers(), validation=0.2, test=0.1, seed=1))[1] != validation
-    assert share_out(numbers(), validation=0.2, test=None, seed=0)[2] is None
-
-
-def test_rows_stay_with_their_labels_and_numbers() -> None:
-    for part in share_out(numbers(), validation=0.2, test=0.1, seed=0):
-        assert part is not None
+def test_a_random_split_of_the_rows(tmp_path: Path) -> None:
+    splits = Table(path=write_numbers(tmp_path), label="kind", validation=0.2, test=0.1).load()
+    parts = [splits.train, splits.validation, splits.test]
+    assert [len(part) for part in parts] == [35, 10, 5]
+    for part in parts:
         assert part.index is not None
         assert part.label is not None
         assert part.values[:, 0].tolist() == (2 * part.index).tolist()
         assert part.label.tolist() == part.index.tolist()
-        assert part.where(1) == f"rows.csv, row {part.index[1]}"
+        assert part.where(1) == f"rows.csv, line {part.index[1] + 2}"
+    expected = RandomSplit("x", "rows", validation=0.2, test=0.1, seed=0).indices({"train": torch.arange(50)})
+    assert [part.index.tolist() for part in parts if part.index is not None] == [
+        expected[name].tolist() for name in SPLITS
+    ]
 
 
-@pytest.mark.parametrize(
-    ("count", "validation", "test", "message"),
-    [
-        (
-            4, 0.1, 0.5,
-            "rows.csv has 4 rows, of which validation=0.1 is none; add rows, or raise validation",
-        ),
-        (1, 0.1, 0.1, "rows.csv has one row, of which validation=0.1 is none; add rows, or raise validation"),
-        (
-            10, 0.5, 0.5,
-            "rows.csv has 10 rows, which leaves no row for training and at least two are needed; "
-            "add rows, or lower validation and test",
-        ),
-        (
-            10, 0.9, None,
-            "rows.csv has 10 rows, which leaves one row for training and at least two are needed; "
-            "add rows, or lower validation",
-        ),
-        (10, 0.0, 0.1, "validation=0 is a fraction of the rows and must lie between 0 and 1, exclusive"),
-        (10, 0.1, 1.5, "test=1.5 is a fraction of the rows and must lie between 0 and 1, exclusive"),
-    ],
-)  # fmt: skip
-def test_no_split_is_left_empty(count: int, validation: float, test: float | None, message: str) -> None:
-    with pytest.raises(AeframeError) as refused:
-        share_out(numbers(count), validation=validation, test=test, seed=0)
-    assert str(refused.value) == message
+def test_errors_of_the_split(tmp_path: Path) -> None:
+    with pytest.raises(AeframeError) as caught:
+        Table(path=write_numbers(tmp_path, 3)).load()
+    assert str(caught.value) == (
+        "rows.csv has too few rows, 3: 1 for validation and 1 for test leave 1 for training, which needs at least 2; "
+        "add rows, or lower validation and test"
+    )
+    with pytest.raises(AeframeError) as caught:
+        Table(path=tmp_path / "rows.csv", validation=0.5, test=0.5)
+    assert str(caught.value) == (
+        "rows.csv needs fractions validation and test above 0 with a sum below 1, found validation=0.5 and test=0.5"
+    )
 
 
-def test_an_npz_may_say_what_is_for_testing(tmp_path: Path) -> None:
+def test_an_npz_may_have_a_test_split(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     x_train, x_test = np.zeros((20, 3)), np.ones((5, 3))
     np.savez(path, x_train=x_train, y_train=np.arange(20), x_test=x_test, y_test=np.arange(5))
@@ -84,7 +62,7 @@ def test_an_npz_may_say_what_is_for_testing(tmp_path: Path) -> None:
     assert [len(part) for part in (only_train.train, only_train.validation, only_train.test)] == [13, 2, 5]
 
 
-def test_test_rows_may_come_from_a_file_of_their_own(tmp_path: Path) -> None:
+def test_a_separate_file_of_test_rows(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,b,kind\n" + "".join(f"{i},{i},cat\n" for i in range(10)))
     (tmp_path / "test.csv").write_text("a,b,kind\n1,2,ant\n3,4,cat\n")
     table = Table(path=str(tmp_path / "train.csv"), test_path=str(tmp_path / "test.csv"), label="kind")
@@ -114,7 +92,7 @@ def test_options_are_those_of_the_registry() -> None:
     assert str(refused.value) == "dataset 'table' needs a value for 'path'; set dataset.path=..."
 
 
-def test_breast_cancer_is_what_it_should_be() -> None:
+def test_breast_cancer() -> None:
     data = build("dataset", "breast_cancer")
     assert isinstance(data, BreastCancer)
     assert data.describe()["shape"] == (30,)
@@ -138,6 +116,6 @@ def test_hourly_temperatures_from_a_compressed_csv() -> None:
     assert np.isfinite(np.concatenate([part.values for part in rows])).all()
 
 
-def test_digits_as_arrays_nobody_has_explained() -> None:
+def test_digits_as_plain_arrays() -> None:
     table = Table(path=str(real_file("image/mnist.npz")), label="y", validation=1 / 6)
     assert table.describe() == {"shape": (28, 28), "columns": None}

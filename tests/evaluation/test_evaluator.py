@@ -147,7 +147,7 @@ def test_reset_clears_sums_and_names(make_model: Any) -> None:
 def test_an_evaluation_without_a_batch_is_refused(make_model: Any) -> None:
     with pytest.raises(AeframeError) as error:
         Evaluator(make_model(), {}, seed=0).compute()
-    assert str(error.value) == "nothing was evaluated: the split has no batch; give it at least one sample"
+    assert str(error.value) == "nothing was evaluated: the split has no batch; add at least one sample"
 
 
 def test_two_values_with_the_same_name_are_refused(make_model: Any) -> None:

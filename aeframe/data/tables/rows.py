@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
@@ -18,9 +19,9 @@ class Choice:
     """Which array, columns and label to read from a file."""
 
     key: str | None = None
-    """Name of the array in a NPZ file."""
+    """Name of the array in an NPZ file."""
     label: str | None = None
-    """Name of the label: a column, or an array of a NPZ file. It is not part of x."""
+    """Name of the label: a column, or an array of an NPZ file. It is not part of x."""
     columns: tuple[str, ...] | None = None
     """Names of the columns of x, in this order; None for all columns but the label."""
 
@@ -64,9 +65,10 @@ class Rows:
         """Shape and column names of the rows."""
         return Header(tuple(self.values.shape[1:]), self.columns)
 
-    def take(self, chosen: NDArray[np.int64]) -> Rows:
-        """Return the rows `chosen` ``(n,)``; they keep their numbers in error messages."""
+    def rows(self, index: Tensor) -> Rows:
+        """Return the rows at `index` ``(n,)``; they keep their numbers in error messages."""
         assert self.index is not None
+        chosen = index.numpy()
         label = None if self.label is None else self.label[chosen]
         numbers = None if self.numbers is None else self.numbers[chosen]
         return Rows(self.values[chosen], self.origin, self.columns, label, numbers, self.index[chosen], self.place)

@@ -81,7 +81,8 @@ def test_large_folder_is_read_segment_by_segment(tmp_path: Path) -> None:
         ("notes.txt", "has no sounds in '{path}'; expected files that end in .aif, .aiff, .flac, .mp3, .oga, .ogg, "
                       ".opus, .wav"),
         ("test/0.wav", "has a split folder 'test' but no 'train'; add it, or rename 'test'"),
-        ("0.wav", "has 1 sounds for 3 splits (train, validation, test), expected at least 3; add sounds"),
+        ("0.wav", "has too few sounds, 1: 1 for validation and 1 for test leave 0 for training, which needs at least "
+                  "2; add sounds, or lower validation and test"),
     ],
 )  # fmt: skip
 def test_invalid_folders(tmp_path: Path, content: str | None, expected: str) -> None:

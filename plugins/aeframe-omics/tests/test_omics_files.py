@@ -232,15 +232,18 @@ def test_unreadable_files_are_errors(tmp_path: Path) -> None:
     )
 
 
-def test_fractions_and_files_that_leave_a_split_empty() -> None:
+def test_errors_of_the_split() -> None:
     with pytest.raises(AeframeError) as caught:
         shared_out({"train": np.arange(9)}, validation=0.5, test=0.5, seed=0, origin="file")
     assert str(caught.value) == (
-        "file needs shares validation > 0 and test > 0 that leave something to train on, found 0.5 and 0.5"
+        "file needs fractions validation and test above 0 with a sum below 1, found validation=0.5 and test=0.5"
     )
     with pytest.raises(AeframeError) as caught:
         shared_out({"train": np.arange(3)}, validation=0.1, test=0.1, seed=0, origin="file")
-    assert str(caught.value) == "file has 3 cells to make 3 splits of; add cells"
+    assert str(caught.value) == (
+        "file has too few cells, 3: 1 for validation and 1 for test leave 1 for training, which needs at least 2; "
+        "add cells, or lower validation and test"
+    )
 
 
 def test_missing_values_of_a_label_are_minus_one(tmp_path: Path) -> None:

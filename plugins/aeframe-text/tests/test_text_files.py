@@ -114,9 +114,9 @@ def test_splits(tmp_path: Path) -> None:
     other = TextFiles(**options, split_seed=1).load()  # type: ignore[arg-type]
     assert other.validation != splits.validation
     assert error_of(TextFiles(path=str(test), column="words").load) == (
-        "'t.jsonl' has 3 texts, too few to set aside validation=0.1 and test=0.1 of them and leave two; add texts, or "
-        "change the fractions"
+        "'t.jsonl' has too few texts, 3: 1 for validation and 1 for test leave 1 for training, which needs at least 2; "
+        "add texts, or lower validation and test"
     )
-    assert error_of(TextFiles(path=str(path), column="words", test=1.0).load) == (
-        "data.test=1 is a fraction of the texts and must lie between 0 and 1"
+    assert error_of(lambda: TextFiles(path=str(path), column="words", test=1.0)) == (
+        "'a.csv' needs fractions validation and test above 0 with a sum below 1, found validation=0.1 and test=1"
     )

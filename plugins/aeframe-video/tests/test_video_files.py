@@ -232,12 +232,12 @@ def test_invalid_folders(tmp_path: Path) -> None:
     )
 
 
-def test_invalid_fractions(tmp_path: Path) -> None:
+def test_fractions_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as raised:
         VideoFiles(path="a", validation=0.5, test=0.5)
     assert str(raised.value) == (
-        "dataset 'video_files' at 'a' needs shares validation > 0 and test > 0 that leave something to train on, found "
-        "0.5 and 0.5"
+        "dataset 'video_files' at 'a' needs fractions validation and test above 0 with a sum below 1, found "
+        "validation=0.5 and test=0.5"
     )
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import SPLITS, SplitRecord, keys_of_names
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.counts import Counts
@@ -147,34 +147,17 @@ def shared_out(
         names: Of all cells. Cells are recorded by name if names are unique, otherwise by row.
 
     Raises:
-        AeframeError: Fractions outside (0, 1) or with a sum of 1 or more, too few cells, or cells of a recorded split
-            that are missing.
+        AeframeError: See `RandomSplit`.
     """
-    if not (validation > 0 and test > 0 and validation + test < 1):
-        raise AeframeError(
-            f"{origin} needs shares validation > 0 and test > 0 that leave something to train on, "
-            f"found {validation} and {test}"
-        )
     rows = {split: torch.from_numpy(np.asarray(own, np.int64)) for split, own in present.items()}
     if len(names) and len(set(names)) == len(names):
         known = keys_of_names(names)
         keys = {split: known[own] for split, own in rows.items()}
     else:
         keys = rows
-    record = SplitRecord() if record is None else record
-    fractions = {name: share for name, share in (("validation", validation), ("test", test)) if name not in present}
-    places = record.indices(origin, keys, lambda: _drawn(len(present["train"]), fractions, seed, origin))
-    return {split: present.get(split, present["train"])[places[split].numpy()] for split in SPLITS}
-
-
-def _drawn(num: int, fractions: Mapping[str, float], seed: int, origin: str) -> dict[str, Tensor]:
-    taken = {name: max(1, round(share * num)) for name, share in fractions.items()}
-    if num < 2 + sum(taken.values()):
-        raise AeframeError(f"{origin} has {num} cells to make {1 + len(taken)} splits of; add cells")
-    order, splits = np.random.default_rng(seed).permutation(num), {}
-    for name, size in taken.items():
-        splits[name], order = np.sort(order[:size]), order[size:]
-    return {name: torch.from_numpy(places) for name, places in {**splits, "train": np.sort(order)}.items()}
+    split = RandomSplit(origin, "cells", validation=validation, test=test, seed=seed)
+    indices = split.indices(keys, record)
+    return {name: present.get(name, present["train"])[indices[name].numpy()] for name in SPLITS}
 
 
 __all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "shared_out"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from aeframe.data.tables import Rows
@@ -66,7 +67,7 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
             skipped.append(f"{fault}; the row is skipped")
         if disordered.any():
             kept = np.flatnonzero(~disordered)
-            rows, times = rows.take(kept), times[kept]
+            rows, times = rows.rows(torch.from_numpy(kept)), times[kept]
             anomaly = None if anomaly is None else anomaly[kept]
     bad = _bad_values(rows.values, missing)
     excluded: NDArray[np.bool_] = np.any(bad, axis=1)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
 from aeframe.data import Dataset
+from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_text.texts import Line, TextSplits, share_out
+from aeframe_text.texts import Line, TextSplits, complete_splits
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 FORMATS = (".txt", ".smi", ".jsonl", *_DELIMITERS)
@@ -50,8 +51,7 @@ class TextFiles(Dataset):
             for name, held_out in (("validation", validation_path), ("test", test_path))
         }
         self.column, self.label = column, label
-        self.fractions = {"validation": validation, "test": test}
-        self.split_seed = split_seed
+        self.split = RandomSplit(f"'{self.path.name}'", "texts", validation=validation, test=test, seed=split_seed)
 
     def describe(self) -> Mapping[str, Any]:
         for path in (self.path, *self.held_out.values()):
@@ -64,9 +64,7 @@ class TextFiles(Dataset):
         for name, path in self.held_out.items():
             if path is not None:
                 present[name] = read_texts(path, self.column, self.label)
-        origin = f"'{self.path.name}'"
-        shares = share_out(present, self.fractions, self.split_seed, origin, self.split_record)
-        return TextSplits(shares["train"], shares["validation"], shares["test"], column=self.column)
+        return complete_splits(present, self.split, self.split_record, column=self.column)
 
 
 def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:

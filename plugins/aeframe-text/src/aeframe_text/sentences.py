@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 
 from aeframe.data import Dataset
+from aeframe.data.random_split import RandomSplit
 from aeframe.noise import SPLITTING, noise_of
-from aeframe_text.texts import Line, TextSplits, share_out
+from aeframe_text.texts import Line, TextSplits, complete_splits
 
 _DETERMINERS = ("the", "a", "my", "every")
 _ADJECTIVES = ("small", "grey", "red", "quiet", "hungry", "bright")
@@ -38,7 +39,7 @@ class Sentences(Dataset):
 
     def __init__(self, *, size: int = 2000, validation: float = 0.1, test: float = 0.1, seed: int = 0) -> None:
         self.size, self.seed = size, seed
-        self.fractions = {"validation": validation, "test": test}
+        self.split = RandomSplit("data 'sentences'", "sentences", validation=validation, test=test, seed=seed)
 
     def describe(self) -> Mapping[str, Any]:
         return {}
@@ -46,8 +47,7 @@ class Sentences(Dataset):
     def load(self) -> TextSplits:
         with noise_of(torch.device("cpu"), self.seed, SPLITTING):
             lines = [_sentence(row) for row in range(self.size)]
-        shares = share_out({"train": lines}, self.fractions, self.seed, "data 'sentences'", self.split_record)
-        return TextSplits(shares["train"], shares["validation"], shares["test"])
+        return complete_splits({"train": lines}, self.split, self.split_record)
 
 
 def _sentence(row: int) -> Line:

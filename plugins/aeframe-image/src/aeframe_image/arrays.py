@@ -103,13 +103,13 @@ class ImageNPZ(Dataset):
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
         self.who = "dataset 'image_npz'"
-        self.shares = RandomSplit(f"{self.who} at '{path}'", "images", validation=validation, test=test, seed=seed)
+        self.splitter = RandomSplit(f"{self.who} at '{path}'", "images", validation=validation, test=test, seed=seed)
 
     def describe(self) -> Mapping[str, Any]:
         return {"shape": self._file().shape()}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._file().stacks(), self.split_record)
+        return self.splitter.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:
         return ArrayFile(self.path, who=self.who, key=self.key)

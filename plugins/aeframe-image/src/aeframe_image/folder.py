@@ -37,7 +37,7 @@ class ImageFolder(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'image_folder' at '{path}'"
-        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
+        self.splitter = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
@@ -49,7 +49,7 @@ class ImageFolder(Dataset):
         keys = {
             split: path_keys(self.path, (Path(str(file)) for file in files.files)) for split, files in present.items()
         }
-        return self.shares.complete(present, self.split_record, keys)
+        return self.splitter.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the folder defines, at least ``train``."""

@@ -80,7 +80,7 @@ class HuggingFaceImages(Dataset):
     ) -> None:
         self.path, self.config, self.column, self.label = str(path), config, column, label
         self.who = f"dataset 'image_huggingface' at '{path}'"
-        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
+        self.splitter = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
         self._splits: dict[str, Files] | None = None
 
@@ -89,7 +89,7 @@ class HuggingFaceImages(Dataset):
         return {"shape": first_shape(self.who, self._present()["train"].files)}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._present(), self.split_record)
+        return self.splitter.complete(self._present(), self.split_record)
 
     def _present(self) -> dict[str, Files]:
         """Return the splits that the dataset defines, at least ``train``."""

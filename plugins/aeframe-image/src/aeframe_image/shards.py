@@ -86,7 +86,7 @@ class ImageShards(Dataset):
     ) -> None:
         self.path, self.label = Path(path).expanduser(), label
         self.who = f"dataset 'image_shards' at '{path}'"
-        self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
+        self.splitter = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
@@ -96,7 +96,7 @@ class ImageShards(Dataset):
     def load(self) -> RawSplits:
         present = self._present()
         keys = {split: keys_of_names(map(self._name, files.files)) for split, files in present.items()}
-        return self.shares.complete(present, self.split_record, keys)
+        return self.splitter.complete(present, self.split_record, keys)
 
     def files(self) -> list[Path]:
         return shards_of(self.who, self.path)

@@ -143,13 +143,13 @@ def register_losses(register: Register) -> None:
 @hookimpl
 def register_objectives(register: Register) -> None:
     at = f"{_PARTS}.objectives"
-    register("deterministic", f"{at}.deterministic:Deterministic", summary="reconstruction, and what the latent asks")
+    register("deterministic", f"{at}.deterministic:Deterministic", summary="reconstruction and the latent's terms")
     register("elbo", f"{at}.elbo:Elbo", summary="evidence lower bound: beta, free bits, capacity")
     register("importance", f"{at}.importance:Importance", summary="IWAE, MIWAE, PIWAE, CIWAE")
     register("mmd", f"{at}.mmd:MaximumMeanDiscrepancy", summary="kernel distance of the codes from the prior")
     register("sliced", f"{at}.sliced:SlicedWasserstein", summary="Wasserstein distance along random lines")
     register("total_correlation", f"{at}.total_correlation:TotalCorrelation", summary="dependence between dimensions")
-    register("adversarial", f"{at}.adversarial:Adversarial", summary="a discriminator on z")
+    register("adversarial", f"{at}.adversarial:Adversarial", summary="codes like draws from the prior, by a critic")
     register("weak_pairs", f"{at}.weak_pairs:WeakPairs", summary="pairs that share some of their factors")
 
 
@@ -158,14 +158,22 @@ def register_penalties(register: Register) -> None:
     at = f"{_PARTS}.penalties"
     register("l1", f"{at}.code:L1", summary="sum of |z|")
     register("l2", f"{at}.code:L2", summary="half the sum of z^2")
-    register("kl_rate", f"{at}.code:KLRate", summary="each unit's mean activity drawn to a low rate")
-    register("contractive", f"{at}.contractive:Contractive", summary="norm of the code's Jacobian by x")
-    register("dip", f"{at}.dip:Dip", summary="covariance of the code drawn to the identity (DIP-VAE I and II)")
-    register("decoder_gradient", f"{at}.decoder_gradient:DecoderGradient", summary="norm of the output's slope by z")
+    register("kl_rate", f"{at}.code:KLRate", summary="KL of each unit's mean activity from a low rate")
+    register("contractive", f"{at}.contractive:Contractive", summary="norm of the encoder's Jacobian")
+    register("dip", f"{at}.dip:Dip", summary="distance of the code's covariance from the identity (DIP-VAE)")
+    register("decoder_gradient", f"{at}.decoder_gradient:DecoderGradient", summary="norm of the decoder's Jacobian")
     register("spectral", f"{at}.spectral:Spectral", summary="largest singular values of the weights")
-    register("adversarial", f"{at}.adversarial:AdversarialX", summary="a discriminator on x")
-    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="what a discriminator sees, alike")
-    register("perceptual", f"{at}.perceptual:Perceptual", summary="features of another network, alike")
+    register("adversarial", f"{at}.adversarial:AdversarialPenalty", summary="the generator's loss of a GAN")
+    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance in a critic's features")
+    register("perceptual", f"{at}.perceptual:Perceptual", summary="distance in the features of a frozen network")
+
+
+@hookimpl
+def register_critics(register: Register) -> None:
+    at = f"{_PARTS}.critics"
+    register("discriminator_x", f"{at}.samples:DiscriminatorX", summary="data against reconstructions")
+    register("discriminator_z", f"{at}.codes:DiscriminatorZ", summary="draws from the prior against codes")
+    register("permuted_codes", f"{at}.codes:PermutedCodes", summary="codes with permuted dimensions against codes")
 
 
 @hookimpl

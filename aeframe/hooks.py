@@ -116,6 +116,15 @@ def register_penalties(register: Register) -> None:
 
 
 @hookspec
+def register_critics(register: Register) -> None:
+    """Register networks with an optimizer and loss terms of their own, such as discriminators: subclasses of
+    `aeframe.parts.Critic`. Objectives and penalties name the critic they use by its label in ``critics:``.
+
+    Given: `z_shape` and `shape`.
+    """
+
+
+@hookspec
 def register_activations(register: Register) -> None:
     """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)`` states
     the true range, for the checks. Given: nothing.

@@ -222,7 +222,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("other", "sentence"),
     [
         ("five", "'latent.head.linear.weight' is (5, 8) in it and (4, 8) in the model of this run's config"),
-        ("adversarial", "'objective.discriminator.layers.1.0.weight' is (256, 4) in it and missing in the model of "
+        ("adversarial", "'critics.discriminator_z.layers.1.0.weight' is (256, 4) in it and missing in the model of "
                         "this run's config"),
     ],
 )  # fmt: skip

@@ -23,7 +23,7 @@ class EvaluationOutput:
     drawn: ForwardOutput
     """With z drawn from its posterior where there is one, and as many importance samples as the objective takes."""
     values: dict[str, Tensor]
-    """``(B,)`` each: the raw terms, ``loss`` (their weighted sum) and ``bound``; an opponent's behind its name."""
+    """``(B,)`` each: the raw terms, ``loss`` (their weighted sum) and ``bound``; those of a critic follow its label."""
     noise: tuple[int, int]
     """Seed and number of the batch."""
     _by_mean: ForwardOutput | None = None
@@ -86,7 +86,6 @@ def _values(model: Autoencoder, output: ForwardOutput, progress: TrainingProgres
     values = {**terms.raw, "loss": terms.total()}
     if terms.bound is not None:
         values["bound"] = terms.bound
-    for name, critic in model.critics().items():
-        theirs = critic.terms(model, output.detach(), progress)
-        values |= {f"{name}/{term}": value for term, value in {**theirs.raw, "loss": theirs.total()}.items()}
+    for label, of_critic in model.critic_terms(output, progress).items():
+        values |= {f"{label}/{name}": value for name, value in {**of_critic.raw, "loss": of_critic.total()}.items()}
     return values

@@ -64,7 +64,8 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
         What is known of the data as this run gives them: with labels for a condition, in pairs, where it is asked to.
 
     Warns:
-        SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input.
+        SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input, or a critic that neither the
+            objective nor a penalty uses.
 
     Raises:
         AeframeError: In one sentence, what does not fit and what would.
@@ -77,6 +78,7 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     _check_needs(config)
     model = dry_run(config, spec)
     _warn_of_copying(model, spec)
+    _warn_of_unused_critics(model)
     return spec
 
 
@@ -172,6 +174,20 @@ def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
             SuspiciousConfigWarning,
             stacklevel=3,
         )
+
+
+def _warn_of_unused_critics(model: Autoencoder) -> None:
+    """Warn of critics without an effect on the autoencoder; as a probe of x or z, such a critic can be intended."""
+    penalties: list[Any] = list(model.penalties.values())
+    used = {label for part in (model.objective, *penalties) for label in part.used_critics}
+    for label in model.critics:
+        if label not in used:
+            warnings.warn(
+                f"critic '{label}' is trained, but neither the objective nor a penalty uses it; remove it with "
+                f"critics.{label}=null and '~optimizers.{label}', or name it in the option critic of one of them",
+                SuspiciousConfigWarning,
+                stacklevel=3,
+            )
 
 
 def _fitting(kind: str, fits: Callable[[Any], bool]) -> str:

@@ -13,7 +13,7 @@ from torch import nn
 from aeframe.data.modality import Splits
 from aeframe.model.autoencoder import Autoencoder
 
-_SHOWN = ("encoder", "latent", "prior", "decoder", "loss", "objective", "penalties")
+_SHOWN = ("encoder", "latent", "prior", "decoder", "loss", "objective", "penalties", "critics")
 
 
 def banner(
@@ -29,7 +29,7 @@ def banner(
     )
     for kind in _SHOWN:
         part = getattr(model, kind)
-        chosen = ", ".join(part) if kind == "penalties" else config[kind]["name"]
+        chosen = ", ".join(part) if kind in ("penalties", "critics") else config[kind]["name"]
         if chosen:
             table.add_row(kind, f"{chosen:<24}{num_parameters(part):>12,} parameters")
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")

@@ -14,6 +14,7 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.corruptions import Corruption
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
@@ -32,6 +33,7 @@ _KINDS: dict[type, str] = {
     Loss: "loss",
     Objective: "objective",
     Penalty: "penalty",
+    Critic: "critic",
 }
 _SAMPLES = 2
 _CLOCK = TrainingProgress(planned=10, rows=100)
@@ -79,8 +81,7 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
             # One whose weight is 0 at first is not computed yet, and has to fit all the same.
             if name not in groups["the model"].raw:
                 groups["the model"].add(name, penalty(model, p), 0.0)
-        for name, critic in model.critics().items():
-            groups[name] = critic.terms(model, p.detach(), _CLOCK)
+        groups |= model.critic_terms(p, _CLOCK)
         make_optimizer_groups(
             model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )

@@ -18,7 +18,7 @@ from aeframe.experiment.trainer_arguments import extra_arguments, own_settings, 
 from aeframe.factory import REQUIRED, defaults, signature
 from aeframe.registry import registry
 
-LABELLED = {"penalties": "penalty", "callbacks": "callback", "logger": "logger"}
+LABELLED = {"penalties": "penalty", "critics": "critic", "callbacks": "callback", "logger": "logger"}
 """Settings that hold parts under labels of the user's own; the label is the part's name where none is given."""
 
 
@@ -85,7 +85,7 @@ def _labelled(kind: str, setting: str, label: str, options: Any) -> dict[str, An
             f"logger.wandb.{label}={options}"
         )
     part = dict(_mapping(key, options))
-    if kind == "penalty":
+    if kind in ("penalty", "critic"):
         return _part(kind, key, {"name": label, **part})
     if CLASS in part:
         return checked_class(kind, key, part)

@@ -31,6 +31,10 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
             f"| penalty | {_described({'name': label, **options})} |"
             for label, options in (config.get("penalties") or {}).items()
         ),
+        *(
+            f"| critic | {_described({'name': label, **options})} |"
+            for label, options in (config.get("critics") or {}).items()
+        ),
         "",
     ]
     if metrics:

@@ -50,6 +50,8 @@ def _entries(config: Mapping[str, Any]) -> Iterator[Entry]:
             yield from _nested(kind, config[kind])
     for label, options in (config.get("penalties") or {}).items():
         yield from _nested("penalty", {"name": label, **options})
+    for label, options in (config.get("critics") or {}).items():
+        yield from _nested("critic", {"name": label, **options})
 
 
 def _nested(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:

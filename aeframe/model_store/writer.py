@@ -35,6 +35,7 @@ FORMAT = 1
 _KEPT = (
     *PARTS,
     "penalties",
+    "critics",
     "condition_encoder",
     "label_classes",
     "sampler",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 PLUGIN = "plugin"
 """Stands in place of a kind for checks of the plugin as a whole."""
 MODEL_KINDS = frozenset(
-    {"corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "modality"}
+    {"corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "critic", "modality"}
 )
 """The kinds that a small model is made around; a modality's is made of its own defaults, on its own data."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
-from aeframe.factory import build
+from aeframe.factory import build, defaults
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
@@ -121,7 +121,7 @@ def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Referen
 def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> dict[str, Any]:
     """Return the smallest recipe that has `part` in it and gives it what it needs."""
     target = registry().load(kind, part["name"])
-    requires: frozenset[str] = getattr(target, "needs", frozenset())
+    requires: frozenset[str] = getattr(target, "requires", frozenset())
     if kind == "prior":
         # A prior is learned through a divergence, which needs a posterior.
         requires |= {"posterior"}
@@ -140,14 +140,32 @@ def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> di
         "loss": loss,
         "objective": "elbo" if "posterior" in provides else "deterministic",
         "penalties": {},
+        "critics": {},
         "sampler": {"name": "prior"},
         "optimizer": {"name": "adam", "lr": 1e-2},
     }
+    if kind in ("objective", "penalty"):
+        # The critic that its option names by default.
+        label = {**defaults(kind, part["name"]), **part}.get("critic")
+        config["critics"] = {label: {}} if label is not None and registry().has("critic", label) else {}
     if kind == "penalty":
         config["penalties"] = {part["name"]: dict(part)}
+    elif kind == "critic":
+        config["critics"] = {part["name"]: dict(part)}
+        config |= _user_of_critic(part["name"], target)
     elif kind != "modality":
         config[kind] = dict(part)
     return config
+
+
+def _user_of_critic(name: str, critic: Any) -> dict[str, Any]:
+    """Return the objective and penalties that call a critic's methods; none where it has only terms."""
+    config: dict[str, Any] = {}
+    if hasattr(critic, "logit"):
+        config["objective"] = {"name": "adversarial", "critic": name}
+    penalties = {"adversarial": "generator_loss", "feature_matching": "features"}
+    users = {penalty: {"critic": name} for penalty, method in penalties.items() if hasattr(critic, method)}
+    return config | ({"penalties": users} if users else {})
 
 
 def _latent_for(requires: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
@@ -196,13 +214,13 @@ def modality_reference(
     train = made.prepare(source).train
     with noise_of(CPU, 2):
         rows = train.batch(torch.arange(min(NUM_ROWS, len(train))))
-    defaults = dict(made.defaults)
+    chosen = dict(made.defaults)
     config = {
-        **recipe(kind, part, loss=defaults.pop("loss"), encoder=defaults.pop("encoder")),
-        **{key: value for key, value in defaults.items() if key != kind},
+        **recipe(kind, part, loss=chosen.pop("loss"), encoder=chosen.pop("encoder")),
+        **{key: value for key, value in chosen.items() if key != kind},
         "modality": dict(modality),
         "data": dict(dataset),
     }
-    if kind not in ("modality", "penalty"):
+    if kind not in ("modality", "penalty", "critic"):
         config[kind] = dict(part)
     return Reference(config, spec, rows, made)

@@ -63,7 +63,7 @@ def train_shortly(reference: Reference, folder: Path, *, epochs: int, resume: bo
             _SETTINGS,
             folder=folder,
             callbacks=[_Stop(epochs), RunCheckpoints(folder)],
-            several_groups=bool(model.critics()),
+            several_groups=len(model.critics) > 0,
             max_epochs=_EPOCHS,
         )
         trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None, weights_only=True)

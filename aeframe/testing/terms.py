@@ -29,12 +29,11 @@ def undrawn(model: Autoencoder, batch: Batch) -> ForwardOutput:
 
 
 def all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
-    """Return the terms of every player and the bound, raw."""
+    """Return the raw terms of the autoencoder and its critics, and the bound."""
     terms = model.terms(out, progress)
     found = dict(terms.raw)
     if terms.bound is not None:
         found["bound"] = terms.bound
-    for player, critic in model.critics().items():
-        theirs = critic.terms(model, out.detach(), progress).raw
-        found |= {f"{player}/{name}": value for name, value in theirs.items()}
+    for label, of_critic in model.critic_terms(out, progress).items():
+        found |= {f"{label}/{name}": value for name, value in of_critic.raw.items()}
     return found

@@ -51,6 +51,12 @@ class LossPart(Protocol):
     def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
 
+class CriticParts(Protocol):
+    """The critics of a `Model`, by label; see `aeframe.parts.Critic`."""
+
+    def __getitem__(self, label: str) -> Any: ...
+
+
 class Model(Protocol):
     """The autoencoder as its own parts see it: `aeframe.model.autoencoder.Autoencoder` is one.
 
@@ -74,11 +80,10 @@ class Model(Protocol):
     def decoder(self) -> nn.Module: ...
     @property
     def loss(self) -> LossPart: ...
+    @property
+    def critics(self) -> CriticParts: ...
     def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
         """Return the latent of a batch, without corruption."""
 
     def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:
         """Return the decoder's output ``(B, outputs, *shape)`` of z ``(B, *z_shape)``."""
-
-    def critics(self) -> Mapping[str, Any]:
-        """Return the critics by name."""

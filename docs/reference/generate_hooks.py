@@ -24,6 +24,7 @@ _HEAD = """\
 _KEYS = {
     "dataset": "`data=NAME`",
     "penalty": "`penalties.NAME.weight=...`",
+    "critic": "`critics.NAME={}`",
     "metric": "`metrics.NAME={}`",
     "callback": "`callbacks.NAME={}`",
     "schedule": "in place of a number: `{name: NAME, ...}`",

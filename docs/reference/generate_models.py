@@ -31,7 +31,7 @@ def page() -> str:
     contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
     used: dict[str, set[str]] = {}
     sections = [_model(recipe, used) for recipe in recipes]
-    options = [_options(kind, name) for kind in (*_ROOMS, "penalty") for name in sorted(used.get(kind, ()))]
+    options = [_options(kind, name) for kind in (*_ROOMS, "penalty", "critic") for name in sorted(used.get(kind, ()))]
     return "\n".join([_HEAD, contents, "", *sections, "# Options of the parts", "", *options])
 
 
@@ -43,10 +43,11 @@ def _model(recipe: OptionFile, used: dict[str, set[str]]) -> str:
         used.setdefault(kind, set()).add(name)
         link = f"[{name}](#{kind}-{name})"
         rooms.append(f"| {kind} | {link if recipe.choices.get(kind) else f'*{link}*'} |")
-    for label, options in (config.get("penalties") or {}).items():
-        name = (options or {}).get("name", label)
-        used.setdefault("penalty", set()).add(name)
-        rooms.append(f"| penalty | [{name}](#penalty-{name}) |")
+    for kind, setting in (("penalty", "penalties"), ("critic", "critics")):
+        for label, options in (config.get(setting) or {}).items():
+            name = (options or {}).get("name", label)
+            used.setdefault(kind, set()).add(name)
+            rooms.append(f"| {kind} | [{name}](#{kind}-{name}) |")
     values = [f"`{key}={shown(value)}`" for key, value in recipe.settings.items()]
     sets = f"\nSets {', '.join(values)}.\n" if values else ""
     return f"## {recipe.name}\n\n{recipe.comment}\n\n| room | part |\n|---|---|\n" + "\n".join(rooms) + f"\n{sets}"

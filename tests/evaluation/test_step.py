@@ -31,9 +31,11 @@ def test_every_term_is_of_each_sample(make_model: Any) -> None:
 
 
 def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
-    output = evaluate_batch(make_model(objective="adversarial"), Batch(rows()), PROGRESS, seed=0, index=0)
-    theirs = {name for name in output.values if name.startswith("discriminator/")}
-    assert theirs == {"discriminator/real", "discriminator/fake", "discriminator/loss"}
+    output = evaluate_batch(
+        make_model(objective="adversarial", critics={"discriminator_z": {}}), Batch(rows()), PROGRESS, seed=0, index=0
+    )
+    of_critic = {name for name in output.values if name.startswith("discriminator_z/")}
+    assert of_critic == {"discriminator_z/real", "discriminator_z/fake", "discriminator_z/loss"}
 
 
 def test_draws_are_a_function_of_seed_and_index(make_model: Any) -> None:

@@ -19,9 +19,6 @@ class TestCore(PluginSuite):
         "schedule=warmup": {"peak": 1e-3},
     }
     not_applicable: ClassVar[Mapping[str, str]] = {
-        "builds:penalty=feature_matching": (
-            "it looks into the discriminator of another penalty, and a small model has one part only; vae_gan has both"
-        ),
         "condition:decoder=reshape": "it has no layer that could hear a condition, and refuses one by its size",
         "two processes:corruption=salt_pepper": (
             "where a domain has no ends it takes those of the batch, of which a process sees its share only"

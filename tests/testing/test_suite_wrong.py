@@ -42,6 +42,7 @@ CAUGHT = {
     "latent=restless": {"repeatable evaluation"},
     "latent=misshapen": {"shapes"},
     "corruption=in_place": {"shapes"},
+    "critic=averaging": {"batch invariance"},
     "activation=boastful": {"stated traits"},
     "schedule=counting": {"schedule"},
     "sampler=unsaved": {"sampler"},

@@ -41,6 +41,7 @@ def model(objective: str = "adversarial") -> Autoencoder:
             "latent": {"name": "gaussian", "dim": 3},
             "loss": "mse",
             "objective": objective,
+            "critics": {"discriminator_z": {}} if objective == "adversarial" else {},
         },
         DataSpec((6,), Domain("unit")),
     )
@@ -73,8 +74,8 @@ def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) ->
 def test_an_adversary_is_a_group_of_its_own() -> None:
     it = model()
     first, second = groups_of(it)
-    assert (first.name, second.name) == ("autoencoder", "discriminator")
-    assert (first.prefix, second.prefix) == ("", "discriminator/")
+    assert (first.name, second.name) == ("autoencoder", "discriminator_z")
+    assert (first.prefix, second.prefix) == ("", "discriminator_z/")
     assert {id(p) for p in first.parameters} | {id(p) for p in second.parameters} == {id(p) for p in it.parameters()}
     check_ownership(it, [first, second])
 
@@ -108,8 +109,8 @@ def test_a_parameter_without_a_group_is_named() -> None:
     with pytest.raises(AeframeError) as caught:
         check_ownership(it, chosen)
     assert str(caught.value) == (
-        "parameter 'prior.stray' is trained by no optimizer, expected exactly one; "
-        "freeze it (requires_grad=False) or keep it in one part only"
+        "parameter 'prior.stray' is trained by no group, expected exactly one; "
+        "freeze it (requires_grad=False) or use it in one part only"
     )
     it.prior.stray.requires_grad_(False)
     check_ownership(it, chosen)
@@ -119,18 +120,18 @@ def test_a_parameter_with_two_groups_is_named() -> None:
     it = model()
     first, second = groups_of(it)
     first.parameters.append(second.parameters[0])
-    with pytest.raises(AeframeError, match="is trained by autoencoder and discriminator, expected exactly one"):
+    with pytest.raises(AeframeError, match="is trained by autoencoder and discriminator_z, expected exactly one"):
         check_ownership(it, [first, second])
 
 
 def test_a_group_without_trainable_parameters_is_refused() -> None:
     it = model()
-    for parameter in it.critics()["discriminator"].parameters():
+    for parameter in it.critics["discriminator_z"].parameters():
         parameter.requires_grad_(False)
     with pytest.raises(AeframeError) as caught:
         groups_of(it)
     assert str(caught.value) == (
-        "optimizer group 'discriminator' has no trainable parameters; unfreeze some, or leave it out"
+        "optimizer group 'discriminator_z' has no trainable parameters; unfreeze some, or leave it out"
     )
 
 
@@ -139,16 +140,27 @@ def test_a_group_without_trainable_parameters_is_refused() -> None:
 
 def test_settings_of_a_group_that_does_not_exist_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminater": {"clip": 1.0}})
+        groups_of(model(), {"discriminator_y": {"clip": 1.0}})
     assert str(caught.value) == (
-        "settings name an unknown optimizer group 'discriminater', did you mean 'discriminator'?; "
-        "the groups of this model are autoencoder, discriminator"
+        "settings name an unknown optimizer group 'discriminator_y', did you mean 'discriminator_z'?; "
+        "the groups of this model are autoencoder, discriminator_z; remove the settings with "
+        "'~optimizers.discriminator_y'"
+    )
+
+
+def test_a_critic_with_the_name_of_the_first_group_is_refused() -> None:
+    it = model("elbo")
+    it.critics["autoencoder"] = nn.Linear(1, 1)
+    with pytest.raises(AeframeError) as caught:
+        groups_of(it)
+    assert str(caught.value) == (
+        "critic 'autoencoder' has the name of the autoencoder's optimizer group; choose another label"
     )
 
 
 def test_settings_of_a_group_override_those_of_the_run() -> None:
     own = {"optimizer": {"lr": 0.5}, "clip": 2.0, "every": 3, "start": 4}
-    first, second = groups_of(model(), {"discriminator": own}, clip=1.0, accumulate=2)
+    first, second = groups_of(model(), {"discriminator_z": own}, clip=1.0, accumulate=2)
     assert (first.settings.clip, second.settings.clip) == (1.0, 2.0)
     assert (first.settings.accumulate, second.settings.accumulate) == (2, 2)
     assert second.optimizer.param_groups[0]["lr"] == 0.5
@@ -159,7 +171,7 @@ def test_settings_of_a_group_override_those_of_the_run() -> None:
 
 def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
     run = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
-    _, second = make_optimizer_groups(model(), run, {"discriminator": {"optimizer": {"name": "adam", "lr": 0.2}}})
+    _, second = make_optimizer_groups(model(), run, {"discriminator_z": {"optimizer": {"name": "adam", "lr": 0.2}}})
     assert isinstance(second.optimizer, torch.optim.Adam)
     assert second.optimizer.param_groups[0]["lr"] == 0.2
 
@@ -168,9 +180,9 @@ def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
 def test_counts_out_of_range_are_refused(option: str, value: int) -> None:
     counts = {"accumulate": 1, "every": 1, "start": 0, option: value}
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminator": {option: value}})
+        groups_of(model(), {"discriminator_z": {option: value}})
     assert str(caught.value) == (
-        "optimizer group 'discriminator' needs accumulate >= 1, every >= 1 and start >= 0, "
+        "optimizer group 'discriminator_z' needs accumulate >= 1, every >= 1 and start >= 0, "
         f"found {counts['accumulate']}, {counts['every']} and {counts['start']}"
     )
 
@@ -390,7 +402,7 @@ def test_a_plain_trainer_clips_by_value_too() -> None:
 
 @pytest.mark.parametrize("steps_per_call", [1, 4])
 def test_nothing_is_pending_at_the_end_of_an_epoch(tmp_path: Path, steps_per_call: int) -> None:
-    settings = {"discriminator": {"every": 2, "start": 3}}
+    settings = {"discriminator_z": {"every": 2, "start": 3}}
     run = train(tmp_path, "aae", accumulate=4, optimizers=settings, steps_per_call=steps_per_call)
     # Autoencoder: sums of 4 and 3, twice. Discriminator: batches 3, 5 and 7, 9, 11, 13.
     assert run.trainer.global_step == 4 + 2

@@ -11,6 +11,8 @@ from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
 from aeframe.testing.part_under_test import PartUnderTest
 
 _GROUPS = {"dataset": "data"}
+_LABELLED = {"penalty": "penalties", "critic": "critics"}
+"""Kinds with several parts in a run, under labels."""
 """Kinds that stand on a command line under another name."""
 
 
@@ -24,8 +26,9 @@ def composes(tested: PartUnderTest) -> None:
     name = tested.entry.name
     if "???" in defaults(tested.kind, name).values():
         raise NotApplicableError("it has options that its user must give")
-    if tested.kind == "penalty":
-        found = _composed(tested, f"penalties={{{name}: {{}}}}")["penalties"][name]["name"]
+    if tested.kind in _LABELLED:
+        setting = _LABELLED[tested.kind]
+        found = _composed(tested, f"{setting}={{{name}: {{}}}}")[setting][name]["name"]
     else:
         group = _GROUPS.get(tested.kind, tested.kind)
         found = _composed(tested, f"{group}={name}")[group]["name"]

@@ -223,7 +223,7 @@ def _module(model: Autoencoder, kind: str) -> nn.Module:
     """Return what `kind` stands for in a model."""
     if kind == "modality":
         return model
-    found = getattr(model, {"penalty": "penalties"}.get(kind, kind))
+    found = getattr(model, {"penalty": "penalties", "critic": "critics"}.get(kind, kind))
     assert isinstance(found, nn.Module)
     return found
 

@@ -19,7 +19,7 @@ Make = Callable[..., Autoencoder]
 
 
 def shares(objective: MaximumMeanDiscrepancy, z: Tensor, drawn: Tensor) -> Tensor:
-    return objective._shares(z, drawn, slice(len(z)))
+    return objective._contributions(z, drawn, slice(len(z)))
 
 
 def test_imq_hand_worked() -> None:
@@ -107,4 +107,4 @@ def test_scales_that_are_none_are_refused() -> None:
     for scales in ((), (1.0, 0.0)):
         with pytest.raises(AeframeError) as error:
             build("objective", {"name": "mmd", "scales": scales})
-        assert str(error.value) == f"objective mmd needs scales above 0, at least one, found {list(scales)}"
+        assert str(error.value) == f"objective mmd needs one or more scales above 0, found {list(scales)}"

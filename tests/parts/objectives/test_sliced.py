@@ -20,24 +20,26 @@ Make = Callable[..., Autoencoder]
 def test_on_a_line_the_smallest_goes_to_the_smallest() -> None:
     z, drawn = torch.tensor([[3.0], [0.0], [1.0]]), torch.tensor([[5.0], [1.0], [0.0]])
     # 3 to 5, 0 to 0, 1 to 1.
-    assert SlicedWasserstein()._squares(z, drawn).tolist() == pytest.approx([4.0, 0.0, 0.0])
+    assert SlicedWasserstein()._squared_distances(z, drawn).tolist() == pytest.approx([4.0, 0.0, 0.0])
 
 
 def test_a_shifted_set_is_as_far_as_the_shift_along_a_line() -> None:
     z, shift = torch.randn(20, 4), torch.tensor([2.0, 0.0, 1.0, 0.0])
-    found = SlicedWasserstein(lines=20_000)._squares(z, (z + shift)[torch.randperm(20)])
+    found = SlicedWasserstein(lines=20_000)._squared_distances(z, (z + shift)[torch.randperm(20)])
     # E (u . shift)^2 of even directions u is |shift|^2 / D.
     assert found.tolist() == pytest.approx([5 / 4] * 20, rel=0.05)
 
 
 def test_a_set_is_no_way_from_itself_in_another_order() -> None:
     z = torch.randn(20, 4)
-    torch.testing.assert_close(SlicedWasserstein()._squares(z, z.flip(0)), torch.zeros(20), atol=1e-10, rtol=0)
+    torch.testing.assert_close(
+        SlicedWasserstein()._squared_distances(z, z.flip(0)), torch.zeros(20), atol=1e-10, rtol=0
+    )
 
 
 def test_two_normals_are_as_far_as_their_standard_deviations() -> None:
     # W_2^2 of N(0, 1) and N(0, 4) on every line is (2 - 1)^2.
-    found = SlicedWasserstein(lines=20)._squares(2 * torch.randn(20_000, 2), torch.randn(20_000, 2)).mean()
+    found = SlicedWasserstein(lines=20)._squared_distances(2 * torch.randn(20_000, 2), torch.randn(20_000, 2)).mean()
     assert float(found) == pytest.approx(1.0, abs=0.05)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
-from aeframe.parts.penalties.base import Penalty, first_output
+from aeframe.parts.penalties.base import Penalty, first_importance_sample
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32, autocast_disabled
 from aeframe.types import Batch, DataSpec, ForwardOutput, Model
@@ -51,7 +51,7 @@ class STFTDistance(Penalty):
         self.spectrograms = nn.ModuleList(PowerSpectrogram(size, size // 4) for size in windows)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        x, x_hat = waves(model, first_output(out), out.batch)
+        x, x_hat = waves(model, first_importance_sample(out), out.batch)
         samples = x.new_tensor(float(x[0].numel())) if out.batch.mask is None else _counted(out.batch)
         with autocast_disabled(x.device):
             found = [self._at(each, x, x_hat, samples) for each in resolutions(self.spectrograms)]
@@ -104,7 +104,7 @@ class MelDistance(Penalty):
         self.bands = nn.ModuleList(MelBands(size, min(80, size // 8), spec.rate) for size in windows)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        x, x_hat = waves(model, first_output(out), out.batch)
+        x, x_hat = waves(model, first_importance_sample(out), out.batch)
         found = []
         with autocast_disabled(x.device):
             for spectrogram, bands in zip(resolutions(self.spectrograms), self.bands, strict=True):

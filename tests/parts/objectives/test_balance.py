@@ -83,7 +83,7 @@ def test_a_latent_without_groups_is_refused() -> None:
     with pytest.raises(AeframeError) as error:
         model.terms(model(Batch(torch.zeros(2, 6))), ENDED)
     assert str(error.value) == (
-        "objective elbo balances the groups of a latent, and this one has none; set balance=false"
+        "objective elbo with balance=true requires a latent with groups, but this one has none; set balance=false"
     )
 
 

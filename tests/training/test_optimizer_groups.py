@@ -1,4 +1,4 @@
-"""Optimizer groups: every parameter belongs to one, a step changes no other, and when each takes its steps."""
+"""Optimizer groups: every parameter belongs to one, a step changes no other group, and steps are due on time."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) ->
 # -- which parameters ----------------------------------------------------------------------------------------------
 
 
-def test_an_adversary_is_a_group_of_its_own() -> None:
+def test_a_critic_is_a_group() -> None:
     it = model()
     first, second = groups_of(it)
     assert (first.name, second.name) == ("autoencoder", "discriminator_z")
@@ -80,7 +80,7 @@ def test_an_adversary_is_a_group_of_its_own() -> None:
     check_ownership(it, [first, second])
 
 
-def test_a_step_of_one_group_leaves_weights_and_gradients_of_the_other_alone() -> None:
+def test_a_step_changes_no_weight_and_no_gradient_of_another_group() -> None:
     it = model()
     both = groups_of(it)
     for group, other in (both, reversed(both)):
@@ -204,7 +204,7 @@ def test_the_learning_rate_follows_its_schedule() -> None:
 # -- clipping ------------------------------------------------------------------------------------------------------
 
 
-def test_clipping_bounds_the_step_and_keeps_the_norm_before() -> None:
+def test_clipping_bounds_the_step_and_stores_the_norm_before() -> None:
     it = model("elbo")
     (group,) = groups_of(it, clip=1e-3)
     before = values(group)
@@ -217,7 +217,7 @@ def test_clipping_bounds_the_step_and_keeps_the_norm_before() -> None:
 
 
 def weight_group(**settings: Any) -> tuple[nn.Parameter, OptimizerGroup]:
-    """Return a group of one weight, which begins at 0, with a rate of 1."""
+    """Return a weight of zeros and its group, with a learning rate of 1."""
     weight = nn.Parameter(torch.zeros(2))
     return weight, OptimizerGroup("w", [weight], GroupSettings({"name": "sgd", "lr": 1.0}, **settings), None)
 
@@ -226,7 +226,9 @@ def weight_group(**settings: Any) -> tuple[nn.Parameter, OptimizerGroup]:
     ("clip", "algorithm", "expected", "norm"),
     [(None, "norm", [3.0, -4.0], None), (1.0, "norm", [0.6, -0.8], 5.0), (3.5, "value", [3.0, -3.5], None)],
 )
-def test_both_ways_to_clip(clip: float | None, algorithm: str, expected: list[float], norm: float | None) -> None:
+def test_clipping_by_norm_and_by_value(
+    clip: float | None, algorithm: str, expected: list[float], norm: float | None
+) -> None:
     weight, group = weight_group()
     weight.grad = torch.tensor([3.0, -4.0])
     group.clip_gradients(clip, algorithm)
@@ -238,7 +240,7 @@ def test_both_ways_to_clip(clip: float | None, algorithm: str, expected: list[fl
 
 
 def steps_of(per_epoch: int, epochs: int, **settings: Any) -> list[tuple[int, float]]:
-    """Return the batch and the displacement of each step, for a loss whose gradient is 1."""
+    """Return the batch and the size of each step, for a loss with the gradient 1."""
     weight, group = weight_group(**settings)
     progress, found = TrainingProgress(), []
     for epoch in range(epochs):
@@ -306,7 +308,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     group.gradient_norm = torch.tensor(2.5)
     assert group.state_dict()["gradients"] == {}
     for batch in range(2):
-        # Four batches of an epoch are due, three of the next: the size is that of the sum that began.
+        # The size is fixed when a sum begins, here with three batches left in the epoch.
         group.next_sum(TrainingProgress(batch=batch, batch_in_epoch=batch + 1), 4)
         (weight.sum() / 3).backward()
     stored = io.BytesIO()
@@ -320,7 +322,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     assert other.next_sum(TrainingProgress(batch=2, batch_in_epoch=3), 4) == (3, True)
 
 
-def test_between_steps_a_state_takes_gradients_away() -> None:
+def test_a_state_between_steps_clears_gradients() -> None:
     weight, group = weight_group()
     weight.grad = torch.ones(2)
     group.load_state_dict(weight_group()[1].state_dict())
@@ -331,7 +333,7 @@ def test_between_steps_a_state_takes_gradients_away() -> None:
 
 
 class ScaledPrecision(MixedPrecision):
-    """The gradient scaler of ``16-mixed``, with numbers in single precision: what it scales by 2^n is exact."""
+    """The gradient scaler of ``16-mixed`` in single precision, where scaling by 2^n is exact."""
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
         super().__init__("16-mixed", "cpu", scaler=scaler)
@@ -372,7 +374,7 @@ def trained(trainer_settings: Mapping[str, Any], **options: Any) -> AutoencoderM
     trainer = plain_trainer(max_epochs=2, **trainer_settings)
     trainer.fit(module, datamodule=make_data())
     for name, value in trainer_settings.items():
-        assert getattr(trainer, name) == value, "the Trainer has its settings back"
+        assert getattr(trainer, name) == value, "the Trainer's settings are restored"
     return module
 
 
@@ -384,13 +386,13 @@ def trained(trainer_settings: Mapping[str, Any], **options: Any) -> AutoencoderM
         ({"gradient_clip_val": 0.05, "accumulate_grad_batches": 2}, {"clip": 0.05, "accumulate": 2}),
     ],
 )
-def test_settings_of_a_plain_trainer_act_as_those_of_the_module(
+def test_settings_of_a_plain_trainer_equal_those_of_the_module(
     trainer_settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    theirs, ours, neither = trained(trainer_settings), trained({}, **options), trained({})
-    assert theirs.trainer.global_step == ours.trainer.global_step
-    assert same(list(theirs.parameters()), list(ours.parameters()))
-    assert not same(list(theirs.parameters()), list(neither.parameters()))
+    of_trainer, of_module, without = trained(trainer_settings), trained({}, **options), trained({})
+    assert of_trainer.trainer.global_step == of_module.trainer.global_step
+    assert same(list(of_trainer.parameters()), list(of_module.parameters()))
+    assert not same(list(of_trainer.parameters()), list(without.parameters()))
 
 
 def test_a_plain_trainer_clips_by_value_too() -> None:

@@ -32,11 +32,11 @@ class TotalCorrelation(Objective):
         alpha: Weight of I(x; z), the index-code mutual information; a number or a schedule.
         beta: Weight of the total correlation; a number or a schedule. In the notation of FactorVAE it is 1 + gamma.
         gamma: Weight of the KL by dimension; a number or a schedule.
-        estimator: ``stratified`` gives a sample's own posterior the weight 1 / N and the others the rest, so that q(z)
-            is estimated without bias. ``weighted``, used in the paper's experiments, gives each the weight
-            1 / (N * M). This changes gradients little, but moves log q(z) by between -log N and -log M, and the total
-            correlation up by D - 1 times as much. ``adversarial`` takes the total correlation from the logit of a
-            critic (FactorVAE: Kim & Mnih 2018, arXiv 1802.05983); alpha and gamma must then be 1.
+        estimator: ``stratified`` assigns the weight 1 / N to a sample's own posterior and shares the rest among the
+            others, so that q(z) is estimated without bias. ``weighted``, used in the paper's experiments, assigns
+            1 / (N * M) to each. This changes gradients little, but moves log q(z) by between -log N and -log M, and
+            the total correlation up by D - 1 times as much. ``adversarial`` takes the total correlation from the logit
+            of a critic (FactorVAE: Kim & Mnih 2018, arXiv 1802.05983); alpha and gamma must then be 1.
         critic: Label in ``critics:`` of the discriminator of codes and codes with permuted dimensions, for
             ``adversarial``.
     """

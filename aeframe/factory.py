@@ -1,9 +1,9 @@
 """Build parts from names: the signature of a part is the schema of its options.
 
-A parameter **without a default, before the** ``*``, is *given by the house, by name* (the data's shape, the encoder
-that was built, ...). Every other parameter is an *option*. An option annotated with a kind of part (`Schedule`,
-`MakeActivation`, ...) is itself written as a name, a number or ``{name: ..., options}``; left ``null`` it takes the
-run's own part of that kind. Imports nothing heavy, so that listings stay cheap.
+A parameter **without a default, before the** ``*``, is *injected by the framework, by name* (the data's shape, the
+encoder that was built, ...). Every other parameter is an *option*. An option annotated with a kind of part (`Schedule`,
+`MakeActivation`, ...) is itself a name, a number or ``{name: ..., options}``; ``null`` stands for the run's own part of
+that kind. Imports nothing heavy, so that listings stay cheap.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.kinds import KINDS
 from aeframe.registry import registry
 
 REQUIRED = inspect.Parameter.empty
@@ -30,9 +31,9 @@ _RESTORING: ContextVar[bool] = ContextVar("aeframe_restoring", default=False)
 
 @contextmanager
 def restored_weights() -> Iterator[None]:
-    """Inside, parts are built for weights that are loaded next: a part that reads its own from a file leaves it unread.
+    """Build parts inside for weights that are loaded afterwards: no part reads pretrained weights from a file.
 
-    So a saved model can be opened where that file is missing.
+    A saved model can thus be opened where that file is missing.
     """
     token = _RESTORING.set(True)
     try:
@@ -58,9 +59,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a part wants from the house, and what a user may set."""
+    """The constructor of a part: arguments that the framework injects, and options that a user may set."""
 
-    given: tuple[str, ...]
+    injected: tuple[str, ...]
     options: dict[str, Option]
 
 
@@ -73,7 +74,7 @@ def signature(target: Any) -> Signature:
     """
     call = target.__init__ if inspect.isclass(target) else target
     hints = _type_hints(call)
-    given: list[str] = []
+    injected: list[str] = []
     options: dict[str, Option] = {}
     for parameter in inspect.signature(target).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -84,25 +85,25 @@ def signature(target: Any) -> Signature:
                 "but a part's constructor names every option; write them out"
             )
         if parameter.default is REQUIRED and parameter.kind is not parameter.KEYWORD_ONLY:
-            given.append(parameter.name)
+            injected.append(parameter.name)
         else:
             annotation = hints.get(parameter.name, Any)
             options[parameter.name] = Option(parameter.name, annotation, parameter.default)
-    return Signature(tuple(given), options)
+    return Signature(tuple(injected), options)
 
 
 def _type_hints(call: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(call)
     except NameError:
-        # A name imported under TYPE_CHECKING only: it is taken as it comes, and the other options are still checked.
+        # A name imported under TYPE_CHECKING only: that option is not checked, the others are.
         return {name: hint for name in call.__annotations__ for hint in _type_hint(call, name)}
 
 
 def _type_hint(call: Any, name: str) -> list[Any]:
-    alone = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
+    single = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
     try:
-        return [typing.get_type_hints(alone, call.__globals__)[name]]
+        return [typing.get_type_hints(single, call.__globals__)[name]]
     except NameError:
         return []
 
@@ -135,51 +136,59 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, float, bool, list, type(None))) else None
 
 
-def build(kind: str, config: str | Mapping[str, Any], /, **given: Any) -> Any:
+def build(kind: str, config: str | Mapping[str, Any], /, **injected: Any) -> Any:
     """Build the part that `config` names (``"mse"`` or ``{"name": "mse", ...}``).
 
-    `given` is what the house has on offer; the part's signature picks from it by name.
+    Args:
+        kind: A name of `aeframe.kinds.KINDS`.
+        config: Name and options.
+        injected: Arguments that a constructor of this kind may take; its signature selects some by name.
 
     Raises:
-        AeframeError: Unknown name, unknown option, wrong type, missing option, something the house cannot give, or a
-            class that lacks a method.
+        AeframeError: An unknown name or option, a value of another type, a missing option, an argument that is not
+            injected, a class that lacks a method, or an object of another class than the kind's.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise AeframeError(f"{kind} has no name; write {kind}: {{name: ...}} with one of the known names")
     target = registry().load(kind, name)
-    wants = signature(target)
+    found = signature(target)
     who = f"{kind} '{name}'"
-    unknown = next((option for option in options if option not in wants.options), None)
+    unknown = next((option for option in options if option not in found.options), None)
     if unknown is not None:
-        known = ", ".join(wants.options) or "none"
+        known = ", ".join(found.options) or "none"
         raise AeframeError(
-            f"{who} has no option '{unknown}'{did_you_mean(unknown, wants.options)}; its options are {known}"
+            f"{who} has no option '{unknown}'{did_you_mean(unknown, found.options)}; its options are {known}"
         )
-    missing = [name for name in wants.given if name not in given]
+    missing = [name for name in found.injected if name not in injected]
     if missing:
         raise AeframeError(
-            f"{who} asks the house for '{missing[0]}', which is not on offer for a {kind}"
-            f"{did_you_mean(missing[0], given)}; on offer are {', '.join(sorted(given)) or 'nothing'}"
+            f"{who} has a constructor argument '{missing[0]}', which is not available to a {kind}"
+            f"{did_you_mean(missing[0], injected)}; available are {', '.join(sorted(injected)) or 'none'}"
         )
-    arguments: dict[str, Any] = {name: given[name] for name in wants.given}
-    for option in wants.options.values():
+    arguments: dict[str, Any] = {name: injected[name] for name in found.injected}
+    for option in found.options.values():
         if option.name in options:
-            arguments[option.name] = _value(who, option, options[option.name], given)
+            arguments[option.name] = _value(who, option, options[option.name], injected)
         elif option.default is REQUIRED:
             raise AeframeError(f"{who} needs a value for '{option.name}'; set {kind}.{option.name}=...")
         elif part_kind(option.annotation) is not None:
-            arguments[option.name] = _value(who, option, option.default, given)
+            arguments[option.name] = _value(who, option, option.default, injected)
     if lacking := sorted(getattr(target, "__abstractmethods__", ())):
         raise AeframeError(
             f"{who} is unfinished: {target.__module__}.{target.__qualname__} does not define {', '.join(lacking)}, "
             "which its base class leaves open; define it"
         )
-    return target(**arguments)
+    part = target(**arguments)
+    if not isinstance(part, base := KINDS[kind].base_class()):
+        raise AeframeError(
+            f"{who} built a {type(part).__name__}, expected a subclass of {base.__module__}.{base.__qualname__}"
+        )
+    return part
 
 
-def _value(who: str, option: Option, value: Any, given: Mapping[str, Any]) -> Any:
+def _value(who: str, option: Option, value: Any, injected: Mapping[str, Any]) -> Any:
     """Check one option's value against its annotation, and build it where it is a part."""
     if isinstance(value, str) and value == "???":
         raise AeframeError(f"{who} needs a value for '{option.name}'")
@@ -188,10 +197,8 @@ def _value(who: str, option: Option, value: Any, given: Mapping[str, Any]) -> An
         return _checked(who, option, value)
     if isinstance(value, nested):
         return value
-    if value is None and nested.part_kind in given:
-        return given[nested.part_kind]
     if value is None:
-        return None
+        return injected.get(nested.part_kind)
     try:
         return nested.from_config(value, build)
     except AeframeError as error:
@@ -205,7 +212,7 @@ def _checked(who: str, option: Option, value: Any) -> Any:
         return _adapter(option.annotation).validate_python(value)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        # Names in the path are members of a union, of which a user knows nothing.
+        # Names in the path are members of a union, which mean nothing to a user.
         where = ".".join([option.name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise AeframeError(
             f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"

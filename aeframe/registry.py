@@ -19,23 +19,13 @@ from aeframe import hooks
 from aeframe.compatibility import incompatibility
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.file_modules import import_file
+from aeframe.kinds import KINDS, Kind
 from aeframe.trust import FolderPlugin, folder_plugin
 
 CORE = "aeframe"
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PACKAGE = re.compile(r"[A-Za-z_][\w.]*")
-
-
-def _singular(hook: str) -> str:
-    """``register_losses`` -> ``loss``: the kind as a config group and in messages."""
-    plural = hook.removeprefix("register_")
-    irregular = {"losses": "loss", "modalities": "modality", "penalties": "penalty"}
-    return irregular.get(plural, plural.removesuffix("s"))
-
-
-HOOKS: dict[str, str] = {_singular(name): name for name in vars(hooks) if name.startswith("register_")}
-KINDS: tuple[str, ...] = tuple(HOOKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +40,11 @@ class Entry:
     distribution: str
 
     def load(self) -> Any:
-        """Import and return the object; an import that fails is told with the plugin that promised it."""
+        """Import and return the object.
+
+        Raises:
+            AeframeError: The import fails, or the module has no such object; with the plugin that registered it.
+        """
         module, _, attribute = self.target.partition(":")
         try:
             found: Any = importlib.import_module(module)
@@ -87,9 +81,12 @@ class Plugin:
 class Registry:
     """Every registered name, by kind.
 
-    `plugins` are found at construction: core first, then the entry points of group ``aeframe`` one by one, then
-    plain files, then the file of the working folder, which is loaded only if it is trusted. One that breaks is kept
-    with its reason, and the others are loaded; with `strict` it raises instead.
+    `plugins` are loaded at construction: core first, then the entry points of group ``aeframe`` in the order of their
+    names, then plain files, then the file of the working folder, which is loaded only if it is trusted. A plugin that
+    fails stays in the list with its reason, and does not affect the others; with `strict` it raises instead.
+
+    pluggy calls the hooks: core's first, then those of the plugins in the order above, unless they are marked
+    ``tryfirst`` or ``trylast``. The first plugin that registers a name has it; a second one fails.
     """
 
     def __init__(
@@ -106,7 +103,8 @@ class Registry:
         self._files: list[str] = []
         self._disabled = frozenset(disabled)
         self._manager = pluggy.PluginManager(hooks.PROJECT)
-        self._manager.add_hookspecs(hooks)
+        self._manager.add_hookspecs(type("Hooks", (), {name: staticmethod(hook) for name, hook in hooks.HOOKS.items()}))
+        self._modules: dict[ModuleType, Plugin] = {}
         self._add_core()
         for point in sorted(importlib.metadata.entry_points(group=hooks.PROJECT), key=lambda p: p.name):
             self._add_entry_point(point)
@@ -114,6 +112,11 @@ class Registry:
             self._add_file(file)
         if folder_plugin is not None:
             self._add_folder_plugin(folder_plugin)
+        # pluggy calls the plugin that was registered last first.
+        for module, plugin in reversed(self._modules.items()):
+            self._register(plugin, module)
+        for kind in KINDS.values():
+            self._call_hook(kind)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -127,11 +130,15 @@ class Registry:
             yield from self._of_kind(each).values()
 
     def has(self, kind: str, name: str) -> bool:
-        """Say whether `name` is known. Imports nothing."""
+        """Return whether `name` is known. Imports nothing."""
         return name in self._of_kind(kind)
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the entry; an unknown name is answered with the nearest one and any plugin that failed."""
+        """Return the entry.
+
+        Raises:
+            AeframeError: An unknown name; with the nearest one, and any plugin that failed.
+        """
         known = self._of_kind(kind)
         if name in known:
             return known[name]
@@ -162,11 +169,13 @@ class Registry:
         if self._leaves_out(plugin):
             return
         if (reason := incompatibility(point.dist)) is not None:
+            self.plugins.append(plugin)
             self._fail(plugin, reason, None)
             return
         try:
             module = point.load()
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
+            self.plugins.append(plugin)
             self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
             return
         self._add(plugin, module)
@@ -195,6 +204,7 @@ class Registry:
         try:
             module = import_file(file, content)
         except AeframeError as error:
+            self.plugins.append(plugin)
             self._fail(plugin, str(error), error)
             return
         self._files.append(file.stem)
@@ -207,56 +217,78 @@ class Registry:
         self._files.clear()
 
     def _add(self, plugin: Plugin, module: ModuleType) -> None:
-        """Let `module` register its names; all of them stand, or none."""
+        """Keep a plugin's module, whose hooks are called when all plugins are loaded."""
+        self.plugins.append(plugin)
+        if module in self._modules:
+            self._fail(plugin, f"its module is that of plugin '{self._modules[module].name}' already", None)
+        else:
+            self._modules[module] = plugin
+
+    def _register(self, plugin: Plugin, module: ModuleType) -> None:
         try:
             self._check_hook_names(module)
             self._manager.register(module, name=f"{plugin.name}@{plugin.distribution}")
-            for kind, hook in HOOKS.items():
-                if (implementation := getattr(module, hook, None)) is not None:
-                    implementation(register=self._registrar(plugin, kind))
         except Exception as error:
             if plugin.distribution == CORE:
                 raise
-            plugin.entries.clear()
-            reason = str(error) if isinstance(error, AeframeError) else f"{type(error).__name__}: {error}"
-            self._fail(plugin, reason, error)
-            return
-        for entry in plugin.entries:
-            self._entries[entry.kind][entry.name] = entry
-        self.plugins.append(plugin)
+            self._fail(plugin, _reason(error), error)
+
+    def _call_hook(self, kind: Kind) -> None:
+        """Have pluggy call the hook of one kind, for each plugin on its own, with the wrappers of all plugins."""
+        implementations = getattr(self._manager.hook, kind.hook).get_hookimpls()
+        wrappers = {each.plugin for each in implementations if each.wrapper or each.hookwrapper}
+        # pluggy calls the last of the list first; core comes before all of them.
+        order = [each.plugin for each in reversed(implementations) if each.plugin not in wrappers]
+        for module in sorted(order, key=lambda module: self._modules[module].distribution != CORE):
+            plugin = self._modules[module]
+            if plugin.state != "ok":
+                continue
+            others = [each for each in self._modules if each is not module and each not in wrappers]
+            try:
+                self._manager.subset_hook_caller(kind.hook, others)(register=self._registrar(plugin, kind))
+            except Exception as error:
+                if plugin.distribution == CORE:
+                    raise
+                self._fail(plugin, _reason(error), error)
 
     def _check_hook_names(self, module: ModuleType) -> None:
         for name, value in vars(module).items():
             marked = getattr(value, f"{hooks.PROJECT}_impl", None) is not None
-            if marked and name not in HOOKS.values():
-                raise AeframeError(f"it implements an unknown hook '{name}'{did_you_mean(name, HOOKS.values())}")
+            if marked and name not in hooks.HOOKS:
+                raise AeframeError(f"it implements an unknown hook '{name}'{did_you_mean(name, hooks.HOOKS)}")
 
-    def _registrar(self, plugin: Plugin, kind: str) -> hooks.RegisterFunction:
-        pattern = _PACKAGE if kind == "config" else _TARGET
-        form = "package" if kind == "config" else "module:Object"
+    def _registrar(self, plugin: Plugin, kind: Kind) -> hooks.Register:
+        pattern = _PACKAGE if kind.name == "config" else _TARGET
+        form = "package" if kind.name == "config" else "module:Object"
 
         def register(name: str, target: str, *, summary: str = "") -> None:
             if not _NAME.fullmatch(name):
-                raise AeframeError(f"{kind} name '{name}' is not in snake_case (letters, digits and _)")
+                raise AeframeError(f"{kind.name} name '{name}' is not in snake_case (letters, digits and _)")
             if not pattern.fullmatch(target):
-                raise AeframeError(f"{kind} '{name}' has target '{target}', expected the form '{form}'")
-            holder = self._entries[kind].get(name) or next(
-                (e for e in plugin.entries if (e.kind, e.name) == (kind, name)), None
-            )
-            if holder is not None:
+                raise AeframeError(f"{kind.name} '{name}' has target '{target}', expected the form '{form}'")
+            if (known := self._entries[kind.name].get(name)) is not None:
                 raise AeframeError(
-                    f"{kind} '{name}' is registered by both {holder.distribution} and {plugin.distribution}; "
+                    f"{kind.name} '{name}' is registered by both {known.distribution} and {plugin.distribution}; "
                     f"rename one, or disable one with AEFRAME_DISABLE"
                 )
-            plugin.entries.append(Entry(kind, name, target, summary, plugin.name, plugin.distribution))
+            entry = Entry(kind.name, name, target, summary, plugin.name, plugin.distribution)
+            plugin.entries.append(entry)
+            self._entries[kind.name][name] = entry
 
         return register
 
     def _fail(self, plugin: Plugin, reason: str, error: Exception | None) -> None:
+        """Mark a plugin as failed; none of its names is registered."""
         plugin.state, plugin.reason = "failed", reason
-        self.plugins.append(plugin)
+        for entry in plugin.entries:
+            del self._entries[entry.kind][entry.name]
+        plugin.entries.clear()
         if self._strict:
             raise AeframeError(f"plugin '{plugin.name}' of {plugin.distribution} {plugin.version}: {reason}") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, AeframeError) else f"{type(error).__name__}: {error}"
 
 
 _registry: Registry | None = None
@@ -292,4 +324,4 @@ def reset() -> None:
     _registry = None
 
 
-__all__ = ["CORE", "HOOKS", "KINDS", "Entry", "Plugin", "Registry", "registry", "reset"]
+__all__ = ["CORE", "Entry", "Plugin", "Registry", "registry", "reset"]

@@ -72,7 +72,9 @@ class Unfinished(Schedule):
 
 
 def function(shape, *, times: int = 1):
-    return [shape] * times
+    made = Loud(shape, "real", volume=1.0)
+    made.times = times
+    return made
 
 
 @hookimpl
@@ -116,7 +118,7 @@ def loud(**options: Any) -> Any:
 
 def test_what_stands_before_the_star_is_given_and_the_rest_are_options() -> None:
     wants = signature(MLPEncoder)
-    assert wants.given == ("shape", "domain")
+    assert wants.injected == ("shape", "domain")
     assert list(wants.options) == ["hidden", "activation", "norm", "dropout"]
     assert wants.options["hidden"].annotation == tuple[int, ...]
     assert wants.options["hidden"].default == (512, 256)
@@ -124,8 +126,9 @@ def test_what_stands_before_the_star_is_given_and_the_rest_are_options() -> None
 
 
 def test_a_function_is_a_part_too() -> None:
-    assert signature(registry().load("loss", "function")).given == ("shape",)
-    assert build("loss", {"name": "function", "times": 3}, shape=(4,)) == [(4,)] * 3
+    assert signature(registry().load("loss", "function")).injected == ("shape",)
+    made = build("loss", {"name": "function", "times": 3}, shape=(4,))
+    assert (made.shape, made.times) == ((4,), 3)
 
 
 def test_constructors_are_inherited_from_parts_and_from_torch() -> None:
@@ -191,8 +194,8 @@ def test_options_are_set_and_the_rest_keep_their_defaults() -> None:
     assert (made.shape, made.domain) == ((4,), "real")
 
 
-def test_the_house_gives_only_what_is_named() -> None:
-    assert build("loss", "function", shape=(1,), domain="real", encoder=object()) == [(1,)]
+def test_only_arguments_of_the_signature_are_injected() -> None:
+    assert build("loss", "function", shape=(1,), domain="real", encoder=object()).shape == (1,)
 
 
 def test_a_config_is_left_as_it_was() -> None:
@@ -304,11 +307,11 @@ def test_a_value_of_the_wrong_type(option: str, value: Any, message: str) -> Non
 
 def test_what_the_house_cannot_give() -> None:
     assert refusal("loss", "greedy", shape=(1,), decoder=None) == (
-        "loss 'greedy' asks the house for 'decoderr', which is not on offer for a loss, did you mean 'decoder'?; "
-        "on offer are decoder, shape"
+        "loss 'greedy' has a constructor argument 'decoderr', which is not available to a loss, did you mean "
+        "'decoder'?; available are decoder, shape"
     )
     assert refusal("loss", "function") == (
-        "loss 'function' asks the house for 'shape', which is not on offer for a loss; on offer are nothing"
+        "loss 'function' has a constructor argument 'shape', which is not available to a loss; available are none"
     )
 
 

@@ -16,7 +16,7 @@ import aeframe
 from aeframe.data.datamodule import DataModule
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.registry import registry
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.warning_filters import quiet_lightning

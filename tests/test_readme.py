@@ -19,8 +19,8 @@ from aeframe import registry
 from aeframe.cli.main import main as aeframe_main
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.experiment.main import main
-from aeframe.experiment.option_files import core_recipes
 from aeframe.trust import trust
 
 torch.set_num_threads(1)

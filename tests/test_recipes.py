@@ -20,7 +20,7 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.experiment.workflow import Run
 from aeframe.factory import build
 from aeframe.model.assembly import assemble

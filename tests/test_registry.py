@@ -9,7 +9,8 @@ import pytest
 from aeframe import registry as registry_module
 from aeframe.errors import AeframeError
 from aeframe.hooks import Register, hookimpl
-from aeframe.registry import KINDS, Registry
+from aeframe.kinds import KINDS
+from aeframe.registry import Registry
 from aeframe.trust import trust
 from aeframe.version import __version__
 
@@ -330,3 +331,77 @@ def test_the_environment_decides_what_this_process_sees(
     finally:
         registry_module.reset()
         sys.modules.pop("aeplugin", None)
+
+
+# -- pluggy calls the hooks --------------------------------------------------------------------------------------
+
+FIRST = """
+from aeframe import hookimpl
+
+@hookimpl{options}
+def register_losses(register):
+    register("{name}", "aeframe.parts.losses.distances:SquaredError")
+"""
+WRAPPER = """
+from aeframe import hookimpl
+
+calls = []
+
+@hookimpl(wrapper=True)
+def register_losses(register):
+    calls.append("before")
+    result = yield
+    calls.append("after")
+    return result
+"""
+
+
+def write_plugins(folder: Path, **contents: str) -> list[Path]:
+    paths = [folder / f"{name}.py" for name in contents]
+    for path, content in zip(paths, contents.values(), strict=True):
+        path.write_text(content, encoding="utf-8")
+    return paths
+
+
+def new_losses(registry: Registry) -> list[str]:
+    core = {entry.name for entry in registry.plugins[0].entries if entry.kind == "loss"}
+    files = {plugin.name for plugin in registry.plugins if plugin.version == "file"}
+    return [entry.name for entry in registry.entries("loss") if entry.name not in core and entry.plugin in files]
+
+
+def test_hooks_are_called_in_pluggy_s_order(tmp_path: Path) -> None:
+    options = {"plug_a": "", "plug_b": "(trylast=True)", "plug_c": "(tryfirst=True)", "plug_d": ""}
+    files = write_plugins(
+        tmp_path, **{name: FIRST.format(options=each, name=f"of_{name}") for name, each in options.items()}
+    )
+    registry = Registry(files)
+    try:
+        assert new_losses(registry) == ["of_plug_c", "of_plug_a", "of_plug_d", "of_plug_b"]
+    finally:
+        registry.forget_files()
+
+
+def test_the_plugin_that_is_called_first_keeps_a_name_of_two(tmp_path: Path) -> None:
+    files = write_plugins(
+        tmp_path,
+        plug_a=FIRST.format(options="", name="squares"),
+        plug_b=FIRST.format(options="(tryfirst=True)", name="squares"),
+    )
+    registry = Registry(files)
+    try:
+        assert [plugin.name for plugin in registry.plugins if plugin.state == "failed"] == ["plug_a"]
+        assert registry.entry("loss", "squares").plugin == "plug_b"
+    finally:
+        registry.forget_files()
+
+
+def test_a_wrapper_surrounds_the_hooks_of_every_plugin(tmp_path: Path) -> None:
+    files = write_plugins(tmp_path, plug_w=WRAPPER, plug_a=FIRST.format(options="", name="squares"))
+    registry = Registry(files)
+    try:
+        calls = sys.modules["plug_w"].calls
+        with_losses = [plugin for plugin in registry.plugins if any(e.kind == "loss" for e in plugin.entries)]
+        assert calls == ["before", "after"] * len(with_losses)
+        assert registry.has("loss", "squares")
+    finally:
+        registry.forget_files()

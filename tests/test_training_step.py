@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from aeframe.data.pairs import Paired
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of

@@ -119,7 +119,7 @@ def _optional(modules: Mapping[str, str]) -> Iterator[str]:
 
 
 def _folders() -> Iterator[str]:
-    from aeframe.experiment.search import search_path
+    from aeframe.experiment.composition.sources import search_path
 
     try:
         places = search_path(names_only=True).get_path()

@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 from aeframe.cli import Command
 from aeframe.cli.annotations import option_type, shown, written
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.registry import KINDS, Entry, registry
+from aeframe.kinds import BY_KEY, GROUPS, KINDS
+from aeframe.registry import Entry, registry
 
 if TYPE_CHECKING:
-    from aeframe.experiment.option_files import OptionFile
+    from aeframe.experiment.composition.option_files import OptionFile
 
 _WIDTH = 100
 # Their docstrings are pages long; the first paragraph is enough.
 _LIBRARIES = frozenset({"torch", "lightning"})
-_UNSIGNED = frozenset({"config", "command"})
-"""Kinds whose objects have no options in a config."""
 
 
 class Explain(Command):
@@ -32,12 +31,12 @@ class Explain(Command):
         parser.add_argument("name", metavar="NAME", help="as a config has it, such as gaussian")
 
     def run(self, args: Namespace) -> int:
-        kind = "dataset" if args.kind == "data" else args.kind
+        kind = BY_KEY[args.kind].name if args.kind in BY_KEY else args.kind
         if kind in KINDS:
             print("\n".join(_part(registry().entry(kind, args.name))))
             return 0
-        from aeframe.experiment.loader import Loader
-        from aeframe.experiment.option_files import file_groups, option_file
+        from aeframe.experiment.composition.loader import Loader
+        from aeframe.experiment.composition.option_files import file_groups, option_file
 
         loader = Loader(names_only=True)
         if kind not in (groups := file_groups(loader)):
@@ -56,13 +55,13 @@ def _part(entry: Entry) -> Iterator[str]:
         yield f"{'file':<10}{file}"
     if text := _documentation(target):
         yield from ("", *text.splitlines())
-    if entry.kind in _UNSIGNED:
+    if not KINDS[entry.kind].configured:
         return
     yield ""
     from aeframe.factory import REQUIRED, signature
 
     wants = signature(target)
-    yield from _wrapped("injected", f"{', '.join(wants.given) or 'nothing'} (by the framework)")
+    yield from _wrapped("injected", f"{', '.join(wants.injected) or 'nothing'} (by the framework)")
     for label, text in _company(entry, target):
         yield from _wrapped(label, text)
     if not wants.options:
@@ -161,11 +160,10 @@ def _traits(target: Any) -> Iterator[tuple[str, str]]:
 
 def _chosen_by(entry: Entry) -> Iterator[str]:
     """Return the recipes that name a part, and the modalities whose default it is."""
-    from aeframe.experiment.loader import Loader
-    from aeframe.experiment.option_files import option_files
-    from aeframe.experiment.schema import GROUPS
+    from aeframe.experiment.composition.loader import Loader
+    from aeframe.experiment.composition.option_files import option_files
 
-    group = "data" if entry.kind == "dataset" else entry.kind
+    group = KINDS[entry.kind].key
     if group not in GROUPS:
         return
     for recipe in option_files(Loader(names_only=True), "model"):
@@ -187,9 +185,10 @@ def _loaded(kind: str) -> Iterator[tuple[str, Any]]:
 
 
 def _summary(group: str, name: str | None) -> str:
-    kind = "dataset" if group == "data" else group
-    known = kind in KINDS and name is not None and registry().has(kind, name)
-    return registry().entry(kind, str(name)).summary if known else ""
+    kind = BY_KEY.get(group)
+    if kind is None or name is None or not registry().has(kind.name, name):
+        return ""
+    return registry().entry(kind.name, name).summary
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:

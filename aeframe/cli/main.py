@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.interruption import Interrupted
+from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.registry import Entry, registry
 from aeframe.version import __version__
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.cli import Command
-from aeframe.registry import KINDS, Plugin, registry, reset
+from aeframe.kinds import KINDS
+from aeframe.registry import Plugin, registry, reset
 from aeframe.trust import FILE_NAME, trust, untrust
 
 _TRUST = (

@@ -13,9 +13,9 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.identity import exported_run_id
-from aeframe.experiment.schema import LOGGER
 from aeframe.interruption import Interrupted
+from aeframe.kinds import LOGGER
+from aeframe.runs.run_id import exported_run_id
 
 if TYPE_CHECKING:
     from aeframe.data.datamodule import DataModule
@@ -79,8 +79,8 @@ def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[Autoencode
     """
     config = compose([*as_overrides(settings), *overrides])
     # Imports Lightning, which takes seconds: a misspelt setting is answered before.
-    from aeframe.experiment.process_state import restored_generators
     from aeframe.experiment.run_setup import build_run
+    from aeframe.training.process_state import restored_generators
 
     with restored_generators():
         setup = build_run(config)

@@ -9,9 +9,9 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from aeframe.experiment.loader import CONFIG, Loader, task_config
+from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
 from aeframe.experiment.resume import resumed_config
-from aeframe.experiment.validate import validated
+from aeframe.experiment.validation import validated
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, Any]:

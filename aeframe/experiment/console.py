@@ -11,9 +11,8 @@ from rich.table import Table
 from torch import nn
 
 from aeframe.data.modality import Splits
+from aeframe.kinds import SLOTS
 from aeframe.model.autoencoder import Autoencoder
-
-_SHOWN = ("encoder", "latent", "prior", "decoder", "loss", "objective", "penalties", "critics")
 
 
 def banner(
@@ -27,11 +26,11 @@ def banner(
     table.add_row(
         "data", f"{config['modality']['name']}, {shape}, {model.spec.domain}; train / validation / test {sizes}"
     )
-    for kind in _SHOWN:
-        part = getattr(model, kind)
-        chosen = ", ".join(part) if kind in ("penalties", "critics") else config[kind]["name"]
-        if chosen:
-            table.add_row(kind, f"{chosen:<24}{num_parameters(part):>12,} parameters")
+    for kind in SLOTS:
+        part = getattr(model, kind.key)
+        chosen = ", ".join(part) if kind.labelled else config[kind.key]["name"]
+        if chosen not in ("", "none"):
+            table.add_row(kind.key, f"{chosen:<24}{num_parameters(part):>12,} parameters")
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aeframe.experiment import schema
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.trainer_arguments import readable
+from aeframe.kinds import GROUPS, LOGGER
 
 _FIRST = ("model", "data", "modality", "experiment")
 _TEXT = """\
@@ -54,7 +55,7 @@ def help_text(config_dir: Path | None = None) -> str:
 def _groups(config_dir: Path | None) -> Iterator[str]:
     loader = Loader(config_dir, names_only=True)
     found = [group for group in loader.list_groups("") if group != "hydra"]
-    order = [*_FIRST, *schema.GROUPS, schema.LOGGER]
+    order = [*_FIRST, *GROUPS, LOGGER]
     for group in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)):
         if options := loader.get_group_options(group):
             yield from _wrapped(f"  {group:<11} ", ", ".join(options))

@@ -17,14 +17,13 @@ from hydra.types import RunMode
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state
+from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.help import help_text
-from aeframe.experiment.hydra_internals import Hydra, get_args_parser, global_state
-from aeframe.experiment.identity import exported_run_id
-from aeframe.experiment.job import UserError, job
-from aeframe.experiment.loader import CONFIG, Loader
-from aeframe.experiment.plugin_files import plugin_files, warn_of_untrusted_file
-from aeframe.experiment.sweep import check_sweep
+from aeframe.experiment.jobs import UserError, check_sweep, job
 from aeframe.interruption import Interrupted, SignalGuard
+from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
+from aeframe.runs.run_id import exported_run_id
 from aeframe.version import __version__
 
 

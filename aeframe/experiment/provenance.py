@@ -14,12 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.compose import overrides_of, resolve
-from aeframe.experiment.loader import CONFIG, Loader
-from aeframe.experiment.option_files import file_groups, place_of
-from aeframe.experiment.schema import GROUPS, LOGGER
-from aeframe.experiment.source import SETTINGS, kind_of
-from aeframe.experiment.validate import LABELLED
+from aeframe.experiment.composition.loader import CONFIG, Loader
+from aeframe.experiment.composition.option_files import file_groups, place_of
+from aeframe.experiment.composition.sources import SETTINGS
 from aeframe.factory import defaults
+from aeframe.kinds import BY_KEY, GROUPS, LABELLED, LOGGER
 from aeframe.registry import registry
 
 _SCHEMA = "aeframe.experiment.schema:RunSettings"
@@ -163,7 +162,7 @@ def _place(loader: Loader, path: str) -> str:
     if found is None or not found.path.startswith("registry://"):
         file = path if found is None else place_of(found, path)
         return f"{group}={name} ({file})" if group else file
-    kind = kind_of(group)
+    kind = BY_KEY[group].name
     return f"{kind} '{name}' ({_target((kind, name))})"
 
 
@@ -175,9 +174,9 @@ def _part(config: Mapping[str, Any], key: str) -> tuple[str, str] | None:
     """Return the part whose option `key` is: ``latent.dim``, ``penalties.l1.weight``."""
     first, *rest = key.split(".")
     if first in GROUPS and rest and config[first] is not None:
-        return kind_of(first), str(config[first]["name"])
-    if first in LABELLED and len(rest) > 1 and "name" in config[first][rest[0]]:
-        return LABELLED[first], str(config[first][rest[0]]["name"])
+        return BY_KEY[first].name, str(config[first]["name"])
+    if first in LABELLED and len(rest) > 1 and "name" in (config[first].get(rest[0]) or {}):
+        return LABELLED[first].name, str(config[first][rest[0]]["name"])
     return None
 
 

@@ -11,11 +11,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.option_files import file_groups, option_file
-from aeframe.experiment.schema import GROUPS, LOGGER
-from aeframe.experiment.validate import validated
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.option_files import file_groups, option_file
+from aeframe.experiment.validation import validated
 from aeframe.factory import signature
+from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 
@@ -156,7 +156,7 @@ def _chosen(group: str, name: str | None, loader: Loader) -> Iterator[str]:
     if group in (*GROUPS, "model"):
         yield f"{group}.name"
         # A file of the user's own may set options of the part, next to its name.
-        if group in GROUPS and name is not None and not registry().has(_kind(group), name):
+        if group in GROUPS and name is not None and not registry().has(BY_KEY[group].name, name):
             yield from _of_file(group, name, loader)
     elif group == LOGGER or name is None:
         yield group
@@ -169,10 +169,6 @@ def _of_file(group: str, name: str, loader: Loader) -> Iterator[str]:
     for chosen, option in found.choices.items():
         yield from _chosen(chosen, option, loader)
     yield from (key for key in found.keys if key != "resume")
-
-
-def _kind(group: str) -> str:
-    return "dataset" if group == "data" else group
 
 
 # -- dotted keys -----------------------------------------------------------------------------------------------------

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
-GROUPS = (
-    "activation",
-    "corruption",
-    "encoder",
-    "decoder",
-    "latent",
-    "prior",
-    "loss",
-    "objective",
-    "sampler",
-    "optimizer",
-    "modality",
-    "data",
-)
-"""Keys of a run that hold one part: ``{name: ..., options}``. ``data`` is of kind ``dataset``."""
-LOGGER = "logger"
-"""The group whose options are collected by label, ``{label: {name: ..., options}}``: a run may have several loggers."""
+from pydantic import Field
+
+Count: TypeAlias = Annotated[int, Field(ge=0)]
+PositiveCount: TypeAlias = Annotated[int, Field(ge=1)]
+Positive: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @dataclass
@@ -31,7 +19,7 @@ class TrainerSettings:
     accelerator: str = "auto"
     devices: int | Literal["auto"] | list[int] = 1
     """How many, ``auto`` or -1 for all, or a list of indices: ``[0, 1]``."""
-    num_nodes: int = 1
+    num_nodes: PositiveCount = 1
     strategy: str = "auto"
     """As Lightning registers them: ``ddp``, ``fsdp``, ...; ``auto`` is ``ddp`` on several devices."""
     precision: str = "32-true"
@@ -40,7 +28,7 @@ class TrainerSettings:
     """Compile encoder and decoder in place; it gains nothing on most CPUs."""
     allocator: bool = True
     """Let glibc keep freed memory instead of faulting it in again at each step (Linux)."""
-    threads: int | None = None
+    threads: PositiveCount | None = None
     """Torch's CPU threads; null leaves torch's own choice."""
 
 
@@ -50,7 +38,7 @@ class OptimizerGroupSettings:
 
     optimizer: dict[str, Any] | None = None
     """Options over those of the run's optimizer, such as ``{lr: 1e-4}``; a ``name`` replaces it whole."""
-    clip: float | None = None
+    clip: Positive | None = None
     """Largest norm of this group's gradient."""
     accumulate: int | None = None
     """Batches whose gradients are added up for one step of this group."""
@@ -64,32 +52,33 @@ class OptimizerGroupSettings:
 class RunSettings:
     """All settings of a run except its parts."""
 
-    seed: int = 0
+    # numpy's generators take no larger seed.
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
     batch_size: int = 64
     """Samples in a batch, over all devices together."""
-    workers: int = 0
+    workers: Count = 0
     """Processes that load data; data in memory need none."""
-    max_epochs: int = 50
-    max_batches: int | None = None
+    max_epochs: PositiveCount = 50
+    max_batches: PositiveCount | None = None
     """End after this many batches, wherever in an epoch that is."""
-    steps_per_call: int | Literal["auto"] = "auto"
+    steps_per_call: PositiveCount | Literal["auto"] = "auto"
     """Batches inside one call of `training_step`: the same numbers, less overhead; ``auto`` chooses."""
-    log_every: int = 50
+    log_every: PositiveCount = 50
     """Batches between two lines of training metrics."""
     gradient_norms: bool = True
     """Log the gradient norm of each loss term, once an epoch: `gradient_norm/TERM`."""
-    clip: float | None = None
+    clip: Positive | None = None
     """Largest norm of the gradient of an optimizer group; null for no clipping."""
     accumulate: int = 1
     """Batches whose gradients are added up for one step."""
-    ema: float | None = None
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of an average of the weights, used for evaluation and the saved model; null for none."""
     monitor: str = "bound"
     """The number of the validation split that chooses the best weights: `bound` (no weight in it), `loss` (weighted as
     in training), `reconstruction`, or any metric."""
     monitor_mode: Literal["min", "max"] | None = None
     """Whether the best is the lowest or the highest; null takes the metric's own direction."""
-    patience: int | None = None
+    patience: PositiveCount | None = None
     """Stop when the monitored number has not improved for this many epochs; null never does."""
     checkpoint_every: int | str | None = None
     """Write a checkpoint also within epochs: every so many batches (``500``), or after a time (``10min``, ``90s``)."""
@@ -97,7 +86,7 @@ class RunSettings:
     """On resume, spread schedules that are fractions of the run over its new length."""
     condition_encoder: bool = True
     """Show the condition to the encoder too, where the data have one; the decoder always has it."""
-    label_classes: int = 0
+    label_classes: Count = 0
     """Condition the model on each sample's label, one-hot of this many classes; 0 leaves labels alone."""
     pairs: bool = False
     """Pair each training sample with another of its label, or with any other where there are no labels."""

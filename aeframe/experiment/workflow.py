@@ -21,13 +21,10 @@ from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
-from aeframe.experiment.callbacks import build_callbacks
+from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.console import banner, closing_table
-from aeframe.experiment.identity import run_id
-from aeframe.experiment.intervals import interval_seconds
-from aeframe.experiment.loggers import build_loggers
-from aeframe.experiment.process_state import run_process
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
+from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import first_batches, fit_sampler
 from aeframe.model_store.data_record import read_data_record, write_data_record
@@ -38,11 +35,13 @@ from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
 from aeframe.runs.records import Records
+from aeframe.runs.run_id import run_id
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
+from aeframe.training.process_state import run_process
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aeframe.model.assembly import PARTS
+from aeframe.kinds import SAVED
 
 
 def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
@@ -26,15 +26,7 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         "",
         "| part | what |",
         "|---|---|",
-        *(f"| {kind} | {_described(config[kind])} |" for kind in (*PARTS, "sampler") if kind in config),
-        *(
-            f"| penalty | {_described({'name': label, **options})} |"
-            for label, options in (config.get("penalties") or {}).items()
-        ),
-        *(
-            f"| critic | {_described({'name': label, **options})} |"
-            for label, options in (config.get("critics") or {}).items()
-        ),
+        *(f"| {kind} | {_described(part)} |" for kind, part in _parts(config)),
         "",
     ]
     if metrics:
@@ -60,6 +52,16 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         "",
     ]
     return "\n".join(lines)
+
+
+def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the kind and the config of each part of a saved model."""
+    for kind in SAVED:
+        chosen = config.get(kind.key)
+        if kind.labelled:
+            yield from ((kind.name, {"name": label, **options}) for label, options in (chosen or {}).items())
+        elif chosen is not None and kind.name != "modality":
+            yield kind.name, chosen
 
 
 def _described(part: str | Mapping[str, Any] | None) -> str:

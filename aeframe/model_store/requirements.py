@@ -8,7 +8,7 @@ from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.factory import part_kind, signature
-from aeframe.model.assembly import PARTS
+from aeframe.kinds import SAVED
 from aeframe.registry import CORE, Entry, Plugin, registry
 
 
@@ -45,13 +45,13 @@ def check_plugins(path: Path, requires: Mapping[str, Mapping[str, str]]) -> None
 
 
 def _entries(config: Mapping[str, Any]) -> Iterator[Entry]:
-    for kind in (*PARTS, "sampler", "modality"):
-        if config.get(kind) is not None:
-            yield from _nested(kind, config[kind])
-    for label, options in (config.get("penalties") or {}).items():
-        yield from _nested("penalty", {"name": label, **options})
-    for label, options in (config.get("critics") or {}).items():
-        yield from _nested("critic", {"name": label, **options})
+    for kind in SAVED:
+        chosen = config.get(kind.key)
+        if kind.labelled:
+            for label, options in (chosen or {}).items():
+                yield from _nested(kind.name, {"name": label, **options})
+        elif chosen is not None:
+            yield from _nested(kind.name, chosen)
 
 
 def _nested(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:

@@ -17,7 +17,8 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.errors import AeframeError
 from aeframe.factory import build, restored_weights
-from aeframe.model.assembly import PARTS, assemble
+from aeframe.kinds import SAVED
+from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.card import write_card
 from aeframe.model_store.data_record import read_data_record, write_data_record
@@ -32,20 +33,17 @@ from aeframe.version import __version__
 FORMAT = 1
 """Raised when an older aeframe could not open what this one writes."""
 
-_KEPT = (
-    *PARTS,
-    "penalties",
-    "critics",
+_STORED = (
+    *(kind.key for kind in SAVED),
     "condition_encoder",
     "label_classes",
-    "sampler",
-    "modality",
     "data",
     "metrics",
     "seed",
     "batch_size",
 )
-_NEEDED = ("format", "model", "spec", "modality", "sampler", "loss", "encoder", "latent")
+"""Keys of a run's config that a saved model stores."""
+_REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not kind.labelled))
 # Schedules of a run whose length is not recorded are taken at their end.
 _END = 1 << 40
 
@@ -99,7 +97,7 @@ def save_model(
         "aeframe": __version__,
         "model": dict(config.get("model") or {"name": "unnamed"}),
         "spec": model.spec.plain(),
-        **{key: config[key] for key in _KEPT if key in config},
+        **{key: config[key] for key in _STORED if key in config},
         "plugins": needed_plugins(config),
     }
     if progress is not None:
@@ -179,7 +177,7 @@ def _find(path: Path) -> Path:
 
 
 def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    for key in _NEEDED:
+    for key in _REQUIRED:
         if key not in config:
             raise AeframeError(
                 f"'{folder / 'config.yaml'}' is not that of a saved model: it has no '{key}'; copy the folder again"

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from aeframe.kinds import SLOTS
+
 if TYPE_CHECKING:
     from aeframe.testing.part_under_test import PartUnderTest
 
 PLUGIN = "plugin"
 """Stands in place of a kind for checks of the plugin as a whole."""
-MODEL_KINDS = frozenset(
-    {"corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "critic", "modality"}
-)
+MODEL_KINDS = frozenset({"modality", *(kind.name for kind in SLOTS)})
 """The kinds that a small model is made around; a modality's is made of its own defaults, on its own data."""
 
 

@@ -1,4 +1,4 @@
-"""Write hooks.md from the docstrings of aeframe/hooks.py: ``python docs/reference/generate_hooks.py``."""
+"""Write hooks.md from aeframe/hooks.py and aeframe/kinds.py: ``python docs/reference/generate_hooks.py``."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import inspect
 from pathlib import Path
 
 from aeframe import hooks
-from aeframe.registry import HOOKS
+from aeframe.kinds import KINDS
 
 PAGE = Path(__file__).with_name("hooks.md")
 _HEAD = """\
 # Hooks
 
-<!-- Written by docs/reference/generate_hooks.py from aeframe/hooks.py; edit that, and run this. -->
+<!-- Written by docs/reference/generate_hooks.py from aeframe/{hooks,kinds}.py; edit those, and run this. -->
 
 {contract}
 
@@ -20,23 +20,15 @@ _HEAD = """\
 |---|---|---|
 {table}
 """
-# Where a kind is chosen under another key than its own.
-_KEYS = {
-    "dataset": "`data=NAME`",
-    "penalty": "`penalties.NAME.weight=...`",
-    "critic": "`critics.NAME={}`",
-    "metric": "`metrics.NAME={}`",
-    "callback": "`callbacks.NAME={}`",
-    "schedule": "in place of a number: `{name: NAME, ...}`",
-    "config": "its options join those of core",
-    "command": "`aeframe NAME`",
-}
 
 
 def page() -> str:
     """Return the page."""
-    rows = [f"| [`{hook}`](#{hook}) | {kind} | {_KEYS.get(kind, f'`{kind}=NAME`')} |" for kind, hook in HOOKS.items()]
-    sections = [f"## {hook}\n\n{_markdown(inspect.getdoc(getattr(hooks, hook)) or '')}\n" for hook in HOOKS.values()]
+    rows = [
+        f"| [`{kind.hook}`](#{kind.hook}) | {kind.name} | {kind.usage or f'`{kind.key or kind.name}=NAME`'} |"
+        for kind in KINDS.values()
+    ]
+    sections = [f"## {kind.hook}\n\n{_markdown(inspect.cleandoc(kind.doc))}\n" for kind in KINDS.values()]
     head = _HEAD.format(contract=_markdown(inspect.getdoc(hooks) or ""), table="\n".join(rows))
     return "\n".join([head, *sections])
 

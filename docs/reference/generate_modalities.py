@@ -13,7 +13,7 @@ from aeframe.data.modality import Modality, Splits
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import build
 from aeframe.registry import registry
 from aeframe.testing.reference import NUM_ROWS, Reference

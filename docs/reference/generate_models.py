@@ -6,8 +6,8 @@ from pathlib import Path
 
 from aeframe.cli.annotations import option_type, shown, written
 from aeframe.experiment.compose import compose
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.option_files import OptionFile, core_recipes, option_file
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.option_files import OptionFile, core_recipes, option_file
 from aeframe.factory import REQUIRED, defaults, signature
 from aeframe.registry import registry
 

@@ -6,7 +6,7 @@ import yaml
 
 from aeframe.cli.main import main
 from aeframe.experiment.compose import compose
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.composition.loader import Loader
 from aeframe.registry import registry
 
 pytestmark = pytest.mark.usefixtures("empty_folder")

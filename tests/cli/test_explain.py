@@ -115,8 +115,8 @@ def test_an_experiment_of_ones_own_is_explained_by_its_comment(
 def test_every_registered_name_and_recipe_can_be_explained(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from aeframe.experiment import option_files
-    from aeframe.experiment.loader import Loader
+    from aeframe.experiment.composition import option_files
+    from aeframe.experiment.composition.loader import Loader
 
     # Read once for all names: a person asks for one at a time.
     recipes = option_files.option_files(Loader(names_only=True), "model")
@@ -141,7 +141,7 @@ def test_every_registered_name_and_recipe_can_be_explained(
         (
             ("los", "mse"),
             "unknown kind 'los', did you mean 'loss'?; kinds are experiment, model, trainer, modality, dataset, "
-            "corruption, encoder, decoder, latent, prior, loss, objective, penalty, critic, activation, schedule, "
+            "corruption, encoder, latent, prior, decoder, loss, objective, penalty, critic, activation, schedule, "
             "sampler, optimizer, metric, callback, logger, config, command",
         ),
     ],

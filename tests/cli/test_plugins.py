@@ -75,6 +75,6 @@ def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "--kind", "losses"]) == 2
     assert capsys.readouterr().err == (
         "error: unknown kind 'losses', did you mean 'loss'?; kinds are modality, dataset, corruption, encoder, "
-        "decoder, latent, prior, loss, objective, penalty, critic, activation, schedule, sampler, optimizer, metric, "
+        "latent, prior, decoder, loss, objective, penalty, critic, activation, schedule, sampler, optimizer, metric, "
         "callback, logger, config, command\n"
     )

@@ -1,6 +1,7 @@
 import enum
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,10 @@ import pytest
 import yaml
 from lightning.pytorch.callbacks import Callback, EarlyStopping, LearningRateMonitor, Timer
 
-from aeframe import hookimpl
 from aeframe.errors import AeframeError
-from aeframe.experiment.callbacks import build_callbacks
+from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.compose import compose
-from aeframe.experiment.loggers import build_loggers
-from aeframe.registry import registry
+from aeframe.registry import registry, reset
 
 MONITOR = "lightning.pytorch.callbacks.LearningRateMonitor"
 
@@ -62,24 +61,24 @@ class Refusing(Callback):
 
 
 @pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> str:
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
     """Register callbacks of this module, and return a module that holds them."""
-    module = types.ModuleType("mine_of_a_test")
+    module = types.ModuleType("callbacks_of_a_test")
     vars(module).update(Registered=Registered, NotACallback=NotACallback, Refusing=Refusing)
-    monkeypatch.setitem(sys.modules, "mine_of_a_test", module)
-
-    @hookimpl
-    def register_callbacks(register: Any) -> None:
-        register("counter", "mine_of_a_test:Registered")
-        register("nothing", "mine_of_a_test:NotACallback")
-
-    plugin = types.ModuleType("plugin_of_a_test")
-    plugin.register_callbacks = register_callbacks  # type: ignore[attr-defined]
-    entries = registry()
-    from aeframe.registry import Plugin
-
-    entries._add(Plugin("of_a_test", "of_a_test", "0"), plugin)
-    return module.__name__
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    file = tmp_path / "plugin_of_a_test.py"
+    file.write_text(
+        "from aeframe import hookimpl\n\n\n"
+        "@hookimpl\n"
+        "def register_callbacks(register):\n"
+        f'    register("counter", "{module.__name__}:Registered")\n'
+        f'    register("nothing", "{module.__name__}:NotACallback")\n',
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("AEFRAME_PLUGIN_FILES", str(file))
+    reset()
+    yield module.__name__
+    reset()
 
 
 def test_a_registered_callback_keeps_its_plain_options_only(plugin: str) -> None:
@@ -95,8 +94,7 @@ def test_what_a_plugin_registers_must_be_a_callback(plugin: str) -> None:
     with pytest.raises(AeframeError) as error:
         build_callbacks(compose(["callbacks.nothing={}"])["callbacks"])
     assert str(error.value) == (
-        "callbacks.nothing: callback 'nothing' returned NotACallback, expected a lightning.pytorch.callbacks.Callback; "
-        "change what its plugin registers"
+        "callback 'nothing' built a NotACallback, expected a subclass of lightning.pytorch.callbacks.callback.Callback"
     )
 
 
@@ -165,8 +163,8 @@ def test_what_cannot_be_a_callback_or_logger_is_one_sentence(override: str, mess
             f"callbacks.a: {MONITOR} cannot be built with {{'logging_interval': 'sometimes'}}: ",
         ),
         (
-            {"class": "mine_of_a_test.Refusing", "level": 1},
-            "callbacks.a: mine_of_a_test.Refusing cannot be built with {'level': 1}: level 1 is too low; change these "
+            {"class": "callbacks_of_a_test.Refusing", "level": 1},
+            "callbacks.a: callbacks_of_a_test.Refusing cannot be built with {'level': 1}: level 1 is too low; change these "
             "options",
         ),
     ],

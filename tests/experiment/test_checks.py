@@ -8,7 +8,7 @@ import pytest
 from aeframe.errors import AeframeError
 from aeframe.experiment.checks import SuspiciousConfigWarning, check, check_parts
 from aeframe.experiment.compose import compose
-from aeframe.experiment.option_files import core_recipes
+from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.registry import Registry, registry
 from aeframe.types import DataSpec, Domain
 

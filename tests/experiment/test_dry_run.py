@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from aeframe import registry
 from aeframe.errors import AeframeError
+from aeframe.experiment.checks import dry_run
 from aeframe.experiment.compose import compose
-from aeframe.experiment.dry_run import dry_run
 from aeframe.parts import Decoder, Encoder, LatentSpace, Penalty
 from aeframe.parts.latents.point import Point
 from aeframe.parts.schedules import Schedule, fixed

@@ -4,7 +4,7 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.intervals import interval_seconds
+from aeframe.experiment.validation import interval_seconds
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,11 @@ import yaml
 from aeframe.errors import AeframeError
 from aeframe.experiment import help as help_module
 from aeframe.experiment.compose import compose
-from aeframe.experiment.job import UserError
+from aeframe.experiment.jobs import UserError
 from aeframe.experiment.main import main
-from aeframe.experiment.schema import GROUPS, RunSettings
+from aeframe.experiment.schema import RunSettings
 from aeframe.interruption import Interrupted
+from aeframe.kinds import GROUPS
 from aeframe.version import __version__
 
 ROOT = Path(__file__).parents[2]

@@ -125,7 +125,7 @@ def test_every_argument_of_the_installed_trainer_is_decided() -> None:
 
 def test_lightning_is_imported_only_where_its_arguments_are_set() -> None:
     code = (
-        "import sys\nfrom aeframe.experiment.validate import _settings\n"
+        "import sys\nfrom aeframe.experiment.validation import _settings\n"
         "_settings({'trainer': {'devices': 2, 'strategy': 'ddp'}})\nprint('lightning' in sys.modules)\n"
         "_settings({'trainer': {'benchmark': True}})\nprint('lightning' in sys.modules)"
     )

@@ -17,7 +17,10 @@ from aeframe.types import DataSpec, TrainingProgress
 
 VAE: dict[str, Any] = {
     "model": {"name": "vae"},
+    "activation": "relu",
+    "corruption": "none",
     "encoder": {"name": "mlp", "hidden": [16]},
+    "decoder": "mirror",
     "latent": {"name": "gaussian", "dim": 3},
     "prior": "normal",
     "loss": {"name": "gaussian", "variance": "learned"},

@@ -14,6 +14,7 @@ import torch
 from aeframe import registry
 from aeframe.cli.main import main
 from aeframe.errors import AeframeError
+from aeframe.kinds import KINDS
 from aeframe.testing.check import Outcome
 from aeframe.testing.checks import CHECKS
 from aeframe.testing.suite_runner import SuiteRunner
@@ -46,7 +47,7 @@ def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_befor
         assert "\n" not in check.reason
         assert ":" not in check.name
         assert set(check.after) <= set(names[: names.index(check.name)]), check.name
-        assert check.kinds <= {"plugin", *registry.KINDS}, check.name
+        assert check.kinds <= {"plugin", *KINDS}, check.name
 
 
 @pytest.mark.parametrize(

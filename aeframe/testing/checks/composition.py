@@ -7,13 +7,9 @@ from typing import Any
 
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
+from aeframe.kinds import KINDS
 from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
 from aeframe.testing.part_under_test import PartUnderTest
-
-_GROUPS = {"dataset": "data"}
-_LABELLED = {"penalty": "penalties", "critic": "critics"}
-"""Kinds with several parts in a run, under labels."""
-"""Kinds that stand on a command line under another name."""
 
 
 @check(
@@ -26,12 +22,11 @@ def composes(tested: PartUnderTest) -> None:
     name = tested.entry.name
     if "???" in defaults(tested.kind, name).values():
         raise NotApplicableError("it has options that its user must give")
-    if tested.kind in _LABELLED:
-        setting = _LABELLED[tested.kind]
-        found = _composed(tested, f"{setting}={{{name}: {{}}}}")[setting][name]["name"]
+    kind = KINDS[tested.kind]
+    if kind.labelled:
+        found = _composed(tested, f"{kind.key}={{{name}: {{}}}}")[kind.key][name]["name"]
     else:
-        group = _GROUPS.get(tested.kind, tested.kind)
-        found = _composed(tested, f"{group}={name}")[group]["name"]
+        found = _composed(tested, f"{kind.key}={name}")[kind.key]["name"]
     expect(found == name, f"{tested.id} composes as '{found}'; an option file of that name stands before it")
 
 

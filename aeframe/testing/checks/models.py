@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.tensors import broadcast_mask
@@ -223,7 +224,7 @@ def _module(model: Autoencoder, kind: str) -> nn.Module:
     """Return what `kind` stands for in a model."""
     if kind == "modality":
         return model
-    found = getattr(model, {"penalty": "penalties", "critic": "critics"}.get(kind, kind))
+    found = getattr(model, KINDS[kind].key)
     assert isinstance(found, nn.Module)
     return found
 

@@ -11,8 +11,8 @@ import sys
 from types import ModuleType
 
 from aeframe.errors import did_you_mean
-from aeframe.hooks import PROJECT
-from aeframe.registry import CORE, HOOKS, Plugin, registry
+from aeframe.hooks import HOOKS, PROJECT
+from aeframe.registry import CORE, Plugin, registry
 from aeframe.testing.check import PLUGIN, check, expect
 from aeframe.testing.part_under_test import PartUnderTest
 
@@ -54,7 +54,7 @@ def hook_names(tested: PartUnderTest) -> None:
     for name, value in vars(_module(tested.plugin)).items():
         if not name.startswith("register_"):
             continue
-        expect(name in HOOKS.values(), f"there is no hook '{name}'{did_you_mean(name, HOOKS.values())}")
+        expect(name in HOOKS, f"there is no hook '{name}'{did_you_mean(name, HOOKS)}")
         marked = hasattr(value, f"{PROJECT}_impl")
         expect(marked, f"'{name}' is not marked; write @hookimpl above it")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.factory import REQUIRED, build, defaults, part_kind, signature
-from aeframe.registry import KINDS
+from aeframe.kinds import KINDS
 from aeframe.testing.check import check, expect
 from aeframe.testing.part_under_test import PartUnderTest
 
-_WITH_OPTIONS = frozenset(KINDS) - {"config", "command"}
+_WITH_OPTIONS = frozenset(kind.name for kind in KINDS.values() if kind.configured)
 _LIBRARIES = ("torch", "torchmetrics", "lightning")
 _NONSENSE = {"no such": ["value"]}
 
@@ -78,7 +78,7 @@ def plain_defaults(tested: PartUnderTest) -> None:
 def bad_input(tested: PartUnderTest) -> None:
     wants = signature(tested.target)
     # What the house gives is not looked at before the options are.
-    given: dict[str, Any] = dict.fromkeys(wants.given)
+    given: dict[str, Any] = dict.fromkeys(wants.injected)
     _refused(tested, {"no_such_option": 1}, given)
     for option in wants.options.values():
         if not _takes_anything(option.annotation):

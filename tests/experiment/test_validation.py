@@ -5,7 +5,7 @@ import pytest
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.trainer_arguments import trainer_arguments
-from aeframe.experiment.validate import validated
+from aeframe.experiment.validation import validated
 from aeframe.registry import registry
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.plugin_files import plugin_files
+from aeframe.plugin_files import plugin_files
 from aeframe.registry import registry
 
 

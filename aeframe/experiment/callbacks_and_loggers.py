@@ -1,4 +1,4 @@
-"""Callbacks and loggers named by a class path in a user's own run config. A saved model never holds one."""
+"""Build the callbacks and loggers of a run: registered ones by name, any other by class path."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.factory import build
+from aeframe.kinds import KINDS
 
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""
-_BASES = {
-    "callback": ("lightning.pytorch.callbacks", "Callback"),
-    "logger": ("lightning.pytorch.loggers", "Logger"),
-}
-"""What a class of each kind must inherit from."""
 _INJECTED = {"callback": frozenset[str](), "logger": frozenset({"save_dir", "root_dir"})}
 """Arguments that the framework passes to a class of each kind, where its constructor takes them."""
 
@@ -103,8 +104,8 @@ def load_class(kind: str, key: str, path: Any) -> type:
             f"{key}: module '{module_name}' has no class '{name}'{did_you_mean(name, vars(module))}; write the whole "
             "path of a class"
         )
-    home, base = _BASES[kind]
-    if not (isinstance(found, type) and issubclass(found, getattr(importlib.import_module(home), base))):
+    home, _, base = str(KINDS[kind].base).partition(":")
+    if not (isinstance(found, type) and issubclass(found, KINDS[kind].base_class())):
         other = isinstance(found, type) and any(each.__module__.startswith("pytorch_lightning") for each in found.mro())
         hint = "take it from the package lightning.pytorch" if other else f"name a subclass of {home}.{base}"
         raise AeframeError(f"{key}: '{path}' is not a Lightning {kind}; {hint}")
@@ -130,3 +131,34 @@ def plain(value: Any) -> bool:
 
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no reason given"
+
+
+def build_callbacks(config: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
+    """Return the callbacks of ``config["callbacks"]``, in its order.
+
+    Raises:
+        AeframeError: A callback that cannot be imported or built.
+    """
+    return [
+        build_class("callback", f"callbacks.{label}", part) if CLASS in part else build("callback", part)
+        for label, part in config.items()
+    ]
+
+
+def build_loggers(config: Mapping[str, Mapping[str, Any]], *, folder: Path, run_name: str) -> list[Logger]:
+    """Return the loggers of ``config["logger"]``, in its order.
+
+    Args:
+        config: ``{label: {name: ..., options}}``, or ``{label: {class: ..., options}}``.
+        folder: The run folder. A class that takes `save_dir` or `root_dir`, and was given none, writes below it.
+        run_name: The run's name in the tracker.
+
+    Raises:
+        AeframeError: A logger that cannot be imported or built.
+    """
+    return [
+        build_class("logger", f"logger.{label}", part, save_dir=str(folder), root_dir=str(folder))
+        if CLASS in part
+        else build("logger", part, folder=folder, run_name=run_name)
+        for label, part in config.items()
+    ]

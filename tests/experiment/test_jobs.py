@@ -1,8 +1,8 @@
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.sweep import check_sweep, num_devices
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.jobs import check_sweep, num_devices
 
 
 def refusal(*overrides: str) -> str:

@@ -1,4 +1,4 @@
-"""Read option files: where each is, its comment, the parts it chooses, the values it sets."""
+"""Read option files: their location, head comment, chosen parts and values."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.experiment.loader import Loader
-from aeframe.experiment.schema import GROUPS, LOGGER
+from aeframe.experiment.composition.loader import Loader
+from aeframe.kinds import GROUPS, LOGGER
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 from aeframe import registry
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.search import search_path
+from aeframe.experiment.composition.sources import search_path
 
 
 def package(folder: Path, name: str, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Path:

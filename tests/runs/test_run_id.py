@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from aeframe.experiment.identity import exported_run_id, make_run_id, run_id
+from aeframe.runs.run_id import exported_run_id, make_run_id, run_id
 
 
 @pytest.fixture(autouse=True)

@@ -3,14 +3,14 @@ import sys
 
 from hydra.core.object_type import ObjectType
 
-from aeframe.experiment.schema import GROUPS
-from aeframe.experiment.source import NAMES_ONLY, RegistrySource, kind_of
+from aeframe.experiment.composition.sources import NAMES_ONLY, RegistrySource
 from aeframe.factory import defaults
+from aeframe.kinds import BY_KEY, GROUPS
 from aeframe.registry import registry
 
 LISTING = """
 import sys
-from aeframe.experiment.loader import Loader
+from aeframe.experiment.composition.loader import Loader
 loader = Loader(names_only=True)
 for group in loader.list_groups(""):
     loader.get_group_options(group)
@@ -34,7 +34,7 @@ def test_every_group_lists_the_names_of_its_kind() -> None:
     assert source().list("", ObjectType.GROUP) == sorted([*GROUPS, "logger"])
     for group in GROUPS:
         assert source().is_group(group)
-        assert source().list(group, ObjectType.CONFIG) == registry().names(kind_of(group))
+        assert source().list(group, ObjectType.CONFIG) == registry().names(BY_KEY[group].name)
         assert source().list(group, ObjectType.GROUP) == []
 
 

@@ -1,0 +1,153 @@
+"""Where config options come from: the user's folder, packages of core and plugins, and the registry."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from omegaconf import OmegaConf
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.composition.hydra_internals import ConfigSearchPathImpl
+from aeframe.experiment.schema import RunSettings
+from aeframe.factory import defaults
+from aeframe.kinds import BY_KEY, GROUPS, LOGGER
+from aeframe.registry import Entry, registry
+
+
+def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> ConfigSearchPath:
+    """Return Hydra's search path; the first place that has an option wins.
+
+    Args:
+        config_dir: The user's own options; by default the folder ``configs`` in the working folder, if there is one.
+        names_only: List the registry's options without their signatures, importing nothing.
+
+    Raises:
+        AeframeError: No such folder, a plugin's config package that cannot be found, or one option in two packages.
+    """
+    # In code, and not through a `hydra_plugins` namespace package, which breaks in editable installs.
+    Plugins.instance().register(RegistrySource)
+    path = ConfigSearchPathImpl()
+    path.append("hydra", "pkg://hydra.conf")
+    if config_dir is not None and not config_dir.is_dir():
+        raise AeframeError(f"the config folder '{config_dir}' does not exist; give one that does")
+    user = config_dir or Path("configs")
+    if user.is_dir():
+        path.append("user", f"file://{user.resolve()}")
+    packages = list(registry().entries("config"))
+    refuse_duplicates(packages)
+    for entry in packages:
+        path.append(f"{entry.plugin}:{entry.name}", f"pkg://{entry.target}")
+    path.append("registry", f"registry://{NAMES_ONLY if names_only else ''}")
+    path.append("schema", "structured://")
+    return path
+
+
+def refuse_duplicates(packages: list[Entry]) -> None:
+    """Refuse an option that two packages offer, which Hydra would take silently from the first.
+
+    The user's own folder may shadow an option on purpose, so it is not checked.
+    """
+    holders: dict[str, Entry] = {}
+    for entry in packages:
+        for option in _options(_root(entry)):
+            if (first := holders.setdefault(option, entry)) is not entry:
+                raise AeframeError(
+                    f"the option file '{option}' is offered by both {first.distribution} ({first.target}) and "
+                    f"{entry.distribution} ({entry.target}); rename one, or disable a plugin with AEFRAME_DISABLE"
+                )
+
+
+def _root(entry: Entry) -> Traversable:
+    try:
+        return importlib.resources.files(entry.target)
+    except ImportError as error:
+        raise AeframeError(
+            f"the config package '{entry.target}' of plugin '{entry.plugin}' ({entry.distribution}) cannot be "
+            f"imported: {error}; give it an __init__.py, or disable the plugin with AEFRAME_DISABLE={entry.plugin}"
+        ) from error
+
+
+def _options(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    for each in sorted(folder.iterdir(), key=lambda item: item.name):
+        if each.is_dir():
+            yield from _options(each, f"{prefix}{each.name}/")
+        elif each.name.endswith(".yaml"):
+            yield f"{prefix}{each.name}"
+
+
+SETTINGS = "settings"
+"""The config that holds every setting of `RunSettings` with its default."""
+NAMES_ONLY = "names"
+_OFFERED = (*GROUPS, LOGGER)
+
+
+class RegistrySource(ConfigSource):
+    """The last place in the search path: ``loss=NAME`` is ``{name: NAME, <its options and their defaults>}``.
+
+    A modality also chooses the parts that are its defaults, and a dataset its modality; whatever stands later in the
+    order of precedence chooses over them. ``logger=NAME`` is ``{NAME: {name: NAME}}``, so that a list of names gives
+    several.
+    """
+
+    @staticmethod
+    def scheme() -> str:
+        return "registry"
+
+    def available(self) -> bool:
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", *_OFFERED)
+
+    def is_config(self, config_path: str) -> bool:
+        group, name = _split(config_path)
+        return (group in _OFFERED and registry().has(BY_KEY[group].name, name)) or (group, name) == ("", SETTINGS)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path in _OFFERED:
+            return [] if results_filter == ObjectType.GROUP else registry().names(BY_KEY[config_path].name)
+        return sorted(_OFFERED) if config_path == "" and results_filter != ObjectType.CONFIG else []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        group, name = _split(config_path)
+        if group == "":
+            body: dict[str, Any] = dataclasses.asdict(RunSettings())
+        elif group == LOGGER:
+            # Its options get their defaults when the run is validated, where one that YAML cannot hold is left out.
+            body = {LOGGER: {name: {"name": name}}}
+        elif self.path == NAMES_ONLY:
+            body = {group: {"name": name}}
+        else:
+            chosen = {f"override /{key}": value for key, value in _implied(group, name).items()}
+            body = {"defaults": [{key: value} for key, value in chosen.items()]} if chosen else {}
+            body[group] = defaults(BY_KEY[group].name, name)
+        return ConfigResult(
+            config=OmegaConf.create(body),
+            path=f"{self.scheme()}://{config_path}",
+            provider=self.provider,
+            # An override from inside a package would look for `encoder@modality.encoder`.
+            header={"package": "_global_"},
+        )
+
+
+def _implied(group: str, name: str) -> dict[str, str]:
+    """Return the choices that go with a choice: a modality's default parts, a dataset's modality."""
+    if group == "modality":
+        return dict(registry().load("modality", name).defaults)
+    if group == "data":
+        return {"modality": registry().load("dataset", name).modality}
+    return {}
+
+
+def _split(config_path: str) -> tuple[str, str]:
+    group, _, name = config_path.removesuffix(".yaml").rpartition("/")
+    return group, name

@@ -1,0 +1,289 @@
+"""The one list of the kinds of part. Imports nothing heavy.
+
+Hooks, config keys, checks, the banner, saved models and the conformance suite are derived from `KINDS`: a new kind of
+part is one more row.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of part, such as ``loss``."""
+
+    name: str
+    doc: str
+    """The docstring of its hook: what is registered, and which constructor arguments the framework injects."""
+    base: str | None = None
+    """``"module:Class"`` of the base class that a part must inherit from; None where no object is registered."""
+    key: str = ""
+    """The key of a run's config that holds parts of this kind; empty where they are options of other parts."""
+    labelled: bool = False
+    """Whether that key holds several parts by label, ``{label: {name: ..., options}}``, instead of one."""
+    slot: bool = False
+    """Whether a model has a slot for it: `aeframe.model.autoencoder.Autoencoder` has an attribute of this key."""
+    saved: bool = False
+    """Whether a saved model stores it, and is built from it again."""
+    configured: bool = True
+    """Whether its constructor's options can be set in a config."""
+    plural: str = ""
+    usage: str = ""
+    """How a config names it, for the reference page."""
+
+    @property
+    def hook(self) -> str:
+        """The name of the hook that registers it: ``register_losses``."""
+        return f"register_{self.plural or self.name + 's'}"
+
+    def base_class(self) -> type:
+        """Import and return the base class."""
+        assert self.base is not None
+        module, _, name = self.base.partition(":")
+        found: type = getattr(importlib.import_module(module), name)
+        return found
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            "modality",
+            """Register kinds of data: subclasses of `aeframe.data.Modality`.
+
+            A modality states the domain of its data, names the default encoder, decoder and loss, draws samples as a
+            figure, and reads and writes files. Injected: nothing.
+            """,
+            base="aeframe.data.modality:Modality",
+            key="modality",
+            saved=True,
+            plural="modalities",
+        ),
+        Kind(
+            "dataset",
+            """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
+
+            A dataset names its modality, describes its data without loading them, and loads what the modality splits.
+            Injected: nothing.
+            """,
+            base="aeframe.data.modality:Dataset",
+            key="data",
+        ),
+        Kind(
+            "corruption",
+            """Register transforms of x before the encoder: subclasses of `aeframe.parts.Corruption`.
+
+            Injected: `shape` and `domain` of the data.
+            """,
+            base="aeframe.parts.corruptions:Corruption",
+            key="corruption",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "encoder",
+            """Register networks from data to features ``(B, C, *positions)``: subclasses of `aeframe.parts.Encoder`.
+
+            Injected: `shape` of the encoder's input (with condition channels, where it has them) and `domain` of the
+            data.
+            """,
+            base="aeframe.parts.networks.base:Encoder",
+            key="encoder",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "latent",
+            """Register maps from features to z and its posterior or codes: subclasses of `aeframe.parts.LatentSpace`.
+
+            Injected: `feature_shape` ``(C, *positions)``.
+            """,
+            base="aeframe.parts.latents.base:LatentSpace",
+            key="latent",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "prior",
+            """Register densities that z is compared with and sampled from: subclasses of `aeframe.parts.Prior`.
+
+            Injected: `z_shape`, and the `encoder` and `latent` that were built.
+            """,
+            base="aeframe.parts.priors.base:Prior",
+            key="prior",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "decoder",
+            """Register networks from z to the loss's parameters ``(B, outputs, *shape)``: subclasses of
+            `aeframe.parts.Decoder`, or functions that return one.
+
+            Injected: `z_shape` (with condition), `out_shape` ``(outputs, *shape)``, the `encoder` that was built, and
+            `build`.
+            """,
+            base="aeframe.parts.networks.base:Decoder",
+            key="decoder",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "loss",
+            """Register likelihoods and distances between x and the decoder's output: subclasses of
+            `aeframe.parts.Loss`.
+
+            Injected: `shape` and `domain` of the data.
+            """,
+            base="aeframe.parts.losses.base:Loss",
+            key="loss",
+            slot=True,
+            saved=True,
+            plural="losses",
+        ),
+        Kind(
+            "objective",
+            """Register how loss terms are combined into the number to minimise: subclasses of
+            `aeframe.parts.Objective`.
+
+            Injected: `z_shape` and `shape`.
+            """,
+            base="aeframe.parts.objectives.base:Objective",
+            key="objective",
+            slot=True,
+            saved=True,
+        ),
+        Kind(
+            "penalty",
+            """Register extra loss terms: subclasses of `aeframe.parts.Penalty`.
+
+            Injected: `z_shape` and `shape`.
+            """,
+            base="aeframe.parts.penalties.base:Penalty",
+            key="penalties",
+            labelled=True,
+            slot=True,
+            saved=True,
+            plural="penalties",
+            usage="`penalties.NAME.weight=...`",
+        ),
+        Kind(
+            "critic",
+            """Register networks with an optimizer and loss terms of their own, such as discriminators: subclasses of
+            `aeframe.parts.Critic`.
+
+            The objective and the penalties name the critic that they use by its label in ``critics:``.
+            Injected: `z_shape` and `shape`.
+            """,
+            base="aeframe.parts.critics.base:Critic",
+            key="critics",
+            labelled=True,
+            slot=True,
+            saved=True,
+            usage="`critics.NAME={}`",
+        ),
+        Kind(
+            "activation",
+            """Register activations: `torch.nn.Module` classes.
+
+            A class attribute ``traits = ActivationTraits(...)`` states the range of values, for the checks.
+            Injected: nothing.
+            """,
+            base="torch.nn:Module",
+            key="activation",
+            saved=True,
+        ),
+        Kind(
+            "schedule",
+            """Register how a number changes during training: subclasses of `aeframe.parts.Schedule`.
+
+            Injected: nothing.
+            """,
+            base="aeframe.parts.schedules:Schedule",
+            usage="in place of a number: `{name: NAME, ...}`",
+        ),
+        Kind(
+            "sampler",
+            """Register ex-post densities that new z are drawn from: subclasses of `aeframe.parts.Sampler`.
+
+            Injected: `model` (the `Autoencoder`).
+            """,
+            base="aeframe.parts.samplers.base:Sampler",
+            key="sampler",
+            saved=True,
+        ),
+        Kind(
+            "optimizer",
+            """Register optimizers: subclasses of `torch.optim.Optimizer`.
+
+            Injected: `params`.
+            """,
+            base="torch.optim:Optimizer",
+            key="optimizer",
+        ),
+        Kind(
+            "metric",
+            """Register measurements on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
+
+            Injected: `model`.
+            """,
+            base="aeframe.evaluation.metrics.base:ModelMetric",
+            key="metrics",
+            labelled=True,
+            usage="`metrics.NAME={}`",
+        ),
+        Kind(
+            "callback",
+            """Register Lightning callbacks.
+
+            Injected: nothing.
+            """,
+            base="lightning.pytorch.callbacks:Callback",
+            key="callbacks",
+            labelled=True,
+            usage="`callbacks.NAME={}`",
+        ),
+        Kind(
+            "logger",
+            """Register Lightning loggers.
+
+            Injected: `folder` (the run folder) and `run_name`.
+            """,
+            base="lightning.pytorch.loggers:Logger",
+            key="logger",
+            labelled=True,
+            usage="`logger=NAME`",
+        ),
+        Kind(
+            "config",
+            """Register a package of YAML options (recipes, experiments), with ``"my_plugin.conf"`` as the target.""",
+            configured=False,
+            usage="its options are found next to those of core",
+        ),
+        Kind(
+            "command",
+            """Register commands of ``aeframe``: subclasses of `aeframe.cli.Command`.
+
+            Injected: nothing.
+            """,
+            base="aeframe.cli:Command",
+            configured=False,
+            usage="`aeframe NAME`",
+        ),
+    )
+}
+"""Every kind by name, in the order of the data's way through a model."""
+
+SLOTS: tuple[Kind, ...] = tuple(kind for kind in KINDS.values() if kind.slot)
+"""The kinds that a model is made of."""
+SAVED: tuple[Kind, ...] = tuple(kind for kind in KINDS.values() if kind.saved)
+"""The kinds that a saved model is built from."""
+BY_KEY: dict[str, Kind] = {kind.key: kind for kind in KINDS.values() if kind.key}
+"""Kinds by their key in a run's config: ``data`` is the key of kind ``dataset``."""
+GROUPS: tuple[str, ...] = tuple(key for key, kind in BY_KEY.items() if not kind.labelled)
+"""Keys of a run's config that hold one part each, ``{name: ..., options}``; each is a config group of Hydra."""
+LABELLED: dict[str, Kind] = {key: kind for key, kind in BY_KEY.items() if kind.labelled}
+"""Keys of a run's config that hold several parts by label."""
+LOGGER = "logger"
+"""The labelled key that is a config group too: ``logger=NAME`` adds a registered logger under its name."""

@@ -1,10 +1,10 @@
-# The two commands of the README: `make demo` and `make test`. Everything else is here to be read.
+# `make demo` and `make test` are the commands of the README; the other targets are their steps, and those of CI.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/aeframe-*)
 READY := $(VENV)/.installed
-# Processes of the test run, of one thread each; each holds torch, about half a gigabyte.
+# Processes of the test run, with one thread each; each loads torch, about half a gigabyte.
 JOBS ?= 2
 
 .PHONY: install demo test lint types floors check wheels clean

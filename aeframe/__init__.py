@@ -10,13 +10,14 @@ from aeframe.version import __version__
 
 if TYPE_CHECKING:
     from aeframe.experiment.api import build, fit
-    from aeframe.model_store.reader import TrainedModel, load
+    from aeframe.model_store.reader import load
+    from aeframe.model_store.trained_model import TrainedModel
 
 _LAZY = {
     "build": "aeframe.experiment.api:build",
     "fit": "aeframe.experiment.api:fit",
     "load": "aeframe.model_store.reader:load",
-    "TrainedModel": "aeframe.model_store.reader:TrainedModel",
+    "TrainedModel": "aeframe.model_store.trained_model:TrainedModel",
 }
 
 

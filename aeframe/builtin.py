@@ -1,4 +1,4 @@
-"""Plugin zero: every part of core, registered through the hooks a third party uses. Imports nothing heavy."""
+"""The parts of core, registered through the same hooks as those of a plugin. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from aeframe.hooks import Register, hookimpl
 
 _PARTS = "aeframe.parts"
 
-# torch's own, by their usual names.
+# Modules of torch.nn and optimisers of torch.optim, by name.
 _TORCH_ACTIVATIONS = {
     "identity": "Identity", "celu": "CELU", "elu": "ELU", "gelu": "GELU", "glu": "GLU", "hardshrink": "Hardshrink",
     "hardsigmoid": "Hardsigmoid", "hardswish": "Hardswish", "hardtanh": "Hardtanh", "leaky_relu": "LeakyReLU",
@@ -35,15 +35,15 @@ def register_datasets(register: Register) -> None:
 @hookimpl
 def register_corruptions(register: Register) -> None:
     at = f"{_PARTS}.corruptions"
-    register("none", f"{at}:NoCorruption", summary="the encoder sees the clean x")
+    register("none", f"{at}:NoCorruption", summary="no corruption")
     register("gaussian", f"{at}:GaussianNoise", summary="add Gaussian noise")
-    register("salt_pepper", f"{at}:SaltAndPepper", summary="set values to the lowest or highest")
-    register("masking", f"{at}:Masking", summary="hide values")
-    register("dropout", f"{at}:Dropout", summary="hide values and scale up the rest")
+    register("salt_pepper", f"{at}:SaltAndPepper", summary="set random values to the lowest or highest")
+    register("masking", f"{at}:Masking", summary="mask random values")
+    register("dropout", f"{at}:Dropout", summary="set random values to 0 and scale up the rest")
     at = f"{_PARTS}.masks"
-    register("patches", f"{at}:PatchMasking", summary="hide most patches, for a masked autoencoder")
-    register("blocks", f"{at}:BlockMasking", summary="hide a rectangle")
-    register("spans", f"{at}:SpanMasking", summary="hide runs of positions")
+    register("patches", f"{at}:PatchMasking", summary="mask random patches, for a masked autoencoder")
+    register("blocks", f"{at}:BlockMasking", summary="mask a random rectangle")
+    register("spans", f"{at}:SpanMasking", summary="mask random spans of positions")
 
 
 @hookimpl
@@ -52,51 +52,53 @@ def register_encoders(register: Register) -> None:
     register("mlp", f"{at}.mlp:MLPEncoder", summary="dense layers on the flattened sample")
     register("conv", f"{at}.conv:ConvEncoder", summary="strided convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetEncoder", summary="residual convolutions, in one to three dimensions")
-    register("vit", f"{at}.vit:ViTEncoder", summary="a transformer of patches, which leaves out hidden ones")
+    register("vit", f"{at}.vit:ViTEncoder", summary="a transformer on patches, which skips masked ones")
 
 
 @hookimpl
 def register_decoders(register: Register) -> None:
     at = f"{_PARTS}.networks"
-    register("mirror", f"{at}.mirror:mirror", summary="the encoder, turned round")
+    register("mirror", f"{at}.mirror:mirror", summary="the encoder, mirrored")
     register("mlp", f"{at}.mlp:MLPDecoder", summary="dense layers")
     register("conv", f"{at}.conv:ConvDecoder", summary="upsampling convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetDecoder", summary="residual upsampling convolutions")
-    register("vit", f"{at}.vit:ViTDecoder", summary="a transformer of patches")
-    register("reshape", f"{at}.reshape:Reshape", summary="nothing but another shape, for a latent that decodes")
+    register("vit", f"{at}.vit:ViTDecoder", summary="a transformer on patches")
+    register("reshape", f"{at}.reshape:Reshape", summary="only reshapes, for a latent that decodes itself")
 
 
 @hookimpl
 def register_latents(register: Register) -> None:
     at = f"{_PARTS}.latents"
-    register("point", f"{at}.point:Point", summary="a plain code")
+    register("point", f"{at}.point:Point", summary="a deterministic code")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
     register("vq", f"{at}.quantized.base:VectorQuantized", summary="vector quantisation with a codebook")
-    register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior bent by a normalising flow")
-    register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior moved by the model's own gradient")
-    register("riemannian", f"{at}.riemannian:RiemannianHamiltonian", summary="the same, by a learned metric")
+    register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior transformed by a normalising flow")
+    register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior refined by Hamiltonian dynamics")
+    register(
+        "riemannian",
+        f"{at}.riemannian:RiemannianHamiltonian",
+        summary="Hamiltonian dynamics by a learned metric",
+    )
     register("hypersphere", f"{at}.hypersphere:Hypersphere", summary="a von Mises-Fisher posterior")
     register("poincare", f"{at}.poincare:Poincare", summary="wrapped or Riemannian normal on the Poincaré ball")
     register("categorical", f"{at}.categorical:Categorical", summary="relaxed one-hot classes (Gumbel-softmax)")
-    register("joint", f"{at}.joint:Joint", summary="a normal posterior beside relaxed classes")
+    register("joint", f"{at}.joint:Joint", summary="a normal posterior and relaxed classes")
     register("fsq", f"{at}.quantized.base:FiniteScalarQuantized", summary="finite scalar quantisation")
-    register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="vector quantisation, level upon level")
-    register(
-        "rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="finite scalar quantisation, level upon level"
-    )
-    register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="signs as codes, with no codebook")
-    register("simvq", f"{at}.quantized.simvq:SimVQ", summary="a frozen codebook seen through a learned linear map")
+    register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="residual vector quantisation")
+    register("rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="residual finite scalar quantisation")
+    register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="signs as codes, without a codebook")
+    register("simvq", f"{at}.quantized.simvq:SimVQ", summary="a frozen codebook times a learned matrix")
     register(
         "vq_hierarchy",
         f"{at}.quantized.hierarchy:QuantizedHierarchy",
         summary="quantised at two resolutions (VQ-VAE-2)",
     )
     at = f"{_PARTS}.latents.sparse"
-    register("topk", f"{at}.topk:TopK", summary="a dictionary, of which k features speak")
-    register("batch_topk", f"{at}.topk:BatchTopK", summary="the same, k on average over the batch")
-    register("gated", f"{at}.gated:Gated", summary="a dictionary with gates and magnitudes")
-    register("jumprelu", f"{at}.jumprelu:JumpReLU", summary="a dictionary with learned thresholds")
-    register("matryoshka", f"{at}.matryoshka:Matryoshka", summary="dictionaries within dictionaries")
+    register("topk", f"{at}.topk:TopK", summary="a sparse dictionary with k active features")
+    register("batch_topk", f"{at}.topk:BatchTopK", summary="a sparse dictionary with k active features on average")
+    register("gated", f"{at}.gated:Gated", summary="a sparse dictionary with gates and magnitudes")
+    register("jumprelu", f"{at}.jumprelu:JumpReLU", summary="a sparse dictionary with learned thresholds")
+    register("matryoshka", f"{at}.matryoshka:Matryoshka", summary="nested sparse dictionaries")
     at = f"{_PARTS}.latents.hierarchy"
     register("ladder", f"{at}.ladder:Ladder", summary="dense groups, bottom-up and top-down combined")
     register("nvae", f"{at}.nvae:NVAE", summary="residual normal groups at several resolutions")
@@ -112,9 +114,9 @@ def register_priors(register: Register) -> None:
     register("flow", f"{at}.flow:FlowPrior", summary="a normalising flow, learned with the model")
     register("sphere", f"{at}.sphere:UniformSphere", summary="uniform on the hypersphere")
     register("ball", f"{at}.ball:BallPrior", summary="wrapped or Riemannian normal on the Poincaré ball")
-    register("categorical", f"{at}.categorical:UniformCategorical", summary="every class alike")
-    register("joint", f"{at}.joint:JointPrior", summary="the normal beside uniform classes")
-    register("top_down", f"{at}.top_down:TopDown", summary="each group given those above it, learned by a hierarchy")
+    register("categorical", f"{at}.categorical:UniformCategorical", summary="uniform over classes")
+    register("joint", f"{at}.joint:JointPrior", summary="standard normal, and uniform over classes")
+    register("top_down", f"{at}.top_down:TopDown", summary="each group conditioned on the groups above")
 
 
 @hookimpl
@@ -123,21 +125,25 @@ def register_losses(register: Register) -> None:
     register("mse", f"{at}.distances:SquaredError", summary="squared error")
     register("mae", f"{at}.distances:AbsoluteError", summary="absolute error")
     register("huber", f"{at}.distances:Huber", summary="squared near zero, absolute beyond delta")
-    register("hinge", f"{at}.distances:Hinge", summary="margin of binary data")
+    register("hinge", f"{at}.distances:Hinge", summary="hinge loss of binary data")
     register("jaccard", f"{at}.distances:Jaccard", summary="one minus the soft intersection over union")
     register("bernoulli", f"{at}.likelihoods:Bernoulli", summary="binary cross-entropy")
-    register("categorical", f"{at}.likelihoods:Categorical", summary="cross-entropy of classes")
+    register("categorical", f"{at}.likelihoods:Categorical", summary="cross-entropy over classes")
     register("gaussian", f"{at}.likelihoods:Gaussian", summary="normal with fixed, learned or optimal variance")
-    register("kl_divergence", f"{at}.likelihoods:KLDivergence", summary="targets that are distributions")
-    register("log_cosh", f"{at}.distances:LogCosh", summary="squared near zero, absolute far off, smooth")
+    register("kl_divergence", f"{at}.likelihoods:KLDivergence", summary="KL divergence from target distributions")
+    register("log_cosh", f"{at}.distances:LogCosh", summary="smooth: squared near zero, absolute far from it")
     register("laplace", f"{at}.heavy_tails:Laplace", summary="Laplace with fixed or learned scale")
     register("student_t", f"{at}.heavy_tails:StudentT", summary="Student's t")
     register("continuous_bernoulli", f"{at}.continuous_bernoulli:ContinuousBernoulli", summary="a density on [0, 1]")
-    register("discretised_logistic_mixture", f"{at}.logistic_mixture:LogisticMixture", summary="of 256 grey values")
+    register(
+        "discretised_logistic_mixture",
+        f"{at}.logistic_mixture:LogisticMixture",
+        summary="256 grey values, by default",
+    )
     register("poisson", f"{at}.counts:Poisson", summary="counts whose variance is their mean")
     register("negative_binomial", f"{at}.counts:NegativeBinomial", summary="overdispersed counts")
-    register("zero_inflated_negative_binomial", f"{at}.counts:ZeroInflated", summary="the same, with more zeros")
-    register("patch_mse", f"{at}.patches:PatchSquaredError", summary="squared error of patches, normalised or not")
+    register("zero_inflated_negative_binomial", f"{at}.counts:ZeroInflated", summary="counts with excess zeros")
+    register("patch_mse", f"{at}.patches:PatchSquaredError", summary="squared error of normalised patches")
 
 
 @hookimpl
@@ -146,11 +152,15 @@ def register_objectives(register: Register) -> None:
     register("deterministic", f"{at}.deterministic:Deterministic", summary="reconstruction and the latent's terms")
     register("elbo", f"{at}.elbo:Elbo", summary="evidence lower bound: beta, free bits, capacity")
     register("importance", f"{at}.importance:Importance", summary="IWAE, MIWAE, PIWAE, CIWAE")
-    register("mmd", f"{at}.mmd:MaximumMeanDiscrepancy", summary="kernel distance of the codes from the prior")
-    register("sliced", f"{at}.sliced:SlicedWasserstein", summary="Wasserstein distance along random lines")
-    register("total_correlation", f"{at}.total_correlation:TotalCorrelation", summary="dependence between dimensions")
-    register("adversarial", f"{at}.adversarial:Adversarial", summary="codes like draws from the prior, by a critic")
-    register("weak_pairs", f"{at}.weak_pairs:WeakPairs", summary="pairs that share some of their factors")
+    register("mmd", f"{at}.mmd:MaximumMeanDiscrepancy", summary="kernel distance (MMD) between codes and prior")
+    register("sliced", f"{at}.sliced:SlicedWasserstein", summary="sliced Wasserstein distance between codes and prior")
+    register(
+        "total_correlation",
+        f"{at}.total_correlation:TotalCorrelation",
+        summary="dependence between dimensions",
+    )
+    register("adversarial", f"{at}.adversarial:Adversarial", summary="-log D(z) of a discriminator of z")
+    register("weak_pairs", f"{at}.weak_pairs:WeakPairs", summary="training on pairs that share some factors")
 
 
 @hookimpl
@@ -158,14 +168,14 @@ def register_penalties(register: Register) -> None:
     at = f"{_PARTS}.penalties"
     register("l1", f"{at}.code:L1", summary="sum of |z|")
     register("l2", f"{at}.code:L2", summary="half the sum of z^2")
-    register("kl_rate", f"{at}.code:KLRate", summary="KL of each unit's mean activity from a low rate")
-    register("contractive", f"{at}.contractive:Contractive", summary="norm of the encoder's Jacobian")
-    register("dip", f"{at}.dip:Dip", summary="distance of the code's covariance from the identity (DIP-VAE)")
+    register("kl_rate", f"{at}.code:KLRate", summary="mean activity of each unit, towards a rate")
+    register("contractive", f"{at}.contractive:Contractive", summary="norm of the Jacobian dz/dx")
+    register("dip", f"{at}.dip:Dip", summary="covariance of the code, towards the identity (DIP-VAE)")
     register("decoder_gradient", f"{at}.decoder_gradient:DecoderGradient", summary="norm of the decoder's Jacobian")
     register("spectral", f"{at}.spectral:Spectral", summary="largest singular values of the weights")
     register("adversarial", f"{at}.adversarial:AdversarialPenalty", summary="the generator's loss of a GAN")
-    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance in a critic's features")
-    register("perceptual", f"{at}.perceptual:Perceptual", summary="distance in the features of a frozen network")
+    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance of a critic's features")
+    register("perceptual", f"{at}.perceptual:Perceptual", summary="distance of a frozen network's features")
 
 
 @hookimpl
@@ -180,7 +190,7 @@ def register_critics(register: Register) -> None:
 def register_activations(register: Register) -> None:
     for name, attribute in _TORCH_ACTIVATIONS.items():
         register(name, f"torch.nn:{attribute}", summary=f"torch.nn.{attribute}")
-    # Those that torch leaves an argument of open.
+    # Those of torch.nn that have a required argument.
     at = f"{_PARTS}.activations"
     register("log_softmax", f"{at}:LogSoftmax", summary="torch.nn.LogSoftmax along the last axis")
     register("softmax", f"{at}:Softmax", summary="torch.nn.Softmax along the last axis")
@@ -191,27 +201,27 @@ def register_activations(register: Register) -> None:
 @hookimpl
 def register_schedules(register: Register) -> None:
     at = f"{_PARTS}.schedules"
-    register("constant", f"{at}:Constant", summary="stay at a value")
+    register("constant", f"{at}:Constant", summary="one value for the whole run")
     register("linear", f"{at}:Linear", summary="a straight line from start to end")
     register("cosine", f"{at}:Cosine", summary="half a cosine from start to end")
-    register("cyclical", f"{at}:Cyclical", summary="rise several times in a run")
+    register("cyclical", f"{at}:Cyclical", summary="rise from start to end several times in a run")
     register("step", f"{at}:Step", summary="multiply by a factor at given moments")
-    register("logistic", f"{at}:Logistic", summary="an S from start to end")
-    register("exponential", f"{at}:Exponential", summary="by the same factor at each batch, from start to end")
-    register("warmup", f"{at}:Warmup", summary="rise, then fall along a cosine")
+    register("logistic", f"{at}:Logistic", summary="a logistic curve from start to end")
+    register("exponential", f"{at}:Exponential", summary="an exponential curve from start to end")
+    register("warmup", f"{at}:Warmup", summary="rise linearly, then fall along a cosine")
 
 
 @hookimpl
 def register_samplers(register: Register) -> None:
     at = f"{_PARTS}.samplers"
-    register("prior", f"{at}.prior:PriorSampler", summary="draw z from the prior")
+    register("prior", f"{at}.prior:PriorSampler", summary="the model's prior")
     register("gmm", f"{at}.gmm:GaussianMixtureSampler", summary="a Gaussian mixture fitted to the training codes")
-    register("kde", f"{at}.kde:KernelDensitySampler", summary="training codes with Gaussian kernels around them")
+    register("kde", f"{at}.kde:KernelDensitySampler", summary="a Gaussian kernel density of the training codes")
     register("flow", f"{at}.flow:FlowSampler", summary="a normalising flow fitted to the training codes")
-    register("two_stage", f"{at}.two_stage:TwoStageSampler", summary="a second VAE, of the codes")
+    register("two_stage", f"{at}.two_stage:TwoStageSampler", summary="a second VAE fitted to the training codes")
     register("hypersphere", f"{at}.hypersphere:HypersphereSampler", summary="a von Mises-Fisher mixture of the codes")
-    register("riemannian", f"{at}.riemannian:RiemannianSampler", summary="a walk by a learned metric of the codes")
-    register("codes", f"{at}.codes:CodeSampler", summary="each position's code by its frequency in training")
+    register("riemannian", f"{at}.riemannian:RiemannianSampler", summary="Hamiltonian Monte Carlo by a learned metric")
+    register("codes", f"{at}.codes:CodeSampler", summary="frequencies of the codes at each position")
     register("autoregressive", f"{at}.autoregressive:AutoregressiveSampler", summary="a transformer over integer codes")
 
 
@@ -227,13 +237,15 @@ def register_metrics(register: Register) -> None:
     register("mse", f"{at}.reconstruction:MeanSquaredError", summary="squared error per element")
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
-    register("accuracy", f"{at}.reconstruction:Accuracy", summary="share of elements that are right")
+    register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
     register("active_units", f"{at}.latent:ActiveUnits", summary="latent dimensions in use")
     register(
-        "aggregate_posterior", f"{at}.aggregate:AggregatePosterior", summary="what z says of x, and KL by dimension"
+        "aggregate_posterior",
+        f"{at}.aggregate:AggregatePosterior",
+        summary="mutual information of x and z, KL terms",
     )
-    register("codebook", f"{at}.latent:CodebookUse", summary="share of codes in use, and their perplexity")
-    register("dead_features", f"{at}.sparsity:DeadFeatures", summary="features that never speak, and how many do")
+    register("codebook", f"{at}.latent:CodebookUse", summary="fraction of codes in use, and their perplexity")
+    register("dead_features", f"{at}.sparsity:DeadFeatures", summary="dead features, and active features per sample")
 
 
 @hookimpl
@@ -253,13 +265,13 @@ def register_configs(register: Register) -> None:
 def register_commands(register: Register) -> None:
     at = "aeframe.cli"
     register("plugins", f"{at}.plugins:Plugins", summary="list plugins and what each adds")
-    register("finish", f"{at}.finish:Finish", summary="save the best model so far of a run that was ended")
-    register("evaluate", f"{at}.evaluate:Evaluate", summary="measure a run on a split of its data")
+    register("finish", f"{at}.finish:Finish", summary="save the best model so far of an interrupted run")
+    register("evaluate", f"{at}.evaluate:Evaluate", summary="compute the metrics of a run on a split of its data")
     register("encode", f"{at}.encode:Encode", summary="write the codes of a file's samples")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="write the reconstructions of a file's samples")
     register("generate", f"{at}.generate:Generate", summary="write new samples")
-    register("explain", f"{at}.explain:Explain", summary="what a part is: documentation, options, what it fits")
-    register("config", f"{at}.config:Config", summary="show, check or question the config of a run")
-    register("doctor", f"{at}.doctor:Doctor", summary="versions, devices, plugins: text for an issue")
-    register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="try everything that a plugin registers")
+    register("explain", f"{at}.explain:Explain", summary="documentation, options and defaults of a part")
+    register("config", f"{at}.config:Config", summary="show or check a config, or explain where a value comes from")
+    register("doctor", f"{at}.doctor:Doctor", summary="versions, devices and plugins, for a bug report")
+    register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="run the conformance suite on a plugin")
     register("new_plugin", f"{at}.new_plugin:NewPlugin", summary="write the package of a new plugin")

@@ -2,15 +2,16 @@
 
 A plugin is a module that implements some of the hooks. It is named in the entry-point group ``aeframe`` of its
 distribution, or it is a plain file: one that ``--plugin FILE`` names, or a trusted ``aeplugin.py``. Each hook is called
-with a function ``register(name, target, *, summary="")``. `name` is what people write in a config (``snake_case``),
-`target` is ``"package.module:Object"`` and is imported when the name is first used, `summary` is one line for listings.
+with a function ``register(name, target, *, summary="")``. `name` is what configs contain (``snake_case``); `target` is
+``"package.module:Object"``, imported only when the name is used; `summary` is one line for listings.
 
-The signature of a target is the only description of its options. **Parameters before the** ``*`` **without a default
-are injected by the framework, by name; every other parameter is an option** that a config or the command line may set.
-Each hook lists the arguments that the framework can inject.
+The signature of a target is the only description of its options. **Positional parameters without a default are
+injected by the framework, by parameter name. All others are options**, which a config or the command line sets; the
+ones after the ``*`` without a default are required. The docstring of each hook lists the parameters that the framework
+can inject. Every part of a model can also take `spec`, the `DataSpec` of the data.
 
-pluggy calls the hooks, so ``hookimpl(tryfirst=True)``, ``trylast`` and ``wrapper`` work. Each plugin is called on its
-own: if one of its hooks fails, none of its names is registered, and the other plugins are not affected.
+pluggy calls the hooks, so ``hookimpl(tryfirst=True)``, ``trylast`` and ``wrapper`` work. Each plugin's hook is a call
+of its own: if one fails, none of that plugin's names is registered, and the other plugins are not affected.
 """
 
 from collections.abc import Callable
@@ -27,10 +28,10 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class Register(Protocol):
-    """The function that each hook receives."""
+    """The type of a hook's argument."""
 
     def __call__(self, name: str, target: str, *, summary: str = "") -> None:
-        """Make `target` (``"module:Object"``) known as `name`."""
+        """Register `target` (``"module:Object"``) under `name`."""
 
 
 HookFunction = Callable[[Register], None]

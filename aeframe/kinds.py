@@ -27,6 +27,8 @@ class Kind:
     """Whether a model has a slot for it: `aeframe.model.autoencoder.Autoencoder` has an attribute of this key."""
     saved: bool = False
     """Whether a saved model stores it, and is built from it again."""
+    default: str = ""
+    """The part that a model has in this slot where its config names none; empty where it must name one."""
     configured: bool = True
     """Whether its constructor's options can be set in a config."""
     plural: str = ""
@@ -53,8 +55,8 @@ KINDS: dict[str, Kind] = {
             "modality",
             """Register kinds of data: subclasses of `aeframe.data.Modality`.
 
-            A modality states the domain of its data, names the default encoder, decoder and loss, draws samples as a
-            figure, and reads and writes files. Injected: nothing.
+            A modality defines shape and domain of its data, its default encoder, decoder and loss, how samples are
+            plotted, and how files are read and written. Injected: nothing.
             """,
             base="aeframe.data.modality:Modality",
             key="modality",
@@ -65,29 +67,31 @@ KINDS: dict[str, Kind] = {
             "dataset",
             """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
 
-            A dataset names its modality, describes its data without loading them, and loads what the modality splits.
-            Injected: nothing.
+            A dataset names its modality, describes its data without loading them, and loads them for the modality
+            to split. Injected: nothing.
             """,
             base="aeframe.data.modality:Dataset",
             key="data",
         ),
         Kind(
             "corruption",
-            """Register transforms of x before the encoder: subclasses of `aeframe.parts.Corruption`.
+            """Register corruptions of x in front of the encoder: subclasses of `aeframe.parts.Corruption`.
 
             Injected: `shape` and `domain` of the data.
             """,
             base="aeframe.parts.corruptions:Corruption",
             key="corruption",
+            default="none",
             slot=True,
             saved=True,
         ),
         Kind(
             "encoder",
-            """Register networks from data to features ``(B, C, *positions)``: subclasses of `aeframe.parts.Encoder`.
+            """Register networks from data to features ``(B, C, *positions)``: subclasses of
+            `aeframe.parts.Encoder`.
 
-            Injected: `shape` of the encoder's input (with condition channels, where it has them) and `domain` of the
-            data.
+            Injected: `shape` of the encoder's input (with the channels of the condition, if any) and `domain` of
+            the data.
             """,
             base="aeframe.parts.networks.base:Encoder",
             key="encoder",
@@ -96,7 +100,8 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "latent",
-            """Register maps from features to z and its posterior or codes: subclasses of `aeframe.parts.LatentSpace`.
+            """Register latent spaces, which map features to z and its posterior: subclasses of
+            `aeframe.parts.LatentSpace`.
 
             Injected: `feature_shape` ``(C, *positions)``.
             """,
@@ -107,12 +112,13 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "prior",
-            """Register densities that z is compared with and sampled from: subclasses of `aeframe.parts.Prior`.
+            """Register priors of z: subclasses of `aeframe.parts.Prior`.
 
-            Injected: `z_shape`, and the `encoder` and `latent` that were built.
+            Injected: `z_shape`, and the model's `encoder` and `latent`.
             """,
             base="aeframe.parts.priors.base:Prior",
             key="prior",
+            default="normal",
             slot=True,
             saved=True,
         ),
@@ -121,11 +127,12 @@ KINDS: dict[str, Kind] = {
             """Register networks from z to the loss's parameters ``(B, outputs, *shape)``: subclasses of
             `aeframe.parts.Decoder`, or functions that return one.
 
-            Injected: `z_shape` (with condition), `out_shape` ``(outputs, *shape)``, the `encoder` that was built, and
-            `build`.
+            Injected: `z_shape` (with the condition), `out_shape` ``(outputs, *shape)``, the model's `encoder`, and
+            the function `build`, which builds another part by name.
             """,
             base="aeframe.parts.networks.base:Decoder",
             key="decoder",
+            default="mirror",
             slot=True,
             saved=True,
         ),
@@ -144,19 +151,20 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "objective",
-            """Register how loss terms are combined into the number to minimise: subclasses of
+            """Register objectives, which return the weighted terms to minimise: subclasses of
             `aeframe.parts.Objective`.
 
             Injected: `z_shape` and `shape`.
             """,
             base="aeframe.parts.objectives.base:Objective",
             key="objective",
+            default="deterministic",
             slot=True,
             saved=True,
         ),
         Kind(
             "penalty",
-            """Register extra loss terms: subclasses of `aeframe.parts.Penalty`.
+            """Register penalties, each one more term of the loss: subclasses of `aeframe.parts.Penalty`.
 
             Injected: `z_shape` and `shape`.
             """,
@@ -185,29 +193,31 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "activation",
-            """Register activations: `torch.nn.Module` classes.
+            """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)``
+            declares the range, which is checked before a run.
 
-            A class attribute ``traits = ActivationTraits(...)`` states the range of values, for the checks.
             Injected: nothing.
             """,
             base="torch.nn:Module",
             key="activation",
+            default="relu",
             saved=True,
         ),
         Kind(
             "schedule",
-            """Register how a number changes during training: subclasses of `aeframe.parts.Schedule`.
+            """Register schedules of a number over a run: subclasses of `aeframe.parts.Schedule`.
 
             Injected: nothing.
             """,
             base="aeframe.parts.schedules:Schedule",
-            usage="in place of a number: `{name: NAME, ...}`",
+            usage="replaces a number: `{name: NAME, ...}`",
         ),
         Kind(
             "sampler",
-            """Register ex-post densities that new z are drawn from: subclasses of `aeframe.parts.Sampler`.
+            """Register ex-post densities (``sampler=NAME``), from which new z are drawn: subclasses of
+            `aeframe.parts.Sampler`.
 
-            Injected: `model` (the `Autoencoder`).
+            Injected: `model`, the trained `Autoencoder`.
             """,
             base="aeframe.parts.samplers.base:Sampler",
             key="sampler",
@@ -215,7 +225,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "optimizer",
-            """Register optimizers: subclasses of `torch.optim.Optimizer`.
+            """Register optimisers: subclasses of `torch.optim.Optimizer`.
 
             Injected: `params`.
             """,
@@ -224,7 +234,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "metric",
-            """Register measurements on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
+            """Register metrics on held-out data: subclasses of `aeframe.evaluation.metrics.base.ModelMetric`.
 
             Injected: `model`.
             """,
@@ -257,13 +267,15 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             "config",
-            """Register a package of YAML options (recipes, experiments), with ``"my_plugin.conf"`` as the target.""",
+            """Register a package of YAML files (recipes, experiments); its target is ``"package.conf"``, without an
+            object.
+            """,
             configured=False,
-            usage="its options are found next to those of core",
+            usage="adds options to `model=`, `experiment=`, ...",
         ),
         Kind(
             "command",
-            """Register commands of ``aeframe``: subclasses of `aeframe.cli.Command`.
+            """Register subcommands of ``aeframe``: subclasses of `aeframe.cli.Command`.
 
             Injected: nothing.
             """,

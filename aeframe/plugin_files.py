@@ -14,7 +14,7 @@ from aeframe.trust import FILE_NAME
 
 VARIABLE = "AEFRAME_PLUGIN_FILES"
 _warned: set[tuple[str, str]] = set()
-"""Files that a line was printed about in this process, with the reason."""
+"""Files that were reported in this process, with the reason."""
 
 
 @contextmanager
@@ -62,15 +62,15 @@ def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Return the files of ``--plugin``, and the other arguments."""
     files: list[Path] = []
     rest: list[str] = []
-    words = iter(argv)
-    for word in words:
-        if word == "--plugin" or word.startswith("--plugin="):
-            value = word.partition("=")[2] if "=" in word else next(words, "")
+    remaining = iter(argv)
+    for argument in remaining:
+        if argument == "--plugin" or argument.startswith("--plugin="):
+            value = argument.partition("=")[2] if "=" in argument else next(remaining, "")
             if not Path(value).is_file():
-                raise AeframeError(f"--plugin expects a Python file, found {value!r}; give the path of one")
+                raise AeframeError(f"--plugin expects a Python file, found {value!r}; write the path of one")
             files.append(Path(value).resolve())
         else:
-            rest.append(word)
+            rest.append(argument)
     return files, rest
 
 

@@ -1,8 +1,8 @@
-"""Reading a `.h5ad` file by shuffled blocks, as a ratio of reading its cells one by one.
+"""Measure how much faster a `.h5ad` file is read by shuffled blocks than cell by cell.
 
-The file is made here: cells sorted by type, each with about a twentieth of its genes seen, CSR. Both sides read batches
-of 64 cells as sparse rows in one process, in turns: a random permutation, row after row by h5py, and the order of
-`aeframe_omics`. How mixed batches are is told by the entropy of the types in a batch, beside that of random batches.
+The file is simulated: cells sorted by type, each with a twentieth of its genes non-zero, CSR. Both methods read batches
+of 64 cells as sparse rows, alternating in one process: a random permutation, row by row with h5py, and the order of
+`aeframe_omics`. The entropy of the types in a batch measures how well cells are mixed, compared with random batches.
 
     python benchmarks/backed_reading.py [--cells 50000] [--genes 2000] [--rounds 3]
 
@@ -34,12 +34,12 @@ from aeframe_omics.source import BLOCK, FETCH, BackedCellSource
 
 _RESULTS = Path(__file__).with_name("results") / "backed_reading.json"
 _BATCH, _TYPES = 64, 20
-# Enough of the slow side to time it.
+# Batches of the slow method, enough to time it.
 _RANDOM_BATCHES = 20
 
 
 def main() -> int:
-    """Make the file, let the two sides read in turns, and write what was found."""
+    """Write the file, time both methods in turns, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=50_000)
     parser.add_argument("--genes", type=int, default=2_000)
@@ -56,14 +56,15 @@ def main() -> int:
             BackedCounts(path, "X", origin="benchmark"), np.arange(args.cells), log=False,
             library=torch.ones(args.cells), condition=None, extras={}, views=None,
         )  # fmt: skip
-        rounds, ours, theirs = list[dict[str, float]](), list[float](), list[float]()
+        rounds = list[dict[str, float]]()
+        block_entropies, random_entropies = list[float](), list[float]()
         for _ in range(args.rounds):
-            chance = torch.randperm(args.cells).split(_BATCH)[:_RANDOM_BATCHES]
+            permutation = torch.randperm(args.cells).split(_BATCH)[:_RANDOM_BATCHES]
             began = time.perf_counter()
-            for index in chance:
+            for index in permutation:
                 for row in index.tolist():
                     _ = data[ends[row] : ends[row + 1]], indices[ends[row] : ends[row + 1]]
-            by_row = (time.perf_counter() - began) / (_BATCH * len(chance))
+            by_row = (time.perf_counter() - began) / (_BATCH * len(permutation))
             began = time.perf_counter()
             order = source.order().split(_BATCH)
             for index in order:
@@ -73,16 +74,16 @@ def main() -> int:
             print(
                 f"by row {by_row * 1e6:.0f} us a cell, by block {by_block * 1e6:.1f} us: {by_row / by_block:.0f} times"
             )
-            theirs += _entropies(torch.randperm(args.cells).split(_BATCH), types)
-            ours += _entropies(order, types)
+            random_entropies += _entropies(torch.randperm(args.cells).split(_BATCH), types)
+            block_entropies += _entropies(order, types)
     result: dict[str, Any] = {
         "cells": args.cells,
         "genes": args.genes,
         "batch": _BATCH,
         "block": BLOCK,
         "fetch": FETCH,
-        "times_as_fast": statistics.median(each["ratio"] for each in rounds),
-        "entropy": {"by_block": statistics.mean(ours), "random": statistics.mean(theirs)},
+        "times_as_fast": statistics.median(row["ratio"] for row in rounds),
+        "entropy": {"by_block": statistics.mean(block_entropies), "random": statistics.mean(random_entropies)},
         "rounds": rounds,
     }
     _RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -92,18 +93,20 @@ def main() -> int:
 
 def _write(path: Path, cells: int, genes: int) -> None:
     rng = np.random.default_rng(0)
-    drawn = rng.random((cells, genes), dtype=np.float32) < 0.05
-    counts = csr_matrix(drawn.astype(np.float32))
+    is_expressed = rng.random((cells, genes), dtype=np.float32) < 0.05
+    counts = csr_matrix(is_expressed.astype(np.float32))
     counts.data = rng.poisson(2, counts.nnz).astype(np.float32) + 1
-    # Strings as objects: anndata has no way to write those that pandas 3 keeps as Arrow.
+    # Strings as objects: anndata cannot write the Arrow strings of pandas 3.
     with pandas.option_context("future.infer_string", False):
         anndata.AnnData(counts).write_h5ad(path)
 
 
 def _entropies(batches: tuple[torch.Tensor, ...], types: NDArray[np.int64]) -> Iterator[float]:
+    """Return the entropy of the types in each batch, in nats; the last batch may be smaller and is skipped."""
     for index in batches[:-1]:
-        shares = np.bincount(types[index.numpy()]) / len(index)
-        yield float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+        frequencies = np.bincount(types[index.numpy()]) / len(index)
+        frequencies = frequencies[frequencies > 0]
+        yield float(-(frequencies * np.log(frequencies)).sum())
 
 
 if __name__ == "__main__":

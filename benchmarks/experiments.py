@@ -1,8 +1,7 @@
-"""Collect the numbers of an experiment: ``python benchmarks/experiments.py NAME RUN_FOLDER...``.
+"""Collect the test metrics of an experiment: ``python benchmarks/experiments.py NAME RUN_FOLDER...``.
 
-Writes ``results/NAME.json``, a row for each run, from what the run itself wrote: the words it was started with (without
-paths of this machine), its seed and its test metrics. What the experiment is expected to reach stands at the head of
-``configs/experiment/NAME.yaml``.
+Writes ``results/NAME.json`` with one entry for each run: its overrides (without paths of this machine), seed and test
+metrics. The head of ``configs/experiment/NAME.yaml`` lists the expected results.
 """
 
 from __future__ import annotations
@@ -16,20 +15,20 @@ from typing import Any
 from aeframe.runs.folder import RunFolder
 
 RESULTS = Path(__file__).with_name("results")
-# Where files lie, and what a run shows of itself, changes no number.
-_ASIDE = ("data.path", "data.test_path", "data.validation_path", "root", "folder", "progress", "pictures", "hydra")
+# Overrides that do not change the metrics.
+_IGNORED = ("data.path", "data.test_path", "data.validation_path", "root", "folder", "progress", "pictures", "hydra")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the file of one experiment."""
+    """Write the results of one experiment."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="of the experiment")
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of its runs, or folders of them")
+    parser.add_argument("name", help="name of the experiment")
+    parser.add_argument("runs", nargs="+", type=Path, help="run folders, or folders that contain them")
     args = parser.parse_args(argv)
-    folders = [each.parent for path in args.runs for each in sorted(path.rglob("metrics.json"))]
+    folders = [metrics.parent for path in args.runs for metrics in sorted(path.rglob("metrics.json"))]
     rows = [_row(RunFolder.open(folder), args.name) for folder in folders]
     if not rows:
-        parser.error(f"no run of these has ended: {', '.join(map(str, args.runs))}")
+        parser.error(f"none of these runs is finished: {', '.join(map(str, args.runs))}")
     path = RESULTS / f"{args.name}.json"
     path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(f"{path}: {len(rows)} runs")
@@ -37,12 +36,12 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _row(run: RunFolder, name: str) -> dict[str, Any]:
-    words = run.read_overrides()
-    if f"experiment={name}" not in words:
-        raise SystemExit(f"'{run.path}' is no run of experiment={name}; it was started with: {' '.join(words)}")
+    overrides = run.read_overrides()
+    if f"experiment={name}" not in overrides:
+        raise SystemExit(f"'{run.path}' is not a run of experiment={name}; its overrides are: {' '.join(overrides)}")
     config = run.read_config()
     return {
-        "words": [word for word in words if word.partition("=")[0] not in _ASIDE],
+        "overrides": [override for override in overrides if override.partition("=")[0] not in _IGNORED],
         "seed": config["seed"],
         "max_epochs": config["max_epochs"],
         "test": run.read_metrics()["test"],

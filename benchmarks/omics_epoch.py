@@ -1,9 +1,9 @@
-"""An epoch of a negative binomial VAE on counts of cells, as a ratio of scvi-tools' time, and what both reach.
+"""Compare the epoch time and the bound of a negative binomial VAE on single-cell counts with scvi-tools.
 
-The two train in turns, each in a process and an environment of its own: 128 hidden units in one layer, 10 latent
-dimensions, batches of 128, dropout of .1 and batch normalisation, a dispersion for each gene, observed library sizes,
-Adam, one thread. An epoch is timed from the first batch's start to the last one's end, so evaluation is left out, and
-the first epoch too. Cells to test are the file's own; none is held back for validation by either.
+Both train in turns, each in its own process and environment: one layer of 128 hidden units, 10 latent dimensions,
+batches of 128, dropout of .1 and batch normalisation, a dispersion for each gene, observed library sizes, Adam, one
+thread. An epoch is timed from the start of its first batch to the end of its last one, without evaluation; the first
+epoch is ignored. The test cells are those of the file; neither side uses a validation split.
 
     python benchmarks/omics_epoch.py pbmc_facs.h5ad --scvi OTHER/bin/python [--rounds 3] [--epochs 20]
 
@@ -35,7 +35,7 @@ _BATCH = 128
 
 
 class EpochTimes(Callback):
-    """Seconds of each epoch's batches, written to a file when training ends."""
+    """Write the seconds of each epoch, without evaluation, to a file when training ends."""
 
     works_in_groups = True
 
@@ -54,11 +54,11 @@ class EpochTimes(Callback):
         Path(self.path).write_text(json.dumps(self.times), encoding="utf-8")
 
 
-# -- the two sides, each in a process of its own ----------------------------------------------------------------------
+# -- the two sides, each in its own process ----------------------------------------------------------------------------
 
 
 def ours(data: str, epochs: int, seed: int) -> dict[str, Any]:
-    """Train `aeframe`'s, and return times and the bound of the test cells."""
+    """Train with `aeframe`; return the epoch times and the bound of the test cells."""
     import aeframe
 
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +84,7 @@ def ours(data: str, epochs: int, seed: int) -> dict[str, Any]:
 
 
 def theirs(data: str, epochs: int, seed: int) -> dict[str, Any]:
-    """Train scvi-tools', and return times and its bound of the test cells."""
+    """Train with scvi-tools; return the epoch times and the bound of the test cells."""
     import anndata
     import scvi
 
@@ -114,7 +114,7 @@ def theirs(data: str, epochs: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Let the two train in turns, and write what was found."""
+    """Train both in turns, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="an .h5ad file whose obs has the column split")
     parser.add_argument("--scvi", metavar="PYTHON", help="the python of an environment with scvi-tools")
@@ -124,38 +124,39 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.side is not None:
-        found = (ours if args.side == "ours" else theirs)(args.data, args.epochs, args.seed)
-        print(json.dumps(found))
+        result = (ours if args.side == "ours" else theirs)(args.data, args.epochs, args.seed)
+        print(json.dumps(result))
         return 0
     if args.scvi is None:
-        parser.error("--scvi is needed: the python of an environment with scvi-tools")
+        parser.error("--scvi is required: the python of an environment with scvi-tools")
     rounds: list[dict[str, Any]] = []
     for seed in range(args.rounds):
         sides = {
-            side: _apart(python, args, side, seed) for side, python in (("ours", sys.executable), ("theirs", args.scvi))
+            side: _run_side(python, args, side, seed)
+            for side, python in (("ours", sys.executable), ("theirs", args.scvi))
         }
         rounds.append({**sides, "ratio": sides["theirs"]["epoch"] / sides["ours"]["epoch"]})
         print(f"round {seed}: ours {sides['ours']}, theirs {sides['theirs']}, {rounds[-1]['ratio']:.2f} times as fast")
-    result = {
+    results = {
         "epochs": args.epochs,
         "threads": 1,
         "machine": platform.machine(),
         "torch": torch.__version__,
-        "times_as_fast": statistics.median(each["ratio"] for each in rounds),
+        "times_as_fast": statistics.median(row["ratio"] for row in rounds),
         "rounds": rounds,
     }
-    _RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"{result['times_as_fast']:.2f} times as fast; {_RESULTS}")
+    _RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"{results['times_as_fast']:.2f} times as fast; {_RESULTS}")
     return 0
 
 
-def _apart(python: str, args: argparse.Namespace, side: str, seed: int) -> dict[str, float]:
-    words = [args.data, "--epochs", str(args.epochs), "--side", side, "--seed", str(seed)]
-    done = subprocess.run([python, __file__, *words], capture_output=True, text=True, check=False)
+def _run_side(python: str, args: argparse.Namespace, side: str, seed: int) -> dict[str, float]:
+    arguments = [args.data, "--epochs", str(args.epochs), "--side", side, "--seed", str(seed)]
+    done = subprocess.run([python, __file__, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return {"epoch": round(statistics.median(found["seconds"]), 3), "bound": round(found["bound"], 1)}
+    result = json.loads(done.stdout.splitlines()[-1])
+    return {"epoch": round(statistics.median(result["seconds"]), 3), "bound": round(result["bound"], 1)}
 
 
 if __name__ == "__main__":

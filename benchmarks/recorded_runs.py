@@ -1,9 +1,9 @@
 """Record whole runs, and compare two recordings bit for bit.
 
 ``python benchmarks/recorded_runs.py record FILE [--every-recipe]``, then ``compare BEFORE AFTER``. A change that only
-renames and moves code must leave every number of these runs as it was: the weights, the optimizer's state, the rows of
-``metrics.csv`` and ``metrics.json``. Names may differ: tensors and columns are compared by content, and those that were
-renamed are listed.
+renames and moves code must not change any value of these runs: the weights, the state of the optimizers, the rows of
+``metrics.csv`` and ``metrics.json``. Names may differ: tensors and columns are compared by content, and renamed ones
+are listed.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def main(argv: list[str] | None = None) -> int:
     """Record or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = parser.add_subparsers(dest="action", required=True)
-    record = actions.add_parser("record", help="run everything, and write FILE")
+    record = actions.add_parser("record", help="train all runs, and write FILE")
     record.add_argument("file", type=Path)
     record.add_argument("--every-recipe", action="store_true", help="also each recipe on rows and on images")
-    comparison = actions.add_parser("compare", help="compare two recordings; exit code 1 where a number differs")
+    comparison = actions.add_parser("compare", help="compare two recordings; exit code 1 if a value differs")
     comparison.add_argument("before", type=Path)
     comparison.add_argument("after", type=Path)
     args = parser.parse_args(argv)
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def every_recipe() -> dict[str, tuple[str, ...]]:
-    """Return a run of each recipe on rows and on images; combinations that are refused leave an empty record."""
+    """Return a run of each recipe on rows and on images; a combination that is an error has an empty record."""
     folder = Path(__file__).parents[1] / "aeframe" / "conf" / "model"
     recipes = sorted(path.stem for path in folder.glob("*.yaml"))
     return {
@@ -77,20 +77,20 @@ def every_recipe() -> dict[str, tuple[str, ...]]:
 
 
 def run(name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
-    """Train in a process of its own, and return the hashes of what it left."""
+    """Train in a new process, and return the hashes of its weights and metrics."""
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "run")
         command = [*TRAIN, *SHORT, *overrides, f"folder={folder}"]
-        _call(command, refusals=name not in RUNS)
+        _call(command, allow_errors=name not in RUNS)
         if name in RESUMED:
             _call([*TRAIN, f"resume={folder}", *RESUMED[name], "progress=false"])
         return {"weights": _weights(folder), "columns": _columns(folder), "metrics": _metrics(folder)}
 
 
-def _call(command: list[str], refusals: bool = False) -> None:
+def _call(command: list[str], allow_errors: bool = False) -> None:
     environment = dict(os.environ, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if done.returncode not in ((0, 2) if refusals else (0,)):
+    if done.returncode not in ((0, 2) if allow_errors else (0,)):
         raise SystemExit(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
 
 
@@ -100,8 +100,8 @@ def _weights(folder: Path) -> dict[str, str]:
     path = folder / "checkpoints" / "last.ckpt"
     if path.exists():
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        kept = {key: checkpoint[key] for key in ("state_dict", "optimizer_states")}
-        found = {name: _hash(value) for name, value in _tensors(kept)}
+        states = {key: checkpoint[key] for key in ("state_dict", "optimizer_states")}
+        found = {name: _hash(value) for name, value in _tensors(states)}
     for path in sorted(folder.rglob("*.safetensors")):
         saved = load_file(path)
         found |= {f"{path.relative_to(folder)}/{name}": _hash(value) for name, value in saved.items()}
@@ -147,12 +147,12 @@ def _metrics(folder: Path) -> dict[str, str]:
 
 
 def compare(before: dict[str, Any], after: dict[str, Any]) -> int:
-    """Print what differs, and return 1 where a number does."""
-    different = 0
+    """Print the differences, and return 1 if a value differs."""
+    num_differences = 0
     for name in before:
         if name not in after:
             print(f"{name}: not in the second recording")
-            different += 1
+            num_differences += 1
             continue
         for part in ("weights", "columns", "metrics"):
             first, second = before[name][part], after[name][part]
@@ -160,15 +160,15 @@ def compare(before: dict[str, Any], after: dict[str, Any]) -> int:
             new = Counter(second.values()) - Counter(first.values())
             renamed = sorted(key for key in first if key not in second)
             if lost or new:
-                different += 1
+                num_differences += 1
                 gone = [key for key, value in first.items() if value in lost]
                 print(
                     f"{name}: {part} differ: {', '.join(gone[:6]) or 'more than before'} ({len(gone)} of {len(first)})"
                 )
             elif renamed:
                 print(f"{name}: {part} renamed: {', '.join(renamed[:4])} ({len(renamed)})")
-    print(f"{len(before)} runs, {different} differences")
-    return 1 if different else 0
+    print(f"{len(before)} runs, {num_differences} differences")
+    return 1 if num_differences else 0
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Step time of a training run of ours as a ratio of a bare PyTorch loop.
+"""Measure the step time of a training run as a ratio to that of a bare PyTorch loop.
 
 Two comparisons, each for the MLP (784-512-256-32, batch 128) and the convolutional VAE (28x28, batch 64):
 
-- ``same``: the same arithmetic on the same tensors with the same allocator setting, in one process. The loops take
-  turns in blocks of 16 steps (each is a greenlet that hands control back when it asks for a batch), in shuffled order,
-  and the ratio is the median over rounds of block against block.
-- ``as people write it``: a bare loop with the default DataLoader and the default allocator, in a process of its own,
-  in turns with a process of ours.
+- ``same``: the same arithmetic on the same tensors with the same allocator settings, in one process. The loops
+  alternate in blocks of 16 steps and shuffled order: each is a greenlet that yields control when it loads a batch. The
+  ratio is the median over rounds.
+- ``as people write it``: a bare loop with the default DataLoader and the default allocator, in its own process,
+  alternating with a process of ours.
 
     python benchmarks/step_overhead.py [--rounds 40] [--threads 1] [--out benchmarks/results/step_overhead.json]
 
-Needs ``greenlet`` (extra ``dev``).
+Requires ``greenlet`` (extra ``dev``).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ BLOCK = 16
 
 
 class BareVAE(nn.Module):
-    """The model as it would be written by hand."""
+    """A VAE in plain PyTorch."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -114,15 +114,15 @@ def bare_loop(kind: str, x: Tensor, batches: Callable[[], Iterator[Tensor]], ste
 
 
 def slices(kind: str, x: Tensor, turn: Callable[[], None]) -> Iterator[Tensor]:
-    """The fastest hand-written loader: one permutation, then one gather a batch."""
+    """Yield batches with the fastest plain loader: one permutation, then one gather per batch."""
     order, size = torch.randperm(len(x)), BATCH[kind]
     for first in range(0, len(x) - size + 1, size):
         turn()
         yield x[order[first : first + size]]
 
 
-class _TakingTurns:
-    """A source that hands control over whenever a batch is asked of it."""
+class _YieldingSource:
+    """A source that calls `turn` before it loads a batch."""
 
     def __init__(self, x: Tensor, turn: Callable[[], None]) -> None:
         self._source, self._turn = TensorSource(x), turn
@@ -148,7 +148,7 @@ def ours_loop(
     torch.manual_seed(0)
     model = ours_model(kind)
     few = TensorSource(x[:2])
-    splits = Splits(_TakingTurns(x, turn), few, few)
+    splits = Splits(_YieldingSource(x, turn), few, few)
     data = DataModule(splits, batch_size=BATCH[kind], seed=0, steps_per_call=per_call)
     module = AutoencoderModule(model, {"name": "adam", "lr": 1e-3}, max_batches=steps)
     with tempfile.TemporaryDirectory() as folder, kept_memory(allocator):
@@ -161,7 +161,7 @@ def ours_loop(
 
 
 class AutomaticVAE(L.LightningModule):
-    """The hand-written model in Lightning's automatic optimization, which groups no batches."""
+    """The plain VAE with Lightning's automatic optimization, one batch per call."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ def automatic_loop(kind: str, x: Tensor, turn: Callable[[], None], steps: int) -
 
 
 def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Time loops in one process, block by block in turns."""
+    """Time the loops in one process, in alternating blocks of steps."""
     keep_freed_memory()
     x, main = data(kind), greenlet.getcurrent()
     steps = (rounds + 4) * BLOCK * 2
@@ -214,34 +214,34 @@ def same_setting(kind: str, rounds: int) -> dict[str, dict[str, float]]:
         for _ in range(BLOCK + 1):
             loop.switch()
     times: dict[str, list[float]] = {name: [] for name in running}
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _ in range(rounds):
-        for name in chance.sample(list(running), len(running)):
+        for name in rng.sample(list(running), len(running)):
             began = time.perf_counter()
             for _ in range(BLOCK):
                 running[name].switch()
             times[name].append((time.perf_counter() - began) / BLOCK)
-    found = {}
-    for name, taken in times.items():
-        ratios = sorted(a / b for a, b in zip(taken, times["bare"], strict=True))
+    results = {}
+    for name, seconds in times.items():
+        ratios = sorted(a / b for a, b in zip(seconds, times["bare"], strict=True))
         quarter = len(ratios) // 4
-        found[name] = {
-            "milliseconds": 1e3 * statistics.median(taken),
+        results[name] = {
+            "milliseconds": 1e3 * statistics.median(seconds),
             "ratio": statistics.median(ratios),
             "ratio_low": ratios[quarter],
             "ratio_high": ratios[-1 - quarter],
         }
-    return found
+    return results
 
 
-def child(who: str, kind: str, steps: int) -> None:
-    """Run one contender alone and print its median step in seconds."""
+def child(side: str, kind: str, steps: int) -> None:
+    """Run one side alone and print its mean step time in seconds."""
     x, marks = data(kind), []
 
     def turn() -> None:
         marks.append(time.perf_counter())
 
-    if who == "ours":
+    if side == "ours":
         ours_loop(kind, x, turn, steps, "auto")
     else:
         loader = DataLoader(TensorDataset(x), batch_size=BATCH[kind], shuffle=True, drop_last=True)
@@ -257,13 +257,13 @@ def child(who: str, kind: str, steps: int) -> None:
 
 
 def as_written(kind: str, rounds: int, threads: int) -> dict[str, float]:
-    """Time processes in turns: ours as it comes, against a loop as people write it."""
+    """Time both sides in alternating processes: a default run, and a loop with the defaults of PyTorch."""
     times: dict[str, list[float]] = {"ours": [], "bare": []}
     for number in range(rounds):
-        for who in ("ours", "bare") if number % 2 else ("bare", "ours"):
-            command = [sys.executable, __file__, "--child", who, "--kind", kind, "--threads", str(threads)]
+        for side in ("ours", "bare") if number % 2 else ("bare", "ours"):
+            command = [sys.executable, __file__, "--child", side, "--kind", kind, "--threads", str(threads)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
-            times[who].append(float(done.stdout.split()[-1]))
+            times[side].append(float(done.stdout.split()[-1]))
     ratios = sorted(a / b for a, b in zip(times["ours"], times["bare"], strict=True))
     return {
         "ours_milliseconds": 1e3 * statistics.median(times["ours"]),
@@ -282,20 +282,20 @@ def main() -> None:
     parser.add_argument("--kind", choices=list(BATCH), default=None)
     parser.add_argument("--child", choices=["ours", "bare"], default=None)
     parser.add_argument("--out", type=Path, default=None)
-    chosen = parser.parse_args()
+    args = parser.parse_args()
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(chosen.threads)
-    if chosen.child:
-        child(chosen.child, chosen.kind, 400 if chosen.kind == "mlp" else 200)
+    torch.set_num_threads(args.threads)
+    if args.child:
+        child(args.child, args.kind, 400 if args.kind == "mlp" else 200)
         return
     results: dict[str, Any] = {
-        "threads": chosen.threads, "torch": torch.__version__, "processor": platform.processor() or platform.machine(),
+        "threads": args.threads, "torch": torch.__version__, "processor": platform.processor() or platform.machine(),
     }  # fmt: skip
-    for kind in [chosen.kind] if chosen.kind else list(BATCH):
+    for kind in [args.kind] if args.kind else list(BATCH):
         results[kind] = {
-            "same": same_setting(kind, chosen.rounds),
-            "as people write it": as_written(kind, chosen.processes, chosen.threads),
+            "same": same_setting(kind, args.rounds),
+            "as people write it": as_written(kind, args.processes, args.threads),
         }
         for name, row in results[kind]["same"].items():
             print(
@@ -308,9 +308,9 @@ def main() -> None:
             f"bare {row['bare_milliseconds']:.2f} ms, "
             f"ratio {row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"
         )
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

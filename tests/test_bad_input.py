@@ -133,13 +133,13 @@ CASES = {
     "model=vae latent.dim=-1": "a latent needs dim of at least 1, and here its last layer would have -2 outputs; set "
     "latent.dim=1 or more",
     "model=vqvae latent.dim=0": "a codebook needs dim of at least 1, found 0; set latent.dim",
-    "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2.0; set ema to such a number",
+    "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2; set ema to such a number",
     "workers=-1": "setting 'workers' must be at least 0, found -1; set workers to such a number",
     "log_every=0": "setting 'log_every' must be at least 1, found 0; set log_every to such a number",
     "steps_per_call=0": "setting 'steps_per_call' must be at least 1, found 0; set steps_per_call to such a number",
     "patience=0": "setting 'patience' must be at least 1, found 0; set patience to such a number",
-    "clip=0": "setting 'clip' must be above 0, found 0.0; set clip to such a number",
-    "optimizers.autoencoder.clip=-1": "setting 'optimizers.autoencoder.clip' must be above 0, found -1.0; set "
+    "clip=0": "setting 'clip' must be above 0, found 0; set clip to such a number",
+    "optimizers.autoencoder.clip=-1": "setting 'optimizers.autoencoder.clip' must be above 0, found -1; set "
     "optimizers.autoencoder.clip to such a number",
     "accumulate=0": "optimizer group 'autoencoder' needs accumulate >= 1, every >= 1 and start >= 0, found 0, 1 and 0",
     "seed=-1": "setting 'seed' must lie between 0 and 4294967295, found -1; set seed to such a number",
@@ -157,7 +157,7 @@ CASES = {
     "cpu, gpu, cuda, mps, tpu",
     # Runs.
     "resume=nowhere": "there is no folder 'nowhere'",
-    "resume=empty": "'empty' is not a run folder: it has no config.yaml; give the folder of a run",
+    "resume=empty": "'empty' is not a run folder: it has no config.yaml; use the folder of a run",
     "resume=ok.npy": "'ok.npy' is a file, expected the folder of a run or of a saved model",
     "folder=pictures": "run folder 'pictures' exists and is not empty; continue that run with resume=pictures, or "
     "choose another with folder=PATH",
@@ -187,7 +187,7 @@ def test_a_linear_code_as_large_as_its_input_is_warned_of(workplace: Path) -> No
         assert main(["model=linear_ae", "latent.dim=40", "folder=run", *QUICK]) == 0
     said = [str(each.message) for each in caught if issubclass(each.category, SuspiciousConfigWarning)]
     assert said == [
-        "the code of this linear autoencoder has 40 numbers and a sample 30, so it can copy what it sees; "
+        "the code of this linear autoencoder has 40 numbers and a sample 30, so it can learn the identity; "
         "choose latent.dim below 30"
     ]
 
@@ -265,6 +265,6 @@ def test_a_loss_that_does_not_say_its_data_is_refused(workplace: Path, capsys: p
         encoding="utf-8",
     )
     assert refused(capsys, workplace, "--plugin", "mute.py", "loss=mute") == (
-        "loss 'mute' does not say which data it is for; give mute.Mute the class attribute domains, such as "
-        'frozenset({"real", "unit"})'
+        "loss 'mute' does not state the domains of its data; give mute.Mute the class attribute domains, "
+        'such as frozenset({"real", "unit"})'
     )

@@ -119,7 +119,7 @@ def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
     assert written == module.page(), f"{name}.md is stale; run python docs/reference/generate_{name}.py"
 
 
-def test_every_class_that_a_hook_asks_for_has_its_contract() -> None:
+def test_every_base_class_named_by_a_hook_has_its_contract() -> None:
     page = (DOCS / "reference" / "contracts.md").read_text(encoding="utf-8")
     for hook in HOOKS:
         for place in re.findall(r"`(aeframe\.[\w.]+)`", HOOKS[hook].__doc__ or ""):

@@ -11,7 +11,7 @@ SPECS = sorted(HOOKS)
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_every_hook_is_documented_and_lists_the_injected_arguments(name: str) -> None:
+def test_every_hook_documents_what_is_injected(name: str) -> None:
     doc = inspect.getdoc(HOOKS[name]) or ""
     assert doc.startswith("Register ")
     # A package of YAML has no constructor.

@@ -54,7 +54,7 @@ def test_without_files_nothing_changes() -> None:
 def test_a_file_that_is_not_there_is_refused(argv: list[str], found: str) -> None:
     with pytest.raises(AeframeError) as error, plugin_files(argv):
         pass
-    assert str(error.value) == f"--plugin expects a Python file, found {found}; give the path of one"
+    assert str(error.value) == f"--plugin expects a Python file, found {found}; write the path of one"
 
 
 def test_a_broken_file_is_refused_because_it_was_asked_for(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the README says, done: its commands compose and run, its Python blocks work as written."""
+"""The README: its commands compose and run, and its Python blocks work as written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("python", "aeframe", "make", "pip")
 QUICK = ["max_batches=2", "pictures=false", "trainer.accelerator=cpu", "trainer.threads=1"]
-# Words of a command that stand for the reader's own.
+# A placeholder for the reader's run folder.
 RUN = re.compile(r"runs/\S+")
 
 pytestmark = pytest.mark.skipif(
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def commands() -> list[list[str]]:
-    """Return the words of every command: the indented lines that begin with a program, comments left out."""
+    """Return every command as a list of arguments: the indented lines that begin with a program, without comments."""
     lines = [line.strip() for line in FENCED.sub("", README).splitlines() if line.startswith("    ")]
     return [shlex.split(line, comments=True) for line in lines if line.startswith(PROGRAMS)]
 
@@ -47,28 +47,28 @@ def blocks() -> list[str]:
     return [text for language, text in FENCED.findall(README) if language == "python"]
 
 
-def called(name: str) -> str:
-    """Return the block that begins with a comment of a file's name."""
-    (found,) = [text for text in blocks() if text.startswith(f"# {name}")]
-    return found
+def block_of_file(name: str) -> str:
+    """Return the block that begins with a comment with the name of a file."""
+    (block,) = [text for text in blocks() if text.startswith(f"# {name}")]
+    return block
 
 
-TRAIN = [words[2:] for words in commands() if words[:2] == ["python", "train.py"]]
-AEFRAME = [words[1:] for words in commands() if words[0] == "aeframe"]
+TRAIN = [arguments[2:] for arguments in commands() if arguments[:2] == ["python", "train.py"]]
+AEFRAME = [arguments[1:] for arguments in commands() if arguments[0] == "aeframe"]
 
 
 @pytest.fixture(autouse=True)
 def workplace(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """Work in an empty folder, in which only the plugin of the README is, trusted as the README says."""
+    """Work in a folder that contains only the plugin of the README, trusted as in the README."""
     for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS", "AEFRAME_RUN_ID"):
         monkeypatch.setenv(variable, "")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    (tmp_path / "aeplugin.py").write_text(called("aeplugin.py"), encoding="utf-8")
-    (tmp_path / "my_losses.py").write_text(called("my_losses.py"), encoding="utf-8")
+    (tmp_path / "aeplugin.py").write_text(block_of_file("aeplugin.py"), encoding="utf-8")
+    (tmp_path / "my_losses.py").write_text(block_of_file("my_losses.py"), encoding="utf-8")
     registry.reset()
     assert ["plugins", "trust", "."] in AEFRAME
     trust(tmp_path)
@@ -88,47 +88,47 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ).folder
 
 
-def test_nothing_in_the_readme_escapes_these_tests() -> None:
-    verbs = ("finish", "evaluate", "encode", "generate", "plugins")
-    known = {"python train.py", *(f"aeframe {verb}" for verb in verbs)}
-    assert {" ".join(words[:2]) for words in commands() if words[0] in ("python", "aeframe")} == known
+def test_every_command_and_block_of_the_readme_is_tested() -> None:
+    subcommands = ("finish", "evaluate", "encode", "generate", "plugins")
+    known = {"python train.py", *(f"aeframe {name}" for name in subcommands)}
+    assert {" ".join(arguments[:2]) for arguments in commands() if arguments[0] in ("python", "aeframe")} == known
     assert len(TRAIN) >= 7
     assert {language for language, _ in FENCED.findall(README)} == {"python"}
     first = {text.splitlines()[0].split(",")[0] for text in blocks()}
     assert first == {"import aeframe", "# aeplugin.py", "# my_losses.py"}
 
 
-@pytest.mark.parametrize("words", TRAIN, ids=" ".join)
+@pytest.mark.parametrize("arguments", TRAIN, ids=" ".join)
 def test_every_training_command_composes_and_its_parts_fit(
-    words: list[str], run: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if words == ["--help"]:
-        assert main(words) == 0
+    if arguments == ["--help"]:
+        assert main(arguments) == 0
         assert capsys.readouterr().out.startswith("usage: aeframe-train ")
-    elif words[0] == "-m":
-        for model in words[1].removeprefix("model=").split(","):
-            check(compose([f"model={model}", *words[2:]]))
-    elif words[0].startswith("resume="):
-        kept = run / "config.yaml"
-        before = kept.read_text(encoding="utf-8")
-        assert main([f"resume={run}", *words[1:], "max_batches=3"]) == 0
-        assert "max_batches: 3" in kept.read_text(encoding="utf-8") != before
+    elif arguments[0] == "-m":
+        for model in arguments[1].removeprefix("model=").split(","):
+            check(compose([f"model={model}", *arguments[2:]]))
+    elif arguments[0].startswith("resume="):
+        config = run / "config.yaml"
+        before = config.read_text(encoding="utf-8")
+        assert main([f"resume={run}", *arguments[1:], "max_batches=3"]) == 0
+        assert "max_batches: 3" in config.read_text(encoding="utf-8") != before
     else:
-        check(compose(words))
+        check(compose(arguments))
 
 
-def test_every_swap_that_is_named_fits() -> None:
-    swaps = re.findall(r"`((?:loss|encoder|activation|prior|corruption)=\w+)`", README)
-    assert len(swaps) == 5
-    for swap in swaps:
-        check(compose(["model=vae", "data=digits", swap]))
+def test_every_named_change_of_a_part_fits() -> None:
+    changes = re.findall(r"`((?:loss|encoder|activation|prior|corruption)=\w+)`", README)
+    assert len(changes) == 5
+    for change in changes:
+        check(compose(["model=vae", "data=digits", change]))
 
 
-def test_every_recipe_and_dataset_that_is_named_is_there_and_none_is_left_out() -> None:
+def test_the_readme_names_every_recipe_and_existing_datasets() -> None:
     section = README[README.index("## Models") : README.index("## Data")]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
-    # A plugin's recipes stand in its own README.
+    # The recipes of a plugin are listed in its own README.
     assert sorted(named) == core_recipes()
     data = README[README.index("## Data") : README.index("## Add a part")]
     for name in ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "image_npz", "table"):
@@ -136,20 +136,20 @@ def test_every_recipe_and_dataset_that_is_named_is_there_and_none_is_left_out() 
         assert registry.registry().has("dataset", name)
 
 
-@pytest.mark.parametrize("words", AEFRAME, ids=" ".join)
-def test_every_other_command_runs(words: list[str], run: Path, workplace: Path) -> None:
+@pytest.mark.parametrize("arguments", AEFRAME, ids=" ".join)
+def test_every_other_command_runs(arguments: list[str], run: Path, workplace: Path) -> None:
     (workplace / "images").mkdir()
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
         Image.fromarray(pixels).save(workplace / "images" / f"{number}.png")
-    assert aeframe_main([RUN.sub(str(run), word) for word in words]) == 0
-    if "-o" in words:
-        assert (workplace / words[words.index("-o") + 1]).exists()
+    assert aeframe_main([RUN.sub(str(run), word) for word in arguments]) == 0
+    if "-o" in arguments:
+        assert (workplace / arguments[arguments.index("-o") + 1]).exists()
 
 
 def test_the_first_block_works_as_written() -> None:
     (block,) = [text for text in blocks() if text.startswith("import aeframe")]
-    # Shorter, and no other word changed.
+    # Only the length of the run and the device are changed.
     shorter = block.replace("max_epochs=20", "max_epochs=1, trainer={'accelerator': 'cpu', 'threads': 1}")
     assert shorter != block
     names: dict[str, torch.Tensor] = {}
@@ -162,8 +162,8 @@ def test_the_first_block_works_as_written() -> None:
 
 
 def test_the_plugin_works_as_written(workplace: Path) -> None:
-    (words,) = [words for words in TRAIN if "loss=cauchy" in words]
-    assert main([*words, *QUICK, "folder=run"]) == 0
+    (arguments,) = [arguments for arguments in TRAIN if "loss=cauchy" in arguments]
+    assert main([*arguments, *QUICK, "folder=run"]) == 0
     model = aeframe.load("run")
     x = torch.rand(3, 1, 8, 8)
     z = model.encode(x)
@@ -174,13 +174,13 @@ def test_the_plugin_works_as_written(workplace: Path) -> None:
 
 
 def test_make_has_the_two_commands() -> None:
-    targets = [words[1] for words in commands() if words[0] == "make"]
+    targets = [arguments[1] for arguments in commands() if arguments[0] == "make"]
     assert targets == ["demo", "test"]
     for target in targets:
         done = subprocess.run(["make", "-n", target], capture_output=True, text=True, check=True, cwd=ROOT)
         assert "train.py" in done.stdout or "pytest" in done.stdout
 
 
-def test_every_file_that_is_linked_to_is_there() -> None:
+def test_linked_files_exist() -> None:
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link

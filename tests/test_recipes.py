@@ -25,7 +25,7 @@ from aeframe.experiment.workflow import Run
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.reader import TrainedModel
+from aeframe.model_store.trained_model import TrainedModel
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.testing import subprocess_io

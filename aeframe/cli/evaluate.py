@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from aeframe.cli.model_command import ModelCommand, add_data, check_output
 
 if TYPE_CHECKING:
-    from aeframe.model_store.reader import TrainedModel
+    from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
 
 

@@ -9,7 +9,7 @@ from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
-    from aeframe.model_store.reader import TrainedModel
+    from aeframe.model_store.trained_model import TrainedModel
 
 
 class Generate(ModelCommand):

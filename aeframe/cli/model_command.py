@@ -12,7 +12,7 @@ from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Splits
-    from aeframe.model_store.reader import TrainedModel
+    from aeframe.model_store.trained_model import TrainedModel
 
 
 class ModelCommand(Command):

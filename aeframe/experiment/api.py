@@ -1,4 +1,4 @@
-"""`aeframe.fit`: the same run from Python."""
+"""`aeframe.fit` and `aeframe.build`: a run from Python."""
 
 from __future__ import annotations
 
@@ -32,12 +32,11 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
 
     Args:
         overrides: As on the command line: ``["latent.dim=8", "loss=mse"]``.
-        settings: The same as keywords: a group takes a name (``model="vae"``) or a mapping of options
-            (``latent={"dim": 8}``), a setting takes its value (``max_epochs=20``). Strings stay as they are: nothing
-            in them is an interpolation.
+        settings: The same as keywords: a name (``model="vae"``) or a mapping of options (``latent={"dim": 8}``) for a
+            group, a value for a setting (``max_epochs=20``). Strings are literal: ``${...}`` is no interpolation.
 
     Raises:
-        AeframeError: Anything a user can correct.
+        AeframeError: An error that the user can correct.
         KeyboardInterrupt: After Ctrl-C, with a checkpoint written; after another signal, SystemExit with 128 + n.
 
     Example:
@@ -47,7 +46,7 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
     """
     lines = [*as_overrides(settings), *overrides]
     config = compose(lines)
-    # Imports Lightning, which takes seconds: a misspelt setting is answered before.
+    # Imports Lightning, which takes seconds: a misspelt setting is reported before that.
     from aeframe.experiment.workflow import train
 
     try:
@@ -55,7 +54,7 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
             return train(config, overrides=lines)
     except Interrupted as ended:
         print(ended, file=sys.stderr)
-        # To the program's own handler, which is back: after Ctrl-C it raises KeyboardInterrupt.
+        # The program's own handler, which is installed again, raises KeyboardInterrupt after Ctrl-C.
         if signal.getsignal(ended.number) is not signal.SIG_DFL:
             signal.raise_signal(ended.number)
         raise SystemExit(ended.exit_code) from None
@@ -64,7 +63,7 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
 def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[AutoencoderModule, DataModule]:
     """Return the `LightningModule` and the `LightningDataModule` of a run, for a Trainer of your own.
 
-    The module brings its metrics as a callback. Settings that belong to a Trainer (``max_epochs``, ``ema``,
+    The module adds its metrics as a callback. Settings that belong to a Trainer (``max_epochs``, ``ema``,
     ``patience``, ``trainer``, ``callbacks``, ``logger``) have no effect here.
 
     Args:
@@ -78,7 +77,7 @@ def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[Autoencode
         >>> L.Trainer(max_epochs=20).fit(module, data)  # doctest: +SKIP
     """
     config = compose([*as_overrides(settings), *overrides])
-    # Imports Lightning, which takes seconds: a misspelt setting is answered before.
+    # Imports Lightning, which takes seconds: a misspelt setting is reported before that.
     from aeframe.experiment.run_setup import build_run
     from aeframe.training.process_state import restored_generators
 
@@ -149,7 +148,7 @@ def _text(key: str, value: Any) -> str:
     if isinstance(value, (bool, int, float)):
         return str(value)
     raise AeframeError(
-        f"{key} expects a value that a config can hold, found {type(value).__name__}; give a number, a string, a list "
+        f"{key} expects a value that a config can hold, found {type(value).__name__}; use a number, a string, a list "
         "or a mapping of these"
     )
 

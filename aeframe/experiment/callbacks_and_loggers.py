@@ -8,14 +8,15 @@ import inspect
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
-
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
+from typing import TYPE_CHECKING, Any
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.kinds import KINDS
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
+    from lightning.pytorch.loggers import Logger
 
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""

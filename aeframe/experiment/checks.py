@@ -19,7 +19,7 @@ from aeframe.factory import build
 from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
+from aeframe.parts.activations import ActivationTraits, traits
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
 from aeframe.training.optimizer_groups import make_optimizer_groups
@@ -30,18 +30,18 @@ _LINEAR = (nn.Linear, nn.Identity, nn.Sequential)
 
 
 class SuspiciousConfigWarning(UserWarning):
-    """A config that runs, but hardly as it was meant."""
+    """A config that runs, but probably not as intended."""
 
 
 def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[Modality, Dataset, DataSpec]:
-    """Check a composed config against the description of its data; no data are loaded.
+    """Check a composed config against the description of its data, which are not loaded.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
-        record: Of the data of a run that is resumed: the dataset returns the same split.
+        record: Fingerprint and split of the data of a resumed run: the dataset returns the same split.
 
     Returns:
-        The modality and the dataset that were built, and what is known of the data.
+        The modality, the dataset and the spec of the data.
 
     Raises:
         AeframeError: Data of another modality, or parts that do not fit the data or each other.
@@ -55,7 +55,7 @@ def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[
             "choose other data"
         )
     if record is not None:
-        # Before the spec: some datasets read their data for it.
+        # Before the spec, for which some datasets read their data.
         record.use_split(dataset)
     spec = modality.spec(dataset)
     return modality, dataset, check_parts(config, spec)
@@ -65,22 +65,23 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     """Check the parts of a composed config against the data they are for, and against each other.
 
     Returns:
-        What is known of the data as this run gives them: with labels for a condition, in pairs, where it is asked to.
+        The spec of the data as the model receives them: with the labels as a condition, and in pairs, as the config
+        requires.
 
     Warns:
         SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input, or a critic that neither the
             objective nor a penalty uses.
 
     Raises:
-        AeframeError: In one sentence, what does not fit and what would.
+        AeframeError: A part that does not fit, with those that do.
     """
     spec = replace(spec, condition=spec.condition + config["label_classes"])
     if config["pairs"]:
         spec = replace(spec, extras={**spec.extras, "partner": spec.shape})
     _check_domains(config, spec)
-    _check_output_range(config, spec)
-    _check_needs(config)
+    _check_requirements(config)
     model = dry_run(config, spec)
+    _check_output_range(config, model.loss, spec)
     _warn_of_copying(model, spec)
     _warn_of_unused_critics(model)
     return spec
@@ -98,24 +99,23 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
 
 
 def domains_of(kind: str, name: str) -> frozenset[str]:
-    """Return the kinds of data that a loss or a corruption says it is for.
+    """Return the domains in the class attribute `domains` of a loss or a corruption.
 
     Raises:
-        AeframeError: It does not say.
+        AeframeError: It has no such attribute.
     """
     part = registry().load(kind, name)
     domains: frozenset[str] | None = getattr(part, "domains", None)
     if domains is None:
         raise AeframeError(
-            f"{kind} '{name}' does not say which data it is for; give {part.__module__}.{part.__qualname__} the class "
-            'attribute domains, such as frozenset({"real", "unit"})'
+            f"{kind} '{name}' does not state the domains of its data; give "
+            f"{part.__module__}.{part.__qualname__} the class attribute domains, such as "
+            'frozenset({"real", "unit"})'
         )
     return domains
 
 
-def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
-    activation = MakeActivation.from_config(config["activation"], build)
-    loss: Loss = build("loss", config["loss"], shape=spec.shape, domain=spec.domain, spec=spec, activation=activation)
+def _check_output_range(config: Mapping[str, Any], loss: Loss, spec: DataSpec) -> None:
     found, (low, high) = loss.output_range, spec.domain.bounds
     if not found.covers(low, high):
         raise AeframeError(
@@ -125,31 +125,31 @@ def _check_output_range(config: Mapping[str, Any], spec: DataSpec) -> None:
         )
 
 
-def _check_needs(config: Mapping[str, Any]) -> None:
+def _check_requirements(config: Mapping[str, Any]) -> None:
     for kind in ("objective", "prior", "sampler"):
-        _check_need(kind, config[kind]["name"], config["latent"]["name"])
+        _check_provides(kind, config[kind]["name"], config["latent"]["name"])
     for kind in ("prior", "sampler"):
         _check_space(kind, config[kind]["name"], config["latent"]["name"])
 
 
 def _check_space(kind: str, name: str, latent: str) -> None:
-    """Refuse a prior or a sampler that is no density where the latent's codes live."""
+    """Refuse a prior or a sampler that is a density on another space than the latent's."""
     part, codes = registry().load(kind, name), registry().load("latent", latent)
-    if not _lives(part, codes):
-        fitting = _fitting(kind, lambda part: part.requires <= codes.provides and _lives(part, codes))
+    if not _has_space(part, codes):
+        fitting = _fitting(kind, lambda part: part.requires <= codes.provides and _has_space(part, codes))
         raise AeframeError(
             f"{kind} '{name}' is a density of {_or(sorted(part.spaces))} space, but the codes of latent '{latent}' "
             f"live in {codes.space} space; {fitting}"
         )
 
 
-def _lives(part: Any, latent: Any) -> bool:
-    """Say whether a part is one of the space that a latent's codes live in; most parts leave that open."""
+def _has_space(part: Any, latent: Any) -> bool:
+    """Return whether a part supports the space of a latent's codes; a part without `spaces` supports any."""
     spaces: frozenset[str] | None = getattr(part, "spaces", None)
     return spaces is None or latent.space in spaces
 
 
-def _check_need(kind: str, name: str, latent: str) -> None:
+def _check_provides(kind: str, name: str, latent: str) -> None:
     requires: frozenset[str] = registry().load(kind, name).requires
     codes = registry().load("latent", latent)
     provides: frozenset[str] = codes.provides
@@ -158,12 +158,12 @@ def _check_need(kind: str, name: str, latent: str) -> None:
             f"{kind} '{name}' requires a latent that provides {_listing(requires)}, but '{latent}' provides "
             f"{_listing(provides)}; "
             f"{_fitting('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
-            f"{_fitting(kind, lambda part: part.requires <= provides and _lives(part, codes))}"
+            f"{_fitting(kind, lambda part: part.requires <= provides and _has_space(part, codes))}"
         )
 
 
 def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
-    """Warn of a linear model that can be the identity: its training says nothing."""
+    """Warn of a linear model whose code is large enough for the identity."""
     path = (model.encoder, model.latent, model.decoder)
     leaves = [leaf for part in path for leaf in part.modules() if not list(leaf.children())]
     code, data = math.prod(model.latent.shape), math.prod(spec.shape)
@@ -173,8 +173,8 @@ def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
         and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path)
     ):
         warnings.warn(
-            f"the code of this linear autoencoder has {code} numbers and a sample {data}, so it can copy what it sees; "
-            f"choose latent.dim below {data}",
+            f"the code of this linear autoencoder has {code} numbers and a sample {data}, so it can learn the "
+            f"identity; choose latent.dim below {data}",
             SuspiciousConfigWarning,
             stacklevel=3,
         )
@@ -201,7 +201,7 @@ def _fitting(kind: str, fits: Callable[[Any], bool]) -> str:
         try:
             part = registry().load(kind, name)
         except AeframeError:
-            # A part of another plugin that cannot be imported is no reason to fail, and no help either.
+            # A part that cannot be imported is not proposed.
             continue
         if fits(part):
             names.append(name)
@@ -234,17 +234,17 @@ def _listing(names: frozenset[str]) -> str:
 
 
 _SAMPLES = 2
-_CLOCK = TrainingProgress(planned=10, rows=100)
+_PROGRESS = TrainingProgress(planned=10, rows=100)
 
 
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
-    """Assemble the model and take two samples all the way to the terms of every optimizer group.
+    """Assemble the model and compute the terms of every optimizer group for two samples, on the meta device.
 
-    On the meta device no memory is taken and nothing is computed. A part that cannot do without numbers (a quantiser
-    that looks at its codebook) fails there, and is tried again on the CPU. Torch's generator is left as it was.
+    Nothing is computed there and no memory is allocated. A part that needs values (such as a quantiser) fails on meta
+    and is tried again on the CPU. The state of torch's generator is restored.
 
     Returns:
-        The model, on the device it was tried on; its weights are of no use.
+        The model, on the device of the dry run; its weights are meaningless.
 
     Raises:
         AeframeError: A part that cannot be built or does not fit its neighbours, by kind and name.
@@ -254,14 +254,14 @@ def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             return _attempt(config, spec, torch.device("meta"))
         except AeframeError:
             raise
-        except Exception:  # noqa: BLE001 -- whatever a part raises on meta, the CPU tells whether it means anything
+        except Exception:  # noqa: BLE001 -- an error on meta counts only if it is repeated on the CPU
             pass
         try:
             return _attempt(config, spec, torch.device("cpu"))
         except AeframeError:
             raise
         except Exception as error:
-            kind = _culprit(error.__traceback__)
+            kind = _failing_part(error.__traceback__)
             first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise AeframeError(
                 f"{_called(kind, config)} does not fit samples of shape {spec.shape}: {first}; change its options or "
@@ -272,14 +272,14 @@ def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) -> Autoencoder:
     with device:
         model = assemble(config, spec)
-        _hold_to_their_word(model, config, spec)
+        _check_shapes(model, config, spec)
         p = model(_batch(spec))
-        groups = {"the model": model.terms(p, _CLOCK)}
+        groups = {"the model": model.terms(p, _PROGRESS)}
         for name, penalty in model.penalties.items():
-            # One whose weight is 0 at first is not computed yet, and has to fit all the same.
+            # A penalty of weight 0 is not computed at first, but it must fit as well.
             if name not in groups["the model"].raw:
                 groups["the model"].add(name, penalty(model, p), 0.0)
-        groups |= model.critic_terms(p, _CLOCK)
+        groups |= model.critic_terms(p, _PROGRESS)
         make_optimizer_groups(
             model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )
@@ -289,14 +289,14 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
     return model
 
 
-def _hold_to_their_word(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
-    """Compare shapes where a part hands over, so that the one that is wrong is named, and not its neighbour."""
+def _check_shapes(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Compare the shape of each part's output with the one it declares, so that an error names the part at fault."""
 
     def expect(kind: str, shape: tuple[int, ...], found: Tensor) -> None:
         if tuple(found.shape[1:]) != shape:
             raise AeframeError(
-                f"{_called(kind, config)} gives {tuple(found.shape[1:])} for each sample, expected {shape}; "
-                f"mend it, or choose another {kind}"
+                f"{_called(kind, config)} returns shape {tuple(found.shape[1:])} for each sample, expected {shape}; "
+                f"correct it, or choose another {kind}"
             )
 
     outputs = (model.loss.num_outputs, *spec.shape)
@@ -306,7 +306,7 @@ def _hold_to_their_word(model: Autoencoder, config: Mapping[str, Any], spec: Dat
 
 
 def _batch(spec: DataSpec) -> Batch:
-    """Return two samples that lie in the domain."""
+    """Return two samples of values in the domain."""
     dtype = torch.long if spec.domain.kind == "category" else torch.get_default_dtype()
     share = 1 / spec.shape[-1] if spec.domain.kind == "simplex" else 0
     x = torch.full((_SAMPLES, *spec.shape), share, dtype=dtype)
@@ -327,8 +327,8 @@ def _check_terms(group: str, terms: LossTerms) -> None:
             )
 
 
-def _culprit(trace: TracebackType | None) -> str | None:
-    """Return the kind of the innermost part that was at work when the error was raised."""
+def _failing_part(trace: TracebackType | None) -> str | None:
+    """Return the kind of the innermost part on the stack of an error."""
     kind = None
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")

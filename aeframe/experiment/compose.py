@@ -1,4 +1,4 @@
-"""From overrides to the plain config of one run."""
+"""Compose the config of a run from overrides."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dic
 
 
 def overrides_of(hydra: Any) -> list[str]:
-    """Return the overrides that a config was composed from, as they were written; `hydra` is its node of that name."""
+    """Return the overrides in the node ``hydra`` of a composed config, as they were written."""
     lines: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     return [str(line) for line in lines or ()]

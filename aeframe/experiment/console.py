@@ -1,4 +1,4 @@
-"""What a person sees of a run: the banner before it and the table after it."""
+"""Print the banner before a run and the table of test metrics after it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aeframe.model.autoencoder import Autoencoder
 def banner(
     console: Console, config: Mapping[str, Any], model: Autoencoder, splits: Splits, device: str, folder: Path
 ) -> None:
-    """Say what is about to be trained, on what, and where it will lie."""
+    """Print the data, the parts of the model with their numbers of parameters, the device and the run folder."""
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
     table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
     shape = " x ".join(str(size) for size in model.spec.shape)
@@ -43,12 +43,12 @@ def banner(
 
 
 def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, seconds: float) -> None:
-    """Print the test metrics and where everything is."""
+    """Print the test metrics, the time and the run folder."""
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
-        # One number for each dimension or level is for the record.
+        # Numbers of single dimensions or levels are in the files only.
         if not name.rpartition("/")[2].isdigit():
             table.add_row(name, f"{value:.6g}")
     console.print(table)
@@ -56,5 +56,5 @@ def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, 
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Return how many numbers of a part are trained."""
+    """Return the number of trainable parameters."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -22,7 +22,7 @@ from aeframe.runs.run_id import exported_run_id
 
 @dataclass(frozen=True, slots=True)
 class UserError:
-    """What a job returns when it ended with an error of its user, already printed."""
+    """The result of a job that ended with a user's error, which was printed."""
 
     sentence: str
 
@@ -30,7 +30,7 @@ class UserError:
 def job(config: DictConfig) -> float | UserError:
     """Train one run of a composed config, and return its monitored number, which a sweeper optimizes.
 
-    A run that is refused returns its error, so that the other points of a sweep are trained.
+    An error of the user is returned instead of raised, so that the other points of a sweep are trained.
     """
     hydra = HydraConfig.get()
     # Hydra numbers the jobs of a sweep, and no others.
@@ -38,7 +38,7 @@ def job(config: DictConfig) -> float | UserError:
     overrides = overrides_of(hydra)
     try:
         plain = resolve(config, overrides, _loader())
-        # Lightning takes seconds to import: a misspelt override is answered before.
+        # Lightning takes seconds to import: a misspelt override is reported before that.
         from aeframe.experiment.workflow import train
 
         with exported_run_id():
@@ -51,19 +51,19 @@ def job(config: DictConfig) -> float | UserError:
 
 
 def _loader() -> Loader:
-    """Return the loader of this command; a launcher's process may have none."""
+    """Return the loader of this command, or a new one in a launcher's process."""
     application = GlobalHydra.instance()
     found = application.config_loader() if application.is_initialized() else None
     return found if isinstance(found, Loader) else Loader()
 
 
 def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
-    """Compose all points of a sweep before anything is written, and refuse one that cannot run here.
+    """Compose all points of a sweep before anything is written, and check that they can run in this process.
 
-    A sweeper that chooses its points on the way (Optuna's) is checked in what its points have in common.
+    Of a sweeper that chooses its points during the sweep (Optuna), only the common config is checked.
 
     Raises:
-        AeframeError: One point cannot be composed, or several devices for each point of a sweep in this process.
+        AeframeError: A point that cannot be composed, or several devices for each point in this process.
     """
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
@@ -83,7 +83,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
 
 
 def num_devices(trainer: Mapping[str, Any]) -> int:
-    """Return how many devices of this machine a run takes; ``auto`` and -1 take all."""
+    """Return the number of devices of this machine that a run uses; ``auto`` and -1 mean all."""
     devices = trainer["devices"]
     if isinstance(devices, list):
         return len(devices)

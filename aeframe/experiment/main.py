@@ -30,13 +30,13 @@ from aeframe.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``aeframe-train ...`` and return the exit code.
 
-    It is 2, with one line on stderr, for errors of the user, and 128 + n after signal n. Relaunched processes of a run
-    on several devices repeat `sys.argv`, so `argv` is for runs on one. Process-wide state of Hydra, of `warnings` and
-    of the environment is restored at the end.
+    It is 2, with one line on stderr, after an error of the user, and 128 + n after signal n. The other processes of a
+    run on several devices are started with `sys.argv`, so `argv` is for runs on one device. Process-wide state of
+    Hydra, of `warnings` and of the environment is restored at the end.
     """
     try:
-        given = sys.argv[1:] if argv is None else argv
-        with SignalGuard(), _short_warnings(), global_state(CONFIG), plugin_files(given) as rest:
+        arguments = sys.argv[1:] if argv is None else argv
+        with SignalGuard(), _short_warnings(), global_state(CONFIG), plugin_files(arguments) as rest:
             return _run(rest)
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -100,8 +100,8 @@ def _exit_code(returned: Any) -> int:
 def _refuse_foreign_flags(args: argparse.Namespace) -> None:
     if args.config_path is not None or args.config_name is not None:
         raise AeframeError(
-            "--config-path and --config-name have no meaning here, since options are looked for in several places; "
-            "give your folder with --config-dir, and choose in it with experiment=NAME"
+            "--config-path and --config-name have no effect, since options have several sources; "
+            "use --config-dir for your folder, and choose in it with experiment=NAME"
         )
     if args.experimental_rerun is not None:
         raise AeframeError("--experimental-rerun opens a pickle, which nothing here does; use resume=RUN_FOLDER")
@@ -109,7 +109,7 @@ def _refuse_foreign_flags(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Print warnings of aeframe on one line, as its errors; those of libraries stay as they are."""
+    """Print warnings of aeframe on one line, like its errors; those of libraries are unchanged."""
     before = warnings.formatwarning
 
     def one_line(

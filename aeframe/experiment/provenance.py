@@ -1,4 +1,4 @@
-"""Where a value of a composed run comes from: every source that sets it, of which the last one wins."""
+"""Find the sources of a value in a composed run; of several sources the last one sets it."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ class Provenance:
 
     value: Any
     sources: list[ValueSource]
-    """By precedence, the lowest first; the last one set the value."""
+    """In order of precedence, the lowest first; the last one set the value."""
     part: tuple[str, str] | None
     """Kind and name of the part whose option it is."""
     options: list[str] | None
-    """What may be chosen, where the key is a choice among names."""
+    """The names that can be chosen, for a key that is a choice among names."""
 
 
 class _RecordingLoader(Loader):
-    """A loader that records the overrides it composed with, those it added itself among them."""
+    """A loader that records the overrides of a composition, including those that it added."""
 
     recorded: Sequence[str] = ()
 
@@ -108,7 +108,7 @@ def _choice(loader: _RecordingLoader, group: str, typed: list[str]) -> Provenanc
 
 
 def _first_choice(loader: Loader, group: str) -> Iterator[str | None]:
-    """Yield what ``train.yaml`` itself chooses for a group, if anything."""
+    """Yield the choice of ``train.yaml`` for a group, if it has one."""
     train = loader.read(CONFIG)
     for each in (train.defaults_list if train is not None else None) or []:
         if isinstance(each, GroupDefault) and each.group == group and not isinstance(each.value, list):
@@ -154,7 +154,7 @@ def _typed(overrides: Sequence[Override], key: str) -> Iterator[ValueSource]:
 
 
 def _place(loader: Loader, path: str) -> str:
-    """Return how a config is named in messages."""
+    """Return the name of a config for messages."""
     if path == SETTINGS:
         return f"the default of the setting ({_SCHEMA})"
     found = loader.read(path)
@@ -186,7 +186,7 @@ _ABSENT = object()
 
 
 def _find(config: Any, key: str, *, whole: str | None = None) -> Any:
-    """Follow a dotted key; `whole` is a prefix of it that is one key here."""
+    """Return the value at a dotted key; `whole` is a prefix that is a single key in `config`."""
     rest = key.split(".")
     if whole is not None:
         config, rest = config[whole], rest[whole.count(".") + 1 :]
@@ -205,7 +205,7 @@ def _paths(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _plain(value: Any) -> Any:
-    """Return an override's value without Hydra's marks of quotation."""
+    """Return an override's value without Hydra's objects for quoted strings."""
     if isinstance(value, Mapping):
         return {str(_plain(key)): _plain(each) for key, each in value.items()}
     if isinstance(value, list):

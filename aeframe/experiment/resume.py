@@ -1,4 +1,4 @@
-"""Resume a run: its stored config, with the few settings that may change taken from the composed one."""
+"""Compose the config of a resumed run: its stored config, with those settings of the command that may change."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ MAY_CHANGE = (
     "checkpoint_every",
     "stretch_schedules",
 )
-"""Settings that a resumed run may have anew; anything else would make it another run."""
+"""Settings that a resumed run may change."""
 AUTO = "auto"
-"""The value of `resume` that starts a run or resumes it, whichever its folder calls for."""
+"""The value of `resume` that resumes the run in `folder`, or starts it if there is no checkpoint."""
 _PLACES = ("root", "folder", "resume")
 _ABSENT = object()
 
@@ -48,8 +48,8 @@ def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader
     The stored config is read as plain values: a string with ``${`` in it stays that string.
 
     Args:
-        composed: What Hydra composed, in plain values, not yet validated.
-        overrides: What it was composed from, in Hydra's grammar.
+        composed: The config that Hydra composed, in plain values, not validated.
+        overrides: The overrides it was composed from, in Hydra's grammar.
         loader: The loader that composed it.
 
     Returns:
@@ -57,7 +57,7 @@ def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader
         folder without a checkpoint, the composed config with ``resume`` set to None.
 
     Raises:
-        AeframeError: No such run, or a change of what makes the run what it is.
+        AeframeError: No such run, or a change of a setting that resume cannot change.
     """
     if composed["resume"] == AUTO:
         return _started_or_resumed(composed)
@@ -81,7 +81,7 @@ def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader
 
 def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
     if composed.get("folder") is None:
-        raise AeframeError("resume=auto needs to know the run's folder, found none; set folder=PATH")
+        raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
     config = validated({**composed, "resume": None})
     folder = RunFolder(Path(config["folder"]))
     if not folder.has_checkpoint():
@@ -109,7 +109,7 @@ def _stored(folder: RunFolder) -> dict[str, Any]:
         raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
 
 
-# -- what may change -------------------------------------------------------------------------------------------------
+# -- settings that may change ----------------------------------------------------------------------------------------
 
 
 def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
@@ -117,7 +117,7 @@ def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
 
 
 def _paths_of_data(stored: Mapping[str, Any]) -> list[str]:
-    """Return the dataset's options that are paths, which may be others on another machine."""
+    """Return the options of the dataset that are paths: they may differ on another machine."""
     options = signature(registry().load("dataset", stored["data"]["name"])).options
     return [
         f"data.{name}"
@@ -134,11 +134,11 @@ def _listed(stored: Mapping[str, Any]) -> str:
     return ", ".join([*MAY_CHANGE, *_paths_of_data(stored)])
 
 
-# -- what the user set -----------------------------------------------------------------------------------------------
+# -- settings of the command -----------------------------------------------------------------------------------------
 
 
 def _set_by_user(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
-    """Yield the dotted keys that overrides set, those set by chosen option files among them."""
+    """Yield the dotted keys that overrides set, including those of chosen option files."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = str(override.key_or_group).replace("/", ".")
         if override.is_hydra_override() or key == "resume":
@@ -152,10 +152,10 @@ def _set_by_user(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
 
 
 def _chosen(group: str, name: str | None, loader: Loader) -> Iterator[str]:
-    """Yield the dotted keys that a choice sets: the part's name, or all that an option file sets."""
+    """Yield the dotted keys that a choice sets: the name of the part, or the keys of an option file."""
     if group in (*GROUPS, "model"):
         yield f"{group}.name"
-        # A file of the user's own may set options of the part, next to its name.
+        # A user's option file may set options of the part.
         if group in GROUPS and name is not None and not registry().has(BY_KEY[group].name, name):
             yield from _of_file(group, name, loader)
     elif group == LOGGER or name is None:
@@ -197,7 +197,7 @@ def _put(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of all configs, with their values in the first; `_ABSENT` where it lacks one."""
+    """Yield the dotted keys of all configs, with their values in the first one, or `_ABSENT`."""
     for name in dict.fromkeys(key for config in configs for key in config):
         values = [config.get(name, _ABSENT) for config in configs]
         if all(isinstance(value, Mapping) and value for value in values):
@@ -207,7 +207,7 @@ def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Return whether a composed value is the stored one; a stored part also has the defaults of its options."""
+    """Return whether a composed value equals the stored one; a stored part may have more options, its defaults."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return all(_same(value, other.get(name, _ABSENT)) for name, value in one.items())
     if isinstance(one, bool) is not isinstance(other, bool):

@@ -1,4 +1,4 @@
-"""Build everything of a run from its config: data, model, module. Nothing is written."""
+"""Build data, model and Lightning module of a run from its config; nothing is written."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def build_run(
 
 
 def monitor_mode(config: Mapping[str, Any]) -> str:
-    """Return ``max`` where the monitored metric is better when it is higher, else ``min``; or what the config says."""
+    """Return ``monitor_mode`` of the config; where it is null, the direction of the monitored metric."""
     chosen = config["monitor_mode"]
     if chosen is not None:
         return str(chosen)

@@ -25,7 +25,7 @@ _RENAMED = {
     "default_root_dir": "root= or folder=",
     "log_every_n_steps": "log_every=",
 }
-"""Arguments that are settings of a run under a name of their own."""
+"""Arguments of the Trainer that are settings of a run, under another name."""
 _FIXED = {
     "use_distributed_sampler": "the data module divides each batch among the devices itself",
     "reload_dataloaders_every_n_epochs": "the data module makes the loader of every epoch itself",
@@ -50,7 +50,7 @@ def own_settings() -> list[str]:
 
 @functools.cache
 def trainer_arguments() -> dict[str, inspect.Parameter]:
-    """Return what a config may set of the installed Trainer beyond `TrainerSettings`. Imports Lightning."""
+    """Return the Trainer arguments that a config may set besides `TrainerSettings`; imports Lightning."""
     import lightning.pytorch as L
 
     own = {"self", *own_settings(), *_RENAMED, *_FIXED}
@@ -58,10 +58,10 @@ def trainer_arguments() -> dict[str, inspect.Parameter]:
 
 
 def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what `settings` sets of the Trainer beyond `TrainerSettings`, checked; null leaves Lightning's default.
+    """Return the checked arguments in `settings` that are not in `TrainerSettings`; null means Lightning's default.
 
     Raises:
-        AeframeError: An argument that the Trainer lacks or that a run cannot set, or a value of another type.
+        AeframeError: An unknown argument, one that a run cannot set, or a value of another type.
     """
     own = own_settings()
     checked = {}
@@ -90,7 +90,7 @@ def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_accelerator(name: str) -> None:
-    """Refuse an accelerator that Lightning does not know."""
+    """Raise an error for an accelerator that Lightning does not know."""
     if name not in _ACCELERATORS:
         from lightning.pytorch.accelerators import AcceleratorRegistry
 
@@ -98,7 +98,7 @@ def check_accelerator(name: str) -> None:
 
 
 def check_strategy(name: str) -> None:
-    """Refuse a strategy that is not registered with Lightning, or whose processes keep their results to themselves."""
+    """Raise an error for an unknown strategy, or one whose processes do not return their metrics."""
     if any(kind in name for kind in ("spawn", "fork", "notebook")):
         raise AeframeError(
             f"trainer.strategy={name} trains in processes that return weights only, but a run needs their metrics; "
@@ -111,7 +111,7 @@ def check_strategy(name: str) -> None:
 
 
 def check_devices(value: int | str | list[int]) -> None:
-    """Refuse a number of devices that is neither positive nor -1, and a list without distinct indices."""
+    """Raise an error for a number of devices that is neither positive nor -1, or a list with repeated indices."""
     if isinstance(value, int) and (value >= 1 or value == -1):
         return
     if value == "auto":
@@ -155,7 +155,7 @@ def _check_type(name: str, annotation: Any, value: Any) -> None:
 
 
 def _plain_part(annotation: Any) -> Any:
-    """Return an annotation without the classes that a config cannot hold; None where nothing is left to check."""
+    """Return an annotation without classes that a config cannot hold; None if nothing remains."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
         members = [part for each in typing.get_args(annotation) if (part := _plain_part(each)) is not None]
@@ -166,7 +166,7 @@ def _plain_part(annotation: Any) -> Any:
 
 
 def readable(annotation: Any) -> str:
-    """Return an annotation as a person writes it: ``int | auto | null``."""
+    """Return an annotation in the notation of the help: ``int | auto | null``."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (None, type(None)):
         return "null"

@@ -1,4 +1,4 @@
-"""Train: from a composed config to a run folder with a saved model, numbers and pictures."""
+"""Train a run: from a composed config to a run folder with a saved model, metrics and pictures."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import first_batches, fit_sampler
 from aeframe.model_store.data_record import read_data_record, write_data_record
-from aeframe.model_store.reader import TrainedModel, save_model
-from aeframe.model_store.writer import read_modality_state, write_modality_state
+from aeframe.model_store.modality_state import read_modality_state, write_modality_state
+from aeframe.model_store.trained_model import TrainedModel
+from aeframe.model_store.writer import save_model
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
@@ -47,7 +48,7 @@ from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.types import TrainingProgress
 
-# How many samples are enough for a picture.
+# Samples of the test split that pictures are drawn from.
 _PICTURED = 512
 _REFUSED: Mapping[type, str] = {
     GradientAccumulationScheduler: "works in automatic optimization only; set accumulate=, or "
@@ -55,7 +56,7 @@ _REFUSED: Mapping[type, str] = {
     StochasticWeightAveraging: "averages after the last checkpoint, but a run saves the model of its best one; set "
     "ema=0.999, or use it in a Trainer of your own (aeframe.build)",
 }
-"""Callbacks that would have no effect in a run."""
+"""Callbacks that do not work in a run, and what to do instead."""
 _LIMITS = ("max_epochs", "max_batches", "patience")
 
 
@@ -71,19 +72,19 @@ class Run:
 
 
 def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()) -> Run:
-    """Train the model of a composed config of plain values, save it, and return where it is.
+    """Train the model of a composed config, and save it.
 
-    A run that trained to its end and was not saved is saved; one that ended before continues at its newest checkpoint.
+    A resumed run continues at its newest checkpoint; one that was trained to its end but not saved is only saved.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
         job: The number of this run in a sweep.
-        overrides: What the config was composed from, to be kept with it.
+        overrides: The overrides that the config was composed from; they are stored in the run folder.
 
     Raises:
-        AeframeError: Anything a user can correct, before anything is written; a loss that is not finite; a disk that is
-            full or cannot be written to.
-        Interrupted: A signal ended the run; its checkpoint is written.
+        AeframeError: An error that the user can correct, before anything is written; a loss that is not finite; a disk
+            that is full or read-only.
+        Interrupted: A signal ended the run, after its checkpoint was written.
     """
     return _guarded(_folder(config, job), config, overrides, finish_only=False)
 
@@ -101,13 +102,13 @@ def finish(folder: Path) -> Run:
 
 
 def _guarded(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
-    """Run, with signals and errors of the machine turned into sentences, and the process left as it was."""
+    """Run with signals and system errors reported in one sentence, and the state of the process restored."""
     with SignalGuard() as signals, run_process(config["trainer"]):
         run = _RunInProgress(folder, config, overrides, signals, finish_only)
         try:
             return run()
         except Interrupted as ended:
-            raise Interrupted(ended.number, run.where_it_stands(ended)) from None
+            raise Interrupted(ended.number, run.interruption_message(ended)) from None
         except OSError as error:
             what = f" ('{error.filename}')" if error.filename else ""
             raise AeframeError(
@@ -120,7 +121,7 @@ def _guarded(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[s
 
 
 class _RunInProgress:
-    """One call of `train`: its steps in order."""
+    """The steps of one call of `train`."""
 
     def __init__(
         self,
@@ -148,19 +149,19 @@ class _RunInProgress:
         record = read_data_record(self.folder.path) if self.resumes else None
         state = read_modality_state(self.folder.path) if self.resumes else None
         setup = build_run(self.config, record=record if state is not None else None, state=state)
-        # With absolute paths from here on; what was refused until now named them as they were given.
+        # Paths are absolute from here on; errors before this name them as the user wrote them.
         self.config = setup.config
         over = newest is not None and self._check_resume(newest, setup)
         trainer = self._trainer(setup)
-        # The batch size must go with data and devices.
+        # Check the batch size against data and devices.
         setup.data.batches_per_epoch(trainer.world_size)
         self._check_monitor(setup)
-        # Nothing was written until here, where all that can be refused has been.
+        # Everything that can be refused has been checked; nothing was written until here.
         with self._opened(setup, record.fingerprint if record is not None else {}):
             if newest is not None:
                 self._restore_files(newest, setup, over=over)
             elif self.resumes and is_first_process():
-                # It ended before its first checkpoint: what it measured will be measured again.
+                # The run ended before its first checkpoint: its measurements will be repeated.
                 self._run_logger.cut_back({}, batch=0, between_epochs=False, drop_tests=True)
             if self.config["trainer"]["compile"]:
                 compile_in_place(setup.model)
@@ -181,16 +182,16 @@ class _RunInProgress:
     # -- before training -----------------------------------------------------------------------------------------
 
     def _check_resume(self, newest: NewestCheckpoint, setup: RunSetup) -> bool:
-        """Return whether training is over already; refuse a checkpoint of another model, and a finished run."""
+        """Return whether training is complete; raise an error for a checkpoint of another model, or a finished run."""
         for note in newest.notes:
-            self._say(note)
+            self._print_note(note)
         own = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
         check_fits(own, newest.checkpoint["state_dict"])
         if self.finish_only:
             return True
-        # What the checkpoint was written with, not the file: the first process has rewritten that when others read it.
+        # The config in the checkpoint, not in the file: the first process rewrites the file while others read it.
         progress, config, before = newest.progress, self.config, newest.checkpoint.get("hyper_parameters", {})
-        # One that was written before the last validation is not the end.
+        # A checkpoint before the last validation is not the end.
         closed = newest.stopped or progress["batch_in_epoch"] == 0
         ended = progress["epoch"] >= config["max_epochs"] or (
             config["max_batches"] is not None and progress["batch"] >= config["max_batches"] and closed
@@ -217,14 +218,14 @@ class _RunInProgress:
         ):
             names = sorted(_schedules(config))
             if names:
-                self._say(
+                self._print_note(
                     f"schedules ({', '.join(names)}) stay at their end, since they were planned for "
                     f"{progress['planned']} batches; stretch_schedules=true spreads them over the new length"
                 )
         return over
 
     def _check_monitor(self, setup: RunSetup) -> None:
-        """Refuse a monitored number that no validation computes; the terms of every model need no look."""
+        """Raise an error for a monitored metric that validation does not compute."""
         name = self.config["monitor"]
         if name in ("bound", "loss", "reconstruction"):
             return
@@ -274,7 +275,7 @@ class _RunInProgress:
 
     @contextmanager
     def _opened(self, setup: RunSetup, fingerprint: Mapping[str, Any]) -> Iterator[None]:
-        """Make or open the run folder, and hold its lock inside; only the first device's process writes."""
+        """Make or open the run folder, and hold its lock; only the first process writes."""
         if not is_first_process():
             yield
             return
@@ -282,7 +283,7 @@ class _RunInProgress:
             self.folder.create()
         with run_lock(self.folder.path):
             for sentence in compare(fingerprint, setup.record.fingerprint):
-                self._say(sentence)
+                self._print_note(sentence)
             if not self.resumes:
                 write_data_record(self.folder.path, setup.record)
                 write_modality_state(self.folder.path, setup.modality.state())
@@ -296,7 +297,7 @@ class _RunInProgress:
             yield
 
     def _restore_files(self, newest: NewestCheckpoint, setup: RunSetup, *, over: bool) -> None:
-        """Cut the growing files back to the checkpoint, and set what training would have restored."""
+        """Remove rows written after the checkpoint, and restore the state that training would restore."""
         progress, module = newest.progress, setup.module
         if over:
             module.progress.load_state_dict(progress)
@@ -331,7 +332,7 @@ class _RunInProgress:
             raise Interrupted(self.signals.received)
 
     def _finish(self, trainer: L.Trainer, setup: RunSetup, began: float) -> Run:
-        """Take the best weights, test, save and draw."""
+        """Load the best weights, test, save the model and draw pictures."""
         assert self.checkpoints is not None
         self._load_best(setup)
         trainer.test(setup.module, datamodule=setup.data, verbose=False)
@@ -346,24 +347,24 @@ class _RunInProgress:
         return Run(self.folder.path, metrics, float("nan") if value is None else value)
 
     def _load_best(self, setup: RunSetup) -> None:
-        """Load the weights of ``best.ckpt``, averaged where the run averages; those of the newest where it is gone."""
+        """Load the weights of ``best.ckpt`` (their average, with ``ema``), or of ``last.ckpt`` where it is missing."""
         path = self.folder.best
         if not path.is_file():
             if not self.folder.last.is_file():
                 return
             assert self.checkpoints is not None
             why = "is missing" if self.checkpoints.best_value is not None else "was never written"
-            self._say(f"checkpoint '{path}' {why}, so the model is that of the newest checkpoint")
+            self._print_note(f"checkpoint '{path}' {why}, so the model is that of the newest checkpoint")
             path = self.folder.last
         checkpoint = read_checkpoint(path, setup.module.device)
         setup.module.load_state_dict(checkpoint["state_dict"])
 
     def _save(self, setup: RunSetup, metrics: dict[str, float]) -> None:
-        """Fit the ex-post density, calibrate the modality, save the model, and draw."""
+        """Fit the ex-post density, calibrate the modality, save the model, and draw pictures."""
         config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
         model = setup.model.eval()
         if config["trainer"]["precision"] == "64-true":
-            # As it will be opened: a saved model computes in single precision.
+            # A saved model computes in single precision.
             model.float()
         if sampler.fitted:
             fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
@@ -395,10 +396,10 @@ class _RunInProgress:
             )
             log_pictures(self.loggers, drawn, progress.batch)
 
-    # -- words ---------------------------------------------------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------------------------------
 
-    def where_it_stands(self, ended: Interrupted) -> str:
-        """Return the sentence for a run that a signal ended: what is kept, and how to continue."""
+    def interruption_message(self, ended: Interrupted) -> str:
+        """Return the message for a run that a signal ended: its checkpoint, and how to continue."""
         folder = self.folder
         if not folder.has_checkpoint():
             return f"{ended}: run '{folder.path}' has no checkpoint yet; run the command again"
@@ -409,7 +410,7 @@ class _RunInProgress:
             f"aeframe-train resume={folder.path}, or save the best model so far with aeframe finish {folder.path}"
         )
 
-    def _say(self, sentence: str) -> None:
+    def _print_note(self, sentence: str) -> None:
         if is_first_process():
             self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
 

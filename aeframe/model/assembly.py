@@ -7,6 +7,7 @@ from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
+from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder, shape_with_condition
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.critics.base import Critic
@@ -31,7 +32,12 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     Raises:
         AeframeError: Any part that cannot be built, in one sentence.
     """
-    activation = MakeActivation.from_config(config.get("activation", "relu"), build)
+
+    def chosen(kind: str) -> Any:
+        default = KINDS[kind].default
+        return config.get(kind, default) if default else config[kind]
+
+    activation = MakeActivation.from_config(chosen("activation"), build)
 
     def make(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
         return build(kind, part, activation=activation, spec=spec, **injected)
@@ -43,24 +49,22 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             f"an encoder of {domain} data cannot be shown a condition beside the classes it reads; "
             "set condition_encoder=false, the decoder is given it all the same"
         )
-    corruption = make("corruption", config.get("corruption", "none"), shape=shape, domain=domain)
-    loss: Loss = make("loss", config["loss"], shape=shape, domain=domain)
+    corruption = make("corruption", chosen("corruption"), shape=shape, domain=domain)
+    loss: Loss = make("loss", chosen("loss"), shape=shape, domain=domain)
     seen = shape_with_condition(shape, spec.condition) if see_condition else shape
-    encoder: Encoder = make("encoder", config["encoder"], shape=seen, domain=domain, corruption=corruption)
-    latent: LatentSpace = make("latent", config["latent"], feature_shape=encoder.out_shape)
-    prior = make(
-        "prior", config.get("prior", "normal"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent
-    )
+    encoder: Encoder = make("encoder", chosen("encoder"), shape=seen, domain=domain, corruption=corruption)
+    latent: LatentSpace = make("latent", chosen("latent"), feature_shape=encoder.out_shape)
+    prior = make("prior", chosen("prior"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent)
     decoder = make(
         "decoder",
-        config.get("decoder", "mirror"),
+        chosen("decoder"),
         z_shape=shape_with_condition(latent.decoder_shape, spec.condition),
         out_shape=(loss.num_outputs, *shape),
         encoder=encoder,
         latent=latent,
         build=build,
     )
-    objective = make("objective", config.get("objective", "deterministic"), z_shape=latent.shape, shape=shape)
+    objective = make("objective", chosen("objective"), z_shape=latent.shape, shape=shape)
     penalties = {
         label: make("penalty", {"name": label, **options}, z_shape=latent.shape, shape=shape)
         for label, options in (config.get("penalties") or {}).items()

@@ -1,4 +1,4 @@
-"""The card of a saved model: what a person who finds the folder wants to know."""
+"""Write the card of a saved model, ``card.md``: data, parts, test metrics and how to load it."""
 
 from __future__ import annotations
 

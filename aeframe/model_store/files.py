@@ -13,7 +13,7 @@ from aeframe.errors import AeframeError, did_you_mean
 
 
 def existing_folder(path: str | Path) -> Path:
-    """Return `path`, or refuse what is not a folder, with the nearest name beside it."""
+    """Return `path`, or raise an error unless it is a folder, with the nearest name in its parent folder."""
     path = Path(path)
     if path.is_dir():
         return path
@@ -24,7 +24,7 @@ def existing_folder(path: str | Path) -> Path:
 
 
 def write_yaml(path: Path, value: Any) -> None:
-    """Write plain values as YAML, in the order they have."""
+    """Write plain values as YAML, in their order."""
     write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
 
 
@@ -47,7 +47,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file completely or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What people hand to a saved model, checked and made a batch."""
+"""Check the arguments of `TrainedModel`'s methods, and convert them to tensors and batches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from aeframe.types import Batch, DataSpec, Shape
 
 Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
-"""Samples ``(N, *shape)`` in the model's own values, or a batch as `Modality.read` gives it."""
+"""Samples ``(N, *shape)`` of values in the domain of the training data, or a batch as `Modality.read` returns it."""
 
 
 def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batch:
     """Return samples as a batch of the spec's type.
 
     Raises:
-        AeframeError: Another shape, a value outside the domain, a condition that is missing or not wanted.
+        AeframeError: Another shape, a value outside the domain, or a condition where the model has none, or the
+            other way round.
     """
     batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
     batch = batch.map(Tensor.detach)
@@ -35,9 +36,9 @@ def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batc
             f"(from {counted[row].min().item():g} to {counted[row].max().item():g}); "
             "prepare the data as in training, or read them from a file with the model's modality"
         )
-    wanted = torch.long if spec.domain.kind == "category" else torch.float32
-    given = batch.condition if condition is None else condition
-    return replace(batch, x=values.to(wanted), condition=as_condition(who, given, spec, len(values)))
+    dtype = torch.long if spec.domain.kind == "category" else torch.float32
+    chosen = batch.condition if condition is None else condition
+    return replace(batch, x=values.to(dtype), condition=as_condition(who, chosen, spec, len(values)))
 
 
 def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
@@ -49,7 +50,7 @@ def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
     codes = _as_tensor(who, "z", z)
     if not codes.is_floating_point():
         raise AeframeError(
-            f"{who} decodes z of floating-point numbers, found {codes.dtype}; give z.float(), or for the integer "
+            f"{who} decodes z of floating-point numbers, found {codes.dtype}; pass z.float(), or for the integer "
             "codes of a quantiser model.latent.from_codes(codes)"
         )
     _check_shape(who, "z", codes, shape)
@@ -61,11 +62,11 @@ def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) ->
     """Return the condition ``(num, C)`` in single precision; None for a model without one.
 
     Raises:
-        AeframeError: It is missing, of another shape, not finite, or not wanted.
+        AeframeError: It is missing, of another shape, not finite, or the model has no condition.
     """
     if not spec.condition:
         if condition is not None:
-            raise AeframeError(f"{who} was trained without a condition and is given one; leave it out")
+            raise AeframeError(f"{who} was trained without a condition, found one; leave it out")
         return None
     values = None if condition is None else _as_tensor(who, "condition", condition)
     if values is None or tuple(values.shape) != (num, spec.condition):
@@ -77,19 +78,19 @@ def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) ->
 
 
 def check_batch_size(who: str, batch_size: int) -> None:
-    """Refuse a batch size that is no whole number of at least 1."""
+    """Raise an error unless the batch size is an integer of at least 1."""
     if not isinstance(batch_size, int) or batch_size < 1:
         raise AeframeError(f"{who} takes a batch_size of at least 1, found {batch_size!r}")
 
 
 def _as_tensor(who: str, what: str, values: Array) -> Tensor:
-    """Return a tensor without a gradient; an array's memory is shared where that is possible, and copied where not."""
+    """Return a tensor without a gradient; it shares the memory of an array where torch can."""
     if isinstance(values, Tensor):
         tensor = values.detach()
     else:
         array = np.require(values, requirements=["C", "W"])
         if array.dtype.kind in "buif":
-            # torch has no byte order but the machine's, no long double, and little arithmetic for large unsigned types.
+            # torch has the machine's byte order only, no long double, and little arithmetic for large unsigned types.
             target: Any = array.dtype.newbyteorder("=")
             if array.dtype.kind == "f" and array.dtype.itemsize > 8:
                 target = np.float64
@@ -104,7 +105,7 @@ def _as_tensor(who: str, what: str, values: Array) -> Tensor:
 
 
 def _check_shape(who: str, what: str, values: Tensor, shape: Shape) -> None:
-    """Refuse anything but ``(N, *shape)`` with N of at least 1."""
+    """Raise an error unless the shape is ``(N, *shape)`` with N of at least 1."""
     if tuple(values.shape[1:]) == shape and values.ndim == len(shape) + 1 and len(values) > 0:
         return
     wanted = f"(N, {', '.join(str(size) for size in shape)})"
@@ -121,5 +122,5 @@ def _check_finite(who: str, what: str, values: Tensor) -> None:
 
 
 def _unmasked(x: Tensor, mask: Tensor) -> Tensor:
-    """Return x with 0, a value of nearly every domain, where nothing counts."""
+    """Return x with 0, which is in nearly every domain, where the mask is False."""
     return torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, torch.zeros_like(x))

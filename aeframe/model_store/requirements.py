@@ -1,4 +1,4 @@
-"""Which plugins a model needs, and whether they are here."""
+"""The plugins that a saved model requires, and the check that they are installed."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from aeframe.registry import CORE, Entry, Plugin, registry
 
 
 def needed_plugins(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return ``{plugin: {distribution, version}}`` of all that the config's parts come from, core left out."""
-    requires: dict[str, dict[str, str]] = {}
+    """Return ``{plugin: {distribution, version}}`` of the plugins, except core, that registered a config's parts."""
+    required: dict[str, dict[str, str]] = {}
     for entry in _entries(config):
         if entry.distribution != CORE:
             plugin = next(
                 p for p in registry().plugins if (p.name, p.distribution) == (entry.plugin, entry.distribution)
             )
-            requires[plugin.name] = {"distribution": _shown(plugin), "version": plugin.version}
-    return requires
+            required[plugin.name] = {"distribution": _shown(plugin), "version": plugin.version}
+    return required
 
 
-def check_plugins(path: Path, requires: Mapping[str, Mapping[str, str]]) -> None:
-    """Refuse a model whose plugins are not all here.
+def check_plugins(path: Path, required: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise an error unless the required plugins of a model are loaded.
 
     Raises:
         AeframeError: The first plugin that is missing, broken or disabled.
     """
-    here = {plugin.name: plugin for plugin in registry().plugins}
-    for name, need in requires.items():
+    loaded = {plugin.name: plugin for plugin in registry().plugins}
+    for name, need in required.items():
         distribution, version = need["distribution"], need["version"]
-        plugin = here.get(name)
+        plugin = loaded.get(name)
         if plugin is not None and plugin.state == "ok":
             continue
         who = f"model '{path}' needs plugin '{name}' of {distribution} {version}"
         if plugin is not None:
             raise AeframeError(f"{who}, which is {plugin.state}: {plugin.reason}")
         if version == "file":
-            raise AeframeError(f"{who}, which is not here; name it in AEFRAME_PLUGIN_FILES")
+            raise AeframeError(f"{who}, which is not loaded; name it in AEFRAME_PLUGIN_FILES")
         raise AeframeError(f"{who}, which is not installed; pip install '{distribution}=={version}'")
 
 
@@ -67,5 +67,5 @@ def _nested(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _shown(plugin: Plugin) -> str:
-    """Return the distribution; of a plain file its name only, for folders are nobody else's business."""
+    """Return the name of the distribution; for a plain file without its folder, which is private."""
     return Path(plugin.distribution).name if plugin.version == "file" else plugin.distribution

@@ -1,4 +1,4 @@
-"""The numbers of a model in a safetensors file: no pickle, and a tensor that two parts share is kept once."""
+"""Read and write tensors by name in safetensors files; a tensor with two names is stored once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ALIASES = "aliases"
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors by name; names of the very same memory are written once, and noted."""
+    """Write tensors by name; a tensor that has several names is written once, and the other names as metadata."""
     kept: dict[str, Tensor] = {}
     first: dict[object, str] = {}
     aliases: dict[str, str] = {}
@@ -27,16 +27,16 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
             aliases[name] = first[memory]
             continue
         first[memory] = name
-        # A copy of its own: the format refuses views into one another.
+        # A copy, since the format refuses tensors that share memory.
         kept[name] = tensor.detach().cpu().contiguous().clone()
     save_file(kept, path, metadata={_ALIASES: json.dumps(aliases)})
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name, shared ones under each of their names.
+    """Read tensors by name; a tensor that has several names is returned under each.
 
     Raises:
-        AeframeError: A file that is missing or damaged.
+        AeframeError: A missing or damaged file.
     """
     if not path.is_file():
         raise AeframeError(f"there is no file '{path}', which a saved model has; copy the folder again")
@@ -50,23 +50,23 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_tensors(module: nn.Module, path: Path) -> None:
-    """Fill a module with the tensors of a file, which must be the same by name and shape.
+    """Load the tensors of a file into a module; names and shapes must be those of the module.
 
     Raises:
         AeframeError: The first tensor that is missing, left over or of another shape.
     """
     stored, expected = read_tensors(path), module.state_dict()
-    who = f"'{path}' is of another model than the parts beside it"
+    who = f"'{path}' does not fit the parts in config.yaml"
     for name, tensor in expected.items():
         if name not in stored:
-            raise AeframeError(f"{who}: they have a tensor '{name}', which it lacks; copy the whole folder again")
+            raise AeframeError(f"{who}: it lacks the tensor '{name}'; copy the whole folder again")
         if stored[name].shape != tensor.shape:
-            found, wanted = tuple(stored[name].shape), tuple(tensor.shape)
+            found, expected_shape = tuple(stored[name].shape), tuple(tensor.shape)
             raise AeframeError(
-                f"{who}: tensor '{name}' has shape {found}, expected {wanted}; copy the whole folder again"
+                f"{who}: tensor '{name}' has shape {found}, expected {expected_shape}; copy the whole folder again"
             )
     for name in stored:
         if name not in expected:
-            raise AeframeError(f"{who}: it has a tensor '{name}', which they lack; copy the whole folder again")
+            raise AeframeError(f"{who}: it has an unknown tensor '{name}'; copy the whole folder again")
     with torch.no_grad():
         module.load_state_dict(stored)

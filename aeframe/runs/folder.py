@@ -1,4 +1,4 @@
-"""The run folder: where everything of one run stands, under the same names in every run."""
+"""`RunFolder`: the files of a run, under the same names in every run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BEGINNING = (
     "tracker_ids.json",
     "state.json",
 )
-"""What a run writes before its first checkpoint."""
+"""Files that a run writes before its first checkpoint."""
 _TRACKERS = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts")
 
 
@@ -38,10 +38,10 @@ class RunFolder:
     path: Path
 
     def create(self) -> RunFolder:
-        """Make the folder of a new run, and return it; a run that ended before its first checkpoint is started anew.
+        """Make the folder of a new run; the files of a run that ended before its first checkpoint are removed.
 
         Raises:
-            AeframeError: Something else is there already; nothing is written over it.
+            AeframeError: The folder holds anything else; nothing is overwritten.
         """
         path = self.path
         if path.exists() and not path.is_dir():
@@ -59,7 +59,7 @@ class RunFolder:
         return self
 
     def is_unbegun(self) -> bool:
-        """Return whether the folder holds nothing that training made: no checkpoint, model or foreign file."""
+        """Return whether the folder has no checkpoint, no model and no foreign file."""
         leftovers = self._leftovers()
         return (
             all(
@@ -75,21 +75,21 @@ class RunFolder:
         return any(self.checkpoints.glob("*.ckpt"))
 
     def _leftovers(self) -> list[Path]:
-        """Return the files that a run writes before its first checkpoint, and those it was writing when it ended."""
+        """Return the files that a run writes before its first checkpoint, and incomplete ones."""
         folders = [self.path, self.checkpoints]
         partial = [file for folder in folders if folder.is_dir() for file in folder.glob(".*.partial")]
         return [*(self.path / name for name in _BEGINNING if (self.path / name).is_file()), *partial]
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """Return the folder of a run that was begun.
+        """Return the folder of an existing run.
 
         Raises:
-            AeframeError: There is no folder at `path`, or no run in it.
+            AeframeError: There is no folder at `path`, or it has no ``config.yaml``.
         """
         run = cls(existing_folder(path))
         if not run.config.is_file():
-            raise AeframeError(f"'{path}' is not a run folder: it has no config.yaml; give the folder of a run")
+            raise AeframeError(f"'{path}' is not a run folder: it has no config.yaml; use the folder of a run")
         return run
 
     @property
@@ -104,12 +104,12 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Everything that is needed to resume."""
+        """The folder of checkpoints."""
         return self.path / "checkpoints"
 
     @property
     def best(self) -> Path:
-        """The checkpoint that was best on the validation split."""
+        """The best checkpoint on the validation split."""
         return self.checkpoints / "best.ckpt"
 
     @property
@@ -134,7 +134,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """Every measurement of the run: `aeframe.runs.records.Records`."""
+        """All measurements of the run: see `aeframe.runs.records.Records`."""
         return self.path / "metrics.csv"
 
     @property
@@ -169,11 +169,11 @@ class RunFolder:
         return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
 
     def write_state(self, status: str, **more: Any) -> None:
-        """Write where the run stands: ``training``, ``trained`` (its model is not saved yet) or ``finished``."""
+        """Write the state of the run: ``training``, ``trained`` (its model is not saved yet) or ``finished``."""
         write_text(self.state, json.dumps({"status": status, **more}, indent=2) + "\n")
 
     def read_state(self) -> dict[str, Any]:
-        """Read where the run stands; ``{}`` where that was not written."""
+        """Read the state of the run; ``{}`` where there is none."""
         try:
             found = json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
         except ValueError:
@@ -181,11 +181,11 @@ class RunFolder:
         return found if isinstance(found, dict) else {}
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Write final metrics by split and name; what is not finite becomes null, for JSON has no word for it."""
+        """Write final metrics by split and name; numbers that are not finite become null, as JSON requires."""
         write_text(self.metrics_json, numbers_as_json(metrics))
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
-        """Read final metrics; null is not a number."""
+        """Read final metrics; null becomes NaN."""
         stored: dict[str, dict[str, float | None]] = json.loads(self.metrics_json.read_text(encoding="utf-8"))
         return {
             split: {name: math.nan if value is None else value for name, value in numbers.items()}

@@ -1,4 +1,4 @@
-"""A lock on a run folder: two processes would write over one another."""
+"""A lock on a run folder, so that two processes do not write to it at once."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from aeframe.errors import AeframeError
 try:
     import fcntl
 except ImportError:
-    # Windows has other locks, and no queue that would start a run twice.
+    # Windows has no such locks.
     _HAS_LOCKS = False
 else:
     _HAS_LOCKS = True
 
 NAME = ".lock"
 _held: set[str] = set()
-"""Folders that this process has locked: the system's locks are per process."""
+"""Folders that this process has locked; the system's locks do not exclude other threads of the process."""
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder inside.
 
-    The file names host and process. The system releases the lock of a process that ends, however it ends; what it
-    left behind is taken over, with a line on standard error.
+    The lock file names host and process. When a process ends, however it does, the system releases its lock; the next
+    process then takes over the file, and prints a line on standard error.
 
     Raises:
         AeframeError: Another process trains in this folder.
@@ -63,12 +63,12 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
-    """Open and lock the file; what it held, and whether it was locked, come with it."""
+    """Open and lock the file; yield it, its previous content, and whether this process has the lock."""
     while True:
         with path.open("a+", encoding="utf-8") as file:
             before = _read(file)
             locked = _lock(file)
-            # The process that had it may have removed it meanwhile: then this lock is on a file that is gone.
+            # The previous holder may have removed the file meanwhile: then this lock is on a removed file.
             if locked and not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
                 continue
             yield file, before, locked
@@ -76,7 +76,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Take the system's lock; return False where another process has it, True where the system has no locks."""
+    """Lock the file; return False if another process has the lock, True also where the system has no locks."""
     if not _HAS_LOCKS:
         return True
     try:

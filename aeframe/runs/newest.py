@@ -1,4 +1,4 @@
-"""The newest checkpoint of a run that can be read."""
+"""Find the newest readable checkpoint of a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class NewestCheckpoint:
     path: Path
     checkpoint: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    """A sentence for each newer one that could not be read."""
+    """A sentence for each newer checkpoint that could not be read."""
 
     @property
     def progress(self) -> dict[str, int]:
@@ -30,7 +30,7 @@ class NewestCheckpoint:
 
     @property
     def run_state(self) -> dict[str, Any]:
-        """What `RunCheckpoints` stored; ``{}`` in a checkpoint of another Trainer."""
+        """The state of `RunCheckpoints`; ``{}`` in a checkpoint of another Trainer."""
         found: dict[str, Any] = self.checkpoint.get("callbacks", {}).get(RunCheckpoints.__qualname__, {})
         return found
 
@@ -40,7 +40,7 @@ class NewestCheckpoint:
         return bool(self.run_state.get("stopped", False))
 
     def promote(self, folder: RunFolder) -> None:
-        """Let it be ``last.ckpt``, in place of one that is missing or damaged; the best stays where it is."""
+        """Make this checkpoint ``last.ckpt``, in place of a missing or damaged one; ``best.ckpt`` is kept."""
         if self.path == folder.previous:
             os.replace(self.path, folder.last)
         elif self.path != folder.last:
@@ -49,12 +49,12 @@ class NewestCheckpoint:
 
 
 def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
-    """Return the newest checkpoint of a run, or None for a run that ended before its first.
+    """Return the newest readable checkpoint of a run, or None for a run without checkpoints.
 
-    A damaged one is passed over, with a note, for the one before it, and then for the best.
+    If ``last.ckpt`` is damaged, a note is added, and the previous checkpoint is tried, then the best one.
 
     Raises:
-        AeframeError: There are checkpoints, and none can be read.
+        AeframeError: None of the checkpoints can be read.
     """
     notes: list[str] = []
     candidates = [path for path in (folder.last, folder.previous, folder.best) if path.is_file()]
@@ -71,5 +71,5 @@ def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
             notes.append(f"there is no '{folder.last.name}'; resuming from '{path.name}' instead")
         return NewestCheckpoint(path, found, notes)
     if candidates:
-        raise AeframeError(f"{notes[0]}; no checkpoint of run '{folder.path}' can be read, so begin it anew")
+        raise AeframeError(f"{notes[0]}; no checkpoint of run '{folder.path}' can be read; start a new run")
     return None

@@ -1,4 +1,4 @@
-"""The table of a run: every measurement is one row, appended and never rewritten."""
+"""`Records`: the measurements of a run in ``metrics.csv``, one row each."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _HEADER = ",".join(Row._fields) + "\n"
 
 
 class Records:
-    """A tidy CSV: ``step, epoch, split, name, value``, one measurement a row.
+    """Append measurements to a CSV file with the columns ``step, epoch, split, name, value``.
 
-    An existing table is continued. A last row that was cut off when a run was killed is dropped, since half a number
-    looks like a number.
+    Rows are added to an existing file. An incomplete last line, which a killed run leaves, is removed, since a
+    truncated number can be read as another number.
 
     Raises:
-        AeframeError: The file is another table.
+        AeframeError: The file has another header.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,11 +28,11 @@ class Records:
         self.num_rows = 0
         """Rows in the file."""
         if path.exists() and path.stat().st_size > 0:
-            self._drop_half_row()
+            self._drop_incomplete_line()
             with path.open("rb") as file:
                 header = file.readline().decode(errors="replace")
                 self.num_rows = sum(1 for _ in file)
-            # A cut-off header leaves nothing: the table begins anew.
+            # The file is empty if its header was incomplete.
             if header and header != _HEADER:
                 raise AeframeError(
                     f"'{path}' begins with '{header.strip()}', expected '{_HEADER.strip()}'; "
@@ -40,7 +40,7 @@ class Records:
                 )
 
     def append(self, numbers: Mapping[str, float], *, step: int, epoch: int, split: str) -> None:
-        """Add what was measured on a split after `step` batches; it is in the file when this returns."""
+        """Append the numbers of a split after `step` batches, and write them to the file."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         # repr keeps every digit of a float.
@@ -52,10 +52,10 @@ class Records:
         self.num_rows += len(numbers)
 
     def read(self) -> list[Row]:
-        """Return every measurement, in order; one that was measured twice counts once, as measured last.
+        """Return all rows in order; of several rows with the same step, split and name the last one.
 
         Raises:
-            AeframeError: A row that is no measurement, or a file that is no text.
+            AeframeError: A malformed row, or a file that is not text.
         """
         found: dict[tuple[int, str, str], Row] = {}
         for line, fields in enumerate(self._rows(), start=1):
@@ -64,17 +64,17 @@ class Records:
                 found[row.step, row.split, row.name] = row
         return list(found.values())
 
-    def keep(self, wanted: Callable[[int, Row], bool]) -> None:
-        """Drop every row for which `wanted` of its number (from 0) and of itself is False.
+    def keep(self, is_kept: Callable[[int, Row], bool]) -> None:
+        """Remove every row for which ``is_kept(number, row)`` is False; numbers begin at 0.
 
-        A resumed run drops what it is about to measure again.
+        A resumed run removes rows that it will measure again.
         """
         if not self.path.exists():
             return
         lines = io.StringIO(newline="")
         writer = csv.writer(lines, lineterminator="\n")
         rows = [self._row(line, fields) for line, fields in enumerate(self._rows(), start=1) if line > 1]
-        kept = [row for number, row in enumerate(rows) if wanted(number, row)]
+        kept = [row for number, row in enumerate(rows) if is_kept(number, row)]
         if len(kept) < len(rows):
             writer.writerows((*row[:4], repr(row.value)) for row in kept)
             partial = self.path.with_name(f".{self.path.name}.partial")
@@ -103,8 +103,8 @@ class Records:
                 "correct or delete that line"
             ) from None
 
-    def _drop_half_row(self) -> None:
-        """Cut what stands after the last end of a line."""
+    def _drop_incomplete_line(self) -> None:
+        """Remove the bytes after the last line break."""
         with self.path.open("rb+") as file:
             content = file.read()
             if not content.endswith(b"\n"):

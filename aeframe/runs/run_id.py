@@ -1,4 +1,4 @@
-"""The id of a run: the same for all its processes, and after a requeue."""
+"""The id of a run: the same in all its processes, and after a requeue."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _named: Counter[str] = Counter()
 def make_run_id() -> str:
     """Return the id of this command: from the environment, the queue, or the time.
 
-    A job of Slurm or torchelastic keeps the id it has there, on every node and when it is requeued. Otherwise the id
-    is the time of the first call with the process's number, so that two commands of one second differ.
+    In a Slurm or torchelastic job it is the job's id, on every node and after a requeue. Otherwise it is the time of
+    the first call with the process id, so that two commands started in the same second differ.
     """
     if known := os.environ.get(VARIABLE):
         return known
@@ -46,7 +46,7 @@ def exported_run_id() -> Iterator[str]:
 
 
 def run_id(job_num: int | None = None) -> str:
-    """Return the name of one more run of this process: call it once for each run.
+    """Return the name of the next run of this process; call it once for each run.
 
     A point of a sweep adds its number, ``20250101-120000-321-7``. The second run of one Python session is
     ``20250101-120000-321.2``: the relaunched processes of a run count in the same order, so they agree.

@@ -1,4 +1,4 @@
-"""The run folder's own tables as a Lightning logger: ``metrics.csv`` and ``log.txt``."""
+"""The Lightning logger of every run: it writes ``metrics.csv`` and ``log.txt``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SPLITS = ("train", "train_epoch", "val", "test")
 
 
 class RunLogger(Logger):
-    """Write every number that is logged to ``metrics.csv``, and those of whole epochs to ``log.txt``.
+    """Write all logged numbers to ``metrics.csv``, and those of whole epochs to ``log.txt``.
 
-    The first part of a name is its split: ``val/mse`` is the row ``val, mse``; a name without one belongs to
-    ``train``. A row that cannot be written is reported once on standard error, and training continues.
+    The part of a name before the slash is its split: ``val/mse`` is metric ``mse`` of split ``val``; a name without a
+    slash belongs to ``train``. A write error is reported once on standard error, and training continues.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -74,10 +74,10 @@ class RunLogger(Logger):
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Do nothing: ``config.yaml`` has them."""
+        """Do nothing: the hyper-parameters are in ``config.yaml``."""
 
     def written_rows(self) -> dict[str, int]:
-        """Return how many rows each file has, which a checkpoint stores."""
+        """Return the number of rows of each file; a checkpoint stores it."""
         lines = 0
         if self._folder.log.is_file():
             with self._folder.log.open("rb") as file:
@@ -85,22 +85,22 @@ class RunLogger(Logger):
         return {"metrics.csv": self.records.num_rows if not self._failed else 0, "log.txt": lines}
 
     def cut_back(self, rows: Mapping[str, int], *, batch: int, between_epochs: bool, drop_tests: bool) -> None:
-        """Drop what was written after a checkpoint, so that a resumed run neither repeats nor loses a row.
+        """Remove the rows written after a checkpoint, so that a resumed run neither repeats nor loses one.
 
         Args:
-            rows: What `written_rows` returned when it was written.
+            rows: The value of `written_rows` at the checkpoint.
             batch: Batches trained on at the checkpoint.
-            between_epochs: Whether its epoch was complete: then every row up to `batch` will not come again.
-            drop_tests: Whether the run will test again without training any further.
+            between_epochs: Whether the epoch was complete: then no row up to `batch` will be measured again.
+            drop_tests: Whether the test will be repeated without further training.
         """
         first, lines = rows.get("metrics.csv", 0), rows.get("log.txt", 0)
 
-        def wanted(number: int, row: Row) -> bool:
+        def is_kept(number: int, row: Row) -> bool:
             if drop_tests and row.split == "test" and row.step >= batch:
                 return False
             return number < first or row.step < batch or (between_epochs and row.step == batch)
 
-        self.records.keep(wanted)
+        self.records.keep(is_kept)
         if self._folder.log.is_file() and not between_epochs:
             kept = self._folder.log.read_bytes().splitlines(keepends=True)[:lines]
             self._folder.log.write_bytes(b"".join(kept))
@@ -110,9 +110,9 @@ class RunLogger(Logger):
     def _cut_log(self, batch: int, drop_tests: bool) -> None:
         kept = []
         for line in self._folder.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
-            words = line.split(maxsplit=5)
-            step = int(words[3]) if len(words) > 4 and words[2] == "batch" and words[3].isdecimal() else 0
-            is_test = len(words) > 4 and words[4] == "test:"
+            fields = line.split(maxsplit=5)
+            step = int(fields[3]) if len(fields) > 4 and fields[2] == "batch" and fields[3].isdecimal() else 0
+            is_test = len(fields) > 4 and fields[4] == "test:"
             if line.endswith("\n") and step <= batch and not (drop_tests and is_test and step >= batch):
                 kept.append(line)
         self._folder.log.write_text("".join(kept), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The template of a new plugin: files with the suffix ``.in``, in which ``@name@`` and its like are replaced."""
+"""The template of a new plugin: files with the suffix ``.in`` and placeholders such as ``@name@``."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ Kind = Literal["modality", "parts"]
 _SUFFIX = ".in"
 
 
-def rendered(kind: Kind, words: Mapping[str, str]) -> dict[Path, str]:
-    """Return the files of a new plugin by their place in its folder.
+def rendered(kind: Kind, values: Mapping[str, str]) -> dict[Path, str]:
+    """Return the contents of the files of a new plugin, by path relative to its folder.
 
     Args:
-        kind: ``modality`` also has a kind of data of its own.
-        words: What stands in the place of each ``@word@``, in names of files too.
+        kind: ``parts`` has a loss and an activation, ``modality`` also a modality and a dataset.
+        values: The values of the placeholders, in file names too: ``{"name": ...}`` replaces ``@name@``.
     """
     root = importlib.resources.files("aeframe.scaffold")
     files: dict[Path, str] = {}
     for folder in ("both", kind):
-        _collect(root.joinpath(folder), Path(), words, files)
+        _collect(root.joinpath(folder), Path(), values, files)
     return dict(sorted(files.items()))
 
 
-def _collect(folder: Traversable, at: Path, words: Mapping[str, str], files: dict[Path, str]) -> None:
-    for each in folder.iterdir():
-        if each.is_dir():
-            _collect(each, at / each.name, words, files)
-        elif each.name.endswith(_SUFFIX):
-            place = at / each.name.removesuffix(_SUFFIX)
-            files[Path(_filled(str(place), words))] = _filled(each.read_text(encoding="utf-8"), words)
+def _collect(folder: Traversable, target: Path, values: Mapping[str, str], files: dict[Path, str]) -> None:
+    """Add the rendered templates of a folder, at any depth, to `files`."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            _collect(entry, target / entry.name, values, files)
+        elif entry.name.endswith(_SUFFIX):
+            path = target / entry.name.removesuffix(_SUFFIX)
+            files[Path(_replace(str(path), values))] = _replace(entry.read_text(encoding="utf-8"), values)
 
 
-def _filled(text: str, words: Mapping[str, str]) -> str:
-    for word, value in words.items():
-        text = text.replace(f"@{word}@", value)
+def _replace(text: str, values: Mapping[str, str]) -> str:
+    for placeholder, value in values.items():
+        text = text.replace(f"@{placeholder}@", value)
     return text

@@ -23,8 +23,8 @@ class WeightAverage(WeightAveraging):
 
     For `AutoencoderModule`. It differs from Lightning's `EMAWeightAveraging` in three ways: the first update copies the
     weights, and early on the decay is ``(1 + t) / (10 + t)`` where that is smaller, so that the initial weights are
-    soon forgotten; it is updated after each step of the first optimizer, whether or not batches are grouped; and it has
-    the precision of the module.
+    soon forgotten; it is updated after each step of the first optimizer, also within a group of batches; and it has the
+    precision of the module.
 
     Args:
         decay: In (0, 1).
@@ -41,38 +41,38 @@ class WeightAverage(WeightAveraging):
         self._swapped = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Copy the module, in the precision it will have."""
+        """Copy the module, in the precision of the Trainer."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and self._average_model is not None:
             self._average_model.module = trainer.precision_plugin.convert_module(self._average_model.module)
-            # torch reads this counter at every update: on the CPU that waits for nothing.
+            # torch reads this counter at every update, which on the CPU does not wait for a GPU.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_before_zero_grad(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Update after a step of the first optimizer; a Lightning user's batch hook would miss grouped batches."""
+        """Update the average after a step of the first optimizer; a batch hook would miss grouped batches."""
         if optimizer is trainer.optimizers[0] and self._average_model is not None:
             self._average_model.update_parameters(pl_module)
             self._num_updates += 1
             self._latest_update_step = trainer.global_step
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Do nothing: the average was updated at the step itself."""
+        """Do nothing: `on_before_zero_grad` updates the average."""
 
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
         """Do nothing: see `on_train_batch_end`."""
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Evaluate the average."""
+        """Swap the average in for the evaluation."""
         super().on_validation_epoch_start(trainer, pl_module)
         self._swapped = self._average_model is not None
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Put the weights back."""
+        """Restore the weights."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._swapped = False
 
     def restore_weights(self, pl_module: L.LightningModule) -> None:
-        """Put the weights back when a validation is left in its middle."""
+        """Restore the weights when a validation is interrupted."""
         if self._swapped:
             self._swap_models(pl_module)
             self._swapped = False
@@ -82,7 +82,7 @@ class WeightAverage(WeightAveraging):
         return {**super().state_dict(), "num_updates": self._num_updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set the number of updates."""
+        """Restore the number of updates."""
         super().load_state_dict(state_dict)
         self._num_updates = state_dict["num_updates"]
 

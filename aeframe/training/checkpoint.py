@@ -1,11 +1,11 @@
-"""Checkpoint files: written whole or not at all, checked when they are read."""
+"""Write checkpoint files atomically with a hash, and verify the hash when they are read."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-import pickle  # noqa: TID251 -- only to name the error of a file that is not what it should be
+import pickle  # noqa: TID251 -- only the name of its error is used
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,17 +27,17 @@ class DamagedCheckpointError(AeframeError):
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints beside their place, flush them to the disk, and rename them; end each with its SHA-256.
+    """Write each checkpoint to a temporary file with its SHA-256 at the end, flush it to the disk, and rename it.
 
     An interrupted write, a full disk or a power cut leaves the previous checkpoint. The file is torch's own format:
-    `torch.load` reads it and ignores the 79 bytes behind the archive.
+    `torch.load` reads it and ignores the 79 bytes after the archive.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write one.
+        """Write a checkpoint.
 
         Raises:
-            AeframeError: The disk is full, the folder is gone or may not be written to.
+            AeframeError: The disk is full, or the folder is missing or read-only.
         """
         path = Path(path)
         partial = partial_of(path)
@@ -60,12 +60,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise AeframeError(
-                f"checkpoint '{path}' cannot be written: {error.strerror or error}; the one before it is kept, make "
-                f"room or give the folder back its permissions, then resume={path.parent.parent}"
+                f"checkpoint '{path}' cannot be written: {error.strerror or error}; the previous one is kept, free "
+                f"disk space or restore the permissions of the folder, then resume={path.parent.parent}"
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read one, after its hash was compared."""
+        """Read a checkpoint, after its hash was verified."""
         verify(Path(path))
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
@@ -92,17 +92,17 @@ class _HashingFile:
 
 
 def partial_of(path: Path) -> Path:
-    """Return the file beside `path` that is written first."""
+    """Return the temporary file, in the same folder, that becomes `path`."""
     return path.with_name(f".{path.name}.partial")
 
 
 def previous_of(path: Path) -> Path:
-    """Return where the checkpoint before the newest is kept."""
+    """Return the path at which the previous checkpoint is kept."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Rename a whole file to `path`; ``last.ckpt`` is kept as the previous one first."""
+    """Rename a complete file to `path`; an existing ``last.ckpt`` is kept as the previous checkpoint."""
     if path.name == "last.ckpt" and path.exists():
         os.replace(path, previous_of(path))
     os.replace(partial, path)
@@ -110,7 +110,7 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def publish_copy(source: Path, path: Path) -> None:
-    """Let `path` be the same checkpoint as `source`: a hard link where the file system has them, else a copy."""
+    """Make `path` the same checkpoint as `source`, by a hard link or, where the file system has none, a copy."""
     partial = partial_of(path)
     try:
         partial.unlink(missing_ok=True)
@@ -121,8 +121,8 @@ def publish_copy(source: Path, path: Path) -> None:
         publish(partial, path)
     except OSError as error:
         raise AeframeError(
-            f"checkpoint '{path}' cannot be written: {error.strerror or error}; make room or give the folder back its "
-            f"permissions, then resume={path.parent.parent}"
+            f"checkpoint '{path}' cannot be written: {error.strerror or error}; free disk space or restore the "
+            f"permissions of the folder, then resume={path.parent.parent}"
         ) from error
 
 
@@ -130,7 +130,7 @@ def verify(path: Path) -> None:
     """Compare a checkpoint with the hash at its end.
 
     Raises:
-        DamagedCheckpointError: It differs, or there is none.
+        DamagedCheckpointError: The hash differs or is missing.
     """
     try:
         size = path.stat().st_size
@@ -151,11 +151,11 @@ def verify(path: Path) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
-    """Return what `AutoencoderModule` saved; nothing but tensors and plain values is read.
+    """Read a checkpoint of an `AutoencoderModule`: tensors and plain values only.
 
     Raises:
-        DamagedCheckpointError: A file that is cut off or changed.
-        AeframeError: A file that another program wrote.
+        DamagedCheckpointError: A truncated or changed file.
+        AeframeError: A file of another program.
     """
     verify(path)
     try:
@@ -176,11 +176,11 @@ def check_fits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Compare the tensors of a checkpoint with those of the model that its run's config describes.
 
     Args:
-        own: The model's state by name.
-        found: The checkpoint's.
+        own: The state dict of the model.
+        found: The state dict in the checkpoint.
 
     Raises:
-        AeframeError: The first tensor that is missing, too many or of another shape.
+        AeframeError: A missing or additional tensor, or one of another shape.
     """
     for name in [*own, *(name for name in found if name not in own)]:
         here, there = _shape(own, name), _shape(found, name)
@@ -196,7 +196,7 @@ def _shape(state: Mapping[str, Tensor], name: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a rename to the disk, where the system can."""
+    """Flush a rename to the disk, where the operating system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

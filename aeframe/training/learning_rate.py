@@ -14,26 +14,25 @@ from aeframe.types import TrainingProgress
 class ScheduledLR(LRScheduler):
     """Keep the learning rate of all parameter groups at a schedule, a function of the training progress.
 
-    ``step`` sets the rate of the batch that the progress stands at; how often it was called does not matter. Nothing
-    but the progress is state, and that is kept elsewhere.
+    ``step`` sets the rate for the current batch of the progress, however often it is called. It has no state of its
+    own: the progress is stored by the module.
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule, progress: TrainingProgress) -> None:
-        self._schedule, self._clock = schedule, progress
+        self._schedule, self._progress = schedule, progress
         super().__init__(optimizer)
 
     def step(self, epoch: int | None = None) -> None:
-        """Set the rate of this moment; torch's own version counts calls, and warns of one before a step."""
+        """Set the current rate; torch's version counts calls instead, and warns of a call before the first step."""
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate
 
     def get_lr(self) -> list[float | Any]:
         """Return the rate of each parameter group."""
-        # Until training begins the run's length is not known, and schedules that are fractions of it have no value but
-        # their first.
-        begun = self._clock.planned or self._clock.batch
-        progress = self._clock if begun else TrainingProgress(planned=1)
+        # Before training the length of the run is unknown: schedules are at their start.
+        begun = self._progress.planned or self._progress.batch
+        progress = self._progress if begun else TrainingProgress(planned=1)
         return [self._schedule(progress)] * len(self.optimizer.param_groups)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lightning's own counters: every private name of its loops that aeframe uses stands in this file.
+"""Set and read Lightning's own counters: the only file that uses private names of its loops.
 
 Written for Lightning 2.6; ``tests/training/test_lightning_progress.py`` fails with another minor version.
 """
@@ -27,11 +27,18 @@ def place_loops(
     batches_per_call: int,
     validated: bool,
 ) -> None:
-    """Rewrite the loop counters of a checkpoint, so that Lightning resumes exactly where `progress` stands.
+    """Rewrite the loop counters of a checkpoint, so that Lightning resumes at `progress`.
 
-    A checkpoint can be written at any hook, with other counters half advanced at each, and in a run that grouped
-    batches otherwise. Three states remain: between epochs, inside one, and after its last batch, where `validated`
-    tells whether its validation is over or is still to come.
+    A checkpoint may be written in any hook, while some counters are advanced and others are not, and by a run with
+    other groups of batches. The counters are therefore set to one of three states: between two epochs, within an epoch,
+    or after the last batch of an epoch.
+
+    Args:
+        checkpoint: As Lightning saves it; changed in place.
+        progress: The training progress of the checkpoint.
+        batches_per_epoch: Batches of an epoch, on each device.
+        batches_per_call: Batches that one call of `training_step` receives.
+        validated: Whether the validation at this batch is done.
     """
     if "loops" not in checkpoint:
         return
@@ -50,8 +57,8 @@ def place_loops(
     }
     # Lightning adds one more when it re-enters the epoch.
     fit["epoch_loop.state_dict"] = {"_batches_that_stepped": progress.batch - 1 if batch else progress.batch}
-    # A validation that stopped in its first batch is run again from there, a finished one is not. Inside an epoch
-    # Lightning asks whether one was due, by its count of calls.
+    # Lightning runs a validation that was stopped in its first batch again, but not a finished one. Within an epoch it
+    # decides by its count of calls whether a validation was due.
     pending = not validated and (finished or (batch > 0 and batches_per_call == 1))
     val = {"ready": 1, "started": 1, "processed": 0, "completed": 0} if pending else _counts(0)
     fit["epoch_loop.val_loop.batch_progress"] = {"total": dict(val), "current": dict(val), "is_last_batch": False}
@@ -61,14 +68,14 @@ def place_loops(
 
 
 def count_batches(trainer: L.Trainer, batch: int) -> None:
-    """Set the step that Lightning logs by, after a call that took several batches."""
+    """Set the step number for Lightning's logging, after a call with several batches."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = batch - 1
 
 
 def steps_directly(trainer: L.Trainer) -> bool:
-    """Return whether a step may call torch itself: one device, no scaler, no callback that follows the backward pass.
+    """Return whether a step may call torch directly: one device, no scaler, no overridden hook of the backward pass.
 
-    Lightning's wrappers around ``backward`` and ``step`` call hooks that nothing overrides then; they take a tenth of
+    Lightning's wrappers around ``backward`` and ``step`` would only call hooks that do nothing, at a cost of a tenth of
     a millisecond.
     """
     hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
@@ -82,14 +89,14 @@ def steps_directly(trainer: L.Trainer) -> bool:
 
 
 def step_directly(optimizer: LightningOptimizer) -> None:
-    """Step the optimizer itself, and count the step as Lightning's wrapper does."""
+    """Step the wrapped optimizer, and count the step as Lightning's wrapper does."""
     optimizer._on_before_step()
     optimizer.optimizer.step()
     optimizer._on_after_step()
 
 
 def is_forward_only(trainer: L.Trainer) -> bool:
-    """Return whether an epoch only updates the statistics of batch normalization (`StochasticWeightAveraging`)."""
+    """Return whether this epoch has no backward passes (`StochasticWeightAveraging` updates batch normalization)."""
     return trainer.fit_loop._skip_backward
 
 
@@ -103,15 +110,15 @@ def log_numbers(trainer: L.Trainer, numbers: Mapping[str, float], *, epoch: int,
 
 
 def set_batch_size(trainer: L.Trainer, size: int) -> None:
-    """Set the weight of a batch for `self.log` of a subclass; Lightning warns where it infers it from a `Batch`."""
+    """Set the batch size for `self.log` in a subclass; Lightning would infer it from a `Batch` with a warning."""
     if trainer._results is not None:
         trainer._results.batch_size = size
 
 
 def evaluation_results(trainer: L.Trainer) -> list[dict[str, Any]]:
-    """Return the dictionaries, one a loader, that `trainer.validate` or `trainer.test` is going to return.
+    """Return the dictionaries, one per loader, that `trainer.validate` or `trainer.test` returns afterwards.
 
-    Lightning sends what they hold at the end of the epoch to the loggers, and prints them after ``on_validation_end``.
+    Lightning logs their content at the end of the epoch, and prints them after ``on_validation_end``.
     """
     return trainer._evaluation_loop._logged_outputs
 

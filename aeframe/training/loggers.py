@@ -1,6 +1,7 @@
-"""Experiment trackers, imported only when chosen; their options are what a config may set.
+"""Loggers of experiment trackers: Weights & Biases, TensorBoard and MLflow.
 
-The id of a run in its tracker is kept in the run folder, so that a resumed run continues there.
+Each tracker's package is imported only when it is chosen. The id of a run in its tracker is stored in the run folder,
+so that a resumed run continues under the same id.
 """
 
 from __future__ import annotations
@@ -62,15 +63,15 @@ def mlflow(
     uri: str | None = None,
     tags: dict[str, str] | None = None,
 ) -> Logger:
-    """Log to MLflow; with no `uri` into an SQLite file in the run folder, since MLflow refuses its own file store."""
+    """Log to MLflow; without a `uri`, to an SQLite file in the run folder."""
     _require("mlflow")
-    place = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    tracking_uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     known = _read_ids(folder).get("mlflow")
     kind = MLFlowLogger if known is None else _ResumedMLFlowLogger
-    # Without a place of its own, MLflow puts pictures below the working directory.
+    # By default MLflow writes pictures below the working directory.
     artifacts = (folder.absolute() / "mlflow").as_uri() if uri is None else None
     logger = kind(
-        experiment, run_name=run_name, tracking_uri=place, tags=tags, run_id=known, artifact_location=artifacts
+        experiment, run_name=run_name, tracking_uri=tracking_uri, tags=tags, run_id=known, artifact_location=artifacts
     )
     if known is None and is_first_process():
         _write_id(folder, "mlflow", str(logger.run_id))
@@ -78,14 +79,14 @@ def mlflow(
 
 
 class _ResumedMLFlowLogger(MLFlowLogger):
-    """Keep the parameters that the run began with: MLflow refuses to change one, such as ``max_epochs``."""
+    """Keep the parameters of the first start: MLflow refuses to change one, such as ``max_epochs``."""
 
     def log_hyperparams(self, params: Any) -> None:
         """Do nothing."""
 
 
 def log_pictures(loggers: Sequence[Logger], pictures: Sequence[Path], step: int) -> None:
-    """Send the pictures of a run to every tracker that takes pictures."""
+    """Send the pictures of a run to every tracker that supports images."""
     for logger in loggers:
         for picture in pictures:
             name = f"pictures/{picture.stem}"
@@ -100,7 +101,7 @@ def log_pictures(loggers: Sequence[Logger], pictures: Sequence[Path], step: int)
 
 
 def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
-    """End the run in every tracker, so that the next run of this process has one of its own."""
+    """End the run in every tracker, so that the next run of this process is a new one there."""
     for logger in loggers:
         with contextlib.suppress(OSError):
             logger.finalize(status)
@@ -109,7 +110,7 @@ def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
 
 
 def is_first_process() -> bool:
-    """Return whether this process is the first of the run: the one that writes its files."""
+    """Return whether this is the first process of the run, which writes its files."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 

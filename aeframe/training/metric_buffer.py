@@ -1,4 +1,4 @@
-"""The metric buffer: training terms stay on the device and are copied to the host once every `every` batches."""
+"""`MetricBuffer`: collect training terms on the device, and copy them to the host every few batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import LossTerms, TrainingProgress
 
 Report = Callable[[dict[str, float], str], None]
-"""Takes named numbers, and ``train`` (means over the last batches) or ``train_epoch``."""
+"""Receives named numbers, and ``train`` (means over the last batches) or ``train_epoch``."""
 
 
 class NonFiniteLossError(AeframeError):
@@ -23,7 +23,7 @@ class NonFiniteLossError(AeframeError):
 
 @dataclass(slots=True)
 class _Window:
-    """The batches since the last copy, of one optimizer group."""
+    """The terms of one optimizer group since the last copy."""
 
     names: tuple[str, ...]
     batches: list[int] = field(default_factory=list)
@@ -32,11 +32,11 @@ class _Window:
 
 
 class MetricBuffer:
-    """Collect the terms of every batch without a host sync, and report their means.
+    """Collect the terms of every batch without waiting for the device, and report their means.
 
-    A term is reported raw under its own name, weighted as ``<name>_weighted`` where its weight is not 1, and the
-    weighted sum as ``loss``; those of a second optimizer group stand behind its name. A number that is not finite ends
-    the run; the message names the first such batch, term and group.
+    A term is reported under its own name, also multiplied by its weight as ``<name>_weighted`` where that is not 1, and
+    the weighted sum as ``loss``. Names of a critic's terms begin with the name of its optimizer group. A term that is
+    not finite ends the run; the message names the first such batch, term and group.
     """
 
     def __init__(self, report: Report) -> None:
@@ -63,7 +63,7 @@ class MetricBuffer:
         return loss
 
     def flush(self, extra: Mapping[str, float] | None = None) -> None:
-        """Copy what is buffered to the host, check it, and report the means.
+        """Copy the buffered terms to the host, check them, and report their means.
 
         Raises:
             NonFiniteLossError: A term of some batch is not finite.
@@ -85,7 +85,7 @@ class MetricBuffer:
             self._report({**means, **(extra or {})}, "train")
 
     def end_epoch(self, extra: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Flush; report and return the means over the whole epoch."""
+        """Flush, and report and return the means over the epoch."""
         self.flush(extra)
         means = {name: total / count for name, (total, count) in self._epoch.items()}
         self._epoch.clear()
@@ -94,7 +94,7 @@ class MetricBuffer:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what is buffered, averaged over devices; every device must call it at the same moment."""
+        """Return the buffered terms, averaged over devices; a collective call of all devices."""
         windows = {
             group: {
                 "names": list(window.names),
@@ -108,7 +108,7 @@ class MetricBuffer:
         return {"windows": windows, "epoch": {name: list(sums) for name, sums in self._epoch.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Set what is buffered."""
+        """Restore the buffered terms."""
         self._windows = {
             group: _Window(
                 tuple(window["names"]),

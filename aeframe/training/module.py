@@ -63,18 +63,18 @@ class AutoencoderModule(L.LightningModule):
     and the noise of each batch are functions of it, so that a resumed run is the same run.
 
     Args:
-        model: What to train.
+        model: The autoencoder to train.
         optimizer: ``{name, lr, ...}``; ``lr`` is a number or a schedule.
-        optimizers: By optimizer group, what differs: ``{optimizer, clip, accumulate, every, start}``.
+        optimizers: Settings of single optimizer groups, by name: ``{optimizer, clip, accumulate, every, start}``.
         clip: The largest norm of a group's gradient.
         accumulate: Batches whose gradients are summed for one step.
-        seed: Of the noise.
-        max_batches: End after that many batches, wherever in an epoch; null for the Trainer's own limits.
+        seed: Of the random draws in training and evaluation.
+        max_batches: End after this many batches, also within an epoch; None for the Trainer's own limits.
         stretch_schedules: After a resume, spread schedules that are fractions of the run over its new length instead
-            of keeping the length they began with.
+            of keeping their first length.
         gradient_norms: Log the gradient norm of each term at the first batch of every epoch.
-        callbacks: Callbacks that belong to the module, such as an `Evaluator`.
-        config: Plain values that describe the run: hyper-parameters for loggers and checkpoints.
+        callbacks: Callbacks that the module adds to its Trainer, such as an `Evaluator`.
+        config: Plain values that describe the run, stored as hyper-parameters in loggers and checkpoints.
     """
 
     def __init__(
@@ -119,7 +119,9 @@ class AutoencoderModule(L.LightningModule):
     # -- set-up --------------------------------------------------------------------------------------------------
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the module's own callbacks, and take over what Lightning refuses in manual optimization."""
+        """Return the module's callbacks, and take over clipping and accumulation, which Lightning refuses in manual
+        optimization.
+        """
         trainer = self.trainer
         if trainer.gradient_clip_val is not None or trainer.accumulate_grad_batches != 1:
             algorithm = trainer.gradient_clip_algorithm
@@ -149,13 +151,13 @@ class AutoencoderModule(L.LightningModule):
         ]
 
     def on_fit_start(self) -> None:
-        """Begin at batch 0, unless a checkpoint was loaded or the same Trainer goes on."""
+        """Begin at batch 0, unless a checkpoint was loaded or the same Trainer continues."""
         if self._restored is None and self.trainer.global_step == 0:
             self.progress.load_state_dict(TrainingProgress().state_dict())
             self.progress.planned = 0
 
     def on_train_start(self) -> None:
-        """Plan the length of the run, and set what a checkpoint holds of optimizer groups and buffered terms."""
+        """Plan the length of the run, and restore optimizer groups and buffered terms from a checkpoint."""
         trainer, loader = self.trainer, self.trainer.train_dataloader
         plan = loader.plan if isinstance(loader, Loader) and trainer.limit_train_batches == 1.0 else None
         self.batches_per_epoch = trainer.num_training_batches if plan is None else len(plan)
@@ -173,7 +175,7 @@ class AutoencoderModule(L.LightningModule):
         self._step_schedulers("step")
 
     def _planned_batches(self) -> int:
-        """Return how many batches the run will have, 0 where nothing limits it."""
+        """Return the planned number of batches, 0 where nothing limits it."""
         trainer, limits = self.trainer, []
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             limits.append(trainer.max_epochs * self.batches_per_epoch)
@@ -201,15 +203,15 @@ class AutoencoderModule(L.LightningModule):
                 self._end_batch_in_group(loss, each)
         count_batches(self.trainer, self.progress.batch)
         if self._is_over():
-            # Also in a run that is resumed where it is over and its last validation is not.
+            # Also for a resumed run that has only its last validation left.
             self.trainer.should_stop = True
         return loss
 
-    # A `DataModule` looks for this: a subclass's own training_step gets single batches.
+    # `DataModule` groups batches only if this is set; a subclass with its own training_step receives single batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
     def _end_batch_in_group(self, loss: Tensor | None, batch: Batch) -> None:
-        """Call the batch hook of callbacks that allow groups; Lightning calls it after the last batch of one."""
+        """Call `on_train_batch_end` of callbacks that allow groups; Lightning does so after the last batch only."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if getattr(callback, "works_in_groups", False):
                 callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
@@ -228,7 +230,7 @@ class AutoencoderModule(L.LightningModule):
             if not group.is_due(progress):
                 continue
             size, last = group.next_sum(progress, self.batches_per_epoch)
-            with self._only(group, optimizer, sync=last):
+            with self._freeze_others(group, optimizer, sync=last):
                 terms = group.terms(self.model, output, progress)
                 loss = self.metric_buffer.add(group.prefix, group.name, terms, progress)
                 first = loss.detach() if first is None else first
@@ -261,7 +263,7 @@ class AutoencoderModule(L.LightningModule):
         else:
             optimizer.step()
         if scaler is not None and summed:
-            # The step may have changed the scale, which the gradients that other groups have summed must have too.
+            # The step may have changed the scale: rescale the gradients that other groups have summed.
             torch._foreach_mul_(summed, scaler.get_scale() / scale)
         # Lightning calls these hooks in automatic optimization only.
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -271,7 +273,7 @@ class AutoencoderModule(L.LightningModule):
         group.num_summed = 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradients, which a scaler has unscaled by now."""
+        """Clip the gradients; a scaler has unscaled them before this hook."""
         group = next(group for group in self.groups if group.optimizer is optimizer)
         algorithm = self._trainer_settings[1] if self._trainer_settings is not None else None
         group.clip_gradients(group.settings.clip, algorithm or "norm")
@@ -280,10 +282,10 @@ class AutoencoderModule(L.LightningModule):
         optimizers = self.optimizers()
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def _only(
+    def _freeze_others(
         self, group: OptimizerGroup, optimizer: LightningOptimizer, *, sync: bool
     ) -> AbstractContextManager[None]:
-        """Let gradients reach one group only, and devices exchange them only at the batch of the step."""
+        """Compute gradients of one group only, and average them over devices only at the batch of its step."""
         if len(self.groups) == 1 and (sync or self.trainer.world_size == 1):
             return nullcontext()
         return optimizer.toggle_model(sync_grad=sync)
@@ -291,7 +293,7 @@ class AutoencoderModule(L.LightningModule):
     def _step_schedulers(self, interval: str) -> None:
         """Step the schedulers of an interval, which Lightning does in automatic optimization only.
 
-        A callback may have put another one in place of ours (stochastic weight averaging does).
+        A callback may have replaced a scheduler (stochastic weight averaging does).
         """
         for config in self.trainer.lr_scheduler_configs:
             if config.interval == interval and isinstance(config.scheduler, LRScheduler):
@@ -305,7 +307,7 @@ class AutoencoderModule(L.LightningModule):
         return max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
 
     def _readings(self) -> dict[str, float]:
-        """Return what is read from the device once in a window only."""
+        """Return learning rates and gradient norms, which are read from the device once every `log_every_n_steps`."""
         readings: dict[str, float] = {}
         for group in self.groups:
             readings[f"lr/{group.name}"] = float(group.optimizer.param_groups[0]["lr"])
@@ -316,7 +318,7 @@ class AutoencoderModule(L.LightningModule):
         return readings
 
     def on_train_epoch_end(self) -> None:
-        """Report the epoch's means; a checkpoint written after this begins the next epoch."""
+        """Log the means of the epoch; a checkpoint written after this hook resumes at the next epoch."""
         means = self.metric_buffer.end_epoch(self._readings())
         self.log_dict({f"train/{name}": value for name, value in means.items()}, **self._for_callbacks())
         self._step_schedulers("epoch")
@@ -329,14 +331,14 @@ class AutoencoderModule(L.LightningModule):
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Report the training so far, and check that the weights can be evaluated."""
+        """Log the training terms so far, and check that the weights are finite."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.metric_buffer.flush(self._readings())
             self.check_finite_weights()
         self._start_evaluation("val")
 
     def on_validation_model_zero_grad(self) -> None:
-        """Free the gradients during validation, unless some are summed for a step to come."""
+        """Free the gradients during validation, unless a group is accumulating them."""
         if not any(group.num_summed for group in self.groups):
             super().on_validation_model_zero_grad()
 
@@ -345,13 +347,13 @@ class AutoencoderModule(L.LightningModule):
         return self._evaluate(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Report the means of the validation split."""
+        """Log the means of the validation split."""
         self._end_evaluation("val")
         if not self.trainer.sanity_checking:
             self._validated_at = self.progress.batch
 
     def on_validation_end(self) -> None:
-        """Let `trainer.validate` return the numbers."""
+        """Add the numbers to the result of `trainer.validate`."""
         self._return_results("val")
 
     def on_test_epoch_start(self) -> None:
@@ -362,11 +364,11 @@ class AutoencoderModule(L.LightningModule):
         return self._evaluate(batch, batch_idx)
 
     def on_test_epoch_end(self) -> None:
-        """Report the means of the test split."""
+        """Log the means of the test split."""
         self._end_evaluation("test")
 
     def on_test_end(self) -> None:
-        """Let `trainer.test` return the numbers."""
+        """Add the numbers to the result of `trainer.test`."""
         self._return_results("test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -377,7 +379,7 @@ class AutoencoderModule(L.LightningModule):
         batch = as_batch(batch)
         if self._trainer is not None:
             set_batch_size(self.trainer, len(batch))
-        # Before any training, as in Lightning's sanity check, there is no length that schedules are fractions of.
+        # Before training (Lightning's sanity check) the length of the run is unknown, which schedules depend on.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
         self.term_means.update(output.values)
@@ -411,7 +413,7 @@ class AutoencoderModule(L.LightningModule):
         self._results = []
 
     def check_finite_weights(self) -> None:
-        """Refuse to evaluate weights that are not finite: every number after them would hide where it began."""
+        """Raise an error if a weight is not finite; later numbers would hide the batch at which that began."""
         bad = torch.stack([~torch.isfinite(p.detach()).all() for p in self.model.parameters()]).cpu()
         if bool(bad.any()):
             name = [name for name, _ in self.model.named_parameters()][int(bad.nonzero()[0])]
@@ -423,22 +425,22 @@ class AutoencoderModule(L.LightningModule):
     # -- logging -------------------------------------------------------------------------------------------------
 
     def report(self, numbers: Mapping[str, float], split: str) -> None:
-        """Send numbers of a split to every logger of the Trainer, at the batch that training stands at."""
+        """Send the numbers of a split to every logger of the Trainer, with the batch as the step."""
         named = {f"{split}/{name}": value for name, value in numbers.items()}
         log_numbers(self.trainer, named, epoch=self.progress.epoch, step=self.progress.batch)
 
     def _for_callbacks(self) -> dict[str, Any]:
-        # Loggers had the numbers already, in double precision and at the batch they belong to. They are the same on
-        # every device; Lightning warns of each that it is not asked to average.
+        # The loggers have these numbers already, in double precision and with the right step. They are the same on
+        # every device, but Lightning warns unless sync_dist is set.
         return {"logger": False, "batch_size": 1, "sync_dist": self.trainer.world_size > 1}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that Lightning does not know of: every entry stands here.
+        """Add the state that Lightning does not store.
 
-        The progress, whether its validation is over, the optimizer groups with gradients that are summed so far, and
-        the terms that are buffered.
+        That is the progress, the batch of the last validation, the optimizer groups with accumulated gradients, and
+        the buffered terms.
         """
         checkpoint["aeframe"] = {
             "progress": self.progress.state_dict(),
@@ -451,35 +453,35 @@ class AutoencoderModule(L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Set the progress, and let Lightning resume where it stands.
+        """Restore the progress, and set Lightning's loop counters to it.
 
         Raises:
-            AeframeError: A checkpoint that this module did not write, or that another model's did.
+            AeframeError: A checkpoint of another module or of another model.
         """
-        ours = checkpoint.get("aeframe")
-        if ours is None:
+        stored = checkpoint.get("aeframe")
+        if stored is None:
             raise AeframeError(
                 "this checkpoint is of another module: it holds no training progress of aeframe; resume from the "
                 "folder of a run"
             )
         check_fits(self.state_dict(), checkpoint["state_dict"])
-        self.progress.load_state_dict(ours["progress"])
-        self.progress.planned, self.progress.rows = ours["progress"]["planned"], ours["progress"]["rows"]
+        self.progress.load_state_dict(stored["progress"])
+        self.progress.planned, self.progress.rows = stored["progress"]["planned"], stored["progress"]["rows"]
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
-        self._restored, self._validated_at = ours, ours["validated_at"]
+        self._restored, self._validated_at = stored, stored["validated_at"]
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        ours_data = isinstance(data, DataModule)
-        per_epoch = data.batches_per_epoch(self.trainer.world_size) if ours_data else ours["batches_per_epoch"]
+        own_data = isinstance(data, DataModule)
+        per_epoch = data.batches_per_epoch(self.trainer.world_size) if own_data else stored["batches_per_epoch"]
         place_loops(
             checkpoint,
             self.progress,
             batches_per_epoch=per_epoch,
-            batches_per_call=data.batches_per_call() if ours_data else 1,
+            batches_per_call=data.batches_per_call() if own_data else 1,
             validated=self._validated_at == self.progress.batch,
         )
 
     def teardown(self, stage: str) -> None:
-        """Give the Trainer its settings back."""
+        """Restore the Trainer's settings."""
         if self._trainer_settings is not None:
             self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings

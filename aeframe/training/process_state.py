@@ -1,4 +1,4 @@
-"""What a run changes of its process, and puts back: random generators, threads, memory, warnings, log levels."""
+"""Restore the process-wide state that a run changes: random generators, threads, allocator, warnings, log levels."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
 
 @contextmanager
 def restored_generators() -> Iterator[None]:
-    """Put the random generators of Python, NumPy, torch and CUDA back afterwards, also after an error.
+    """Restore the random generators of Python, NumPy, torch and CUDA afterwards, also after an error.
 
-    Lightning's `isolate_rng`, which does so only where nothing is raised; and the variables that seeding sets.
+    Lightning's `isolate_rng` restores them only without an error. The environment variables of seeding are restored
+    too.
     """
     variables = {name: os.environ.get(name) for name in _VARIABLES}
     isolated = isolate_rng()
@@ -39,7 +40,7 @@ def restored_generators() -> Iterator[None]:
 
 @contextmanager
 def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
-    """Set what the ``trainer`` settings of a run ask of the process inside, and put everything back afterwards.
+    """Apply the process-wide ``trainer`` settings of a run inside, and restore everything afterwards.
 
     Restored: random generators (Python's, NumPy's, torch's, CUDA's), thread count, glibc's allocator, warning filters,
     log levels, deterministic algorithms, the default dtype, and environment variables of Lightning.

@@ -1,4 +1,4 @@
-"""When a run writes its checkpoints: each epoch, at an interval, at a new best, and when a signal ends it."""
+"""The callback that writes a run's checkpoints: every epoch, at an interval, at a new best, and after a signal."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from aeframe.training.module import AutoencoderModule
 
 
 class RunCheckpoints(Checkpoint):
-    """Write ``last.ckpt`` and ``best.ckpt``, and leave a run that a signal ends with a checkpoint.
+    """Write ``last.ckpt`` and ``best.ckpt``, also when a signal ends the run.
 
-    ``last.ckpt`` is the newest state: it is written at the end of every epoch, better or not, and at every interval.
-    Its state names no path, so a run folder can be moved.
+    ``last.ckpt`` is the newest state, written at the end of every epoch and at every interval. Its content names no
+    path, so that a run folder can be moved.
 
     Args:
-        folder: Where the two files go.
-        monitor: The number of the validation split that chooses the best.
-        mode: Whether the lowest or the highest is best.
-        every_batches: Write ``last.ckpt`` after so many batches too.
-        every_seconds: The same by the clock.
-        signals: Whose signals to act on; None for none.
-        written_rows: What to store of the files that grow beside the checkpoint: called at each write.
+        folder: The folder of the two files.
+        monitor: The metric of the validation split that decides which checkpoint is best.
+        mode: ``min`` or ``max``: which value is best.
+        every_batches: Also write ``last.ckpt`` after this many batches.
+        every_seconds: Also write ``last.ckpt`` after this time.
+        signals: The guard that receives signals; None to ignore them.
+        written_rows: Returns the number of rows in each growing file of the run, to be stored in the checkpoint.
     """
 
     works_in_groups = True
@@ -65,7 +65,7 @@ class RunCheckpoints(Checkpoint):
         self._written_at = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take the signals over from Lightning, whose handler waits for other devices inside the signal itself."""
+        """Install our signal handlers again: Lightning's wait for other devices inside the handler."""
         self._written_at = time.monotonic()
         self._batch = _module(pl_module).progress.batch
         if trainer.is_global_zero:
@@ -81,7 +81,7 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write ``last.ckpt`` where the interval is over, or a signal came."""
+        """Write ``last.ckpt`` at the end of an interval, or after a signal."""
         number = self._signal(trainer)
         if number is not None:
             self._leave(trainer, pl_module, number)
@@ -97,7 +97,7 @@ class RunCheckpoints(Checkpoint):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Leave a validation that a signal interrupts; a resumed run validates anew."""
+        """End the run after a signal during validation; the resumed run repeats the validation."""
         number = self._signal(trainer)
         if number is None:
             return
@@ -105,12 +105,12 @@ class RunCheckpoints(Checkpoint):
             if isinstance(callback, WeightAverage):
                 callback.restore_weights(pl_module)
             elif isinstance(callback, WeightAveraging):
-                # The module holds the average of a callback that cannot put the weights back: validate to the end.
+                # The module holds averaged weights that this callback cannot restore now: finish the validation.
                 return
         self._leave(trainer, pl_module, number)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compare the monitored number; a validation inside an epoch writes ``best.ckpt`` itself."""
+        """Compare the monitored metric; within an epoch, write ``best.ckpt`` at once."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         self._improved = self._compare(trainer, _module(pl_module).progress.batch)
@@ -121,9 +121,9 @@ class RunCheckpoints(Checkpoint):
             self._improved = False
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write ``last.ckpt``, and ``best.ckpt`` first where it is a new best.
+        """Write ``last.ckpt``; for a new best, ``best.ckpt`` first.
 
-        In that order: a run that is killed in between repeats the epoch and its comparison.
+        A run that is killed between the two then repeats the epoch and its comparison.
         """
         self._stopped = bool(trainer.should_stop)
         if self._improved:
@@ -139,7 +139,7 @@ class RunCheckpoints(Checkpoint):
             raise Interrupted(number)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best so far, whether training was stopped before its planned end, and the written rows."""
+        """Return the best value so far, whether training was stopped early, and the number of written rows."""
         return {
             "best_value": self.best_value,
             "best_batch": self.best_batch,
@@ -148,7 +148,7 @@ class RunCheckpoints(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Set the best so far."""
+        """Restore the best value so far."""
         self.best_value, self.best_batch = state_dict["best_value"], state_dict["best_batch"]
 
     def _is_due(self, trainer: L.Trainer, batch: int) -> bool:
@@ -182,9 +182,9 @@ class RunCheckpoints(Checkpoint):
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, path: Path) -> None:
         _module(pl_module).check_finite_weights()
         if trainer.is_global_zero and not path.parent.is_dir():
-            # It would be made again, and the run would go on in a folder without its config.
+            # Lightning would create it again, without the config of the run.
             raise AeframeError(
-                f"checkpoint '{path}' cannot be written: its folder was removed; put it back, then "
+                f"checkpoint '{path}' cannot be written: its folder was removed; restore it, then "
                 f"resume={path.parent.parent}"
             )
         trainer.save_checkpoint(path, weights_only=False)
@@ -192,7 +192,7 @@ class RunCheckpoints(Checkpoint):
         self._batch = self.written_batch = _module(pl_module).progress.batch
 
     def _signal(self, trainer: L.Trainer) -> int | None:
-        """Return the signal that any of the devices received."""
+        """Return the number of the signal that any device received, None without one."""
         if self._signals is None:
             return None
         number = self._signals.received or 0

@@ -1,4 +1,4 @@
-"""Make Lightning's Trainer from a run's settings."""
+"""Make a Lightning Trainer from the settings of a run."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _OURS = ("compile", "allocator", "threads")
 """Settings of a run's trainer that are no arguments of Lightning's."""
 _DEFAULTS: Mapping[str, Any] = {
     "num_sanity_val_steps": 0,
-    # A contractive penalty differentiates in evaluation too.
+    # Some penalties compute gradients in evaluation too.
     "inference_mode": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
-    # The loaders share batches out between devices themselves.
+    # The data module divides each batch among the devices.
     "use_distributed_sampler": False,
 }
 
@@ -38,23 +38,23 @@ def make_trainer(
     several_groups: bool = False,
     **arguments: Any,
 ) -> L.Trainer:
-    """Return a Trainer whose checkpoints are written whole or not at all.
+    """Return a Trainer that writes checkpoints atomically.
 
     Args:
         settings: ``trainer`` of a run's config: any argument of `L.Trainer`.
-        folder: Where Lightning puts what has no other place.
-        callbacks: Those of the run.
-        several_groups: Whether a discriminator's step leaves other parameters without gradients, which data parallel
-            training must know.
+        folder: Lightning's default folder for files.
+        callbacks: The callbacks of the run.
+        several_groups: Whether the model has several optimizer groups: then a step leaves some parameters without
+            gradients, which data-parallel training has to know.
         arguments: More arguments of `L.Trainer`, such as ``max_epochs``.
 
     Raises:
-        AeframeError: Devices, a strategy or a value that Lightning does not know, or that this machine does not have.
+        AeframeError: Devices, a strategy or a value that Lightning does not know, or this machine does not have.
     """
     chosen = {**_DEFAULTS, **{name: value for name, value in settings.items() if name not in _OURS}, **arguments}
     plugins: list[Any] = [DurableCheckpointIO()]
     if SLURMEnvironment.detect():
-        # Its requeueing writes a checkpoint of its own into the run folder, and a later test restores that one.
+        # Lightning's requeueing writes a checkpoint into the run folder, which a later test would restore.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         with warnings.catch_warnings():
@@ -63,18 +63,18 @@ def make_trainer(
             trainer = L.Trainer(
                 **{**chosen, "strategy": _strategy(chosen, several_groups)},
                 callbacks=list(callbacks),
-                # Whoever opens the run folder sets `trainer.loggers`.
+                # The workflow sets `trainer.loggers` when it opens the run folder.
                 logger=False,
                 default_root_dir=folder,
                 plugins=plugins,
             )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        # The first of its sentences; the others refer to its documentation.
+        # The first sentence only: the others refer to Lightning's documentation.
         first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
         named = " ".join(f"trainer.{name}={value}" for name, value in settings.items() if _is_chosen(name, value))
         raise AeframeError(f"Lightning cannot run with {named}: {first}; choose what this machine has") from error
     if chosen.get("precision") == "16-mixed" and trainer.strategy.root_device.type == "cpu":
-        # Lightning would take bf16-mixed, and the run's config would go on saying otherwise.
+        # Lightning would use bf16-mixed instead, against the config of the run.
         raise AeframeError("trainer.precision=16-mixed needs a GPU, found a CPU; set trainer.precision=bf16-mixed")
     return trainer
 
@@ -84,7 +84,7 @@ def _is_chosen(name: str, value: Any) -> bool:
 
 
 def _strategy(settings: Mapping[str, Any], several_groups: bool) -> str | Strategy:
-    """Return the strategy; for ``ddp``, with what models of several optimizer groups need."""
+    """Return the strategy; ``ddp`` is set up for models with several optimizer groups."""
     chosen = settings.get("strategy", "auto")
     devices, nodes = settings.get("devices", 1), settings.get("num_nodes", 1)
     parallel = isinstance(devices, int) and devices * int(nodes) > 1
@@ -94,6 +94,6 @@ def _strategy(settings: Mapping[str, Any], several_groups: bool) -> str | Strate
 
 
 def compile_in_place(model: Autoencoder) -> None:
-    """Compile encoder and decoder in place, so that no parameter changes its name."""
+    """Compile encoder and decoder in place, so that the names of parameters do not change."""
     model.encoder.compile()
     model.decoder.compile()

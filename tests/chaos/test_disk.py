@@ -75,8 +75,8 @@ def test_a_checkpoint_that_runs_out_of_room_in_its_middle_leaves_the_one_before(
     child = start([*whole.words, f"folder={run}"], whole.folder, fill)
     assert child.wait() == 2, child.text()
     assert assert_one_sentence(child) == (
-        f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: No space left on device; the one before "
-        f"it is kept, make room or give the folder back its permissions, then resume={run}"
+        f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: No space left on device; the previous "
+        f"one is kept, free disk space or restore the permissions of the folder, then resume={run}"
     )
     whole.check_recovery(run)
 
@@ -166,6 +166,6 @@ def test_a_folder_that_vanishes_ends_the_run_in_a_sentence(
     child = start([*whole.words, f"folder={run}"], whole.folder, remove_later)
     assert child.wait() == 2, child.text()
     assert assert_one_sentence(child) == (
-        f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: its folder was removed; put it back, then "
+        f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: its folder was removed; restore it, then "
         f"resume={run}"
     )

@@ -15,7 +15,8 @@ from aeframe.cli.main import main
 from aeframe.data.fingerprint import DataRecord
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
-from aeframe.model_store.reader import load, save_model
+from aeframe.model_store.reader import load
+from aeframe.model_store.writer import save_model
 
 CONFIG: dict[str, Any] = {
     "model": {"name": "ae"},

@@ -160,6 +160,6 @@ def test_a_loss_that_says_no_data_is_one_sentence(
     assert main(["explain", "loss", "ragged"]) == 2
     assert capsys.readouterr() == (
         "",
-        "error: loss 'ragged' does not say which data it is for; give aeplugin.Ragged the class attribute domains, "
-        'such as frozenset({"real", "unit"})\n',
+        "error: loss 'ragged' does not state the domains of its data; give aeplugin.Ragged the class attribute "
+        'domains, such as frozenset({"real", "unit"})\n',
     )

@@ -16,7 +16,9 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
-from aeframe.model_store.reader import TrainedModel, load, save_model
+from aeframe.model_store.reader import load
+from aeframe.model_store.trained_model import TrainedModel
+from aeframe.model_store.writer import save_model
 from aeframe.types import Batch, TrainingProgress
 
 CONFIG: dict[str, Any] = {
@@ -165,7 +167,7 @@ def test_generate_by_another_density_than_the_runs(
     }.items():
         found = refused(capsys, "generate", run, wrong, "-o", tmp_path / "c.npy")
         assert found.splitlines()[-1] == f"error: {sentence}"
-    with pytest.raises(AeframeError, match="sampler 'gmm' is fitted to codes; give samples to take them from, x"):
+    with pytest.raises(AeframeError, match="sampler 'gmm' is fitted to codes, found no x; pass samples as x"):
         model.with_sampler("gmm")
 
 

@@ -37,18 +37,18 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Install a plugin of each kind into a folder, offline, and return what runs a module that finds them there."""
-    place = tmp_path_factory.mktemp("installed")
+    """Install a plugin of each kind into a folder, offline; return a function that runs a module with both."""
+    folder = tmp_path_factory.mktemp("installed")
     environment = {
-        **os.environ, "PYTHONPATH": str(place / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
+        **os.environ, "PYTHONPATH": str(folder / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
     }  # fmt: skip
 
-    def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", *words]
-        return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False)
+    def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     for name, kind in (("spectra", "modality"), ("bits", "parts")):
-        assert main(["new-plugin", name, "--kind", kind, "--folder", str(place / name)]) == 0
+        assert main(["new-plugin", name, "--kind", kind, "--folder", str(folder / name)]) == 0
     pip = ("pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site")
     done = run(*pip, "./spectra", "./bits")
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize("kind", ["modality", "parts"])
-def test_a_plugin_is_at_most_eight_files_with_nothing_left_to_fill_in(
+def test_a_plugin_has_at_most_eight_files_without_placeholders(
     empty_folder: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     assert main(["new-plugin", "ion_traces", "--kind", kind]) == 0
@@ -79,9 +79,10 @@ def test_a_plugin_is_at_most_eight_files_with_nothing_left_to_fill_in(
     ]
 
 
-def test_it_is_listed_with_all_it_adds(installed: Run) -> None:
-    plugins = {each["name"]: each for each in json.loads(installed("aeframe.cli.main", "plugins", "--json").stdout)}
-    adds = {kind: [each["name"] for each in names] for kind, names in plugins["spectra"]["adds"].items()}
+def test_it_is_listed_with_its_parts(installed: Run) -> None:
+    output = installed("aeframe.cli.main", "plugins", "--json").stdout
+    plugins = {plugin["name"]: plugin for plugin in json.loads(output)}
+    adds = {kind: [part["name"] for part in parts] for kind, parts in plugins["spectra"]["adds"].items()}
     assert (plugins["spectra"]["state"], plugins["spectra"]["distribution"]) == ("ok", "aeframe-spectra")
     assert adds == {
         "modality": ["spectra"],
@@ -93,15 +94,15 @@ def test_it_is_listed_with_all_it_adds(installed: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("model=vae", "data=spectra_simulated", "data.num_samples=64", "batch_size=32"),
         ("model=ae", "loss=bits_charbonnier", "activation=bits_bent"),
     ],
     ids=["modality", "parts"],
 )
-def test_it_trains_by_name(installed: Run, words: tuple[str, ...]) -> None:
-    done = installed("aeframe.experiment.main", *words, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
+def test_it_trains_by_name(installed: Run, arguments: tuple[str, ...]) -> None:
+    done = installed("aeframe.experiment.main", *arguments, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
     assert done.returncode == 0, done.stderr
     assert " r2 " in done.stderr
 
@@ -115,7 +116,7 @@ def test_it_passes_its_own_tests(installed: Run) -> None:
 
 @pytest.mark.usefixtures("empty_folder")
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (
             ["Spectra"],
@@ -132,10 +133,10 @@ def test_it_passes_its_own_tests(installed: Run) -> None:
     ],
 )
 def test_a_bad_name_or_folder_is_refused_and_nothing_is_written(
-    empty_folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+    empty_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (empty_folder / "there").mkdir()
-    assert main(["new-plugin", *words]) == 2
+    assert main(["new-plugin", *arguments]) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
     assert [path.name for path in empty_folder.iterdir()] == ["there"]
     assert list((empty_folder / "there").iterdir()) == []

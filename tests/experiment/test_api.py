@@ -64,6 +64,6 @@ def test_what_a_config_cannot_hold_is_refused() -> None:
     with pytest.raises(AeframeError) as error:
         as_overrides({"latent": {"dim": object()}})
     assert str(error.value) == (
-        "latent.dim expects a value that a config can hold, found object; give a number, a string, a list or a mapping "
+        "latent.dim expects a value that a config can hold, found object; use a number, a string, a list or a mapping "
         "of these"
     )

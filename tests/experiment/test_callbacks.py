@@ -164,8 +164,8 @@ def test_what_cannot_be_a_callback_or_logger_is_one_sentence(override: str, mess
         ),
         (
             {"class": "callbacks_of_a_test.Refusing", "level": 1},
-            "callbacks.a: callbacks_of_a_test.Refusing cannot be built with {'level': 1}: level 1 is too low; change these "
-            "options",
+            "callbacks.a: callbacks_of_a_test.Refusing cannot be built with {'level': 1}: level 1 is too low; change "
+            "these options",
         ),
     ],
 )

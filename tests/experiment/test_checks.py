@@ -139,7 +139,7 @@ def test_a_linear_model_that_can_copy_is_warned_of() -> None:
     with pytest.warns(SuspiciousConfigWarning) as caught:
         check_parts(config, REAL)
     assert str(caught[0].message) == (
-        "the code of this linear autoencoder has 64 numbers and a sample 30, so it can copy what it sees; choose "
+        "the code of this linear autoencoder has 64 numbers and a sample 30, so it can learn the identity; choose "
         "latent.dim below 30"
     )
 

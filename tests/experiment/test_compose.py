@@ -323,7 +323,7 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
         ),
         (
             "root=${nope}",
-            "the value of 'root' refers to something that is not there: Interpolation key 'nope' not found",
+            "the value of 'root' refers to a missing value: Interpolation key 'nope' not found",
         ),
         ("data=table", "dataset 'table' needs a value for 'path'; set data.path=..."),
         ("hydra/launcher=nope", "unknown hydra/launcher 'nope'; known are basic"),

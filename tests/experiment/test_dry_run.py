@@ -103,11 +103,13 @@ def test_a_part_that_needs_numbers_is_tried_on_the_cpu() -> None:
     [
         (
             ["encoder=wrongwidth", "decoder=mlp"],
-            "encoder 'wrongwidth' gives (5,) for each sample, expected (4,); mend it, or choose another encoder",
+            "encoder 'wrongwidth' returns shape (5,) for each sample, expected (4,); correct it, or choose another "
+            "encoder",
         ),
         (
             ["decoder=wrongshape"],
-            "decoder 'wrongshape' gives (6,) for each sample, expected (1, 6); mend it, or choose another decoder",
+            "decoder 'wrongshape' returns shape (6,) for each sample, expected (1, 6); correct it, or choose another "
+            "decoder",
         ),
         (
             ["latent=stubborn"],

@@ -174,8 +174,8 @@ def test_a_job_returns_the_monitored_number(
 def test_flags_that_mean_nothing_here_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag, "x"]) == 2
     assert capsys.readouterr().err == (
-        "error: --config-path and --config-name have no meaning here, since options are looked for in several places; "
-        "give your folder with --config-dir, and choose in it with experiment=NAME\n"
+        "error: --config-path and --config-name have no effect, since options have several sources; "
+        "use --config-dir for your folder, and choose in it with experiment=NAME\n"
     )
 
 

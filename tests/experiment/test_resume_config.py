@@ -162,7 +162,7 @@ def test_a_stored_config_is_read_as_it_stands(run: MakeRun, monkeypatch: pytest.
 
 def test_a_folder_that_holds_no_run_is_refused(workplace: Path) -> None:
     (workplace / "empty").mkdir()
-    assert refusal("resume=empty") == ("'empty' is not a run folder: it has no config.yaml; give the folder of a run")
+    assert refusal("resume=empty") == ("'empty' is not a run folder: it has no config.yaml; use the folder of a run")
 
 
 def test_a_stored_config_that_does_not_fit_names_its_run(run: MakeRun) -> None:
@@ -199,7 +199,7 @@ def test_auto_names_the_first_difference(run: MakeRun) -> None:
 
 
 def test_auto_needs_a_folder() -> None:
-    assert refusal("resume=auto") == "resume=auto needs to know the run's folder, found none; set folder=PATH"
+    assert refusal("resume=auto") == "resume=auto requires the run's folder, found none; set folder=PATH"
 
 
 # -- from the command line and from Python ---------------------------------------------------------------------------

@@ -12,7 +12,9 @@ import torch
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.reader import TrainedModel, load, save_model
+from aeframe.model_store.reader import load
+from aeframe.model_store.trained_model import TrainedModel
+from aeframe.model_store.writer import save_model
 from aeframe.types import DataSpec, TrainingProgress
 
 VAE: dict[str, Any] = {

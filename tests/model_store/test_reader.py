@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.model_store.reader import TrainedModel, load
+from aeframe.model_store.reader import load
+from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.types import Batch
 
@@ -189,7 +190,7 @@ def calls(saved: TrainedModel) -> dict[str, tuple[Any, str]]:
         "z": (lambda: saved.decode(z[:, :2]), "model 'vae' expects z of shape (N, 3), N at least 1, found (4, 2)"),
         "condition": (
             lambda: saved.encode(x, condition=z),
-            "model 'vae' was trained without a condition and is given one; leave it out",
+            "model 'vae' was trained without a condition, found one; leave it out",
         ),
         "num": (lambda: saved.sample(0), "model 'vae' makes at least one sample, found num 0"),
         "pairs": (
@@ -202,7 +203,7 @@ def calls(saved: TrainedModel) -> dict[str, tuple[Any, str]]:
         ),
         "integer z": (
             lambda: saved.decode(z.long()),
-            "model 'vae' decodes z of floating-point numbers, found torch.int64; give z.float(), or for the integer "
+            "model 'vae' decodes z of floating-point numbers, found torch.int64; pass z.float(), or for the integer "
             "codes of a quantiser model.latent.from_codes(codes)",
         ),
         "strings": (

@@ -15,8 +15,9 @@ from torch import nn
 from aeframe import registry
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
-from aeframe.model_store.reader import load, save_model
+from aeframe.model_store.reader import load
 from aeframe.model_store.tensors import load_tensors, read_tensors, write_tensors
+from aeframe.model_store.writer import save_model
 from aeframe.types import Batch
 from aeframe.version import __version__
 
@@ -164,7 +165,7 @@ def broken(folder: Path, what: str) -> str:
     """Break a saved model and return what will be said of it."""
     config_path, tensors_path = folder / "config.yaml", folder / "model.safetensors"
     config, tensors = yaml.safe_load(config_path.read_text()), read_tensors(tensors_path)
-    other = f"'{tensors_path}' is of another model than the parts beside it"
+    other = f"'{tensors_path}' does not fit the parts in config.yaml"
     message = ""
     if what == "format":
         config |= {"format": 2, "aeframe": "7.0"}
@@ -177,9 +178,8 @@ def broken(folder: Path, what: str) -> str:
         )
     elif what == "file plugin":
         config["plugins"] = {"mine": {"distribution": "mine.py", "version": "file"}}
-        message = (
-            f"model '{folder}' needs plugin 'mine' of mine.py file, which is not here; name it in AEFRAME_PLUGIN_FILES"
-        )
+        needed = f"model '{folder}' needs plugin 'mine' of mine.py file"
+        message = f"{needed}, which is not loaded; name it in AEFRAME_PLUGIN_FILES"
     elif what == "part":
         config["latent"] = {"name": "gausian"}
         known = ", ".join(registry.registry().names("latent"))
@@ -196,10 +196,10 @@ def broken(folder: Path, what: str) -> str:
     elif what == "missing":
         name = "model.latent.head.linear.bias"
         del tensors[name]
-        message = f"{other}: they have a tensor '{name}', which it lacks; copy the whole folder again"
+        message = f"{other}: it lacks the tensor '{name}'; copy the whole folder again"
     elif what == "left over":
         tensors["model.more"] = torch.zeros(1)
-        message = f"{other}: it has a tensor 'model.more', which they lack; copy the whole folder again"
+        message = f"{other}: it has an unknown tensor 'model.more'; copy the whole folder again"
     config_path.write_text(yaml.safe_dump(config))
     save_file(tensors, tensors_path)
     return message
@@ -238,7 +238,7 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
         load(tmp_path)
     assert str(error.value) == (
         f"'{tmp_path}' holds no saved model: there is no model.safetensors in it, nor in its folder 'model'; "
-        "give the folder of a finished run"
+        "use the folder of a finished run"
     )
     with pytest.raises(AeframeError) as error:
         load(tmp_path / "nothing")

@@ -155,7 +155,7 @@ def test_opening_what_is_not_there_or_no_run(tmp_path: Path) -> None:
     assert str(error.value) == f"there is no folder '{tmp_path / 'vae_digit'}', did you mean 'vae_digits'?"
     with pytest.raises(AeframeError) as error:
         RunFolder.open(tmp_path)
-    assert str(error.value) == f"'{tmp_path}' is not a run folder: it has no config.yaml; give the folder of a run"
+    assert str(error.value) == f"'{tmp_path}' is not a run folder: it has no config.yaml; use the folder of a run"
 
 
 def test_a_config_is_read_as_plain_values(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_half_one(
         write(last, 2)
     monkeypatch.undo()
     assert str(caught.value) == (
-        f"checkpoint '{last}' cannot be written: No space left on device; the one before it is kept, make room or give "
-        f"the folder back its permissions, then resume={last.parent.parent}"
+        f"checkpoint '{last}' cannot be written: No space left on device; the previous one is kept, free "
+        f"disk space or restore the permissions of the folder, then resume={last.parent.parent}"
     )
     assert isinstance(caught.value.__cause__, OSError)
     assert names(last.parent) == ["last.ckpt"]
@@ -132,7 +132,7 @@ def test_an_error_at_the_end_of_a_write_leaves_the_checkpoint_before(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, call, fail)
-    with pytest.raises(AeframeError, match="cannot be written: Input/output error; the one before it is kept"):
+    with pytest.raises(AeframeError, match="cannot be written: Input/output error; the previous one is kept"):
         write(best, 2)
     monkeypatch.undo()
     assert names(best.parent) == ["best.ckpt"]
@@ -191,8 +191,8 @@ def test_a_copy_that_cannot_be_made_is_reported(last: Path, monkeypatch: pytest.
     with pytest.raises(AeframeError) as caught:
         publish_copy(best, last)
     assert str(caught.value) == (
-        f"checkpoint '{last}' cannot be written: Read-only file system; make room or give the folder back its "
-        f"permissions, then resume={last.parent.parent}"
+        f"checkpoint '{last}' cannot be written: Read-only file system; free disk space or restore the "
+        f"permissions of the folder, then resume={last.parent.parent}"
     )
 
 

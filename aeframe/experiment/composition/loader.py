@@ -28,14 +28,14 @@ CONFIG = "train"
 class Loader(ConfigLoaderImpl):
     """Compose ``train.yaml`` with overrides.
 
-    It differs from Hydra's own in four ways: without ``data=`` the modality's own dataset is taken, whoever chose the
-    modality; ``key=value`` needs no ``+`` for a new key, since `validated` refuses unknown keys; errors are
-    `AeframeError`; and Hydra's process-wide state is as before after each call.
+    It differs from Hydra's loader in four ways. Without ``data=`` the default dataset of the chosen modality is used.
+    ``key=value`` needs no ``+`` for a new key, since `validated` refuses unknown keys. Errors are `AeframeError`s. And
+    Hydra's process-wide state is restored after each call.
 
     Args:
         config_dir: The user's own options; by default ``./configs``, if present.
-        names_only: Take names without signatures, import nothing, and leave Hydra's errors as they are, which its
-            completion relies on.
+        names_only: List names without their signatures and import nothing; Hydra's errors stay as they are, since its
+            tab completion relies on them.
     """
 
     def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
@@ -51,7 +51,7 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Compose one run; in a multirun, what all its points have in common."""
+        """Compose one run; in a multirun, the common config of its points."""
         if self._names_only:
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         try:
@@ -62,7 +62,7 @@ class Loader(ConfigLoaderImpl):
             config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise AeframeError(sentence(error, self.repository)) from error
-        # The sweeper makes its points of these, and each point chooses its own data.
+        # The sweeper makes its points from these overrides, and each point chooses its own data.
         config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
         return config
 
@@ -76,7 +76,7 @@ class Loader(ConfigLoaderImpl):
 
     @global_state(CONFIG)
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
-        """Return what `overrides` choose, without composing it."""
+        """Return the defaults list that `overrides` choose, without composing it."""
         return super().compute_defaults_list(config_name, overrides, run_mode)
 
     @global_state(CONFIG)
@@ -97,7 +97,7 @@ class Loader(ConfigLoaderImpl):
 
     @global_state(CONFIG)
     def read(self, path: str) -> ConfigResult | None:
-        """Read one option, from the first place that has it; None where no place has it."""
+        """Read one option from the first source that has it; None where no source has it."""
         return self.repository.load_config(path)
 
     def is_group(self, name: str) -> bool:
@@ -117,7 +117,7 @@ class Loader(ConfigLoaderImpl):
         return f"~{override.key_or_group}" if override.value() is None else line
 
     def _data(self, config_name: str | None, overrides: list[str]) -> list[str]:
-        """Return the override that chooses the modality's own dataset, where nothing else chooses one."""
+        """Return the override that chooses the modality's default dataset, if no dataset is chosen."""
         choices = self.compute_defaults_list(config_name, overrides, RunMode.MULTIRUN).overrides.known_choices
         if choices.get("data") is not None or (modality := choices.get("modality")) is None:
             return []
@@ -126,17 +126,17 @@ class Loader(ConfigLoaderImpl):
 
 
 def point_name(overrides: Sequence[str]) -> str:
-    """Return the name of a multirun's point in messages: its own overrides."""
+    """Return the name of a point of a multirun for messages: its overrides."""
     own = " ".join(each for each in overrides if not each.startswith("hydra."))
     return f"the point {own}" if own else "the only point"
 
 
 @global_state(CONFIG)
 def task_config(config: DictConfig) -> dict[str, Any]:
-    """Return the run's own part of a composed config as plain values, interpolations resolved; ``???`` stays.
+    """Return a composed config without Hydra's part, as plain values with interpolations resolved; ``???`` stays.
 
     Raises:
-        AeframeError: An interpolation that leads nowhere.
+        AeframeError: An interpolation of a missing value.
     """
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
@@ -147,7 +147,7 @@ def task_config(config: DictConfig) -> dict[str, Any]:
 
 
 def sentence(error: Exception, repository: IConfigRepository | None = None) -> str:
-    """Return one sentence for an error of Hydra, OmegaConf or YAML; `repository` has the known options."""
+    """Return an error of Hydra, OmegaConf or YAML as one sentence; `repository` has the known options."""
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, repository)
     if isinstance(error, OverrideParseException):
@@ -155,7 +155,7 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
     cause = error if isinstance(error, InterpolationResolutionError) else error.__cause__
     if isinstance(cause, InterpolationResolutionError):
         key = f"'{cause.full_key}' " if cause.full_key else ""
-        return f"the value of {key}refers to something that is not there: {_line(cause)}"
+        return f"the value of {key}refers to a missing value: {_line(cause)}"
     text = " ".join(part for part in (_text(error), _text(error.__cause__) if error.__cause__ else "") if part)
     if (
         several := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)

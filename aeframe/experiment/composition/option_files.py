@@ -20,47 +20,47 @@ from aeframe.kinds import GROUPS, LOGGER
 
 @dataclass(frozen=True, slots=True)
 class OptionFile:
-    """One file of options: a recipe, an experiment, a part with settings of the user's own."""
+    """One YAML file of options: a recipe, an experiment, or a part with a user's settings."""
 
     group: str
     name: str
     place: str
     """A path, or ``package/path`` where it lies in a package."""
     comment: str
-    """The comment that heads it, without the marks."""
+    """The comment at its head, without ``#``."""
     choices: dict[str, str | None]
     """The parts it chooses, by group."""
     values: dict[str, Any]
-    """What it sets, interpolations unresolved."""
+    """The values that it sets, interpolations unresolved."""
     package: str
-    """The dotted key below which its values are put; empty for the whole config."""
+    """The dotted key of its values in the config; empty for the top level."""
 
     @property
     def keys(self) -> list[str]:
-        """The dotted keys of a run's config that it sets; a part with a name is one value."""
+        """The dotted keys of a run's config that it sets; a part ``{name: ...}`` is one value."""
         return [f"{self.package}.{key}" if self.package else key for key, _ in _flat(self.values)]
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it sets except its own name, by dotted key; a part with a name is one value."""
+        """The values that it sets, except its name, by dotted key; a part ``{name: ...}`` is one value."""
         own = (self.group, f"{self.group}.name")
         return {key: value for key, value in _flat(self.values) if key not in own}
 
 
 def core_recipes() -> list[str]:
-    """Return the names of core's own recipes, sorted; those of plugins are left out."""
+    """Return the names of the recipes in core, sorted."""
     folder = importlib.resources.files("aeframe.conf") / "model"
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def file_groups(loader: Loader) -> list[str]:
-    """Return the groups that have options in YAML only: ``model``, ``experiment``, ``trainer`` and those of users."""
-    # A new project has no folder of experiments yet.
+    """Return the groups whose options are YAML files: ``model``, ``experiment``, ``trainer`` and those of users."""
+    # A new project may have no folder of experiments.
     return sorted({"experiment", *loader.list_groups("")} - {"hydra", LOGGER, *GROUPS})
 
 
 def option_file(loader: Loader, group: str, name: str) -> OptionFile:
-    """Read one option file, from wherever the composition would take it.
+    """Read one option file, from the source that composition would use.
 
     Raises:
         AeframeError: There is no such option.
@@ -73,12 +73,12 @@ def option_file(loader: Loader, group: str, name: str) -> OptionFile:
 
 
 def option_files(loader: Loader, group: str) -> list[OptionFile]:
-    """Read all option files of a group, sorted by name: its folder is listed once, not once for each."""
+    """Read all option files of a group, sorted by name; its folder is listed once."""
     return [_read(loader, group, name) for name in loader.get_group_options(group)]
 
 
 def place_of(found: ConfigResult, path: str) -> str:
-    """Return where an option was read, for people."""
+    """Return the location of an option, for messages."""
     scheme, _, root = found.path.partition("://")
     return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else found.path
 

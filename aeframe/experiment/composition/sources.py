@@ -38,7 +38,7 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     if config_dir is not None and not config_dir.is_dir():
-        raise AeframeError(f"the config folder '{config_dir}' does not exist; give one that does")
+        raise AeframeError(f"the config folder '{config_dir}' does not exist; use one that does")
     user = config_dir or Path("configs")
     if user.is_dir():
         path.append("user", f"file://{user.resolve()}")
@@ -72,7 +72,7 @@ def _root(entry: Entry) -> Traversable:
     except ImportError as error:
         raise AeframeError(
             f"the config package '{entry.target}' of plugin '{entry.plugin}' ({entry.distribution}) cannot be "
-            f"imported: {error}; give it an __init__.py, or disable the plugin with AEFRAME_DISABLE={entry.plugin}"
+            f"imported: {error}; add an __init__.py, or disable the plugin with AEFRAME_DISABLE={entry.plugin}"
         ) from error
 
 
@@ -93,9 +93,8 @@ _OFFERED = (*GROUPS, LOGGER)
 class RegistrySource(ConfigSource):
     """The last place in the search path: ``loss=NAME`` is ``{name: NAME, <its options and their defaults>}``.
 
-    A modality also chooses the parts that are its defaults, and a dataset its modality; whatever stands later in the
-    order of precedence chooses over them. ``logger=NAME`` is ``{NAME: {name: NAME}}``, so that a list of names gives
-    several.
+    A modality also chooses its default parts, and a dataset its modality; choices of higher precedence override them.
+    ``logger=NAME`` is ``{NAME: {name: NAME}}``, so that a list of names chooses several loggers.
     """
 
     @staticmethod

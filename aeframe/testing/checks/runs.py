@@ -9,7 +9,7 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
-from aeframe.model_store.reader import save_model
+from aeframe.model_store.writer import save_model
 from aeframe.testing import reload, subprocess_io, two_processes
 from aeframe.testing.check import MODEL_KINDS, Check, CheckFailedError, check, expect
 from aeframe.testing.part_under_test import PartUnderTest

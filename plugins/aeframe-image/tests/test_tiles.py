@@ -16,7 +16,7 @@ from aeframe import AeframeError
 from aeframe.cli.main import main
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
-from aeframe.model_store.reader import TrainedModel
+from aeframe.model_store.trained_model import TrainedModel
 from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 from aeframe_image.modality import Image
 from aeframe_image.tiles import Tiles

@@ -92,11 +92,11 @@ def test_a_config_package_that_is_not_there_is_named_with_its_plugin(
         compose()
     assert str(error.value) == (
         f"the config package 'no_conf' of plugin 'hollow' ({plugin}) cannot be imported: No module named 'no_conf'; "
-        "give it an __init__.py, or disable the plugin with AEFRAME_DISABLE=hollow"
+        "add an __init__.py, or disable the plugin with AEFRAME_DISABLE=hollow"
     )
 
 
 def test_a_config_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as error:
         compose(config_dir=tmp_path / "nope")
-    assert str(error.value) == f"the config folder '{tmp_path / 'nope'}' does not exist; give one that does"
+    assert str(error.value) == f"the config folder '{tmp_path / 'nope'}' does not exist; use one that does"

@@ -16,7 +16,7 @@ from aeframe.errors import AeframeError
 from aeframe.factory import restored_weights
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.reader import TrainedModel
+from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import noise_of
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.latents.point import Point

@@ -1,0 +1,40 @@
+"""Write and read what a modality learned from the data, in the folder of a run or of a saved model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe.model_store.files import write_text
+from aeframe.model_store.tensors import read_tensors, write_tensors
+
+
+def write_modality_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a modality: tensors to ``modality.safetensors``, everything else to ``modality.json``."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    plain = {name: value for name, value in state.items() if name not in tensors}
+    write_text(folder / "modality.json", json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    if tensors:
+        write_tensors(folder / "modality.safetensors", tensors)
+
+
+def read_modality_state(folder: Path) -> dict[str, Any] | None:
+    """Return the state that `write_modality_state` wrote; None where there is none.
+
+    Raises:
+        AeframeError: A damaged file.
+    """
+    path = folder / "modality.json"
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
+    tensors = folder / "modality.safetensors"
+    return {**state, **(read_tensors(tensors) if tensors.is_file() else {})}

@@ -1,0 +1,253 @@
+"""`TrainedModel`: encode, decode, reconstruct, sample and score with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from aeframe.data.fingerprint import DataRecord
+from aeframe.data.modality import Modality
+from aeframe.errors import AeframeError
+from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
+from aeframe.evaluation.step import evaluation_mode
+from aeframe.factory import build
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.model.density import fit_sampler
+from aeframe.model_store.inputs import Data, as_batch, as_codes, as_condition, check_batch_size
+from aeframe.noise import EVALUATION, PICTURES, noise_of
+from aeframe.parts.samplers.base import Sampler
+from aeframe.registry import registry
+from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, TrainingProgress
+
+Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedModel:
+    """A trained model with its modality, in evaluation mode and without gradients.
+
+    Samples are a tensor or an array ``(N, *shape)`` of values in the domain of the training data, or the batch that
+    ``modality.read(path)`` returns; `batch_size` of them are processed at a time. Results are on the device of the
+    argument. A model with a condition requires ``condition`` ``(N, C)``.
+    """
+
+    model: Autoencoder
+    modality: Modality
+    sampler: Sampler
+    config: dict[str, Any]
+    """The parts by name, in plain values."""
+    spec: DataSpec
+    progress: TrainingProgress
+    """The training progress when the model was saved."""
+    device: torch.device
+    data: DataRecord = field(default_factory=DataRecord)
+    """Fingerprint and split of the data it was trained on."""
+
+    @property
+    def name(self) -> str:
+        """The name of the model's recipe."""
+        name: str = self.config["model"]["name"]
+        return name
+
+    def encode(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
+        batch = self._batch(x, condition)
+        return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
+
+    def posterior(self, x: Data, *, condition: Array | None = None) -> Distribution:
+        """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device, in one batch.
+
+        Raises:
+            AeframeError: The latent has no posterior.
+        """
+        batch = self._batch(x, condition)
+        (latent,) = self._latents(batch, len(batch))
+        if latent.posterior is None:
+            raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
+        return latent.posterior
+
+    def codes(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return the integer codes ``(N, *positions, levels)`` of a quantiser.
+
+        Raises:
+            AeframeError: The latent has no integer codes.
+        """
+        batch = self._batch(x, condition)
+        found = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
+        if not found:
+            raise AeframeError(f"{self._who()} has a latent without integer codes; use encode")
+        return torch.cat([codes.to(batch.x.device) for codes in found])
+
+    @torch.no_grad()
+    def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
+        """Return data ``(N, *shape)`` of codes ``(N, *z_shape)``: the mean of the likelihood, or with `draw` a draw."""
+        check_batch_size(self._who(), batch_size)
+        codes = as_codes(self._who(), z, self.model.latent.shape)
+        conditions = as_condition(self._who(), condition, self.spec, len(codes))
+        decoded = []
+        with evaluation_mode(self.model):
+            for start in range(0, len(codes), batch_size):
+                rows = slice(start, start + batch_size)
+                chosen = None if conditions is None else conditions[rows].to(self.device)
+                x = self.model.generate(codes[rows].to(self.device), condition=chosen, draw=draw)
+                decoded.append(x.to(codes.device))
+        return torch.cat(decoded)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+        """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood."""
+        batch, reconstructions = self._batch(x, condition), []
+        with evaluation_mode(self.model):
+            for rows in self._chunks(batch, batch_size):
+                z = self.model.embed(rows).mean
+                x_hat = self.model.generate(z, condition=rows.condition, like=rows)
+                reconstructions.append(x_hat.to(batch.x.device))
+        return torch.cat(reconstructions)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        num: int,
+        *,
+        seed: int | None = None,
+        condition: Array | None = None,
+        batch_size: int = 256,
+        draw: bool = False,
+    ) -> Tensor:
+        """Return `num` new samples ``(num, *shape)`` on the model's device.
+
+        Args:
+            num: How many samples.
+            seed: Makes the samples repeatable; without it they come from torch's own generator.
+            condition: ``(num, C)``, for a model with a condition.
+            batch_size: How many samples are decoded at a time.
+            draw: Draw from the likelihood instead of taking its mean.
+        """
+        if num < 1:
+            raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
+        noise: AbstractContextManager[None] = nullcontext()
+        if seed is not None:
+            noise = noise_of(self.device, seed, PICTURES)
+        with noise, evaluation_mode(self.model):
+            z = self.sampler.sample(self.model, num)
+            return self.decode(z, condition=condition, batch_size=batch_size, draw=draw)
+
+    def with_sampler(
+        self,
+        sampler: str | Mapping[str, Any],
+        x: Data | Iterable[Batch] | None = None,
+        *,
+        condition: Array | None = None,
+        seed: int = 0,
+    ) -> TrainedModel:
+        """Return the same model with another ex-post density, which new codes are drawn from.
+
+        ```python
+        model.with_sampler("gmm", x_train).sample(16)
+        ```
+
+        Args:
+            sampler: A name, or ``{name: ..., options}``.
+            x: Samples whose codes the density is fitted to, usually the training samples, or batches of them;
+                ``prior`` needs none.
+            condition: The condition ``(N, C)`` of these samples.
+            seed: For random draws during the fit.
+
+        Raises:
+            AeframeError: The latent does not provide what the sampler requires, or `x` is missing.
+        """
+        config = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
+        part, space = registry().load("sampler", config["name"]), self.model.latent.space
+        requires: frozenset[str] = part.requires
+        if part.spaces is not None and space not in part.spaces:
+            raise AeframeError(
+                f"sampler '{config['name']}' draws codes of {' or '.join(sorted(part.spaces))} space, and those of "
+                f"{self._who()} live in {space} space"
+            )
+        if not requires <= self.model.latent.provides:
+            raise AeframeError(
+                f"sampler '{config['name']}' requires a latent that provides {' and '.join(sorted(requires))}, "
+                f"which the one of {self._who()} does not"
+            )
+        density: Sampler = build("sampler", config, model=self.model)
+        if density.fitted:
+            if x is None:
+                raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
+            batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x
+            with evaluation_mode(self.model):
+                fit_sampler(density, self.model, batches, seed)
+        return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
+
+    def interpolate(
+        self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256
+    ) -> Tensor:
+        """Return samples between a and b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
+
+        The codes follow the shortest path of the latent space: a great circle of the hypersphere, a geodesic of the
+        Poincaré ball, a straight line elsewhere. Conditions follow a straight line. The first and last steps are the
+        reconstructions of a and b, unless the likelihood also depends on extras of a sample (such as a library size).
+
+        Args:
+            a: The first samples; a batch with conditions for a model with a condition.
+            b: The last samples, as many as in `a`.
+            steps: Number of samples on a path, both ends included.
+            condition: One condition ``(N, C)`` for a and b.
+            batch_size: How many samples are processed at a time.
+        """
+        start, end = self._batch(a, condition), self._batch(b, condition)
+        if len(start) != len(end):
+            raise AeframeError(f"{self._who()} interpolates between pairs, found {len(start)} and {len(end)} samples")
+        if steps < 2:
+            raise AeframeError(f"{self._who()} interpolates in at least 2 steps, found {steps}")
+        end = end.to(start.x.device)
+        codes = [self.encode(batch, batch_size=batch_size) for batch in (start, end)]
+        path = interpolate_codes(self.model.latent, codes[0], codes[1], steps).flatten(0, 1)
+        between = interpolate_condition(start.condition, end.condition, steps)
+        between = None if between is None else between.flatten(0, 1)
+        decoded = self.decode(path, condition=between, batch_size=batch_size)
+        return decoded.unflatten(0, (len(start), steps))
+
+    @torch.no_grad()
+    def score(self, x: Data, *, condition: Array | None = None, batch_size: int = 256, seed: int = 0) -> Tensor:
+        """Return the bound ``(N,)`` of each sample; lower is more likely under the model.
+
+        For a VAE it is minus the evidence lower bound, in nats, with one draw of z that is a function of `seed` and
+        of the sample's position; for a deterministic model it is the reconstruction loss.
+
+        Raises:
+            AeframeError: The objective has no bound.
+        """
+        batch = self._batch(x, condition)
+        draw, scores = "posterior" in self.model.latent.provides, []
+        with evaluation_mode(self.model):
+            for number, rows in enumerate(self._chunks(batch, batch_size)):
+                with noise_of(self.device, seed, EVALUATION, number):
+                    out: ForwardOutput = self.model(rows, sample=draw, num_samples=self.model.objective.num_samples)
+                    bound = self.model.terms(out, self.progress).bound
+                if bound is None:
+                    raise AeframeError(f"{self._who()} has an objective without a bound, so nothing can be scored")
+                scores.append(bound.to(batch.x.device))
+        return torch.cat(scores)
+
+    def _who(self) -> str:
+        return f"model '{self.name}'"
+
+    def _batch(self, x: Data, condition: Array | None) -> Batch:
+        return as_batch(self._who(), x, condition, self.spec)
+
+    def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
+        check_batch_size(self._who(), batch_size)
+        for start in range(0, len(batch), batch_size):
+            yield batch.rows(slice(start, start + batch_size)).to(self.device)
+
+    @torch.no_grad()
+    def _latents(self, batch: Batch, batch_size: int) -> list[Latent]:
+        with evaluation_mode(self.model):
+            return [self.model.embed(rows) for rows in self._chunks(batch, batch_size)]

@@ -124,6 +124,14 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
     return chosen
 
 
+def path_options(kind: str, name: str) -> list[str]:
+    """Return the options of a part that are annotated with `pathlib.Path`, alone or in a union."""
+    options = signature(registry().load(kind, name)).options.values()
+    return [
+        option.name for option in options if option.annotation is Path or Path in typing.get_args(option.annotation)
+    ]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(v) for v in value]

@@ -16,7 +16,7 @@ from torch import Tensor
 from aeframe.data.folders import visible_files
 from aeframe.data.modality import Dataset, Splits
 from aeframe.errors import AeframeError
-from aeframe.factory import signature
+from aeframe.factory import path_options, signature
 from aeframe.registry import registry
 from aeframe.types import DataSpec
 
@@ -109,12 +109,6 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def path_options(name: str) -> list[str]:
-    """Return the options of a dataset that are paths: those annotated with `pathlib.Path`."""
-    options = signature(registry().load("dataset", name)).options
-    return [option.name for option in options.values() if Path in _members(option.annotation)]
-
-
 def paths_of(config: Mapping[str, Any]) -> dict[str, Path]:
     """Return the paths that the ``data`` section of a config names, absolute and with ``~`` expanded, by option.
 
@@ -123,7 +117,7 @@ def paths_of(config: Mapping[str, Any]) -> dict[str, Path]:
     """
     options = signature(registry().load("dataset", config["name"])).options
     found = {}
-    for name in path_options(config["name"]):
+    for name in path_options("dataset", config["name"]):
         value = config.get(name)
         if value is None or "://" in str(value):
             continue
@@ -149,7 +143,7 @@ def other_place(config: Mapping[str, Any], places: Iterable[str]) -> dict[str, A
     Raises:
         AeframeError: A dataset without such an option.
     """
-    options, name = path_options(config["name"]), config["name"]
+    options, name = path_options("dataset", config["name"]), config["name"]
     changed = dict(config)
     for place in places:
         option, equals, path = place.partition("=")

@@ -9,9 +9,11 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
-from aeframe.experiment.resume import resumed_config
+from aeframe.experiment.resume import AUTO, check_unchanged, with_changes
 from aeframe.experiment.validation import validated
+from aeframe.runs.folder import RunFolder
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, Any]:
@@ -38,13 +40,43 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
 def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
     """Return the plain, complete and validated config of a run from what `loader` composed of `overrides`.
 
+    For a resumed run it is the stored config, with ``resume`` set to the run's folder and ``folder`` to None.
+
     Raises:
         AeframeError: See `compose`.
     """
     composed = task_config(config)
-    if composed.get("resume") is None:
+    resume = composed.get("resume")
+    if resume is None:
         return validated(composed)
-    return resumed_config(composed, overrides, loader)
+    if resume == AUTO:
+        return _started_or_resumed(composed)
+    folder = RunFolder.open(str(resume))
+    changed = with_changes(_stored_config(folder), composed, overrides, loader)
+    return validated(_resuming(changed, folder))
+
+
+def _started_or_resumed(composed: dict[str, Any]) -> dict[str, Any]:
+    """Return the config for ``resume=auto``: that of a new run, if its folder has no checkpoint."""
+    if composed.get("folder") is None:
+        raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
+    config = validated({**composed, "resume": None})
+    folder = RunFolder(Path(config["folder"]))
+    if not folder.has_checkpoint():
+        return config
+    check_unchanged(config, _stored_config(RunFolder.open(folder.path)), folder)
+    return _resuming(config, folder)
+
+
+def _stored_config(folder: RunFolder) -> dict[str, Any]:
+    try:
+        return validated(folder.read_config())
+    except AeframeError as error:
+        raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
+
+
+def _resuming(config: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+    return {**config, "folder": None, "resume": str(folder.path)}
 
 
 def overrides_of(hydra: Any) -> list[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import typing
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,8 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import file_groups, option_file
-from aeframe.experiment.validation import validated
-from aeframe.factory import signature
+from aeframe.factory import path_options
 from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
@@ -42,51 +39,44 @@ _PLACES = ("root", "folder", "resume")
 _ABSENT = object()
 
 
-def resumed_config(composed: Mapping[str, Any], overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
-    """Return the validated config of the run that ``composed["resume"]`` names.
+def with_changes(
+    stored: Mapping[str, Any], composed: Mapping[str, Any], overrides: Sequence[str], loader: Loader
+) -> dict[str, Any]:
+    """Return the stored config of a run with the settings of the command that may change; not validated.
 
-    The stored config is read as plain values: a string with ``${`` in it stays that string.
+    The stored config is plain: a string with ``${`` in it stays that string.
 
     Args:
-        composed: The config that Hydra composed, in plain values, not validated.
+        stored: The config of the run.
+        composed: The config that Hydra composed, in plain values.
         overrides: The overrides it was composed from, in Hydra's grammar.
         loader: The loader that composed it.
 
-    Returns:
-        The stored config with ``resume`` set to the run's folder and ``folder`` to None. For ``resume=auto`` and a
-        folder without a checkpoint, the composed config with ``resume`` set to None.
-
     Raises:
-        AeframeError: No such run, or a change of a setting that resume cannot change.
+        AeframeError: A change of a setting that resume cannot change.
     """
-    if composed["resume"] == AUTO:
-        return _started_or_resumed(composed)
-    folder = RunFolder.open(str(composed["resume"]))
-    stored = _stored(folder)
-    changed = copy.deepcopy(stored)
+    changed = copy.deepcopy(dict(stored))
     for key in dict.fromkeys(_set_by_user(overrides, loader)):
-        found = _get(composed, key)
+        value = _get(composed, key)
         if key == LOGGER:
             # A choice of loggers replaces those of the run.
-            changed[LOGGER] = copy.deepcopy(found)
+            changed[LOGGER] = copy.deepcopy(value)
         elif _may_change(key, stored):
-            _put(changed, key, found)
-        elif not _same(found, _get(stored, key)):
+            _put(changed, key, value)
+        elif not _same(value, _get(stored, key)):
             raise AeframeError(
                 f"resume cannot change '{key.partition('.')[0]}'; it can change {_listed(stored)}; start a new run for "
                 "anything else"
             )
-    return _resuming(changed, folder)
+    return changed
 
 
-def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
-    if composed.get("folder") is None:
-        raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
-    config = validated({**composed, "resume": None})
-    folder = RunFolder(Path(config["folder"]))
-    if not folder.has_checkpoint():
-        return config
-    stored = _stored(RunFolder.open(folder.path))
+def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder: RunFolder) -> None:
+    """Check that the config of a ``resume=auto`` command is that of the run in its folder.
+
+    Raises:
+        AeframeError: A setting that differs and that resume cannot change.
+    """
     for key, value in _leaves(config, stored):
         before = _get(stored, key)
         if key.partition(".")[0] not in _PLACES and not _may_change(key, stored) and not _same(value, before):
@@ -95,18 +85,6 @@ def _started_or_resumed(composed: Mapping[str, Any]) -> dict[str, Any]:
                 f"{key}={_shown(value)}; set it as it was, or choose another folder (resume can change "
                 f"{_listed(stored)})"
             )
-    return _resuming(config, folder)
-
-
-def _resuming(config: Mapping[str, Any], folder: RunFolder) -> dict[str, Any]:
-    return validated({**config, "folder": None, "resume": str(folder.path)})
-
-
-def _stored(folder: RunFolder) -> dict[str, Any]:
-    try:
-        return validated(folder.read_config())
-    except AeframeError as error:
-        raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
 
 
 # -- settings that may change ----------------------------------------------------------------------------------------
@@ -118,16 +96,7 @@ def _may_change(key: str, stored: Mapping[str, Any]) -> bool:
 
 def _paths_of_data(stored: Mapping[str, Any]) -> list[str]:
     """Return the options of the dataset that are paths: they may differ on another machine."""
-    options = signature(registry().load("dataset", stored["data"]["name"])).options
-    return [
-        f"data.{name}"
-        for name, option in options.items()
-        if name == "path" or name.endswith("_path") or _is_path(option.annotation)
-    ]
-
-
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or any(_is_path(each) for each in typing.get_args(annotation))
+    return [f"data.{name}" for name in path_options("dataset", stored["data"]["name"])]
 
 
 def _listed(stored: Mapping[str, Any]) -> str:

@@ -16,14 +16,13 @@ from aeframe.data.fingerprint import (
     described,
     fingerprint,
     other_place,
-    path_options,
     paths_of,
     resolved_paths,
 )
 from aeframe.data.tabular import Table
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
-from aeframe.factory import build, defaults, signature
+from aeframe.factory import build, defaults, path_options, signature
 from aeframe.registry import registry
 
 
@@ -147,7 +146,7 @@ def test_a_value_that_may_be_a_name_is_a_path_where_it_exists(tmp_path: Path, mo
         pytest.skip("aeframe-image is not installed")
     monkeypatch.chdir(tmp_path)
     config = {"name": "image_huggingface", "path": "ylecun/mnist"}
-    assert path_options("image_huggingface") == ["path"]
+    assert path_options("dataset", "image_huggingface") == ["path"]
     assert paths_of(config) == {}
     (tmp_path / "ylecun" / "mnist").mkdir(parents=True)
     assert paths_of(config) == {"path": tmp_path / "ylecun" / "mnist"}

@@ -33,7 +33,7 @@ from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer, train
 SGD = {"name": "sgd", "lr": 0.1}
 
 
-def model(objective: str = "adversarial") -> Autoencoder:
+def make_model(objective: str = "adversarial") -> Autoencoder:
     torch.manual_seed(0)
     return assemble(
         {
@@ -47,8 +47,8 @@ def model(objective: str = "adversarial") -> Autoencoder:
     )
 
 
-def groups_of(it: Autoencoder, settings: dict[str, Any] | None = None, **defaults: Any) -> list[OptimizerGroup]:
-    return make_optimizer_groups(it, SGD, settings, **defaults)
+def groups_of(model: Autoencoder, settings: dict[str, Any] | None = None, **defaults: Any) -> list[OptimizerGroup]:
+    return make_optimizer_groups(model, SGD, settings, **defaults)
 
 
 def values(group: OptimizerGroup) -> list[Tensor]:
@@ -59,10 +59,10 @@ def same(before: list[Tensor], after: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) -> None:
-    output = it(Batch(torch.rand(5, 6)))
-    with freeze_others(group, every):
-        group.terms(it, output, TrainingProgress()).total().mean().backward()
+def step(model: Autoencoder, group: OptimizerGroup, groups: list[OptimizerGroup]) -> None:
+    output = model(Batch(torch.rand(5, 6)))
+    with freeze_others(group, groups):
+        group.terms(model, output, TrainingProgress()).total().mean().backward()
         group.clip_gradients(group.settings.clip, "norm")
         group.optimizer.step()
         group.optimizer.zero_grad()
@@ -72,20 +72,20 @@ def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) ->
 
 
 def test_a_critic_is_a_group() -> None:
-    it = model()
-    first, second = groups_of(it)
+    model = make_model()
+    first, second = groups_of(model)
     assert (first.name, second.name) == ("autoencoder", "discriminator_z")
     assert (first.prefix, second.prefix) == ("", "discriminator_z/")
-    assert {id(p) for p in first.parameters} | {id(p) for p in second.parameters} == {id(p) for p in it.parameters()}
-    check_ownership(it, [first, second])
+    assert {id(p) for p in first.parameters} | {id(p) for p in second.parameters} == {id(p) for p in model.parameters()}
+    check_ownership(model, [first, second])
 
 
 def test_a_step_changes_no_weight_and_no_gradient_of_another_group() -> None:
-    it = model()
-    both = groups_of(it)
+    model = make_model()
+    both = groups_of(model)
     for group, other in (both, reversed(both)):
         own, others = values(group), values(other)
-        step(it, group, both)
+        step(model, group, both)
         assert not same(own, values(group))
         assert same(others, values(other))
         assert all(parameter.grad is None for parameter in other.parameters)
@@ -93,43 +93,45 @@ def test_a_step_changes_no_weight_and_no_gradient_of_another_group() -> None:
 
 
 def test_the_generator_term_reaches_the_encoder_through_the_discriminator() -> None:
-    it = model()
-    output = it(Batch(torch.rand(5, 6)))
-    first, second = groups_of(it)
+    model = make_model()
+    output = model(Batch(torch.rand(5, 6)))
+    first, second = groups_of(model)
     with freeze_others(first, [first, second]):
-        it.terms(output, TrainingProgress()).raw["adversarial"].mean().backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in it.encoder.parameters())
+        model.terms(output, TrainingProgress()).raw["adversarial"].mean().backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.encoder.parameters()
+    )
     assert all(parameter.grad is None for parameter in second.parameters)
 
 
 def test_a_parameter_without_a_group_is_named() -> None:
-    it = model("elbo")
-    chosen = groups_of(it)
-    it.prior.stray = nn.Parameter(torch.zeros(1))
+    model = make_model("elbo")
+    chosen = groups_of(model)
+    model.prior.stray = nn.Parameter(torch.zeros(1))
     with pytest.raises(AeframeError) as caught:
-        check_ownership(it, chosen)
+        check_ownership(model, chosen)
     assert str(caught.value) == (
         "parameter 'prior.stray' is trained by no group, expected exactly one; "
         "freeze it (requires_grad=False) or use it in one part only"
     )
-    it.prior.stray.requires_grad_(False)
-    check_ownership(it, chosen)
+    model.prior.stray.requires_grad_(False)
+    check_ownership(model, chosen)
 
 
 def test_a_parameter_with_two_groups_is_named() -> None:
-    it = model()
-    first, second = groups_of(it)
+    model = make_model()
+    first, second = groups_of(model)
     first.parameters.append(second.parameters[0])
     with pytest.raises(AeframeError, match="is trained by autoencoder and discriminator_z, expected exactly one"):
-        check_ownership(it, [first, second])
+        check_ownership(model, [first, second])
 
 
 def test_a_group_without_trainable_parameters_is_refused() -> None:
-    it = model()
-    for parameter in it.critics["discriminator_z"].parameters():
+    model = make_model()
+    for parameter in model.critics["discriminator_z"].parameters():
         parameter.requires_grad_(False)
     with pytest.raises(AeframeError) as caught:
-        groups_of(it)
+        groups_of(model)
     assert str(caught.value) == (
         "optimizer group 'discriminator_z' has no trainable parameters; unfreeze some, or leave it out"
     )
@@ -140,7 +142,7 @@ def test_a_group_without_trainable_parameters_is_refused() -> None:
 
 def test_settings_of_a_group_that_does_not_exist_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminator_y": {"clip": 1.0}})
+        groups_of(make_model(), {"discriminator_y": {"clip": 1.0}})
     assert str(caught.value) == (
         "settings name an unknown optimizer group 'discriminator_y', did you mean 'discriminator_z'?; "
         "the groups of this model are autoencoder, discriminator_z; remove the settings with "
@@ -149,10 +151,10 @@ def test_settings_of_a_group_that_does_not_exist_are_refused() -> None:
 
 
 def test_a_critic_with_the_name_of_the_first_group_is_refused() -> None:
-    it = model("elbo")
-    it.critics["autoencoder"] = nn.Linear(1, 1)
+    model = make_model("elbo")
+    model.critics["autoencoder"] = nn.Linear(1, 1)
     with pytest.raises(AeframeError) as caught:
-        groups_of(it)
+        groups_of(model)
     assert str(caught.value) == (
         "critic 'autoencoder' has the name of the autoencoder's optimizer group; choose another label"
     )
@@ -160,7 +162,7 @@ def test_a_critic_with_the_name_of_the_first_group_is_refused() -> None:
 
 def test_settings_of_a_group_override_those_of_the_run() -> None:
     own = {"optimizer": {"lr": 0.5}, "clip": 2.0, "every": 3, "start": 4}
-    first, second = groups_of(model(), {"discriminator_z": own}, clip=1.0, accumulate=2)
+    first, second = groups_of(make_model(), {"discriminator_z": own}, clip=1.0, accumulate=2)
     assert (first.settings.clip, second.settings.clip) == (1.0, 2.0)
     assert (first.settings.accumulate, second.settings.accumulate) == (2, 2)
     assert second.optimizer.param_groups[0]["lr"] == 0.5
@@ -171,7 +173,9 @@ def test_settings_of_a_group_override_those_of_the_run() -> None:
 
 def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
     run = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
-    _, second = make_optimizer_groups(model(), run, {"discriminator_z": {"optimizer": {"name": "adam", "lr": 0.2}}})
+    _, second = make_optimizer_groups(
+        make_model(), run, {"discriminator_z": {"optimizer": {"name": "adam", "lr": 0.2}}}
+    )
     assert isinstance(second.optimizer, torch.optim.Adam)
     assert second.optimizer.param_groups[0]["lr"] == 0.2
 
@@ -180,7 +184,7 @@ def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
 def test_counts_out_of_range_are_refused(option: str, value: int) -> None:
     counts = {"accumulate": 1, "every": 1, "start": 0, option: value}
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminator_z": {option: value}})
+        groups_of(make_model(), {"discriminator_z": {option: value}})
     assert str(caught.value) == (
         "optimizer group 'discriminator_z' needs accumulate >= 1, every >= 1 and start >= 0, "
         f"found {counts['accumulate']}, {counts['every']} and {counts['start']}"
@@ -189,13 +193,13 @@ def test_counts_out_of_range_are_refused(option: str, value: int) -> None:
 
 def test_an_optimizer_without_a_rate_is_refused() -> None:
     with pytest.raises(AeframeError) as caught:
-        make_optimizer_groups(model("elbo"), {"name": "sgd"})
+        make_optimizer_groups(make_model("elbo"), {"name": "sgd"})
     assert str(caught.value) == "optimizer group 'autoencoder' has no learning rate; set optimizer.lr=..."
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:
     rate = {"name": "linear", "start": 1.0, "end": 0.0}
-    (group,) = make_optimizer_groups(model("elbo"), {"name": "sgd", "lr": rate})
+    (group,) = make_optimizer_groups(make_model("elbo"), {"name": "sgd", "lr": rate})
     assert group.optimizer.param_groups[0]["lr"] == 1.0
     group.make_scheduler(TrainingProgress(batch=5, planned=20)).step()
     assert group.optimizer.param_groups[0]["lr"] == pytest.approx(0.75)
@@ -205,11 +209,11 @@ def test_the_learning_rate_follows_its_schedule() -> None:
 
 
 def test_clipping_bounds_the_step_and_stores_the_norm_before() -> None:
-    it = model("elbo")
-    (group,) = groups_of(it, clip=1e-3)
+    model = make_model("elbo")
+    (group,) = groups_of(model, clip=1e-3)
     before = values(group)
     assert group.gradient_norm is None
-    step(it, group, [group])
+    step(model, group, [group])
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, values(group), strict=True)]).norm()
     assert group.gradient_norm is not None
     assert group.gradient_norm > 1e-3
@@ -286,11 +290,11 @@ def test_an_epoch_without_a_length_is_accumulated_in_full() -> None:
 
 
 def test_two_halves_accumulated_equal_the_whole_batch() -> None:
-    whole, halves = model("deterministic"), model("deterministic")
+    whole, halves = make_model("deterministic"), make_model("deterministic")
     (one,), (two,) = groups_of(whole), groups_of(halves, accumulate=2)
     x = torch.rand(8, 6)
-    for it in (whole, halves):
-        it.eval()  # z is the mean, so that both have the same numbers
+    for model in (whole, halves):
+        model.eval()  # z is the mean, so that both have the same numbers
     one.terms(whole, whole(Batch(x)), TrainingProgress()).total().mean().backward()
     one.optimizer.step()
     for index in range(2):

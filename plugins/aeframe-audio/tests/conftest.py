@@ -1,4 +1,4 @@
-"""Let tests import the small sounds that they share."""
+"""Make the helper modules of this folder importable, and tests deterministic."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)
-def _repeatable() -> None:
+def _deterministic() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)

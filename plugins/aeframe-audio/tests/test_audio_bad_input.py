@@ -1,4 +1,4 @@
-"""Bad recordings in a run: one sentence with the file, and nothing written; or a list of what was left out."""
+"""Bad sound files in a run: an error with the file and no output, or a list of skipped files."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audio_files import WAY_OUT, saved, sine
+from audio_files import NEXT_STEP, saved, sine
 
 from aeframe.testing.error_messages import left_out, refusal
 
-WORDS = ["modality=audio", "data=audio_folder", "data.path=sounds", "modality.seconds=0.05", "batch_size=4"]
+OVERRIDES = ["modality=audio", "data=audio_folder", "data.path=sounds", "modality.seconds=0.05", "batch_size=4"]
 SMALL = ["encoder.channels=[4,6,8]", "latent.dim=4"]
 
 
@@ -21,36 +21,37 @@ def sounds(tmp_path: Path) -> Path:
     return tmp_path / "sounds"
 
 
-def test_a_recording_that_is_cut_off(sounds: Path) -> None:
+def test_truncated_file(sounds: Path) -> None:
     path = sounds / "03.wav"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
-    told = f"audio 'sounds/03.wav' is cut off: {len(whole) - 100} bytes where its header says {len(whole)}; {WAY_OUT}"
-    assert refusal(sounds.parent, [*WORDS, *SMALL]) == told
-    assert left_out(sounds.parent, [*WORDS, *SMALL, "modality.on_error=skip"]) == [told]
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    sizes = f"{len(content) - 100} bytes, expected {len(content)} from its header"
+    message = f"audio 'sounds/03.wav' is truncated: {sizes}; {NEXT_STEP}"
+    assert refusal(sounds.parent, [*OVERRIDES, *SMALL]) == message
+    assert left_out(sounds.parent, [*OVERRIDES, *SMALL, "modality.on_error=skip"]) == [message]
 
 
 @pytest.mark.parametrize("max_memory_mb", [0, 1])
-def test_every_bad_recording_is_listed(sounds: Path, max_memory_mb: int) -> None:
+def test_all_bad_files_are_listed(sounds: Path, max_memory_mb: int) -> None:
     saved(sounds / "04.wav", np.zeros((0, 1)))
-    (sounds / "05.wav").write_text("no sound")
+    (sounds / "05.wav").write_text("not a sound")
     samples = sine(400)
     samples[7] = np.nan
     saved(sounds / "06.wav", samples, subtype="FLOAT")
-    words = [*WORDS, *SMALL, "modality.on_error=skip", f"data.max_memory_mb={max_memory_mb}"]
-    assert sorted(left_out(sounds.parent, words)) == [
-        f"audio 'sounds/04.wav' has no samples (length 0); {WAY_OUT}",
-        f"audio 'sounds/05.wav' cannot be opened (Format not recognised); {WAY_OUT}",
-        f"audio 'sounds/06.wav' has no number at sample 7 (NaN or infinite); {WAY_OUT}",
+    overrides = [*OVERRIDES, *SMALL, "modality.on_error=skip", f"data.max_memory_mb={max_memory_mb}"]
+    assert sorted(left_out(sounds.parent, overrides)) == [
+        f"audio 'sounds/04.wav' has no samples (length 0); {NEXT_STEP}",
+        f"audio 'sounds/05.wav' cannot be opened (Format not recognised); {NEXT_STEP}",
+        f"audio 'sounds/06.wav' is NaN or infinite at sample 7; {NEXT_STEP}",
     ]
 
 
 def test_another_rate_and_more_channels(sounds: Path) -> None:
     saved(sounds / "07.wav", sine(800, rate=16000), rate=16000)
     saved(sounds / "08.wav", sine(400, channels=2))
-    assert refusal(sounds.parent, [*WORDS, *SMALL]) == (
-        "audio 'sounds/07.wav' has 16000 Hz, where 8000 Hz is expected; bring all sounds to one with modality.rate=8000"
+    assert refusal(sounds.parent, [*OVERRIDES, *SMALL]) == (
+        "audio 'sounds/07.wav' has 16000 Hz, expected 8000 Hz; convert all sounds with modality.rate=8000"
     )
-    assert refusal(sounds.parent, [*WORDS, *SMALL, "modality.rate=8000"]) == (
-        "audio 'sounds/08.wav' has 2 channels, where 1 is expected; bring all sounds to one with modality.channels=1"
+    assert refusal(sounds.parent, [*OVERRIDES, *SMALL, "modality.rate=8000"]) == (
+        "audio 'sounds/08.wav' has 2 channels, expected 1 channel; convert all sounds with modality.channels=1"
     )

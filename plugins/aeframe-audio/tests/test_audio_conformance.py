@@ -1,4 +1,4 @@
-"""Everything that a plugin of aeframe promises."""
+"""The conformance suite that every plugin must pass."""
 
 from typing import ClassVar
 

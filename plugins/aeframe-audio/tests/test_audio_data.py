@@ -1,4 +1,4 @@
-"""Datasets and the modality: splits, rates, channels, bad files, files in and out."""
+"""Datasets and the modality `audio`: splits, formats, bad files, reading, writing and plots."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from audio_files import RATE, WAY_OUT, noise, saved, sine
+from audio_files import NEXT_STEP, RATE, noise, saved, sine
 
 from aeframe import AeframeError
 from aeframe.data import Splits
 from aeframe.data.downloads import Remote
 from aeframe.testing.fixtures import real_file
 from aeframe_audio import fsdd
-from aeframe_audio.fit import Fit, Reader
 from aeframe_audio.folder import AudioFolder
 from aeframe_audio.fsdd import FSDD
 from aeframe_audio.modality import Audio
+from aeframe_audio.reader import FormatOptions, Reader
 from aeframe_audio.segments import ConsecutiveSegments, FileSegments, RandomSegments
-from aeframe_audio.simulated import VowelsSimulated, sing
+from aeframe_audio.simulated import VowelsSimulated, simulate_vowel
 
 
 def folder(path: Path, num: int = 10, **options: int) -> Path:
@@ -45,7 +45,7 @@ def message(path: Path, **options: object) -> str:
 # -- folders -----------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_is_split_and_described(tmp_path: Path) -> None:
+def test_spec_and_splits_of_a_folder(tmp_path: Path) -> None:
     modality, data = Audio(seconds=0.1), AudioFolder(path=str(folder(tmp_path)))
     spec = modality.spec(data)
     assert (spec.shape, str(spec.domain), spec.rate) == ((1, 800), "signed", RATE)
@@ -65,17 +65,17 @@ def test_split_folders_and_classes(tmp_path: Path) -> None:
         assert source.batch(torch.arange(2)).extras["label"].tolist() == [0, 1]
 
 
-def test_a_large_folder_is_read_by_segments_and_gives_the_same(tmp_path: Path) -> None:
-    # With a gate the two draw in another order.
-    held, read = (prepared(folder(tmp_path), max_memory_mb=mb, gate=None) for mb in (1, 0))
-    assert isinstance(read.train, FileSegments)
-    assert not read.train.in_memory
-    every = torch.arange(len(held.test))
-    assert torch.equal(held.test.batch(every).x, read.test.batch(every).x)
+def test_large_folder_is_read_segment_by_segment(tmp_path: Path) -> None:
+    # Without a gate, for which the two sources draw random numbers in different orders.
+    in_memory, on_demand = (prepared(folder(tmp_path), max_memory_mb=mb, gate=None) for mb in (1, 0))
+    assert isinstance(on_demand.train, FileSegments)
+    assert not on_demand.train.in_memory
+    index = torch.arange(len(in_memory.test))
+    assert torch.equal(in_memory.test.batch(index).x, on_demand.test.batch(index).x)
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("content", "expected"),
     [
         (None, "expects a folder, which does not exist; set data.path to a folder of sounds"),
         ("notes.txt", "has no sounds in '{path}'; expected files that end in .aif, .aiff, .flac, .mp3, .oga, .ogg, "
@@ -84,17 +84,17 @@ def test_a_large_folder_is_read_by_segments_and_gives_the_same(tmp_path: Path) -
         ("0.wav", "has 1 sounds for 3 splits (train, validation, test), expected at least 3; add sounds"),
     ],
 )  # fmt: skip
-def test_folders_that_are_none(tmp_path: Path, made: str | None, told: str) -> None:
+def test_invalid_folders(tmp_path: Path, content: str | None, expected: str) -> None:
     path = tmp_path / "data"
-    if made == "notes.txt":
+    if content == "notes.txt":
         path.mkdir()
-        (path / made).write_text("not a sound")
-    elif made is not None:
-        saved(path / made)
-    assert message(path) == f"dataset 'audio_folder' at '{path}' {told.format(path=path)}"
+        (path / content).write_text("not a sound")
+    elif content is not None:
+        saved(path / content)
+    assert message(path) == f"dataset 'audio_folder' at '{path}' {expected.format(path=path)}"
 
 
-def test_sounds_beside_the_splits(tmp_path: Path) -> None:
+def test_sounds_outside_the_split_folders(tmp_path: Path) -> None:
     for name in ("train/0.wav", "test/0.wav", "stray.wav"):
         saved(tmp_path / name)
     assert message(tmp_path) == (
@@ -106,70 +106,69 @@ def test_sounds_beside_the_splits(tmp_path: Path) -> None:
 # -- rates and channels ------------------------------------------------------------------------------------------
 
 
-def test_another_rate_is_refused_until_one_is_chosen(tmp_path: Path) -> None:
+def test_mixed_rates_require_an_option(tmp_path: Path) -> None:
     saved(folder(tmp_path) / "9.wav", sine(1600, rate=16000), rate=16000)
     assert message(tmp_path) == (
-        f"audio '{tmp_path}/9.wav' has 16000 Hz, where 8000 Hz is expected; bring all sounds to one with "
-        "modality.rate=8000"
+        f"audio '{tmp_path}/9.wav' has 16000 Hz, expected 8000 Hz; convert all sounds with modality.rate=8000"
     )
     assert prepared(tmp_path, rate=8000).skipped == []
-    # It is no bad file, so that skipping does not hide it.
+    # The file is not bad, so that on_error=skip does not skip it.
     assert message(tmp_path, on_error="skip").endswith("modality.rate=8000")
 
 
-def test_mixed_channels_are_refused_until_a_number_is_chosen(tmp_path: Path) -> None:
+def test_mixed_channels_require_an_option(tmp_path: Path) -> None:
     saved(folder(tmp_path) / "9.wav", sine(1600, rate=16000, channels=2), rate=16000)
     assert message(tmp_path) == (
-        f"audio '{tmp_path}/9.wav' has 16000 Hz and 2 channels, where 8000 Hz and 1 is expected; bring all sounds to "
-        "one with modality.rate=8000 modality.channels=1"
+        f"audio '{tmp_path}/9.wav' has 16000 Hz and 2 channels, expected 8000 Hz and 1 channel; convert all sounds "
+        "with modality.rate=8000 modality.channels=1"
     )
     for channels in (1, 2):
         splits = prepared(tmp_path, rate=8000, channels=channels)
         assert splits.train.batch(torch.arange(8)).x.shape == (8, channels, 800)
 
 
-def test_three_channels_are_not_mixed(tmp_path: Path) -> None:
+def test_three_channels(tmp_path: Path) -> None:
     saved(folder(tmp_path) / "9.wav", sine(800, channels=3))
     assert message(tmp_path, channels=1) == (
-        f"audio '{tmp_path}/9.wav' has 3 channels, and only one or two can be mixed; mix it first"
+        f"audio '{tmp_path}/9.wav' has 3 channels, expected 1 or 2; mix it down first"
     )
 
 
 @pytest.mark.parametrize("rate", [4000, 11025, 16000])
-def test_a_sine_is_the_same_sine_at_another_rate(rate: int) -> None:
+def test_resampled_sine(rate: int) -> None:
     wave = torch.from_numpy(sine(RATE, hertz=440.0).T).float()
-    found = Reader(Fit(rate=rate), rate, 1).fitted(wave, RATE)[0]
+    resampled = Reader(FormatOptions(rate=rate), rate, 1).convert(wave, RATE)[0]
     expected = 0.5 * torch.sin(2 * math.pi * 440 * torch.arange(rate) / rate)
-    assert found.shape == (rate,)
+    assert resampled.shape == (rate,)
     middle = slice(rate // 10, -rate // 10)
-    assert (found[middle] - expected[middle]).abs().max() < 2e-3
+    assert (resampled[middle] - expected[middle]).abs().max() < 2e-3
 
 
-def test_stereo_becomes_its_mean_and_mono_two_alike() -> None:
+def test_stereo_is_averaged_and_mono_repeated() -> None:
     wave = noise(2, 50)
-    assert torch.equal(Reader(Fit(channels=1), RATE, 1).fitted(wave, RATE), wave.mean(0, keepdim=True))
-    assert torch.equal(Reader(Fit(channels=2), RATE, 2).fitted(wave[:1], RATE), wave[:1].expand(2, -1))
+    assert torch.equal(Reader(FormatOptions(channels=1), RATE, 1).convert(wave, RATE), wave.mean(0, keepdim=True))
+    assert torch.equal(Reader(FormatOptions(channels=2), RATE, 2).convert(wave[:1], RATE), wave[:1].expand(2, -1))
 
 
 # -- bad files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("max_memory_mb", [0, 1])
-def test_bad_files_are_skipped_and_counted(tmp_path: Path, max_memory_mb: int) -> None:
+def test_bad_files_are_skipped(tmp_path: Path, max_memory_mb: int) -> None:
     train = folder(tmp_path / "train", 12)
     folder(tmp_path / "val", 2)
     folder(tmp_path / "test", 2)
     (train / "3.wav").write_bytes((train / "3.wav").read_bytes()[:-10])
-    (train / "4.wav").write_text("no sound")
+    (train / "4.wav").write_text("not a sound")
     saved(train / "5.wav", np.zeros((0, 1)))
     samples = sine(800)
     samples[5] = np.nan
     saved(train / "6.wav", samples, subtype="FLOAT")
     splits = prepared(tmp_path, max_memory_mb=max_memory_mb, on_error="skip")
-    assert sorted(sentence.split("'")[1] for sentence in splits.skipped) == [f"{train}/{n}.wav" for n in (3, 4, 5, 6)]
+    assert sorted(message.split("'")[1] for message in splits.skipped) == [f"{train}/{n}.wav" for n in (3, 4, 5, 6)]
     assert len(splits.train) == 8
     assert splits.train.batch(torch.arange(8)).x.isfinite().all()
-    assert message(tmp_path).endswith(WAY_OUT)
+    assert message(tmp_path).endswith(NEXT_STEP)
 
 
 def sounds_of(source: object) -> list[int]:
@@ -177,37 +176,40 @@ def sounds_of(source: object) -> list[int]:
     return batch.index.tolist()
 
 
-def test_a_split_of_bad_files_only(tmp_path: Path) -> None:
+def test_split_with_bad_files_only(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         saved(tmp_path / split / "0.wav")
-    (tmp_path / "test" / "0.wav").write_text("no sound")
+    (tmp_path / "test" / "0.wav").write_text("not a sound")
     assert message(tmp_path, on_error="skip") == (
-        f"none of 1 sounds of the test split can be used; the first: audio '{tmp_path}/test/0.wav' cannot be opened "
-        f"(Format not recognised); {WAY_OUT}"
+        f"none of the 1 sounds of the test split can be decoded; the first: audio '{tmp_path}/test/0.wav' cannot be "
+        f"opened (Format not recognised); {NEXT_STEP}"
     )
-    (tmp_path / "train" / "0.wav").write_text("no sound")
+    (tmp_path / "train" / "0.wav").write_text("not a sound")
     assert message(tmp_path, on_error="skip") == (
         f"dataset 'audio_folder' at '{tmp_path}' has no sound that can be opened; the first: audio "
-        f"'{tmp_path}/train/0.wav' cannot be opened (Format not recognised); {WAY_OUT}"
+        f"'{tmp_path}/train/0.wav' cannot be opened (Format not recognised); {NEXT_STEP}"
     )
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
-        ({"seconds": 0.0}, "modality 'audio' needs seconds > 0 and rate > 0, found 0 and None"),
-        ({"seconds": 1e-5}, "modality 'audio' has no sample in 1e-05 s at 8000 Hz; raise seconds"),
+        ({"seconds": 0.0}, "modality 'audio' requires seconds > 0 and rate > 0, found 0 and None"),
+        (
+            {"seconds": 1e-5},
+            "modality 'audio' has no sample in a segment of 1e-05 s at 8000 Hz; increase modality.seconds",
+        ),
     ],
 )
-def test_segments_that_are_none(tmp_path: Path, options: dict[str, object], told: str) -> None:
-    assert message(folder(tmp_path), **options) == told
+def test_invalid_seconds(tmp_path: Path, options: dict[str, object], expected: str) -> None:
+    assert message(folder(tmp_path), **options) == expected
 
 
-# -- the spoken digits -------------------------------------------------------------------------------------------
+# -- spoken digits -----------------------------------------------------------------------------------------------
 
 
 def digits(path: Path) -> Path:
-    """An archive with takes 0 to 11 of two digits."""
+    """Write an archive with takes 0 to 11 of two digits."""
     with tarfile.open(path, "w:gz") as archive:
         for digit in (3, 7):
             for take in range(12):
@@ -218,7 +220,7 @@ def digits(path: Path) -> Path:
     return path
 
 
-def test_takes_make_the_splits(tmp_path: Path) -> None:
+def test_splits_by_take(tmp_path: Path) -> None:
     splits = Audio(seconds=0.1).prepare(FSDD(path=str(digits(tmp_path / "fsdd.tar.gz"))))
     assert [len(source) for source in (splits.train, splits.validation, splits.test)] == [4, 10, 10]
     assert splits.test.batch(torch.arange(10)).extras["label"].tolist() == [3] * 5 + [7] * 5
@@ -228,43 +230,43 @@ def test_takes_make_the_splits(tmp_path: Path) -> None:
     assert torch.equal(unpacked.test.batch(torch.arange(10)).x, splits.test.batch(torch.arange(10)).x)
 
 
-def test_digits_are_found_where_data_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_are_searched_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AEFRAME_DATA", str(tmp_path))
-    wanted = "fsdd.tar.gz or a folder with its WAV files (github.com/Jakobovski/free-spoken-digit-dataset)"
+    expected = "fsdd.tar.gz or a folder with its WAV files (github.com/Jakobovski/free-spoken-digit-dataset)"
     path = digits(tmp_path / "fsdd.tar.gz")
     assert FSDD().describe() == {"rate": RATE, "channels": 1}
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(AeframeError) as caught:
         FSDD().load()
-    assert str(caught.value) == f"dataset 'fsdd': '{path}' cannot be read as a tar archive; give {wanted}"
+    assert str(caught.value) == f"dataset 'fsdd': '{path}' cannot be read as a tar archive; set data.path to {expected}"
     with pytest.raises(AeframeError) as caught:
         FSDD(path=str(tmp_path / "no")).describe()
-    assert str(caught.value) == f"dataset 'fsdd': there is no '{tmp_path}/no'; set data.path to {wanted}"
+    assert str(caught.value) == f"dataset 'fsdd': '{tmp_path}/no' does not exist; set data.path to {expected}"
 
 
-def test_digits_are_fetched_once_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digits_are_downloaded_once_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "server").mkdir()
     url = digits(tmp_path / "server" / "v1.tar.gz").as_uri()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AEFRAME_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(fsdd, "_REMOTE", Remote(url, saved_as="fsdd.tar.gz"))
-    # What is known without them, so that a run can be checked before they are fetched.
+    # Known without the files, so that a config can be validated before the download.
     assert FSDD().describe() == {"rate": 8000, "channels": 1}
     with pytest.raises(AeframeError) as caught:
         FSDD().load()
     assert str(caught.value) == (
-        f"dataset 'fsdd': '{url}' gave another file than expected (24 recordings where 3000 are expected); try again "
+        f"dataset 'fsdd': '{url}' gave another file than expected (24 recordings, expected 3000); try again "
         "later, or give a copy of your own with data.path=..."
     )
-    monkeypatch.setattr(fsdd, "_RECORDINGS", 24)
+    monkeypatch.setattr(fsdd, "_NUM_RECORDINGS", 24)
     assert len(FSDD().load()["test"]) == 10
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["fsdd.tar.gz"]
     monkeypatch.setattr(fsdd, "_REMOTE", Remote("file:///nowhere", saved_as="fsdd.tar.gz"))
     assert len(FSDD().load()["test"]) == 10
 
 
-def test_the_real_digits() -> None:
+def test_downloaded_digits() -> None:
     data, modality = FSDD(path=str(real_file("audio/fsdd.tar.gz"))), Audio(seconds=0.5)
     assert modality.spec(data).rate == 8000
     splits = modality.prepare(data)
@@ -275,30 +277,30 @@ def test_the_real_digits() -> None:
 # -- simulated ---------------------------------------------------------------------------------------------------
 
 
-def test_a_vowel_has_its_formants() -> None:
+def test_vowel_has_its_formants() -> None:
     rng = np.random.default_rng(0)
-    # Over many pitches, the average spectrum of "boot" is higher near 300 Hz than near 1500 Hz.
-    spectra = [np.abs(np.fft.rfft(sing(rng, vowel=4, seconds=0.5, rate=8000))) ** 2 for _ in range(20)]
+    # Averaged over fundamentals, the spectrum of "boot" has more power near 300 Hz than near 1500 Hz.
+    spectra = [np.abs(np.fft.rfft(simulate_vowel(rng, vowel=4, seconds=0.5, rate=8000))) ** 2 for _ in range(20)]
     frequencies, mean = np.fft.rfftfreq(4000, 1 / 8000), np.mean(spectra, 0)
 
-    def near(hertz: float) -> float:
+    def power_near(hertz: float) -> float:
         return float(mean[np.abs(frequencies - hertz) < 150].mean())
 
-    assert near(300) > 30 * near(1500)
+    assert power_near(300) > 30 * power_near(1500)
 
 
-def test_the_same_vowels_each_time() -> None:
-    one, other = (VowelsSimulated(sounds=10).load() for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one["train"].sounds, other["train"].sounds, strict=True))  # type: ignore[union-attr]
+def test_simulation_is_deterministic() -> None:
+    first, second = (VowelsSimulated(sounds=10).load() for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first["train"].sounds, second["train"].sounds, strict=True))  # type: ignore[union-attr]
     with pytest.raises(AeframeError) as caught:
         VowelsSimulated(sounds=3)
     assert str(caught.value) == (
-        "dataset 'vowels_simulated' needs sounds of at least 5, a rate of at least 1000 and seconds that rise from "
-        "0.01 or more, found 3, 8000 and [0.2, 0.6]"
+        "dataset 'vowels_simulated' requires at least 5 sounds, a rate of at least 1000 and two increasing durations "
+        "in seconds of at least 0.01, found 3, 8000 and [0.2, 0.6]"
     )
 
 
-# -- files in and out --------------------------------------------------------------------------------------------
+# -- reading and writing -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -309,14 +311,14 @@ def audio(tmp_path: Path) -> Audio:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "folder"])
-def test_what_is_written_is_read(audio: Audio, tmp_path: Path, name: str) -> None:
+def test_written_segments_are_read_back(audio: Audio, tmp_path: Path, name: str) -> None:
     x = noise(3, 2, 400)
     files = audio.write(x, tmp_path / name)
     assert len(files) == (3 if name == "folder" else 1)
     assert (audio.read(tmp_path / name).x - x).abs().max() < 1e-4
 
 
-def test_a_file_is_brought_to_the_rate_of_training(audio: Audio, tmp_path: Path) -> None:
+def test_file_is_resampled_to_the_rate_of_training(audio: Audio, tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", sine(1500, rate=16000), rate=16000)
     batch = audio.read(path)
     assert batch.x.shape == (2, 2, 400)
@@ -325,28 +327,28 @@ def test_a_file_is_brought_to_the_rate_of_training(audio: Audio, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
-        ("a.mp3", "modality 'audio' writes .wav, .flac, .ogg, not 'a.mp3'; end the path in one of these, or name a "
+        ("a.mp3", "modality 'audio' writes .wav, .flac, .ogg files, found 'a.mp3'; choose one of these suffixes, or a "
                   "folder"),
         ("there.wav", "'{tmp}/there.wav' exists, and nothing is overwritten; remove it, or write elsewhere"),
     ],
 )  # fmt: skip
-def test_what_is_not_written(audio: Audio, tmp_path: Path, name: str, told: str) -> None:
+def test_invalid_outputs(audio: Audio, tmp_path: Path, name: str, expected: str) -> None:
     before = saved(tmp_path / "there.wav").read_bytes()
     with pytest.raises(AeframeError) as caught:
         audio.write(noise(1, 2, 400), tmp_path / name)
-    assert str(caught.value) == told.format(tmp=tmp_path)
+    assert str(caught.value) == expected.format(tmp=tmp_path)
     assert (tmp_path / "there.wav").read_bytes() == before
 
 
-def test_a_folder_without_sounds(audio: Audio, tmp_path: Path) -> None:
+def test_folder_without_sounds(audio: Audio, tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         audio.read(tmp_path)
-    assert str(caught.value) == f"modality 'audio' found no sounds in '{tmp_path}'; give a folder with some"
+    assert str(caught.value) == f"modality 'audio' found no sounds in '{tmp_path}'; choose a folder that contains some"
 
 
-def test_pictures_have_a_spectrogram_for_each_sound(audio: Audio) -> None:
+def test_plot_has_a_spectrogram_for_each_sound(audio: Audio) -> None:
     figure = audio.render({"one": noise(3, 2, 400), "two": noise(3, 2, 400)})
     images = [axes for axes in figure.axes if axes.images]
     assert len(images) == 6

@@ -1,4 +1,4 @@
-"""One recording: what is read of it, and what is refused."""
+"""Decoding of audio files, and errors for bad files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from audio_files import RATE, WAY_OUT, recording, saved, sine
+from audio_files import NEXT_STEP, RATE, recording, saved, sine
 
 from aeframe import AeframeError
 from aeframe_audio.decode import Header, decode, read_header
@@ -15,7 +15,7 @@ from aeframe_audio.recordings import Recording
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg"])
-def test_samples_come_back_channel_by_channel(tmp_path: Path, name: str) -> None:
+def test_decoded_samples_equal_the_written_ones(tmp_path: Path, name: str) -> None:
     samples = sine(2000, channels=2)
     path = saved(tmp_path / name, samples)
     assert read_header(recording(path)) == Header(RATE, 2, 2000)
@@ -25,19 +25,19 @@ def test_samples_come_back_channel_by_channel(tmp_path: Path, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
-def test_a_part_is_the_part_of_the_whole(tmp_path: Path, name: str) -> None:
-    whole, _ = decode(recording(saved(tmp_path / name, sine(2000))))
+def test_decoding_a_part(tmp_path: Path, name: str) -> None:
+    content, _ = decode(recording(saved(tmp_path / name, sine(2000))))
     part, _ = decode(recording(tmp_path / name), 700, 300)
-    assert torch.equal(part, whole[:, 700:1000])
-    assert torch.equal(decode(recording(tmp_path / name), 1900, 300)[0], whole[:, 1900:])
+    assert torch.equal(part, content[:, 700:1000])
+    assert torch.equal(decode(recording(tmp_path / name), 1900, 300)[0], content[:, 1900:])
 
 
-def test_a_file_inside_an_archive_is_read_from_its_bytes(tmp_path: Path) -> None:
+def test_decoding_bytes(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav")
     assert torch.equal(decode(Recording("b", path.read_bytes()))[0], decode(recording(path))[0])
 
 
-def test_floats_beyond_full_scale_are_cut_off(tmp_path: Path) -> None:
+def test_floats_beyond_full_scale_are_clipped(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", np.array([[0.5], [1.5], [-3.0]]), subtype="FLOAT")
     assert decode(recording(path))[0].tolist() == [[0.5, 1.0, -1.0]]
 
@@ -48,55 +48,55 @@ def message(path: Path) -> str:
     return str(caught.value)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file(tmp_path: Path) -> None:
     assert message(tmp_path / "no.wav") == f"there is no audio file '{tmp_path}/no.wav'"
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
-    assert message(tmp_path / "a.wav") == f"audio '{tmp_path}/a.wav' is empty (0 bytes); {WAY_OUT}"
+    assert message(tmp_path / "a.wav") == f"audio '{tmp_path}/a.wav' is empty (0 bytes); {NEXT_STEP}"
 
 
-def test_something_else(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_text("not a sound, whatever its name says")
+def test_file_of_another_format(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("not a sound")
     assert message(tmp_path / "a.wav") == (
-        f"audio '{tmp_path}/a.wav' cannot be opened (Format not recognised); {WAY_OUT}"
+        f"audio '{tmp_path}/a.wav' cannot be opened (Format not recognised); {NEXT_STEP}"
     )
 
 
 def test_no_samples(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", np.zeros((0, 1)))
-    assert message(path) == f"audio '{path}' has no samples (length 0); {WAY_OUT}"
+    assert message(path) == f"audio '{path}' has no samples (length 0); {NEXT_STEP}"
 
 
-def test_a_wav_that_is_cut_off(tmp_path: Path) -> None:
+def test_truncated_wav(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav")
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-100])
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
     assert message(path) == (
-        f"audio '{path}' is cut off: {len(whole) - 100} bytes where its header says {len(whole)}; {WAY_OUT}"
+        f"audio '{path}' is truncated: {len(content) - 100} bytes, expected {len(content)} from its header; {NEXT_STEP}"
     )
 
 
-def test_a_wav_whose_writer_did_not_know_its_length(tmp_path: Path) -> None:
+def test_wav_of_unknown_length(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav")
-    whole = bytearray(path.read_bytes())
-    whole[4:8] = b"\xff\xff\xff\xff"
-    path.write_bytes(bytes(whole))
+    content = bytearray(path.read_bytes())
+    content[4:8] = b"\xff\xff\xff\xff"
+    path.write_bytes(bytes(content))
     assert decode(recording(path))[0].shape == (1, 400)
 
 
-def test_a_flac_that_is_cut_off(tmp_path: Path) -> None:
+def test_truncated_flac(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     path = saved(tmp_path / "a.flac", rng.uniform(-0.5, 0.5, (20000, 1)))
     path.write_bytes(path.read_bytes()[:20000])
-    told = message(path)
-    assert told.startswith(f"audio '{path}' ")
-    assert told.endswith(WAY_OUT)
+    error = message(path)
+    assert error.startswith(f"audio '{path}' ")
+    assert error.endswith(NEXT_STEP)
 
 
-def test_not_a_number(tmp_path: Path) -> None:
+def test_nan(tmp_path: Path) -> None:
     samples = sine(400)
     samples[123] = np.nan
     path = saved(tmp_path / "a.wav", samples, subtype="FLOAT")
-    assert message(path) == f"audio '{path}' has no number at sample 123 (NaN or infinite); {WAY_OUT}"
+    assert message(path) == f"audio '{path}' is NaN or infinite at sample 123; {NEXT_STEP}"

@@ -1,4 +1,4 @@
-"""A segment's numbers are its own, however much silence follows it, whatever it is batched with, on any devices."""
+"""Results of a segment do not depend on padding, on its batch or on the number of processes."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from aeframe_audio.simulated import VowelsSimulated
 SMALL: dict[str, Any] = {"channels": (4, 6, 8)}
 SPECTRA: dict[str, Any] = {"penalties": {"stft": {"name": "stft"}, "mel": {"name": "mel"}}}
 MODELS: dict[str, dict[str, Any]] = {
-    "defaults, and distances of spectra": SPECTRA,
+    "defaults and spectral distances": SPECTRA,
     "snr": {"encoder": {"name": "wave_conv", **SMALL, "causal": False}, "loss": "snr"},
     "spectrogram": {"encoder": {"name": "spectrogram", "channels": 8, "blocks": 1}, **SPECTRA},
 }
 
 
 def prepared() -> tuple[Audio, DataSpec, Source]:
-    """Return vowels of 0.1 to 0.4 seconds, in segments of 0.25."""
+    """Return vowels of 0.1 to 0.4 s, in segments of 0.25 s."""
     modality = Audio(seconds=0.25)
     dataset = VowelsSimulated(sounds=60, rate=4000, seconds=(0.1, 0.4))
     return modality, modality.spec(dataset), modality.prepare(dataset).validation
 
 
 @pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
-def test_a_segment_has_its_own_numbers(parts: dict[str, Any]) -> None:
+def test_results_of_a_segment_depend_on_it_alone(parts: dict[str, Any]) -> None:
     modality, spec, source = prepared()
     model, batch = small_model(modality, spec, **parts), source.batch(torch.arange(len(source)))
     assert batch.mask is not None
-    whole = batch.mask.flatten(1).all(1)
-    assert whole.any()
-    assert not whole.all()
+    unpadded = batch.mask.flatten(1).all(1)
+    assert unpadded.any()
+    assert not unpadded.all()
     expect_own_numbers(model, batch)
-    # A source in which no sound is short has no mask at all.
-    one = batch.rows(whole)
-    for name, value in numbers(model, replace(one, mask=None)).items():
-        torch.testing.assert_close(value, numbers(model, one)[name])
+    # A source without short sounds has no mask.
+    full = batch.rows(unpadded)
+    for name, value in numbers(model, replace(full, mask=None)).items():
+        torch.testing.assert_close(value, numbers(model, full)[name])
 
 
 @pytest.mark.parametrize("loss", ["mae", "snr"])
-def test_more_silence_behind_a_sound_changes_nothing(loss: str) -> None:
-    # What sees ahead would see where the silence ends; this network sees the past only, and goes frame by frame.
+def test_more_padding_changes_nothing(loss: str) -> None:
+    # Only for causal networks with one code per frame: others depend on the length of the padding.
     modality, spec, source = prepared()
     batch = source.batch(torch.arange(len(source)))
 
@@ -64,20 +64,20 @@ def test_more_silence_behind_a_sound_changes_nothing(loss: str) -> None:
 
     less, more = padded(0), padded(2000)
     for name, value in less.items():
-        found = more[name][..., : value.shape[-1]] if value.ndim > 1 else more[name]
-        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        longer = more[name][..., : value.shape[-1]] if value.ndim > 1 else more[name]
+        torch.testing.assert_close(longer, value, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_metrics_are_those_of_any_batches() -> None:
+def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, source = prepared()
     latent = {"name": "rvq", "dim": 4, "codebook_size": 8, "num_quantizers": 2}
-    found = expect_same_metrics(small_model(modality, spec, latent=latent), modality, source)
-    assert {"mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate_entropy"} <= found.keys()
+    metrics = expect_same_metrics(small_model(modality, spec, latent=latent), modality, source)
+    assert {"mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate_entropy"} <= metrics.keys()
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
-    # As long as a segment, so that there is one place only to draw it from; read from files, and some of them short.
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
+    # Sounds as long as a segment have only one offset. They are read from files, and some are shorter.
     for split, count in (("train", 24), ("val", 5), ("test", 5)):
         for number in range(count):
             short = split != "train" and number == 3

@@ -1,4 +1,4 @@
-"""What is measured: by closed forms, and beside torchmetrics."""
+"""Metrics against closed forms and torchmetrics."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent
-from aeframe_audio.codebooks import principal_components
-from aeframe_audio.measures import si_sdr
-from aeframe_audio.packed import Packed
+from aeframe_audio.codec_evaluation import pca_si_sdr
+from aeframe_audio.metrics import si_sdr
+from aeframe_audio.packed import PackedSounds
 from aeframe_audio.segments import ConsecutiveSegments
 
 LENGTH, RATE = 4000, 8000
@@ -31,21 +31,21 @@ def measured(name: str, x: torch.Tensor, x_hat: torch.Tensor, mask: torch.Tensor
     return float(metric.compute())
 
 
-def test_si_sdr_of_noise_that_is_known() -> None:
+def test_si_sdr_of_known_noise() -> None:
     time = torch.arange(LENGTH).double() / RATE
     x = torch.sin(2 * math.pi * 400 * time)[None, None]
     orthogonal = torch.cos(2 * math.pi * 400 * time)[None, None]
-    # 0.1 of it has a hundredth of the power: 20 dB, at whatever scale and offset.
+    # The noise has 1/100 of the power: 20 dB, for any scale and offset.
     assert float(si_sdr(3 * (x + 0.1 * orthogonal) + 5, x)) == pytest.approx(20.0, abs=1e-6)
 
 
-def test_si_sdr_is_that_of_torchmetrics() -> None:
+def test_si_sdr_equals_that_of_torchmetrics() -> None:
     x, x_hat = noise(5, 1, 300).double(), noise(5, 1, 300).double() + 0.3 * noise(5, 1, 300, seed=1)
-    theirs = scale_invariant_signal_distortion_ratio(x_hat[:, 0], x[:, 0], zero_mean=True)
-    assert torch.allclose(si_sdr(x_hat, x), theirs)
+    expected = scale_invariant_signal_distortion_ratio(x_hat[:, 0], x[:, 0], zero_mean=True)
+    assert torch.allclose(si_sdr(x_hat, x), expected)
 
 
-def test_si_sdr_has_an_end() -> None:
+def test_si_sdr_is_bounded() -> None:
     x = noise(1, 1, 300)
     assert float(si_sdr(x, x)) == pytest.approx(100.0)
     assert float(si_sdr(torch.zeros_like(x), x)) == pytest.approx(0.0)
@@ -59,19 +59,19 @@ def test_silent_segments_have_no_si_sdr() -> None:
 
 
 @pytest.mark.parametrize("name", ["mel_distance", "log_spectral_distance"])
-def test_half_as_loud_is_six_decibels(name: str) -> None:
+def test_half_amplitude_is_six_decibels(name: str) -> None:
     x = noise(2, 1, LENGTH)
     assert measured(name, x, 0.5 * x) == pytest.approx(20 * math.log10(2), rel=1e-3)
     assert measured(name, x, x) == 0
 
 
 @pytest.mark.parametrize("name", ["si_sdr", "mel_distance", "log_spectral_distance"])
-def test_what_is_masked_does_not_count(name: str) -> None:
+def test_masked_samples_do_not_count(name: str) -> None:
     x, x_hat = noise(1, 1, LENGTH), noise(1, 1, LENGTH, seed=1)
     mask = (torch.arange(LENGTH) < 2000).expand(1, 1, LENGTH)
-    one = measured(name, x, x_hat, mask)
-    assert measured(name, x.masked_fill(~mask, 3.0), x_hat.masked_fill(~mask, -3.0), mask) == pytest.approx(one)
-    assert one != pytest.approx(measured(name, x, x_hat))
+    masked = measured(name, x, x_hat, mask)
+    assert measured(name, x.masked_fill(~mask, 3.0), x_hat.masked_fill(~mask, -3.0), mask) == pytest.approx(masked)
+    assert masked != pytest.approx(measured(name, x, x_hat))
 
 
 def test_bits_per_second() -> None:
@@ -79,10 +79,10 @@ def test_bits_per_second() -> None:
     codes = torch.stack([torch.arange(63).expand(4, 63) % 4, torch.arange(4).unsqueeze(1).expand(4, 63) % 2], -1)
     x = torch.zeros(4, 1, LENGTH)
     metric.update(MODEL, ForwardOutput(Batch(x), Batch(x), Latent(x, x, codes=codes), x.unsqueeze(1), x[:, 0, 0]))
-    found = metric.compute()
-    # 63 frames of half a second, two levels of two bits; the second level's codes are two, equally often.
-    assert float(found["bitrate"]) == pytest.approx(126 * 4)
-    assert float(found["bitrate_entropy"]) == pytest.approx(126 * 3, rel=1e-3)
+    bits = metric.compute()
+    # 63 frames in half a second, with two levels of two bits each. The second level uses two codes equally often.
+    assert float(bits["bitrate"]) == pytest.approx(126 * 4)
+    assert float(bits["bitrate_entropy"]) == pytest.approx(126 * 3, rel=1e-3)
 
 
 def test_metrics_are_for_waves() -> None:
@@ -93,11 +93,11 @@ def test_metrics_are_for_waves() -> None:
         assert not kind.applies(other)
 
 
-def test_principal_components_of_what_has_two_dimensions() -> None:
-    """A sine whose frames hold a whole number of periods is a plane: one component is not enough, two are."""
+def test_principal_components_of_a_sine() -> None:
+    """All frames of a sine lie in a plane, so that two components reconstruct it and one does not."""
     wave = torch.from_numpy(sine(6400, hertz=330.0).T).float()
-    source = ConsecutiveSegments(Packed.of([wave]), 1600, labels=None)
-    exact = principal_components(source, source, frame=64, count=2, batch_size=2)
-    half = principal_components(source, source, frame=64, count=1, batch_size=2)
-    assert exact > 60
-    assert half < 10
+    source = ConsecutiveSegments(PackedSounds.pack([wave]), 1600, labels=None)
+    two = pca_si_sdr(source, source, frame=64, count=2, batch_size=2)
+    one = pca_si_sdr(source, source, frame=64, count=1, batch_size=2)
+    assert two > 60
+    assert one < 10

@@ -1,4 +1,4 @@
-"""Sounds prepared by the rate and the split of an earlier run."""
+"""Sounds prepared with the saved format and split of an earlier run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from aeframe_audio.modality import Audio
 from aeframe_audio.simulated import VowelsSimulated
 
 
-def test_bundled_sounds() -> None:
+def test_simulated_sounds() -> None:
     assert_prepared_alike(lambda: Audio(seconds=0.1), lambda: VowelsSimulated(sounds=20))
 
 
-def test_files_that_are_added_are_in_no_split(tmp_path: Path) -> None:
+def test_added_files_are_in_no_split(tmp_path: Path) -> None:
     for number in range(10):
         saved(tmp_path / f"{number}.wav", sine(400, hertz=200 + 50 * number))
 
     def change() -> None:
-        # Before the others in the order of names, and at another rate: they are not even read.
+        # Sorted before the others, and at another rate, which would be an error if they were read.
         for number in range(5):
             saved(tmp_path / f"-{number}.wav", sine(400, hertz=1000), rate=16000)
 

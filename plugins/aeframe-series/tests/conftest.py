@@ -1,4 +1,4 @@
-"""Let tests import the small files that they share."""
+"""Make the helper modules of this folder importable."""
 
 import sys
 from pathlib import Path

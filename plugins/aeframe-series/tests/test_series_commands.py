@@ -1,4 +1,4 @@
-"""From a file to a trained model, its thresholds and the anomalies it finds, by the commands people type."""
+"""Train on a file, and score and flag anomalies with the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def waves(num: int = 400) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of some epochs on one wave in three columns."""
+    """Return the folder of a short run on one sine wave in three columns."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("series")
     data = {"name": "series_file", "path": str(csv(folder, waves()))}
@@ -59,11 +59,11 @@ def table(path: Path) -> dict[str, list[str]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def test_thresholds_come_with_the_saved_model(run: Path) -> None:
+def test_thresholds_are_stored_in_the_saved_model(run: Path) -> None:
     thresholds = modality_of(run).thresholds
     assert thresholds is not None
-    # One for each moment of the validation split but the one that a stride of 2 leaves over, none for the others.
-    assert len(thresholds.points) == 80
+    # All 80 time steps of the validation split, and none of the other splits.
+    assert len(thresholds.time_steps) == 80
     assert len(thresholds.windows) == 33
 
 
@@ -74,40 +74,41 @@ def test_a_spike_is_found(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     picture = tmp_path / "scores.png"
     out = tmp_path / "scores.csv"
     assert main(["anomalies", str(run), str(path), "-o", str(out), "--picture", str(picture)]) == 0
-    found = table(out)
-    assert list(found) == [
+    rows_written = table(out)
+    assert list(rows_written) == [
         "row", "date", "score", "anomaly", "a reconstruction", "a error", "b reconstruction", "b error",
         "c reconstruction", "c error",
     ]  # fmt: skip
-    assert found["date"] == hours(400)
-    assert found["row"] == [str(row) for row in range(400)]
-    scores = np.array(found["score"], float)
+    assert rows_written["date"] == hours(400)
+    assert rows_written["row"] == [str(row) for row in range(400)]
+    scores = np.array(rows_written["score"], float)
     assert int(scores.argmax()) == 200
-    assert found["anomaly"][200] == "1"
-    errors = np.array([[float(found[f"{name} error"][row]) for name in "abc"] for row in range(400)])
+    assert rows_written["anomaly"][200] == "1"
+    errors = np.array([[float(rows_written[f"{name} error"][row]) for name in "abc"] for row in range(400)])
     assert int(errors[200].argmax()) == 1
     assert errors.mean(1) == pytest.approx(scores)
     thresholds = modality_of(run).thresholds
     assert thresholds is not None
     flagged = scores > thresholds.at(0.99)
-    assert [flag == "1" for flag in found["anomaly"]] == flagged.tolist()
+    assert [flag == "1" for flag in rows_written["anomaly"]] == flagged.tolist()
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == [str(out), str(picture)]
     assert printed[2] == (
-        f"{flagged.sum()} of 400 moments are above {thresholds.at(0.99):.6g}, the 0.99 quantile of validation"
+        f"{flagged.sum()} of 400 time steps are above {thresholds.at(0.99):.6g}, "
+        "the 0.99 quantile of the validation split"
     )
     assert picture.stat().st_size > 10_000
 
 
-def test_reconstructions_are_in_the_unit_of_the_file(run: Path, tmp_path: Path) -> None:
+def test_reconstructions_are_unscaled(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.npz"
     path = csv(tmp_path, waves())
     assert main(["anomalies", str(run), str(path), "-o", str(out)]) == 0
     with np.load(out, allow_pickle=False) as file:
-        made = np.stack([file[f"{name} reconstruction"] for name in "abc"], 1)
+        reconstruction = np.stack([file[f"{name} reconstruction"] for name in "abc"], 1)
         assert file["date"][0] == "2016-07-01 00:00:00"
-    # A mean of windows of a model that has learned the wave.
-    assert np.square(made - waves()).mean() < 0.25 * waves().var()
+    # The mean over overlapping windows.
+    assert np.square(reconstruction - waves()).mean() < 0.25 * waves().var()
     again = tmp_path / "again.csv"
     assert main(["reconstruct", str(run), str(path), "-o", str(again)]) == 0
     rows = np.loadtxt(again, delimiter=",", skiprows=1)
@@ -115,16 +116,16 @@ def test_reconstructions_are_in_the_unit_of_the_file(run: Path, tmp_path: Path) 
     assert np.square(rows - waves()).mean() < 0.3 * waves().var()
 
 
-def test_windows_are_scored_and_the_quantile_chosen(run: Path, tmp_path: Path) -> None:
+def test_scores_of_windows_with_another_quantile(run: Path, tmp_path: Path) -> None:
     path, out = csv(tmp_path, waves(31)), tmp_path / "scores.csv.gz"
     assert main(["anomalies", str(run), str(path), "--windows", "--quantile", "0.5", "-o", str(out)]) == 0
     lines = gzip.decompress(out.read_bytes()).decode().splitlines()
     assert lines[0] == "row,date,score,anomaly"
-    # At the stride of training, and a last window that ends where the series ends.
+    # The stride of training, plus the last possible window.
     assert [int(line.split(",")[0]) for line in lines[1:]] == [0, 2, 4, 6, 8, 10, 12, 14, 15]
     model = aeframe.load(run)
     modality = modality_of(run)
-    source = modality.overlapping(modality.examined(path))
+    source = modality.overlapping_windows(modality.read_series(path))
     batch = source.batch(torch.arange(len(source)))
     expected = (model.reconstruct(batch) - batch.x).square().flatten(1).mean(1)
     scores = np.array([float(line.split(",")[2]) for line in lines[1:]])
@@ -139,35 +140,35 @@ def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
-def test_what_cannot_be_scored(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = csv(tmp_path, waves(50))
     out = tmp_path / "out.csv"
     out.write_text("mine")
-    said = refusal(capsys, "anomalies", str(run), str(path), "-o", str(out))
-    assert "exists, and nothing is written over it" in said
+    message = refusal(capsys, "anomalies", str(run), str(path), "-o", str(out))
+    assert "exists, and nothing is written over it" in message
     assert out.read_text() == "mine"
-    said = refusal(capsys, "anomalies", str(run), str(path), "-o", str(tmp_path / "out.xls"))
-    assert said.endswith("'out.xls' has suffix '.xls', expected .csv, .csv.gz or .npz")
+    message = refusal(capsys, "anomalies", str(run), str(path), "-o", str(tmp_path / "out.xls"))
+    assert message.endswith("'out.xls' has suffix '.xls', expected .csv, .csv.gz or .npz")
     new = str(tmp_path / "new.csv")
-    said = refusal(capsys, "anomalies", str(run), str(path), "-o", new, "--picture", str(tmp_path / "p.txt"))
-    assert said.endswith("--picture draws a PNG, found 'p.txt'; end it in .png")
-    # A model from before there were thresholds.
+    message = refusal(capsys, "anomalies", str(run), str(path), "-o", new, "--picture", str(tmp_path / "p.txt"))
+    assert message.endswith("--picture writes a PNG file, found 'p.txt'; use the suffix .png")
+    # A model without stored thresholds.
     old = tmp_path / "old"
     shutil.copytree(run / "model", old)
     modality = modality_of(run)
     state = {name: value for name, value in modality.state().items() if not name.endswith("quantiles")}
     write_tensors(old / "modality.safetensors", {name: state[name] for name in ("offset", "factor")})
-    said = refusal(capsys, "anomalies", str(old), str(path), "-o", str(tmp_path / "new.csv"))
-    assert said.endswith(f"'{old}' has no thresholds: no value of its validation split was there to score")
+    message = refusal(capsys, "anomalies", str(old), str(path), "-o", str(tmp_path / "new.csv"))
+    assert message.endswith(f"'{old}' has no thresholds, because its validation split has no observed values")
     with pytest.raises(SystemExit):
         main(["anomalies", str(run), str(path), "-o", str(tmp_path / "new.csv"), "--quantile", "2"])
     assert "expected a number between 0 and 1, found '2'" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_model_of_other_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_model_of_another_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     options = {"encoder": {"name": "mlp", "hidden": [4]}, "latent": {"dim": 2}, "max_batches": 2, "pictures": False}
     aeframe.fit(model="ae", data="breast_cancer", folder=str(folder), **options)
     capsys.readouterr()
-    said = refusal(capsys, "anomalies", str(folder), str(csv(tmp_path)), "-o", str(tmp_path / "new.csv"))
-    assert said.endswith(f"'{folder}' is no model of series; anomalies is for modality series")
+    message = refusal(capsys, "anomalies", str(folder), str(csv(tmp_path)), "-o", str(tmp_path / "new.csv"))
+    assert message.endswith(f"'{folder}' is not a model of series; anomalies requires modality series")

@@ -1,4 +1,4 @@
-"""Series in files: what is read, how it is split, and what is said of a file that is none."""
+"""Series files: formats, column roles, splits and error messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from series_files import NAMES, csv, dataset, hours, values
 from aeframe import AeframeError
 from aeframe_series import ett
 from aeframe_series.ett import ETT
-from aeframe_series.file import Roles, header, read
+from aeframe_series.file import ColumnRoles, read_series, read_series_header
 from aeframe_series.modality import Series
 
 
@@ -26,7 +26,7 @@ def refusal(path: Path, **options: object) -> str:
 # -- formats -----------------------------------------------------------------------------------------------------
 
 
-def test_every_format_gives_the_same_series(tmp_path: Path) -> None:
+def test_all_formats_contain_the_same_series(tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -37,89 +37,88 @@ def test_every_format_gives_the_same_series(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", load=values(), when=np.arange(100.0))
     dates = np.array(hours(100), dtype="datetime64[us]")
     pq.write_table(pa.table({"date": dates, **dict(zip(NAMES, values().T, strict=True))}), tmp_path / "e.parquet")
-    npz = Roles(key="load", time="when")
+    npz = ColumnRoles(key="load", time="when")
     for name, roles in (
-        ("a.csv", Roles()),
-        ("b.csv.gz", Roles()),
-        ("c.npy", Roles()),
+        ("a.csv", ColumnRoles()),
+        ("b.csv.gz", ColumnRoles()),
+        ("c.npy", ColumnRoles()),
         ("d.npz", npz),
-        ("e.parquet", Roles()),
+        ("e.parquet", ColumnRoles()),
     ):
-        found = read(tmp_path / name, roles)
-        assert found.rows.values == pytest.approx(values()), name
-        assert header(tmp_path / name, roles).shape == (3,)
-        assert (found.rows.label is None) == (name == "c.npy")
-    assert read(tmp_path / "e.parquet", Roles()).rows.columns == NAMES
+        recording = read_series(tmp_path / name, roles)
+        assert recording.rows.values == pytest.approx(values()), name
+        assert read_series_header(tmp_path / name, roles).shape == (3,)
+        assert (recording.rows.label is None) == (name == "c.npy")
+    assert read_series(tmp_path / "e.parquet", ColumnRoles()).rows.columns == NAMES
 
 
-def test_columns_are_chosen_by_name_and_in_that_order(tmp_path: Path) -> None:
-    found = read(csv(tmp_path), Roles(columns=("c", "a")))
-    assert found.rows.columns == ("c", "a")
-    assert found.rows.values == pytest.approx(values()[:, [2, 0]])
-    # The column of times is found by its name, though nobody asked for it.
-    assert found.time == "date"
+def test_columns_are_selected_by_name_in_order(tmp_path: Path) -> None:
+    recording = read_series(csv(tmp_path), ColumnRoles(columns=("c", "a")))
+    assert recording.rows.columns == ("c", "a")
+    assert recording.rows.values == pytest.approx(values()[:, [2, 0]])
+    # The time column is detected by its name.
+    assert recording.time == "date"
     assert dataset(csv(tmp_path), columns=("c", "a")).describe() == {"num_columns": 2, "anomaly": False}
 
 
-def test_flags_are_no_part_of_x(tmp_path: Path) -> None:
+def test_anomaly_flags_are_not_part_of_x(tmp_path: Path) -> None:
     rows = values()
     rows[:, 2] = np.arange(100) % 10 == 0
     data = dataset(csv(tmp_path, rows), anomaly="c")
-    found = data.load()
+    recording = data.load()
     assert data.describe() == {"num_columns": 2, "anomaly": True}
-    assert found.rows.columns == ("a", "b")
-    assert found.anomaly is not None
-    assert found.anomaly.nonzero()[0].tolist() == list(range(0, 100, 10))
+    assert recording.rows.columns == ("a", "b")
+    assert recording.anomaly is not None
+    assert recording.anomaly.nonzero()[0].tolist() == list(range(0, 100, 10))
     np.savez(tmp_path / "a.npz", x=values(), flags=rows[:, 2])
     again = dataset(tmp_path / "a.npz", anomaly="flags").load().anomaly
     assert again is not None
-    assert np.array_equal(again, found.anomaly)
+    assert np.array_equal(again, recording.anomaly)
 
 
 # -- splits ------------------------------------------------------------------------------------------------------
 
 
-def test_splits_follow_each_other_in_time(tmp_path: Path) -> None:
+def test_splits_are_in_temporal_order(tmp_path: Path) -> None:
     path = csv(tmp_path)
-    by_share = dataset(path, validation=0.25, test=0.15).load().splits
-    assert by_share == {"train": range(60), "validation": range(60, 85), "test": range(85, 100)}
+    by_fraction = dataset(path, validation=0.25, test=0.15).load().splits
+    assert by_fraction == {"train": range(60), "validation": range(60, 85), "test": range(85, 100)}
     by_rows = dataset(path, bounds=(10, 50, 70, 90)).load().splits
     assert by_rows == {"train": range(10, 50), "validation": range(50, 70), "test": range(70, 90)}
-    lent = dataset(path, bounds=(10, 50, 70, 90), context=5).load().splits
-    assert lent == {"train": range(10, 50), "validation": range(45, 70), "test": range(65, 90)}
+    with_context = dataset(path, bounds=(10, 50, 70, 90), context=5).load().splits
+    assert with_context == {"train": range(10, 50), "validation": range(45, 70), "test": range(65, 90)}
 
 
-def test_splits_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_splits(tmp_path: Path) -> None:
     path = csv(tmp_path)
     assert refusal(path, bounds=(0, 50, 40, 100)) == (
-        "a.csv has 100 rows, expected bounds that rise from at least 0 to at most 100, found [0, 50, 40, 100]; "
-        "correct data.bounds"
+        "a.csv has 100 rows, expected four increasing bounds from 0 to 100, found [0, 50, 40, 100]; correct data.bounds"
     )
-    assert refusal(path, bounds=(0, 50, 80, 101)).startswith("a.csv has 100 rows, expected bounds")
+    assert refusal(path, bounds=(0, 50, 80, 101)).startswith("a.csv has 100 rows, expected four increasing bounds")
     assert refusal(path, validation=0.5, test=0.5) == (
-        "a.csv: validation and test are fractions above 0 that leave something to train on, found 0.5 and 0.5"
+        "a.csv: validation and test must be positive fractions with a sum below 1, found 0.5 and 0.5"
     )
     assert refusal(path, bounds=(0, 50, 80, 100), context=51) == (
-        "a.csv: context lends rows of the training split, of which there are 50, found 51"
+        "a.csv: context must be between 0 and the 50 rows of the training split, found 51"
     )
     assert refusal(path, window=21) == (
-        "a.csv: the validation split has 20 rows, expected at least one window of 21; lower modality.window, or give "
-        "the split more rows"
+        "a.csv: the validation split has 20 rows, expected at least one window of 21; lower modality.window, or "
+        "enlarge the split"
     )
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------
 
 
-def test_a_column_that_is_missing(tmp_path: Path) -> None:
+def test_missing_column(tmp_path: Path) -> None:
     path = csv(tmp_path)
-    its = "its columns are date, a, b, c"
-    assert refusal(path, columns=("a", "bb")) == f"'a.csv' has no column 'bb' for columns, did you mean 'b'?; {its}"
-    assert refusal(path, time="day") == f"'a.csv' has no column 'day' for time, did you mean 'date'?; {its}"
-    assert refusal(path, anomaly="flag") == f"'a.csv' has no column 'flag' for anomaly; {its}"
+    columns = "its columns are date, a, b, c"
+    assert refusal(path, columns=("a", "bb")) == f"'a.csv' has no column 'bb' for columns, did you mean 'b'?; {columns}"
+    assert refusal(path, time="day") == f"'a.csv' has no column 'day' for time, did you mean 'date'?; {columns}"
+    assert refusal(path, anomaly="flag") == f"'a.csv' has no column 'flag' for anomaly; {columns}"
 
 
-def test_text_in_a_column_of_numbers(tmp_path: Path) -> None:
+def test_text_in_a_numeric_column(tmp_path: Path) -> None:
     path = csv(tmp_path)
     lines = path.read_text().splitlines()
     lines[11] = "2016-07-01 10:00:00,1,broken,3"
@@ -130,73 +129,75 @@ def test_text_in_a_column_of_numbers(tmp_path: Path) -> None:
     )
 
 
-def test_values_that_are_missing_or_infinite(tmp_path: Path) -> None:
+def test_missing_and_infinite_values(tmp_path: Path) -> None:
     rows = values()
     rows[30, 1] = np.nan
     assert refusal(csv(tmp_path, rows)) == (
-        "a.csv, line 32, column 'b': the value is missing (NaN); mend it, or train with modality.missing=mask to leave "
-        "the value out of the loss, or modality.on_error=skip to leave out the windows with it"
+        "a.csv, line 32, column 'b': the value is missing (NaN); correct it, or train with modality.missing=mask to "
+        "exclude the value from the loss, or with modality.on_error=skip to skip the windows that contain it"
     )
     rows[30, 1] = -np.inf
     for missing in ("refuse", "mask"):
         assert refusal(csv(tmp_path, rows), missing=missing) == (
-            "a.csv, line 32, column 'b': the value is infinite; mend it, or train with modality.on_error=skip to leave "
-            "out the windows with it"
+            "a.csv, line 32, column 'b': the value is infinite; correct it, or train with modality.on_error=skip to "
+            "skip the windows that contain it"
         )
 
 
 @pytest.mark.parametrize(
-    ("row", "date", "said"),
+    ("row", "date", "fault"),
     [
-        (7, "2016-07-01 06:00:00", "time '2016-07-01 06:00:00' is there already, in line 8"),
+        (7, "2016-07-01 06:00:00", "time '2016-07-01 06:00:00' repeats that of line 8"),
         (
             7,
             "2016-07-01 05:30:00",
-            "time '2016-07-01 05:30:00' comes after '2016-07-01 06:00:00', so the rows are not in order",
+            "time '2016-07-01 05:30:00' is earlier than '2016-07-01 06:00:00' in line 8",
         ),
     ],
 )
-def test_times_that_do_not_rise(tmp_path: Path, row: int, date: str, said: str) -> None:
+def test_times_that_do_not_increase(tmp_path: Path, row: int, date: str, fault: str) -> None:
     dates = hours(100)
     dates[row] = date
     assert refusal(csv(tmp_path, dates=dates)) == (
-        f"a.csv, line 9: {said}; mend the file, or leave such rows out of training with modality.on_error=skip"
+        f"a.csv, line 9: {fault}; correct the file, or skip such rows in training with modality.on_error=skip"
     )
 
 
-def test_numbers_as_times_and_offsets(tmp_path: Path) -> None:
+def test_numeric_times_and_utc_offsets(tmp_path: Path) -> None:
     numbers = [str(number) for number in range(100)]
     numbers[20] = "19"
-    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time 19 is there already, in line 21;")
-    # The same moments, told in two zones: they rise.
+    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time 19 repeats that of line 21;")
+    # Times in two time zones that increase in UTC.
     zones = [f"2016-07-01T{hour:02d}:00:00Z" for hour in range(12)] + ["2016-07-01T14:00:00+02:00"]
     Series(window=2).prepare(dataset(csv(tmp_path, values(13), dates=zones)))
 
 
-def test_a_time_that_is_none(tmp_path: Path) -> None:
+def test_invalid_time(tmp_path: Path) -> None:
     dates = hours(100)
     dates[3] = "3rd of July"
     assert refusal(csv(tmp_path, dates=dates)) == (
-        "a.csv, line 5: '3rd of July' is no time, expected a number or a date such as 2016-07-01 00:00:00; correct "
-        "it, or name the column of times with data.time"
+        "a.csv, line 5: '3rd of July' is not a time, expected a number or a date such as 2016-07-01 00:00:00; "
+        "correct it, or name the time column with data.time"
     )
 
 
-def test_flags_that_are_none(tmp_path: Path) -> None:
+def test_invalid_anomaly_flag(tmp_path: Path) -> None:
     rows = values()
     rows[:, 2] = 0
     rows[4, 2] = 2
-    assert refusal(csv(tmp_path, rows), anomaly="c") == ("a.csv, line 6, column 'c': '2.0' is no flag, expected 0 or 1")
+    assert refusal(csv(tmp_path, rows), anomaly="c") == (
+        "a.csv, line 6, column 'c': '2.0' is not an anomaly flag, expected 0 or 1"
+    )
 
 
-def test_arrays_that_are_no_series(tmp_path: Path) -> None:
+def test_array_of_three_dimensions(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((5, 4, 3)))
     with pytest.raises(AeframeError) as caught:
         dataset(tmp_path / "a.npy").describe()
-    assert str(caught.value) == "'a.npy' has rows of shape (4, 3), expected an array (moments, columns)"
+    assert str(caught.value) == "'a.npy' has rows of shape (4, 3), expected an array (time steps, columns)"
 
 
-def test_data_of_another_modality() -> None:
+def test_dataset_of_another_modality() -> None:
     from aeframe.data.tabular import BreastCancer
 
     with pytest.raises(AeframeError) as caught:
@@ -220,34 +221,34 @@ def ett_file(path: Path, columns: list[str] = ETT_COLUMNS, rows: int = 14400) ->
 
 
 @pytest.fixture
-def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AEFRAME_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path
 
 
-def test_ett_is_looked_for(nowhere: Path) -> None:
-    ett_file(nowhere / "data" / "ETTh2.csv", [*ETT_COLUMNS[:-1], "temperature"], rows=2)
+def test_ett_is_searched_for(empty_data_folder: Path) -> None:
+    ett_file(empty_data_folder / "data" / "ETTh2.csv", [*ETT_COLUMNS[:-1], "temperature"], rows=2)
     with pytest.raises(AeframeError, match=r"^'ETTh2\.csv' has no column 'OT'"):
         ETT(station="ETTh2").describe()
-    ett_file(nowhere / "data" / "ETTh2.csv")
+    ett_file(empty_data_folder / "data" / "ETTh2.csv")
     assert ETT(station="ETTh2").describe() == {"num_columns": 7, "anomaly": False}
     assert len(ETT(station="ETTh2").load().rows) == 14400
 
 
-def test_ett_is_fetched_once_and_counted(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = ett_file(nowhere / "server" / "ETTh1.csv").as_uri()
-    monkeypatch.setattr(ett, "_SOURCE", url.removesuffix("ETTh1.csv"))
-    # What is known without it, so that a run can be checked before it is fetched.
+def test_ett_is_downloaded_once_and_its_rows_counted(empty_data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = ett_file(empty_data_folder / "server" / "ETTh1.csv").as_uri()
+    monkeypatch.setattr(ett, "_URL", url.removesuffix("ETTh1.csv"))
+    # Known without the file, so that a config can be validated before the download.
     assert ETT().describe() == {"num_columns": 7, "anomaly": False}
     with pytest.raises(AeframeError) as caught:
         ETT().load()
     assert str(caught.value) == (
-        f"dataset 'ett': '{url}' gave another file than expected (14400 rows where 17420 are expected); try again "
+        f"dataset 'ett': '{url}' gave another file than expected (14400 rows, expected 17420); try again "
         "later, or give a copy of your own with data.path=..."
     )
-    monkeypatch.setattr(ett, "_ROWS", 14400)
+    monkeypatch.setattr(ett, "_NUM_ROWS", 14400)
     assert len(ETT().load().rows) == 14400
-    assert [path.name for path in (nowhere / "data").iterdir()] == ["ETTh1.csv"]
-    (nowhere / "server" / "ETTh1.csv").unlink()
+    assert [path.name for path in (empty_data_folder / "data").iterdir()] == ["ETTh1.csv"]
+    (empty_data_folder / "server" / "ETTh1.csv").unlink()
     assert len(ETT().load().rows) == 14400

@@ -1,4 +1,4 @@
-"""A window's numbers are its own, whatever stands where values are missing, in any batch and on any devices."""
+"""Results of a window do not depend on missing values, on its batch or on the number of processes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ torch.set_num_threads(1)
 
 
 def simulated() -> tuple[Series, DataSpec, Splits]:
-    """Return windows of 16 moments with anomalies, and values that are missing."""
+    """Return windows of 16 time steps with anomalies and missing values."""
     modality = Series(window=16, stride=3, missing="mask")
     data = SeriesSimulated(rows=600, anomalies=8, missing=0.1)
     return modality, modality.spec(data), modality.prepare(data)
 
 
 @pytest.mark.parametrize("parts", [{}, {"encoder": {"name": "mlp", "hidden": [8]}, "loss": "mae"}])
-def test_a_window_has_its_own_numbers(parts: dict[str, Any]) -> None:
+def test_results_of_a_window_depend_on_it_alone(parts: dict[str, Any]) -> None:
     modality, spec, splits = simulated()
     batch = splits.test.batch(torch.arange(len(splits.test)))
     assert batch.mask is not None
@@ -36,31 +36,31 @@ def test_a_window_has_its_own_numbers(parts: dict[str, Any]) -> None:
     expect_own_numbers(small_model(modality, spec, **parts), batch)
 
 
-def test_metrics_are_those_of_any_batches() -> None:
+def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, splits = simulated()
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
-    assert {"mse", "mae", "r2", "anomaly_auroc", "anomaly_ap"} <= found.keys()
+    metrics = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    assert {"mse", "mae", "r2", "anomaly_auroc", "anomaly_ap"} <= metrics.keys()
 
 
-def test_a_window_of_a_file_that_is_read_is_that_of_training(tmp_path: Path) -> None:
+def test_padding_does_not_change_other_windows(tmp_path: Path) -> None:
     modality, spec, _ = simulated()
     model = small_model(modality, spec)
     rows = np.random.default_rng(1).normal(size=(40, spec.shape[0]))
     np.save(tmp_path / "whole.npy", rows)
     np.save(tmp_path / "longer.npy", np.concatenate([rows, rows]))
-    # The last window of one is filled up behind row 40, where the other goes on.
-    one, other = (numbers(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer"))
-    assert len(one["code"]) == 3
-    for name, value in one.items():
-        torch.testing.assert_close(value[:2], other[name][:2], rtol=1e-4, atol=1e-5)
+    # The last window of the first file is padded after row 40, at which the second file continues.
+    padded, longer = (numbers(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer"))
+    assert len(padded["code"]) == 3
+    for name, value in padded.items():
+        torch.testing.assert_close(value[:2], longer[name][:2], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
     rows = values(300)
     rows[20::17, 1] = np.nan
     path = csv(tmp_path, rows)
-    # 224 windows to train on.
+    # 224 training windows.
     data = ["data=series_file", f"data.path={path}", "data.time=date", "data.bounds=[0,239,270,300]"]
     options = ["modality.window=16", "modality.missing=mask", "encoder.channels=[4,8]", "latent.dim=4", "batch_size=32"]
     expect_two_processes_equal_one(tmp_path, ["modality=series", *data, *options])

@@ -1,4 +1,4 @@
-"""What the plugin adds, and what listing it costs."""
+"""Registered names and options; listing them imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {
 }
 
 
-def test_names_are_listed_without_anything_heavy() -> None:
+def test_listing_names_imports_nothing_heavy() -> None:
     code = (
         "import json, sys\n"
         "from aeframe.registry import registry\n"
@@ -28,9 +28,9 @@ def test_names_are_listed_without_anything_heavy() -> None:
         "heavy = [m for m in ('torch', 'numpy', 'matplotlib', 'aeframe_series.modality') if m in sys.modules]\n"
         "print(json.dumps([names, heavy]))\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names, heavy = json.loads(answer.stdout)
-    assert {kind: sorted(found) for kind, found in names.items()} == NAMES
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(process.stdout)
+    assert {kind: sorted(registered) for kind, registered in names.items()} == NAMES
     assert heavy == []
 
 

@@ -1,4 +1,4 @@
-"""Series prepared by the scale and the split of an earlier run."""
+"""Series prepared with the saved scale and split of an earlier run."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aeframe_series.simulated import SeriesSimulated
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": "minmax", "missing": "mask"}])
-def test_a_bundled_series(options: dict[str, Any]) -> None:
+def test_simulated_series(options: dict[str, Any]) -> None:
     assert_prepared_alike(lambda: Series(window=16, **options), lambda: SeriesSimulated(rows=300))
 
 
 @pytest.mark.parametrize("context", [0, 4])
-def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, context: int) -> None:
+def test_appended_rows_change_neither_scale_nor_split(tmp_path: Path, context: int) -> None:
     path = csv(tmp_path)
-    added = np.concatenate([values(), 50 + 20 * values(60)])
+    longer = np.concatenate([values(), 50 + 20 * values(60)])
     assert_prepared_alike(
-        lambda: Series(window=8), lambda: dataset(path, context=context), change=lambda: csv(tmp_path, added)
+        lambda: Series(window=8), lambda: dataset(path, context=context), change=lambda: csv(tmp_path, longer)
     )
 
 
-def test_a_series_that_is_shorter_is_refused(tmp_path: Path) -> None:
+def test_shorter_series_is_an_error(tmp_path: Path) -> None:
     path = csv(tmp_path)
     with pytest.raises(AeframeError, match=r"a.csv lacks 10 of the 20 samples of the test split .* give the data of"):
         assert_prepared_alike(lambda: Series(window=8), lambda: dataset(path), change=lambda: csv(tmp_path, values(90)))
 
 
-def test_other_columns_are_refused(tmp_path: Path) -> None:
+def test_other_columns_are_an_error(tmp_path: Path) -> None:
     path = csv(tmp_path)
     with pytest.raises(AeframeError, match=r"'a.csv' has the columns b, a, c, expected a, b, c as in training"):
         assert_prepared_alike(

@@ -1,4 +1,4 @@
-"""Scores by hand, thresholds, and the metric of known anomalies."""
+"""Anomaly scores, thresholds and the metric of known anomalies, against values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,103 +9,103 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
 from aeframe.types import Batch, ForwardOutput, Latent
-from aeframe_series.metrics import AnomalyRanking, ranking
+from aeframe_series.metrics import AnomalyRanking, auroc_and_average_precision
 from aeframe_series.modality import Series
-from aeframe_series.scores import Scores, Thresholds, score
+from aeframe_series.scores import AnomalyScores, Thresholds, score_windows
 from aeframe_series.simulated import SeriesSimulated
 from aeframe_series.windows import WindowSource
 
 
-def test_scores_of_windows_that_overlap() -> None:
-    # Two columns, five moments, windows of three that begin at 0 and 2; one value of moment 1 is missing.
+def test_scores_of_overlapping_windows() -> None:
+    # Two columns, five time steps, windows of three from 0 and 2; one value of time step 1 is missing.
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.0, 1.0, 0.0, 2.0]])
-    counted = torch.ones(2, 5, dtype=torch.bool)
-    counted[1, 1] = False
-    source = WindowSource(x, torch.tensor([0, 2]), 3, counted=counted)
+    observed = torch.ones(2, 5, dtype=torch.bool)
+    observed[1, 1] = False
+    source = WindowSource(x, torch.tensor([0, 2]), 3, observed=observed)
 
     def reconstruct(batch: Batch) -> Tensor:
-        """The first window comes out as zeros, the second as ones."""
+        """Return zeros for the first window and ones for the second."""
         assert batch.index is not None
         return (batch.index > 0).float().reshape(-1, 1, 1).expand_as(batch.x)
 
-    found = score(reconstruct, source)
-    # Moment 2 is in both windows: 3 and 1 against 0, then against 1.
-    assert found.errors[:, 0].tolist() == [1, 4, (9 + 4) / 2, 9, 16]
-    assert found.errors[[0, 2, 3, 4], 1].tolist() == [0, (1 + 0) / 2, 1, 1]
-    assert np.isnan(found.errors[1, 1])
-    assert found.points.tolist() == [0.5, 4, 3.5, 5, 8.5]
-    assert found.windows.tolist() == [(1 + 4 + 9 + 0 + 1) / 5, (4 + 9 + 16 + 0 + 1 + 1) / 6]
-    assert found.reconstruction[:, 0].tolist() == [0, 0, 0.5, 1, 1]
+    scores = score_windows(reconstruct, source)
+    # Time step 2 is in both windows: its values 3 and 1 are compared with 0, then with 1.
+    assert scores.errors[:, 0].tolist() == [1, 4, (9 + 4) / 2, 9, 16]
+    assert scores.errors[[0, 2, 3, 4], 1].tolist() == [0, (1 + 0) / 2, 1, 1]
+    assert np.isnan(scores.errors[1, 1])
+    assert scores.time_steps.tolist() == [0.5, 4, 3.5, 5, 8.5]
+    assert scores.windows.tolist() == [(1 + 4 + 9 + 0 + 1) / 5, (4 + 9 + 16 + 0 + 1 + 1) / 6]
+    assert scores.reconstruction[:, 0].tolist() == [0, 0, 0.5, 1, 1]
 
 
-def test_moments_that_no_window_holds_have_no_score() -> None:
+def test_time_steps_in_no_window_have_no_score() -> None:
     source = WindowSource(torch.zeros(1, 6), torch.tensor([0]), 4)
-    found = score(lambda batch: batch.x + 2, source)
-    assert found.points[:4].tolist() == [4] * 4
-    assert np.isnan(found.points[4:]).all()
-    assert np.isnan(found.reconstruction[4:]).all()
+    scores = score_windows(lambda batch: batch.x + 2, source)
+    assert scores.time_steps[:4].tolist() == [4] * 4
+    assert np.isnan(scores.time_steps[4:]).all()
+    assert np.isnan(scores.reconstruction[4:]).all()
 
 
-def scores(points: np.ndarray, windows: np.ndarray) -> Scores:
-    return Scores(points[:, None], points[:, None], points, windows)
+def anomaly_scores(time_steps: np.ndarray, windows: np.ndarray) -> AnomalyScores:
+    return AnomalyScores(time_steps[:, None], time_steps[:, None], time_steps, windows)
 
 
-def test_thresholds_are_quantiles_of_what_was_held_out() -> None:
+def test_thresholds_are_quantiles_of_held_out_scores() -> None:
     rng = np.random.default_rng(0)
-    points, windows = rng.gamma(1.0, size=500), rng.gamma(1.0, size=30)
-    points[7] = np.nan
-    learned = Thresholds.learn(scores(points, windows))
-    assert learned is not None
-    again = Thresholds.from_state(learned.state())
-    assert again is not None
+    time_steps, windows = rng.gamma(1.0, size=500), rng.gamma(1.0, size=30)
+    time_steps[7] = np.nan
+    thresholds = Thresholds.from_scores(anomaly_scores(time_steps, windows))
+    assert thresholds is not None
+    restored = Thresholds.from_state(thresholds.state())
+    assert restored is not None
     for quantile in (0.5, 0.9, 0.987, 0.999):
-        assert again.at(quantile) == pytest.approx(np.nanquantile(points, quantile), rel=1e-12)
-        assert again.at(quantile, windows=True) == pytest.approx(np.quantile(windows, quantile), rel=1e-12)
-    # Of many moments ten thousand levels are kept.
+        assert restored.at(quantile) == pytest.approx(np.nanquantile(time_steps, quantile), rel=1e-12)
+        assert restored.at(quantile, windows=True) == pytest.approx(np.quantile(windows, quantile), rel=1e-12)
+    # At most 10,001 quantiles are stored.
     many = rng.gamma(1.0, size=50_000)
-    kept = Thresholds.learn(scores(many, windows))
-    assert kept is not None
-    assert len(kept.points) == 10_001
-    assert kept.at(0.999) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
-    assert Thresholds.learn(scores(np.full(3, np.nan), np.full(1, np.nan))) is None
+    thresholds = Thresholds.from_scores(anomaly_scores(many, windows))
+    assert thresholds is not None
+    assert len(thresholds.time_steps) == 10_001
+    assert thresholds.at(0.999) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
+    assert Thresholds.from_scores(anomaly_scores(np.full(3, np.nan), np.full(1, np.nan))) is None
     assert Thresholds.from_state({}) is None
 
 
-def test_a_modality_keeps_them_in_its_state() -> None:
+def test_state_of_the_modality_contains_the_thresholds() -> None:
     modality = Series(window=8)
     splits = modality.prepare(SeriesSimulated(rows=200))
     assert modality.thresholds is None
     modality.calibrate(lambda batch: torch.zeros_like(batch.x), splits.validation)
-    again = Series(window=8)
-    again.load_state(modality.state())
-    assert again.thresholds is not None
-    # Zeros for everything: the score of a moment is its mean square, whatever the windows.
+    restored = Series(window=8)
+    restored.load_state(modality.state())
+    assert restored.thresholds is not None
+    # For zero reconstructions the score of a time step is its mean square in every window.
     x = splits.validation._x[splits.validation.starts[0] :][:33]  # type: ignore[attr-defined]
-    moments = torch.cat([x[:, :, 0], x[-1, :, 1:].T]).square().mean(1).double()
-    assert again.thresholds.at(0.9) == pytest.approx(float(moments.quantile(0.9)), rel=1e-5)
+    time_steps = torch.cat([x[:, :, 0], x[-1, :, 1:].T]).square().mean(1).double()
+    assert restored.thresholds.at(0.9) == pytest.approx(float(time_steps.quantile(0.9)), rel=1e-5)
 
 
 # -- the metric --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_the_ranking_is_that_of_scikit_learn(ties: bool) -> None:
+def test_auroc_and_average_precision_match_scikit_learn(ties: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     flags = torch.rand(300, generator=generator) < 0.1
-    found = torch.rand(300, generator=generator).double() + 0.5 * flags
-    found = (10 * found).round() if ties else found
-    auroc, precision = ranking(found, flags)
-    assert float(auroc) == pytest.approx(roc_auc_score(flags, found))
-    assert float(precision) == pytest.approx(average_precision_score(flags, found))
+    scores = torch.rand(300, generator=generator).double() + 0.5 * flags
+    scores = (10 * scores).round() if ties else scores
+    auroc, precision = auroc_and_average_precision(scores, flags)
+    assert float(auroc) == pytest.approx(roc_auc_score(flags, scores))
+    assert float(precision) == pytest.approx(average_precision_score(flags, scores))
 
 
-def test_with_no_anomaly_there_is_no_ranking() -> None:
+def test_one_class_alone_yields_zero() -> None:
     for flags in (torch.zeros(4, dtype=torch.bool), torch.ones(4, dtype=torch.bool)):
-        assert [float(value) for value in ranking(torch.arange(4.0), flags)] == [0, 0]
+        assert [float(value) for value in auroc_and_average_precision(torch.arange(4.0), flags)] == [0, 0]
 
 
 class _Identity(torch.nn.Module):
-    """Stands in for a model whose loss gives the output as it is."""
+    """A model whose loss returns the output as the reconstruction."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,20 +115,20 @@ class _Identity(torch.nn.Module):
         return output.squeeze(1)
 
 
-def passed(batch: Batch, made: Tensor) -> ForwardOutput:
-    return ForwardOutput(batch, batch, Latent(made, made), made.unsqueeze(1), made.flatten(1).sum(1))
+def forward_output(batch: Batch, x_hat: Tensor) -> ForwardOutput:
+    return ForwardOutput(batch, batch, Latent(x_hat, x_hat), x_hat.unsqueeze(1), x_hat.flatten(1).sum(1))
 
 
-def test_the_metric_ranks_moments_and_leaves_out_those_without_a_value() -> None:
+def test_metric_ranks_time_steps_with_observed_values() -> None:
     x = torch.zeros(2, 2, 3)
     mask = torch.ones_like(x, dtype=torch.bool)
     mask[0, :, 1] = False
     anomaly = torch.tensor([[False, True, True], [False, False, True]])
-    made = torch.tensor([[[1.0, 9.0, 3.0], [1.0, 9.0, 3.0]], [[2.0, 0.0, 0.5], [2.0, 0.0, 0.5]]])
+    x_hat = torch.tensor([[[1.0, 9.0, 3.0], [1.0, 9.0, 3.0]], [[2.0, 0.0, 0.5], [2.0, 0.0, 0.5]]])
     metric = AnomalyRanking()
     for rows in (slice(0, 1), slice(1, 2)):
         batch = Batch(x[rows], mask[rows], extras={"anomaly": anomaly[rows]})
-        metric.update(_Identity(), passed(batch, made[rows]))  # type: ignore[arg-type]
-    found = {name: float(value) for name, value in metric.compute().items()}
-    # Errors 1, 9 (an anomaly) and 4, 0, 0.25 (an anomaly): of the six pairs four are in order.
-    assert found == pytest.approx({"anomaly_auroc": 4 / 6, "anomaly_ap": (1 + 2 / 4) / 2})
+        metric.update(_Identity(), forward_output(batch, x_hat[rows]))  # type: ignore[arg-type]
+    values = {name: float(value) for name, value in metric.compute().items()}
+    # Errors 1, 9 (anomaly), 4, 0 and 0.25 (anomaly): four of the six pairs are in the right order.
+    assert values == pytest.approx({"anomaly_auroc": 4 / 6, "anomaly_ap": (1 + 2 / 4) / 2})

@@ -1,4 +1,4 @@
-"""Clips in arrays: every layout, the splits they come with, and what is refused."""
+"""Clips in arrays: layouts, splits and errors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sizes(splits: Splits) -> list[int]:
         (CLIPS[..., :1], (1, 8, 9)),
     ],
 )
-def test_every_layout_is_the_same_clips(tmp_path: Path, array: Any, shape: tuple[int, ...]) -> None:
+def test_all_layouts_contain_the_same_clips(tmp_path: Path, array: Any, shape: tuple[int, ...]) -> None:
     path = saved(tmp_path, x=array)
     assert VideoNPZ(path=str(path)).describe() == {"shape": shape, "frames": 6}
     batch = Video(frames=6).read(path)
@@ -46,7 +46,7 @@ def test_every_layout_is_the_same_clips(tmp_path: Path, array: Any, shape: tuple
     assert torch.equal(batch.x, expected)
 
 
-def test_splits_of_the_file_are_kept_and_the_others_drawn(tmp_path: Path) -> None:
+def test_missing_splits_are_drawn(tmp_path: Path) -> None:
     path = saved(tmp_path, x_train=CLIPS, y_train=np.arange(10), x_test=CLIPS[:4], y_test=np.arange(4))
     splits = Video().prepare(VideoNPZ(path=str(path), validation=0.2))
     assert sizes(splits) == [8, 2, 4]
@@ -54,7 +54,7 @@ def test_splits_of_the_file_are_kept_and_the_others_drawn(tmp_path: Path) -> Non
     assert sorted(labels[0] + labels[1]) == list(range(10))
 
 
-def test_long_clips_are_cut_and_their_labels_with_them(tmp_path: Path) -> None:
+def test_labels_of_clips_from_longer_videos(tmp_path: Path) -> None:
     path = saved(tmp_path, x=CLIPS, y=np.arange(10))
     modality = Video(frames=2, every=3)
     spec = modality.spec(VideoNPZ(path=str(path)))
@@ -68,17 +68,17 @@ def test_long_clips_are_cut_and_their_labels_with_them(tmp_path: Path) -> None:
         assert torch.equal(batch.x[row], clip)
 
 
-def test_a_stride_takes_as_many_frames_as_there_are(tmp_path: Path) -> None:
+def test_stride_uses_all_frames(tmp_path: Path) -> None:
     path = saved(tmp_path, x=CLIPS[:, :5])
     assert Video(stride=2).spec(VideoNPZ(path=str(path))).shape == (3, 3, 8, 9)
     assert Video(stride=2).prepare(VideoNPZ(path=str(path))).train.batch(torch.arange(2)).x.shape == (2, 3, 3, 8, 9)
 
 
-def test_true_and_false_are_white_and_black(tmp_path: Path) -> None:
+def test_bool_arrays_are_black_and_white(tmp_path: Path) -> None:
     assert sorted(set(Video(frames=6).read(saved(tmp_path, x=CLIPS > 128)).x.flatten().tolist())) == [0.0, 1.0]
 
 
-def test_moving_mnist_as_it_is_published(tmp_path: Path) -> None:
+def test_published_moving_mnist(tmp_path: Path) -> None:
     path = tmp_path / "mnist_test_seq.npy"
     array = RNG.integers(0, 256, (20, 30, 8, 8), dtype=np.uint8)
     np.save(path, array)
@@ -88,7 +88,7 @@ def test_moving_mnist_as_it_is_published(tmp_path: Path) -> None:
     assert torch.equal(last, torch.from_numpy(array[:, 29]) / 255)
 
 
-def test_the_small_moving_mnist() -> None:
+def test_moving_mnist_with_splits() -> None:
     dataset = MovingMNIST(path=str(real_file("video/moving_mnist_small.npz")))
     assert Video().spec(dataset).shape == (1, 20, 64, 64)
     splits = Video().prepare(dataset)
@@ -117,14 +117,14 @@ def test_the_small_moving_mnist() -> None:
         ),
     ],
 )
-def test_arrays_of_another_form_are_refused(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
+def test_invalid_arrays(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
     path = saved(tmp_path, **arrays)
     with pytest.raises(AeframeError) as raised:
         Video().prepare(VideoNPZ(path=str(path)))
     assert str(raised.value) == f"dataset 'video_npz' at '{path}': {message}"
 
 
-def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
+def test_invalid_files(tmp_path: Path) -> None:
     def refusal(path: Path, **options: Any) -> str:
         with pytest.raises(AeframeError) as raised:
             ArrayFile(path, who="w", **options)
@@ -151,19 +151,19 @@ def test_files_of_another_form_are_refused(tmp_path: Path) -> None:
     assert ArrayFile(path, who="w", key="two").keys == {"train": "two"}
 
 
-def test_a_rate_is_refused_for_arrays(tmp_path: Path) -> None:
+def test_fps_for_arrays(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as raised:
         Video(fps=5).spec(VideoNPZ(path=str(saved(tmp_path, x=CLIPS))))
     assert str(raised.value) == (
-        "modality 'video' takes files at modality.fps, and these data are arrays, whose frames have no time; set "
+        "modality 'video' with modality.fps requires video files, found arrays, which have no frame rate; set "
         "modality.stride instead"
     )
 
 
-def test_clips_that_are_too_short_are_refused(tmp_path: Path) -> None:
+def test_too_short_videos(tmp_path: Path) -> None:
     path = saved(tmp_path, x=CLIPS)
     with pytest.raises(AeframeError) as raised:
         Video(frames=4, stride=2).prepare(VideoNPZ(path=str(path)))
     assert str(raised.value) == (
-        "modality 'video': the array has videos of 6 frames, and a clip of 4 needs 7; lower modality.frames"
+        "modality 'video': the array has videos of 6 frames, expected at least 7 for a clip of 4; lower modality.frames"
     )

@@ -1,4 +1,4 @@
-"""Bad videos in a run: one sentence with file and frame, and nothing written; or a list of what was left out."""
+"""Bad videos in a run: an error with file and frame and no output, or a list of skipped videos."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_samples import broken_end, counted, cut_off, save
+from video_samples import numbered_frames, save, save_damaged, truncate
 
 from aeframe.testing.error_messages import left_out, refusal
 
-WORDS = ["modality=video", "data=video_files", "data.path=videos", "modality.frames=5", "modality.channels=1"]
+OVERRIDES = ["modality=video", "data=video_files", "data.path=videos", "modality.frames=5", "modality.channels=1"]
 SMALL = ["encoder.channels=[4,8]", "latent.dim=2", "batch_size=4"]
-WAY_OUT = "or leave such videos out of training with modality.on_error=skip"
+SKIP_HINT = "or skip such videos in training with modality.on_error=skip"
 
 
 @pytest.fixture
@@ -25,33 +25,35 @@ def videos(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("limit", [2048, 0])
-def test_a_last_frame_that_is_broken(videos: Path, limit: int) -> None:
-    broken_end(videos / "train/g.mp4")
-    told = f"video 'videos/train/g.mp4' breaks off at frame 29 of 30 (its picture is damaged); replace it, {WAY_OUT}"
-    words = [*WORDS, *SMALL, f"data.max_memory_mb={limit}"]
+def test_damaged_last_frame(videos: Path, limit: int) -> None:
+    save_damaged(videos / "train/g.mp4")
+    reason = "cannot be decoded at frame 29 of 30 (the frame is damaged)"
+    message = f"video 'videos/train/g.mp4' {reason}; replace it, {SKIP_HINT}"
+    overrides = [*OVERRIDES, *SMALL, f"data.max_memory_mb={limit}"]
     if limit:
-        assert refusal(videos.parent, words) == told
-    assert left_out(videos.parent, [*words, "modality.on_error=skip"]) == [told]
+        assert refusal(videos.parent, overrides) == message
+    assert left_out(videos.parent, [*overrides, "modality.on_error=skip"]) == [message]
 
 
-def test_videos_that_are_cut_off_empty_or_too_short(videos: Path) -> None:
-    cut_off(save(videos / "train/g.mp4", counted(15, 32, 48)))
+def test_truncated_empty_and_short_videos(videos: Path) -> None:
+    truncate(save(videos / "train/g.mp4", numbered_frames(15, 32, 48)))
     (videos / "train/h.mp4").touch()
-    save(videos / "train/i.mp4", counted(3, 32, 48))
-    words = [*WORDS, *SMALL, "modality.on_error=skip"]
-    assert left_out(videos.parent, words) == [
+    save(videos / "train/i.mp4", numbered_frames(3, 32, 48))
+    overrides = [*OVERRIDES, *SMALL, "modality.on_error=skip"]
+    assert left_out(videos.parent, overrides) == [
         "video 'videos/train/g.mp4' cannot be decoded (Invalid data found when processing input); replace it, "
-        f"{WAY_OUT}",
-        f"video 'videos/train/h.mp4' is empty (0 bytes); replace it, {WAY_OUT}",
-        f"video 'videos/train/i.mp4' has 3 frames, and a clip of 5 needs 5; lower modality.frames, {WAY_OUT}",
+        f"{SKIP_HINT}",
+        f"video 'videos/train/h.mp4' is empty (0 bytes); replace it, {SKIP_HINT}",
+        f"video 'videos/train/i.mp4' has 3 frames, expected at least 5 for a clip of 5; lower modality.frames, "
+        f"{SKIP_HINT}",
     ]
 
 
 @pytest.mark.parametrize("on_error", ["raise", "skip"])
-def test_another_size_is_no_fault_of_a_file(videos: Path, on_error: str) -> None:
-    save(videos / "train/g.mp4", counted(15, 16, 24))
-    told = refusal(videos.parent, [*WORDS, *SMALL, f"modality.on_error={on_error}"])
-    assert told == (
-        "video 'videos/train/g.mp4' is 1 x 16 x 24 (channels x height x width) where 1 x 32 x 48 is expected; bring "
-        "all videos to one shape with modality.size=[32,48]"
+def test_on_error_does_not_apply_to_another_size(videos: Path, on_error: str) -> None:
+    save(videos / "train/g.mp4", numbered_frames(15, 16, 24))
+    message = refusal(videos.parent, [*OVERRIDES, *SMALL, f"modality.on_error={on_error}"])
+    assert message == (
+        "video 'videos/train/g.mp4' has frames of 1 x 16 x 24 (channels x height x width), expected 1 x 32 x 48; "
+        "convert all videos with modality.size=[32,48]"
     )

@@ -1,4 +1,4 @@
-"""A clip's numbers are its own, whatever stands where it is masked, whatever it is batched with, on any devices."""
+"""Results of a clip do not depend on masked values, on its batch or on the number of processes."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def prepared() -> tuple[Video, DataSpec, Splits]:
 
 
 @pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
-def test_a_clip_has_its_own_numbers(parts: dict[str, Any]) -> None:
+def test_results_of_a_clip_depend_on_it_alone(parts: dict[str, Any]) -> None:
     modality, spec, splits = prepared()
     model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
     expect_own_numbers(model, batch)
-    # Clips that end early: one frame less in each.
+    # Clips of decreasing length.
     channels, length = spec.shape[:2]
     mask = torch.arange(length) < (length - torch.arange(6)).unsqueeze(1)
     expect_own_numbers(model, replace(batch, mask=mask.unsqueeze(1).expand(6, channels, length)))
 
 
-def test_metrics_are_those_of_any_batches() -> None:
+def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, splits = prepared()
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
-    assert {"mse", "clip_psnr", "frame_psnr_worst", "frame_mse_worst", "flicker"} <= found.keys()
+    metrics = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    assert {"mse", "clip_psnr", "frame_psnr_worst", "frame_mse_worst", "flicker"} <= metrics.keys()
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
-    # 36 clips of 8 frames to train on, which overlap, read from their files as they are asked for.
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
+    # 36 overlapping training clips of 8 frames, decoded for each batch.
     frames = np.random.default_rng(0).integers(0, 256, (6, 40, 16, 16, 3), dtype=np.uint8)
     (tmp_path / "videos").mkdir()
     for number, content in enumerate(frames):

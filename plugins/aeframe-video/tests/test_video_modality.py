@@ -1,4 +1,4 @@
-"""The modality: what it states, and clips to files and back."""
+"""The modality `video`: spec, state, reading, writing and film strips."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
-from video_samples import counted, save, save_frames
+from video_samples import numbered_frames, save, save_frames
 
 from aeframe import AeframeError
-from aeframe_video.decode import find_track
+from aeframe_video.decode import read_info
 from aeframe_video.folder import VideoFiles
 from aeframe_video.modality import Video, as_bytes
 from aeframe_video.shapes import MovingShapes
@@ -29,7 +29,7 @@ def prepared(dataset: Any = SMALL, **options: Any) -> Video:
 
 
 def colours(num: int = 3, frames: int = 5, side: int = 12) -> Tensor:
-    """Smooth clips in colour, that a codec need not spoil."""
+    """Return smooth colour clips, on which codecs make small errors."""
     ramp = torch.linspace(0, 1, side)
     base = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side), (1 - ramp).expand(side, side)])
     times = torch.linspace(0.5, 1, frames)
@@ -37,12 +37,12 @@ def colours(num: int = 3, frames: int = 5, side: int = 12) -> Tensor:
     return torch.stack([clip * (0.6 + 0.2 * n) for n in range(num)])
 
 
-# -- what it states ----------------------------------------------------------------------------------------------------
+# -- spec and state ----------------------------------------------------------------------------------------------------
 
 
-def test_what_it_states(tmp_path: Path) -> None:
+def test_spec(tmp_path: Path) -> None:
     assert Video().spec(SMALL).plain() == {"shape": [1, 5, 12, 12], "domain": "unit", "condition": 0}
-    path = save(tmp_path / "a.mp4", counted(200))
+    path = save(tmp_path / "a.mp4", numbered_frames(200))
     dataset = VideoFiles(path=str(path))
     assert Video().spec(dataset).shape == (3, 16, 16, 24)
     assert Video(frames=4, size=(8, 10), channels=1).spec(dataset).shape == (1, 4, 8, 10)
@@ -60,7 +60,7 @@ def test_frames_are_padded_to_the_size() -> None:
     assert torch.equal(x[..., 4:16], Video().prepare(SMALL).train.batch(torch.arange(2)).x)
 
 
-def test_labels_of_the_embedded_set_come_along() -> None:
+def test_labels() -> None:
     train = Video().prepare(SMALL).train
     assert set(train.batch(torch.arange(len(train))).extras) == {"label"}
 
@@ -68,26 +68,26 @@ def test_labels_of_the_embedded_set_come_along() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"frames": 0}, "modality 'video' needs frames >= 1, found 0"),
-        ({"stride": 0}, "modality 'video' needs stride >= 1, found 0"),
-        ({"every": 0}, "modality 'video' needs every >= 1, found 0"),
-        ({"size": 0}, "modality 'video' needs size >= 1, found 0"),
-        ({"fps": 0.0}, "modality 'video' needs fps > 0, found 0"),
+        ({"frames": 0}, "modality 'video' requires frames >= 1, found 0"),
+        ({"stride": 0}, "modality 'video' requires stride >= 1, found 0"),
+        ({"every": 0}, "modality 'video' requires every >= 1, found 0"),
+        ({"size": 0}, "modality 'video' requires size >= 1, found 0"),
+        ({"fps": 0.0}, "modality 'video' requires fps > 0, found 0"),
     ],
 )
-def test_options_that_make_no_clips_are_refused(options: Any, message: str) -> None:
+def test_invalid_options(options: Any, message: str) -> None:
     with pytest.raises(AeframeError) as raised:
         Video(**options)
     assert str(raised.value) == message
 
 
-def test_its_state_is_plain_and_comes_back() -> None:
+def test_state_is_json_and_restored() -> None:
     state = prepared().state()
     assert json.loads(json.dumps(state)) == state == {"shape": [1, 5, 12, 12], "rate": 10.0}
-    again = Video()
-    again.load_state(state)
-    assert again.state() == state
-    assert again.sampling.frames == 5
+    restored = Video()
+    restored.load_state(state)
+    assert restored.state() == state
+    assert restored.sampling.frames == 5
     assert Video().state() == {}
 
 
@@ -95,52 +95,52 @@ def test_its_state_is_plain_and_comes_back() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.npz", "a.gif", "a.mp4", "folder"])
-def test_clips_are_written_and_read_again(tmp_path: Path, name: str) -> None:
+def test_written_clips_are_read_back(tmp_path: Path, name: str) -> None:
     modality = prepared()
     x = Video().prepare(SMALL).train.batch(torch.arange(4)).x
     files = modality.write(x, tmp_path / name)
     assert [file.name for file in files] == ([f"00000{n}.mp4" for n in range(4)] if name == "folder" else [name])
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(file.name for file in files)
-    again = modality.read(tmp_path / name)
-    assert again.x.shape == x.shape
-    assert again.index is not None
-    assert again.index.tolist() == [0, 1, 2, 3]
-    # Arrays and grey animations keep every bit; H.264 comes near.
+    read_back = modality.read(tmp_path / name)
+    assert read_back.x.shape == x.shape
+    assert read_back.index is not None
+    assert read_back.index.tolist() == [0, 1, 2, 3]
+    # NPZ and greyscale GIF are lossless; H.264 is nearly so.
     exact = name in ("a.npz", "a.gif")
-    assert float((again.x - x).abs().max()) < 1e-6 if exact else float((again.x - x).abs().mean()) < 0.01
+    assert float((read_back.x - x).abs().max()) < 1e-6 if exact else float((read_back.x - x).abs().mean()) < 0.01
 
 
-@pytest.mark.parametrize(("name", "off"), [("a.npz", 0.003), ("a.gif", 0.02), ("a.mp4", 0.03)])
+@pytest.mark.parametrize(("name", "tolerance"), [("a.npz", 0.003), ("a.gif", 0.02), ("a.mp4", 0.03)])
 @pytest.mark.parametrize("side", [12, 13])
-def test_colour_and_odd_sizes_are_written_too(tmp_path: Path, name: str, off: float, side: int) -> None:
+def test_colour_and_odd_sizes(tmp_path: Path, name: str, tolerance: float, side: int) -> None:
     modality, x = Video(frames=5), colours(side=side)
     modality.write(x, tmp_path / name)
-    again = modality.read(tmp_path / name).x
-    assert again.shape == x.shape
-    assert float((again - x).abs().mean()) < off
+    read_back = modality.read(tmp_path / name).x
+    assert read_back.shape == x.shape
+    assert float((read_back - x).abs().mean()) < tolerance
 
 
-def test_the_rate_of_the_data_is_that_of_what_is_written(tmp_path: Path) -> None:
-    dataset = VideoFiles(path=str(save(tmp_path / "a.mp4", counted(200), rate=24)))
+def test_written_clips_have_the_rate_of_the_data(tmp_path: Path) -> None:
+    dataset = VideoFiles(path=str(save(tmp_path / "a.mp4", numbered_frames(200), rate=24)))
     for options, rate in (({}, 24.0), ({"stride": 2}, 12.0), ({"fps": 8.0}, 8.0)):
         modality = prepared(dataset, frames=4, **options)
         for suffix in ("mp4", "gif"):
             (path,) = modality.write(torch.rand(2, 3, 4, 16, 24), tmp_path / f"{rate:g}.{suffix}")
-            track = find_track(path)
-            # A GIF counts hundredths of a second.
-            assert track.rate == pytest.approx(rate, rel=0.05 if suffix == "gif" else 1e-3)
-            assert track.num_frames == 8
+            info = read_info(path)
+            # GIF stores durations in hundredths of a second.
+            assert info.rate == pytest.approx(rate, rel=0.05 if suffix == "gif" else 1e-3)
+            assert info.num_frames == 8
 
 
-def test_a_whole_video_comes_apart_and_together_again(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.mkv", counted(50), codec="ffv1")
+def test_video_is_read_as_clips_and_written_as_one_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.mkv", numbered_frames(50), codec="ffv1")
     modality = prepared(VideoFiles(path=str(path)), frames=4)
     batch = modality.read(path)
-    # Two frames do not fill a clip.
+    # The last two frames do not fill a clip.
     assert batch.x.shape == (12, 3, 4, 16, 24)
-    modality.write(batch.x, tmp_path / "again.mp4")
-    again = modality.read(tmp_path / "again.mp4").x
-    assert float((again - batch.x).abs().max()) < 0.02
+    modality.write(batch.x, tmp_path / "copy.mp4")
+    read_back = modality.read(tmp_path / "copy.mp4").x
+    assert float((read_back - batch.x).abs().max()) < 0.02
 
 
 def test_film_strips(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_film_strips(tmp_path: Path) -> None:
     assert np.array_equal(strip[14:26, 13:25], as_bytes(x)[1, 1, 0])
 
 
-def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path) -> None:
+def test_existing_files_and_other_suffixes_are_errors(tmp_path: Path) -> None:
     modality, x = prepared(), torch.rand(2, 1, 5, 12, 12)
 
     def refusal(path: Path) -> str:
@@ -160,10 +160,10 @@ def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path) -
             modality.write(x, path)
         return str(raised.value)
 
-    taken = tmp_path / "a.mp4"
-    taken.write_text("precious")
-    assert refusal(taken) == f"'{taken}' exists, and nothing is overwritten; remove it, or write elsewhere"
-    assert taken.read_text() == "precious"
+    existing = tmp_path / "a.mp4"
+    existing.write_text("precious")
+    assert refusal(existing) == f"'{existing}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    assert existing.read_text() == "precious"
     modality.write(x, tmp_path / "folder")
     first = tmp_path / "folder" / "000000.mp4"
     assert (
@@ -171,16 +171,16 @@ def test_nothing_is_overwritten_and_other_suffixes_are_refused(tmp_path: Path) -
     )
     for name in ("a.avi", "a.jpg", "a.npy"):
         assert refusal(tmp_path / name) == (
-            f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), not '{name}'; end the path in one of "
-            "them, or name a folder"
+            f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), found '{name}'; choose one of these "
+            "suffixes, or a folder"
         )
 
 
-def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_clips_of_another_shape_are_errors(tmp_path: Path) -> None:
     modality = prepared()
     path = tmp_path / "a.npz"
     np.savez(path, x=np.zeros((2, 5, 9, 9), np.uint8))
-    video = save(tmp_path / "a.mp4", counted(10))
+    video = save(tmp_path / "a.mp4", numbered_frames(10))
     (tmp_path / "none").mkdir()
 
     def refusal(path: Path) -> str:
@@ -189,44 +189,44 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path) -> None:
         return str(raised.value)
 
     assert refusal(path) == (
-        f"modality 'video': '{path}' has clips of 1 x 5 x 9 x 9 (channels x frames x height x width) where "
-        "1 x 5 x 12 x 12 is expected; bring them to that shape"
+        f"modality 'video': '{path}' has clips of 1 x 5 x 9 x 9 (channels x frames x height x width), "
+        "expected 1 x 5 x 12 x 12; convert them to that shape"
     )
     assert refusal(video) == (
-        f"video '{video}' is 1 x 16 x 24 (channels x height x width) where 1 x 12 x 12 is expected; bring all videos "
-        "to one shape with modality.size=[12,12]"
+        f"video '{video}' has frames of 1 x 16 x 24 (channels x height x width), expected 1 x 12 x 12; convert all "
+        "videos with modality.size=[12,12]"
     )
     assert refusal(tmp_path / "none") == (
-        f"modality 'video' found no videos in '{tmp_path / 'none'}'; give a folder with some"
+        f"modality 'video' found no videos in '{tmp_path / 'none'}'; choose a folder that contains some"
     )
 
 
-# -- pictures ----------------------------------------------------------------------------------------------------------
+# -- film strips -------------------------------------------------------------------------------------------------------
 
 
-def drawn(panels: dict[str, Tensor]) -> tuple[list[str], list[Any]]:
+def plotted(panels: dict[str, Tensor]) -> tuple[list[str], list[Any]]:
     figure = Video().render(panels)
     return [text.get_text() for text in figure.texts], [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
 
 
-def test_panels_are_strips_of_some_clips() -> None:
+def test_panels_are_strips_of_four_clips() -> None:
     x = torch.linspace(0, 1, 10).view(10, 1, 1, 1, 1).expand(10, 1, 3, 8, 8)
-    titles, (top, bottom) = drawn({"originals": x, "reconstructions": 1 - x})
+    titles, (top, bottom) = plotted({"originals": x, "reconstructions": 1 - x})
     assert titles == ["originals", "reconstructions"]
-    # Four of ten clips, the first and the last among them.
+    # Four evenly spaced clips of ten, including the first and the last.
     assert top.shape == bottom.shape == (4 * 8 + 3 * 2, 3 * 8 + 2)
     assert top[::10, 0].tolist() == [round(255 * n / 9) for n in (0, 3, 6, 9)]
     assert bottom[0, 0] == 255
-    # White lines between clips and between frames.
+    # White lines separate clips and frames.
     assert (top[8:10] == 255).all()
     assert (top[:, 8] == 255).all()
 
 
-def test_a_long_clip_shows_ten_of_its_frames_and_colour_stays() -> None:
+def test_long_clip_is_shown_as_ten_frames_in_colour() -> None:
     x = torch.linspace(0, 1, 19).view(1, 1, 19, 1, 1).expand(1, 3, 19, 8, 8) * torch.tensor([1.0, 0, 0]).view(
         3, 1, 1, 1
     )
-    (title,), (strip,) = drawn({"samples": x})
+    (title,), (strip,) = plotted({"samples": x})
     assert title == "samples (10 of 19 frames)"
     assert strip.shape == (8, 10 * 8 + 9, 3)
     assert strip[0, ::9, 0].tolist() == [round(255 * n / 18) for n in range(0, 19, 2)]
@@ -234,10 +234,10 @@ def test_a_long_clip_shows_ten_of_its_frames_and_colour_stays() -> None:
 
 
 def test_a_single_panel_has_twelve_rows() -> None:
-    _, (strip,) = drawn({"samples": torch.zeros(64, 1, 2, 8, 8)})
+    _, (strip,) = plotted({"samples": torch.zeros(64, 1, 2, 8, 8)})
     assert strip.shape[0] == 12 * 8 + 11 * 2
 
 
 def test_folders_of_frames_are_read(tmp_path: Path) -> None:
-    folder = save_frames(tmp_path / "a", counted(10, height=12, width=12))
+    folder = save_frames(tmp_path / "a", numbered_frames(10, height=12, width=12))
     assert prepared().read(folder).x.shape == (2, 1, 5, 12, 12)

@@ -1,4 +1,4 @@
-"""Networks of clips: sizes, who sees whom in time, and what is refused."""
+"""The encoder and the decoder `video_conv`: shapes, causality and errors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ UNIT = Domain.parse("unit")
 
 
 def pair(shape: tuple[int, ...], dim: int = 2, **options: Any) -> tuple[VideoConvEncoder, Decoder]:
-    """An encoder, and the decoder it names, of a z of `dim` numbers at each position."""
+    """Return an encoder and its matching decoder for a z of `dim` channels."""
     encoder = VideoConvEncoder(shape, UNIT, **options)
     config = encoder.mirror()
     z_shape = (dim, *encoder.out_shape[1:]) if len(encoder.out_shape) > 1 else (dim,)
@@ -26,8 +26,8 @@ def pair(shape: tuple[int, ...], dim: int = 2, **options: Any) -> tuple[VideoCon
     return encoder, decoder
 
 
-def through(encoder: VideoConvEncoder, decoder: Decoder, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Features, and what the decoder makes of their first two channels."""
+def encode_decode(encoder: VideoConvEncoder, decoder: Decoder, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return features, and the output of the decoder for their first two channels."""
     features = encoder(Batch(x))
     return features, decoder(features[:, :2])[:, 0]
 
@@ -37,18 +37,20 @@ def through(encoder: VideoConvEncoder, decoder: Decoder, x: Tensor) -> tuple[Ten
 @pytest.mark.parametrize(
     ("time_strides", "smallest"), [(None, (3, 3, 4)), ((1, 2), (5, 3, 4)), ((2, 1), (5, 3, 4)), ((1, 1), (9, 3, 4))]
 )
-def test_any_size_comes_back(form: str, causal: bool, time_strides: Any, smallest: tuple[int, ...]) -> None:
+def test_output_has_the_size_of_the_input(
+    form: str, causal: bool, time_strides: Any, smallest: tuple[int, ...]
+) -> None:
     encoder, decoder = pair(
         (3, 9, 11, 13), channels=(4, 6), form=form, causal=causal, time_strides=time_strides, blocks=1
     )
     assert encoder.out_shape == (6, *smallest)
-    features, output = through(encoder, decoder, torch.rand(2, 3, 9, 11, 13))
+    features, output = encode_decode(encoder, decoder, torch.rand(2, 3, 9, 11, 13))
     assert features.shape == (2, *encoder.out_shape)
     assert output.shape == (2, 3, 9, 11, 13)
     assert sum(parameter.numel() for parameter in decoder.parameters()) > 0
 
 
-def test_a_dense_end_makes_features_flat() -> None:
+def test_dense_features_are_flat() -> None:
     encoder, decoder = pair((1, 8, 8, 8), dim=3, channels=(4, 6), dense=5)
     assert encoder(Batch(torch.rand(2, 1, 8, 8, 8))).shape == (2, 5)
     assert decoder(torch.randn(2, 3)).shape == (2, 1, 1, 8, 8, 8)
@@ -57,76 +59,77 @@ def test_a_dense_end_makes_features_flat() -> None:
 @pytest.mark.parametrize("form", ["3d", "2+1d"])
 @pytest.mark.parametrize("norm", ["none", "group"])
 @pytest.mark.parametrize("time_strides", [None, (1, 2)])
-def test_causal_codes_and_frames_do_not_change_with_what_comes_later(form: str, norm: str, time_strides: Any) -> None:
+def test_causal_codes_and_frames_do_not_depend_on_later_frames(form: str, norm: str, time_strides: Any) -> None:
     options = {"channels": (8, 8), "form": form, "norm": norm, "time_strides": time_strides, "causal": True}
     encoder, decoder = pair((1, 16, 8, 8), blocks=1, activation=None, **options)
     chunk = 16 // encoder.out_shape[1]
     x = torch.rand(1, 1, 16, 8, 8)
-    whole, shown = through(encoder, decoder, x)
+    codes, output = encode_decode(encoder, decoder, x)
     for frames in (chunk, 16 - chunk):
-        later = x.clone()
-        later[:, :, frames:] = torch.rand(1, 1, 16 - frames, 8, 8)
-        codes, again = through(encoder, decoder, later)
-        codes_known = frames // chunk
-        assert torch.allclose(codes[:, :, :codes_known], whole[:, :, :codes_known], atol=1e-6)
-        assert torch.allclose(again[:, :, :frames], shown[:, :, :frames], atol=1e-6)
-        # And they are those of a clip that ends there.
+        changed = x.clone()
+        changed[:, :, frames:] = torch.rand(1, 1, 16 - frames, 8, 8)
+        changed_codes, changed_output = encode_decode(encoder, decoder, changed)
+        num_codes = frames // chunk
+        assert torch.allclose(changed_codes[:, :, :num_codes], codes[:, :, :num_codes], atol=1e-6)
+        assert torch.allclose(changed_output[:, :, :frames], output[:, :, :frames], atol=1e-6)
+        # A shorter clip has the same codes and frames.
         short_encoder, short_decoder = pair((1, frames, 8, 8), blocks=1, activation=None, **options)
         short_encoder.load_state_dict(encoder.state_dict())
         short_decoder.load_state_dict(decoder.state_dict())
-        early, early_shown = through(short_encoder, short_decoder, x[:, :, :frames])
-        assert torch.allclose(early, whole[:, :, :codes_known], atol=1e-6)
-        assert torch.allclose(early_shown, shown[:, :, :frames], atol=1e-6)
-    assert not torch.allclose(codes, whole)
+        short_codes, short_output = encode_decode(short_encoder, short_decoder, x[:, :, :frames])
+        assert torch.allclose(short_codes, codes[:, :, :num_codes], atol=1e-6)
+        assert torch.allclose(short_output, output[:, :, :frames], atol=1e-6)
+    assert not torch.allclose(changed_codes, codes)
 
 
-def test_each_code_of_a_causal_network_has_seen_all_of_its_own_frames() -> None:
+def test_causal_codes_depend_on_all_of_their_own_frames() -> None:
     encoder, decoder = pair((1, 8, 8, 8), channels=(8, 8), causal=True)
     x = torch.rand(1, 1, 8, 8, 8, requires_grad=True)
-    features, output = through(encoder, decoder, x)
+    features, output = encode_decode(encoder, decoder, x)
     for code in range(2):
-        (seen,) = torch.autograd.grad(features[:, :, code].sum(), x, retain_graph=True)
-        reached = seen.abs().sum((0, 1, 3, 4)) > 0
-        assert reached[4 * code : 4 * (code + 1)].all()
-        assert not reached[4 * (code + 1) :].any()
-    # A frame is made of its own group's code too.
+        (gradient,) = torch.autograd.grad(features[:, :, code].sum(), x, retain_graph=True)
+        depends = gradient.abs().sum((0, 1, 3, 4)) > 0
+        assert depends[4 * code : 4 * (code + 1)].all()
+        assert not depends[4 * (code + 1) :].any()
+    # A frame depends on the code of its own group.
     for frame in range(8):
-        (seen,) = torch.autograd.grad(output[:, :, frame].sum(), features, retain_graph=True)
-        assert float(seen[:, :, frame // 4].abs().sum()) > 0
+        (gradient,) = torch.autograd.grad(output[:, :, frame].sum(), features, retain_graph=True)
+        assert float(gradient[:, :, frame // 4].abs().sum()) > 0
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_only_without_causality_is_a_frame_made_of_what_comes_later(causal: bool) -> None:
+def test_only_networks_that_are_not_causal_depend_on_later_frames(causal: bool) -> None:
     encoder, decoder = pair((1, 8, 8, 8), channels=(8, 8), time_kernel=5, causal=causal)
     x = torch.rand(1, 1, 8, 8, 8, requires_grad=True)
-    features, output = through(encoder, decoder, x)
-    for early, (whole, later) in ((features[:, :, 0], (x, 4)), (output[:, :, 3], (features, 1))):
-        (seen,) = torch.autograd.grad(early.sum(), whole, retain_graph=True)
-        assert bool(seen[:, :, later:].any()) != causal
+    features, output = encode_decode(encoder, decoder, x)
+    for early, (inputs, later) in ((features[:, :, 0], (x, 4)), (output[:, :, 3], (features, 1))):
+        (gradient,) = torch.autograd.grad(early.sum(), inputs, retain_graph=True)
+        assert bool(gradient[:, :, later:].any()) != causal
 
 
 @pytest.mark.parametrize("form", ["3d", "2+1d"])
-def test_a_time_kernel_of_one_looks_at_each_frame_by_itself(form: str) -> None:
+def test_time_kernel_of_one_processes_frames_separately(form: str) -> None:
     encoder, decoder = pair((1, 5, 8, 8), channels=(4, 6), time_kernel=1, form=form, blocks=1)
     assert encoder.out_shape == (6, 5, 2, 2)
     x = torch.rand(2, 1, 5, 8, 8)
     order = torch.tensor([3, 0, 4, 1, 2])
-    for one, other in zip(through(encoder, decoder, x), through(encoder, decoder, x[:, :, order]), strict=True):
-        assert torch.allclose(one[:, :, order], other, atol=1e-6)
+    permuted = encode_decode(encoder, decoder, x[:, :, order])
+    for expected, result in zip(encode_decode(encoder, decoder, x), permuted, strict=True):
+        assert torch.allclose(expected[:, :, order], result, atol=1e-6)
 
 
-def test_a_factorised_network_has_convolutions_over_space_and_over_time() -> None:
+def test_kernel_sizes_of_both_forms() -> None:
     def kernels(form: str) -> set[tuple[int, ...]]:
         encoder, decoder = pair((1, 8, 8, 8), channels=(4, 6), form=form, kernel=5)
         layers = [*encoder.layers.modules(), *decoder.modules()]
-        wide = [layer for layer in layers if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d))]
-        return {tuple(layer.kernel_size) for layer in wide} - {(1, 1, 1)}
+        convolutions = [layer for layer in layers if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d))]
+        return {tuple(layer.kernel_size) for layer in convolutions} - {(1, 1, 1)}
 
     assert kernels("2+1d") == {(1, 5, 5), (3, 1, 1), (4, 1, 1), (1, 6, 6)}
     assert kernels("3d") == {(3, 5, 5), (4, 6, 6)}
 
 
-def test_what_is_masked_is_not_seen() -> None:
+def test_masked_values_have_no_effect() -> None:
     encoder, _ = pair((1, 8, 8, 8))
     x, mask = torch.rand(2, 1, 8, 8, 8), torch.rand(2, 1, 8, 8, 8) > 0.5
     assert torch.equal(encoder(Batch(x, mask)), encoder(Batch(x.masked_fill(~mask, torch.nan), mask)))
@@ -138,38 +141,38 @@ def test_what_is_masked_is_not_seen() -> None:
         (
             (1, 8, 8),
             {},
-            "encoder video_conv needs clips (C, T, H, W), found the shape (1, 8, 8); choose encoder=conv or mlp",
+            "encoder video_conv requires clips (C, T, H, W), found the shape (1, 8, 8); choose encoder=conv or mlp",
         ),
-        ((1, 4, 8, 8), {"time_kernel": 2}, "encoder video_conv needs an odd time_kernel such as 1 or 3, found 2"),
+        ((1, 4, 8, 8), {"time_kernel": 2}, "encoder video_conv requires an odd time_kernel such as 1 or 3, found 2"),
         ((1, 4, 8, 8), {"kernel": 2}, "encoder video_conv needs an odd kernel such as 3 or 5, found 2"),
-        ((1, 4, 8, 8), {"blocks": -1}, "encoder video_conv needs blocks of at least 0, found -1"),
+        ((1, 4, 8, 8), {"blocks": -1}, "encoder video_conv requires blocks of at least 0, found -1"),
         (
             (1, 4, 8, 8),
             {"time_strides": (2,)},
-            "encoder video_conv needs time_strides of 1 or 2, one for each of its 2 stages, found [2]",
+            "encoder video_conv requires time_strides of 1 or 2, one for each of its 2 stages, found [2]",
         ),
         (
             (1, 4, 8, 8),
             {"time_strides": (4, 1)},
-            "encoder video_conv needs time_strides of 1 or 2, one for each of its 2 stages, found [4, 1]",
+            "encoder video_conv requires time_strides of 1 or 2, one for each of its 2 stages, found [4, 1]",
         ),
         (
             (1, 4, 8, 8),
             {"time_strides": (2, 1), "time_kernel": 1},
-            "encoder video_conv looks at each frame by itself with time_kernel=1, and time_strides [2, 1] would drop "
-            "some; set time_kernel=3, or leave time_strides out",
+            "encoder video_conv with time_kernel=1 requires time_strides of 1, since others would drop frames, found "
+            "[2, 1]; set time_kernel=3, or time_strides=null",
         ),
     ],
 )
-def test_what_makes_no_network_is_refused(shape: Any, options: Any, message: str) -> None:
+def test_invalid_options(shape: Any, options: Any, message: str) -> None:
     with pytest.raises(AeframeError) as raised:
         VideoConvEncoder(shape, UNIT, **options)
     assert str(raised.value) == message
 
 
-def test_a_decoder_of_something_else_is_refused() -> None:
+def test_decoder_of_other_data() -> None:
     with pytest.raises(AeframeError) as raised:
         build("decoder", "video_conv", z_shape=(3,), out_shape=(1, 1, 8, 8), encoder=None, build=build)
     assert str(raised.value) == (
-        "decoder video_conv needs clips (C, T, H, W), found the shape (1, 1, 8, 8); choose decoder=conv or mlp"
+        "decoder video_conv requires clips (C, T, H, W), found the shape (1, 1, 8, 8); choose decoder=conv or mlp"
     )

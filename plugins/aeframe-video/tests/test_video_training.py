@@ -1,4 +1,4 @@
-"""Whole runs: from the embedded clips to a saved model, and from a video to its reconstruction."""
+"""Runs on simulated clips and on video files, and the reconstruction of a video from the command line."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from video_samples import broken_end, counted, save
+from video_samples import numbered_frames, save, save_damaged
 
 import aeframe
 from aeframe.cli.main import main
-from aeframe_video.decode import find_track
+from aeframe_video.decode import read_info
 
 QUICK = ("max_epochs=2", "batch_size=16", "data.clips=60", "trainer.threads=1", "pictures=false")
 
@@ -26,11 +26,11 @@ QUICK = ("max_epochs=2", "batch_size=16", "data.clips=60", "trainer.threads=1", 
     ],
     ids=["vqvae", "vae", "tubes", "frames"],
 )
-def test_a_run_trains_and_measures(tmp_path: Path, settings: tuple[str, ...]) -> None:
+def test_run_has_finite_metrics(tmp_path: Path, settings: tuple[str, ...]) -> None:
     run = aeframe.fit(overrides=[*settings, *QUICK, "modality=video"], folder=str(tmp_path / "run"))
-    measured = run.metrics
-    assert {"clip_psnr", "clip_psnr_of_first_frame", "frame_psnr", "frame_mse_worst", "flicker"} <= set(measured)
-    assert all(np.isfinite(value) for value in measured.values())
+    metrics = run.metrics
+    assert {"clip_psnr", "clip_psnr_of_first_frame", "frame_psnr", "frame_mse_worst", "flicker"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
     model = aeframe.load(run.folder)
     x = torch.rand(3, 1, 8, 16, 16)
     assert torch.equal(model.encode(x), model.encode(x))
@@ -38,12 +38,12 @@ def test_a_run_trains_and_measures(tmp_path: Path, settings: tuple[str, ...]) ->
     assert model.sample(2).shape == (2, 1, 8, 16, 16)
 
 
-def test_a_video_goes_through_a_saved_model(tmp_path: Path) -> None:
+def test_reconstruction_of_a_video(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for name in "abcd":
-        save(data / f"{name}.mp4", counted(15), rate=12)
-    broken_end(data / "e.mp4")
+        save(data / f"{name}.mp4", numbered_frames(15), rate=12)
+    save_damaged(data / "e.mp4")
     modality = {"name": "video", "frames": 5, "size": 16, "channels": 1, "on_error": "skip"}
     run = aeframe.fit(
         model="ae",
@@ -55,9 +55,9 @@ def test_a_video_goes_through_a_saved_model(tmp_path: Path) -> None:
         folder=str(tmp_path / "run"),
     )
     skipped = (Path(run.folder) / "skipped.txt").read_text()
-    assert "e.mp4' breaks off at frame 29 of 30 (its picture is damaged)" in skipped
+    assert "e.mp4' cannot be decoded at frame 29 of 30 (the frame is damaged)" in skipped
     assert (Path(run.folder) / "pictures" / "reconstructions.png").is_file()
     out = tmp_path / "out.mp4"
     assert main(["reconstruct", str(run.folder), str(data / "a.mp4"), "-o", str(out)]) == 0
-    track = find_track(out)
-    assert (track.num_frames, track.shape, track.rate) == (15, (3, 16, 16), 12.0)
+    info = read_info(out)
+    assert (info.num_frames, info.shape, info.rate) == (15, (3, 16, 16), 12.0)

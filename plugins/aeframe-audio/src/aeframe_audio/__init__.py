@@ -1,4 +1,4 @@
-"""Sound for aeframe. Importing it imports nothing heavy: these are names, and where their objects are."""
+"""Plugin for audio: registers names with import paths and imports nothing heavy."""
 
 from aeframe import hookimpl
 from aeframe.hooks import Register
@@ -11,37 +11,49 @@ def register_modalities(register: Register) -> None:
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("vowels_simulated", "aeframe_audio.simulated:VowelsSimulated", summary="sung vowels by source and filter")
-    register("audio_folder", "aeframe_audio.folder:AudioFolder", summary="a folder of WAV, FLAC, OGG, MP3 or AIFF")
+    register(
+        "vowels_simulated", "aeframe_audio.simulated:VowelsSimulated", summary="sung vowels of a source-filter model"
+    )
+    register(
+        "audio_folder", "aeframe_audio.folder:AudioFolder", summary="a folder of WAV, FLAC, OGG, MP3 or AIFF files"
+    )
     register("fsdd", "aeframe_audio.fsdd:FSDD", summary="3,000 spoken digits by six speakers, 8 kHz")
 
 
 @hookimpl
 def register_encoders(register: Register) -> None:
-    register("wave_conv", "aeframe_audio.wave:WaveConvEncoder", summary="strided 1-d convolutions, causal by choice")
     register(
-        "spectrogram", "aeframe_audio.spectrogram:SpectrogramEncoder", summary="a short-time spectrum, frame by frame"
+        "wave_conv", "aeframe_audio.wave_conv:WaveConvEncoder", summary="strided 1-d convolutions, causal or symmetric"
+    )
+    register(
+        "spectrogram",
+        "aeframe_audio.spectrogram:SpectrogramEncoder",
+        summary="convolutions over short-time Fourier spectra",
     )
 
 
 @hookimpl
 def register_decoders(register: Register) -> None:
-    register("wave_conv", "aeframe_audio.wave:WaveConvDecoder", summary="transposed 1-d convolutions, causal by choice")
+    register(
+        "wave_conv",
+        "aeframe_audio.wave_conv:WaveConvDecoder",
+        summary="transposed 1-d convolutions, causal or symmetric",
+    )
     register(
         "spectrogram",
         "aeframe_audio.spectrogram:SpectrogramDecoder",
-        summary="amplitudes and phases, added up to waves",
+        summary="convolutions to amplitudes and phases, then an inverse short-time Fourier transform",
     )
 
 
 @hookimpl
 def register_activations(register: Register) -> None:
-    register("snake", "aeframe_audio.snake:Snake", summary="x + sin^2(a x) / a, for what repeats itself")
+    register("snake", "aeframe_audio.snake:Snake", summary="x + sin^2(a x) / a, for periodic signals")
 
 
 @hookimpl
 def register_losses(register: Register) -> None:
-    register("snr", "aeframe_audio.losses:SignalToNoise", summary="minus the signal-to-noise ratio of waves, in dB")
+    register("snr", "aeframe_audio.losses:SignalToNoise", summary="negative signal-to-noise ratio of waves, in dB")
 
 
 @hookimpl
@@ -53,17 +65,19 @@ def register_penalties(register: Register) -> None:
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("si_sdr", "aeframe_audio.metrics:SISDR", summary="scale-invariant signal-to-distortion ratio in dB")
-    register("mel_distance", "aeframe_audio.metrics:MelDB", summary="mean difference of mel spectra in dB")
-    register("log_spectral_distance", "aeframe_audio.metrics:LogSpectral", summary="difference of spectra in dB")
-    register("bitrate", "aeframe_audio.metrics:Bitrate", summary="bits per second of a quantiser's codes")
+    register("mel_distance", "aeframe_audio.metrics:MelDB", summary="mean absolute difference of mel spectra in dB")
+    register("log_spectral_distance", "aeframe_audio.metrics:LogSpectral", summary="log-spectral distance in dB")
+    register("bitrate", "aeframe_audio.metrics:Bitrate", summary="bits per second of the codes of a quantiser")
 
 
 @hookimpl
 def register_configs(register: Register) -> None:
-    register("audio", "aeframe_audio.conf", summary="the recipe of a neural codec")
+    register("audio", "aeframe_audio.conf", summary="recipes of neural codecs")
 
 
 @hookimpl
 def register_commands(register: Register) -> None:
-    register("transcode", "aeframe_audio.transcode:Transcode", summary="send a sound through a codec, as a stream")
-    register("codec_report", "aeframe_audio.report:CodecReport", summary="measure a codec by codebooks that are used")
+    register("transcode", "aeframe_audio.transcode:Transcode", summary="encode and decode a sound file as a stream")
+    register(
+        "codec_report", "aeframe_audio.codec_report:CodecReport", summary="evaluate a codec by number of codebooks"
+    )

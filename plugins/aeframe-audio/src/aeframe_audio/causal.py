@@ -1,6 +1,6 @@
-"""Convolutions along time that keep their sizes, and that can be fed piece by piece where they are causal.
+"""1-d convolutions over time, symmetric or causal. Causal ones can process a signal chunk by chunk.
 
-Shapes: B samples, C channels, T samples of time at the rate of the layer.
+Shapes: B samples, C channels, T positions in time at the rate of the layer.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from torch.nn import functional as F
 
 from aeframe.parts.activations import MakeActivation
 
-Past = dict[nn.Module, Tensor]
-"""What each layer has to remember of the pieces before: its last inputs."""
+StreamState = dict[nn.Module, Tensor]
+"""The last inputs of each layer, which the outputs of the next chunk depend on."""
 
 
 class TimeConv(nn.Module):
-    """A convolution ``(B, C, T)`` -> ``(B, C', T / stride)``, for T a multiple of the stride.
+    """A padded convolution ``(B, C, T)`` -> ``(B, C', T / stride)``, for T a multiple of the stride.
 
-    With `causal` an output sees no input later than its own `stride` ones, otherwise as many before as after.
+    With `causal` all padding is at the start, so that an output depends on no input after its own `stride` inputs.
     """
 
     def __init__(
@@ -26,46 +26,45 @@ class TimeConv(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv1d(channels_in, channels_out, kernel, stride=stride, dilation=dilation)
-        seen = (kernel - 1) * dilation + 1 - stride
-        self.before = seen if causal else seen // 2
-        self.after = seen - self.before
+        padding = (kernel - 1) * dilation + 1 - stride
+        self.pad_start = padding if causal else padding // 2
+        self.pad_end = padding - self.pad_start
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(F.pad(x, (self.before, self.after)))
+        return self.conv(F.pad(x, (self.pad_start, self.pad_end)))
 
-    def step(self, x: Tensor, past: Past) -> Tensor:
-        """Return the outputs of the next inputs, of a causal layer."""
-        if not self.before:
+    def step(self, x: Tensor, state: StreamState) -> Tensor:
+        """Return the outputs for the next inputs of a causal layer, and update `state`."""
+        if not self.pad_start:
             return self.conv(x)
-        joined = torch.cat([past.get(self, x.new_zeros(*x.shape[:2], self.before)), x], 2)
-        past[self] = joined[..., -self.before :]
-        return self.conv(joined)
+        extended = torch.cat([state.get(self, x.new_zeros(*x.shape[:2], self.pad_start)), x], 2)
+        state[self] = extended[..., -self.pad_start :]
+        return self.conv(extended)
 
 
 class TimeUpsample(nn.Module):
-    """A transposed convolution ``(B, C, T)`` -> ``(B, C', T * stride)`` with a kernel of two strides.
+    """A transposed convolution ``(B, C, T)`` -> ``(B, C', T * stride)`` with a kernel of twice the stride.
 
-    Each output is made of two inputs: with `causal` of its own and the one before, otherwise of the two that are
-    nearest.
+    Each output depends on two inputs: with `causal` the current and the previous one, otherwise the two nearest.
     """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, *, causal: bool) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose1d(channels_in, channels_out, 2 * stride, stride=stride)
-        self.stride, self.first = stride, 0 if causal else stride // 2
+        self.stride, self.crop_start = stride, 0 if causal else stride // 2
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x)[..., self.first : self.first + x.shape[2] * self.stride]
+        return self.conv(x)[..., self.crop_start : self.crop_start + x.shape[2] * self.stride]
 
-    def step(self, x: Tensor, past: Past) -> Tensor:
-        """Return the outputs of the next inputs, of a causal layer."""
-        joined = torch.cat([past.get(self, x.new_zeros(*x.shape[:2], 1)), x], 2)
-        past[self] = x[..., -1:]
-        return self.conv(joined)[..., self.stride : self.stride * joined.shape[2]]
+    def step(self, x: Tensor, state: StreamState) -> Tensor:
+        """Return the outputs for the next inputs of a causal layer, and update `state`."""
+        extended = torch.cat([state.get(self, x.new_zeros(*x.shape[:2], 1)), x], 2)
+        state[self] = x[..., -1:]
+        return self.conv(extended)[..., self.stride : self.stride * extended.shape[2]]
 
 
 class TimeResidual(nn.Module):
-    """x + f(x) with f: activation, dilated convolution, activation, convolution of width 1 (as WaveNet's are stacked:
+    """x + f(x) with f: activation, dilated convolution, activation, convolution of width 1 (dilations as in WaveNet,
     van den Oord et al. 2016, arXiv 1609.03499).
     """
 
@@ -82,14 +81,14 @@ class TimeResidual(nn.Module):
         return x + self.branch(x)
 
 
-def advance(module: nn.Module, x: Tensor, past: Past) -> Tensor:
-    """Return what a causal network makes of the next inputs ``(B, C, n)``; `past` keeps what it needs of them."""
+def stream_step(module: nn.Module, x: Tensor, state: StreamState) -> Tensor:
+    """Return the outputs of a causal network for the next inputs ``(B, C, n)``, and update `state`."""
     if isinstance(module, (TimeConv, TimeUpsample)):
-        return module.step(x, past)
+        return module.step(x, state)
     if isinstance(module, TimeResidual):
-        return x + advance(module.branch, x, past)
+        return x + stream_step(module.branch, x, state)
     if isinstance(module, nn.Sequential):
-        for each in module:
-            x = advance(each, x, past)
+        for layer in module:
+            x = stream_step(layer, x, state)
         return x
     return module(x)

@@ -1,4 +1,4 @@
-"""Open one recording."""
+"""Decode audio files to tensors, and read their headers."""
 
 from __future__ import annotations
 
@@ -16,63 +16,66 @@ from aeframe.errors import AeframeError
 from aeframe_audio.recordings import Recording
 
 EXTENSIONS = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-_WAY_OUT = "replace it, or leave such files out of training with modality.on_error=skip"
-_STREAMED = (0, 0xFFFFFFFF)
-"""Sizes that a program writes which does not know yet how long a file will be."""
+_NEXT_STEP = "replace it, or skip such files in training with modality.on_error=skip"
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF)
+"""Sizes in the header of a WAV that was streamed, when its length was not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a recording says of itself."""
+    """The format of an audio file."""
 
     rate: int
+    """Samples per second."""
     channels: int
     frames: int
-    """Samples in each channel."""
+    """Samples per channel."""
 
 
 def read_header(recording: Recording) -> Header:
-    """Return rate, channels and length, without decoding.
+    """Return the format of a file without decoding it.
 
     Raises:
-        AeframeError: No such file, an empty or damaged one, or one without a single sample.
+        AeframeError: A file that is missing, empty, damaged or without samples.
     """
-    with _opened(recording) as file:
+    with _open(recording) as file:
         return _header(recording, file)
 
 
 def decode(recording: Recording, start: int = 0, frames: int = -1) -> tuple[Tensor, int]:
-    """Return a recording's samples as float32 ``(C, n)`` in [-1, 1], and its rate.
+    """Return samples as float32 ``(C, n)`` in [-1, 1], and the sampling rate.
 
-    Floats beyond full scale are cut off there, as a file of whole numbers would.
+    Floating-point samples beyond full scale are clipped.
 
     Args:
-        recording: What to decode.
+        recording: The file.
         start: The first sample.
-        frames: How many samples; all with -1, and as many as there are where there are fewer.
+        frames: Number of samples; -1 decodes all. Fewer are returned at the end of the file.
 
     Raises:
-        AeframeError: What `read_header` refuses, a file that ends before its header says, or one with NaN.
+        AeframeError: As `read_header`, and for a file with NaN or with fewer samples than in its header.
     """
-    with _opened(recording) as file:
+    with _open(recording) as file:
         header = _header(recording, file)
-        wanted = header.frames - start if frames < 0 else min(frames, header.frames - start)
+        expected = header.frames - start if frames < 0 else min(frames, header.frames - start)
         try:
             file.seek(start)
-            samples = file.read(wanted, dtype="float32", always_2d=True)
+            samples = file.read(expected, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AeframeError(f"audio '{recording.name}' cannot be decoded ({_told(error)}); {_WAY_OUT}") from error
-    if len(samples) < wanted:
+            raise AeframeError(
+                f"audio '{recording.name}' cannot be decoded ({_reason(error)}); {_NEXT_STEP}"
+            ) from error
+    if len(samples) < expected:
         raise AeframeError(
-            f"audio '{recording.name}' ends after {start + len(samples)} of {header.frames} samples; {_WAY_OUT}"
+            f"audio '{recording.name}' ends after {start + len(samples)} of {header.frames} samples; {_NEXT_STEP}"
         )
     if not np.isfinite(samples).all():
-        row = start + int(np.argwhere(~np.isfinite(samples))[0, 0])
-        raise AeframeError(f"audio '{recording.name}' has no number at sample {row} (NaN or infinite); {_WAY_OUT}")
+        position = start + int(np.argwhere(~np.isfinite(samples))[0, 0])
+        raise AeframeError(f"audio '{recording.name}' is NaN or infinite at sample {position}; {_NEXT_STEP}")
     return torch.from_numpy(np.ascontiguousarray(samples.T)).clamp_(-1.0, 1.0), header.rate
 
 
-def _opened(recording: Recording) -> Any:
+def _open(recording: Recording) -> Any:
     content = recording.content
     if isinstance(content, Path):
         if not content.is_file():
@@ -83,25 +86,26 @@ def _opened(recording: Recording) -> Any:
     else:
         size, head = len(content), content[:12]
     if size == 0:
-        raise AeframeError(f"audio '{recording.name}' is empty (0 bytes); {_WAY_OUT}")
-    # The library reads as far as a cut WAV goes, and says nothing.
+        raise AeframeError(f"audio '{recording.name}' is empty (0 bytes); {_NEXT_STEP}")
+    # libsndfile reads a truncated WAV without an error.
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        stated = int.from_bytes(head[4:8], "little")
-        if stated not in _STREAMED and stated + 8 > size:
+        riff_size = int.from_bytes(head[4:8], "little")
+        if riff_size not in _UNKNOWN_SIZES and riff_size + 8 > size:
             raise AeframeError(
-                f"audio '{recording.name}' is cut off: {size} bytes where its header says {stated + 8}; {_WAY_OUT}"
+                f"audio '{recording.name}' is truncated: {size} bytes, expected {riff_size + 8} from its header; "
+                f"{_NEXT_STEP}"
             )
     try:
         return soundfile.SoundFile(content if isinstance(content, Path) else io.BytesIO(content))
     except soundfile.LibsndfileError as error:
-        raise AeframeError(f"audio '{recording.name}' cannot be opened ({_told(error)}); {_WAY_OUT}") from error
+        raise AeframeError(f"audio '{recording.name}' cannot be opened ({_reason(error)}); {_NEXT_STEP}") from error
 
 
 def _header(recording: Recording, file: Any) -> Header:
     if file.frames < 1:
-        raise AeframeError(f"audio '{recording.name}' has no samples (length 0); {_WAY_OUT}")
+        raise AeframeError(f"audio '{recording.name}' has no samples (length 0); {_NEXT_STEP}")
     return Header(int(file.samplerate), int(file.channels), int(file.frames))
 
 
-def _told(error: soundfile.LibsndfileError) -> str:
+def _reason(error: soundfile.LibsndfileError) -> str:
     return str(error.error_string).rstrip(".")

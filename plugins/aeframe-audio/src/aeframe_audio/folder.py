@@ -1,4 +1,4 @@
-"""Folders of sound files."""
+"""The dataset `audio_folder`: folders of audio files."""
 
 from __future__ import annotations
 
@@ -13,33 +13,31 @@ from aeframe_audio.decode import EXTENSIONS, read_header
 from aeframe_audio.recordings import Files, RawSplits, Recording
 
 
-def sounds_below(folder: Path) -> list[Path]:
-    """Return the sound files in a folder and its sub-folders, sorted; hidden ones and other files are passed over."""
+def audio_files(folder: Path) -> list[Path]:
+    """Return the audio files in a folder and its sub-folders, sorted, without hidden files."""
     return files_below(folder, EXTENSIONS)
 
 
 def recordings_of(paths: list[Path]) -> list[Recording]:
-    """Return files as recordings, which messages call by their paths."""
+    """Return files as recordings named by their paths."""
     return [Recording(str(path), path) for path in paths]
 
 
 class AudioFolder(Dataset):
     """A folder of WAV, FLAC, OGG, MP3 or AIFF files, at any depth.
 
-    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits where ``train`` is there; what is
-    missing of the others is drawn from the training sounds, by the shares `validation` and `test` and by `seed`. Where
-    all sounds lie in class folders (two or more), ``extras["label"]`` is the class's place in their sorted names.
-    Sounds of different rates need ``modality.rate``, mono beside stereo needs ``modality.channels``.
-
-    Up to `max_memory_mb` (with 16 bits, at the rate they are brought to) the sounds are decoded once, into memory;
-    beyond it the segments that a batch needs are decoded when it is asked for, by ``workers``.
+    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. Missing splits
+    are drawn at random from the training sounds. If all sounds lie in at least two class folders,
+    ``extras["label"]`` is the position of the class in the sorted names. Sounds of different sampling rates require
+    ``modality.rate``, mono together with stereo requires ``modality.channels``.
 
     Args:
         path: The folder.
-        validation: Share of the training sounds for validation, where there is no folder for it.
-        test: The same for testing.
-        seed: Of that draw.
-        max_memory_mb: Megabytes that decoded sounds may take.
+        validation: Fraction of the training sounds for validation, if there is no folder for it.
+        test: Fraction of the training sounds for testing, if there is no folder for it.
+        seed: Seed of the random splits.
+        max_memory_mb: If the sounds fit into this many megabytes (16 bits, after conversion), they are decoded once
+            and kept in memory. Otherwise ``workers`` decode the segments of each batch.
     """
 
     modality = "audio"
@@ -49,35 +47,36 @@ class AudioFolder(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.who = f"dataset 'audio_folder' at '{path}'"
-        self.shares = RandomSplit(self.who, "sounds", validation=validation, test=test, seed=seed)
+        self.splitter = RandomSplit(self.who, "sounds", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
-        """Return rate and channels of the first training sound whose header can be read."""
-        return described(self.who, self._present()["train"].recordings)
+        """Return sampling rate and channels of the first readable training sound."""
+        return first_format(self.who, self._folder_splits()["train"].recordings)
 
     def load(self) -> RawSplits:
-        present = self._present()
+        splits = self._folder_splits()
         keys = {
-            split: path_keys(self.path, (Path(each.name) for each in files.recordings))
-            for split, files in present.items()
+            split: path_keys(self.path, (Path(recording.name) for recording in files.recordings))
+            for split, files in splits.items()
         }
-        return self.shares.complete(present, self.split_record, keys)
+        return self.splitter.complete(splits, self.split_record, keys)
 
-    def _present(self) -> dict[str, Files]:
-        """Return the splits that the folder has: at least ``train``."""
+    def _folder_splits(self) -> dict[str, Files]:
+        """Return the splits that have a folder: at least ``train``."""
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}"
-        found = folder_splits(self.path, who=self.who, what="sounds", find=sounds_below, expected=expected)
+        folders = folder_splits(self.path, who=self.who, what="sounds", find=audio_files, expected=expected)
         return {
-            split: Files(recordings_of(each.paths), each.labels, self.max_memory_mb) for split, each in found.items()
+            split: Files(recordings_of(folder.paths), folder.labels, self.max_memory_mb)
+            for split, folder in folders.items()
         }
 
 
-def described(who: str, recordings: list[Recording]) -> dict[str, Any]:
-    """Return rate and channels of the first recording whose header can be read.
+def first_format(who: str, recordings: list[Recording]) -> dict[str, Any]:
+    """Return sampling rate and channels of the first file with a readable header.
 
     Raises:
-        AeframeError: There is none.
+        AeframeError: No file has one.
     """
     header = first_opened(recordings, read_header, sentence=f"{who} has no sound that can be opened")
     return {"rate": header.rate, "channels": header.channels}

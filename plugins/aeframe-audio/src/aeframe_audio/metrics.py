@@ -1,4 +1,4 @@
-"""What people measure on reconstructed sounds."""
+"""Metrics of reconstructed sounds: SI-SDR, spectral distances and bitrate."""
 
 from __future__ import annotations
 
@@ -12,14 +12,48 @@ from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.evaluation.metrics.reconstruction import counts
 from aeframe.evaluation.metrics.sums import SUM_DTYPE
 from aeframe.types import ForwardOutput
-from aeframe_audio.measures import Spectral, si_sdr
+from aeframe_audio.spectra import DecibelSpectrogram
 
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
+_LIMIT_DB = 100.0
+
+
+def si_sdr(x_hat: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the scale-invariant signal-to-distortion ratio ``(B,)`` in dB, over all channels together (Le Roux,
+    Wisdom, Erdogan & Hershey 2019, arXiv 1811.02508).
+
+    Both signals are centred first. Results are within +-100 dB; a silent x has -100.
+
+    Args:
+        x_hat: ``(B, *any)``.
+        x: ``(B, *any)``.
+        mask: ``(B, *any)``, True for samples to compare; None compares all.
+    """
+    x_hat, x = _centre(x_hat, mask), _centre(x, mask)
+    tiny = torch.finfo(x.dtype).tiny
+    scale = (x_hat * x).sum(1) / x.square().sum(1).clamp(min=tiny)
+    target = scale.unsqueeze(1) * x
+    minimum = 10 ** (-_LIMIT_DB / 10)
+    signal, noise = target.square().sum(1), (x_hat - target).square().sum(1)
+    total = (signal + noise).clamp(min=tiny)
+    return 10 * ((signal / total).clamp(min=minimum).log10() - (noise / total).clamp(min=minimum).log10())
+
+
+def _centre(wave: Tensor, mask: Tensor | None) -> Tensor:
+    """Return ``(B, N)`` with mean 0 over the mask, and 0 outside it."""
+    flat = wave.flatten(1)
+    if mask is None:
+        return flat - flat.mean(1, keepdim=True)
+    flat_mask = mask.flatten(1)
+    flat = flat.masked_fill(~flat_mask, 0.0)
+    mean = flat.sum(1, keepdim=True) / flat_mask.sum(1, keepdim=True).clamp(min=1)
+    return (flat - mean).masked_fill(~flat_mask, 0.0)
+
 
 class _Mean(ModelMetric):
-    """A mean over what is counted."""
+    """The mean of the values that a subclass computes for each batch."""
 
     total: Tensor
     count: Tensor
@@ -34,16 +68,14 @@ class _Mean(ModelMetric):
         return len(model.spec.shape) == 2 and model.spec.domain.classes is None and model.spec.rate is not None
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
-        x, x_hat = (
-            wave.to(SUM_DTYPE).masked_fill(~counted, 0.0) for wave in (out.batch.x, model.loss.mean(out.output))
-        )  # fmt: skip
-        values, used = self.measure(x_hat, x, counted)
-        self.total = self.total + torch.where(used, values, 0.0).sum()
-        self.count = self.count + used.sum()
+        mask = counts(out)
+        x, x_hat = (wave.to(SUM_DTYPE).masked_fill(~mask, 0.0) for wave in (out.batch.x, model.loss.mean(out.output)))
+        values, included = self.measure(x_hat, x, mask)
+        self.total = self.total + torch.where(included, values, 0.0).sum()
+        self.count = self.count + included.sum()
 
-    def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        """Return numbers of any shape, and which of them count; all three arguments are ``(B, C, T)``."""
+    def measure(self, x_hat: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values of any shape, and True for those to include; all three arguments are ``(B, C, T)``."""
         raise NotImplementedError
 
     def compute(self) -> Tensor:
@@ -51,68 +83,76 @@ class _Mean(ModelMetric):
 
 
 class SISDR(_Mean):
-    """The scale-invariant signal-to-distortion ratio in dB, the mean over segments (Le Roux et al. 2019,
-    arXiv 1811.02508): means are taken off first, and silent segments are left out.
+    """The scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019, arXiv 1811.02508), the mean over
+    segments that are not silent.
     """
 
     higher_is_better = True
 
-    def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        return si_sdr(x_hat, x, counted), x.square().flatten(1).sum(1) > 0
+    def measure(self, x_hat: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        return si_sdr(x_hat, x, mask), x.square().flatten(1).sum(1) > 0
 
 
 class _SpectralMean(_Mean):
+    """The mean of a distance between spectra in dB, over frames whose centre is in the mask."""
+
     mel: ClassVar[bool] = False
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
-        # Not a module of the metric, which would move it to single precision with a model.
-        self._spectral = (Spectral(model.spec.rate or 1.0, mel=self.mel).double(),)
+        # In a tuple, so that it is not a submodule, which `Metric.to` would convert to single precision.
+        self._spectrogram = (DecibelSpectrogram(model.spec.rate or 1.0, mel=self.mel).double(),)
 
     def decibels(self, wave: Tensor) -> Tensor:
         """Return spectra in dB, ``(B, C, F, frames)``."""
-        return self._spectral[0].to(wave.device, wave.dtype)(wave)
+        return self._spectrogram[0].to(wave.device, wave.dtype)(wave)
+
+    def frame_mask(self, mask: Tensor) -> Tensor:
+        """Return ``(B, C, frames)`` for a mask ``(B, C, T)``."""
+        return self._spectrogram[0].frame_mask(mask)
 
 
 class MelDB(_SpectralMean):
-    """The mean absolute difference of mel spectra in dB: 40 bands, Hann windows of about 32 ms that overlap by three
-    quarters, power down to -80 dB of full scale, over all bands of all frames whose middle counts.
+    """The mean absolute difference of mel spectra in dB: 40 bands, Hann windows of about 32 ms with an overlap of three
+    quarters, levels of at least -80 dB of full scale.
     """
 
     mel = True
     higher_is_better = False
 
-    def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        apart = (self.decibels(x_hat) - self.decibels(x)).abs().mean(-2)
-        return apart, self._spectral[0].frames(counted)
+    def measure(self, x_hat: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        distance = (self.decibels(x_hat) - self.decibels(x)).abs().mean(-2)
+        return distance, self.frame_mask(mask)
 
 
 class LogSpectral(_SpectralMean):
     """The log-spectral distance in dB (Gray & Markel 1976, IEEE Trans. ASSP 24): the root mean square over frequencies
-    of the difference of spectra in dB, down to -80, the mean over frames whose middle counts.
+    of the difference of spectra in dB, averaged over frames. Levels are at least -80 dB of full scale.
     """
 
     higher_is_better = False
 
-    def measure(self, x_hat: Tensor, x: Tensor, counted: Tensor) -> tuple[Tensor, Tensor]:
-        apart = (self.decibels(x_hat) - self.decibels(x)).square().mean(-2).sqrt()
-        return apart, self._spectral[0].frames(counted)
+    def measure(self, x_hat: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        distance = (self.decibels(x_hat) - self.decibels(x)).square().mean(-2).sqrt()
+        return distance, self.frame_mask(mask)
 
 
 class Bitrate(ModelMetric):
-    """Bits per second of a quantiser's codes: ``bitrate`` with as many bits for each code as its codebook asks for, and
-    ``bitrate_entropy`` with as many as codes that are as frequent as these need, each level for itself.
+    """Bits per second of the codes of a quantiser.
+
+    ``bitrate``: log2 of the codebook size for each code. ``bitrate_entropy``: the entropy of the empirical code
+    frequencies of each level, which an entropy coder could reach.
     """
 
-    chosen: Tensor
+    code_counts: Tensor
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
         latent, spec = model.latent, model.spec
         self.add_state(
-            "chosen", torch.zeros(latent.num_levels, latent.num_codes, dtype=torch.long), dist_reduce_fx="sum"
+            "code_counts", torch.zeros(latent.num_levels, latent.num_codes, dtype=torch.long), dist_reduce_fx="sum"
         )
-        self._positions = math.prod(latent.shape[1:]) * (spec.rate or 1.0) / spec.shape[-1]
+        self._frames_per_second = math.prod(latent.shape[1:]) * (spec.rate or 1.0) / spec.shape[-1]
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -121,11 +161,11 @@ class Bitrate(ModelMetric):
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         assert out.latent.codes is not None
         codes = out.latent.codes.long().flatten(0, -2).T
-        self.chosen = self.chosen.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
+        self.code_counts = self.code_counts.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
 
     def compute(self) -> dict[str, Tensor]:
-        levels, codes = self.chosen.shape
-        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum(1, keepdim=True).clamp(min=1)
-        entropy = -torch.special.xlogy(share, share).sum() / math.log(2)
-        nominal = torch.tensor(levels * math.log2(codes) * self._positions, dtype=SUM_DTYPE)
-        return {"bitrate": nominal, "bitrate_entropy": entropy * self._positions}
+        num_levels, num_codes = self.code_counts.shape
+        frequencies = self.code_counts.to(SUM_DTYPE) / self.code_counts.sum(1, keepdim=True).clamp(min=1)
+        entropy = -torch.special.xlogy(frequencies, frequencies).sum() / math.log(2)
+        nominal = torch.tensor(num_levels * math.log2(num_codes) * self._frames_per_second, dtype=SUM_DTYPE)
+        return {"bitrate": nominal, "bitrate_entropy": entropy * self._frames_per_second}

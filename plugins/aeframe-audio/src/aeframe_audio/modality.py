@@ -1,4 +1,4 @@
-"""The modality `audio`."""
+"""The modality `audio`: fixed-length segments of sounds."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_audio.decode import Header, read_header
-from aeframe_audio.fit import Fit, Reader
-from aeframe_audio.folder import recordings_of, sounds_below
-from aeframe_audio.packed import Packed
+from aeframe_audio.folder import audio_files, recordings_of
+from aeframe_audio.packed import PackedSounds
+from aeframe_audio.reader import FormatOptions, Reader
 from aeframe_audio.recordings import Files, OnError, RawSplits, Recording, Waves
-from aeframe_audio.segments import ConsecutiveSegments, FileSegments, Gate, RandomSegments
+from aeframe_audio.segments import ConsecutiveSegments, FileSegments, LoudnessGate, RandomSegments
 from aeframe_audio.write import write_sounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 2**20
-_BYTES = 2
+_BYTES_PER_SAMPLE = 2
 
 
 class Audio(Modality):
-    """Segments of sounds, ``(C, T)`` with values in [-1, 1], T = `seconds` times the sampling rate.
+    """Segments of sounds, ``(C, T)`` in [-1, 1]; T is `seconds` times the sampling rate.
 
-    A training epoch has one segment of each sound, at a place that is drawn anew; validation and test sounds are cut
-    into consecutive ones, so that all of them is measured. A sound that ends within a segment is masked from there on.
-    `Batch.index` is the number of the sound.
+    A training epoch has one random segment of each sound. Validation and test sounds are cut into consecutive segments.
+    Segments are zero-padded and masked after the end of a sound. `Batch.index` is the number of the sound.
 
     Args:
         seconds: Length of a segment.
-        rate: Samples per second that all sounds are brought to; null keeps that of the data, and refuses another.
-        channels: 1 mixes stereo down, 2 repeats mono; null keeps what the data have.
-        gate: Training segments whose root mean square is below this many dB of full scale are drawn again; null takes
-            them as they come.
-        on_error: Files that cannot be decoded: ``raise``, or ``skip`` and list them.
+        rate: Sampling rate in Hz that all sounds are resampled to. null keeps that of the data; all must have the same.
+        channels: 1 mixes stereo down, 2 repeats mono; null keeps the channels of the data.
+        gate: Training segments with a root mean square below this level, in dB of full scale, are redrawn; null
+            accepts all.
+        on_error: For files that cannot be decoded: ``raise``, or ``skip`` and list them.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "wave_conv", "loss": "mae"}
@@ -58,23 +57,27 @@ class Audio(Modality):
         on_error: OnError = "raise",
     ) -> None:
         if seconds <= 0 or (rate is not None and rate < 1):
-            raise AeframeError(f"modality 'audio' needs seconds > 0 and rate > 0, found {seconds:g} and {rate}")
-        self.seconds, self.fit, self.on_error = seconds, Fit(rate, channels), on_error
-        self.gate = None if gate is None else Gate(gate)
+            raise AeframeError(f"modality 'audio' requires seconds > 0 and rate > 0, found {seconds:g} and {rate}")
+        self.seconds, self.format_options, self.on_error = seconds, FormatOptions(rate, channels), on_error
+        self.gate = None if gate is None else LoudnessGate(gate)
         self._reader: Reader | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def spec(self, dataset: Dataset) -> DataSpec:
-        found = dataset.describe()
-        rate, channels = self.fit.header(Header(found["rate"], found["channels"], 1))
-        length = round(self.seconds * rate)
+        description = dataset.describe()
+        rate, channels = self.format_options.resolve(Header(description["rate"], description["channels"], 1))
+        length = self._segment_length(rate)
         if length < 1:
-            raise AeframeError(f"modality 'audio' has no sample in {self.seconds:g} s at {rate} Hz; raise seconds")
-        self._reader = Reader(self.fit, rate, channels)
+            raise AeframeError(
+                f"modality 'audio' has no sample in a segment of {self.seconds:g} s at {rate} Hz; "
+                "increase modality.seconds"
+            )
+        self._reader = Reader(self.format_options, rate, channels)
         return DataSpec((channels, length), Domain("signed"), rate=rate)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
+        """Determine the sampling rate and the number of channels."""
         self.spec(dataset)
         if not isinstance(raw, Mapping) or not all(isinstance(raw.get(split), (Waves, Files)) for split in SPLITS):
             raise AeframeError(
@@ -83,24 +86,23 @@ class Audio(Modality):
             )
 
     def apply(self, raw: RawSplits) -> Splits:
-        reader = self._learned()
-        length = round(self.seconds * reader.rate)
+        reader = self._known_reader()
         skipped: list[str] = []
         headers = {
             split: self._headers(files, skipped) for split in SPLITS if isinstance(files := raw[split], Files)
         }  # fmt: skip
-        samples = sum(reader.length(header) for found in headers.values() for header in found.values())
+        num_samples = sum(reader.num_samples(header) for split in headers.values() for header in split.values())
         limits = [files.max_memory_mb for files in raw.values() if isinstance(files, Files)]
-        in_memory = not limits or samples * reader.channels * _BYTES <= min(limits) * _MEGABYTE
+        in_memory = not limits or num_samples * reader.channels * _BYTES_PER_SAMPLE <= min(limits) * _MEGABYTE
         sources = [
-            self._source(split, raw[split], headers.get(split, {}), length, in_memory=in_memory, skipped=skipped)
+            self._source(split, raw[split], headers.get(split, {}), in_memory=in_memory, skipped=skipped)
             for split in SPLITS
         ]
         return Splits(sources[0], sources[1], sources[2], skipped)
 
     def _headers(self, files: Files, skipped: list[str]) -> dict[int, Header]:
-        """Return the headers of the recordings that can be opened, by their number."""
-        found: dict[int, Header] = {}
+        """Return the headers of the readable files by their position in `files`; add errors to `skipped`."""
+        headers: dict[int, Header] = {}
         for number, recording in enumerate(files.recordings):
             try:
                 header = read_header(recording)
@@ -109,29 +111,23 @@ class Audio(Modality):
                     raise
                 skipped.append(str(error))
                 continue
-            self._learned().check(recording.name, header.rate, header.channels)
-            found[number] = header
-        return found
+            self._known_reader().check_convertible(recording.name, header.rate, header.channels)
+            headers[number] = header
+        return headers
 
     def _source(
-        self,
-        split: str,
-        raw: Waves | Files,
-        headers: dict[int, Header],
-        length: int,
-        *,
-        in_memory: bool,
-        skipped: list[str],
+        self, split: str, raw: Waves | Files, headers: dict[int, Header], *, in_memory: bool, skipped: list[str]
     ) -> Source:
-        reader, random = self._learned(), split == "train"
-        gate = self.gate if random else None
+        """Return the segments of a split: random ones for training, consecutive ones otherwise."""
+        reader, random = self._known_reader(), split == "train"
+        length, gate = self._segment_length(reader.rate), self.gate if random else None
         if isinstance(raw, Waves):
-            # Waves of one rate: the spec was made of it, and options may have asked for another.
-            packed = Packed.of(reader.fitted(sound, raw.rate) for sound in raw.sounds)
-            return _in_memory(packed, raw.labels, length, random=random, gate=gate)
-        good, waves = list(headers), []
+            # Not checked against the options: the rate of these waves determined that of the reader.
+            packed = PackedSounds.pack(reader.convert(sound, raw.rate) for sound in raw.sounds)
+            return _in_memory_source(packed, raw.labels, length, random=random, gate=gate)
+        readable, waves = list(headers), []
         if in_memory or self.on_error == "skip":
-            good = []
+            readable = []
             for number in headers:
                 try:
                     wave = reader(raw.recordings[number])
@@ -140,74 +136,82 @@ class Audio(Modality):
                         raise
                     skipped.append(str(error))
                     continue
-                good.append(number)
+                readable.append(number)
                 if in_memory:
                     waves.append(wave)
-        if not good:
-            told = f"; the first: {skipped[0]}" if skipped else ""
-            raise AeframeError(f"none of {len(raw)} sounds of the {split} split can be used{told}")
-        kept = raw.rows(torch.tensor(good))
+        if not readable:
+            first = f"; the first: {skipped[0]}" if skipped else ""
+            raise AeframeError(f"none of the {len(raw)} sounds of the {split} split can be decoded{first}")
+        files = raw.rows(torch.tensor(readable))
         if in_memory:
-            return _in_memory(Packed.of(waves), kept.labels, length, random=random, gate=gate)
-        known = [headers[number] for number in good]
-        return FileSegments(kept.recordings, known, reader, length, random=random, gate=gate, labels=kept.labels)
+            return _in_memory_source(PackedSounds.pack(waves), files.labels, length, random=random, gate=gate)
+        file_headers = [headers[number] for number in readable]
+        return FileSegments(
+            files.recordings, file_headers, reader, length, random=random, gate=gate, labels=files.labels
+        )
 
     def state(self) -> dict[str, Any]:
         return {} if self._reader is None else {"rate": self._reader.rate, "channels": self._reader.channels}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._reader = Reader(self.fit, state["rate"], state["channels"]) if "rate" in state else None
+        self._reader = Reader(self.format_options, state["rate"], state["channels"]) if "rate" in state else None
 
     @property
-    def reader(self) -> Reader:
-        """Brings recordings of any rate, mono or stereo, to the rate and the channels of training."""
-        learned = self._learned()
-        channels: Literal[1, 2] | None = 1 if learned.channels == 1 else 2 if learned.channels == 2 else None
-        return Reader(Fit(learned.rate, channels), learned.rate, learned.channels)
+    def converting_reader(self) -> Reader:
+        """A reader that converts files of any sampling rate, mono or stereo, to the format of training."""
+        reader = self._known_reader()
+        channels: Literal[1, 2] | None = 1 if reader.channels == 1 else 2 if reader.channels == 2 else None
+        return Reader(FormatOptions(reader.rate, channels), reader.rate, reader.channels)
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and plots -----------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
-        """Read a sound file, or all of a folder, cut into consecutive segments, the last masked where a sound ends.
+        """Read a sound file, or all in a folder, as consecutive segments in the format of training.
 
-        They are brought to the rate and the channels of training, whatever they are.
+        The last segment of a sound is padded and masked.
 
         Raises:
-            AeframeError: No sounds there, or one that cannot be decoded.
+            AeframeError: No sounds, or one that cannot be decoded.
         """
-        recordings = recordings_of(sounds_below(path)) if path.is_dir() else [Recording(str(path), path)]
+        recordings = recordings_of(audio_files(path)) if path.is_dir() else [Recording(str(path), path)]
         if not recordings:
-            raise AeframeError(f"modality 'audio' found no sounds in '{path}'; give a folder with some")
+            raise AeframeError(f"modality 'audio' found no sounds in '{path}'; choose a folder that contains some")
         if self._reader is None:
             header = read_header(recordings[0])
-            self._reader = Reader(self.fit, *self.fit.header(header))
-        reader = self.reader
-        packed = Packed.of(reader(recording) for recording in recordings)
-        source = ConsecutiveSegments(packed, round(self.seconds * reader.rate), labels=None)
+            self._reader = Reader(self.format_options, *self.format_options.resolve(header))
+        reader = self.converting_reader
+        packed = PackedSounds.pack(reader(recording) for recording in recordings)
+        source = ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=None)
         return source.batch(torch.arange(len(source)))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write segments ``(N, C, T)``: a path that ends in ``.wav``, ``.flac`` or ``.ogg`` gets them all, one after
-        the other; any other is a folder, which gets ``000000.wav`` and so on.
+        """Write segments ``(N, C, T)`` to one ``.wav``, ``.flac`` or ``.ogg`` file, one after another.
+
+        A path without a suffix is a folder for one file per segment, ``000000.wav`` and so on.
 
         Raises:
-            AeframeError: A file that exists, or another ending.
+            AeframeError: An unknown suffix, or a file that exists.
         """
-        return write_sounds(x, path, self._learned().rate)
+        return write_sounds(x, path, self._known_reader().rate)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return spectrograms: one titled row of at most six for each panel, a grid for a single one."""
-        from aeframe_audio.render import draw
+        """Return spectrograms: a titled row of at most six for each panel, or a grid for a single panel."""
+        from aeframe_audio.render import plot_spectrograms
 
-        return draw(panels, self._learned().rate)
+        return plot_spectrograms(panels, self._known_reader().rate)
 
-    def _learned(self) -> Reader:
+    def _segment_length(self, rate: int) -> int:
+        return round(self.seconds * rate)
+
+    def _known_reader(self) -> Reader:
         if self._reader is None:
-            raise RuntimeError("modality audio has learned nothing yet; call prepare or load_state first")
+            raise RuntimeError("modality audio has no state yet; call prepare or load_state first")
         return self._reader
 
 
-def _in_memory(packed: Packed, labels: Tensor | None, length: int, *, random: bool, gate: Gate | None) -> Source:
+def _in_memory_source(
+    sounds: PackedSounds, labels: Tensor | None, length: int, *, random: bool, gate: LoudnessGate | None
+) -> Source:
     if random:
-        return RandomSegments(packed, length, gate=gate, labels=labels)
-    return ConsecutiveSegments(packed, length, labels=labels)
+        return RandomSegments(sounds, length, gate=gate, labels=labels)
+    return ConsecutiveSegments(sounds, length, labels=labels)

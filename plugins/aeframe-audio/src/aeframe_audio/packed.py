@@ -1,4 +1,4 @@
-"""Sounds of any lengths end to end in one tensor, so that a batch of segments is one gather."""
+"""`PackedSounds`: sounds of any lengths concatenated in one tensor, from which batches of segments are gathered."""
 
 from __future__ import annotations
 
@@ -12,37 +12,43 @@ _FULL_SCALE = 32768.0
 
 
 @dataclass(slots=True)
-class Packed:
-    """N sounds, kept with 16 bits."""
+class PackedSounds:
+    """N sounds, stored with 16 bits per sample."""
 
     samples: Tensor
     """``(C, total)`` int16."""
     starts: Tensor
-    """``(N,)``: where each begins."""
+    """``(N,)``: the first sample of each sound."""
     lengths: Tensor
-    """``(N,)`` samples of each."""
+    """``(N,)``: the number of samples of each sound."""
 
     @classmethod
-    def of(cls, sounds: Iterable[Tensor]) -> Packed:
+    def pack(cls, sounds: Iterable[Tensor]) -> PackedSounds:
         """Pack sounds ``(C, n)`` in [-1, 1]."""
-        stored = [(wave * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1).to(torch.int16) for wave in sounds]
-        lengths = torch.tensor([wave.shape[1] for wave in stored])
-        return cls(torch.cat(stored, 1), lengths.cumsum(0) - lengths, lengths)
+        quantised = [
+            (wave * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1).to(torch.int16) for wave in sounds
+        ]
+        lengths = torch.tensor([wave.shape[1] for wave in quantised])
+        return cls(torch.cat(quantised, 1), lengths.cumsum(0) - lengths, lengths)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def segments(self, sound: Tensor, offset: Tensor, length: int) -> tuple[Tensor, Tensor]:
-        """Return the samples ``(B, C, length)`` of sounds ``(B,)`` from `offset` ``(B,)`` on, 0 beyond the end of each,
-        and ``(B, length)``, True before it.
+        """Return segments ``(B, C, length)``, 0 after the end of a sound, and their mask ``(B, length)``.
+
+        Args:
+            sound: ``(B,)``, the number of each sound.
+            offset: ``(B,)``, the first sample of each segment in its sound.
+            length: Samples of a segment.
         """
         step = torch.arange(length)
-        place = (self.starts[sound] + offset).unsqueeze(1) + step
-        counts = step < (self.lengths[sound] - offset).unsqueeze(1)
-        found = self.samples[:, place.clamp(max=self.samples.shape[1] - 1)].movedim(0, 1)
-        return found.float().div(_FULL_SCALE).masked_fill(~counts.unsqueeze(1), 0.0), counts
+        position = (self.starts[sound] + offset).unsqueeze(1) + step
+        mask = step < (self.lengths[sound] - offset).unsqueeze(1)
+        samples = self.samples[:, position.clamp(max=self.samples.shape[1] - 1)].movedim(0, 1)
+        return samples.float().div(_FULL_SCALE).masked_fill(~mask.unsqueeze(1), 0.0), mask
 
-    def energy(self) -> Tensor:
-        """Return ``(total + 1,)``: the sum of squares of all samples before each, the mean of channels, in float64."""
+    def cumulative_energy(self) -> Tensor:
+        """Return ``(total + 1,)`` float64: the sum of the squares of all preceding samples, averaged over channels."""
         squares = (self.samples.double() / _FULL_SCALE).square().mean(0)
         return torch.cat([squares.new_zeros(1), squares.cumsum(0)])

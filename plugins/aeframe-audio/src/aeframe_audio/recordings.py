@@ -1,4 +1,4 @@
-"""What a dataset of sounds hands to the modality: waves in memory, or the recordings that hold them."""
+"""The raw data that datasets of this plugin load: waves in memory, or audio files to decode."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ OnError = Literal["raise", "skip"]
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A sound in a file format: a path, or the bytes of a file inside an archive."""
+    """One encoded audio file: a path, or the bytes of a file in an archive."""
 
     name: str
-    """What messages call it."""
+    """The name in error messages."""
     content: Path | bytes = field(repr=False)
 
 
 @dataclass(slots=True)
 class Waves:
-    """Sounds in memory, of any lengths."""
+    """N sounds in memory, of any lengths."""
 
     sounds: list[Tensor]
     """``(C, n)`` each, float32 in [-1, 1]."""
@@ -36,30 +36,30 @@ class Waves:
         return len(self.sounds)
 
     def rows(self, index: Tensor) -> Waves:
-        """Return some of the sounds."""
+        """Return the sounds at the positions `index` ``(n,)``."""
         sounds = [self.sounds[i] for i in index.tolist()]
         return Waves(sounds, self.rate, None if self.labels is None else self.labels[index])
 
 
 @dataclass(slots=True)
 class Files:
-    """Recordings that are still to be decoded."""
+    """N audio files that are not decoded yet."""
 
     recordings: list[Recording]
     labels: Tensor | None = None
     """``(N,)`` int64."""
     max_memory_mb: int = 2048
-    """Decoded sounds are kept in memory when those of all splits take no more than this, and read by segments
-    otherwise."""
+    """If the decoded sounds of all splits fit into this many megabytes, they are decoded once and kept in memory;
+    otherwise each batch decodes its own segments."""
 
     def __len__(self) -> int:
         return len(self.recordings)
 
     def rows(self, index: Tensor) -> Files:
-        """Return some of the recordings."""
+        """Return the files at the positions `index` ``(n,)``."""
         recordings = [self.recordings[i] for i in index.tolist()]
         return Files(recordings, None if self.labels is None else self.labels[index], self.max_memory_mb)
 
 
 RawSplits = Mapping[str, Waves | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
+"""The return value of `Dataset.load`: one entry for each of `aeframe.data.random_split.SPLITS`."""

@@ -1,4 +1,4 @@
-"""From sounds to batches of segments: random ones to train on, consecutive ones to measure on."""
+"""Sources of fixed-length segments of sounds: random ones for training, consecutive ones for evaluation."""
 
 from __future__ import annotations
 
@@ -10,97 +10,101 @@ from torch import Tensor
 from aeframe.data.random_offsets import random_offsets
 from aeframe.types import Batch
 from aeframe_audio.decode import Header
-from aeframe_audio.fit import Reader
-from aeframe_audio.packed import Packed
+from aeframe_audio.packed import PackedSounds
+from aeframe_audio.reader import Reader
 from aeframe_audio.recordings import Recording
+from aeframe_audio.spectra import power_of_decibels
 
 TRIES = 8
-"""Places in a sound that are looked at for one that is loud enough."""
+"""Random segments of a sound that are compared with the loudness gate."""
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """Which segments are loud enough to train on: those whose root mean square is at least `level` dB of full scale."""
+class LoudnessGate:
+    """Accepts segments with a root mean square of at least `level` dB of full scale."""
 
     level: float
 
     @property
     def power(self) -> float:
         """The mean square at that level."""
-        return float(10 ** (self.level / 10))
+        return power_of_decibels(self.level)
 
     def choose(self, power: Tensor) -> Tensor:
-        """Return ``(B,)``: the first of the tries ``(B, TRIES)`` that is loud enough, else the loudest."""
-        loud = power >= self.power
-        return torch.where(loud.any(1), loud.int().argmax(1), power.argmax(1))
+        """Return ``(B,)``: the first of the candidates ``(B, TRIES)`` that is accepted, otherwise the loudest.
+
+        Args:
+            power: ``(B, TRIES)``, the mean square of each candidate.
+        """
+        accepted = power >= self.power
+        return torch.where(accepted.any(1), accepted.int().argmax(1), power.argmax(1))
 
 
 class RandomSegments:
-    """One segment of each sound for each epoch, at a place that is drawn; a sound that is shorter comes whole, masked.
+    """One random segment per sound and epoch. Shorter sounds are padded and masked.
 
     Args:
-        sounds: In memory.
+        sounds: The sounds in memory.
         length: Samples of a segment.
-        gate: Segments below it are drawn again; the loudest of `TRIES` is taken where none is above.
+        gate: Redraws segments below its level, at most `TRIES` times; None accepts all.
         labels: ``(N,)``.
     """
 
     in_memory = True
 
-    def __init__(self, sounds: Packed, length: int, *, gate: Gate | None, labels: Tensor | None) -> None:
+    def __init__(self, sounds: PackedSounds, length: int, *, gate: LoudnessGate | None, labels: Tensor | None) -> None:
         self._sounds, self._length, self._gate, self._labels = sounds, length, gate, labels
-        self._energy = None if gate is None else sounds.energy()
+        self._energy = None if gate is None else sounds.cumulative_energy()
         self._masked = bool((sounds.lengths < length).any())
 
     def __len__(self) -> int:
         return len(self._sounds)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return a segment of each of the sounds `index` ``(B,)``."""
-        offset = self._offsets(index)
-        x, counts = self._sounds.segments(index, offset, self._length)
-        return _batch(x, counts if self._masked else None, index, self._labels)
+        """Return one segment of each of the sounds `index` ``(B,)``."""
+        x, mask = self._sounds.segments(index, self._random_offsets(index), self._length)
+        return _batch(x, mask if self._masked else None, index, self._labels)
 
-    def _offsets(self, index: Tensor) -> Tensor:
-        free = (self._sounds.lengths[index] - self._length).clamp(min=0) + 1
+    def _random_offsets(self, index: Tensor) -> Tensor:
+        num_offsets = (self._sounds.lengths[index] - self._length).clamp(min=0) + 1
         if self._gate is None or self._energy is None:
-            return random_offsets(free)
-        tries = random_offsets(free.unsqueeze(1).expand(-1, TRIES))
-        start = self._sounds.starts[index].unsqueeze(1) + tries
-        counted = self._sounds.lengths[index].clamp(max=self._length).unsqueeze(1)
-        power = (self._energy[start + counted] - self._energy[start]) / counted
-        return tries.gather(1, self._gate.choose(power).unsqueeze(1)).squeeze(1)
+            return random_offsets(num_offsets)
+        candidates = random_offsets(num_offsets.unsqueeze(1).expand(-1, TRIES))
+        start = self._sounds.starts[index].unsqueeze(1) + candidates
+        num_samples = self._sounds.lengths[index].clamp(max=self._length).unsqueeze(1)
+        power = (self._energy[start + num_samples] - self._energy[start]) / num_samples
+        return candidates.gather(1, self._gate.choose(power).unsqueeze(1)).squeeze(1)
 
 
 class ConsecutiveSegments:
-    """The whole of each sound, cut into segments one after the other; the last is masked where the sound ends."""
+    """All sounds, cut into consecutive segments. The last segment of a sound is padded and masked."""
 
     in_memory = True
 
-    def __init__(self, sounds: Packed, length: int, *, labels: Tensor | None) -> None:
+    def __init__(self, sounds: PackedSounds, length: int, *, labels: Tensor | None) -> None:
         self._sounds, self._length, self._labels = sounds, length, labels
-        self.sound, self.offset = cut(sounds.lengths, length)
+        self.sound, self.offset = consecutive_segments(sounds.lengths, length)
         self._masked = bool((sounds.lengths % length != 0).any())
 
     def __len__(self) -> int:
         return len(self.sound)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the segments `index` ``(B,)``; `Batch.index` is that of the sound."""
+        """Return the segments `index` ``(B,)``; `Batch.index` is the number of the sound."""
         sound = self.sound[index]
-        x, counts = self._sounds.segments(sound, self.offset[index], self._length)
-        return _batch(x, counts if self._masked else None, sound, self._labels)
+        x, mask = self._sounds.segments(sound, self.offset[index], self._length)
+        return _batch(x, mask if self._masked else None, sound, self._labels)
 
 
 class FileSegments:
-    """The same of recordings that do not fit in memory: only what a segment needs is decoded.
+    """Segments of files that do not fit into memory: each batch decodes its own segments.
 
     Args:
-        recordings: Files.
-        headers: What each says of itself.
-        reader: Brings them to one rate.
+        recordings: The files.
+        headers: Their formats.
+        reader: Decodes them to one format.
         length: Samples of a segment.
-        random: Random segments, one for each recording; otherwise consecutive ones.
+        random: One random segment per file, otherwise consecutive ones.
         gate: See `RandomSegments`.
         labels: ``(N,)``.
     """
@@ -115,53 +119,63 @@ class FileSegments:
         length: int,
         *,
         random: bool,
-        gate: Gate | None,
+        gate: LoudnessGate | None,
         labels: Tensor | None,
     ) -> None:
         self._recordings, self._headers, self._reader, self._length = recordings, headers, reader, length
-        self._random, self._gate, self._labels = random, gate, labels
-        self._lengths = torch.tensor([reader.length(header) for header in headers])
-        self._cut = (torch.arange(len(headers)), None) if random else cut(self._lengths, length)
+        self._gate, self._labels = gate, labels
+        self._lengths = torch.tensor([reader.num_samples(header) for header in headers])
+        self._sound = torch.arange(len(headers))
+        self._offset: Tensor | None = None
+        if not random:
+            self._sound, self._offset = consecutive_segments(self._lengths, length)
 
     def __len__(self) -> int:
-        return len(self._cut[0])
+        return len(self._sound)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the segments `index` ``(B,)``."""
-        sound, offset = self._cut[0][index], None if self._cut[1] is None else self._cut[1][index]
+        """Return the segments `index` ``(B,)``; `Batch.index` is the number of the file."""
+        sound = self._sound[index]
         x = torch.zeros(len(index), self._reader.channels, self._length)
-        counts = torch.zeros(len(index), self._length, dtype=torch.bool)
+        mask = torch.zeros(len(index), self._length, dtype=torch.bool)
         for row, number in enumerate(sound.tolist()):
-            wave = self._drawn(number) if offset is None else self._read(number, int(offset[row]))
-            x[row, :, : wave.shape[1]], counts[row, : wave.shape[1]] = wave, True
-        return _batch(x, counts, sound, self._labels)
+            if self._offset is None:
+                wave = self._read_random(number)
+            else:
+                wave = self._read(number, int(self._offset[index[row]]))
+            x[row, :, : wave.shape[1]], mask[row, : wave.shape[1]] = wave, True
+        return _batch(x, mask, sound, self._labels)
 
-    def _drawn(self, number: int) -> Tensor:
-        free = max(0, int(self._lengths[number]) - self._length) + 1
-        offsets = random_offsets(torch.full((TRIES,), free)).tolist()
-        first = self._read(number, offsets[0])
-        if self._gate is None or free == 1:
-            return first
-        loudest = first
+    def _read_random(self, number: int) -> Tensor:
+        num_offsets = max(0, int(self._lengths[number]) - self._length) + 1
+        offsets = random_offsets(torch.full((TRIES,), num_offsets)).tolist()
+        loudest = self._read(number, offsets[0])
+        if self._gate is None or num_offsets == 1:
+            return loudest
         for offset in offsets[1:]:
             if float(loudest.square().mean()) >= self._gate.power:
                 break
-            wave = self._read(number, offset)
-            loudest = max(loudest, wave, key=lambda each: float(each.square().mean()))
+            loudest = max(loudest, self._read(number, offset), key=lambda wave: float(wave.square().mean()))
         return loudest
 
     def _read(self, number: int, offset: int) -> Tensor:
-        return self._reader.segment(self._recordings[number], self._headers[number], offset, self._length)
+        return self._reader.read_segment(self._recordings[number], self._headers[number], offset, self._length)
 
 
-def cut(lengths: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return the sound ``(M,)`` and the place in it ``(M,)`` of each consecutive segment of sounds ``(N,)``."""
-    parts = -(-lengths // length)
-    sound = torch.arange(len(lengths)).repeat_interleave(parts)
-    first = (parts.cumsum(0) - parts)[sound]
-    return sound, (torch.arange(len(sound)) - first) * length
+def consecutive_segments(lengths: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """Return the number of the sound ``(M,)`` and the first sample in it ``(M,)`` of each consecutive segment.
+
+    Args:
+        lengths: ``(N,)``, samples of each sound.
+        length: Samples of a segment.
+    """
+    num_segments = -(-lengths // length)
+    sound = torch.arange(len(lengths)).repeat_interleave(num_segments)
+    first_segment = (num_segments.cumsum(0) - num_segments)[sound]
+    return sound, (torch.arange(len(sound)) - first_segment) * length
 
 
-def _batch(x: Tensor, counts: Tensor | None, sound: Tensor, labels: Tensor | None) -> Batch:
-    mask = None if counts is None else counts.unsqueeze(1).expand_as(x).contiguous()
-    return Batch(x, mask, None, sound, {} if labels is None else {"label": labels[sound]})
+def _batch(x: Tensor, mask: Tensor | None, sound: Tensor, labels: Tensor | None) -> Batch:
+    """Return a batch from segments ``(B, C, T)``, a mask ``(B, T)`` and the numbers of the sounds ``(B,)``."""
+    full_mask = None if mask is None else mask.unsqueeze(1).expand_as(x).contiguous()
+    return Batch(x, full_mask, None, sound, {} if labels is None else {"label": labels[sound]})

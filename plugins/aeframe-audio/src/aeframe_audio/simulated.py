@@ -1,4 +1,4 @@
-"""Sung vowels of a stated model: nothing to download, and everything about them is known."""
+"""Simulated sung vowels from a source-filter model, and the dataset `vowels_simulated`."""
 
 from __future__ import annotations
 
@@ -16,45 +16,47 @@ from aeframe_audio.recordings import RawSplits, Waves
 
 _FORMANTS = ((730, 1090, 2440), (530, 1840, 2480), (270, 2290, 3010), (570, 840, 2410), (300, 870, 2240))
 """Hertz, of the vowels in father, bet, beet, bought and boot (Peterson & Barney 1952, J. Acoust. Soc. Am. 24, men)."""
-_BREADTH = (90.0, 110.0, 170.0)
-"""Hertz, half the width of each formant."""
+_HALF_WIDTHS = (90.0, 110.0, 170.0)
+"""Hertz, half the width at half maximum of each formant."""
+_FORMANT_WEIGHTS = (1.0, 0.5, 0.25)
 
 
-def sing(rng: np.random.Generator, *, vowel: int, seconds: float, rate: int) -> NDArray[np.float32]:
-    """Return ``(n,)``: one vowel, sung for `seconds`.
+def simulate_vowel(rng: np.random.Generator, *, vowel: int, seconds: float, rate: int) -> NDArray[np.float32]:
+    """Return one sung vowel ``(n,)``.
 
-    Harmonics k of a fundamental that glides between two draws from 90-250 Hz, each with amplitude 1/k times the sum of
-    Lorentzian resonances at the vowel's three formants (shifted by up to 5 % for each sound, weights 1, 1/2, 1/4), and
-    a phase of its own; a rise of 20 ms and an exponential decay; white noise 40 dB below; a peak drawn from 0.3-0.9.
+    The fundamental glides linearly between two frequencies, uniform in 90-250 Hz. Harmonic k has a random phase and
+    amplitude 1/k times the sum of Lorentzian resonances at the three formants of the vowel, with weights 1, 1/2 and
+    1/4. The formants of each sound are scaled by up to 5 %. The envelope is a linear attack of 20 ms and an
+    exponential decay. White noise is added at -40 dB, and the peak amplitude is uniform in 0.3-0.9.
     """
     n = round(seconds * rate)
     time = np.arange(n) / rate
-    low, high = rng.uniform(90.0, 250.0, 2)
-    fundamental = low + (high - low) * time / seconds
-    turns = np.cumsum(fundamental) / rate
+    start, end = rng.uniform(90.0, 250.0, 2)
+    fundamental = start + (end - start) * time / seconds
+    phase = np.cumsum(fundamental) / rate
     formants = np.array(_FORMANTS[vowel]) * rng.uniform(0.95, 1.05)
     sound = np.zeros(n)
-    for k in range(1, int(rate / 2 / min(low, high)) + 1):
-        pitch = k * fundamental
-        apart = (pitch[:, None] - formants) / np.array(_BREADTH)
-        strength = (np.array([1.0, 0.5, 0.25]) / (1 + apart**2)).sum(1) / k
-        # What would fold back from above half the rate is left out.
-        sound += np.where(pitch < rate / 2, strength, 0.0) * np.sin(2 * np.pi * (k * turns + rng.random()))
+    for k in range(1, int(rate / 2 / min(start, end)) + 1):
+        frequency = k * fundamental
+        detuning = (frequency[:, None] - formants) / np.array(_HALF_WIDTHS)
+        amplitude = (np.array(_FORMANT_WEIGHTS) / (1 + detuning**2)).sum(1) / k
+        # Harmonics above the Nyquist frequency would alias.
+        sound += np.where(frequency < rate / 2, amplitude, 0.0) * np.sin(2 * np.pi * (k * phase + rng.random()))
     sound *= np.minimum(1.0, time / 0.02) * np.exp(-2.0 * time / seconds)
     sound += 0.01 * np.sqrt(np.mean(sound**2)) * rng.normal(size=n)
     return (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
 
 
 class VowelsSimulated(Dataset):
-    """Sung vowels by a source and a filter (`aeframe_audio.simulated.sing`), mono, embedded.
+    """Simulated sung vowels (`aeframe_audio.simulated.simulate_vowel`), mono; nothing is downloaded.
 
-    ``extras["label"]`` is the vowel, one of five, in turn.
+    ``extras["label"]`` is the vowel, 0 to 4, in rotation.
 
     Args:
-        sounds: How many.
+        sounds: Number of sounds.
         rate: Samples per second.
-        seconds: The shortest and the longest; lengths are drawn evenly between them.
-        seed: Of the draw and of the splits, 80 / 10 / 10.
+        seconds: The shortest and the longest duration; durations are uniform between them.
+        seed: Seed of the simulation and of the splits, 80 / 10 / 10 %.
     """
 
     modality = "audio"
@@ -64,8 +66,8 @@ class VowelsSimulated(Dataset):
     ) -> None:
         if sounds < 5 or rate < 1000 or not 0.01 <= seconds[0] <= seconds[1]:
             raise AeframeError(
-                "dataset 'vowels_simulated' needs sounds of at least 5, a rate of at least 1000 and seconds that "
-                f"rise from 0.01 or more, found {sounds}, {rate} and {list(seconds)}"
+                "dataset 'vowels_simulated' requires at least 5 sounds, a rate of at least 1000 and two increasing "
+                f"durations in seconds of at least 0.01, found {sounds}, {rate} and {list(seconds)}"
             )
         self.sounds, self.rate, self.seconds, self.seed = sounds, rate, seconds, seed
 
@@ -76,8 +78,8 @@ class VowelsSimulated(Dataset):
         rng = np.random.default_rng(self.seed)
         labels = torch.arange(self.sounds) % len(_FORMANTS)
         waves = [
-            torch.from_numpy(sing(rng, vowel=vowel, seconds=rng.uniform(*self.seconds), rate=self.rate))[None]
+            torch.from_numpy(simulate_vowel(rng, vowel=vowel, seconds=rng.uniform(*self.seconds), rate=self.rate))[None]
             for vowel in labels.tolist()
         ]
-        shares = RandomSplit("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
-        return shares.complete({"train": Waves(waves, self.rate, labels)}, self.split_record)
+        splitter = RandomSplit("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
+        return splitter.complete({"train": Waves(waves, self.rate, labels)}, self.split_record)

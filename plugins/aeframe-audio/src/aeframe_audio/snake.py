@@ -1,4 +1,4 @@
-"""An activation for sound."""
+"""The activation `snake`, for periodic signals."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aeframe.parts.activations import ActivationTraits
 
 
 class Snake(nn.Module):
-    """x + sin^2(a x) / a, with a learned frequency a > 0 for each layer (Ziyin, Hartwig & Ueda 2020, arXiv 2006.08195).
+    """x + sin^2(a x) / a, with one learned frequency a > 0 per layer (Ziyin, Hartwig & Ueda 2020, arXiv 2006.08195).
 
     Args:
-        frequency: What a begins with.
+        frequency: Initial value of a.
     """
 
     traits: ClassVar[ActivationTraits] = ActivationTraits(learnable=True)
@@ -23,10 +23,10 @@ class Snake(nn.Module):
     def __init__(self, *, frequency: float = 1.0) -> None:
         super().__init__()
         if frequency <= 0:
-            raise AeframeError(f"activation snake needs frequency > 0, found {frequency:g}")
+            raise AeframeError(f"activation snake requires frequency > 0, found {frequency:g}")
         self.log_frequency = nn.Parameter(torch.tensor(frequency).log())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activation of each value."""
+        """Return the activation of each element."""
         frequency = self.log_frequency.exp()
         return x + (frequency * x).sin().square() / frequency

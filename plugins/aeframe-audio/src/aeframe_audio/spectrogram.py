@@ -1,6 +1,6 @@
-"""Networks on short-time spectra: frames of a wave in, frames added up to a wave out.
+"""The encoder and the decoder `spectrogram`: convolutions over frames of short-time Fourier spectra.
 
-Shapes: B samples, C channels, T samples of time, F frequencies, W samples of a window.
+Shapes: B samples, C channels, T time samples, F frequencies, W samples of a window.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from aeframe.tensors import autocast_disabled
 from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual
 
-_LARGEST = 4.0
-"""Of a logarithm of an amplitude: e^4 is far beyond what a full scale needs."""
-_SMALL = 1e-4
+_MAX_LOG_AMPLITUDE = 4.0
+"""Bounds the decoder; amplitudes of full scale are far below e^4."""
+_EPSILON = 1e-4
 
 
 class SpectrogramEncoder(Encoder):
-    """The complex spectrum of each frame, its amplitudes compressed to the power 0.3, and convolutions over frames:
-    ``(B, C, T)`` -> ``(B, channels, frames)``, one frame for each `hop` samples, rounded up.
+    """Convolutions over complex spectra with amplitudes to the power 0.3: ``(B, C, T)`` -> ``(B, channels, frames)``.
 
-    All of the network works at the rate of frames, which is much less to compute than wave_conv.
+    There is one frame per `hop` samples, rounded up. All convolutions work at the rate of frames, which requires much
+    less computation than wave_conv.
 
     Args:
         shape: ``(C, T)``.
-        domain: Of the data.
+        domain: Domain of the values.
         window: Samples of the Hann window.
         hop: Samples from one frame to the next.
         channels: Of the convolutions.
-        blocks: Residual units.
+        blocks: Number of residual units.
         kernel: Width of their convolutions, odd.
-        activation: In the units and at the end; null takes the run's own.
+        activation: In the residual units and at the end; null uses that of the model.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class SpectrogramEncoder(Encoder):
     ) -> None:
         super().__init__()
         who = "encoder spectrogram"
-        make = _checked(who, window, hop, channels, kernel, blocks, activation)
+        make = _check_options(who, window, hop, channels, kernel, blocks, activation)
         self.channels = Channels(who, shape, domain)
         channels_in, *positions = self.channels.shape
-        self.frames = Frames(who, positions, window, hop)
-        self.out_shape = (channels, self.frames.count)
-        made: list[nn.Module] = [TimeConv(channels_in * 2 * self.frames.bins, channels, 1, causal=False)]
-        made += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
-        self.layers = nn.Sequential(*made, make())
+        self.stft = ShortTimeFourier(who, positions, window, hop)
+        self.out_shape = (channels, self.stft.num_frames)
+        layers: list[nn.Module] = [TimeConv(channels_in * 2 * self.stft.num_bins, channels, 1, causal=False)]
+        layers += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
+        self.layers = nn.Sequential(*layers, make())
         self._mirror = {
             "name": "spectrogram",
             "window": window,
@@ -77,10 +77,10 @@ class SpectrogramEncoder(Encoder):
         weight = next(self.parameters())
         with autocast_disabled(weight.device):
             x: Tensor = self.channels(batch).to(torch.promote_types(weight.dtype, torch.float32))
-            spectrum = self.frames.spectra(x)
+            spectrum = self.stft(x)
             parts = torch.stack([spectrum.real, spectrum.imag], 2)
-            # To the power 0.3, with a gradient in silence.
-            parts = parts * (parts.square().sum(2, keepdim=True) + _SMALL).pow(-0.35)
+            # Amplitudes to the power 0.3, with a bounded gradient in silence.
+            parts = parts * (parts.square().sum(2, keepdim=True) + _EPSILON).pow(-0.35)
         return self.layers(parts.flatten(1, 3).to(weight.dtype))
 
     def mirror(self) -> dict[str, Any]:
@@ -88,8 +88,8 @@ class SpectrogramEncoder(Encoder):
 
 
 class SpectrogramDecoder(Decoder):
-    """Convolutions over frames, then amplitudes and phases, whose waves are added up where frames overlap (Siuzdak
-    2023, arXiv 2306.00814): ``(B, *z_shape)`` -> ``(B, outputs, C, T)``.
+    """Convolutions over frames to amplitudes and phases, then an inverse short-time Fourier transform (Siuzdak 2023,
+    arXiv 2306.00814): ``(B, *z_shape)`` -> ``(B, outputs, C, T)``.
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, frames)``.
@@ -97,9 +97,9 @@ class SpectrogramDecoder(Decoder):
         window: Samples of the Hann window.
         hop: Samples from one frame to the next.
         channels: Of the convolutions.
-        blocks: Residual units.
+        blocks: Number of residual units.
         kernel: Width of their convolutions, odd.
-        activation: In the units and after them; null takes the run's own.
+        activation: In the residual units and after them; null uses that of the model.
     """
 
     def __init__(
@@ -116,25 +116,32 @@ class SpectrogramDecoder(Decoder):
     ) -> None:
         super().__init__()
         who = "decoder spectrogram"
-        make = _checked(who, window, hop, channels, kernel, blocks, activation)
-        self.waves, positions = split_output(who, out_shape)
-        self.frames, self.out_shape = Frames(who, positions, window, hop), out_shape
-        made: list[nn.Module] = [Entrance(who, z_shape, (channels, self.frames.count), make, None)]
-        made += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
-        made += [make(), TimeConv(channels, self.waves * 2 * self.frames.bins, 1, causal=False)]
-        self.layers = nn.Sequential(*made)
+        make = _check_options(who, window, hop, channels, kernel, blocks, activation)
+        num_waves, positions = split_output(who, out_shape)
+        self.stft, self.out_shape = ShortTimeFourier(who, positions, window, hop), out_shape
+        layers: list[nn.Module] = [Entrance(who, z_shape, (channels, self.stft.num_frames), make, None)]
+        layers += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
+        layers += [make(), TimeConv(channels, num_waves * 2 * self.stft.num_bins, 1, causal=False)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        found: Tensor = self.layers(z)
-        with autocast_disabled(found.device):
-            parts = found.to(torch.promote_types(found.dtype, torch.float32))
-            logarithm, phase = parts.unflatten(1, (self.waves, 2, self.frames.bins)).unbind(2)
-            wave = self.frames.waves(torch.polar(logarithm.clamp(max=_LARGEST).exp(), phase))
-        return wave.reshape(z.shape[0], *self.out_shape).to(found.dtype)
+        values: Tensor = self.layers(z)
+        with autocast_disabled(values.device):
+            parts = values.to(torch.promote_types(values.dtype, torch.float32))
+            log_amplitude, phase = parts.unflatten(1, (-1, 2, self.stft.num_bins)).unbind(2)
+            wave = self.stft.inverse(torch.polar(log_amplitude.clamp(max=_MAX_LOG_AMPLITUDE).exp(), phase))
+        return wave.reshape(z.shape[0], *self.out_shape).to(values.dtype)
 
 
-class Frames(nn.Module):
-    """Overlapping windows of waves of one length, and back; back again they are the same waves."""
+class ShortTimeFourier(nn.Module):
+    """Short-time Fourier transform of waves of one length, ``(B, C, T)`` -> ``(B, C, F, frames)``, and its inverse.
+
+    Args:
+        who: The network, for messages.
+        positions: ``(T,)``.
+        window: Samples of the Hann window, W.
+        hop: Samples from one frame to the next.
+    """
 
     window: Tensor
     overlap: Tensor
@@ -142,40 +149,45 @@ class Frames(nn.Module):
     def __init__(self, who: str, positions: Shape | list[int], window: int, hop: int) -> None:
         super().__init__()
         if len(positions) != 1:
-            raise AeframeError(f"{who} needs one dimension of positions, (C, T), found {tuple(positions)}")
+            raise AeframeError(
+                f"{who} requires data of shape (C, T), found {len(positions)} axes of positions, {tuple(positions)}"
+            )
         self.length, self.size, self.hop = positions[0], window, hop
-        self.count, self.bins = -(-self.length // hop), window // 2 + 1
-        self.before = (window - hop) // 2
+        self.num_frames, self.num_bins = -(-self.length // hop), window // 2 + 1
+        self.pad_start = (window - hop) // 2
         self.register_buffer("window", torch.hann_window(window), persistent=False)
-        squares = self.window.square()[None, :, None].expand(1, window, self.count)
-        self.register_buffer("overlap", self._added(squares).clamp(min=1e-3), persistent=False)
+        squares = self.window.square()[None, :, None].expand(1, window, self.num_frames)
+        self.register_buffer("overlap", self._overlap_add(squares).clamp(min=1e-3), persistent=False)
 
-    def spectra(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Return the complex spectra ``(B, C, F, frames)`` of waves ``(B, C, T)``."""
-        padded = F.pad(x, (self.before, (self.count - 1) * self.hop + self.size - self.before - self.length))
+        padded = F.pad(x, (self.pad_start, self._padded_length() - self.pad_start - self.length))
         framed = padded.unfold(-1, self.size, self.hop) * self.window.to(x.dtype)
         return torch.fft.rfft(framed).movedim(-1, -2)
 
-    def waves(self, spectra: Tensor) -> Tensor:
-        """Return the waves ``(B, C, T)`` that windows with these spectra ``(B, C, F, frames)`` add up to."""
+    def inverse(self, spectra: Tensor) -> Tensor:
+        """Return the waves ``(B, C, T)`` of complex spectra ``(B, C, F, frames)``, by overlap-add."""
         framed = torch.fft.irfft(spectra, self.size, dim=-2)
         windowed = framed * self.window.to(framed.dtype).unsqueeze(-1)
-        added = self._added(windowed.flatten(0, 1)) / self.overlap.to(framed.dtype)
-        return added.unflatten(0, spectra.shape[:2])
+        waves = self._overlap_add(windowed.flatten(0, 1)) / self.overlap.to(framed.dtype)
+        return waves.unflatten(0, spectra.shape[:2])
 
-    def _added(self, windowed: Tensor) -> Tensor:
-        """Add up ``(N, W, frames)`` where they overlap: ``(N, T)``."""
-        whole = (self.count - 1) * self.hop + self.size
-        added = F.fold(windowed, (1, whole), (1, self.size), stride=(1, self.hop)).flatten(1)
-        return added[:, self.before : self.before + self.length]
+    def _padded_length(self) -> int:
+        return (self.num_frames - 1) * self.hop + self.size
+
+    def _overlap_add(self, frames: Tensor) -> Tensor:
+        """Return ``(N, T)``: the sum of overlapping frames ``(N, W, frames)``."""
+        waves = F.fold(frames, (1, self._padded_length()), (1, self.size), stride=(1, self.hop)).flatten(1)
+        return waves[:, self.pad_start : self.pad_start + self.length]
 
 
-def _checked(
+def _check_options(
     who: str, window: int, hop: int, channels: int, kernel: int, blocks: int, activation: MakeActivation | None
 ) -> MakeActivation:
+    """Check the options that the encoder and the decoder share, and return the activation."""
     check_sizes(who, (channels,), kernel, None, blocks)
     if hop < 1 or window < 2 * hop or window % 2:
         raise AeframeError(
-            f"{who} needs an even window of at least two hops, found a window of {window} and a hop of {hop}"
+            f"{who} requires an even window of at least two hops, found a window of {window} and a hop of {hop}"
         )
     return (activation or MakeActivation.named("relu")).same_shape(who)

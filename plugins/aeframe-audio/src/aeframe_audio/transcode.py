@@ -1,4 +1,4 @@
-"""``aeframe transcode RUN FILE -o OUT``."""
+"""The command ``aeframe transcode RUN FILE -o OUT``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ _CHUNK_SECONDS = 10
 
 
 class Transcode(ModelCommand):
-    """Send a sound of any length through a causal model, piece by piece, and write what comes out: as long as it was,
-    at the model's rate.
+    """Encode and decode a sound file of any length as a stream with a causal model, and write the reconstruction.
+
+    The output is as long as the input, at the sampling rate of the model.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("file", metavar="FILE", type=Path, help="a sound file")
-        parser.add_argument("--codebooks", type=positive, help="use so many of a codec's codebooks (default: all)")
+        parser.add_argument("--codebooks", type=positive, help="number of codebooks to use (default: all)")
         add_output(parser, "a new .wav, .flac or .ogg file")
 
     def run(self, args: Namespace) -> int:
@@ -29,19 +30,19 @@ class Transcode(ModelCommand):
         from aeframe.evaluation.evaluator import evaluation_mode
         from aeframe_audio.modality import Audio
         from aeframe_audio.recordings import Recording
-        from aeframe_audio.streaming import resound
+        from aeframe_audio.streaming import stream_reconstruction
         from aeframe_audio.write import write_sounds
 
         model = self.open(args)
         if not isinstance(model.modality, Audio):
-            raise AeframeError(f"'{args.model}' is no model of sounds; transcode is for modality audio")
+            raise AeframeError(f"'{args.model}' is not a model of sounds; transcode requires modality audio")
         if not args.output.suffix:
-            raise AeframeError(f"transcode writes one file, found '{args.output}'; end it in .wav, .flac or .ogg")
-        reader = model.modality.reader
+            raise AeframeError(f"transcode writes one file, found '{args.output}'; use the suffix .wav, .flac or .ogg")
+        reader = model.modality.converting_reader
         wave = reader(Recording(str(args.file), args.file))
-        pieces = wave[None].to(model.device).split(_CHUNK_SECONDS * reader.rate, 2)
+        chunks = wave[None].to(model.device).split(_CHUNK_SECONDS * reader.rate, 2)
         with evaluation_mode(model.model):
-            made = torch.cat(list(resound(model.model, pieces, codebooks=args.codebooks)), 2)
-        for path in write_sounds(made[..., : wave.shape[1]].cpu(), args.output, reader.rate):
+            x_hat = torch.cat(list(stream_reconstruction(model.model, chunks, codebooks=args.codebooks)), 2)
+        for path in write_sounds(x_hat[..., : wave.shape[1]].cpu(), args.output, reader.rate):
             print(path)
         return 0

@@ -1,4 +1,4 @@
-"""Long multivariate series for aeframe. Importing it imports nothing heavy: names, and where their objects are."""
+"""Plugin for multivariate time series: registers names with import paths and imports nothing heavy."""
 
 from aeframe import hookimpl
 from aeframe.hooks import Register
@@ -6,23 +6,25 @@ from aeframe.hooks import Register
 
 @hookimpl
 def register_modalities(register: Register) -> None:
-    register("series", "aeframe_series.modality:Series", summary="windows over long series of several columns")
+    register("series", "aeframe_series.modality:Series", summary="windows of multivariate time series")
 
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("series_file", "aeframe_series.file:SeriesFile", summary="a CSV, NPY, NPZ or Parquet file of your own")
+    register("series_file", "aeframe_series.file:SeriesFile", summary="a series in a CSV, NPY, NPZ or Parquet file")
     register(
-        "series_simulated", "aeframe_series.simulated:SeriesSimulated", summary="waves of a stated model, embedded"
+        "series_simulated",
+        "aeframe_series.simulated:SeriesSimulated",
+        summary="simulated sine waves with noise and known anomalies",
     )
-    register("ett", "aeframe_series.ett:ETT", summary="hourly load and oil temperature of a transformer, two years")
+    register("ett", "aeframe_series.ett:ETT", summary="two years of hourly load and oil temperature of a transformer")
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
-    register("anomaly_ranking", "aeframe_series.metrics:AnomalyRanking", summary="AUROC and AP of errors by point")
+    register("anomaly_ranking", "aeframe_series.metrics:AnomalyRanking", summary="AUROC and AP of errors per time step")
 
 
 @hookimpl
 def register_commands(register: Register) -> None:
-    register("anomalies", "aeframe_series.anomalies:Anomalies", summary="score each row of a series, and flag some")
+    register("anomalies", "aeframe_series.anomalies:Anomalies", summary="score each row of a series and flag anomalies")

@@ -1,4 +1,4 @@
-"""Series in files."""
+"""Read a series from a file, and the dataset `series_file`."""
 
 from __future__ import annotations
 
@@ -12,51 +12,62 @@ import numpy as np
 from aeframe.data import Dataset
 from aeframe.data.tables import Choice, Header, read_header, read_rows
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_series.recording import Recording, by_bounds, by_fractions
-from aeframe_series.times import likely
+from aeframe_series.recording import Recording
+from aeframe_series.splits import split_by_fractions, split_by_rows
+from aeframe_series.times import is_time_column
 
 
 @dataclass(frozen=True, slots=True)
-class Roles:
-    """Which of a file's columns (in NPZ, arrays) are what."""
+class ColumnRoles:
+    """The columns of a file (the arrays of an NPZ file) that hold x, the times and the anomaly flags."""
 
     columns: tuple[str, ...] | None = None
-    """Those of x by name; all but the others where None."""
+    """Columns of x by name; None selects all columns without another role."""
     time: str | None = None
-    """The times; None takes one that is called so."""
+    """The time column; None selects one by its name, see `aeframe_series.times.TIME_NAMES`."""
     anomaly: str | None = None
-    """Flags."""
+    """The column of anomaly flags."""
     key: str | None = None
     """The array of x in an NPZ file."""
 
 
-def header(path: Path, roles: Roles) -> Header:
-    """Return how many columns x has, and their names, without reading the file to its end."""
-    found = read_header(path, _choice(path, roles))
-    if len(found.shape) != 1:
-        raise AeframeError(f"'{path.name}' has rows of shape {found.shape}, expected an array (moments, columns)")
-    return found
+def read_series_header(path: Path, roles: ColumnRoles) -> Header:
+    """Return the number and the names of the columns of x, without reading the whole file.
+
+    Raises:
+        AeframeError: An array that is not two-dimensional, or a column that does not exist.
+    """
+    header = read_header(path, _choice(path, roles))
+    if len(header.shape) != 1:
+        raise AeframeError(f"'{path.name}' has rows of shape {header.shape}, expected an array (time steps, columns)")
+    return header
 
 
-def read(path: Path, roles: Roles) -> Recording:
-    """Read a series: all of its columns of x, its times and its flags."""
-    header(path, roles)
+def read_series(path: Path, roles: ColumnRoles) -> Recording:
+    """Read the columns of x, the times and the anomaly flags of a file.
+
+    Raises:
+        AeframeError: As `read_series_header`, and for a cell that cannot be parsed.
+    """
+    read_series_header(path, roles)
     choice = _choice(path, roles)
     rows = read_rows(path, choice)
     if roles.anomaly is None:
         return Recording(rows, choice.label)
-    # A file is read by one label at a time.
+    # `read_rows` returns one label column per call, so that the flags require a second call.
     flags = read_rows(path, Choice(roles.key, roles.anomaly, choice.columns)).label
     assert flags is not None
-    ordinary = np.isin(flags, (0, 1))
-    if not ordinary.all():
-        row = int(np.flatnonzero(~ordinary)[0])
-        raise AeframeError(f"{rows.where(row)}, column '{roles.anomaly}': '{flags[row]}' is no flag, expected 0 or 1")
+    valid = np.isin(flags, (0, 1))
+    if not valid.all():
+        row = int(np.flatnonzero(~valid)[0])
+        raise AeframeError(
+            f"{rows.where(row)}, column '{roles.anomaly}': '{flags[row]}' is not an anomaly flag, expected 0 or 1"
+        )
     return Recording(rows, choice.label, anomaly=flags.astype(bool))
 
 
-def _choice(path: Path, roles: Roles) -> Choice:
-    """Return what to ask the file for; its label is the column of times."""
+def _choice(path: Path, roles: ColumnRoles) -> Choice:
+    """Return the columns to read, with the time column as their label."""
     names = read_header(path, Choice(roles.key)).columns
     if names is None:
         return Choice(roles.key, roles.time, roles.columns)
@@ -67,29 +78,28 @@ def _choice(path: Path, roles: Roles) -> Choice:
                 f"its columns are {', '.join(names)}"
             )
     chosen = roles.columns or ()
-    time = roles.time or next((name for name in names if likely(name) and name not in chosen), None)
+    time = roles.time or next((name for name in names if is_time_column(name) and name not in chosen), None)
     columns = roles.columns or tuple(name for name in names if name not in (time, roles.anomaly))
     return Choice(None, time, columns)
 
 
 class SeriesFile(Dataset):
-    """A series in a file of your own: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row for each moment.
+    """A series in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
 
-    It is split in the order of time, and no window lies in two splits.
+    The series is split in temporal order. With ``context=0`` no row belongs to two splits.
 
     Args:
         path: The file.
-        columns: The columns of x by name; all but `time` and `anomaly` where null.
-        time: The column of times, numbers or ISO dates, which must rise; null takes a column called time, date,
-            datetime or timestamp, if there is one. In NPZ the name of an array.
-        anomaly: A column of 0 and 1 (in NPZ an array): moments that are known not to be ordinary, to measure by.
+        columns: The columns of x by name; null selects all except `time` and `anomaly`.
+        time: The column of strictly increasing times, numbers or ISO dates; null selects a column named time, date,
+            datetime or timestamp if there is one. In NPZ the name of an array.
+        anomaly: A column (in NPZ an array) of 0 and 1 that labels known anomalies, for evaluation.
         key: The array of an NPZ file.
-        validation: Fraction of the rows for validation, after those for training.
-        test: Fraction of the rows for testing, the last ones.
-        bounds: In place of fractions, four row numbers from 0: where training begins and ends, where validation ends,
-            where testing ends.
-        context: Rows before the validation and test splits that their first windows may reach back to, as forecasting
-            benchmarks have it; 0 keeps the splits apart.
+        validation: Fraction of the rows for validation, after the training rows.
+        test: Fraction of the rows for testing, at the end.
+        bounds: Four row numbers instead of fractions, counted from 0: the start of training, and the exclusive ends
+            of training, validation and test.
+        context: Rows before the validation and test splits that are added to them, as in forecasting benchmarks.
     """
 
     modality = "series"
@@ -108,19 +118,19 @@ class SeriesFile(Dataset):
         context: int = 0,
     ) -> None:
         self.path = Path(path).expanduser()
-        self.roles = Roles(columns, time, anomaly, key)
+        self.roles = ColumnRoles(columns, time, anomaly, key)
         self.fractions = {"validation": validation, "test": test}
         self.bounds, self.context = bounds, context
 
     def describe(self) -> Mapping[str, Any]:
-        return {"num_columns": header(self.path, self.roles).shape[0], "anomaly": self.roles.anomaly is not None}
+        header = read_series_header(self.path, self.roles)
+        return {"num_columns": header.shape[0], "anomaly": self.roles.anomaly is not None}
 
     def load(self) -> Recording:
-        recording = read(self.path, self.roles)
+        recording = read_series(self.path, self.roles)
+        rows, record = recording.rows, self.split_record
         if self.bounds is None:
-            recording.splits = by_fractions(
-                recording.rows, **self.fractions, context=self.context, record=self.split_record
-            )
+            recording.splits = split_by_fractions(rows, **self.fractions, context=self.context, record=record)
         else:
-            recording.splits = by_bounds(recording.rows, self.bounds, context=self.context, record=self.split_record)
+            recording.splits = split_by_rows(rows, self.bounds, context=self.context, record=record)
         return recording

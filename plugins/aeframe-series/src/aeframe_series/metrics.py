@@ -1,4 +1,4 @@
-"""How well errors point to the moments that are known to be anomalies."""
+"""The metric `anomaly_ranking`: how well reconstruction errors rank known anomalies."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class AnomalyRanking(ModelMetric):
-    """Rank all moments of all windows by their squared error, the mean over what each has, and ask where the anomalies
-    are.
+    """AUROC and average precision of the squared errors of time steps, for known anomalies.
 
-    ``anomaly_auroc``: the chance that an anomaly has a larger error than an ordinary moment, 0.5 for no skill.
-    ``anomaly_ap``: average precision, for no skill the share of anomalies. Ties count half. Where a split has only
-    anomalies, or none, both are 0. Moments that several windows hold count in each.
+    The error of a time step is the mean over its observed values. A time step that several windows contain counts
+    once for each of them. ``anomaly_auroc``: the probability that an anomaly has a larger error than another time
+    step, 0.5 by chance; ties count half. ``anomaly_ap``: average precision, by chance the fraction of anomalies.
+    Both are 0 for a split without anomalies or with nothing else.
     """
 
     errors: list[Tensor]
@@ -37,34 +37,35 @@ class AnomalyRanking(ModelMetric):
         return "anomaly" in model.spec.extras
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
-        errors = torch.where(counted, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
-        there = counted.sum(1)
-        known = there > 0
-        self.errors.append((errors.sum(1) / there)[known].double())
-        self.flags.append(out.batch.extras["anomaly"][known])
+        observed = counts(out)
+        errors = torch.where(observed, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
+        num_observed = observed.sum(1)
+        scored = num_observed > 0
+        self.errors.append((errors.sum(1) / num_observed)[scored].double())
+        self.flags.append(out.batch.extras["anomaly"][scored])
 
     def compute(self) -> dict[str, Tensor]:
-        errors, flags = _joined(self.errors), _joined(self.flags)
-        auroc, precision = ranking(errors, flags)
+        auroc, precision = auroc_and_average_precision(_concatenate(self.errors), _concatenate(self.flags))
         return {"anomaly_auroc": auroc, "anomaly_ap": precision}
 
 
-def ranking(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the area under the ROC curve and the average precision of scores ``(N,)`` for flags ``(N,)``."""
-    values, place = scores.unique(return_inverse=True)
-    # By value, largest first: how many anomalies and how many ordinary moments have it.
-    hits = torch.zeros(len(values), dtype=torch.float64, device=scores.device).index_add_(0, place, flags.double())
-    misses = torch.zeros_like(hits).index_add_(0, place, (~flags).double())
-    hits, misses = hits.flip(0), misses.flip(0)
-    num_hits, num_misses = hits.sum(), misses.sum()
-    if not num_hits or not num_misses:
-        return hits.new_zeros(()), hits.new_zeros(())
-    above = hits.cumsum(0)
-    auroc = (misses * (above - 0.5 * hits)).sum() / (num_hits * num_misses)
-    return auroc, (hits * above / (above + misses.cumsum(0))).sum() / num_hits
+def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the area under the ROC curve and the average precision of scores ``(N,)`` for binary flags ``(N,)``."""
+    values, value_index = scores.unique(return_inverse=True)
+    # The numbers of positives and negatives with each distinct score, in order of descending scores.
+    positives = torch.zeros(len(values), dtype=torch.float64, device=scores.device)
+    positives = positives.index_add_(0, value_index, flags.double())
+    negatives = torch.zeros_like(positives).index_add_(0, value_index, (~flags).double())
+    positives, negatives = positives.flip(0), negatives.flip(0)
+    num_positives, num_negatives = positives.sum(), negatives.sum()
+    if not num_positives or not num_negatives:
+        return positives.new_zeros(()), positives.new_zeros(())
+    true_positives = positives.cumsum(0)
+    auroc = (negatives * (true_positives - 0.5 * positives)).sum() / (num_positives * num_negatives)
+    precision = positives * true_positives / (true_positives + negatives.cumsum(0))
+    return auroc, precision.sum() / num_positives
 
 
-def _joined(rows: list[Tensor] | Tensor) -> Tensor:
-    # After devices have met, torchmetrics has made one tensor of the list.
-    return rows if isinstance(rows, Tensor) else torch.cat(rows)
+def _concatenate(state: list[Tensor] | Tensor) -> Tensor:
+    # torchmetrics concatenates a list state itself when it synchronises devices.
+    return state if isinstance(state, Tensor) else torch.cat(state)

@@ -1,4 +1,4 @@
-"""The modality `series`."""
+"""The modality `series`: windows of multivariate time series."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
+from aeframe.data.split_record import SPLITS
 from aeframe.data.tables import Choice, read_header
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_series.examine import Examined, Missing, OnError, examine
-from aeframe_series.file import Roles, read
-from aeframe_series.recording import SPLITS, Recording
-from aeframe_series.scores import Reconstruct, Thresholds, score
-from aeframe_series.windows import WindowSource, starts_within
+from aeframe_series.checks import CheckedSeries, Missing, OnError, check_series
+from aeframe_series.file import ColumnRoles, read_series
+from aeframe_series.recording import Recording
+from aeframe_series.scores import Reconstruct, Thresholds, score_windows
+from aeframe_series.windows import WindowSource, window_starts
 from aeframe_series.write import write_series
 
 if TYPE_CHECKING:
@@ -28,21 +29,21 @@ if TYPE_CHECKING:
 
 
 class Series(Modality):
-    """Windows ``(B, D, T)`` over long series of D columns, channels first: T moments that follow each other.
+    """Windows ``(B, D, T)`` of T consecutive time steps of a series with D columns (channels first).
 
-    The series is kept once, and a batch is gathered from it. A value that is missing (NaN) is one that
-    `Batch.mask` does not count: the encoder sees a 0 there, which is the mean, and the loss leaves it out. What a
-    corruption hides is another thing: the loss does count that.
+    The series is stored once, and batches are gathered from it. `Batch.mask` is False for missing values (NaN): the
+    encoder receives 0 there, the mean after standardisation, and the loss ignores them. A corruption hides values from
+    the encoder only; the loss includes them.
 
     Args:
         window: T.
-        stride: Moments from one window to the next, in every split.
-        scale: ``standard`` gives each column mean 0 and standard deviation 1 over the training rows, ``minmax`` maps
-            its lowest and highest value there to 0 and 1; ``none``.
-        missing: What to do with NaN and empty cells: ``refuse`` names the first, ``mask`` leaves them out of the loss.
-        on_error: A value that is infinite, one that is missing and refused, a row whose time does not come after the
-            others: ``raise``, or ``skip`` the row (the windows that hold the value) and list it.
-        cut_gaps: No window reaches over a gap: more time between two rows than one and a half of the usual steps.
+        stride: Time steps from one window to the next, in every split.
+        scale: ``standard`` scales each column to mean 0 and standard deviation 1 over the training rows, ``minmax`` to
+            [0, 1]; ``none`` keeps the values.
+        missing: ``refuse`` treats NaN and empty cells as errors; ``mask`` excludes them from the loss.
+        on_error: For infinite values, missing values with ``missing=refuse``, and rows out of temporal order:
+            ``raise``, or ``skip`` the rows out of order and the windows with bad values, and list them.
+        cut_gaps: Exclude windows across a gap: consecutive times that differ by more than 1.5 times the median.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "mse"}
@@ -61,7 +62,8 @@ class Series(Modality):
     ) -> None:
         if window < 2 or stride < 1:
             raise AeframeError(
-                f"modality series needs a window of at least 2 and a stride of at least 1, found {window} and {stride}"
+                "modality series requires a window of at least 2 and a stride of at least 1, "
+                f"found {window} and {stride}"
             )
         self.window, self.stride, self.scale = window, stride, scale
         self.missing, self.on_error, self.cut_gaps = missing, on_error, cut_gaps
@@ -74,22 +76,23 @@ class Series(Modality):
     # -- training ------------------------------------------------------------------------------------------------
 
     def spec(self, dataset: Dataset) -> DataSpec:
-        found = dataset.describe()
-        extras: dict[str, tuple[int, ...]] = {"anomaly": (self.window,), "label": ()} if found["anomaly"] else {}
-        return DataSpec((found["num_columns"], self.window), Domain("real"), extras=extras)
+        description = dataset.describe()
+        extras: dict[str, tuple[int, ...]] = {"anomaly": (self.window,), "label": ()} if description["anomaly"] else {}
+        return DataSpec((description["num_columns"], self.window), Domain("real"), extras=extras)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
+        """Compute the scale from the training rows, without rows that contain bad values."""
         if not isinstance(raw, Recording) or raw.splits is None:
             raise AeframeError(
                 f"modality series reads a Recording, and dataset {type(dataset).__name__} loads "
                 f"{type(raw).__name__}; choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        found = self._examined(raw)
-        self._num_columns, self._columns = found.rows.values.shape[1], found.rows.columns
+        series = self._check(raw)
+        self._num_columns, self._columns = series.rows.values.shape[1], series.rows.columns
         self._time = raw.time
-        places = found.places(raw.splits["train"])
-        seen = slice(places.start, places.stop)
-        values = found.rows.values[seen][~found.bad[seen]]
+        steps = series.steps(raw.splits["train"])
+        train = slice(steps.start, steps.stop)
+        values = series.rows.values[train][~series.excluded[train]]
         if self.scale == "standard":
             self._scaler = Scaler.standard(values)
         elif self.scale == "minmax":
@@ -97,21 +100,21 @@ class Series(Modality):
 
     def apply(self, raw: Recording) -> Splits:
         assert raw.splits is not None
-        found = self._examined(raw)
-        self._check_columns(found)
-        starts = {split: self._starts(found, split, found.places(raw.splits[split])) for split in SPLITS}
-        x, counted = self._scaled(found)
-        train, validation, test = (self._source(found, x, counted, starts[split]) for split in SPLITS)
-        return Splits(train, validation, test, found.skipped)
+        series = self._check(raw)
+        self._check_columns(series)
+        starts = {split: self._window_starts(series, split, series.steps(raw.splits[split])) for split in SPLITS}
+        x, observed = self._scale(series)
+        train, validation, test = (self._source(series, x, observed, starts[split]) for split in SPLITS)
+        return Splits(train, validation, test, series.skipped)
 
     def calibrate(self, reconstruct: Reconstruct, validation: Source) -> None:
-        """Keep how large errors are on the validation split, for thresholds of any quantile."""
+        """Store the distribution of the errors on the validation split, for thresholds at any quantile."""
         if isinstance(validation, WindowSource):
-            self._thresholds = Thresholds.learn(score(reconstruct, validation))
+            self._thresholds = Thresholds.from_scores(score_windows(reconstruct, validation))
 
     def state(self) -> dict[str, Any]:
         return {
-            "num_columns": self._learned(),
+            "num_columns": self._known_num_columns(),
             "columns": None if self._columns is None else list(self._columns),
             "time": self._time,
             **(self._scaler.state() if self._scaler else {}),
@@ -127,149 +130,159 @@ class Series(Modality):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The names of the columns, or their numbers where the file has none."""
-        return self._columns or tuple(str(number) for number in range(self._learned()))
+        """The names of the columns, or their numbers for a file without names."""
+        return self._columns or tuple(str(number) for number in range(self._known_num_columns()))
 
     @property
     def time(self) -> str | None:
-        """The name of the column of times."""
+        """The name of the time column."""
         return self._time
 
     @property
     def thresholds(self) -> Thresholds | None:
-        """How large errors are on the validation split, once a model was trained."""
+        """The distribution of the errors on the validation split; None before `calibrate`."""
         return self._thresholds
 
-    def in_unit(self, values: NDArray[Any]) -> NDArray[np.float64]:
+    def unscale(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return scaled values ``(N, D)`` in the unit of the file."""
         return values.astype(np.float64) if self._scaler is None else self._scaler.undo(values)
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and plots -----------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
-        """Read a series as windows that follow each other, scaled as in training.
+        """Read a series as consecutive windows without overlap, scaled as in training.
 
-        Columns are found by the names they had in training, and others are passed over; times are checked where the
-        file has them. What is left at the end makes a last window whose rest the mask does not count.
-
-        Raises:
-            AeframeError: A column that is missing, fewer rows than a window, and what training would refuse.
+        The last window is padded to T time steps, which the mask excludes. See `read_series`.
         """
-        found = self.examined(path)
-        x, counted = self._scaled(found)
-        rest = -x.shape[1] % self.window
-        if rest:
-            counted = torch.ones_like(x, dtype=torch.bool) if counted is None else counted
-            x, counted = torch.nn.functional.pad(x, (0, rest)), torch.nn.functional.pad(counted, (0, rest))
-        source = WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, counted=counted)
+        x, observed = self._scale(self.read_series(path))
+        padding = -x.shape[1] % self.window
+        if padding:
+            observed = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
+            x, observed = torch.nn.functional.pad(x, (0, padding)), torch.nn.functional.pad(observed, (0, padding))
+        source = WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=observed)
         return source.batch(torch.arange(len(source)))
 
-    def examined(self, path: Path) -> Examined:
-        """Read and check a series."""
-        names = read_header(path, Choice()).columns or ()
-        roles = Roles(self._columns if names else None, self._time if self._time in names else None)
-        found = examine(read(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
-        self._check_columns(found)
-        if len(found.rows) < self.window:
-            raise AeframeError(
-                f"'{path.name}' has {len(found.rows)} rows, expected at least one window of {self.window}; "
-                "give a longer series"
-            )
-        return found
+    def read_series(self, path: Path) -> CheckedSeries:
+        """Read and check a series of at least one window.
 
-    def overlapping(self, found: Examined) -> WindowSource:
-        """Return the windows of a whole series at the stride of training, and one more that ends where it ends."""
-        num = len(found.rows)
-        starts = np.unique([*range(0, num - self.window + 1, self.stride), num - self.window])
-        return self._source(found, *self._scaled(found), starts)
+        Columns are selected by their names in training, and others are ignored. Times are checked if the file has the
+        time column.
+
+        Raises:
+            AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
+        """
+        names = read_header(path, Choice()).columns or ()
+        roles = ColumnRoles(self._columns if names else None, self._time if self._time in names else None)
+        series = check_series(read_series(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
+        self._check_columns(series)
+        if len(series.rows) < self.window:
+            raise AeframeError(
+                f"'{path.name}' has {len(series.rows)} rows, expected at least one window of {self.window}; "
+                "use a longer series"
+            )
+        return series
+
+    def overlapping_windows(self, series: CheckedSeries) -> WindowSource:
+        """Return windows of a whole series at the stride of training, plus the last possible window."""
+        num_steps = len(series.rows)
+        starts = np.unique([*range(0, num_steps - self.window + 1, self.stride), num_steps - self.window])
+        return self._source(series, *self._scale(series), starts)
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write windows ``(N, D, T)`` one after another in the unit of the training file: CSV, NPY, NPZ or Parquet.
 
-        Row ``n * T + t`` is moment t of window n.
+        Row ``n * T + t`` is time step t of window n.
 
         Raises:
-            AeframeError: A suffix that is not known, or a file that exists.
+            AeframeError: An unknown suffix, or a file that exists.
         """
         rows = x.detach().cpu().transpose(1, 2).flatten(0, 1).numpy()
-        return write_series(path, self.in_unit(rows), self._columns)
+        return write_series(path, self.unscale(rows), self._columns)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return line plots.
 
-        An original is drawn together with its reconstructions: a column for each of four samples, a row for each of the
-        first columns of the series, in the unit of the file. Other panels are rows of small plots in the scaled unit.
+        With a panel named ``original`` all panels are plotted over each other in the unit of the file: four samples
+        from left to right, one row of axes per column of the series. Otherwise each panel is a row of windows in the
+        scaled unit.
         """
-        from aeframe_series.render import draw_over_each_other, draw_rows
+        from aeframe_series.render import plot_overlaid, plot_rows
 
         arrays = {title: x.detach().float().cpu().numpy() for title, x in panels.items()}
         if "original" not in arrays:
-            return draw_rows(arrays, self.columns)
-        unit = {title: self.in_unit(x.transpose(0, 2, 1)).transpose(0, 2, 1) for title, x in arrays.items()}
-        return draw_over_each_other(unit, self.columns)
+            return plot_rows(arrays, self.columns)
+        unscaled = {title: self.unscale(x.transpose(0, 2, 1)).transpose(0, 2, 1) for title, x in arrays.items()}
+        return plot_overlaid(unscaled, self.columns)
 
-    # -- the same for training and reading -----------------------------------------------------------------------
+    # -- shared by training and reading --------------------------------------------------------------------------
 
-    def _learned(self) -> int:
+    def _known_num_columns(self) -> int:
         if self._num_columns is None:
-            raise RuntimeError("modality series has learned nothing yet; call prepare or load_state first")
+            raise RuntimeError("modality series has no state yet; call prepare or load_state first")
         return self._num_columns
 
-    def _examined(self, recording: Recording) -> Examined:
-        """Check a series to train on."""
-        return examine(recording, missing=self.missing, on_error=self.on_error, cut_gaps=self.cut_gaps)
+    def _check(self, recording: Recording) -> CheckedSeries:
+        """Check a series for training."""
+        return check_series(recording, missing=self.missing, on_error=self.on_error, cut_gaps=self.cut_gaps)
 
-    def _check_columns(self, found: Examined) -> None:
-        columns = found.rows.columns
+    def _check_columns(self, series: CheckedSeries) -> None:
+        """Raise an error unless the series has the columns of training."""
+        columns = series.rows.columns
         if self._columns is not None and columns is not None and columns != self._columns:
             raise AeframeError(
-                f"'{found.rows.origin}' has the columns {', '.join(columns)}, expected {', '.join(self._columns)} as "
-                "in training; name them in that order with data.columns"
+                f"'{series.rows.origin}' has the columns {', '.join(columns)}, expected {', '.join(self._columns)} as "
+                "in training; list them in that order with data.columns"
             )
-        if found.rows.values.shape[1] != self._learned():
+        if series.rows.values.shape[1] != self._known_num_columns():
             raise AeframeError(
-                f"'{found.rows.origin}' has {found.rows.values.shape[1]} columns, expected {self._learned()} as in "
-                "training"
+                f"'{series.rows.origin}' has {series.rows.values.shape[1]} columns, expected "
+                f"{self._known_num_columns()} as in training"
             )
 
-    def _starts(self, found: Examined, split: str, places: range) -> NDArray[np.int64]:
-        origin = found.rows.origin
-        if len(places) < self.window:
+    def _window_starts(self, series: CheckedSeries, split: str, steps: range) -> NDArray[np.int64]:
+        """Return the first time step of each window of a split."""
+        origin = series.rows.origin
+        if len(steps) < self.window:
             raise AeframeError(
-                f"{origin}: the {split} split has {len(places)} rows, expected at least one window of {self.window}; "
-                "lower modality.window, or give the split more rows"
+                f"{origin}: the {split} split has {len(steps)} rows, expected at least one window of {self.window}; "
+                "lower modality.window, or enlarge the split"
             )
-        starts = starts_within(places, self.window, self.stride, bad=found.bad, breaks=found.breaks)
+        starts = window_starts(steps, self.window, self.stride, excluded=series.excluded, after_gap=series.after_gap)
         if not len(starts):
             raise AeframeError(
-                f"{origin}: no window of {self.window} rows in the {split} split is without a gap or a row that is "
-                "left out; lower modality.window, or set modality.missing=mask"
+                f"{origin}: every window of {self.window} rows in the {split} split contains a gap or a bad row; "
+                "lower modality.window, or set modality.missing=mask"
             )
         return starts
 
-    def _scaled(self, found: Examined) -> tuple[Tensor, Tensor | None]:
-        """Return x ``(D, N)``, 0 where nothing is known, and which of its values are there."""
-        values = found.rows.values
+    def _scale(self, series: CheckedSeries) -> tuple[Tensor, Tensor | None]:
+        """Return scaled x ``(D, N)``, 0 where a value is missing, and the mask ``(D, N)`` of observed values.
+
+        The mask is None unless ``missing=mask``.
+        """
+        values = series.rows.values
         with np.errstate(over="ignore"):
             scaled = values.astype(np.float32) if self._scaler is None else self._scaler.apply(values)
-        there = np.isfinite(values)
-        large = there & ~np.isfinite(scaled)
-        if large.any():
-            row, column = (int(i) for i in np.argwhere(large)[0])
+        observed = np.isfinite(values)
+        overflow = observed & ~np.isfinite(scaled)
+        if overflow.any():
+            row, column = (int(i) for i in np.argwhere(overflow)[0])
             raise AeframeError(
-                f"{found.rows.where(row, [column])}: {values[row, column]:g} is too large for single precision; "
-                "set modality.scale=standard, or mend it"
+                f"{series.rows.where(row, [column])}: {values[row, column]:g} is too large for single precision; "
+                "set modality.scale=standard, or correct it"
             )
-        x = torch.from_numpy(np.ascontiguousarray(np.where(there, scaled, np.float32(0)).T))
-        return x, torch.from_numpy(np.ascontiguousarray(there.T)) if self.missing == "mask" else None
+        x = torch.from_numpy(np.ascontiguousarray(np.where(observed, scaled, np.float32(0)).T))
+        return x, torch.from_numpy(np.ascontiguousarray(observed.T)) if self.missing == "mask" else None
 
-    def _source(self, found: Examined, x: Tensor, counted: Tensor | None, starts: NDArray[np.int64]) -> WindowSource:
-        assert found.rows.index is not None
+    def _source(
+        self, series: CheckedSeries, x: Tensor, observed: Tensor | None, starts: NDArray[np.int64]
+    ) -> WindowSource:
+        assert series.rows.index is not None
         return WindowSource(
             x,
             torch.from_numpy(starts),
             self.window,
-            counted=counted,
-            anomaly=None if found.anomaly is None else torch.from_numpy(found.anomaly),
-            rows=torch.from_numpy(found.rows.index),
+            observed=observed,
+            anomaly=None if series.anomaly is None else torch.from_numpy(series.anomaly),
+            rows=torch.from_numpy(series.rows.index),
         )

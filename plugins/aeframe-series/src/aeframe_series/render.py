@@ -1,4 +1,4 @@
-"""Line plots of windows, side by side."""
+"""Line plots of windows of a series."""
 
 from __future__ import annotations
 
@@ -13,59 +13,72 @@ from numpy.typing import NDArray
 
 Windows = NDArray[Any]
 """``(N, D, T)``."""
-_SAMPLES, _COLUMNS, _SMALL, _GRID = 4, 7, 10, 8
+_MAX_COLUMNS = 7
+"""Columns of the series that are plotted."""
+_OVERLAY_SAMPLES = 4
+"""Windows in a plot of originals and reconstructions."""
+_ROW_SAMPLES = 10
+"""Windows in a row of a plot with several panels."""
+_GRID_SIZE = 8
+"""Maximal rows, and windows in each, of a plot with a single panel."""
 _GAP = 0.15
-"""Between two windows, in units of one."""
+"""Space between two windows, in window widths."""
 _COLOURS = ("0.35", "tab:orange", "tab:blue", "tab:green", "tab:purple")
 
 
-def draw_over_each_other(panels: Mapping[str, Windows], columns: Sequence[str]) -> Figure:
-    """Draw the same windows as several panels have them, over each other: a row for each of the series' columns."""
+def plot_overlaid(panels: Mapping[str, Windows], columns: Sequence[str]) -> Figure:
+    """Plot the same windows of all panels in shared axes: one row of axes per column of the series."""
     first = next(iter(panels.values()))
-    # Samples that follow each other are much alike: those that are shown are taken from all of them.
-    chosen = np.linspace(0, len(first) - 1, min(_SAMPLES, len(first))).round().astype(int)
-    shown = min(_COLUMNS, first.shape[1])
-    figure = Figure(figsize=(0.8 + 3.0 * len(chosen), 0.7 + 1.25 * shown), layout="constrained")
-    grid = figure.subplots(shown, 1, squeeze=False, sharex=True)[:, 0]
+    # Neighbouring windows overlap, so that the plotted ones are spread over all of them.
+    chosen = np.linspace(0, len(first) - 1, min(_OVERLAY_SAMPLES, len(first))).round().astype(int)
+    num_columns = min(_MAX_COLUMNS, first.shape[1])
+    figure = Figure(figsize=(0.8 + 3.0 * len(chosen), 0.7 + 1.25 * num_columns), layout="constrained")
+    grid = figure.subplots(num_columns, 1, squeeze=False, sharex=True)[:, 0]
     for column, axes in enumerate(grid):
         for colour, (title, windows) in zip(_COLOURS, panels.items(), strict=False):
-            _plot(axes, windows[chosen, column], label=title, color=colour, linewidth=1.0)
+            _plot_windows(axes, windows[chosen, column], label=title, color=colour, linewidth=1.0)
         axes.set_ylabel(columns[column], fontsize=8)
     width = 1 + _GAP
     grid[0].set_xlim(-_GAP / 2, len(chosen) * width - _GAP / 2)
-    for place, sample in enumerate(chosen.tolist()):
-        grid[0].annotate(f"sample {sample + 1}", (place * width, 1.03), xycoords=("data", "axes fraction"), fontsize=8)
+    for position, sample in enumerate(chosen.tolist()):
+        grid[0].annotate(
+            f"sample {sample + 1}", (position * width, 1.03), xycoords=("data", "axes fraction"), fontsize=8
+        )
     handles, titles = grid[0].get_legend_handles_labels()
     figure.legend(handles, titles, loc="outside upper right", ncols=len(titles), fontsize=8, frameon=False)
     return figure
 
 
-def draw_rows(panels: Mapping[str, Windows], columns: Sequence[str]) -> Figure:
-    """Draw each panel as a row of windows, all columns of the series in each; a single panel as several rows."""
+def plot_rows(panels: Mapping[str, Windows], columns: Sequence[str]) -> Figure:
+    """Plot each panel as one row of windows with all columns of the series; wrap a single panel over several rows."""
     if len(panels) == 1:
         ((title, windows),) = panels.items()
-        across = min(_GRID, math.ceil(math.sqrt(len(windows))))
-        rows = [windows[start : start + across] for start in range(0, min(len(windows), across * _GRID), across)]
+        per_row = min(_GRID_SIZE, math.ceil(math.sqrt(len(windows))))
+        rows = [
+            windows[start : start + per_row] for start in range(0, min(len(windows), per_row * _GRID_SIZE), per_row)
+        ]
         titles = [title, *[""] * (len(rows) - 1)]
     else:
-        across = min(_SMALL, max(len(windows) for windows in panels.values()))
-        rows, titles = [windows[:across] for windows in panels.values()], list(panels)
-    shown = min(_COLUMNS, rows[0].shape[1])
-    figure = Figure(figsize=(0.6 + 1.3 * across, 0.6 + 1.1 * len(rows)), layout="constrained")
+        per_row = min(_ROW_SAMPLES, max(len(windows) for windows in panels.values()))
+        rows, titles = [windows[:per_row] for windows in panels.values()], list(panels)
+    num_columns = min(_MAX_COLUMNS, rows[0].shape[1])
+    figure = Figure(figsize=(0.6 + 1.3 * per_row, 0.6 + 1.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for row, title, axes in zip(rows, titles, grid, strict=True):
-        for column in range(shown):
-            _plot(axes, row[:, column], color=f"C{column}", linewidth=0.8)
+        for column in range(num_columns):
+            _plot_windows(axes, row[:, column], color=f"C{column}", linewidth=0.8)
         axes.set_title(title, fontsize=8, loc="left")
-    grid[0].set_xlim(-_GAP / 2, across * (1 + _GAP) - _GAP / 2)
-    grid[0].set_ylim(_limits([row[:, :shown] for row in rows]))
+    grid[0].set_xlim(-_GAP / 2, per_row * (1 + _GAP) - _GAP / 2)
+    grid[0].set_ylim(_limits([row[:, :num_columns] for row in rows]))
     lines = grid[0].get_lines()
-    figure.legend(lines, columns[:shown], loc="outside lower center", ncols=shown, fontsize=7, frameon=False)
+    figure.legend(
+        lines, columns[:num_columns], loc="outside lower center", ncols=num_columns, fontsize=7, frameon=False
+    )
     return figure
 
 
-def _plot(axes: Axes, windows: NDArray[Any], **style: Any) -> None:
-    """Draw windows ``(n, T)`` side by side as one line that is interrupted: a plot for each would take seconds."""
+def _plot_windows(axes: Axes, windows: NDArray[Any], **style: Any) -> None:
+    """Plot windows ``(n, T)`` next to each other as one line with gaps, which is much faster than n lines."""
     length = windows.shape[1]
     x = np.arange(len(windows))[:, None] * (1 + _GAP) + np.arange(length + 1) / (length - 1)
     axes.plot(x.ravel(), np.pad(windows, ((0, 0), (0, 1)), constant_values=np.nan).ravel(), **style)
@@ -74,7 +87,7 @@ def _plot(axes: Axes, windows: NDArray[Any], **style: Any) -> None:
 
 
 def _limits(rows: Sequence[Windows]) -> tuple[float, float]:
-    """Return limits that hide no more than a few outliers."""
+    """Return limits of the y axis that cut off at most 0.2 % of the values on each side."""
     values = np.concatenate([row.ravel() for row in rows])
     low, high = np.percentile(values, [0.2, 99.8])
     margin = 0.05 * (high - low) or 1.0

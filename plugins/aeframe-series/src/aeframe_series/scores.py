@@ -1,4 +1,4 @@
-"""How far a series lies from what a model makes of it: by value, by moment and by window."""
+"""Anomaly scores of a series from reconstruction errors, and thresholds from their distribution."""
 
 from __future__ import annotations
 
@@ -15,85 +15,96 @@ from aeframe.types import Batch
 from aeframe_series.windows import WindowSource
 
 Reconstruct = Callable[[Batch], Tensor]
-_AT_ONCE = 256
-_LEVELS = 10_001
-"""Of a distribution that is kept: a threshold is known to a ten-thousandth of the moments."""
-_KEPT = ("point_quantiles", "window_quantiles")
+"""Returns the deterministic reconstruction ``(B, D, T)`` of a batch."""
+_BATCH_SIZE = 256
+_MAX_LEVELS = 10_001
+"""Quantiles that are stored of a distribution: thresholds are exact to 1/10,000 of the time steps."""
+_STATE_KEYS = ("point_quantiles", "window_quantiles")
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Squared errors in the scaled unit; NaN where nothing was there to be compared."""
+class AnomalyScores:
+    """Squared errors in the scaled unit; NaN where no value was observed."""
 
     reconstruction: NDArray[np.float64]
-    """``(N, D)``: the mean over the windows that hold a moment, scaled; NaN where none does."""
+    """``(N, D)``, scaled: the mean over all windows that contain the time step; NaN where there is none."""
     errors: NDArray[np.float64]
-    """``(N, D)``: of each value, the mean over the windows that hold it."""
-    points: NDArray[np.float64]
-    """``(N,)``: the mean over the values of a moment."""
+    """``(N, D)``: the error of each value, the mean over all windows that contain it."""
+    time_steps: NDArray[np.float64]
+    """``(N,)``: the mean error over the columns."""
     windows: NDArray[np.float64]
-    """``(W,)``: the mean over the values of a window."""
+    """``(W,)``: the mean error over the values of each window."""
 
 
 @torch.no_grad()
-def score(reconstruct: Reconstruct, source: WindowSource) -> Scores:
-    """Compare every window with its reconstruction.
+def score_windows(reconstruct: Reconstruct, source: WindowSource) -> AnomalyScores:
+    """Return the squared errors between windows and their reconstructions.
 
     Args:
-        reconstruct: What the model makes of a batch, ``(B, D, T)``, with nothing drawn.
-        source: The windows; they may overlap.
+        reconstruct: The model.
+        source: The windows, which may overlap.
     """
-    total: Tensor | None = None
-    held = torch.zeros(source.length, dtype=torch.float64)
-    windows = []
-    for index in torch.arange(len(source)).split(_AT_ONCE):
+    totals: Tensor | None = None
+    num_windows = torch.zeros(source.num_steps, dtype=torch.float64)
+    window_errors = []
+    for index in torch.arange(len(source)).split(_BATCH_SIZE):
         batch = source.batch(index)
-        made = reconstruct(batch).cpu().double()
-        counted = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
-        errors = torch.where(counted, (made - batch.x).square(), 0.0)
-        windows.append(errors.flatten(1).sum(1) / counted.flatten(1).sum(1))
-        places = (source.starts[index].unsqueeze(1) + torch.arange(source.window)).flatten()
-        held.index_add_(0, places, torch.ones(len(places), dtype=torch.float64))
-        like = torch.stack([made, errors, counted.double()]).permute(0, 2, 1, 3).flatten(2)
-        total = like.new_zeros(*like.shape[:2], source.length) if total is None else total
-        total.index_add_(2, places, like)
-    assert total is not None
-    made, errors, counted = total
-    # 0 / 0 is NaN, which is what is known of moments that no window holds, and of values that are missing.
-    by_value = errors / counted
-    present = counted > 0
-    points = torch.where(present, by_value, 0.0).sum(0) / present.sum(0)
-    return Scores((made / held).T.numpy(), by_value.T.numpy(), points.numpy(), torch.cat(windows).numpy())
+        reconstruction = reconstruct(batch).cpu().double()
+        observed = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
+        errors = torch.where(observed, (reconstruction - batch.x).square(), 0.0)
+        window_errors.append(errors.flatten(1).sum(1) / observed.flatten(1).sum(1))
+        steps = (source.starts[index].unsqueeze(1) + torch.arange(source.window)).flatten()
+        num_windows.index_add_(0, steps, torch.ones(len(steps), dtype=torch.float64))
+        # Shape (3, D, B T): the last axis enumerates the time steps of all windows of the batch.
+        values = torch.stack([reconstruction, errors, observed.double()]).permute(0, 2, 1, 3).flatten(2)
+        totals = values.new_zeros(*values.shape[:2], source.num_steps) if totals is None else totals
+        totals.index_add_(2, steps, values)
+    assert totals is not None
+    reconstruction, errors, num_observed = totals
+    # 0 / 0 is NaN, the score of missing values and of time steps in no window.
+    mean_errors = errors / num_observed
+    present = num_observed > 0
+    time_steps = torch.where(present, mean_errors, 0.0).sum(0) / present.sum(0)
+    return AnomalyScores(
+        (reconstruction / num_windows).T.numpy(),
+        mean_errors.T.numpy(),
+        time_steps.numpy(),
+        torch.cat(window_errors).numpy(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """What scores are on held-out data, as a whole distribution, so that any quantile can be asked for later."""
+    """The distribution of scores on held-out data, from which any quantile can be taken as a threshold."""
 
-    points: NDArray[np.float64]
-    """Quantiles of the scores of moments, at even levels from 0 to 1."""
+    time_steps: NDArray[np.float64]
+    """Quantiles of the scores of time steps, at evenly spaced levels from 0 to 1."""
     windows: NDArray[np.float64]
+    """The same for the scores of windows."""
 
     @classmethod
-    def learn(cls, scores: Scores) -> Thresholds | None:
-        """Keep the distributions of some scores; None where no value was there."""
-        kept = [found[~np.isnan(found)] for found in (scores.points, scores.windows)]
-        if not len(kept[0]):
+    def from_scores(cls, scores: AnomalyScores) -> Thresholds | None:
+        """Return the distributions of scores; None where no value was observed."""
+        known = [values[~np.isnan(values)] for values in (scores.time_steps, scores.windows)]
+        if not len(known[0]):
             return None
-        return cls(*(np.quantile(found, np.linspace(0, 1, min(len(found), _LEVELS))) for found in kept))
+        return cls(*(np.quantile(values, np.linspace(0, 1, min(len(values), _MAX_LEVELS))) for values in known))
 
     def at(self, quantile: float, *, windows: bool = False) -> float:
-        """Return the score that a share `quantile` of the held-out moments (or windows) does not exceed."""
-        known = self.windows if windows else self.points
-        return float(np.interp(quantile, np.linspace(0, 1, len(known)), known))
+        """Return a quantile in [0, 1] of the scores of time steps, or of windows."""
+        quantiles = self.windows if windows else self.time_steps
+        return float(np.interp(quantile, np.linspace(0, 1, len(quantiles)), quantiles))
 
     def state(self) -> dict[str, Tensor]:
-        """Return them as tensors."""
-        return {name: torch.from_numpy(each) for name, each in zip(_KEPT, (self.points, self.windows), strict=True)}
+        """Return the quantiles as tensors."""
+        return {
+            key: torch.from_numpy(quantiles)
+            for key, quantiles in zip(_STATE_KEYS, (self.time_steps, self.windows), strict=True)
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Thresholds | None:
-        """Take back what `state` gave; None where there is nothing."""
-        if _KEPT[0] not in state:
+        """Restore what `state` returned; None if `state` does not contain it."""
+        if _STATE_KEYS[0] not in state:
             return None
-        return cls(*(torch.as_tensor(state[name]).numpy() for name in _KEPT))
+        return cls(*(torch.as_tensor(state[key]).numpy() for key in _STATE_KEYS))

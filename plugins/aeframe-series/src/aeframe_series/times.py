@@ -1,4 +1,4 @@
-"""When each row was taken: times that rise from row to row."""
+"""Parse the time column of a series, and find rows that are out of order and gaps."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from numpy.typing import NDArray
 from aeframe.data.tables import Rows
 from aeframe.errors import AeframeError
 
-NAMES = ("time", "date", "datetime", "timestamp")
-"""A column of one of these names, in whatever case, is taken for the times where none is named."""
+TIME_NAMES = ("time", "date", "datetime", "timestamp")
+"""Without a named time column, a column with one of these names in any case is used."""
+_GAP_FACTOR = 1.5
+"""A difference between consecutive times above this multiple of the median is a gap."""
 
 
-def likely(name: str) -> bool:
-    """Say whether a column is one of times, by its name."""
-    return name.strip().lower() in NAMES
+def is_time_column(name: str) -> bool:
+    """Return whether the name of a column is one of `TIME_NAMES`, in any case."""
+    return name.strip().lower() in TIME_NAMES
 
 
-def parsed(rows: Rows) -> NDArray[np.float64] | None:
-    """Return the times ``(N,)`` as numbers: as they are, or seconds since 1970 for dates; None where there are none.
+def parse_times(rows: Rows) -> NDArray[np.float64] | None:
+    """Return the times ``(N,)`` as numbers, dates as seconds since 1970; None without a time column.
 
-    Dates are ISO 8601, such as ``2016-07-01 00:00:00``; those with an offset from UTC are compared in UTC.
+    Dates are ISO 8601, such as ``2016-07-01 00:00:00``; those without an offset from UTC are in UTC.
 
     Raises:
-        AeframeError: A time that is neither, with its row.
+        AeframeError: A cell that is neither a number nor a date, with its row.
     """
     times = rows.label
     if times is None:
@@ -41,45 +43,48 @@ def parsed(rows: Rows) -> NDArray[np.float64] | None:
             seconds[row] = _seconds(text)
         except ValueError:
             raise AeframeError(
-                f"{rows.where(row)}: '{text}' is no time, expected a number or a date such as 2016-07-01 00:00:00; "
-                "correct it, or name the column of times with data.time"
+                f"{rows.where(row)}: '{text}' is not a time, expected a number or a date such as 2016-07-01 00:00:00; "
+                "correct it, or name the time column with data.time"
             ) from None
     return seconds
 
 
-def late(times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return ``(N,)``, True for rows that do not come after all before them: out of order, repeated, or without a time.
+def out_of_order(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return ``(N,)``, True for rows whose time is not later than all previous times, or is missing (NaN).
 
-    With these left out, what remains rises.
+    The times of the remaining rows are strictly increasing.
     """
     known = np.where(np.isnan(times), -np.inf, times)
-    before = np.concatenate([[-np.inf], np.maximum.accumulate(known)[:-1]])
-    return ~(known > before)
+    latest_before = np.concatenate([[-np.inf], np.maximum.accumulate(known)[:-1]])
+    return ~(known > latest_before)
 
 
-def sentence(rows: Rows, times: NDArray[np.float64], row: int) -> str:
-    """Say what is wrong with the time of a row that is `late`."""
+def describe_disorder(rows: Rows, times: NDArray[np.float64], row: int) -> str:
+    """Return a message with the position and the fault of a row that is `out_of_order`."""
     assert rows.label is not None
-    said = _text(rows.label[row])
     if np.isnan(times[row]):
         return f"{rows.where(row)}: the row has no time"
-    before = int(np.nanargmax(times[:row]))
-    if times[before] == times[row]:
-        return f"{rows.where(row)}: time {said} is there already, in {rows.place} {_number(rows, before)}"
-    return f"{rows.where(row)}: time {said} comes after {_text(rows.label[before])}, so the rows are not in order"
+    latest = int(np.nanargmax(times[:row]))
+    time, latest_line = _text(rows.label[row]), f"{rows.place} {_number(rows, latest)}"
+    if times[latest] == times[row]:
+        return f"{rows.where(row)}: time {time} repeats that of {latest_line}"
+    return f"{rows.where(row)}: time {time} is earlier than {_text(rows.label[latest])} in {latest_line}"
 
 
-def gaps(times: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return ``(N,)``, True for rows that more time lies before than one and a half of the usual steps."""
-    steps = np.diff(times)
-    found = np.zeros(len(times), bool)
-    found[1:] = steps > 1.5 * np.median(steps)
-    return found
+def after_gaps(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return ``(N,)``, True for rows after a gap.
+
+    A gap is a difference between consecutive times of more than 1.5 times the median.
+    """
+    differences = np.diff(times)
+    after_gap = np.zeros(len(times), bool)
+    after_gap[1:] = differences > _GAP_FACTOR * np.median(differences)
+    return after_gap
 
 
 def _seconds(text: str) -> float:
-    moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    date = datetime.fromisoformat(text)
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Windows over a long series: views of it, gathered by the batch."""
+"""`WindowSource`: fixed-length windows of one series, gathered into batches."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from aeframe.types import Batch
 
 
 class WindowSource:
-    """Windows ``(D, T)`` of a series that is kept once, however much they overlap.
+    """Windows ``(D, T)`` of one series. The series is stored once, and only the windows of a batch are copied.
 
-    `Batch.index` is the row of the file that a window begins with. Where moments are known to be anomalies,
-    ``extras["anomaly"] (B, T)`` says which, and ``extras["label"] (B,)`` is 1 for windows that hold one.
+    `Batch.index` is the row of the file at which a window starts. With known anomalies, ``extras["anomaly"] (B, T)``
+    flags the anomalous time steps, and ``extras["label"] (B,)`` is 1 for windows that contain one.
 
     Args:
         values: ``(D, N)``, scaled, 0 where a value is missing.
-        starts: ``(W,)`` the place that each window begins with, in [0, N - window].
+        starts: ``(W,)`` the index of the first time step of each window, in [0, N - window].
         window: T.
-        counted: ``(D, N)``, True where a value is there; None where all are.
-        anomaly: ``(N,)``.
-        rows: ``(N,)`` the number of each place's row in the file; by default the place itself.
+        observed: ``(D, N)``, False where a value is missing; None if no value is missing.
+        anomaly: ``(N,)``, True for anomalous time steps; None if unknown.
+        rows: ``(N,)`` the row of each time step in the file; by default 0 to N - 1.
     """
 
     in_memory = True
@@ -33,22 +33,22 @@ class WindowSource:
         starts: Tensor,
         window: int,
         *,
-        counted: Tensor | None = None,
+        observed: Tensor | None = None,
         anomaly: Tensor | None = None,
         rows: Tensor | None = None,
     ) -> None:
-        self.starts, self.window, self.length = starts, window, values.shape[1]
-        self._rows = torch.arange(self.length) if rows is None else rows
-        # A view for every place: (N - T + 1, D, T), of which only those asked for are ever copied.
+        self.starts, self.window, self.num_steps = starts, window, values.shape[1]
+        self._rows = torch.arange(self.num_steps) if rows is None else rows
+        # Views (N - T + 1, D, T) of all possible windows; `batch` copies the selected ones.
         self._x = values.unfold(1, window, 1).transpose(0, 1)
-        self._mask = None if counted is None else counted.unfold(1, window, 1).transpose(0, 1)
+        self._mask = None if observed is None else observed.unfold(1, window, 1).transpose(0, 1)
         self._anomaly = None if anomaly is None else anomaly.unfold(0, window, 1)
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the windows `index` ``(B,)``."""
+        """Return the windows with the numbers `index` ``(B,)``."""
         starts = self.starts[index]
         extras = {}
         if self._anomaly is not None:
@@ -58,21 +58,21 @@ class WindowSource:
         return Batch(self._x.index_select(0, starts), mask, index=self._rows[starts], extras=extras)
 
 
-def starts_within(
-    places: range, window: int, stride: int, *, bad: NDArray[np.bool_], breaks: NDArray[np.bool_]
+def window_starts(
+    steps: range, window: int, stride: int, *, excluded: NDArray[np.bool_], after_gap: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return the places that windows begin with: every `stride`, as long as a whole window lies within.
+    """Return the first time step of each window that lies within `steps` and contains no excluded step and no gap.
 
     Args:
-        places: Of the split.
+        steps: The time steps of a split.
         window: T.
-        stride: From one window to the next.
-        bad: ``(N,)``, places that no window may hold.
-        breaks: ``(N,)``, places that no window may hold together with the one before.
+        stride: Time steps from one window to the next.
+        excluded: ``(N,)``, True for time steps that no window may contain.
+        after_gap: ``(N,)``, True for time steps that no window may contain together with the preceding one.
     """
-    starts = np.arange(places.start, places.stop - window + 1, stride, dtype=np.int64)
-    num_bad = np.concatenate([[0], np.cumsum(bad)])
-    num_breaks = np.concatenate([[0], np.cumsum(breaks)])
-    whole = num_bad[starts + window] == num_bad[starts]
-    joined = num_breaks[starts + window] == num_breaks[starts + 1]
-    return starts[whole & joined]
+    starts = np.arange(steps.start, steps.stop - window + 1, stride, dtype=np.int64)
+    num_excluded = np.concatenate([[0], np.cumsum(excluded)])
+    num_gaps = np.concatenate([[0], np.cumsum(after_gap)])
+    without_excluded = num_excluded[starts + window] == num_excluded[starts]
+    without_gap = num_gaps[starts + window] == num_gaps[starts + 1]
+    return starts[without_excluded & without_gap]

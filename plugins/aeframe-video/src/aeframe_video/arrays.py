@@ -1,4 +1,4 @@
-"""Clips in NPZ and NPY files."""
+"""Clips in NPZ and NPY files, and the datasets `video_npz` and `moving_mnist`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.pictures import Stack
-from aeframe_video.clips import RawSplits
+from aeframe_video.videos import RawSplits
 
-_DIGITS_LENGTH = 20
-"""Frames of a clip of Moving MNIST, which the published file has as its first dimension."""
+_MOVING_MNIST_FRAMES = 20
+"""Frames of a clip of Moving MNIST. The published file has them in its first dimension."""
 
 
 class ArrayFile(SplitArrays):
     """A NPZ or NPY file of clips: ``(N, T, H, W)``, ``(N, T, H, W, C)`` or ``(N, T, C, H, W)``, with C = 1 or 3.
 
-    Values are uint8, or bool. `time_first` is for ``(T, N, H, W)``.
+    Values are uint8 or bool. With `time_first` the shape is ``(T, N, H, W)``.
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None, time_first: bool = False) -> None:
@@ -33,7 +33,7 @@ class ArrayFile(SplitArrays):
         self.time_first = time_first
 
     def describe(self) -> tuple[int, Shape]:
-        """Return the frames of a training clip and the shape ``(C, H, W)`` of each, from the header alone."""
+        """Return the number of frames of a training clip, and their shape ``(C, H, W)``, without reading the array."""
         where = self.where(self.keys["train"])
         shape, dtype = self.header(self.keys["train"])
         _check_dtype(where, dtype)
@@ -41,32 +41,36 @@ class ArrayFile(SplitArrays):
         return length, tuple(frame)
 
     def stacks(self) -> dict[str, Stack]:
-        """Load the splits that the file has, checked."""
+        """Load the splits that the file contains.
+
+        Raises:
+            AeframeError: An array of another type or shape.
+        """
         pixels = {split: self._pixels(key) for split, key in self.keys.items()}
-        return {split: Stack(found, self.labels(split, len(found))) for split, found in pixels.items()}
+        return {split: Stack(clips, self.labels(split, len(clips))) for split, clips in pixels.items()}
 
     def _pixels(self, key: str) -> Tensor:
         where, array = self.where(key), self.load(key)
         _check_dtype(where, array.dtype)
-        order, shape = self._layout(where, array.shape)
+        permutation, shape = self._layout(where, array.shape)
         if array.dtype == np.bool_:
             array = array.astype(np.uint8) * np.uint8(255)
-        return torch.from_numpy(np.ascontiguousarray(array.transpose(order))).reshape(shape)
+        return torch.from_numpy(np.ascontiguousarray(array.transpose(permutation))).reshape(shape)
 
     def _layout(self, where: str, shape: Shape) -> tuple[Shape, Shape]:
-        """Return the order of the dimensions that gives ``(N, T, C, H, W)``, and that shape."""
-        order: Shape | None = None
+        """Return the permutation of the dimensions to ``(N, T, C, H, W)`` (without C for greyscale), and that shape."""
+        permutation: Shape | None = None
         if len(shape) == 4:
-            order = (1, 0, 2, 3) if self.time_first else (0, 1, 2, 3)
+            permutation = (1, 0, 2, 3) if self.time_first else (0, 1, 2, 3)
         elif len(shape) == 5 and not self.time_first and (shape[4] in (1, 3) or shape[2] in (1, 3)):
-            order = (0, 1, 4, 2, 3) if shape[4] in (1, 3) else (0, 1, 2, 3, 4)
-        if order is None or 0 in shape:
+            permutation = (0, 1, 4, 2, 3) if shape[4] in (1, 3) else (0, 1, 2, 3, 4)
+        if permutation is None or 0 in shape:
             raise AeframeError(
                 f"{where} has shape {shape}, expected clips (N, T, H, W), (N, T, H, W, C) or (N, T, C, H, W)"
                 " with C = 1 or 3 and no dimension of 0; reshape it"
             )
-        sizes = tuple(shape[dim] for dim in order)
-        return order, sizes if len(sizes) == 5 else (*sizes[:2], 1, *sizes[2:])
+        sizes = tuple(shape[dim] for dim in permutation)
+        return permutation, sizes if len(sizes) == 5 else (*sizes[:2], 1, *sizes[2:])
 
 
 def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
@@ -75,17 +79,17 @@ def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
 
 
 class VideoNPZ(Dataset):
-    """Clips in a NPZ or NPY file of your own; `ArrayFile` says how they may be laid out.
+    """Clips in a NPZ or NPY file, uint8 or bool.
 
-    Splits that the file does not have are drawn from the training clips, by the shares `validation` and `test` and by
-    `seed`.
+    Shapes are ``(N, T, H, W)``, ``(N, T, H, W, C)`` or ``(N, T, C, H, W)``, with C = 1 or 3. Splits that the file does
+    not contain are drawn at random from the training clips.
 
     Args:
         path: The file.
-        key: The array of clips, where it is not found by its name.
-        validation: Share of the clips for validation.
-        test: Share of the clips for test.
-        seed: Of the draw.
+        key: The array of clips, if it is not found by its name (``x_train`` or ``x``).
+        validation: Fraction of the training clips for validation.
+        test: Fraction of the training clips for testing.
+        seed: Seed of the random splits.
     """
 
     modality = "video"
@@ -94,7 +98,7 @@ class VideoNPZ(Dataset):
         self, *, path: Path, key: str | None = None, validation: float = 0.1, test: float = 0.1, seed: int = 0
     ) -> None:
         self.path, self.key = Path(path).expanduser(), key
-        self.shares = RandomSplit(
+        self.splitter = RandomSplit(
             f"dataset 'video_npz' at '{path}'", "videos", validation=validation, test=test, seed=seed
         )
 
@@ -103,42 +107,42 @@ class VideoNPZ(Dataset):
         return {"shape": shape, "frames": frames}
 
     def load(self) -> RawSplits:
-        return self.shares.complete(self._file().stacks(), self.split_record)
+        return self.splitter.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:
-        return ArrayFile(self.path, who=self.shares.who, key=self.key)
+        return ArrayFile(self.path, who=self.splitter.who, key=self.key)
 
 
 class MovingMNIST(VideoNPZ):
-    """Two handwritten digits that move and bounce, 64 x 64 (Srivastava et al. 2015, arXiv 1502.04681).
+    """Moving MNIST: two moving handwritten digits, 64 x 64 (Srivastava et al. 2015, arXiv 1502.04681).
 
-    A NPZ with ``train`` and ``test``, ``(N, 20, 64, 64)``, of which the last tenth of the training clips validates; or
-    the published ``mnist_test_seq.npy``, ``(20, 10000, 64, 64)``, whose last clips are for validation and test.
+    The file is a NPZ with ``train`` and ``test``, ``(N, 20, 64, 64)``, or the published ``mnist_test_seq.npy``,
+    ``(20, 10000, 64, 64)``. Missing splits are taken from the end of the training clips, validation before test.
 
     Args:
         path: The file.
-        validation: Share of the training clips for validation.
-        test: Share of them for test, where the file has no test clips.
+        validation: Fraction of the training clips for validation.
+        test: Fraction of the training clips for testing, if the file has no test clips.
     """
 
     def __init__(self, *, path: Path, validation: float = 0.1, test: float = 0.1) -> None:
         super().__init__(path=path, validation=validation, test=test)
-        self.shares = RandomSplit(
+        self.splitter = RandomSplit(
             f"dataset 'moving_mnist' at '{path}'", "videos", validation=validation, test=test, seed=0
         )
 
     def load(self) -> RawSplits:
-        present = self._file().stacks()
+        splits = self._file().stacks()
         for name in ("test", "validation"):
-            if name not in present:
-                train = present["train"]
-                cut = len(train) - max(1, round(self.shares.fractions[name] * len(train)))
-                present[name] = train.rows(torch.arange(cut, len(train)))
-                present["train"] = train.rows(torch.arange(cut))
-        return self.shares.complete(present)
+            if name not in splits:
+                train = splits["train"]
+                num_train = len(train) - max(1, round(self.splitter.fractions[name] * len(train)))
+                splits[name] = train.rows(torch.arange(num_train, len(train)))
+                splits["train"] = train.rows(torch.arange(num_train))
+        return self.splitter.complete(splits)
 
     def _file(self) -> ArrayFile:
-        file = ArrayFile(self.path, who=self.shares.who)
-        if file.describe()[0] != _DIGITS_LENGTH:
+        file = ArrayFile(self.path, who=self.splitter.who)
+        if file.describe()[0] != _MOVING_MNIST_FRAMES:
             file.time_first = True
         return file

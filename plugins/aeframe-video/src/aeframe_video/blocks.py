@@ -1,4 +1,4 @@
-"""What networks of clips are made of.
+"""Building blocks of networks on clips: causal or symmetric convolutions in 3-d or (2+1)-d form.
 
 Shapes: B samples, C channels, T frames, H x W pixels.
 """
@@ -17,59 +17,59 @@ from aeframe.parts.networks.blocks import Norm, normalisation
 from aeframe.types import Shape
 
 Form = Literal["3d", "2+1d"]
-"""``3d``: convolutions over time and space at once; ``2+1d``: one over space, an activation, one over time (Tran et al.
-2018, arXiv 1711.11248).
+"""``3d``: joint convolutions over time and space; ``2+1d``: a convolution over space, an activation, and one over time
+(Tran et al. 2018, arXiv 1711.11248).
 """
-_SPACE = 2
-"""The stride of every stage in space."""
+_SPACE_STRIDE = 2
+"""Of every stage."""
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
-    """What all convolutions of a network have in common."""
+class ConvOptions:
+    """The options that all convolutions of a network share, and the layers made from them."""
 
     form: Form
     kernel: int
     time_kernel: int
     causal: bool
     norm: Norm
-    make: MakeActivation
+    activation: MakeActivation
 
-    def normalised(self, channels: int) -> list[nn.Module]:
-        """Return the norm and the activation of so many channels."""
+    def norm_and_activation(self, channels: int) -> list[nn.Module]:
+        """Return the layers before or after a convolution."""
         norms = normalisation(self.norm, channels)
-        # Over all frames it would tell the first of the last.
-        return [*(PerFrame(norm) if self.causal else norm for norm in norms), self.make()]
+        # Statistics over all frames would not be causal.
+        return [*(PerFrame(norm) if self.causal else norm for norm in norms), self.activation()]
 
     def convolution(self, channels_in: int, channels_out: int, time_stride: int = 1, stride: int = 1) -> nn.Module:
-        """Return a convolution that gives ceil(T / time_stride) frames and ceil(n / stride) pixels."""
+        """Return a convolution to ceil(T / time_stride) frames and ceil(n / stride) pixels along each side."""
         time, space = self.time_kernel, self.kernel
         if self.form == "3d" or time == 1:
             return Convolution(channels_in, channels_out, (time, space), (time_stride, stride), self.causal)
         return nn.Sequential(
             Convolution(channels_in, channels_out, (1, space), (1, stride), self.causal),
-            *self.normalised(channels_out),
+            *self.norm_and_activation(channels_out),
             Convolution(channels_out, channels_out, (time, 1), (time_stride, 1), self.causal),
         )
 
     def upsampling(self, channels_in: int, channels_out: int, time_stride: int, size: Shape) -> nn.Module:
-        """Return what leads back to `size` ``(T, H, W)``, undoing a convolution of stride 2 in space."""
+        """Return a transposed convolution to `size` ``(T, H, W)``, with stride 2 in space."""
         time, space = self.time_kernel, self.kernel
         if self.form == "3d" or time == 1:
-            return Upsample(channels_in, channels_out, (time, space), (time_stride, _SPACE), self.causal, size)
-        inner = (size[0], *((n + 1) // _SPACE for n in size[1:]))
+            return Upsample(channels_in, channels_out, (time, space), (time_stride, _SPACE_STRIDE), self.causal, size)
+        intermediate = (size[0], *((n + 1) // _SPACE_STRIDE for n in size[1:]))
         return nn.Sequential(
-            Upsample(channels_in, channels_in, (time, 1), (time_stride, 1), self.causal, inner),
-            *self.normalised(channels_in),
-            Upsample(channels_in, channels_out, (1, space), (1, _SPACE), self.causal, size),
+            Upsample(channels_in, channels_in, (time, 1), (time_stride, 1), self.causal, intermediate),
+            *self.norm_and_activation(channels_in),
+            Upsample(channels_in, channels_out, (1, space), (1, _SPACE_STRIDE), self.causal, size),
         )
 
 
 class Convolution(nn.Module):
     """A convolution of clips: ``(B, C, T, H, W)`` -> ``(B, C', ceil(T / s), ceil(H / s'), ceil(W / s'))``.
 
-    Causal: frame j of the output sees the input up to frame ``s j + s - 1``, the last of its own group of s, and
-    nothing later; what is missing before the first frame is 0.
+    If causal, frame j of the output depends on input frames up to ``s j + s - 1``, the last of its own group of s. The
+    start is zero-padded.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Convolution(nn.Module):
     ) -> None:
         super().__init__()
         (time, space), (self.stride, space_stride) = kernel, stride
-        self.before = time - self.stride if causal else None
+        self.pad_start = time - self.stride if causal else None
         padding = (0 if causal else time // 2, space // 2, space // 2)
         self.conv = nn.Conv3d(
             channels_in,
@@ -88,17 +88,17 @@ class Convolution(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        after = -x.shape[2] % self.stride
-        if self.before is not None and (self.before or after):
-            x = F.pad(x, (0, 0, 0, 0, self.before, after))
+        pad_end = -x.shape[2] % self.stride
+        if self.pad_start is not None and (self.pad_start or pad_end):
+            x = F.pad(x, (0, 0, 0, 0, self.pad_start, pad_end))
         return self.conv(x)
 
 
 class Upsample(nn.Module):
-    """A transposed convolution of clips to a given size, the mirror image of `Convolution`.
+    """A transposed convolution of clips to a given size, the counterpart of `Convolution`.
 
-    Causal: frame t of the output sees the input up to frame ``floor(t / s)``, that of its own group. Where the stride
-    is 2 the kernel is one wider, hence even: each value is made of as many terms as its neighbour.
+    If causal, frame t of the output depends on input frames up to ``floor(t / s)``, that of its own group. With
+    stride 2 the kernel is wider by one, hence even, so that every output is a sum of the same number of terms.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class Upsample(nn.Module):
         size: Shape,
     ) -> None:
         super().__init__()
-        wide = tuple(width + (step > 1) for width, step in zip(kernel, stride, strict=True))
+        kernel_size = tuple(width + (step > 1) for width, step in zip(kernel, stride, strict=True))
         space_padding = kernel[1] // 2
         self.conv = nn.ConvTranspose3d(
             channels_in,
             channels_out,
-            (wide[0], wide[1], wide[1]),
+            (kernel_size[0], kernel_size[1], kernel_size[1]),
             stride=(stride[0], stride[1], stride[1]),
             padding=(0 if causal else kernel[0] // 2, space_padding, space_padding),
         )
@@ -127,7 +127,7 @@ class Upsample(nn.Module):
 
 
 class PerFrame(nn.Module):
-    """A module of pictures, for each frame of ``(B, C, T, H, W)`` by itself."""
+    """Apply a module of images to each frame of ``(B, C, T, H, W)`` separately."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -141,45 +141,48 @@ class PerFrame(nn.Module):
 class Residual(nn.Module):
     """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
 
-    def __init__(self, channels: int, style: Style) -> None:
+    def __init__(self, channels: int, options: ConvOptions) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *style.normalised(channels),
-            style.convolution(channels, channels),
-            *style.normalised(channels),
-            style.convolution(channels, channels),
+            *options.norm_and_activation(channels),
+            options.convolution(channels, channels),
+            *options.norm_and_activation(channels),
+            options.convolution(channels, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(x)
 
 
-def time_strides_of(who: str, given: tuple[int, ...] | None, num_stages: int, time_kernel: int) -> tuple[int, ...]:
-    """Return the stride in time of each stage: 2 where nothing is said, 1 where frames do not meet.
+def resolve_time_strides(
+    who: str, time_strides: tuple[int, ...] | None, num_stages: int, time_kernel: int
+) -> tuple[int, ...]:
+    """Return the stride in time of each stage; the default is 2, or 1 with a time kernel of 1.
 
     Raises:
-        AeframeError: Another number of strides than of stages, another stride than 1 or 2, or a kernel that is none.
+        AeframeError: A number of strides other than `num_stages`, a stride other than 1 or 2, or an even kernel.
     """
     if time_kernel < 1 or time_kernel % 2 == 0:
-        raise AeframeError(f"{who} needs an odd time_kernel such as 1 or 3, found {time_kernel}")
-    if given is None:
+        raise AeframeError(f"{who} requires an odd time_kernel such as 1 or 3, found {time_kernel}")
+    if time_strides is None:
         return (1 if time_kernel == 1 else 2,) * num_stages
-    if len(given) != num_stages or any(stride not in (1, 2) for stride in given):
+    if len(time_strides) != num_stages or any(stride not in (1, 2) for stride in time_strides):
         raise AeframeError(
-            f"{who} needs time_strides of 1 or 2, one for each of its {num_stages} stages, found {list(given)}"
+            f"{who} requires time_strides of 1 or 2, one for each of its {num_stages} stages, found "
+            f"{list(time_strides)}"
         )
-    if time_kernel == 1 and max(given) > 1:
+    if time_kernel == 1 and max(time_strides) > 1:
         raise AeframeError(
-            f"{who} looks at each frame by itself with time_kernel=1, and time_strides {list(given)} would drop some; "
-            "set time_kernel=3, or leave time_strides out"
+            f"{who} with time_kernel=1 requires time_strides of 1, since others would drop frames, found "
+            f"{list(time_strides)}; set time_kernel=3, or time_strides=null"
         )
-    return given
+    return time_strides
 
 
-def sizes_of(positions: Shape, time_strides: tuple[int, ...]) -> list[Shape]:
-    """Return ``(T, H, W)`` before each stage, and after the last."""
+def stage_sizes(positions: Shape, time_strides: tuple[int, ...]) -> list[Shape]:
+    """Return ``(T, H, W)`` before each stage, and after the last one."""
     sizes = [positions]
     for stride in time_strides:
         time, *space = sizes[-1]
-        sizes.append((-(-time // stride), *(-(-n // _SPACE) for n in space)))
+        sizes.append((-(-time // stride), *(-(-n // _SPACE_STRIDE) for n in space)))
     return sizes

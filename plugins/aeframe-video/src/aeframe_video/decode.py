@@ -1,4 +1,4 @@
-"""Open a video: a file that PyAV reads, or a folder of numbered pictures."""
+"""Decode videos: files that PyAV reads, or folders of numbered images."""
 
 from __future__ import annotations
 
@@ -17,140 +17,136 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
-from aeframe_image.decode import EXTENSIONS as IMAGES
+from aeframe_image.decode import EXTENSIONS as IMAGE_EXTENSIONS
 from aeframe_image.decode import decode as decode_image
 
-FRAMES = IMAGES - {".gif"}
-"""What a frame in a folder ends in: a GIF is a video here."""
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif"})
-WAY_OUT = "replace it, or leave such videos out of training with modality.on_error=skip"
+FRAME_EXTENSIONS = IMAGE_EXTENSIONS - {".gif"}
+"""Suffixes of the images in a folder of frames."""
+SKIP_HINT = "or skip such videos in training with modality.on_error=skip"
+_NEXT_STEP = f"replace it, {SKIP_HINT}"
 
 
 @dataclass(frozen=True, slots=True)
-class Track:
-    """What is known of a video before it is decoded."""
+class VideoInfo:
+    """The format of a video."""
 
     path: Path
     num_frames: int
     shape: Shape
-    """``(C, H, W)`` of a frame, C = 1 where it is stored as grey and 3 otherwise."""
+    """``(C, H, W)`` of a frame; C is 1 for greyscale formats and 3 otherwise."""
     rate: float | None = None
     """Frames per second; None for a folder of frames."""
-    times: tuple[int, ...] = field(default=(), repr=False)
-    """When each frame is shown, in the stream's own unit; empty where the file does not say."""
+    timestamps: tuple[int, ...] = field(default=(), repr=False)
+    """The presentation time of each frame in units of the stream; empty if the file does not contain them."""
 
 
-def find_track(path: Path) -> Track:
-    """Look at a video without decoding all of it: frames are counted, and the first one is decoded.
+def read_info(path: Path) -> VideoInfo:
+    """Return the format of a video. Counts the frames, and decodes only the first.
 
     Raises:
-        AeframeError: No such file, an empty or damaged one, no video in it, or no frames.
+        AeframeError: A file that is missing, empty or damaged, or without a video stream or frames.
     """
     if path.is_dir():
         files = frame_files(path)
         if not files:
-            raise AeframeError(f"video '{path}' is a folder without frames, expected pictures; {WAY_OUT}")
-        return Track(path, len(files), tuple(decode_image(files[0]).shape))
+            raise AeframeError(f"video '{path}' is a folder without frames, expected images; {_NEXT_STEP}")
+        return VideoInfo(path, len(files), tuple(decode_image(files[0]).shape))
     if not path.is_file():
         raise AeframeError(f"there is no video file '{path}'")
     if path.stat().st_size == 0:
-        raise AeframeError(f"video '{path}' is empty (0 bytes); {WAY_OUT}")
+        raise AeframeError(f"video '{path}' is empty (0 bytes); {_NEXT_STEP}")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise AeframeError(f"video '{path}' has no video stream; {WAY_OUT}")
+                raise AeframeError(f"video '{path}' has no video stream; {_NEXT_STEP}")
             stream = container.streams.video[0]
             packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
             rate = float(stream.average_rate) if stream.average_rate else None
-            stated = stream.frames
-        # What the header promises counts: of a file that is cut off, fewer are there.
-        num = max(len(packets), stated) - sum(hidden for _, hidden in packets)
-        first = next(_decoded(path, ()), None) if num else None
+            header_frames = stream.frames
+        # A truncated file has fewer packets than frames in its header; decoding then reports the missing ones.
+        num_frames = max(len(packets), header_frames) - sum(discarded for _, discarded in packets)
+        first = next(_decoded_frames(path, None), None) if num_frames else None
     except av.FFmpegError as error:
-        raise _undecodable(path, error) from error
+        raise AeframeError(f"video '{path}' cannot be decoded ({error.strerror}); {_NEXT_STEP}") from error
     if first is None:
-        raise AeframeError(f"video '{path}' has no frames; {WAY_OUT}")
-    known = tuple(sorted(time for time, hidden in packets if time is not None and not hidden))
-    # Two frames at one time, or a frame at none: such a file cannot be entered in its middle.
-    timed = len(known) == num and len(set(known)) == num
-    return Track(path, num, tuple(first.shape), rate, known if timed else ())
+        raise AeframeError(f"video '{path}' has no frames; {_NEXT_STEP}")
+    timestamps = tuple(sorted(time for time, discarded in packets if time is not None and not discarded))
+    # Seeking requires a unique timestamp for each frame.
+    seekable = len(timestamps) == num_frames and len(set(timestamps)) == num_frames
+    return VideoInfo(path, num_frames, tuple(first.shape), rate, timestamps if seekable else ())
 
 
-def read_frames(track: Track, numbers: NDArray[np.int64]) -> tuple[list[Tensor], str | None]:
-    """Decode the frames `numbers` (ascending, none twice) of a video, each to uint8 ``(C, H, W)``.
+def read_frames(info: VideoInfo, numbers: NDArray[np.int64]) -> tuple[list[Tensor], str | None]:
+    """Decode the frames `numbers` (ascending, unique) of a video to uint8 ``(C, H, W)`` each.
 
     Returns:
-        The frames up to the first that cannot be decoded, and a sentence about that one; None where all can.
+        The frames before the first that cannot be decoded, and an error message for that one; None without an error.
     """
-    found: list[Tensor] = []
-    wanted = numbers.tolist()
-    if track.path.is_dir():
-        files = frame_files(track.path)
+    frames: list[Tensor] = []
+    if info.path.is_dir():
+        files = frame_files(info.path)
         try:
-            for number in wanted:
-                found.append(decode_image(files[number]))
+            for number in numbers.tolist():
+                frames.append(decode_image(files[number]))
         except AeframeError as error:
-            return found, str(error)
-        return found, None
-    first = wanted[0]
-    place = first if track.times else 0
-    why = "the file ends there"
+            return frames, str(error)
+        return frames, None
+    requested = numbers.tolist()
+    position = requested[0] if info.timestamps else 0
+    start = info.timestamps[position] if info.timestamps else None
+    reason = "end of file"
     try:
-        for frame in _decoded(track.path, track.times[first : first + 1]):
-            if place == wanted[len(found)]:
-                found.append(frame)
-                if len(found) == len(wanted):
-                    return found, None
-            place += 1
+        for frame in _decoded_frames(info.path, start):
+            if position == requested[len(frames)]:
+                frames.append(frame)
+                if len(frames) == len(requested):
+                    return frames, None
+            position += 1
     except av.FFmpegError as error:
-        why = str(error.strerror)
-    except _CorruptError:
-        why = "its picture is damaged"
-    return found, f"video '{track.path}' breaks off at frame {place} of {track.num_frames} ({why}); {WAY_OUT}"
+        reason = str(error.strerror)
+    except _CorruptFrameError:
+        reason = "the frame is damaged"
+    return frames, (
+        f"video '{info.path}' cannot be decoded at frame {position} of {info.num_frames} ({reason}); {_NEXT_STEP}"
+    )
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """Return the pictures that stand in a folder, in the order of the numbers in their names: 2 before 10."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in FRAMES and not path.name.startswith("."))
-    return sorted(found, key=lambda path: [int(word) if word.isdigit() else word for word in _words(path.name)])
+    """Return the images in a folder in the order of the numbers in their names: 2 before 10."""
+    files = (path for path in folder.iterdir() if path.suffix.lower() in FRAME_EXTENSIONS and path.name[0] != ".")
+    # `split` returns text and digits in turn, beginning with text, so that keys are comparable.
+    return sorted(files, key=lambda path: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", path.name)])
 
 
-def _words(name: str) -> list[str]:
-    # Text and numbers in turn, beginning with text, so that like is compared with like.
-    return re.split(r"(\d+)", name)
+class _CorruptFrameError(Exception):
+    """A frame that the decoder marks as corrupt."""
 
 
-class _CorruptError(Exception):
-    """A frame that the decoder has patched up."""
-
-
-def _decoded(path: Path, start: tuple[int, ...]) -> Iterator[Tensor]:
-    """Yield the frames of a file, from the one shown at `start` on where that is given."""
+def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
+    """Yield the frames of a file as ``(C, H, W)``, from the timestamp `start` on; None starts at the beginning."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        if start and start[0]:
-            container.seek(start[0], stream=stream, backward=True)
+        if start:
+            container.seek(start, stream=stream, backward=True)
         for frame in _frames(container):
-            if start and frame.pts is not None and frame.pts < start[0]:
+            if start is not None and frame.pts is not None and frame.pts < start:
                 continue
             if frame.is_corrupt:
-                raise _CorruptError
+                raise _CorruptFrameError
             yield torch.from_numpy(_array(frame))
 
 
 def _frames(container: InputContainer) -> Iterator[av.VideoFrame]:
-    # Not every version of PyAV types this alike.
+    # The type annotation differs between versions of PyAV.
     frames: Any = container.decode(video=0)
     yield from frames
 
 
 def _array(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return a frame as ``(C, H, W)``."""
     grey = frame.format.name.startswith("gray")
     array: NDArray[Any] = frame.to_ndarray(format="gray" if grey else "rgb24")
-    # Telephones store how they were held: the angle by which the picture must be turned to stand upright.
+    # Phones store the rotation of the camera as metadata.
     array = np.rot90(array, frame.rotation // 90) if frame.rotation else array
     return np.ascontiguousarray(array[None] if grey else array.transpose(2, 0, 1))
-
-
-def _undecodable(path: Path, error: av.FFmpegError) -> AeframeError:
-    return AeframeError(f"video '{path}' cannot be decoded ({error.strerror}); {WAY_OUT}")

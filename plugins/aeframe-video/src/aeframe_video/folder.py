@@ -1,4 +1,4 @@
-"""Video files, folders of them, and folders of frames."""
+"""The dataset `video_files`: a video file, or folders of videos and of frames."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ from aeframe.data import Dataset
 from aeframe.data.folders import first_opened, folder_splits, path_keys, visible_files
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
-from aeframe_video.clips import Files, Part, RawSplits, by_time
-from aeframe_video.decode import EXTENSIONS, FRAMES, find_track
+from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS, read_info
+from aeframe_video.videos import Files, RawSplits, VideoPart, split_by_time
 
 
-def videos_below(path: Path) -> list[Path]:
-    """Return a video, or those in a folder at any depth, sorted: files, and folders that hold frames.
+def find_videos(path: Path) -> list[Path]:
+    """Return the video files in a folder at any depth, and the folders of frames, sorted; for a file the file itself.
 
-    Hidden ones and other files are passed over.
+    Hidden files and files of other types are ignored.
     """
     if not path.is_dir():
         return [path]
-    found: list[Path] = []
+    videos: list[Path] = []
     for folder, names in visible_files(path):
         suffixes = {Path(name).suffix.lower() for name in names}
-        videos = [name for name in names if Path(name).suffix.lower() in EXTENSIONS]
-        found.extend(folder / name for name in videos)
-        if not videos and suffixes & FRAMES:
-            found.append(folder)
-    return sorted(found)
+        files = [folder / name for name in names if Path(name).suffix.lower() in EXTENSIONS]
+        videos.extend(files)
+        if not files and suffixes & FRAME_EXTENSIONS:
+            videos.append(folder)
+    return sorted(videos)
 
 
 class VideoFiles(Dataset):
     """A video (MP4, MOV, AVI, MKV, WebM, MPEG, GIF), or a folder of videos and of folders of frames, at any depth.
 
-    A folder with pictures and no videos in it is one video; its frames are in the order of the numbers in their names.
-    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits where ``train`` is there; what is
-    missing of the others is drawn from the training videos, by the shares `validation` and `test` and by `seed`. A
-    single video is shared out by time: its last stretches are for validation and test. Where all videos lie in class
-    folders (two or more), ``extras["label"]`` is the class's place in their sorted names.
+    A folder with images and without videos is one video, with frames in the order of the numbers in their names.
+    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. Missing splits
+    are drawn at random from the training videos; a single video is split by time. If all videos lie in at least two
+    class folders, ``extras["label"]`` is the position of the class in the sorted names.
 
     Args:
         path: The file or folder.
-        validation: Share of the videos, or of the one video's time, for validation.
-        test: The same for test.
-        seed: Of the draw.
-        max_memory_mb: Up to this (as uint8, after fitting) clips are decoded once, into memory; beyond it in each
-            epoch, by ``workers``.
+        validation: Fraction of the videos, or of the time of a single video, for validation.
+        test: Fraction of the videos, or of the time of a single video, for testing.
+        seed: Seed of the random splits.
+        max_memory_mb: If the clips fit into this many megabytes (as uint8, after resizing), they are decoded once and
+            kept in memory. Otherwise ``workers`` decode the clips of each batch.
     """
 
     modality = "video"
@@ -55,34 +54,34 @@ class VideoFiles(Dataset):
         self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
-        self.shares = RandomSplit(
+        self.splitter = RandomSplit(
             f"dataset 'video_files' at '{path}'", "videos", validation=validation, test=test, seed=seed
         )
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
-        """Return shape and rate of the first training video that can be opened."""
-        sentence = f"{self.shares.who} has no video that can be decoded"
-        track = first_opened(self._present()["train"].parts, lambda part: find_track(part.path), sentence=sentence)
-        return {"shape": track.shape, "rate": track.rate}
+        """Return frame shape and rate of the first readable training video."""
+        sentence = f"{self.splitter.who} has no video that can be decoded"
+        info = first_opened(self._folder_splits()["train"].parts, lambda part: read_info(part.path), sentence=sentence)
+        return {"shape": info.shape, "rate": info.rate}
 
     def load(self) -> RawSplits:
-        present = self._present()
-        if len(present["train"]) == 1:
-            return by_time(present, self.shares.fractions)
-        keys = {split: path_keys(self.path, (part.path for part in files.parts)) for split, files in present.items()}
-        return self.shares.complete(present, self.split_record, keys)
+        splits = self._folder_splits()
+        if len(splits["train"]) == 1:
+            return split_by_time(splits, self.splitter.fractions)
+        keys = {split: path_keys(self.path, (part.path for part in files.parts)) for split, files in splits.items()}
+        return self.splitter.complete(splits, self.split_record, keys)
 
-    def _present(self) -> dict[str, Files]:
-        """Return the splits that the folder has: at least ``train``."""
-        who = self.shares.who
+    def _folder_splits(self) -> dict[str, Files]:
+        """Return the splits that have a folder: at least ``train``."""
+        who = self.splitter.who
         if not self.path.exists():
             raise AeframeError(f"{who} expects a video or a folder, which does not exist; set data.path")
         if self.path.is_file():
-            return {"train": Files([Part(self.path)], None, self.max_memory_mb)}
-        expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of pictures"
-        found = folder_splits(self.path, who=who, what="videos", find=videos_below, expected=expected)
+            return {"train": Files([VideoPart(self.path)], None, self.max_memory_mb)}
+        expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of images"
+        folders = folder_splits(self.path, who=who, what="videos", find=find_videos, expected=expected)
         return {
-            split: Files([Part(path) for path in each.paths], each.labels, self.max_memory_mb)
-            for split, each in found.items()
+            split: Files([VideoPart(path) for path in folder.paths], folder.labels, self.max_memory_mb)
+            for split, folder in folders.items()
         }

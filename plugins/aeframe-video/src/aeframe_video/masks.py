@@ -1,4 +1,4 @@
-"""Corruptions of clips: what is hidden in space, and what is hidden in time."""
+"""The corruptions `tubes` and `frames`, which mask patches or whole frames of clips."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from aeframe.types import Domain, Shape
 
 
 class TubeMasking(PatchMasking):
-    """Hide a fraction of the patches, at the same places in every frame (Tong et al. 2022, arXiv 2203.12602).
+    """Mask random patches at the same positions in all frames (tube masking, Tong et al. 2022, arXiv 2203.12602).
 
-    What is hidden in one frame cannot be copied from the next. ``extras`` has ``hidden``, and for a transformer
-    ``visible``, as core's ``patches`` has; `encoder=vit` reads its patches of ``[frames, patch, patch]`` from here.
+    Masked pixels can therefore not be copied from neighbouring frames. As in core's ``patches``, ``extras["hidden"]``
+    flags masked elements and ``extras["visible"]`` lists the visible patches ``[frames, patch, patch]``, which
+    `encoder=vit` uses.
 
     Args:
         shape: ``(C, T, H, W)``.
-        domain: Says whether values are classes.
+        domain: Domain of the values.
         patch: Height and width of a patch; it must divide those of a frame.
-        frames: Of one patch; it must divide those of a clip. Only a transformer sees a difference.
-        ratio: The fraction of places to hide, in [0, 1), rounded to whole ones; one stays visible in any case.
-        value: What stands in x where it is hidden.
-        in_evaluation: Mask held-out clips too, since to fill in is all that such a model learns.
+        frames: Frames of a patch; it must divide those of a clip. It only matters for a transformer.
+        ratio: Fraction of the positions to mask, in [0, 1), rounded to whole ones; at least one remains visible.
+        value: Replaces masked values of x.
+        in_evaluation: Mask held-out clips too, as masked models are evaluated by the reconstruction of masked elements.
     """
 
     def __init__(
@@ -40,39 +41,40 @@ class TubeMasking(PatchMasking):
         value: float = 0.0,
         in_evaluation: bool = True,
     ) -> None:
-        check_clips("corruption tubes", shape, ratio)
+        _check_options("corruption tubes", shape, ratio)
         size = (frames, patch, patch)
         if min(size) < 1 or any(n % p for n, p in zip(shape[1:], size, strict=True)):
             raise AeframeError(
-                f"corruption tubes needs frames and patch that divide those of a clip, {list(shape[1:])} (frames, "
-                f"height, width), found frames={frames} and patch={patch}"
+                "corruption tubes requires frames and patch that divide the shape of a clip, "
+                f"{list(shape[1:])} (frames, height, width), found frames={frames} and patch={patch}"
             )
         super().__init__(shape, domain, patch=size, ratio=ratio, value=value, in_evaluation=in_evaluation)
-        self.num_places = math.prod(self.grid[1:])
-        self.num_open = max(1, self.num_places - round(ratio * self.num_places))
-        self.num_visible = self.num_open * self.grid[0]
+        self.num_positions = math.prod(self.grid[1:])
+        self.num_visible_positions = max(1, self.num_positions - round(ratio * self.num_positions))
+        self.num_visible = self.num_visible_positions * self.grid[0]
 
     def draw(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-        order = torch.rand(num, self.num_places, device=device).argsort(1)
-        places = order[:, : self.num_open].sort(1).values
-        hidden = torch.ones_like(order, dtype=torch.bool).scatter(1, places, False).unflatten(1, (1, *self.grid[1:]))
+        order = torch.rand(num, self.num_positions, device=device).argsort(1)
+        visible = order[:, : self.num_visible_positions].sort(1).values
+        hidden = torch.ones_like(order, dtype=torch.bool).scatter(1, visible, False).unflatten(1, (1, *self.grid[1:]))
         for dim in (2, 3):
             hidden = hidden.repeat_interleave(self.patch[dim - 1], dim)
-        times = self.num_places * torch.arange(self.grid[0], device=device)
-        return hidden, {"visible": (times[:, None] + places[:, None, :]).flatten(1)}
+        # Patches are numbered in the order (time, height, width).
+        first_of_time = self.num_positions * torch.arange(self.grid[0], device=device)
+        return hidden, {"visible": (first_of_time[:, None] + visible[:, None, :]).flatten(1)}
 
 
 class FrameMasking(SpanMasking):
-    """Hide whole frames, as many in each clip.
+    """Mask whole frames, the same number in each clip.
 
     Args:
         shape: ``(C, T, H, W)``.
-        domain: Says whether values are classes.
-        ratio: The fraction of the frames to hide, in [0, 1), rounded to whole ones, or to whole runs.
-        which: ``any``: runs of `length` frames anywhere, drawn for each clip; ``last``: the end of the clip, to be
-            foretold; ``middle``: what lies between the first and the last ones, to be filled in.
-        length: Frames of a run, of ``any``.
-        value: What stands in x where it is hidden.
+        domain: Domain of the values.
+        ratio: Fraction of the frames to mask, in [0, 1), rounded to whole frames, or to whole runs with ``any``.
+        which: ``any`` masks random runs of `length` frames, drawn for each clip; ``last`` masks the end of the clip
+            (prediction); ``middle`` masks frames between the first and the last ones (interpolation).
+        length: Frames of a run with ``any``.
+        value: Replaces masked values of x.
         in_evaluation: Mask held-out clips too.
     """
 
@@ -87,9 +89,9 @@ class FrameMasking(SpanMasking):
         value: float = 0.0,
         in_evaluation: bool = True,
     ) -> None:
-        check_clips("corruption frames", shape, ratio)
+        _check_options("corruption frames", shape, ratio)
         if length < 1:
-            raise AeframeError(f"corruption frames needs length of at least 1, found {length}")
+            raise AeframeError(f"corruption frames requires length of at least 1, found {length}")
         super().__init__(shape, domain, ratio=ratio, length=length, axis=0, value=value, in_evaluation=in_evaluation)
         self.which, self.num_hidden = which, min(round(ratio * self.n), self.n - 1)
 
@@ -98,17 +100,16 @@ class FrameMasking(SpanMasking):
             return super().draw(num, device)
         first = self.n - self.num_hidden
         first = first if self.which == "last" else first // 2
-        place = torch.arange(self.n, device=device)
-        hidden = (place >= first) & (place < first + self.num_hidden)
+        frame = torch.arange(self.n, device=device)
+        hidden = (frame >= first) & (frame < first + self.num_hidden)
         return hidden.reshape(1, -1, 1, 1).expand(num, -1, 1, 1), {}
 
 
-def check_clips(who: str, shape: Shape, ratio: float) -> None:
-    """Refuse anything but clips ``(C, T, H, W)``, and a fraction that is none."""
+def _check_options(who: str, shape: Shape, ratio: float) -> None:
     if len(shape) != 4:
         raise AeframeError(
-            f"{who} needs clips (C, T, H, W), found the shape {shape}; choose corruption=patches or spans, which are "
-            "for any"
+            f"{who} requires clips (C, T, H, W), found the shape {shape}; choose corruption=patches or spans for other "
+            "data"
         )
     if not 0 <= ratio < 1:
-        raise AeframeError(f"{who} needs ratio in [0, 1), found {ratio}")
+        raise AeframeError(f"{who} requires ratio in [0, 1), found {ratio}")

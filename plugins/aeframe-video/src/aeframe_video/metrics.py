@@ -1,7 +1,9 @@
-"""What people measure on reconstructed clips.
+"""Metrics of reconstructed clips: PSNR, squared error per frame, and flicker.
 
-Everything looks at the elements that count only: those the mask counts and, where a corruption has hidden a part of
-held-out clips, the hidden ones.
+All metrics include only the elements of the mask and, if a corruption masks held-out clips, only the elements that it
+masks (see `aeframe.evaluation.metrics.reconstruction`).
+
+Shapes: B samples, C channels, T frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -19,84 +21,86 @@ from aeframe.types import ForwardOutput
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
-_CAP_DB = 100.0
-_TIME = 2
-"""Where frames stand in ``(B, C, T, H, W)``."""
+_MAX_DB = 100.0
+_TIME_DIM = 2
+"""Of ``(B, C, T, H, W)``."""
 
 
-def decibels(error: Tensor, span: float) -> Tensor:
-    """Return the PSNR in dB of mean squared errors: 10 log10(span^2 / error), at most 100."""
-    return -10 * (error / span**2).clamp_min(10 ** (-_CAP_DB / 10)).log10()
+def psnr(error: Tensor, value_range: float) -> Tensor:
+    """Return the PSNR in dB of mean squared errors: 10 log10(value_range^2 / error), at most 100."""
+    return -10 * (error / value_range**2).clamp_min(10 ** (-_MAX_DB / 10)).log10()
 
 
 class _ClipMetric(ModelMetric):
-    """A measurement of clips ``(C, T, H, W)`` whose values are bounded."""
+    """A metric of clips ``(C, T, H, W)`` with bounded values."""
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         return len(model.spec.shape) == 4 and model.spec.domain.kind in ("unit", "signed", "binary")
 
 
-class _Means(_ClipMetric):
-    """The mean over clips of some numbers that each clip has; a clip of which nothing counts has none."""
+class _ClipMeans(_ClipMetric):
+    """Means over clips of one or more values per clip, without clips that have no included element."""
 
     names: tuple[str, ...]
     totals: Tensor
-    num: Tensor
+    num_clips: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("totals", torch.zeros(len(self.names), dtype=SUM_DTYPE), dist_reduce_fx="sum")
-        self.add_state("num", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
+        self.add_state("num_clips", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
-        values = torch.stack(self.measure(model, model.loss.mean(out.output).float(), out.batch.x.float(), counted), 1)
-        there = counted.flatten(1).any(1)
-        self.totals = self.totals + torch.where(there[:, None], values, 0.0).sum(0, dtype=SUM_DTYPE)
-        self.num = self.num + there.sum()
+        included = counts(out)
+        values = torch.stack(self.measure(model, model.loss.mean(out.output).float(), out.batch.x.float(), included), 1)
+        clip_included = included.flatten(1).any(1)
+        self.totals = self.totals + torch.where(clip_included[:, None], values, 0.0).sum(0, dtype=SUM_DTYPE)
+        self.num_clips = self.num_clips + clip_included.sum()
 
-    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, counted: Tensor) -> list[Tensor]:
-        """Return numbers ``(B,)``, one for each of `names`, of clips ``(B, C, T, H, W)``."""
+    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, included: Tensor) -> list[Tensor]:
+        """Return one tensor ``(B,)`` for each of `names`; the last three arguments are ``(B, C, T, H, W)``."""
         raise NotImplementedError
 
     def compute(self) -> dict[str, Tensor]:
-        return dict(zip(self.names, (self.totals / self.num).unbind(), strict=True))
+        return dict(zip(self.names, (self.totals / self.num_clips).unbind(), strict=True))
 
 
-class ClipPSNR(_Means):
-    """The PSNR of whole clips in dB, mean over clips; ``_of_first_frame`` is that of the first frame, shown all along.
+class ClipPSNR(_ClipMeans):
+    """The PSNR in dB of the mean squared error of each clip, averaged over clips.
 
-    A clip's is that of its mean squared error, over the range of the domain. What does not beat the copied frame knows
-    nothing of motion.
+    The peak is the range of the domain. ``_of_first_frame`` is that of the first frame repeated over the whole clip, a
+    baseline without motion.
     """
 
     higher_is_better = True
     names = ("clip_psnr", "clip_psnr_of_first_frame")
 
-    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, counted: Tensor) -> list[Tensor]:
-        copied = x[:, :, :1].expand_as(x)
-        return [decibels(_mean_error(guess, x, counted, 1), _span(model)) for guess in (x_hat, copied)]
+    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, included: Tensor) -> list[Tensor]:
+        first_frame = x[:, :, :1].expand_as(x)
+        errors = (_mean_per_clip((estimate - x).square(), included) for estimate in (x_hat, first_frame))
+        return [psnr(error, _value_range(model)) for error in errors]
 
 
-class FramePSNR(_Means):
-    """The PSNR of single frames in dB, mean over frames and then clips; ``_worst`` is that of each clip's worst."""
+class FramePSNR(_ClipMeans):
+    """The PSNR of single frames in dB, averaged over frames and then clips; ``_worst`` is the minimum of each clip."""
 
     higher_is_better = True
     names = ("frame_psnr", "frame_psnr_worst")
 
-    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, counted: Tensor) -> list[Tensor]:
-        there = counted.movedim(_TIME, 1).flatten(2).any(2)
-        frames = decibels(_mean_error(x_hat, x, counted, _TIME), _span(model))
-        mean = frames.where(there, 0.0).sum(1) / there.sum(1).clamp(min=1)
-        return [mean, frames.where(there, torch.inf).amin(1).where(there.any(1), 0.0)]
+    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, included: Tensor) -> list[Tensor]:
+        frame_included = included.movedim(_TIME_DIM, 1).flatten(2).any(2)
+        frames = psnr(_mean_per_frame((x_hat - x).square(), included), _value_range(model))
+        mean = frames.where(frame_included, 0.0).sum(1) / frame_included.sum(1).clamp(min=1)
+        worst = frames.where(frame_included, torch.inf).amin(1).where(frame_included.any(1), 0.0)
+        return [mean, worst]
 
 
-class Flicker(_Means):
-    """|change of the reconstruction - change of x| from frame to frame, mean over elements and then clips.
+class Flicker(_ClipMeans):
+    """The absolute error of the change between consecutive frames, averaged over elements and then clips.
 
-    Less is steadier. ``_of_still`` is that of a clip in which nothing moves: the mean change of x itself. An element
-    counts where it does in both frames.
+    ``_of_still`` is that of a clip without motion: the mean absolute change of x. An element is included if it is in
+    both frames.
     """
 
     higher_is_better = False
@@ -106,55 +110,62 @@ class Flicker(_Means):
     def applies(cls, model: Autoencoder) -> bool:
         return super().applies(model) and model.spec.shape[1] > 1
 
-    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, counted: Tensor) -> list[Tensor]:
-        change, both = x.diff(dim=_TIME), counted[:, :, 1:] & counted[:, :, :-1]
-        error = (x_hat.diff(dim=_TIME) - change).abs()
-        return [_mean(value, both, 1) for value in (error, change.abs())]
+    def measure(self, model: Autoencoder, x_hat: Tensor, x: Tensor, included: Tensor) -> list[Tensor]:
+        change, both_included = x.diff(dim=_TIME_DIM), included[:, :, 1:] & included[:, :, :-1]
+        error = (x_hat.diff(dim=_TIME_DIM) - change).abs()
+        return [_mean_per_clip(value, both_included) for value in (error, change.abs())]
 
 
 class FrameMSE(_ClipMetric):
-    """The squared error per element at each place in time: of the first frame, the last and the worst one.
+    """The mean squared error of the first, the last and the worst frame.
 
     Args:
-        each: Give all of them, as ``frame_mse_000`` and so on.
+        each: Also return that of each frame, as ``frame_mse_000`` and so on.
     """
 
     higher_is_better = False
     totals: Tensor
-    num: Tensor
+    num_elements: Tensor
 
     def __init__(self, model: Autoencoder, *, each: bool = False) -> None:
         super().__init__()
         self.each = each
-        for name in ("totals", "num"):
+        for name in ("totals", "num_elements"):
             self.add_state(name, torch.zeros(model.spec.shape[1], dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
-        error = (model.loss.mean(out.output).float() - out.batch.x.float()).square().where(counted, 0.0)
-        self.totals = self.totals + error.movedim(_TIME, 0).flatten(1).sum(1, dtype=SUM_DTYPE)
-        self.num = self.num + counted.movedim(_TIME, 0).flatten(1).sum(1)
+        included = counts(out)
+        error = (model.loss.mean(out.output).float() - out.batch.x.float()).square().where(included, 0.0)
+        self.totals = self.totals + error.movedim(_TIME_DIM, 0).flatten(1).sum(1, dtype=SUM_DTYPE)
+        self.num_elements = self.num_elements + included.movedim(_TIME_DIM, 0).flatten(1).sum(1)
 
     def compute(self) -> dict[str, Tensor]:
-        # A frame that nobody hid, where hidden ones count, has no error.
-        frames = (self.totals / self.num)[self.num > 0]
+        all_frames = self.totals / self.num_elements
+        # A frame without included elements has no error.
+        frames = all_frames[self.num_elements > 0]
         if not len(frames):
             frames = self.totals.new_full((1,), torch.nan)
-        found = {"frame_mse_first": frames[0], "frame_mse_last": frames[-1], "frame_mse_worst": frames.max()}
-        every = (self.totals / self.num).tolist() if self.each else []
-        return found | {f"frame_mse_{place:03d}": self.totals.new_tensor(value) for place, value in enumerate(every)}
+        summary = {"frame_mse_first": frames[0], "frame_mse_last": frames[-1], "frame_mse_worst": frames.max()}
+        values = all_frames.tolist() if self.each else []
+        return summary | {f"frame_mse_{frame:03d}": self.totals.new_tensor(value) for frame, value in enumerate(values)}
 
 
-def _mean_error(x_hat: Tensor, x: Tensor, counted: Tensor, kept: int) -> Tensor:
-    return _mean((x_hat - x).square(), counted, kept)
+def _mean_per_clip(value: Tensor, included: Tensor) -> Tensor:
+    """Return the mean ``(B,)`` of the included elements of ``(B, C, T, H, W)``; 0 without any."""
+    return _masked_mean(value, included, 1)
 
 
-def _mean(value: Tensor, counted: Tensor, kept: int) -> Tensor:
-    """Return the mean ``(B,)`` of what counts, or ``(B, T)`` with `kept` 2; 0 where nothing does."""
-    value, counted = (t.movedim(_TIME, 1).flatten(kept) for t in (value.where(counted, 0.0), counted))
-    return value.sum(kept) / counted.sum(kept).clamp(min=1)
+def _mean_per_frame(value: Tensor, included: Tensor) -> Tensor:
+    """Return the mean ``(B, T)`` of the included elements of ``(B, C, T, H, W)``; 0 without any."""
+    return _masked_mean(value, included, 2)
 
 
-def _span(model: Autoencoder) -> float:
+def _masked_mean(value: Tensor, included: Tensor, num_dims: int) -> Tensor:
+    """Return the mean over all but the first `num_dims` dimensions of ``(B, T, C, H, W)``."""
+    value, included = (t.movedim(_TIME_DIM, 1).flatten(num_dims) for t in (value.where(included, 0.0), included))
+    return value.sum(num_dims) / included.sum(num_dims).clamp(min=1)
+
+
+def _value_range(model: Autoencoder) -> float:
     low, high = model.spec.domain.bounds
     return high - low

@@ -1,4 +1,4 @@
-"""Convolutions of clips, and the transposed ones that undo them.
+"""The encoder and the decoder `video_conv`: convolutional networks on clips.
 
 Shapes: B samples, C channels, T frames, H x W pixels.
 """
@@ -14,32 +14,32 @@ from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.blocks import Channels, Entrance, Norm, check_sizes, dense_end, split_output
 from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
 from aeframe.types import Domain, Shape
-from aeframe_video.blocks import Form, Residual, Style, sizes_of, time_strides_of
+from aeframe_video.blocks import ConvOptions, Form, Residual, resolve_time_strides, stage_sizes
 
-_DIMS = 3
-"""Of positions: time, height and width."""
+_NUM_DIMS = 3
+"""Time, height and width."""
 
 
 class VideoConvEncoder(LayeredEncoder):
-    """Strided convolutions of clips: ``(B, C, T, H, W)`` -> ``(B, channels[-1], *smallest)``, of any size.
+    """Strided convolutions of clips of any size: ``(B, C, T, H, W)`` -> ``(B, channels[-1], *smallest)``.
 
-    Each stage takes n pixels to ceil(n / 2), and T frames to ceil(T / stride). Its mirror image is the decoder of the
-    same name.
+    Each stage maps n pixels to ceil(n / 2), and T frames to ceil(T / time stride). The matching decoder has the same
+    name.
 
     Args:
-        shape: ``(C, T, H, W)``, with condition channels where the encoder sees them.
-        domain: Says whether values are classes.
-        channels: One number for each stage.
-        time_strides: 1 or 2 for each stage; null is 2 for all, or 1 where `time_kernel` is.
+        shape: ``(C, T, H, W)``, including condition channels.
+        domain: Domain of the values.
+        channels: Of each stage.
+        time_strides: 1 or 2 for each stage; null is 2 for all stages, or 1 with ``time_kernel=1``.
         kernel: Width in space, odd.
-        time_kernel: Width in time, odd; 1 looks at each frame by itself.
+        time_kernel: Width in time, odd; 1 processes each frame separately.
         form: ``3d`` convolutions, or ``2+1d``: over space and then over time, with an activation in between.
-        causal: No frame sees a later one: a code is known once the frames it stands for are there, and what comes
-            later does not change it. In chunks of as many frames as all strides in time make together.
-        blocks: Residual blocks after the last stage, where they cost little and let far frames meet.
-        activation: After each stage; null takes the run's own.
-        norm: Before each activation; of each frame by itself where `causal`.
-        dense: Ends with a dense layer of so many units and an activation: features are then ``(dense,)``.
+        causal: A code depends only on its own frames and earlier ones. Each code has a group of frames, as many as the
+            product of all time strides.
+        blocks: Residual blocks after the last stage, which extend the receptive field at low cost.
+        activation: After each stage; null uses that of the model.
+        norm: Before each activation; if causal, of each frame separately.
+        dense: Units of a dense layer with an activation at the end, for features ``(dense,)``; null omits it.
     """
 
     def __init__(
@@ -59,20 +59,20 @@ class VideoConvEncoder(LayeredEncoder):
         dense: int | None = None,
     ) -> None:
         check_sizes("encoder video_conv", channels, kernel, dense)
-        check_clips("encoder video_conv", shape[1:], shape)
-        check_blocks("encoder video_conv", blocks)
-        strides = time_strides_of("encoder video_conv", time_strides, len(channels), time_kernel)
+        _check_clips("encoder video_conv", shape[1:], shape)
+        _check_blocks("encoder video_conv", blocks)
+        strides = resolve_time_strides("encoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
-        style = Style(form, kernel, time_kernel, causal, norm, make)
-        seen = Channels("encoder video_conv", shape, domain)
-        channels_in, *positions = seen.shape
-        made: list[nn.Module] = []
+        options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
+        inputs = Channels("encoder video_conv", shape, domain)
+        channels_in, *positions = inputs.shape
+        layers: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
-            made += [style.convolution(size_in, size_out, stride, 2), *style.normalised(size_out)]
-        made += [Residual(channels[-1], style) for _ in range(blocks)]
-        out_shape = (channels[-1], *sizes_of(tuple(positions), strides)[-1])
+            layers += [options.convolution(size_in, size_out, stride, 2), *options.norm_and_activation(size_out)]
+        layers += [Residual(channels[-1], options) for _ in range(blocks)]
+        out_shape = (channels[-1], *stage_sizes(tuple(positions), strides)[-1])
         if dense is not None:
-            made.append(dense_end(out_shape, dense, make))
+            layers.append(dense_end(out_shape, dense, make))
             out_shape = (dense,)
         mirror = {
             "name": "video_conv",
@@ -87,27 +87,27 @@ class VideoConvEncoder(LayeredEncoder):
             "norm": norm,
             "dense": dense,
         }
-        super().__init__(seen, made, out_shape, mirror)
+        super().__init__(inputs, layers, out_shape, mirror)
 
 
 class VideoConvDecoder(LayeredDecoder):
-    """Transposed convolutions of clips: ``(B, *z_shape)`` -> ``(B, outputs, C, T, H, W)``, of any size.
+    """Transposed convolutions to clips of any size: ``(B, *z_shape)`` -> ``(B, outputs, C, T, H, W)``.
 
-    The sizes are those of the encoder, stage by stage from the smallest. The last stage has no activation.
+    Sizes are those of the encoder in reverse order. The last stage has no activation.
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, *smallest)``.
         out_shape: ``(outputs, C, T, H, W)``.
-        channels: One number for each stage, from the smallest positions on.
-        time_strides: 1 or 2 for each stage; null is 2 for all, or 1 where `time_kernel` is.
-        kernel: Width of the encoder's convolutions in space, odd; those here are one wider.
-        time_kernel: Width in time, odd, and one more where the stride is 2; 1 makes each frame by itself.
-        form: ``3d``, or ``2+1d``: over time and then over space.
-        causal: No frame is made of codes that stand for later ones.
+        channels: Of each stage, from the smallest size on.
+        time_strides: 1 or 2 for each stage; null is 2 for all stages, or 1 with ``time_kernel=1``.
+        kernel: Width in space of the encoder's convolutions, odd; those of the decoder are wider by one.
+        time_kernel: Width in time, odd, plus one with a time stride of 2; 1 processes each frame separately.
+        form: ``3d`` convolutions, or ``2+1d``: over time and then over space.
+        causal: A frame depends only on its own code and earlier ones.
         blocks: Residual blocks before the first stage.
-        activation: Before each stage; null takes the run's own.
-        norm: Before each activation; of each frame by itself where `causal`.
-        dense: Begins with a dense layer of so many units and an activation.
+        activation: Before each stage; null uses that of the model.
+        norm: Before each activation; if causal, of each frame separately.
+        dense: Units of a dense layer with an activation at the start; null omits it.
     """
 
     def __init__(
@@ -127,30 +127,28 @@ class VideoConvDecoder(LayeredDecoder):
         dense: int | None = None,
     ) -> None:
         check_sizes("decoder video_conv", channels, kernel, dense)
-        check_blocks("decoder video_conv", blocks)
-        strides = time_strides_of("decoder video_conv", time_strides, len(channels), time_kernel)
+        _check_blocks("decoder video_conv", blocks)
+        strides = resolve_time_strides("decoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("decoder video_conv")
         channels_out, positions = split_output("decoder video_conv", out_shape)
-        check_clips("decoder video_conv", positions, out_shape)
-        style = Style(form, kernel, time_kernel, causal, norm, make)
-        *sizes, smallest = sizes_of(positions, tuple(reversed(strides)))
-        made: list[nn.Module] = [Entrance("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)]
-        made += [Residual(channels[0], style) for _ in range(blocks)]
+        _check_clips("decoder video_conv", positions, out_shape)
+        options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
+        *sizes, smallest = stage_sizes(positions, tuple(reversed(strides)))
+        layers: list[nn.Module] = [Entrance("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)]
+        layers += [Residual(channels[0], options) for _ in range(blocks)]
         steps = zip(itertools.pairwise((*channels, channels_out)), strides, reversed(sizes), strict=True)
         for (size_in, size_out), stride, size in steps:
-            made += [*style.normalised(size_in), style.upsampling(size_in, size_out, stride, size)]
-        super().__init__(made, out_shape)
+            layers += [*options.norm_and_activation(size_in), options.upsampling(size_in, size_out, stride, size)]
+        super().__init__(layers, out_shape)
 
 
-def check_clips(who: str, positions: Shape, shape: Shape) -> None:
-    """Refuse anything but clips."""
-    if len(positions) != _DIMS:
+def _check_clips(who: str, positions: Shape, shape: Shape) -> None:
+    if len(positions) != _NUM_DIMS:
         raise AeframeError(
-            f"{who} needs clips (C, T, H, W), found the shape {shape}; choose {who.split()[0]}=conv or mlp"
+            f"{who} requires clips (C, T, H, W), found the shape {shape}; choose {who.split()[0]}=conv or mlp"
         )
 
 
-def check_blocks(who: str, blocks: int) -> None:
-    """Refuse fewer blocks than none."""
+def _check_blocks(who: str, blocks: int) -> None:
     if blocks < 0:
-        raise AeframeError(f"{who} needs blocks of at least 0, found {blocks}")
+        raise AeframeError(f"{who} requires blocks of at least 0, found {blocks}")

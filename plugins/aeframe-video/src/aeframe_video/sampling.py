@@ -1,4 +1,4 @@
-"""Which frames of a video make a clip."""
+"""`ClipSampling`: the frames of a video that form each clip."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from aeframe.errors import AeframeError
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
-    """Cut videos into clips of `frames` frames.
+class ClipSampling:
+    """Divides videos into clips.
 
     Args:
-        frames: Of a clip.
-        stride: Each so many-th frame is taken.
-        fps: Frames per second at which a video is looked at, before the stride: the nearest frame in time, whatever
-            rate the file has; None takes the file's own frames.
-        every: Frames of the file from the start of one clip to the start of the next; None lays clips end to end.
+        frames: Frames of a clip, T.
+        stride: Distance of consecutive frames of a clip, in frames at `fps`.
+        fps: Frames per second before the stride; the nearest frame in time is used. None uses all frames of the file.
+        every: Distance of the starts of consecutive clips, in frames of the file; None yields clips without overlap.
     """
 
     frames: int
@@ -28,34 +27,44 @@ class Sampling:
     every: int | None = None
 
     def offsets(self, rate: float | None) -> NDArray[np.int64]:
-        """Return ``(frames + 1,)``: where the frames of a clip stand from its start on, and where the next one starts.
+        """Return ``(frames + 1,)``: the frame of the file of each frame of a clip, and of the next clip's first one.
+
+        Offsets are relative to the first frame of the clip.
 
         Args:
-            rate: The video's frames per second; None where frames have no time.
+            rate: Frames per second of the video; None if unknown.
 
         Raises:
-            AeframeError: `fps` is asked for and the video has no rate.
+            AeframeError: `fps` is set and the video has no rate.
         """
         if self.fps is not None and rate is None:
             raise AeframeError(
-                f"frames without a rate cannot be taken at modality.fps={self.fps:g}; set modality.stride instead"
+                f"modality.fps={self.fps:g} requires videos with a frame rate; set modality.stride instead"
             )
         step = self.stride if self.fps is None or rate is None else self.stride * rate / self.fps
-        # Half a frame up, always: numpy rounds halves to even numbers, which would stutter.
+        # Halves are rounded up: numpy rounds them to even numbers, which results in uneven steps.
         return np.floor(np.arange(self.frames + 1) * step + 0.5).astype(np.int64)
 
-    def rows(self, first: int, last: int, rate: float | None) -> NDArray[np.int64]:
-        """Return the clips ``(N, frames)`` that lie within the frames `first` to `last`, the latter excluded."""
+    def min_frames(self, rate: float | None) -> int:
+        """Return the number of frames that a video with `rate` must have for one clip."""
+        return int(self.offsets(rate)[-2]) + 1
+
+    def fixed_clips(self, first: int, end: int, rate: float | None) -> NDArray[np.int64]:
+        """Return the frames ``(N, T)`` of all clips within the frames `first` to `end` (exclusive) of a video."""
         offsets = self.offsets(rate)
         step = max(1, int(offsets[-1])) if self.every is None else self.every
-        starts = np.arange(first, last - int(offsets[-2]), step, dtype=np.int64)
+        starts = np.arange(first, end - int(offsets[-2]), step, dtype=np.int64)
         return starts[:, None] + offsets[None, :-1]
 
-    def loose(self, first: int, last: int, rate: float | None) -> tuple[NDArray[np.int64], int]:
-        """Return as many clips, all at the first place, and how many places there are for each to begin at."""
-        rows = self.rows(first, last, rate)
-        return np.repeat(rows[:1], len(rows), 0), last - int(rows[0, -1]) if len(rows) else 1
+    def random_clips(self, first: int, end: int, rate: float | None) -> tuple[NDArray[np.int64], int]:
+        """Return the frames ``(N, T)`` of clips without their random offset, and the number of possible offsets.
 
-    def rate(self, rate: float) -> float:
-        """Return the frames per second that clips of a video with `rate` have."""
+        There are as many clips as `fixed_clips` returns, all with the frames of the first one. Adding an offset from 0
+        to that number (exclusive) to the frames of a clip yields a random start.
+        """
+        clips = self.fixed_clips(first, end, rate)
+        return np.repeat(clips[:1], len(clips), 0), end - int(clips[0, -1]) if len(clips) else 1
+
+    def clip_rate(self, rate: float) -> float:
+        """Return the frames per second of clips from a video with `rate` frames per second."""
         return (rate if self.fps is None else self.fps) / self.stride

@@ -1,4 +1,4 @@
-"""Shapes that move by a stated model: nothing to download, and everything about them is known."""
+"""Simulated clips of moving shapes, and the dataset `moving_shapes`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe_image.pictures import Stack
-from aeframe_video.clips import RawSplits
+from aeframe_video.videos import RawSplits
 
 KINDS = ("disc", "square", "diamond")
 _RADIUS = (0.14, 0.22)
@@ -22,50 +22,52 @@ _BRIGHTNESS = (0.5, 1.0)
 
 
 def simulate(*, clips: int, frames: int, size: int, shapes: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[Any]]:
-    """Draw clips of shapes that move in straight lines and bounce off the walls.
+    """Sample clips of shapes that move in straight lines and bounce off the walls.
 
-    Lengths are in sides of the picture and times in frames. Each shape is a disc, a square or a diamond (evenly), of
-    radius U(0.14, 0.22) and brightness U(0.5, 1) on black; its centre begins anywhere at which it lies within the
-    picture, and moves at a speed of U(0.03, 0.09) in any direction, mirrored at the walls, so that the whole shape is
-    always seen. Edges are soft over one pixel. Where shapes meet, the brighter one is seen.
+    Lengths are in units of the frame size, times in frames. Each shape is a disc, a square or a diamond with equal
+    probability, of radius U(0.14, 0.22) and brightness U(0.5, 1) on black. It starts at a uniform position within the
+    frame and moves at a speed of U(0.03, 0.09) in a uniform direction, which walls reflect, so that the whole shape is
+    always visible. Edges are antialiased over one pixel. Where shapes overlap, the brighter one is visible.
 
     Returns:
-        uint8 ``(clips, frames, size, size)``, and the place in `KINDS` of each clip's first shape, ``(clips,)``.
+        uint8 ``(clips, frames, size, size)``, and the index in `KINDS` of the first shape of each clip, ``(clips,)``.
     """
     rng = np.random.default_rng(seed)
-    each = (clips, shapes)
-    kind = rng.integers(len(KINDS), size=each)
-    radius, speed, brightness = (rng.uniform(*bounds, size=each) for bounds in (_RADIUS, _SPEED, _BRIGHTNESS))
-    angle = rng.uniform(0, 2 * np.pi, size=each)
-    free = (1 - 2 * radius)[..., None]
-    start = rng.random((*each, 2)) * free
+    per_shape = (clips, shapes)
+    kind = rng.integers(len(KINDS), size=per_shape)
+    radius, speed, brightness = (rng.uniform(*bounds, size=per_shape) for bounds in (_RADIUS, _SPEED, _BRIGHTNESS))
+    angle = rng.uniform(0, 2 * np.pi, size=per_shape)
+    # The centre of a shape moves within a square of this width, from `radius` to 1 - `radius`.
+    width = (1 - 2 * radius)[..., None]
+    start = rng.random((*per_shape, 2)) * width
     velocity = speed[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
-    # Folding a straight line back into its range is the same as bouncing.
-    way = (start[..., None, :] + velocity[..., None, :] * np.arange(frames)[:, None]) % (2 * free[..., None, :])
-    centre = radius[..., None, None] + np.minimum(way, 2 * free[..., None, :] - way)
+    # Reflection at the walls is a triangle wave of the distance.
+    distance = (start[..., None, :] + velocity[..., None, :] * np.arange(frames)[:, None]) % (2 * width[..., None, :])
+    centre = radius[..., None, None] + np.minimum(distance, 2 * width[..., None, :] - distance)
     grid = (np.arange(size) + 0.5) / size
-    picture = np.zeros((clips, frames, size, size))
-    for one in range(shapes):
-        dy = np.abs(grid[:, None] - centre[:, one, :, 0, None, None])
-        dx = np.abs(grid[None, :] - centre[:, one, :, 1, None, None])
-        which = kind[:, one, None, None, None]
-        distance = np.select([which == 0, which == 1], [np.hypot(dy, dx), np.maximum(dy, dx)], (dy + dx) / np.sqrt(2))
-        cover = ((radius[:, one, None, None, None] - distance) * size + 0.5).clip(0, 1)
-        picture = np.maximum(picture, cover * brightness[:, one, None, None, None])
-    return (picture * 255).round().astype(np.uint8), kind[:, 0]
+    pixels = np.zeros((clips, frames, size, size))
+    for shape in range(shapes):
+        dy = np.abs(grid[:, None] - centre[:, shape, :, 0, None, None])
+        dx = np.abs(grid[None, :] - centre[:, shape, :, 1, None, None])
+        shape_kind = kind[:, shape, None, None, None]
+        norms = [np.hypot(dy, dx), np.maximum(dy, dx)]
+        norm = np.select([shape_kind == 0, shape_kind == 1], norms, (dy + dx) / np.sqrt(2))
+        coverage = ((radius[:, shape, None, None, None] - norm) * size + 0.5).clip(0, 1)
+        pixels = np.maximum(pixels, coverage * brightness[:, shape, None, None, None])
+    return (pixels * 255).round().astype(np.uint8), kind[:, 0]
 
 
 class MovingShapes(Dataset):
-    """Grey clips of shapes that bounce off the walls (`aeframe_video.shapes.simulate`), embedded.
+    """Simulated greyscale clips of bouncing shapes (`aeframe_video.shapes.simulate`); nothing is downloaded.
 
-    ``extras["label"]`` is the kind of a clip's first shape: disc, square or diamond.
+    ``extras["label"]`` is the kind of the first shape of a clip: disc, square or diamond.
 
     Args:
-        clips: How many, of which a tenth each is for validation and test.
-        frames: Of a clip.
-        size: Height and width.
-        shapes: In each clip.
-        seed: Of the draw and of the splits.
+        clips: Number of clips; a tenth each is for validation and test.
+        frames: Frames of a clip.
+        size: Height and width of a frame.
+        shapes: Number of shapes in each clip.
+        seed: Seed of the simulation and of the random splits.
     """
 
     modality = "video"
@@ -73,7 +75,7 @@ class MovingShapes(Dataset):
     def __init__(self, *, clips: int = 500, frames: int = 8, size: int = 16, shapes: int = 1, seed: int = 0) -> None:
         if min(frames, size, shapes) < 1 or clips < 3:
             raise AeframeError(
-                "dataset 'moving_shapes' needs frames, size and shapes of at least 1 and at least 3 clips, found "
+                "dataset 'moving_shapes' requires frames, size and shapes of at least 1 and at least 3 clips, found "
                 f"{frames}, {size}, {shapes} and {clips}"
             )
         self.options = {"clips": clips, "frames": frames, "size": size, "shapes": shapes, "seed": seed}
@@ -85,5 +87,5 @@ class MovingShapes(Dataset):
     def load(self) -> RawSplits:
         pixels, kinds = simulate(**self.options)
         stack = Stack(torch.from_numpy(pixels).unsqueeze(2), torch.from_numpy(kinds))
-        shares = RandomSplit("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
-        return shares.complete({"train": stack}, self.split_record)
+        splitter = RandomSplit("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
+        return splitter.complete({"train": stack}, self.split_record)

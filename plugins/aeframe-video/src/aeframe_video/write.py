@@ -1,4 +1,4 @@
-"""Write clips to files."""
+"""Write clips to MP4, GIF, NPZ and PNG files."""
 
 from __future__ import annotations
 
@@ -14,59 +14,64 @@ from PIL import Image
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe_video.decode import EXTENSIONS, FRAMES
-from aeframe_video.render import strips
+from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS
+from aeframe_video.render import film_strips
 
-_FILES = frozenset({".mp4", ".gif", ".npz", ".png"})
-_QUALITY = {"crf": "10", "preset": "medium"}
-"""Of x264: near to lossless, since what is looked at here is what a model has lost."""
+_SUFFIXES = frozenset({".mp4", ".gif", ".npz", ".png"})
+_X264_OPTIONS = {"crf": "10", "preset": "medium"}
+"""Nearly lossless, so that visible errors are those of the model."""
 
 Frames = NDArray[np.uint8]
 
 
 def write_clips(pixels: Tensor, path: Path, rate: float) -> list[Path]:
-    """Write uint8 clips ``(N, T, C, H, W)`` at `rate` frames per second; return the files. See `Video.write`."""
+    """Write uint8 clips ``(N, T, C, H, W)`` at `rate` frames per second, and return the files. See `Video.write`.
+
+    Raises:
+        AeframeError: An unknown suffix, or a file that exists.
+    """
     suffix = path.suffix.lower()
-    if suffix in (EXTENSIONS | FRAMES | {".npy"}) - _FILES:
+    if suffix in (EXTENSIONS | FRAME_EXTENSIONS | {".npy"}) - _SUFFIXES:
         raise AeframeError(
-            f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), not '{path.name}'; end the path in one of "
-            "them, or name a folder"
+            f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), found '{path.name}'; choose one of these "
+            "suffixes, or a folder"
         )
-    rows: Frames = pixels.permute(0, 1, 3, 4, 2).numpy()
-    files = [path] if suffix in _FILES else [path / f"{number:06d}.mp4" for number in range(len(rows))]
-    taken = next((file for file in files if file.exists()), None)
-    if taken is not None:
-        raise AeframeError(f"'{taken}' exists, and nothing is overwritten; remove it, or write elsewhere")
-    (path.parent if suffix in _FILES else path).mkdir(parents=True, exist_ok=True)
-    clips = [rows] if suffix in _FILES else [row[None] for row in rows]
-    for file, own in zip(files, clips, strict=True):
-        # Moved to its place once it is whole, so that nobody finds a half of it.
+    clips: Frames = pixels.permute(0, 1, 3, 4, 2).numpy()
+    files = [path] if suffix in _SUFFIXES else [path / f"{number:06d}.mp4" for number in range(len(clips))]
+    existing = next((file for file in files if file.exists()), None)
+    if existing is not None:
+        raise AeframeError(f"'{existing}' exists, and nothing is overwritten; remove it, or write elsewhere")
+    (path.parent if suffix in _SUFFIXES else path).mkdir(parents=True, exist_ok=True)
+    clips_of_files = [clips] if suffix in _SUFFIXES else [clip[None] for clip in clips]
+    for file, file_clips in zip(files, clips_of_files, strict=True):
+        # Renamed when it is complete, so that no partial file is visible under the final name.
         partial = file.with_name(f".partial-{file.name}")
-        _write(partial, own, rate)
+        _write(partial, file_clips, rate)
         partial.rename(file)
     return files
 
 
-def _write(path: Path, rows: Frames, rate: float) -> None:
-    """Write clips ``(N, T, H, W, C)`` as the suffix says."""
-    suffix, frames = path.suffix.lower(), rows.reshape(-1, *rows.shape[2:])
-    grey = rows.shape[-1] == 1
+def _write(path: Path, clips: Frames, rate: float) -> None:
+    """Write clips ``(N, T, H, W, C)`` to one file in the format of the suffix."""
+    suffix, frames = path.suffix.lower(), clips.reshape(-1, *clips.shape[2:])
+    grey = clips.shape[-1] == 1
     if suffix == ".npz":
-        np.savez_compressed(path, x=rows[..., 0] if grey else rows)
+        np.savez_compressed(path, x=clips[..., 0] if grey else clips)
     elif suffix == ".png":
-        Image.fromarray(strips(torch.from_numpy(rows).permute(0, 1, 4, 2, 3)).numpy()).save(path, format="PNG")
+        strips = film_strips(torch.from_numpy(clips).permute(0, 1, 4, 2, 3))
+        Image.fromarray(strips.numpy()).save(path, format="PNG")
     elif suffix == ".gif":
-        # Grey exactly, and colour in 256 colours for each frame.
+        # Greyscale is exact; colour is reduced to a palette of 256 colours per frame.
         _encode(path, "gif", "gray" if grey else "pal8", frames, rate, {})
     else:
-        # Half the colour's resolution is what every player reads; only even sizes can be halved.
-        halved = rows.shape[2] % 2 == 0 and rows.shape[3] % 2 == 0
-        _encode(path, "libx264", "yuv420p" if halved else "yuv444p", frames, rate, _QUALITY)
+        # yuv420p is the most widely supported format. It halves the resolution of colour, which requires even sizes.
+        even = clips.shape[2] % 2 == 0 and clips.shape[3] % 2 == 0
+        _encode(path, "libx264", "yuv420p" if even else "yuv444p", frames, rate, _X264_OPTIONS)
 
 
 def _encode(path: Path, codec: str, pixel_format: str, frames: Frames, rate: float, options: dict[str, str]) -> None:
     with av.open(str(path), "w") as container:
-        # Typed by what it may be for any codec; these are all of pictures.
+        # PyAV annotates a stream of any codec; all codecs here are of video.
         stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format
@@ -80,10 +85,10 @@ def _frame(frame: Frames, pixel_format: str) -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[..., 0]), format="gray")
     if pixel_format != "pal8":
         return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    chosen = Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
+    quantised = Image.fromarray(frame).quantize(256, dither=Image.Dither.NONE)
     colours = np.zeros((256, 4), np.uint8)
-    palette = np.array(chosen.getpalette(), np.uint8).reshape(-1, 3)
+    palette = np.array(quantised.getpalette(), np.uint8).reshape(-1, 3)
     colours[:, 0], colours[: len(palette), 1:] = 255, palette
-    # Not every version of PyAV types pictures with a palette.
-    indexed: Any = (np.asarray(chosen), colours)
+    # Some versions of PyAV do not annotate the tuple for pal8.
+    indexed: Any = (np.asarray(quantised), colours)
     return av.VideoFrame.from_ndarray(indexed, format="pal8")

@@ -1,6 +1,6 @@
-"""Strided 1-d convolutions from waves to frames, and transposed ones back.
+"""The encoder and the decoder `wave_conv`: strided and transposed 1-d convolutions of waves.
 
-Shapes: B samples, C channels, T samples of time.
+Shapes: B samples, C channels, T time samples.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from aeframe_audio.causal import TimeConv, TimeResidual, TimeUpsample
 
 
 class WaveConvEncoder(Encoder):
-    """Strided convolutions with dilated residual units between them: ``(B, C, T)`` -> ``(B, channels[-1], frames)``,
-    the encoder of SoundStream (Zeghidour et al. 2021, arXiv 2107.03312) without layers at the full rate.
+    """Strided convolutions and dilated residual units: ``(B, C, T)`` -> ``(B, channels[-1], frames)``.
 
-    Frames are T divided by the product of the strides, rounded up: silence follows where T is no multiple of it. With
-    `causal` nothing is seen before its time, so that a sound can be encoded as it comes in (`aeframe_audio.streaming`).
+    The encoder of SoundStream (Zeghidour et al. 2021, arXiv 2107.03312) without layers at the full rate. The number of
+    frames is T divided by the product of the strides, rounded up; the wave is zero-padded to full frames. A causal
+    encoder can process a stream (`aeframe_audio.streaming`).
 
     Args:
         shape: ``(C, T)``; ``(T,)`` for classes.
-        domain: Says whether values are classes.
-        channels: One number for each stage.
-        strides: By how much each stage shortens, as many.
-        kernel: Width of the residual units' convolutions, odd.
-        dilations: Of the residual units of each stage, one unit for each.
-        causal: Sees the past only, not as much of the future.
-        activation: In the units and at the end; null takes the run's own.
+        domain: Domain of the values.
+        channels: Of each stage.
+        strides: Of each stage.
+        kernel: Width of the convolutions in the residual units, odd.
+        dilations: Of the residual units of each stage, one unit each.
+        causal: A frame depends only on its own samples and earlier ones; false pads symmetrically.
+        activation: In the residual units and at the end; null uses that of the model.
     """
 
     def __init__(
@@ -51,17 +51,17 @@ class WaveConvEncoder(Encoder):
         activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
-        make = _checked("encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        make = _check_options("encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
         self.channels = Channels("encoder wave_conv", shape, domain)
         channels_in, *positions = self.channels.shape
         _check_time("encoder wave_conv", positions)
         self.hop, self.causal = math.prod(strides), causal
         self.out_shape = (channels[-1], -(-positions[0] // self.hop))
-        made: list[nn.Module] = []
+        layers: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
-            made.append(TimeConv(size_in, size_out, 2 * stride, stride=stride, causal=causal))
-            made += [TimeResidual(size_out, kernel, dilation, make, causal=causal) for dilation in dilations]
-        self.layers = nn.Sequential(*made, make())
+            layers.append(TimeConv(size_in, size_out, 2 * stride, stride=stride, causal=causal))
+            layers += [TimeResidual(size_out, kernel, dilation, make, causal=causal) for dilation in dilations]
+        self.layers = nn.Sequential(*layers, make())
         self._mirror = {
             "name": "wave_conv",
             "channels": tuple(reversed(channels)),
@@ -81,17 +81,17 @@ class WaveConvEncoder(Encoder):
 
 
 class WaveConvDecoder(Decoder):
-    """Transposed convolutions with dilated residual units between them: ``(B, *z_shape)`` -> ``(B, outputs, C, T)``.
+    """Dilated residual units and transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, C, T)``.
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, frames)``.
         out_shape: ``(outputs, C, T)``, or ``(outputs, T)`` for classes.
-        channels: One number for each stage, from the frames on.
-        strides: By how much each stage lengthens, as many.
-        kernel: Width of the residual units' convolutions, odd.
-        dilations: Of the residual units of each stage, one unit for each.
-        causal: A frame is heard from its own time on, not before.
-        activation: In the units and before each stage; null takes the run's own.
+        channels: Of each stage, from frames to samples.
+        strides: Of each stage.
+        kernel: Width of the convolutions in the residual units, odd.
+        dilations: Of the residual units of each stage, one unit each.
+        causal: A sample depends only on its own frame and earlier ones; false pads symmetrically.
+        activation: In the residual units and before each transposed convolution; null uses that of the model.
     """
 
     def __init__(
@@ -107,23 +107,23 @@ class WaveConvDecoder(Decoder):
         activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
-        make = _checked("decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        make = _check_options("decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
         channels_out, positions = split_output("decoder wave_conv", out_shape)
         _check_time("decoder wave_conv", positions)
         self.hop, self.causal, self.out_shape = math.prod(strides), causal, out_shape
         frames = -(-positions[0] // self.hop)
-        made: list[nn.Module] = [Entrance("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
+        layers: list[nn.Module] = [Entrance("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
         for (size_in, size_out), stride in zip(itertools.pairwise((*channels, channels_out)), strides, strict=True):
-            made += [TimeResidual(size_in, kernel, dilation, make, causal=causal) for dilation in dilations]
-            made += [make(), TimeUpsample(size_in, size_out, stride, causal=causal)]
-        self.layers = nn.Sequential(*made)
+            layers += [TimeResidual(size_in, kernel, dilation, make, causal=causal) for dilation in dilations]
+            layers += [make(), TimeUpsample(size_in, size_out, stride, causal=causal)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         output: Tensor = self.layers(z)
         return output[..., : self.out_shape[-1]].reshape(z.shape[0], *self.out_shape)
 
 
-def _checked(
+def _check_options(
     who: str,
     channels: tuple[int, ...],
     strides: tuple[int, ...],
@@ -133,18 +133,19 @@ def _checked(
     *,
     causal: bool,
 ) -> MakeActivation:
+    """Check the options that the encoder and the decoder share, and return the activation."""
     check_sizes(who, channels, kernel, None)
     if len(strides) != len(channels) or any(stride < 1 for stride in strides):
         raise AeframeError(
-            f"{who} needs strides of at least 1, one for each of its {len(channels)} channels, found {list(strides)}"
+            f"{who} requires strides of at least 1, one for each of its {len(channels)} channels, found {list(strides)}"
         )
     if any(dilation < 1 for dilation in dilations):
-        raise AeframeError(f"{who} needs dilations of at least 1, found {list(dilations)}")
+        raise AeframeError(f"{who} requires dilations of at least 1, found {list(dilations)}")
     make = (activation or MakeActivation.named("relu")).same_shape(who)
     if causal and not make.traits.elementwise:
         raise AeframeError(
-            f"{who} with causal=true needs an activation of each value by itself, '{make.config['name']}' is none; "
-            "choose another, such as snake"
+            f"{who} with causal=true requires an elementwise activation, found '{make.config['name']}'; choose "
+            "another, such as snake"
         )
     return make
 
@@ -152,6 +153,6 @@ def _checked(
 def _check_time(who: str, positions: Shape | list[int]) -> None:
     if len(positions) != 1:
         raise AeframeError(
-            f"{who} needs one dimension of positions, (C, T), found {len(positions)} in {tuple(positions)}; "
+            f"{who} requires data of shape (C, T), found {len(positions)} axes of positions, {tuple(positions)}; "
             f"choose {who.split()[0]}=conv"
         )

@@ -1,4 +1,4 @@
-"""``aeframe codec-report RUN``."""
+"""The command ``aeframe codec-report RUN``."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from aeframe.errors import AeframeError
 
 
 class CodecReport(ModelCommand):
-    """Measure a codec by how many of its codebooks are used, and print a table.
+    """Evaluate a codec with each number of its codebooks, and print a table.
 
-    Below it stands the SI-SDR of principal components of frames as long as the codec's, as many as its vectors have
-    numbers: the same floats per second, which a linear model would not round.
+    The line below the table is the SI-SDR of a linear baseline: principal components of frames as long as those of the
+    codec, as many as its latent has dimensions per frame. They are not quantised.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
+        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the results to this file")
 
     def run(self, args: Namespace) -> int:
         if args.output is not None:
@@ -30,36 +30,35 @@ class CodecReport(ModelCommand):
         import torch
 
         from aeframe.noise import EVALUATION, noise_of
-        from aeframe_audio.codebooks import by_codebooks, num_codebooks, principal_components
+        from aeframe_audio.codebooks import num_codebooks
+        from aeframe_audio.codec_evaluation import evaluate_by_codebooks, pca_si_sdr
         from aeframe_audio.modality import Audio
 
         model = self.open(args)
         if not isinstance(model.modality, Audio):
-            raise AeframeError(f"'{args.model}' is no model of sounds; codec-report is for modality audio")
-        num_codebooks(model.model)
-        splits, size = self.splits(model, args), self.batch_size(args, model)
+            raise AeframeError(f"'{args.model}' is not a model of sounds; codec-report requires modality audio")
+        num_codebooks(model.model)  # Raises an error for a latent without codebooks, before the data are loaded.
+        splits, batch_size = self.splits(model, args), self.batch_size(args, model)
         source = getattr(splits, args.split)
-        rows = by_codebooks(model.model, source, size)
+        rows = evaluate_by_codebooks(model.model, source, batch_size)
         dim, *frames = model.model.latent.shape
-        found = {"split": args.split, "rows": rows}
+        report = {"split": args.split, "rows": rows}
         if frames:
             frame = -(-model.spec.shape[-1] // frames[0])
             count = min(dim, frame)
             with noise_of(torch.device("cpu"), 0, EVALUATION):
-                found["pca_si_sdr"] = principal_components(
-                    splits.train, source, frame=frame, count=count, batch_size=size
-                )
-            found["pca"] = {"frame": frame, "components": count}
-        _print(f"{model.name}, {args.split} split", rows)
+                report["pca_si_sdr"] = pca_si_sdr(splits.train, source, frame=frame, count=count, batch_size=batch_size)
+            report["pca"] = {"frame": frame, "components": count}
+        _print_table(f"{model.name}, {args.split} split", rows)
         if frames:
-            print(f"SI-SDR of {count} principal components of {frame} samples: {found['pca_si_sdr']:.2f} dB")
+            print(f"SI-SDR of {count} principal components of {frame} samples: {report['pca_si_sdr']:.2f} dB")
         if args.output is not None:
-            args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            args.output.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
             print(args.output)
         return 0
 
 
-def _print(title: str, rows: list[dict[str, float]]) -> None:
+def _print_table(title: str, rows: list[dict[str, float]]) -> None:
     from rich.console import Console
     from rich.table import Table
 

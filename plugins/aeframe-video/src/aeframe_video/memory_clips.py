@@ -1,0 +1,79 @@
+"""`MemoryClips`: a source of clips whose decoded frames are kept in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.data.random_offsets import random_offsets
+from aeframe.errors import AeframeError
+from aeframe.types import Batch
+from aeframe_image.fit import Fit
+from aeframe_image.pictures import Stack
+from aeframe_video.sampling import ClipSampling
+
+
+class MemoryClips:
+    """Clips in memory. Each frame is stored once, even if several clips share it.
+
+    Args:
+        frames: ``(F, C, H, W)`` uint8.
+        clips: ``(N, T)``: the frames of each clip.
+        labels: ``(N,)``.
+        num_starts: ``(N,)``: number of random offsets, one of which is added to the frames of a clip at each access
+            (`ClipSampling.random_clips`); None adds none.
+    """
+
+    in_memory = True
+
+    def __init__(self, frames: Tensor, clips: Tensor, labels: Tensor | None, num_starts: Tensor | None = None) -> None:
+        self._frames, self._clips, self._labels, self._num_starts = frames, clips, labels, num_starts
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the clips `index` ``(B,)`` as floats in [0, 1]."""
+        clips = self._clips.index_select(0, index)
+        if self._num_starts is not None:
+            clips = clips + random_offsets(self._num_starts[index]).unsqueeze(1)
+        frames = self._frames.index_select(0, clips.flatten()).unflatten(0, tuple(clips.shape))
+        return clip_batch(frames, index, self._labels)
+
+
+def clips_of_stack(
+    stack: Stack, fit: Fit, sampling: ClipSampling, who: str, *, random_start: bool = False
+) -> MemoryClips:
+    """Return the clips of videos ``(N, T, C, H, W)`` in memory.
+
+    Args:
+        stack: The videos.
+        fit: Resizes the frames.
+        sampling: Divides the videos into clips.
+        who: Of the data, for messages.
+        random_start: Clips start at random frames.
+
+    Raises:
+        AeframeError: Videos that are too short for a clip.
+    """
+    num, length = stack.pixels.shape[:2]
+    if random_start:
+        video_clips, num_starts = sampling.random_clips(0, length, None)
+    else:
+        video_clips, num_starts = sampling.fixed_clips(0, length, None), 1
+    if not len(video_clips):
+        raise AeframeError(
+            f"{who} has videos of {length} frames, expected at least {sampling.min_frames(None)} for a clip of "
+            f"{sampling.frames}; lower modality.frames"
+        )
+    clips = torch.from_numpy((np.arange(num)[:, None, None] * length + video_clips).reshape(-1, video_clips.shape[1]))
+    labels = None if stack.labels is None else stack.labels.repeat_interleave(len(video_clips))
+    starts = None if num_starts == 1 else torch.full((len(clips),), num_starts)
+    return MemoryClips(fit(stack.pixels.flatten(0, 1)), clips, labels, starts)
+
+
+def clip_batch(frames: Tensor, index: Tensor, labels: Tensor | None) -> Batch:
+    """Return a batch of clips ``(B, C, T, H, W)`` in [0, 1] from uint8 frames ``(B, T, C, H, W)``."""
+    x = frames.transpose(1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return Batch(x, index=index, extras={} if labels is None else {"label": labels.index_select(0, index)})

@@ -58,7 +58,7 @@ def register_encoders(register: Register) -> None:
 @hookimpl
 def register_decoders(register: Register) -> None:
     at = f"{_PARTS}.networks"
-    register("mirror", f"{at}.mirror:mirror", summary="the encoder, mirrored")
+    register("mirror", f"{at}.mirrored:mirrored_decoder", summary="the encoder, mirrored")
     register("mlp", f"{at}.mlp:MLPDecoder", summary="dense layers")
     register("conv", f"{at}.conv:ConvDecoder", summary="upsampling convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetDecoder", summary="residual upsampling convolutions")
@@ -264,14 +264,14 @@ def register_configs(register: Register) -> None:
 @hookimpl
 def register_commands(register: Register) -> None:
     at = "aeframe.cli"
-    register("plugins", f"{at}.plugins:Plugins", summary="list plugins and what each adds")
-    register("finish", f"{at}.finish:Finish", summary="save the best model so far of an interrupted run")
-    register("evaluate", f"{at}.evaluate:Evaluate", summary="compute the metrics of a run on a split of its data")
-    register("encode", f"{at}.encode:Encode", summary="write the codes of a file's samples")
-    register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="write the reconstructions of a file's samples")
-    register("generate", f"{at}.generate:Generate", summary="write new samples")
-    register("explain", f"{at}.explain:Explain", summary="documentation, options and defaults of a part")
-    register("config", f"{at}.config:Config", summary="show or check a config, or explain where a value comes from")
-    register("doctor", f"{at}.doctor:Doctor", summary="versions, devices and plugins, for a bug report")
-    register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="run the conformance suite on a plugin")
-    register("new_plugin", f"{at}.new_plugin:NewPlugin", summary="write the package of a new plugin")
+    register("plugins", f"{at}.plugins:Plugins", summary="list plugins and the names that each registers")
+    register("finish", f"{at}.finish:Finish", summary="save the best model of an interrupted run")
+    register("evaluate", f"{at}.evaluate:Evaluate", summary="compute metrics of a model on a split of its data")
+    register("encode", f"{at}.encode:Encode", summary="encode the samples in a file")
+    register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
+    register("generate", f"{at}.generate:Generate", summary="generate new samples")
+    register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
+    register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")
+    register("doctor", f"{at}.doctor:Doctor", summary="print versions, devices and plugins for an issue")
+    register("check_plugin", f"{at}.check_plugin:CheckPlugin", summary="test every part that a plugin registers")
+    register("new_plugin", f"{at}.new_plugin:NewPlugin", summary="create the package of a new plugin")

@@ -1,4 +1,4 @@
-"""Whether a plugin was made for the aeframe that runs, by what its package metadata say. Imports nothing of it."""
+"""Check by its package metadata that a plugin supports the installed version of aeframe, without importing it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from aeframe.version import __version__
 
 
 def incompatibility(distribution: importlib.metadata.Distribution | None, running: str = __version__) -> str | None:
-    """Return why a plugin's distribution does not fit the aeframe that runs, or None where it does.
+    """Return why the distribution of a plugin does not support a version of aeframe, None if it does.
 
-    The range is that of its dependency, ``aeframe>=0.1,<0.2``: what installers read, and nothing beside it.
+    The supported versions are those of the distribution's requirement, such as ``aeframe>=0.1,<0.2``.
+
+    Args:
+        distribution: The distribution; None for a plugin in a plain file, which supports all versions.
+        running: The version of aeframe.
     """
     for line in (distribution.requires if distribution is not None else None) or []:
-        # Most lines name another package, and packaging takes milliseconds to import.
+        # Most requirements are other packages, and `packaging` takes milliseconds to import.
         if not line.lower().startswith("aeframe"):
             continue
         from packaging.requirements import Requirement
@@ -24,10 +28,12 @@ def incompatibility(distribution: importlib.metadata.Distribution | None, runnin
             continue
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
-        newer = any(
-            each.operator in (">", ">=", "~=", "==") and Version(each.version.removesuffix(".*")) > Version(running)
-            for each in requirement.specifier
+        requires_newer = any(
+            clause.operator in (">", ">=", "~=", "==") and Version(clause.version.removesuffix(".*")) > Version(running)
+            for clause in requirement.specifier
         )
-        remedy = "upgrade aeframe, or install an older version of the plugin" if newer else "upgrade the plugin"
-        return f"it is for aeframe {requirement.specifier}, and aeframe {running} is running; {remedy}"
+        remedy = (
+            "upgrade aeframe, or install an older version of the plugin" if requires_newer else "upgrade the plugin"
+        )
+        return f"it requires aeframe {requirement.specifier}, found {running}; {remedy}"
     return None

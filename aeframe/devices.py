@@ -1,4 +1,4 @@
-"""Which devices can be used, and what several of them must agree on."""
+"""Device checks, and reductions over the devices of a distributed run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from aeframe.errors import AeframeError
 
 
 def check_device(device: str, option: str) -> None:
-    """Refuse a device that this machine or this torch does not have.
+    """Raise an error for a device that this machine or this PyTorch build does not have.
 
     Args:
-        device: ``cpu``, ``cuda``, ``cuda:1``.
-        option: By which another one is chosen; for the message.
+        device: Such as ``cpu``, ``cuda`` or ``cuda:1``.
+        option: The option that selects the device, for the message.
 
     Raises:
         AeframeError: The device cannot be used.
@@ -23,38 +23,38 @@ def check_device(device: str, option: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0].rstrip(".")
-        raise AeframeError(f"device '{device}' cannot be used ({first}); choose another with {option}") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise AeframeError(f"device '{device}' cannot be used ({reason}); choose another with {option}") from error
 
 
 def num_devices() -> int:
-    """Return how many devices share the run."""
-    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return torch.distributed.get_world_size() if joined else 1
+    """Return the number of devices of the run (the world size)."""
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return torch.distributed.get_world_size() if is_distributed else 1
 
 
 def sum_over_devices(value: Tensor) -> Tensor:
-    """Return the sum of a tensor over all devices of a run, cut from the graph; the value itself on one.
+    """Return the sum of a tensor over all devices, detached from the graph.
 
-    Every device must call it at the same moment, as in a training step.
+    A collective operation: every device must call it at the same point of the training step.
     """
     value = value.detach()
     if num_devices() == 1:
         return value
-    summed = value.clone()
-    torch.distributed.all_reduce(summed)
-    return summed
+    total = value.clone()
+    torch.distributed.all_reduce(total)
+    return total
 
 
 def mean_over_devices(value: Tensor) -> Tensor:
-    """Return the mean of a tensor over all devices; see `sum_over_devices`."""
+    """Return the mean of a tensor over all devices, detached from the graph; see `sum_over_devices`."""
     return value.detach() if num_devices() == 1 else sum_over_devices(value) / num_devices()
 
 
-def rows_of_all_devices(rows: Tensor) -> Tensor:
-    """Return the rows ``(N, ...)`` of every device, one device after another, cut from the graph.
+def gather_rows(rows: Tensor) -> Tensor:
+    """Return the rows ``(N, ...)`` of all devices, concatenated by rank and detached from the graph.
 
-    Every device must call it at the same moment, with as many rows, as the shares of a training batch have.
+    A collective operation: every device must call it at the same point, with equally many rows.
     """
     rows = rows.detach()
     if num_devices() == 1:
@@ -64,23 +64,25 @@ def rows_of_all_devices(rows: Tensor) -> Tensor:
     return torch.cat(gathered)
 
 
-def joined_rows(own: Tensor) -> tuple[Tensor, slice]:
-    """Return the rows ``(N, ...)`` of every device with their gradients, and which of them are this device's own.
+def gather_rows_with_gradient(local_rows: Tensor) -> tuple[Tensor, slice]:
+    """Return the rows ``(N, ...)`` of all devices with gradients, and the slice of this device's rows.
 
-    The gradient of a row is summed over the devices that used it: when each takes the mean over its own rows, and
-    the devices' gradients are averaged, that is the gradient of the mean over all rows. See `rows_of_all_devices`.
+    The gradient of a row is summed over the devices that used it. If each device minimises the mean over its own rows
+    and gradients are averaged over devices, the result is the gradient of the mean over all rows. See `gather_rows`.
     """
     if num_devices() == 1:
-        return own, slice(len(own))
-    start = torch.distributed.get_rank() * len(own)
-    rows: Tensor = _JoinedRows.apply(own)  # type: ignore[no-untyped-call]
-    return rows, slice(start, start + len(own))
+        return local_rows, slice(len(local_rows))
+    start = torch.distributed.get_rank() * len(local_rows)
+    rows: Tensor = _GatherRows.apply(local_rows)  # type: ignore[no-untyped-call]
+    return rows, slice(start, start + len(local_rows))
 
 
-class _JoinedRows(torch.autograd.Function):
+class _GatherRows(torch.autograd.Function):
+    """`gather_rows`, with the gradient summed over devices."""
+
     @staticmethod
-    def forward(_: Any, own: Tensor) -> Tensor:
-        return rows_of_all_devices(own)
+    def forward(_: Any, local_rows: Tensor) -> Tensor:
+        return gather_rows(local_rows)
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:

@@ -1,14 +1,18 @@
-"""The error that a person reads: one sentence, exit code 2."""
+"""The error for mistakes of the user, and the nearest name for its message."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class AeframeError(Exception):
-    """Something a user can mend: who, what was expected, what was found, the nearest right name, what to do."""
+    """An error that the user can correct; commands print its message in one line and exit with code 2.
+
+    The message is one sentence: the part or file concerned, what was expected, what was found, the nearest valid name,
+    and the next step.
+    """
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return ``", did you mean 'right'?"`` for the nearest known name, or an empty string when none is near."""
-    near = difflib.get_close_matches(str(wrong), [str(name) for name in known], n=1, cutoff=0.5)
-    return f", did you mean '{near[0]}'?" if near else ""
+    """Return ``", did you mean 'NAME'?"`` with the known name nearest to `wrong`; an empty string if none is near."""
+    matches = difflib.get_close_matches(str(wrong), [str(name) for name in known], n=1, cutoff=0.5)
+    return f", did you mean '{matches[0]}'?" if matches else ""

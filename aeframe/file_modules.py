@@ -1,4 +1,4 @@
-"""Modules of plugins that are plain files. Imports nothing heavy."""
+"""Import a plugin from a plain Python file. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ from aeframe.errors import AeframeError
 
 
 def import_file(file: Path, content: bytes | None = None) -> ModuleType:
-    """Import a Python file as a module that is found by the name of the file, as are other modules of its folder.
+    """Import a Python file as a module named after the file.
+
+    Its folder is appended to ``sys.path``, so that it can import other modules of the folder.
 
     Args:
         file: The file.
-        content: What was read of it already, which is run in place of what it holds now.
+        content: Source code to execute in place of the content of the file, which may have changed since it was read.
 
     Raises:
-        AeframeError: No such file, a name that is taken, or an import that fails; the reason only.
+        AeframeError: The file does not exist, its name is that of a loaded module, or the import fails. The message is
+            the reason only.
     """
     name = file.stem
     if name in sys.modules:
-        raise AeframeError(f"a module named '{name}' is loaded already; rename the file")
+        raise AeframeError(f"a module named '{name}' is already loaded; rename the file")
     loader = _ContentLoader(file, content)
     spec = importlib.util.spec_from_file_location(name, file, loader=loader)
     if spec is None or file.suffix != ".py" or not file.is_file():
         raise AeframeError(f"there is no Python file '{file}'")
     module = importlib.util.module_from_spec(spec)
-    # Objects of plugins are imported by name.
+    # Registered targets are imported by the name of this module.
     sys.modules[name] = module
     if (folder := str(file.parent.resolve())) not in sys.path:
         sys.path.append(folder)
@@ -42,7 +45,7 @@ def import_file(file: Path, content: bytes | None = None) -> ModuleType:
 
 
 class _ContentLoader(SourceFileLoader):
-    """Compile the file itself: bytecode in its folder may be of another source than the one that is trusted."""
+    """Compile the source on every import, since cached bytecode may belong to another source than the trusted one."""
 
     def __init__(self, file: Path, content: bytes | None) -> None:
         super().__init__(file.stem, str(file))

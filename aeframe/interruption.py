@@ -1,4 +1,4 @@
-"""Signals that end a run: one way for all of them. Imports nothing heavy."""
+"""Turn the signals that end a run into one exception. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ SIGNALS = tuple(
 
 
 class Interrupted(BaseException):
-    """A signal ended the run; `sentence` says what was kept. Not an `Exception`: nothing should recover from it."""
+    """A signal ended the run.
+
+    It is no `Exception`, so that ``except Exception`` does not catch it.
+
+    Args:
+        number: The number of the signal.
+        sentence: The message for the user, such as what was saved; by default the name of the signal.
+    """
 
     def __init__(self, number: int, sentence: str | None = None) -> None:
         super().__init__(number, sentence)
@@ -24,7 +31,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as a shell reports it."""
+        """128 + the number of the signal, as in a shell."""
         return 128 + self.number
 
     def __str__(self) -> str:
@@ -34,38 +41,39 @@ class Interrupted(BaseException):
 class SignalGuard:
     """Turn the signals that end a run into `Interrupted`, inside a ``with`` block.
 
-    The exception is raised where the program stands, or, while `deferring`, the first signal is only noted in
-    `received`, so that a batch can be finished and a checkpoint written; a second one is raised at once. Handlers are
-    put back on leaving. Outside of the main thread nothing is changed.
+    A signal raises the exception immediately. Inside `deferring`, the first signal only sets `received`, so that the
+    current batch can end and a checkpoint be written; the second signal raises. The previous handlers are restored at
+    the end of the block. Outside the main thread, the guard does nothing, since Python handles signals there only.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
+        """The number of the deferred signal."""
         self._deferring = False
-        self._before: dict[int, Any] = {}
+        self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> SignalGuard:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.getsignal(number) for number in SIGNALS}
+            self._previous = {number: signal.getsignal(number) for number in SIGNALS}
             self.install()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            # None is a handler that was not installed from Python: it cannot be put back by name.
+        for number, handler in self._previous.items():
+            # None is a handler that was not installed from Python, which `signal.signal` cannot restore.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self._before = {}
+        self._previous = {}
 
     def install(self) -> None:
-        """Install the handlers again, after a library has installed its own; nothing outside the ``with`` block."""
-        for number in self._before:
-            # A program started by nohup ignores SIGHUP, and goes on doing so.
-            if self._before[number] is not signal.SIG_IGN:
+        """Install the handlers again after a library replaced them; outside the ``with`` block, do nothing."""
+        for number in self._previous:
+            # A program started by nohup ignores SIGHUP, and must continue to.
+            if self._previous[number] is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """Note the first signal inside instead of raising it."""
+        """Inside the block, set `received` at the first signal instead of raising."""
         self._deferring = True
         try:
             yield

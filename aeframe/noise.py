@@ -1,4 +1,4 @@
-"""Noise as a function of where it is drawn: (seed, stream, position). Nothing about generators needs to be stored."""
+"""Random numbers as a function of (seed, stream, position), so that a checkpoint stores no generator state."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import contextmanager
 import torch
 
 TRAINING, EVALUATION, PICTURES, ORDER, LOADING, SPLITTING, FITTING = range(7)
-"""Streams: what is drawn in one does not move the others."""
+"""Independent streams of random numbers, one for each purpose: draws of one do not change another."""
 
 _MASK = (1 << 64) - 1
 
 
 def seed_noise(device: torch.device, *numbers: int) -> None:
-    """Set the default generators of the CPU and of `device` from some whole numbers.
+    """Seed the default generators of the CPU and of `device` from integers, such as ``(seed, TRAINING, batch)``.
 
-    Costs about a microsecond: `torch.manual_seed` visits every backend and takes a hundred times as long.
+    It takes about a microsecond; `torch.manual_seed` seeds every backend and takes a hundred times as long.
     """
     seed = _mix(*numbers)
     torch.default_generator.manual_seed(seed)
@@ -29,22 +29,22 @@ def seed_noise(device: torch.device, *numbers: int) -> None:
 
 @contextmanager
 def noise_of(device: torch.device, *numbers: int) -> Iterator[None]:
-    """Draw from the noise at `numbers` inside, and leave the CPU's generator as it was outside."""
-    before = torch.default_generator.get_state()
+    """Seed the generators from `numbers` inside the context, and restore the CPU's generator after it."""
+    state = torch.default_generator.get_state()
     seed_noise(device, *numbers)
     try:
         yield
     finally:
-        torch.default_generator.set_state(before)
+        torch.default_generator.set_state(state)
 
 
 def _mix(*numbers: int) -> int:
-    """Hash whole numbers to 64 bits (splitmix64's finaliser: Steele, Lea & Flood 2014), so that near ones differ."""
+    """Hash integers to 64 bits with the finaliser of splitmix64 (Steele, Lea & Flood 2014)."""
     state = 0
     for number in numbers:
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
         state ^= state >> 31
-    # A CPU generator keeps the low 32 bits: fold the others in.
+    # A CPU generator uses the low 32 bits only, so the high bits are folded into them.
     return state ^ (state >> 32)

@@ -1,4 +1,4 @@
-"""Functions on tensors that many parts use."""
+"""Sums over samples, precision and masks: functions on tensors that many parts use."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 
 
 def per_sample(value: Tensor, lead: int = 1) -> Tensor:
-    """Sum all but the first `lead` dimensions: ``(B, *any)`` -> ``(B,)``, or ``(K, B, *any)`` -> ``(K, B)``."""
+    """Sum over the dimensions after the first `lead`: ``(B, ...)`` -> ``(B,)``, or ``(K, B, ...)`` -> ``(K, B)``."""
     return value if value.ndim == lead else value.flatten(lead).sum(lead)
 
 
 def at_least_float32(value: Tensor) -> Tensor:
-    """Return a tensor in single precision at least: half precision loses nats in a sum of many elements."""
+    """Convert half precision to float32, so that sums over many elements stay accurate."""
     return value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
 
 
 def autocast_disabled(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off inside, where half precision would lose nats; the meta device has none."""
+    """Return a context without autocast, for sums that need float32. The meta device has no autocast."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
-    """Return the mask ``(B, *leading dims of shape)`` with as many dimensions as x, `ndim`, to broadcast against it."""
+    """Append dimensions of size 1 to a mask ``(B, *leading dims of shape)``, up to the `ndim` dimensions of x."""
     return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))

@@ -1,4 +1,4 @@
-"""Which ``aeplugin.py`` files the user trusts, by path and content. Imports nothing heavy."""
+"""The list of ``aeplugin.py`` files that the user trusts, by path and content. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,91 +13,93 @@ from pathlib import Path
 from aeframe.errors import AeframeError
 
 FILE_NAME = "aeplugin.py"
-"""The plugin file of a working folder."""
-_LOAD = f"load it with --plugin {FILE_NAME}"
-_TRUST = "aeframe plugins trust"
+"""The name of the plugin file in a working folder."""
+_HOW_TO_LOAD = f"load it with --plugin {FILE_NAME}"
+_TRUST_COMMAND = "aeframe plugins trust"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPlugin:
-    """The plugin file of the working folder, whether it is trusted or not."""
+    """The plugin file of the working folder, trusted or not."""
 
     path: Path
     """With symlinks resolved."""
     content: bytes | None
-    """What was compared with the trusted content; None where the file is not trusted."""
+    """The trusted content of the file; None if the file is not trusted."""
     reason: str = ""
-    """Why it is not trusted, and what to do."""
+    """Why the file is not trusted, and the next step."""
 
 
 def folder_plugin() -> FolderPlugin | None:
-    """Return the ``aeplugin.py`` of the working folder, None where there is none.
+    """Return the ``aeplugin.py`` of the working folder, None if there is none.
 
-    A file that the user never trusted is not opened.
+    A file that was never trusted is not opened.
     """
     if not os.path.isfile(FILE_NAME):
         return None
     path = Path(os.path.realpath(FILE_NAME))
     try:
-        trusted = _read().get(str(path))
+        trusted_digest = _read().get(str(path))
     except AeframeError as error:
         return FolderPlugin(path, None, str(error))
-    if trusted is None:
-        return FolderPlugin(path, None, f"{_LOAD}, or trust it with {_TRUST} .")
+    if trusted_digest is None:
+        return FolderPlugin(path, None, f"{_HOW_TO_LOAD}, or trust it with {_TRUST_COMMAND} .")
     try:
         content = path.read_bytes()
     except OSError as error:
         return FolderPlugin(path, None, f"it cannot be read ({error.strerror})")
-    if _digest(content) != trusted:
-        reason = f"it was changed after it was trusted; {_LOAD}, or trust it again with {_TRUST} ."
+    if _digest(content) != trusted_digest:
+        reason = f"it changed after it was trusted; {_HOW_TO_LOAD}, or trust it again with {_TRUST_COMMAND} ."
         return FolderPlugin(path, None, reason)
     return FolderPlugin(path, content)
 
 
-def trust(place: Path) -> tuple[Path, str]:
-    """Trust a file with the content that it has now, and return its path and the SHA-256 of the content.
+def trust(path: Path) -> tuple[Path, str]:
+    """Trust the current content of a plugin file; return the path of the file and the SHA-256 of the content.
 
     Args:
-        place: A file named ``aeplugin.py``, or its folder.
+        path: A file named ``aeplugin.py``, or its folder.
 
     Raises:
-        AeframeError: No such file, another name, or a list of trusted files that cannot be read or written.
+        AeframeError: There is no such file, it has another name, or the list of trusted files cannot be read or
+            written.
     """
-    if place.is_file() and place.name != FILE_NAME:
+    if path.is_file() and path.name != FILE_NAME:
         raise AeframeError(
-            f"only a file named {FILE_NAME} is loaded from the working folder, found '{place.name}'; load it with "
-            f"--plugin {place}"
+            f"only a file named {FILE_NAME} is loaded from the working folder, found '{path.name}'; load it with "
+            f"--plugin {path}"
         )
-    path = _resolved(place)
-    if not path.is_file():
-        raise AeframeError(f"there is no file '{path}'; give the folder of an {FILE_NAME}")
+    file = _resolved(path)
+    if not file.is_file():
+        raise AeframeError(f"there is no file '{file}'; pass the folder of an {FILE_NAME}")
     try:
-        digest = _digest(path.read_bytes())
+        digest = _digest(file.read_bytes())
     except OSError as error:
-        raise AeframeError(f"'{path}' cannot be read ({error.strerror}); make it readable first") from error
-    _write({**_read(), str(path): digest})
-    return path, digest
+        raise AeframeError(f"'{file}' cannot be read ({error.strerror}); make it readable first") from error
+    _write({**_read(), str(file): digest})
+    return file, digest
 
 
-def untrust(place: Path) -> Path:
-    """Take a file off the list of trusted files, and return its path; the file itself may be gone.
+def untrust(path: Path) -> Path:
+    """Remove a file from the list of trusted files, and return its path. The file itself need not exist.
 
     Args:
-        place: As for `trust`.
+        path: A file named ``aeplugin.py``, or its folder.
 
     Raises:
-        AeframeError: A file that is not on the list, or a list that cannot be read or written.
+        AeframeError: The file is not on the list, or the list cannot be read or written.
     """
-    path, trusted = _resolved(place), _read()
-    if str(path) not in trusted:
-        raise AeframeError(f"'{path}' is not trusted; trusted are {', '.join(trusted) or 'none'}")
-    del trusted[str(path)]
+    file, trusted = _resolved(path), _read()
+    if str(file) not in trusted:
+        raise AeframeError(f"'{file}' is not trusted; trusted are {', '.join(trusted) or 'none'}")
+    del trusted[str(file)]
     _write(trusted)
-    return path
+    return file
 
 
-def _resolved(place: Path) -> Path:
-    return Path(os.path.realpath(place if place.name == FILE_NAME else place / FILE_NAME))
+def _resolved(path: Path) -> Path:
+    """Return the path of the plugin file, with symlinks resolved."""
+    return Path(os.path.realpath(path if path.name == FILE_NAME else path / FILE_NAME))
 
 
 def _digest(content: bytes) -> str:
@@ -105,14 +107,16 @@ def _digest(content: bytes) -> str:
 
 
 def _store() -> Path:
-    """Return the file with the list of trusted files, which is below the user's config folder.
+    """Return the path of the list of trusted files, in the user's config folder.
 
-    Relative paths in the environment are ignored: they would name a file of the working folder.
+    A relative path in ``XDG_CONFIG_HOME`` is ignored. With it, a working folder could contain its own list.
     """
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
     if not os.path.isabs(folder):
-        raise AeframeError(f"there is no home folder to keep trusted files in; set XDG_CONFIG_HOME, or {_LOAD}")
+        raise AeframeError(
+            f"there is no home folder for the list of trusted files; set XDG_CONFIG_HOME, or {_HOW_TO_LOAD}"
+        )
     return Path(os.path.realpath(folder), "aeframe", "trusted.json")
 
 
@@ -120,37 +124,38 @@ def _read() -> dict[str, str]:
     """Return the SHA-256 of each trusted file by its path.
 
     Raises:
-        AeframeError: A list that cannot be read.
+        AeframeError: The list cannot be read.
     """
     path = _store()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not (isinstance(found, dict) and all(isinstance(digest, str) for digest in found.values())):
+        trusted = json.loads(path.read_text(encoding="utf-8"))
+        if not (isinstance(trusted, dict) and all(isinstance(digest, str) for digest in trusted.values())):
             raise ValueError("expected SHA-256 values by path")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise AeframeError(
-            f"'{path}' cannot be read ({why}), so no file is trusted; delete it, and trust files again with {_TRUST}"
+            f"'{path}' cannot be read ({reason}), so that no file is trusted; delete it, and trust files again with "
+            f"{_TRUST_COMMAND}"
         ) from error
-    return found
+    return trusted
 
 
 def _write(trusted: dict[str, str]) -> None:
-    """Write the list whole or not at all."""
+    """Replace the list atomically."""
     path = Path(os.path.realpath(_store()))
-    partial = ""
+    temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        number, partial = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with open(number, "w", encoding="utf-8") as file:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with open(descriptor, "w", encoding="utf-8") as file:
             json.dump(trusted, file, indent=2, sort_keys=True)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            os.unlink(partial)
+            os.unlink(temporary)
         raise AeframeError(f"'{path}' cannot be written ({error.strerror}); nothing was changed") from error

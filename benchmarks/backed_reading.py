@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from aeframe_omics.counts import BackedCounts
-from aeframe_omics.source import BLOCK, FETCH, BackedCellSource
+from aeframe_omics.source import BLOCK_SIZE, FETCH_FACTOR, BackedCellSource
 
 _RESULTS = Path(__file__).with_name("results") / "backed_reading.json"
 _BATCH, _TYPES = 64, 20
@@ -68,7 +68,7 @@ def main() -> int:
             began = time.perf_counter()
             order = source.order().split(_BATCH)
             for index in order:
-                source._sparse(index.numpy())
+                source._sparse_counts(index.numpy())
             by_block = (time.perf_counter() - began) / args.cells
             rounds.append({"by_row_us": by_row * 1e6, "by_block_us": by_block * 1e6, "ratio": by_row / by_block})
             print(
@@ -80,8 +80,8 @@ def main() -> int:
         "cells": args.cells,
         "genes": args.genes,
         "batch": _BATCH,
-        "block": BLOCK,
-        "fetch": FETCH,
+        "block": BLOCK_SIZE,
+        "fetch": FETCH_FACTOR,
         "times_as_fast": statistics.median(row["ratio"] for row in rounds),
         "entropy": {"by_block": statistics.mean(block_entropies), "random": statistics.mean(random_entropies)},
         "rounds": rounds,

@@ -93,7 +93,7 @@ CASES = {
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
     "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
     "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
-    "are autoencoder",
+    "are autoencoder; remove the settings with '~optimizers.enemy'",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
     "(30,); choose encoder=mlp",
     "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
@@ -128,9 +128,8 @@ CASES = {
     "batch_size=2 or more",
     "max_epochs=0": "setting 'max_epochs' must be at least 1, found 0; set max_epochs to such a number",
     "max_batches=0": "setting 'max_batches' must be at least 1, found 0; set max_batches to such a number",
-    "latent.dim=0": "a latent needs dim of at least 1, and here its last layer would have 0 outputs; set latent.dim=1 "
-    "or more",
-    "model=vae latent.dim=-1": "a latent needs dim of at least 1, and here its last layer would have -2 outputs; set "
+    "latent.dim=0": "a latent needs dim of at least 1, found a linear layer with 0 outputs; set latent.dim=1 or more",
+    "model=vae latent.dim=-1": "a latent needs dim of at least 1, found a linear layer with -2 outputs; set "
     "latent.dim=1 or more",
     "model=vqvae latent.dim=0": "a codebook needs dim of at least 1, found 0; set latent.dim",
     "ema=2": "setting 'ema' must lie between 0 and 1, exclusive, found 2; set ema to such a number",

@@ -9,7 +9,7 @@ from aeframe.version import __version__
 
 
 def distribution(folder: Path, requires: list[str], *, name: str = "aeframe-old") -> importlib.metadata.Distribution:
-    """Install a distribution that is nothing but metadata and a module that must never be imported."""
+    """Write a distribution of metadata and a module that raises on import."""
     information = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     information.mkdir()
     lines = ["Metadata-Version: 2.1", f"Name: {name}", "Version: 1.0", *(f"Requires-Dist: {each}" for each in requires)]
@@ -31,33 +31,31 @@ def distribution(folder: Path, requires: list[str], *, name: str = "aeframe-old"
         (
             ["numpy", "aeframe<0.2,>=0.1"],
             "0.2.0",
-            "it is for aeframe <0.2,>=0.1, and aeframe 0.2.0 is running; upgrade the plugin",
+            "it requires aeframe <0.2,>=0.1, found 0.2.0; upgrade the plugin",
         ),
         (
             ["aeframe<0.4,>=0.3"],
             "0.2.0",
-            "it is for aeframe <0.4,>=0.3, and aeframe 0.2.0 is running; upgrade aeframe, or install an older version "
-            "of the plugin",
+            "it requires aeframe <0.4,>=0.3, found 0.2.0; upgrade aeframe, or install an older version of the plugin",
         ),
         (
             ["aeframe==0.3.*"],
             "0.2.0",
-            "it is for aeframe ==0.3.*, and aeframe 0.2.0 is running; upgrade aeframe, or install an older version of "
-            "the plugin",
+            "it requires aeframe ==0.3.*, found 0.2.0; upgrade aeframe, or install an older version of the plugin",
         ),
     ],
 )
-def test_the_range_is_that_of_the_dependency(
+def test_the_supported_versions_are_those_of_the_requirement(
     tmp_path: Path, requires: list[str], running: str, reason: str | None
 ) -> None:
     assert incompatibility(distribution(tmp_path, requires), running) == reason
 
 
-def test_a_plugin_without_a_distribution_is_taken_as_it_is() -> None:
+def test_a_plugin_without_a_distribution_supports_all_versions() -> None:
     assert incompatibility(None) is None
 
 
-def test_a_plugin_of_another_time_is_listed_as_failed_and_never_imported(
+def test_an_incompatible_plugin_is_listed_as_failed_and_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     distribution(tmp_path, ["aeframe>=99"])
@@ -66,6 +64,5 @@ def test_a_plugin_of_another_time_is_listed_as_failed_and_never_imported(
     assert (plugin.state, plugin.distribution, plugin.reason) == (
         "failed",
         "aeframe-old",
-        f"it is for aeframe >=99, and aeframe {__version__} is running; upgrade aeframe, or install an older version "
-        "of the plugin",
+        f"it requires aeframe >=99, found {__version__}; upgrade aeframe, or install an older version of the plugin",
     )

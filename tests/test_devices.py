@@ -1,4 +1,4 @@
-"""What two devices agree on, in two processes: rows with their gradients, and objectives that compare samples."""
+"""Gathered rows, their gradients and objectives that compare samples, in two processes and in one."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from aeframe.data.vector import Vector
-from aeframe.devices import joined_rows
-from aeframe.testing.reference import Reference, recipe, synthetic
-from aeframe.testing.two_processes import step
+from aeframe.devices import gather_rows_with_gradient
+from aeframe.testing.reference import ReferenceSetup, minimal_config, synthetic_batch
+from aeframe.testing.two_process_step import gradients_of_step
 from aeframe.types import DataSpec, Domain
 
-# The suite of core tries them with their defaults.
+# The conformance suite tests these objectives with their defaults; here they have other options.
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "rbf": {"name": "mmd", "kernel": "rbf", "beta": 0.5},
     "weighted": {"name": "total_correlation", "estimator": "weighted"},
@@ -26,18 +26,18 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 
 
-def reference(objective: dict[str, Any]) -> Reference:
+def setup(objective: dict[str, Any]) -> ReferenceSetup:
     spec = DataSpec((12,), Domain("real"), extras={"partner": (12,)})
-    config = recipe("objective", objective, loss="mse", encoder={"name": "mlp", "hidden": [16]})
+    config = minimal_config("objective", objective, loss="mse", encoder={"name": "mlp", "hidden": [16]})
     config["latent"] = {"name": "gaussian", "dim": 3}
-    return Reference(config, spec, synthetic(spec), Vector())
+    return ReferenceSetup(config, spec, synthetic_batch(spec), Vector())
 
 
 def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
-    """Return all rows, and the gradient of a mean over them that binds each to all others."""
+    """Return all rows, and the gradient of a loss that compares each row with all others."""
     value = torch.arange(12.0).reshape(6, 2).sin().requires_grad_()
-    own = value if rank is None else value[3 * rank : 3 * rank + 3]
-    rows, which = joined_rows(own)
+    local_rows = value if rank is None else value[3 * rank : 3 * rank + 3]
+    rows, which = gather_rows_with_gradient(local_rows)
     (rows[which][:, None] - rows).square().sum(2).exp().mean(1).mean().backward()
     assert value.grad is not None
     gradient = value.grad
@@ -47,31 +47,31 @@ def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
     return {"rows": rows.detach(), "gradient": gradient}
 
 
-def _share(rank: int, folder: Path) -> None:
+def _run_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    found = {name: step(reference(objective), rank) for name, objective in OBJECTIVES.items()}
+    found = {name: gradients_of_step(setup(objective), rank) for name, objective in OBJECTIVES.items()}
     torch.save({"rows": rows_and_gradient(rank), **found}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
-    """What each of two processes found."""
+def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Tensor]]]:
+    """Return the results of each of two processes."""
     folder = tmp_path_factory.mktemp("two")
-    mp.start_processes(_share, (folder,), nprocs=2, start_method="fork")  # type: ignore[attr-defined,no-untyped-call]
+    mp.start_processes(_run_rank, (folder,), nprocs=2, start_method="fork")  # type: ignore[attr-defined,no-untyped-call]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_rows_of_two_devices_and_their_gradients_are_those_of_one(shared: list[dict[str, dict[str, Tensor]]]) -> None:
-    alone = rows_and_gradient(None)
-    for each in shared:
-        torch.testing.assert_close(each["rows"], alone)
+def test_gathered_rows_and_gradients_equal_those_of_one_device(by_rank: list[dict[str, dict[str, Tensor]]]) -> None:
+    expected = rows_and_gradient(None)
+    for results in by_rank:
+        torch.testing.assert_close(results["rows"], expected)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_two_devices_make_the_step_that_one_would(shared: list[dict[str, dict[str, Tensor]]], name: str) -> None:
-    alone = step(reference(OBJECTIVES[name]), None)
+    alone = gradients_of_step(setup(OBJECTIVES[name]), None)
     for each in shared:
         assert each[name].keys() == alone.keys()
         torch.testing.assert_close(each[name], alone, rtol=1e-3, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Signals that end a run, and handlers that are put back."""
+"""Signals raise `Interrupted`, and previous handlers are restored."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def mine(number: int, frame: Any) -> None:
     raise AssertionError("the handler of the caller was called")
 
 
-def test_the_signals_of_terminals_and_queues_are_covered() -> None:
+def test_signals_of_terminals_and_job_queues_are_handled() -> None:
     names = {signal.Signals(number).name for number in SIGNALS}
     assert names == {"SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"}
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: signal.Signals(number).name)
-def test_a_signal_is_raised_where_the_program_stands(number: int) -> None:
+def test_a_signal_raises_immediately(number: int) -> None:
     with SignalGuard(), pytest.raises(Interrupted) as caught:
         send(number)
     assert caught.value.number == number
@@ -49,13 +49,13 @@ def test_a_signal_is_raised_where_the_program_stands(number: int) -> None:
     assert str(caught.value) == f"ended by {signal.Signals(number).name}"
 
 
-def test_an_interruption_is_no_exception_and_may_have_a_sentence() -> None:
+def test_an_interruption_is_no_exception_and_may_have_a_message() -> None:
     ended = Interrupted(signal.SIGTERM, "the run keeps its checkpoint")
     assert not isinstance(ended, Exception)
     assert str(ended) == "the run keeps its checkpoint"
 
 
-def test_handlers_are_put_back() -> None:
+def test_handlers_are_restored() -> None:
     signal.signal(signal.SIGTERM, mine)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     before = handlers()
@@ -70,7 +70,7 @@ def test_handlers_are_put_back() -> None:
     assert handlers() == before
 
 
-def test_the_first_signal_is_deferred_and_a_second_one_raised() -> None:
+def test_the_first_signal_is_deferred_and_the_second_raises() -> None:
     with SignalGuard() as guard, guard.deferring():
         send(signal.SIGTERM)
         assert guard.received == signal.SIGTERM
@@ -80,7 +80,7 @@ def test_the_first_signal_is_deferred_and_a_second_one_raised() -> None:
         assert guard.received == signal.SIGTERM
 
 
-def test_after_deferring_a_signal_is_raised_again() -> None:
+def test_after_deferring_a_signal_raises() -> None:
     with SignalGuard() as guard:
         with guard.deferring():
             pass
@@ -89,7 +89,7 @@ def test_after_deferring_a_signal_is_raised_again() -> None:
         assert guard.received is None
 
 
-def test_deferring_ends_with_an_error_too() -> None:
+def test_an_error_ends_deferring() -> None:
     with SignalGuard() as guard:
         with pytest.raises(RuntimeError), guard.deferring():
             raise RuntimeError
@@ -137,7 +137,7 @@ def test_a_program_under_nohup_survives_a_hangup() -> None:
     assert done.stdout == "survived\n", done.stderr
 
 
-def test_in_another_thread_nothing_is_changed() -> None:
+def test_in_another_thread_the_guard_does_nothing() -> None:
     before = handlers()
     found: list[Any] = []
 

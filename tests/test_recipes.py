@@ -28,12 +28,12 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
-from aeframe.testing import subprocess_io
-from aeframe.testing.frozen import freeze_others
+from aeframe.testing.freezing import freeze_others
 from aeframe.testing.noise import RowNoise
-from aeframe.testing.reference import Reference
-from aeframe.testing.reload import numbers
+from aeframe.testing.reference import ReferenceSetup
+from aeframe.testing.reload import OUTPUTS, SETUP, evaluation_outputs
 from aeframe.testing.short_run import train_shortly
+from aeframe.testing.subprocess_io import read_result, write_setup
 from aeframe.training.optimizer_groups import OptimizerGroup, check_ownership, make_optimizer_groups
 from aeframe.types import Batch
 
@@ -56,11 +56,11 @@ READER = """
 import sys
 from pathlib import Path
 import torch
-from aeframe.testing.reload import reopen
+from aeframe.testing.reload import write_outputs
 torch.set_num_threads(1)
 for line in sys.stdin:
-    reopen(Path(line.rstrip("\\n")))
-    print("answered", flush=True)
+    write_outputs(Path(line.rstrip("\\n")))
+    print("done", flush=True)
 """
 
 
@@ -82,11 +82,11 @@ class Trained:
         return self.splits.train.batch(torch.arange(SAMPLES))
 
     @property
-    def reference(self) -> Reference:
-        """The recipe with some of its data, for a run of a few tiny epochs."""
+    def setup(self) -> ReferenceSetup:
+        """The recipe with 32 samples of its data, for a short run."""
         rows = self.splits.train.batch(torch.arange(32))
         config = RunFolder(self.run.folder).read_config()
-        return Reference(config, self.saved.spec, rows, self.saved.modality)
+        return ReferenceSetup(config, self.saved.spec, rows, self.saved.modality)
 
     def groups(self, model: Autoencoder) -> list[OptimizerGroup]:
         return make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
@@ -104,7 +104,7 @@ def small(recipe: str, data: str) -> list[str]:
 REFUSED = {
     ("mae", "breast_cancer"): (
         "corruption patches needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
-        "(30,); choose corruption=masking, and encoder=mlp if it is not"
+        "(30,); choose corruption=masking with encoder=mlp"
     ),
 }
 
@@ -265,20 +265,21 @@ def test_the_saved_model_gives_the_numbers_of_the_run(trained: Trained) -> None:
 
 def test_another_process_that_opens_it_gives_the_same_numbers(trained: Trained, reader: subprocess.Popen[str]) -> None:
     folder = trained.run.folder
-    subprocess_io.pack(trained.reference, folder / "parcel.pt")
+    write_setup(trained.setup, folder / SETUP)
     assert reader.stdin is not None
     assert reader.stdout is not None
     print(folder, file=reader.stdin, flush=True)
-    assert reader.stdout.readline() == "answered\n"
-    found, expected = subprocess_io.answered(folder / "answer.pt"), numbers(trained.model, trained.reference.batch())
+    assert reader.stdout.readline() == "done\n"
+    found = read_result(folder / OUTPUTS)
+    expected = evaluation_outputs(trained.model, trained.setup.batch())
     assert isinstance(found, dict), found
     assert [name for name, value in expected.items() if not torch.equal(found[name], value)] == []
 
 
 def test_a_run_that_stopped_goes_on_bit_for_bit(trained: Trained, tmp_path: Path) -> None:
-    whole = train_shortly(trained.reference, tmp_path / "whole", epochs=4).state
-    train_shortly(trained.reference, tmp_path / "parts", epochs=2)
-    parts = train_shortly(trained.reference, tmp_path / "parts", epochs=4, resume=True).state
+    whole = train_shortly(trained.setup, tmp_path / "whole", epochs=4).state
+    train_shortly(trained.setup, tmp_path / "parts", epochs=2)
+    parts = train_shortly(trained.setup, tmp_path / "parts", epochs=4, resume=True).state
     assert whole.keys() == parts.keys()
     assert [name for name, value in whole.items() if not torch.equal(parts[name], value)] == []
 

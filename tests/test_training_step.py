@@ -24,6 +24,7 @@ from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.registry import registry
+from aeframe.testing.options import SuiteOptions
 from aeframe.testing.suite_runner import SuiteRunner
 from aeframe.types import Batch, TrainingProgress
 
@@ -56,7 +57,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         return (x.unsqueeze(-1) == torch.arange(classes)).long()
 
     monkeypatch.setattr("torch.nn.functional.one_hot", one_hot)
-    monkeypatch.setattr("aeframe.parts.losses.counts._picks_out", lambda x: False)
+    monkeypatch.setattr("aeframe.parts.losses.counts._is_faster_by_index", lambda x: False)
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
 
 
@@ -199,13 +200,12 @@ def parts() -> list[tuple[str, str]]:
 
 @cache
 def runner(plugin: str) -> SuiteRunner:
-    return SuiteRunner(plugin)
+    return SuiteRunner(SuiteOptions(plugin))
 
 
 def of_part(plugin: str, part: str) -> tuple[Autoencoder, Batch]:
-    tested = runner(plugin).tested(part)
-    reference = tested.reference
-    return reference.model(), reference.batch()
+    setup = runner(plugin).part(part).setup
+    return setup.model(), setup.batch()
 
 
 @pytest.mark.parametrize(("plugin", "part"), parts())

@@ -1,4 +1,4 @@
-"""The list of trusted plugin files: where it is, what it holds, and what is run of a file on it."""
+"""The list of trusted plugin files, and the content that is executed of a trusted file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aeframe.trust import folder_plugin, trust, untrust
 
 @pytest.fixture(autouse=True)
 def store(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Work in an empty folder, and return the file of the list, which is not there yet."""
+    """Change to an empty folder, and return the path of the list of trusted files, which does not exist yet."""
     for variable in ("AEFRAME_PLUGIN_FILES", "AEFRAME_DISABLE", "AEFRAME_STRICT_PLUGINS"):
         monkeypatch.setenv(variable, "")
     config = tmp_path_factory.mktemp("config")
@@ -49,7 +49,7 @@ def test_a_folder_without_the_file_has_none(tmp_path: Path) -> None:
     assert folder_plugin() is None
 
 
-def test_a_file_that_was_never_trusted_is_not_opened(tmp_path: Path) -> None:
+def test_an_untrusted_file_is_not_opened(tmp_path: Path) -> None:
     file = write(tmp_path, "x")
     file.chmod(0)
     found = folder_plugin()
@@ -58,7 +58,7 @@ def test_a_file_that_was_never_trusted_is_not_opened(tmp_path: Path) -> None:
     assert found.reason == "load it with --plugin aeplugin.py, or trust it with aeframe plugins trust ."
 
 
-def test_the_list_holds_paths_and_digests_and_other_files_stay(tmp_path: Path, store: Path) -> None:
+def test_the_list_has_paths_and_digests_of_all_trusted_files(tmp_path: Path, store: Path) -> None:
     one, two = write(tmp_path / "one", "one"), write(tmp_path / "two", "two")
     _, digest = trust(one)
     trust(two.parent)
@@ -69,7 +69,7 @@ def test_the_list_holds_paths_and_digests_and_other_files_stay(tmp_path: Path, s
     assert [path.name for path in store.parent.iterdir()] == ["trusted.json"]
 
 
-def test_trust_is_of_a_content_at_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_holds_for_one_content_at_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, copy = write(tmp_path, "x = 1"), write(tmp_path / "copy", "x = 1")
     trust(file)
     assert content() == b"x = 1"
@@ -90,7 +90,7 @@ def test_links_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = folder_plugin()
     assert found is not None
     assert (found.path, found.content) == (file, b"")
-    # Through a link in another folder, the trusted file imports modules of its own folder, not of the link's.
+    # Loaded through a link in another folder, the trusted file imports modules of its own folder only.
     other = tmp_path / "other"
     other.mkdir()
     (other / "aeplugin.py").symlink_to(file)
@@ -101,7 +101,7 @@ def test_links_are_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert str(other) not in sys.path
 
 
-def test_a_list_that_is_a_link_stays_one(tmp_path: Path, store: Path) -> None:
+def test_a_list_that_is_a_link_remains_a_link(tmp_path: Path, store: Path) -> None:
     real = tmp_path / "dotfiles" / "trusted.json"
     real.parent.mkdir()
     real.write_text("{}", encoding="utf-8")
@@ -114,7 +114,7 @@ def test_a_list_that_is_a_link_stays_one(tmp_path: Path, store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "reason"),
     [
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("[]", "expected SHA-256 values by path"),
@@ -122,7 +122,7 @@ def test_a_list_that_is_a_link_stays_one(tmp_path: Path, store: Path) -> None:
         (None, "Is a directory"),
     ],
 )
-def test_a_list_that_cannot_be_read_trusts_nothing(tmp_path: Path, store: Path, text: str | None, why: str) -> None:
+def test_a_list_that_cannot_be_read_trusts_nothing(tmp_path: Path, store: Path, text: str | None, reason: str) -> None:
     write(tmp_path)
     trust(tmp_path)
     store.unlink()
@@ -131,23 +131,23 @@ def test_a_list_that_cannot_be_read_trusts_nothing(tmp_path: Path, store: Path, 
     assert found is not None
     assert found.content is None
     assert found.reason == (
-        f"'{store}' cannot be read ({why}), so no file is trusted; delete it, and trust files again with aeframe "
-        "plugins trust"
+        f"'{store}' cannot be read ({reason}), so that no file is trusted; delete it, and trust files again with "
+        "aeframe plugins trust"
     )
     with pytest.raises(AeframeError) as error:
         trust(tmp_path)
     assert str(error.value) == found.reason
 
 
-def test_a_write_that_fails_leaves_the_list(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_does_not_change_the_list(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = write(tmp_path / "one"), write(tmp_path / "two")
     trust(one)
     before = store.read_bytes()
 
-    def full(number: int) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(AeframeError) as error:
         trust(two)
     assert str(error.value) == f"'{store}' cannot be written (No space left on device); nothing was changed"
@@ -158,7 +158,7 @@ def test_a_write_that_fails_leaves_the_list(tmp_path: Path, store: Path, monkeyp
 def test_the_config_folder_is_that_of_the_user(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path / "home"
     monkeypatch.setenv("HOME", str(home))
-    # A relative path would let a folder bring its own list.
+    # With a relative path, a working folder could contain its own list.
     for value in ("", "config"):
         monkeypatch.setenv("XDG_CONFIG_HOME", value)
         write(tmp_path)
@@ -168,7 +168,7 @@ def test_the_config_folder_is_that_of_the_user(tmp_path: Path, store: Path, monk
         assert not (tmp_path / "config").exists()
         untrust(tmp_path)
     monkeypatch.setenv("HOME", "home")
-    with pytest.raises(AeframeError, match=r"^there is no home folder to keep trusted files in; set XDG_CONFIG_HOME"):
+    with pytest.raises(AeframeError, match=r"^there is no home folder for the list of trusted files; set "):
         trust(tmp_path)
     assert content() is None
 
@@ -183,7 +183,7 @@ def test_cached_bytecode_of_a_trusted_file_is_not_run(tmp_path: Path) -> None:
     assert (plugin.name, plugin.state, plugin.reason) == ("aeplugin", "ok", "")
 
 
-def test_what_runs_is_what_was_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compared_content_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path)
     trust(file)
     found = folder_plugin()
@@ -192,7 +192,7 @@ def test_what_runs_is_what_was_compared(tmp_path: Path, monkeypatch: pytest.Monk
     sys.modules.pop("aeplugin")
 
 
-def test_a_file_that_is_not_trusted_is_no_error_of_strict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrusted_file_is_no_error_in_strict_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "1 / 0")
     monkeypatch.setenv("AEFRAME_STRICT_PLUGINS", "1")
     assert registry.registry().plugins[-1].state == "not trusted"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""The command ``aeframe VERB ...``: what every verb is. Imports nothing heavy."""
+"""The base class of the verbs of ``aeframe VERB ...``. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from argparse import ArgumentParser, Namespace
 class Command(ABC):
     """One verb of the command ``aeframe``.
 
-    Its name and its one line in listings are those it is registered with; its docstring heads ``aeframe VERB --help``.
-    A verb's module is imported only when the verb is used, and imports torch inside `run` only.
+    The verb is registered with a name and a summary, which ``aeframe --help`` lists. ``aeframe VERB --help`` prints the
+    docstring of the class. The module of a verb is imported only when the verb is used. It imports torch only inside
+    `run`, so that help texts are fast.
     """
 
     @abstractmethod
     def arguments(self, parser: ArgumentParser) -> None:
-        """Add the verb's own arguments to `parser`."""
+        """Add the arguments of the verb to `parser`."""
 
     @abstractmethod
     def run(self, args: Namespace) -> int:
-        """Do the work and return the exit code, 0 for success.
+        """Run the verb and return the exit code, 0 for success.
 
         Raises:
-            AeframeError: Anything the user can mend; the house prints it in one line and exits with code 2.
+            AeframeError: An error that the user can correct. ``aeframe`` prints it in one line and exits with code 2.
         """

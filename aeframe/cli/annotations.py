@@ -1,4 +1,4 @@
-"""Types and values as a config writes them: ``null`` for None, a list for a tuple, a kind of part by its name."""
+"""Format the types and values of options in YAML notation, for help texts."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from aeframe.factory import Option, part_kind
 
 
 def option_type(kind: str, option: Option) -> Any:
-    """Return the annotation that a config is held to: a player reads an optimiser's `lr` as a schedule."""
+    """Return the type of an option in a config: its annotation, except that ``optimizer.lr`` is a schedule."""
     if (kind, option.name) != ("optimizer", "lr"):
         return option.annotation
+    # The parts import torch, which listings of other kinds do not need.
     from aeframe.parts.schedules import Schedule
 
     return Schedule
 
 
-def written(annotation: Any) -> str:
-    """Return an annotation in the words of a config: ``full | diag``, ``[int, ...] | null``, ``schedule``."""
+def format_type(annotation: Any) -> str:
+    """Return a type in YAML notation: ``full | diag``, ``[int, ...] | null``, ``schedule`` for a kind of part."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is None or annotation is type(None):
         return "null"
@@ -30,29 +31,29 @@ def written(annotation: Any) -> str:
     if annotation is Path:
         return "path"
     if origin is typing.Literal:
-        return " | ".join(shown(value) for value in inner)
+        return " | ".join(format_value(value) for value in inner)
     if origin in (typing.Union, types.UnionType):
-        # A config cannot hold a tensor, which torch's own parts take beside a number.
-        plain = [each for each in inner if getattr(each, "__name__", "") != "Tensor"]
-        return " | ".join(dict.fromkeys(written(each) for each in plain))
+        # Parts of torch accept a number or a tensor; a config can contain only the number.
+        members = [member for member in inner if getattr(member, "__name__", "") != "Tensor"]
+        return " | ".join(dict.fromkeys(format_type(member) for member in members))
     if origin is not None and issubclass(origin, Mapping):
-        return "{" + ": ".join(written(each) for each in inner) + "}"
+        return "{" + ": ".join(format_type(argument) for argument in inner) + "}"
     if origin is not None and issubclass(origin, Sequence):
-        each = [written(one) for one in inner if one is not Ellipsis]
-        return f"[{each[0]}, ...]" if Ellipsis in inner or origin is not tuple else f"[{', '.join(each)}]"
+        items = [format_type(argument) for argument in inner if argument is not Ellipsis]
+        return f"[{items[0]}, ...]" if Ellipsis in inner or origin is not tuple else f"[{', '.join(items)}]"
     if (kind := part_kind(annotation)) is not None:
         return str(getattr(kind, "part_kind", kind.__name__))
     return annotation.__name__ if isinstance(annotation, type) else str(annotation).replace("typing.", "")
 
 
-def shown(value: Any) -> str:
-    """Return a plain value on one line as YAML has it."""
+def format_value(value: Any) -> str:
+    """Return a plain value as YAML on one line."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {shown(each)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {format_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(shown(each) for each in value)}]"
+        return f"[{', '.join(format_value(item) for item in value)}]"
     return str(value) if value != "" else "''"

@@ -1,4 +1,4 @@
-"""``aeframe check-plugin NAME``."""
+"""``aeframe check-plugin NAME`` runs the conformance suite on a plugin."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 
 class CheckPlugin(Command):
-    """Try everything that a plugin registers, and say of each check whether it is passed. The exit code is 1 if one is
-    not. The same checks run under pytest: see `aeframe.testing.PluginSuite`.
+    """Test every part that a plugin registers, and print the outcome of each check.
+
+    The exit code is 1 if a check fails. The same checks run under pytest: see aeframe.testing.PluginSuite.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("plugin", metavar="NAME", help="the plugin, as 'aeframe plugins' lists it")
+        parser.add_argument("plugin", metavar="NAME", help="name of the plugin, as listed by 'aeframe plugins'")
         parser.add_argument(
             "--suite",
             metavar="FILE",
             type=Path,
-            help="the plugin's test file: what its PluginSuite declares and gives counts here too",
+            help="the plugin's test file with a PluginSuite, whose settings are used",
         )
-        parser.add_argument("--failed", action="store_true", help="show only what failed")
+        parser.add_argument("--failed", action="store_true", help="print only failed checks")
 
     def run(self, args: Namespace) -> int:
         import torch
@@ -35,10 +36,10 @@ class CheckPlugin(Command):
 
         from aeframe.testing.report import summary, table
 
-        # The models are tiny: more threads would only wait for one another.
+        # The models are so small that several threads would be slower than one.
         torch.set_num_threads(1)
         console = Console()
-        with console.status(f"trying everything that plugin '{args.plugin}' registers"):
+        with console.status(f"testing the parts of plugin '{args.plugin}'"):
             outcomes = _suite(args.suite, args.plugin).runner().outcomes()
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed or not args.failed:
@@ -48,12 +49,12 @@ class CheckPlugin(Command):
 
 
 def _suite(file: Path | None, plugin: str) -> type[PluginSuite]:
-    """Return the plugin's own suite, out of its test file; without a file, one that declares nothing."""
+    """Return the `PluginSuite` of the plugin in its test file; without a file, one with default settings."""
     from aeframe.testing.suite import PluginSuite
 
     if file is None:
         return type("Suite", (PluginSuite,), {"plugin": plugin})
-    spec = importlib.util.spec_from_file_location("aeframe_checked_suite", file)
+    spec = importlib.util.spec_from_file_location("aeframe_plugin_suite", file)
     if spec is None or spec.loader is None or not file.is_file():
         raise AeframeError(f"--suite expects a Python file, found '{file}'; give the path of the plugin's test file")
     module = importlib.util.module_from_spec(spec)
@@ -61,4 +62,4 @@ def _suite(file: Path | None, plugin: str) -> type[PluginSuite]:
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, PluginSuite) and getattr(value, "plugin", None) == plugin:
             return value
-    raise AeframeError(f"'{file}' has no PluginSuite with plugin = '{plugin}'; write one, or leave out --suite")
+    raise AeframeError(f"'{file}' has no PluginSuite with plugin = '{plugin}'; write one, or omit --suite")

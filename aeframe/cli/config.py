@@ -1,4 +1,4 @@
-"""``aeframe config show | check | why``."""
+"""``aeframe config show | check | why`` prints, checks or explains the config of a run."""
 
 from __future__ import annotations
 
@@ -10,30 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.cli.annotations import option_type, shown, written
+from aeframe.cli.annotations import format_type, format_value, option_type
 
 if TYPE_CHECKING:
     from aeframe.experiment.provenance import Provenance
 
-_OVERRIDES = "as on the command line of aeframe-train: model=vae latent.dim=8"
+_OVERRIDES = "a setting of the run, as for aeframe-train: model=vae latent.dim=8"
 
 
 class Config(Command):
-    """Look at the config of a run without training it."""
+    """Print, check or explain the config of a run without training."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="{show,check,why}")
-        show = verbs.add_parser("show", help="print the whole config of a run as YAML")
-        check = verbs.add_parser("check", help="say whether a run would start, and why not; exit code 2 if not")
-        why = verbs.add_parser("why", help="say which file, signature or override set a value, and what else there is")
-        why.add_argument("key", metavar="KEY", help="a part (loss), an option (latent.dim) or a setting (seed)")
-        for each in (show, check, why):
-            each.add_argument("overrides", metavar="OVERRIDE", nargs="*", help=_OVERRIDES)
-            each.add_argument("--config-dir", metavar="DIR", type=Path, help="instead of ./configs")
+        helps = {
+            "show": "print the whole config of a run as YAML",
+            "check": "check that a run would start; exit code 2 and the reason if not",
+            "why": "print which file, signature or override sets a value, and its alternatives",
+        }
+        parsers = {name: verbs.add_parser(name, help=text, description=text) for name, text in helps.items()}
+        parsers["why"].add_argument(
+            "key", metavar="KEY", help="a part (loss), an option (latent.dim) or a setting (seed)"
+        )
+        for verb in parsers.values():
+            verb.add_argument("overrides", metavar="OVERRIDE", nargs="*", help=_OVERRIDES)
+            verb.add_argument("--config-dir", metavar="DIR", type=Path, help="folder of configs (default: ./configs)")
 
     def run(self, args: Namespace) -> int:
         if args.verb == "why":
-            print("\n".join(_why(args)))
+            print("\n".join(_provenance_lines(args)))
             return 0
         from aeframe.experiment.compose import compose
 
@@ -51,25 +56,28 @@ class Config(Command):
         return 0
 
 
-def _why(args: Namespace) -> Iterator[str]:
+def _provenance_lines(args: Namespace) -> Iterator[str]:
+    """Return the lines of ``aeframe config why``: the value, its sources from the highest precedence, alternatives."""
     from aeframe.experiment.provenance import why
 
-    found = why(args.key, args.overrides, config_dir=args.config_dir)
-    yield f"{args.key}: {shown(found.value)}"
-    labels = ["set by", *["over"] * (len(found.sources) - 1)]
-    for label, source in zip(labels, reversed(found.sources), strict=False):
-        yield f"  {label:<9} {source.place}" + ("" if label == "set by" else f", which has {shown(source.value)}")
-    yield from _on_offer(args.key, found)
+    provenance = why(args.key, args.overrides, config_dir=args.config_dir)
+    yield f"{args.key}: {format_value(provenance.value)}"
+    labels = ["set by", *["overrides"] * (len(provenance.sources) - 1)]
+    for label, source in zip(labels, reversed(provenance.sources), strict=False):
+        value = "" if label == "set by" else f", value {format_value(source.value)}"
+        yield f"  {label:<9} {source.place}{value}"
+    yield from _alternatives(args.key, provenance)
 
 
-def _on_offer(key: str, found: Provenance) -> Iterator[str]:
-    if found.options is not None:
-        yield f"  {'available':<9} {', '.join(found.options) or 'none'}"
+def _alternatives(key: str, provenance: Provenance) -> Iterator[str]:
+    """Return lines on the names or the type of values that a key accepts."""
+    if provenance.options is not None:
+        yield f"  {'available':<9} {', '.join(provenance.options) or 'none'}"
         return
-    annotation = _annotation(key, found)
+    annotation = _annotation(key, provenance)
     if annotation is None:
         return
-    yield f"  {'expects':<9} {written(annotation)}"
+    yield f"  {'expects':<9} {format_type(annotation)}"
     from aeframe.factory import part_kind
     from aeframe.registry import registry
 
@@ -78,17 +86,17 @@ def _on_offer(key: str, found: Provenance) -> Iterator[str]:
         yield f"  {'available':<9} a number, or {{name: ..., options}} with one of {names}"
 
 
-def _annotation(key: str, found: Provenance) -> Any:
-    """Return the type of an option or a setting, None where the key is no such thing."""
+def _annotation(key: str, provenance: Provenance) -> Any:
+    """Return the type of an option or a setting; None if the key is neither."""
     from aeframe.experiment.schema import OptimizerGroupSettings, RunSettings, TrainerSettings
     from aeframe.factory import signature
     from aeframe.registry import registry
 
     path = key.split(".")
-    if found.part is not None:
-        option = signature(registry().load(*found.part)).options.get(path[-1])
-        return None if option is None else option_type(found.part[0], option)
+    if provenance.part is not None:
+        option = signature(registry().load(*provenance.part)).options.get(path[-1])
+        return None if option is None else option_type(provenance.part[0], option)
     nested: dict[str, Any] = {"trainer": TrainerSettings, "optimizers": OptimizerGroupSettings}
-    of = nested.get(path[0], RunSettings) if len(path) > 1 else RunSettings
-    known = [field.name for field in dataclasses.fields(of)]
-    return typing.get_type_hints(of)[path[-1]] if path[-1] in known else None
+    settings = nested.get(path[0], RunSettings) if len(path) > 1 else RunSettings
+    names = [field.name for field in dataclasses.fields(settings)]
+    return typing.get_type_hints(settings)[path[-1]] if path[-1] in names else None

@@ -1,4 +1,4 @@
-"""``aeframe doctor``."""
+"""``aeframe doctor`` prints versions, devices and plugins."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from aeframe.registry import CORE, registry
 from aeframe.version import __version__
 
 _ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "MASTER_ADDR", "SLURM_JOB_ID")
-# Extras that gather others, or that are for working on a package instead of with it.
-_NO_EXTRAS = frozenset({"all", "dev", "test", "tests", "docs"})
+# Extras for developers of a package, and `all`, which combines other extras.
+_IGNORED_EXTRAS = frozenset({"all", "dev", "test", "tests", "docs"})
 _GIB = 2**30
 
 
 class Doctor(Command):
-    """Say what is installed and in which state, as plain text for an issue; exit code 1 when a plugin has failed."""
+    """Print installed versions, devices and the state of plugins, as plain text for an issue.
+
+    The exit code is 1 if a plugin failed to load.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         pass
@@ -36,24 +39,24 @@ class Doctor(Command):
     def run(self, args: Namespace) -> int:
         modules = _modules()
         sections: Mapping[str, Iterator[str]] = {
-            "": _here(),
+            "": _installation(),
             "libraries": _libraries(),
             "devices": _devices(),
             "plugins": _plugins(),
             "optional libraries": _optional(modules),
-            "config folders, the first that has an option wins": _folders(),
+            "config folders, in order of precedence": _folders(),
             "environment": _environment(),
         }
         for title, lines in sections.items():
-            found = list(lines)
-            if title and found:
+            section = list(lines)
+            if title and section:
                 print(f"\n{title}")
-            for line in found:
+            for line in section:
                 print(f"  {line}" if title else line, flush=True)
         return 1 if any(plugin.state == "failed" for plugin in registry().plugins) else 0
 
 
-def _here() -> Iterator[str]:
+def _installation() -> Iterator[str]:
     libc = " ".join(platform.libc_ver())
     yield f"aeframe {__version__} in {Path(__file__).parents[1]}"
     yield f"Python {platform.python_version()} in {sys.prefix}"
@@ -63,21 +66,21 @@ def _here() -> Iterator[str]:
 
 
 def _libraries() -> Iterator[str]:
-    """Yield what core cannot do without."""
-    for each in _requirements(CORE):
-        if not _extra_of(each):
-            yield _state(each, _version(each.name))
+    """Yield a line for each required dependency of aeframe."""
+    for requirement in _requirements(CORE):
+        if not _extra_of(requirement):
+            yield _state(requirement, _version(requirement.name))
 
 
 def _devices() -> Iterator[str]:
     try:
         import torch
-    except Exception as error:  # noqa: BLE001 -- whatever is wrong with it is what this command is asked for
+    except Exception as error:  # noqa: BLE001 -- a broken installation may raise any error
         yield _broken("torch", error)
         return
-    yield f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads of torch"
+    yield f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} torch threads"
     if not torch.cuda.is_available():
-        yield "cuda: none" + (" (this torch is built without it)" if torch.version.cuda is None else "")
+        yield "cuda: none" + (" (torch was built without it)" if torch.version.cuda is None else "")
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         device = torch.cuda.get_device_properties(index)
         bfloat16 = "with" if torch.cuda.is_bf16_supported() else "without"
@@ -86,47 +89,47 @@ def _devices() -> Iterator[str]:
         yield "mps: present"
     from aeframe.training.malloc_tuning import keep_freed_memory
 
-    yield f"allocator: {'glibc, which can keep freed memory' if keep_freed_memory() else 'as it is'}"
+    yield f"allocator: {'glibc, set to keep freed memory' if keep_freed_memory() else 'default settings'}"
 
 
 def _plugins() -> Iterator[str]:
     for plugin in registry().plugins:
-        said = f": {plugin.reason}" if plugin.reason else f", {len(plugin.entries)} names"
-        yield f"{plugin.name} ({plugin.distribution} {plugin.version}) {plugin.state}{said}"
+        details = f": {plugin.reason}" if plugin.reason else f", {len(plugin.entries)} names"
+        yield f"{plugin.name} ({plugin.distribution} {plugin.version}) {plugin.state}{details}"
 
 
 def _optional(modules: Mapping[str, str]) -> Iterator[str]:
-    """Yield the libraries that core and the plugins use when they are there."""
-    seen = set()
+    """Yield a line for each optional dependency of aeframe and the plugins."""
+    listed = set()
     for distribution in dict.fromkeys(plugin.distribution for plugin in registry().plugins):
-        for each in _requirements(distribution):
-            extra = _extra_of(each)
-            if not extra or extra in _NO_EXTRAS or each.name in seen:
+        for requirement in _requirements(distribution):
+            name, extra = requirement.name, _extra_of(requirement)
+            if not extra or extra in _IGNORED_EXTRAS or name in listed:
                 continue
-            seen.add(each.name)
-            version = _version(each.name)
+            listed.add(name)
+            version = _version(name)
             if version is None:
-                yield f"{each.name} absent; pip install '{distribution}[{extra}]'"
+                yield f"{name} absent; pip install '{distribution}[{extra}]'"
                 continue
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    importlib.import_module(modules.get(each.name, each.name))
-            except Exception as error:  # noqa: BLE001 -- an optional library may be broken in any way it likes
-                yield _broken(f"{each.name} {version}", error)
+                    importlib.import_module(modules.get(name, name))
+            except Exception as error:  # noqa: BLE001 -- a broken library may raise any error
+                yield _broken(f"{name} {version}", error)
             else:
-                yield _state(each, version)
+                yield _state(requirement, version)
 
 
 def _folders() -> Iterator[str]:
     from aeframe.experiment.composition.sources import search_path
 
     try:
-        places = search_path(names_only=True).get_path()
+        entries = search_path(names_only=True).get_path()
     except AeframeError as error:
         yield f"unusable: {error}"
         return
-    yield from (str(place.path) for place in places if place.provider not in ("hydra", "registry", "schema"))
+    yield from (str(entry.path) for entry in entries if entry.provider not in ("hydra", "registry", "schema"))
 
 
 def _environment() -> Iterator[str]:
@@ -139,14 +142,14 @@ def _requirements(distribution: str) -> list[Requirement]:
     try:
         return [Requirement(line) for line in importlib.metadata.requires(distribution) or []]
     except importlib.metadata.PackageNotFoundError:
-        # A plugin that is a plain file.
+        # A plugin in a plain file has no distribution.
         return []
 
 
 def _extra_of(requirement: Requirement) -> str:
-    """Return the extra that asks for a requirement, empty where it is asked for always."""
-    asked = re.search(r"extra == ['\"](.+?)['\"]", str(requirement.marker or ""))
-    return asked.group(1) if asked else ""
+    """Return the extra that a requirement belongs to; empty for a required dependency."""
+    match = re.search(r"extra == ['\"](.+?)['\"]", str(requirement.marker or ""))
+    return match.group(1) if match else ""
 
 
 def _version(distribution: str) -> str | None:
@@ -158,21 +161,22 @@ def _version(distribution: str) -> str | None:
 
 def _state(requirement: Requirement, version: str | None) -> str:
     if version is None:
-        return f"{requirement.name} absent; install aeframe again"
+        return f"{requirement.name} absent; reinstall aeframe"
     fits = requirement.specifier.contains(version, prereleases=True)
-    return f"{requirement.name} {version}" + ("" if fits else f", but {requirement.specifier} is needed")
+    return f"{requirement.name} {version}" + ("" if fits else f", but {requirement.specifier} is required")
 
 
-def _broken(what: str, error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{what} broken: {type(error).__name__}: {first}"
+def _broken(library: str, error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{library} broken: {type(error).__name__}: {first_line}"
 
 
 def _modules() -> dict[str, str]:
-    """Return the module of each distribution, by the distribution's name."""
-    found: dict[str, str] = {}
+    """Return the name of the module to import for each distribution, by the name of the distribution."""
+    modules: dict[str, str] = {}
     for module, distributions in importlib.metadata.packages_distributions().items():
-        for each in distributions:
-            if each.replace("-", "_") == module or (each not in found and not module.startswith("_")):
-                found[each] = module
-    return found
+        for distribution in distributions:
+            same_name = distribution.replace("-", "_") == module
+            if same_name or (distribution not in modules and not module.startswith("_")):
+                modules[distribution] = module
+    return modules

@@ -1,4 +1,4 @@
-"""``aeframe encode RUN FILE -o OUT.npz``."""
+"""``aeframe encode RUN FILE -o OUT.npz`` encodes the samples in a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from aeframe.errors import AeframeError
 
 
 class Encode(ModelCommand):
-    """Write the codes of a file's samples: an NPZ with ``z`` (N, ...), and ``codes`` for a quantiser."""
+    """Encode the samples in a file, and write an NPZ file with the array z (N, ...).
+
+    For a quantised latent, the array codes is added.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)

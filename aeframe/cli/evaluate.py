@@ -1,4 +1,4 @@
-"""``aeframe evaluate RUN``."""
+"""``aeframe evaluate RUN`` computes metrics of a saved model on a split of its data."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
 
 
 class Evaluate(ModelCommand):
-    """Measure a saved model on a split of the data it was trained on, and print a table."""
+    """Compute the metrics of a saved model on a split of the data of its run, and print a table."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
         add_data(parser)
-        parser.add_argument("--seed", type=int, help="where the draws of z come from (the run's own)")
-        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
+        parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
+        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
 
     def run(self, args: Namespace) -> int:
         if args.output is not None:
             check_output(args.output)
         model = self.open(args)
-        numbers, rows = self.measure(model, args)
-        _print(f"{model.name}, {args.split} split", numbers)
-        print(f"{rows} rows were measured")
+        metrics, num_samples = self.measure(model, args)
+        _print(f"{model.name}, {args.split} split", metrics)
+        print(f"{num_samples} samples")
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
-            args.output.write_text(numbers_as_json({args.split: numbers}), encoding="utf-8")
+            args.output.write_text(numbers_as_json({args.split: metrics}), encoding="utf-8")
             print(args.output)
         return 0
 
     def measure(self, model: TrainedModel, args: Namespace) -> tuple[dict[str, float], int]:
-        """Prepare the data as the run did, and return metrics of the split, and how many rows it has."""
+        """Return the metrics of the split by name, and the number of its samples. Data are prepared as in the run."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
@@ -50,18 +50,18 @@ class Evaluate(ModelCommand):
         seed = config.get("seed", 0) if args.seed is None else args.seed
         evaluator = Evaluator(model.model, metrics, seed=seed)
         source = getattr(splits, args.split)
-        # The same plan as in training, so that the numbers of the run come out again.
+        # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
         return measure(evaluator, batches, model.progress, model.device), len(source)
 
 
-def _print(title: str, numbers: dict[str, float]) -> None:
+def _print(title: str, metrics: dict[str, float]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("metric", title=title)
     table.add_column("value", justify="right")
-    for name, value in numbers.items():
+    for name, value in metrics.items():
         table.add_row(name, f"{value:.6g}")
     Console().print(table)

@@ -1,4 +1,4 @@
-"""``aeframe explain KIND NAME``."""
+"""``aeframe explain KIND NAME`` prints the documentation and options of a part."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.cli.annotations import option_type, shown, written
+from aeframe.cli.annotations import format_type, format_value, option_type
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.kinds import BY_KEY, GROUPS, KINDS
 from aeframe.registry import Entry, registry
@@ -19,21 +19,24 @@ if TYPE_CHECKING:
     from aeframe.experiment.composition.option_files import OptionFile
 
 _WIDTH = 100
-# Their docstrings are pages long; the first paragraph is enough.
+# Of the long docstrings in these libraries, only the first paragraph is printed.
 _LIBRARIES = frozenset({"torch", "lightning"})
 
 
 class Explain(Command):
-    """Print a part's documentation, options, defaults and origin, and what it fits."""
+    """Print the documentation, options, defaults and origin of a part, and the parts that fit it.
+
+    For a recipe or an experiment, print the parts and settings that it contains.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", metavar="KIND", help=f"model, experiment, data, or one of {', '.join(KINDS)}")
-        parser.add_argument("name", metavar="NAME", help="as a config has it, such as gaussian")
+        parser.add_argument("name", metavar="NAME", help="name of the part, as in a config: gaussian")
 
     def run(self, args: Namespace) -> int:
         kind = BY_KEY[args.kind].name if args.kind in BY_KEY else args.kind
         if kind in KINDS:
-            print("\n".join(_part(registry().entry(kind, args.name))))
+            print("\n".join(_part_lines(registry().entry(kind, args.name))))
             return 0
         from aeframe.experiment.composition.loader import Loader
         from aeframe.experiment.composition.option_files import file_groups, option_file
@@ -42,12 +45,12 @@ class Explain(Command):
         if kind not in (groups := file_groups(loader)):
             known = [*groups, *KINDS]
             raise AeframeError(f"unknown kind '{kind}'{did_you_mean(kind, known)}; kinds are {', '.join(known)}")
-        print("\n".join(_recipe(option_file(loader, kind, args.name))))
+        print("\n".join(_option_file_lines(option_file(loader, kind, args.name))))
         return 0
 
 
-def _part(entry: Entry) -> Iterator[str]:
-    """Return the lines on a registered name."""
+def _part_lines(entry: Entry) -> Iterator[str]:
+    """Return the lines that explain a registered part."""
     target = entry.load()
     yield f"{entry.kind} {entry.name}{f': {entry.summary}' if entry.summary else ''}"
     yield f"{'from':<10}{_origin(entry)}, {entry.target}"
@@ -60,42 +63,42 @@ def _part(entry: Entry) -> Iterator[str]:
     yield ""
     from aeframe.factory import REQUIRED, signature
 
-    wants = signature(target)
-    yield from _wrapped("injected", f"{', '.join(wants.injected) or 'nothing'} (by the framework)")
-    for label, text in _company(entry, target):
+    constructor = signature(target)
+    yield from _wrapped("injected", f"{', '.join(constructor.injected) or 'nothing'} (by the framework)")
+    for label, text in _relations(entry, target):
         yield from _wrapped(label, text)
-    if not wants.options:
+    if not constructor.options:
         yield f"{'options':<10}none"
         return
     yield "options"
     rows = [
         (
             option.name,
-            written(option_type(entry.kind, option)),
-            "required" if option.default is REQUIRED else f"default {shown(_default(option.default))}",
+            format_type(option_type(entry.kind, option)),
+            "required" if option.default is REQUIRED else f"default {format_value(_plain(option.default))}",
         )
-        for option in wants.options.values()
+        for option in constructor.options.values()
     ]
     yield from _table(rows)
 
 
-def _recipe(found: OptionFile) -> Iterator[str]:
-    """Return the lines on an option in YAML."""
-    yield f"{found.group} {found.name}"
-    yield f"{'file':<10}{found.place}"
-    if found.comment:
-        yield from ("", *found.comment.splitlines(), "")
-    if found.choices:
-        yield "chooses"
+def _option_file_lines(file: OptionFile) -> Iterator[str]:
+    """Return the lines that explain an option file, such as a recipe."""
+    yield f"{file.group} {file.name}"
+    yield f"{'file':<10}{file.place}"
+    if file.comment:
+        yield from ("", *file.comment.splitlines(), "")
+    if file.choices:
+        yield "selects"
         yield from _table([(key, "nothing" if value is None else value, _summary(key, value))
-                           for key, value in found.choices.items()])  # fmt: skip
-    if found.settings:
+                           for key, value in file.choices.items()])  # fmt: skip
+    if file.settings:
         yield "sets"
-        yield from _table([(key, shown(value)) for key, value in found.settings.items()])
+        yield from _table([(key, format_value(value)) for key, value in file.settings.items()])
 
 
 def _origin(entry: Entry) -> str:
-    plugin = next(each for each in registry().plugins if each.name == entry.plugin)
+    plugin = next(plugin for plugin in registry().plugins if plugin.name == entry.plugin)
     return f"{plugin.distribution} {plugin.version} (plugin {plugin.name})"
 
 
@@ -103,23 +106,24 @@ def _file_of(target: Any) -> str | None:
     try:
         return inspect.getsourcefile(target)
     except TypeError:
-        # Something made in C, or an instance.
+        # A builtin or an instance has no source file.
         return None
 
 
 def _documentation(target: Any) -> str:
-    # Not inspect.getdoc, which returns the docstring of a base class where there is none.
+    # Not inspect.getdoc, which returns the docstring of a base class if the class has none.
     text = inspect.cleandoc(target.__doc__ or "")
     library = str(getattr(target, "__module__", "")).partition(".")[0] in _LIBRARIES
     return text.partition("\n\n")[0] if library else text
 
 
-def _default(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    """Return a default as a plain value; a part as its config."""
     return value.plain() if hasattr(value, "plain") else value
 
 
-def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
-    """Return what a part goes together with, as far as its kind restricts that."""
+def _relations(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
+    """Return the data and parts that a part can be combined with, as labels and texts."""
     if entry.kind in ("loss", "corruption"):
         from aeframe.experiment.checks import domains_of
 
@@ -127,39 +131,43 @@ def _company(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
     if entry.kind == "loss":
         yield "unit", target.unit
     if entry.kind in ("objective", "prior", "sampler"):
-        fitting = [name for name, part in _loaded("latent") if target.requires <= part.provides]
+        matching = [name for name, part in _loaded("latent") if target.requires <= part.provides]
         requires = f"provides {', '.join(sorted(target.requires))}" if target.requires else "provides anything"
-        yield "latent", f"one that {requires}: {', '.join(fitting) or 'none is installed'}"
+        yield "latent", f"one that {requires}: {', '.join(matching) or 'none is installed'}"
     if entry.kind == "latent":
-        yield "provides", ", ".join(sorted(target.provides)) or "a point, and nothing more"
-        fitting = [name for name, part in _loaded("objective") if part.requires <= target.provides]
-        yield "objective", ", ".join(fitting)
+        yield "provides", ", ".join(sorted(target.provides)) or "a point only"
+        matching = [name for name, part in _loaded("objective") if part.requires <= target.provides]
+        yield "objective", ", ".join(matching)
     if entry.kind == "activation":
         yield from _traits(target)
     if entry.kind == "modality":
-        yield "defaults", ", ".join(f"{kind} {name}" for kind, name in target.defaults.items()) or "those of a run"
+        yield "defaults", ", ".join(f"{kind} {name}" for kind, name in target.defaults.items()) or "those of every run"
         yield "metrics", ", ".join(target.metrics)
-        yield "data", target.dataset or "none unless one is named"
+        yield "data", target.dataset or "no default dataset"
     if entry.kind == "dataset":
         yield "modality", target.modality
-    if by := list(_chosen_by(entry)):
-        yield "chosen by", ", ".join(by)
+    if selected_by := list(_selected_by(entry)):
+        yield "used by", ", ".join(selected_by)
 
 
 def _traits(target: Any) -> Iterator[tuple[str, str]]:
     from aeframe.parts.activations import traits
 
-    known = traits(target)
-    left = "[" if known.attained[0] and math.isfinite(known.low) else "("
-    right = "]" if known.attained[1] and math.isfinite(known.high) else ")"
-    yield "range", f"{left}{known.low:.6g}, {known.high:.6g}{right}"
-    others = {"saturates": known.saturates, "has parameters": known.learnable, "mixes values": not known.elementwise}
-    if named := [name for name, holds in others.items() if holds]:
-        yield "also", ", ".join(named)
+    declared = traits(target)
+    left = "[" if declared.attained[0] and math.isfinite(declared.low) else "("
+    right = "]" if declared.attained[1] and math.isfinite(declared.high) else ")"
+    yield "range", f"{left}{declared.low:.6g}, {declared.high:.6g}{right}"
+    flags = {
+        "saturates": declared.saturates,
+        "has parameters": declared.learnable,
+        "not elementwise": not declared.elementwise,
+    }
+    if names := [name for name, is_set in flags.items() if is_set]:
+        yield "traits", ", ".join(names)
 
 
-def _chosen_by(entry: Entry) -> Iterator[str]:
-    """Return the recipes that name a part, and the modalities whose default it is."""
+def _selected_by(entry: Entry) -> Iterator[str]:
+    """Return the recipes that select a part, and the modalities that have it as a default."""
     from aeframe.experiment.composition.loader import Loader
     from aeframe.experiment.composition.option_files import option_files
 
@@ -175,11 +183,12 @@ def _chosen_by(entry: Entry) -> Iterator[str]:
 
 
 def _loaded(kind: str) -> Iterator[tuple[str, Any]]:
+    """Return the name and object of each part of a kind."""
     for name in registry().names(kind):
         try:
             part = registry().load(kind, name)
         except AeframeError:
-            # Another plugin's part that cannot be imported must not hide this one.
+            # A broken part of another plugin must not prevent the explanation of this part.
             continue
         yield name, part
 

@@ -1,4 +1,4 @@
-"""``aeframe finish RUN``."""
+"""``aeframe finish RUN`` saves the best model of an interrupted run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from aeframe.cli import Command
 
 
 class Finish(Command):
-    """Save the model of the best checkpoint of a run that was not trained to its end, with its test metrics and
-    pictures. The run can be resumed afterwards all the same.
+    """Save the model of the best checkpoint of an interrupted run, with test metrics and pictures.
+
+    The run can still be resumed afterwards.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("run_folder", metavar="RUN", type=Path, help="the folder of the run")
+        parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of the run")
 
     def run(self, args: Namespace) -> int:
         from aeframe.experiment.workflow import finish

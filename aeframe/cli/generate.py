@@ -1,4 +1,4 @@
-"""``aeframe generate RUN [sampler=NAME] -n 64 -o OUT``."""
+"""``aeframe generate RUN [sampler=NAME] -n 64 -o OUT`` generates new samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Generate(ModelCommand):
-    """Write new samples: codes from the model's sampler, decoded."""
+    """Generate new samples: draw z from the model's sampler, and decode it."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
@@ -21,19 +21,17 @@ class Generate(ModelCommand):
             "sampler",
             nargs="*",
             metavar="sampler=NAME",
-            help="another density of codes than the run's, and its options (sampler.components=20); "
-            "one that is fitted is fitted to the run's training data",
+            help="another distribution of z than that of the run, with options (sampler.components=20); "
+            "an ex-post density is fitted to the training data of the run",
         )
-        parser.add_argument("-n", "--num", type=positive, default=64, help="how many (default: 64)")
-        parser.add_argument(
-            "--seed", type=int, help="the same seed gives the same samples (default: new ones each time)"
-        )
-        parser.add_argument("--draw", action="store_true", help="draw from the likelihood instead of taking its mean")
+        parser.add_argument("-n", "--num", type=positive, default=64, help="number of samples (default: 64)")
+        parser.add_argument("--seed", type=int, help="seed of the random draws (default: a random seed)")
+        parser.add_argument("--draw", action="store_true", help="sample from the likelihood instead of taking its mean")
         add_data(parser)
-        told = parser.add_mutually_exclusive_group()
-        told.add_argument("--label", type=int, help="the class of all of them, for a model with label_classes")
-        told.add_argument(
-            "--condition", metavar="C,C,...", type=_numbers, help="what they are all told, for a model with a condition"
+        condition = parser.add_mutually_exclusive_group()
+        condition.add_argument("--label", type=int, help="class of all samples, for a model with label_classes")
+        condition.add_argument(
+            "--condition", metavar="C,C,...", type=_numbers, help="condition of all samples, for a conditional model"
         )
         add_output(parser, "a new file or folder, in a format of the model's modality")
 
@@ -43,12 +41,13 @@ class Generate(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         if args.sampler:
-            model = self._other(model, chosen(args.sampler), args)
+            model = self._with_sampler(model, parse_sampler(args.sampler), args)
+        condition = _condition(args, model)
         seed = torch.seed() if args.seed is None else args.seed
         x = model.sample(
             args.num,
             seed=seed,
-            condition=None if (told := _told(args, model)) is None else torch.tensor(told).expand(args.num, -1),
+            condition=None if condition is None else torch.tensor(condition).expand(args.num, -1),
             batch_size=self.batch_size(args, model),
             draw=args.draw,
         )
@@ -56,56 +55,64 @@ class Generate(ModelCommand):
             print(path)
         return 0
 
-    def _other(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:
-        """Return the model with another sampler, fitted to the data of its run where it must be."""
+    def _with_sampler(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:
+        """Return the model with another sampler; an ex-post density is fitted to the training data of the run."""
         from aeframe.model.density import first_batches
         from aeframe.registry import registry
 
-        if not registry().load("sampler", sampler["name"]).fitted:
+        if not registry().load("sampler", sampler["name"]).requires_fit:
             return model.with_sampler(sampler)
         batches = first_batches(self.splits(model, args).train, self.batch_size(args, model))
         return model.with_sampler(sampler, batches, seed=int(model.config.get("seed", 0)))
 
 
-def _told(args: Namespace, model: TrainedModel) -> list[float] | None:
-    """Return the C numbers of the condition that was asked for."""
+def _condition(args: Namespace, model: TrainedModel) -> list[float] | None:
+    """Return the condition ``(C,)`` of ``--label`` or ``--condition``, None if neither is set.
+
+    Raises:
+        AeframeError: The model has no labels, other numbers in its condition, or no such label.
+    """
     if args.label is None:
-        given: list[float] | None = args.condition
-        return given
-    classes, whole = model.config.get("label_classes", 0), model.spec.condition
-    found = f"found --label {args.label}; give"
-    if not classes:
-        instead = "--condition with all of its numbers" if whole else "none"
-        raise AeframeError(f"model '{model.name}' was trained without label_classes, {found} {instead}")
-    known = f"model '{model.name}' is told labels 0 to {classes - 1}"
-    if classes < whole:
-        raise AeframeError(f"{known} beside other numbers, {found} --condition with all of its numbers")
-    if not 0 <= args.label < classes:
-        raise AeframeError(f"{known}, {found} such a label")
-    return [float(each == args.label) for each in range(classes)]
+        condition: list[float] | None = args.condition
+        return condition
+    num_classes, size = model.config.get("label_classes", 0), model.spec.condition
+    found = f"found --label {args.label}"
+    if not num_classes:
+        remedy = f"use --condition with its {size} numbers" if size else "omit --label"
+        raise AeframeError(f"model '{model.name}' was trained without label_classes, {found}; {remedy}")
+    if num_classes < size:
+        raise AeframeError(
+            f"the condition of model '{model.name}' has {size} numbers, of which {num_classes} are the label, {found}; "
+            f"use --condition with all {size} numbers"
+        )
+    if not 0 <= args.label < num_classes:
+        raise AeframeError(
+            f"model '{model.name}' has labels 0 to {num_classes - 1}, {found}; choose one of these labels"
+        )
+    return [float(label == args.label) for label in range(num_classes)]
 
 
 def _numbers(text: str) -> list[float]:
     try:
-        return [float(each) for each in text.split(",")]
+        return [float(number) for number in text.split(",")]
     except ValueError:
-        raise ArgumentTypeError(f"expected numbers with commas between them, found '{text}'") from None
+        raise ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
 
 
-def chosen(words: list[str]) -> dict[str, Any]:
-    """Read ``sampler=NAME`` and ``sampler.OPTION=VALUE`` as a config.
+def parse_sampler(overrides: list[str]) -> dict[str, Any]:
+    """Return the config in ``sampler=NAME`` and ``sampler.OPTION=VALUE``.
 
     Raises:
-        AeframeError: Anything else, or no name.
+        AeframeError: Another override, or no name.
     """
     import yaml
 
-    found: dict[str, Any] = {}
-    for word in words:
-        key, equals, value = word.partition("=")
+    config: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
         if not equals or (key != "sampler" and not key.startswith("sampler.")):
-            raise AeframeError(f"expected sampler=NAME or sampler.OPTION=VALUE, found '{word}'")
-        found["name" if key == "sampler" else key.removeprefix("sampler.")] = yaml.safe_load(value)
-    if not isinstance(found.get("name"), str):
-        raise AeframeError("the options are of no sampler; say which with sampler=NAME")
-    return found
+            raise AeframeError(f"expected sampler=NAME or sampler.OPTION=VALUE, found '{override}'")
+        config["name" if key == "sampler" else key.removeprefix("sampler.")] = yaml.safe_load(value)
+    if not isinstance(config.get("name"), str):
+        raise AeframeError("options of a sampler require its name; add sampler=NAME")
+    return config

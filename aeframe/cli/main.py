@@ -1,4 +1,4 @@
-"""The command ``aeframe``: choose a verb by name and run it. Lists verbs without importing them."""
+"""The command ``aeframe``, which runs a verb or lists all verbs. A verb is imported only when it is run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from aeframe.version import __version__
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``aeframe VERB ...`` and return the exit code: 2, and one line, for what the user can mend."""
+    """Run ``aeframe VERB ...`` and return the exit code: 2 after an error that the user can correct.
+
+    Such an error is printed in one line.
+    """
     try:
         with plugin_files(sys.argv[1:] if argv is None else argv) as rest:
             code = _run(rest)
@@ -28,51 +31,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(ended, file=sys.stderr)
         return ended.exit_code
     except BrokenPipeError:
-        # Whoever read our lines has seen enough (head, less); Python would complain once more when it closes stdout.
+        # The reader of a pipe, such as head, has ended. Python would report that again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
 
 def _run(argv: Sequence[str]) -> int:
-    parser = _top()
-    # Only what stands before the verb is ours; the rest is the verb's own.
-    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
-    if argv[at : at + 2] not in (["plugins", "trust"], ["plugins", "untrust"]):
+    parser = _parser()
+    # This parser reads the arguments before the verb; the verb has its own parser.
+    verb_at = next((index for index, argument in enumerate(argv) if not argument.startswith("-")), len(argv))
+    if argv[verb_at : verb_at + 2] not in (["plugins", "trust"], ["plugins", "untrust"]):
         warn_of_untrusted_file()
-    parser.parse_args(argv[:at])
-    if at == len(argv):
+    parser.parse_args(argv[:verb_at])
+    if verb_at == len(argv):
         parser.print_help()
         return 0
-    # Registered names are in snake_case; a verb of two words is typed as one types them.
-    entry = registry().entry("command", argv[at].replace("-", "_"))
+    # Registered names are in snake_case; on the command line, verbs have dashes.
+    entry = registry().entry("command", argv[verb_at].replace("-", "_"))
     command = entry.load()()
-    verb = argparse.ArgumentParser(prog=f"aeframe {_typed(entry)}", description=command.__doc__ or entry.summary)
-    command.arguments(verb)
-    code: int = command.run(verb.parse_args(argv[at + 1 :]))
+    verb_parser = argparse.ArgumentParser(prog=f"aeframe {_verb(entry)}", description=command.__doc__ or entry.summary)
+    command.arguments(verb_parser)
+    code: int = command.run(verb_parser.parse_args(argv[verb_at + 1 :]))
     return code
 
 
-def _top() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     entries = sorted(registry().entries("command"), key=lambda entry: entry.name)
     parser = argparse.ArgumentParser(
         prog="aeframe",
         usage="aeframe [--plugin FILE] VERB ...",
-        description="Work with trained autoencoders and with plugins.",
-        epilog=f"verbs:\n{_listing(entries)}\n\n'aeframe VERB --help' tells more. Training is a command of its own: "
-        "aeframe-train --help",
+        description="Use trained autoencoders, and inspect configs and plugins.",
+        epilog=f"verbs:\n{_listing(entries)}\n\n'aeframe VERB --help' describes a verb. "
+        "To train a model, use the command aeframe-train.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"aeframe {__version__}")
-    parser.add_argument("--plugin", metavar="FILE", help="load a Python file as a plugin; may be given several times")
+    parser.add_argument("--plugin", metavar="FILE", help="load a Python file as a plugin; may be repeated")
     return parser
 
 
 def _listing(entries: Sequence[Entry]) -> str:
     width = max((len(entry.name) for entry in entries), default=0)
-    return "\n".join(f"  {_typed(entry):<{width}}  {entry.summary}" for entry in entries)
+    return "\n".join(f"  {_verb(entry):<{width}}  {entry.summary}" for entry in entries)
 
 
-def _typed(entry: Entry) -> str:
+def _verb(entry: Entry) -> str:
     return entry.name.replace("_", "-")
 
 

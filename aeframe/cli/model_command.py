@@ -1,4 +1,4 @@
-"""The verbs that open a saved model. Imports nothing heavy."""
+"""The base class of verbs that load a saved model, and arguments that they share. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 class ModelCommand(Command):
-    """A verb whose first argument is a run."""
+    """A verb whose first argument is the folder of a run."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", metavar="RUN", type=Path, help="folder of a run, or of a saved model")
-        parser.add_argument("--device", help="where to compute: cpu, cuda, cuda:1, mps (the first GPU if there is one)")
-        parser.add_argument("--batch-size", type=positive, help="samples at a time (that of the run)")
+        parser.add_argument("--device", help="device of the model: cpu, cuda, cuda:1, mps (default: cuda if available)")
+        parser.add_argument("--batch-size", type=positive, help="samples in a batch (default: that of the run)")
 
     def open(self, args: Namespace) -> TrainedModel:
-        """Return the model, on the device that was asked for."""
+        """Load the model onto the device of ``--device``."""
         import torch
 
         from aeframe.devices import check_device
@@ -35,52 +35,53 @@ class ModelCommand(Command):
         return load(args.model, device)
 
     def splits(self, model: TrainedModel, args: Namespace) -> Splits:
-        """Load the data of the run, prepared by the state and divided by the split that were saved with the model.
+        """Load the data of the run, prepared and split as in training.
 
-        A warning is printed for each difference between these data and those of the training.
+        The state of the modality and the split are those that were saved with the model. A warning is printed for each
+        difference between these data and the data of the training.
 
         Args:
-            model: As `open` returned it.
-            args: Of a command that called `add_data`.
+            model: A model returned by `open`.
+            args: The arguments of a verb that called `add_data`.
 
         Raises:
-            AeframeError: A model without a data set, data that cannot be read, or that lack rows of the saved split.
+            AeframeError: The model has no dataset, the data cannot be read, or they lack samples of the saved split.
         """
         from aeframe.data.fingerprint import compare, described, fingerprint, other_place
         from aeframe.data.labels import labelled
         from aeframe.factory import build
 
         if "data" not in model.config:
-            raise AeframeError(f"model '{model.name}' does not name the data it was trained on, so there is no split")
+            raise AeframeError(f"the config of model '{model.name}' names no dataset, so that it has no splits")
         config = other_place(model.config["data"], args.data or ())
         dataset = build("dataset", config)
         model.data.use_split(dataset)
         splits = model.modality.prepare(dataset, learn=False)
-        found = fingerprint(config, dataset, splits, model.spec)
-        rest = (
-            "the saved state and split are used, and samples that were added are left out"
+        current = fingerprint(config, dataset, splits, model.spec)
+        consequence = (
+            "the saved state and split are used, and samples that were added are ignored"
             if model.data.split
             else "the saved state is used, but no split was saved, so test samples may be training samples"
         )
-        for sentence in compare(model.data.fingerprint, found):
-            print(f"warning: {sentence}; {rest}", file=sys.stderr)
-        counts = ", ".join(f"{split} {num}" for split, num in found["rows"].items())
-        print(f"{described(found)}: {counts}", file=sys.stderr)
+        for difference in compare(model.data.fingerprint, current):
+            print(f"warning: {difference}; {consequence}", file=sys.stderr)
+        counts = ", ".join(f"{split} {num}" for split, num in current["rows"].items())
+        print(f"{described(current)}: {counts}", file=sys.stderr)
         return labelled(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
-        """Return how many samples go at a time."""
-        asked: int | None = args.batch_size
-        return asked or int(model.config.get("batch_size", 256))
+        """Return the batch size of ``--batch-size``, or else of the run."""
+        batch_size: int | None = args.batch_size
+        return batch_size or int(model.config.get("batch_size", 256))
 
 
 def add_data(parser: ArgumentParser) -> None:
-    """Add ``--data PATH``, for a command that reads the data of the run with `ModelCommand.splits`."""
+    """Add ``--data PATH``, for a verb that reads the data of the run with `ModelCommand.splits`."""
     parser.add_argument(
         "--data",
         metavar="PATH",
         action="append",
-        help="where the run's data are now (as in training); OPTION=PATH for another option than data.path",
+        help="current path of the run's data (default: as in training); OPTION=PATH for an option other than data.path",
     )
 
 
@@ -90,15 +91,19 @@ def add_output(parser: ArgumentParser, help_text: str) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Refuse to write over anything, before any work is done."""
+    """Check, before any other work, that an output can be written without overwriting anything.
+
+    Raises:
+        AeframeError: The path exists, or its folder does not.
+    """
     if path.exists():
-        raise AeframeError(f"'{path}' exists, and nothing is written over it; choose another with --output")
+        raise AeframeError(f"'{path}' exists already; choose another path with --output")
     if not path.parent.is_dir():
-        raise AeframeError(f"there is no folder '{path.parent}' to write '{path.name}' into; make it first")
+        raise AeframeError(f"there is no folder '{path.parent}' for '{path.name}'; create it first")
 
 
 def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
+    """Parse an integer of at least 1, for ``type=`` of an argument."""
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a whole number of at least 1, found '{text}'")
+        raise ArgumentTypeError(f"expected an integer of at least 1, found '{text}'")
     return int(text)

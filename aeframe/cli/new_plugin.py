@@ -1,4 +1,4 @@
-"""``aeframe new-plugin NAME``."""
+"""``aeframe new-plugin NAME`` creates the package of a new plugin."""
 
 from __future__ import annotations
 
@@ -21,31 +21,37 @@ _SUMMARIES = {
 
 
 class NewPlugin(Command):
-    """Write a package that adds a modality, a loss and an activation, or parts alone: it trains and tests at once."""
+    """Create the package of a new plugin, which can be installed and tested as it is.
+
+    It registers a modality, a loss and an activation; with --kind parts, only a loss and an activation.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("name", metavar="NAME", help="in snake_case; the package is then aeframe-NAME")
+        parser.add_argument("name", metavar="NAME", help="snake_case name; the package is called aeframe-NAME")
         parser.add_argument(
-            "--kind", choices=("modality", "parts"), default="modality", help="what it adds (default: modality)"
+            "--kind",
+            choices=("modality", "parts"),
+            default="modality",
+            help="what the plugin adds (default: modality)",
         )
-        parser.add_argument("--folder", metavar="DIR", type=Path, help="a new folder (default: aeframe-NAME, here)")
+        parser.add_argument("--folder", metavar="DIR", type=Path, help="folder to create (default: ./aeframe-NAME)")
 
     def run(self, args: Namespace) -> int:
         name: str = args.name
         distribution = f"aeframe-{name.replace('_', '-')}"
-        _refuse_name(name, distribution)
+        _check_name(name, distribution)
         folder: Path = args.folder or Path(distribution)
         if folder.exists():
-            raise AeframeError(f"'{folder}' exists, and nothing is written over it; choose another with --folder")
-        words = {
+            raise AeframeError(f"'{folder}' exists already; choose another folder with --folder")
+        placeholders = {
             "name": name,
             "Name": "".join(word.capitalize() for word in name.split("_")),
             "distribution": distribution,
             "summary": _SUMMARIES[args.kind],
             "range": _range(__version__),
         }
-        for place, text in rendered(args.kind, words).items():
-            path = folder / place
+        for relative_path, text in rendered(args.kind, placeholders).items():
+            path = folder / relative_path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
             print(path)
@@ -54,25 +60,25 @@ class NewPlugin(Command):
         return 0
 
 
-def _refuse_name(name: str, distribution: str) -> None:
+def _check_name(name: str, distribution: str) -> None:
     if not _NAME.fullmatch(name):
         raise AeframeError(
-            f"a plugin's name is in snake_case (letters, digits and single _), found '{name}'; choose another"
+            f"a plugin is named in snake_case (letters, digits and single _), found '{name}'; choose another"
         )
     if keyword.iskeyword(name):
-        raise AeframeError(f"'{name}' is a word of Python's own, so it cannot name a plugin; choose another")
+        raise AeframeError(f"a plugin cannot be named like a keyword of Python, found '{name}'; choose another")
     for plugin in registry().plugins:
         if plugin.name == name or plugin.distribution == distribution:
             raise AeframeError(
-                f"a plugin '{name}' is installed already, {plugin.distribution} {plugin.version}; choose another name"
+                f"plugin '{name}' is already installed, by {plugin.distribution} {plugin.version}; choose another name"
             )
     for kind in ("modality", "dataset"):
         if registry().has(kind, name):
-            holder = registry().entry(kind, name).distribution
-            raise AeframeError(f"{kind} '{name}' is registered already, by {holder}; choose another name")
+            owner = registry().entry(kind, name).distribution
+            raise AeframeError(f"{kind} '{name}' is already registered, by {owner}; choose another name")
 
 
 def _range(version: str) -> str:
-    """Return the range of versions that keep the hooks as they are: up to the next minor one."""
+    """Return the range of compatible versions of aeframe: a new minor version may change the hooks."""
     major, minor, *_ = version.split(".")
     return f">={major}.{minor},<{major}.{int(minor) + 1}"

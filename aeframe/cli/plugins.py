@@ -1,4 +1,4 @@
-"""``aeframe plugins [trust PATH | untrust PATH]``."""
+"""``aeframe plugins [trust PATH | untrust PATH]`` lists plugins, and trusts plugin files."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from aeframe.registry import Plugin, registry, reset
 from aeframe.trust import FILE_NAME, trust, untrust
 
 _TRUST = (
-    f"Load the {FILE_NAME} of a folder whenever aeframe works in that folder, until the content of the file changes. "
-    "Read the file first, and the modules that it imports from its folder: these are not compared with anything."
+    f"Load the {FILE_NAME} of a folder whenever aeframe runs in that folder, until the content of the file changes. "
+    "Read the file first, and all modules that it imports from its folder, whose changes are not detected."
 )
-_UNTRUST = f"Do not load the {FILE_NAME} of a folder any more."
+_UNTRUST = f"Stop loading the {FILE_NAME} of a folder"
 
 
 class Plugins(Command):
-    """List every plugin with its state, and the names it adds by kind. Imports none of the parts."""
+    """List all plugins with their state, and the names that each registers, by kind. Parts are not imported."""
 
     def arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--kind", metavar="KIND", help=f"only names of this kind: {', '.join(KINDS)}")
+        parser.add_argument("--kind", metavar="KIND", help=f"list only names of one kind: {', '.join(KINDS)}")
         parser.add_argument("--json", action="store_true", help="print JSON")
         verbs = parser.add_subparsers(dest="verb", metavar="{trust,untrust}")
         for name, text in {"trust": _TRUST, "untrust": _UNTRUST}.items():
             verb = verbs.add_parser(name, help=text.split(". ")[0], description=text)
-            verb.add_argument("path", metavar="PATH", type=Path, help=f"the folder, or its {FILE_NAME}")
+            verb.add_argument("path", metavar="PATH", type=Path, help=f"the folder, or the {FILE_NAME} in it")
 
     def run(self, args: Namespace) -> int:
         if args.verb == "trust":
@@ -41,20 +41,20 @@ class Plugins(Command):
             print(f"'{untrust(args.path)}' is no longer trusted")
         else:
             return _list(args)
-        # Later commands of this process look again.
+        # The next use of the registry loads plugins with the changed trust.
         reset()
         return 0
 
 
 def _list(args: Namespace) -> int:
     if args.kind is not None:
-        # An unknown kind is refused here, with the nearest one.
+        # Raises an error with the nearest kind if the kind is unknown.
         registry().names(args.kind)
-    found = registry().plugins
+    plugins = registry().plugins
     if args.json:
-        print(json.dumps([_plain(plugin, args.kind) for plugin in found], indent=2))
+        print(json.dumps([_plain(plugin, args.kind) for plugin in plugins], indent=2))
     else:
-        print("\n".join(line for plugin in found for line in _lines(plugin, args.kind)))
+        print("\n".join(line for plugin in plugins for line in _lines(plugin, args.kind)))
     return 0
 
 
@@ -66,7 +66,11 @@ def _plain(plugin: Plugin, kind: str | None) -> dict[str, Any]:
         "state": plugin.state,
         "reason": plugin.reason,
         "adds": {
-            each: [{"name": e.name, "target": e.target, "summary": e.summary} for e in plugin.entries if e.kind == each]
+            each: [
+                {"name": entry.name, "target": entry.target, "summary": entry.summary}
+                for entry in plugin.entries
+                if entry.kind == each
+            ]
             for each in _kinds(plugin, kind)
         },
     }
@@ -76,20 +80,20 @@ def _lines(plugin: Plugin, kind: str | None) -> Iterator[str]:
     reason = f": {plugin.reason}" if plugin.reason else ""
     yield f"{plugin.name} ({plugin.distribution} {plugin.version}) {plugin.state}{reason}"
     for each in _kinds(plugin, kind):
-        mine = [entry for entry in plugin.entries if entry.kind == each]
+        entries = [entry for entry in plugin.entries if entry.kind == each]
         if kind is None:
             yield from textwrap.wrap(
-                ", ".join(entry.name for entry in mine),
+                ", ".join(entry.name for entry in entries),
                 width=max(40, shutil.get_terminal_size((100, 24)).columns),
                 initial_indent=f"  {each:<11} ",
                 subsequent_indent=" " * 14,
             )
         else:
-            width = max(len(entry.name) for entry in mine)
-            yield from (f"  {entry.name:<{width}}  {entry.summary}".rstrip() for entry in mine)
+            width = max(len(entry.name) for entry in entries)
+            yield from (f"  {entry.name:<{width}}  {entry.summary}".rstrip() for entry in entries)
 
 
 def _kinds(plugin: Plugin, kind: str | None) -> list[str]:
-    """Return the kinds that `plugin` adds to, in the registry's order; only `kind` where one is asked for."""
+    """Return the kinds of the names that `plugin` registers, in the order of the registry; only `kind` unless None."""
     present = {entry.kind for entry in plugin.entries}
     return [each for each in KINDS if each in present and kind in (None, each)]

@@ -1,4 +1,4 @@
-"""``aeframe reconstruct RUN FILE -o OUT``."""
+"""``aeframe reconstruct RUN FILE -o OUT`` reconstructs the samples in a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aeframe.cli.model_command import ModelCommand, add_output, check_output
 
 
 class Reconstruct(ModelCommand):
-    """Write what a model makes of a file's samples: encoded, decoded, nothing drawn."""
+    """Reconstruct the samples in a file: encode them, and decode the mean of z."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)

@@ -1,4 +1,4 @@
-"""The console script ``aeframe-train``: signals are handled from its first line on, imports come after."""
+"""The console script ``aeframe-train``. It installs signal handlers before the slow imports."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from aeframe.interruption import Interrupted, SignalGuard
 
 
 def main() -> int:
-    """Run ``aeframe-train`` and return its exit code, 128 + n after signal n."""
+    """Run ``aeframe-train`` and return its exit code: 128 + n after signal n."""
     with SignalGuard():
         try:
+            # This import takes seconds, in which a signal may arrive.
             from aeframe.experiment.main import main as run
 
             return run()

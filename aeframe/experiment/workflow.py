@@ -366,7 +366,7 @@ class _RunInProgress:
         if config["trainer"]["precision"] == "64-true":
             # A saved model computes in single precision.
             model.float()
-        if sampler.fitted:
+        if sampler.requires_fit:
             fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
         folder.write_metrics({"test": metrics})
         device = next(model.parameters()).device

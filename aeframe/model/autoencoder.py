@@ -123,8 +123,8 @@ class Autoencoder(nn.Module):
             z: The codes.
             batch: The clean samples, for a decoder that is taught by them; None where something new is decoded.
             condition: ``(B, C)``, in place of the batch's.
-            like: The samples whose own sizes the output takes (see `Loss.complete`), in place of the batch.
-            draw: What is new is drawn, by a decoder that goes on from what it has said itself (see `Decoder.new`).
+            like: The samples whose own sizes the output takes (see `Loss.postprocess`), in place of the batch.
+            draw: What is new is drawn, by a decoder that goes on from what it has said itself (see `Decoder.generate`).
         """
         return self._decoded(z, None, batch, condition=condition, like=like, draw=draw)
 
@@ -159,8 +159,8 @@ class Autoencoder(nn.Module):
             condition = batch.condition
         if self.spec.condition:
             read = append_condition(read, condition)
-        output = self.decoder.new(read, draw=draw) if batch is None else self.decoder(read, batch)
-        return self.loss.complete(output, batch if like is None else like, condition)
+        output = self.decoder.generate(read, draw=draw) if batch is None else self.decoder(read, batch)
+        return self.loss.postprocess(output, batch if like is None else like, condition)
 
     def terms(self, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the terms that the autoencoder minimises, without those of its critics.

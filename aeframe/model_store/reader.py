@@ -51,7 +51,7 @@ def load(path: str | Path, device: str = "cpu") -> TrainedModel:
     folder = _find(Path(path))
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
-    spec = DataSpec.of_plain(config["spec"])
+    spec = DataSpec.from_dict(config["spec"])
     try:
         # Building draws initial weights; the state of torch's generator is restored.
         with noise_of(torch.device("cpu"), 0), restored_weights():

@@ -177,7 +177,7 @@ class TrainedModel:
                 f"which the one of {self._who()} does not"
             )
         density: Sampler = build("sampler", config, model=self.model)
-        if density.fitted:
+        if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
             batches = self._chunks(self._batch(x, condition), 256) if isinstance(x, (Batch, Tensor, np.ndarray)) else x

@@ -68,7 +68,7 @@ def save_model(
         "format": FORMAT,
         "aeframe": __version__,
         "model": dict(config.get("model") or {"name": "unnamed"}),
-        "spec": model.spec.plain(),
+        "spec": model.spec.to_dict(),
         **{key: config[key] for key in _STORED if key in config},
         "plugins": needed_plugins(config),
     }

@@ -1,4 +1,4 @@
-"""The parts of an autoencoder: the contracts a plugin author subclasses."""
+"""The base classes of the parts of an autoencoder, which plugins subclass."""
 
 from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.parts.corruptions import Corruption

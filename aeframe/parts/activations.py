@@ -1,4 +1,4 @@
-"""Activations: every one of torch by its usual name, and what is true of each: range, saturation, parameters."""
+"""Activations of torch by their names, with the properties of each: range, saturation, parameters."""
 
 from __future__ import annotations
 
@@ -18,49 +18,51 @@ _INF = math.inf
 
 @dataclass(frozen=True, slots=True)
 class ActivationTraits:
-    """What the composition checks know of an activation with its default arguments.
-
-    `low` and `high` bound its values; `attained` says whether each bound is a value it takes (ReLU takes 0; a sigmoid
-    takes neither 0 nor 1). `saturates` says whether its gradient vanishes towards an end. `learnable` says whether it
-    has parameters; `elementwise` whether each value depends on one value only; `same_shape` whether shapes stay.
-    """
+    """Properties of an activation with its default arguments, for the composition checks."""
 
     low: float = -_INF
+    """Lower bound of the outputs."""
     high: float = _INF
+    """Upper bound of the outputs."""
     attained: tuple[bool, bool] = (False, False)
+    """Whether `low` and `high` are outputs themselves: ReLU attains 0, a sigmoid attains neither 0 nor 1."""
     saturates: bool = False
+    """Whether the gradient vanishes for very large or very small inputs."""
     learnable: bool = False
+    """Whether it has parameters."""
     elementwise: bool = True
+    """Whether each output depends on one input only."""
     same_shape: bool = True
+    """Whether the output has the shape of the input."""
 
     def covers(self, low: float, high: float) -> bool:
-        """Say whether outputs can come as near as one likes to every value of [low, high]."""
+        """Return whether outputs come arbitrarily close to every value of [low, high]."""
         return self.low <= low and self.high >= high
 
 
 class LogSoftmax(nn.LogSoftmax):
-    """torch's, along the last axis unless `dim` says otherwise: torch's own default for it is a guess, and warns."""
+    """`nn.LogSoftmax` along the last axis by default; torch's default depends on the shape and warns."""
 
     def __init__(self, *, dim: int = -1) -> None:
         super().__init__(dim)
 
 
 class Softmax(nn.Softmax):
-    """torch's, along the last axis unless `dim` says otherwise; softmax2d is the one along the channels."""
+    """`nn.Softmax` along the last axis by default; softmax2d is along the channels."""
 
     def __init__(self, *, dim: int = -1) -> None:
         super().__init__(dim)
 
 
 class Softmin(nn.Softmin):
-    """torch's, along the last axis unless `dim` says otherwise."""
+    """`nn.Softmin` along the last axis by default."""
 
     def __init__(self, *, dim: int = -1) -> None:
         super().__init__(dim)
 
 
 class Threshold(nn.Threshold):
-    """torch's, with defaults: x where it is above `threshold`, `value` elsewhere."""
+    """`nn.Threshold` with defaults: x where it is above `threshold`, `value` elsewhere."""
 
     def __init__(self, *, threshold: float = 0.0, value: float = 0.0) -> None:
         super().__init__(threshold, value)
@@ -74,7 +76,7 @@ _TRAITS: dict[type[nn.Module], ActivationTraits] = {
     # The minimum of x * Phi(x), at x = -0.7518.
     nn.GELU: ActivationTraits(-0.16997120747990369, attained=(True, False), saturates=True),
     nn.GLU: ActivationTraits(elementwise=False, same_shape=False),
-    # Flat around zero, but not towards an end; so is softshrink.
+    # The gradient is 0 near zero, but not for large inputs; softshrink likewise.
     nn.Hardshrink: _UNBOUNDED,
     nn.Hardsigmoid: ActivationTraits(0.0, 1.0, (True, True), saturates=True),
     # The minimum of x * (x + 3) / 6, at x = -1.5.
@@ -107,16 +109,16 @@ _TRAITS: dict[type[nn.Module], ActivationTraits] = {
 
 
 def traits(activation: nn.Module | type[nn.Module]) -> ActivationTraits:
-    """Return what is known of an activation: its own ``traits``, the table's row, or nothing at all."""
-    kind = activation if isinstance(activation, type) else type(activation)
-    stated = getattr(kind, "traits", None)
-    return stated if isinstance(stated, ActivationTraits) else _TRAITS.get(kind, _UNBOUNDED)
+    """Return the traits of an activation: its class attribute ``traits``, its row in the table, or the defaults."""
+    cls = activation if isinstance(activation, type) else type(activation)
+    own = getattr(cls, "traits", None)
+    return own if isinstance(own, ActivationTraits) else _TRAITS.get(cls, _UNBOUNDED)
 
 
 class MakeActivation:
-    """A factory of one activation: each call returns a new module.
+    """A factory of an activation; each call returns a new module.
 
-    Annotate an option as ``MakeActivation | None = None`` and it takes the run's activation unless it has its own.
+    An option that is annotated ``MakeActivation | None = None`` has the model's activation as its default.
 
     Args:
         config: The name and options of the activation.
@@ -129,17 +131,17 @@ class MakeActivation:
         self.config, self._build = dict(config), build
 
     def __call__(self) -> nn.Module:
-        made: nn.Module = self._build("activation", self.config)
-        return made
+        activation: nn.Module = self._build("activation", self.config)
+        return activation
 
     @property
     def traits(self) -> ActivationTraits:
-        """What is known of it, without building one."""
+        """The traits of the activation, without building it."""
         return traits(registry().load("activation", str(self.config["name"])))
 
     @classmethod
     def from_config(cls, value: Any, build: Callable[..., Any]) -> MakeActivation:
-        """Read a name, or a mapping with a name, and check it by making one."""
+        """Return the factory of a name or a ``{name: ..., options}`` mapping, after building it once as a check."""
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
@@ -149,11 +151,11 @@ class MakeActivation:
 
     @classmethod
     def named(cls, name: str) -> MakeActivation:
-        """Return the maker of a registered activation."""
+        """Return the factory of a registered activation with its default options."""
         return cls.from_config(name, build)
 
     def same_shape(self, who: str) -> MakeActivation:
-        """Return itself, or refuse an activation that changes the shape of what it is given (glu halves it)."""
+        """Return itself; raise an `AeframeError` for an activation that changes the shape, as glu does."""
         if not self.traits.same_shape:
             raise AeframeError(
                 f"{who} needs an activation that keeps its input's shape, '{self.config['name']}' does not"

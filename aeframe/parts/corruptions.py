@@ -1,4 +1,4 @@
-"""Corruptions: what is done to x before the encoder sees it in training. The loss always compares with the clean x."""
+"""Corruptions of the encoder's input in training; the loss compares the reconstruction with the clean x."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from aeframe.types import Batch, Domain
 
 
 class Corruption(nn.Module):
-    """Return the batch as the encoder shall see it. Called in training only, unless `in_evaluation`.
+    """Maps a clean batch to the encoder's input. It is called in training only, unless `in_evaluation`.
 
-    `domains` are the kinds of data it makes sense for. An implementation gives a new `Batch` and leaves its argument
-    alone; whatever it draws comes from torch's generator, so that a run repeats itself. Where only a part of x was
-    kept, ``extras["hidden"]``, of the shape of x, says what was taken away.
+    Implementations return a new `Batch` and draw from torch's default generator, so that runs are reproducible. If x is
+    hidden in part, ``extras["hidden"] (B, *shape)`` is True where it is.
     """
 
     in_evaluation: bool = False
-    """Whether held-out samples are corrupted too: where filling in is all that a model learns."""
+    """Whether validation and test samples are corrupted too, as for models that are trained to fill in hidden parts."""
 
     domains: ClassVar[frozenset[str]] = frozenset({"real", "unit", "signed", "binary", "count", "simplex"})
+    """The kinds of `Domain` it can be used for."""
 
     def forward(self, batch: Batch) -> Batch:
-        """Corrupt a batch: x stays ``(B, *shape)``."""
+        """Return the batch with corrupted x ``(B, *shape)``."""
         return batch.with_x(self.corrupt(batch.x))
 
     def corrupt(self, x: Tensor) -> Tensor:
-        """Corrupt ``(B, *shape)``; the simple corruptions need no more than this."""
+        """Return x ``(B, *shape)`` with noise; corruptions that change x alone override this instead of `forward`."""
         raise AeframeError(f"corruption {type(self).__name__} defines neither forward nor corrupt")
 
 
 class NoCorruption(Corruption):
-    """Show the encoder the clean x."""
+    """Leave x clean."""
 
     domains = Corruption.domains | {"category"}
 
@@ -44,7 +44,7 @@ class NoCorruption(Corruption):
 
 
 class GaussianNoise(Corruption):
-    """Add noise of standard deviation `std`, in the data's own unit (Vincent et al. 2008, ICML)."""
+    """Add normal noise of standard deviation `std`, in the units of x (Vincent et al. 2008, ICML)."""
 
     def __init__(self, *, std: float = 0.25) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class GaussianNoise(Corruption):
 
 
 class SaltAndPepper(Corruption):
-    """Set a fraction `amount` of the values to the lowest or the highest, each with half the chance.
+    """Set a random fraction `amount` of the values to the minimum or the maximum, with equal probability.
 
-    The extremes are those of the domain; where it is unbounded, those of each batch, of the values its mask counts.
+    Minimum and maximum are those of the domain; where it is unbounded, those of the unmasked values of the batch.
     """
 
     def __init__(self, domain: Domain, *, amount: float = 0.25) -> None:
@@ -68,7 +68,7 @@ class SaltAndPepper(Corruption):
 
     def forward(self, batch: Batch) -> Batch:
         x, (low, high) = batch.x, self.domain.bounds
-        # What the mask hides is no extreme: it may be NaN, and one NaN would become the value of every grain of salt.
+        # Masked values may be NaN, and must not become the minimum or the maximum.
         hidden = None if batch.mask is None else broadcast_mask(~batch.mask, x.ndim)
         lowest, highest = x.new_full((), low), x.new_full((), high)
         if low == -torch.inf:
@@ -81,8 +81,9 @@ class SaltAndPepper(Corruption):
 
 
 class Masking(Corruption):
-    """Set a fraction `amount` of the values to `value` (Vincent et al. 2008); `whole_channels` hides all the channels
-    of a position together.
+    """Set a random fraction `amount` of the values to `value` (Vincent et al. 2008, ICML).
+
+    With `whole_channels`, all channels of a position are set together.
     """
 
     def __init__(self, *, amount: float = 0.5, value: float = 0.0, whole_channels: bool = True) -> None:
@@ -95,7 +96,7 @@ class Masking(Corruption):
 
 
 class Dropout(Corruption):
-    """Set a fraction `amount` of the values to 0 and scale the rest by 1 / (1 - amount), so the mean stays."""
+    """Set a random fraction `amount` of the values to 0 and scale the others by 1 / (1 - amount), as `nn.Dropout`."""
 
     domains = frozenset({"real", "unit", "signed"})
 

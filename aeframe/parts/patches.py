@@ -1,4 +1,4 @@
-"""Patches: how the positions of a sample are cut into equal pieces, in one to three dimensions."""
+"""Division of the positions of a sample into patches of equal size, in one to three dimensions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from aeframe.errors import AeframeError
 from aeframe.types import Domain, Shape
 
 Patch = int | tuple[int, ...]
-"""Positions along each dimension; one number for all of them."""
+"""Size of a patch: positions along each dimension, or one number for all dimensions."""
 
 
 def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
-    """Return the positions of ``(C, *positions)``, or of classes at ``(T,)``.
+    """Return the positions of a sample's shape ``(C, *positions)``, or ``(T,)`` for classes.
 
     Raises:
-        AeframeError: A flat shape, which has none, or more than three dimensions; `instead` is what to choose there.
+        AeframeError: A shape without positions or with more than three dimensions; the message recommends `instead`.
     """
     positions = shape if len(shape) == 1 and domain.kind == "category" else shape[1:]
     if not 1 <= len(positions) <= 3:
@@ -25,11 +25,12 @@ def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
     return positions
 
 
-def grid_of(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
-    """Return how many patches there are along each dimension, and the size of one.
+def patch_grid(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
+    """Return the number of patches along each dimension, and the size of a patch.
 
     Raises:
-        AeframeError: A patch of other dimensions, or one that does not divide them; the nearest that does is named.
+        AeframeError: A patch with another number of dimensions, or a size that does not divide the positions. The
+            message names the nearest size that does.
     """
     size = patch if isinstance(patch, tuple) else (patch,) * len(positions)
     if len(size) != len(positions):

@@ -1,69 +1,70 @@
-"""What a check is: a name, a reason, the kinds it is for, and a function that says what is wrong."""
+"""A conformance check: a function that tests one property of a part, and its outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from aeframe.kinds import SLOTS
+from aeframe.testing.part_under_test import PartUnderTest
 
-if TYPE_CHECKING:
-    from aeframe.testing.part_under_test import PartUnderTest
-
-PLUGIN = "plugin"
-"""Stands in place of a kind for checks of the plugin as a whole."""
 MODEL_KINDS = frozenset({"modality", *(kind.name for kind in SLOTS)})
-"""The kinds that a small model is made around; a modality's is made of its own defaults, on its own data."""
+"""The kinds that are tested inside a small model. A modality's model consists of the modality's default parts."""
 
 
-class CheckFailedError(AssertionError):
-    """What a part does and should not, in one sentence."""
+@dataclass(frozen=True, slots=True)
+class SharedWork:
+    """Work in other processes that a check requires, done once for all parts of the plugin.
 
+    A process that imports torch takes seconds to start, so that one process per part would be slow.
+    """
 
-class NotApplicableError(Exception):
-    """Why a check has nothing to say of a part."""
+    prepare: Callable[[PartUnderTest], None]
+    """Writes the input files of one part into its folder."""
+    run: Callable[[Sequence[PartUnderTest]], None]
+    """Runs the processes, which write the results of every prepared part into the part's folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One promise that a part is held to."""
+    """A named test of one property, which parts of some kinds must have."""
 
     name: str
     reason: str
-    """Why it matters, in one line."""
+    """Why the property matters, in one line."""
     kinds: frozenset[str]
     function: Callable[[PartUnderTest], None]
-    """Returns when the promise is kept.
+    """Returns None when the part has the property.
 
     Raises:
-        CheckFailedError: It is not; any other exception says the same.
-        NotApplicableError: There is nothing to be tried.
+        CheckFailedError: The part does not have it. Any other exception counts as a failure too.
+        NotApplicableError: The property cannot be tested for this part.
     """
-    after: tuple[str, ...] = ()
-    """Checks that must have passed, or what this one finds would be their finding again."""
+    depends_on: tuple[str, ...] = ()
+    """Names of checks that must pass first. Without them, one fault of a part would fail several checks."""
+    shared_work: SharedWork | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one check of one part."""
+    """The result of one check of one part."""
 
     check: Check
     part: str
     """``"loss=mse"``, or ``"plugin"``."""
     state: Literal["ok", "failed", "not applicable"]
-    sentence: str = ""
+    message: str = ""
     error: BaseException | None = None
 
 
 def check(
-    name: str, reason: str, *, kinds: Iterable[str], after: tuple[str, ...] = ()
+    name: str,
+    reason: str,
+    *,
+    kinds: Iterable[str],
+    depends_on: tuple[str, ...] = (),
+    shared_work: SharedWork | None = None,
 ) -> Callable[[Callable[[PartUnderTest], None]], Check]:
-    """Make a `Check` of a function."""
-    return lambda function: Check(name, reason, frozenset(kinds), function, after)
-
-
-def expect(holds: bool, sentence: str) -> None:
-    """Fail the check with `sentence` unless it holds."""
-    if not holds:
-        raise CheckFailedError(sentence)
+    """Return a decorator that turns a function into a `Check`."""
+    return lambda function: Check(name, reason, frozenset(kinds), function, depends_on, shared_work)

@@ -1,4 +1,4 @@
-"""Real data, for tests that are worth little without."""
+"""Files of real data for tests."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-_BESIDE = Path(__file__).parents[3] / "shared" / "data"
+_DEFAULT_FOLDER = Path(__file__).parents[3] / "shared" / "data"
 
 
 def real_file(name: str) -> Path:
-    """Return a file of real data, such as ``image/mnist.npz``; skip the test where it is not on this machine.
+    """Return the path of a data file, such as ``image/mnist.npz``; skip the test if this machine does not have it.
 
     Args:
-        name: Below the folder that ``AEFRAME_TEST_DATA`` names, or else ``shared/data`` beside the checkout.
+        name: Path relative to the folder in the environment variable ``AEFRAME_TEST_DATA``. The default folder is
+            ``shared/data`` next to the checkout.
     """
-    path = Path(os.environ.get("AEFRAME_TEST_DATA", _BESIDE)) / name
+    path = Path(os.environ.get("AEFRAME_TEST_DATA", _DEFAULT_FOLDER)) / name
     if not path.is_file():
-        pytest.skip(f"no {name} below AEFRAME_TEST_DATA, nor beside the checkout in shared/data")
+        pytest.skip(f"no {name} in AEFRAME_TEST_DATA, nor in shared/data next to the checkout")
     return path

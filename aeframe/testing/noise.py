@@ -1,4 +1,4 @@
-"""Noise that belongs to the sample: what torch draws becomes a function of (seed, number of the draw, row)."""
+"""Random numbers that depend only on a seed, the index of the draw, and the sample."""
 
 from __future__ import annotations
 
@@ -15,108 +15,111 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from aeframe.errors import AeframeError
 from aeframe.noise import seed_noise
 
-_SHARED = -1
-"""Stands in place of a row for a draw that no row has a part in."""
+_NO_ROW = -1
+"""The id of the row in the seed of a draw without a batch dimension."""
 
 
 class RowNoise(TorchDispatchMode):
-    """Inside it each sample draws its own noise, whatever it is batched with.
+    """A context manager in which each sample has the same random numbers in every batch.
 
-    A draw whose leading dimension is the batch is made row by row from (seed, number of the draw, the row's id). So a
-    batch that holds every sample twice sees the same noise twice, a batch in another order sees it in that order, and
-    two devices that share a batch see what one would. A leading dimension of B times n is read as n rows of each
-    sample, one after another: that is what flattening its positions gives. Any other draw (a codebook's first places)
-    depends on the seed and its number only. What is given a generator of its own is left alone, and torch's own
-    generators stand after it as they stood before.
+    A draw whose leading dimension is the batch is split into rows. The seed of each row is computed from `seed`, the
+    index of the draw and the id of the sample. So a batch with every sample twice has the same noise twice, a reordered
+    batch has reordered noise, and two devices that share a batch draw what one device would.
 
-    It works below autograd and below whatever is composed of simpler draws, so dropout, `torch.distributions` and every
-    function of torch are covered alike, and gradients flow as they would.
+    A leading dimension of B times n counts as n consecutive rows of each sample, as after flattening positions into the
+    batch. Every other draw (such as the initial codebook) depends on `seed` and the index of the draw only. Draws
+    with their own ``generator`` are unchanged. torch's default generators are restored at the end.
+
+    The mode acts below autograd and below operations composed of simpler draws. So dropout, `torch.distributions` and
+    every function of torch are covered, and gradients are unchanged.
 
     ```python
     with RowNoise(torch.arange(7)):
         once = model(batch)
     with RowNoise(torch.arange(7).repeat(2)):
-        twice = model(doubled)  # the same, twice
+        twice = model(doubled)  # the same outputs, twice
     ```
 
     Args:
-        rows: ``(B,)`` whole numbers, the id of each sample. Choose a B that divides no other size of the model, such as
-            7: a draw of that many of something else would be taken for a batch.
-        seed: Another seed is other noise.
-        num_samples: K, where the model draws K importance samples: ``(K, B, ...)`` and ``(K * B, ...)`` are batches
-            too then.
+        rows: ``(B,)`` integers, the id of each sample. Choose a B that divides no other dimension of the model, such
+            as 7, since any leading dimension that is a multiple of B counts as a batch.
+        seed: The seed of all draws.
+        num_samples: K, where the model draws K importance samples. Then ``(K, B, ...)`` and ``(K * B, ...)`` count as
+            batches too.
 
     Raises:
-        AeframeError: Ids that are not a vector of whole numbers.
+        AeframeError: `rows` is not a vector of integers.
     """
 
     def __init__(self, rows: Tensor, *, seed: int = 0, num_samples: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if rows.ndim != 1 or not len(rows) or rows.is_floating_point() or rows.dtype == torch.bool:
             raise AeframeError(
-                f"RowNoise needs rows as a vector (B,) of whole numbers, found {rows.dtype} {tuple(rows.shape)}; "
-                "give the id of each sample, such as torch.arange(B)"
+                f"RowNoise requires rows as a vector (B,) of integers, found {rows.dtype} {tuple(rows.shape)}; "
+                "pass the id of each sample, such as torch.arange(B)"
             )
         self._rows: list[int] = rows.tolist()
-        self._seed, self._samples = seed, num_samples
-        self._draws = 0
-        self._outer = ExitStack()
+        self._seed, self._num_samples = seed, num_samples
+        self._num_draws = 0
+        self._generators = ExitStack()
 
     def __enter__(self) -> Self:
-        """Begin to count draws from zero."""
-        self._draws = 0
+        """Reset the index of the draw to 0, and save the state of torch's generators."""
+        self._num_draws = 0
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
-        self._outer.enter_context(torch.random.fork_rng(devices))
+        self._generators.enter_context(torch.random.fork_rng(devices))
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave torch's generators as they stood."""
+        """Restore the state of torch's generators."""
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        self._outer.close()
+        self._generators.close()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Run one operator of torch; those that draw, row by row."""
+        """Run one torch operation; split it into rows if it draws random numbers."""
         by_name = dict(kwargs or {})
         if torch.Tag.nondeterministic_seeded not in func.tags:
             return func(*args, **by_name)
         names = [argument.name for argument in func._schema.arguments]
-        given = dict(zip(names, args, strict=False)) | by_name
-        device = _device_of(given)
-        if given.get("generator") is not None or device.type == "meta":
+        arguments = dict(zip(names, args, strict=False)) | by_name
+        device = _device_of(arguments)
+        if arguments.get("generator") is not None or device.type == "meta":
             return func(*args, **by_name)
-        number, self._draws = self._draws, self._draws + 1
-        layout = self._layout(given)
+        index, self._num_draws = self._num_draws, self._num_draws + 1
+        layout = self._layout(arguments)
         if layout is None:
-            seed_noise(device, self._seed, number, _SHARED)
+            seed_noise(device, self._seed, index, _NO_ROW)
             return func(*args, **by_name)
-        pieces = []
-        for place, row in enumerate(self._rows):
-            seed_noise(device, self._seed, number, row)
-            mine = layout.share(given, place)
-            pieces.append(func(*(mine[name] for name in names[: len(args)]), **{name: mine[name] for name in by_name}))
-        written = func._schema.returns[0].alias_info
-        if written is not None:
-            # Drawn into views of it: the whole has changed already.
-            return given[_argument(func, written)]
-        if isinstance(pieces[0], Tensor):
-            return layout.join(pieces)
-        return tuple(layout.join(list(each)) for each in zip(*pieces, strict=True))
+        results = []
+        for position, row in enumerate(self._rows):
+            seed_noise(device, self._seed, index, row)
+            of_row = layout.arguments_of_row(arguments, position)
+            positional = (of_row[name] for name in names[: len(args)])
+            results.append(func(*positional, **{name: of_row[name] for name in by_name}))
+        alias = func._schema.returns[0].alias_info
+        if alias is not None:
+            # An in-place operation: each row was drawn into a view of this tensor.
+            return arguments[_aliased_argument(func, alias)]
+        if isinstance(results[0], Tensor):
+            return layout.join(results)
+        return tuple(layout.join(list(tensors)) for tensors in zip(*results, strict=True))
 
-    def _layout(self, given: Mapping[str, Any]) -> _Layout | None:
-        """Return where the rows lie in what is drawn, or None where they have no part in it."""
-        num, k = len(self._rows), self._samples
-        weights = given.get("self")
-        if given.get("num_samples") == num and given.get("replacement") and weights is not None and weights.ndim == 1:
-            # `torch.multinomial` of one distribution, once for each row.
+    def _layout(self, arguments: Mapping[str, Any]) -> _Layout | None:
+        """Return how the result of a draw is divided into rows, None if it has no batch dimension."""
+        num, k = len(self._rows), self._num_samples
+        weights = arguments.get("self")
+        one_distribution = isinstance(weights, Tensor) and weights.ndim == 1
+        if arguments.get("num_samples") == num and arguments.get("replacement") and one_distribution:
+            # `torch.multinomial`: one distribution, and as many draws as rows.
             return _Layout(num, count="num_samples")
-        size: Sequence[int] | None = given.get("size")
+        size: Sequence[int] | None = arguments.get("size")
         if size is None:
-            shapes = [value.shape for value in given.values() if isinstance(value, Tensor)]
+            shapes = [value.shape for value in arguments.values() if isinstance(value, Tensor)]
             size = max(shapes, key=len, default=())
         if k is not None and tuple(size[:2]) == (k, num):
             return _Layout(num, axis=1, ndim=len(size))
@@ -127,52 +130,53 @@ class RowNoise(TorchDispatchMode):
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the rows of a batch lie in the arguments of a draw."""
+    """How the arguments and the result of a draw are divided into the rows of a batch."""
 
     num: int
-    """B."""
+    """B, the number of rows."""
     axis: int = 0
+    """The batch dimension."""
     ndim: int = 0
-    """Of what is drawn; a tensor of fewer dimensions is the same for every row."""
+    """The number of dimensions of the result. An argument of fewer dimensions is the same for every row."""
     strided: bool = False
-    """What one row has lies B apart (importance samples), not side by side."""
+    """Whether the elements of a row are B apart, as importance samples are, and not consecutive."""
     count: str | None = None
-    """The argument that counts draws, where that is what makes the batch."""
+    """The argument with the number of draws, where that number is B; it becomes 1 for each row."""
 
-    def share(self, given: Mapping[str, Any], place: int) -> dict[str, Any]:
-        """Return one row's share of the arguments."""
+    def arguments_of_row(self, arguments: Mapping[str, Any], position: int) -> dict[str, Any]:
+        """Return the arguments for drawing the row at `position`."""
         if self.count is not None:
-            return {**given, self.count: 1}
-        return {name: self._part(name, value, place) for name, value in given.items()}
+            return {**arguments, self.count: 1}
+        return {name: self._value_of_row(name, value, position) for name, value in arguments.items()}
 
-    def _part(self, name: str, value: Any, place: int) -> Any:
+    def _value_of_row(self, name: str, value: Any, position: int) -> Any:
         if name == "size":
-            return [each // self.num if at == self.axis else each for at, each in enumerate(value)]
+            return [length // self.num if axis == self.axis else length for axis, length in enumerate(value)]
         if not isinstance(value, Tensor) or value.ndim < self.ndim or value.shape[self.axis] % self.num:
             return value
         if self.strided:
-            return value[place :: self.num]
+            return value[position :: self.num]
         width = value.shape[self.axis] // self.num
-        return value.narrow(self.axis, place * width, width)
+        return value.narrow(self.axis, position * width, width)
 
-    def join(self, pieces: list[Tensor]) -> Tensor:
-        """Put the rows' shares side by side again."""
-        return torch.stack(pieces, 1).flatten(0, 1) if self.strided else torch.cat(pieces, self.axis)
+    def join(self, results: list[Tensor]) -> Tensor:
+        """Return the result of the whole draw from the results of all rows."""
+        return torch.stack(results, 1).flatten(0, 1) if self.strided else torch.cat(results, self.axis)
 
 
-def _argument(func: Any, written: Any) -> str:
-    """Return the argument that an operator gives back, changed."""
-    changed = (each for each in func._schema.arguments if each.alias_info is not None)
-    name: str = next(each.name for each in changed if each.alias_info.before_set == written.before_set)
+def _aliased_argument(func: Any, alias: Any) -> str:
+    """Return the name of the argument that an in-place operation changes and returns."""
+    aliased = (argument for argument in func._schema.arguments if argument.alias_info is not None)
+    name: str = next(argument.name for argument in aliased if argument.alias_info.before_set == alias.before_set)
     return name
 
 
-def _device_of(given: Mapping[str, Any]) -> torch.device:
-    """Return where a draw is made: where its tensors are, or where it is asked to be."""
-    for value in given.values():
+def _device_of(arguments: Mapping[str, Any]) -> torch.device:
+    """Return the device of a draw: that of its tensors, or else its argument ``device``."""
+    for value in arguments.values():
         if isinstance(value, Tensor):
             return value.device
-    return torch.device("cpu" if given.get("device") is None else given["device"])
+    return torch.device("cpu" if arguments.get("device") is None else arguments["device"])
 
 
 __all__ = ["RowNoise"]

@@ -1,4 +1,4 @@
-"""One part under test, with what the checks need of it; made when it is first asked for."""
+"""One registered part, with the model, data and short training run that the conformance checks test it with."""
 
 from __future__ import annotations
 
@@ -6,27 +6,41 @@ import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aeframe.errors import AeframeError
 from aeframe.factory import defaults
 from aeframe.noise import noise_of
-from aeframe.registry import Entry, Plugin, registry
-from aeframe.testing.check import PLUGIN, CheckFailedError, NotApplicableError
+from aeframe.registry import Entry, Plugin
+from aeframe.testing.expectations import CheckFailedError, NotApplicableError
+from aeframe.testing.model_outputs import all_terms, forward_pass
+from aeframe.testing.options import SuiteOptions
+from aeframe.testing.reference import CPU, PROGRESS, ReferenceSetup, modality_setup, synthetic_setups
+from aeframe.testing.short_run import ShortRun, train_shortly
 
-if TYPE_CHECKING:
-    from aeframe.testing.reference import Reference
-    from aeframe.testing.short_run import ShortRun
-    from aeframe.testing.suite_runner import SuiteRunner
+PLUGIN = "plugin"
+"""The kind and id of a `PartUnderTest` that stands for the plugin as a whole."""
+_REQUIRED = "???"
 
 
 class PartUnderTest:
-    """A registered name (or the plugin itself, where `entry` is None) as the checks see it."""
+    """A registered part, or the plugin as a whole.
 
-    def __init__(self, runner: SuiteRunner, plugin: Plugin, entry: Entry | None) -> None:
-        self.runner, self.plugin, self._entry = runner, plugin, entry
+    The properties are computed at first use, so that all checks of a part share one model config and one training run.
+
+    Args:
+        plugin: The plugin that registers the part.
+        entry: The registered name of the part; None for the plugin as a whole.
+        options: The options of the suite.
+        folder: An existing folder, in which the part makes its own.
+    """
+
+    def __init__(self, plugin: Plugin, entry: Entry | None, options: SuiteOptions, folder: Path) -> None:
+        self.plugin, self._entry, self.options = plugin, entry, options
         self.kind = PLUGIN if entry is None else entry.kind
-        self.id = PLUGIN if entry is None else f"{entry.kind}={entry.name}"
+        self.id = PLUGIN if entry is None else _id_of(entry)
+        """``"loss=mse"``, or ``"plugin"``."""
+        self._folder = folder / self.id.replace("=", "-")
 
     @property
     def entry(self) -> Entry:
@@ -36,94 +50,109 @@ class PartUnderTest:
 
     @property
     def folder(self) -> Path:
-        """A folder for what this part writes."""
-        path = self.runner.folder / self.id.replace("=", "-")
-        path.mkdir(parents=True, exist_ok=True)
-        return path
+        """The folder for files of this part."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder
 
     @functools.cached_property
     def target(self) -> Any:
-        """The object that is registered."""
+        """The registered object, a class or a function."""
         return self.entry.load()
 
     @functools.cached_property
     def config(self) -> dict[str, Any]:
-        """``{name, options}`` with every option present: the defaults, and what the suite gives."""
-        config = {**defaults(self.entry.kind, self.entry.name), **self.runner.options.get(self.id, {})}
-        for option, value in config.items():
-            if value == "???":
-                raise NotApplicableError(f"'{option}' has no default; give the suite one: options[{self.id!r}]")
-        return config
+        """``{"name": ..., option: value}`` with every option: its value in the suite, or else its default."""
+        return _config_of(self.entry, self.options)
 
     @functools.cached_property
-    def references(self) -> list[Reference]:
-        """The models that may be made around this part; the first that works is `reference`."""
+    def setups(self) -> list[ReferenceSetup]:
+        """All setups that may fit this part; `setup` is the first that does."""
         return list(self._candidates())
 
     @functools.cached_property
-    def reference(self) -> Reference:
-        """A small model around this part, on data that it accepts.
+    def setup(self) -> ReferenceSetup:
+        """The first setup in which this part can be built and its loss terms computed.
 
         Raises:
-            CheckFailedError: There is none; the sentence is that of the first error that is not about what fits.
+            CheckFailedError: There is none. The message has the first error that is not an `AeframeError`, for an
+                `AeframeError` may only mean that the data do not fit the part.
         """
-        from aeframe.testing.reference import CPU, PROGRESS
-        from aeframe.testing.terms import all_terms, passed
-
         errors: list[Exception] = []
         for candidate in self._candidates():
             try:
                 with noise_of(CPU, 3):
                     model = candidate.model()
-                    all_terms(model, passed(model, candidate.batch()), PROGRESS)
-            except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the part's fault
+                    all_terms(model, forward_pass(model, candidate.batch()), PROGRESS)
+            except Exception as error:  # noqa: BLE001 -- the plugin boundary: any error is a fault of the part
                 errors.append(error)
             else:
                 return candidate
         if not errors:
-            raise CheckFailedError(f"{self.id} accepts no domain that data can have")
+            raise CheckFailedError(f"{self.id} accepts no domain of data")
         first = next((error for error in errors if not isinstance(error, AeframeError)), errors[-1])
         raise CheckFailedError(
-            f"{self.id} works in none of {len(errors)} small models; the first error is "
+            f"{self.id} fails in all of {len(errors)} small models; the first error is "
             f"{type(first).__name__}: {str(first).strip().splitlines()[0] if str(first).strip() else ''}"
         ) from first
 
-    def _candidates(self) -> Iterator[Reference]:
-        from aeframe.testing.reference import modality_reference, synthetic_references
-
-        if self.kind != "modality":
-            yield from synthetic_references(self.kind, self.config)
-        for modality, dataset in self._own_data():
-            yield modality_reference(self.kind, self.config, modality, dataset)
-
-    def _own_data(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-        """Yield this modality and its data; for another part, every modality of its plugin."""
-        for entry in self.plugin.entries:
-            if entry.kind == "modality" and (self.kind != "modality" or entry == self._entry):
-                tested = self.runner.tested(f"modality={entry.name}")
-                if inspect.isabstract(tested.target):
-                    # It cannot be made, as its own check says.
-                    continue
-                dataset = self.runner.dataset_of(tested)
-                if dataset is not None:
-                    yield tested.config, dataset
-                elif self.kind == "modality":
-                    raise NotApplicableError(
-                        f"{self.id} names no data set that needs no options; give the suite one: "
-                        f"datasets = {{{entry.name!r}: {{'name': ...}}}}"
-                    )
-
     @functools.cached_property
     def short_run(self) -> ShortRun:
-        """The reference model after four tiny epochs."""
-        from aeframe.testing.short_run import train_shortly
+        """The model of `setup` after four epochs of three batches."""
+        return train_shortly(self.setup, self.folder / "uninterrupted", epochs=4)
 
-        return train_shortly(self.reference, self.folder / "whole", epochs=4)
+    def _candidates(self) -> Iterator[ReferenceSetup]:
+        if self.kind != "modality":
+            yield from synthetic_setups(self.kind, self.config)
+        for modality, dataset in self._modalities():
+            yield modality_setup(self.kind, self.config, modality, dataset)
 
-    def has(self, kind: str) -> bool:
-        """Say whether this is a part of `kind`."""
-        return self.kind == kind
+    def _modalities(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+        """Yield the configs of a modality and its dataset: this modality, or else all modalities of the plugin."""
+        for entry in self.plugin.entries:
+            if entry.kind != "modality" or (self.kind == "modality" and entry != self._entry):
+                continue
+            if inspect.isabstract(entry.load()):
+                # It cannot be built, which the check `postprocess` of that modality reports.
+                continue
+            dataset = _dataset_of(entry, self.options)
+            if dataset is not None:
+                yield _config_of(entry, self.options), dataset
+            elif self.kind == "modality":
+                raise NotApplicableError(
+                    f"{self.id} has no default dataset that loads without options; name one in the suite: "
+                    f"datasets = {{{entry.name!r}: {{'name': ...}}}}"
+                )
 
-    def known(self, kind: str) -> list[str]:
-        """Return the registered names of a kind."""
-        return registry().names(kind)
+
+def _id_of(entry: Entry) -> str:
+    return f"{entry.kind}={entry.name}"
+
+
+def _config_of(entry: Entry, options: SuiteOptions) -> dict[str, Any]:
+    """Return the config of a registered part with every option.
+
+    Raises:
+        NotApplicableError: A required option has no value in the suite.
+    """
+    config = {**defaults(entry.kind, entry.name), **options.options.get(_id_of(entry), {})}
+    for option, value in config.items():
+        if value == _REQUIRED:
+            raise NotApplicableError(
+                f"option '{option}' has no default; set it in the suite: options = {{{_id_of(entry)!r}: "
+                f"{{{option!r}: ...}}}}"
+            )
+    return config
+
+
+def _dataset_of(modality: Entry, options: SuiteOptions) -> Mapping[str, Any] | None:
+    """Return the config of a modality's dataset in the suite, or else of its default dataset.
+
+    None if there is neither, or if the default dataset has required options.
+    """
+    if modality.name in options.datasets:
+        return options.datasets[modality.name]
+    name = modality.load().dataset
+    if name is None:
+        return None
+    config = defaults("dataset", name)
+    return None if _REQUIRED in config.values() else config

@@ -1,4 +1,4 @@
-"""Small reference models: what one part is put into, so that it can be tried alone."""
+"""Small model configs with matching data, in which one part is tested."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from aeframe.noise import noise_of
 from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
-SAMPLES = 7
-"""Samples in a batch: no size of a reference model is a multiple of it, see `RowNoise`."""
+BATCH_SIZE = 7
+"""Samples in a test batch. No dimension of a reference model is a multiple of it, as `RowNoise` requires."""
 NUM_ROWS = 32
+"""Samples in a `ReferenceSetup`."""
 PROGRESS = TrainingProgress(batch=5, planned=10)
-"""Where a run stands when terms are compared."""
+"""The training progress at which loss terms are compared: half of the run."""
 CPU = torch.device("cpu")
 
-# The last is as large as the point latent's z, for a decoder that changes nothing but the shape.
+# The last shape has the size of the point latent's z, for a decoder that only reshapes z.
 _SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4), (3,))
 _DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex")
 _LOSSES = {
@@ -38,104 +39,114 @@ _LOSSES = {
     "simplex": "kl_divergence",
 }
 _EUCLIDEAN = frozenset({"euclidean"})
+# What a latent provides, and a small one that provides it.
 _LATENTS: tuple[tuple[frozenset[str], dict[str, Any]], ...] = (
     (frozenset(), {"name": "point", "dim": 3}),
     (frozenset({"posterior"}), {"name": "gaussian", "dim": 3}),
     (frozenset({"codes"}), {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4}),
-    # What a latent gives by an option: numbers in [0, 1].
+    # z in [0, 1], for penalties on the mean activity of each unit.
     (frozenset({"activity"}), {"name": "point", "dim": 3, "activation": "sigmoid"}),
 )
 
 
 @dataclass(frozen=True)
-class Reference:
-    """A recipe around one part, and some rows of data for it."""
+class ReferenceSetup:
+    """The config of a small model that contains one part, and data for it."""
 
     config: dict[str, Any]
     spec: DataSpec
     rows: Batch
+    """`NUM_ROWS` samples, fewer if the training split has fewer."""
     modality: Modality
-    """The one whose data these are; `Vector` for synthetic ones."""
+    """The modality of the data; `Vector` for synthetic data."""
 
     def model(self) -> Autoencoder:
-        """Return a new model, with the same first weights each time; in training mode."""
+        """Return a new model in training mode; its initial weights are the same at each call."""
         with noise_of(CPU, 1):
             return assemble(self.config, self.spec)
 
-    def batch(self, num: int = SAMPLES) -> Batch:
-        """Return the first rows, copied."""
+    def batch(self, num: int = BATCH_SIZE) -> Batch:
+        """Return a copy of the first `num` samples."""
         return self.rows.rows(torch.arange(num))
 
-    def conditioned(self) -> Reference:
-        """Return the same for data with a condition of 3 numbers."""
+    def with_condition(self) -> ReferenceSetup:
+        """Return a copy in which each sample has a condition, a one-hot vector of 3 numbers."""
         condition = torch.eye(3)[torch.arange(len(self.rows)) % 3]
-        # Classes leave no room for other channels beside them.
+        # The condition encoder appends the condition to x as channels, which is impossible for class indices.
         config = {**self.config, "condition_encoder": self.spec.domain.kind != "category"}
         rows = replace(self.rows, condition=condition)
-        return Reference(config, replace(self.spec, condition=3), rows, self.modality)
+        return ReferenceSetup(config, replace(self.spec, condition=3), rows, self.modality)
 
-    def in_domain(self, domain: Domain) -> Reference:
-        """Return the same for synthetic data of another domain."""
+    def with_domain(self, domain: Domain) -> ReferenceSetup:
+        """Return a copy with synthetic data of another domain."""
         spec = replace(self.spec, domain=domain)
-        return replace(self, spec=spec, rows=synthetic(spec))
+        return replace(self, spec=spec, rows=synthetic_batch(spec))
 
 
-def synthetic(spec: DataSpec) -> Batch:
-    """Return `NUM_ROWS` rows that lie in the domain and fill it."""
+def synthetic_batch(spec: DataSpec) -> Batch:
+    """Return `NUM_ROWS` samples whose values cover the domain of `spec`; each has another sample as its partner."""
     generator = torch.Generator().manual_seed(11)
     shape = (NUM_ROWS, *spec.shape)
-    normal, even = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
+    normal, uniform = torch.randn(shape, generator=generator), torch.rand(shape, generator=generator)
     classes = spec.domain.classes or 1
     x: Tensor = {
         "real": normal,
-        "unit": even,
-        "signed": 2 * even - 1,
-        "binary": (even < 0.5).float(),
-        "count": (6 * even * even).floor(),
-        "category": (even * classes).floor().clamp(max=classes - 1).long(),
+        "unit": uniform,
+        "signed": 2 * uniform - 1,
+        "binary": (uniform < 0.5).float(),
+        "count": (6 * uniform * uniform).floor(),
+        "category": (uniform * classes).floor().clamp(max=classes - 1).long(),
         "simplex": normal.softmax(-1),
     }[spec.domain.kind]
-    # A second sample beside each, for parts that learn from pairs.
+    # Some objectives are trained on pairs of samples.
     return Batch(x, index=torch.arange(NUM_ROWS)).paired(Batch(x.roll(1, 0)))
 
 
-def synthetic_references(kind: str, part: Mapping[str, Any]) -> Iterator[Reference]:
-    """Yield recipes with `part` in its place, for one kind of synthetic data after another that it may accept."""
-    claimed = getattr(registry().load(kind, part["name"]), "domains", None)
+def synthetic_setups(kind: str, part: Mapping[str, Any]) -> Iterator[ReferenceSetup]:
+    """Yield a setup with `part` for each combination of shape and domain of synthetic data.
+
+    Domains that the part excludes are left out; a shape may still turn out not to fit the part.
+
+    Args:
+        kind: The kind of the part.
+        part: The config of the part.
+    """
+    domains = getattr(registry().load(kind, part["name"]), "domains", None)
     for shape in _SHAPES:
         for name in _DOMAINS:
             domain = Domain.parse(name)
-            if claimed is not None and domain.kind not in claimed:
+            if domains is not None and domain.kind not in domains:
                 continue
             loss = part if kind == "loss" else _loss_for(domain)
             if loss is None:
                 continue
             spec = DataSpec(shape, domain, extras={"partner": shape})
-            modality = {"name": "vector", "domain": name, "scale": "none"}
-            config = {**recipe(kind, part, loss=loss, encoder={"name": "mlp", "hidden": [16]}), "modality": modality}
-            prepared = Vector(domain=name, scale="none")
-            prepared.load_state({"shape": list(shape), "columns": None})
-            yield Reference(config, spec, synthetic(spec), prepared)
+            options = {"name": "vector", "domain": name, "scale": "none"}
+            encoder = {"name": "mlp", "hidden": [16]}
+            config = {**minimal_config(kind, part, loss=loss, encoder=encoder), "modality": options}
+            modality = Vector(domain=name, scale="none")
+            modality.load_state({"shape": list(shape), "columns": None})
+            yield ReferenceSetup(config, spec, synthetic_batch(spec), modality)
 
 
-def recipe(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> dict[str, Any]:
-    """Return the smallest recipe that has `part` in it and gives it what it needs."""
+def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: Any) -> dict[str, Any]:
+    """Return the config of a small model that contains `part`, and the latent and objective that the part requires."""
     target = registry().load(kind, part["name"])
     requires: frozenset[str] = getattr(target, "requires", frozenset())
     if kind == "prior":
-        # A prior is learned through a divergence, which needs a posterior.
+        # A prior is trained through a divergence, which is computed from a posterior.
         requires |= {"posterior"}
     spaces: frozenset[str] = getattr(target, "spaces", None) or _EUCLIDEAN
     latent = part if kind == "latent" else _latent_for(requires, spaces)
-    chosen = registry().load("latent", latent["name"])
-    provides: frozenset[str] = chosen.provides
+    latent_class = registry().load("latent", latent["name"])
+    provides: frozenset[str] = latent_class.provides
     config: dict[str, Any] = {
         "model": {"name": "reference"},
         "activation": "tanh",
         "corruption": "none",
         "encoder": encoder,
         "latent": latent,
-        "prior": _prior_for(provides, chosen.space),
+        "prior": _prior_for(provides, latent_class.space),
         "decoder": "mirror",
         "loss": loss,
         "objective": "elbo" if "posterior" in provides else "deterministic",
@@ -169,34 +180,35 @@ def _user_of_critic(name: str, critic: Any) -> dict[str, Any]:
 
 
 def _latent_for(requires: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
-    """Return a latent that gives what is needed, its codes in one of the spaces."""
+    """Return the config of a latent that provides all of `requires`, and whose z lies in one of `spaces`."""
     for provides, latent in _LATENTS:
         if requires <= provides and spaces >= _EUCLIDEAN:
             return latent
-    for name, target in _loadable("latent"):
+    for name, target in _importable("latent"):
         if requires <= target.provides and target.space in spaces:
             return {"name": name}
     raise AeframeError(
-        f"no latent that is installed gives {' and '.join(sorted(requires))} in {' or '.join(sorted(spaces))} space"
+        f"no installed latent provides {' and '.join(sorted(requires))} in {' or '.join(sorted(spaces))} space"
     )
 
 
 def _prior_for(provides: frozenset[str], space: str) -> str:
-    """Return a prior that is a density where a latent's codes live."""
+    """Return the name of a prior on the space of the latent's z."""
     if space in _EUCLIDEAN:
         return "normal"
-    fitting = (name for name, prior in _loadable("prior") if space in prior.spaces and prior.requires <= provides)
-    return next(fitting, "normal")
+    matching = (name for name, prior in _importable("prior") if space in prior.spaces and prior.requires <= provides)
+    return next(matching, "normal")
 
 
 def _loss_for(domain: Domain) -> Any:
+    """Return a loss for data of `domain`, None if none is installed."""
     if domain.kind in _LOSSES:
         return _LOSSES[domain.kind]
-    return next((name for name, target in _loadable("loss") if domain.kind in getattr(target, "domains", ())), None)
+    return next((name for name, target in _importable("loss") if domain.kind in getattr(target, "domains", ())), None)
 
 
-def _loadable(kind: str) -> Iterator[tuple[str, Any]]:
-    """Yield every part of a kind that can be imported: another that cannot is no fault of the one under test."""
+def _importable(kind: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name and class of each part of a kind, except parts that cannot be imported."""
     for name in registry().names(kind):
         try:
             yield name, registry().load(kind, name)
@@ -204,23 +216,30 @@ def _loadable(kind: str) -> Iterator[tuple[str, Any]]:
             continue
 
 
-def modality_reference(
+def modality_setup(
     kind: str, part: Mapping[str, Any], modality: Mapping[str, Any], dataset: Mapping[str, Any]
-) -> Reference:
-    """Return the recipe of a modality's defaults on its own data, with `part` in its place."""
-    made: Modality = build("modality", modality)
+) -> ReferenceSetup:
+    """Return the setup of a modality's default parts on a dataset of the modality, with `part` in place of its kind.
+
+    Args:
+        kind: The kind of the part.
+        part: The config of the part.
+        modality: The config of the modality.
+        dataset: The config of the dataset.
+    """
+    built: Modality = build("modality", modality)
     source = build("dataset", dataset)
-    spec = made.spec(source)
-    train = made.prepare(source).train
+    spec = built.spec(source)
+    train = built.prepare(source).train
     with noise_of(CPU, 2):
         rows = train.batch(torch.arange(min(NUM_ROWS, len(train))))
-    chosen = dict(made.defaults)
+    own_defaults = dict(built.defaults)
     config = {
-        **recipe(kind, part, loss=chosen.pop("loss"), encoder=chosen.pop("encoder")),
-        **{key: value for key, value in chosen.items() if key != kind},
+        **minimal_config(kind, part, loss=own_defaults.pop("loss"), encoder=own_defaults.pop("encoder")),
+        **{key: value for key, value in own_defaults.items() if key != kind},
         "modality": dict(modality),
         "data": dict(dataset),
     }
     if kind not in ("modality", "penalty", "critic"):
         config[kind] = dict(part)
-    return Reference(config, spec, rows, made)
+    return ReferenceSetup(config, spec, rows, built)

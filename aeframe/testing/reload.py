@@ -1,4 +1,7 @@
-"""Open saved models in a process that has never seen them: ``python -m aeframe.testing.reload THREADS FOLDER...``."""
+"""Load saved models in a new process and compute their outputs: ``python -m aeframe.testing.reload THREADS FOLDER...``.
+
+Each folder holds a saved model, and ``setup.pt`` with its data. The outputs are written to ``outputs.pt``.
+"""
 
 from __future__ import annotations
 
@@ -11,38 +14,40 @@ from torch import Tensor
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.reader import load
-from aeframe.testing.reference import SAMPLES
-from aeframe.testing.subprocess_io import answer, unpack
-from aeframe.testing.terms import undrawn
+from aeframe.testing.model_outputs import deterministic_forward_pass
+from aeframe.testing.reference import BATCH_SIZE
+from aeframe.testing.subprocess_io import read_setup, write_result
 from aeframe.types import Batch
 
+SETUP, OUTPUTS = "setup.pt", "outputs.pt"
 
-def numbers(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return what a model says of a batch in evaluation, with nothing drawn."""
+
+def evaluation_outputs(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+    """Return embedding, reconstruction and reconstruction term of a batch in evaluation mode, without sampling z."""
     with evaluation_mode(model), torch.no_grad():
-        p = undrawn(model, batch)
-        found = {
-            "embedding": p.latent.mean,
-            "reconstruction": model.loss.mean(p.output),
-            "reconstruction term": p.reconstruction,
+        out = deterministic_forward_pass(model, batch)
+        outputs = {
+            "embedding": out.latent.mean,
+            "reconstruction": model.loss.mean(out.output),
+            "reconstruction term": out.reconstruction,
         }
-    return {name: value.clone().contiguous() for name, value in found.items()}
+    return {name: value.clone().contiguous() for name, value in outputs.items()}
 
 
-def reopen(folder: Path) -> None:
-    """Open the model and the parcel in a folder, and write what the one says of the other beside them."""
+def write_outputs(folder: Path) -> None:
+    """Load the model and the data in a folder, and write the outputs, or the error message, to the folder."""
     try:
-        batch = unpack(folder / "parcel.pt").batch(SAMPLES)
-        answer(folder / "answer.pt", numbers(load(folder).model, batch))
-    except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the answer
-        answer(folder / "answer.pt", f"{type(error).__name__}: {error}")
+        batch = read_setup(folder / SETUP).batch(BATCH_SIZE)
+        write_result(folder / OUTPUTS, evaluation_outputs(load(folder).model, batch))
+    except Exception as error:  # noqa: BLE001 -- the plugin boundary: any error is a result
+        write_result(folder / OUTPUTS, f"{type(error).__name__}: {error}")
 
 
 def main() -> None:
-    """Answer each folder, which holds a run's model and a parcel with its data."""
+    """Write the outputs of the model in each folder of the command line."""
     torch.set_num_threads(int(sys.argv[1]))
     for folder in sys.argv[2:]:
-        reopen(Path(folder))
+        write_outputs(Path(folder))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A readable report of an examination."""
+"""Format the outcomes of a conformance suite for the console."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _COLOURS = {"ok": "green", "failed": "bold red", "not applicable": "dim"}
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    """Return a table with one line for each outcome: part, check, state, and a sentence where there is one to say."""
-    made = Table(box=None, pad_edge=False)
+    """Return a table with the part, check, state and message of each outcome."""
+    result = Table(box=None, pad_edge=False)
     for heading in ("part", "check", "state", ""):
-        made.add_column(heading, no_wrap=heading != "")
+        result.add_column(heading, no_wrap=heading != "")
     previous = None
     for outcome in outcomes:
         part = outcome.part if outcome.part != previous else ""
         state = Text(outcome.state, style=_COLOURS[outcome.state])
-        made.add_row(part, outcome.check.name, state, Text(outcome.sentence))
+        result.add_row(part, outcome.check.name, state, Text(outcome.message))
         previous = outcome.part
-    return made
+    return result
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return the numbers in one line: ``"12 ok, 1 failed, 3 not applicable"``."""
-    return ", ".join(f"{sum(each.state == state for each in outcomes)} {state}" for state in _COLOURS)
+    """Return the number of outcomes in each state: ``"12 ok, 1 failed, 3 not applicable"``."""
+    return ", ".join(f"{sum(outcome.state == state for outcome in outcomes)} {state}" for state in _COLOURS)

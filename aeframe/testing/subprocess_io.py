@@ -1,4 +1,4 @@
-"""References on their way to another process: tensors and plain values, opened without pickle."""
+"""Run checks in other processes: exchange setups and results as files, without pickle."""
 
 from __future__ import annotations
 
@@ -14,59 +14,64 @@ import torch
 from torch import Tensor
 
 from aeframe.factory import build
-from aeframe.testing.reference import Reference
+from aeframe.testing.reference import ReferenceSetup
 from aeframe.types import Batch, DataSpec
 
-SECONDS = 300
-"""After which a process that was asked is given up."""
+TIMEOUT = 300
+"""Seconds after which a process is killed."""
 
 
-def pack(reference: Reference, path: Path) -> None:
-    """Write a reference."""
-    rows = reference.rows
+def write_setup(setup: ReferenceSetup, path: Path) -> None:
+    """Write a setup to a file of tensors and plain values."""
+    rows = setup.rows
     torch.save(
         {
-            "config": reference.config,
-            "spec": reference.spec.plain(),
+            "config": setup.config,
+            "spec": setup.spec.to_dict(),
             "rows": {field.name: getattr(rows, field.name) for field in fields(Batch)},
         },
         path,
     )
 
 
-def unpack(path: Path) -> Reference:
-    """Read a reference; its modality is built, and has learned nothing."""
-    parcel = torch.load(path, weights_only=True)
-    spec = DataSpec.of_plain(parcel["spec"])
-    return Reference(parcel["config"], spec, Batch(**parcel["rows"]), build("modality", parcel["config"]["modality"]))
+def read_setup(path: Path) -> ReferenceSetup:
+    """Read a setup; its modality is a new one, without the state learned from the data."""
+    values = torch.load(path, weights_only=True)
+    config = values["config"]
+    spec = DataSpec.from_dict(values["spec"])
+    return ReferenceSetup(config, spec, Batch(**values["rows"]), build("modality", config["modality"]))
 
 
-def answer(path: Path, numbers: dict[str, Tensor] | str) -> None:
-    """Write what came of a parcel: numbers by name, or a sentence that says why there are none."""
-    torch.save(numbers, path)
+def write_result(path: Path, result: dict[str, Tensor] | str) -> None:
+    """Write the tensors that a process computed, or the message of the error that prevented it."""
+    torch.save(result, path)
 
 
-def answered(path: Path) -> dict[str, Tensor] | str:
-    """Read what came of a parcel; a sentence where the process ended before it got there."""
+def read_result(path: Path) -> dict[str, Tensor] | str:
+    """Read the result of another process; an error message if the process wrote none."""
     if not path.is_file():
-        return "the other process ended before it came to this part"
-    found: dict[str, Tensor] | str = torch.load(path, weights_only=True)
-    return found
+        return "the other process ended before it wrote a result"
+    result: dict[str, Tensor] | str = torch.load(path, weights_only=True)
+    return result
 
 
-def ask(module: str, arguments: Sequence[Sequence[Any]]) -> None:
-    """Run ``python -m module`` once for each list of arguments, side by side, with the plugins of this process."""
+def run_processes(module: str, arguments: Sequence[Sequence[Any]]) -> None:
+    """Run ``python -m module THREADS ...`` in parallel, one process for each list of arguments.
+
+    The processes load the same plugins as this one. A process that fails or exceeds `TIMEOUT` leaves results unwritten,
+    which `read_result` reports.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-W", "ignore", "-m", module, str(torch.get_num_threads())]
     processes = [
-        subprocess.Popen([*command, *map(str, words)], env=environment, stdout=subprocess.DEVNULL)
-        for words in arguments
+        subprocess.Popen([*command, *map(str, values)], env=environment, stdout=subprocess.DEVNULL)
+        for values in arguments
     ]
     try:
         for process in processes:
-            process.wait(SECONDS)
+            process.wait(TIMEOUT)
     except subprocess.TimeoutExpired:
-        # Whatever was answered until now counts; the rest is told as not answered.
+        # Results that were written before the timeout are used.
         pass
     finally:
         for process in processes:

@@ -1,10 +1,12 @@
-"""The whole test of a plugin, for pytest."""
+"""The conformance test of a plugin, for pytest."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from aeframe.testing.options import SuiteOptions
 
 if TYPE_CHECKING:
     import pytest
@@ -15,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class PluginSuite:
-    """Try everything that a plugin registers: one test for each check of each part.
+    """Test everything that a plugin registers: one test for each check of each part.
 
     ```python
     class TestSpectra(PluginSuite):
         plugin = "spectra"
     ```
 
-    ``aeframe check-plugin spectra`` does the same without pytest. A part is put into a small model on made-up data of a
-    domain that it accepts; a modality is tried with its own defaults on its own data.
+    ``aeframe check-plugin spectra`` runs the same checks without pytest. Each part is tested inside a small model, on
+    synthetic data of a domain that the part accepts. A modality is tested with its default parts on its own data.
 
     Attributes:
-        plugin: The plugin's name, as ``aeframe plugins`` lists it.
-        not_applicable: What cannot be asked of it, and why: ``{"check name": why}``, or
-            ``{"check name:kind=name": why}`` for one part.
-        options: ``{"kind=name": {option: value}}`` for parts that have options without a default, or that should be
-            smaller than by default.
-        datasets: ``{modality: {"name": ..., options}}`` where a modality's own data set will not do.
+        plugin: The plugin's name, as listed by ``aeframe plugins``.
+        not_applicable: Checks to skip, with the reason: ``{"check name": reason}`` for all parts, or
+            ``{"check name:kind=name": reason}`` for one part.
+        options: ``{"kind=name": {option: value}}`` for parts that have required options, or are slow with their
+            defaults.
+        datasets: ``{modality: {"name": dataset, option: value}}``, for a modality without a suitable default dataset.
         formats: ``{modality: ["samples.xyz"]}``: names of files or folders that the modality can write.
     """
 
@@ -43,37 +45,35 @@ class PluginSuite:
 
     @classmethod
     def runner(cls) -> SuiteRunner:
-        """Return a new examination of the plugin."""
+        """Return a new runner of the plugin's checks."""
+        # The checks import Lightning and Hydra. Tests that import only `RowNoise` need not wait for that.
         from aeframe.testing.suite_runner import SuiteRunner
 
-        return SuiteRunner(
-            cls.plugin,
-            not_applicable=cls.not_applicable,
-            options=cls.options,
-            datasets=cls.datasets,
-            formats=cls.formats,
-        )
+        options = SuiteOptions(cls.plugin, cls.not_applicable, cls.options, cls.datasets, cls.formats)
+        return SuiteRunner(options)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Make one test of each check of each part."""
+        """Generate one test for each check of each part."""
         if "case" in metafunc.fixturenames:
             runner = type(self).runner()
             cases = list(runner.cases())
-            metafunc.parametrize("case", cases, ids=[f"{check.name}:{tested.id}" for check, tested in cases])
+            ids = [f"{check.name}:{part.id}" for check, part in cases]
+            metafunc.parametrize("case", [(runner, check, part) for check, part in cases], ids=ids)
 
-    def test_conformance(self, case: tuple[Check, PartUnderTest]) -> None:
-        """Do one check of one part."""
+    def test_conformance(self, case: tuple[SuiteRunner, Check, PartUnderTest]) -> None:
+        """Run one check of one part."""
+        # `aeframe check-plugin` works without pytest.
         import pytest
 
-        check, tested = case
-        outcome = tested.runner.outcome(check, tested)
+        runner, check, part = case
+        outcome = runner.outcome(check, part)
         if outcome.state == "not applicable":
-            pytest.skip(outcome.sentence)
+            pytest.skip(outcome.message)
         if outcome.state == "failed":
             error = outcome.error
-            # A sentence of a check says it all; what a part raised by itself is looked for where it was raised.
+            # The message of a check is complete. An error that the part raised is located by its traceback.
             trace = [] if isinstance(error, AssertionError) else traceback.format_exception(error)
-            pytest.fail("".join([*trace, f"{outcome.sentence}\n({check.name}: {check.reason})"]), pytrace=False)
+            pytest.fail("".join([*trace, f"{outcome.message}\n({check.name}: {check.reason})"]), pytrace=False)
 
 
 __all__ = ["PluginSuite"]

@@ -1,160 +1,140 @@
-"""An examination: every check of every part of one plugin, each done once."""
+"""Run every conformance check on every part of one plugin."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.factory import defaults
 from aeframe.registry import Plugin, registry
-from aeframe.testing.check import Check, NotApplicableError, Outcome
+from aeframe.testing.check import Check, Outcome, SharedWork
 from aeframe.testing.checks import CHECKS
+from aeframe.testing.expectations import NotApplicableError
+from aeframe.testing.options import SuiteOptions
 from aeframe.testing.part_under_test import PartUnderTest
 
 
 class SuiteRunner:
-    """The checks of one plugin.
+    """Runs the checks of one plugin; each check of a part runs once, and its outcome is kept.
 
     Args:
-        plugin: Its name, as ``aeframe plugins`` lists it.
-        not_applicable: ``{"check name": why}`` or ``{"check name:kind=name": why}``.
-        options: ``{"kind=name": {option: value}}`` for parts that cannot be built from their defaults alone, or
-            should be smaller than those.
-        datasets: ``{modality: {"name": ..., options}}``, where a modality's own data will not do.
-        formats: ``{modality: ["samples.xyz", ...]}``: the names of files, or folders, that its `write` can write.
+        options: The plugin, and what its author declares about its parts.
 
     Raises:
-        AeframeError: An unknown plugin, check or part, or a why that is empty.
+        AeframeError: The options name an unknown plugin, check or part, or an empty reason.
     """
 
-    def __init__(
-        self,
-        plugin: str,
-        *,
-        not_applicable: Mapping[str, str] | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        datasets: Mapping[str, Mapping[str, Any]] | None = None,
-        formats: Mapping[str, Sequence[str]] | None = None,
-    ) -> None:
-        self.plugin = _found(plugin)
-        self.not_applicable = dict(not_applicable or {})
-        self.options = dict(options or {})
-        self.datasets = dict(datasets or {})
-        self.formats = dict(formats or {})
-        self._parts = [PartUnderTest(self, self.plugin, None)]
-        self._parts += [PartUnderTest(self, self.plugin, entry) for entry in self.plugin.entries]
+    def __init__(self, options: SuiteOptions) -> None:
+        self.options = options
+        plugin = _plugin(options.plugin)
+        # A temporary folder, deleted together with the runner.
+        folder = Path(tempfile.mkdtemp(prefix="aeframe-check-"))
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._parts = [PartUnderTest(plugin, entry, options, folder) for entry in (None, *plugin.entries)]
         self._outcomes: dict[tuple[str, str], Outcome] = {}
-        self._shared: dict[str, Any] = {}
-        self._folder: Path | None = None
-        self._refuse_unknown()
-
-    @property
-    def folder(self) -> Path:
-        """A temporary folder, removed with the examination."""
-        if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="aeframe-check-"))
-            weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        return self._folder
-
-    @property
-    def shared(self) -> dict[str, Any]:
-        """What checks keep for one another, such as the answers of a process that was asked of all parts at once."""
-        return self._shared
+        self._shared_work_errors: dict[str, dict[str, Exception]] = {}
+        self._check_options()
 
     def cases(self) -> Iterator[tuple[Check, PartUnderTest]]:
-        """Yield every check with every part it is for, part by part."""
-        for tested in self._parts:
+        """Yield each part with each check of its kind, part by part."""
+        for part in self._parts:
             for check in CHECKS:
-                if tested.kind in check.kinds:
-                    yield check, tested
+                if part.kind in check.kinds:
+                    yield check, part
 
-    def tested_by(self, check: Check) -> list[PartUnderTest]:
-        """Return the parts that a check is for."""
-        return [tested for tested in self._parts if tested.kind in check.kinds]
-
-    def tested(self, part: str) -> PartUnderTest:
+    def part(self, part_id: str) -> PartUnderTest:
         """Return the part with an id such as ``"loss=mse"``."""
-        return next(tested for tested in self._parts if tested.id == part)
+        return next(part for part in self._parts if part.id == part_id)
 
     def outcomes(self) -> list[Outcome]:
-        """Do every check."""
-        return [self.outcome(check, tested) for check, tested in self.cases()]
+        """Run all checks of all parts."""
+        return [self.outcome(check, part) for check, part in self.cases()]
 
-    def outcome(self, check: Check, tested: PartUnderTest) -> Outcome:
-        """Return what comes of one check of one part."""
-        key = (check.name, tested.id)
+    def outcome(self, check: Check, part: PartUnderTest) -> Outcome:
+        """Return the outcome of one check of one part; run the check if it did not run before."""
+        key = (check.name, part.id)
         if key not in self._outcomes:
-            self._outcomes[key] = self._examine(check, tested)
+            self._outcomes[key] = self._run(check, part)
         return self._outcomes[key]
 
-    def ready(self, check: Check, tested: PartUnderTest) -> str | None:
-        """Return why a check is not to be done: declared so, or another has not passed that it builds on."""
-        for key in (check.name, f"{check.name}:{tested.id}"):
-            if key in self.not_applicable:
-                return self.not_applicable[key]
-        for each in CHECKS:
-            if each.name in check.after and tested.kind in each.kinds:
-                before = self.outcome(each, tested)
-                if before.state != "ok":
-                    return f"'{each.name}' comes first, and is {before.state}"
+    def _run(self, check: Check, part: PartUnderTest) -> Outcome:
+        reason = self._reason_to_skip(check, part)
+        if reason is not None:
+            return Outcome(check, part.id, "not applicable", reason)
+        try:
+            if check.shared_work is not None:
+                self._do_shared_work(check, check.shared_work, part)
+            check.function(part)
+        except NotApplicableError as error:
+            return Outcome(check, part.id, "not applicable", str(error))
+        except AssertionError as error:
+            return Outcome(check, part.id, "failed", str(error), error)
+        except Exception as error:  # noqa: BLE001 -- the plugin boundary: any error is a fault of the part
+            return Outcome(check, part.id, "failed", f"{type(error).__name__}: {error}", error)
+        return Outcome(check, part.id, "ok")
+
+    def _reason_to_skip(self, check: Check, part: PartUnderTest) -> str | None:
+        """Return why a check does not run, None if it does.
+
+        The suite declares it not applicable, or a check that it depends on did not pass.
+        """
+        for key in (check.name, f"{check.name}:{part.id}"):
+            if key in self.options.not_applicable:
+                return self.options.not_applicable[key]
+        for other in CHECKS:
+            if other.name in check.depends_on and part.kind in other.kinds:
+                state = self.outcome(other, part).state
+                if state != "ok":
+                    return f"it depends on the check '{other.name}', with the outcome '{state}'"
         return None
 
-    def dataset_of(self, modality: PartUnderTest) -> Mapping[str, Any] | None:
-        """Return a data set of a modality: the suite's, or its own; None where that cannot be had without options."""
-        name = modality.entry.name
-        if name in self.datasets:
-            return self.datasets[name]
-        own = modality.target.dataset
-        if own is None:
-            return None
-        config = defaults("dataset", own)
-        return None if "???" in config.values() else config
+    def _do_shared_work(self, check: Check, work: SharedWork, part: PartUnderTest) -> None:
+        """Do the work of a check for all parts, unless it was done before; raise the error in preparing `part`."""
+        if check.name not in self._shared_work_errors:
+            errors = self._shared_work_errors[check.name] = {}
+            prepared = []
+            for each in self._parts:
+                if each.kind in check.kinds and self._reason_to_skip(check, each) is None:
+                    try:
+                        work.prepare(each)
+                    except Exception as error:  # noqa: BLE001 -- the plugin boundary: raised when the part is checked
+                        errors[each.id] = error
+                    else:
+                        prepared.append(each)
+            if prepared:
+                work.run(prepared)
+        if part.id in self._shared_work_errors[check.name]:
+            raise self._shared_work_errors[check.name][part.id]
 
-    def _examine(self, check: Check, tested: PartUnderTest) -> Outcome:
-        why = self.ready(check, tested)
-        if why is not None:
-            return Outcome(check, tested.id, "not applicable", why)
-        try:
-            check.function(tested)
-        except NotApplicableError as error:
-            return Outcome(check, tested.id, "not applicable", str(error))
-        except AssertionError as error:
-            return Outcome(check, tested.id, "failed", str(error), error)
-        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the part's fault
-            return Outcome(check, tested.id, "failed", f"{type(error).__name__}: {error}", error)
-        return Outcome(check, tested.id, "ok")
-
-    def _refuse_unknown(self) -> None:
+    def _check_options(self) -> None:
         names = [check.name for check in CHECKS]
-        parts = [tested.id for tested in self._parts]
-        for key, why in self.not_applicable.items():
-            name, _, part = key.partition(":")
+        ids = [part.id for part in self._parts]
+        for key, reason in self.options.not_applicable.items():
+            name, _, part_id = key.partition(":")
             if name not in names:
                 raise AeframeError(
                     f"not_applicable names an unknown check '{name}'{did_you_mean(name, names)}; checks are "
                     f"{', '.join(names)}"
                 )
-            if part and part not in parts:
+            if part_id and part_id not in ids:
                 raise AeframeError(
-                    f"not_applicable names '{part}', which plugin '{self.plugin.name}' does not register"
-                    f"{did_you_mean(part, parts)}"
+                    f"not_applicable names '{part_id}', which plugin '{self.options.plugin}' does not register"
+                    f"{did_you_mean(part_id, ids)}"
                 )
-            if not why.strip():
-                raise AeframeError(f"not_applicable says nothing of '{key}'; say why it does not apply")
-        for part in self.options:
-            if part not in parts:
+            if not reason.strip():
+                raise AeframeError(f"not_applicable has no reason for '{key}'; write why the check does not apply")
+        for part_id in self.options.options:
+            if part_id not in ids:
                 raise AeframeError(
-                    f"options are given to '{part}', which plugin '{self.plugin.name}' does not register"
-                    f"{did_you_mean(part, parts)}"
+                    f"options names '{part_id}', which plugin '{self.options.plugin}' does not register"
+                    f"{did_you_mean(part_id, ids)}"
                 )
 
 
-def _found(name: str) -> Plugin:
+def _plugin(name: str) -> Plugin:
     plugins = {plugin.name: plugin for plugin in registry().plugins}
     if name not in plugins:
         raise AeframeError(

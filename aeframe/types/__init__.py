@@ -1,7 +1,10 @@
-"""The types that flow between the parts of a model.
+"""The types that the parts of a model exchange.
 
-Shapes: B samples in a batch, K importance samples, C channels. Channels come first everywhere: data ``(B, *shape)``,
-features ``(B, C, *positions)``, latents ``(B, *z)``, the decoder's output ``(B, outputs, *shape)``.
+Training builds a `Model` for a `DataSpec`. Each step maps a `Batch` to a `Latent` and a `ForwardOutput`, from which the
+objective computes `LossTerms` at the present `TrainingProgress`.
+
+Shapes: B samples in a batch, K importance samples, C channels. Channels come before positions: data ``(B, *shape)``,
+features ``(B, C, *positions)``, codes ``(B, *z_shape)``, decoder output ``(B, outputs, *shape)``.
 """
 
 from aeframe.types.batch import Batch

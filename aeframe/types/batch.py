@@ -1,4 +1,4 @@
-"""`Batch`: samples on their way from the data loader to the loss."""
+"""`Batch`: samples with their masks, conditions and labels, from the data loader to the loss."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from aeframe.tensors import broadcast_mask
 
 @dataclass(slots=True)
 class Batch:
-    """Some samples, as they flow from the loader to the loss."""
+    """B samples and what belongs to each of them. Methods return new batches and leave this one unchanged."""
 
     x: Tensor
-    """``(B, *shape)``: what the encoder sees and the loss compares."""
+    """``(B, *shape)``: the input of the encoder and the target of the loss."""
     mask: Tensor | None = None
-    """``(B, *leading dims of shape)``, True where x counts: not padding, not missing."""
+    """``(B, *leading dims of shape)``: False where x is padding or missing, and its value has no meaning."""
     condition: Tensor | None = None
-    """``(B, C)``: covariates the decoder is given."""
+    """``(B, C)``: covariates for the decoder, and usually for the encoder; for example one-hot classes."""
     index: Tensor | None = None
-    """``(B,)``: the row in the source, so that an embedding can be joined back."""
+    """``(B,)``: the row number of each sample in its dataset, so that embeddings can be matched with samples."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """What one modality's loss needs, such as ``{"size_factor": (B,)}``; ``label`` colours the latent scatter."""
+    """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` for losses of counts."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -40,36 +40,43 @@ class Batch:
         )
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
-        """Return the batch on `device`; itself when it is there."""
+        """Return the batch on `device`; the same object if it is there already."""
         return self if self.x.device == device else self.map(lambda t: t.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """Return the batch in pinned memory (a loader with ``pin_memory`` calls this)."""
+        """Return the batch in pinned memory; a `DataLoader` with ``pin_memory=True`` calls this."""
         return self.map(lambda t: t.pin_memory())
 
     def rows(self, index: Tensor | slice) -> Batch:
-        """Return some of the samples."""
+        """Return the samples at `index`."""
         return self.map(lambda t: t[index])
 
-    def visible(self) -> Tensor:
-        """Return x with 0 wherever the mask hides it, which is what a network shall read there: it may be NaN."""
+    def masked_x(self) -> Tensor:
+        """Return x with 0 where the mask is False. Networks read this, since masked values may be NaN."""
         return self.x if self.mask is None else self.x.masked_fill(~broadcast_mask(self.mask, self.x.ndim), 0)
 
     def with_x(self, x: Tensor) -> Batch:
-        """Return the same batch with another x."""
+        """Return the batch with another x."""
         return replace(self, x=x)
 
     def paired(self, partner: Batch) -> Batch:
-        """Return the same batch with a second sample beside each, kept among the `extras`."""
-        like = {"mask": partner.mask, "condition": partner.condition, **partner.extras}
-        known = {f"partner_{name}": value for name, value in like.items() if value is not None}
-        return replace(self, extras={**self.extras, "partner": partner.x, **known})
+        """Return the batch with a second sample for each of its samples, for objectives that compare pairs.
+
+        Sample i is paired with row i of `partner`. Its tensors are stored in `extras`: x as ``partner``, the others as
+        ``partner_mask``, ``partner_condition`` and so on.
+        """
+        optional = {"mask": partner.mask, "condition": partner.condition, **partner.extras}
+        tensors = {f"partner_{name}": value for name, value in optional.items() if value is not None}
+        return replace(self, extras={**self.extras, "partner": partner.x, **tensors})
 
     def partner(self) -> Batch | None:
-        """Return the second samples, or None where they come one by one."""
+        """Return the second sample of each pair, or None for a batch without pairs.
+
+        Where the partner has no condition of its own, it has the condition of the first sample.
+        """
         if "partner" not in self.extras:
             return None
         prefix = "partner_"
-        like = {name.removeprefix(prefix): t for name, t in self.extras.items() if name.startswith(prefix)}
+        tensors = {name.removeprefix(prefix): t for name, t in self.extras.items() if name.startswith(prefix)}
         x = self.extras["partner"].to(self.x.dtype)
-        return Batch(x, like.pop("mask", None), like.pop("condition", self.condition), extras=like)
+        return Batch(x, tensors.pop("mask", None), tensors.pop("condition", self.condition), extras=tensors)

@@ -12,30 +12,43 @@ from aeframe.errors import AeframeError
 
 @dataclass(slots=True)
 class LossTerms:
-    """The parts of what is minimised: each ``(B,)``, summed over the sample's own elements, raw beside its weight."""
+    """The terms of a loss, such as ``reconstruction`` and ``kl``, before they are weighted and summed.
+
+    Values and weights are logged separately under the term's name.
+    """
 
     raw: dict[str, Tensor] = field(default_factory=dict)
+    """Each term's unweighted value ``(B,)``, summed over the elements of a sample."""
     weights: dict[str, float] = field(default_factory=dict)
+    """Each term's weight at the present training progress."""
     bound: Tensor | None = None
-    """``(B,)``: what models are selected by, with no weight, warm-up or penalty in it."""
+    """``(B,)``: the value that checkpoints are selected by, without weights, warm-up and penalties."""
 
     def add(self, name: str, value: Tensor, weight: float = 1.0) -> Self:
-        """Add one term under its own name."""
+        """Add a term ``(B,)`` and return the same object.
+
+        Raises:
+            AeframeError: A second term of the same name.
+        """
         if name in self.raw:
-            raise AeframeError(f"two terms are named '{name}'; give the second one a name of its own")
+            raise AeframeError(f"two terms are named '{name}'; rename one of them")
         self.raw[name] = value
         self.weights[name] = float(weight)
         return self
 
     def total(self) -> Tensor:
-        """Return ``(B,)``: the weighted sum. A weight of zero costs nothing and gives no gradient."""
+        """Return the weighted sum ``(B,)``. A term of weight 0 is left out, even if it is infinite or NaN.
+
+        Raises:
+            AeframeError: No term has a weight other than 0.
+        """
         total: Tensor | None = None
         for name, value in self.raw.items():
             weight = self.weights[name]
             if weight == 0.0:
                 continue
-            part = value if weight == 1.0 else weight * value
-            total = part if total is None else total + part
+            weighted = value if weight == 1.0 else weight * value
+            total = weighted if total is None else total + weighted
         if total is None:
-            raise AeframeError("every term has weight 0, so there is nothing to minimise; give one a weight")
+            raise AeframeError("every term has weight 0, so there is nothing to minimise; set a weight above 0")
         return total

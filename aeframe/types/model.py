@@ -1,4 +1,4 @@
-"""`Model`: what a part may use of the autoencoder it belongs to."""
+"""`Model`: the attributes and methods of an autoencoder that its parts may use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.types.spec import DataSpec, Shape
 
 
 class LatentPart(Protocol):
-    """The latent of a `Model`; see `aeframe.parts.LatentSpace`."""
+    """The latent space of a `Model`; `aeframe.parts.LatentSpace` documents its members."""
 
     @property
     def shape(self) -> Shape: ...
@@ -34,7 +34,7 @@ class LatentPart(Protocol):
 
 
 class PriorPart(Protocol):
-    """The prior of a `Model`; see `aeframe.parts.Prior`."""
+    """The prior of a `Model`; `aeframe.parts.Prior` documents its members."""
 
     def log_prob(self, z: Tensor) -> Tensor: ...
     def sample(self, num: int) -> Tensor: ...
@@ -42,13 +42,13 @@ class PriorPart(Protocol):
 
 
 class LossPart(Protocol):
-    """The loss of a `Model`; see `aeframe.parts.Loss`."""
+    """The loss of a `Model`; `aeframe.parts.Loss` documents its members."""
 
     @property
     def unit(self) -> str: ...
     def __call__(self, output: Tensor, batch: Batch) -> Tensor: ...
     def mean(self, output: Tensor) -> Tensor: ...
-    def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]: ...
+    def masked_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
 
 class CriticParts(Protocol):
@@ -58,32 +58,56 @@ class CriticParts(Protocol):
 
 
 class Model(Protocol):
-    """The autoencoder as its own parts see it: `aeframe.model.autoencoder.Autoencoder` is one.
+    """An autoencoder, as its objectives, penalties, critics and samplers receive it.
 
-    Objectives, penalties, critics and samplers receive it. Parts are below the autoencoder in the layers, so they name
-    this protocol and never the class.
+    `aeframe.model.autoencoder.Autoencoder` implements it. Parts import this protocol instead of the class, because
+    ``aeframe.model`` is a layer above ``aeframe.parts``.
     """
 
     training: bool
 
     @property
-    def spec(self) -> DataSpec: ...
+    def spec(self) -> DataSpec:
+        """The shape, domain and condition of the data."""
+
     @property
-    def corruption(self) -> Callable[[Batch], Batch]: ...
+    def corruption(self) -> Callable[[Batch], Batch]:
+        """Maps clean samples to the encoder's input in training."""
+
     @property
-    def encoder(self) -> nn.Module: ...
+    def encoder(self) -> nn.Module:
+        """Maps a batch to features ``(B, C, *positions)``."""
+
     @property
-    def latent(self) -> LatentPart: ...
+    def latent(self) -> LatentPart:
+        """Maps features to a `Latent`."""
+
     @property
-    def prior(self) -> PriorPart: ...
+    def prior(self) -> PriorPart:
+        """p(z)."""
+
     @property
-    def decoder(self) -> nn.Module: ...
+    def decoder(self) -> nn.Module:
+        """Maps z to the parameters of the likelihood."""
+
     @property
-    def loss(self) -> LossPart: ...
+    def loss(self) -> LossPart:
+        """The reconstruction loss."""
+
     @property
-    def critics(self) -> CriticParts: ...
+    def critics(self) -> CriticParts:
+        """The critics by label."""
+
     def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
-        """Return the latent of a batch, without corruption."""
+        """Return the latent codes of a batch, without corruption.
+
+        With `sample`, z is drawn from the posterior; otherwise it is the mean. With `num_samples` K, z is
+        ``(K, B, *z_shape)``.
+        """
 
     def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:
-        """Return the decoder's output ``(B, outputs, *shape)`` of z ``(B, *z_shape)``."""
+        """Return the parameters of the likelihood ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
+
+        `batch` has the clean samples for teacher forcing and per-sample sizes; None decodes new codes. `condition`
+        ``(B, C)`` replaces the batch's condition.
+        """

@@ -1,4 +1,4 @@
-"""What one forward pass returns: `Latent` and `ForwardOutput`."""
+"""The results of a forward pass: `Latent` from encoder and latent space, `ForwardOutput` from the whole autoencoder."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from aeframe.types.batch import Batch
 
 @dataclass(slots=True)
 class Latent:
-    """A code and what is known about it."""
+    """The latent codes of a batch, with the posterior or the integer codes they come from."""
 
     z: Tensor
-    """``(B, *z_shape)``, or ``(K, B, *z_shape)`` with K importance samples."""
+    """``(B, *z_shape)``: a sample of the posterior, or the mean. ``(K, B, *z_shape)`` with K importance samples."""
     mean: Tensor
-    """``(B, *z_shape)``: the deterministic embedding; `encode` returns this."""
+    """``(B, *z_shape)``: the deterministic embedding, which `aeframe.load(...).encode` returns."""
     posterior: Distribution | None = None
-    """q(z|x), its batch shape beginning with B."""
+    """q(z|x) with batch shape ``(B, ...)``, for latent spaces that have one."""
     codes: Tensor | None = None
-    """``(B, *positions, levels)`` integer codes of a quantiser."""
+    """``(B, *positions, levels)``: the integer codes of a quantiser."""
     terms: dict[str, Tensor] = field(default_factory=dict)
-    """``(B,)`` each: commitment, log-determinant, ..."""
+    """``(B,)`` each: the loss terms of the latent space, such as ``commitment``."""
     decoder_input: Tensor | None = None
-    """What `LatentSpace.decoder_input` would make of z, where the space has it at hand already."""
+    """`LatentSpace.decoder_input` of z, where the latent space computed it together with z."""
 
     def detach(self) -> Latent:
-        """Return the latent detached from the graph, for a critic."""
+        """Return z, mean and codes without gradients, for the training of a critic."""
         return Latent(self.z.detach(), self.mean.detach(), None, self.codes, {})
 
 
 @dataclass(slots=True)
 class ForwardOutput:
-    """One way through the picture, from x to the loss."""
+    """All results of one forward pass of the autoencoder, from x to the reconstruction loss."""
 
     batch: Batch
     """The clean samples."""
     encoder_input: Batch
-    """What the encoder saw: corrupted in training, clean otherwise."""
+    """The samples that were encoded: corrupted in training, the clean ones otherwise."""
     latent: Latent
     output: Tensor
-    """``(B, outputs, *shape)``, or ``(K, B, outputs, *shape)``: the parameters the decoder gives to the loss."""
+    """``(B, outputs, *shape)`` or ``(K, B, outputs, *shape)``: the parameters of the likelihood, from the decoder."""
     reconstruction: Tensor
-    """``(B,)`` or ``(K, B)``: the loss of each sample, in nats or its own unit."""
+    """``(B,)`` or ``(K, B)``: the reconstruction loss of each sample, in nats or the loss's own unit."""
     features: Tensor | None = None
-    """``(B, C, *positions)``: what the encoder returned for `seen`."""
+    """``(B, C, *positions)``: the encoder's features of `encoder_input`."""
 
     def detach(self) -> ForwardOutput:
-        """Return the output detached from the graph, for a critic."""
+        """Return the results without gradients and features, for the training of a critic."""
         return ForwardOutput(
             self.batch, self.encoder_input, self.latent.detach(), self.output.detach(), self.reconstruction.detach()
         )

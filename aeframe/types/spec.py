@@ -1,4 +1,4 @@
-"""What is known of the data before they are loaded: shape, domain, condition."""
+"""`DataSpec` and `Domain`: the shape and the values of the data, known before any sample is loaded."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from aeframe.errors import AeframeError, did_you_mean
 
 Shape = tuple[int, ...]
+"""The shape of one sample, without the batch dimension."""
 DomainKind = Literal["real", "unit", "signed", "binary", "count", "category", "simplex"]
 
 _BOUNDS: dict[str, tuple[float, float]] = {
@@ -25,23 +26,28 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "category": (0.0, math.inf),
     "simplex": (0.0, 1.0),
 }
-_WHOLE = frozenset({"binary", "count", "category"})
+_INTEGER_KINDS = frozenset({"binary", "count", "category"})
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """Which values the data take.
+    """The set of values that x can take. Losses and networks name the domains they are made for.
 
-    ``real``, ``unit`` [0, 1], ``signed`` [-1, 1], ``binary`` {0, 1}, ``count`` {0, 1, 2, ...},
-    ``category(n)`` {0, ..., n-1} as integers, ``simplex``: non-negative, summing to one along the last axis.
+    ``real``; ``unit``: [0, 1]; ``signed``: [-1, 1]; ``binary``: {0, 1}; ``count``: {0, 1, 2, ...};
+    ``category(n)``: integer classes {0, ..., n - 1}; ``simplex``: non-negative, with sum 1 along the last axis.
     """
 
     kind: DomainKind
     classes: int | None = None
+    """The n of ``category(n)``; None for every other kind."""
 
     @classmethod
     def parse(cls, text: str) -> Domain:
-        """Read ``"unit"`` or ``"category(10)"``."""
+        """Return the domain that is written as `text`, such as ``"unit"`` or ``"category(10)"``.
+
+        Raises:
+            AeframeError: An unknown domain; the message names the nearest one.
+        """
         match = re.fullmatch(r"([a-z]+)(?:\((\d+)\))?", text.strip())
         kind = match.group(1) if match else text
         if match is None or kind not in _BOUNDS or (kind == "category") != (match.group(2) is not None):
@@ -54,15 +60,15 @@ class Domain:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """The lowest and highest value, both allowed."""
+        """The lowest and the highest value, both included; infinite where there is none."""
         return (0.0, float(self.classes - 1)) if self.classes is not None else _BOUNDS[self.kind]
 
     def violations(self, x: Tensor) -> Tensor:
-        """Return ``(B,)``, True where a sample has a value outside the domain (NaN and infinity are outside each)."""
+        """Return ``(B,)``: True for each sample of x with a value outside the domain, such as NaN or infinity."""
         low, high = self.bounds
         bad = ~(torch.isfinite(x) if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool))
         bad |= (x < low) | (x > high)
-        if self.kind in _WHOLE and x.is_floating_point():
+        if self.kind in _INTEGER_KINDS and x.is_floating_point():
             bad |= x != x.round()
         if self.kind == "simplex":
             bad |= ((x.sum(-1, keepdim=True) - 1).abs() > 1e-4).expand_as(bad)
@@ -71,23 +77,23 @@ class Domain:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """What is known of the data before they are loaded: the shape of one sample, its domain, and C of a condition.
-
-    `extras` has the shape of one sample's share of each of `Batch.extras` that a part may rely on: ``{"library": ()}``.
-    `views` are for data of several kinds that stand side by side along the first axis: how many places of it each has,
-    in order, and its own domain; `domain` is then one that holds them all. `rate` is how many positions a second has
-    along the axis of time, for data that have one: a sampling rate, a frame rate.
-    """
+    """The properties of a dataset that a model is built for. A saved model stores it with its weights."""
 
     shape: Shape
+    """The shape of one sample: ``(features,)``, ``(C, *positions)``, or ``(T,)`` for classes at T positions."""
     domain: Domain
+    """The values of x; with `views`, a domain that contains those of all views."""
     condition: int = 0
+    """C of the condition ``(B, C)``; 0 for data without a condition."""
     extras: Mapping[str, Shape] = field(default_factory=dict, hash=False)
+    """For each entry of `Batch.extras` that parts may rely on, its shape for one sample: ``{"library": ()}``."""
     views: Mapping[str, tuple[int, Domain]] = field(default_factory=dict, hash=False)
+    """For data of several modalities concatenated along the first axis: the size and domain of each, in order."""
     rate: float | None = None
+    """Positions per second along the time axis, such as a sampling rate or a frame rate; None without a time axis."""
 
-    def plain(self) -> dict[str, Any]:
-        """Return it as plain values, for a file or another process; `of_plain` reads them."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the spec as values that JSON can represent; `from_dict` reads them."""
         plain: dict[str, Any] = {"shape": list(self.shape), "domain": str(self.domain), "condition": self.condition}
         extras = {name: list(shape) for name, shape in self.extras.items()}
         views = {name: [size, str(domain)] for name, (size, domain) in self.views.items()}
@@ -95,8 +101,8 @@ class DataSpec:
         return plain | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate
 
     @classmethod
-    def of_plain(cls, plain: Mapping[str, Any]) -> DataSpec:
-        """Return what `plain` wrote down."""
+    def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
+        """Return the spec that `to_dict` wrote."""
         extras = {name: tuple(shape) for name, shape in plain.get("extras", {}).items()}
         views = {name: (size, Domain.parse(domain)) for name, (size, domain) in plain.get("views", {}).items()}
         rate = plain.get("rate")

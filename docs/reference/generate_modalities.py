@@ -16,7 +16,7 @@ from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import build
 from aeframe.registry import registry
-from aeframe.testing.reference import NUM_ROWS, Reference
+from aeframe.testing.reference import NUM_ROWS, ReferenceSetup
 from aeframe.testing.short_run import train_shortly
 
 PAGE = Path(__file__).with_name("modalities.md")
@@ -48,7 +48,7 @@ def outcome(recipe: str, modality: str) -> str:
     if config["pairs"]:
         rows = rows.paired(splits.train.batch(torch.arange(NUM_ROWS).roll(1)))
     with tempfile.TemporaryDirectory() as folder:
-        run = train_shortly(Reference(config, spec, rows, built), Path(folder), epochs=1)
+        run = train_shortly(ReferenceSetup(config, spec, rows, built), Path(folder), epochs=1)
     assert all(bool(value.isfinite().all()) for value in run.state.values()), (recipe, modality)
     return WORKS
 

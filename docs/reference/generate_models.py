@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aeframe.cli.annotations import option_type, shown, written
+from aeframe.cli.annotations import format_type, format_value, option_type
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import OptionFile, core_recipes, option_file
@@ -50,7 +50,7 @@ def _model(recipe: OptionFile, parts_in_use: dict[str, set[str]]) -> str:
             name = (options or {}).get("name", label)
             parts_in_use.setdefault(kind, set()).add(name)
             rows.append(f"| {kind} | [{name}](#{kind}-{name}) |")
-    values = [f"`{key}={shown(value)}`" for key, value in recipe.settings.items()]
+    values = [f"`{key}={format_value(value)}`" for key, value in recipe.settings.items()]
     settings = f"\nSets {', '.join(values)}.\n" if values else ""
     table = "\n".join(["| slot | part |", "|---|---|", *rows])
     return f"## {recipe.name}\n\n{recipe.comment}\n\n{table}\n{settings}"
@@ -65,8 +65,8 @@ def _options(kind: str, name: str) -> str:
         return f"{head} It has no options.\n"
     default_values, rows = defaults(kind, name), []
     for option in options:
-        default = "required" if option.default is REQUIRED else f"`{shown(default_values[option.name])}`"
-        type_ = written(option_type(kind, option)).replace("|", "\\|")
+        default = "required" if option.default is REQUIRED else f"`{format_value(default_values[option.name])}`"
+        type_ = format_type(option_type(kind, option)).replace("|", "\\|")
         rows.append(f"| `{option.name}` | {type_} | {default} |")
     return f"{head}\n\n| option | type | default |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 

@@ -1,4 +1,4 @@
-"""An empty folder to work in, with the registry and the environment as they are at first."""
+"""Fixtures: an empty working folder, and a config folder without trusted plugin files."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from aeframe.trust import trust
 
 @pytest.fixture
 def config_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the user's config folder, in which no plugin file is trusted yet."""
+    """Return an empty config folder of the user, in which no plugin file is trusted."""
     folder = tmp_path_factory.mktemp("config")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder))
     return folder
@@ -31,7 +31,7 @@ def empty_folder(tmp_path: Path, config_folder: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def plugin_file(empty_folder: Path) -> Callable[[str], Path]:
-    """Return a function that writes ``aeplugin.py`` and trusts it, so that the next use of the registry loads it."""
+    """Return a function that writes an ``aeplugin.py`` and trusts it; the next use of the registry loads it."""
 
     def write(text: str) -> Path:
         path = empty_folder / "aeplugin.py"

@@ -1,4 +1,4 @@
-"""Commands that read the data of a run, after the data have changed or moved."""
+"""Verbs that read the data of a run, after the data changed or moved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIG: dict[str, Any] = {
     "seed": 3,
     "batch_size": 20,
 }
-HINT = "the saved state and split are used, and samples that were added are left out"
+HINT = "the saved state and split are used, and samples that were added are ignored"
 
 
 def rows(num: int, seed: int = 0, factor: float = 1.0) -> np.ndarray[Any, Any]:
@@ -59,48 +59,48 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def measured(run: Path, tmp_path: Path, *words: object, split: str = "test") -> dict[str, float]:
-    out = tmp_path / "numbers.json"
+def metrics_of(run: Path, tmp_path: Path, *arguments: object, split: str = "test") -> dict[str, float]:
+    out = tmp_path / "metrics.json"
     out.unlink(missing_ok=True)
-    assert main(["evaluate", str(run), "--split", split, "-o", str(out), *map(str, words)]) == 0
-    numbers: dict[str, float] = json.loads(out.read_text())[split]
-    return numbers
+    assert main(["evaluate", str(run), "--split", split, "-o", str(out), *map(str, arguments)]) == 0
+    metrics: dict[str, float] = json.loads(out.read_text())[split]
+    return metrics
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_added_rows_change_no_number(
+def test_added_rows_change_no_metric(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str
 ) -> None:
     run = make_run({"name": "table", "path": str(data)})
-    before = measured(run, tmp_path, split=split)
+    before = metrics_of(run, tmp_path, split=split)
     captured = capsys.readouterr()
     assert captured.err == f"data 'table' at '{data}': train 320, validation 40, test 40\n"
-    assert f"{320 if split == 'train' else 40} rows were measured" in captured.out
+    assert f"{320 if split == 'train' else 40} samples" in captured.out
     np.save(data, np.concatenate([rows(400), 50 + rows(100, 1, 20)]))
-    assert measured(run, tmp_path, split=split) == before
+    assert metrics_of(run, tmp_path, split=split) == before
     assert capsys.readouterr().err.splitlines()[0] == (
         f"warning: data 'table' at '{data}' changed since training: 400 rows then, 500 now; {HINT}"
     )
 
 
-def test_another_place_of_the_same_data(
+def test_data_at_another_path(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run({"name": "table", "path": str(data)})
-    before = measured(run, tmp_path)
+    before = metrics_of(run, tmp_path)
     moved = data.rename(tmp_path / "e.npy")
     capsys.readouterr()
     assert main(["evaluate", str(run)]) == 2
     assert "there is no file" in capsys.readouterr().err
-    assert measured(run, tmp_path, "--data", moved) == before
+    assert metrics_of(run, tmp_path, "--data", moved) == before
     assert capsys.readouterr().err == f"data 'table' at '{moved}': train 320, validation 40, test 40\n"
     samples = tmp_path / "new.npy"
-    words = ["generate", str(run), "sampler=gmm", "sampler.components=1", "-n", "2", "-o", str(samples)]
-    assert main([*words, "--data", str(moved)]) == 0
+    arguments = ["generate", str(run), "sampler=gmm", "sampler.components=1", "-n", "2", "-o", str(samples)]
+    assert main([*arguments, "--data", str(moved)]) == 0
     assert np.load(samples).shape == (2, 6)
 
 
-def test_rows_that_are_gone_are_refused(
+def test_missing_rows_are_an_error(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run({"name": "table", "path": str(data)})
@@ -115,18 +115,18 @@ def test_rows_that_are_gone_are_refused(
     )
 
 
-def test_a_model_without_a_record_uses_its_scale_and_a_new_split(
+def test_a_model_without_a_data_record_uses_its_saved_scale_and_a_new_split(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run({"name": "table", "path": str(data)}, record=False)
-    before = measured(run, tmp_path)
+    before = metrics_of(run, tmp_path)
     np.save(data, 50 + 20 * rows(400))
     assert "warning" not in capsys.readouterr().err
-    # The same rows, but their scale is not the one of training.
-    assert measured(run, tmp_path)["mse"] > 100 * before["mse"]
+    # The rows are scaled with the saved state, which does not fit their new scale.
+    assert metrics_of(run, tmp_path)["mse"] > 100 * before["mse"]
 
 
-def test_bundled_data_have_no_other_place(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bundled_data_have_no_path(make_run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run({"name": "breast_cancer"})
     assert load(run).data.fingerprint["files"] == {}
     assert main(["evaluate", str(run), "--data", "d.npy"]) == 2

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def names(kind: str) -> str:
-    """All that are on offer, in the order of the list."""
+    """Return the registered names of a kind, in the order of listings."""
     return ", ".join(registry().names(kind))
 
 
@@ -31,19 +31,19 @@ latent: {dim: 6}
 
 @pytest.fixture
 def mine(empty_folder: Path) -> str:
-    """Write an experiment of one's own, and return how it is named."""
+    """Write an experiment, and return how ``config why`` names it."""
     path = empty_folder / "configs" / "experiment" / "mine.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(EXPERIMENT, encoding="utf-8")
     return f"experiment=mine ({path})"
 
 
-def config(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["config", *words]) == 0
+def config(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["config", *arguments]) == 0
     return capsys.readouterr().out
 
 
-def test_show_prints_what_would_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_prints_the_composed_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert yaml.safe_load(config(capsys, "show", "model=vae", "latent.dim=3")) == compose(["model=vae", "latent.dim=3"])
 
 
@@ -53,7 +53,7 @@ def test_show_takes_another_config_folder(empty_folder: Path, mine: str, capsys:
     assert (shown["seed"], shown["latent"]["dim"]) == (5, 6)
 
 
-def test_check_says_that_a_run_would_start(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_that_a_run_would_start(capsys: pytest.CaptureFixture[str]) -> None:
     assert config(capsys, "check", "model=vae") == "vae on breast_cancer would start: samples of 30, real\n"
 
 
@@ -63,29 +63,29 @@ def test_check_says_that_a_run_would_start(capsys: pytest.CaptureFixture[str]) -
         (["nope=1"], "a run has no setting and no part 'nope'; aeframe-train --help lists what it has"),
         (
             ["model=linear_ae", "latent.dim=0"],
-            "a latent needs dim of at least 1, and here its last layer would have 0 outputs; set latent.dim=1 or more",
+            "a latent needs dim of at least 1, found a linear layer with 0 outputs; set latent.dim=1 or more",
         ),
     ],
 )
-def test_check_says_why_a_run_would_not_start(
+def test_check_reports_why_a_run_would_not_start(
     capsys: pytest.CaptureFixture[str], overrides: list[str], message: str
 ) -> None:
     assert main(["config", "check", *overrides]) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
 
 
-def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_why_prints_all_sources_by_precedence(mine: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert config(capsys, "why", "latent.dim", "experiment=mine", "latent.dim=3") == (
         "latent.dim: 3\n"
         "  set by    the command line: latent.dim=3\n"
-        f"  over      {mine}, which has 6\n"
-        f"  over      {GAUSSIAN}, which has 16\n"
+        f"  overrides {mine}, value 6\n"
+        f"  overrides {GAUSSIAN}, value 16\n"
         "  expects   int\n"
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "sources"),
     [
         (["seed"], [("0", SETTING)]),
         (["seed", "experiment=mine"], [("5", "MINE"), ("0", SETTING)]),
@@ -136,19 +136,19 @@ def test_why_tells_every_place_that_has_a_say_the_winner_first(mine: str, capsys
         ),
     ],
 )
-def test_why_knows_the_command_line_files_modalities_and_signatures(
-    mine: str, capsys: pytest.CaptureFixture[str], words: list[str], said: list[tuple[str, str]]
+def test_sources_are_the_command_line_files_modalities_and_signatures(
+    mine: str, capsys: pytest.CaptureFixture[str], arguments: list[str], sources: list[tuple[str, str]]
 ) -> None:
-    _, *lines = config(capsys, "why", *words).splitlines()
+    _, *lines = config(capsys, "why", *arguments).splitlines()
     expected = [
-        f"  set by    {place}" if number == 0 else f"  over      {place}, which has {value}"
-        for number, (value, place) in enumerate(said)
+        f"  set by    {place}" if number == 0 else f"  overrides {place}, value {value}"
+        for number, (value, place) in enumerate(sources)
     ]
-    assert [line.replace(mine, "MINE") for line in lines if line.startswith(("  set by", "  over"))] == expected
+    assert [line.replace(mine, "MINE") for line in lines if line.startswith(("  set by", "  overrides"))] == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "value", "offer"),
+    ("arguments", "value", "alternatives"),
     [
         (["prior"], "prior: normal", [f"  available {names('prior')}"]),
         (["experiment"], "experiment: null", ["  available EXPERIMENTS"]),
@@ -172,17 +172,17 @@ def test_why_knows_the_command_line_files_modalities_and_signatures(
         (["optimizer.betas"], "optimizer.betas: [0.9, 0.999]", ["  expects   [float, float]"]),
     ],
 )
-def test_why_says_what_else_is_on_offer(
-    capsys: pytest.CaptureFixture[str], words: list[str], value: str, offer: list[str]
+def test_why_prints_alternatives(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], value: str, alternatives: list[str]
 ) -> None:
-    # Those that plugins bring: the folder is empty.
+    # Experiments of installed plugins; the working folder is empty.
     packaged = ", ".join(Loader(names_only=True).get_group_options("experiment")) or "none"
-    offer = [line.replace("EXPERIMENTS", packaged) for line in offer]
-    first, *lines = config(capsys, "why", *words).splitlines()
-    assert (first, lines[-len(offer) :]) == (value, offer)
+    expected = [line.replace("EXPERIMENTS", packaged) for line in alternatives]
+    first, *lines = config(capsys, "why", *arguments).splitlines()
+    assert (first, lines[-len(expected) :]) == (value, expected)
 
 
-def test_a_part_of_a_plugin_file_is_named_by_its_module(
+def test_a_part_of_a_plugin_file_has_its_module_as_source(
     plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin_file(
@@ -194,7 +194,7 @@ def test_a_part_of_a_plugin_file_is_named_by_its_module(
     )
 
 
-def test_a_key_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_key_is_reported_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "why", "latnt.dim"]) == 2
     assert capsys.readouterr() == (
         "",

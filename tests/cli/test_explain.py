@@ -29,8 +29,8 @@ def register_losses(register):
 '''
 
 
-def explain(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    assert main(["explain", *words]) == 0
+def explain(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["explain", *arguments]) == 0
     return capsys.readouterr().out
 
 
@@ -58,7 +58,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
 
 
 @pytest.mark.parametrize(
-    ("words", "lines"),
+    ("arguments", "lines"),
     [
         (
             ("objective", "elbo"),
@@ -68,13 +68,13 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
             ("latent", "vq"),
             [
                 "provides  codes",
-                "chosen by model=vqgan, model=vqvae",
+                "used by   model=vqgan, model=vqvae",
                 "  update          ema | gradient      default ema",
             ],
         ),
         (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
         (("modality", "vector"), ["defaults  encoder mlp, loss mse", "data      breast_cancer"]),
-        (("data", "breast_cancer"), ["modality  vector", "chosen by modality=vector"]),
+        (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),
         (("dataset", "table"), ["  path        path               required"]),
         (("optimizer", "sgd"), ["injected  params (by the framework)", "  momentum        float        default 0"]),
         (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
@@ -89,16 +89,14 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (("trainer", "gpu"), ["sets", "  precision    bf16-mixed"]),
     ],
 )
-def test_what_each_kind_says_of_itself(
-    capsys: pytest.CaptureFixture[str], words: tuple[str, ...], lines: list[str]
+def test_the_lines_of_each_kind(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], lines: list[str]
 ) -> None:
-    out = explain(capsys, *words).splitlines()
+    out = explain(capsys, *arguments).splitlines()
     assert [line.format(v=__version__) for line in lines if line.format(v=__version__) not in out] == []
 
 
-def test_an_experiment_of_ones_own_is_explained_by_its_comment(
-    empty_folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_experiment_is_explained_by_its_comment(empty_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = empty_folder / "configs" / "experiment" / "mine.yaml"
     path.parent.mkdir(parents=True)
     path.write_text(
@@ -108,7 +106,7 @@ def test_an_experiment_of_ones_own_is_explained_by_its_comment(
     )
     assert explain(capsys, "experiment", "mine") == (
         f"experiment mine\nfile      {path}\n\nA try.\n\n  aeframe-train experiment=mine\n\n"
-        "chooses\n  model  vae\nsets\n  seed        4\n  latent.dim  2\n"
+        "selects\n  model  vae\nsets\n  seed        4\n  latent.dim  2\n"
     )
 
 
@@ -118,20 +116,20 @@ def test_every_registered_name_and_recipe_can_be_explained(
     from aeframe.experiment.composition import option_files
     from aeframe.experiment.composition.loader import Loader
 
-    # Read once for all names: a person asks for one at a time.
+    # Read the recipes once for all names, which makes the test faster.
     recipes = option_files.option_files(Loader(names_only=True), "model")
     monkeypatch.setattr(option_files, "option_files", lambda *_: recipes)
-    # The loggers' libraries are extras, and are imported when a logger is built.
-    words = [
+    # Activations and optimizers are mostly classes of torch; `sigmoid` and `sgd` are tested above.
+    names = [
         (entry.kind, entry.name) for entry in registry().entries() if entry.kind not in ("activation", "optimizer")
     ]
-    words += [("model", recipe.name) for recipe in recipes]
-    for kind, name in words:
+    names += [("model", recipe.name) for recipe in recipes]
+    for kind, name in names:
         assert explain(capsys, kind, name).startswith(f"{kind} {name}")
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (
             ("prior", "norml"),
@@ -146,14 +144,14 @@ def test_every_registered_name_and_recipe_can_be_explained(
         ),
     ],
 )
-def test_an_unknown_word_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], words: tuple[str, str], message: str
+def test_an_unknown_kind_or_name_is_reported_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, str], message: str
 ) -> None:
-    assert main(["explain", *words]) == 2
+    assert main(["explain", *arguments]) == 2
     assert capsys.readouterr() == ("", f"error: {message}\n")
 
 
-def test_a_loss_that_says_no_data_is_one_sentence(
+def test_a_loss_without_domains_is_reported_in_one_sentence(
     plugin_file: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plugin_file(PLUGIN.replace('    domains = frozenset({"unit", "count"})\n', ""))

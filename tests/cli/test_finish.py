@@ -1,4 +1,4 @@
-"""``aeframe finish RUN``: a model of the best checkpoint so far."""
+"""``aeframe finish RUN`` saves the model of the best checkpoint."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from aeframe.training.module import AutoencoderModule
 
 
 class StopError(Exception):
-    """Ends a run in its middle."""
+    """Ends a run before its last epoch."""
 
 
 @pytest.fixture
 def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run of four epochs that failed in its third."""
+    """Return the folder of a run of four epochs that failed in the third."""
     train_on = AutoencoderModule._train_on
 
     def fail(self: AutoencoderModule, batch: Any) -> Any:
@@ -37,7 +37,7 @@ def unfinished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "run"
 
 
-def test_the_best_model_so_far_is_saved(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_model_of_the_best_checkpoint_is_saved(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(aeframe.AeframeError, match="holds no saved model"):
         aeframe.load(unfinished)
     last = (unfinished / "checkpoints" / "last.ckpt").read_bytes()
@@ -49,7 +49,7 @@ def test_the_best_model_so_far_is_saved(unfinished: Path, capsys: pytest.Capture
     assert (unfinished / "checkpoints" / "last.ckpt").read_bytes() == last
 
 
-def test_a_run_without_a_best_is_saved_as_it_stands(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_best_checkpoint_the_newest_is_saved(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (unfinished / "checkpoints" / "best.ckpt").unlink()
     capsys.readouterr()
     assert main(["finish", str(unfinished)]) == 0
@@ -60,7 +60,7 @@ def test_a_run_without_a_best_is_saved_as_it_stands(unfinished: Path, capsys: py
     assert aeframe.load(unfinished).name == "ae"
 
 
-def test_what_has_no_checkpoint_is_refused(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_without_a_checkpoint_is_an_error(unfinished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(unfinished / "checkpoints")
     capsys.readouterr()
     assert main(["finish", str(unfinished)]) == 2

@@ -61,16 +61,16 @@ def test_help_lists_every_verb_without_importing_it(verbs: None, capsys: pytest.
     assert main([]) == 0
     out = capsys.readouterr().out
     assert re.search(r"\n  absent +a verb whose module cannot be imported\n", out)
-    assert re.search(r"\n  plugins +list plugins and what each adds\n", out)
+    assert re.search(r"\n  plugins +list plugins and the names that each registers\n", out)
     assert "verbs_of_test_main" not in sys.modules
 
 
-def test_a_verb_is_run_with_its_own_arguments(verbs: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_verb_is_run_with_its_arguments(verbs: None, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["count", "3"]) == 7
     assert capsys.readouterr().out == "0 1 2\n"
 
 
-def test_a_verb_of_two_words_is_typed_with_a_dash(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_underscore_in_a_verb_is_a_dash_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "\n  new-plugin  " in capsys.readouterr().out
     with pytest.raises(SystemExit, match="0"):
@@ -78,7 +78,7 @@ def test_a_verb_of_two_words_is_typed_with_a_dash(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.startswith("usage: aeframe new-plugin [-h] ")
 
 
-def test_a_plugin_file_may_bring_a_verb(
+def test_a_plugin_file_may_register_a_verb(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, verbs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("AEFRAME_PLUGIN_FILES", "")
@@ -86,7 +86,7 @@ def test_a_plugin_file_may_bring_a_verb(
     assert capsys.readouterr().out == "0\n"
 
 
-def test_help_of_a_verb_is_headed_by_its_docstring(verbs: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_a_verb_begins_with_its_docstring(verbs: None, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["count", "--help"])
     out = capsys.readouterr().out
@@ -104,7 +104,7 @@ def test_help_of_a_verb_is_headed_by_its_docstring(verbs: None, capsys: pytest.C
         ),
     ],
 )
-def test_what_a_person_can_mend_is_one_line_and_code_2(
+def test_a_user_error_is_one_line_with_exit_code_2(
     verbs: None, capsys: pytest.CaptureFixture[str], argv: list[str], message: str
 ) -> None:
     assert main(argv) == 2
@@ -129,9 +129,9 @@ def test_listings_import_nothing_heavy(argv: list[str]) -> None:
     assert done.stderr == "[]\n"
 
 
-def test_plugins_answers_at_once() -> None:
+def test_plugins_is_fast() -> None:
     def seconds(*argv: str) -> float:
-        """Return the processor time of a process: a busy machine does not lengthen it."""
+        """Return the processor time of a process, which does not depend on other load of the machine."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, *argv], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -142,7 +142,7 @@ def test_plugins_answers_at_once() -> None:
     assert listing < bare + 0.3
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly() -> None:
+def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -c 'import sys; from aeframe.cli.main import main; sys.exit(main())' plugins"
     done = subprocess.run(f"{command} | true", shell=True, capture_output=True, text=True, check=False)
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""The verbs that open a saved model, on a real one and the modality that core has."""
+"""The verbs that load a saved model, on a model of tables."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def table(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path, TrainedModel]:
-    """A run, a file of samples in the data's own unit, and the model."""
+    """Return a run, a file of samples in original units, and the model."""
     run = make_run()
     model = load(run)
     path = tmp_path / "new.csv"
@@ -71,62 +71,62 @@ def table(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path, Tr
     return run, path, model
 
 
-def refused(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
-    assert main([str(word) for word in argv]) == 2
+def error_of(capsys: pytest.CaptureFixture[str], *argv: object) -> str:
+    assert main([str(argument) for argument in argv]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     return captured.err
 
 
-def done(*argv: object) -> None:
-    assert main([str(word) for word in argv]) == 0
+def run_verb(*argv: object) -> None:
+    assert main([str(argument) for argument in argv]) == 0
 
 
-def test_evaluate_measures_what_the_run_measured(
+def test_evaluate_computes_the_metrics_of_the_run(
     make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = make_run(), tmp_path / "numbers.json"
     before = sorted(run.rglob("*"))
-    done("evaluate", run, "--split", "validation", "-o", out)
-    numbers = json.loads(out.read_text())["validation"]
-    shown = capsys.readouterr().out
-    assert "vae, validation split" in shown
-    assert all(name in shown for name in numbers)
+    run_verb("evaluate", run, "--split", "validation", "-o", out)
+    metrics = json.loads(out.read_text())["validation"]
+    printed = capsys.readouterr().out
+    assert "vae, validation split" in printed
+    assert all(name in printed for name in metrics)
     saved = load(run)
     source = saved.modality.prepare(build("dataset", CONFIG["data"])).validation
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
         evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
-    assert numbers == evaluator.compute()
-    assert "mae" not in numbers
-    assert "active_units" in numbers
-    done("evaluate", run / "model", "--batch-size", 5)
+    assert metrics == evaluator.compute()
+    assert "mae" not in metrics
+    assert "active_units" in metrics
+    run_verb("evaluate", run / "model", "--batch-size", 5)
     assert sorted(run.rglob("*")) == before
 
 
-def test_encode_writes_codes(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
+def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
-    done("encode", run, file, "-o", tmp_path / "z.npz")
+    run_verb("encode", run, file, "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
         assert written.files == ["z"]
         assert np.array_equal(written["z"], model.encode(model.modality.read(file), batch_size=20).numpy())
 
 
-def test_encode_writes_the_codes_of_a_quantiser(make_run: Callable[..., Path], tmp_path: Path) -> None:
+def test_encode_adds_the_codes_of_a_quantised_latent(make_run: Callable[..., Path], tmp_path: Path) -> None:
     run = make_run(latent={"name": "fsq", "levels": [3, 3], "tokens": 4}, objective="deterministic", sampler="codes")
     load(run).modality.write(torch.randn(7, 30), tmp_path / "new.csv")
-    done("encode", run, tmp_path / "new.csv", "-o", tmp_path / "z.npz")
+    run_verb("encode", run, tmp_path / "new.csv", "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
         assert written["codes"].shape == (7, 4, 1)
         assert written["codes"].max() < 9
 
 
-def test_reconstruct_writes_the_fields_own_format(
+def test_reconstruct_writes_a_format_of_the_modality(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, model = table
     out = tmp_path / "out.csv"
-    done("reconstruct", run, file, "-o", out)
+    run_verb("reconstruct", run, file, "-o", out)
     assert capsys.readouterr().out == f"{out}\n"
     expected = model.reconstruct(model.modality.read(file))
     assert torch.allclose(model.modality.read(out).x, expected, atol=1e-4)
@@ -135,24 +135,24 @@ def test_reconstruct_writes_the_fields_own_format(
 def test_generate_is_a_function_of_the_seed(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, _, model = table
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        done("generate", run, "-n", 5, "--seed", seed, "-o", tmp_path / f"{name}.npy")
-    done("generate", run, "-n", 5, "--seed", 1, "--draw", "-o", tmp_path / "d.npy")
+        run_verb("generate", run, "-n", 5, "--seed", seed, "-o", tmp_path / f"{name}.npy")
+    run_verb("generate", run, "-n", 5, "--seed", 1, "--draw", "-o", tmp_path / "d.npy")
     a, b, c, d = (np.load(tmp_path / f"{name}.npy") for name in "abcd")
     assert a.shape == (5, 30)
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
-    # A distance has no noise to draw.
+    # The loss is a distance, whose samples equal the mean.
     assert np.array_equal(a, d)
     assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, model.sample(5, seed=1), atol=1e-4)
 
 
-def test_generate_by_another_density_than_the_runs(
+def test_generate_with_another_sampler_than_that_of_the_run(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _, model = table
-    words = ("generate", run, "sampler=gmm", "sampler.components=2", "-n", 5, "--seed", 1, "-o")
+    arguments = ("generate", run, "sampler=gmm", "sampler.components=2", "-n", 5, "--seed", 1, "-o")
     for name in "ab":
-        done(*words, tmp_path / f"{name}.npy")
+        run_verb(*arguments, tmp_path / f"{name}.npy")
     a, b = (np.load(tmp_path / f"{name}.npy") for name in "ab")
     assert np.array_equal(a, b)
     train = model.modality.prepare(build("dataset", CONFIG["data"])).train
@@ -160,66 +160,66 @@ def test_generate_by_another_density_than_the_runs(
     assert torch.allclose(model.modality.read(tmp_path / "a.npy").x, fitted.sample(5, seed=1), atol=1e-4)
     assert model.config["sampler"] == "prior"
     capsys.readouterr()
-    for wrong, sentence in {
+    for override, message in {
         "gmm": "expected sampler=NAME or sampler.OPTION=VALUE, found 'gmm'",
-        "sampler.components=2": "the options are of no sampler; say which with sampler=NAME",
+        "sampler.components=2": "options of a sampler require its name; add sampler=NAME",
         "sampler=codes": "sampler 'codes' requires a latent that provides codes, which the one of model 'vae' does not",
     }.items():
-        found = refused(capsys, "generate", run, wrong, "-o", tmp_path / "c.npy")
-        assert found.splitlines()[-1] == f"error: {sentence}"
+        stderr = error_of(capsys, "generate", run, override, "-o", tmp_path / "c.npy")
+        assert stderr.splitlines()[-1] == f"error: {message}"
     with pytest.raises(AeframeError, match="sampler 'gmm' is fitted to codes, found no x; pass samples as x"):
         model.with_sampler("gmm")
 
 
 @pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
-def test_nothing_is_written_over(
+def test_no_output_is_overwritten(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     out = tmp_path / "mine.npz"
     out.write_text("mine")
     files = [file] if verb in ("encode", "reconstruct") else []
-    assert refused(capsys, verb, run, *files, "-o", out) == (
-        f"error: '{out}' exists, and nothing is written over it; choose another with --output\n"
+    assert error_of(capsys, verb, run, *files, "-o", out) == (
+        f"error: '{out}' exists already; choose another path with --output\n"
     )
     assert out.read_text() == "mine"
     lost = tmp_path / "nowhere" / "out.npz"
-    assert refused(capsys, verb, run, *files, "-o", lost) == (
-        f"error: there is no folder '{lost.parent}' to write 'out.npz' into; make it first\n"
+    assert error_of(capsys, verb, run, *files, "-o", lost) == (
+        f"error: there is no folder '{lost.parent}' for 'out.npz'; create it first\n"
     )
 
 
-def test_bad_input_is_one_sentence(
+def test_bad_input_is_reported_in_one_sentence(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
-    assert refused(capsys, "evaluate", tmp_path / "rum") == (
+    assert error_of(capsys, "evaluate", tmp_path / "rum") == (
         f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
     )
-    assert refused(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
+    assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
         f"error: codes are written as NPZ, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
-    assert refused(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
-        "error: model 'vae' was trained without label_classes, found --label 0; give none\n"
+    assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
+        "error: model 'vae' was trained without label_classes, found --label 0; omit --label\n"
     )
-    assert refused(capsys, "generate", run, "-o", tmp_path / "x.npy", "--device", "cuda:77").startswith(
+    assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--device", "cuda:77").startswith(
         "error: device 'cuda:77' cannot be used ("
     )
     with pytest.raises(SystemExit):
         main(["generate", str(run), "-n", "0", "-o", "x.npy"])
-    assert "argument -n/--num: expected a whole number of at least 1, found '0'" in capsys.readouterr().err
+    assert "argument -n/--num: expected an integer of at least 1, found '0'" in capsys.readouterr().err
     assert not (tmp_path / "z.csv").exists()
 
 
-def test_a_run_that_does_not_name_its_data_has_no_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_without_a_dataset_has_no_splits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     modality = build("modality", "vector")
     dataset = build("dataset", "breast_cancer")
     modality.prepare(dataset)
     config = {key: value for key, value in CONFIG.items() if key != "data"}
     model = assemble(config, modality.spec(dataset))
     save_model(tmp_path / "model", model, modality, config, build("sampler", "prior", model=model), metrics={})
-    assert refused(capsys, "evaluate", tmp_path) == (
-        "error: model 'vae' does not name the data it was trained on, so there is no split\n"
+    assert error_of(capsys, "evaluate", tmp_path) == (
+        "error: the config of model 'vae' names no dataset, so that it has no splits\n"
     )
     with torch.no_grad():
         assert torch.isfinite(load(tmp_path).score(Batch(torch.zeros(2, 30)))).all()

@@ -37,7 +37,7 @@ FILES = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Install a plugin of each kind into a folder, offline; return a function that runs a module with both."""
+    """Install a plugin of each kind into a folder, and return a function that runs a module with them."""
     folder = tmp_path_factory.mktemp("installed")
     environment = {
         **os.environ, "PYTHONPATH": str(folder / "site"), "AEFRAME_PLUGIN_FILES": "", "OMP_NUM_THREADS": "1"
@@ -79,12 +79,13 @@ def test_a_plugin_has_at_most_eight_files_without_placeholders(
     ]
 
 
-def test_it_is_listed_with_its_parts(installed: Run) -> None:
-    output = installed("aeframe.cli.main", "plugins", "--json").stdout
-    plugins = {plugin["name"]: plugin for plugin in json.loads(output)}
-    adds = {kind: [part["name"] for part in parts] for kind, parts in plugins["spectra"]["adds"].items()}
+def test_it_is_listed_with_all_its_names(installed: Run) -> None:
+    plugins = {
+        plugin["name"]: plugin for plugin in json.loads(installed("aeframe.cli.main", "plugins", "--json").stdout)
+    }
+    names = {kind: [entry["name"] for entry in entries] for kind, entries in plugins["spectra"]["adds"].items()}
     assert (plugins["spectra"]["state"], plugins["spectra"]["distribution"]) == ("ok", "aeframe-spectra")
-    assert adds == {
+    assert names == {
         "modality": ["spectra"],
         "dataset": ["spectra_simulated"],
         "loss": ["spectra_charbonnier"],
@@ -94,15 +95,15 @@ def test_it_is_listed_with_its_parts(installed: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    "overrides",
     [
         ("model=vae", "data=spectra_simulated", "data.num_samples=64", "batch_size=32"),
         ("model=ae", "loss=bits_charbonnier", "activation=bits_bent"),
     ],
     ids=["modality", "parts"],
 )
-def test_it_trains_by_name(installed: Run, arguments: tuple[str, ...]) -> None:
-    done = installed("aeframe.experiment.main", *arguments, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
+def test_it_trains_by_name(installed: Run, overrides: tuple[str, ...]) -> None:
+    done = installed("aeframe.experiment.main", *overrides, "max_epochs=1", "encoder.hidden=[8]", "pictures=false")
     assert done.returncode == 0, done.stderr
     assert " r2 " in done.stderr
 
@@ -120,19 +121,19 @@ def test_it_passes_its_own_tests(installed: Run) -> None:
     [
         (
             ["Spectra"],
-            "a plugin's name is in snake_case (letters, digits and single _), found 'Spectra'; choose another",
+            "a plugin is named in snake_case (letters, digits and single _), found 'Spectra'; choose another",
         ),
         (
             ["mass-spectra"],
-            "a plugin's name is in snake_case (letters, digits and single _), found 'mass-spectra'; choose another",
+            "a plugin is named in snake_case (letters, digits and single _), found 'mass-spectra'; choose another",
         ),
-        (["lambda"], "'lambda' is a word of Python's own, so it cannot name a plugin; choose another"),
-        (["core"], f"a plugin 'core' is installed already, aeframe {__version__}; choose another name"),
-        (["vector"], "modality 'vector' is registered already, by aeframe; choose another name"),
-        (["fine", "--folder", "there"], "'there' exists, and nothing is written over it; choose another with --folder"),
+        (["lambda"], "a plugin cannot be named like a keyword of Python, found 'lambda'; choose another"),
+        (["core"], f"plugin 'core' is already installed, by aeframe {__version__}; choose another name"),
+        (["vector"], "modality 'vector' is already registered, by aeframe; choose another name"),
+        (["fine", "--folder", "there"], "'there' exists already; choose another folder with --folder"),
     ],
 )
-def test_a_bad_name_or_folder_is_refused_and_nothing_is_written(
+def test_a_bad_name_or_folder_is_rejected_and_nothing_is_written(
     empty_folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (empty_folder / "there").mkdir()
@@ -143,11 +144,11 @@ def test_a_bad_name_or_folder_is_refused_and_nothing_is_written(
 
 
 @pytest.mark.usefixtures("empty_folder")
-def test_the_name_of_an_installed_plugin_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_name_of_an_installed_plugin_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     image = next((plugin for plugin in registry().plugins if plugin.name == "image"), None)
     if image is None:
         pytest.skip("aeframe-image is not installed")
     assert main(["new-plugin", "image"]) == 2
     assert capsys.readouterr().err == (
-        f"error: a plugin 'image' is installed already, aeframe-image {image.version}; choose another name\n"
+        f"error: plugin 'image' is already installed, by aeframe-image {image.version}; choose another name\n"
     )

@@ -1,4 +1,4 @@
-"""``aeplugin.py`` of the working folder: nothing of it runs before the user trusts it."""
+"""The ``aeplugin.py`` of the working folder is executed only after the user trusts it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Path(__file__).with_name("executed").touch()
 def register_activations(register):
     register("own", "torch.nn:ReLU", summary="an activation of this folder")
 """
-LINE = (
+WARNING = (
     "aeplugin.py in this folder is not loaded; load it with --plugin aeplugin.py, or trust it with aeframe plugins "
     "trust .\n"
 )
 CHANGED = (
-    "aeplugin.py in this folder is not loaded; it was changed after it was trusted; load it with --plugin "
+    "aeplugin.py in this folder is not loaded; it changed after it was trusted; load it with --plugin "
     "aeplugin.py, or trust it again with aeframe plugins trust .\n"
 )
 AEFRAME, TRAIN = ["-m", "aeframe.cli.main"], ["-m", "aeframe.experiment.main"]
@@ -47,7 +47,7 @@ def file(empty_folder: Path) -> Path:
 
 @pytest.fixture
 def python(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Return a function that runs Python in the folder of the plugin, with this aeframe."""
+    """Return a function that runs Python in the folder of the plugin file."""
 
     def run(*argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
@@ -60,19 +60,19 @@ def python(empty_folder: Path) -> Callable[..., subprocess.CompletedProcess[str]
 
 def executed(file: Path) -> bool:
     mark = file.with_name("executed")
-    found = mark.exists()
+    exists = mark.exists()
     mark.unlink(missing_ok=True)
-    return found
+    return exists
 
 
 @pytest.mark.parametrize(
     ("argv", "variables", "err"),
     [
-        ([*AEFRAME, "--help"], {}, LINE),
-        ([*AEFRAME, "plugins"], {}, LINE),
-        ([*AEFRAME, "plugins", "--json"], {}, LINE),
-        ([*TRAIN, "--help"], {}, LINE),
-        ([*TRAIN, "--cfg", "job"], {}, LINE),
+        ([*AEFRAME, "--help"], {}, WARNING),
+        ([*AEFRAME, "plugins"], {}, WARNING),
+        ([*AEFRAME, "plugins", "--json"], {}, WARNING),
+        ([*TRAIN, "--help"], {}, WARNING),
+        ([*TRAIN, "--cfg", "job"], {}, WARNING),
         ([*TRAIN, "-sc", "query=bash"], COMPLETION, ""),
         (["-c", "import aeframe"], {}, ""),
         (["-c", "import aeframe.registry as r; r.registry()"], {}, ""),
@@ -81,7 +81,7 @@ def executed(file: Path) -> bool:
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, (list, dict)) else "",
 )
-def test_a_file_that_is_not_trusted_does_not_run(
+def test_an_untrusted_file_is_not_executed(
     file: Path,
     python: Callable[..., subprocess.CompletedProcess[str]],
     argv: list[str],
@@ -93,7 +93,7 @@ def test_a_file_that_is_not_trusted_does_not_run(
     assert (done.returncode, done.stderr) == (0, err)
 
 
-def test_aeframe_load_runs_nothing_and_prints_nothing(
+def test_aeframe_load_executes_nothing_and_prints_no_warning(
     file: Path, python: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     done = python("-c", "import aeframe\ntry: aeframe.load('.')\nexcept aeframe.AeframeError as error: print(error)")
@@ -102,7 +102,7 @@ def test_aeframe_load_runs_nothing_and_prints_nothing(
     assert "holds no saved model" in done.stdout
 
 
-def test_plugins_shows_the_state(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plugins_lists_the_state(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         f"aeplugin ({file} file) not trusted: load it with --plugin aeplugin.py, or trust it with aeframe plugins "
@@ -111,11 +111,11 @@ def test_plugins_shows_the_state(file: Path, capsys: pytest.CaptureFixture[str])
     assert not executed(file)
 
 
-def test_the_line_is_printed_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_warning_is_printed_once(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         assert main([]) == 0
     assert train(["--cfg", "job"]) == 0
-    assert capsys.readouterr().err == LINE
+    assert capsys.readouterr().err == WARNING
 
 
 @pytest.mark.parametrize("place", [".", "aeplugin.py", "link", "link/aeplugin.py"])
@@ -147,18 +147,18 @@ def test_trusted_loaded_changed_and_no_longer_trusted(
     assert capsys.readouterr().err == f"error: '{file}' is not trusted; trusted are none\n"
 
 
-def test_a_file_that_is_gone_can_be_untrusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_file_can_be_untrusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plugins", "trust", "."]) == 0
     file.unlink()
     assert main(["plugins", "untrust", "aeplugin.py"]) == 0
 
 
-def test_what_is_not_there_or_never_loaded_cannot_be_trusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_or_other_file_cannot_be_trusted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (file.parent / "empty").mkdir()
     (file.parent / "mine.py").touch()
     for place, message in {
-        "empty": f"there is no file '{file.parent / 'empty' / 'aeplugin.py'}'; give the folder of an aeplugin.py",
-        "none": f"there is no file '{file.parent / 'none' / 'aeplugin.py'}'; give the folder of an aeplugin.py",
+        "empty": f"there is no file '{file.parent / 'empty' / 'aeplugin.py'}'; pass the folder of an aeplugin.py",
+        "none": f"there is no file '{file.parent / 'none' / 'aeplugin.py'}'; pass the folder of an aeplugin.py",
         "mine.py": "only a file named aeplugin.py is loaded from the working folder, found 'mine.py'; load it with "
         "--plugin mine.py",
     }.items():
@@ -166,7 +166,7 @@ def test_what_is_not_there_or_never_loaded_cannot_be_trusted(file: Path, capsys:
         assert capsys.readouterr().err == f"error: {message}\n"
 
 
-def test_a_list_that_cannot_be_read_trusts_nothing_and_is_kept(
+def test_an_unreadable_list_trusts_nothing_and_is_not_changed(
     file: Path, config_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["plugins", "trust", "."]) == 0
@@ -178,7 +178,7 @@ def test_a_list_that_cannot_be_read_trusts_nothing_and_is_kept(
     assert main([]) == 0
     err = capsys.readouterr().err
     assert err.startswith(f"aeplugin.py in this folder is not loaded; '{stored}' cannot be read (Expecting property")
-    assert err.endswith("), so no file is trusted; delete it, and trust files again with aeframe plugins trust\n")
+    assert err.endswith("), so that no file is trusted; delete it, and trust files again with aeframe plugins trust\n")
     assert not executed(file)
     for verb in ("trust", "untrust"):
         assert main(["plugins", verb, "."]) == 2
@@ -186,7 +186,7 @@ def test_a_list_that_cannot_be_read_trusts_nothing_and_is_kept(
     assert stored.read_text(encoding="utf-8") == "{"
 
 
-def test_an_unknown_name_mentions_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_an_unknown_name_mentions_the_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert train(["activation=own"]) == 2
     assert capsys.readouterr().err.endswith(
         f"; plugin 'aeplugin' ({file}) is not trusted: load it with --plugin aeplugin.py, or trust it with aeframe "
@@ -194,7 +194,7 @@ def test_an_unknown_name_mentions_the_file(file: Path, capsys: pytest.CaptureFix
     )
 
 
-def test_plugin_files_are_loaded_without_trust_and_leave_the_environment(
+def test_files_of_the_plugin_option_are_loaded_without_trust(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = dict(os.environ)

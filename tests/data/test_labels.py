@@ -150,7 +150,7 @@ def test_the_verbs_read_the_labels_of_the_run_too(run: Path, tmp_path: Path) -> 
     [
         (
             ["--label", "2"],
-            "model 'cvae' is told labels 0 to 1, found --label 2; give such a label",
+            "model 'cvae' has labels 0 to 1, found --label 2; choose one of these labels",
         ),
         (
             [],

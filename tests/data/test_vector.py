@@ -18,7 +18,7 @@ from aeframe.data.tabular import RowSplits
 from aeframe.data.vector import BreastCancer, Table, Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe.types import Batch, DataSpec, Domain
 
 
@@ -302,7 +302,7 @@ def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, opti
     path, values = tmp_path / "a.npy", np.random.default_rng(0).normal(size=(60, 3))
     np.save(path, values[:40])
     added = np.concatenate([values[:40], 50 + 20 * values[40:]])
-    splits = assert_prepared_alike(
+    splits = assert_state_restores_data(
         lambda: Vector(**options), lambda: Table(path=path), change=lambda: np.save(path, added)
     )
     assert len(splits.test) == 4
@@ -311,10 +311,10 @@ def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, opti
 def test_columns_are_found_by_name_in_changed_data(tmp_path: Path) -> None:
     path, values = tmp_path / "a.csv", np.random.default_rng(0).normal(size=(40, 3))
     write_rows(path, values, ("a", "b", "c"))
-    assert_prepared_alike(
+    assert_state_restores_data(
         Vector, lambda: Table(path=path), change=lambda: write_rows(path, values[:, [2, 0, 1]], ("c", "a", "b"))
     )
     with pytest.raises(AeframeError, match=r"'a.csv' has no column 'b' for columns"):
-        assert_prepared_alike(
+        assert_state_restores_data(
             Vector, lambda: Table(path=path), change=lambda: write_rows(path, values, ("a", "x", "c"))
         )

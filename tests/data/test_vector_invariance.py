@@ -11,7 +11,7 @@ import torch
 
 from aeframe.data.tabular import Table
 from aeframe.data.vector import Vector
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
+from aeframe.testing.batch_invariance import expect_batch_invariance, expect_invariant_metrics, small_model
 
 torch.set_num_threads(1)
 
@@ -33,5 +33,5 @@ def test_a_row_has_its_own_numbers(tmp_path: Path, parts: dict[str, Any], missin
     batch = source.batch(torch.arange(len(source)))
     assert batch.mask is not None
     assert bool(batch.mask.all()) == (missing == 0)
-    expect_own_numbers(model, batch)
-    expect_same_metrics(model, modality, source)
+    expect_batch_invariance(model, batch)
+    expect_invariant_metrics(model, modality, source)

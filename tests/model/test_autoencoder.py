@@ -318,7 +318,7 @@ def test_the_decoder_reads_what_the_latent_makes_of_a_code_and_the_loss_what_the
             return torch.cat([z, z], 1)
 
     class OfItsSize(SquaredError):  # noqa: N818
-        def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
             return output if batch is None else output * batch.extras["size"].reshape(-1, 1, 1, 1)
 
     spec = DataSpec(SHAPE, Domain("real"), extras={"size": ()})

@@ -58,7 +58,7 @@ def save(tmp_path: Path) -> Save:
             for parameter in model.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
         sampler = build("sampler", config["sampler"], model=model)
-        if sampler.fitted:
+        if sampler.requires_fit:
             latent = model.eval().embed(splits.train.batch(torch.arange(100)))
             sampler.fit(latent.mean.detach(), latent.codes)
         folder = folder or tmp_path / "run" / "model"

@@ -1,4 +1,4 @@
-"""The table of activations against numbers: every registered one is measured, so a wrong row cannot stand."""
+"""The traits of each registered activation, compared with measured values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
 from aeframe.registry import registry
 
 NAMES = [entry.name for entry in registry().entries("activation") if entry.plugin == "core"]
-# Where a tail that is never reached is still above rounding (1 - tanh(7) = 1.7e-6), and fine enough for a minimum.
+# Inputs where 1 - tanh(7) = 1.7e-6 is not rounded to 0, on a grid that is fine enough for minima.
 NEAR = torch.linspace(-7, 7, 140_001, dtype=torch.float64)
 FAR = torch.tensor([-1e4, 1e4], dtype=torch.float64)
 
@@ -23,18 +23,18 @@ FAR = torch.tensor([-1e4, 1e4], dtype=torch.float64)
 @pytest.fixture(params=NAMES)
 def activation(request: pytest.FixtureRequest) -> nn.Module:
     module: nn.Module = build("activation", request.param)
-    # Evaluation: rrelu draws its slope in training.
+    # In training rrelu draws its slope at random.
     return module.double().eval()
 
 
-def along(module: nn.Module, t: Tensor) -> Tensor:
-    """Return what `module` makes of t ``(N,)``: of rows (t, 0), where a value depends on its neighbours."""
+def outputs_of(module: nn.Module, t: Tensor) -> Tensor:
+    """Return the outputs of t ``(N,)``; of rows (t, 0) for a module that is not elementwise."""
     if traits(module).elementwise:
         return module(t)
     pairs = torch.stack([t, torch.zeros_like(t)], dim=1)
-    # Channels for softmax2d, the last axis for the others.
-    given = pairs[:, :, None, None] if isinstance(module, nn.Softmax2d) else pairs
-    return module(given).reshape(len(t), -1)[:, 0]
+    # softmax2d is along the channels, the others along the last axis.
+    inputs = pairs[:, :, None, None] if isinstance(module, nn.Softmax2d) else pairs
+    return module(inputs).reshape(len(t), -1)[:, 0]
 
 
 def test_every_activation_of_torch_is_registered() -> None:
@@ -43,46 +43,46 @@ def test_every_activation_of_torch_is_registered() -> None:
     assert [kind.__name__ for kind in of_torch if not any(issubclass(own, kind) for own in registered)] == []
 
 
-def test_its_range_is_the_stated_one(activation: nn.Module) -> None:
+def test_low_and_high(activation: nn.Module) -> None:
     stated = traits(activation)
     with torch.no_grad():
-        near, far = along(activation, NEAR), along(activation, FAR)
+        near, far = outputs_of(activation, NEAR), outputs_of(activation, FAR)
     for bound, value, end in (
         (stated.low, near.min(), far.min()),
         (-stated.high, -near.max(), -far.max()),
     ):
         if math.isinf(bound):
-            # Some fall slowly: leaky_relu by a hundredth.
+            # The slope of leaky_relu is only 0.01.
             assert end <= -99
         else:
             assert min(value, end) >= bound - 1e-7
             assert min(value, end) <= bound + 1e-3
 
 
-def test_it_attains_the_bounds_that_it_is_said_to(activation: nn.Module) -> None:
+def test_attained(activation: nn.Module) -> None:
     stated = traits(activation)
     with torch.no_grad():
-        value = along(activation, NEAR)
+        value = outputs_of(activation, NEAR)
     measured = (bool((value - stated.low).min() < 1e-7), bool((stated.high - value).min() < 1e-7))
     assert measured == stated.attained
 
 
-def test_it_saturates_where_its_gradient_vanishes_at_an_end(activation: nn.Module) -> None:
+def test_saturates(activation: nn.Module) -> None:
     t = FAR.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(along(activation, t).sum(), t)
+    (gradient,) = torch.autograd.grad(outputs_of(activation, t).sum(), t)
     assert bool((gradient.abs() < 1e-6).any()) == traits(activation).saturates
 
 
-def test_it_is_learnable_where_it_has_parameters(activation: nn.Module) -> None:
+def test_learnable(activation: nn.Module) -> None:
     assert (len(list(activation.parameters())) > 0) == traits(activation).learnable
 
 
-def test_it_keeps_the_shape_where_it_is_said_to(activation: nn.Module) -> None:
+def test_same_shape(activation: nn.Module) -> None:
     x = torch.randn(2, 4, 6, 6, dtype=torch.float64)
     assert (activation(x).shape == x.shape) == traits(activation).same_shape
 
 
-def test_it_is_elementwise_where_one_value_does_not_move_with_the_others(activation: nn.Module) -> None:
+def test_elementwise(activation: nn.Module) -> None:
     x = torch.randn(1, 4, 2, 2, dtype=torch.float64)
     other = x + torch.randn_like(x)
     other[0, 0, 0, 0] = x[0, 0, 0, 0]
@@ -90,14 +90,14 @@ def test_it_is_elementwise_where_one_value_does_not_move_with_the_others(activat
     assert stays == traits(activation).elementwise
 
 
-def test_a_bound_that_is_not_attained_still_covers() -> None:
+def test_covers_includes_bounds_that_are_not_attained() -> None:
     assert ActivationTraits(0.0, 1.0).covers(0.0, 1.0)
     assert not ActivationTraits(0.0, 1.0).covers(-1.0, 1.0)
     assert not ActivationTraits(0.0).covers(-math.inf, math.inf)
     assert ActivationTraits().covers(-math.inf, math.inf)
 
 
-def test_softmax_is_along_the_last_axis_unless_told() -> None:
+def test_softmax_is_along_the_last_axis_by_default() -> None:
     x = torch.randn(2, 3, 4)
     torch.testing.assert_close(build("activation", "softmax")(x).sum(-1), torch.ones(2, 3))
     torch.testing.assert_close(build("activation", {"name": "softmax", "dim": 1})(x).sum(1), torch.ones(2, 4))
@@ -105,7 +105,7 @@ def test_softmax_is_along_the_last_axis_unless_told() -> None:
     torch.testing.assert_close(build("activation", "log_softmax")(x), x.log_softmax(-1))
 
 
-def test_threshold_takes_its_two_numbers() -> None:
+def test_threshold_options() -> None:
     x = torch.tensor([-1.0, 0.5, 2.0])
     assert build("activation", "threshold")(x).tolist() == [0.0, 0.5, 2.0]
     assert build("activation", {"name": "threshold", "threshold": 1.0, "value": 3.0})(x).tolist() == [3.0, 3.0, 2.0]
@@ -115,13 +115,13 @@ class _Own(nn.Module):
     traits = ActivationTraits(0.0, 5.0)
 
 
-def test_traits_are_a_class_s_own_or_the_table_s_or_nothing() -> None:
+def test_traits_of_a_class_of_the_table_and_by_default() -> None:
     assert traits(_Own) == traits(_Own()) == ActivationTraits(0.0, 5.0)
     assert traits(nn.Sigmoid) == ActivationTraits(0.0, 1.0, saturates=True)
     assert traits(nn.Linear) == ActivationTraits()
 
 
-def test_a_maker_makes_a_new_module_each_time_with_its_options() -> None:
+def test_a_factory_returns_new_modules_with_its_options() -> None:
     make = MakeActivation.from_config({"name": "leaky_relu", "negative_slope": 0.3}, build)
     first, second = make(), make()
     assert first is not second
@@ -147,18 +147,18 @@ def test_a_maker_makes_a_new_module_each_time_with_its_options() -> None:
         ),
     ],
 )
-def test_a_wrong_activation_is_refused_at_once(config: Any, message: str) -> None:
+def test_error_messages_of_wrong_activations(config: Any, message: str) -> None:
     with pytest.raises(AeframeError) as error:
         MakeActivation.from_config(config, build)
     assert str(error.value) == message
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
+def test_a_misspelt_name_is_an_error_with_the_nearest_name() -> None:
     with pytest.raises(AeframeError, match=r"^unknown activation 'sigmod', did you mean 'sigmoid'\?; known are celu, "):
         MakeActivation.named("sigmod")
 
 
-def test_a_network_refuses_an_activation_that_changes_the_shape() -> None:
+def test_an_activation_that_changes_the_shape_is_an_error() -> None:
     make = MakeActivation.named("relu")
     assert make.same_shape("mlp") is make
     with pytest.raises(AeframeError) as error:

@@ -1,4 +1,4 @@
-"""Corruptions: what each draws, and that the clean batch stays as it was."""
+"""Corruptions: their noise, and the clean batch, which stays unchanged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make(name: str, domain: str = "unit", **options: Any) -> Corruption:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_clean_batch_is_left_alone_and_the_rest_goes_along(name: str) -> None:
+def test_the_clean_batch_is_unchanged_and_other_tensors_are_kept(name: str) -> None:
     x = torch.rand(4, *SHAPE)
     batch = Batch(x.clone(), condition=torch.ones(4, 2), index=torch.arange(4), extras={"label": torch.arange(4)})
     seen = make(name)(batch)
@@ -44,7 +44,7 @@ def test_the_clean_batch_is_left_alone_and_the_rest_goes_along(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_seed_repeats_it_and_another_does_not(name: str) -> None:
+def test_the_noise_depends_on_the_seed(name: str) -> None:
     corruption, batch = make(name), Batch(torch.rand(4, *SHAPE))
     drawn = []
     for seed in (1, 1, 2):
@@ -68,24 +68,24 @@ def test_gaussian_noise_has_mean_zero_and_its_standard_deviation() -> None:
     assert noise.std().item() == pytest.approx(0.3, rel=0.02)
 
 
-def test_salt_and_pepper_sets_half_its_amount_to_each_end_of_the_domain() -> None:
+def test_salt_and_pepper_sets_half_of_amount_to_each_end() -> None:
     x = torch.full((20, *SHAPE), 0.5)
     seen = make("salt_pepper", "signed", amount=0.3)(Batch(x)).x
     for value, share in ((-1.0, 0.15), (1.0, 0.15), (0.5, 0.7)):
         assert (seen == value).float().mean().item() == pytest.approx(share, abs=0.01)
 
 
-def test_salt_and_pepper_takes_the_ends_of_the_batch_where_the_domain_has_none() -> None:
+def test_salt_and_pepper_uses_the_ends_of_the_batch_in_unbounded_domains() -> None:
     x = torch.randn(20, *SHAPE)
     seen = make("salt_pepper", "real", amount=0.5)(Batch(x)).x
     assert set(seen[seen != x].unique().tolist()) == {x.min().item(), x.max().item()}
     counts = torch.arange(1, 7.0).expand(500, 6)
     seen = make("salt_pepper", "count", amount=0.5)(Batch(counts)).x
-    # Counts begin at 0 though none is there, and end where the batch does.
+    # The minimum of counts is 0, the maximum that of the batch.
     assert set(seen[seen != counts].unique().tolist()) == {0.0, 6.0}
 
 
-def test_salt_and_pepper_takes_no_end_from_behind_the_mask() -> None:
+def test_salt_and_pepper_ignores_masked_values() -> None:
     x = torch.arange(12.0).repeat(50, 1)
     x[:, 0], x[:, 11] = torch.nan, 100.0
     mask = torch.ones(50, 12, dtype=torch.bool)
@@ -106,20 +106,20 @@ def test_masking_hides_whole_positions_or_single_values() -> None:
     assert not (single.all(1) == single.any(1)).all()
 
 
-def test_masking_of_rows_hides_single_features() -> None:
+def test_masking_of_flat_data_hides_single_features() -> None:
     hidden = make("masking", amount=0.5)(Batch(torch.ones(500, 8))).x == 0
     assert hidden.float().mean().item() == pytest.approx(0.5, abs=0.05)
-    # Rows that are partly hidden: all but one in 128.
+    # All but 1 in 128 rows are partly hidden.
     assert (hidden.any(1) & ~hidden.all(1)).float().mean().item() > 0.9
 
 
-def test_dropout_keeps_the_mean_by_scaling_up_what_stays() -> None:
+def test_dropout_keeps_the_mean() -> None:
     seen = make("dropout", amount=0.25)(Batch(torch.ones(20, *SHAPE))).x
     assert seen.unique().tolist() == pytest.approx([0.0, 4 / 3])
     assert seen.mean().item() == pytest.approx(1.0, abs=0.02)
 
 
-def test_a_corruption_that_defines_nothing_says_so() -> None:
+def test_a_corruption_without_methods_is_an_error() -> None:
     class Empty(Corruption):
         pass
 
@@ -138,7 +138,7 @@ def test_a_corruption_that_defines_nothing_says_so() -> None:
         ("dropout", {"amount": 1.0}, "corruption dropout needs amount below 1, found 1"),
     ],
 )
-def test_wrong_amounts_are_refused(name: str, options: dict[str, Any], message: str) -> None:
+def test_error_messages_of_wrong_amounts(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make(name, **options)
     assert str(error.value) == message

@@ -13,7 +13,7 @@ from aeframe.factory import defaults
 from aeframe.model.assembly import assemble
 from aeframe.registry import registry
 from aeframe.tensors import per_sample
-from aeframe.testing.terms import passed
+from aeframe.testing.model_outputs import forward_pass
 from aeframe.types import Batch, DataSpec, Domain
 
 DRAWS = 4_000
@@ -49,7 +49,7 @@ def test_both_are_densities_and_the_kl_is_between_them(latent: str, prior: str) 
     model = assemble(config, SPEC).double().eval()
     with torch.no_grad():
         # One sample many times: each has a draw of its own.
-        out = passed(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
+        out = forward_pass(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
         code = out.latent
         assert code.posterior is not None
         log_q, log_p = per_sample(code.posterior.log_prob(code.z)), model.prior.log_prob(code.z)

@@ -1,4 +1,4 @@
-"""What every loss promises: a term is per sample, in float32, and masked; the numbers are tested file by file."""
+"""Properties of every loss: per sample, in float32, masked. Values are tested in tests/parts/losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, Domain
 
 SHAPE = (3, 5)
-# Every loss in every way it can be set up, with a domain it is for.
+# Every loss with each of its variants, and a domain it is made for.
 SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "mse": ({"name": "mse"}, "real"),
     "mse tanh": ({"name": "mse", "activation": "tanh"}, "signed"),
@@ -69,7 +69,7 @@ def make(name: str, domain: str, shape: tuple[int, ...] = SHAPE, **options: Any)
 
 
 def draw(domain: Domain, *size: int) -> Tensor:
-    """Data of a domain, with values at its ends where it has them."""
+    """Return data of a domain, which include the ends of its range."""
     match domain.kind:
         case "real":
             return 2.0 * torch.randn(size)
@@ -91,7 +91,7 @@ def draw(domain: Domain, *size: int) -> Tensor:
 
 @pytest.fixture(params=SETTINGS)
 def case(request: pytest.FixtureRequest) -> tuple[Loss, Tensor, Tensor]:
-    """One loss, four samples of its data, and an output for them."""
+    """Return a loss, four samples and decoder outputs for them."""
     config, domain = SETTINGS[request.param]
     loss = make(domain=domain, **config)
     assert domain.partition("(")[0] in loss.domains
@@ -103,7 +103,7 @@ def test_every_registered_loss_of_core_is_tested_here() -> None:
     assert {config["name"] for config, _ in SETTINGS.values()} == CORE_LOSSES
 
 
-# -- promises that every loss keeps ------------------------------------------------------------------------------
+# -- properties of every loss ------------------------------------------------------------------------------------
 
 
 def test_the_loss_is_one_float32_number_for_each_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
@@ -114,7 +114,7 @@ def test_the_loss_is_one_float32_number_for_each_sample(case: tuple[Loss, Tensor
     assert value.isfinite().all()
 
 
-def test_importance_samples_give_k_by_b_and_each_is_what_it_is_alone(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_importance_samples_equal_the_loss_of_each_alone(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, _ = case
     output = torch.randn(3, 4, loss.num_outputs, *SHAPE)
     mask = torch.rand(4, *SHAPE) < 0.7
@@ -124,32 +124,32 @@ def test_importance_samples_give_k_by_b_and_each_is_what_it_is_alone(case: tuple
         torch.testing.assert_close(value, torch.stack([loss(one, batch) for one in output]))
 
 
-def test_a_batch_that_is_doubled_does_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_repeating_a_batch_does_not_change_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     alone = loss(output, Batch(x))
     twice = loss(torch.cat([output, output]), Batch(torch.cat([x, x])))
-    # To the last digit but one: a vector unit and what is left over at its end may round differently.
+    # Vectorised and remaining elements may be rounded differently in the last digit.
     torch.testing.assert_close(twice, torch.cat([alone, alone]), rtol=1e-6, atol=1e-6)
 
 
-def test_other_samples_in_the_batch_do_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_other_samples_do_not_change_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     torch.testing.assert_close(loss(output, Batch(x))[:1], loss(output[:1], Batch(x[:1])), rtol=1e-6, atol=1e-6)
 
 
-def test_padding_that_is_masked_does_not_move_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_masked_padding_does_not_change_a_sample(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     if any(parameter.shape == SHAPE for parameter in loss.parameters()) or getattr(loss, "linear_colours", False):
         pytest.skip("features that are known one by one, or three colours, are never padded")
     bare = loss(output, Batch(x))
-    # Two more positions of the leading dimension, with a mask that names the leading dimension only.
+    # Two more positions along the leading dimension, with a mask of that dimension only.
     padded_x = torch.cat([x, torch.zeros_like(x[:, :2])], dim=1)
     padded_output = torch.cat([output, torch.randn_like(output[:, :, :2])], dim=2)
     mask = torch.arange(SHAPE[0] + 2).expand(4, -1) < SHAPE[0]
     torch.testing.assert_close(loss(padded_output, Batch(padded_x, mask=mask)), bare)
 
 
-def test_a_sample_that_is_masked_whole_costs_nothing(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_a_fully_masked_sample_has_loss_zero(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     mask = torch.ones(4, *SHAPE, dtype=torch.bool)
     mask[1] = False
@@ -158,7 +158,7 @@ def test_a_sample_that_is_masked_whole_costs_nothing(case: tuple[Loss, Tensor, T
     torch.testing.assert_close(value[[0, 2, 3]], loss(output, Batch(x))[[0, 2, 3]])
 
 
-def test_missing_values_under_the_mask_leave_loss_and_gradient_finite(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_masked_nan_values_leave_loss_and_gradient_finite(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     mask = torch.ones(4, *SHAPE, dtype=torch.bool)
     mask[:, 0] = False
@@ -169,13 +169,13 @@ def test_missing_values_under_the_mask_leave_loss_and_gradient_finite(case: tupl
     (gradient,) = torch.autograd.grad(value.sum(), output)
     assert value.isfinite().all()
     assert gradient.isfinite().all()
-    # Three colours share what chooses their component; they are hidden together or not at all.
+    # The three colours share a component and must be masked together.
     assert (gradient[:, :, 0] == 0).all() or getattr(loss, "linear_colours", False)
 
 
 def test_half_precision_outputs_give_finite_float32_losses(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
-    # Wide outputs too: what an untrained network may say.
+    # Large outputs too, as untrained networks return them.
     for scale in (1.0, 60.0):
         value = loss((scale * output).bfloat16(), Batch(x))
         assert value.dtype == torch.float32
@@ -190,7 +190,7 @@ def test_the_sum_of_the_elements_is_the_loss(case: tuple[Loss, Tensor, Tensor]) 
     torch.testing.assert_close(elements.flatten(1).sum(1), loss(output, Batch(x)))
 
 
-def test_every_output_and_every_parameter_gets_a_gradient(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_every_output_and_parameter_has_a_gradient(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     output = output.requires_grad_()
     loss(output, Batch(x)).sum().backward()
@@ -199,7 +199,7 @@ def test_every_output_and_every_parameter_gets_a_gradient(case: tuple[Loss, Tens
     assert all(parameter.grad is not None and (parameter.grad != 0).all() for parameter in loss.parameters())
 
 
-def test_mean_and_sample_are_data_within_the_stated_range(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_mean_and_sample_are_within_output_range(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, _ = case
     output = 5 * torch.randn(3, 4, loss.num_outputs, *SHAPE)
     mean, drawn = loss.mean(output), loss.sample(output)
@@ -210,7 +210,7 @@ def test_mean_and_sample_are_data_within_the_stated_range(case: tuple[Loss, Tens
     torch.testing.assert_close(loss.mean(output.bfloat16()).float(), loss.mean(output.bfloat16().float()).float())
 
 
-def test_fitting_the_output_by_gradient_descent_finds_x(case: tuple[Loss, Tensor, Tensor]) -> None:
+def test_gradient_descent_on_the_output_converges_to_x(case: tuple[Loss, Tensor, Tensor]) -> None:
     loss, x, output = case
     output = output.requires_grad_()
     optimizer = torch.optim.Adam([output], lr=0.1)
@@ -222,13 +222,13 @@ def test_fitting_the_output_by_gradient_descent_finds_x(case: tuple[Loss, Tensor
     assert (loss.mean(output) - x.to(torch.float32)).abs().mean() < 0.3 * before
 
 
-def test_a_loss_of_whole_samples_gets_both_sides_flat_and_without_what_is_hidden() -> None:
+def test_flat_x_and_reconstruction_are_masked() -> None:
     loss = make("mse", "real")
     mask = torch.tensor([[True, True, False], [True, False, True]])
     batch = Batch(torch.arange(30.0).reshape(2, *SHAPE) + 1, mask=mask)
     batch.x[0, 2] = torch.nan
     output = torch.ones(4, 2, 1, *SHAPE)
-    x, x_hat = loss.pair(output, batch)
+    x, x_hat = loss.flat_x_and_reconstruction(output, batch)
     assert x.shape == (2, 15)
     assert x_hat.shape == (4, 2, 15)
     assert x[0].tolist() == [*range(1, 11), *[0] * 5]

@@ -1,4 +1,4 @@
-"""Networks: any size goes through and comes back, masks hide, and every parameter is reached."""
+"""Networks: shapes of any size, masks, classes and gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
-from aeframe.parts.networks.blocks import Upsample, halvings, normalisation
+from aeframe.parts.networks.blocks import Upsample, halved_sizes, norm_layers
 from aeframe.types import Batch, Domain, Shape
 
 CONVOLUTIONAL = ["conv", "resnet"]
@@ -50,7 +50,7 @@ def weights_of(network: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[t
 @pytest.mark.parametrize("dense", [None, 6])
 @pytest.mark.parametrize("shape", SIZES)
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
-def test_every_size_goes_through_and_comes_back(name: str, shape: Shape, dense: int | None) -> None:
+def test_every_size_is_encoded_and_decoded(name: str, shape: Shape, dense: int | None) -> None:
     encoder = make_encoder(name, shape, channels=[8, 5], dense=dense)
     features = encoder(Batch(torch.randn(2, *shape)))
     smallest = tuple(math.ceil(n / 4) for n in shape[1:])
@@ -82,13 +82,13 @@ def test_shapes_hold_for_any_option(
     assert decoder(features).shape == (2, outputs, *shape)
 
 
-def test_halvings_are_the_sizes_that_the_encoder_passes_through() -> None:
-    assert halvings((28, 33), 3) == [(28, 33), (14, 17), (7, 9), (4, 5)]
-    assert halvings((1,), 2) == [(1,), (1,), (1,)]
+def test_halved_sizes_are_those_of_the_encoder_stages() -> None:
+    assert halved_sizes((28, 33), 3) == [(28, 33), (14, 17), (7, 9), (4, 5)]
+    assert halved_sizes((1,), 2) == [(1,), (1,), (1,)]
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
-def test_the_meta_device_runs_every_network(name: str) -> None:
+def test_every_network_runs_on_the_meta_device(name: str) -> None:
     with torch.device("meta"):
         encoder = make_encoder(name, (3, 9, 8))
         decoder = mirrored(encoder, encoder.out_shape, (1, 3, 9, 8))
@@ -100,16 +100,16 @@ def test_the_meta_device_runs_every_network(name: str) -> None:
 # -- symmetry ----------------------------------------------------------------------------------------------------
 
 
-def test_the_mirror_of_conv_has_its_sizes_in_reverse() -> None:
+def test_the_mirrored_decoder_of_conv_has_reverse_sizes() -> None:
     encoder = make_encoder("conv", (1, 28, 28), dense=256)
     decoder = mirrored(encoder, (16,), (1, 1, 28, 28))
     assert weights_of(encoder, (nn.Conv2d, nn.Linear)) == [(32, 1, 3, 3), (64, 32, 3, 3), (256, 64 * 49)]
-    # A transposed convolution's weight is (in, out, *kernel).
+    # The weight of a transposed convolution is (in, out, *kernel).
     up = [(64, 32, 4, 4), (32, 1, 4, 4)]
     assert weights_of(decoder, (nn.ConvTranspose2d, nn.Linear)) == [(256, 16), (64 * 49, 256), *up]
 
 
-def test_the_mirror_of_resnet_has_as_many_blocks_in_reverse() -> None:
+def test_the_mirrored_decoder_of_resnet_has_equally_many_blocks() -> None:
     encoder = make_encoder("resnet", (1, 8, 8), channels=[8, 16], blocks=1)
     decoder = mirrored(encoder, (4, 2, 2), (1, 1, 8, 8))
     down = [(8, 1, 3, 3), (8, 8, 3, 3), (8, 8, 3, 3), (16, 8, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3)]
@@ -119,42 +119,44 @@ def test_the_mirror_of_resnet_has_as_many_blocks_in_reverse() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", *CONVOLUTIONAL])
-def test_a_mirror_keeps_the_activation(name: str) -> None:
+def test_a_mirrored_decoder_keeps_the_activation(name: str) -> None:
     encoder = make_encoder(name, (1, 8, 8), activation="silu")
     kinds = {type(m) for m in mirrored(encoder, (4,), (1, 1, 8, 8)).modules()}
     assert nn.SiLU in kinds
     assert nn.ReLU not in kinds
 
 
-def test_the_run_s_activation_is_taken_unless_one_is_named() -> None:
+def test_the_default_activation_is_that_of_the_model() -> None:
     given_parts = {"shape": (1, 8, 8), "domain": Domain("real"), "activation": MakeActivation.named("tanh")}
     kinds = {type(m) for m in build("encoder", "conv", **given_parts).modules()}
     assert nn.Tanh in kinds
     assert nn.ReLU not in kinds
 
 
-def test_an_encoder_without_a_mirror_is_refused() -> None:
+def test_an_encoder_without_a_mirrored_decoder_is_an_error() -> None:
     class Alone(Encoder):
         out_shape = (3,)
 
     with pytest.raises(AeframeError) as error:
         mirrored(Alone(), (3,), (1, 4))
-    assert str(error.value) == ("decoder 'mirror': Alone names no mirror image; choose a decoder by name, decoder=...")
+    assert str(error.value) == (
+        "decoder 'mirror': encoder Alone has no mirrored decoder; choose a decoder by name, decoder=..."
+    )
 
 
-# -- numbers -----------------------------------------------------------------------------------------------------
+# -- values ------------------------------------------------------------------------------------------------------
 
 
-def test_upsampling_undoes_the_halving_evenly() -> None:
+def test_upsampling_has_no_checkerboard_artefacts() -> None:
     up = Upsample(1, 1, (6, 5), kernel=3)
     nn.init.ones_(up.get_parameter("conv.weight"))
     nn.init.zeros_(up.get_parameter("conv.bias"))
     inner = up(torch.ones(1, 1, 3, 3))[0, 0, 1:-1, 1:-1]
-    # Every value away from the border is the sum of as many terms: no chequerboard.
+    # Every value away from the border is the sum of equally many terms.
     assert torch.equal(inner, torch.full_like(inner, 4.0))
 
 
-def test_a_residual_encoder_begins_with_its_input_plus_a_branch() -> None:
+def test_a_residual_block_adds_its_input() -> None:
     encoder = make_encoder("resnet", (1, 8), channels=[2], blocks=1, norm="none", activation="identity")
     block = encoder.layers[1]
     x = torch.randn(3, 2, 4)
@@ -165,16 +167,16 @@ def test_a_residual_encoder_begins_with_its_input_plus_a_branch() -> None:
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(32, 2), (48, 3), (24, 3), (8, 1), (7, 1), (1, 1)])
-def test_groups_never_hold_one_channel_of_several(channels: int, groups: int) -> None:
-    (norm,) = normalisation("group", channels)
+def test_groups_have_more_than_one_channel(channels: int, groups: int) -> None:
+    (norm,) = norm_layers("group", channels)
     assert norm.num_groups == groups
-    assert normalisation("layer", channels)[0].num_groups == 1
-    assert normalisation("none", channels) == []
+    assert norm_layers("layer", channels)[0].num_groups == 1
+    assert norm_layers("none", channels) == []
 
 
 @pytest.mark.parametrize("norm", ["none", "group", "layer"])
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
-def test_features_do_not_depend_on_what_they_are_batched_with(name: str, norm: str) -> None:
+def test_features_do_not_depend_on_other_samples(name: str, norm: str) -> None:
     encoder = make_encoder(name, (1, 9, 9), channels=[8], norm=norm)
     x = torch.randn(4, 1, 9, 9)
     torch.testing.assert_close(encoder(Batch(x))[:1], encoder(Batch(x[:1])))
@@ -182,7 +184,7 @@ def test_features_do_not_depend_on_what_they_are_batched_with(name: str, norm: s
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("activation", ["relu", "prelu", "selu"])
-def test_the_gradient_reaches_every_parameter(name: str, activation: str) -> None:
+def test_every_parameter_has_a_gradient(name: str, activation: str) -> None:
     encoder = make_encoder(name, (2, 9, 6), channels=[8, 16], norm="group", dense=5, activation=activation)
     decoder = mirrored(encoder, (5,), (1, 2, 9, 6))
     output: Tensor = decoder(encoder(Batch(torch.randn(8, 2, 9, 6))))
@@ -218,7 +220,7 @@ def test_classes_become_one_hot_channels(name: str) -> None:
     assert mirrored(encoder, (3,), (5, 7))(torch.randn(2, 3)).shape == (2, 5, 7)
 
 
-def test_classes_of_several_channels_stay_apart() -> None:
+def test_classes_of_several_channels_are_separate() -> None:
     encoder = make_encoder("conv", (2, 3, 4), "category(5)")
     x = torch.randint(0, 5, (6, 2, 3, 4))
     seen = encoder.channels(Batch(x))
@@ -229,7 +231,7 @@ def test_classes_of_several_channels_stay_apart() -> None:
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 @pytest.mark.parametrize("leading", [1, 3])
-def test_what_the_mask_hides_changes_nothing(name: str, leading: int) -> None:
+def test_masked_positions_have_no_influence(name: str, leading: int) -> None:
     encoder = make_encoder(name, (2, 6, 5), channels=[8])
     mask = torch.rand(3, *(2, 6, 5)[:leading]) > 0.5
     x = torch.randn(3, 2, 6, 5)
@@ -249,7 +251,7 @@ def test_masked_classes_may_be_any_number() -> None:
 # -- mlp ---------------------------------------------------------------------------------------------------------
 
 
-def test_mlp_is_the_matrix_product_it_says() -> None:
+def test_mlp_equals_matrix_products() -> None:
     encoder = make_encoder("mlp", (2, 3), hidden=[4, 2])
     x = torch.randn(5, 2, 3)
     first, second = encoder.layers[0], encoder.layers[2]
@@ -281,7 +283,7 @@ def test_mlp_classes_become_one_hot() -> None:
     assert torch.equal(out, torch.tensor([[0.0, 0, 1, 1, 0, 0]]))
 
 
-def test_mlp_dropout_is_quiet_in_evaluation() -> None:
+def test_mlp_dropout_is_off_in_evaluation() -> None:
     encoder = make_encoder("mlp", (6,), hidden=[32], dropout=0.5)
     x = Batch(torch.randn(3, 6))
     assert not torch.equal(encoder(x), encoder(x))
@@ -289,7 +291,7 @@ def test_mlp_dropout_is_quiet_in_evaluation() -> None:
     assert torch.equal(encoder(x), encoder(x))
 
 
-# -- bad options -------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -336,24 +338,24 @@ def test_mlp_dropout_is_quiet_in_evaluation() -> None:
         ("mlp", (4,), {"hidden": [3, 0]}, "encoder mlp needs hidden sizes of at least 1, found [3, 0]"),
     ],
 )
-def test_an_encoder_that_cannot_be_is_refused(name: str, shape: Shape, options: dict[str, Any], message: str) -> None:
+def test_error_messages_of_wrong_options(name: str, shape: Shape, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make_encoder(name, shape, **options)
     assert str(error.value) == message
 
 
-def test_a_z_at_other_positions_is_refused() -> None:
+def test_a_z_at_other_positions_is_an_error() -> None:
     with pytest.raises(AeframeError) as error:
         make_decoder({"name": "conv"}, (64, 8), (1, 1, 28, 28))
     assert str(error.value) == (
         "decoder conv needs a flat z or one at positions (7, 7), found z of shape (64, 8); "
         "set decoder.dense=256, or as many channels as the encoder has stages"
     )
-    read_whole = make_decoder({"name": "conv", "dense": 16}, (64, 8), (1, 1, 28, 28))
-    assert read_whole(torch.randn(2, 64, 8)).shape == (2, 1, 1, 28, 28)
+    with_dense = make_decoder({"name": "conv", "dense": 16}, (64, 8), (1, 1, 28, 28))
+    assert with_dense(torch.randn(2, 64, 8)).shape == (2, 1, 1, 28, 28)
 
 
-def test_a_decoder_of_too_many_dimensions_is_refused() -> None:
+def test_a_decoder_of_four_dimensions_is_an_error() -> None:
     with pytest.raises(AeframeError) as error:
         make_decoder({"name": "resnet"}, (4,), (1, 1, 2, 2, 2, 2))
     assert str(error.value) == (

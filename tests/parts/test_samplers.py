@@ -1,4 +1,4 @@
-"""Samplers: what they are fitted to comes out again, and what they learned is saved with them."""
+"""Samplers: fits to known distributions, and saved states."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ COVARIANCES = torch.tensor([[[1.0, 0.4], [0.4, 0.25]], [[4.0, -1.0], [-1.0, 1.0]
 
 
 def known_mixture(num: int, covariances: Tensor = COVARIANCES) -> tuple[Tensor, Tensor]:
-    which = torch.multinomial(WEIGHTS, num, replacement=True)
+    component = torch.multinomial(WEIGHTS, num, replacement=True)
     noise = torch.randn(num, 2, 1)
-    return (MEANS[which] + (torch.linalg.cholesky(covariances)[which] @ noise)[..., 0]), which
+    return (MEANS[component] + (torch.linalg.cholesky(covariances)[component] @ noise)[..., 0]), component
 
 
-# Samplers that are trained.
+# Fewer training steps.
 QUICK: dict[str, dict[str, Any]] = {"two_stage": {"steps": 3}, "flow": {"steps": 3}, "autoregressive": {"steps": 3}}
 
 
-def drawn_for(name: str) -> tuple[Autoencoder, Any]:
-    """A model, and a sampler fitted to random codes of it."""
+def fitted_sampler(name: str) -> tuple[Autoencoder, Any]:
+    """Return a model and a sampler that is fitted to random codes."""
     if name in ("codes", "autoregressive"):
         model = model_of({"name": "vq", "codebook_size": 5, "dim": 3, "tokens": 2})
         sampler = make(name, model, **QUICK.get(name, {}))
@@ -62,8 +62,8 @@ def drawn_for(name: str) -> tuple[Autoencoder, Any]:
 
 
 @pytest.mark.parametrize("name", [entry.name for entry in registry().entries("sampler") if entry.plugin == "core"])
-def test_every_sampler_draws_what_the_decoder_takes_and_saves_what_it_learned(name: str) -> None:
-    model, sampler = drawn_for(name)
+def test_every_sampler_draws_z_for_the_decoder_and_is_saved(name: str) -> None:
+    model, sampler = fitted_sampler(name)
     z = sampler.sample(model, 7)
     assert z.shape == (7, *model.latent.shape)
     assert model.generate(z).shape == (7, 4)
@@ -78,7 +78,7 @@ def test_every_sampler_draws_what_the_decoder_takes_and_saves_what_it_learned(na
 def test_the_prior_sampler_draws_from_the_prior() -> None:
     model = model_of({"name": "gaussian", "dim": 3})
     sampler = make("prior", model)
-    assert not sampler.fitted
+    assert not sampler.requires_fit
     z = sampler.sample(model, 4000)
     # Four standard errors.
     assert (z.mean(0).abs() < 4 / 4000**0.5).all()
@@ -94,14 +94,14 @@ def test_gmm_recovers_a_known_mixture() -> None:
     z, _ = known_mixture(4000)
     sampler.fit(z, None)
     order = sampler.means[:, 0].argsort()
-    found = sampler.scales[order] @ sampler.scales[order].mT
+    covariances = sampler.scales[order] @ sampler.scales[order].mT
     torch.testing.assert_close(sampler.weights[order], WEIGHTS, atol=0.03, rtol=0)
     torch.testing.assert_close(sampler.means[order], MEANS, atol=0.15, rtol=0)
-    torch.testing.assert_close(found, COVARIANCES, atol=0.1, rtol=0.1)
-    drawn = sampler.sample(model, 4000)
-    for mean, covariance, side in zip(MEANS, COVARIANCES, (drawn[:, 0] < -2, drawn[:, 0] > -2), strict=True):
-        torch.testing.assert_close(drawn[side].mean(0), mean, atol=0.2, rtol=0)
-        torch.testing.assert_close(drawn[side].T.cov(), covariance, atol=0.15, rtol=0.15)
+    torch.testing.assert_close(covariances, COVARIANCES, atol=0.1, rtol=0.1)
+    z = sampler.sample(model, 4000)
+    for mean, covariance, side in zip(MEANS, COVARIANCES, (z[:, 0] < -2, z[:, 0] > -2), strict=True):
+        torch.testing.assert_close(z[side].mean(0), mean, atol=0.2, rtol=0)
+        torch.testing.assert_close(z[side].T.cov(), covariance, atol=0.15, rtol=0.15)
 
 
 def test_gmm_with_diagonal_covariances() -> None:
@@ -111,12 +111,12 @@ def test_gmm_with_diagonal_covariances() -> None:
     sampler.fit(known_mixture(4000, diagonal)[0], None)
     order = sampler.means[:, 0].argsort()
     torch.testing.assert_close(sampler.scales[order].square(), COVARIANCES.diagonal(dim1=1, dim2=2), atol=0.1, rtol=0.1)
-    drawn = sampler.sample(model, 4000)
-    right = drawn[drawn[:, 0] > -2]
+    z = sampler.sample(model, 4000)
+    right = z[z[:, 0] > -2]
     torch.testing.assert_close(right.T.cov(), diagonal[1], atol=0.2, rtol=0.15)
 
 
-def test_gmm_takes_a_z_with_positions() -> None:
+def test_gmm_of_z_with_positions() -> None:
     model = model_of({"name": "point", "dim": 2, "spatial": True}, (1, 8, 8), "conv")
     sampler = make("gmm", model, components=3, covariance="diag")
     offsets = torch.arange(8.0).reshape(2, 2, 2)
@@ -125,18 +125,18 @@ def test_gmm_takes_a_z_with_positions() -> None:
 
 
 @pytest.mark.parametrize("rows", [torch.randn(4, 2), torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])])
-def test_gmm_has_no_more_components_than_codes_that_differ(rows: Tensor) -> None:
+def test_gmm_has_no_more_components_than_different_codes(rows: Tensor) -> None:
     model = model_of(PLANE)
     sampler = make("gmm", model)
     distinct = rows.unique(dim=0)
     sampler.fit(rows, None)
     assert int((sampler.weights > 0).sum()) == len(distinct)
     assert sampler.weights.shape == (10,)
-    drawn = sampler.sample(model, 200)
-    assert torch.cdist(drawn, distinct).min(1).values.max() < 0.1
+    z = sampler.sample(model, 200)
+    assert torch.cdist(z, distinct).min(1).values.max() < 0.1
 
 
-def test_gmm_fits_again_from_nothing() -> None:
+def test_a_second_fit_does_not_depend_on_the_first() -> None:
     sampler = make("gmm", model_of(PLANE), components=3)
     sampler.fit(torch.randn(50, 2), None)
     sampler.fit(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), None)
@@ -144,7 +144,7 @@ def test_gmm_fits_again_from_nothing() -> None:
     assert torch.equal(sampler.means[2], torch.zeros(2))
 
 
-def test_the_seed_of_the_run_decides_the_fit() -> None:
+def test_a_fit_depends_on_the_seed() -> None:
     z = torch.randn(60, 2)
     fits = []
     for seed in (1, 1, 2):
@@ -161,11 +161,11 @@ def test_the_seed_of_the_run_decides_the_fit() -> None:
 
 
 @pytest.mark.parametrize("latent", [{"name": "vq", "codebook_size": 12, "dim": 3}, {"name": "fsq", "levels": [4, 3]}])
-def test_codes_come_with_their_frequencies_at_each_position(latent: dict[str, Any]) -> None:
+def test_codes_are_drawn_by_their_frequency_at_each_position(latent: dict[str, Any]) -> None:
     model = model_of(latent, (1, 8, 4), "conv")
     assert model.latent.shape[1:] == (2, 1)
     sampler = make("codes", model)
-    # Upper position: code 3 three times of four, else 7. Lower: always 11.
+    # Upper position: code 3 with probability 3/4, else 7. Lower: always 11.
     codes = torch.tensor([[3, 11], [3, 11], [7, 11], [3, 11]]).reshape(4, 2, 1, 1)
     sampler.fit(torch.zeros(4, 3, 2, 1), codes)
     assert sampler.frequencies.shape == (2, 12)
@@ -177,7 +177,7 @@ def test_codes_come_with_their_frequencies_at_each_position(latent: dict[str, An
     is_three = (z[:, :, 0, 0] == three).all(1)
     assert (is_three | (z[:, :, 0, 0] == seven).all(1)).all()
     assert (z[:, :, 1, 0] == eleven).all()
-    # Four standard errors of a share of 3/4.
+    # Four standard errors of the frequency 3/4.
     assert abs(is_three.float().mean().item() - 0.75) < 4 * (0.75 * 0.25 / 4000) ** 0.5
 
 
@@ -191,22 +191,20 @@ def test_positions_are_drawn_independently() -> None:
     assert abs((z[:, 0] == z[:, 1]).float().mean().item() - 0.5) < 4 * 0.5 / 4000**0.5
 
 
-# -- bad use -----------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["gmm", "codes"])
-def test_a_sampler_that_was_not_fitted_says_so(name: str) -> None:
+def test_sampling_before_a_fit_is_an_error(name: str) -> None:
     model = model_of({"name": "vq", "codebook_size": 5, "dim": 3, "tokens": 2})
     sampler = make(name, model)
-    assert sampler.fitted
+    assert sampler.requires_fit
     with pytest.raises(AeframeError) as error:
         sampler.sample(model, 3)
-    assert str(error.value) == (
-        f"sampler {name} was asked for new codes before it was fitted; fit it to training codes first"
-    )
+    assert str(error.value) == (f"sampler {name} must be fitted before it can sample; fit it to training codes first")
 
 
-def test_what_cannot_be_fitted_is_refused() -> None:
+def test_codes_that_cannot_be_fitted_are_errors() -> None:
     gmm = make("gmm", model_of(PLANE))
     with pytest.raises(AeframeError) as error:
         gmm.fit(torch.zeros(1, 2), None)
@@ -230,7 +228,8 @@ def test_what_cannot_be_fitted_is_refused() -> None:
             "gmm",
             {"name": "point", "dim": 2049},
             {},
-            "sampler gmm fits full covariances of at most 2048 numbers, z has 2049; set sampler.covariance=diag",
+            "sampler gmm with full covariances needs z of at most 2048 numbers, found 2049; set "
+            "sampler.covariance=diag",
         ),
         (
             "codes",
@@ -248,7 +247,7 @@ def test_what_cannot_be_fitted_is_refused() -> None:
         ),
     ],
 )
-def test_a_sampler_that_cannot_be_is_refused(
+def test_error_messages_of_wrong_options(
     name: str, latent: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AeframeError) as error:

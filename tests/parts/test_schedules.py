@@ -1,4 +1,4 @@
-"""Schedules at hand-worked moments of a run."""
+"""Schedules, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
-from aeframe.parts.schedules import Constant, Schedule, fixed, length
+from aeframe.parts.schedules import Constant, Schedule, fixed, length_in_batches
 from aeframe.registry import registry
 from aeframe.types import TrainingProgress
 
@@ -26,50 +26,50 @@ def make(name: str, **options: Any) -> Schedule:
     return schedule
 
 
-def test_constant_stays() -> None:
+def test_constant() -> None:
     assert at(fixed(0.3), 0, 50, 100, 500) == [0.3] * 4
     assert fixed(0.3).plain() == 0.3  # type: ignore[attr-defined]
 
 
-def test_linear_goes_from_start_to_end_over_the_run() -> None:
+def test_linear_is_from_start_to_end_over_the_run() -> None:
     assert at(make("linear"), 0, 25, 100, 150) == [0.0, 0.25, 1.0, 1.0]
     assert at(make("linear", start=2.0, end=1.0, over=0.5), 0, 25, 50, 99) == [2.0, 1.5, 1.0, 1.0]
 
 
 def test_a_delay_and_a_length_above_one_are_batches() -> None:
     assert at(make("linear", over=10, delay=20), 0, 20, 25, 30, 99) == [0.0, 0.0, 0.5, 1.0, 1.0]
-    # The same batches whatever the run's length.
+    # The length of the run has no influence.
     assert at(make("linear", over=10, delay=20), 25, planned=10_000) == [0.5]
     assert at(make("linear", over=0.1, delay=0.2), 25) == [0.5]
 
 
-def test_a_ramp_of_no_length_is_a_step_at_its_delay() -> None:
+def test_a_ramp_of_length_zero_is_a_step_at_its_delay() -> None:
     assert at(make("linear", over=0, delay=30), 0, 29, 30, 99) == [0.0, 0.0, 1.0, 1.0]
 
 
-def test_cosine_is_slow_fast_slow() -> None:
+def test_cosine() -> None:
     quarter = 0.5 * (1 - math.cos(math.pi / 4))
     assert at(make("cosine"), 0, 25, 50, 75, 100) == pytest.approx([0.0, quarter, 0.5, 1 - quarter, 1.0])
 
 
-def test_cyclical_rises_in_each_cycle_and_ends_at_its_end() -> None:
+def test_cyclical_rises_in_each_cycle() -> None:
     schedule = make("cyclical", cycles=4, ratio=0.5, end=2.0)
-    # A cycle is 24 batches of 96: 12 rising, 12 at the end.
+    # Each cycle has 24 of 96 batches: 12 rising, 12 at end.
     assert at(schedule, 0, 6, 12, 23, 24, 30, planned=96) == pytest.approx([0.0, 1.0, 2.0, 2.0, 0.0, 1.0])
     assert at(schedule, 96, 97, planned=96) == [2.0, 2.0]
     curved = make("cyclical", cycles=1, ratio=1.0, shape="cosine")
     assert at(curved, 25, 50) == pytest.approx([0.5 * (1 - math.cos(math.pi / 4)), 0.5])
 
 
-def test_logistic_is_an_s_that_reaches_its_ends() -> None:
+def test_logistic_reaches_start_and_end() -> None:
     def sigmoid(value: float) -> float:
         return 1 / (1 + math.exp(-value))
 
-    # A quarter of the way is 2.5 widths before the middle, of 10 in all; the ends are stretched to 0 and 1.
+    # At a quarter the argument is -2.5; the curve from -5 to 5 is rescaled to [0, 1].
     quarter = (sigmoid(-2.5) - sigmoid(-5)) / (sigmoid(5) - sigmoid(-5))
     assert at(make("logistic"), 0, 25, 50, 75, 100, 120) == pytest.approx([0, quarter, 0.5, 1 - quarter, 1, 1])
     assert at(make("logistic", start=2, end=1, over=10, delay=20), 20, 25, 30) == pytest.approx([2.0, 1.5, 1.0])
-    # The flattest is a line, the steepest a step.
+    # A small steepness is nearly linear, a large one nearly a step.
     assert at(make("logistic", steepness=1e-4), 25) == pytest.approx([0.25])
     assert at(make("logistic", steepness=1e4), 49, 50, 51) == pytest.approx([0.0, 0.5, 1.0])
     with pytest.raises(AeframeError) as error:
@@ -77,7 +77,7 @@ def test_logistic_is_an_s_that_reaches_its_ends() -> None:
     assert str(error.value) == "logistic needs steepness above 0, found 0.0"
 
 
-def test_exponential_moves_by_the_same_factor_at_each_batch() -> None:
+def test_exponential_has_a_constant_factor() -> None:
     assert at(make("exponential"), 0, 50, 100, 150) == pytest.approx([1.0, 0.1, 0.01, 0.01])
     values = at(make("exponential", start=-2, end=-8, over=10, delay=20), *range(18, 33))
     assert values[:3] == pytest.approx([-2.0] * 3)
@@ -87,15 +87,15 @@ def test_exponential_moves_by_the_same_factor_at_each_batch() -> None:
 
 
 @pytest.mark.parametrize("ends", [(0.0, 1.0), (1.0, 0.0), (-1.0, 2.0)])
-def test_exponential_refuses_to_pass_zero(ends: tuple[float, float]) -> None:
+def test_exponential_with_a_change_of_sign_is_an_error(ends: tuple[float, float]) -> None:
     with pytest.raises(AeframeError) as error:
         make("exponential", start=ends[0], end=ends[1])
     assert str(error.value) == (
-        f"exponential needs start and end on the same side of 0, found {ends[0]} and {ends[1]}; it never gets to 0"
+        f"exponential needs start and end of the same sign, other than 0, found {ends[0]} and {ends[1]}"
     )
 
 
-def test_step_multiplies_at_each_moment() -> None:
+def test_step_multiplies_after_each_length() -> None:
     schedule = make("step", value=1.0, factor=0.5, at=[0.5, 80])
     assert at(schedule, 0, 49, 50, 79, 80, 100) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
 
@@ -103,7 +103,7 @@ def test_step_multiplies_at_each_moment() -> None:
 def test_warmup_rises_and_falls() -> None:
     schedule = make("warmup", peak=1.0, end=0.2, warmup=10)
     assert at(schedule, 0, 4, 10, 55, 100, 120) == pytest.approx([1 / 11, 5 / 11, 1.0, 0.6, 0.2, 0.2])
-    # The first batch already learns, and no rise is no rise.
+    # The first batch has a rate above 0; warmup 0 starts at the peak.
     assert at(make("warmup", peak=1.0, warmup=0.0), 0) == [1.0]
 
 
@@ -116,7 +116,7 @@ def test_warmup_rises_and_falls() -> None:
     over=st.one_of(st.floats(0, 1), st.integers(2, 300)),
     name=st.sampled_from(["linear", "cosine", "logistic"]),
 )
-def test_a_ramp_stays_between_its_ends(
+def test_a_ramp_is_between_start_and_end(
     start: float, end: float, batch: int, planned: int, over: float, name: str
 ) -> None:
     (value,) = at(make(name, start=start, end=end, over=over), batch, planned=planned)
@@ -124,7 +124,7 @@ def test_a_ramp_stays_between_its_ends(
 
 
 @pytest.mark.parametrize("name", registry().names("schedule"))
-def test_a_schedule_is_a_function_of_the_clock_alone(name: str) -> None:
+def test_a_schedule_is_a_function_of_progress_alone(name: str) -> None:
     required = {"constant": {"value": 2.0}, "step": {"value": 2.0}, "warmup": {"peak": 2.0}}.get(name, {})
     schedule = make(name, **required)
     forwards = at(schedule, *range(0, 101, 10))
@@ -133,7 +133,7 @@ def test_a_schedule_is_a_function_of_the_clock_alone(name: str) -> None:
     assert all(math.isfinite(value) for value in forwards)
 
 
-def test_an_option_takes_a_number_a_name_or_a_mapping() -> None:
+def test_from_config_of_a_number_a_name_and_a_mapping() -> None:
     number = Schedule.from_config(2, build)
     assert isinstance(number, Constant)
     assert number.value == 2.0
@@ -144,7 +144,7 @@ def test_an_option_takes_a_number_a_name_or_a_mapping() -> None:
 @pytest.mark.parametrize(
     ("value", "found"), [(True, "True"), (None, "None"), ([1], "[1]")], ids=["a truth", "nothing", "a list"]
 )
-def test_an_option_refuses_the_rest(value: Any, found: str) -> None:
+def test_from_config_of_other_values_is_an_error(value: Any, found: str) -> None:
     with pytest.raises(AeframeError) as error:
         Schedule.from_config(value, build)
     assert str(error.value) == f"expected a number or a schedule such as {{name: linear, end: 1.0}}, found {found}"
@@ -152,10 +152,10 @@ def test_an_option_refuses_the_rest(value: Any, found: str) -> None:
 
 def test_a_length_is_a_fraction_or_batches() -> None:
     progress = TrainingProgress(planned=200)
-    assert [length(over, progress) for over in (0, 0.25, 1, 1.5, 50)] == [0, 50, 200, 1.5, 50]
+    assert [length_in_batches(over, progress) for over in (0, 0.25, 1, 1.5, 50)] == [0, 50, 200, 1.5, 50]
     with pytest.raises(AeframeError) as error:
-        length(-0.1, progress)
-    assert str(error.value) == "a length is a fraction of the run in [0, 1] or a number of batches, found -0.1"
+        length_in_batches(-0.1, progress)
+    assert str(error.value) == "a length must be a fraction of the run in [0, 1] or a number of batches, found -0.1"
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ def test_a_length_is_a_fraction_or_batches() -> None:
         ("warmup", {"peak": 1.0, "warmup": 2}, "1"),
     ],
 )
-def test_a_fraction_of_a_run_of_unknown_length_is_refused(name: str, options: dict[str, Any], share: str) -> None:
+def test_a_fraction_of_a_run_of_unknown_length_is_an_error(name: str, options: dict[str, Any], share: str) -> None:
     with pytest.raises(AeframeError) as error:
         at(make(name, **options), 3, planned=0)
     assert str(error.value) == (
-        f"a schedule counts on {share} of the run, but how long the run will be is not known; plan its length "
-        "(max_epochs or max_batches), or write the schedule in batches"
+        f"a schedule has the length {share} of the run, but the length of the run is unknown; set max_epochs or "
+        "max_batches, or write the schedule in batches"
     )
 
 
-def test_what_is_written_in_batches_needs_no_known_length() -> None:
+def test_lengths_in_batches_need_no_known_run_length() -> None:
     assert at(make("linear", over=10, delay=5), 0, 10, 20, planned=0) == [0.0, 0.5, 1.0]
     assert at(make("exponential", end=0.25, over=2), 0, 1, 2, planned=0) == pytest.approx([1.0, 0.5, 0.25])
     assert at(make("step", value=1.0, at=[3]), 2, 3, planned=0) == pytest.approx([1.0, 0.1])
@@ -188,7 +188,7 @@ def test_what_is_written_in_batches_needs_no_known_length() -> None:
 
 
 @pytest.mark.parametrize("options", [{"cycles": 0}, {"ratio": 0.0}, {"ratio": 1.5}])
-def test_cyclical_refuses_what_is_no_cycle(options: dict[str, float]) -> None:
+def test_error_messages_of_cyclical(options: dict[str, float]) -> None:
     with pytest.raises(AeframeError) as error:
         make("cyclical", **options)
     cycles, ratio = options.get("cycles", 4), options.get("ratio", 0.5)

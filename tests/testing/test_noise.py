@@ -15,7 +15,7 @@ B = 7
 
 
 def x_of(rows: Tensor) -> Tensor:
-    """Samples that are functions of their ids: (B, 3, 5)."""
+    """Return samples ``(B, 3, 5)`` that are functions of their ids."""
     return (rows.view(-1, 1, 1) * 15 + torch.arange(15).view(3, 5)).sin().abs() + 0.1
 
 
@@ -23,7 +23,7 @@ def rrelu(rows: Tensor) -> Tensor:
     return F.rrelu(-x_of(rows), training=True)
 
 
-# Each draws something for every one of the rows, in one of the ways in which torch can.
+# One function for each way of torch to draw random numbers for every row.
 DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
     "randn": lambda rows: torch.randn(len(rows), 3),
     "randn_size": lambda rows: torch.randn((len(rows), 3), dtype=torch.float64),
@@ -56,80 +56,80 @@ DRAWS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def drawn(draw: Callable[[Tensor], Tensor], rows: Tensor, **options: int) -> Tensor:
+def draw_rows(draw: Callable[[Tensor], Tensor], rows: Tensor, **options: int) -> Tensor:
     with RowNoise(rows, **options):
         return draw(rows)
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
-def test_a_rows_noise_goes_with_the_row(draw: Callable[[Tensor], Tensor]) -> None:
+def test_a_row_has_the_same_noise_in_every_batch(draw: Callable[[Tensor], Tensor]) -> None:
     rows = torch.arange(B)
-    once = drawn(draw, rows)
+    once = draw_rows(draw, rows)
     assert len(once) == B
-    assert torch.equal(drawn(draw, rows), once)
-    assert torch.equal(drawn(draw, rows.repeat(2)), torch.cat([once, once]))
+    assert torch.equal(draw_rows(draw, rows), once)
+    assert torch.equal(draw_rows(draw, rows.repeat(2)), torch.cat([once, once]))
     order = torch.tensor([4, 0, 6, 1])
-    assert torch.equal(drawn(draw, order), once[order])
+    assert torch.equal(draw_rows(draw, order), once[order])
 
 
 @pytest.mark.parametrize("draw", DRAWS.values(), ids=DRAWS.keys())
 def test_rows_and_seeds_differ(draw: Callable[[Tensor], Tensor]) -> None:
     rows = torch.arange(B)
-    once = drawn(draw, rows)
-    assert not torch.equal(drawn(draw, rows, seed=1), once)
-    # The same sample under two ids: what differs is the noise alone.
+    once = draw_rows(draw, rows)
+    assert not torch.equal(draw_rows(draw, rows, seed=1), once)
+    # One sample with different ids: only the noise differs.
     same = torch.zeros(B, dtype=torch.long)
     with RowNoise(rows):
-        alike = draw(same)
-    assert len(alike.flatten(1).unique(dim=0) if alike.ndim > 1 else alike.unique()) > 1
+        result = draw(same)
+    assert len(result.flatten(1).unique(dim=0) if result.ndim > 1 else result.unique()) > 1
 
 
-def test_each_draw_is_another() -> None:
+def test_successive_draws_differ() -> None:
     with RowNoise(torch.arange(B)):
         first, second = torch.randn(B, 2), torch.randn(B, 2)
     assert not torch.equal(first, second)
 
 
-def test_what_is_drawn_has_its_distribution() -> None:
+def test_draws_have_their_distribution() -> None:
     rows = torch.arange(4000)
-    normal = drawn(lambda rows: torch.randn(len(rows), 2), rows)
+    normal = draw_rows(lambda rows: torch.randn(len(rows), 2), rows)
     # Five standard errors.
     assert normal.mean().abs() < 5 / 8000**0.5
     assert (normal.std() - 1).abs() < 5 / 16000**0.5
     assert torch.corrcoef(normal.T)[0, 1].abs() < 5 / 4000**0.5
-    assert (drawn(lambda rows: torch.rand(len(rows)), rows).mean() - 0.5).abs() < 5 / (12 * 4000) ** 0.5
-    counts = drawn(lambda rows: torch.multinomial(torch.tensor([0.2, 0.8]), len(rows), replacement=True), rows)
+    assert (draw_rows(lambda rows: torch.rand(len(rows)), rows).mean() - 0.5).abs() < 5 / (12 * 4000) ** 0.5
+    counts = draw_rows(lambda rows: torch.multinomial(torch.tensor([0.2, 0.8]), len(rows), replacement=True), rows)
     assert (counts.float().mean() - 0.8).abs() < 5 * 0.4 / 4000**0.5
 
 
-def test_importance_samples_stand_before_the_batch_or_in_its_rows() -> None:
+def test_importance_samples_are_a_leading_dimension_or_part_of_the_batch_dimension() -> None:
     rows, k = torch.arange(B), 3
 
-    def apart(rows: Tensor) -> Tensor:
+    def leading_dimension(rows: Tensor) -> Tensor:
         return torch.randn(k, len(rows), 2)
 
-    def together(rows: Tensor) -> Tensor:
+    def in_batch_dimension(rows: Tensor) -> Tensor:
         return F.dropout(x_of(rows).repeat(k, 1, 1), 0.5)
 
-    once = drawn(apart, rows, num_samples=k)
+    once = draw_rows(leading_dimension, rows, num_samples=k)
     assert once.shape == (k, B, 2)
     assert len(once.flatten(0, 1).unique(dim=0)) == k * B
-    assert torch.equal(drawn(apart, rows.repeat(2), num_samples=k), torch.cat([once, once], dim=1))
-    flat = drawn(together, rows, num_samples=k).unflatten(0, (k, B))
-    twice = drawn(together, rows.repeat(2), num_samples=k).unflatten(0, (k, 2 * B))
+    assert torch.equal(draw_rows(leading_dimension, rows.repeat(2), num_samples=k), torch.cat([once, once], dim=1))
+    flat = draw_rows(in_batch_dimension, rows, num_samples=k).unflatten(0, (k, B))
+    twice = draw_rows(in_batch_dimension, rows.repeat(2), num_samples=k).unflatten(0, (k, 2 * B))
     assert torch.equal(twice, torch.cat([flat, flat], dim=1))
     assert not torch.equal(flat[0], flat[1])
 
 
-def test_a_draw_without_a_batch_depends_on_the_seed_alone() -> None:
-    def places(rows: Tensor) -> Tensor:
+def test_a_draw_without_a_batch_dimension_depends_on_the_seed_only() -> None:
+    def without_batch(rows: Tensor) -> Tensor:
         return torch.cat([torch.randperm(100), torch.randint(0, 100, (30,))])
 
-    assert torch.equal(drawn(places, torch.arange(B)), drawn(places, torch.arange(11)))
-    assert not torch.equal(drawn(places, torch.arange(B)), drawn(places, torch.arange(B), seed=1))
+    assert torch.equal(draw_rows(without_batch, torch.arange(B)), draw_rows(without_batch, torch.arange(11)))
+    assert not torch.equal(draw_rows(without_batch, torch.arange(B)), draw_rows(without_batch, torch.arange(B), seed=1))
 
 
-def test_torchs_own_generators_are_left_as_they_were() -> None:
+def test_generators_of_torch_are_restored() -> None:
     torch.manual_seed(5)
     expected = torch.randn(4)
     torch.manual_seed(5)
@@ -140,7 +140,7 @@ def test_torchs_own_generators_are_left_as_they_were() -> None:
     assert torch.equal(torch.randn(4), expected)
 
 
-def test_an_error_inside_ends_it() -> None:
+def test_an_error_inside_restores_the_generators() -> None:
     torch.manual_seed(5)
     expected = torch.randn(4)
     torch.manual_seed(5)
@@ -149,7 +149,7 @@ def test_an_error_inside_ends_it() -> None:
     assert torch.equal(torch.randn(4), expected)
 
 
-def test_gradients_flow_as_they_would() -> None:
+def test_gradients_are_unchanged() -> None:
     rows = torch.arange(B)
     mean, scale = x_of(rows).requires_grad_(), (x_of(rows) + 1).requires_grad_()
     with RowNoise(rows):
@@ -157,17 +157,17 @@ def test_gradients_flow_as_they_would() -> None:
     z.sum().backward()
     with RowNoise(rows):
         noise = torch.normal(torch.zeros(B, 3, 5), torch.ones(B, 3, 5))
-        kept = F.dropout(torch.ones(B, 3, 5), 0.5)
+        dropout_mask = F.dropout(torch.ones(B, 3, 5), 0.5)
     assert mean.grad is not None
-    assert torch.equal(mean.grad, kept)
-    torch.testing.assert_close(scale.grad, kept * noise)
+    assert torch.equal(mean.grad, dropout_mask)
+    torch.testing.assert_close(scale.grad, dropout_mask * noise)
 
 
 def test_a_model_on_the_meta_device_draws_nothing() -> None:
     with RowNoise(torch.arange(B)):
         assert torch.randn(B, 2, device="meta").is_meta
         first = torch.randn(B, 2)
-    assert torch.equal(first, drawn(lambda rows: torch.randn(len(rows), 2), torch.arange(B)))
+    assert torch.equal(first, draw_rows(lambda rows: torch.randn(len(rows), 2), torch.arange(B)))
 
 
 @pytest.mark.parametrize(
@@ -179,21 +179,21 @@ def test_a_model_on_the_meta_device_draws_nothing() -> None:
         (torch.ones(2, dtype=torch.bool), "torch.bool (2,)"),
     ],
 )
-def test_rows_are_whole_numbers(rows: Tensor, found: str) -> None:
+def test_rows_must_be_integers(rows: Tensor, found: str) -> None:
     with pytest.raises(AeframeError) as error:
         RowNoise(rows)
     assert str(error.value) == (
-        f"RowNoise needs rows as a vector (B,) of whole numbers, found {found}; "
-        "give the id of each sample, such as torch.arange(B)"
+        f"RowNoise requires rows as a vector (B,) of integers, found {found}; "
+        "pass the id of each sample, such as torch.arange(B)"
     )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_rows_on_a_gpu_have_noise_of_their_own_too() -> None:
+def test_a_row_has_the_same_noise_in_every_batch_on_a_gpu() -> None:
     rows = torch.arange(B)
 
     def draw(rows: Tensor) -> Tensor:
         return F.dropout(torch.randn(len(rows), 50, device="cuda"), 0.5)
 
-    once = drawn(draw, rows)
-    assert torch.equal(drawn(draw, rows.repeat(2)), torch.cat([once, once]))
+    once = draw_rows(draw, rows)
+    assert torch.equal(draw_rows(draw, rows.repeat(2)), torch.cat([once, once]))

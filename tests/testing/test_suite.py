@@ -1,4 +1,4 @@
-"""The conformance suite itself: what it asks, what it may be told, and what it says."""
+"""The conformance suite: its checks, options, outcomes and command."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aeframe.errors import AeframeError
 from aeframe.kinds import KINDS
 from aeframe.testing.check import Outcome
 from aeframe.testing.checks import CHECKS
+from aeframe.testing.options import SuiteOptions
 from aeframe.testing.suite_runner import SuiteRunner
 
 torch.set_num_threads(1)
@@ -35,23 +36,29 @@ def plugin_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[No
     registry.reset()
 
 
-def outcome(runner: SuiteRunner, check: str, part: str) -> Outcome:
-    return next(runner.outcome(c, s) for c, s in runner.cases() if (c.name, s.id) == (check, part))
+def runner(plugin: str, **options: Any) -> SuiteRunner:
+    return SuiteRunner(SuiteOptions(plugin, **options))
 
 
-def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_before_it_that_exist() -> None:
+def outcome(runner: SuiteRunner, check_name: str, part_id: str) -> Outcome:
+    return next(
+        runner.outcome(check, part) for check, part in runner.cases() if (check.name, part.id) == (check_name, part_id)
+    )
+
+
+def test_checks_have_unique_names_a_reason_of_one_line_and_depend_on_earlier_checks() -> None:
     names = [check.name for check in CHECKS]
     assert len(set(names)) == len(names)
     for check in CHECKS:
         assert check.reason
         assert "\n" not in check.reason
         assert ":" not in check.name
-        assert set(check.after) <= set(names[: names.index(check.name)]), check.name
+        assert set(check.depends_on) <= set(names[: names.index(check.name)]), check.name
         assert check.kinds <= {"plugin", *KINDS}, check.name
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("options", "message"),
     [
         (
             {"not_applicable": {"batch invarianse": "why not"}},
@@ -65,79 +72,81 @@ def test_every_check_has_a_name_of_its_own_a_reason_of_one_line_and_checks_befor
         ),
         (
             {"not_applicable": {"builds:loss=cauchy": " "}},
-            "not_applicable says nothing of 'builds:loss=cauchy'; say why it does not apply",
+            "not_applicable has no reason for 'builds:loss=cauchy'; write why the check does not apply",
         ),
         (
             {"options": {"loss=log_cos": {}}},
-            "options are given to 'loss=log_cos', which plugin 'wrong_entry' does not register, "
-            "did you mean 'loss=cauchy'?",
+            "options names 'loss=log_cos', which plugin 'wrong_entry' does not register, did you mean 'loss=cauchy'?",
         ),
     ],
 )
-def test_what_a_suite_is_told_must_be_about_something(settings: dict[str, Any], message: str) -> None:
+def test_options_for_unknown_checks_and_parts_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as caught:
-        SuiteRunner("wrong_entry", **settings)
+        runner("wrong_entry", **options)
     assert str(caught.value) == message
 
 
-def test_an_unknown_plugin_is_answered_with_the_nearest() -> None:
+def test_the_error_for_an_unknown_plugin_has_the_nearest_name() -> None:
     with pytest.raises(
         AeframeError, match=r"^there is no plugin 'wrong_entri', did you mean 'wrong_entry'\?; installed"
     ):
-        SuiteRunner("wrong_entri")
+        runner("wrong_entri")
 
 
 def test_a_plugin_that_cannot_be_loaded_fails_with_its_reason(tmp_path: Path) -> None:
-    runner = SuiteRunner("broken_plugin")
-    found = outcome(runner, "loads", "plugin")
-    assert (found.state, found.sentence) == (
+    broken = runner("broken_plugin")
+    result = outcome(broken, "loads", "plugin")
+    assert (result.state, result.message) == (
         "failed",
-        f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} is failed: its import failed with "
+        f"plugin 'broken_plugin' of {tmp_path / 'broken_plugin.py'} has the state 'failed': its import failed with "
         "ModuleNotFoundError: No module named 'no_such_module'",
     )
-    waiting = outcome(runner, "hook names", "plugin")
-    assert (waiting.state, waiting.sentence) == ("not applicable", "'loads' comes first, and is failed")
+    dependent = outcome(broken, "hook names", "plugin")
+    assert (dependent.state, dependent.message) == (
+        "not applicable",
+        "it depends on the check 'loads', with the outcome 'failed'",
+    )
 
 
-def test_an_entry_point_that_imports_torch_is_caught() -> None:
-    found = outcome(SuiteRunner("wrong_entry"), "light entry point", "plugin")
-    assert found.state == "failed"
-    assert found.sentence.startswith("loading plugin 'wrong_entry' imports torch, ")
+def test_an_entry_point_that_imports_torch_fails() -> None:
+    result = outcome(runner("wrong_entry"), "light entry point", "plugin")
+    assert result.state == "failed"
+    assert result.message.startswith("loading plugin 'wrong_entry' imports torch, ")
 
 
-def test_a_misspelt_hook_is_caught_though_it_is_not_marked() -> None:
-    found = outcome(SuiteRunner("wrong_entry"), "hook names", "plugin")
-    assert (found.state, found.sentence) == (
+def test_a_misspelt_hook_without_a_marker_fails() -> None:
+    result = outcome(runner("wrong_entry"), "hook names", "plugin")
+    assert (result.state, result.message) == (
         "failed",
         "there is no hook 'register_loses', did you mean 'register_losses'?",
     )
 
 
-def test_what_is_declared_not_applicable_is_not_tried_and_says_why() -> None:
+def test_a_check_that_is_declared_not_applicable_has_its_reason() -> None:
     why = "it is wrong on purpose"
-    runner = SuiteRunner("wrong_small", not_applicable={"batch invariance:loss=averaging_again": why})
-    found = outcome(runner, "batch invariance", "loss=averaging_again")
-    assert (found.state, found.sentence) == ("not applicable", why)
-    everywhere = SuiteRunner("wrong_small", not_applicable={"batch invariance": why})
-    assert outcome(everywhere, "batch invariance", "loss=averaging_again").sentence == why
+    for_one_part = runner("wrong_small", not_applicable={"batch invariance:loss=averaging_again": why})
+    result = outcome(for_one_part, "batch invariance", "loss=averaging_again")
+    assert (result.state, result.message) == ("not applicable", why)
+    for_all_parts = runner("wrong_small", not_applicable={"batch invariance": why})
+    assert outcome(for_all_parts, "batch invariance", "loss=averaging_again").message == why
 
 
-def test_a_part_without_a_default_says_what_the_suite_must_be_given() -> None:
-    found = outcome(SuiteRunner("core"), "schedule", "schedule=constant")
-    assert (found.state, found.sentence) == (
+def test_a_required_option_must_be_set_in_the_suite() -> None:
+    result = outcome(runner("core"), "schedule", "schedule=constant")
+    assert (result.state, result.message) == (
         "not applicable",
-        "'value' has no default; give the suite one: options['schedule=constant']",
+        "option 'value' has no default; set it in the suite: options = {'schedule=constant': {'value': ...}}",
     )
-    given = SuiteRunner("core", options={"schedule=constant": {"value": 2.0}})
-    assert outcome(given, "schedule", "schedule=constant").state == "ok"
+    with_value = runner("core", options={"schedule=constant": {"value": 2.0}})
+    assert outcome(with_value, "schedule", "schedule=constant").state == "ok"
 
 
-def test_a_failure_says_what_is_wrong_in_one_sentence() -> None:
-    found = outcome(SuiteRunner("wrong_small"), "batch invariance", "loss=averaging_again")
-    assert found.state == "failed"
-    assert found.sentence.startswith(
-        "loss=averaging_again: the term 'reconstruction' changes in evaluation, when other samples are in its batch, "
-        "by up to "
+def test_a_failure_has_a_message_of_one_sentence() -> None:
+    result = outcome(runner("wrong_small"), "batch invariance", "loss=averaging_again")
+    assert result.state == "failed"
+    assert result.message.startswith(
+        "loss=averaging_again: the term 'reconstruction' changes in evaluation, when other samples are added to the "
+        "batch, by up to "
     )
 
 
@@ -145,7 +154,7 @@ def test_under_pytest_each_check_of_each_part_is_a_test(tmp_path: Path) -> None:
     (tmp_path / "test_small.py").write_text(
         "import torch\nfrom aeframe.testing import PluginSuite\ntorch.set_num_threads(1)\n\n"
         "class TestSmall(PluginSuite):\n    plugin = 'wrong_small'\n"
-        "    not_applicable = {'two processes': 'tried elsewhere', 'saved model': 'tried elsewhere'}\n",
+        "    not_applicable = {'two processes': 'tested elsewhere', 'saved model': 'tested elsewhere'}\n",
         encoding="utf-8",
     )
     done = subprocess.run(
@@ -162,8 +171,8 @@ def test_under_pytest_each_check_of_each_part_is_a_test(tmp_path: Path) -> None:
     assert failed[0].startswith(
         "FAILED test_small.py::TestSmall::test_conformance[batch invariance:loss=averaging_again]"
     )
-    assert any(line.startswith("SKIPPED") and line.endswith(": tried elsewhere") for line in lines)
-    assert "(batch invariance: a sample's terms are its own, whatever it is batched with)" in lines
+    assert any(line.startswith("SKIPPED") and line.endswith(": tested elsewhere") for line in lines)
+    assert "(batch invariance: the terms of a sample must not depend on the other samples of its batch)" in lines
 
 
 SUITE = """
@@ -171,7 +180,7 @@ from aeframe.testing import PluginSuite
 
 class TestSmall(PluginSuite):
     plugin = "wrong_small"
-    not_applicable = {"per-sample terms": "so that little is tried"}
+    not_applicable = {"per-sample terms": "to keep the test short"}
 """
 
 
@@ -184,21 +193,21 @@ def test_the_command_reports_every_check_and_fails_with_1(
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[:2] == ["part check state", "plugin loads ok"]
     assert "hook names failed there is no hook 'register_loses', did you mean 'register_losses'?" in lines
-    assert "per-sample terms not applicable so that little is tried" in lines
+    assert "per-sample terms not applicable to keep the test short" in lines
     assert lines[-1].startswith("plugin 'wrong_entry': ")
     assert ", 2 failed, " in lines[-1]
 
 
-def test_the_command_shows_failures_alone_when_asked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_shows_failures_only_with_failed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "test_small.py").write_text(SUITE, encoding="utf-8")
-    words = ["check-plugin", "wrong_small", "--suite", str(tmp_path / "test_small.py"), "--failed"]
-    assert main(words) == 0
+    arguments = ["check-plugin", "wrong_small", "--suite", str(tmp_path / "test_small.py"), "--failed"]
+    assert main(arguments) == 0
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line)
     assert line.startswith("plugin 'wrong_small': ")
     assert ", 0 failed, " in line
 
 
-def test_the_command_answers_a_wrong_suite_in_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_command_rejects_a_wrong_suite_in_one_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["check-plugin", "wrong_small", "--suite", "absent.py"]) == 2
     assert capsys.readouterr().err == (
         "error: --suite expects a Python file, found 'absent.py'; give the path of the plugin's test file\n"
@@ -207,5 +216,5 @@ def test_the_command_answers_a_wrong_suite_in_one_sentence(capsys: pytest.Captur
     file.write_text(SUITE, encoding="utf-8")
     assert main(["check-plugin", "wrong_entry", "--suite", str(file)]) == 2
     assert capsys.readouterr().err == (
-        f"error: '{file}' has no PluginSuite with plugin = 'wrong_entry'; write one, or leave out --suite\n"
+        f"error: '{file}' has no PluginSuite with plugin = 'wrong_entry'; write one, or omit --suite\n"
     )

@@ -1,4 +1,4 @@
-"""Core is plugin zero: what a third party's parts are asked, ours are asked too."""
+"""The built-in parts pass the conformance suite of plugins."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -19,8 +19,8 @@ class TestCore(PluginSuite):
         "schedule=warmup": {"peak": 1e-3},
     }
     not_applicable: ClassVar[Mapping[str, str]] = {
-        "condition:decoder=reshape": "it has no layer that could hear a condition, and refuses one by its size",
+        "condition:decoder=reshape": "it has no layer that could use a condition, and rejects one by its size",
         "two processes:corruption=salt_pepper": (
-            "where a domain has no ends it takes those of the batch, of which a process sees its share only"
+            "for a domain without bounds it uses those of the batch, and a process has only a part of the batch"
         ),
     }

@@ -67,7 +67,9 @@ def test_a_run_without_an_end_follows_a_schedule_in_batches_and_refuses_one_in_f
     progress.batch = 3
     scheduler.step()
     assert rates(scheduler) == [0.25]
-    with pytest.raises(AeframeError, match=r"^a schedule counts on 1 of the run, but how long the run will be is not"):
+    with pytest.raises(
+        AeframeError, match=r"^a schedule has the length 1 of the run, but the length of the run is unknown"
+    ):
         fraction.step()
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.testing.frozen import freeze_others
+from aeframe.testing.freezing import freeze_others
 from aeframe.training.module import AutoencoderModule
 from aeframe.training.optimizer_groups import (
     GroupSettings,

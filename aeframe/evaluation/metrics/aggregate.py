@@ -12,6 +12,7 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import EVALUATION, noise_of
+from aeframe.parts.networks.unowned import Unowned
 from aeframe.types import ForwardOutput
 
 # Densities of one comparison of all with all: a quarter of a second, and as much memory at a time as a batch.
@@ -43,7 +44,7 @@ class AggregatePosterior(ModelMetric):
         super().__init__()
         if samples < 2:
             raise AeframeError(f"metric aggregate_posterior compares at least 2 samples, found samples={samples}")
-        self._model = (model,)
+        self._model = Unowned(model)
         dim = math.prod(model.latent.shape)
         self.samples, self.named = max(2, min(samples, math.isqrt(_MOST // dim))), named
         self.add_state("means", [], dist_reduce_fx="cat")
@@ -74,7 +75,7 @@ class AggregatePosterior(ModelMetric):
         if len(kl) <= self.named:
             found |= {f"kl/{number}": value for number, value in enumerate(kl, start=1)}
         means, scales = _joined(self.means), _joined(self.scales)
-        model = self._model[0]
+        model = self._model.module
         with noise_of(means.device, 0, EVALUATION):
             z = means + scales * torch.randn_like(means)
         own = Normal(means, scales).log_prob(z).sum(1)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.critics.base import Critic
-from aeframe.parts.networks.mlp import layers
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.parts.objectives.base import gather_rows
 from aeframe.tensors import at_least_float32
 from aeframe.types import ForwardOutput, LossTerms, Model, Shape, TrainingProgress
@@ -32,7 +32,7 @@ class DiscriminatorZ(Critic):
         super().__init__()
         sizes = [math.prod(z_shape), *hidden]
         self.layers = nn.Sequential(
-            nn.Flatten(), layers(sizes, activation, norm=False, dropout=0.0), nn.Linear(sizes[-1], 1)
+            nn.Flatten(), dense_layers(sizes, activation, norm=False, dropout=0.0), nn.Linear(sizes[-1], 1)
         )
 
     def logit(self, z: Tensor) -> Tensor:

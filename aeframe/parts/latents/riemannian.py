@@ -11,11 +11,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from aeframe.devices import rows_of_all_devices
+from aeframe.devices import gather_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
-from aeframe.parts.networks.mlp import layers
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.tensors import autocast_disabled
 from aeframe.types import Batch, Latent, Model, Shape
 
@@ -136,7 +136,7 @@ class RiemannianHamiltonian(Hamiltonian):
             )
         self.regularisation, self.iterations = regularisation, iterations
         self.triangles = nn.Sequential(
-            layers([dim, hidden], activation, norm=False, dropout=0.0), nn.Linear(hidden, dim * (dim + 1) // 2)
+            dense_layers([dim, hidden], activation, norm=False, dropout=0.0), nn.Linear(hidden, dim * (dim + 1) // 2)
         )
         self.register_buffer("means", torch.zeros(centroids, dim))
         self.register_buffer("known", torch.zeros(centroids))
@@ -165,7 +165,7 @@ class RiemannianHamiltonian(Hamiltonian):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor) -> None:
-        rows = rows_of_all_devices(mean)[-len(self.means) :]
+        rows = gather_rows(mean)[-len(self.means) :]
         places = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.means)
         self.means[places] = rows
         self.known[places] = 1

@@ -1,4 +1,4 @@
-"""What every loss is: a likelihood or a distance that owns its heads."""
+"""The base classes of reconstruction losses: `Loss`, `BoundedMean` and `Likelihood`."""
 
 from __future__ import annotations
 
@@ -14,43 +14,49 @@ from aeframe.types import Batch
 
 
 class Loss(nn.Module):
-    """A comparison of the decoder's output with x, by sample.
+    """Compares the decoder's output with x: ``(B, num_outputs, *shape)`` -> ``(B,)``.
 
-    `domains` are the kinds of data it is meant for (see `Domain`). `num_outputs` is how many numbers it asks the
-    decoder for at each element of x: 1 for a mean, 2 for a mean and a variance, n for n classes. `output_range`
-    bounds the values of `mean`, for the checks. `unit` names what it is measured in.
+    The methods receive the output as `postprocess` returns it.
     """
 
     domains: ClassVar[frozenset[str]]
+    """The kinds of `Domain` the loss is made for."""
     unit: ClassVar[str] = "nats"
+    """The unit of the loss, for reports: ``nats`` or ``distance``."""
     num_outputs: int = 1
+    """Numbers the decoder returns for each element of x: 1 for a mean, 2 for mean and variance, n for n classes."""
 
     @property
     def output_range(self) -> ActivationTraits:
-        """The values that `mean` can take."""
+        """The range of `mean`, which the composition checks compare with the domain."""
         return ActivationTraits()
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
-        """Return the loss of each sample, summed over its own elements where the mask counts them.
+        """Return the loss of each sample ``(B,)``, or ``(K, B)``, summed over the elements where the mask is True.
 
         Args:
-            output: ``(B, num_outputs, *shape)`` gives ``(B,)``; ``(K, B, num_outputs, *shape)`` gives ``(K, B)``.
+            output: ``(B, num_outputs, *shape)``, or ``(K, B, num_outputs, *shape)`` with K importance samples.
             batch: The clean x ``(B, *shape)`` and its mask.
         """
         lead = output.ndim - batch.x.ndim
         if batch.mask is None:
             return per_sample(self.elements(at_least_float32(output), batch.x), lead)
         mask = broadcast_mask(batch.mask, batch.x.ndim)
-        # Not a product: what is masked may be NaN or infinite. And x is filled before the comparison too, as the
-        # gradient of a NaN is NaN whatever becomes of it; 0 is a value of every domain.
+        # Masked losses may be NaN or infinite, so they are replaced and not multiplied by 0. Masked x are filled with
+        # 0, a value of every domain, because a NaN in the comparison has a NaN gradient even where it is replaced.
         elements = self.elements(at_least_float32(output), batch.x.masked_fill(~mask, 0))
         return per_sample(torch.where(mask, elements, 0.0), lead)
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
-        """Return the decoder's output with what it takes from the sample beside z, such as a cell's library size.
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        """Combine the decoder's output with quantities of the samples, such as the library size of a cell.
 
-        Same shape, or with more outputs; `batch` is None where something new is decoded, `condition` ``(B, C)`` what
-        the decoder was given. Everything else here reads what this returns.
+        Args:
+            output: ``(B, outputs, *shape)`` from the decoder.
+            batch: The samples; None when new codes are decoded.
+            condition: ``(B, C)``, as the decoder received it.
+
+        Returns:
+            The output, perhaps with more numbers for each element; all other methods receive this.
         """
         return output
 
@@ -58,49 +64,49 @@ class Loss(nn.Module):
         """Return the loss of each element: output ``(..., B, num_outputs, *shape)`` -> ``(..., B, *shape)``."""
         raise NotImplementedError
 
-    def visible(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask hides them."""
-        x, x_hat = batch.visible(), self.mean(at_least_float32(output))
+    def masked_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask is False."""
+        x, x_hat = batch.masked_x(), self.mean(at_least_float32(output))
         return x, x_hat if batch.mask is None else x_hat.masked_fill(~broadcast_mask(batch.mask, x.ndim), 0)
 
-    def pair(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return what `visible` gives, flat: x ``(B, N)`` and its reconstruction ``(..., B, N)``.
+    def flat_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return masked x ``(B, N)`` and reconstruction ``(..., B, N)``, flattened to N numbers.
 
-        For a loss of whole samples (an angle, a correlation), which replaces `forward` and not `elements`.
+        For losses that are not sums over elements, such as an angle; they override `forward` instead of `elements`.
         """
-        x, x_hat = self.visible(output, batch)
+        x, x_hat = self.masked_x_and_reconstruction(output, batch)
         return x.flatten(1), x_hat.flatten(x_hat.ndim - x.ndim + 1)
 
     def mean(self, output: Tensor) -> Tensor:
-        """Return the reconstruction ``(..., B, *shape)`` in the data's own values."""
+        """Return the reconstruction ``(..., B, *shape)``, in the units of x."""
         raise NotImplementedError
 
     def sample(self, output: Tensor) -> Tensor:
-        """Draw x ``(..., B, *shape)``; a distance has no noise, so it gives the mean."""
+        """Draw x ``(..., B, *shape)`` from the likelihood; a distance has no noise and returns the mean."""
         return self.mean(output)
 
 
 class BoundedMean(Loss):
-    """A loss whose first output is the reconstruction, after an `activation` that bounds it; null is the identity."""
+    """A loss whose reconstruction is the activation of the first output; None is the identity."""
 
     def __init__(self, ndim: int, activation: str | None) -> None:
         super().__init__()
         self.ndim = ndim
-        maker = MakeActivation.named(activation or "identity")
-        self._range = maker.traits
-        self.activation = maker()
+        factory = MakeActivation.named(activation or "identity")
+        self._range = factory.traits
+        self.activation = factory()
 
     @property
     def output_range(self) -> ActivationTraits:
         return self._range
 
     def mean(self, output: Tensor) -> Tensor:
-        mean: Tensor = self.activation(heads(at_least_float32(output), self.ndim)[0])
+        mean: Tensor = self.activation(split_outputs(at_least_float32(output), self.ndim)[0])
         return mean
 
 
 class Likelihood(Loss):
-    """A loss that is -log p(x | z): the loss, the mean and a draw all come from one distribution."""
+    """The loss -log p(x | z). Loss, mean and samples come from `distribution`."""
 
     def distribution(self, output: Tensor) -> Distribution:
         """Return p(x | z) with batch shape ``(..., B, *shape)``."""
@@ -118,8 +124,8 @@ class Likelihood(Loss):
         return draw
 
 
-def heads(output: Tensor, spec_ndim: int) -> tuple[Tensor, ...]:
-    """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `spec_ndim` is len(shape)."""
-    dim = -1 - spec_ndim
-    # One head is a view; sending a gradient back through unbind would copy it.
+def split_outputs(output: Tensor, ndim: int) -> tuple[Tensor, ...]:
+    """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `ndim` is the length of shape."""
+    dim = -1 - ndim
+    # squeeze returns a view; the backward pass of unbind would copy the gradient.
     return (output.squeeze(dim),) if output.shape[dim] == 1 else output.unbind(dim)

@@ -1,4 +1,4 @@
-"""The continuous Bernoulli: a density on [0, 1]."""
+"""The continuous Bernoulli likelihood, a density on [0, 1]."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aeframe.parts.activations import ActivationTraits
-from aeframe.parts.losses.base import Loss, heads
+from aeframe.parts.losses.base import Loss, split_outputs
 from aeframe.tensors import at_least_float32
 from aeframe.types import Shape
 
@@ -14,12 +14,12 @@ _SMALL = 0.5
 
 
 class ContinuousBernoulli(Loss):
-    """p(x) = C(l) l^x (1 - l)^(1 - x) on [0, 1], the decoder's output being logit l (Loaiza-Ganem & Cunningham 2019,
-    arXiv 1907.06845).
+    """p(x) = C(l) l^x (1 - l)^(1 - x) on [0, 1]; the decoder's output is the logit of l (Loaiza-Ganem & Cunningham
+    2019, arXiv 1907.06845).
 
-    It is what the cross-entropy of grey values leaves out: C, without which that is no density. In the logit eta it
-    is exp(eta x) / int_0^1 exp(eta t) dt, so with h = eta / 2 the loss is log(sinh(h) / h) - eta (x - 1/2), which has
-    no pole at l = 1/2 and loses nothing where l rounds to 1; torch's own is written in l.
+    Without the normaliser C, the loss is the cross-entropy of ``bernoulli``, which is not a density on [0, 1]. With the
+    logit eta and h = eta / 2 the loss is log(sinh(h) / h) - eta (x - 1/2). In this form it has no pole at l = 1/2 and
+    is exact where l rounds to 1, unlike `torch.distributions.ContinuousBernoulli`, which is computed from l.
     """
 
     domains = frozenset({"unit"})
@@ -33,13 +33,13 @@ class ContinuousBernoulli(Loss):
         return ActivationTraits(0.0, 1.0, saturates=True)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        (logit,) = heads(output, self.ndim)
+        (logit,) = split_outputs(output, self.ndim)
         return _log_sinhc(0.5 * logit) - logit * (x.to(logit.dtype) - 0.5)
 
     def mean(self, output: Tensor) -> Tensor:
-        half = 0.5 * heads(at_least_float32(output), self.ndim)[0]
+        half = 0.5 * split_outputs(at_least_float32(output), self.ndim)[0]
         size = half.abs()
-        # The derivative of log(sinh(h) / h): coth h - 1 / h, or its series.
+        # The derivative of log(sinh(h) / h): coth h - 1 / h, or its Taylor series near 0.
         square = size.clamp(max=_SMALL).square()
         near = size * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
         far = size.clamp(min=_SMALL)
@@ -47,17 +47,17 @@ class ContinuousBernoulli(Loss):
         return 0.5 + 0.5 * slope.copysign(half)
 
     def sample(self, output: Tensor) -> Tensor:
-        (logit,) = heads(at_least_float32(output), self.ndim)
-        # The inverse of the distribution function, from the end where the density is highest.
+        (logit,) = split_outputs(at_least_float32(output), self.ndim)
+        # The inverse of the distribution function, measured from the end of [0, 1] with the higher density.
         size = logit.abs().clamp(min=1e-4)
         below = torch.log1p(torch.rand_like(size) * torch.expm1(-size)) / size
         return torch.where(logit >= 0, 1 + below, -below).clamp(0, 1)
 
 
 def _log_sinhc(half: Tensor) -> Tensor:
-    """Return log(sinh(h) / h), which is even, and h^2 / 6 near 0."""
+    """Return log(sinh(h) / h): an even function, about h^2 / 6 near 0."""
     size = half.abs()
-    # The gradient of a branch that is not taken must be finite too, hence the clamps.
+    # The clamps keep the gradient of the branch that `where` discards finite.
     square = size.clamp(max=_SMALL).square()
     near = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
     far = size.clamp(min=_SMALL)

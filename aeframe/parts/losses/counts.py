@@ -1,4 +1,4 @@
-"""Likelihoods of counts, in the parameterisation of single-cell models."""
+"""Poisson and negative binomial likelihoods of counts, parameterised as in scVI (Lopez et al. 2018)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from aeframe.parts.losses.base import Loss
 from aeframe.tensors import at_least_float32
 from aeframe.types import Batch, DataSpec, Shape
 
-# e^30 counts are more than there can be, and e^89 is more than a float.
+# No data have e^30 counts, and e^89 overflows float32.
 _MAX_LOG_MEAN = 30.0
 _MAX_LOG_DISPERSION = 20.0
 _MIN_LIBRARY = 1e-6
-# Adam moves each parameter by about the learning rate in a step, which suits a weight that is one of many. A dispersion
-# stands alone: at that pace a run ends where its dispersions began.
-_PACE = 10.0
+# Adam changes a parameter by about the learning rate in each step, which is too slow for log r: it has to change by
+# several units. Log r is the parameter times this factor.
+_LOG_R_FACTOR = 10.0
 
 
 class Poisson(Loss):
-    """Poisson: the variance of a count is its mean. -log p(x) is complete, log x! included.
+    """Poisson likelihood: variance equals mean. The loss includes the constant log x!.
 
-    The mean of feature g is ``library * rho_g``, rho being the softmax of the decoder's first output over the sample's
-    own features and the library its total (scVI: Lopez et al. 2018, Nature Methods 15). It is ``extras["library"]
-    (B,)`` where the data bring one, otherwise the sum of x over what the mask counts.
+    The mean of feature g is ``library * rho_g``. rho is the softmax of the decoder's first output over the features;
+    the library is the total count of the sample (scVI: Lopez et al. 2018, Nature Methods 15). It is read from
+    ``extras["library"] (B,)`` if the data provide it, and is otherwise the sum of x where the mask is True.
 
     Args:
-        shape: That of one sample.
-        library: ``observed`` as above; ``none``: the mean is the exponential of the output, with no softmax.
-        default_library: The total of something new that is decoded, where there is no x to take it from.
+        shape: Shape of one sample.
+        library: ``observed`` as above; ``none``: the mean is the exponential of the output, without softmax.
+        default_library: Total count of new samples, which have no x.
     """
 
     domains = frozenset({"count"})
@@ -52,7 +52,7 @@ class Poisson(Loss):
     def output_range(self) -> ActivationTraits:
         return ActivationTraits(0.0, saturates=True)
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
         if self.library == "none":
             return output
         output = at_least_float32(output)
@@ -61,13 +61,13 @@ class Poisson(Loss):
         elif "library" in batch.extras:
             library = batch.extras["library"].to(output.dtype)
         else:
-            library = batch.visible().to(output.dtype).flatten(1).sum(1)
+            library = batch.masked_x().to(output.dtype).flatten(1).sum(1)
         first = output[:, 0].flatten(1).log_softmax(1) + library.clamp(min=_MIN_LIBRARY).log().unsqueeze(1)
         return torch.cat([first.reshape_as(output[:, :1]), output[:, 1:]], 1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         log_mean = self._log_mean(output)
-        return _where_counted(x.to(output.dtype), _poisson, log_mean.exp(), log_mean)
+        return _loss_of_counts(x.to(output.dtype), _poisson, log_mean.exp(), log_mean)
 
     def mean(self, output: Tensor) -> Tensor:
         return self._log_mean(at_least_float32(output)).exp()
@@ -80,17 +80,17 @@ class Poisson(Loss):
 
 
 class NegativeBinomial(Poisson):
-    """Negative binomial: a mean m as in poisson, a variance m + m^2 / r with the inverse dispersion r.
+    """Negative binomial likelihood: mean m as in `Poisson`, variance m + m^2 / r with the inverse dispersion r.
 
     Args:
-        shape: That of one sample.
-        spec: How many categories a condition has.
-        dispersion: ``gene``: one r for each feature. ``gene_batch``: one for each feature and category of the
-            condition ``(B, C)``, log r being linear in the condition. ``gene_cell``: one for each
-            element, from another output.
-        initial_r: Where each r begins, but for ``gene_cell``.
+        shape: Shape of one sample.
+        spec: Specification of the data, for the size of the condition.
+        dispersion: ``gene``: one r for each feature. ``gene_batch``: one r for each feature and category of the
+            condition ``(B, C)``; log r is linear in the condition. ``gene_cell``: one r for each element, from a second
+            output of the decoder.
+        initial_r: Initial value of each r, except for ``gene_cell``.
         library: ``observed``: the mean is ``library * rho``; ``none``: it is the exponential of the first output.
-        default_library: The total of something new that is decoded, where there is no x to take it from.
+        default_library: Total count of new samples, which have no x.
     """
 
     def __init__(
@@ -117,19 +117,19 @@ class NegativeBinomial(Poisson):
             categories = (spec.condition,) if dispersion == "gene_batch" else ()
             self.raw_r = nn.Parameter(torch.zeros(*categories, *shape))
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
-        output = super().complete(output, batch, condition)
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        output = super().postprocess(output, batch, condition)
         if self.dispersion != "gene_batch":
             return output
-        assert condition is not None  # or the decoder has refused already
-        log_r = self.log_initial + _PACE * torch.tensordot(condition.to(self.raw_r.dtype), self.raw_r, 1)
-        # Behind the mean, where gene_cell has the decoder's own.
+        assert condition is not None  # The decoder raises an error before.
+        log_r = self.log_initial + _LOG_R_FACTOR * torch.tensordot(condition.to(self.raw_r.dtype), self.raw_r, 1)
+        # Log r follows the mean, as the second output does for gene_cell.
         return torch.cat([output[:, :1], log_r.unsqueeze(1), output[:, 1:]], 1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         log_mean, log_r = self._log_mean(output), self._log_r(output)
-        none = log_r.exp() * F.softplus(log_mean - log_r)
-        return _where_counted(x.to(output.dtype), _negative_binomial, none, log_mean, log_r)
+        zero_loss = log_r.exp() * F.softplus(log_mean - log_r)
+        return _loss_of_counts(x.to(output.dtype), _negative_binomial, zero_loss, log_mean, log_r)
 
     def sample(self, output: Tensor) -> Tensor:
         output = at_least_float32(output)
@@ -141,7 +141,7 @@ class NegativeBinomial(Poisson):
 
     def _log_r(self, output: Tensor) -> Tensor:
         log_r = (
-            self.log_initial + _PACE * self.raw_r.float()
+            self.log_initial + _LOG_R_FACTOR * self.raw_r.float()
             if self.dispersion == "gene"
             else output.select(-1 - self.ndim, 1)
         )
@@ -149,10 +149,10 @@ class NegativeBinomial(Poisson):
 
 
 class ZeroInflated(NegativeBinomial):
-    """Zero-inflated negative binomial: zero with probability pi, otherwise as negative_binomial (Lopez et al. 2018).
+    """Zero-inflated negative binomial: 0 with probability pi, otherwise negative binomial (Lopez et al. 2018).
 
-    The logit of pi is the decoder's last output, and the reconstruction (1 - pi) m. The options are those of
-    negative_binomial.
+    The logit of pi is the decoder's last output; the reconstruction is (1 - pi) m. See `NegativeBinomial` for the
+    options.
     """
 
     def __init__(
@@ -171,8 +171,8 @@ class ZeroInflated(NegativeBinomial):
         self.num_outputs += 1
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        logit, counted = self._logit(output), super().elements(output, x)
-        return torch.where(x > 0, counted + F.softplus(logit), F.softplus(-logit) - F.softplus(-logit - counted))
+        logit, count_loss = self._logit(output), super().elements(output, x)
+        return torch.where(x > 0, count_loss + F.softplus(logit), F.softplus(-logit) - F.softplus(-logit - count_loss))
 
     def mean(self, output: Tensor) -> Tensor:
         return super().mean(output) * (-self._logit(at_least_float32(output))).sigmoid()
@@ -184,29 +184,29 @@ class ZeroInflated(NegativeBinomial):
         return output.select(-1 - self.ndim, -1)
 
 
-def _where_counted(x: Tensor, loss: Callable[..., Tensor], none: Tensor, *parameters: Tensor) -> Tensor:
-    """Return ``loss(x, *parameters)`` where x is above 0, and `none` where it is 0."""
-    some = (x > 0).expand_as(none)
-    if _picks_out(x):
-        at = some.flatten().nonzero().squeeze(1)
-        seen = (each.expand_as(none).flatten().index_select(0, at) for each in (x, *parameters))
-        return none.flatten().index_copy(0, at, loss(*seen)).view_as(none)
-    return torch.where(some, loss(x.clamp(min=1), *parameters), none)
+def _loss_of_counts(x: Tensor, loss: Callable[..., Tensor], zero_loss: Tensor, *parameters: Tensor) -> Tensor:
+    """Return ``loss(x, *parameters)`` where x is above 0, and `zero_loss` where it is 0."""
+    positive = (x > 0).expand_as(zero_loss)
+    if _is_faster_by_index(x):
+        index = positive.flatten().nonzero().squeeze(1)
+        selected = (value.expand_as(zero_loss).flatten().index_select(0, index) for value in (x, *parameters))
+        return zero_loss.flatten().index_copy(0, index, loss(*selected)).view_as(zero_loss)
+    return torch.where(positive, loss(x.clamp(min=1), *parameters), zero_loss)
 
 
-def _picks_out(x: Tensor) -> bool:
-    """Most genes of a cell are not seen, so those that are get picked out; a GPU would have to be waited for."""
+def _is_faster_by_index(x: Tensor) -> bool:
+    """Return whether to compute the loss of positive counts only: few are positive, but indexing synchronises a GPU."""
     return x.is_cpu
 
 
 def _poisson(x: Tensor, log_mean: Tensor) -> Tensor:
-    # -log p(x) = -log p(x | mean = x) + deviance, as the terms of x log m - m - log x! grow far above their sum.
+    # -log p(x) = -log p(x | mean = x) + deviance. The terms of x log m - m - log x! are much larger than their sum.
     return _stirling(x) + 0.5 * (2 * math.pi * x).log() + _deviance(x, log_mean - x.log())
 
 
 def _negative_binomial(x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
     r = log_r.exp()
-    # log((x + r) / (m + r)), with nothing lost of a small x or m beside a large r.
+    # log((x + r) / (m + r)), accurate for x and m much smaller than r.
     shrink = torch.log1p(x / r) - F.softplus(log_mean - log_r)
     grow = log_mean - x.log() + shrink
     log_p = _stirling(r + x) - _stirling(r) - _stirling(x) - _deviance(r, shrink) - _deviance(x, grow)
@@ -214,15 +214,15 @@ def _negative_binomial(x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
 
 
 def _deviance(x: Tensor, log_ratio: Tensor) -> Tensor:
-    """Return m - x - x log(m / x) with log(m / x) given: 0 where m = x, and never less."""
+    """Return m - x - x log(m / x) of `log_ratio` log(m / x): 0 where m = x, otherwise positive."""
     return x * (torch.expm1(log_ratio) - log_ratio)
 
 
 def _stirling(n: Tensor) -> Tensor:
-    """Return what Stirling's formula leaves of log n!: log n! - (n + 1/2) log n + n - log(2 pi) / 2, for n > 0.
+    """Return the error of Stirling's formula, log n! - (n + 1/2) log n + n - log(2 pi) / 2, for n > 0.
 
-    The saddle-point form of these probabilities (Loader 2000, as in R) is made of it: no term in it is much larger
-    than the result, so that single precision does.
+    The saddle-point form of these probabilities (Loader 2000, as in R) uses it. No term is much larger than the result,
+    so float32 is accurate enough.
     """
     small, large = n.clamp(max=4.0), n.clamp(min=4.0)
     exact = torch.lgamma(small + 1) - (small + 0.5) * small.log() + small - 0.5 * math.log(2 * math.pi)

@@ -1,4 +1,4 @@
-"""Distances between x and the decoder's output."""
+"""Distances between x and its reconstruction."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
-from aeframe.parts.losses.base import BoundedMean, Loss, heads
+from aeframe.parts.losses.base import BoundedMean, Loss, split_outputs
 from aeframe.tensors import at_least_float32, per_sample
 from aeframe.types import Batch, Shape
 
 
 class Distance(BoundedMean):
-    """A loss with one output, the reconstruction itself, after an `activation` that bounds it.
+    """A loss with one output, whose activation is the reconstruction.
 
-    Null is the identity; sigmoid suits data in [0, 1], tanh data in [-1, 1].
+    `activation` bounds the reconstruction: null is the identity, sigmoid is for data in [0, 1], tanh for [-1, 1].
     """
 
     unit = "distance"
@@ -57,7 +57,7 @@ class AbsoluteError(Distance):
 class Huber(Distance):
     """0.5 e^2 where |e| = |x - x_hat| is below `delta`, delta (|e| - 0.5 delta) beyond (Huber 1964, Ann. Math. Stat.).
 
-    Half the squared error near zero, then a straight line, so that an outlier pulls no harder than `delta`.
+    The gradient of an outlier is at most `delta`.
     """
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
@@ -73,7 +73,7 @@ class Huber(Distance):
 
 
 class LogCosh(Distance):
-    """log cosh(x - x_hat): half the squared error near zero, the absolute error less log 2 far off, smooth between."""
+    """log cosh(x - x_hat): about half the squared error near 0, and the absolute error minus log 2 far from 0."""
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
 
@@ -86,10 +86,10 @@ class LogCosh(Distance):
 
 
 class Hinge(Loss):
-    """max(0, margin - y f) for x in {0, 1}, with y = 2x - 1 in {-1, 1} and f the decoder's output, a score.
+    """max(0, margin - y f) for x in {0, 1}, with y = 2x - 1 and the decoder's output f, a score.
 
-    The reconstruction is (1 + f / margin) / 2, held within [0, 1]: it is x exactly where the loss is 0, and 1/2 where
-    the score does not decide.
+    The reconstruction is (1 + f / margin) / 2, clamped to [0, 1]: it equals x where the loss is 0, and is 1/2 at the
+    score 0.
     """
 
     domains = frozenset({"binary"})
@@ -106,21 +106,20 @@ class Hinge(Loss):
         return ActivationTraits(0.0, 1.0, (True, True), saturates=True)
 
     def mean(self, output: Tensor) -> Tensor:
-        (score,) = heads(at_least_float32(output), self.ndim)
+        (score,) = split_outputs(at_least_float32(output), self.ndim)
         return (0.5 * (1.0 + score / self.margin)).clamp(0.0, 1.0)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        (score,) = heads(output, self.ndim)
+        (score,) = split_outputs(output, self.ndim)
         return (self.margin - (2.0 * x.to(output.dtype) - 1.0) * score).clamp(min=0.0)
 
 
 class Jaccard(Distance):
     """One minus the soft intersection over union of a sample: sum |x - x_hat| / sum max(x, x_hat), in [0, 1].
 
-    The intersection is sum min(x, x_hat) and the union sum max(x, x_hat), as Ruzicka wrote it. On binary x that is
-    the soft Jaccard index of Rahman & Wang (2016, ISVC), x x_hat over x + x_hat - x x_hat; on x in [0, 1] it is zero
-    where x_hat = x, which theirs is not. Two empty samples are alike, with distance 0. The share of an element is its
-    |x - x_hat| over the union of its sample, so that the sum over the elements is the distance.
+    Intersection and union are sum min(x, x_hat) and sum max(x, x_hat) (Ruzicka). On binary x this equals the soft
+    Jaccard index of Rahman & Wang (2016, ISVC), x x_hat over x + x_hat - x x_hat. On x in [0, 1] only this form is 0 at
+    x_hat = x. Two empty samples have distance 0. The loss of an element is its |x - x_hat| divided by the union.
     """
 
     domains = frozenset({"binary", "unit"})
@@ -134,8 +133,8 @@ class Jaccard(Distance):
             )
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
-        # Masked before the sums, as the union of a sample is one number: what is hidden belongs to neither set.
-        x, reconstruction = self.visible(output, batch)
+        # The mask is applied before the sums: masked elements belong neither to the intersection nor to the union.
+        x, reconstruction = self.masked_x_and_reconstruction(output, batch)
         return per_sample(self.compare(reconstruction, at_least_float32(x)), reconstruction.ndim - self.ndim)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Likelihoods with heavier tails than the normal one, which an outlier pulls less."""
+"""Likelihoods with heavier tails than the normal distribution, for data with outliers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _MAX_DF = 100.0
 
 
 class Laplace(LocationScale):
-    """exp(-|x - m| / b) / (2 b) around the decoder's first output m: the absolute error, as a density.
+    """exp(-|x - m| / b) / (2 b) with the decoder's first output m: the absolute error as a density.
 
     Args:
-        shape: That of one sample.
-        variance: ``fixed``: b is `scale`. ``shared``: one b for all elements of all samples, learned, beginning at
-            `scale`. ``learned``: one for each element, from a second output (the logarithm of b^2 in units of `scale`).
-        scale: b, in the data's own unit; the variance is 2 b^2.
-        min_scale: What a learned b stays above; the bound is soft, so that its gradient does not die.
-        activation: Bounds m: sigmoid for data in [0, 1], tanh in [-1, 1]; null is the identity.
+        shape: Shape of one sample.
+        variance: ``fixed``: b is `scale`. ``shared``: one learned b for all elements, initially `scale`. ``learned``:
+            one b for each element, from a second output (the logarithm of b^2 in units of `scale`).
+        scale: b, in the units of x; the variance is 2 b^2.
+        min_scale: Lower bound of a learned b. The bound is soft, so that the gradient does not vanish.
+        activation: Bounds m: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
     """
 
     def __init__(
@@ -43,20 +43,20 @@ class Laplace(LocationScale):
 
 
 class StudentT(LocationScale):
-    """Student's t around the decoder's first output, with `df` degrees of freedom (Lange, Little & Taylor 1989, JASA).
+    """Student's t with the decoder's first output as location (Lange, Little & Taylor 1989, JASA).
 
-    The reconstruction is the location, which is the mean where that exists (df > 1).
+    The reconstruction is the location, which is the mean for df > 1.
 
     Args:
-        shape: That of one sample.
-        df: Degrees of freedom, in (0, 100): 1 is Cauchy's, and at 100 nobody can tell it from a normal.
-        learn_df: Learn one number for all elements of all samples, within (0, 100), beginning at `df`.
-        variance: ``fixed``: the scale is `scale`. ``shared``: one scale for all elements of all samples, learned,
-            beginning at `scale`. ``learned``: one for each element, from a second output (the logarithm of its square
-            in units of `scale`).
-        scale: In the data's own unit; the variance is scale^2 df / (df - 2), where df > 2.
-        min_scale: What a learned scale stays above; the bound is soft, so that its gradient does not die.
-        activation: Bounds the location: sigmoid for data in [0, 1], tanh in [-1, 1]; null is the identity.
+        shape: Shape of one sample.
+        df: Degrees of freedom, in (0, 100): 1 is the Cauchy distribution, 100 is nearly normal.
+        learn_df: Learn one number of degrees of freedom for all elements, in (0, 100), initially `df`.
+        variance: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
+            ``learned``: one scale for each element, from a second output (the logarithm of its square in units of
+            `scale`).
+        scale: In the units of x; the variance is scale^2 df / (df - 2) for df > 2.
+        min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
+        activation: Bounds the location: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
     """
 
     def __init__(
@@ -73,13 +73,13 @@ class StudentT(LocationScale):
         super().__init__("student_t", shape, variance, scale, min_scale, activation)
         if not 0 < df < _MAX_DF:
             raise AeframeError(
-                f"loss student_t needs df in (0, {_MAX_DF:g}), found {df}; for lighter tails take loss=gaussian"
+                f"loss student_t needs df in (0, {_MAX_DF:g}), found {df}; for lighter tails choose loss=gaussian"
             )
         self.df = df
         self.raw_df = nn.Parameter(torch.tensor(math.log(df / (_MAX_DF - df)))) if learn_df else None
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        # By hand: torch's StudentT checks its degrees of freedom on the host, and takes lgamma of each element.
+        # StudentT.log_prob would check df on the host, and compute lgamma for each element.
         location, scale = self.location_and_scale(output)
         df = self._degrees(location)
         normalizer = torch.lgamma(0.5 * df) - torch.lgamma(0.5 * (df + 1)) + 0.5 * (math.pi * df).log() + scale.log()

@@ -1,4 +1,4 @@
-"""Likelihoods: -log p(x | z) in nats, with p's parameters from the decoder."""
+"""Bernoulli, categorical, normal and simplex losses: -log p(x | z) in nats, with parameters from the decoder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import ActivationTraits
-from aeframe.parts.losses.base import Likelihood, Loss, heads
+from aeframe.parts.losses.base import Likelihood, Loss, split_outputs
 from aeframe.parts.losses.location_scale import LocationScale
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
 from aeframe.types import Batch, Domain, Shape
 
 
 class Bernoulli(Likelihood):
-    """Bernoulli with the decoder's output as logits: the binary cross-entropy, -x log p - (1 - x) log(1 - p).
+    """Bernoulli likelihood with the decoder's output as logits: the cross-entropy -x log p - (1 - x) log(1 - p).
 
-    On x in [0, 1] it is the same cross-entropy, which is not a normalised density there (Loaiza-Ganem & Cunningham
-    2019, arXiv 1907.06845): it ranks models, and does not compare with densities. A draw is 0 or 1.
+    On x in [0, 1] the cross-entropy is not a normalised density (Loaiza-Ganem & Cunningham 2019, arXiv 1907.06845):
+    compare such values with each other, but not with those of densities. Samples are 0 or 1.
     """
 
     domains = frozenset({"binary", "unit"})
@@ -35,18 +35,18 @@ class Bernoulli(Likelihood):
         return ActivationTraits(0.0, 1.0, saturates=True)
 
     def distribution(self, output: Tensor) -> distributions.Bernoulli:
-        return distributions.Bernoulli(logits=heads(output, self.ndim)[0], validate_args=False)
+        return distributions.Bernoulli(logits=split_outputs(output, self.ndim)[0], validate_args=False)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        # What log_prob computes, without its sign turned twice: this is in the step of most image models.
-        (logits,) = heads(output, self.ndim)
+        # As log_prob, but without its two negations, which cost time in every step of an image model.
+        (logits,) = split_outputs(output, self.ndim)
         return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype).expand_as(logits), reduction="none")
 
 
 class Categorical(Likelihood):
-    """One of n classes at each element, the output's n numbers being logits: the cross-entropy, -log p(x).
+    """One of n classes at each element, with n logits from the decoder: the cross-entropy -log p(x).
 
-    x holds whole numbers from 0 to n - 1, and so does the reconstruction: the likeliest class.
+    x has integers from 0 to n - 1. The reconstruction is the most probable class.
     """
 
     domains = frozenset({"category"})
@@ -65,32 +65,32 @@ class Categorical(Likelihood):
         return distributions.Categorical(logits=output.movedim(-1 - self.ndim, -1), validate_args=False)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        # What log_prob computes, without the logits normalised in memory: of a vocabulary they are most of a step.
+        # As log_prob, but without storing normalised logits, which are large for a vocabulary.
         logits = output.movedim(-1 - self.ndim, -1)
         classes = x.long().expand(logits.shape[:-1])
-        found = F.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none")
-        return found.reshape(classes.shape)
+        losses = F.cross_entropy(logits.flatten(0, -2), classes.flatten(), reduction="none")
+        return losses.reshape(classes.shape)
 
     def mean(self, output: Tensor) -> Tensor:
         return output.argmax(-1 - self.ndim)
 
 
 class Gaussian(LocationScale):
-    """Normal around the decoder's first output, after an `activation` that bounds it.
+    """Normal likelihood whose mean is the activation of the decoder's first output.
+
+    ``variance=optimal`` is the per-image optimal sigma of sigma-VAE (Rybkin, Daniilidis & Levine 2021,
+    arXiv 2006.13202): sigma^2 is the mean of (x - mean)^2 over one sample. It is computed from x, so new samples are
+    the mean, and losses can only be compared between models with this option.
 
     Args:
-        variance: ``fixed``: the standard deviation is `scale`. ``shared``: one standard deviation for all elements of
-            all samples, learned, beginning at `scale`. ``learned``: one for each element, from a second output
-            (the logarithm of its variance in units of `scale`; Kingma & Welling 2014, arXiv 1312.6114). ``optimal``:
-            one for each sample, the best there is, sigma^2 = the mean of (x - mean)^2 over the sample's own elements
-            (sigma-VAE: Rybkin, Daniilidis & Levine 2021, arXiv 2006.13202). Their default is one sigma for a batch,
-            with which the loss of a sample would depend on its neighbours; this is their optimal sigma by image.
-            It is known beside an x only, so a draw is the mean, and since it has seen x, the loss is below
-            that of any density: compare such models with one another.
-        scale: The standard deviation, in the data's own unit.
-        min_scale: What learned and optimal standard deviations stay above, lest a perfect reconstruction end in minus
-            infinity; the bound is soft where one is learned, so that its gradient does not die.
-        activation: Bounds the mean: sigmoid for data in [0, 1], tanh in [-1, 1]; null is the identity.
+        shape: Shape of one sample.
+        variance: ``fixed``: the standard deviation is `scale`. ``shared``: one learned standard deviation for all
+            elements, initially `scale`. ``learned``: one for each element, from a second output (the logarithm of the
+            variance in units of `scale`; Kingma & Welling 2014, arXiv 1312.6114). ``optimal``: see above.
+        scale: The standard deviation, in the units of x.
+        min_scale: Lower bound of learned and optimal standard deviations, since the loss of a perfect reconstruction
+            would be minus infinity. The bound of a learned one is soft, so that the gradient does not vanish.
+        activation: Bounds the mean: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
     """
 
     def __init__(
@@ -103,14 +103,16 @@ class Gaussian(LocationScale):
         activation: str | None = None,
     ) -> None:
         if variance == "optimal" and scale != 1.0:
-            raise AeframeError(f"loss gaussian with variance=optimal finds its own scale, found {scale}; leave it out")
+            raise AeframeError(
+                f"loss gaussian with variance=optimal computes its scale from x, found scale={scale}; leave it out"
+            )
         super().__init__("gaussian", shape, variance, scale, min_scale, activation)
 
     def distribution(self, output: Tensor) -> distributions.Normal:
         if self.variance == "optimal":
             raise AeframeError(
-                "loss gaussian with variance=optimal has a distribution beside an x only; "
-                "for one of its own take variance=shared or learned"
+                "loss gaussian with variance=optimal computes the variance from x and has no distribution without x; "
+                "choose variance=shared or learned"
             )
         return distributions.Normal(*self.location_and_scale(output), validate_args=False)
 
@@ -120,7 +122,7 @@ class Gaussian(LocationScale):
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         if self.variance != "optimal" or batch.mask is None:
             return super().forward(output, batch)
-        # The variance of a sample is one number, so the mask must be there before it is taken.
+        # The mask must be applied before the variance of the sample is computed.
         mask = broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x)
         lead = output.ndim - batch.x.ndim
         return per_sample(self._optimal(at_least_float32(output), batch.x.masked_fill(~mask, 0), mask), lead)
@@ -131,7 +133,7 @@ class Gaussian(LocationScale):
         return super().elements(output, x)
 
     def _optimal(self, output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
-        """Return each element's -log N(x; mean, sigma) with its sample's own best sigma, 0 where masked."""
+        """Return -log N(x; mean, sigma) of each element with the optimal sigma of its sample, and 0 where masked."""
         squared = torch.where(mask, (x.to(output.dtype) - self.mean(output)).square(), 0.0)
         lead = squared.ndim - self.ndim
         variance = per_sample(squared, lead) / per_sample(mask).clamp(min=1)
@@ -141,10 +143,10 @@ class Gaussian(LocationScale):
 
 
 class KLDivergence(Loss):
-    """KL(x || softmax(output)) for x that are distributions along the last axis of their shape.
+    """KL(x || softmax(output)) for x that are distributions along the last axis.
 
-    It is the cross-entropy less the entropy of x, so that 0 is a perfect reconstruction. The share of an element,
-    x log(x / x_hat), may be negative; the sum over an axis is not.
+    It is the cross-entropy minus the entropy of x, so a perfect reconstruction has the loss 0. The loss of one element,
+    x log(x / x_hat), may be negative; the sum over the last axis is not.
     """
 
     domains = frozenset({"simplex"})
@@ -158,8 +160,8 @@ class KLDivergence(Loss):
         return ActivationTraits(0.0, 1.0, saturates=True, elementwise=False)
 
     def mean(self, output: Tensor) -> Tensor:
-        return heads(at_least_float32(output), self.ndim)[0].softmax(-1)
+        return split_outputs(at_least_float32(output), self.ndim)[0].softmax(-1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         x = x.to(output.dtype)
-        return torch.xlogy(x, x) - x * heads(output, self.ndim)[0].log_softmax(-1)
+        return torch.xlogy(x, x) - x * split_outputs(output, self.ndim)[0].log_softmax(-1)

@@ -1,4 +1,4 @@
-"""Likelihoods with a location, which is the reconstruction, and a scale."""
+"""The base class of likelihoods with a location and a scale: normal, Laplace, Student's t."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
-from aeframe.parts.losses.base import BoundedMean, Likelihood, heads
+from aeframe.parts.losses.base import BoundedMean, Likelihood, split_outputs
 from aeframe.tensors import at_least_float32
 from aeframe.types import Shape
 
 
 class LocationScale(BoundedMean, Likelihood):
-    """A density around the decoder's first output, after an `activation` that bounds it.
+    """A likelihood whose location, the reconstruction, is the activation of the decoder's first output.
 
-    Options of every loss of this kind:
+    Common options:
 
-    - `variance`: ``fixed``: the scale is `scale`. ``shared``: one scale for all elements of all samples, learned,
-      beginning at `scale`. ``learned``: one for each element, from a second output, the logarithm of its square in
-      units of `scale`.
-    - `min_scale`: what a learned scale stays above; the bound is soft, so that its gradient does not die.
+    - `variance`: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
+      ``learned``: one scale for each element, from a second output: the logarithm of its square in units of `scale`.
+    - `min_scale`: the lower bound of a learned scale; it is soft, so that the gradient does not vanish.
     """
 
     domains = frozenset({"real", "unit", "signed"})
@@ -42,8 +41,7 @@ class LocationScale(BoundedMean, Likelihood):
             raise AeframeError(f"loss {name} needs scale > 0 and min_scale > 0, found {scale} and {min_scale}")
         if variance in ("shared", "learned") and scale <= min_scale:
             raise AeframeError(
-                f"loss {name} with variance={variance} begins at scale, which must be above min_scale={min_scale}, "
-                f"found {scale}"
+                f"loss {name} with variance={variance} needs scale above min_scale={min_scale}, found {scale}"
             )
         self.variance = variance
         self.num_outputs = 2 if variance == "learned" else 1
@@ -52,10 +50,10 @@ class LocationScale(BoundedMean, Likelihood):
         self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
 
     def location_and_scale(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both: the location ``(..., B, *shape)``, the scale of that shape or a single number."""
+        """Return the location ``(..., B, *shape)``, and the scale in the same shape or as a single number."""
         location = self.mean(output)
         if self.variance == "fixed":
             return location, location.new_full((), math.exp(0.5 * self.log_variance))
-        raw = heads(at_least_float32(output), self.ndim)[1] if self.shared is None else self.shared.float()
+        raw = split_outputs(at_least_float32(output), self.ndim)[1] if self.shared is None else self.shared.float()
         above = F.softplus(raw + (self.log_variance - self.min_log_variance))
         return location, (0.5 * (self.min_log_variance + above)).exp()

@@ -1,4 +1,4 @@
-"""A mixture of logistic densities, each made a distribution of grey values."""
+"""The discretised logistic mixture likelihood of grey values."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _MAX_LOG_SCALE = 7.0
 
 
 class LogisticMixture(Loss):
-    """-log p of one of `levels` grey values, p being what a mixture of logistic densities has within half a step of it
-    (PixelCNN++: Salimans et al. 2017, arXiv 1701.05517).
+    """-log p of one of `levels` grey values under a mixture of logistic densities (PixelCNN++: Salimans et al. 2017,
+    arXiv 1701.05517).
 
-    The lowest and the highest value have all that lies beyond them as well, so the values sum to one. Where the paper
-    goes over to the density at the middle of a step, lest a difference of two sigmoids be lost to rounding, the
-    difference is written as a product here, which is exact. Data are grey values over [0, 1] (``unit``) or [-1, 1]
-    (``signed``); one between two steps counts as the nearer. At each element the decoder gives weights, means and
-    log-scales of the components, as if data were in [-1, 1]; log-scales are held within ±7 (the paper's lower bound).
+    The probability of a grey value is the mass of the mixture within half a step of it. The lowest and the highest
+    value include the tails, so probabilities sum to one. The difference of two sigmoids is computed as a product, which
+    is accurate for small differences; the paper approximates these by the density.
 
-    The reconstruction is the mean of the mixture with its tails cut off at the ends: that of the grey values to within
-    half a step.
+    Data are grey values in [0, 1] (``unit``) or [-1, 1] (``signed``), and are rounded to the nearest of the `levels`.
+    The decoder returns weights, means and log-scales of the components for each element, for data in [-1, 1];
+    log-scales are clamped to ±7 (-7 is the paper's lower bound). The reconstruction is the mean of the mixture with
+    both tails clamped, which is the mean grey value to within half a step.
 
     Args:
-        shape: That of one sample.
-        domain: Where the lowest and the highest grey value lie.
-        components: Logistic densities in the mixture.
-        levels: How many grey values there are.
-        linear_colours: For three channels: one choice of component for all of them, as in the paper, the mean of green
-            moving linearly with the red value, that of blue with both. It takes a fourth number at each element and
-            component, and masks that hide the three together. Otherwise each channel has a mixture of its own.
+        shape: Shape of one sample.
+        domain: Domain of the data: ``unit`` or ``signed``.
+        components: Number of logistic densities in the mixture.
+        levels: Number of grey values.
+        linear_colours: For three channels: all three share one component, as in the paper. The mean of green is linear
+            in red, and the mean of blue is linear in red and green. This needs a fourth number for each element and
+            component, and masks that are equal in the three channels. Otherwise each channel has its own mixture.
     """
 
     domains = frozenset({"unit", "signed"})
@@ -74,23 +74,24 @@ class LogisticMixture(Loss):
         half_step, inverse = 1 / (self.levels - 1), (-log_scales).exp()
         above, below = (grey - means + half_step) * inverse, (grey - means - half_step) * inverse
         lowest, highest = level <= 0, level >= self.levels - 1
-        # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)) for the sigmoid s; an end has one factor.
+        # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)) for the sigmoid s; the lowest and highest value
+        # have one factor.
         log_p = F.logsigmoid(above).masked_fill(highest, 0.0) + F.logsigmoid(-below).masked_fill(lowest, 0.0)
         log_p = log_p + (-torch.expm1(-2 * half_step * inverse)).log().masked_fill(lowest | highest, 0.0)
         if slopes is None:
             return -(logits + log_p).logsumexp(mixture)
-        # One component for the three: the share of a channel is what it adds to those before it.
+        # The loss of a channel is the increase of the joint loss over that of the channels before it.
         joint = (logits + log_p.cumsum(-self.ndim)).logsumexp(mixture)
         return -joint.diff(dim=-self.ndim, prepend=torch.zeros_like(joint.narrow(-self.ndim, 0, 1)))
 
     def mean(self, output: Tensor) -> Tensor:
-        def within(mean: Tensor, scale: Tensor) -> Tensor:
-            # The mean of a logistic variable that is brought back to the ends of [-1, 1].
+        def clamped_mean(mean: Tensor, scale: Tensor) -> Tensor:
+            # The mean of a logistic variable that is clamped to [-1, 1].
             return scale * (F.softplus((mean + 1) / scale) - F.softplus((mean - 1) / scale)) - 1
 
         logits, means, log_scales, slopes = self._split(at_least_float32(output))
-        values = self._values(within, means, log_scales, slopes)
-        return self._own((logits.exp() * values).sum(-1 - self.ndim).clamp(-1, 1))
+        values = self._values(clamped_mean, means, log_scales, slopes)
+        return self._to_domain((logits.exp() * values).sum(-1 - self.ndim).clamp(-1, 1))
 
     def sample(self, output: Tensor) -> Tensor:
         def draw(mean: Tensor, scale: Tensor) -> Tensor:
@@ -102,10 +103,10 @@ class LogisticMixture(Loss):
         noise = torch.empty_like(logits).exponential_().log()
         chosen = (logits - noise).argmax(-1 - self.ndim, keepdim=True)
         chosen = chosen.expand(*values.shape[: -1 - self.ndim], 1, *values.shape[-self.ndim :])
-        return self._own(values.gather(-1 - self.ndim, chosen).squeeze(-1 - self.ndim))
+        return self._to_domain(values.gather(-1 - self.ndim, chosen).squeeze(-1 - self.ndim))
 
     def _split(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return log-weights, means, log-scales, and slopes where there are any: ``(..., B, components, *shape)``."""
+        """Return log-weights, means, log-scales and slopes (or None), each ``(..., B, components, *shape)``."""
         mixture = -1 - self.ndim
         logits, means, log_scales, *slopes = output.unflatten(mixture, (3 + self.linear_colours, -1)).unbind(
             mixture - 1
@@ -118,7 +119,7 @@ class LogisticMixture(Loss):
     def _values(
         self, value: Callable[[Tensor, Tensor], Tensor], means: Tensor, log_scales: Tensor, slopes: Tensor | None
     ) -> Tensor:
-        """Return the value of each component, channel after channel where the later ones move with the earlier."""
+        """Return `value` of each component; with slopes, the means of later channels depend on earlier channels."""
         scales = log_scales.exp()
         if slopes is None:
             return value(means, scales)
@@ -129,6 +130,6 @@ class LogisticMixture(Loss):
         blue = value(mean[2] + second * red + third * green, scale[2])
         return torch.stack([red, green, blue], -self.ndim)
 
-    def _own(self, grey: Tensor) -> Tensor:
-        """Return values of [-1, 1] in those of the domain."""
+    def _to_domain(self, grey: Tensor) -> Tensor:
+        """Map values in [-1, 1] to the domain of the data."""
         return self.low + 0.5 * self.width * (grey + 1)

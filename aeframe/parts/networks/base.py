@@ -1,4 +1,4 @@
-"""What every encoder and decoder is."""
+"""The base classes `Encoder` and `Decoder`."""
 
 from __future__ import annotations
 
@@ -10,45 +10,46 @@ from aeframe.types import Batch, Shape
 
 
 class Encoder(nn.Module):
-    """A network from data to features.
+    """Maps data to features.
 
-    A constructor is given `shape` ``(*shape)`` of one sample as the encoder sees it, `domain`, and the `corruption`
-    before it, when it names them; it sets `out_shape` ``(C, *positions)``.
+    A constructor can have the arguments `shape`, of one sample with the channels of the condition, `domain`, and
+    `corruption`. The framework injects those that it names.
     """
 
     out_shape: Shape
+    """``(C, *positions)`` of the features; set by the constructor."""
 
     def forward(self, batch: Batch) -> Tensor:
         """Return features ``(B, C, *positions)`` of ``batch.x`` ``(B, *shape)``.
 
-        Where positions mix, ``batch.mask`` says which of them count.
+        Read x through `Batch.masked_x`: masked values may be NaN, and may not influence other positions.
         """
         raise NotImplementedError
 
-    def mirror(self) -> dict[str, Any] | None:
-        """Return the decoder that undoes this network, ``{"name": ..., options}``; None when there is no such one."""
+    def mirrored_decoder_config(self) -> dict[str, Any] | None:
+        """Return the config ``{"name": ..., options}`` of the decoder with the reverse layers, or None without one."""
         return None
 
 
 class Decoder(nn.Module):
-    """A network from z to the parameters of the output.
+    """Maps z to the parameters of the likelihood.
 
-    A constructor is given `z_shape`, `out_shape` ``(outputs, *shape)``, `encoder` and `build`, when it names them.
+    A constructor can have the arguments `z_shape`, of the decoder's input with the channels of the condition,
+    `out_shape` ``(outputs, *shape)``, `encoder` and `build`. The framework injects those that it names.
     """
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         """Return ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
 
-        `batch` is the clean batch in training, for decoders that are taught by what they shall say next, and None
-        when something new is decoded.
+        `batch` has the clean samples, for teacher forcing in autoregressive decoders; None decodes without them.
         """
         raise NotImplementedError
 
-    def new(self, z: Tensor, *, draw: bool = False) -> Tensor:
-        """Return ``(B, outputs, *shape)`` where something new is decoded.
+    def generate(self, z: Tensor, *, draw: bool = False) -> Tensor:
+        """Return ``(B, outputs, *shape)`` of new codes z ``(B, *z_shape)``, which have no samples.
 
-        A decoder that goes on from what it has said itself replaces this: with `draw` it draws what it says, and
-        otherwise says what is likeliest; what it gives leaves the loss no other choice.
+        Autoregressive decoders override this: they sample tokens with `draw`, and search for probable tokens otherwise.
+        Their output leaves the chosen tokens as the only possible ones.
         """
         output: Tensor = self(z)
         return output

@@ -1,4 +1,4 @@
-"""What convolutional networks are made of, in one, two or three dimensions of positions.
+"""Layers of convolutional networks, in one, two or three dimensions of positions.
 
 Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 """
@@ -19,7 +19,7 @@ from aeframe.types import Batch, Domain, Shape
 Norm = Literal["none", "group", "layer"]
 """``group``: over groups of 16 or 8 channels and all positions; ``layer``: over all channels and positions.
 
-Neither looks at other samples, so a code does not depend on what it is batched with.
+Neither uses other samples, so a code does not depend on the rest of its batch.
 """
 
 _CONV: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -31,10 +31,10 @@ _TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
 
 
 def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | None, blocks: int = 1) -> None:
-    """Refuse numbers that make no network.
+    """Check the sizes of a convolutional network.
 
     Raises:
-        AeframeError: No channels, a number below 1, or an even kernel, which has no middle.
+        AeframeError: No channels, a number below 1, or an even kernel, which has no central position.
     """
     if not channels or any(number < 1 for number in channels):
         raise AeframeError(f"{who} needs channels of at least 1, one for each stage, found {list(channels)}")
@@ -46,8 +46,8 @@ def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | N
         raise AeframeError(f"{who} needs blocks of at least 1, found {blocks}; encoder=conv has none")
 
 
-def halvings(positions: Shape, num_stages: int) -> list[Shape]:
-    """Return the positions before each stage of stride 2, and after the last: n becomes ceil(n / 2), never 0."""
+def halved_sizes(positions: Shape, num_stages: int) -> list[Shape]:
+    """Return the positions before each stage of stride 2 and after the last; a stage maps n to ceil(n / 2)."""
     sizes = [positions]
     for _ in range(num_stages):
         sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
@@ -57,25 +57,25 @@ def halvings(positions: Shape, num_stages: int) -> list[Shape]:
 def convolution(
     num_dims: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Module:
-    """Return a convolution that keeps n positions at stride 1, and gives ceil(n / 2) at stride 2."""
+    """Return a padded convolution: n positions -> n at stride 1, ceil(n / 2) at stride 2."""
     return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, groups=groups)
 
 
-def patches_in(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
-    """Return a linear map of each patch: ``(B, C, *positions)`` -> ``(B, C', *grid)``."""
+def patch_embedding(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+    """Return a linear map from patches to tokens: ``(B, C, *positions)`` -> ``(B, C', *grid)``."""
     return _CONV[len(patch)](channels_in, channels_out, patch, stride=patch)
 
 
-def patches_out(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
-    """Return a linear map to each patch: ``(B, C, *grid)`` -> ``(B, C', *positions)``."""
+def patch_projection(channels_in: int, channels_out: int, patch: Shape) -> nn.Module:
+    """Return a linear map from tokens to patches: ``(B, C, *grid)`` -> ``(B, C', *positions)``."""
     return _TRANSPOSED[len(patch)](channels_in, channels_out, patch, stride=patch)
 
 
-def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
-    """Return the norm of a layer of `channels`, or nothing.
+def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
+    """Return the norm of `channels` as a list of one module, or an empty list.
 
-    Groups hold 16 channels, which does as well as 32 groups (Wu & He 2018, arXiv 1803.08494, table 3). They never
-    hold one channel of several: at a single position that one would always come out as zero.
+    Groups have 16 channels, which is as good as 32 groups (Wu & He 2018, arXiv 1803.08494, table 3); or 8 channels, or
+    all of them, where 16 does not divide. A group of one channel would be 0 at a single position.
     """
     if norm == "none":
         return []
@@ -85,14 +85,14 @@ def normalisation(norm: Norm, channels: int) -> list[nn.Module]:
     return [nn.GroupNorm(channels // size, channels)]
 
 
-class Channels(nn.Module):
-    """A batch as channels at positions: ``batch.x (B, *shape)`` -> ``(B, C, *positions)``.
+class InputChannels(nn.Module):
+    """Converts a batch to channels at positions: ``batch.x (B, *shape)`` -> ``(B, C, *positions)``.
 
     Integer classes become one-hot channels: ``(T,)`` becomes ``(classes, T)``, and ``(C, *positions)`` becomes
-    ``(C * classes, *positions)``. What the mask hides becomes zero in every channel, so that no neighbour sees it.
+    ``(C * classes, *positions)``. Masked positions are 0 in every channel.
 
     Raises:
-        AeframeError: A shape that has no positions, or more than three dimensions of them.
+        AeframeError: A shape without positions, or with more than three dimensions of them.
     """
 
     def __init__(self, who: str, shape: Shape, domain: Domain) -> None:
@@ -108,7 +108,7 @@ class Channels(nn.Module):
         self.shape: Shape = (channels * (self.classes or 1), *positions)
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch.visible()
+        x = batch.masked_x()
         if self.classes is None:
             return x
         one_hot = nn.functional.one_hot(x.long(), self.classes).float()
@@ -119,7 +119,7 @@ class Channels(nn.Module):
 
 
 def check_positions(who: str, positions: Shape) -> None:
-    """Refuse more dimensions than there are convolutions for."""
+    """Raise an `AeframeError` unless there are one to three dimensions of positions."""
     if len(positions) not in _CONV:
         raise AeframeError(
             f"{who} needs one to three dimensions of positions, found {len(positions)} in {positions}; "
@@ -130,9 +130,9 @@ def check_positions(who: str, positions: Shape) -> None:
 class Upsample(nn.Module):
     """A transposed convolution of stride 2 to a given size: ``(B, C, *ceil(size / 2))`` -> ``(B, C', *size)``.
 
-    The kernel is one wider than the encoder's, hence even: each value is then made of as many terms as its neighbour,
-    which keeps the chequerboard out (Odena, Dumoulin & Olah 2016, doi 10.23915/distill.00003). An odd size drops the
-    last value.
+    The kernel is one wider than the encoder's, hence even. Every output is then a sum of equally many terms, which
+    avoids checkerboard artefacts (Odena, Dumoulin & Olah 2016, doi 10.23915/distill.00003). For an odd size the last
+    position is dropped.
     """
 
     def __init__(self, channels_in: int, channels_out: int, size: Shape, kernel: int) -> None:
@@ -145,16 +145,16 @@ class Upsample(nn.Module):
         return self.conv(x)[self.crop]
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
 
     def __init__(self, num_dims: int, channels: int, kernel: int, make: MakeActivation, norm: Norm) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            *normalisation(norm, channels),
+            *norm_layers(norm, channels),
             make(),
             convolution(num_dims, channels, channels, kernel),
-            *normalisation(norm, channels),
+            *norm_layers(norm, channels),
             make(),
             convolution(num_dims, channels, channels, kernel),
         )
@@ -163,27 +163,27 @@ class Residual(nn.Module):
         return x + self.branch(x)
 
 
-def dense_end(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequential:
-    """Return the dense layer that ends an encoder: ``(B, *shape)`` -> ``(B, dense)``."""
+def dense_output(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequential:
+    """Return a dense layer with activation as the end of an encoder: ``(B, *shape)`` -> ``(B, dense)``."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), dense), make())
 
 
-class Entrance(nn.Module):
-    """From z to the smallest positions: ``(B, *z_shape)`` -> ``(B, C, *positions)``.
+class LatentProjection(nn.Module):
+    """Projects z to the input of a decoder's first stage: ``(B, *z_shape)`` -> ``(B, C, *positions)``.
 
-    A flat z goes through a linear layer; one with the same positions through a convolution of kernel 1. With `dense`
-    a dense layer reads the whole of z first, whatever its shape.
+    A flat z is projected by a linear layer, a z with the same positions by a convolution of kernel 1. With `dense`, z
+    of any shape is flattened and a hidden dense layer comes first.
 
     Raises:
-        AeframeError: A z whose positions are not those of the smallest stage.
+        AeframeError: A z with other positions than those of the first stage.
     """
 
     def __init__(self, who: str, z_shape: Shape, shape: Shape, make: MakeActivation, dense: int | None) -> None:
         super().__init__()
         size = math.prod(shape)
         if dense is not None:
-            first = nn.Linear(math.prod(z_shape), dense)
-            self.layers = nn.Sequential(nn.Flatten(), first, make(), nn.Linear(dense, size), nn.Unflatten(1, shape))
+            hidden = nn.Linear(math.prod(z_shape), dense)
+            self.layers = nn.Sequential(nn.Flatten(), hidden, make(), nn.Linear(dense, size), nn.Unflatten(1, shape))
         elif len(z_shape) == 1:
             self.layers = nn.Sequential(nn.Linear(z_shape[0], size), nn.Unflatten(1, shape))
         elif z_shape[1:] == shape[1:]:
@@ -198,19 +198,16 @@ class Entrance(nn.Module):
         return self.layers(z)
 
 
-def split_output(who: str, out_shape: Shape) -> tuple[int, Shape]:
-    """Return channels and positions of ``(outputs, C, *positions)``, or of ``(outputs, T)`` for classes at T positions.
+def output_channels(who: str, out_shape: Shape) -> tuple[int, Shape]:
+    """Return the number of channels and the positions that a decoder of this `out_shape` has to produce.
+
+    `out_shape` is ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
 
     Raises:
         AeframeError: More than three dimensions of positions.
     """
     channels, positions = (
-        (out_shape[0], out_shape[1:])
-        if len(out_shape) == 2
-        else (
-            out_shape[0] * out_shape[1],
-            out_shape[2:],
-        )
+        (out_shape[0], out_shape[1:]) if len(out_shape) == 2 else (out_shape[0] * out_shape[1], out_shape[2:])
     )
     check_positions(who, positions)
     return channels, positions

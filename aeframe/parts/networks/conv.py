@@ -1,45 +1,32 @@
-"""Strided convolutions, and the transposed ones that undo them.
+"""Strided convolutions, and transposed convolutions as their decoder.
 
 Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 """
 
 from __future__ import annotations
 
-import itertools
-
 from torch import nn
 
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import (
-    Channels,
-    Entrance,
-    Norm,
-    Upsample,
-    check_sizes,
-    convolution,
-    dense_end,
-    halvings,
-    normalisation,
-    split_output,
-)
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.blocks import Norm, Upsample, convolution
+from aeframe.parts.networks.strided import Stage, StageOptions, StridedDecoder, StridedEncoder
 from aeframe.types import Domain, Shape
 
 
-class ConvEncoder(LayeredEncoder):
+class ConvEncoder(StridedEncoder):
     """Convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``, of any size.
 
-    Each stage takes n positions to ceil(n / 2). Integer classes (`Domain` ``category``) become one-hot channels.
-    Weights begin as torch draws them: networks this shallow train from there with every activation.
+    Each stage maps n positions to ceil(n / 2). Integer classes (`Domain` ``category``) become one-hot channels.
+    Weights keep PyTorch's default initialisation, from which networks this shallow train with every activation.
 
     Args:
         shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: Says whether values are classes.
+        domain: Domain of the data; classes become one-hot channels.
         channels: One number for each stage.
         kernel: Width of every convolution, odd.
-        activation: After each stage; null takes the run's own.
+        activation: After each stage; null takes the model's activation.
         norm: Before each activation.
-        dense: Ends with a dense layer of so many units and an activation: features are then ``(dense,)``.
+        dense: Units of a dense layer with an activation at the end; features are then ``(dense,)``.
     """
 
     def __init__(
@@ -53,42 +40,28 @@ class ConvEncoder(LayeredEncoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        check_sizes("encoder conv", channels, kernel, dense)
-        make = (activation or MakeActivation.named("relu")).same_shape("encoder conv")
-        seen = Channels("encoder conv", shape, domain)
-        channels_in, *positions = seen.shape
-        made: list[nn.Module] = []
-        for size_in, size_out in itertools.pairwise((channels_in, *channels)):
-            made += [convolution(len(positions), size_in, size_out, kernel, stride=2)]
-            made += [*normalisation(norm, size_out), make()]
-        out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
-        if dense is not None:
-            made.append(dense_end(out_shape, dense, make))
-            out_shape = (dense,)
-        mirror = {
-            "name": "conv",
-            "channels": tuple(reversed(channels)),
-            "kernel": kernel,
-            "activation": activation,
-            "norm": norm,
-            "dense": dense,
-        }
-        super().__init__(seen, made, out_shape, mirror)
+        super().__init__(shape, domain, StageOptions("encoder conv", channels, kernel, activation, norm, dense))
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        return [
+            convolution(len(stage.size), stage.channels_in, stage.channels_out, stage.options.kernel, stride=2),
+            *stage.norm_and_activation(stage.channels_out),
+        ]
 
 
-class ConvDecoder(LayeredDecoder):
+class ConvDecoder(StridedDecoder):
     """Transposed convolutions of stride 2: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
-    The sizes are those of the encoder, stage by stage from the smallest. The last stage has no activation.
+    Each stage returns the positions of the encoder's stage, from the smallest on. The last has no activation.
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, *smallest)``.
         out_shape: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
         channels: One number for each stage, from the smallest positions on.
-        kernel: Width of the encoder's convolutions, odd; those here are one wider.
-        activation: Before each stage; null takes the run's own.
+        kernel: Width of the encoder's convolutions, odd; the transposed ones are one wider.
+        activation: Before each stage; null takes the model's activation.
         norm: Before each activation.
-        dense: Begins with a dense layer of so many units and an activation.
+        dense: Units of a dense layer with an activation at the beginning.
     """
 
     def __init__(
@@ -102,12 +75,10 @@ class ConvDecoder(LayeredDecoder):
         norm: Norm = "none",
         dense: int | None = None,
     ) -> None:
-        check_sizes("decoder conv", channels, kernel, dense)
-        make = (activation or MakeActivation.named("relu")).same_shape("decoder conv")
-        channels_out, positions = split_output("decoder conv", out_shape)
-        *sizes, smallest = halvings(positions, len(channels))
-        made: list[nn.Module] = [Entrance("decoder conv", z_shape, (channels[0], *smallest), make, dense)]
-        steps = itertools.pairwise((*channels, channels_out))
-        for (size_in, size_out), size in zip(steps, reversed(sizes), strict=True):
-            made += [*normalisation(norm, size_in), make(), Upsample(size_in, size_out, size, kernel)]
-        super().__init__(made, out_shape)
+        super().__init__(z_shape, out_shape, StageOptions("decoder conv", channels, kernel, activation, norm, dense))
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        return [
+            *stage.norm_and_activation(stage.channels_in),
+            Upsample(stage.channels_in, stage.channels_out, stage.size, stage.options.kernel),
+        ]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import halvings
+from aeframe.parts.networks.blocks import halved_sizes
 from aeframe.parts.networks.features import MakeEncoder, stages
 from aeframe.parts.networks.head import Head
 from aeframe.tensors import at_least_float32
@@ -48,7 +48,7 @@ class PatchDiscriminator(nn.Module):
                 f"a discriminator needs scales of at least 1, and exactly 1 for flat data, "
                 f"found {scales} for shape {spec.shape}"
             )
-        self.sizes = halvings(tuple(positions), scales - 1)
+        self.sizes = halved_sizes(tuple(positions), scales - 1)
         bodies = [make_encoder(replace(spec, shape=(channels, *size)), activation) for size in self.sizes]
         self.bodies = nn.ModuleList(bodies)
         self.heads = nn.ModuleList(Head(body.out_shape, 1, spatial=True) for body in bodies)
@@ -71,7 +71,7 @@ class PatchDiscriminator(nn.Module):
         yield batch
         for size in self.sizes[1:]:
             # "area" averages, in one to three dimensions; "bilinear" and the like are for one number of dimensions.
-            yield Batch(F.interpolate(batch.visible().to(torch.get_default_dtype()), size=size, mode="area"))
+            yield Batch(F.interpolate(batch.masked_x().to(torch.get_default_dtype()), size=size, mode="area"))
 
 
 def mean_over_patches(function: Callable[[Tensor], Tensor], logits: list[Tensor]) -> Tensor:

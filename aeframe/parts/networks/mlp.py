@@ -1,4 +1,4 @@
-"""Dense layers on the flattened sample.
+"""Encoder and decoder of dense layers, for flattened samples.
 
 Shapes: B samples, D numbers of a flattened sample, H hidden units.
 """
@@ -18,24 +18,32 @@ from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
 
-def layers(sizes: list[int], activation: MakeActivation | None, *, norm: bool, dropout: float) -> nn.Sequential:
-    """Return Linear [LayerNorm] activation [Dropout] for each step from one size to the next."""
+def dense_layers(sizes: list[int], activation: MakeActivation | None, *, norm: bool, dropout: float) -> nn.Sequential:
+    """Return Linear, optional LayerNorm, activation and optional Dropout between consecutive sizes."""
     make = (activation or MakeActivation.named("relu")).same_shape("mlp")
-    made: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for size_in, size_out in itertools.pairwise(sizes):
-        made.append(nn.Linear(size_in, size_out))
+        modules.append(nn.Linear(size_in, size_out))
         if norm:
-            made.append(nn.LayerNorm(size_out))
-        made.append(make())
+            modules.append(nn.LayerNorm(size_out))
+        modules.append(make())
         if dropout:
-            made.append(nn.Dropout(dropout))
-    return nn.Sequential(*made)
+            modules.append(nn.Dropout(dropout))
+    return nn.Sequential(*modules)
 
 
 class MLPEncoder(Encoder):
     """Dense layers: ``(B, *shape)`` -> ``(B, hidden[-1])``. With ``hidden: []`` it only flattens.
 
-    Integer classes (`Domain` ``category``) become one-hot vectors first.
+    Integer classes (`Domain` ``category``) become one-hot vectors.
+
+    Args:
+        shape: Shape of one sample.
+        domain: Domain of the data.
+        hidden: Units of each layer.
+        activation: After each layer; null takes the model's activation.
+        norm: Whether a layer norm comes before each activation.
+        dropout: Fraction of each layer's outputs that is dropped in training.
     """
 
     def __init__(
@@ -53,9 +61,9 @@ class MLPEncoder(Encoder):
             raise AeframeError(f"encoder mlp needs hidden sizes of at least 1, found {list(hidden)}")
         self.classes = domain.classes
         size = math.prod(shape) * (domain.classes or 1)
-        self.layers = layers([size, *hidden], activation, norm=norm, dropout=dropout)
+        self.layers = dense_layers([size, *hidden], activation, norm=norm, dropout=dropout)
         self.out_shape = (hidden[-1] if hidden else size,)
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "mlp",
             "hidden": tuple(reversed(hidden)),
             "activation": activation,
@@ -64,7 +72,7 @@ class MLPEncoder(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        x = batch.visible()
+        x = batch.masked_x()
         if self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
             x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
@@ -73,12 +81,21 @@ class MLPEncoder(Encoder):
         )
         return features
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class MLPDecoder(Decoder):
-    """Dense layers: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, the last one with no activation."""
+    """Dense layers: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``. The last layer has no activation.
+
+    Args:
+        z_shape: Shape of one z, which is flattened.
+        out_shape: ``(outputs, *shape)``.
+        hidden: Units of each layer but the last.
+        activation: After each layer but the last; null takes the model's activation.
+        norm: Whether a layer norm comes before each activation.
+        dropout: Fraction of each hidden layer's outputs that is dropped in training.
+    """
 
     def __init__(
         self,
@@ -92,7 +109,7 @@ class MLPDecoder(Decoder):
     ) -> None:
         super().__init__()
         sizes = [math.prod(z_shape), *hidden]
-        self.layers = layers(sizes, activation, norm=norm, dropout=dropout)
+        self.layers = dense_layers(sizes, activation, norm=norm, dropout=dropout)
         self.last = nn.Linear(sizes[-1], math.prod(out_shape))
         self.out_shape = out_shape
 

@@ -1,4 +1,4 @@
-"""The decoder that changes nothing but the shape, for a latent that decodes by itself."""
+"""A decoder without parameters that only reshapes, for latent spaces that decode by themselves."""
 
 from __future__ import annotations
 
@@ -12,24 +12,23 @@ from aeframe.types import Batch, Shape
 
 
 class Reshape(Decoder):
-    """``(B, *z_shape)`` -> ``(B, 1, *shape)``, number by number.
+    """Reshapes the decoder's input: ``(B, *z_shape)`` -> ``(B, 1, *shape)``.
 
-    What a sparse dictionary reads out of z is its features' own size already: x's, when the encoder only flattens.
+    For sparse dictionaries: they reconstruct the encoder's features, which are x if the encoder only flattens.
     """
 
     def __init__(self, z_shape: Shape, out_shape: Shape) -> None:
         super().__init__()
         if math.prod(z_shape) != math.prod(out_shape):
             raise AeframeError(
-                f"decoder reshape changes nothing but the shape: it is given {math.prod(z_shape)} numbers (z and the "
-                f"condition), and the loss asks for {math.prod(out_shape)}; choose decoder=mlp, which fits any"
+                f"decoder reshape needs as many inputs as outputs, found {math.prod(z_shape)} inputs (z and condition) "
+                f"and {math.prod(out_shape)} outputs; choose decoder=mlp, which has no such limit"
             )
         if out_shape[0] > 1:
-            # One-hot features hold the classes of an element side by side, logits hold them first: as many numbers, but
-            # others.
+            # One-hot features have the classes in the last dimension, logits in the first: the order would be wrong.
             raise AeframeError(
-                f"decoder reshape gives one number for each element of x, and the loss asks for {out_shape[0]}; choose "
-                "decoder=mlp, which fits any"
+                f"decoder reshape has one output for each element of x, found a loss that requires {out_shape[0]}; "
+                "choose decoder=mlp, which has no such limit"
             )
         self.out_shape = out_shape
 

@@ -1,47 +1,33 @@
-"""Residual convolutions, and the decoder that undoes them.
+"""Residual convolutions, and residual transposed convolutions as their decoder.
 
 Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
 """
 
 from __future__ import annotations
 
-import itertools
-
 from torch import nn
 
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import (
-    Channels,
-    Entrance,
-    Norm,
-    Residual,
-    Upsample,
-    check_sizes,
-    convolution,
-    dense_end,
-    halvings,
-    normalisation,
-    split_output,
-)
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.blocks import Norm, ResidualBlock, Upsample, convolution
+from aeframe.parts.networks.strided import Stage, StageOptions, StridedDecoder, StridedEncoder
 from aeframe.types import Domain, Shape
 
 
-class ResNetEncoder(LayeredEncoder):
+class ResNetEncoder(StridedEncoder):
     """Residual blocks between convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``.
 
-    Each stage takes n positions to ceil(n / 2), of any size, and then has `blocks` residual blocks in which norm and
+    Each stage maps n positions, of any size, to ceil(n / 2); `blocks` residual blocks follow, in which norm and
     activation come first (He et al. 2016, arXiv 1603.05027). Integer classes become one-hot channels.
 
     Args:
         shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: Says whether values are classes.
+        domain: Domain of the data; classes become one-hot channels.
         channels: One number for each stage.
         blocks: Residual blocks in a stage.
         kernel: Width of every convolution, odd.
-        activation: In the blocks and at the end; null takes the run's own.
+        activation: In the blocks and at the end; null takes the model's activation.
         norm: Before each activation.
-        dense: Ends with a dense layer of so many units and an activation: features are then ``(dense,)``.
+        dense: Units of a dense layer with an activation at the end; features are then ``(dense,)``.
     """
 
     def __init__(
@@ -56,36 +42,21 @@ class ResNetEncoder(LayeredEncoder):
         norm: Norm = "group",
         dense: int | None = None,
     ) -> None:
-        check_sizes("encoder resnet", channels, kernel, dense, blocks)
-        make = (activation or MakeActivation.named("relu")).same_shape("encoder resnet")
-        seen = Channels("encoder resnet", shape, domain)
-        channels_in, *positions = seen.shape
-        num_dims = len(positions)
-        made: list[nn.Module] = []
-        for size_in, size_out in itertools.pairwise((channels_in, *channels)):
-            made.append(convolution(num_dims, size_in, size_out, kernel, stride=2))
-            made += [Residual(num_dims, size_out, kernel, make, norm) for _ in range(blocks)]
-        made += [*normalisation(norm, channels[-1]), make()]
-        out_shape = (channels[-1], *halvings(tuple(positions), len(channels))[-1])
-        if dense is not None:
-            made.append(dense_end(out_shape, dense, make))
-            out_shape = (dense,)
-        mirror = {
-            "name": "resnet",
-            "channels": tuple(reversed(channels)),
-            "blocks": blocks,
-            "kernel": kernel,
-            "activation": activation,
-            "norm": norm,
-            "dense": dense,
-        }
-        super().__init__(seen, made, out_shape, mirror)
+        options = StageOptions("encoder resnet", channels, kernel, activation, norm, dense, blocks)
+        super().__init__(shape, domain, options)
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        return [
+            convolution(len(stage.size), stage.channels_in, stage.channels_out, stage.options.kernel, stride=2),
+            *residual_blocks(stage, stage.channels_out),
+            *(stage.norm_and_activation(stage.channels_out) if stage.is_last else ()),
+        ]
 
 
-class ResNetDecoder(LayeredDecoder):
+class ResNetDecoder(StridedDecoder):
     """Residual blocks between transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
 
-    The sizes are those of the encoder, stage by stage from the smallest.
+    Each stage returns the positions of the encoder's stage, from the smallest on.
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, *smallest)``.
@@ -93,9 +64,9 @@ class ResNetDecoder(LayeredDecoder):
         channels: One number for each stage, from the smallest positions on.
         blocks: Residual blocks in a stage.
         kernel: Width of the convolutions, odd; the transposed ones are one wider.
-        activation: In the blocks and before the last stage; null takes the run's own.
+        activation: In the blocks and before the last stage; null takes the model's activation.
         norm: Before each activation.
-        dense: Begins with a dense layer of so many units and an activation.
+        dense: Units of a dense layer with an activation at the beginning.
     """
 
     def __init__(
@@ -110,15 +81,21 @@ class ResNetDecoder(LayeredDecoder):
         norm: Norm = "group",
         dense: int | None = None,
     ) -> None:
-        check_sizes("decoder resnet", channels, kernel, dense, blocks)
-        make = (activation or MakeActivation.named("relu")).same_shape("decoder resnet")
-        channels_out, positions = split_output("decoder resnet", out_shape)
-        *sizes, smallest = halvings(positions, len(channels))
-        made: list[nn.Module] = [Entrance("decoder resnet", z_shape, (channels[0], *smallest), make, dense)]
-        steps = itertools.pairwise((*channels, channels_out))
-        for stage, ((size_in, size_out), size) in enumerate(zip(steps, reversed(sizes), strict=True), start=1):
-            made += [Residual(len(positions), size_in, kernel, make, norm) for _ in range(blocks)]
-            if stage == len(channels):
-                made += [*normalisation(norm, size_in), make()]
-            made.append(Upsample(size_in, size_out, size, kernel))
-        super().__init__(made, out_shape)
+        options = StageOptions("decoder resnet", channels, kernel, activation, norm, dense, blocks)
+        super().__init__(z_shape, out_shape, options)
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        return [
+            *residual_blocks(stage, stage.channels_in),
+            *(stage.norm_and_activation(stage.channels_in) if stage.is_last else ()),
+            Upsample(stage.channels_in, stage.channels_out, stage.size, stage.options.kernel),
+        ]
+
+
+def residual_blocks(stage: Stage, channels: int) -> list[nn.Module]:
+    """Return the residual blocks of a stage, with `channels` in and out."""
+    options = stage.options
+    return [
+        ResidualBlock(len(stage.size), channels, options.kernel, stage.make, options.norm)
+        for _ in range(options.blocks or 0)
+    ]

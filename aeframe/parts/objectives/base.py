@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from aeframe.devices import joined_rows
+from aeframe.devices import gather_rows_with_gradient
 from aeframe.errors import AeframeError
 from aeframe.tensors import at_least_float32
 from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, Model, TrainingProgress
@@ -70,4 +70,4 @@ def gather_rows(model: Model, value: Tensor) -> tuple[Tensor, slice]:
     evaluation devices may have batches of different sizes, so the rows are this device's only.
     """
     rows = at_least_float32(value).flatten(1)
-    return joined_rows(rows) if model.training else (rows, slice(len(rows)))
+    return gather_rows_with_gradient(rows) if model.training else (rows, slice(len(rows)))

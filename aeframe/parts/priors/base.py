@@ -16,7 +16,7 @@ class Prior(nn.Module):
     when it names them.
 
     `requires` lists what the latent must provide: see `LatentSpace.provides`. A prior that uses the encoder or the
-    latent keeps them in a tuple, so that their parameters are not its own as well.
+    latent keeps each in an `Unowned`, so that their parameters are not registered twice.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()

@@ -7,6 +7,7 @@ from torch.distributions import kl_divergence
 
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, drawn
+from aeframe.parts.networks.unowned import Unowned
 from aeframe.parts.priors.base import Prior
 from aeframe.types import Latent, Shape
 
@@ -27,15 +28,14 @@ class TopDown(Prior):
         if temperature <= 0:
             raise AeframeError(f"prior top_down needs a temperature above 0, found {temperature}")
         self.temperature = temperature
-        # In a tuple: its parameters are the latent's, not the prior's as well.
-        self._latent = (latent,)
+        self._latent = Unowned(latent)
 
     def log_prob(self, z: Tensor) -> Tensor:
         flat = z.flatten(0, -2)
-        return self._latent[0].given(flat).p.log_prob(flat).sum(1).reshape(z.shape[:-1])
+        return self._latent.module.given(flat).p.log_prob(flat).sum(1).reshape(z.shape[:-1])
 
     def sample(self, num: int) -> Tensor:
-        return self._latent[0].walk(num, lambda p: drawn(p, self.temperature)).z
+        return self._latent.module.walk(num, lambda p: drawn(p, self.temperature)).z
 
     def kl(self, latent: Latent) -> Tensor:
         of = latent.posterior

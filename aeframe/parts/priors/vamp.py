@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.networks.base import Encoder
+from aeframe.parts.networks.unowned import Unowned
 from aeframe.parts.priors.base import Prior
 from aeframe.tensors import per_sample
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -57,8 +58,7 @@ class Vamp(Prior):
             )
         self.z_shape, self.channels, self.domain = z_shape, spec.shape[0], spec.domain
         self.free = nn.Parameter(spread * torch.randn(components, *shape))
-        # A tuple, so that their parameters are not this prior's too.
-        self._model = (encoder, latent)
+        self._encoder, self._latent = Unowned(encoder), Unowned(latent)
 
     def pseudo_inputs(self) -> Tensor:
         """Return ``(components, *shape)`` within the bounds of the data."""
@@ -66,14 +66,14 @@ class Vamp(Prior):
         return torch.cat([_bounded(x, self.domain), condition], 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        encoder, latent = self._model
+        encoder, latent = self._encoder.module, self._latent.module
         lead = z.ndim - len(self.z_shape)
         mixed: Distribution = latent(encoder(Batch(self.pseudo_inputs())), sample=False).posterior
         by_component = per_sample(mixed.log_prob(z.unsqueeze(lead)), lead + 1)
         return torch.logsumexp(by_component, -1) - math.log(len(self.free))
 
     def sample(self, num: int) -> Tensor:
-        encoder, latent = self._model
+        encoder, latent = self._encoder.module, self._latent.module
         which = torch.randint(len(self.free), (num,), device=self.free.device)
         drawn: Tensor = latent(encoder(Batch(self.pseudo_inputs()[which])), sample=True).z
         return drawn

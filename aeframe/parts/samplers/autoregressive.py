@@ -1,44 +1,47 @@
-"""Samples of integer codes, each given those before it.
+"""An autoregressive sampler of integer codes: a causal transformer over positions and levels.
 
-Shapes: B samples, P places (positions times levels, levels last), K codes, D numbers of a token, H heads.
+Shapes: B samples, P places (positions times levels, levels last), K different codes, D numbers in a token.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch.nn.functional import cross_entropy
 
 from aeframe.errors import AeframeError
+from aeframe.parts.gradient_descent import hold_out, minimise, random_batches
+from aeframe.parts.networks.transformer import Transformer
 from aeframe.parts.samplers.codes import CodeSampler
-from aeframe.parts.samplers.training import minimise
 from aeframe.types import Model
 
-# The share of chance that is spread over all codes, lest one that was never seen at a place be impossible there.
-_EVEN = 0.01
+# The weight of a uniform distribution in the frequencies, so that codes absent from the training data stay possible.
+_UNIFORM_WEIGHT = 0.01
+_NUM_VALIDATIONS = 20
+_MAX_HELD_OUT_BATCHES = 4
 
 
 class AutoregressiveSampler(CodeSampler):
-    """Draw one code after another from a small causal transformer that is trained on the codes.
+    """Draws codes one by one from a small causal transformer, which is trained on the codes of the training data.
 
-    The second model of van den Oord et al. 2017 (arXiv 1711.00937), a transformer (Vaswani et al. 2017, arXiv
-    1706.03762) in place of their PixelCNN. Codes stand in the order of positions, and at each position from the
-    first level to the last. It begins as `CodeSampler`, from the frequencies at each place, and learns what the codes
-    before say beyond them; a tenth of the codes is held out, and it stays as it was when it was likeliest on them.
+    This is the second model of van den Oord et al. 2017 (arXiv 1711.00937), with a transformer (Vaswani et al. 2017,
+    arXiv 1706.03762) instead of a PixelCNN. Codes are ordered by position, and by level within a position. The logits
+    are the log-frequencies at each place plus the transformer's output, which is initially 0. A tenth of the codes is
+    held out, and the weights with the highest likelihood on them are kept.
 
     Args:
-        model: A quantiser's; its latent says how many codes, positions and levels there are.
+        model: A model whose latent space is a quantiser.
         dim: D.
-        depth: Blocks of attention and dense layers.
-        heads: Of the attention; they must divide `dim`.
-        steps: Batches of training. The cost of one grows with the square of the number of places.
-        batch_size: Samples of a batch, drawn with replacement.
-        lr: Of Adam; it falls along half a cosine to 0.
-        temperature: Log-probabilities are divided by it; below 1 draws are more typical and less varied.
-        top_k: Only so many of the likeliest codes are drawn; null draws all.
+        depth: Transformer blocks.
+        heads: Attention heads; they must divide `dim`.
+        steps: Training batches. Their cost grows with the square of the number of places.
+        batch_size: Samples in a batch, drawn with replacement.
+        lr: Initial learning rate of Adam; it decays to 0 along a cosine.
+        temperature: Divides the logits; below 1 samples are more typical and less diverse.
+        top_k: Draw from this number of most probable codes only; null draws from all.
     """
 
     name = "autoregressive"
@@ -75,99 +78,88 @@ class AutoregressiveSampler(CodeSampler):
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         super().fit(z, codes)
         assert codes is not None
-        # Anew, so that what is drawn here decides, and nothing that was fitted before.
+        # New initial weights, so that a second fit does not depend on the first.
         self.transformer.load_state_dict(self.make().state_dict())
+        held_out, rows = hold_out(codes.to(self.frequencies.device), at_most=_MAX_HELD_OUT_BATCHES * self.batch_size)
+        optimizer = torch.optim.Adam(self.transformer.parameters(), lr=self.lr)
         minimise(
             self.transformer,
-            codes.to(self.frequencies.device),
-            lambda rows: -self.log_prob(rows),
-            steps=self.steps,
-            batch_size=self.batch_size,
-            lr=self.lr,
+            lambda codes: -self.log_prob(codes),
+            random_batches(rows, self.batch_size, self.steps),
+            optimizer,
+            schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
+            held_out=held_out,
+            validate_at={*range(0, self.steps, math.ceil(self.steps / _NUM_VALIDATIONS)), self.steps},
         )
 
     def log_prob(self, codes: Tensor) -> Tensor:
         """Return ``(B,)``: the log-probability of codes ``(B, *positions, levels)`` in nats, at temperature 1."""
         flat = codes.flatten(1)
-        logits = self._independent() + self.transformer(self.transformer.before(flat))
+        logits = self._log_frequencies() + self.transformer(self.transformer.previous_tokens(flat))
         return -cross_entropy(logits.transpose(1, 2), flat, reduction="none").sum(1)
 
     def draw(self, num: int) -> Tensor:
-        independent = self._independent()
-        before = self.transformer.before(torch.zeros(num, 1, dtype=torch.long, device=independent.device))
-        caches: list[list[Tensor]] = [[] for _ in self.transformer.blocks]
-        drawn: list[Tensor] = []
-        for place, frequencies in enumerate(independent):
-            logits = (frequencies + self.transformer(before, place, caches)[:, 0]) / self.temperature
+        log_frequencies = self._log_frequencies()
+        previous = self.transformer.previous_tokens(
+            torch.zeros(num, 1, dtype=torch.long, device=log_frequencies.device)
+        )
+        cache = self.transformer.blocks.empty_cache(log_frequencies.new_empty(num))
+        codes: list[Tensor] = []
+        for place, bias in enumerate(log_frequencies):
+            output, cache = self.transformer.forward_incremental(previous, place, cache)
+            logits = (bias + output[:, 0]) / self.temperature
             if self.top_k is not None and self.top_k < logits.shape[1]:
-                least = logits.topk(self.top_k).values[:, -1:]
-                logits = logits.masked_fill(logits < least, -torch.inf)
-            drawn.append(torch.multinomial(logits.softmax(1), 1))
-            before = self.transformer.token(drawn[-1], place)
-        return torch.cat(drawn, 1)
+                threshold = logits.topk(self.top_k).values[:, -1:]
+                logits = logits.masked_fill(logits < threshold, -torch.inf)
+            codes.append(torch.multinomial(logits.softmax(1), 1))
+            previous = self.transformer.token(codes[-1], place)
+        return torch.cat(codes, 1)
 
-    def _independent(self) -> Tensor:
-        """Return ``(P, K)``: the log-probability of each code at each place by itself."""
+    def _log_frequencies(self) -> Tensor:
+        """Return ``(P, K)``: the log-probability of each code at each place, independently of other places."""
         return torch.lerp(
-            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _EVEN
+            self.frequencies, torch.full_like(self.frequencies, 1 / self.frequencies.shape[1]), _UNIFORM_WEIGHT
         ).log()
 
 
 class CodeTransformer(nn.Module):
-    """A causal transformer over tokens, one for each code of each level and one that stands before the first place."""
+    """A causal transformer over codes: tokens ``(B, n)`` -> logits ``(B, n, K)`` of the code after each token.
+
+    Each code of each level has a token; one more stands for the start. Each level has an output layer of its own.
+    """
 
     def __init__(self, num_places: int, num_codes: int, num_levels: int, *, dim: int, depth: int, heads: int) -> None:
         super().__init__()
         self.num_codes, self.num_levels = num_codes, num_levels
         self.tokens = nn.Embedding(num_levels * num_codes + 1, dim)
         self.places = nn.Embedding(num_places, dim)
-        self.blocks = nn.ModuleList(CausalBlock(dim, heads) for _ in range(depth))
-        self.norm = nn.LayerNorm(dim)
+        self.blocks = Transformer(dim, depth, heads, 4 * dim)
         self.outputs = nn.ModuleList(nn.Linear(dim, num_codes) for _ in range(num_levels))
         for output in self.outputs:
             nn.init.zeros_(output.weight)  # type: ignore[arg-type]
             nn.init.zeros_(output.bias)  # type: ignore[arg-type]
 
     def token(self, codes: Tensor, place: int | Tensor) -> Tensor:
-        """Return the token of codes ``(B, n)`` at their places."""
+        """Return the tokens of codes ``(B, n)`` at `place`, which decides their level."""
         return codes + self.num_codes * (place % self.num_levels)
 
-    def before(self, codes: Tensor) -> Tensor:
-        """Return the token that stands before each of the first codes ``(B, n)``."""
+    def previous_tokens(self, codes: Tensor) -> Tensor:
+        """Return the token before each of the first n codes ``(B, n)``, the start token first."""
         tokens = self.token(codes, torch.arange(codes.shape[1], device=codes.device))
         return torch.cat([torch.full_like(tokens[:, :1], self.tokens.num_embeddings - 1), tokens[:, :-1]], 1)
 
-    def forward(self, before: Tensor, first: int = 0, caches: Sequence[list[Tensor]] | None = None) -> Tensor:
-        """Return ``(B, n, K)`` of the tokens ``(B, n)`` before n places: all of them, or with `caches` the `first`."""
-        x = self.tokens(before) + self.places.weight[first : first + before.shape[1]]
-        for number, block in enumerate(self.blocks):
-            x = block(x, None if caches is None else caches[number])
-        x = self.norm(x)
+    def forward(self, previous: Tensor) -> Tensor:
+        """Return the logits of the first n places: previous tokens ``(B, n)`` -> ``(B, n, K)``."""
+        return self.forward_incremental(
+            previous, 0, self.blocks.empty_cache(self.places.weight.new_empty(len(previous)))
+        )[0]
+
+    def forward_incremental(self, previous: Tensor, start: int, cache: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the logits ``(B, n, K)`` of n places from `start` on, and the extended cache (see `Transformer`)."""
+        x = self.tokens(previous) + self.places.weight[start : start + previous.shape[1]]
+        x, cache = self.blocks.forward_incremental(x, cache)
         num = min(self.num_levels, x.shape[1])
         by_level = [
-            self.outputs[(first + level) % self.num_levels](x[:, level :: self.num_levels]) for level in range(num)
+            self.outputs[(start + level) % self.num_levels](x[:, level :: self.num_levels]) for level in range(num)
         ]
-        return torch.stack(by_level, 2).flatten(1, 2)
-
-
-class CausalBlock(nn.Module):
-    """Attention to oneself and those before, then dense layers, each added to what came in (pre-norm)."""
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.attend = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 3 * dim))
-        self.join = nn.Linear(dim, dim)
-        self.dense = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x: Tensor, cache: list[Tensor] | None) -> Tensor:
-        """Return ``(B, n, D)`` of all n tokens, or of one; `cache` keeps the keys and values of those before it."""
-        # (B, n, 3 D) -> 3 of (B, H, n, D / H).
-        query, key, value = self.attend(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if cache is not None:
-            cache[:] = [torch.cat(pair, 2) for pair in zip(cache or (key[:, :, :0],) * 2, (key, value), strict=True)]
-            key, value = cache
-        found = scaled_dot_product_attention(query, key, value, is_causal=cache is None)
-        x = x + self.join(found.transpose(1, 2).flatten(2))
-        out: Tensor = x + self.dense(x)
-        return out
+        return torch.stack(by_level, 2).flatten(1, 2), cache

@@ -1,4 +1,4 @@
-"""What every sampler is: a density of z, fitted after training, that new codes are drawn from."""
+"""The base class of samplers: ex-post densities of z, fitted after training, that new codes are drawn from."""
 
 from __future__ import annotations
 
@@ -11,29 +11,28 @@ from aeframe.types import Model
 
 
 class Sampler(nn.Module):
-    """A way to draw new codes from a trained model; what `fit` learns is kept in buffers, so it is saved with it.
+    """Draws new codes z for a trained model.
 
-    A constructor is given `model` when it names it. `requires` is what the latent must give. Buffers have their final
-    shape from the constructor on.
+    The constructor can have the argument `model`, which the framework injects. It creates all buffers and parameters in
+    their final shapes; `fit` fills them, and they are saved with the model.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()
+    """What the latent space must provide: see `LatentSpace.provides`."""
     spaces: ClassVar[frozenset[str] | None] = frozenset({"euclidean"})
-    """The kinds of z it draws: see `LatentSpace.space`; None where it leaves that to the model."""
-    fitted: ClassVar[bool] = False
+    """The latent spaces it can draw from: see `LatentSpace.space`; None for all."""
+    requires_fit: ClassVar[bool] = False
     """Whether `fit` must be called before `sample`."""
 
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
-        """Learn from the training codes: z ``(N, *z_shape)``, and their integers for a quantiser."""
+        """Fit the density to training codes: z ``(N, *z_shape)``, and the integer codes of a quantiser."""
 
     def sample(self, model: Model, num: int) -> Tensor:
         """Draw ``(num, *z_shape)``."""
         raise NotImplementedError
 
 
-def check_fitted(name: str, learned: Tensor) -> None:
-    """Refuse to draw from a sampler that has learned nothing yet: what it learns is not all zero."""
-    if not learned.any():
-        raise AeframeError(
-            f"sampler {name} was asked for new codes before it was fitted; fit it to training codes first"
-        )
+def check_fitted(name: str, buffer: Tensor) -> None:
+    """Raise an `AeframeError` for a sampler that has not been fitted, whose `buffer` is all zero."""
+    if not buffer.any():
+        raise AeframeError(f"sampler {name} must be fitted before it can sample; fit it to training codes first")

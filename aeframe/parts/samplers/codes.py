@@ -1,4 +1,4 @@
-"""Samples of integer codes, each position for itself."""
+"""A sampler of integer codes that treats positions and levels as independent."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from aeframe.types import Model
 
 
 class CodeSampler(Sampler):
-    """Draw each position's code by its frequency among the training codes, independently of the other positions and
-    levels.
+    """Draws the code of each position and level by its frequency among the training codes, independently of the others.
 
     Args:
-        model: A quantiser's; its latent says how many codes and positions there are.
+        model: A model whose latent space is a quantiser.
     """
 
     requires = frozenset({"codes"})
-    fitted = True
+    requires_fit = True
     name: ClassVar[str] = "codes"
     frequencies: Tensor
-    """``(positions * num_levels, num_codes)``."""
+    """``(positions * num_levels, num_codes)``: the relative frequency of each code."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        places = math.prod(model.latent.shape[1:]) * model.latent.num_levels
-        self.register_buffer("frequencies", torch.zeros(places, num_codes(self.name, model)))
+        num_places = math.prod(model.latent.shape[1:]) * model.latent.num_levels
+        self.register_buffer("frequencies", torch.zeros(num_places, num_codes(self.name, model)))
 
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         if codes is None:
@@ -39,11 +38,11 @@ class CodeSampler(Sampler):
             )
         if not len(codes):
             raise AeframeError(f"sampler {self.name} needs at least 1 sample to fit, found 0")
-        flat = codes.flatten(1).to(self.frequencies.device)
+        codes = codes.flatten(1).to(self.frequencies.device)
         num_places, num_codes = self.frequencies.shape
-        cells = flat + num_codes * torch.arange(num_places, device=flat.device)
-        counts = cells.flatten().bincount(minlength=num_places * num_codes)
-        self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(flat))
+        bins = codes + num_codes * torch.arange(num_places, device=codes.device)
+        counts = bins.flatten().bincount(minlength=num_places * num_codes)
+        self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(codes))
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted(self.name, self.frequencies)
@@ -55,7 +54,7 @@ class CodeSampler(Sampler):
 
 
 def num_codes(name: str, model: Model) -> int:
-    """Return how many integers a code may be; a latent without any is refused."""
+    """Return the number of different integer codes; a latent space without integer codes is an error."""
     count = model.latent.num_codes
     if not count:
         raise AeframeError(

@@ -1,8 +1,7 @@
-"""Samples from a normalising flow fitted to the training codes."""
+"""A sampler that draws from a normalising flow, fitted to the training codes."""
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Literal
 
@@ -11,28 +10,29 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.flows import FlowDensity
+from aeframe.parts.gradient_descent import hold_out, minimise, random_batches
 from aeframe.parts.samplers.base import Sampler, check_fitted
 from aeframe.types import Model
 
-_BATCH, _LOOK = 256, 50
+_BATCH_SIZE, _VALIDATION_INTERVAL = 256, 50
 
 
 class FlowSampler(Sampler):
-    """Draw from a flow fitted by maximum likelihood to the training codes, each number standardised first.
+    """Draws from a flow that is fitted to the standardised training codes by maximum likelihood.
 
-    A tenth of the codes is held out, and the flow that was likeliest on them is kept.
+    A tenth of the codes is held out, and the weights with the highest likelihood on them are kept.
 
     Args:
-        model: Says the shape of z, which is flattened.
+        model: A trained model; its z is flattened.
         transform: ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) or ``spline`` (Durkan et al. 2019,
             arXiv 1906.04032).
-        num_transforms: How many follow each other.
-        hidden: Sizes of each one's dense layers.
-        steps: Of Adam at most, on 256 codes each.
-        lr: Its rate.
+        num_transforms: Number of transforms in sequence.
+        hidden: Units of the dense layers in each transform.
+        steps: Training steps of 256 codes each.
+        lr: Learning rate of Adam.
     """
 
-    fitted = True
+    requires_fit = True
     mean: Tensor
     scale: Tensor
 
@@ -55,29 +55,22 @@ class FlowSampler(Sampler):
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.zeros(dim))
 
-    @torch.enable_grad()
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         if len(z) < 2:
             raise AeframeError(f"sampler flow needs at least 2 codes to fit, found {len(z)}")
         rows = z.detach().flatten(1).to(self.mean)
         self.mean.copy_(rows.mean(0))
-        # A number that never moves keeps its place.
+        # A number that is the same in all codes has standard deviation 0; the floor avoids a division by 0.
         self.scale.copy_(rows.std(0).clamp(min=1e-6))
-        rows = ((rows - self.mean) / self.scale)[torch.randperm(len(rows)).to(rows.device)]
-        held_out, rows = rows.split([max(1, len(rows) // 10), len(rows) - max(1, len(rows) // 10)])
-        optimizer = torch.optim.Adam(self.density.parameters(), lr=self.lr)
-        best, lowest = self.density.state_dict(), math.inf
-        for step in range(self.steps):
-            if step % _LOOK == 0:
-                with torch.no_grad():
-                    now = float(-self.density.log_prob(held_out).mean())
-                if now < lowest:
-                    best, lowest = copy.deepcopy(self.density.state_dict()), now
-            optimizer.zero_grad()
-            drawn = rows[torch.randint(len(rows), (_BATCH,)).to(rows.device)]
-            (-self.density.log_prob(drawn).mean()).backward()
-            optimizer.step()
-        self.density.load_state_dict(best)
+        held_out, rows = hold_out((rows - self.mean) / self.scale)
+        minimise(
+            self.density,
+            lambda rows: -self.density.log_prob(rows),
+            random_batches(rows, _BATCH_SIZE, self.steps),
+            torch.optim.Adam(self.density.parameters(), lr=self.lr),
+            held_out=held_out,
+            validate_at=range(0, self.steps, _VALIDATION_INTERVAL),
+        )
 
     @torch.no_grad()
     def sample(self, model: Model, num: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Samples from a Gaussian mixture fitted to the training codes."""
+"""A sampler that draws from a Gaussian mixture, fitted to the training codes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
 from aeframe.types import Model
 
-# Ten such covariances are 168 MB, and fitting one takes minutes.
-_MOST_FOR_FULL = 2048
+# Ten covariances of this size have 168 MB, and fitting one takes minutes.
+_MAX_DIM_FULL = 2048
 
 
 class GaussianMixtureSampler(Sampler):
-    """Draw from a Gaussian mixture fitted to the training codes (Ghosh et al. 2020, arXiv 1903.12436).
+    """Draws from a Gaussian mixture that is fitted to the training codes (Ghosh et al. 2020, arXiv 1903.12436).
 
     Args:
-        model: Says the shape of z, which is flattened.
-        components: How many Gaussians at most; codes that are fewer, or fewer that differ, get one each.
-        covariance: ``full`` has D^2 numbers in each component for a z of D numbers, ``diag`` has D.
+        model: A trained model; its z is flattened.
+        components: Maximum number of Gaussians; fewer different codes than that have one each.
+        covariance: ``full``: D^2 numbers in each component for a z of D numbers; ``diag``: D numbers.
     """
 
-    fitted = True
+    requires_fit = True
     weights: Tensor
     means: Tensor
     scales: Tensor
@@ -37,9 +37,9 @@ class GaussianMixtureSampler(Sampler):
         dim = math.prod(model.latent.shape)
         if components < 1:
             raise AeframeError(f"sampler gmm needs components of at least 1, found {components}")
-        if covariance == "full" and dim > _MOST_FOR_FULL:
+        if covariance == "full" and dim > _MAX_DIM_FULL:
             raise AeframeError(
-                f"sampler gmm fits full covariances of at most {_MOST_FOR_FULL} numbers, z has {dim}; "
+                f"sampler gmm with full covariances needs z of at most {_MAX_DIM_FULL} numbers, found {dim}; "
                 "set sampler.covariance=diag"
             )
         self.components, self.covariance = components, covariance
@@ -54,32 +54,32 @@ class GaussianMixtureSampler(Sampler):
         rows = z.flatten(1).double().cpu()
         if len(rows) < 2:
             raise AeframeError(f"sampler gmm needs at least 2 codes to fit, found {len(rows)}")
-        used = min(self.components, len(rows.unique(dim=0)))
-        # The seed comes from torch, so that a run's seed decides it.
+        num_components = min(self.components, len(rows.unique(dim=0)))
+        # The seed is drawn from torch's generator, so that the fit depends on the seed of the run.
         seed = int(torch.randint(2**31, ()))
-        mixture = GaussianMixture(used, covariance_type=self.covariance, max_iter=300, random_state=seed)
+        mixture = GaussianMixture(num_components, covariance_type=self.covariance, max_iter=300, random_state=seed)
         with warnings.catch_warnings():
-            # A fit that would go on improving a little is a density all the same.
+            # A fit that has not fully converged is a density too.
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(rows.numpy())
         covariances = torch.from_numpy(mixture.covariances_)
         scales = torch.linalg.cholesky(covariances) if self.covariance == "full" else covariances.sqrt()
-        for buffer, learned in (
+        for buffer, values in (
             (self.weights, torch.from_numpy(mixture.weights_)),
             (self.means, torch.from_numpy(mixture.means_)),
             (self.scales, scales),
         ):
             buffer.zero_()
-            buffer[:used] = learned.to(buffer)
+            buffer[:num_components] = values.to(buffer)
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("gmm", self.weights)
-        which = torch.multinomial(self.weights, num, replacement=True)
-        z = torch.randn(num, self.means.shape[1], device=which.device)
+        component = torch.multinomial(self.weights, num, replacement=True)
+        z = torch.randn(num, self.means.shape[1], device=component.device)
         if self.covariance == "diag":
-            z = z * self.scales[which]
+            z = z * self.scales[component]
         else:
-            # One component at a time: a matrix for each draw would not fit.
-            for component in which.unique():
-                z[which == component] = z[which == component] @ self.scales[component].T
-        return (self.means[which] + z).reshape(num, *model.latent.shape)
+            # One component at a time, since a matrix for each sample would need too much memory.
+            for number in component.unique():
+                z[component == number] = z[component == number] @ self.scales[number].T
+        return (self.means[component] + z).reshape(num, *model.latent.shape)

@@ -1,4 +1,4 @@
-"""Samples from a von Mises-Fisher mixture fitted to the training codes."""
+"""A sampler that draws from a von Mises-Fisher mixture, fitted to codes on the hypersphere."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from aeframe.parts.distributions.von_mises_fisher import VonMisesFisher
 from aeframe.parts.samplers.base import Sampler, check_fitted
 from aeframe.types import Model
 
-_ROUNDS = 100
-# Of codes that are all alike; directions closer than that are one in single precision.
-_MOST = 1e6
+_EM_STEPS = 100
+# The concentration of equal codes: larger ones cannot be distinguished in float32.
+_MAX_CONCENTRATION = 1e6
 
 
 class HypersphereSampler(Sampler):
-    """Draw from a mixture of von Mises-Fisher distributions fitted to the training codes by expectation maximisation
-    (Banerjee et al. 2005, JMLR 6; the concentrations as in Sra 2012, Computational Statistics 27).
+    """Draws from a mixture of von Mises-Fisher distributions, fitted to the training codes by expectation maximisation
+    (Banerjee et al. 2005, JMLR 6; concentrations as in Sra 2012, Computational Statistics 27).
 
     Args:
-        model: One whose codes are directions.
-        components: How many there are at most; codes that are fewer, or fewer that differ, get one each.
+        model: A trained model whose z are unit vectors.
+        components: Maximum number of components; fewer different codes than that have one each.
     """
 
     spaces = frozenset({"sphere"})
-    fitted = True
+    requires_fit = True
     weights: Tensor
     directions: Tensor
     concentrations: Tensor
@@ -45,34 +45,38 @@ class HypersphereSampler(Sampler):
         if len(z) < 2:
             raise AeframeError(f"sampler hypersphere needs at least 2 codes to fit, found {len(z)}")
         rows = normalize(z.double().cpu(), dim=1)
-        used = min(len(self.weights), len(rows.unique(dim=0)))
-        # The seed comes from torch, so that a run's seed decides it.
-        nearest = KMeans(used, n_init=4, random_state=int(torch.randint(2**31, ()))).fit_predict(rows.numpy())
-        shares = torch.nn.functional.one_hot(torch.from_numpy(nearest).long(), used).double()
-        for _ in range(_ROUNDS):
-            counts, sums = shares.sum(0).clamp(min=1e-9), shares.T @ rows
+        num_components = min(len(self.weights), len(rows.unique(dim=0)))
+        # The seed is drawn from torch's generator, so that the fit depends on the seed of the run.
+        clusters = KMeans(num_components, n_init=4, random_state=int(torch.randint(2**31, ()))).fit_predict(
+            rows.numpy()
+        )
+        responsibilities = torch.nn.functional.one_hot(torch.from_numpy(clusters).long(), num_components).double()
+        for _ in range(_EM_STEPS):
+            counts, sums = responsibilities.sum(0).clamp(min=1e-9), responsibilities.T @ rows
             directions = normalize(sums, dim=1)
             concentrations = _concentration(sums.norm(dim=1) / counts, rows.shape[1])
             peaks = VonMisesFisher(directions, concentrations).log_prob(directions)
-            shares = (counts.log() + peaks + concentrations * (rows @ directions.T - 1)).softmax(1)
-        for buffer, learned in (
+            responsibilities = (counts.log() + peaks + concentrations * (rows @ directions.T - 1)).softmax(1)
+        for buffer, values in (
             (self.weights, counts / len(rows)),
             (self.directions, directions),
             (self.concentrations, concentrations),
         ):
             buffer.zero_()
-            buffer[:used] = learned.to(buffer)
+            buffer[:num_components] = values.to(buffer)
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("hypersphere", self.weights)
-        which = torch.multinomial(self.weights, num, replacement=True)
-        return VonMisesFisher(self.directions[which], self.concentrations[which]).sample()
+        component = torch.multinomial(self.weights, num, replacement=True)
+        return VonMisesFisher(self.directions[component], self.concentrations[component]).sample()
 
 
-def _concentration(length: Tensor, d: int) -> Tensor:
-    """Return kappa whose mean cosine is `length`, ``(components,)``."""
-    kappa = (length * (d - length.square()) / (1 - length.square())).clamp(1e-6, _MOST)
+def _concentration(mean_cosine: Tensor, d: int) -> Tensor:
+    """Return the concentration ``(components,)`` of mean cosines ``(components,)`` in d dimensions."""
+    kappa = (mean_cosine * (d - mean_cosine.square()) / (1 - mean_cosine.square())).clamp(1e-6, _MAX_CONCENTRATION)
     for _ in range(3):
         cosine = VonMisesFisher(kappa.new_ones(len(kappa), d), kappa).mean[:, 0]
-        kappa = (kappa - (cosine - length) / (1 - cosine.square() - (d - 1) / kappa * cosine)).clamp(1e-6, _MOST)
+        kappa = (kappa - (cosine - mean_cosine) / (1 - cosine.square() - (d - 1) / kappa * cosine)).clamp(
+            1e-6, _MAX_CONCENTRATION
+        )
     return kappa

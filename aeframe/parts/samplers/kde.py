@@ -1,4 +1,4 @@
-"""Samples from Gaussian kernels around the training codes."""
+"""A sampler that draws from a kernel density estimate of the training codes."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from aeframe.types import Model
 
 
 class KernelDensitySampler(Sampler):
-    """Draw a training code and add normal noise to each of its numbers: a kernel density estimate with a diagonal
+    """Draws a training code and adds normal noise to each of its numbers: a kernel density estimate with a diagonal
     bandwidth (Silverman 1986; Scott 1992).
 
     Args:
-        model: Says the shape of z, which is flattened.
-        kernels: At most so many codes are kept, drawn at random from all.
-        bandwidth: The noise, in standard deviations of each number: of n codes of D numbers ``scott`` takes
-            n^(-1/(D + 4)) and ``silverman`` (n (D + 2) / 4)^(-1/(D + 4)), the best for a normal density. Both come
-            near 1 where D is large; a number of your own, such as 0.1, stays nearer to the codes.
+        model: A trained model; its z is flattened.
+        kernels: Maximum number of training codes that are stored, chosen at random.
+        bandwidth: Standard deviation of the noise, in standard deviations of each number. For n codes of D numbers,
+            ``scott`` is n^(-1/(D + 4)) and ``silverman`` is (n (D + 2) / 4)^(-1/(D + 4)), both optimal for a normal
+            density. They are near 1 for large D; a smaller number, such as 0.1, keeps samples near the codes.
     """
 
-    fitted = True
+    requires_fit = True
     centres: Tensor
-    """``(kernels, D)``."""
+    """``(kernels, D)``: the stored codes."""
     weights: Tensor
-    """``(kernels,)``: the same for each code that was kept, 0 beyond."""
+    """``(kernels,)``: equal for all stored codes, 0 for unused kernels."""
     scale: Tensor
     """``(D,)``: the standard deviation of the noise."""
 
@@ -55,17 +55,17 @@ class KernelDensitySampler(Sampler):
         if len(z) < 2:
             raise AeframeError(f"sampler kde needs at least 2 codes to fit, found {len(z)}")
         rows = z.flatten(1).to(self.centres)
-        kept = torch.randperm(len(rows))[: len(self.centres)].to(rows.device)
-        num, dim = len(kept), rows.shape[1]
+        selected = torch.randperm(len(rows))[: len(self.centres)].to(rows.device)
+        num, dim = len(selected), rows.shape[1]
         factor = self.bandwidth
         if not isinstance(factor, float):
             factor = (num if factor == "scott" else num * (dim + 2) / 4) ** (-1 / (dim + 4))
-        self.centres.zero_()[:num] = rows[kept]
+        self.centres.zero_()[:num] = rows[selected]
         self.weights.zero_()[:num] = 1 / num
         self.scale.copy_(factor * rows.std(0))
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("kde", self.weights)
-        which = torch.multinomial(self.weights, num, replacement=True)
+        kernel = torch.multinomial(self.weights, num, replacement=True)
         noise = torch.randn(num, len(self.scale), dtype=self.scale.dtype, device=self.scale.device)
-        return (self.centres[which] + self.scale * noise).reshape(num, *model.latent.shape)
+        return (self.centres[kernel] + self.scale * noise).reshape(num, *model.latent.shape)

@@ -1,4 +1,4 @@
-"""Samples from the model's own prior."""
+"""The sampler that draws from the model's prior."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aeframe.types import Model
 
 
 class PriorSampler(Sampler):
-    """Draw from the model's own prior."""
+    """Draws from the model's prior, without a fit."""
 
     spaces = None
 
     def sample(self, model: Model, num: int) -> Tensor:
-        drawn: Tensor = model.prior.sample(num)
-        return drawn
+        z: Tensor = model.prior.sample(num)
+        return z

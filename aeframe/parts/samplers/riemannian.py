@@ -1,4 +1,4 @@
-"""Samples by a learned metric of the codes."""
+"""A sampler that draws from the volume element of a learned Riemannian metric."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aeframe.types import Model
 
 
 class RiemannianSampler(Sampler):
-    """Walk among the codes by Hamiltonian Monte Carlo, with sqrt(det G^-1(z)) for a density (Chadebec et al. 2021,
-    arXiv 2105.00026): where the metric has its centroids, new codes are likely.
+    """Draws from the density proportional to sqrt(det G^-1(z)) by Hamiltonian Monte Carlo (Chadebec et al. 2021,
+    arXiv 2105.00026). It is high near the centroids of the metric G.
 
-    Each code is the end of a chain of its own, which begins at a centroid. The density does not fall to 0 far away,
-    so the paper has it on a compact set; here that is the box around the centroids, wider by the temperature.
+    Each code is the last state of a separate chain, which starts at a random centroid. The density does not decay to 0,
+    so it is restricted to a compact set, as in the paper: the bounding box of the centroids plus the temperature.
 
     Args:
-        model: Its latent has a metric.
-        num_steps: Of each chain, with an acceptance step (Duane et al. 1987) each.
+        model: A trained model whose latent space has a metric.
+        num_steps: Steps of each chain, each with a Metropolis acceptance test (Duane et al. 1987).
         num_leapfrog: Leapfrog steps in each of them.
-        step_size: Of these, in units of the metric's temperature.
+        step_size: Size of a leapfrog step, in units of the metric's temperature.
     """
 
     requires = frozenset({"metric"})
@@ -52,26 +52,26 @@ class RiemannianSampler(Sampler):
 
         def energy(z: Tensor) -> Tensor:
             inside = ((z >= low) & (z <= high)).all(-1)
-            # At rest the kinetic energy is -log sqrt(det G^-1), and what it pulls is that density's gradient.
+            # With momentum 0 the kinetic energy is -log sqrt(det G^-1), the negative log density.
             return space.kinetic(z, torch.zeros_like(z)).masked_fill(~inside, torch.inf)
 
-        def force(z: Tensor) -> Tensor:
+        def gradient(z: Tensor) -> Tensor:
             return space.pull(z, torch.zeros_like(z))
 
         z = space.centroids[torch.randint(len(space.centroids), (num,), device=low.device)]
-        at, pushed = energy(z), force(z)
+        energy_z, gradient_z = energy(z), gradient(z)
         for _ in range(self.num_steps):
             momentum = torch.randn_like(z)
-            total = at + flat.kinetic(z, momentum)
-            there, moving, pushed_there = z, momentum, pushed
+            total = energy_z + flat.kinetic(z, momentum)
+            new_z, new_gradient = z, gradient_z
             for _ in range(self.num_leapfrog):
-                there, moving, pushed_there = leapfrog(
-                    there, moving, pushed_there, force, flat, self.step_size * space.temperature, 1
+                new_z, momentum, new_gradient = leapfrog(
+                    new_z, momentum, new_gradient, gradient, flat, self.step_size * space.temperature, 1
                 )
-            at_there = energy(there)
-            accepted = torch.rand_like(total).log() < total - at_there - flat.kinetic(there, moving)
-            at = torch.where(accepted, at_there, at)
-            z, pushed = (
-                torch.where(accepted.unsqueeze(-1), new, old) for new, old in ((there, z), (pushed_there, pushed))
+            new_energy = energy(new_z)
+            accepted = torch.rand_like(total).log() < total - new_energy - flat.kinetic(new_z, momentum)
+            energy_z = torch.where(accepted, new_energy, energy_z)
+            z, gradient_z = (
+                torch.where(accepted.unsqueeze(-1), new, old) for new, old in ((new_z, z), (new_gradient, gradient_z))
             )
         return z

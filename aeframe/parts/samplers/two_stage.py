@@ -1,4 +1,4 @@
-"""Samples from a second VAE, of the training codes."""
+"""A sampler that draws from a second VAE, fitted to the training codes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
+from aeframe.parts.gradient_descent import minimise, random_batches
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.losses.likelihoods import Gaussian as GaussianLoss
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
@@ -18,25 +19,25 @@ from aeframe.types import Batch, Domain, Model
 
 
 class TwoStageSampler(Sampler):
-    """Draw from a second, small VAE that is trained on the codes (Dai & Wipf 2019, arXiv 1903.05789).
+    """Draws from a second, small VAE that is trained on the codes (Dai & Wipf 2019, arXiv 1903.05789).
 
-    Codes do not lie as the prior does, but unlike data they fill all the dimensions of z, so a second VAE of as many
-    dimensions can learn where. It learns how much noise its decoder has too, and draws have that noise. Codes are
-    brought to mean 0 and standard deviation 1 first. The paper trains on draws from the first posterior; here it is
-    the means, as for every sampler, which miss the width of that posterior.
+    The codes do not have the prior as their distribution. But unlike data they fill all dimensions of z, so a second
+    VAE with as many latent dimensions can model them. The noise of its decoder is learned and is part of the samples.
+    Codes are standardised first. The paper trains on samples of the first posterior; here, as for all samplers, the VAE
+    is trained on the posterior means.
 
     Args:
-        model: Says the shape of z, which is flattened.
-        hidden: Dense layers of the second encoder; its decoder has them turned round.
-        steps: Batches of training.
-        batch_size: Codes of a batch, drawn with replacement.
-        lr: Of Adam; it falls along half a cosine to 0.
+        model: A trained model; its z is flattened.
+        hidden: Units of the second encoder's dense layers; the decoder has them in reverse.
+        steps: Training batches.
+        batch_size: Codes in a batch, drawn with replacement.
+        lr: Initial learning rate of Adam; it decays to 0 along a cosine.
     """
 
-    fitted = True
+    requires_fit = True
     center: Tensor
     scale: Tensor
-    """``(D,)``; zero before the fit."""
+    """``(D,)``: the standard deviation of the codes; 0 before the fit."""
 
     def __init__(
         self,
@@ -63,19 +64,18 @@ class TwoStageSampler(Sampler):
         if len(rows) < 2:
             raise AeframeError(f"sampler two_stage needs at least 2 codes to fit, found {len(rows)}")
         center, scale = rows.mean(0), rows.std(0)
-        # A dimension that never moves stays where it is.
+        # A constant dimension is not scaled.
         scale = scale.where(scale > 0, 1.0)
         rows = (rows - center) / scale
         second = _SecondStage(self.dim, self.hidden).to(rows.device)
         optimizer = torch.optim.Adam(second.parameters(), lr=self.lr)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        with torch.enable_grad():
-            for _ in range(self.steps):
-                drawn = rows[torch.randint(len(rows), (self.batch_size,), device=rows.device)]
-                optimizer.zero_grad()
-                second(drawn).mean().backward()
-                optimizer.step()
-                schedule.step()
+        minimise(
+            second,
+            second,
+            random_batches(rows, self.batch_size, self.steps),
+            optimizer,
+            schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
+        )
         self.second.load_state_dict(second.state_dict())
         self.center.copy_(center)
         self.scale.copy_(scale)
@@ -87,7 +87,7 @@ class TwoStageSampler(Sampler):
 
 
 class _SecondStage(nn.Module):
-    """A VAE of vectors ``(B, D)`` with D latent dimensions, made of the house's parts."""
+    """A VAE of vectors ``(B, D)`` with D latent dimensions."""
 
     def __init__(self, dim: int, hidden: tuple[int, ...]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _SecondStage(nn.Module):
         self.latent = Gaussian(self.encoder.out_shape, dim=dim)
         self.prior = StandardNormal(self.latent.shape)
         self.decoder = MLPDecoder(self.latent.shape, (1, dim), hidden=hidden[::-1])
-        # From a standard deviation of 1, that of the codes, it would never leave their mean.
+        # With an initial standard deviation of 1, that of the codes, training would stay at their mean.
         self.loss = GaussianLoss((dim,), variance="shared", scale=0.2)
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -106,5 +106,5 @@ class _SecondStage(nn.Module):
         return loss + per_sample(self.prior.kl(latent))
 
     def sample(self, num: int) -> Tensor:
-        """Draw ``(num, D)``, noise included."""
+        """Draw ``(num, D)``, including the decoder's noise."""
         return self.loss.sample(self.decoder(self.prior.sample(num)))

@@ -1,11 +1,11 @@
-"""Every check there is, in the order they are done."""
+"""All conformance checks, in the order in which they run."""
 
 from aeframe.testing.checks import activations, composition, data, losses, models, pieces, plugin, runs, signatures
 
 CHECKS = (
     *plugin.CHECKS,
     *signatures.CHECKS,
-    *data.BEFORE_MODELS,
+    *data.CHECKS_BEFORE_MODELS,
     *composition.CHECKS,
     *models.CHECKS,
     *losses.CHECKS,

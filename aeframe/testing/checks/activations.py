@@ -1,4 +1,4 @@
-"""Checks of an activation on its own."""
+"""The check of an activation function."""
 
 from __future__ import annotations
 
@@ -7,46 +7,48 @@ from torch import nn
 
 from aeframe.factory import build
 from aeframe.parts.activations import traits
-from aeframe.testing.check import check, expect
+from aeframe.testing.check import check
+from aeframe.testing.expectations import expect
 from aeframe.testing.part_under_test import PartUnderTest
 
 _SHAPE = (5, 4, 6, 8)
 
 
 @check(
-    "stated traits",
-    "the checks of a composition believe the range that an activation states",
+    "declared traits",
+    "a config is validated by the range that an activation declares",
     kinds=["activation"],
-    after=("plain defaults",),
+    depends_on=("plain defaults",),
 )
-def stated_traits(tested: PartUnderTest) -> None:
-    module: nn.Module = build("activation", tested.config)
-    known = traits(tested.target)
+def declared_traits(part: PartUnderTest) -> None:
+    module: nn.Module = build("activation", part.config)
+    declared = traits(part.target)
     x = torch.linspace(-30, 30, 5 * 4 * 6 * 8).reshape(_SHAPE).requires_grad_()
     output = module(x)
     y = output.detach()
-    expect(bool(y.isfinite().all()), f"{tested.id} is not finite on [-30, 30]")
+    expect(bool(y.isfinite().all()), f"{part.id} is not finite on [-30, 30]")
     expect(
-        (y.shape == x.shape) == known.same_shape,
-        f"{tested.id} states same_shape={known.same_shape}, and makes {tuple(y.shape)} of {tuple(x.shape)}",
+        (y.shape == x.shape) == declared.same_shape,
+        f"{part.id} declares same_shape={declared.same_shape}, but maps shape {tuple(x.shape)} to {tuple(y.shape)}",
     )
     expect(
-        float(y.min()) >= known.low - 1e-6 and float(y.max()) <= known.high + 1e-6,
-        f"{tested.id} states values in [{known.low:g}, {known.high:g}], and gives some in "
+        float(y.min()) >= declared.low - 1e-6 and float(y.max()) <= declared.high + 1e-6,
+        f"{part.id} declares values in [{declared.low:g}, {declared.high:g}], but returns values in "
         f"[{float(y.min()):.3g}, {float(y.max()):.3g}]",
     )
+    learnable = any(parameter.requires_grad for parameter in module.parameters())
     expect(
-        any(parameter.requires_grad for parameter in module.parameters()) == known.learnable,
-        f"{tested.id} states learnable={known.learnable}",
+        learnable == declared.learnable,
+        f"{part.id} declares learnable={declared.learnable}, expected learnable={learnable}",
     )
     output.square().sum().backward()
-    reached = [x, *module.parameters()]
+    leaves = [x, *module.parameters()]
     expect(
-        all(each.grad is not None and bool(each.grad.isfinite().all()) for each in reached),
-        f"{tested.id} gives a gradient that is not finite, or none",
+        all(leaf.grad is not None and bool(leaf.grad.isfinite().all()) for leaf in leaves),
+        f"{part.id} has a gradient that is not finite, or none",
     )
     module.eval()
-    expect(torch.equal(module(x), module(x)), f"{tested.id} differs from one call to the next in evaluation")
+    expect(torch.equal(module(x), module(x)), f"{part.id} returns different values at each call in evaluation mode")
 
 
-CHECKS = (stated_traits,)
+CHECKS = (declared_traits,)

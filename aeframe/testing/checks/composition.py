@@ -1,4 +1,4 @@
-"""Checks of names as words of a command line, and of the recipes that a plugin brings."""
+"""Checks that a part can be selected by its name in a config, and that the recipes of a plugin compose."""
 
 from __future__ import annotations
 
@@ -8,44 +8,45 @@ from typing import Any
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
 from aeframe.kinds import KINDS
-from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
+from aeframe.testing.check import MODEL_KINDS, check
+from aeframe.testing.expectations import NotApplicableError, expect
 from aeframe.testing.part_under_test import PartUnderTest
 
 
 @check(
     "composes",
-    "a name alone is all that a user must write",
+    "a user selects a part by its name alone",
     kinds=MODEL_KINDS | {"dataset", "sampler"},
-    after=("plain defaults", "known defaults"),
+    depends_on=("plain defaults", "registered defaults"),
 )
-def composes(tested: PartUnderTest) -> None:
-    name = tested.entry.name
-    if "???" in defaults(tested.kind, name).values():
-        raise NotApplicableError("it has options that its user must give")
-    kind = KINDS[tested.kind]
+def composes(part: PartUnderTest) -> None:
+    name = part.entry.name
+    if "???" in defaults(part.kind, name).values():
+        raise NotApplicableError("it has required options")
+    kind = KINDS[part.kind]
     if kind.labelled:
-        found = _composed(tested, f"{kind.key}={{{name}: {{}}}}")[kind.key][name]["name"]
+        composed = _compose(part, f"{kind.key}={{{name}: {{}}}}")[kind.key][name]["name"]
     else:
-        found = _composed(tested, f"{kind.key}={name}")[kind.key]["name"]
-    expect(found == name, f"{tested.id} composes as '{found}'; an option file of that name stands before it")
+        composed = _compose(part, f"{kind.key}={name}")[kind.key]["name"]
+    expect(composed == name, f"{part.id} composes as '{composed}'; an option file of the same name overrides it")
 
 
-@check("recipes compose", "a recipe names parts that are there", kinds=["config"], after=("imports",))
-def recipes_compose(tested: PartUnderTest) -> None:
-    models = importlib.resources.files(tested.entry.target) / "model"
-    if not models.is_dir():
-        raise NotApplicableError("it holds no recipes of models")
-    for file in models.iterdir():
+@check("recipes compose", "a recipe may name only registered parts", kinds=["config"], depends_on=("imports",))
+def recipes_compose(part: PartUnderTest) -> None:
+    recipes = importlib.resources.files(part.entry.target) / "model"
+    if not recipes.is_dir():
+        raise NotApplicableError("it has no folder of recipes, model/")
+    for file in recipes.iterdir():
         name, _, suffix = file.name.rpartition(".")
         if suffix == "yaml":
-            _composed(tested, f"model={name}")
+            _compose(part, f"model={name}")
 
 
-def _composed(tested: PartUnderTest, word: str) -> dict[str, Any]:
-    """Compose a run of one word, whatever stands in the working folder."""
-    configs = tested.runner.folder / "no-configs"
+def _compose(part: PartUnderTest, override: str) -> dict[str, Any]:
+    """Return the config of a run with one override, without the user's own config files in ``./configs``."""
+    configs = part.folder / "no-configs"
     configs.mkdir(exist_ok=True)
-    return compose([word], config_dir=configs)
+    return compose([override], config_dir=configs)
 
 
 CHECKS = (composes, recipes_compose)

@@ -1,6 +1,8 @@
-"""Checks of modalities and data sets."""
+"""Checks of modalities and datasets."""
 
 from __future__ import annotations
+
+import json
 
 import torch
 from torch import Tensor
@@ -8,152 +10,171 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.noise import noise_of
-from aeframe.testing.check import CheckFailedError, NotApplicableError, check, expect
+from aeframe.registry import registry
+from aeframe.testing.check import check
+from aeframe.testing.expectations import CheckFailedError, NotApplicableError, expect
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.types import Batch, DataSpec
 
 _FORMATS = ("samples", "samples.npz", "samples.csv", "samples.txt", "samples.wav", "samples.h5ad", "samples.mp4")
 _LARGEST_ERROR = 0.02
-"""Of the range of the values: a field's own format may keep 8 bits of them, or cut off what nobody sees or hears."""
+"""The largest mean error of a file round trip, relative to the range of the values: file formats may be lossy."""
 
 
 @check(
-    "describes itself",
-    "shapes are checked before data are loaded",
+    "dataset description",
+    "shapes are checked before the data are loaded",
     kinds=["dataset"],
-    after=("complete", "plain defaults"),
+    depends_on=("complete", "plain defaults"),
 )
-def describes_itself(tested: PartUnderTest) -> None:
-    dataset = build("dataset", tested.config)
-    named = tested.target.modality
-    expect(named in tested.known("modality"), f"{tested.id} is of modality '{named}', which is not installed")
+def dataset_description(part: PartUnderTest) -> None:
+    dataset = build("dataset", part.config)
+    modality = part.target.modality
+    expect(modality in registry().names("modality"), f"{part.id} is of modality '{modality}', which is not registered")
     try:
-        spec = build("modality", named).spec(dataset)
+        spec = build("modality", modality).spec(dataset)
     except AeframeError as error:
-        raise NotApplicableError(f"its data are not here: {error}") from error
+        raise NotApplicableError(f"its data cannot be read: {error}") from error
     expect(
         isinstance(spec, DataSpec) and all(size > 0 for size in spec.shape),
-        f"{tested.id} describes data of shape {spec.shape}",
+        f"{part.id} describes data of shape {spec.shape}",
     )
 
 
-@check("data in the domain", "losses are chosen by what a modality states", kinds=["modality"], after=("builds",))
-def data_in_the_domain(tested: PartUnderTest) -> None:
-    reference = tested.reference
-    batch, spec = reference.rows, reference.spec
+@check(
+    "data in the domain",
+    "losses are validated by the domain that a modality declares",
+    kinds=["modality"],
+    depends_on=("builds",),
+)
+def data_in_the_domain(part: PartUnderTest) -> None:
+    batch, spec = part.setup.rows, part.setup.spec
     expect(
         tuple(batch.x.shape[1:]) == spec.shape,
-        f"{tested.id} states samples of {spec.shape} and gives {tuple(batch.x.shape[1:])}",
+        f"{part.id} declares samples of shape {spec.shape}, but returns shape {tuple(batch.x.shape[1:])}",
     )
     outside = int(spec.domain.violations(batch.x).sum())
-    expect(outside == 0, f"{tested.id} states {spec.domain} values, and {outside} of {len(batch)} samples have others")
+    expect(
+        outside == 0,
+        f"{part.id} declares {spec.domain} values, but {outside} of {len(batch)} samples have values outside",
+    )
     expect(
         batch.index is not None and len(batch.index) == len(batch),
-        f"{tested.id} gives batches without an index; say which row of the source each sample is",
+        f"{part.id} returns batches without an index; set Batch.index to the row of each sample in the source",
     )
 
 
-@check("known defaults", "a modality works with nothing else chosen", kinds=["modality"], after=("imports",))
-def known_defaults(tested: PartUnderTest) -> None:
-    for kind, name in tested.target.defaults.items():
-        expect(name in tested.known(kind), f"{tested.id} has the default {kind}={name}, which is not registered")
-    for name in tested.target.metrics:
-        expect(name in tested.known("metric"), f"{tested.id} has the metric '{name}', which is not registered")
+@check(
+    "registered defaults", "a modality must work without further choices", kinds=["modality"], depends_on=("imports",)
+)
+def registered_defaults(part: PartUnderTest) -> None:
+    for kind, name in part.target.defaults.items():
+        expect(name in registry().names(kind), f"{part.id} has the default {kind}={name}, which is not registered")
+    for name in part.target.metrics:
+        expect(name in registry().names("metric"), f"{part.id} has the metric '{name}', which is not registered")
 
 
-@check("files round trip", "what is written can be read again, in each format", kinds=["modality"], after=("builds",))
-def files_round_trip(tested: PartUnderTest) -> None:
-    modality, x = tested.reference.modality, tested.reference.batch().x
-    named = tested.runner.formats.get(tested.entry.name)
-    refusals = []
-    for name in named or _FORMATS:
-        path = tested.folder / name
+@check(
+    "files round trip", "written samples can be read again, in each format", kinds=["modality"], depends_on=("builds",)
+)
+def files_round_trip(part: PartUnderTest) -> None:
+    modality, x = part.setup.modality, part.setup.batch().x
+    formats = part.options.formats.get(part.entry.name)
+    num_rejected = 0
+    for name in formats or _FORMATS:
+        path = part.folder / name
         try:
             written = modality.write(x, path)
         except AeframeError as error:
-            if named is not None:
-                raise CheckFailedError(f"{tested.id} does not write '{name}': {error}") from error
-            refusals.append(str(error))
+            if formats is not None:
+                raise CheckFailedError(f"{part.id} does not write '{name}': {error}") from error
+            num_rejected += 1
             continue
         expect(
-            bool(written) and all(each.exists() for each in written),
-            f"{tested.id} says it wrote {[str(each) for each in written]} for '{name}', and they are not there",
+            bool(written) and all(file.exists() for file in written),
+            f"{part.id} returns the paths {[str(file) for file in written]} for '{name}', which do not exist",
         )
-        # A suffix may have been added.
-        _same(tested, name, modality.read(path if path.exists() else written[0]).x, x)
-    if len(refusals) == len(_FORMATS):
+        # `write` may append a suffix to the path.
+        _expect_near(part, name, modality.read(path if path.exists() else written[0]).x, x)
+    if num_rejected == len(_FORMATS):
         raise CheckFailedError(
-            f"{tested.id} writes none of {', '.join(_FORMATS)}; give the suite its formats: "
-            f"formats = {{{tested.entry.name!r}: ['samples.xyz']}}"
+            f"{part.id} writes none of {', '.join(_FORMATS)}; name its formats in the suite: "
+            f"formats = {{{part.entry.name!r}: ['samples.xyz']}}"
         )
 
 
-def _same(tested: PartUnderTest, name: str, found: Tensor, x: Tensor) -> None:
+def _expect_near(part: PartUnderTest, name: str, actual: Tensor, x: Tensor) -> None:
     expect(
-        found.shape == x.shape and found.dtype == x.dtype,
-        f"{tested.id} wrote {tuple(x.shape)} of {x.dtype} into '{name}', and reads {tuple(found.shape)} of "
-        f"{found.dtype} from it",
+        actual.shape == x.shape and actual.dtype == x.dtype,
+        f"{part.id} writes {x.dtype} {tuple(x.shape)} to '{name}', but reads {actual.dtype} {tuple(actual.shape)}",
     )
     span = float(x.max() - x.min()) or 1.0
-    off = float((found - x).abs().float().mean()) / span
-    expect(off <= _LARGEST_ERROR, f"{tested.id} reads values from '{name}' that are off by {off:.1%} of their range")
+    error = float((actual - x).abs().float().mean()) / span
+    expect(
+        error <= _LARGEST_ERROR,
+        f"{part.id} reads values from '{name}' that differ from those written by {error:.1%} of their range",
+    )
 
 
-@check("picture", "a person wants to look at samples", kinds=["modality"], after=("builds",))
-def picture(tested: PartUnderTest) -> None:
+@check("rendering", "runs save pictures of samples", kinds=["modality"], depends_on=("builds",))
+def rendering(part: PartUnderTest) -> None:
+    # matplotlib takes long to import, and no other check uses it.
     import matplotlib.pyplot as plt
     from matplotlib.figure import Figure
 
-    x = tested.reference.batch().x
-    drawn = tested.reference.modality.render({"originals": x, "reconstructions": x})
-    expect(isinstance(drawn, Figure), f"{tested.id} renders a {type(drawn).__name__}, expected a matplotlib Figure")
-    path = tested.folder / "picture.png"
-    drawn.savefig(path)
-    plt.close(drawn)
-    expect(path.stat().st_size > 0, f"{tested.id} renders a picture of nothing")
-
-
-@check("state", "a saved model prepares data as in training", kinds=["modality"], after=("builds",))
-def state(tested: PartUnderTest) -> None:
-    import json
-
-    learned = tested.reference.modality.state()
-    for name, value in learned.items():
-        if isinstance(value, torch.Tensor):
-            continue
-        try:
-            same = json.loads(json.dumps(value)) == value
-        except TypeError:
-            same = False
-        expect(
-            same, f"{tested.id} keeps '{name}' as {type(value).__name__}; keep tensors, and plain values JSON can hold"
-        )
-    again = build("modality", tested.config)
-    again.load_state(learned)
-    expect(str(again.state()) == str(learned), f"{tested.id} has another state once it was saved and loaded")
+    x = part.setup.batch().x
+    figure = part.setup.modality.render({"originals": x, "reconstructions": x})
+    expect(isinstance(figure, Figure), f"{part.id} renders a {type(figure).__name__}, expected a matplotlib Figure")
+    path = part.folder / "picture.png"
+    figure.savefig(path)
+    plt.close(figure)
+    expect(path.stat().st_size > 0, f"{part.id} renders an empty file")
 
 
 @check(
-    "prepares by state",
+    "modality state",
+    "a saved model prepares data as in training",
+    kinds=["modality"],
+    depends_on=("builds",),
+)
+def modality_state(part: PartUnderTest) -> None:
+    state = part.setup.modality.state()
+    for name, value in state.items():
+        if isinstance(value, Tensor):
+            continue
+        try:
+            is_plain = json.loads(json.dumps(value)) == value
+        except TypeError:
+            is_plain = False
+        expect(
+            is_plain,
+            f"{part.id} has '{name}' in its state, a {type(value).__name__}; use tensors and JSON values",
+        )
+    restored = build("modality", part.config)
+    restored.load_state(state)
+    expect(str(restored.state()) == str(state), f"{part.id} has another state after `load_state(state())`")
+
+
+@check(
+    "data from saved state",
     "a saved model is evaluated on data that are prepared as in training",
     kinds=["modality"],
-    after=("state",),
+    depends_on=("modality state",),
 )
-def prepares_by_state(tested: PartUnderTest) -> None:
-    reference = tested.reference
-    again = build("modality", tested.config)
-    again.load_state(reference.modality.state())
-    train = again.prepare(build("dataset", reference.config["data"]), learn=False).train
-    expected = reference.rows
+def data_from_saved_state(part: PartUnderTest) -> None:
+    restored = build("modality", part.config)
+    restored.load_state(part.setup.modality.state())
+    train = restored.prepare(build("dataset", part.setup.config["data"]), learn=False).train
+    expected = part.setup.rows
     with noise_of(torch.device("cpu"), 2):
-        found = train.batch(torch.arange(len(expected)))
+        actual = _fields(train.batch(torch.arange(len(expected))))
     for name, value in _fields(expected).items():
-        same = _fields(found).get(name)
-        alike = value is same if value is None or same is None else torch.equal(same, value)
+        other = actual.get(name)
+        equal = value is other if value is None or other is None else torch.equal(other, value)
         expect(
-            alike,
-            f"{tested.id} prepares another {name} with ``prepare(dataset, learn=False)`` after `load_state` than with "
-            "`learn`; read what was learned from the state alone, in `apply`",
+            equal,
+            f"{part.id} prepares another {name} from its saved state than in training; in `apply`, use only what "
+            "`state` returns",
         )
 
 
@@ -161,5 +182,5 @@ def _fields(batch: Batch) -> dict[str, Tensor | None]:
     return {"x": batch.x, "mask": batch.mask, "condition": batch.condition, **batch.extras}
 
 
-BEFORE_MODELS = (known_defaults,)
-CHECKS = (describes_itself, data_in_the_domain, files_round_trip, picture, state, prepares_by_state)
+CHECKS_BEFORE_MODELS = (registered_defaults,)
+CHECKS = (dataset_description, data_in_the_domain, files_round_trip, rendering, modality_state, data_from_saved_state)

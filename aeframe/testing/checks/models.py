@@ -12,221 +12,241 @@ from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.tensors import broadcast_mask
-from aeframe.testing.check import MODEL_KINDS, NotApplicableError, check, expect
-from aeframe.testing.frozen import freeze_others
+from aeframe.testing.check import MODEL_KINDS, check
+from aeframe.testing.expectations import NotApplicableError, expect
+from aeframe.testing.freezing import freeze_others
+from aeframe.testing.model_outputs import all_terms, deterministic_forward_pass, forward_pass
 from aeframe.testing.noise import RowNoise
 from aeframe.testing.part_under_test import PartUnderTest
-from aeframe.testing.reference import CPU, PROGRESS, SAMPLES, Reference
-from aeframe.testing.terms import all_terms, passed, undrawn
+from aeframe.testing.reference import BATCH_SIZE, CPU, PROGRESS
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
 from aeframe.types import Batch
 
-_SAMPLES = 3
+_K = 3
+"""Importance samples, where a check requires some and the objective draws none."""
 
 
 @check(
     "builds",
-    "a name alone, or with any recipe, makes a model",
+    "a part must work with the other parts' defaults",
     kinds=MODEL_KINDS,
-    after=("complete", "plain defaults", "known defaults"),
+    depends_on=("complete", "plain defaults", "registered defaults"),
 )
-def builds(tested: PartUnderTest) -> None:
-    assert tested.reference is not None
+def builds(part: PartUnderTest) -> None:
+    # Raises if there is no working setup.
+    assert part.setup is not None
 
 
-@check("shapes", "a part's neighbours rely on the shapes it states", kinds=MODEL_KINDS, after=("builds",))
-def shapes(tested: PartUnderTest) -> None:
-    model, batch = tested.reference.model(), tested.reference.batch()
-    before = batch.x.clone()
+@check("shapes", "other parts rely on the shapes that a part declares", kinds=MODEL_KINDS, depends_on=("builds",))
+def shapes(part: PartUnderTest) -> None:
+    model, batch = part.setup.model(), part.setup.batch()
+    x = batch.x.clone()
 
-    def same(what: str, found: Tensor, expected: tuple[int, ...]) -> None:
-        expect(tuple(found.shape) == expected, f"{tested.id}: {what} is {tuple(found.shape)}, expected {expected}")
-
-    with noise_of(CPU, 4):
-        out = passed(model, batch)
-        k = () if model.objective.num_samples is None else (model.objective.num_samples,)
-        same("what the encoder sees", out.encoder_input.x, tuple(batch.x.shape))
-        same("the features", model.encoder(batch), (SAMPLES, *model.encoder.out_shape))
-        same("z", out.latent.z, (*k, SAMPLES, *model.latent.shape))
-        same("the mean of z", out.latent.mean, (SAMPLES, *model.latent.shape))
-        same("the output", out.output, (*k, SAMPLES, model.loss.num_outputs, *tested.reference.spec.shape))
-        same("the reconstruction", model.loss.mean(out.output), (*k, SAMPLES, *tested.reference.spec.shape))
-        several = model(batch, num_samples=_SAMPLES)
-        same(f"z of {_SAMPLES} importance samples", several.latent.z, (_SAMPLES, SAMPLES, *model.latent.shape))
-        drawn = model.prior.sample(SAMPLES)
-        same("a draw from the prior", drawn, (SAMPLES, *model.latent.shape))
-    expect(torch.equal(batch.x, before), f"{tested.id} changes the batch it is given; return a new one")
-
-
-@check("per-sample terms", "one number for each sample, so that means are exact", kinds=MODEL_KINDS, after=("shapes",))
-def per_sample_terms(tested: PartUnderTest) -> None:
-    with noise_of(CPU, 4):
-        model = tested.reference.model()
-        out = passed(model, tested.reference.batch())
-        found = all_terms(model, out, PROGRESS)
-        several = model(tested.reference.batch(), num_samples=_SAMPLES).reconstruction
-    for name, value in found.items():
+    def expect_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
         expect(
-            tuple(value.shape) == (SAMPLES,),
-            f"{tested.id}: the term '{name}' has shape {tuple(value.shape)} for a batch of {SAMPLES}, expected "
-            f"({SAMPLES},): one number for each sample",
+            tuple(tensor.shape) == expected, f"{part.id}: {name} has shape {tuple(tensor.shape)}, expected {expected}"
+        )
+
+    with noise_of(CPU, 4):
+        out = forward_pass(model, batch)
+        k = () if model.objective.num_samples is None else (model.objective.num_samples,)
+        sample_shape = part.setup.spec.shape
+        expect_shape("the encoder input", out.encoder_input.x, tuple(batch.x.shape))
+        expect_shape("the encoder output", model.encoder(batch), (BATCH_SIZE, *model.encoder.out_shape))
+        expect_shape("z", out.latent.z, (*k, BATCH_SIZE, *model.latent.shape))
+        expect_shape("the mean of z", out.latent.mean, (BATCH_SIZE, *model.latent.shape))
+        expect_shape("the decoder output", out.output, (*k, BATCH_SIZE, model.loss.num_outputs, *sample_shape))
+        expect_shape("the reconstruction", model.loss.mean(out.output), (*k, BATCH_SIZE, *sample_shape))
+        importance = model(batch, num_samples=_K)
+        expect_shape(f"z with {_K} importance samples", importance.latent.z, (_K, BATCH_SIZE, *model.latent.shape))
+        prior_sample = model.prior.sample(BATCH_SIZE)
+        expect_shape("a sample from the prior", prior_sample, (BATCH_SIZE, *model.latent.shape))
+    expect(torch.equal(batch.x, x), f"{part.id} changes its input batch in place; return a new batch")
+
+
+@check(
+    "per-sample terms",
+    "means over batches of different sizes are exact only with one number per sample",
+    kinds=MODEL_KINDS,
+    depends_on=("shapes",),
+)
+def per_sample_terms(part: PartUnderTest) -> None:
+    with noise_of(CPU, 4):
+        model = part.setup.model()
+        out = forward_pass(model, part.setup.batch())
+        terms = all_terms(model, out, PROGRESS)
+        importance = model(part.setup.batch(), num_samples=_K).reconstruction
+    for name, value in terms.items():
+        expect(
+            tuple(value.shape) == (BATCH_SIZE,),
+            f"{part.id}: the term '{name}' has shape {tuple(value.shape)} for a batch of {BATCH_SIZE}, expected "
+            f"({BATCH_SIZE},): one number per sample",
         )
     expect(
-        tuple(several.shape) == (_SAMPLES, SAMPLES),
-        f"{tested.id}: the reconstruction term of {_SAMPLES} importance samples of {SAMPLES} has shape "
-        f"{tuple(several.shape)}, expected ({_SAMPLES}, {SAMPLES})",
+        tuple(importance.shape) == (_K, BATCH_SIZE),
+        f"{part.id}: the reconstruction term with {_K} importance samples has shape {tuple(importance.shape)} for a "
+        f"batch of {BATCH_SIZE}, expected ({_K}, {BATCH_SIZE})",
     )
 
 
-@check("gradients", "a parameter that no term reaches is never trained", kinds=MODEL_KINDS, after=("per-sample terms",))
-def gradients(tested: PartUnderTest) -> None:
-    model = tested.reference.model()
+@check(
+    "gradients",
+    "a parameter without a gradient is never trained",
+    kinds=MODEL_KINDS,
+    depends_on=("per-sample terms",),
+)
+def gradients(part: PartUnderTest) -> None:
+    model = part.setup.model()
     groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     check_ownership(model, groups)
     with noise_of(CPU, 4):
-        out = passed(model, tested.reference.batch())
+        out = forward_pass(model, part.setup.batch())
         for group in groups:
             with freeze_others(group, groups):
                 total = group.terms(model, out, PROGRESS).total()
-                expect(bool(total.isfinite().all()), f"{tested.id}: the loss of '{group.name}' is not finite")
+                expect(bool(total.isfinite().all()), f"{part.id}: the loss of '{group.name}' is not finite")
                 total.mean().backward()
-    own = _module(model, tested.kind)
-    for name, parameter in own.named_parameters():
+    module = _module(model, part.kind)
+    for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             continue
-        expect(parameter.grad is not None, f"{tested.id}: no gradient reaches parameter '{name}'")
+        expect(parameter.grad is not None, f"{part.id}: parameter '{name}' has no gradient")
         assert parameter.grad is not None
-        expect(bool(parameter.grad.isfinite().all()), f"{tested.id}: the gradient of '{name}' is not finite")
-    moving = [parameter for parameter in own.parameters() if parameter.grad is not None]
+        expect(bool(parameter.grad.isfinite().all()), f"{part.id}: the gradient of '{name}' is not finite")
+    all_gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     expect(
-        not moving or any(bool(parameter.grad.any()) for parameter in moving if parameter.grad is not None),
-        f"{tested.id}: the gradient is zero in all of its parameters",
+        not all_gradients or any(bool(gradient.any()) for gradient in all_gradients),
+        f"{part.id}: the gradients of all its parameters are zero",
     )
 
 
 @check(
     "batch invariance",
-    "a sample's terms are its own, whatever it is batched with",
+    "the terms of a sample must not depend on the other samples of its batch",
     kinds=MODEL_KINDS,
-    after=("per-sample terms",),
+    depends_on=("per-sample terms",),
 )
-def batch_invariance(tested: PartUnderTest) -> None:
-    reference, rows = tested.reference, torch.arange(SAMPLES)
-    model = reference.model()
+def batch_invariance(part: PartUnderTest) -> None:
+    setup, rows = part.setup, torch.arange(BATCH_SIZE)
+    model = setup.model()
     with noise_of(CPU, 4), torch.no_grad():
-        # A first step, for whatever is placed by the first batch it sees.
-        passed(model, reference.batch())
-    doubled = copy.deepcopy(model)
-    once = _terms(model, reference.batch(), rows)
-    twice = _terms(doubled, reference.batch().rows(rows.repeat(2)), rows.repeat(2))
-    between = model.batch_terms
+        # Some parts, such as a codebook, initialise themselves from the first batch.
+        forward_pass(model, setup.batch())
+    copied = copy.deepcopy(model)
+    once = _terms(model, setup.batch(), rows)
+    twice = _terms(copied, setup.batch().rows(rows.repeat(2)), rows.repeat(2))
+    batch_terms = model.batch_terms
 
-    def own(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: value for name, value in terms.items() if name not in between}
+    def without_batch_terms(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {name: value for name, value in terms.items() if name not in batch_terms}
 
-    _same(tested, own(once), twice, "in training, when the batch holds every sample twice")
-    more = torch.arange(2 * SAMPLES)
+    _expect_same_terms(part, without_batch_terms(once), twice, "in training, when the batch has every sample twice")
     with evaluation_mode(model):
-        alone_there = _terms(model, reference.batch(), rows)
-        with_others = _terms(model, reference.batch(2 * SAMPLES), more)
-    _same(tested, own(alone_there), with_others, "in evaluation, when other samples are in its batch")
+        alone = _terms(model, setup.batch(), rows)
+        with_others = _terms(model, setup.batch(2 * BATCH_SIZE), torch.arange(2 * BATCH_SIZE))
+    _expect_same_terms(
+        part, without_batch_terms(alone), with_others, "in evaluation, when other samples are added to the batch"
+    )
 
 
 def _terms(model: Autoencoder, batch: Batch, rows: Tensor) -> dict[str, Tensor]:
+    """Return all terms of a batch, with the noise of the sample ids `rows`."""
     with RowNoise(rows, num_samples=model.objective.num_samples):
-        return {
-            name: value.detach()
-            for name, value in all_terms(model, passed(model, batch, sample=True), PROGRESS).items()
-        }
+        terms = all_terms(model, forward_pass(model, batch, sample=True), PROGRESS)
+        return {name: value.detach() for name, value in terms.items()}
 
 
-def _same(tested: PartUnderTest, one: dict[str, Tensor], other: dict[str, Tensor], when: str) -> None:
-    for name, value in one.items():
-        found = other[name][: len(value)]
+def _expect_same_terms(part: PartUnderTest, expected: dict[str, Tensor], actual: dict[str, Tensor], when: str) -> None:
+    """Compare the terms of the first samples; `actual` may have more samples."""
+    for name, value in expected.items():
+        first = actual[name][: len(value)]
         expect(
-            torch.allclose(found, value, rtol=1e-4, atol=1e-5, equal_nan=True),
-            f"{tested.id}: the term '{name}' changes {when}, by up to {float((found - value).abs().max()):.3g}",
+            torch.allclose(first, value, rtol=1e-4, atol=1e-5, equal_nan=True),
+            f"{part.id}: the term '{name}' changes {when}, by up to {float((first - value).abs().max()):.3g}",
         )
 
 
 @check(
     "padding invariance",
-    "what the mask hides changes nothing",
+    "masked elements of x must not affect the terms or the code",
     kinds=MODEL_KINDS - {"latent", "prior", "modality"},
-    after=("per-sample terms",),
+    depends_on=("per-sample terms",),
 )
-def padding_invariance(tested: PartUnderTest) -> None:
-    reference = tested.reference
-    if reference.spec.domain.kind == "simplex":
-        raise NotApplicableError("parts of a simplex do not sum to one, so that they are never masked")
-    model, batch = reference.model(), reference.batch()
+def padding_invariance(part: PartUnderTest) -> None:
+    if part.setup.spec.domain.kind == "simplex":
+        raise NotApplicableError("the elements of a simplex sum to one, so that they are never masked")
+    model, batch = part.setup.model(), part.setup.batch()
     batch.mask = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(3)) < 0.6
-    hidden = broadcast_mask(~batch.mask, batch.x.ndim)
+    masked = broadcast_mask(~batch.mask, batch.x.ndim)
     fillings = {"another value": batch.x.flip(0)}
     if batch.x.is_floating_point():
         fillings["NaN"] = torch.full_like(batch.x, torch.nan)
-    for what, filling in fillings.items():
-        # A corruption has its say in training only; elsewhere dropout would draw for nothing.
-        model.train(tested.kind == "corruption")
-        one = _terms(model, batch, torch.arange(SAMPLES))
-        other = _terms(model, batch.with_x(torch.where(hidden, filling, batch.x)), torch.arange(SAMPLES))
-        _same(tested, one, other, f"when x has {what} where the mask hides it")
+    rows = torch.arange(BATCH_SIZE)
+    for description, filling in fillings.items():
+        filled = batch.with_x(torch.where(masked, filling, batch.x))
+        when = f"when masked elements of x are {description}"
+        # A corruption acts in training mode only; for other kinds, that mode would only add dropout.
+        model.train(part.kind == "corruption")
+        _expect_same_terms(part, _terms(model, batch, rows), _terms(model, filled, rows), when)
         model.eval()
-        code = model.embed(batch).mean
-        again = model.embed(batch.with_x(torch.where(hidden, filling, batch.x))).mean
-        expect(torch.allclose(code, again), f"{tested.id}: the code changes when x has {what} where the mask hides it")
+        expect(torch.allclose(model.embed(batch).mean, model.embed(filled).mean), f"{part.id}: the code changes {when}")
 
 
-@check("condition", "a condition is accepted by every part, and heard", kinds=MODEL_KINDS, after=("per-sample terms",))
-def condition(tested: PartUnderTest) -> None:
-    reference: Reference = tested.reference.conditioned()
-    model, batch = reference.model(), reference.batch()
+@check(
+    "condition",
+    "every part must accept data with a condition, and the decoder must use it",
+    kinds=MODEL_KINDS,
+    depends_on=("per-sample terms",),
+)
+def condition(part: PartUnderTest) -> None:
+    setup = part.setup.with_condition()
+    model, batch = setup.model(), setup.batch()
     assert batch.condition is not None
     with noise_of(CPU, 4):
-        found = all_terms(model, passed(model, batch), PROGRESS)
-    for name, value in found.items():
+        terms = all_terms(model, forward_pass(model, batch), PROGRESS)
+    for name, value in terms.items():
         expect(
-            tuple(value.shape) == (SAMPLES,),
-            f"{tested.id}: with a condition the term '{name}' has shape {tuple(value.shape)}, expected ({SAMPLES},)",
+            tuple(value.shape) == (BATCH_SIZE,),
+            f"{part.id}: with a condition, the term '{name}' has shape {tuple(value.shape)}, expected ({BATCH_SIZE},)",
         )
-    if tested.kind == "decoder":
+    if part.kind == "decoder":
         with evaluation_mode(model), torch.no_grad():
             z = model.embed(batch).mean
             one = model.decode(z, condition=batch.condition)
             other = model.decode(z, condition=batch.condition.roll(1, 1))
-        expect(not torch.equal(one, other), f"{tested.id} gives the same whatever the condition is")
+        expect(not torch.equal(one, other), f"{part.id} returns the same output for different conditions")
 
 
 @check(
     "repeatable evaluation",
-    "an embedding or a reconstruction is the same at each call",
+    "embeddings and reconstructions are the same at each call",
     kinds=MODEL_KINDS,
-    after=("shapes",),
+    depends_on=("shapes",),
 )
-def repeatable_evaluation(tested: PartUnderTest) -> None:
-    model, batch = tested.reference.model().eval(), tested.reference.batch()
+def repeatable_evaluation(part: PartUnderTest) -> None:
+    model, batch = part.setup.model().eval(), part.setup.batch()
     with torch.no_grad():
-        first, second = (undrawn(model, batch) for _ in range(2))
+        first, second = (deterministic_forward_pass(model, batch) for _ in range(2))
         pairs = {
             "embedding": (first.latent.mean, second.latent.mean),
             "output": (first.output, second.output),
             "reconstruction term": (first.reconstruction, second.reconstruction),
             "reconstruction": (model.loss.mean(first.output), model.loss.mean(second.output)),
         }
-    for what, (one, other) in pairs.items():
+    for name, (one, other) in pairs.items():
         expect(
             torch.equal(one, other),
-            f"{tested.id}: in evaluation the {what} differs from one call to the next; draw in training only",
+            f"{part.id}: the {name} differs at each call in evaluation mode; draw noise in training mode only",
         )
 
 
 def _module(model: Autoencoder, kind: str) -> nn.Module:
-    """Return what `kind` stands for in a model."""
+    """Return the module of a model that a part of `kind` became; the whole model for a modality."""
     if kind == "modality":
         return model
-    found = getattr(model, KINDS[kind].key)
-    assert isinstance(found, nn.Module)
-    return found
+    module = getattr(model, KINDS[kind].key)
+    assert isinstance(module, nn.Module)
+    return module
 
 
 CHECKS = (

@@ -1,8 +1,10 @@
-"""Checks of schedules, optimisers, samplers and metrics."""
+"""Checks of schedules, optimizers, samplers and metrics."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,133 +13,158 @@ from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
-from aeframe.testing.check import CheckFailedError, NotApplicableError, check, expect
+from aeframe.testing.check import check
+from aeframe.testing.expectations import CheckFailedError, NotApplicableError, expect
 from aeframe.testing.part_under_test import PartUnderTest
-from aeframe.testing.reference import CPU, SAMPLES, Reference
+from aeframe.testing.reference import BATCH_SIZE, CPU, ReferenceSetup
 from aeframe.types import TrainingProgress
 
-_PLANNED = 20
+_PLANNED_BATCHES = 20
 
 
-@check("schedule", "a number at each moment, and the same when asked again", kinds=["schedule"], after=("complete",))
-def schedule(tested: PartUnderTest) -> None:
-    made = build("schedule", tested.config)
-    moments = [TrainingProgress(batch=batch, planned=_PLANNED) for batch in range(_PLANNED + 5)]
-    first = [made(progress) for progress in moments]
+@check(
+    "schedule",
+    "a schedule is a function of the training progress, so that a resumed run continues it",
+    kinds=["schedule"],
+    depends_on=("complete",),
+)
+def schedule(part: PartUnderTest) -> None:
+    built = build("schedule", part.config)
+    steps = [TrainingProgress(batch=batch, planned=_PLANNED_BATCHES) for batch in range(_PLANNED_BATCHES + 5)]
+    values = [built(progress) for progress in steps]
     expect(
-        all(isinstance(value, float) and math.isfinite(value) for value in first),
-        f"{tested.id} gives something else than a finite float: {first}",
+        all(isinstance(value, float) and math.isfinite(value) for value in values),
+        f"{part.id} must return finite floats, found {values}",
     )
-    again = [made(progress) for progress in reversed(moments)][::-1]
-    expect(first == again, f"{tested.id} depends on when it was asked before; it is a function of the clock only")
+    values_in_reverse = [built(progress) for progress in reversed(steps)]
+    expect(
+        values == values_in_reverse[::-1],
+        f"{part.id} depends on earlier calls; compute the value from the training progress only",
+    )
 
 
-@check("optimizer", "a step moves the weights, and its state can be kept", kinds=["optimizer"], after=("imports",))
-def optimizer(tested: PartUnderTest) -> None:
-    def stepped(state: dict[str, object] | None, weight: Tensor) -> tuple[dict[str, object], Tensor]:
+@check(
+    "optimizer",
+    "an optimizer reduces the loss, and a resumed run restores its state",
+    kinds=["optimizer"],
+    depends_on=("imports",),
+)
+def optimizer(part: PartUnderTest) -> None:
+    def two_steps(state: dict[str, object] | None, weight: Tensor) -> tuple[dict[str, object], Tensor]:
+        """Return the optimizer's state and the weight after two steps, from `state` unless it is None."""
         parameter = torch.nn.Parameter(weight.clone())
-        made = build("optimizer", {**tested.config, "lr": 1e-2}, params=[parameter])
+        built = build("optimizer", {**part.config, "lr": 1e-2}, params=[parameter])
         if state is not None:
-            made.load_state_dict(state)
+            built.load_state_dict(state)
         for _ in range(2):
-            made.zero_grad()
+            built.zero_grad()
             (parameter - 3).square().sum().backward()
-            made.step()
-        return made.state_dict(), parameter.detach()
+            built.step()
+        return built.state_dict(), parameter.detach()
 
-    start = torch.ones(4, 3)
-    state, once = stepped(None, start)
-    expect(bool(once.isfinite().all()) and not torch.equal(once, start), f"{tested.id} moves nothing, or to no number")
-    expect(float((once - 3).square().sum()) < float((start - 3).square().sum()), f"{tested.id} climbs")
-    path = tested.folder / "state.pt"
+    initial = torch.ones(4, 3)
+    state, weight = two_steps(None, initial)
+    expect(
+        bool(weight.isfinite().all()) and not torch.equal(weight, initial),
+        f"{part.id} does not change the weights, or makes them not finite",
+    )
+    expect(float((weight - 3).square().sum()) < float((initial - 3).square().sum()), f"{part.id} increases the loss")
+    path = part.folder / "state.pt"
     torch.save(state, path)
-    kept = torch.load(path, weights_only=True)
-    expect(torch.equal(stepped(state, once)[1], stepped(kept, once)[1]), f"{tested.id} loses some of its state")
+    loaded = torch.load(path, weights_only=True)
+    expect(
+        torch.equal(two_steps(state, weight)[1], two_steps(loaded, weight)[1]),
+        f"{part.id} continues differently after its state is saved and loaded",
+    )
 
 
-@check("sampler", "what a density has learned is saved with the model", kinds=["sampler"], after=("plain defaults",))
-def sampler(tested: PartUnderTest) -> None:
-    model = _model_for(tested).eval()
-    made = build("sampler", tested.config, model=model)
+@check(
+    "sampler",
+    "a saved model includes the fitted density of its sampler",
+    kinds=["sampler"],
+    depends_on=("plain defaults",),
+)
+def sampler(part: PartUnderTest) -> None:
+    model = part.setups[0].model().eval()
+    built = build("sampler", part.config, model=model)
     with noise_of(CPU, 8), torch.no_grad():
         z = torch.randn(40, *model.latent.shape)
         codes = torch.randint(max(1, model.latent.num_codes), (40, *model.latent.shape[1:], model.latent.num_levels))
-        if made.fitted:
-            made.fit(z, codes if model.latent.num_codes else None)
-    again = build("sampler", tested.config, model=model)
-    again.load_state_dict(made.state_dict())
-    draws = []
-    for each in (made, again):
+        if built.requires_fit:
+            built.fit(z, codes if model.latent.num_codes else None)
+    restored = build("sampler", part.config, model=model)
+    restored.load_state_dict(built.state_dict())
+    samples = []
+    for each in (built, restored):
         with noise_of(CPU, 9), torch.no_grad():
-            draws.append(each.sample(model, SAMPLES))
+            samples.append(each.sample(model, BATCH_SIZE))
+    shape = (BATCH_SIZE, *model.latent.shape)
     expect(
-        tuple(draws[0].shape) == (SAMPLES, *model.latent.shape) and bool(draws[0].isfinite().all()),
-        f"{tested.id} draws {tuple(draws[0].shape)}, expected finite numbers {(SAMPLES, *model.latent.shape)}",
+        tuple(samples[0].shape) == shape and bool(samples[0].isfinite().all()),
+        f"{part.id} must return finite samples of shape {shape}, found shape {tuple(samples[0].shape)}",
     )
     expect(
-        torch.equal(*draws),
-        f"{tested.id} draws something else once its state is saved and loaded; keep all that is learned in buffers",
+        torch.equal(*samples),
+        f"{part.id} draws other samples after its state is saved and loaded; register what `fit` computes as buffers",
     )
 
 
-@check("metric", "a measurement adds up over batches and devices", kinds=["metric"], after=("plain defaults",))
-def metric(tested: PartUnderTest) -> None:
-    tried: Exception | None = None
+@check(
+    "metric",
+    "a metric must not depend on how the data are divided into batches",
+    kinds=["metric"],
+    depends_on=("plain defaults",),
+)
+def metric(part: PartUnderTest) -> None:
+    first_error: Exception | None = None
     applies = False
-    for reference in _metric_references(tested):
-        model = reference.model().eval()
-        if not tested.target.applies(model):
+    for setup in _metric_setups(part):
+        model = setup.model().eval()
+        if not part.target.applies(model):
             continue
         applies = True
         try:
-            whole = _measured(tested, model, reference, [2 * SAMPLES])
-            parts = _measured(tested, model, reference, [3, 2 * SAMPLES - 3])
-        except Exception as error:  # noqa: BLE001 -- the plugin boundary: other data may suit it better
-            tried = tried or error
+            in_one_batch = _compute_metric(part, model, setup, [2 * BATCH_SIZE])
+            in_two_batches = _compute_metric(part, model, setup, [3, 2 * BATCH_SIZE - 3])
+        except Exception as error:  # noqa: BLE001 -- the plugin boundary: the metric may require other data
+            first_error = first_error or error
             continue
-        for name, value in whole.items():
-            expect(value.numel() == 1 and bool(value.isfinite()), f"{tested.id}: '{name}' is {value}")
+        for name, value in in_one_batch.items():
+            other = in_two_batches[name]
+            expect(value.numel() == 1 and bool(value.isfinite()), f"{part.id}: '{name}' is {value}")
             expect(
-                torch.allclose(value, parts[name], rtol=1e-4),
-                f"{tested.id}: '{name}' is {float(value):.6g} in one batch and {float(parts[name]):.6g} in two",
+                torch.allclose(value, other, rtol=1e-4),
+                f"{part.id}: '{name}' is {float(value):.6g} in one batch and {float(other):.6g} in two",
             )
         return
     if not applies:
         raise NotApplicableError("it applies to none of the small models")
-    raise CheckFailedError(f"{tested.id} works on none of the small models: {tried}") from tried
+    raise CheckFailedError(f"{part.id} fails on all small models; the first error is {first_error}") from first_error
 
 
-def _measured(tested: PartUnderTest, model: Autoencoder, reference: Reference, sizes: list[int]) -> dict[str, Tensor]:
-    made = build("metric", tested.config, model=model)
-    batch = reference.batch(sum(sizes))
+def _compute_metric(
+    part: PartUnderTest, model: Autoencoder, setup: ReferenceSetup, batch_sizes: list[int]
+) -> dict[str, Tensor]:
+    """Return the values of a metric by name, for the first samples in batches of these sizes."""
+    built = build("metric", part.config, model=model)
+    batch = setup.batch(sum(batch_sizes))
     with torch.no_grad(), evaluation_mode(model):
-        for index in torch.arange(sum(sizes)).split(sizes):
-            made.update(model, model(batch.rows(index), sample=False))
-        found = made.compute()
-    return found if isinstance(found, dict) else {tested.entry.name: found}
+        for rows in torch.arange(sum(batch_sizes)).split(batch_sizes):
+            built.update(model, model(batch.rows(rows), sample=False))
+        values = built.compute()
+    return values if isinstance(values, dict) else {part.entry.name: values}
 
 
-def _metric_references(tested: PartUnderTest) -> list[Reference]:
-    """Return models of every sort of latent, for a metric may be of one sort."""
+def _metric_setups(part: PartUnderTest) -> Iterator[ReferenceSetup]:
+    """Yield each setup with a Gaussian, a quantised and a sparse latent, since a metric may apply to one of them."""
     latents = (
-        {"name": "gaussian", "dim": 3},
-        {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4},
-        {"name": "topk", "dim": 12, "k": 3},
+        ({"name": "gaussian", "dim": 3}, "elbo"),
+        ({"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4}, "deterministic"),
+        ({"name": "topk", "dim": 12, "k": 3}, "deterministic"),
     )
-    return [
-        Reference(
-            {**reference.config, "latent": latent, "objective": objective},
-            reference.spec,
-            reference.rows,
-            reference.modality,
-        )
-        for reference in tested.references
-        for latent, objective in zip(latents, ("elbo", "deterministic", "deterministic"), strict=True)
-    ]
-
-
-def _model_for(tested: PartUnderTest) -> Autoencoder:
-    return tested.references[0].model()
+    for setup in part.setups:
+        for latent, objective in latents:
+            yield replace(setup, config={**setup.config, "latent": latent, "objective": objective})
 
 
 CHECKS = (schedule, optimizer, sampler, metric)

@@ -13,11 +13,12 @@ from types import ModuleType
 from aeframe.errors import did_you_mean
 from aeframe.hooks import HOOKS, PROJECT
 from aeframe.registry import CORE, Plugin, registry
-from aeframe.testing.check import PLUGIN, check, expect
-from aeframe.testing.part_under_test import PartUnderTest
+from aeframe.testing.check import check
+from aeframe.testing.expectations import expect
+from aeframe.testing.part_under_test import PLUGIN, PartUnderTest
 
 _HEAVY = ("torch", "lightning", "hydra", "numpy", "pydantic")
-_LIST = f"""
+_PRINT_IMPORTED = f"""
 import json, sys
 from aeframe.registry import registry
 registry()
@@ -26,37 +27,41 @@ print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
 
 
 @check("loads", "a plugin that cannot be loaded adds nothing", kinds=[PLUGIN])
-def loads(tested: PartUnderTest) -> None:
-    plugin = tested.plugin
-    expect(plugin.state == "ok", f"plugin '{plugin.name}' of {plugin.distribution} is {plugin.state}: {plugin.reason}")
+def loads(part: PartUnderTest) -> None:
+    plugin = part.plugin
+    expect(
+        plugin.state == "ok",
+        f"plugin '{plugin.name}' of {plugin.distribution} has the state '{plugin.state}': {plugin.reason}",
+    )
     expect(bool(plugin.entries), f"plugin '{plugin.name}' of {plugin.distribution} registers nothing")
 
 
-@check("light entry point", "listings and tab completion must answer at once", kinds=[PLUGIN], after=("loads",))
-def light_entry_point(tested: PartUnderTest) -> None:
-    others = [plugin.name for plugin in registry().plugins if plugin.name not in (tested.plugin.name, "core")]
+@check("light entry point", "listings and tab completion must be fast", kinds=[PLUGIN], depends_on=("loads",))
+def light_entry_point(part: PartUnderTest) -> None:
+    others = [plugin.name for plugin in registry().plugins if plugin.name not in (part.plugin.name, "core")]
     environment = {
         **os.environ,
         "AEFRAME_DISABLE": ",".join(others),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
     }
-    done = subprocess.run([sys.executable, "-c", _LIST], capture_output=True, text=True, env=environment, check=True)
-    found = json.loads(done.stdout.splitlines()[-1])
+    done = subprocess.run(
+        [sys.executable, "-c", _PRINT_IMPORTED], capture_output=True, text=True, env=environment, check=True
+    )
+    imported = json.loads(done.stdout.splitlines()[-1])
     expect(
-        not found,
-        f"loading plugin '{tested.plugin.name}' imports {', '.join(found)}; import them where the parts are, and name "
-        "the parts as 'module:Object'",
+        not imported,
+        f"loading plugin '{part.plugin.name}' imports {', '.join(imported)}; import them in the modules of the parts, "
+        "and register the parts as 'module:Object'",
     )
 
 
-@check("hook names", "a misspelt hook is never called, and nobody hears of it", kinds=[PLUGIN], after=("loads",))
-def hook_names(tested: PartUnderTest) -> None:
-    for name, value in vars(_module(tested.plugin)).items():
+@check("hook names", "a misspelt hook is ignored without an error", kinds=[PLUGIN], depends_on=("loads",))
+def hook_names(part: PartUnderTest) -> None:
+    for name, value in vars(_module(part.plugin)).items():
         if not name.startswith("register_"):
             continue
         expect(name in HOOKS, f"there is no hook '{name}'{did_you_mean(name, HOOKS)}")
-        marked = hasattr(value, f"{PROJECT}_impl")
-        expect(marked, f"'{name}' is not marked; write @hookimpl above it")
+        expect(hasattr(value, f"{PROJECT}_impl"), f"hook '{name}' has no marker; decorate it with @hookimpl")
 
 
 def _module(plugin: Plugin) -> ModuleType:

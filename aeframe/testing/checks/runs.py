@@ -1,8 +1,8 @@
-"""Checks of a part in a run: checkpoints, resume, the saved model, several processes."""
+"""Checks of a part in training: checkpoints, resume, the saved model, and several processes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,153 +10,130 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.model_store.writer import save_model
-from aeframe.testing import reload, subprocess_io, two_processes
-from aeframe.testing.check import MODEL_KINDS, Check, CheckFailedError, check, expect
+from aeframe.testing.check import MODEL_KINDS, SharedWork, check
+from aeframe.testing.expectations import CheckFailedError, expect
 from aeframe.testing.part_under_test import PartUnderTest
-from aeframe.testing.reference import SAMPLES
+from aeframe.testing.reference import BATCH_SIZE
+from aeframe.testing.reload import OUTPUTS, SETUP, evaluation_outputs
 from aeframe.testing.short_run import train_shortly
+from aeframe.testing.subprocess_io import read_result, run_processes, write_setup
+from aeframe.testing.two_process_step import GRADIENTS, WORLD_SIZE, gradients_of_step
 from aeframe.training.checkpoint import read_checkpoint
 
 
-@check("trains", "four tiny epochs by the house's own trainer", kinds=MODEL_KINDS, after=("gradients",))
-def trains(tested: PartUnderTest) -> None:
-    for name, value in tested.short_run.state.items():
-        expect(bool(value.isfinite().all()), f"{tested.id}: after four tiny epochs '{name}' is not finite")
+@check("trains", "four short epochs with the Trainer of real runs", kinds=MODEL_KINDS, depends_on=("gradients",))
+def trains(part: PartUnderTest) -> None:
+    for name, value in part.short_run.state.items():
+        expect(bool(value.isfinite().all()), f"{part.id}: '{name}' is not finite after four short epochs")
 
 
 @check(
     "safe checkpoint",
-    "opening somebody's checkpoint must not run their code",
+    "loading the checkpoint of someone else must not execute code",
     kinds=MODEL_KINDS,
-    after=("trains",),
+    depends_on=("trains",),
 )
-def safe_checkpoint(tested: PartUnderTest) -> None:
+def safe_checkpoint(part: PartUnderTest) -> None:
     try:
-        read_checkpoint(tested.short_run.checkpoint)
+        read_checkpoint(part.short_run.checkpoint)
     except AeframeError as error:
         raise CheckFailedError(
-            f"{tested.id}: a checkpoint with it does not load with weights_only=True; keep tensors and plain values "
-            "in its state"
+            f"{part.id}: its checkpoint cannot be loaded with weights_only=True; its state may contain only tensors "
+            "and plain values"
         ) from error
-    for name, value in tested.short_run.model.state_dict().items():
+    for name, value in part.short_run.model.state_dict().items():
         expect(
             isinstance(value, torch.Tensor),
-            f"{tested.id}: '{name}' in its state is {type(value).__name__}; keep tensors only, in buffers",
+            f"{part.id}: '{name}' in its state is a {type(value).__name__}; use tensors in buffers",
         )
 
 
 @check(
     "exact resume",
-    "two epochs and two more are the four of a run that was not interrupted, bit for bit",
+    "a resumed run must be bit-identical to an uninterrupted one",
     kinds=MODEL_KINDS,
-    after=("safe checkpoint",),
+    depends_on=("safe checkpoint",),
 )
-def exact_resume(tested: PartUnderTest) -> None:
-    folder = tested.folder / "parts"
-    train_shortly(tested.reference, folder, epochs=2)
-    parts = train_shortly(tested.reference, folder, epochs=4, resume=True)
-    different = [name for name, value in tested.short_run.state.items() if not _same(parts.state.get(name), value)]
+def exact_resume(part: PartUnderTest) -> None:
+    folder = part.folder / "resumed"
+    train_shortly(part.setup, folder, epochs=2)
+    resumed = train_shortly(part.setup, folder, epochs=4, resume=True).state
+    different = [name for name, value in part.short_run.state.items() if not _equal(resumed.get(name), value)]
     expect(
         not different,
-        f"{tested.id}: a resumed run differs in {len(different)} tensors, first in '{(different or [''])[0]}'; keep "
-        "what changes in training in buffers, and draw from torch's default generator",
+        f"{part.id}: a resumed run differs in {len(different)} tensors, first in '{(different or [''])[0]}'; register "
+        "values that change in training as buffers, and draw from torch's default generator",
     )
 
 
-@check(
-    "saved model",
-    "opened in a new process it gives the same numbers",
-    kinds=MODEL_KINDS,
-    after=("safe checkpoint", "repeatable evaluation", "state"),
-)
-def saved_model(tested: PartUnderTest) -> None:
-    _ask_for_all(tested, saved_model, _save, _reopen)
-    found = subprocess_io.answered(tested.folder / "answer.pt")
-    expected = reload.numbers(tested.short_run.model, tested.reference.batch(SAMPLES))
-    _compare(tested, found, expected, "once it is saved and opened in a new process", exact=True)
-
-
-@check(
-    "two processes",
-    "a batch shared by two processes makes the step that one would make",
-    kinds=MODEL_KINDS - {"modality"},
-    after=("batch invariance", "gradients"),
-)
-def two_processes_equal_one(tested: PartUnderTest) -> None:
-    _ask_for_all(tested, two_processes_equal_one, _pack, _share)
-    found = subprocess_io.answered(tested.folder / "shared.pt")
-    expected = two_processes.step(tested.reference, None)
-    _compare(tested, found, expected, "when two processes share the batch", exact=False)
-
-
-def _ask_for_all(
-    tested: PartUnderTest,
-    of: Check,
-    prepare: Callable[[PartUnderTest], None],
-    ask: Callable[[list[PartUnderTest]], None],
-) -> None:
-    """Start other processes once, for all the parts: a process of torch takes seconds to begin."""
-    runner = tested.runner
-    if of.name not in runner.shared:
-        errors: dict[str, Exception] = {}
-        runner.shared[of.name] = errors
-        ready = []
-        for each in runner.tested_by(of):
-            if runner.ready(of, each) is None:
-                try:
-                    prepare(each)
-                except Exception as error:  # noqa: BLE001 -- the plugin boundary: told when its own turn comes
-                    errors[each.id] = error
-                else:
-                    ready.append(each)
-        if ready:
-            ask(ready)
-    if tested.id in runner.shared[of.name]:
-        raise runner.shared[of.name][tested.id]
-
-
-def _save(tested: PartUnderTest) -> None:
-    reference, run = tested.reference, tested.short_run
-    sampler = build("sampler", reference.config["sampler"], model=run.model)
+def _save(part: PartUnderTest) -> None:
+    setup, run = part.setup, part.short_run
+    sampler = build("sampler", setup.config["sampler"], model=run.model)
     save_model(
-        tested.folder / "model",
+        part.folder / "model",
         run.model,
-        reference.modality,
-        reference.config,
+        setup.modality,
+        setup.config,
         sampler,
         metrics={},
         progress=run.progress,
     )
-    subprocess_io.pack(reference, tested.folder / "parcel.pt")
+    write_setup(setup, part.folder / SETUP)
 
 
-def _reopen(subjects: list[PartUnderTest]) -> None:
-    subprocess_io.ask("aeframe.testing.reload", [[tested.folder for tested in subjects]])
+def _reload(parts: Sequence[PartUnderTest]) -> None:
+    run_processes("aeframe.testing.reload", [[part.folder for part in parts]])
 
 
-def _pack(tested: PartUnderTest) -> None:
-    subprocess_io.pack(tested.reference, tested.folder / "parcel.pt")
+@check(
+    "saved model",
+    "a saved model must return the same outputs when a new process loads it",
+    kinds=MODEL_KINDS,
+    depends_on=("safe checkpoint", "repeatable evaluation", "modality state"),
+    shared_work=SharedWork(_save, _reload),
+)
+def saved_model(part: PartUnderTest) -> None:
+    actual = read_result(part.folder / OUTPUTS)
+    expected = evaluation_outputs(part.short_run.model, part.setup.batch(BATCH_SIZE))
+    _compare(part, actual, expected, "when a new process loads the saved model", exact=True)
 
 
-def _share(subjects: list[PartUnderTest]) -> None:
-    meeting = subjects[0].runner.folder / "meeting"
-    paths = [tested.folder / "parcel.pt" for tested in subjects]
-    subprocess_io.ask("aeframe.testing.two_processes", [[rank, meeting, *paths] for rank in range(two_processes.WORLD)])
+def _write_setup(part: PartUnderTest) -> None:
+    write_setup(part.setup, part.folder / SETUP)
+
+
+def _compute_gradients(parts: Sequence[PartUnderTest]) -> None:
+    rendezvous = parts[0].folder / "rendezvous"
+    setups = [part.folder / SETUP for part in parts]
+    run_processes("aeframe.testing.two_process_step", [[rank, rendezvous, *setups] for rank in range(WORLD_SIZE)])
+
+
+@check(
+    "two processes",
+    "training on several devices must take the same steps as on one",
+    kinds=MODEL_KINDS - {"modality"},
+    depends_on=("batch invariance", "gradients"),
+    shared_work=SharedWork(_write_setup, _compute_gradients),
+)
+def two_processes(part: PartUnderTest) -> None:
+    actual = read_result(part.folder / GRADIENTS)
+    expected = gradients_of_step(part.setup, None)
+    _compare(part, actual, expected, "when two processes share the batch", exact=False)
 
 
 def _compare(
-    tested: PartUnderTest, found: dict[str, Tensor] | str, expected: dict[str, Tensor], when: str, *, exact: bool
+    part: PartUnderTest, actual: dict[str, Tensor] | str, expected: dict[str, Tensor], when: str, *, exact: bool
 ) -> None:
-    if isinstance(found, str):
-        raise CheckFailedError(f"{tested.id} fails {when}: {found}")
-    expect(found.keys() == expected.keys(), f"{tested.id} has other tensors {when}: {found.keys() ^ expected.keys()}")
+    if isinstance(actual, str):
+        raise CheckFailedError(f"{part.id} fails {when}: {actual}")
+    expect(actual.keys() == expected.keys(), f"{part.id} has other tensors {when}: {actual.keys() ^ expected.keys()}")
     for name, value in expected.items():
-        same = _same(found[name], value) if exact else torch.allclose(found[name], value, rtol=1e-3, atol=1e-5)
-        expect(same, f"{tested.id}: the {name} changes {when}")
+        same = _equal(actual[name], value) if exact else torch.allclose(actual[name], value, rtol=1e-3, atol=1e-5)
+        expect(same, f"{part.id}: the {name} changes {when}")
 
 
-def _same(one: Tensor | None, other: Tensor) -> bool:
+def _equal(one: Tensor | None, other: Tensor) -> bool:
     return one is not None and torch.equal(one, other)
 
 
-CHECKS = (trains, safe_checkpoint, exact_resume, saved_model, two_processes_equal_one)
+CHECKS = (trains, safe_checkpoint, exact_resume, saved_model, two_processes)

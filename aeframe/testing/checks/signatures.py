@@ -1,4 +1,4 @@
-"""Checks of a part's constructor, which is the schema of its options."""
+"""Checks of a part's constructor, whose signature is the schema of the part's options."""
 
 from __future__ import annotations
 
@@ -9,100 +9,101 @@ from typing import Any
 from aeframe.errors import AeframeError
 from aeframe.factory import REQUIRED, build, defaults, part_kind, signature
 from aeframe.kinds import KINDS
-from aeframe.testing.check import check, expect
+from aeframe.testing.check import check
+from aeframe.testing.expectations import expect
 from aeframe.testing.part_under_test import PartUnderTest
 
 _WITH_OPTIONS = frozenset(kind.name for kind in KINDS.values() if kind.configured)
 _LIBRARIES = ("torch", "torchmetrics", "lightning")
-_NONSENSE = {"no such": ["value"]}
+_WRONG_VALUE = {"no such": ["value"]}
 
 
-@check("imports", "a name that cannot be imported fails in the user's hands", kinds=KINDS)
-def imports(tested: PartUnderTest) -> None:
-    expect(tested.target is not None, f"{tested.id} is None")
+@check("imports", "registered names are imported only at their first use", kinds=KINDS)
+def imports(part: PartUnderTest) -> None:
+    expect(part.target is not None, f"{part.id} is None")
 
 
-@check("complete", "what is missing would fail in the user's hands", kinds=KINDS, after=("imports",))
-def complete(tested: PartUnderTest) -> None:
-    missing = sorted(getattr(tested.target, "__abstractmethods__", ()))
-    expect(not missing, f"{tested.id} does not define {', '.join(missing)}, which its base class leaves open")
+@check("complete", "a missing method or attribute fails only at its first use", kinds=KINDS, depends_on=("imports",))
+def complete(part: PartUnderTest) -> None:
+    missing = sorted(getattr(part.target, "__abstractmethods__", ()))
+    expect(not missing, f"{part.id} does not define {', '.join(missing)}, abstract in its base class")
     expect(
-        tested.kind != "loss" or hasattr(tested.target, "domains"),
-        f"{tested.id} does not say which data it is for; give it the class attribute domains, such as "
+        part.kind != "loss" or hasattr(part.target, "domains"),
+        f"{part.id} does not declare its domains of data; set the class attribute domains, such as "
         'frozenset({"real", "unit"})',
     )
 
 
-@check("documented", "the docstring is what help and reference pages print", kinds=_WITH_OPTIONS, after=("imports",))
-def documented(tested: PartUnderTest) -> None:
-    text = vars(tested.target).get("__doc__") if inspect.isclass(tested.target) else tested.target.__doc__
-    expect(bool(text and text.strip()), f"{tested.id} has no docstring; say what it is in one complete line")
+@check("documented", "help and reference pages print the docstring", kinds=_WITH_OPTIONS, depends_on=("imports",))
+def documented(part: PartUnderTest) -> None:
+    text = vars(part.target).get("__doc__") if inspect.isclass(part.target) else part.target.__doc__
+    expect(bool(text and text.strip()), f"{part.id} has no docstring; describe the part in one complete line")
 
 
-@check("typed options", "a value is validated by its annotation", kinds=_WITH_OPTIONS, after=("imports",))
-def typed_options(tested: PartUnderTest) -> None:
-    call = tested.target.__init__ if inspect.isclass(tested.target) else tested.target
-    # Without one of its own, it is that of `object`, which stands in no module.
+@check("typed options", "values are validated by annotations", kinds=_WITH_OPTIONS, depends_on=("imports",))
+def typed_options(part: PartUnderTest) -> None:
+    call = part.target.__init__ if inspect.isclass(part.target) else part.target
+    # A class without a constructor has that of `object`, which has no `__module__`.
     module = getattr(call, "__module__", "")
     if module.partition(".")[0] in _LIBRARIES:
-        # Written by others, and pydantic takes what they left open as it comes.
+        # Libraries leave some options without annotation, which pydantic does not validate.
         return
-    written = getattr(call, "__annotations__", {})
-    for option in signature(tested.target).options.values():
-        expect(option.name in written, f"{tested.id}: option '{option.name}' has no annotation; write its type")
+    annotations = getattr(call, "__annotations__", {})
+    for option in signature(part.target).options.values():
+        expect(option.name in annotations, f"{part.id}: option '{option.name}' has no annotation; add its type")
         expect(
-            option.annotation is not Any or written[option.name] in (Any, "Any", "typing.Any"),
-            f"{tested.id}: the annotation of option '{option.name}', {written[option.name]!r}, cannot be read at run "
-            "time; import its names outside TYPE_CHECKING",
+            option.annotation is not Any or annotations[option.name] in (Any, "Any", "typing.Any"),
+            f"{part.id}: the annotation of option '{option.name}', {annotations[option.name]!r}, cannot be evaluated "
+            "at run time; import its names outside TYPE_CHECKING",
         )
 
 
-@check("plain defaults", "a config shows every option as a plain value", kinds=_WITH_OPTIONS, after=("imports",))
-def plain_defaults(tested: PartUnderTest) -> None:
-    shown = defaults(tested.kind, tested.entry.name)
-    json.dumps(shown)
-    for option in signature(tested.target).options.values():
-        lost = shown[option.name] is None and option.default not in (None, REQUIRED)
+@check("plain defaults", "configs contain every option as a plain value", kinds=_WITH_OPTIONS, depends_on=("imports",))
+def plain_defaults(part: PartUnderTest) -> None:
+    plain = defaults(part.kind, part.entry.name)
+    json.dumps(plain)
+    for option in signature(part.target).options.values():
+        lost = plain[option.name] is None and option.default not in (None, REQUIRED)
         expect(
             not lost,
-            f"{tested.id}: the default of option '{option.name}', {option.default!r}, cannot be written in a config",
+            f"{part.id}: the default of option '{option.name}', {option.default!r}, cannot be written in a config",
         )
 
 
 @check(
-    "bad input",
-    "an option that is unknown or of the wrong type is answered in one sentence",
+    "option errors",
+    "an unknown option or a value of the wrong type is reported in one sentence",
     kinds=_WITH_OPTIONS,
-    after=("imports",),
+    depends_on=("imports",),
 )
-def bad_input(tested: PartUnderTest) -> None:
-    wants = signature(tested.target)
-    # What the house gives is not looked at before the options are.
-    given: dict[str, Any] = dict.fromkeys(wants.injected)
-    _refused(tested, {"no_such_option": 1}, given)
-    for option in wants.options.values():
-        if not _takes_anything(option.annotation):
-            _refused(tested, {option.name: _NONSENSE}, given)
+def option_errors(part: PartUnderTest) -> None:
+    accepted = signature(part.target)
+    # Options are validated first, so that the injected arguments may be None.
+    injected: dict[str, Any] = dict.fromkeys(accepted.injected)
+    _expect_error(part, {"no_such_option": 1}, injected)
+    for option in accepted.options.values():
+        if not _accepts_mappings(option.annotation):
+            _expect_error(part, {option.name: _WRONG_VALUE}, injected)
 
 
-def _refused(tested: PartUnderTest, options: dict[str, Any], given: dict[str, Any]) -> None:
-    required = {o.name: REQUIRED for o in signature(tested.target).options.values() if o.default is REQUIRED}
+def _expect_error(part: PartUnderTest, options: dict[str, Any], injected: dict[str, Any]) -> None:
+    required = {o.name: REQUIRED for o in signature(part.target).options.values() if o.default is REQUIRED}
     try:
-        build(tested.kind, {"name": tested.entry.name, **options}, **given)
+        build(part.kind, {"name": part.entry.name, **options}, **injected)
     except AeframeError as error:
-        expect("\n" not in str(error), f"{tested.id} answers {options} in several lines; one sentence is read")
-    except Exception as error:  # noqa: BLE001 -- the plugin boundary: this is what is looked for
-        expect(False, f"{tested.id} answers {options} with {type(error).__name__}: {error}")
+        expect("\n" not in str(error), f"{part.id} reports {options} in several lines, expected one sentence")
+    except Exception as error:  # noqa: BLE001 -- the plugin boundary: the error that this check looks for
+        expect(False, f"{part.id} reports {options} with {type(error).__name__}, expected an AeframeError: {error}")
     else:
-        expect(bool(required), f"{tested.id} takes {options} without a word")
+        expect(bool(required), f"{part.id} accepts {options} without an error")
 
 
-def _takes_anything(annotation: Any) -> bool:
-    """Say whether a mapping of lists is a right value: the type is open, or is one of mappings."""
+def _accepts_mappings(annotation: Any) -> bool:
+    """Return whether `_WRONG_VALUE` may be valid: the annotation is open, or is a type of mappings."""
     if part_kind(annotation) is not None:
         return False
-    shown = str(annotation)
-    return annotation in (Any, object, dict) or any(word in shown for word in ("Any", "dict", "Mapping", "object"))
+    text = str(annotation)
+    return annotation in (Any, object, dict) or any(name in text for name in ("Any", "dict", "Mapping", "object"))
 
 
-CHECKS = (imports, complete, documented, typed_options, plain_defaults, bad_input)
+CHECKS = (imports, complete, documented, typed_options, plain_defaults, option_errors)

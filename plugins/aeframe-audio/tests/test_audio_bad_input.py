@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from audio_files import NEXT_STEP, saved, sine
 
-from aeframe.testing.error_messages import left_out, refusal
+from aeframe.testing.error_messages import run_expecting_error, run_expecting_skipped
 
 OVERRIDES = ["modality=audio", "data=audio_folder", "data.path=sounds", "modality.seconds=0.05", "batch_size=4"]
 SMALL = ["encoder.channels=[4,6,8]", "latent.dim=4"]
@@ -27,8 +27,8 @@ def test_truncated_file(sounds: Path) -> None:
     path.write_bytes(content[:-100])
     sizes = f"{len(content) - 100} bytes, expected {len(content)} from its header"
     message = f"audio 'sounds/03.wav' is truncated: {sizes}; {NEXT_STEP}"
-    assert refusal(sounds.parent, [*OVERRIDES, *SMALL]) == message
-    assert left_out(sounds.parent, [*OVERRIDES, *SMALL, "modality.on_error=skip"]) == [message]
+    assert run_expecting_error(sounds.parent, [*OVERRIDES, *SMALL]) == message
+    assert run_expecting_skipped(sounds.parent, [*OVERRIDES, *SMALL, "modality.on_error=skip"]) == [message]
 
 
 @pytest.mark.parametrize("max_memory_mb", [0, 1])
@@ -39,7 +39,7 @@ def test_all_bad_files_are_listed(sounds: Path, max_memory_mb: int) -> None:
     samples[7] = np.nan
     saved(sounds / "06.wav", samples, subtype="FLOAT")
     overrides = [*OVERRIDES, *SMALL, "modality.on_error=skip", f"data.max_memory_mb={max_memory_mb}"]
-    assert sorted(left_out(sounds.parent, overrides)) == [
+    assert sorted(run_expecting_skipped(sounds.parent, overrides)) == [
         f"audio 'sounds/04.wav' has no samples (length 0); {NEXT_STEP}",
         f"audio 'sounds/05.wav' cannot be opened (Format not recognised); {NEXT_STEP}",
         f"audio 'sounds/06.wav' is NaN or infinite at sample 7; {NEXT_STEP}",
@@ -49,9 +49,9 @@ def test_all_bad_files_are_listed(sounds: Path, max_memory_mb: int) -> None:
 def test_another_rate_and_more_channels(sounds: Path) -> None:
     saved(sounds / "07.wav", sine(800, rate=16000), rate=16000)
     saved(sounds / "08.wav", sine(400, channels=2))
-    assert refusal(sounds.parent, [*OVERRIDES, *SMALL]) == (
+    assert run_expecting_error(sounds.parent, [*OVERRIDES, *SMALL]) == (
         "audio 'sounds/07.wav' has 16000 Hz, expected 8000 Hz; convert all sounds with modality.rate=8000"
     )
-    assert refusal(sounds.parent, [*OVERRIDES, *SMALL, "modality.rate=8000"]) == (
+    assert run_expecting_error(sounds.parent, [*OVERRIDES, *SMALL, "modality.rate=8000"]) == (
         "audio 'sounds/08.wav' has 2 channels, expected 1 channel; convert all sounds with modality.channels=1"
     )

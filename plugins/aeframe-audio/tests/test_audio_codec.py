@@ -72,7 +72,7 @@ def test_report_has_a_row_for_each_number_of_codebooks(
     ("arguments", "message"),
     [
         (["transcode", "{run}", "{path}", "-o", "{path}"],
-         "'{path}' exists, and nothing is written over it; choose another with --output"),
+         "'{path}' exists already; choose another path with --output"),
         (["transcode", "{run}", "{path}", "-o", "{tmp}/out"],
          "transcode writes one file, found '{tmp}/out'; use the suffix .wav, .flac or .ogg"),
         (["transcode", "{run}", "{path}", "--codebooks", "9", "-o", "{tmp}/out.wav"],

@@ -13,8 +13,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeframe.data.modality import Source
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    outputs_per_sample,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_audio.modality import Audio
 from aeframe_audio.simulated import VowelsSimulated
@@ -43,11 +48,11 @@ def test_results_of_a_segment_depend_on_it_alone(parts: dict[str, Any]) -> None:
     unpadded = batch.mask.flatten(1).all(1)
     assert unpadded.any()
     assert not unpadded.all()
-    expect_own_numbers(model, batch)
+    expect_batch_invariance(model, batch)
     # A source without short sounds has no mask.
     full = batch.rows(unpadded)
-    for name, value in numbers(model, replace(full, mask=None)).items():
-        torch.testing.assert_close(value, numbers(model, full)[name])
+    for name, value in outputs_per_sample(model, replace(full, mask=None)).items():
+        torch.testing.assert_close(value, outputs_per_sample(model, full)[name])
 
 
 @pytest.mark.parametrize("loss", ["mae", "snr"])
@@ -60,7 +65,9 @@ def test_more_padding_changes_nothing(loss: str) -> None:
         parts = {"loss": loss, "latent": {"name": "point", "dim": 4, "spatial": True}, **SPECTRA}
         assert batch.mask is not None
         longer = replace(batch, x=F.pad(batch.x, (0, more)), mask=F.pad(batch.mask, (0, more)))
-        return numbers(small_model(modality, replace(spec, shape=tuple(longer.x.shape[1:])), **parts), longer)
+        return outputs_per_sample(
+            small_model(modality, replace(spec, shape=tuple(longer.x.shape[1:])), **parts), longer
+        )
 
     less, more = padded(0), padded(2000)
     for name, value in less.items():
@@ -71,7 +78,7 @@ def test_more_padding_changes_nothing(loss: str) -> None:
 def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, source = prepared()
     latent = {"name": "rvq", "dim": 4, "codebook_size": 8, "num_quantizers": 2}
-    metrics = expect_same_metrics(small_model(modality, spec, latent=latent), modality, source)
+    metrics = expect_invariant_metrics(small_model(modality, spec, latent=latent), modality, source)
     assert {"mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate_entropy"} <= metrics.keys()
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from audio_files import saved, sine
 
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe_audio.folder import AudioFolder
 from aeframe_audio.modality import Audio
 from aeframe_audio.simulated import VowelsSimulated
 
 
 def test_simulated_sounds() -> None:
-    assert_prepared_alike(lambda: Audio(seconds=0.1), lambda: VowelsSimulated(sounds=20))
+    assert_state_restores_data(lambda: Audio(seconds=0.1), lambda: VowelsSimulated(sounds=20))
 
 
 def test_added_files_are_in_no_split(tmp_path: Path) -> None:
@@ -25,5 +25,5 @@ def test_added_files_are_in_no_split(tmp_path: Path) -> None:
         for number in range(5):
             saved(tmp_path / f"-{number}.wav", sine(400, hertz=1000), rate=16000)
 
-    splits = assert_prepared_alike(lambda: Audio(seconds=0.02), lambda: AudioFolder(path=tmp_path), change=change)
+    splits = assert_state_restores_data(lambda: Audio(seconds=0.02), lambda: AudioFolder(path=tmp_path), change=change)
     assert len(splits.train) == 8

@@ -1,4 +1,4 @@
-"""NPZ and NPY files of images, in every layout people use."""
+"""NPZ and NPY files of images: layouts, types, names of arrays, and errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def message(path: str, **options: Any) -> str:
 
 
 def pixels(raw: Any) -> torch.Tensor:
-    """All images, in their first order, which their labels give."""
+    """Return the images of all splits, sorted by their labels, which are their original row numbers."""
     stacks: list[Stack] = list(raw.values())
     labels = torch.cat([s.labels for s in stacks if s.labels is not None])
     return torch.cat([s.pixels for s in stacks])[labels.argsort()]
@@ -65,11 +65,11 @@ def test_floats_and_bools(tmp_path: Path) -> None:
     ("images", "labels"), [("x_{}", "y_{}"), ("{}_images", "{}_labels"), ("{}", "{}_labels"), ("X_{}", "Y_{}")]
 )
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
-def test_splits_by_the_names_people_give_them(tmp_path: Path, images: str, labels: str, validation: str) -> None:
+def test_splits_by_common_array_names(tmp_path: Path, images: str, labels: str, validation: str) -> None:
     arrays: dict[str, Any] = {}
     for split, rows in {"train": slice(0, 12), validation: slice(12, 16), "test": slice(16, 20)}.items():
         arrays[images.format(split)] = GREY[rows]
-        # A column, as MedMNIST has them.
+        # Labels (N, 1), as in MedMNIST.
         arrays[labels.format(split)] = np.arange(20)[rows, None]
     raw = ImageNPZ(path=saved(tmp_path, **arrays)).load()
     assert [None if stack.labels is None else stack.labels.tolist() for stack in raw.values()] == [
@@ -92,12 +92,12 @@ def test_a_key_names_an_array_of_any_name(tmp_path: Path) -> None:
     )
 
 
-def test_describing_reads_headers_only(tmp_path: Path) -> None:
+def test_describe_reads_headers_only(tmp_path: Path) -> None:
     path = Path(saved(tmp_path, x=np.ones((50, 40, 30), np.uint8)))
-    whole = path.read_bytes()
-    # Damage the last pixels, far behind the header.
-    place = whole.rindex(b"\1" * 40)
-    path.write_bytes(whole[:place] + b"\0" * 40 + whole[place + 40 :])
+    content = path.read_bytes()
+    # Damage the last pixels.
+    position = content.rindex(b"\1" * 40)
+    path.write_bytes(content[:position] + b"\0" * 40 + content[position + 40 :])
     assert ImageNPZ(path=str(path)).describe() == {"shape": (1, 40, 30)}
     assert message(str(path)) == (
         f"dataset 'image_npz': '{path}' cannot be read (Bad CRC-32 for file 'x.npy'); "
@@ -105,7 +105,7 @@ def test_describing_reads_headers_only(tmp_path: Path) -> None:
     )
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     path = str(tmp_path / "no.npz")
     assert message(path) == f"dataset 'image_npz': there is no file '{path}'; give the path of a NPZ or NPY file"
 
@@ -127,7 +127,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
     )
 
 
-def test_objects_are_not_opened(tmp_path: Path) -> None:
+def test_object_arrays_are_not_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path, x=np.array([{}], dtype=object))
     assert message(path) == (
         f"dataset 'image_npz': '{path}' cannot be read (Object arrays cannot be loaded when allow_pickle=False); "
@@ -135,7 +135,7 @@ def test_objects_are_not_opened(tmp_path: Path) -> None:
     )
 
 
-def test_values_out_of_range_name_their_row(tmp_path: Path) -> None:
+def test_values_out_of_range_are_reported_with_their_row(tmp_path: Path) -> None:
     scaled = GREY / 255
     scaled[7, 2, 2] = 1.5
     assert message(saved(tmp_path, x=scaled.astype(np.float32))) == (
@@ -149,7 +149,7 @@ def test_values_out_of_range_name_their_row(tmp_path: Path) -> None:
     )
 
 
-def test_other_whole_numbers_are_ambiguous(tmp_path: Path) -> None:
+def test_other_integer_types_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, x=GREY.astype(np.int64))
     assert message(path) == (
         "dataset 'image_npz': array 'x' has dtype int64, expected uint8, bool, or floats in [0, 1]; "
@@ -158,7 +158,7 @@ def test_other_whole_numbers_are_ambiguous(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(20, 30), (20, 3, 5, 3), (20, 6, 5, 4), (0, 6, 5), (2, 2, 2, 2, 2)])
-def test_shapes_that_are_no_images(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert message(saved(tmp_path, x=np.zeros(shape, np.uint8))) == (
         f"dataset 'image_npz': array 'x' has shape {shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) "
         "with C = 1 or 3; reshape it"

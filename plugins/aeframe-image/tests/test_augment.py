@@ -1,4 +1,4 @@
-"""Moved and mirrored training images: which views there are, and that they repeat themselves."""
+"""Random crops and flips of training images: their distribution and reproducibility."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def test_a_flip_is_each_image_or_its_mirror_image() -> None:
+def test_flip_mirrors_half_of_the_images() -> None:
     x = torch.randint(0, 256, (64, 3, 4, 5), dtype=torch.uint8)
-    seen = Augment(flip=True)(x)
-    mirrored = (seen == x.flip(3)).flatten(1).all(1)
-    same = (seen == x).flatten(1).all(1)
-    assert (mirrored | same).all()
+    augmented = Augment(flip=True)(x)
+    mirrored = (augmented == x.flip(3)).flatten(1).all(1)
+    unchanged = (augmented == x).flatten(1).all(1)
+    assert (mirrored | unchanged).all()
     assert 16 < int(mirrored.sum()) < 48
-    assert seen.dtype == torch.uint8
+    assert augmented.dtype == torch.uint8
 
 
-def test_a_crop_is_a_window_of_the_mirrored_image() -> None:
+def test_crop_returns_random_windows_of_the_reflected_image() -> None:
     x = torch.rand(200, 1, 5, 6)
-    margin = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
-    seen = Augment(crop=2)(x)
-    places = set()
-    for image, wide in zip(seen, margin, strict=True):
+    padded = torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect")
+    augmented = Augment(crop=2)(x)
+    offsets = set()
+    for image, wide in zip(augmented, padded, strict=True):
         windows = {(i, j): wide[:, i : i + 5, j : j + 6] for i in range(5) for j in range(5)}
-        places |= {place for place, window in windows.items() if torch.equal(window, image)}
-    # Each of the 25 windows turns up among 200.
-    assert len(places) == 25
+        offsets |= {offset for offset, window in windows.items() if torch.equal(window, image)}
+    # All 25 windows occur among 200 images.
+    assert len(offsets) == 25
 
 
-def test_without_options_an_image_stays_as_it_is() -> None:
+def test_without_options_images_are_unchanged() -> None:
     x = torch.rand(2, 1, 5, 6)
     assert Augment()(x) is x
 
 
-def test_only_training_images_change_and_a_resumed_run_sees_the_same(tmp_path: Path) -> None:
+def test_only_training_images_are_augmented_and_resumption_is_reproducible(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x_train=pixels[:20], x_val=pixels[20:25], x_test=pixels[25:])
     splits = Image(random_crop=2, flip=True).prepare(ImageNPZ(path=str(tmp_path / "a.npz")))
@@ -63,17 +63,17 @@ def test_only_training_images_change_and_a_resumed_run_sees_the_same(tmp_path: P
         loader.load_state_dict({"epoch": number, "batch": start})
         return [batch.x for batch in loader]  # type: ignore[union-attr]
 
-    whole, resumed = epoch(1, 0), epoch(1, 2)
-    assert torch.equal(torch.cat(whole[2:]), torch.cat(resumed))
-    assert not torch.equal(torch.cat(whole).sort(0).values, torch.cat(epoch(2, 0)).sort(0).values)
+    uninterrupted, resumed = epoch(1, 0), epoch(1, 2)
+    assert torch.equal(torch.cat(uninterrupted[2:]), torch.cat(resumed))
+    assert not torch.equal(torch.cat(uninterrupted).sort(0).values, torch.cat(epoch(2, 0)).sort(0).values)
 
 
 @pytest.mark.parametrize("margin", [8, -1])
-def test_a_margin_that_cannot_be_mirrored_is_refused(tmp_path: Path, margin: int) -> None:
+def test_a_margin_that_cannot_be_reflected_is_refused(tmp_path: Path, margin: int) -> None:
     np.savez(tmp_path / "a.npz", x=np.zeros((30, 8, 9), np.uint8))
     with pytest.raises(AeframeError) as caught:
         Image(random_crop=margin).spec(ImageNPZ(path=str(tmp_path / "a.npz")))
     assert str(caught.value) == (
-        "modality 'image' has images of 1 x 8 x 9 (channels x height x width), which takes random_crop from 0 to 7 "
-        f"pixels, found {margin}; about an eighth of the side is usual"
+        "modality 'image' needs random_crop from 0 to 7 pixels for images of 1 x 8 x 9 (channels x height x width), "
+        f"found {margin}; an eighth of the side is usual"
     )

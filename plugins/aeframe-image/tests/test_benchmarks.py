@@ -1,4 +1,4 @@
-"""MNIST, Fashion-MNIST and CIFAR-10: their own file formats, and where they are looked for."""
+"""MNIST, Fashion-MNIST and CIFAR-10: file formats, search paths and checksums."""
 
 from __future__ import annotations
 
@@ -78,16 +78,16 @@ def message(dataset: Benchmark) -> str:
 
 def check_mnist(dataset: Benchmark) -> None:
     raw = dataset.load()
-    # The last sixth of the training images is for validation: 10,000 of 60,000.
+    # The validation split is the last sixth of the training images.
     assert [len(stack) for stack in raw.values()] == [10, 2, 4]
     images = torch.cat([raw["train"].pixels, raw["validation"].pixels])  # type: ignore[union-attr]
     assert torch.equal(images, torch.from_numpy(X_TRAIN)[:, None])
     assert torch.equal(raw["test"].pixels, torch.from_numpy(X_TEST)[:, None])  # type: ignore[union-attr]
     for split, labels in {"train": Y_TRAIN[:10], "validation": Y_TRAIN[10:], "test": Y_TEST}.items():
-        found = raw[split].labels
-        assert found is not None
-        assert found.dtype == torch.int64
-        assert found.tolist() == labels.tolist()
+        loaded = raw[split].labels
+        assert loaded is not None
+        assert loaded.dtype == torch.int64
+        assert loaded.tolist() == labels.tolist()
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
@@ -101,7 +101,7 @@ def test_idx_files_of_a_folder(tmp_path: Path, kind: type[MNIST], zipped: bool) 
 
 @pytest.mark.parametrize("place", ["mnist.npz", "image/mnist.npz", "mnist/mnist.npz"])
 @pytest.mark.parametrize("root", ["data", "home/.cache/aeframe"])
-def test_a_npz_is_found_where_data_are_kept(tmp_path: Path, root: str, place: str) -> None:
+def test_a_npz_is_found_in_the_data_folders(tmp_path: Path, root: str, place: str) -> None:
     path = tmp_path / root / place
     path.parent.mkdir(parents=True)
     np.savez(path, x_train=X_TRAIN, y_train=Y_TRAIN, x_test=X_TEST, y_test=Y_TEST)
@@ -115,10 +115,10 @@ def sha256(path: Path) -> str:
 
 @pytest.fixture
 def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of Fashion-MNIST as a download leaves it, and the addresses it came from."""
+    """A folder with downloaded files of Fashion-MNIST; the dataset's URLs are those of a local copy."""
     folder, server = tmp_path / "data" / "fashion_mnist", tmp_path / "server"
-    for each in (folder, server):
-        write_idx(each, zipped=True)
+    for copy in (folder, server):
+        write_idx(copy, zipped=True)
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     files = [server / f"{name}-ubyte.gz" for name in names]
     monkeypatch.setattr(FashionMNIST, "base", f"{server.as_uri()}/")
@@ -143,12 +143,12 @@ def test_downloaded_files_are_verified(downloaded: Path) -> None:
     )
 
 
-def test_a_download_that_was_cut_off_is_completed(downloaded: Path) -> None:
+def test_missing_files_are_downloaded(downloaded: Path) -> None:
     (downloaded / "t10k-labels-idx1-ubyte.gz").unlink()
     check_mnist(FashionMNIST())
 
 
-def test_files_that_were_unpacked_are_found(tmp_path: Path) -> None:
+def test_unpacked_files_are_found(tmp_path: Path) -> None:
     write_idx(tmp_path / "data" / "fashion_mnist", zipped=False)
     check_mnist(FashionMNIST())
     folder = tmp_path / "data" / "cifar10" / "cifar-10-batches-bin"
@@ -166,19 +166,19 @@ def test_a_downloaded_archive_is_verified(tmp_path: Path) -> None:
     )
 
 
-def test_the_true_mnist() -> None:
+def test_the_published_mnist() -> None:
     splits = Image().prepare(MNIST(path=str(real_file("image/mnist.npz"))))
     assert [len(source) for source in (splits.train, splits.validation, splits.test)] == [50_000, 10_000, 10_000]
     batch = splits.train.batch(torch.arange(5))
     assert batch.x.shape == (5, 1, 28, 28)
     assert batch.extras["label"].tolist() == [5, 0, 4, 1, 9]
-    # The mean brightness of MNIST's training images is widely quoted as 0.1307; this is a part of them. The step is
-    # odd, because even rows of the file are darker than odd ones.
+    # The commonly cited mean brightness of the training images is 0.1307. The step is odd because even rows of the file
+    # are darker than odd ones.
     assert splits.train.batch(torch.arange(0, 50_000, 17)).x.mean() == pytest.approx(0.1307, abs=0.002)
 
 
 @pytest.mark.parametrize("form", ["archive", "folder with archive", "files", "unpacked", "found"])
-def test_cifar_in_every_form(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar_files_and_archives(tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "some"
     if form in ("archive", "folder with archive", "found"):
         where = tmp_path / "data" / "cifar10" if form == "found" else folder
@@ -202,18 +202,19 @@ def test_cifar_in_every_form(tmp_path: Path, form: str, monkeypatch: pytest.Monk
 
 # -- bad input ---------------------------------------------------------------------------------------------------
 
-WANTED = "a NPZ with x_train and x_test, or a folder with the four IDX files"
+MNIST_PATH = "a NPZ with x_train and x_test, or a folder with the four IDX files"
 
 
-def test_no_such_path(tmp_path: Path) -> None:
+def test_a_missing_path(tmp_path: Path) -> None:
     assert message(MNIST(path=str(tmp_path / "no"))) == (
-        f"dataset 'mnist': there is no '{tmp_path}/no'; set data.path to {WANTED}, or leave it out"
+        f"dataset 'mnist': there is no '{tmp_path}/no'; set data.path to {MNIST_PATH}, or leave it out"
     )
 
 
 def test_a_folder_without_the_files(tmp_path: Path) -> None:
     assert message(MNIST(path=str(tmp_path))) == (
-        f"dataset 'mnist': '{tmp_path}' has no 'train-images-idx3-ubyte' or 'train-images-idx3-ubyte.gz'; give {WANTED}"
+        f"dataset 'mnist': '{tmp_path}' has no 'train-images-idx3-ubyte' or 'train-images-idx3-ubyte.gz'; set "
+        f"data.path to {MNIST_PATH}"
     )
 
 
@@ -221,7 +222,8 @@ def test_images_of_another_size(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x_train=X_TRAIN[:, :20], x_test=X_TEST)
     assert message(MNIST(path=str(path))) == (
-        f"dataset 'mnist': '{path}' has train images of 1 x 20 x 28, expected 1 x 28 x 28; give {WANTED}"
+        f"dataset 'mnist': '{path}' has train images of 1 x 20 x 28, expected images of 1 x 28 x 28; set data.path "
+        f"to {MNIST_PATH}"
     )
 
 
@@ -229,27 +231,27 @@ def test_no_test_images(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x_train=X_TRAIN)
     assert message(MNIST(path=str(path))) == (
-        f"dataset 'mnist': '{path}' has test images of none, expected 1 x 28 x 28; give {WANTED}"
+        f"dataset 'mnist': '{path}' has no test images, expected images of 1 x 28 x 28; set data.path to {MNIST_PATH}"
     )
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "problem"),
     [
         (b"hello there", "'{path}' is not an IDX file of bytes"),
         (b"", "'{path}' is not an IDX file of bytes"),
-        (idx(X_TEST)[:-1], "'{path}' has 3135 values where its header says 3136"),
+        (idx(X_TEST)[:-1], "'{path}' has 3135 values, expected 3136 by its header"),
     ],
 )
-def test_idx_files_that_are_none(tmp_path: Path, content: bytes, told: str) -> None:
+def test_invalid_idx_files_are_errors(tmp_path: Path, content: bytes, problem: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(content)
     with pytest.raises(AeframeError) as caught:
         read_idx(path, who="dataset 'mnist'")
-    assert str(caught.value) == f"dataset 'mnist': {told.format(path=path)}; remove it and try again"
+    assert str(caught.value) == f"dataset 'mnist': {problem.format(path=path)}; remove it and try again"
 
 
-def test_a_cut_gzip_file(tmp_path: Path) -> None:
+def test_a_truncated_gzip_file(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(idx(X_TEST))[:100])
     with pytest.raises(AeframeError) as caught:
@@ -260,34 +262,34 @@ def test_a_cut_gzip_file(tmp_path: Path) -> None:
     )
 
 
-CIFAR_WANTED = "a NPZ with x_train and x_test, cifar-10-binary.tar.gz, or a folder with its .bin files"
+CIFAR_PATH = "a NPZ with x_train and x_test, cifar-10-binary.tar.gz, or a folder with its .bin files"
 
 
-def test_cifar_that_is_no_archive(tmp_path: Path) -> None:
+def test_a_cifar_file_that_is_not_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "a.tar.gz"
     path.write_bytes(b"hello")
     assert message(CIFAR10(path=str(path))) == (
-        f"dataset 'cifar10': '{path}' cannot be read as a tar archive; give {CIFAR_WANTED}"
+        f"dataset 'cifar10': '{path}' cannot be read as a tar archive; set data.path to {CIFAR_PATH}"
     )
 
 
-def test_a_cut_cifar_archive(tmp_path: Path) -> None:
+def test_a_truncated_cifar_archive(tmp_path: Path) -> None:
     path = write_cifar(tmp_path / "a.tar.gz")
     path.write_bytes(path.read_bytes()[:20_000])
     assert message(CIFAR10(path=str(path))) == (
-        f"dataset 'cifar10': '{path}' cannot be read as a tar archive; give {CIFAR_WANTED}"
+        f"dataset 'cifar10': '{path}' cannot be read as a tar archive; set data.path to {CIFAR_PATH}"
     )
 
 
-def test_cifar_with_a_file_missing_or_cut(tmp_path: Path) -> None:
+def test_missing_and_truncated_cifar_files(tmp_path: Path) -> None:
     for name, content in cifar_files().items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / "data_batch_3.bin").write_bytes(b"1234")
     assert message(CIFAR10(path=str(tmp_path))) == (
-        f"dataset 'cifar10': 'data_batch_3.bin' of '{tmp_path}' has 4 bytes, expected a multiple of 3073; "
-        f"give {CIFAR_WANTED}"
+        f"dataset 'cifar10': 'data_batch_3.bin' of '{tmp_path}' has 4 bytes, expected a multiple of 3073; set "
+        f"data.path to {CIFAR_PATH}"
     )
     (tmp_path / "data_batch_3.bin").unlink()
     assert message(CIFAR10(path=str(tmp_path))) == (
-        f"dataset 'cifar10': '{tmp_path}' has no 'data_batch_3.bin'; give {CIFAR_WANTED}"
+        f"dataset 'cifar10': '{tmp_path}' has no 'data_batch_3.bin'; set data.path to {CIFAR_PATH}"
     )

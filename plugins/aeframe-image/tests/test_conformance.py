@@ -1,4 +1,4 @@
-"""Everything that a plugin of aeframe promises."""
+"""The conformance suite for plugins."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

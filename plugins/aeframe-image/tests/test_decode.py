@@ -1,4 +1,4 @@
-"""Image files, whole and broken."""
+"""Decoding of intact and damaged image files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from aeframe import AeframeError
 from aeframe_image.decode import decode
 
-WAY_OUT = "; replace it, or leave such files out of training with modality.on_error=skip"
+NEXT_STEP = "; replace it, or leave such files out of training with modality.on_error=skip"
 YY, XX = np.mgrid[:24, :20]
 COLOUR = np.stack([XX * 12, YY * 10, (XX + YY) * 5], -1).astype(np.uint8)
 GREY = (XX * 6 + YY * 5).astype(np.uint8)
@@ -33,16 +33,16 @@ def decoded_or_none(path: Path) -> torch.Tensor | None:
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.ppm", "a.tiff"])
-def test_lossless_files_give_every_pixel_back(tmp_path: Path, name: str) -> None:
+def test_lossless_formats_are_decoded_exactly(tmp_path: Path, name: str) -> None:
     Image.fromarray(COLOUR).save(tmp_path / name)
     assert torch.equal(decode(tmp_path / name), torch.from_numpy(COLOUR).permute(2, 0, 1))
 
 
-def test_grey_has_one_channel_and_jpeg_comes_near(tmp_path: Path) -> None:
+def test_grey_images_have_one_channel_and_jpeg_is_approximate(tmp_path: Path) -> None:
     Image.fromarray(GREY).save(tmp_path / "a.jpg", quality=95)
-    found = decode(tmp_path / "a.jpg")
-    assert found.shape == (1, 24, 20)
-    assert (found[0].int() - torch.from_numpy(GREY).int()).abs().max() <= 4
+    pixels = decode(tmp_path / "a.jpg")
+    assert pixels.shape == (1, 24, 20)
+    assert (pixels[0].int() - torch.from_numpy(GREY).int()).abs().max() <= 4
 
 
 def test_black_and_white_becomes_0_and_255(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_black_and_white_becomes_0_and_255(tmp_path: Path) -> None:
 
 
 def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
-    # 65535 / 255 = 257, and the nearest is taken.
+    # 65535 / 255 = 257; values are rounded.
     wide = np.array([[0, 1, 128, 129, 257, 40000, 65535]], dtype=np.uint16)
     Image.fromarray(wide).save(tmp_path / "a.png")
     assert decode(tmp_path / "a.png").tolist() == [[[0, 0, 0, 1, 1, 156, 255]]]
@@ -61,7 +61,7 @@ def test_sixteen_bits_are_scaled_to_eight(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("grey", "expected"), [(False, [[[255, 10]], [[127, 20]], [[127, 30]]]), (True, [[[155, 10]]])]
 )
-def test_transparency_is_composited_on_white(tmp_path: Path, grey: bool, expected: list[list[list[int]]]) -> None:
+def test_transparent_pixels_are_blended_with_white(tmp_path: Path, grey: bool, expected: list[list[list[int]]]) -> None:
     image = Image.new("LA", (2, 1)) if grey else Image.new("RGBA", (2, 1))
     image.putpixel((0, 0), (55, 128) if grey else (255, 0, 0, 128))
     image.putpixel((1, 0), (10, 255) if grey else (10, 20, 30, 255))
@@ -79,64 +79,64 @@ def test_a_palette_and_its_transparent_colour_are_resolved(tmp_path: Path) -> No
     assert decode(tmp_path / "b.png").flatten(1).T.tolist() == [[9, 8, 7], [255, 255, 255]]
 
 
-def test_an_animation_gives_its_first_frame(tmp_path: Path) -> None:
+def test_an_animation_is_decoded_to_its_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
     assert decode(tmp_path / "a.gif")[:, 0, 0].tolist() == [255, 0, 0]
 
 
-def test_exif_turns_an_image_upright(tmp_path: Path) -> None:
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown turned by 90 degrees clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise for display
     Image.fromarray(COLOUR).save(tmp_path / "a.png", exif=exif)
     turned = np.rot90(COLOUR, -1).copy()
     assert torch.equal(decode(tmp_path / "a.png"), torch.from_numpy(turned).permute(2, 0, 1))
 
 
-def test_every_flipped_bit_of_a_png_is_seen(tmp_path: Path) -> None:
-    """Pillow alone decodes 10 or more of these to other pixels without a word."""
+def test_each_flipped_bit_of_a_png_is_detected(tmp_path: Path) -> None:
+    """Without the check of checksums, Pillow decodes at least 10 of these files to wrong pixels."""
     path = tmp_path / "a.png"
     Image.fromarray(COLOUR).save(path)
     raw = path.read_bytes()
     true = decode(path)
-    for place in range(8, len(raw)):
-        path.write_bytes(raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :])
-        if (found := decoded_or_none(path)) is not None:
-            assert torch.equal(found, true), place
+    for position in range(8, len(raw)):
+        path.write_bytes(raw[:position] + bytes([raw[position] ^ 4]) + raw[position + 1 :])
+        if (pixels := decoded_or_none(path)) is not None:
+            assert torch.equal(pixels, true), position
 
 
-def test_a_cut_png(tmp_path: Path) -> None:
+def test_a_truncated_png(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(COLOUR).save(path)
     path.write_bytes(path.read_bytes()[:60])
-    assert message(path) == f"image '{path}' cannot be decoded (Truncated File Read){WAY_OUT}"
+    assert message(path) == f"image '{path}' cannot be decoded (Truncated File Read){NEXT_STEP}"
 
 
-def test_a_cut_jpeg(tmp_path: Path) -> None:
+def test_a_truncated_jpeg(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.fromarray(COLOUR).save(path, quality=95)
     path.write_bytes(path.read_bytes()[:-20])
     assert re.fullmatch(
         re.escape(f"image '{path}' cannot be decoded (image file is truncated (")
         + r"\d+ bytes not processed\)"
-        + re.escape(f"){WAY_OUT}"),
+        + re.escape(f"){NEXT_STEP}"),
         message(path),
     )
 
 
-def test_text_that_is_called_png(tmp_path: Path) -> None:
+def test_a_text_file_with_the_extension_png(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_text("no image")
-    assert message(path) == f"image '{path}' cannot be decoded (no image format is recognised){WAY_OUT}"
+    assert message(path) == f"image '{path}' cannot be decoded (no image format is recognised){NEXT_STEP}"
 
 
 def test_an_empty_file(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.touch()
-    assert message(path) == f"image '{path}' is empty (0 bytes){WAY_OUT}"
+    assert message(path) == f"image '{path}' is empty (0 bytes){NEXT_STEP}"
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_a_missing_file(tmp_path: Path) -> None:
     assert message(tmp_path / "a.png") == f"there is no image file '{tmp_path / 'a.png'}'"
 
 
@@ -144,6 +144,6 @@ def test_floats_have_no_known_range(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(GREY.astype(np.float32)).save(path)
     assert message(path) == (
-        f"image '{path}' has 32-bit pixels (mode F), whose range is unknown; "
+        f"image '{path}' has 32-bit pixels (mode F) of unknown range; "
         "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
     )

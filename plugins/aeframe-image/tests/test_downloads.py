@@ -1,4 +1,4 @@
-"""A benchmark without a network."""
+"""The error of a download without network access."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aeframe_image.idx import MNIST
 
 
 def refused_port() -> int:
-    """A port that nobody listens at."""
+    """Return a port without a server."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

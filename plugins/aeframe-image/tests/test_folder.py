@@ -1,4 +1,4 @@
-"""Folders of images: which files, which splits, which labels."""
+"""Folders of images: their files, splits and labels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def message(folder: Path, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_images_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
+def test_images_are_found_at_any_depth(tmp_path: Path) -> None:
     wanted = [
         picture(tmp_path / "a" / "b" / "c.PNG"),
         picture(tmp_path / "a" / "x.jpg"),
@@ -49,10 +49,10 @@ def test_a_plain_folder_is_split_by_seed(tmp_path: Path) -> None:
     paths = [picture(tmp_path / f"{n:02}.png") for n in range(20)]
     splits = loaded(tmp_path)
     assert {name: len(split) for name, split in splits.items()} == {"train": 16, "validation": 2, "test": 2}
-    assert sorted(path for split in splits.values() for path in split.places) == paths
+    assert sorted(path for split in splits.values() for path in split.files) == paths
     assert all(split.labels is None for split in splits.values())
-    assert loaded(tmp_path)["test"].places == splits["test"].places
-    assert loaded(tmp_path, seed=1)["test"].places != splits["test"].places
+    assert loaded(tmp_path)["test"].files == splits["test"].files
+    assert loaded(tmp_path, seed=1)["test"].files != splits["test"].files
     assert len(loaded(tmp_path, test=0.5)["test"]) == 10
 
 
@@ -61,16 +61,16 @@ def test_split_and_class_folders(tmp_path: Path, validation: str) -> None:
     for split in ("train", validation, "test"):
         for kind in ("cat", "dog"):
             picture(tmp_path / split / kind / "deep" / "a.png")
-    # A class that one split alone has still gets its own number everywhere.
+    # A class of one split counts in the numbering of all.
     picture(tmp_path / "test" / "bird" / "a.png")
     splits = loaded(tmp_path)
     assert list(splits) == ["train", "validation", "test"]
     labels = [split.labels.tolist() for split in splits.values() if split.labels is not None]
     assert labels == [[1, 2], [1, 2], [0, 1, 2]]
-    assert {path.relative_to(tmp_path).parts[0] for path in splits["validation"].places} == {validation}
+    assert {path.relative_to(tmp_path).parts[0] for path in splits["validation"].files} == {validation}
 
 
-def test_a_missing_split_is_drawn_from_train(tmp_path: Path) -> None:
+def test_a_missing_split_is_a_random_part_of_train(tmp_path: Path) -> None:
     for n in range(10):
         picture(tmp_path / "train" / f"{n}.png")
     picture(tmp_path / "test" / "a.png")
@@ -78,13 +78,13 @@ def test_a_missing_split_is_drawn_from_train(tmp_path: Path) -> None:
     assert {name: len(split) for name, split in splits.items()} == {"train": 7, "validation": 3, "test": 1}
 
 
-def test_describe_gives_the_shape_of_the_first_that_can_be_decoded(tmp_path: Path) -> None:
+def test_describe_returns_the_shape_of_the_first_image_that_can_be_decoded(tmp_path: Path) -> None:
     (tmp_path / "0.png").write_text("broken")
     picture(tmp_path / "1.png", shape=(7, 6, 3))
     assert ImageFolder(path=str(tmp_path)).describe() == {"shape": (3, 7, 6)}
 
 
-def test_describe_when_none_can_be_decoded(tmp_path: Path) -> None:
+def test_describe_without_an_image_that_can_be_decoded(tmp_path: Path) -> None:
     (tmp_path / "0.png").touch()
     with pytest.raises(AeframeError) as caught:
         ImageFolder(path=str(tmp_path)).describe()
@@ -95,7 +95,7 @@ def test_describe_when_none_can_be_decoded(tmp_path: Path) -> None:
     )
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     assert message(tmp_path / "no") == (
         f"dataset 'image_folder' at '{tmp_path}/no' expects a folder, which does not exist; "
         "set data.path to a folder of images"
@@ -118,9 +118,9 @@ def test_images_outside_the_splits(tmp_path: Path) -> None:
     )
 
 
-def test_rows_carry_their_labels(tmp_path: Path) -> None:
+def test_selected_rows_keep_their_labels(tmp_path: Path) -> None:
     files = Files([tmp_path / "a", tmp_path / "b"], torch.tensor([4, 5]), 7).rows(torch.tensor([1]))
-    assert files.places == [tmp_path / "b"]
+    assert files.files == [tmp_path / "b"]
     assert files.labels is not None
     assert files.labels.tolist() == [5]
     assert files.max_memory_mb == 7

@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face library, written here and read back; nothing is asked of the network."""
+"""Datasets of the Hugging Face library, written to a folder and read without network access."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def table(library: Any, values: range, **columns: Any) -> Any:
 
 
 @pytest.mark.parametrize("memory", [2048, 0])
-def test_splits_and_labels_of_a_saved_one(hub: Any, tmp_path: Path, memory: int) -> None:
+def test_splits_and_labels_of_a_saved_dataset(hub: Any, tmp_path: Path, memory: int) -> None:
     splits = {"train": table(hub, range(8)), "test": table(hub, range(8, 11)), "extra": table(hub, range(2))}
     hub.DatasetDict(splits).save_to_disk(str(tmp_path / "saved"))
     dataset = HuggingFaceImages(path=str(tmp_path / "saved"), label="digit", max_memory_mb=memory)
@@ -52,7 +52,7 @@ def test_splits_and_labels_of_a_saved_one(hub: Any, tmp_path: Path, memory: int)
     assert batch.extras["label"].tolist() == [1, 2]
 
 
-def test_parquet_files_are_read_as_they_lie_on_the_hub(hub: Any, tmp_path: Path) -> None:
+def test_parquet_files_are_read(hub: Any, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     table(hub, range(8)).to_parquet(str(tmp_path / "data" / "train-00000-of-00001.parquet"))
     table(hub, range(8, 11)).to_parquet(str(tmp_path / "data" / "validation-00000-of-00001.parquet"))
@@ -61,7 +61,7 @@ def test_parquet_files_are_read_as_they_lie_on_the_hub(hub: Any, tmp_path: Path)
     assert (found.validation.batch(torch.arange(3)).x[:, 0, 0, 0] * 255).round().tolist() == [8, 9, 10]
 
 
-def test_bad_rows_are_skipped_and_named(hub: Any, tmp_path: Path) -> None:
+def test_unusable_rows_are_skipped_and_listed(hub: Any, tmp_path: Path) -> None:
     rows = [png(value) for value in range(29)]
     rows[3]["bytes"] = rows[3]["bytes"][:40]  # type: ignore[index]
     pictures = hub.Dataset.from_dict({"image": [*rows, None]}, features=hub.Features({"image": hub.Image()}))
@@ -72,7 +72,7 @@ def test_bad_rows_are_skipped_and_named(hub: Any, tmp_path: Path) -> None:
     assert sorted(found.skipped, reverse=True) == [
         f"image '{tmp_path}/saved/train, row 3' cannot be decoded (no image format is recognised); replace it, or "
         "leave such files out of training with modality.on_error=skip",
-        f"image '{tmp_path}/saved/train, row 29' is missing; drop the row, or set modality.on_error=skip",
+        f"image '{tmp_path}/saved/train, row 29' is missing; remove the row, or set modality.on_error=skip",
     ]
     assert len(found.train) + len(found.validation) + len(found.test) == 28
 
@@ -83,7 +83,7 @@ def message(**options: Any) -> str:
     return str(caught.value)
 
 
-def test_what_is_not_there_is_said(hub: Any, tmp_path: Path) -> None:
+def test_missing_columns_and_splits_are_errors(hub: Any, tmp_path: Path) -> None:
     path = str(tmp_path / "saved")
     who = f"dataset 'image_huggingface' at '{path}'"
     table(hub, range(8), name=["a"] * 8).save_to_disk(path)
@@ -95,13 +95,13 @@ def test_what_is_not_there_is_said(hub: Any, tmp_path: Path) -> None:
         f"{who} has no column 'digits', did you mean 'digit'?; the columns of split 'train' are picture, digit, name"
     )
     assert message(path=path, label="name") == (
-        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number; give another column, or "
-        "leave data.label out"
+        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number; choose another column, "
+        "or leave data.label out"
     )
     two = str(tmp_path / "two")
     hub.DatasetDict({"a": table(hub, range(2)), "b": table(hub, range(2))}).save_to_disk(two)
     assert message(path=two) == (
-        f"dataset 'image_huggingface' at '{two}' has the splits a, b and none that is called 'train'; rename one"
+        f"dataset 'image_huggingface' at '{two}' has the splits a, b, but no 'train'; rename one"
     )
     nowhere = str(tmp_path / "nowhere")
     assert message(path=nowhere).startswith(f"dataset 'image_huggingface' at '{nowhere}' cannot be opened (")
@@ -110,6 +110,6 @@ def test_what_is_not_there_is_said(hub: Any, tmp_path: Path) -> None:
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert message(path="ylecun/mnist") == (
-        "dataset 'image_huggingface' at 'ylecun/mnist' is read by the library 'datasets', which is not installed "
-        "(import of datasets halted; None in sys.modules); pip install 'aeframe-image[huggingface]'"
+        "dataset 'image_huggingface' at 'ylecun/mnist' requires the library 'datasets', which is not installed (import "
+        "of datasets halted; None in sys.modules); install it with pip install 'aeframe-image[huggingface]'"
     )

@@ -1,4 +1,4 @@
-"""An image's numbers are its own, whatever stands where it is masked, whatever it is batched with, on any devices."""
+"""Losses and metrics of an image do not depend on masked values, its batch or the number of devices."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import expect_batch_invariance, expect_invariant_metrics, small_model
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_image.digits import Digits
 from aeframe_image.modality import Image as ImageModality
@@ -35,26 +35,26 @@ def prepared(**options: Any) -> tuple[ImageModality, DataSpec, Splits]:
 
 @pytest.mark.parametrize("options", [{}, {"size": 24, "channels": 3}])
 @pytest.mark.parametrize("parts", MODELS.values(), ids=MODELS)
-def test_an_image_has_its_own_numbers(parts: dict[str, Any], options: dict[str, Any]) -> None:
+def test_an_image_does_not_depend_on_its_batch(parts: dict[str, Any], options: dict[str, Any]) -> None:
     modality, spec, splits = prepared(**options)
     model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
-    expect_own_numbers(model, batch)
-    # Images of which some rows are missing, as many more in each.
+    expect_batch_invariance(model, batch)
+    # Image number n has n masked rows.
     _, height, _ = spec.shape
     mask = torch.arange(height) < (height - torch.arange(6)).unsqueeze(1)
-    expect_own_numbers(model, replace(batch, mask=mask[:, None, :, None].expand_as(batch.x)))
+    expect_batch_invariance(model, replace(batch, mask=mask[:, None, :, None].expand_as(batch.x)))
 
 
 @pytest.mark.parametrize("options", [{}, {"domain": "binary", "binarize": "sample"}])
-def test_metrics_are_those_of_any_batches(options: dict[str, Any]) -> None:
+def test_metrics_do_not_depend_on_batches(options: dict[str, Any]) -> None:
     modality, spec, splits = prepared(**options)
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test, sizes=(7, 50))
+    found = expect_invariant_metrics(small_model(modality, spec), modality, splits.test, sizes=(7, 50))
     assert {"mse", "mae", "r2", "psnr", "ssim"} <= found.keys()
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
-    # 48 pictures to train on, decoded as they are asked for.
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
+    # 48 training images, decoded batch by batch.
     rng = np.random.default_rng(0)
     for split, count in (("train", 48), ("val", 7), ("test", 7)):
         (tmp_path / "pictures" / split).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Images prepared by the shape and the split of an earlier run."""
+"""Preparing images with the shape and the split of an earlier run."""
 
 from __future__ import annotations
 
@@ -8,53 +8,55 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image as Picture
+from PIL import Image as Pillow
 
 from aeframe import AeframeError
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe_image.arrays import ImageNPZ
 from aeframe_image.digits import Digits
 from aeframe_image.folder import ImageFolder
 from aeframe_image.modality import Image
 
 
-def drawn(num: int, *, side: int = 6, seed: int = 0) -> Any:
+def random_images(num: int, *, side: int = 6, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(0, 256, (num, side, side), np.uint8)
 
 
 @pytest.mark.parametrize("options", [{}, {"domain": "binary", "binarize": "sample"}, {"random_crop": 1, "flip": True}])
-def test_bundled_images(options: dict[str, Any]) -> None:
-    assert_prepared_alike(lambda: Image(**options), Digits)
+def test_the_dataset_digits(options: dict[str, Any]) -> None:
+    assert_state_restores_data(lambda: Image(**options), Digits)
 
 
 @pytest.mark.parametrize("max_memory_mb", [2048, 0])
-def test_a_folder_that_was_moved_and_added_to(tmp_path: Path, max_memory_mb: int) -> None:
-    place = tmp_path / "images"
-    place.mkdir()
-    for number, pixels in enumerate(drawn(10)):
-        Picture.fromarray(pixels).save(place / f"{number}.png")
+def test_images_added_to_a_moved_folder_change_no_split(tmp_path: Path, max_memory_mb: int) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, pixels in enumerate(random_images(10)):
+        Pillow.fromarray(pixels).save(folder / f"{number}.png")
 
     def change() -> None:
-        shutil.move(place, tmp_path / "moved")
-        for number, pixels in enumerate(drawn(5, seed=1)):
-            Picture.fromarray(pixels).save(tmp_path / "moved" / f"-{number}.png")
+        shutil.move(folder, tmp_path / "moved")
+        for number, pixels in enumerate(random_images(5, seed=1)):
+            Pillow.fromarray(pixels).save(tmp_path / "moved" / f"-{number}.png")
 
     def dataset() -> ImageFolder:
-        path = place if place.exists() else tmp_path / "moved"
+        path = folder if folder.exists() else tmp_path / "moved"
         return ImageFolder(path=path, max_memory_mb=max_memory_mb)
 
-    assert len(assert_prepared_alike(Image, dataset, change=change).train) == 8
+    assert len(assert_state_restores_data(Image, dataset, change=change).train) == 8
 
 
-def test_rows_that_are_added_to_an_array(tmp_path: Path) -> None:
+def test_rows_added_to_an_array_change_no_split(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
-    np.save(path, drawn(20))
-    assert_prepared_alike(
-        Image, lambda: ImageNPZ(path=path), change=lambda: np.save(path, np.concatenate([drawn(20), drawn(9, seed=1)]))
+    np.save(path, random_images(20))
+    assert_state_restores_data(
+        Image,
+        lambda: ImageNPZ(path=path),
+        change=lambda: np.save(path, np.concatenate([random_images(20), random_images(9, seed=1)])),
     )
-    with pytest.raises(AeframeError, match=r"has images of 1 x 5 x 5 .* where 1 x 6 x 6 is expected"):
-        assert_prepared_alike(
+    with pytest.raises(AeframeError, match=r"has images of 1 x 5 x 5 .*, expected 1 x 6 x 6"):
+        assert_state_restores_data(
             Image,
             lambda: ImageNPZ(path=path),
-            change=lambda: np.save(path, drawn(29, side=5)),
+            change=lambda: np.save(path, random_images(29, side=5)),
         )

@@ -1,4 +1,4 @@
-"""PSNR and SSIM, by hand and against torchmetrics and the paper's formula."""
+"""PSNR, SSIM and bits per dimension, compared with torchmetrics and with the formulas of the papers."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ def model(shape: tuple[int, ...] = (1, 12, 13), domain: str = "unit") -> Autoenc
 def test_psnr_by_hand() -> None:
     x = torch.zeros(3, 1, 2, 2)
     reconstruction = torch.tensor([0.1, 1.0, 0.0]).view(3, 1, 1, 1).expand_as(x)
-    # -20 log10 of the error over the range; a perfect image would have infinitely many.
+    # -20 log10(error / range), capped at 100 dB.
     assert psnr(reconstruction, x, 1.0).tolist() == pytest.approx([20.0, 0.0, 100.0])
     assert psnr(reconstruction, x, 2.0)[0].item() == pytest.approx(26.0206, abs=1e-4)
 
 
-def test_psnr_of_one_image_is_that_of_torchmetrics() -> None:
+def test_psnr_of_an_image_equals_that_of_torchmetrics() -> None:
     x, y = torch.rand(2, 4, 3, 9, 7)
     theirs = [PeakSignalNoiseRatio(data_range=1.0)(a[None], b[None]) for a, b in zip(x, y, strict=True)]
     torch.testing.assert_close(psnr(x, y, 1.0), torch.stack(theirs))
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16), (3, 12, 20), (1, 11, 11)])
-def test_ssim_of_usual_images_is_that_of_torchmetrics(shape: tuple[int, ...]) -> None:
+def test_ssim_equals_that_of_torchmetrics(shape: tuple[int, ...]) -> None:
     x = torch.rand(4, *shape)
     y = (x + 0.2 * torch.randn_like(x)).clamp(0, 1)
     theirs = StructuralSimilarityIndexMeasure(data_range=1.0)(y, x)
@@ -59,9 +59,9 @@ def test_ssim_of_usual_images_is_that_of_torchmetrics(shape: tuple[int, ...]) ->
 
 
 def window_ssim(x: Tensor, y: Tensor, size: int, sigma: float) -> Tensor:
-    """The paper's formula, written out for grey images: means, variances and covariance below a Gaussian window."""
-    place = torch.arange(size) - size // 2
-    line = torch.exp(-(place**2) / (2 * sigma**2))
+    """Return the SSIM of grey images by the paper's formula, with a Gaussian window of `size` pixels."""
+    offset = torch.arange(size) - size // 2
+    line = torch.exp(-(offset**2) / (2 * sigma**2))
     window = (line[:, None] * line)[None, None] / line.sum() ** 2
 
     def mean(image: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ def test_ssim_of_an_image_with_itself_is_one(side: int) -> None:
 
 @pytest.mark.parametrize(("kind", "single"), [(PSNR, psnr), (SSIM, ssim)])
 @pytest.mark.parametrize(("domain", "span"), [("unit", 1.0), ("signed", 2.0), ("binary", 1.0)])
-def test_a_metric_is_the_mean_over_images_however_they_are_batched(kind, single, domain: str, span: float) -> None:  # type: ignore[no-untyped-def]
+def test_metrics_are_means_over_images_whatever_the_batches(kind, single, domain: str, span: float) -> None:  # type: ignore[no-untyped-def]
     net = model(domain=domain)
     x = torch.rand(7, 1, 12, 13).round() if domain == "binary" else torch.rand(7, 1, 12, 13) * span - (span - 1)
     p = net(Batch(x))
@@ -105,7 +105,7 @@ def test_a_metric_is_the_mean_over_images_however_they_are_batched(kind, single,
     torch.testing.assert_close(whole.compute().float(), single(net.loss.mean(p.output)[:1], x[:1], span).mean())
 
 
-def test_where_they_apply() -> None:
+def test_the_metrics_apply_to_bounded_images() -> None:
     assert PSNR.applies(model())
     assert SSIM.applies(model())
     assert not PSNR.applies(model(domain="real"))
@@ -114,7 +114,7 @@ def test_where_they_apply() -> None:
     assert not SSIM.applies(model((1, 2, 5)))
 
 
-def test_they_are_built_by_name() -> None:
+def test_the_metrics_are_built_by_name() -> None:
     assert isinstance(build("metric", "psnr", model=model()), PSNR)
     assert isinstance(build("metric", "ssim", model=model()), SSIM)
 
@@ -129,17 +129,17 @@ def vae(loss: Any, domain: str) -> Autoencoder:
     return assemble(config, DataSpec((1, 4, 4), Domain.parse(domain))).eval()
 
 
-def test_bits_per_dimension_of_a_model_that_knows_nothing() -> None:
+def test_bits_per_dimension_of_a_uniform_prediction() -> None:
     net = vae("bernoulli", "binary")
     for parameter in net.parameters():
         torch.nn.init.zeros_(parameter)
-    # Every pixel a fair coin, the posterior the prior: one bit each.
+    # Each pixel is 1 with probability 1/2 and the posterior equals the prior: one bit per pixel.
     metric = BitsPerDimension()
     metric.update(net, net(Batch(torch.rand(6, 1, 4, 4).round()), sample=True))
     assert float(metric.compute()) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_bits_per_dimension_is_the_bound_in_other_units() -> None:
+def test_bits_per_dimension_is_the_bound_in_bits() -> None:
     net = vae("discretised_logistic_mixture", "unit")
     p = net(Batch(torch.rand(6, 1, 4, 4)), sample=True)
     metric = BitsPerDimension()
@@ -149,14 +149,14 @@ def test_bits_per_dimension_is_the_bound_in_other_units() -> None:
     assert metric.drawn
 
 
-def test_bits_are_of_discrete_data_only() -> None:
+def test_bits_per_dimension_applies_to_discrete_data_only() -> None:
     assert BitsPerDimension.applies(vae("bernoulli", "binary"))
     assert not BitsPerDimension.applies(vae("bernoulli", "unit"))
     assert not BitsPerDimension.applies(vae("gaussian", "unit"))
     assert not BitsPerDimension.applies(model())
 
 
-def test_what_was_left_visible_is_no_error() -> None:
+def test_visible_pixels_count_as_reconstructed() -> None:
     net = model((1, 12, 12))
     x = torch.rand(2, 1, 12, 12)
     p = net(Batch(x))

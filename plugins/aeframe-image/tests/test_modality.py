@@ -1,4 +1,4 @@
-"""The modality: from files to batches and back."""
+"""The modality: preparing batches, errors, reading and writing files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Twelve colour pictures of two classes."""
+    """Twelve colour images of two classes."""
     for n in range(12):
         path = tmp_path / "pictures" / ("cat" if n % 2 else "dog") / f"{n:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
-def whole(source: Source) -> Batch:
+def full_batch(source: Source) -> Batch:
     return source.batch(torch.arange(len(source)))
 
 
@@ -60,40 +60,40 @@ def test_digits() -> None:
     splits = modality.prepare(Digits())
     assert [len(source) for source in sources(splits)] == [1437, 180, 180]
     assert all(source.in_memory for source in sources(splits))
-    batch = whole(splits.train)
+    batch = full_batch(splits.train)
     assert not Domain("unit").violations(batch.x).any()
     # Seventeen grey levels, exactly.
     assert torch.equal((batch.x * 16).round() / 16, batch.x)
     assert sorted(batch.extras["label"].unique().tolist()) == list(range(10))
     assert batch.index is not None
     assert torch.equal(batch.index, torch.arange(1437))
-    # Disjoint: hardly any two of the 1,797 images are equal.
-    rows = torch.cat([whole(source).x for source in sources(splits)]).flatten(1)
+    # The splits are disjoint: all 1,797 images differ.
+    rows = torch.cat([full_batch(source).x for source in sources(splits)]).flatten(1)
     assert len(rows.unique(dim=0)) == 1797
     again = Image().prepare(Digits())
-    assert torch.equal(whole(again.test).x, whole(splits.test).x)
+    assert torch.equal(full_batch(again.test).x, full_batch(splits.test).x)
 
 
 @pytest.mark.parametrize("domain", ["unit", "signed", "binary"])
-def test_every_domain_holds_its_values(domain: str) -> None:
+def test_values_are_in_the_domain(domain: str) -> None:
     modality = build("modality", {"name": "image", "domain": domain})
     assert modality.spec(Digits()).domain == Domain.parse(domain)
     for source in sources(modality.prepare(Digits())):
-        assert not Domain.parse(domain).violations(whole(source).x).any()
+        assert not Domain.parse(domain).violations(full_batch(source).x).any()
 
 
-def test_sampled_binary_images_are_drawn_anew_in_training_only() -> None:
+def test_binary_images_are_resampled_in_training_only() -> None:
     splits = Image(domain="binary", binarize="sample").prepare(Digits())
-    assert not torch.equal(whole(splits.train).x, whole(splits.train).x)
-    assert torch.equal(whole(splits.test).x, whole(splits.test).x)
-    assert set(whole(splits.test).x.unique().tolist()) == {0.0, 1.0}
+    assert not torch.equal(full_batch(splits.train).x, full_batch(splits.train).x)
+    assert torch.equal(full_batch(splits.test).x, full_batch(splits.test).x)
+    assert set(full_batch(splits.test).x.unique().tolist()) == {0.0, 1.0}
 
 
 @pytest.mark.parametrize(
     "options",
     [{}, {"domain": "signed", "size": 4}, {"channels": 1, "size": [5, 3], "fit": "resize"}, {"domain": "binary"}],
 )
-def test_lazy_and_in_memory_give_the_same_batches(folder: Path, options: dict[str, Any]) -> None:
+def test_lazy_and_in_memory_batches_are_equal(folder: Path, options: dict[str, Any]) -> None:
     def prepared(max_memory_mb: int) -> Splits:
         dataset = ImageFolder(path=str(folder), max_memory_mb=max_memory_mb, validation=0.25)
         return build("modality", {"name": "image", **options}).prepare(dataset)
@@ -112,17 +112,17 @@ def test_lazy_and_in_memory_give_the_same_batches(folder: Path, options: dict[st
         assert torch.equal(a.index, b.index)
 
 
-def test_lazy_and_in_memory_sample_the_same_evaluation_images(folder: Path) -> None:
+def test_lazy_and_in_memory_sampled_evaluation_images_are_equal(folder: Path) -> None:
     modality = Image(domain="binary", binarize="sample")
     one = modality.prepare(ImageFolder(path=str(folder))).test
     two = modality.prepare(ImageFolder(path=str(folder), max_memory_mb=0)).test
-    assert torch.equal(whole(one).x, whole(two).x)
+    assert torch.equal(full_batch(one).x, full_batch(two).x)
 
 
 def test_labels_belong_to_their_images(folder: Path) -> None:
     splits = Image().prepare(ImageFolder(path=str(folder)))
     for source in sources(splits):
-        batch = whole(source)
+        batch = full_batch(source)
         for x, label in zip(batch.x, batch.extras["label"].tolist(), strict=True):
             kind = ("cat", "dog")[label]
             known = [Image().read(path).x[0] for path in sorted((folder / kind).iterdir())]
@@ -140,22 +140,22 @@ def test_images_are_padded_to_the_size(folder: Path) -> None:
 def test_size_and_channels_reach_the_spec() -> None:
     modality = Image(size=16, channels=3)
     assert modality.spec(Digits()).shape == (3, 16, 16)
-    assert whole(modality.prepare(Digits()).test).x.shape == (180, 3, 16, 16)
+    assert full_batch(modality.prepare(Digits()).test).x.shape == (180, 3, 16, 16)
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("max_memory_mb", [1, 0])
-def test_a_corrupt_png_is_named(folder: Path, max_memory_mb: int) -> None:
+def test_a_damaged_png_is_an_error(folder: Path, max_memory_mb: int) -> None:
     bad = folder / "cat" / "05.png"
     bad.write_bytes(bad.read_bytes()[:50])
     dataset = ImageFolder(path=str(folder), max_memory_mb=max_memory_mb)
 
     def epoch() -> None:
-        # Without memory for all of them, the file is met only here.
+        # Lazy sources decode the file only here.
         for source in sources(Image().prepare(dataset)):
-            whole(source)
+            full_batch(source)
 
     with pytest.raises(AeframeError) as caught:
         epoch()
@@ -166,7 +166,7 @@ def test_a_corrupt_png_is_named(folder: Path, max_memory_mb: int) -> None:
 
 
 @pytest.mark.parametrize("max_memory_mb", [1, 0])
-def test_a_corrupt_png_is_skipped_on_request_and_listed(folder: Path, max_memory_mb: int) -> None:
+def test_a_damaged_png_is_skipped_and_listed(folder: Path, max_memory_mb: int) -> None:
     bad = [folder / "cat" / "05.png", folder / "dog" / "00.png"]
     bad[0].write_bytes(bad[0].read_bytes()[:50])
     bad[1].write_bytes(b"")
@@ -178,16 +178,16 @@ def test_a_corrupt_png_is_skipped_on_request_and_listed(folder: Path, max_memory
         f"image '{bad[1]}' is empty (0 bytes); replace it, or leave such files out of training with "
         "modality.on_error=skip",
     ]
-    batches = [whole(source) for source in sources(splits)]
+    batches = [full_batch(source) for source in sources(splits)]
     assert sum(len(batch) for batch in batches) == 10
     labels = torch.cat([batch.extras["label"] for batch in batches])
     assert labels.bincount().tolist() == [5, 5]
     good = [Image().read(path).x for path in sorted(folder.rglob("*.png")) if path not in bad]
-    found = torch.cat([batch.x for batch in batches]).flatten(1)
-    assert torch.equal(found.unique(dim=0), torch.cat(good).flatten(1).unique(dim=0))
+    images = torch.cat([batch.x for batch in batches]).flatten(1)
+    assert torch.equal(images.unique(dim=0), torch.cat(good).flatten(1).unique(dim=0))
 
 
-def test_skipping_stops_where_nothing_is_left(folder: Path) -> None:
+def test_a_split_without_usable_images_is_an_error(folder: Path) -> None:
     for path in (folder / "cat").iterdir():
         path.rename(folder / path.name)
     (folder / "dog").rename(folder / "train")
@@ -201,22 +201,22 @@ def test_skipping_stops_where_nothing_is_left(folder: Path) -> None:
     )
 
 
-def test_other_sizes_and_colours_ask_for_one(folder: Path) -> None:
+def test_images_of_different_shapes_are_an_error(folder: Path) -> None:
     first = sorted(path for path in folder.rglob("*.png"))[0]
     odd = folder / "dog" / "odd.png"
     PILImage.fromarray(np.zeros((7, 9), np.uint8)).save(odd)
     dataset = ImageFolder(path=str(folder))
     expected = (
-        f"image '{odd}' is 1 x 7 x 9 (channels x height x width) where 3 x 6 x 9 is expected; "
-        "bring all images to one shape with modality.channels=3 modality.size=[6,9]"
+        f"image '{odd}' is 1 x 7 x 9 (channels x height x width), expected 3 x 6 x 9; "
+        "convert all images to one shape with modality.channels=3 modality.size=[6,9]"
     )
     assert first != odd
     assert message(Image(), dataset) == expected
-    # What is of the wrong shape is not broken, so it is never skipped.
+    # An image of another shape is not damaged, so it is not skipped.
     assert message(Image(on_error="skip"), dataset) == expected
     assert message(Image(size=6), dataset) == (
-        f"image '{odd}' is 1 x 6 x 6 (channels x height x width) where 3 x 6 x 6 is expected; "
-        "bring all images to one shape with modality.channels=3"
+        f"image '{odd}' is 1 x 6 x 6 (channels x height x width), expected 3 x 6 x 6; "
+        "convert all images to one shape with modality.channels=3"
     )
     splits = Image(size=6, channels=1).prepare(dataset)
     assert sum(len(source) for source in sources(splits)) == 13
@@ -231,7 +231,7 @@ def test_binarize_without_binary() -> None:
 
 
 @pytest.mark.parametrize("size", [0, (4, -1)])
-def test_a_size_of_nothing(size: int | tuple[int, int]) -> None:
+def test_a_size_below_1_is_refused(size: int | tuple[int, int]) -> None:
     with pytest.raises(AeframeError) as caught:
         Image(size=size)
     assert str(caught.value) == f"modality 'image' needs size >= 1, found {size}"
@@ -243,7 +243,7 @@ def test_a_size_of_nothing(size: int | tuple[int, int]) -> None:
 @pytest.mark.parametrize("domain", ["unit", "signed"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", ["out", "out.npz"])
-def test_bytes_go_out_and_come_back(tmp_path: Path, domain: str, channels: int, name: str) -> None:
+def test_bytes_are_written_and_read_exactly(tmp_path: Path, domain: str, channels: int, name: str) -> None:
     array = RNG.integers(0, 256, (3, 5, 4, channels), dtype=np.uint8)
     np.save(tmp_path / "in.npy", array)
     modality = Image(domain=domain)  # type: ignore[arg-type]
@@ -259,18 +259,18 @@ def test_bytes_go_out_and_come_back(tmp_path: Path, domain: str, channels: int, 
         assert np.array_equal(np.load(files[0])["x"], array if channels == 3 else array[..., 0])
 
 
-def test_reading_prepares_as_training_did(folder: Path) -> None:
+def test_reading_converts_as_in_training(folder: Path) -> None:
     trained = Image(size=4, channels=1, domain="signed")
     prepared = trained.prepare(ImageFolder(path=str(folder)))
     fresh = Image(size=4, channels=1, domain="signed")
     fresh.load_state(trained.state())
     read = fresh.read(folder).x
     assert read.shape == (12, 1, 4, 4)
-    rows = torch.cat([whole(source).x for source in sources(prepared)])
+    rows = torch.cat([full_batch(source).x for source in sources(prepared)])
     assert torch.equal(read.flatten(1).unique(dim=0), rows.flatten(1).unique(dim=0))
 
 
-def test_state_is_plain_and_comes_back() -> None:
+def test_the_state_is_plain_and_restored() -> None:
     modality = Image()
     assert modality.state() == {}
     modality.spec(Digits())
@@ -280,38 +280,38 @@ def test_state_is_plain_and_comes_back() -> None:
     assert other.state() == modality.state()
 
 
-def test_reading_another_shape_than_training_had(tmp_path: Path, folder: Path) -> None:
+def test_reading_another_shape_than_in_training_is_an_error(tmp_path: Path, folder: Path) -> None:
     modality = Image()
     modality.load_state({"shape": [1, 8, 8]})
     path = sorted(folder.rglob("*.png"))[0]
     with pytest.raises(AeframeError) as caught:
         modality.read(path)
     assert str(caught.value) == (
-        f"image '{path}' is 3 x 6 x 9 (channels x height x width) where 1 x 8 x 8 is expected; "
-        "bring all images to one shape with modality.channels=1 modality.size=[8,8]"
+        f"image '{path}' is 3 x 6 x 9 (channels x height x width), expected 1 x 8 x 8; "
+        "convert all images to one shape with modality.channels=1 modality.size=[8,8]"
     )
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 3), np.uint8))
     with pytest.raises(AeframeError) as caught:
         modality.read(tmp_path / "a.npy")
     assert str(caught.value) == (
-        f"modality 'image': '{tmp_path}/a.npy' has images of 1 x 3 x 3 (channels x height x width) where 1 x 8 x 8 is "
-        "expected; bring them to that shape"
+        f"modality 'image': '{tmp_path}/a.npy' has images of 1 x 3 x 3 (channels x height x width), expected "
+        "1 x 8 x 8; convert them to that shape"
     )
 
 
 def test_reading_a_folder_without_images(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         Image().read(tmp_path)
-    assert str(caught.value) == f"modality 'image' found no images in '{tmp_path}'; give a folder with some"
+    assert str(caught.value) == f"modality 'image' found no images in '{tmp_path}'; choose a folder with images"
 
 
-def test_a_file_with_splits_is_read_in_their_order(tmp_path: Path) -> None:
+def test_the_splits_of_a_file_are_read_in_their_order(tmp_path: Path) -> None:
     array = RNG.integers(0, 256, (5, 3, 3), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x_test=array[3:], x_train=array[:3])
     assert torch.equal(Image().read(tmp_path / "a.npz").x[:, 0], torch.from_numpy(array) / 255)
 
 
-def test_one_png(tmp_path: Path) -> None:
+def test_a_single_png(tmp_path: Path) -> None:
     x = torch.rand(1, 3, 4, 5)
     assert Image().write(x, tmp_path / "new" / "a.png") == [tmp_path / "new" / "a.png"]
     assert (Image().read(tmp_path / "new" / "a.png").x - x).abs().max() <= 0.5 / 255 + 1e-6
@@ -325,11 +325,11 @@ def test_one_png(tmp_path: Path) -> None:
             "a.jpg",
             "modality 'image' writes PNG files and NPZ, not 'a.jpg'; end the path in .png or .npz, or name a folder",
         ),
-        ("there", "'{there}/000001.png' exists, and nothing is overwritten; remove it, or write elsewhere"),
-        ("there.npz", "'{there}.npz' exists, and nothing is overwritten; remove it, or write elsewhere"),
+        ("there", "'{there}/000001.png' exists and is not overwritten; remove it, or choose another path"),
+        ("there.npz", "'{there}.npz' exists and is not overwritten; remove it, or choose another path"),
     ],
 )
-def test_what_is_not_written(tmp_path: Path, name: str, expected: str) -> None:
+def test_errors_of_writing(tmp_path: Path, name: str, expected: str) -> None:
     there = tmp_path / "there"
     there.mkdir()
     (there / "000001.png").touch()
@@ -345,5 +345,5 @@ def test_a_npz_of_floats_is_kept_as_floats(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=x)
     modality = Image()
     splits = modality.prepare(ImageNPZ(path=str(tmp_path / "a.npz")))
-    rows = torch.cat([whole(source).x for source in sources(splits)])
+    rows = torch.cat([full_batch(source).x for source in sources(splits)])
     assert torch.equal(rows.flatten(1).unique(dim=0), torch.from_numpy(x).flatten(1).unique(dim=0))

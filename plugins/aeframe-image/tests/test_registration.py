@@ -1,4 +1,4 @@
-"""What the plugin adds, and what listing it costs."""
+"""The registered names and default options, and that listing them imports no heavy package."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ CONTRACTS = {
 }
 
 
-def test_names_are_listed_without_anything_heavy() -> None:
+def test_names_are_listed_without_heavy_imports() -> None:
     code = (
         "import json, sys\n"
         "from aeframe.registry import registry\n"
@@ -57,14 +57,14 @@ def test_names_are_listed_without_anything_heavy() -> None:
         "heavy = [m for m in ('torch', 'numpy', 'PIL', 'matplotlib', 'sklearn') if m in sys.modules]\n"
         "print(json.dumps([names, heavy]))\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names, heavy = json.loads(answer.stdout)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(process.stdout)
     assert {kind: sorted(found) for kind, found in names.items()} == NAMES
     assert heavy == []
 
 
 @pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in NAMES.items() for name in names])
-def test_every_name_leads_to_its_contract(kind: str, name: str) -> None:
+def test_each_name_is_a_class_of_its_kind(kind: str, name: str) -> None:
     target = registry().load(kind, name)
     assert issubclass(target, CONTRACTS[kind])
     assert target.__doc__
@@ -98,7 +98,7 @@ def test_options_and_their_defaults() -> None:
     }
 
 
-def test_the_modality_names_parts_that_exist() -> None:
+def test_the_defaults_of_the_modality_are_registered() -> None:
     modality = registry().load("modality", "image")
     for kind, name in modality.defaults.items():
         assert registry().has(kind, name)

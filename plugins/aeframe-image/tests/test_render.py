@@ -1,4 +1,4 @@
-"""The picture a person looks at, read back pixel by pixel."""
+"""Figures of images, compared pixel by pixel."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from aeframe_image.modality import Image as Pictures
+from aeframe_image.modality import Image as ImageModality
 
 
-def drawn(figure: Figure) -> list[NDArray[Any]]:
-    """The array that each panel shows."""
+def arrays(figure: Figure) -> list[NDArray[Any]]:
+    """Return the array of each panel."""
     return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
 
 
@@ -32,9 +32,9 @@ def titles(figure: Figure) -> list[str]:
 
 def test_each_panel_is_a_titled_row_of_at_most_twelve() -> None:
     x = torch.arange(20).div(20).view(20, 1, 1, 1).expand(20, 1, 8, 8)
-    figure = Pictures().render({"originals": x, "reconstructions": 1 - x})
+    figure = ImageModality().render({"originals": x, "reconstructions": 1 - x})
     assert titles(figure) == ["originals", "reconstructions"]
-    top, bottom = drawn(figure)
+    top, bottom = arrays(figure)
     assert top.shape == bottom.shape == (8, 12 * 9 - 1)
     assert top[0, ::9].tolist() == [round(255 * n / 20) for n in range(12)]
     # A white line between images.
@@ -43,8 +43,8 @@ def test_each_panel_is_a_titled_row_of_at_most_twelve() -> None:
 
 
 def test_rows_of_different_length_share_their_columns() -> None:
-    figure = Pictures().render({"a": torch.zeros(5, 1, 8, 8), "b": torch.zeros(2, 1, 8, 8)})
-    long, short = drawn(figure)
+    figure = ImageModality().render({"a": torch.zeros(5, 1, 8, 8), "b": torch.zeros(2, 1, 8, 8)})
+    long, short = arrays(figure)
     assert long.shape == short.shape
     assert (short[:, :8] == 0).all()
     assert (short[:, 18:] == 255).all()
@@ -52,35 +52,35 @@ def test_rows_of_different_length_share_their_columns() -> None:
 
 @pytest.mark.parametrize(("num", "rows", "columns"), [(1, 1, 1), (10, 3, 4), (16, 4, 4), (400, 12, 12)])
 def test_a_single_panel_is_a_grid(num: int, rows: int, columns: int) -> None:
-    (grid,) = drawn(Pictures().render({"samples": torch.zeros(num, 1, 8, 8)}))
+    (grid,) = arrays(ImageModality().render({"samples": torch.zeros(num, 1, 8, 8)}))
     assert grid.shape == (9 * rows - 1, 9 * columns - 1)
 
 
 def test_colours_keep_their_channels_and_values_are_clipped() -> None:
     x = torch.tensor([3.0, 0.0, -3.0]).view(1, 3, 1, 1).expand(2, 3, 4, 4)
-    signed, _ = drawn(Pictures(domain="signed").render({"a": x, "b": x}))
+    signed, _ = arrays(ImageModality(domain="signed").render({"a": x, "b": x}))
     assert signed[0, 0].tolist() == [255, 128, 0]
-    unit, _ = drawn(Pictures().render({"a": x, "b": x}))
+    unit, _ = arrays(ImageModality().render({"a": x, "b": x}))
     assert unit[0, 0].tolist() == [255, 0, 0]
 
 
-def test_pixels_are_crisp_and_square_when_painted() -> None:
+def test_pixels_are_rendered_square_and_without_smoothing() -> None:
     x = torch.zeros(12, 1, 8, 8)
     x[:, :, ::2, ::2] = 1
-    figure = Pictures().render({"a": x, "b": x})
+    figure = ImageModality().render({"a": x, "b": x})
     painted = painted_pixels(figure)
     axes = figure.axes[0]
     box = axes.get_window_extent()
-    # One image pixel is as high as it is wide.
-    array = drawn(figure)[0]
+    # Image pixels are square.
+    array = arrays(figure)[0]
     assert box.width / array.shape[1] == pytest.approx(box.height / array.shape[0])
     top = painted.shape[0] - round(box.y1)
     inside = painted[top + 2 : top + round(box.height) - 2, round(box.x0) + 2 : round(box.x1) - 2, 0]
-    # Nothing between black and white: no smoothing.
+    # Smoothing would produce grey values.
     assert set(np.unique(inside).tolist()) == {0, 255}
 
 
-def test_a_narrow_picture_has_room_for_its_title() -> None:
-    figure = Pictures().render({"a title of many words": torch.zeros(1, 1, 8, 8)})
+def test_a_narrow_figure_is_as_wide_as_its_title() -> None:
+    figure = ImageModality().render({"a title of many words": torch.zeros(1, 1, 8, 8)})
     painted_pixels(figure)
     assert figure.texts[0].get_window_extent().x1 <= figure.bbox.x1

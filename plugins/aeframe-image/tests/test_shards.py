@@ -1,4 +1,4 @@
-"""Tar archives of images: which members, which splits, which labels, and archives that are damaged."""
+"""Tar archives of images: members, splits, labels, and damaged archives."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def write(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def numbered(first: int, num: int) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     for value in range(first, first + num):
-        found |= {f"{value:04}.png": png(value), f"{value:04}.cls": b"%d\n" % (value % 3), f"{value:04}.json": b"{}"}
-    return found
+        files |= {f"{value:04}.png": png(value), f"{value:04}.cls": b"%d\n" % (value % 3), f"{value:04}.json": b"{}"}
+    return files
 
 
 def loaded(path: Path | str, **options: Any) -> dict[str, Files]:
@@ -54,7 +54,7 @@ def message(path: Path | str, **options: Any) -> str:
 
 
 @pytest.mark.parametrize("memory", [2048, 0])
-def test_images_and_labels_come_out_of_the_archives(tmp_path: Path, memory: int) -> None:
+def test_images_and_labels_are_read_from_archives(tmp_path: Path, memory: int) -> None:
     write(tmp_path / "train-000.tar", numbered(0, 5))
     write(tmp_path / "train-001.tar", numbered(5, 5))
     write(tmp_path / "val-000.tar", numbered(10, 2))
@@ -68,62 +68,61 @@ def test_images_and_labels_come_out_of_the_archives(tmp_path: Path, memory: int)
     assert (splits.test.batch(torch.arange(3)).x[:, 0, 0, 0] * 255).round().tolist() == [12, 13, 14]
 
 
-def test_archives_without_a_split_in_their_names_are_split_by_seed(tmp_path: Path) -> None:
+def test_archives_not_named_after_splits_are_split_by_seed(tmp_path: Path) -> None:
     write(tmp_path / "a" / "00.tar", numbered(0, 20))
     splits = loaded(tmp_path)
     assert {split: len(files) for split, files in splits.items()} == {"train": 16, "validation": 2, "test": 2}
-    assert len({str(place) for files in splits.values() for place in files.places}) == 20
+    assert len({str(image) for files in splits.values() for image in files.files}) == 20
 
 
-def test_patterns_name_archives_as_shells_do(tmp_path: Path) -> None:
+def test_patterns_are_expanded_as_in_shells(tmp_path: Path) -> None:
     for number in range(12):
         write(tmp_path / f"t-{number:03}.tar", {})
     (tmp_path / "t-000.txt").write_text("")
-    found = shards_of("who", tmp_path / "t-{008..010}.tar")
-    assert [path.name for path in found] == ["t-008.tar", "t-009.tar", "t-010.tar"]
+    archives = shards_of("who", tmp_path / "t-{008..010}.tar")
+    assert [path.name for path in archives] == ["t-008.tar", "t-009.tar", "t-010.tar"]
     assert [path.name for path in shards_of("who", tmp_path / "t-{001,003}.*")] == ["t-001.tar", "t-003.tar"]
     assert len(shards_of("who", tmp_path)) == 12
     assert shards_of("who", tmp_path / "t-004.tar") == [tmp_path / "t-004.tar"]
     with pytest.raises(AeframeError) as caught:
         shards_of("who", tmp_path / "u-*.tar")
     assert str(caught.value) == (
-        "who finds no archive there; set data.path to a folder with .tar files, or to a pattern such as "
-        "train-{0000..0146}.tar"
+        "who has no archives; set data.path to a folder with .tar files, or to a pattern such as train-{0000..0146}.tar"
     )
 
 
-def cut(tmp_path: Path) -> Path:
-    """Write one whole archive, and one that is cut off in the data of its third member's image."""
+def with_truncated_archive(tmp_path: Path) -> Path:
+    """Write an intact archive, and one that is truncated within its third member."""
     write(tmp_path / "00.tar", numbered(0, 27))
     content = write(tmp_path / "01.tar", {f"{n}.png": png(20 + n) for n in range(4)}).read_bytes()
-    # Each member takes a header and one block of data; what follows the second is lost in its third header.
+    # A member is a header and a block of data of 512 bytes each; the file ends within the third member.
     (tmp_path / "01.tar").write_bytes(content[: 2 * 1024 + 550])
     return tmp_path
 
 
-def test_an_archive_that_is_cut_off_stops_the_run(tmp_path: Path) -> None:
-    folder = cut(tmp_path)
+def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
+    folder = with_truncated_archive(tmp_path)
     with pytest.raises(AeframeError) as caught:
         Image().prepare(ImageShards(path=str(folder), label="none"))
     assert str(caught.value) == (
-        f"archive '{folder / '01.tar'}' is cut off or damaged (unexpected end of data), after 2 images; make it again, "
-        "or leave it out of training with modality.on_error=skip"
+        f"archive '{folder / '01.tar'}' is truncated or damaged after 2 images (unexpected end of data); create it "
+        "again, or leave it out of training with modality.on_error=skip"
     )
 
 
 @pytest.mark.parametrize("memory", [2048, 0])
-def test_or_is_skipped_with_all_that_can_be_read_kept(tmp_path: Path, memory: int) -> None:
-    folder = cut(tmp_path)
+def test_a_truncated_archive_is_skipped_after_its_readable_images(tmp_path: Path, memory: int) -> None:
+    folder = with_truncated_archive(tmp_path)
     dataset = ImageShards(path=str(folder), label="none", max_memory_mb=memory)
     splits = Image(on_error="skip").prepare(dataset)
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 29
     assert splits.skipped == [
-        f"archive '{folder / '01.tar'}' is cut off or damaged (unexpected end of data), after 2 images; make it again, "
-        "or leave it out of training with modality.on_error=skip"
+        f"archive '{folder / '01.tar'}' is truncated or damaged after 2 images (unexpected end of data); create it "
+        "again, or leave it out of training with modality.on_error=skip"
     ]
 
 
-def test_a_damaged_image_is_named_with_its_archive(tmp_path: Path) -> None:
+def test_a_damaged_image_is_reported_with_its_archive(tmp_path: Path) -> None:
     write(tmp_path / "00.tar", {**{f"{n}.png": png(n) for n in range(6)}, "bad.png": png(9)[:40], "empty.jpg": b""})
     splits = Image(on_error="skip").prepare(ImageShards(path=str(tmp_path)))
     assert sorted(splits.skipped) == [
@@ -140,32 +139,31 @@ def test_compressed_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         ImageShards(path=str(tmp_path)).describe()
     assert str(caught.value) == (
-        f"dataset 'image_shards' at '{tmp_path}' has no image that can be decoded; the first: archive '{path}' is no "
-        "tar archive, or a compressed one, after 0 images; make it again, or leave it out of "
-        "training with modality.on_error=skip"
+        f"dataset 'image_shards' at '{tmp_path}' has no image that can be decoded; the first: archive '{path}' is not "
+        "an uncompressed tar archive; create it again, or leave it out of training with modality.on_error=skip"
     )
 
 
-def test_labels_that_are_none(tmp_path: Path) -> None:
+def test_invalid_and_missing_labels_are_errors(tmp_path: Path) -> None:
     files = numbered(0, 4)
     write(tmp_path / "a" / "00.tar", {**files, "0001.cls": b"cat"})
     assert message(tmp_path / "a") == (
-        f"'{tmp_path}/a/00.tar/0001.cls' holds 'cat', expected the class as a whole number; correct it"
+        f"'{tmp_path}/a/00.tar/0001.cls' contains 'cat', expected the class as a whole number; correct it"
     )
     del files["0002.cls"]
     write(tmp_path / "b" / "00.tar", files)
     assert message(tmp_path / "b") == (
-        f"dataset 'image_shards' at '{tmp_path}/b': '{tmp_path}/b/00.tar/0002.png' has no '.cls' beside it, which "
-        "other images have; add it, or name another ending with data.label=..."
+        f"dataset 'image_shards' at '{tmp_path}/b': '{tmp_path}/b/00.tar/0002.png' has no '.cls' file, but other "
+        "images have one; add it, or set data.label to another extension"
     )
     assert loaded(tmp_path / "b", label="txt")["train"].labels is None
 
 
-def test_archives_that_do_not_say_their_split(tmp_path: Path) -> None:
+def test_archives_not_all_named_after_splits_are_an_error(tmp_path: Path) -> None:
     write(tmp_path / "train-0.tar", numbered(0, 4))
     write(tmp_path / "more-0.tar", numbered(0, 4))
     assert message(tmp_path) == (
-        f"dataset 'image_shards' at '{tmp_path}' has archives named after splits, and 'more-0.tar' with none; begin "
+        f"dataset 'image_shards' at '{tmp_path}' has archives named after splits, but 'more-0.tar' is not; begin "
         "every name with train, val or test"
     )
     (tmp_path / "more-0.tar").unlink()

@@ -1,4 +1,4 @@
-"""Pictures in tiles: what comes out is what the whole picture would give."""
+"""Encoding and decoding in tiles equals encoding and decoding the full image."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def saved(encoder: Any, latent: Any = "point", shape: tuple[int, ...] = (3, 16, 
     return TrainedModel(net, Image(), sampler, config, spec, TrainingProgress(), torch.device("cpu"))
 
 
-def whole(model: TrainedModel, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take a picture through the same weights, in a network that was built for its size."""
+def full_image(model: TrainedModel, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return code and reconstruction of an image by a network with the same weights, built for its size."""
     net = assemble(model.config, replace(model.spec, shape=tuple(x.shape))).eval()
     net.load_state_dict(model.model.state_dict())
     with torch.no_grad():
@@ -48,85 +48,85 @@ def whole(model: TrainedModel, x: torch.Tensor) -> tuple[torch.Tensor, torch.Ten
 
 @pytest.mark.parametrize("encoder", [CONV, RESNET, STAGES], ids=lambda each: str(each["name"]))
 @pytest.mark.parametrize("size", [(96, 80), (61, 75)])
-def test_tiles_are_the_whole(encoder: dict[str, Any], size: tuple[int, int]) -> None:
+def test_tiles_equal_the_full_image(encoder: dict[str, Any], size: tuple[int, int]) -> None:
     model, x = saved(encoder), torch.rand(3, *size)
     tiles = Tiles(model, tile=16)
-    z, y = whole(model, x)
+    z, y = full_image(model, x)
     torch.testing.assert_close(tiles.encode(x), z, rtol=0, atol=1e-5)
     torch.testing.assert_close(tiles.decode(z, size), y, rtol=0, atol=1e-5)
     torch.testing.assert_close(tiles.reconstruct(x), y, rtol=0, atol=1e-5)
 
 
-def test_without_the_margin_they_are_not() -> None:
+def test_without_margin_tiles_differ_from_the_full_image() -> None:
     model, x = saved(STAGES), torch.rand(3, 64, 64)
     tiles = Tiles(model, tile=16)
-    tiles.encoder_reach = tiles.decoder_reach = 0
-    z, y = whole(model, x)
+    tiles.encoder_radius = tiles.decoder_radius = 0
+    z, y = full_image(model, x)
     assert (tiles.encode(x) - z).abs().max() > 1e-3
     assert (tiles.decode(z, (64, 64)) - y).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("latent", ["gaussian", {"name": "vq", "dim": 4, "codebook_size": 16}])
-def test_posteriors_and_codes_are_taken_too(latent: Any) -> None:
+def test_gaussian_and_quantised_latents(latent: Any) -> None:
     model, x = saved(CONV, latent), torch.rand(3, 48, 56)
-    torch.testing.assert_close(Tiles(model, tile=16).reconstruct(x), whole(model, x)[1], rtol=0, atol=1e-5)
+    torch.testing.assert_close(Tiles(model, tile=16).reconstruct(x), full_image(model, x)[1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("encoder", [CONV, RESNET, STAGES], ids=lambda each: str(each["name"]))
-def test_a_network_looks_no_further_than_is_said(encoder: dict[str, Any]) -> None:
+def test_gradients_stay_within_the_receptive_field(encoder: dict[str, Any]) -> None:
     model = saved(encoder, shape=(3, 129, 129))
     tiles = Tiles(model)
     x = torch.rand(1, 3, 129, 129, requires_grad=True)
     z = model.model.embed(Batch(x)).mean
     middle = z.shape[2] // 2
-    (slope,) = torch.autograd.grad(z[0, :, middle, middle].sum(), x)
-    rows = slope[0].abs().sum((0, 2)).nonzero().flatten()
-    at = middle * tiles.stride
-    assert at - tiles.encoder_reach <= int(rows.min())
-    assert int(rows.max()) <= at + tiles.encoder_reach
-    # And hardly less far, or margins would be a waste.
-    assert int(rows.max()) - int(rows.min()) > tiles.encoder_reach
+    (gradient,) = torch.autograd.grad(z[0, :, middle, middle].sum(), x)
+    rows = gradient[0].abs().sum((0, 2)).nonzero().flatten()
+    centre = middle * tiles.stride
+    assert centre - tiles.encoder_radius <= int(rows.min())
+    assert int(rows.max()) <= centre + tiles.encoder_radius
+    # The radius is not much too large.
+    assert int(rows.max()) - int(rows.min()) > tiles.encoder_radius
 
 
-NOT = {
+GLOBAL = {
     "GroupNorm": ({**STAGES, "norm": "group"}, "point", "encoder"),
-    "Attention": ({**STAGES, "attention": 0}, "point", "encoder"),
+    "SelfAttention": ({**STAGES, "attention": 0}, "point", "encoder"),
     "ViTEncoder": ({"name": "vit"}, "point", "encoder"),
     "Flatten": ({**CONV, "dense": 8}, "point", "encoder"),
 }
 
 
-@pytest.mark.parametrize("what", NOT)
-def test_what_looks_at_everything_is_refused(what: str) -> None:
-    encoder, latent, where = NOT[what]
+@pytest.mark.parametrize("module", GLOBAL)
+def test_global_receptive_fields_are_refused(module: str) -> None:
+    encoder, latent, network = GLOBAL[module]
     with pytest.raises(AeframeError) as caught:
         Tiles(saved(encoder, latent))
     assert str(caught.value) == (
-        f"model 'ae' cannot be taken in tiles: the {what} in its {where} looks at all positions at once; train one "
-        "with encoder=conv, or with encoder=vqgan encoder.attention=null encoder.norm=position, and latent.spatial=true"
+        f"model 'ae' cannot be applied in tiles: the {module} in its {network} combines all positions; train one with "
+        "encoder=conv, or with encoder=vqgan encoder.attention=null encoder.norm=position, and latent.spatial=true"
     )
 
 
 def test_a_flat_code_is_refused() -> None:
     with pytest.raises(AeframeError) as caught:
         Tiles(saved(CONV, {"name": "point", "dim": 4}))
-    assert "in its decoder looks at all positions at once" in str(caught.value)
+    assert "in its decoder combines all positions" in str(caught.value)
 
 
-def test_sizes_that_do_not_go_together() -> None:
+def test_wrong_shapes_are_refused() -> None:
     tiles = Tiles(saved(CONV))
     with pytest.raises(AeframeError) as caught:
         tiles.decode(torch.zeros(4, 8, 8), (32, 40))
-    assert str(caught.value) == "model 'ae' has codes (4, 8, 10) for pictures of 32 x 40 pixels, found (4, 8, 8)"
+    assert str(caught.value) == "model 'ae' has codes (4, 8, 10) for images of 32 x 40 pixels, found (4, 8, 8)"
     with pytest.raises(AeframeError) as caught:
         tiles.encode(torch.zeros(1, 32, 32))
-    assert str(caught.value) == "model 'ae' takes a picture (3, H, W) at a time, found (1, 32, 32)"
+    assert str(caught.value) == "model 'ae' takes one image (3, H, W) at a time, found (1, 32, 32)"
     with pytest.raises(AeframeError) as caught:
         Tiles(saved(CONV), tile=2)
-    assert str(caught.value) == "model 'ae' has positions of 4 pixels, found tile=2; set that or more"
+    assert str(caught.value) == "model 'ae' has a stride of 4 pixels, found tile=2; set tile to 4 or more"
 
 
-def test_a_large_picture_by_command(tmp_path: Path) -> None:
+def test_the_command_on_a_large_image(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     options = {"encoder": {"name": "conv", "channels": [4, 4]}, "latent": {"dim": 2, "spatial": True}}
     aeframe.fit(
@@ -143,6 +143,6 @@ def test_a_large_picture_by_command(tmp_path: Path) -> None:
     command = ["image-tiles", str(tmp_path / "run"), str(tmp_path / "in.png"), "--tile", "16"]
     assert main([*command, "-o", str(tmp_path / "out.png")]) == 0
     model = aeframe.load(tmp_path / "run")
-    _, y = whole(model, torch.from_numpy(pixels / 255).float().unsqueeze(0))
-    found = np.asarray(Pillow.open(tmp_path / "out.png")) / 255
-    assert np.abs(found - y[0].numpy()).max() <= 1 / 255
+    _, y = full_image(model, torch.from_numpy(pixels / 255).float().unsqueeze(0))
+    written = np.asarray(Pillow.open(tmp_path / "out.png")) / 255
+    assert np.abs(written - y[0].numpy()).max() <= 1 / 255

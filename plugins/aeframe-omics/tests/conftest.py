@@ -1,4 +1,4 @@
-"""Let tests import the small files that they share."""
+"""Make `omics_files` importable from the tests."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Everything that a plugin of aeframe promises."""
+"""The conformance suite for plugins."""
 
 import torch
 

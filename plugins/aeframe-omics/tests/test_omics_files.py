@@ -1,4 +1,4 @@
-"""AnnData files: what is read from them, and what is refused in one sentence."""
+"""AnnData files: batches, splits, invalid counts, missing elements and covariates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from omics_files import cells, dataset, saved, strings, words
+from omics_files import categorical, cells, dataset, saved, strings
 
 from aeframe import AeframeError
 from aeframe_omics.cells import shared_out
@@ -25,75 +25,75 @@ def message(data: H5AD, **options: Any) -> str:
     return str(caught.value)
 
 
-def whole(source: Any) -> Any:
+def full_batch(source: Any) -> Any:
     return source.batch(torch.arange(len(source)))
 
 
 def rows_of(data: H5AD, **options: Any) -> dict[str, list[int]]:
     splits = Omics(**options).prepare(data)
-    return {name: whole(getattr(splits, name)).index.tolist() for name in ("train", "validation", "test")}
+    return {name: full_batch(getattr(splits, name)).index.tolist() for name in ("train", "validation", "test")}
 
 
-def all_of(rows: dict[str, list[int]]) -> list[int]:
-    return [row for each in rows.values() for row in each]
+def all_rows(rows: dict[str, list[int]]) -> list[int]:
+    return [row for split in rows.values() for row in split]
 
 
-def test_what_a_file_says_is_in_the_batch(tmp_path: Path) -> None:
-    made = cells()
-    data = dataset(saved(made, tmp_path), label="type", categorical=("batch",), continuous=("age",))
+def test_counts_and_metadata_are_in_the_batch(tmp_path: Path) -> None:
+    adata = cells()
+    data = dataset(saved(adata, tmp_path), label="type", categorical=("batch",), continuous=("age",))
     modality = Omics()
     spec = modality.spec(data)
     assert (spec.shape, str(spec.domain), spec.condition) == ((7,), "count", 3)
     assert spec.extras == {"library": (), "label": (), "batch": ()}
     splits = modality.prepare(data)
     assert (len(splits.train), len(splits.validation), len(splits.test)) == (32, 4, 4)
-    batch = whole(splits.test)
+    batch = full_batch(splits.test)
     rows = batch.index.numpy()
-    assert np.array_equal(batch.x.numpy(), made.X.toarray()[rows])
-    assert batch.extras["library"].tolist() == made.X.toarray()[rows].sum(1).tolist()
+    assert np.array_equal(batch.x.numpy(), adata.X.toarray()[rows])
+    assert batch.extras["library"].tolist() == adata.X.toarray()[rows].sum(1).tolist()
     assert batch.extras["label"].tolist() == [0 if row % 3 == 0 else 1 for row in rows]
     assert batch.extras["batch"].tolist() == (rows % 2).tolist()
     assert batch.condition[:, :2].tolist() == np.eye(2)[rows % 2].tolist()
-    train = made.obs["age"].to_numpy()[whole(splits.train).index.numpy()]
-    expected = (made.obs["age"].to_numpy()[rows] - train.mean()) / train.std()
+    train = adata.obs["age"].to_numpy()[full_batch(splits.train).index.numpy()]
+    expected = (adata.obs["age"].to_numpy()[rows] - train.mean()) / train.std()
     assert batch.condition[:, 2].numpy() == pytest.approx(expected, abs=1e-5)
-    assert modality.names == {"label": ("T", "B"), "batch": ("b0", "b1")}
+    assert modality.category_names == {"label": ("T", "B"), "batch": ("b0", "b1")}
 
 
-def test_a_layer_a_given_library_and_a_batch_that_nobody_is_told_of(tmp_path: Path) -> None:
-    made = cells()
-    made.layers["double"] = 2 * made.X
-    made.obs["depth"] = np.arange(40) + 1.5
-    data = dataset(saved(made, tmp_path), layer="double", library="depth", batch="batch")
+def test_a_layer_a_library_column_and_a_batch_that_is_no_covariate(tmp_path: Path) -> None:
+    adata = cells()
+    adata.layers["double"] = 2 * adata.X
+    adata.obs["depth"] = np.arange(40) + 1.5
+    data = dataset(saved(adata, tmp_path), layer="double", library="depth", batch="batch")
     modality = Omics()
     assert modality.spec(data).condition == 0
-    batch = whole(modality.prepare(data).train)
+    batch = full_batch(modality.prepare(data).train)
     rows = batch.index.numpy()
-    assert np.array_equal(batch.x.numpy(), 2 * made.X.toarray()[rows])
+    assert np.array_equal(batch.x.numpy(), 2 * adata.X.toarray()[rows])
     assert batch.extras["library"].tolist() == (rows + 1.5).tolist()
     assert batch.condition is None
     assert "batch" in batch.extras
 
 
-def test_only_some_cells(tmp_path: Path) -> None:
-    made = cells()
-    path = saved(made, tmp_path)
+def test_selections_of_cells(tmp_path: Path) -> None:
+    adata = cells()
+    path = saved(adata, tmp_path)
     rows = rows_of(dataset(path, where={"type": "B", "batch": "b1"}))
-    assert sorted(all_of(rows)) == [row for row in range(40) if row % 3 and row % 2]
-    totals = made.X.toarray().sum(1)
-    kept = rows_of(dataset(path, min_counts=12))
-    assert sorted(all_of(kept)) == np.flatnonzero(totals >= 12).tolist()
+    assert sorted(all_rows(rows)) == [row for row in range(40) if row % 3 and row % 2]
+    totals = adata.X.toarray().sum(1)
+    rows = rows_of(dataset(path, min_counts=12))
+    assert sorted(all_rows(rows)) == np.flatnonzero(totals >= 12).tolist()
     assert 0 < (totals < 12).sum() < 40
     assert Omics().prepare(dataset(path, min_counts=12)).skipped == [
         f"dataset 'h5ad' at '{path}': {(totals < 12).sum()} cells have fewer than min_counts=12 counts"
     ]
 
 
-def test_splits_of_a_column(tmp_path: Path) -> None:
-    made = cells()
-    made.obs["set"] = words(["test" if row < 5 else "val" if row < 12 else "train" for row in range(40)])
-    made.obs["half"] = words(["test" if row < 5 else "train" for row in range(40)])
-    path = saved(made, tmp_path)
+def test_splits_by_a_column(tmp_path: Path) -> None:
+    adata = cells()
+    adata.obs["set"] = categorical(["test" if row < 5 else "val" if row < 12 else "train" for row in range(40)])
+    adata.obs["half"] = categorical(["test" if row < 5 else "train" for row in range(40)])
+    path = saved(adata, tmp_path)
     assert rows_of(dataset(path, split="set")) == {
         "train": list(range(12, 40)), "validation": list(range(5, 12)), "test": list(range(5)),
     }  # fmt: skip
@@ -103,29 +103,29 @@ def test_splits_of_a_column(tmp_path: Path) -> None:
     assert sorted(rows["train"] + rows["validation"]) == list(range(5, 40))
 
 
-def test_drawn_splits_are_disjoint_and_repeat_themselves(tmp_path: Path) -> None:
+def test_random_splits_are_disjoint_and_reproducible(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
     one, same, other = (rows_of(dataset(path, seed=seed)) for seed in (0, 0, 1))
     assert one == same != other
-    assert sorted(all_of(one)) == list(range(40))
+    assert sorted(all_rows(one)) == list(range(40))
 
 
-# -- bad counts --------------------------------------------------------------------------------------------------
+# -- invalid counts --------------------------------------------------------------------------------------------------
 
 
-def broken(folder: Path, value: float | None) -> tuple[Path, int]:
-    """A file whose cell c5 has a bad count of gene g2, or none at all."""
-    made = cells()
-    dense = made.X.toarray()
+def with_invalid_cell(folder: Path, value: float | None) -> tuple[Path, int]:
+    """Write a file in which cell c5 has the count `value` for gene g2, or is empty if this is None."""
+    adata = cells()
+    dense = adata.X.toarray()
     dense[5] = 0 if value is None else dense[5]
     dense[5, 2] = 0 if value is None else value
-    made.X = type(made.X)(dense)
-    return saved(made, folder), 5
+    adata.X = type(adata.X)(dense)
+    return saved(adata, folder), 5
 
 
-BAD = {
+INVALID = {
     "negative": (-1.0, "the count -1 of gene 'g2' is negative"),
-    "fraction": (0.5, "the count 0.5 of gene 'g2' is no whole number (raw counts may be in a layer: data.layer)"),
+    "fraction": (0.5, "the count 0.5 of gene 'g2' is not a whole number (raw counts may be in a layer: data.layer)"),
     "nan": (np.nan, "the count nan of gene 'g2' is not a number"),
     "infinite": (np.inf, "the count inf of gene 'g2' is infinite"),
     "empty": (None, "is empty: all of its counts are 0"),
@@ -133,94 +133,94 @@ BAD = {
 
 
 @pytest.mark.parametrize("backed", [False, True])
-@pytest.mark.parametrize("kind", list(BAD))
-def test_a_bad_cell_is_named_or_skipped(tmp_path: Path, kind: str, backed: bool) -> None:
-    value, told = BAD[kind]
-    path, row = broken(tmp_path, value)
+@pytest.mark.parametrize("kind", list(INVALID))
+def test_an_unusable_cell_is_an_error_or_skipped(tmp_path: Path, kind: str, backed: bool) -> None:
+    value, problem = INVALID[kind]
+    path, unusable = with_invalid_cell(tmp_path, value)
     data = dataset(path, backed=backed)
-    sentence = f"dataset 'h5ad' at '{path}': cell 'c5' (row 5){' ' if value is None else ': '}{told}"
-    way_out = "mend or drop it, or leave such cells out of training with modality.on_error=skip"
-    assert message(data) == f"{sentence}; {way_out}"
+    sentence = f"dataset 'h5ad' at '{path}': cell 'c5' (row 5){' ' if value is None else ': '}{problem}"
+    next_step = "correct or remove it, or set modality.on_error=skip to leave such cells out of training"
+    assert message(data) == f"{sentence}; {next_step}"
     splits = Omics(on_error="skip").prepare(data)
     assert splits.skipped == [sentence]
-    seen = [row for name in ("train", "validation", "test") for row in whole(getattr(splits, name)).index.tolist()]
-    assert sorted(seen) == [each for each in range(40) if each != row]
+    rows = [row for name in ("train", "validation", "test") for row in full_batch(getattr(splits, name)).index.tolist()]
+    assert sorted(rows) == [row for row in range(40) if row != unusable]
 
 
-def test_fractions_are_no_fault_of_real_values(tmp_path: Path) -> None:
-    path, _ = broken(tmp_path, 0.5)
+def test_fractional_values_are_allowed_with_values_log(tmp_path: Path) -> None:
+    path, _ = with_invalid_cell(tmp_path, 0.5)
     modality = Omics(values="log")
     assert str(modality.spec(dataset(path)).domain) == "real"
     assert modality.prepare(dataset(path)).skipped == []
 
 
-def test_a_cell_of_another_split_column_is_not_looked_at(tmp_path: Path) -> None:
-    path, _ = broken(tmp_path, -1.0)
+def test_cells_that_are_not_selected_are_not_checked(tmp_path: Path) -> None:
+    path, _ = with_invalid_cell(tmp_path, -1.0)
     assert Omics().prepare(dataset(path, where={"batch": "b0"})).skipped == []
 
 
 def test_repeated_genes(tmp_path: Path) -> None:
-    made = cells()
-    made.var_names = strings(["a", "b", "a", "c", "d", "b", "e"])
-    path = saved(made, tmp_path)
+    adata = cells()
+    adata.var_names = strings(["a", "b", "a", "c", "d", "b", "e"])
+    path = saved(adata, tmp_path)
     assert message(dataset(path)) == (
         f"dataset 'h5ad' at '{path}' has 2 gene names more than once, the first is 'a'; make them unique "
         "(AnnData.var_names_make_unique) and save it again"
     )
 
 
-# -- what is missing ---------------------------------------------------------------------------------------------
+# -- missing elements --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
-        ({"layer": "count"}, " has no layer 'count', did you mean 'counts'?; its layers are counts, "
+        ({"layer": "count"}, " has no layer 'count', did you mean 'counts'?; its layers are counts; "
          "choose one with data.layer=..."),
         ({"categorical": ("bach",)}, " has no column 'bach' in obs for a categorical covariate, did you mean 'batch'?; "
          "it has type, batch, age"),
         ({"continuous": ("ages",)}, " has no column 'ages' in obs for a continuous covariate, did you mean 'age'?; "
          "it has type, batch, age"),
         ({"continuous": ("type",)}, ": column 'type' in obs is category, expected numbers for a continuous covariate; "
-         "name it among the categorical ones, or convert it"),
+         "list it in data.categorical, or convert it"),
         ({"label": "cell"}, " has no column 'cell' in obs for the label; it has type, batch, age"),
         ({"views": ("protien",)}, " has no 'protien' in obsm, did you mean 'protein'?; it has protein"),
         ({"where": {"type": "b"}}, " has no cell with 'b' in column 'type'; it has T, B"),
         ({"split": "type"}, ": column 'type' in obs has 'T', expected train, validation or test for each cell; "
          "correct it, or leave out data.split"),
-        ({"min_counts": 1000}, " has no cell left for the train split; lower data.min_counts"),
+        ({"min_counts": 1000}, " has no usable cell for the train split; lower data.min_counts"),
         ({"library": "zero"}, " has no column 'zero' in obs for the library; it has type, batch, age"),
     ],
 )  # fmt: skip
-def test_what_is_not_there(tmp_path: Path, options: dict[str, Any], told: str) -> None:
-    made = cells()
-    made.layers["counts"] = made.X.copy()
-    path = saved(made, tmp_path)
-    assert message(dataset(path, **options)) == f"dataset 'h5ad' at '{path}'{told}"
+def test_missing_elements_are_errors(tmp_path: Path, options: dict[str, Any], expected: str) -> None:
+    adata = cells()
+    adata.layers["counts"] = adata.X.copy()
+    path = saved(adata, tmp_path)
+    assert message(dataset(path, **options)) == f"dataset 'h5ad' at '{path}'{expected}"
 
 
-def test_a_library_of_nothing(tmp_path: Path) -> None:
-    made = cells()
-    made.obs["depth"] = [0.0, *range(1, 40)]
-    path = saved(made, tmp_path)
+def test_a_library_of_zero_is_an_error(tmp_path: Path) -> None:
+    adata = cells()
+    adata.obs["depth"] = [0.0, *range(1, 40)]
+    path = saved(adata, tmp_path)
     assert message(dataset(path, library="depth")) == (
         f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has the library 0 in column 'depth' of obs, expected more than "
         "0; correct it, or leave out data.library to sum the counts"
     )
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_unreadable_files_are_errors(tmp_path: Path) -> None:
     path = tmp_path / "no.h5ad"
     assert message(dataset(path)) == (
-        f"dataset 'h5ad' at '{path}': there is no file '{path}'; give the path of an .h5ad file"
+        f"dataset 'h5ad' at '{path}': there is no file '{path}'; set the path of an .h5ad file"
     )
     path.write_bytes(b"hello")
     assert message(dataset(path)) == (
         f"dataset 'h5ad' at '{path}': '{path}' cannot be read as an AnnData file (Unable to synchronously open file "
         "(file signature not found)); write it again with AnnData.write_h5ad"
     )
-    whole_file = saved(cells(400), tmp_path, "whole.h5ad").read_bytes()
-    path.write_bytes(whole_file[: len(whole_file) // 2])
+    content = saved(cells(400), tmp_path, "intact.h5ad").read_bytes()
+    path.write_bytes(content[: len(content) // 2])
     assert message(dataset(path)).startswith(
         f"dataset 'h5ad' at '{path}': '{path}' cannot be read as an AnnData file ("
     )
@@ -232,7 +232,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     )
 
 
-def test_shares_that_leave_nothing() -> None:
+def test_fractions_and_files_that_leave_a_split_empty() -> None:
     with pytest.raises(AeframeError) as caught:
         shared_out({"train": np.arange(9)}, validation=0.5, test=0.5, seed=0, origin="file")
     assert str(caught.value) == (
@@ -244,10 +244,10 @@ def test_shares_that_leave_nothing() -> None:
 
 
 def test_missing_values_of_a_label_are_minus_one(tmp_path: Path) -> None:
-    made = cells()
-    made.obs["type"] = words([None if row == 3 else "T" for row in range(40)])
-    splits = Omics().prepare(dataset(saved(made, tmp_path), label="type"))
-    batches = [whole(getattr(splits, name)) for name in ("train", "validation", "test")]
+    adata = cells()
+    adata.obs["type"] = categorical([None if row == 3 else "T" for row in range(40)])
+    splits = Omics().prepare(dataset(saved(adata, tmp_path), label="type"))
+    batches = [full_batch(getattr(splits, name)) for name in ("train", "validation", "test")]
     labels = {
         row: label for b in batches for row, label in zip(b.index.tolist(), b.extras["label"].tolist(), strict=True)
     }
@@ -257,49 +257,49 @@ def test_missing_values_of_a_label_are_minus_one(tmp_path: Path) -> None:
 # -- covariates --------------------------------------------------------------------------------------------------
 
 
-def unseen(folder: Path) -> Path:
-    """A file with a batch, b9, that only a test cell has."""
-    made = cells()
-    made.obs["batch"] = words(["b9" if row == 0 else f"b{row % 2}" for row in range(40)])
-    made.obs["set"] = words(["test" if row < 4 else "train" for row in range(40)])
-    return saved(made, folder)
+def with_unseen_batch(folder: Path) -> Path:
+    """Write a file with a batch, b9, of a test cell only."""
+    adata = cells()
+    adata.obs["batch"] = categorical(["b9" if row == 0 else f"b{row % 2}" for row in range(40)])
+    adata.obs["set"] = categorical(["test" if row < 4 else "train" for row in range(40)])
+    return saved(adata, folder)
 
 
-def test_a_category_that_training_has_not(tmp_path: Path) -> None:
-    path = unseen(tmp_path)
+def test_a_category_without_training_cells(tmp_path: Path) -> None:
+    path = with_unseen_batch(tmp_path)
     data = dataset(path, categorical=("batch",), split="set", validation=0.25)
     assert Omics().spec(data).condition == 2
     assert message(data) == (
-        f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has 'b9' in column 'batch' of obs, which no training cell has "
-        "(they have b1, b0); correct it, or set modality.unseen=unknown to take the mean of those"
+        f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has 'b9' in column 'batch' of obs, expected one of the "
+        "categories of the training cells (b1, b0); correct it, or set modality.unseen=unknown to use their mean"
     )
     splits = Omics(unseen="unknown").prepare(data)
-    train = whole(splits.train).condition
-    assert torch.allclose(whole(splits.test).condition[0], train.mean(0))
-    assert set(whole(splits.test).condition[1:].flatten().tolist()) == {0.0, 1.0}
+    train = full_batch(splits.train).condition
+    assert torch.allclose(full_batch(splits.test).condition[0], train.mean(0))
+    assert set(full_batch(splits.test).condition[1:].flatten().tolist()) == {0.0, 1.0}
 
 
-def test_a_number_that_is_missing(tmp_path: Path) -> None:
-    made = cells()
-    made.obs["set"] = words(["test" if row < 4 else "train" for row in range(40)])
-    made.obs.loc["c2", "age"] = np.nan
-    path = saved(made, tmp_path)
+def test_a_missing_number(tmp_path: Path) -> None:
+    adata = cells()
+    adata.obs["set"] = categorical(["test" if row < 4 else "train" for row in range(40)])
+    adata.obs.loc["c2", "age"] = np.nan
+    path = saved(adata, tmp_path)
     data = dataset(path, continuous=("age",), split="set")
     assert message(data) == (
         f"dataset 'h5ad' at '{path}': cell 'c2' (row 2) has no finite 'age' in obs; fill it in, or set "
-        "modality.unseen=unknown to take the mean"
+        "modality.unseen=unknown to use the mean"
     )
-    assert whole(Omics(unseen="unknown").prepare(data).test).condition[2].tolist() == [0.0]
-    made.obs.loc["c9", "age"] = np.nan
-    again = saved(made, tmp_path, "b.h5ad")
+    assert full_batch(Omics(unseen="unknown").prepare(data).test).condition[2].tolist() == [0.0]
+    adata.obs.loc["c9", "age"] = np.nan
+    again = saved(adata, tmp_path, "b.h5ad")
     assert message(dataset(again, continuous=("age",), split="set")) == (
-        f"dataset 'h5ad' at '{again}': cell 'c9' (row 9) has no finite 'age' in obs; fill it in or drop the cell"
+        f"dataset 'h5ad' at '{again}': cell 'c9' (row 9) has no finite 'age' in obs; fill it in or remove the cell"
     )
 
 
-def test_pandas_may_keep_words_as_it_likes(tmp_path: Path) -> None:
-    made = cells()
-    made.obs["plain"] = pd.Series(["x", "y"] * 20, index=made.obs.index, dtype=object)
-    data = dataset(saved(made, tmp_path), categorical=("plain",))
-    batch = whole(Omics().prepare(data).train)
+def test_covariates_of_dtype_object(tmp_path: Path) -> None:
+    adata = cells()
+    adata.obs["plain"] = pd.Series(["x", "y"] * 20, index=adata.obs.index, dtype=object)
+    data = dataset(saved(adata, tmp_path), categorical=("plain",))
+    batch = full_batch(Omics().prepare(data).train)
     assert batch.condition.tolist() == np.eye(2)[batch.index.numpy() % 2].tolist()

@@ -1,6 +1,6 @@
-"""A cell's numbers are its own, whatever it is batched with, wherever it is read from, and on any devices.
+"""Losses and metrics of a cell do not depend on its batch, on where counts are stored or on the number of devices.
 
-No cell is masked: what has no count is a 0, and missing genes are refused.
+Omics batches have no mask: absent counts are 0, and missing genes are an error.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import torch
 from omics_files import cells, dataset, saved
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_omics.modality import Omics
 from aeframe_omics.simulated import CellsSimulated
@@ -25,7 +29,7 @@ DISPERSIONS = ("gene_batch", "gene_cell")
 
 
 def simulated(values: Any = "counts", **options: Any) -> tuple[Omics, DataSpec, Splits]:
-    """Return cells whose covariates decoder and encoder are told of."""
+    """Return cells with covariates."""
     modality = Omics(values=values)
     data = CellsSimulated(cells=150, genes=30, categorical=("batch",), continuous=("total",), **options)
     return modality, modality.spec(data), modality.prepare(data)
@@ -41,35 +45,35 @@ def simulated(values: Any = "counts", **options: Any) -> tuple[Omics, DataSpec, 
         ({"values": "log"}, {"encoder": "mlp", "loss": "gaussian"}),
     ],
 )
-def test_a_cell_has_its_own_numbers(options: dict[str, Any], parts: dict[str, Any]) -> None:
+def test_a_cell_does_not_depend_on_its_batch(options: dict[str, Any], parts: dict[str, Any]) -> None:
     modality, spec, splits = simulated(**options)
-    expect_own_numbers(small_model(modality, spec, **parts), splits.test.batch(torch.arange(15)))
+    expect_batch_invariance(small_model(modality, spec, **parts), splits.test.batch(torch.arange(15)))
 
 
-def test_metrics_are_those_of_any_batches() -> None:
+def test_metrics_do_not_depend_on_batches() -> None:
     modality, spec, splits = simulated()
-    found = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    found = expect_invariant_metrics(small_model(modality, spec), modality, splits.test)
     assert {"mse", "r2", "poisson_deviance", "ari", "batch_silhouette", "pca_nmi"} <= found.keys()
 
 
-def test_a_cell_of_a_file_is_that_of_memory_in_whatever_order_it_is_read(tmp_path: Path) -> None:
+def test_backed_and_in_memory_cells_have_the_same_losses(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
     options = {"label": "type", "categorical": ("batch",), "continuous": ("age",), "views": ("protein",)}
-    found = []
+    results = []
     for backed in (False, True):
         modality, data = Omics(), dataset(path, backed=backed, **options)
         model = small_model(modality, modality.spec(data), loss="views")
         source = modality.prepare(data).train
         rows = source.order() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
-        parts = [numbers(model, source.batch(each)) for each in rows.split(3 if backed else len(source))]
-        found.append({name: torch.cat([part[name] for part in parts])[rows.argsort()] for name in parts[0]})
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5)
+        parts = [outputs_per_sample(model, source.batch(chunk)) for chunk in rows.split(3 if backed else len(source))]
+        results.append({name: torch.cat([part[name] for part in parts])[rows.argsort()] for name in parts[0]})
+    for name, value in results[0].items():
+        torch.testing.assert_close(results[1][name], value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
-    # 320 cells to train on, left in their file and read by shuffled blocks; each process reads for itself.
+def test_two_processes_train_the_same_model_as_one(tmp_path: Path) -> None:
+    # 320 training cells in a backed file, read in shuffled blocks by each process.
     path = saved(cells(400), tmp_path)
     data = ["data=h5ad", f"data.path={path}", "data.backed=true", "data.label=type", "data.categorical=[batch]"]
     small = ["encoder.hidden=[16]", "latent.dim=4", "batch_size=32"]

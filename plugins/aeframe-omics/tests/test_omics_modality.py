@@ -1,4 +1,4 @@
-"""The modality: what it keeps, and what it reads, writes and draws."""
+"""The modality: saved state, reading and writing files, figures, simulated data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import anndata
 import numpy as np
 import pytest
 import torch
-from omics_files import cells, columns, dataset, saved, strings, words
+from omics_files import categorical, cells, columns, dataset, saved, strings
 
 from aeframe import AeframeError
 from aeframe.data.tabular import BreastCancer
@@ -20,7 +20,7 @@ OPTIONS = {"label": "type", "categorical": ("batch",), "continuous": ("age",), "
 
 
 def prepared(path: Path, *, values: str = "counts", unseen: str = "refuse", **options: object) -> Omics:
-    """A modality that was trained on a file, and came out of a saved model."""
+    """Return a modality with the state of one that was trained on a file."""
     trained = Omics(values=values)  # type: ignore[arg-type]
     trained.prepare(dataset(path, **options))
     again = Omics(values=values, unseen=unseen)  # type: ignore[arg-type]
@@ -44,41 +44,41 @@ def test_a_file_is_read_as_in_training(tmp_path: Path) -> None:
     assert torch.equal(batch.x[rows], expected.x)
     assert torch.equal(batch.condition[rows], expected.condition)  # type: ignore[index,arg-type]
     assert all(torch.equal(batch.extras[name][rows], expected.extras[name]) for name in ("label", "batch", "library"))
-    # The last three columns are proteins, standardised by the training cells.
+    # The last three columns are the standardised proteins.
     assert expected.x[:, 7:].mean(0).numpy() == pytest.approx(np.zeros(3), abs=1e-5)
 
 
-def test_genes_are_found_by_name(tmp_path: Path) -> None:
-    made = cells()
-    modality = prepared(saved(made, tmp_path))
-    other = saved(columns(made, [4, 2, 6, 0, 5, 1, 3]), tmp_path, "b.h5ad")
-    assert torch.equal(modality.read(other).x, torch.from_numpy(made.X.toarray()))
+def test_genes_are_matched_by_name(tmp_path: Path) -> None:
+    adata = cells()
+    modality = prepared(saved(adata, tmp_path))
+    other = saved(columns(adata, [4, 2, 6, 0, 5, 1, 3]), tmp_path, "b.h5ad")
+    assert torch.equal(modality.read(other).x, torch.from_numpy(adata.X.toarray()))
 
 
-def test_other_genes_are_passed_over_and_missing_ones_refused(tmp_path: Path) -> None:
-    made = cells()
-    some = columns(made, [5, 0, 3])
+def test_other_genes_are_ignored_and_missing_ones_are_errors(tmp_path: Path) -> None:
+    adata = cells()
+    some = columns(adata, [5, 0, 3])
     modality = prepared(saved(some, tmp_path, "some.h5ad"))
-    path = saved(made, tmp_path)
-    assert torch.equal(modality.read(path).x, torch.from_numpy(made.X.toarray()[:, [5, 0, 3]]))
+    path = saved(adata, tmp_path)
+    assert torch.equal(modality.read(path).x, torch.from_numpy(adata.X.toarray()[:, [5, 0, 3]]))
     assert refusal(prepared(path), tmp_path / "some.h5ad") == (
         f"modality 'omics': '{tmp_path}/some.h5ad' lacks 4 of the 7 genes that the model was trained on, the first is "
         "'g1'; add them (with count 0 if they were not measured)"
     )
 
 
-def test_repeated_genes_are_refused_when_read(tmp_path: Path) -> None:
+def test_repeated_genes_are_an_error(tmp_path: Path) -> None:
     modality = prepared(saved(cells(), tmp_path))
-    made = cells()
-    made.var_names = strings(["g0", "g1", "g1", "g3", "g4", "g5", "g6"])
-    path = saved(made, tmp_path, "b.h5ad")
+    adata = cells()
+    adata.var_names = strings(["g0", "g1", "g1", "g3", "g4", "g5", "g6"])
+    path = saved(adata, tmp_path, "b.h5ad")
     assert refusal(modality, path) == (
         f"modality 'omics': '{path}' has 1 gene name more than once, the first is 'g1'; make them unique "
         "(AnnData.var_names_make_unique) and save it again"
     )
 
 
-def test_covariates_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_covariates_are_an_error_or_unknown(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
     bare = cells()
     bare.obs = bare.obs[["type"]]
@@ -93,26 +93,26 @@ def test_covariates_that_are_not_there(tmp_path: Path) -> None:
     assert "batch" not in batch.extras
 
 
-def test_labels_that_training_has_not_are_missing(tmp_path: Path) -> None:
+def test_labels_without_training_cells_are_missing(tmp_path: Path) -> None:
     modality = prepared(saved(cells(), tmp_path), label="type")
     other = cells()
-    other.obs["type"] = words(["new", "B"] * 20)
+    other.obs["type"] = categorical(["new", "B"] * 20)
     assert modality.read(saved(other, tmp_path, "b.h5ad")).extras["label"].tolist() == [-1, 1] * 20
 
 
 @pytest.mark.parametrize("layer", [None, "counts"])
-def test_what_is_written_is_read_again(tmp_path: Path, layer: str | None) -> None:
-    made = cells()
-    made.layers["counts"] = made.X.copy()
-    path = saved(made, tmp_path)
+def test_written_cells_can_be_read(tmp_path: Path, layer: str | None) -> None:
+    adata = cells()
+    adata.layers["counts"] = adata.X.copy()
+    path = saved(adata, tmp_path)
     modality = prepared(path, layer=layer, views=("protein",))
     x = modality.read(path).x
     assert modality.write(x, tmp_path / "new" / "out.h5ad") == [tmp_path / "new" / "out.h5ad"]
     assert torch.allclose(modality.read(tmp_path / "new" / "out.h5ad").x, x, atol=1e-5)
     written = anndata.read_h5ad(tmp_path / "new" / "out.h5ad")
-    assert written.var_names.tolist() == made.var_names.tolist()
-    assert written.obsm["protein"] == pytest.approx(made.obsm["protein"], abs=1e-5)
-    assert [each.name for each in (tmp_path / "new").iterdir()] == ["out.h5ad"]
+    assert written.var_names.tolist() == adata.var_names.tolist()
+    assert written.obsm["protein"] == pytest.approx(adata.obsm["protein"], abs=1e-5)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.h5ad"]
 
 
 def test_log_values_are_written_as_counts_per_ten_thousand(tmp_path: Path) -> None:
@@ -126,16 +126,16 @@ def test_log_values_are_written_as_counts_per_ten_thousand(tmp_path: Path) -> No
     assert modality.as_counts(batch.x, batch.extras["library"]) == pytest.approx(cells().X.toarray(), abs=1e-4)
 
 
-def test_what_is_not_written(tmp_path: Path) -> None:
+def test_errors_of_writing(tmp_path: Path) -> None:
     modality = prepared(saved(cells(), tmp_path))
-    for name, told in (
+    for name, message in (
         ("a.csv", "modality 'omics' writes .h5ad files, not 'a.csv'; end the path in .h5ad"),
-        ("a.h5ad", f"'{tmp_path}/a.h5ad' exists, and nothing is overwritten; remove it, or write elsewhere"),
+        ("a.h5ad", f"'{tmp_path}/a.h5ad' exists and is not overwritten; remove it, or choose another path"),
     ):
         before = (tmp_path / "a.h5ad").read_bytes()
         with pytest.raises(AeframeError) as caught:
             modality.write(torch.zeros(2, 7), tmp_path / name)
-        assert str(caught.value) == told
+        assert str(caught.value) == message
         assert (tmp_path / "a.h5ad").read_bytes() == before
 
 
@@ -148,7 +148,7 @@ def test_data_of_another_modality() -> None:
     )
 
 
-def test_the_picture_shows_the_genes_that_vary_most() -> None:
+def test_the_figure_shows_the_most_variable_genes() -> None:
     modality = Omics()
     modality.prepare(CellsSimulated(cells=60, genes=100))
     x = torch.zeros(5, 100)
@@ -161,17 +161,17 @@ def test_the_picture_shows_the_genes_that_vary_most() -> None:
     assert float(second.max()) == pytest.approx(np.log(6))
 
 
-def test_simulated_cells_repeat_themselves() -> None:
+def test_simulated_cells_are_reproducible() -> None:
     one, same, other = (CellsSimulated(cells=50, genes=30, seed=seed).load() for seed in (0, 0, 1))
     rows = np.arange(50)
-    counts = [each.counts.rows(rows).toarray() for each in (one, same, other)]
+    counts = [data.counts.rows(rows).toarray() for data in (one, same, other)]
     assert np.array_equal(counts[0], counts[1])
     assert not np.array_equal(counts[0], counts[2])
-    assert one.known.obs.equals(same.known.obs)
-    assert one.known.obs["total"].tolist() == counts[0].sum(1).tolist()
+    assert one.metadata.obs.equals(same.metadata.obs)
+    assert one.metadata.obs["total"].tolist() == counts[0].sum(1).tolist()
 
 
-def test_impossible_simulations() -> None:
+def test_invalid_simulations_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
         CellsSimulated(types=0)
     assert str(caught.value) == (

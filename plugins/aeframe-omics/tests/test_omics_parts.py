@@ -1,4 +1,4 @@
-"""The encoder of counts, the loss of views, the metrics: by hand, and against scipy and scikit-learn."""
+"""The encoder counts_mlp, the loss views and the metrics, compared with scipy, scikit-learn and manual results."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def model(spec: DataSpec, loss: Any = "negative_binomial", **options: Any) -> Au
     return assemble({**config, **options}, spec).eval()
 
 
-def counted(*shape: int) -> torch.Tensor:
+def random_counts(*shape: int) -> torch.Tensor:
     return torch.poisson(torch.full(shape, 2.0))
 
 
@@ -55,17 +55,17 @@ def encoder(spec: DataSpec, **options: Any) -> Any:
     return build("encoder", {"name": "counts_mlp", **options}, shape=shape, domain=spec.domain, spec=spec)
 
 
-def test_it_reads_logarithms_of_counts_and_the_rest_as_it_is() -> None:
+def test_only_counts_are_log_transformed() -> None:
     spec = DataSpec(VIEWED.shape, REAL, 2, VIEWED.extras, VIEWED.views)
-    x = torch.cat([counted(4, 6), torch.randn(4, 5)], 1)
+    x = torch.cat([random_counts(4, 6), torch.randn(4, 5)], 1)
     before = x.clone()
-    read = encoder(spec, hidden=[])(Batch(x))
-    assert torch.equal(read, torch.cat([x[:, :6].log1p(), x[:, 6:]], 1))
+    features = encoder(spec, hidden=[])(Batch(x))
+    assert torch.equal(features, torch.cat([x[:, :6].log1p(), x[:, 6:]], 1))
     assert torch.equal(x, before)
 
 
-def test_a_normalised_cell_has_no_depth() -> None:
-    x = counted(4, 6) + 1
+def test_normalised_cells_do_not_depend_on_sequencing_depth() -> None:
+    x = random_counts(4, 6) + 1
     spec = DataSpec((6,), COUNT, 1)
     part = encoder(spec, hidden=[], normalise=True)
     one, other = (part(Batch(torch.cat([k * x, torch.zeros(4, 1)], 1))) for k in (1, 7))
@@ -73,10 +73,10 @@ def test_a_normalised_cell_has_no_depth() -> None:
     assert torch.allclose(one[:, :6].expm1().sum(1), torch.full((4,), 1e4))
 
 
-def test_it_is_for_counts() -> None:
+def test_data_without_counts_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
         encoder(DataSpec((6,), REAL))
-    assert str(caught.value) == "encoder counts_mlp reads counts, but these data are real; choose encoder=mlp"
+    assert str(caught.value) == "encoder counts_mlp is for counts, but these data are real; choose encoder=mlp"
 
 
 # -- views -------------------------------------------------------------------------------------------------------
@@ -85,7 +85,7 @@ def test_it_is_for_counts() -> None:
 @pytest.mark.parametrize("library", ["observed", "none"])
 @pytest.mark.parametrize("counts", ["poisson", "negative_binomial", "zero_inflated_negative_binomial"])
 @pytest.mark.parametrize("dispersion", ["gene", "gene_batch", "gene_cell"])
-def test_the_loss_of_views_is_the_sum_of_theirs(counts: str, dispersion: str, library: str) -> None:
+def test_the_loss_views_is_the_sum_of_the_losses_of_the_views(counts: str, dispersion: str, library: str) -> None:
     if counts == "poisson" and dispersion != "gene":
         pytest.skip("a Poisson has no dispersion")
     first = {"name": counts, "library": library} | ({} if counts == "poisson" else {"dispersion": dispersion})
@@ -97,42 +97,44 @@ def test_the_loss_of_views_is_the_sum_of_theirs(counts: str, dispersion: str, li
         build("loss", part, shape=(size,), domain=domain, spec=DataSpec((size,), domain, 2))
         for part, (size, domain) in zip((first, second), spec.views.values(), strict=True)
     ]
-    batch = Batch(torch.cat([counted(5, 6), torch.randn(5, 3)], 1), extras={"library": torch.rand(5) * 9 + 1})
+    batch = Batch(torch.cat([random_counts(5, 6), torch.randn(5, 3)], 1), extras={"library": torch.rand(5) * 9 + 1})
     condition = torch.eye(2)[torch.arange(5) % 2]
     batch.mask = torch.rand(5, 9) < 0.8
     output = torch.randn(5, both.num_outputs, 9)
     expected = torch.zeros(5)
     for part, weight, columns in zip(parts, (1.0, 0.5), (slice(0, 6), slice(6, 9)), strict=True):
-        own = Batch(batch.x[:, columns], batch.mask[:, columns], extras=batch.extras)
-        whole = part.complete(output[:, : part.num_outputs, columns], own, condition)
-        expected = expected + weight * part(whole, own)
-        assert torch.allclose(both.mean(both.complete(output, batch, condition))[:, columns], part.mean(whole))
-    completed = both.complete(output, batch, condition)
+        view = Batch(batch.x[:, columns], batch.mask[:, columns], extras=batch.extras)
+        parameters = part.postprocess(output[:, : part.num_outputs, columns], view, condition)
+        expected = expected + weight * part(parameters, view)
+        assert torch.allclose(both.mean(both.postprocess(output, batch, condition))[:, columns], part.mean(parameters))
+    completed = both.postprocess(output, batch, condition)
     assert torch.allclose(both(completed, batch), expected, rtol=1e-5)
-    # Importance samples stand in front.
+    # Importance samples are the first dimension.
     assert torch.allclose(both(completed.expand(3, *completed.shape), batch), expected.expand(3, 5), rtol=1e-5)
     assert both.sample(completed).shape == batch.x.shape
 
 
-def test_the_library_of_the_data_is_that_of_the_first_view() -> None:
+def test_the_library_of_the_data_is_used_for_the_first_view_only() -> None:
     views = {"rna": (6, COUNT), "peaks": (3, COUNT)}
     spec = DataSpec((9,), REAL, 0, {"library": ()}, views)
     both = build(
         "loss", {"name": "views", "losses": {"rna": "poisson", "peaks": "poisson"}}, shape=(9,), domain=REAL, spec=spec
     )
-    batch = Batch(counted(4, 9) + 1, extras={"library": torch.tensor([10.0, 20.0, 30.0, 40.0])})
-    mean = both.mean(both.complete(torch.randn(4, 1, 9), batch))
+    batch = Batch(random_counts(4, 9) + 1, extras={"library": torch.tensor([10.0, 20.0, 30.0, 40.0])})
+    mean = both.mean(both.postprocess(torch.randn(4, 1, 9), batch))
     assert torch.allclose(mean[:, :6].sum(1), batch.extras["library"])
     assert torch.allclose(mean[:, 6:].sum(1), batch.x[:, 6:].sum(1))
 
 
-def test_what_a_view_cannot_have() -> None:
+def test_unknown_views_and_unsuitable_losses_are_refused() -> None:
     def message(**options: Any) -> str:
         with pytest.raises(AeframeError) as caught:
             build("loss", {"name": "views", **options}, shape=(9,), domain=REAL, spec=VIEWED)
         return str(caught.value)
 
-    assert message(losses={"rna": "poisson"}) == ("loss views is told of a view 'rna'; the data have counts, protein")
+    assert message(losses={"rna": "poisson"}) == (
+        "loss views has options for an unknown view 'rna'; the views of the data are counts, protein"
+    )
     assert message(losses={"counts": "gaussian"}) == (
         "loss views: the loss of view 'counts' is for data that are real or signed or unit, but this view is count; "
         "set loss.losses.counts"
@@ -160,42 +162,43 @@ def test_views_train_and_are_generated_in_their_domains() -> None:
     assert not COUNT.violations(x[:, :20]).any()
 
 
-# -- oracles -----------------------------------------------------------------------------------------------------
+# -- references -----------------------------------------------------------------------------------------------------
 
 
 def test_simulated_cells_have_the_likelihood_of_their_model() -> None:
-    drawn = simulate(cells=200, genes=50, types=3, batches=2, seed=1)
-    r = drawn.dispersion
+    simulation = simulate(cells=200, genes=50, types=3, batches=2, seed=1)
+    r = simulation.dispersion
     config = {"name": "negative_binomial", "initial_r": 1.0}
     loss = build("loss", config, shape=(50,), domain=COUNT, spec=DataSpec((50,), COUNT))
     loss.requires_grad_(False).raw_r.copy_(torch.from_numpy(np.log(r) / 10))
     batch = Batch(
-        torch.from_numpy(drawn.counts).float(), extras={"library": torch.from_numpy(drawn.mean.sum(1)).float()}
+        torch.from_numpy(simulation.counts).float(),
+        extras={"library": torch.from_numpy(simulation.mean.sum(1)).float()},
     )
-    output = torch.from_numpy(np.log(drawn.mean)).float().unsqueeze(1)
-    found = loss(loss.complete(output, batch), batch)
-    log_p = scipy.stats.nbinom.logpmf(drawn.counts, r, r / (r + drawn.mean)).sum(1)
-    assert found.double().numpy() == pytest.approx(-log_p, rel=1e-5)
-    # It is what they were drawn from: nothing near it is likelier, and a Poisson of the same means much less so.
+    output = torch.from_numpy(np.log(simulation.mean)).float().unsqueeze(1)
+    nats = loss(loss.postprocess(output, batch), batch)
+    log_p = scipy.stats.nbinom.logpmf(simulation.counts, r, r / (r + simulation.mean)).sum(1)
+    assert nats.double().numpy() == pytest.approx(-log_p, rel=1e-5)
+    # Other dispersions, and a Poisson with the same means, are less likely.
     for factor in (0.7, 1.4):
         loss.raw_r.copy_(torch.from_numpy(np.log(r * factor) / 10))
-        assert float(loss(loss.complete(output, batch), batch).mean()) > -log_p.mean()
+        assert float(loss(loss.postprocess(output, batch), batch).mean()) > -log_p.mean()
     poisson = build("loss", "poisson", shape=(50,), domain=COUNT)
-    assert float(poisson(poisson.complete(output, batch), batch).mean()) > -log_p.mean() + 5
+    assert float(poisson(poisson.postprocess(output, batch), batch).mean()) > -log_p.mean() + 5
 
 
-def test_the_poisson_floor_of_blood_cells() -> None:
+def test_the_poisson_baseline_of_blood_cells() -> None:
     cells = anndata.read_h5ad(real_file("omics/pbmc_facs.h5ad"))
     held_out = (cells.obs["split"] == "test").to_numpy()
     share = np.asarray(cells.X[~held_out].sum(0, dtype=np.float64)).ravel()
     x = torch.from_numpy(cells.X[held_out].toarray())
     loss = build("loss", "poisson", shape=(x.shape[1],), domain=COUNT)
     output = torch.from_numpy(np.log(share)).float().expand(len(x), 1, -1)
-    # Each gene's share of the training counts, times the cell's total: a model with no latent.
-    assert float(loss(loss.complete(output, Batch(x)), Batch(x)).mean()) == pytest.approx(2308.7, abs=0.1)
+    # A model without latent: the mean is the gene's fraction of the training counts times the library size.
+    assert float(loss(loss.postprocess(output, Batch(x)), Batch(x)).mean()) == pytest.approx(2308.7, abs=0.1)
 
 
-def test_the_factors_of_a_poisson_factorisation_of_blood_cells() -> None:
+def test_the_poisson_likelihood_of_a_factorisation_of_blood_cells() -> None:
     cells = anndata.read_h5ad(real_file("omics/pbmc_facs.h5ad"))
     x = cells.X[:200].toarray()
     rng = np.random.default_rng(0)
@@ -203,8 +206,8 @@ def test_the_factors_of_a_poisson_factorisation_of_blood_cells() -> None:
     loss = build("loss", "poisson", shape=(x.shape[1],), domain=COUNT)
     batch = Batch(torch.from_numpy(x), extras={"library": torch.from_numpy(rate.sum(1))})
     output = torch.from_numpy(np.log(rate)).float().unsqueeze(1)
-    found = float(loss(loss.complete(output, batch), batch).sum(dtype=torch.float64))
-    assert found == pytest.approx(-scipy.stats.poisson.logpmf(x, rate).sum(), rel=1e-6)
+    nats = float(loss(loss.postprocess(output, batch), batch).sum(dtype=torch.float64))
+    assert nats == pytest.approx(-scipy.stats.poisson.logpmf(x, rate).sum(), rel=1e-6)
 
 
 # -- metrics -----------------------------------------------------------------------------------------------------
@@ -218,41 +221,41 @@ def simulated(num: int = 80) -> tuple[Autoencoder, Batch]:
 
 
 @torch.no_grad()
-def measured(metric: Any, net: Autoencoder, *batches: Batch) -> dict[str, float]:
+def measure(metric: Any, net: Autoencoder, *batches: Batch) -> dict[str, float]:
     for batch in batches:
         metric.update(net, net(batch, sample=False))
-    found = metric.compute()
-    return {name: float(value) for name, value in (found if isinstance(found, dict) else {"it": found}).items()}
+    values = metric.compute()
+    return {name: float(value) for name, value in (values if isinstance(values, dict) else {"value": values}).items()}
 
 
 @torch.no_grad()
-def test_poisson_deviance_is_that_of_scikit_learn() -> None:
+def test_poisson_deviance_equals_that_of_scikit_learn() -> None:
     net, batch = simulated()
     p = net(batch, sample=False)
     expected = mean_poisson_deviance(batch.x.flatten(), net.loss.mean(p.output).flatten()) * 40
-    assert measured(PoissonDeviance(), net, batch)["it"] == pytest.approx(expected, rel=1e-5)
+    assert measure(PoissonDeviance(), net, batch)["value"] == pytest.approx(expected, rel=1e-5)
     parts = [batch.rows(slice(0, 11)), batch.rows(slice(11, 80))]
-    assert measured(PoissonDeviance(), net, *parts)["it"] == pytest.approx(expected, rel=1e-5)
+    assert measure(PoissonDeviance(), net, *parts)["value"] == pytest.approx(expected, rel=1e-5)
     batch.mask = torch.zeros(80, 40, dtype=torch.bool)
-    assert measured(PoissonDeviance(), net, batch)["it"] == 0
+    assert measure(PoissonDeviance(), net, batch)["value"] == 0
 
 
 def test_clusters_do_not_depend_on_order_or_batches() -> None:
     net, batch = simulated()
-    whole = measured(CellClusters(net), net, batch)
-    assert set(whole) == {
+    expected = measure(CellClusters(net), net, batch)
+    assert set(expected) == {
         f"{pca}{name}" for pca in ("", "pca_") for name in ("ari", "nmi", "label_silhouette", "batch_silhouette")
     }
     shuffled = batch.rows(torch.randperm(80))
-    parts = measured(CellClusters(net), net, shuffled.rows(slice(0, 30)), shuffled.rows(slice(30, 80)))
-    assert parts == pytest.approx(whole, abs=1e-6)
+    parts = measure(CellClusters(net), net, shuffled.rows(slice(0, 30)), shuffled.rows(slice(30, 80)))
+    assert parts == pytest.approx(expected, abs=1e-6)
 
 
 @torch.no_grad()
-def test_clusters_by_hand() -> None:
+def test_silhouettes_equal_those_of_scikit_learn() -> None:
     net, batch = simulated()
     codes, labels = net.embed(batch).mean.numpy(), batch.extras["label"].numpy()
-    found = measured(CellClusters(net), net, batch)
+    found = measure(CellClusters(net), net, batch)
     assert found["label_silhouette"] == pytest.approx(silhouette_score(codes, labels), abs=1e-6)
     assert found["batch_silhouette"] == pytest.approx(silhouette_score(codes, batch.extras["batch"].numpy()), abs=1e-6)
     x = batch.x.numpy()
@@ -261,7 +264,7 @@ def test_clusters_by_hand() -> None:
 
 
 @torch.no_grad()
-def test_codes_that_are_the_labels() -> None:
+def test_metrics_of_codes_that_equal_the_labels() -> None:
     net, batch = simulated()
     p = net(batch, sample=False)
     p.latent.mean = torch.nn.functional.one_hot(batch.extras["label"], 3) + 0.01 * torch.randn(80, 3)
@@ -270,7 +273,7 @@ def test_codes_that_are_the_labels() -> None:
     found = metric.compute()
     assert float(found["ari"]) == float(found["nmi"]) == pytest.approx(1)
     assert float(found["label_silhouette"]) > 0.9
-    # Cells without a label have no say.
+    # Cells without a label are ignored.
     batch.extras["label"][:40] = -1
     metric.reset()
     metric.update(net, p)
@@ -278,17 +281,17 @@ def test_codes_that_are_the_labels() -> None:
     assert adjusted_rand_score([0, 1], [0, 1]) == 1
 
 
-def test_what_cannot_be_said_is_zero_and_the_first_cells_are_enough() -> None:
+def test_undefined_metrics_are_zero_and_only_the_first_cells_are_compared() -> None:
     net, batch = simulated()
     batch.extras["label"][:] = 2
-    found = measured(CellClusters(net, cells=30), net, batch.rows(slice(0, 20)), batch.rows(slice(20, 80)))
+    found = measure(CellClusters(net, cells=30), net, batch.rows(slice(0, 20)), batch.rows(slice(20, 80)))
     assert (found["ari"], found["nmi"], found["label_silhouette"]) == (0, 0, 0)
     assert found["batch_silhouette"] == pytest.approx(
-        measured(CellClusters(net), net, batch.rows(slice(0, 30)))["batch_silhouette"], abs=1e-6
+        measure(CellClusters(net), net, batch.rows(slice(0, 30)))["batch_silhouette"], abs=1e-6
     )
 
 
-def test_where_they_apply() -> None:
+def test_the_data_that_the_metrics_apply_to() -> None:
     net, _ = simulated()
     assert PoissonDeviance.applies(net)
     assert CellClusters.applies(net)
@@ -298,13 +301,13 @@ def test_where_they_apply() -> None:
     assert not PoissonDeviance.applies(model(DataSpec((6,), REAL), "mse", encoder=real_valued, objective="elbo"))
 
 
-def test_they_agree_on_log_values() -> None:
+def test_pca_metrics_of_counts_and_log_values_agree() -> None:
     data = CellsSimulated(cells=120, genes=40, types=3)
     by_values = {}
     for values, loss, name in (("counts", "negative_binomial", "counts_mlp"), ("log", "mse", "mlp")):
         modality = Omics(values=values)  # type: ignore[arg-type]
         net = model(modality.spec(data), loss, encoder={"name": name, "hidden": (4,)})
         train = modality.prepare(data).train
-        by_values[values] = measured(CellClusters(net), net, train.batch(torch.arange(60)))
+        by_values[values] = measure(CellClusters(net), net, train.batch(torch.arange(60)))
     for name in ("pca_ari", "pca_label_silhouette", "pca_batch_silhouette"):
         assert by_values["counts"][name] == pytest.approx(by_values["log"][name], abs=1e-3)

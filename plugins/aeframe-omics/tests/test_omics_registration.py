@@ -1,4 +1,4 @@
-"""What the plugin adds, and what listing it costs."""
+"""The registered names and default options, and that listing them imports no heavy package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {
 }
 
 
-def test_names_are_listed_without_anything_heavy() -> None:
+def test_names_are_listed_without_heavy_imports() -> None:
     code = (
         "import json, sys\n"
         "from aeframe.registry import registry\n"
@@ -30,8 +30,8 @@ def test_names_are_listed_without_anything_heavy() -> None:
         "heavy = [m for m in ('torch', 'numpy', 'pandas', 'anndata', 'h5py', 'sklearn', 'umap') if m in sys.modules]\n"
         "print(json.dumps([names, heavy]))\n"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names, heavy = json.loads(answer.stdout)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names, heavy = json.loads(process.stdout)
     assert {kind: sorted(found) for kind, found in names.items()} == NAMES
     assert heavy == []
 

@@ -1,4 +1,4 @@
-"""Sparse counts and dense batches; counts that stay in the file, and the order they are read in."""
+"""Sparse counts and dense batches, in memory and in a file, and the random order of a backed file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aeframe_omics.modality import Omics
 from aeframe_omics.source import BackedCellSource, CellSource
 
 
-def of(rows: int, genes: int = 5, seed: int = 0) -> csr_matrix:
+def random_counts(rows: int, genes: int = 5, seed: int = 0) -> csr_matrix:
     return csr_matrix(np.random.default_rng(seed).poisson(0.7, (rows, genes)).astype(np.float32))
 
 
@@ -34,52 +34,52 @@ def make(counts, rows, kind=CellSource, **options):  # type: ignore[no-untyped-d
 
 
 def on_disk(matrix: csr_matrix, folder: Path) -> BackedCounts:
-    made = cells(matrix.shape[0], matrix.shape[1])
-    made.X = matrix
-    return BackedCounts(saved(made, folder), "X", origin="file")
+    adata = cells(matrix.shape[0], matrix.shape[1])
+    adata.X = matrix
+    return BackedCounts(saved(adata, folder), "X", origin="file")
 
 
 @settings(max_examples=30, deadline=None)
 @given(rows=st.lists(st.integers(0, 29), min_size=1, max_size=20), seed=st.integers(0, 5))
-def test_a_sparse_source_gives_what_a_dense_matrix_has(rows: list[int], seed: int) -> None:
-    matrix = of(30, seed=seed)
-    own = np.random.default_rng(seed).permutation(30)
-    batch = make(MemoryCounts(matrix), own).batch(torch.tensor(rows))
-    assert torch.equal(batch.x, torch.from_numpy(matrix.toarray()[own[rows]]))
+def test_batches_equal_the_rows_of_a_dense_matrix(rows: list[int], seed: int) -> None:
+    matrix = random_counts(30, seed=seed)
+    source_rows = np.random.default_rng(seed).permutation(30)
+    batch = make(MemoryCounts(matrix), source_rows).batch(torch.tensor(rows))
+    assert torch.equal(batch.x, torch.from_numpy(matrix.toarray()[source_rows[rows]]))
     assert batch.x.dtype == torch.float32
     assert batch.index is not None
-    assert batch.index.tolist() == own[rows].tolist()
+    assert batch.index.tolist() == source_rows[rows].tolist()
 
 
-def test_log_values_have_ten_thousand_counts_in_each_cell() -> None:
-    matrix = of(6)
+def test_log_values_are_normalised_to_ten_thousand_counts() -> None:
+    matrix = random_counts(6)
     library = torch.from_numpy(matrix.toarray().sum(1))
     x = make(MemoryCounts(matrix), np.arange(6), log=True, library=library).batch(torch.arange(6)).x
     assert torch.allclose(x.expm1().sum(1), torch.full((6,), 1e4))
 
 
-def test_views_stand_behind_the_counts() -> None:
+def test_views_are_concatenated_to_the_counts() -> None:
     views = torch.randn(4, 3)
-    x = make(MemoryCounts(of(4)), np.arange(4), views=views).batch(torch.tensor([2, 0])).x
+    x = make(MemoryCounts(random_counts(4)), np.arange(4), views=views).batch(torch.tensor([2, 0])).x
     assert torch.equal(x[:, 5:], views[[2, 0]])
-    assert torch.equal(x[:, :5], torch.from_numpy(of(4).toarray()[[2, 0]]))
+    assert torch.equal(x[:, :5], torch.from_numpy(random_counts(4).toarray()[[2, 0]]))
 
 
 @pytest.mark.parametrize("index", [[3], [0, 1, 2], [5, 1, 5, 9], list(range(20))])
-def test_counts_of_a_file_are_those_in_memory(tmp_path: Path, index: list[int]) -> None:
-    matrix = of(20)
+def test_counts_of_a_file_equal_those_in_memory(tmp_path: Path, index: list[int]) -> None:
+    matrix = random_counts(20)
     backed = on_disk(matrix, tmp_path)
     expected = matrix.toarray()[index]
     assert np.array_equal(backed.rows(np.array(index)).toarray(), expected)
-    # A worker process opens it for itself.
+    # A copy, as in a worker process, opens the file again.
     assert np.array_equal(copy.deepcopy(backed).rows(np.array(index)).toarray(), expected)
 
 
-def test_genes_of_a_row_may_stand_in_any_order(tmp_path: Path) -> None:
-    matrix = of(20)
-    made = cells(*matrix.shape)
-    made.X = matrix
-    path = saved(made, tmp_path)
+def test_column_indices_need_not_be_sorted(tmp_path: Path) -> None:
+    matrix = random_counts(20)
+    adata = cells(*matrix.shape)
+    adata.X = matrix
+    path = saved(adata, tmp_path)
     with h5py.File(path, "r+") as file:
         group = file["X"]
         ends = group["indptr"][:]
@@ -92,40 +92,40 @@ def test_genes_of_a_row_may_stand_in_any_order(tmp_path: Path) -> None:
     assert np.array_equal(backed.rows(np.arange(20)).toarray(), matrix.toarray())
 
 
-def test_what_cannot_be_read_by_rows(tmp_path: Path) -> None:
-    made = cells()
-    made.layers["columns"] = csc_matrix(made.X)
-    made.layers["dense"] = made.X.toarray()
-    path = saved(made, tmp_path)
-    for layer, found in (("columns", "csc_matrix"), ("dense", "array")):
+def test_backed_counts_must_be_csr(tmp_path: Path) -> None:
+    adata = cells()
+    adata.layers["columns"] = csc_matrix(adata.X)
+    adata.layers["dense"] = adata.X.toarray()
+    path = saved(adata, tmp_path)
+    for layer, encoding in (("columns", "csc_matrix"), ("dense", "array")):
         with pytest.raises(AeframeError) as caught:
             dataset(path, layer=layer, backed=True).load()
         assert str(caught.value) == (
-            f"dataset 'h5ad' at '{path}': 'layers/{layer}' is stored as {found}, and rows are read from csr_matrix "
-            "only; save it as scipy.sparse.csr_matrix, or set data.backed=false"
+            f"dataset 'h5ad' at '{path}': 'layers/{layer}' is stored as {encoding}, but data.backed=true requires "
+            "csr_matrix; save it as scipy.sparse.csr_matrix, or set data.backed=false"
         )
-        assert np.array_equal(dataset(path, layer=layer).load().counts.rows(np.arange(40)).toarray(), made.X.toarray())
+        assert np.array_equal(dataset(path, layer=layer).load().counts.rows(np.arange(40)).toarray(), adata.X.toarray())
 
 
 @pytest.mark.parametrize("backed", [True, False])
-def test_row_pointers_out_of_order(tmp_path: Path, backed: bool) -> None:
+def test_row_pointers_must_ascend(tmp_path: Path, backed: bool) -> None:
     path = saved(cells(), tmp_path)
     with h5py.File(path, "r+") as file:
-        ends = file["X/indptr"][:]
-        ends[3], ends[4] = ends[4], ends[3]
-        file["X/indptr"][...] = ends
+        pointers = file["X/indptr"][:]
+        pointers[3], pointers[4] = pointers[4], pointers[3]
+        file["X/indptr"][...] = pointers
         num = len(file["X/data"])
     with pytest.raises(AeframeError) as caught:
         dataset(path, backed=backed).load()
     assert str(caught.value) == (
-        f"dataset 'h5ad' at '{path}': the row pointers of 'X' are not in order, or do not fit its {num} values; "
+        f"dataset 'h5ad' at '{path}': the row pointers of 'X' are not ascending, or do not match its {num} values; "
         "save the file again"
     )
 
 
 @pytest.mark.parametrize("gene", [7, 99, 10**6, -1, -(10**6)])
 @pytest.mark.parametrize("backed", [True, False])
-def test_a_gene_beyond_the_last(tmp_path: Path, backed: bool, gene: int) -> None:
+def test_a_column_index_out_of_range(tmp_path: Path, backed: bool, gene: int) -> None:
     path = saved(cells(), tmp_path)
     with h5py.File(path, "r+") as file:
         file["X/indices"][file["X/indptr"][5]] = gene
@@ -138,13 +138,13 @@ def test_a_gene_beyond_the_last(tmp_path: Path, backed: bool, gene: int) -> None
 
 @pytest.mark.parametrize("row", [40, -1, 10**6])
 @pytest.mark.parametrize("key", ["layers/columns", "obsm/columns"])
-def test_a_matrix_by_columns_with_a_row_beyond_the_last(tmp_path: Path, row: int, key: str) -> None:
-    made = cells()
-    made.layers["columns"], made.obsm["columns"] = csc_matrix(made.X), csc_matrix(made.X)
-    path = saved(made, tmp_path)
-    found = dataset(path, layer="columns", views=("columns",)).load()
-    assert np.array_equal(found.counts.rows(np.arange(40)).toarray(), made.X.toarray())
-    assert np.array_equal(found.views["columns"], made.X.toarray())
+def test_a_row_index_of_a_csc_matrix_out_of_range(tmp_path: Path, row: int, key: str) -> None:
+    adata = cells()
+    adata.layers["columns"], adata.obsm["columns"] = csc_matrix(adata.X), csc_matrix(adata.X)
+    path = saved(adata, tmp_path)
+    loaded = dataset(path, layer="columns", views=("columns",)).load()
+    assert np.array_equal(loaded.counts.rows(np.arange(40)).toarray(), adata.X.toarray())
+    assert np.array_equal(loaded.views["columns"], adata.X.toarray())
     with h5py.File(path, "r+") as file:
         file[f"{key}/indices"][file[f"{key}/indptr"][2]] = row
     with pytest.raises(AeframeError) as caught:
@@ -154,19 +154,19 @@ def test_a_matrix_by_columns_with_a_row_beyond_the_last(tmp_path: Path, row: int
     )
 
 
-# -- the order of a file -----------------------------------------------------------------------------------------
+# -- the order of a backed file ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_module, "BLOCK", 4)
-    monkeypatch.setattr(source_module, "FETCH", 3)
+    monkeypatch.setattr(source_module, "BLOCK_SIZE", 4)
+    monkeypatch.setattr(source_module, "FETCH_FACTOR", 3)
 
 
 def backed_source(folder: Path, rows: int = 50) -> tuple[BackedCellSource, np.ndarray]:
-    matrix = of(rows)
-    own = np.flatnonzero(np.arange(rows) % 7 != 3)
-    return make(on_disk(matrix, folder), own, kind=BackedCellSource), matrix.toarray()[own]
+    matrix = random_counts(rows)
+    source_rows = np.flatnonzero(np.arange(rows) % 7 != 3)
+    return make(on_disk(matrix, folder), source_rows, kind=BackedCellSource), matrix.toarray()[source_rows]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -175,27 +175,27 @@ def test_the_order_is_a_permutation_by_blocks(tmp_path: Path) -> None:
     torch.manual_seed(0)
     order = source.order()
     assert sorted(order.tolist()) == list(range(len(source)))
-    # Blocks are drawn, and so are the cells of a stretch.
-    blocks = [sorted({cell // 4 for cell in stretch.tolist()}) for stretch in order.split(12)]
+    # Blocks are shuffled, and so are the cells of a fetch.
+    blocks = [sorted({cell // 4 for cell in fetch.tolist()}) for fetch in order.split(12)]
     assert blocks != sorted(blocks) or blocks[0] != [0, 1, 2]
     first = order[:12] // 4
     assert (first[1:] != first[:-1]).sum() > 4
-    for stretch in order.split(12):
-        # A stretch of twelve cells is of three whole blocks, but for the last block of all.
-        assert len({cell // 4 for cell in stretch.tolist()}) <= 4
+    for fetch in order.split(12):
+        # Twelve cells are three blocks, or four with the incomplete last block.
+        assert len({cell // 4 for cell in fetch.tolist()}) <= 4
     assert not torch.equal(order, source.order())
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("batch_size", [3, 5, 12, 30])
-def test_in_its_order_or_another_the_cells_are_the_same(tmp_path: Path, batch_size: int) -> None:
+def test_cells_do_not_depend_on_the_order_of_requests(tmp_path: Path, batch_size: int) -> None:
     source, dense = backed_source(tmp_path)
     for rows in (*source.order().split(batch_size), torch.randperm(len(source)), torch.arange(len(source))):
         assert np.array_equal(source.batch(rows).x.numpy(), dense[rows.numpy()])
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_a_stretch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, _ = backed_source(tmp_path)
     reads: list[int] = []
     rows_of = BackedCounts.rows
@@ -206,7 +206,7 @@ def test_a_stretch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_training_goes_by_the_sources_order(tmp_path: Path) -> None:
+def test_training_uses_the_order_of_the_source(tmp_path: Path) -> None:
     path = saved(cells(60), tmp_path)
     splits = Omics().prepare(dataset(path, backed=True))
     rows = []
@@ -221,17 +221,17 @@ def test_training_goes_by_the_sources_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_two_devices_share_the_batches_of_one(tmp_path: Path) -> None:
+def test_two_devices_divide_the_batches_of_one(tmp_path: Path) -> None:
     source, _ = backed_source(tmp_path)
     one, *two = (
         list(BatchPlan(43, 8, seed=1, shuffle=True, rank=rank, world=world, order=source.order).batches(2))
         for rank, world in ((0, 1), (0, 2), (1, 2))
     )
-    for whole, *shares in zip(one, *two, strict=False):
-        assert torch.equal(whole[: sum(map(len, shares))], torch.cat(shares))
+    for batch, *shares in zip(one, *two, strict=False):
+        assert torch.equal(batch[: sum(map(len, shares))], torch.cat(shares))
 
 
-def test_backed_and_in_memory_are_prepared_alike(tmp_path: Path) -> None:
+def test_backed_and_in_memory_batches_are_equal(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
     options = {"label": "type", "categorical": ("batch",), "continuous": ("age",), "min_counts": 8}
     one, other = (Omics().prepare(dataset(path, backed=backed, **options)) for backed in (False, True))

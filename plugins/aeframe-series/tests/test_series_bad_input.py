@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from series_files import csv, hours, values
 
-from aeframe.testing.error_messages import left_out, refusal
+from aeframe.testing.error_messages import run_expecting_error, run_expecting_skipped
 
 OVERRIDES = ["modality=series", "data=series_file", "modality.window=8", "batch_size=8", "encoder.channels=[4,8]"]
 
@@ -20,8 +20,8 @@ def test_bad_rows_are_errors_or_listed(tmp_path: Path) -> None:
     overrides = [*OVERRIDES, "data.path=a.csv", "data.time=date"]
     repeated = "a.csv, line 42: time '2016-07-02 15:00:00' repeats that of line 41"
     next_step = "correct the file, or skip such rows in training with modality.on_error=skip"
-    assert refusal(tmp_path, overrides) == f"{repeated}; {next_step}"
-    assert left_out(tmp_path, [*overrides, "modality.on_error=skip"]) == [
+    assert run_expecting_error(tmp_path, overrides) == f"{repeated}; {next_step}"
+    assert run_expecting_skipped(tmp_path, [*overrides, "modality.on_error=skip"]) == [
         f"{repeated}; the row is skipped",
         "a.csv, line 43: time '2016-07-01 12:30:00' is earlier than '2016-07-02 15:00:00' in line 41; "
         "the row is skipped",
@@ -34,7 +34,7 @@ def test_truncated_line(tmp_path: Path) -> None:
     path = csv(tmp_path)
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:60], lines[60].rpartition(",")[0]]) + "\n")
-    assert refusal(tmp_path, [*OVERRIDES, "data.path=a.csv", "data.time=date"]) == (
+    assert run_expecting_error(tmp_path, [*OVERRIDES, "data.path=a.csv", "data.time=date"]) == (
         "a.csv, line 61: the row has 3 cells, expected 4 as above it"
     )
 
@@ -49,6 +49,6 @@ def test_truncated_array(tmp_path: Path) -> None:
     ):  # fmt: skip
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-40])
-        assert refusal(tmp_path, [*OVERRIDES, f"data.path={name}"]) == (
+        assert run_expecting_error(tmp_path, [*OVERRIDES, f"data.path={name}"]) == (
             f"'{name}' cannot be read ({reason}); save it again with numpy.savez, without objects"
         )

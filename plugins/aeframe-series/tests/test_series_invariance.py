@@ -11,8 +11,13 @@ import torch
 from series_files import csv, values
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, numbers, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import (
+    expect_batch_invariance,
+    expect_invariant_metrics,
+    outputs_per_sample,
+    small_model,
+)
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_series.modality import Series
 from aeframe_series.simulated import SeriesSimulated
@@ -33,12 +38,12 @@ def test_results_of_a_window_depend_on_it_alone(parts: dict[str, Any]) -> None:
     batch = splits.test.batch(torch.arange(len(splits.test)))
     assert batch.mask is not None
     assert not batch.mask.all()
-    expect_own_numbers(small_model(modality, spec, **parts), batch)
+    expect_batch_invariance(small_model(modality, spec, **parts), batch)
 
 
 def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, splits = simulated()
-    metrics = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    metrics = expect_invariant_metrics(small_model(modality, spec), modality, splits.test)
     assert {"mse", "mae", "r2", "anomaly_auroc", "anomaly_ap"} <= metrics.keys()
 
 
@@ -49,7 +54,9 @@ def test_padding_does_not_change_other_windows(tmp_path: Path) -> None:
     np.save(tmp_path / "whole.npy", rows)
     np.save(tmp_path / "longer.npy", np.concatenate([rows, rows]))
     # The last window of the first file is padded after row 40, at which the second file continues.
-    padded, longer = (numbers(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer"))
+    padded, longer = (
+        outputs_per_sample(model, modality.read(tmp_path / f"{name}.npy")) for name in ("whole", "longer")
+    )
     assert len(padded["code"]) == 3
     for name, value in padded.items():
         torch.testing.assert_close(value[:2], longer[name][:2], rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Real texts, where they are at hand: what is counted must be what the field counts."""
+"""Published datasets, where their files are available: token counts agree with the literature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 
 
-def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> None:
+def test_penn_treebank_has_its_number_of_tokens_and_unigram_perplexity(tmp_path: Path) -> None:
     with zipfile.ZipFile(real_file("text/ptb.zip")) as archive:
         archive.extractall(tmp_path)
     train, validation, test = (str(tmp_path / f"{name}.txt") for name in ("train", "valid", "test"))
@@ -27,10 +27,10 @@ def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> N
         batch = splits.train.batch(rows)
         assert batch.mask is not None
         counts += batch.x[batch.mask].bincount(minlength=len(counts))
-    # 10,000 types, the end of a sentence and <unk> among them; three specials are never written.
+    # 10,000 types, end token and <unk> included; the other three special tokens do not occur.
     types = counts > 0
     assert int(types.sum()) == 10000
-    # The floor's unigram has one count more for each type.
+    # A unigram model with add-one smoothing.
     nats_of = -((counts + types) / (counts + types).sum()).log()
     batch = splits.test.batch(torch.arange(3761))
     assert batch.mask is not None
@@ -40,12 +40,12 @@ def test_penn_treebank_has_its_tokens_and_its_unigram_floor(tmp_path: Path) -> N
     assert torch.tensor(nats / 82430).exp().item() == pytest.approx(639.8, abs=0.1)
 
 
-def test_molecules_come_back_as_they_were(tmp_path: Path) -> None:
+def test_smiles_are_restored_exactly() -> None:
     path = real_file("text/zinc_jtnn_test.txt")
     modality = Text(tokeniser="smiles")
     splits = modality.prepare(TextFiles(path=str(path)))
     batch = splits.train.batch(torch.arange(4000))
     lines = path.read_text().splitlines()
     assert set(modality.decode(batch.x)) <= {line.strip() for line in lines}
-    # Atoms in brackets are one token: fewer tokens than characters, and far more kinds than letters.
+    # A bracket atom is one token.
     assert len(modality.vocabulary.encode("C[C@@H](Br)Cl")) == 6

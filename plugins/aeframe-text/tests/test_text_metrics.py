@@ -1,4 +1,4 @@
-"""What is measured on sentences, against cases that were worked by hand."""
+"""Metrics of sentences, compared with results computed by hand."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def model(**parts: Any) -> Autoencoder:
         return assemble(config, SPEC).eval()
 
 
-def passed(made: Autoencoder, batch: Batch, *, sample: bool = False) -> ForwardOutput:
+def forward(made: Autoencoder, batch: Batch, *, sample: bool = False) -> ForwardOutput:
     with torch.no_grad():
-        found: ForwardOutput = made(batch, sample=sample)
-    return found
+        out: ForwardOutput = made(batch, sample=sample)
+    return out
 
 
-def test_perplexity_shares_the_bound_out_among_words() -> None:
+def test_perplexity_is_exp_of_the_bound_per_word() -> None:
     made, metric = model(), Perplexity()
     bounds = []
     for rows in (slice(0, 2), slice(2, 3)):
-        out = passed(made, BATCH.rows(rows), sample=True)
+        out = forward(made, BATCH.rows(rows), sample=True)
         bound = made.terms(out, TrainingProgress()).bound
         assert bound is not None
         bounds.append(bound)
@@ -60,47 +60,47 @@ def test_perplexity_shares_the_bound_out_among_words() -> None:
     assert found["perplexity"] == pytest.approx(math.exp(total / 8))
 
 
-def test_the_bound_of_a_model_that_knows_nothing_is_the_size_of_the_vocabulary() -> None:
+def test_nats_per_token_of_a_uniform_prediction_are_the_log_of_the_vocabulary_size() -> None:
     made = model(latent={"name": "point", "dim": 2}, objective="deterministic")
     for parameter in made.decoder.parameters():
         torch.nn.init.zeros_(parameter)
     metric = Perplexity()
-    metric.update(made, passed(made, BATCH))
+    metric.update(made, forward(made, BATCH))
     assert metric.compute()["nats_by_token"].item() == pytest.approx(math.log(10))
 
 
-def test_metrics_that_are_expectations_are_given_the_draw() -> None:
+def test_perplexity_is_measured_with_a_sample_of_z() -> None:
     made = model()
     evaluator = Evaluator(made, {"perplexity": {}, "sentences": {}}, seed=0)
     found = measure(evaluator, [BATCH], TrainingProgress(), CPU)
-    # With the mean in place of a draw it would be another number.
+    # The posterior mean in place of the sample gives another value.
     assert found["nats_by_word"] == pytest.approx(found["bound"] * 3 / 8)
     with evaluation_mode(made):
         metric = Perplexity()
-        metric.update(made, passed(made, BATCH))
+        metric.update(made, forward(made, BATCH))
     assert metric.compute()["nats_by_word"].item() != pytest.approx(found["nats_by_word"])
 
 
-def test_sentences_that_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_matches_of_tokens_and_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     made = model()
-    said = X.clone()
-    said[0, 1] = 9
-    said[1, 3] = 5  # Behind the end nothing counts.
+    generated = X.clone()
+    generated[0, 1] = 9
+    generated[1, 3] = 5  # Positions after the end token are ignored.
 
     def generate(z: Tensor, *, condition: Any, like: Batch) -> Tensor:
         assert like.index is not None
-        return said[like.index]
+        return generated[like.index]
 
     monkeypatch.setattr(made, "generate", cast("Callable[..., Tensor]", generate))
     for rows, token_match, exact_match in ((1000, 8 / 9, 2 / 3), (2, 4 / 5, 1 / 2)):
         metric = SentenceMatch(rows=rows)
         for part in (slice(0, 1), slice(1, 3)):
-            metric.update(made, passed(made, BATCH.rows(part)))
+            metric.update(made, forward(made, BATCH.rows(part)))
         found = {name: value.item() for name, value in metric.compute().items()}
         assert found == pytest.approx({"token_match": token_match, "exact_match": exact_match})
 
 
-def test_other_data_are_not_measured_so() -> None:
+def test_the_metrics_apply_to_sentences_only() -> None:
     spec = DataSpec((5,), Domain("category", 10))
     config = {"encoder": {"name": "mlp", "hidden": [4]}, "latent": {"name": "point", "dim": 2}, "loss": "categorical"}
     other = assemble(config, spec)
@@ -108,26 +108,26 @@ def test_other_data_are_not_measured_so() -> None:
     assert not SentenceMatch.applies(other)
 
 
-def test_padding_costs_nothing() -> None:
+def test_padding_does_not_contribute_to_the_loss() -> None:
     made = model()
     longer = torch.nn.functional.pad(X, (0, 0))[:, :4]
-    one, other = passed(made, BATCH), passed(made, Batch(longer, longer != PAD, extras=BATCH.extras))
+    one, other = forward(made, BATCH), forward(made, Batch(longer, longer != PAD, extras=BATCH.extras))
     assert torch.allclose(one.reconstruction, other.reconstruction, atol=1e-6)
-    # By hand: minus the log-probability of each token, the end included.
+    # The negative log-probability of all tokens, end token included.
     log_p = one.output.log_softmax(1)
     for row in range(3):
-        own = sum(-log_p[row, X[row, place], place] for place in range(5) if X[row, place] != PAD)
-        assert one.reconstruction[row].item() == pytest.approx(float(own), rel=1e-5)
+        expected = sum(-log_p[row, X[row, position], position] for position in range(5) if X[row, position] != PAD)
+        assert one.reconstruction[row].item() == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_a_draw_is_made_by_the_decoder() -> None:
+def test_sampled_sentences_end_with_padding() -> None:
     made = model()
     z = torch.zeros(200, 2)
     assert len(made.generate(z).unique(dim=0)) == 1
     with noise_of(CPU, 0):
         drawn = made.generate(z, draw=True)
     assert len(drawn.unique(dim=0)) > 50
-    # A drawn sentence ends where it ends.
+    # Padding follows the end token, and only that.
     ended = (drawn == END).cumsum(1) - (drawn == END).long() > 0
     assert (drawn[ended] == PAD).all()
     assert (drawn[~ended] != PAD).all()

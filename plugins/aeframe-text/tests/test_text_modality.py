@@ -1,4 +1,4 @@
-"""The modality: what it learns, what it refuses, what it keeps."""
+"""The modality: vocabulary, encoding, errors, saved state and figures."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def files(folder: Path, train: Sequence[str] = TRAIN, held_out: Sequence[str] = 
     return TextFiles(path=str(folder / "train.txt"), validation_path=held, test_path=held)
 
 
-def refused(folder: Path, train: Sequence[str], held_out: Sequence[str] = ("a cat",), **options: Any) -> str:
+def error_of(folder: Path, train: Sequence[str], held_out: Sequence[str] = ("a cat",), **options: Any) -> str:
     with pytest.raises(AeframeError) as caught:
         Text(**options).prepare(files(folder, train, held_out))
     return str(caught.value)
 
 
-def test_sentences_become_tokens_with_an_end(tmp_path: Path) -> None:
+def test_sentences_are_encoded_with_an_end_token(tmp_path: Path) -> None:
     modality, dataset = Text(), files(tmp_path)
     spec = modality.spec(dataset)
     assert (spec.shape, str(spec.domain), spec.extras) == ((7,), "category(12)", {"words": ()})
     splits = modality.prepare(dataset)
     batch = splits.train.batch(torch.tensor([1, 2]))
-    # By how often they come, then by the alphabet: cat, dog, the, a, sees, sleeps, today.
+    # Ids by frequency, then alphabetically: cat, dog, the, a, sees, sleeps, today.
     assert batch.x.tolist() == [[8, 6, 10, 2, 0, 0, 0], [7, 6, 9, 8, 5, 11, 2]]
     assert batch.mask is not None
     assert batch.index is not None
@@ -47,12 +47,12 @@ def test_sentences_become_tokens_with_an_end(tmp_path: Path) -> None:
     assert batch.extras["words"].tolist() == [4, 7]
     assert batch.index.tolist() == [1, 2]
     assert modality.decode(batch.x) == TRAIN[1:3]
-    # `prepare` alone gives the same.
+    # `prepare` without `spec` returns the same.
     alone = Text().prepare(files(tmp_path)).train.batch(torch.tensor([1, 2]))
     assert torch.equal(alone.x, batch.x)
 
 
-def test_words_are_counted_whatever_the_tokens_are(tmp_path: Path) -> None:
+def test_the_number_of_words_does_not_depend_on_the_tokeniser(tmp_path: Path) -> None:
     modality = Text(tokeniser="characters")
     batch = modality.prepare(files(tmp_path)).train.batch(torch.tensor([1]))
     assert batch.mask is not None
@@ -61,7 +61,7 @@ def test_words_are_counted_whatever_the_tokens_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tokeniser", ["words", "characters", "smiles", "bpe"])
-def test_the_state_is_plain_and_enough(tokeniser: Any, tmp_path: Path) -> None:
+def test_the_state_is_plain_and_complete(tokeniser: Any, tmp_path: Path) -> None:
     modality = Text(tokeniser=tokeniser)
     x = modality.prepare(files(tmp_path)).train.batch(torch.arange(4)).x
     again = Text(tokeniser=tokeniser)
@@ -73,18 +73,19 @@ def test_the_state_is_plain_and_enough(tokeniser: Any, tmp_path: Path) -> None:
     assert torch.equal(again.read(tmp_path / "out.jsonl").x, x)
 
 
-def test_bad_texts_are_refused(tmp_path: Path) -> None:
-    way_out = "; mend or drop it, or leave such texts out of training with modality.on_error=skip"
-    assert refused(tmp_path, [*TRAIN, " "]) == f"'train.txt', line 5 is empty{way_out}"
-    assert refused(tmp_path, TRAIN, ["the zebra sleeps"], unknown="refuse") == (
-        "'held.txt', line 1 has 'zebra', which the vocabulary lacks (modality.unknown=token would make it <unk>)"
-        + way_out
+def test_unusable_texts_are_errors(tmp_path: Path) -> None:
+    next_step = "; correct or remove it, or set modality.on_error=skip to leave such texts out of training"
+    assert error_of(tmp_path, [*TRAIN, " "]) == f"'train.txt', line 5 is empty{next_step}"
+    assert error_of(tmp_path, TRAIN, ["the zebra sleeps"], unknown="refuse") == (
+        "'held.txt', line 1 has 'zebra', which is not in the vocabulary (modality.unknown=token replaces it by <unk>)"
+        + next_step
     )
-    assert refused(tmp_path, TRAIN, max_length=5) == (
-        "'train.txt', line 1 has 6 tokens with its end, and at most 5 fit (modality.too_long=cut cuts it)" + way_out
+    assert error_of(tmp_path, TRAIN, max_length=5) == (
+        "'train.txt', line 1 has 6 tokens, end token included, and at most 5 fit (modality.too_long=cut truncates it)"
+        + next_step
     )
-    assert refused(tmp_path, TRAIN, [" "], on_error="skip") == (
-        "modality 'text' has no text left for the validation split; mend the 2 bad ones"
+    assert error_of(tmp_path, TRAIN, [" "], on_error="skip") == (
+        "modality 'text' has no usable text for the validation split; correct the 2 skipped texts"
     )
     (tmp_path / "train.txt").write_text(" \n")
     dataset = files(tmp_path, TRAIN)
@@ -92,8 +93,8 @@ def test_bad_texts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         Text(on_error="skip").prepare(dataset)
     assert str(caught.value) == (
-        "modality 'text': none of 0 tokens is left by vocabulary_size=None and min_count=1; raise the one or lower "
-        "the other"
+        "modality 'text' has an empty vocabulary: vocabulary_size=None and min_count=1 leave none of 0 tokens; raise "
+        "vocabulary_size or lower min_count"
     )
     with pytest.raises(AeframeError) as caught:
         Text().prepare(BreastCancer())
@@ -103,13 +104,16 @@ def test_bad_texts_are_refused(tmp_path: Path) -> None:
     )
 
 
-def test_bad_texts_are_skipped_and_listed(tmp_path: Path) -> None:
+def test_unusable_texts_are_skipped_and_listed(tmp_path: Path) -> None:
     modality = Text(on_error="skip", max_length=6, unknown="refuse")
     splits = modality.prepare(files(tmp_path, [TRAIN[0], "", *TRAIN[1:]], ["a cat", "a zebra"]))
     assert splits.skipped == [
         "'train.txt', line 2 is empty",
-        "'train.txt', line 4 has 7 tokens with its end, and at most 6 fit (modality.too_long=cut cuts it)",
-        *["'held.txt', line 2 has 'zebra', which the vocabulary lacks (modality.unknown=token would make it <unk>)"]
+        "'train.txt', line 4 has 7 tokens, end token included, and at most 6 fit (modality.too_long=cut truncates it)",
+        *[
+            "'held.txt', line 2 has 'zebra', which is not in the vocabulary (modality.unknown=token replaces it by "
+            "<unk>)"
+        ]
         * 2,
     ]
     batch = splits.train.batch(torch.arange(3))
@@ -118,7 +122,7 @@ def test_bad_texts_are_skipped_and_listed(tmp_path: Path) -> None:
     assert modality.decode(batch.x) == [TRAIN[0], TRAIN[1], TRAIN[3]]
 
 
-def test_long_texts_are_cut_and_unknown_words_replaced(tmp_path: Path) -> None:
+def test_long_texts_are_truncated_and_unknown_words_replaced(tmp_path: Path) -> None:
     modality = Text(max_length=4, too_long="cut")
     batch = modality.prepare(files(tmp_path, held_out=["a zebra sleeps today"])).test.batch(torch.tensor([0]))
     assert batch.mask is not None
@@ -127,7 +131,7 @@ def test_long_texts_are_cut_and_unknown_words_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_the_column_of_training_is_that_of_files_later(suffix: str, tmp_path: Path) -> None:
+def test_files_are_read_and_written_with_the_column_of_training(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"reviews{suffix}"
     rows = [f"{text},{row}" for row, text in enumerate(TRAIN)]
     objects = [json.dumps({"review": text, "row": row}) for row, text in enumerate(TRAIN)]
@@ -143,20 +147,20 @@ def test_the_column_of_training_is_that_of_files_later(suffix: str, tmp_path: Pa
     assert "review" in (tmp_path / f"out{suffix}").read_text().splitlines()[0]
 
 
-def test_a_file_that_is_read_later(tmp_path: Path) -> None:
+def test_unusable_texts_of_a_file_to_encode_are_errors(tmp_path: Path) -> None:
     modality = Text()
     modality.prepare(files(tmp_path))
     (tmp_path / "new.txt").write_text("the cat sees the dog and the cat\n")
     with pytest.raises(AeframeError) as caught:
         modality.read(tmp_path / "new.txt")
     assert str(caught.value) == (
-        "'new.txt', line 1 has 9 tokens with its end, and at most 7 fit (modality.too_long=cut cuts it); mend or drop "
-        "it, or leave such texts out of training with modality.on_error=skip"
+        "'new.txt', line 1 has 9 tokens, end token included, and at most 7 fit (modality.too_long=cut truncates it); "
+        "correct or remove it, or set modality.on_error=skip to leave such texts out of training"
     )
-    # What training leaves out, a file to encode may not have: its codes are those of its lines, in order.
+    # `read` never skips: row n of its batch is line n of the file.
     modality.on_error = "skip"
     (tmp_path / "gap.txt").write_text("a cat\n\ndog\n")
-    with pytest.raises(AeframeError, match=r"^'gap\.txt', line 2 is empty; mend or drop it, "):
+    with pytest.raises(AeframeError, match=r"^'gap\.txt', line 2 is empty; correct or remove it, "):
         modality.read(tmp_path / "gap.txt")
     assert modality.decode(modality.encode(["a cat", "dog"]).x) == ["a cat", "dog"]
     with pytest.raises(AeframeError, match=r"^modality 'text' encodes a list of at least one text, found 'a cat'$"):
@@ -167,17 +171,17 @@ def test_a_file_that_is_read_later(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"max_length": 1}, "modality 'text' needs max_length of at least 2, a token and the end, found 1"),
-        ({"tokens": 9}, "modality 'text' counts tokens in a batch with buckets only; set modality.buckets=true"),
+        ({"tokens": 9}, "modality 'text' uses tokens only with buckets; set modality.buckets=true"),
         ({"buckets": True, "tokens": 0}, "modality 'text' needs tokens of at least 1, found 0"),
     ],
 )
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as caught:
         Text(**options)
     assert str(caught.value) == message
 
 
-def test_labels_are_numbers_in_the_order_of_their_words(tmp_path: Path) -> None:
+def test_labels_are_numbered_in_alphabetical_order(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text,kind\na cat,pet\na dog,pet\na bus,thing\n")
     (tmp_path / "b.csv").write_text("text,kind\na bus,thing\na cat,animal\n")
     held = str(tmp_path / "b.csv")
@@ -189,7 +193,7 @@ def test_labels_are_numbers_in_the_order_of_their_words(tmp_path: Path) -> None:
     assert splits.test.batch(torch.arange(2)).extras["label"].tolist() == [1, -1]
 
 
-def test_the_embedded_sentences_are_those_of_the_grammar() -> None:
+def test_the_dataset_sentences_follows_its_grammar() -> None:
     splits = Sentences(size=300).load()
     lines = [*splits.train, *splits.validation, *splits.test]
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [240, 30, 30]
@@ -197,13 +201,13 @@ def test_the_embedded_sentences_are_those_of_the_grammar() -> None:
     assert (min(lengths), max(lengths)) == (6, 12)
     for line in lines:
         words = line.text.split()
-        found = "question" if words[0] == "does" else "denial" if "not" in words else "statement"
-        assert (found, words[-1]) == (line.label, "?" if found == "question" else ".")
+        pattern = "question" if words[0] == "does" else "denial" if "not" in words else "statement"
+        assert (pattern, words[-1]) == (line.label, "?" if pattern == "question" else ".")
     assert Sentences(size=300).load() == splits
     assert Sentences(size=300, seed=1).load() != splits
 
 
-def test_a_picture_shows_odd_characters_and_dollars(tmp_path: Path) -> None:
+def test_a_figure_shows_missing_glyphs_and_dollar_signs(tmp_path: Path) -> None:
     modality = Text(tokeniser="characters")
     texts = ["costs $5 and $6", "日本", "x" * 300]
     modality.prepare(files(tmp_path, texts, ["x"]))
@@ -212,5 +216,5 @@ def test_a_picture_shows_odd_characters_and_dollars(tmp_path: Path) -> None:
     plt.close(figure)
     shown = [text.get_text() for text in figure.texts]
     assert "  1  costs $5 and $6" in shown
-    assert "  1  (nothing)" in shown
+    assert "  1  (empty)" in shown
     assert "  2  \N{WHITE SQUARE}\N{WHITE SQUARE}" in shown

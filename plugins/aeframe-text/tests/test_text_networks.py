@@ -1,4 +1,4 @@
-"""Recurrent networks and transformers of tokens: what padding, batching and teaching may not change."""
+"""RNNs and transformers over tokens: padding, batching, teacher forcing and incremental decoding agree."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.noise import noise_of
 from aeframe.types import Batch, Domain
 from aeframe_text.autoregressive import Autoregressive
 from aeframe_text.rnn import TokenRNN
-from aeframe_text.specials import UNKNOWN
+from aeframe_text.specials import START, UNKNOWN
 
 CPU = torch.device("cpu")
 V, T, Z = 30, 9, 4
@@ -30,10 +30,10 @@ ENCODERS: list[dict[str, Any]] = [
 ]
 DECODERS: list[dict[str, Any]] = [
     {"name": "token_rnn", "cell": "lstm", "embedding": 6, "hidden": 5, "layers": 2},
-    {"name": "token_rnn", "cell": "gru", "embedding": 6, "hidden": 6, "z_to": ["prefix"]},
-    {"name": "token_rnn", "embedding": 6, "hidden": 5, "z_to": ["input"]},
+    {"name": "token_rnn", "cell": "gru", "embedding": 6, "hidden": 6, "condition_via": ["prefix"]},
+    {"name": "token_rnn", "embedding": 6, "hidden": 5, "condition_via": ["input"]},
     {"name": "token_transformer", "dim": 8, "heads": 2},
-    {"name": "token_transformer", "dim": 8, "heads": 2, "z_to": ["input"]},
+    {"name": "token_transformer", "dim": 8, "heads": 2, "condition_via": ["input"]},
 ]
 
 
@@ -49,7 +49,7 @@ def decoder(config: dict[str, Any]) -> Autoregressive:
 
 
 @pytest.mark.parametrize("config", ENCODERS)
-def test_a_code_is_that_of_the_sentence_alone(config: dict[str, Any]) -> None:
+def test_features_of_a_sentence_do_not_depend_on_its_batch(config: dict[str, Any]) -> None:
     made = encoder(config)
     with torch.no_grad():
         together = made(BATCH)
@@ -57,17 +57,17 @@ def test_a_code_is_that_of_the_sentence_alone(config: dict[str, Any]) -> None:
         for row, length in enumerate(LENGTHS.tolist()):
             alone = made(Batch(X[row : row + 1, :length]))
             assert torch.allclose(together[row], alone[0], atol=1e-6)
-            # The order of its tokens is heard.
+            # The features depend on the order of the tokens.
             if length > 1:
                 assert not torch.allclose(alone, made(Batch(X[row : row + 1, :length].flip(1))), atol=1e-4)
 
 
-def test_states_are_those_of_packed_sequences() -> None:
+def test_final_states_equal_those_of_packed_sequences() -> None:
     made: TokenRNN = encoder({"name": "token_rnn", "embedding": 6, "hidden": 5, "layers": 2})
     packed = nn.LSTM(6, 5, 2, batch_first=True, bidirectional=True)
     for layer in range(2):
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-            for cells, suffix in ((made.onward, ""), (made.backward_, "_reverse")):
+            for cells, suffix in ((made.forward_layers, ""), (made.backward_layers, "_reverse")):
                 getattr(packed, f"{kind}_l{layer}{suffix}").data = getattr(cells[layer], f"{kind}_l0").data
     with torch.no_grad():
         inputs = pack_padded_sequence(made.embed(X), LENGTHS, batch_first=True, enforce_sorted=False)
@@ -76,34 +76,34 @@ def test_states_are_those_of_packed_sequences() -> None:
 
 
 @pytest.mark.parametrize("config", DECODERS)
-def test_what_is_said_of_a_place_depends_on_z_and_on_those_before(config: dict[str, Any]) -> None:
+def test_logits_depend_on_z_and_on_the_tokens_before(config: dict[str, Any]) -> None:
     made = decoder(config)
     z = torch.randn(5, Z, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         output = made(z, BATCH)
         assert output.shape == (5, V, T)
         other = made(z, Batch(X.index_fill(1, torch.tensor([4]), 7), MASK))
-        moved = (output - other).abs().amax(1) > 1e-6
-        assert not moved[:, :5].any()
-        assert moved[0, 5:].all()
-        # Shorter batches and other ones say the same.
+        changed = (output - other).abs().amax(1) > 1e-6
+        assert not changed[:, :5].any()
+        assert changed[0, 5:].all()
+        # Logits depend neither on the padded length nor on the batch.
         assert torch.allclose(output[:, :, :6], made(z, Batch(X[:, :6], MASK[:, :6])), atol=1e-6)
         assert torch.allclose(output[3:4], made(z[3:4], BATCH.rows(slice(3, 4))), atol=1e-6)
         assert not torch.allclose(output[:, :, 0], made(z + 1, BATCH)[:, :, 0])
 
 
 @pytest.mark.parametrize("config", DECODERS)
-def test_a_step_at_a_time_is_all_at_once(config: dict[str, Any]) -> None:
+def test_incremental_decoding_equals_teacher_forcing(config: dict[str, Any]) -> None:
     made = decoder(config)
     z = torch.randn(5, Z, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        taught = made(z, Batch(X))
-        state: list[Tensor] = [z, *made.begin(z)]
-        said = torch.ones(5, dtype=torch.long)
-        for place in range(T):
-            logits, state = made._step(said, state, first=place == 0)
-            assert torch.allclose(logits, taught[:, :, place], atol=1e-5)
-            said = X[:, place]
+        teacher_forced = made(z, Batch(X))
+        state: list[Tensor] = [z, *made.initial_state(z)]
+        tokens = torch.full((5,), START)
+        for position in range(T):
+            logits, state = made._step(tokens, state, first=position == 0)
+            assert torch.allclose(logits, teacher_forced[:, :, position], atol=1e-5)
+            tokens = X[:, position]
 
 
 def test_words_are_dropped_in_training_only() -> None:
@@ -134,13 +134,14 @@ def test_words_are_dropped_in_training_only() -> None:
         ),
         (
             "decoder",
-            {"name": "token_transformer", "z_to": ["start"]},
-            "decoder token_transformer has no state to start in; set z_to to prefix, input or both",
+            {"name": "token_transformer", "condition_via": ["start"]},
+            "decoder token_transformer has no initial state, found start in condition_via; set it to prefix, input or "
+            "both",
         ),
         (
             "decoder",
-            {"name": "token_rnn", "z_to": []},
-            "decoder token_rnn must hear of z somehow; set z_to to one or more of its ways",
+            {"name": "token_rnn", "condition_via": []},
+            "decoder token_rnn needs at least one entry in condition_via to depend on z; set it to [input]",
         ),
         (
             "decoder",
@@ -155,10 +156,14 @@ def test_words_are_dropped_in_training_only() -> None:
         ),
     ],
 )
-def test_options_that_cannot_be(kind: str, config: dict[str, Any], message: str) -> None:
-    given = {"shape": (T,), "domain": Domain("category", V)} if kind == "encoder" else {}
+def test_invalid_options_are_refused(kind: str, config: dict[str, Any], message: str) -> None:
+    shapes = (
+        {"shape": (T,), "domain": Domain("category", V)}
+        if kind == "encoder"
+        else {"z_shape": (Z,), "out_shape": (V, T)}
+    )
     with pytest.raises(AeframeError) as caught:
-        build(kind, config, **(given or {"z_shape": (Z,), "out_shape": (V, T)}))
+        build(kind, config, **shapes)
     assert str(caught.value) == message
 
 
@@ -166,6 +171,6 @@ def test_other_data_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
         build("encoder", "token_rnn", shape=(12,), domain=Domain("real"))
     assert str(caught.value) == (
-        "encoder token_rnn is for tokens (T,) of 5 classes or more, as modality=text gives them, and these data are "
-        "numbers of shape (12,); choose another network"
+        "encoder token_rnn is for tokens (T,) of at least 5 classes, as modality=text provides them, and these data "
+        "are numbers of shape (12,); choose another part"
     )

@@ -1,4 +1,4 @@
-"""Texts prepared by the vocabulary and the split of an earlier run."""
+"""Preparing texts with the vocabulary and the split of an earlier run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from aeframe.testing.prepared import assert_prepared_alike
+from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 from aeframe_text.sentences import Sentences
@@ -16,15 +16,15 @@ LINES = [f"{who} {what} {number}" for number in range(5) for who in ("cat", "dog
 
 
 @pytest.mark.parametrize("options", [{}, {"buckets": True}, {"tokeniser": "bpe", "vocabulary_size": 280}])
-def test_bundled_texts(options: dict[str, Any]) -> None:
-    assert_prepared_alike(lambda: Text(**options), lambda: Sentences(size=60))
+def test_the_dataset_sentences(options: dict[str, Any]) -> None:
+    assert_state_restores_data(lambda: Text(**options), lambda: Sentences(size=60))
 
 
-def test_lines_that_are_added_change_neither_vocabulary_nor_split(tmp_path: Path) -> None:
+def test_lines_added_to_the_file_change_neither_vocabulary_nor_split(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("\n".join(LINES) + "\n")
     added = "\n".join([*LINES, *[f"a much longer sentence about zebra {n}" for n in range(20)]]) + "\n"
-    splits = assert_prepared_alike(
+    splits = assert_state_restores_data(
         lambda: Text(max_length=None), lambda: TextFiles(path=path), change=lambda: path.write_text(added)
     )
     assert len(splits.train) == 16

@@ -1,4 +1,4 @@
-"""Batches: padded, of like lengths, the same for one device and for several."""
+"""Batches of sentences: padding, buckets of similar length, several devices, resumption."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TOKENS = torch.arange(5, 5 + int(LENGTHS.sum()), dtype=torch.int32)
 REST = {"extras": {"words": LENGTHS}, "index": torch.arange(203) * 2}
 
 
-def buckets(budget: int | None = None) -> BucketSource:
-    return BucketSource(TOKENS, LENGTHS, width=20, budget=budget, **REST)  # type: ignore[arg-type]
+def buckets(max_tokens: int | None = None) -> BucketSource:
+    return BucketSource(TOKENS, LENGTHS, width=20, max_tokens=max_tokens, **REST)  # type: ignore[arg-type]
 
 
 def plan(source: BucketSource, *, rank: int = 0, world: int = 1) -> BatchPlan:
@@ -27,26 +27,26 @@ def plan(source: BucketSource, *, rank: int = 0, world: int = 1) -> BatchPlan:
 
 def test_sentences_are_padded_to_one_width_or_to_the_longest() -> None:
     rows = torch.tensor([3, 0, 7])
-    whole = TextSource(TOKENS, LENGTHS, width=20, **REST).batch(rows)  # type: ignore[arg-type]
+    full = TextSource(TOKENS, LENGTHS, width=20, **REST).batch(rows)  # type: ignore[arg-type]
     trimmed = TextSource(TOKENS, LENGTHS, width=20, trim=True, **REST).batch(rows)  # type: ignore[arg-type]
     longest = int(LENGTHS[rows].max())
-    assert whole.x.shape == (3, 20)
+    assert full.x.shape == (3, 20)
     assert trimmed.x.shape == (3, longest)
-    assert whole.mask is not None
+    assert full.mask is not None
     assert trimmed.mask is not None
-    assert whole.index is not None
-    assert torch.equal(whole.x[:, :longest], trimmed.x)
-    assert torch.equal(whole.mask[:, :longest], trimmed.mask)
-    assert not whole.x[~whole.mask].any()
-    assert whole.x.dtype == torch.long
+    assert full.index is not None
+    assert torch.equal(full.x[:, :longest], trimmed.x)
+    assert torch.equal(full.mask[:, :longest], trimmed.mask)
+    assert not full.x[~full.mask].any()
+    assert full.x.dtype == torch.long
     start = int(LENGTHS[:3].sum())
-    assert whole.x[0, : LENGTHS[3]].tolist() == list(range(5 + start, 5 + start + int(LENGTHS[3])))
-    assert whole.index.tolist() == [6, 0, 14]
+    assert full.x[0, : LENGTHS[3]].tolist() == list(range(5 + start, 5 + start + int(LENGTHS[3])))
+    assert full.index.tolist() == [6, 0, 14]
 
 
-@pytest.mark.parametrize("budget", [None, 100])
-def test_an_epoch_of_buckets(budget: int | None) -> None:
-    source = buckets(budget)
+@pytest.mark.parametrize("max_tokens", [None, 100])
+def test_an_epoch_of_buckets(max_tokens: int | None) -> None:
+    source = buckets(max_tokens)
     made = plan(source)
     first, second = (list(made.batches(epoch)) for epoch in (0, 1))
     assert len(made) == len(first) == len(second)
@@ -54,53 +54,53 @@ def test_an_epoch_of_buckets(budget: int | None) -> None:
     for epoch in (first, second):
         assert torch.cat(epoch).sort().values.tolist() == list(range(203))
     assert any(not torch.equal(one, other) for one, other in zip(first, second, strict=True))
-    # The same epoch is the same again.
+    # An epoch is reproducible.
     assert all(torch.equal(one, other) for one, other in zip(first, made.batches(0), strict=True))
     for rows in first:
         lengths = LENGTHS[rows]
-        if budget is None:
+        if max_tokens is None:
             assert len(rows) == 16 or len(rows) == 203 % 16
             assert lengths.max() - lengths.min() <= 4
         else:
-            assert len(rows) * int(lengths.max()) <= budget
-    if budget is not None:
-        # As full as can be: one more sentence would be too many, but for the last.
+            assert len(rows) * int(lengths.max()) <= max_tokens
+    if max_tokens is not None:
+        # All batches but one are nearly full.
         full = sorted(len(rows) * int(LENGTHS[rows].max()) for rows in first)
         assert full[1] > 60
-    # They do not come from short to long.
+    # Batches are not in order of length.
     longest = [int(LENGTHS[rows].max()) for rows in first]
     assert longest != sorted(longest)
 
 
-@pytest.mark.parametrize("budget", [None, 100])
-def test_two_devices_see_the_batches_of_one(budget: int | None) -> None:
-    source = buckets(budget)
+@pytest.mark.parametrize("max_tokens", [None, 100])
+def test_two_devices_divide_the_batches_of_one(max_tokens: int | None) -> None:
+    source = buckets(max_tokens)
     shares = [list(plan(source, rank=rank, world=2).batches(4)) for rank in range(2)]
     assert len(shares[0]) == len(shares[1]) == len(plan(source, world=2))
     for one, other in zip(*shares, strict=True):
         assert len(one) == len(other) > 0
     seen = torch.cat([torch.cat(share) for share in shares])
     assert len(seen.unique()) == len(seen) >= 200
-    # With batches of an even number nothing depends on how many devices there are, but for one odd row.
-    alone = [set(rows.tolist()) for rows in plan(source).batches(4)]
+    # Batch sizes are even, so one and two devices have the same batches except for one odd row.
+    single = [set(rows.tolist()) for rows in plan(source).batches(4)]
     both = [set(torch.cat(pair).tolist()) for pair in zip(*shares, strict=True)]
-    assert all(any(pair <= batch for batch in alone) for pair in both)
-    assert sum(map(len, alone)) - sum(map(len, both)) <= 1
+    assert all(any(pair <= batch for batch in single) for pair in both)
+    assert sum(map(len, single)) - sum(map(len, both)) <= 1
 
 
-def test_a_resumed_epoch_starts_after_the_batches_that_were_taken() -> None:
+def test_a_resumed_epoch_starts_after_the_batches_already_used() -> None:
     def run(start: int, batches: int) -> list[Tensor]:
         source = buckets(100)
         loader = DataModule(Splits(source, source, source), batch_size=16, seed=3).train_dataloader()
         loader.load_state_dict({"epoch": 0, "batch": start})
-        found: list[Tensor] = []
+        indices: list[Tensor] = []
         for batch in loader:
             assert isinstance(batch, Batch)
             assert batch.index is not None
-            found.append(batch.index)
-            if len(found) == batches:
+            indices.append(batch.index)
+            if len(indices) == batches:
                 break
-        return found
+        return indices
 
-    whole, later = run(0, 9), run(5, 4)
-    assert all(torch.equal(one, other) for one, other in zip(whole[5:], later, strict=True))
+    uninterrupted, resumed = run(0, 9), run(5, 4)
+    assert all(torch.equal(one, other) for one, other in zip(uninterrupted[5:], resumed, strict=True))

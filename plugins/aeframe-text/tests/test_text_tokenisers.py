@@ -1,4 +1,4 @@
-"""From texts to tokens and back."""
+"""Tokenisers: vocabularies, encoding and decoding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MOLECULES = ["CC(=O)Oc1ccccc1C(=O)O", "C[C@@H](N)C(=O)[O-]", "BrCCl", "C%12CC%12
 @pytest.mark.parametrize(
     ("kind", "texts"), [(Words, TEXTS[:2]), (Characters, TEXTS), (Smiles, MOLECULES), (BytePairs, TEXTS + MOLECULES)]
 )
-def test_texts_come_back_and_the_vocabulary_is_plain(kind: type[Tokeniser], texts: list[str]) -> None:
+def test_texts_are_restored_and_the_state_is_plain(kind: type[Tokeniser], texts: list[str]) -> None:
     made = kind.learn(texts, size=None, min_count=1)
     again = kind.from_state(json.loads(json.dumps(made.state())))
     for text in texts:
@@ -30,24 +30,24 @@ def test_texts_come_back_and_the_vocabulary_is_plain(kind: type[Tokeniser], text
     assert again.size == made.size
 
 
-def test_words_are_numbered_by_how_often_they_come() -> None:
+def test_words_are_numbered_by_frequency() -> None:
     made = Words.learn(TEXTS[:2], size=None, min_count=1)
     assert made.encode("the dog sees a cat") == [5, 6, 7, 8, 9]
-    # What the corpus writes <unk> is the special token, and no second one.
+    # An <unk> in the corpus is the special token.
     assert made.encode("<unk> zebra") == [UNKNOWN, UNKNOWN]
     assert made.unknown("the zebra") == "zebra"
     assert made.unknown("the <unk>") is None
     assert made.decode([5, UNKNOWN, 9, 2, 0, 0]) == "the <unk> cat"
 
 
-def test_a_vocabulary_keeps_the_commonest() -> None:
+def test_a_vocabulary_has_the_most_frequent_words() -> None:
     assert Words.learn(TEXTS[:2], size=8, min_count=1).encode("the dog sees a cat") == [5, 6, 7, UNKNOWN, UNKNOWN]
     assert Words.learn(TEXTS[:2], size=None, min_count=2).size == len(SPECIALS) + 3
     with pytest.raises(AeframeError) as caught:
         Words.learn(TEXTS[:2], size=None, min_count=9)
     assert str(caught.value) == (
-        "modality 'text': none of 5 tokens is left by vocabulary_size=None and min_count=9; raise the one or lower "
-        "the other"
+        "modality 'text' has an empty vocabulary: vocabulary_size=None and min_count=9 leave none of 5 tokens; raise "
+        "vocabulary_size or lower min_count"
     )
 
 
@@ -57,15 +57,16 @@ def test_atoms_are_one_token_each() -> None:
     assert Smiles.split("C%12CC%12") == ["C", "%12", "C", "C", "%12"]
 
 
-def test_byte_pairs_know_every_text() -> None:
+def test_byte_pairs_encode_any_text() -> None:
     made = BytePairs.learn(TEXTS * 4, size=300, min_count=1)
     assert made.size <= 300
     assert made.unknown("日本") is None
     assert made.decode(made.encode("日本 zebra")) == "日本 zebra"
-    # What comes often is one token.
+    # Frequent strings are merged into few tokens.
     assert len(made.encode(" sees")) < len(" sees")
     with pytest.raises(AeframeError) as caught:
         BytePairs.learn(TEXTS, size=100, min_count=1)
     assert str(caught.value) == (
-        "modality 'text': tokeniser bpe needs vocabulary_size of at least 261, 256 bytes and 5 specials, found 100"
+        "modality 'text': tokeniser bpe needs vocabulary_size of at least 261 (256 bytes and 5 special tokens), found "
+        "100"
     )

@@ -12,8 +12,8 @@ import torch
 from video_samples import save
 
 from aeframe.data.modality import Splits
-from aeframe.testing.samples import expect_own_numbers, expect_same_metrics, small_model
-from aeframe.testing.whole_runs import expect_two_processes_equal_one
+from aeframe.testing.batch_invariance import expect_batch_invariance, expect_invariant_metrics, small_model
+from aeframe.testing.two_process_run import expect_two_processes_equal_one
 from aeframe.types import DataSpec
 from aeframe_video.modality import Video
 from aeframe_video.shapes import MovingShapes
@@ -38,16 +38,16 @@ def prepared() -> tuple[Video, DataSpec, Splits]:
 def test_results_of_a_clip_depend_on_it_alone(parts: dict[str, Any]) -> None:
     modality, spec, splits = prepared()
     model, batch = small_model(modality, spec, **parts), splits.test.batch(torch.arange(6))
-    expect_own_numbers(model, batch)
+    expect_batch_invariance(model, batch)
     # Clips of decreasing length.
     channels, length = spec.shape[:2]
     mask = torch.arange(length) < (length - torch.arange(6)).unsqueeze(1)
-    expect_own_numbers(model, replace(batch, mask=mask.unsqueeze(1).expand(6, channels, length)))
+    expect_batch_invariance(model, replace(batch, mask=mask.unsqueeze(1).expand(6, channels, length)))
 
 
 def test_metrics_do_not_depend_on_the_batches() -> None:
     modality, spec, splits = prepared()
-    metrics = expect_same_metrics(small_model(modality, spec), modality, splits.test)
+    metrics = expect_invariant_metrics(small_model(modality, spec), modality, splits.test)
     assert {"mse", "clip_psnr", "frame_psnr_worst", "frame_mse_worst", "flicker"} <= metrics.keys()
 
 

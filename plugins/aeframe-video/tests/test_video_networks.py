@@ -20,7 +20,7 @@ UNIT = Domain.parse("unit")
 def pair(shape: tuple[int, ...], dim: int = 2, **options: Any) -> tuple[VideoConvEncoder, Decoder]:
     """Return an encoder and its matching decoder for a z of `dim` channels."""
     encoder = VideoConvEncoder(shape, UNIT, **options)
-    config = encoder.mirror()
+    config = encoder.mirrored_decoder_config()
     z_shape = (dim, *encoder.out_shape[1:]) if len(encoder.out_shape) > 1 else (dim,)
     decoder = build("decoder", config, z_shape=z_shape, out_shape=(1, *shape), encoder=encoder, build=build)
     return encoder, decoder

@@ -1,4 +1,4 @@
-"""The continuous Bernoulli against quadrature, from no doubt to none."""
+"""The continuous Bernoulli against numerical integration, for logits from 0 to extreme."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def output(logit: float, num: int = 1) -> Tensor:
 
 
 def moment(logit: float, power: int) -> float:
-    """The integral of x^power exp(logit x) over [0, 1], over that of exp(logit x); the exponent is kept below 0."""
+    """Return E[x^power] by integration over [0, 1]; exponents are shifted below 0."""
 
     def of(k: int) -> float:
         return float(integrate.quad(lambda x: x**k * np.exp(logit * x - max(0.0, logit)), 0, 1, points=[0.02, 0.98])[0])
@@ -46,22 +46,22 @@ def test_the_density_integrates_to_one_and_its_mean_is_the_reconstruction(logit:
 
 
 @pytest.mark.parametrize("logit", LOGITS)
-def test_the_gradient_is_mean_less_x(logit: float) -> None:
-    # As in every exponential family.
+def test_the_gradient_is_mean_minus_x(logit: float) -> None:
+    # As in any exponential family.
     x, at = torch.rand(1, 5), output(logit).requires_grad_()
     (gradient,) = torch.autograd.grad(LOSS(at, Batch(x)).sum(), at)
     np.testing.assert_allclose(gradient[:, 0], moment(logit, 1) - x, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("logit", [0.0, 1e-5, -0.7, 4.0, -60.0])
-def test_draws_have_its_moments(logit: float) -> None:
+def test_samples_have_the_moments_of_the_density(logit: float) -> None:
     drawn = LOSS.sample(output(logit, 40000))
     assert 0 <= drawn.min() <= drawn.max() <= 1
     for power in (1, 2):
         assert drawn.pow(power).mean().item() == pytest.approx(moment(logit, power), rel=0.02)
 
 
-def test_torch_s_own_agrees_where_it_is_right() -> None:
+def test_it_agrees_with_torch_where_torch_is_accurate() -> None:
     logits, x = 3 * torch.randn(6, 1, 5), torch.rand(6, 5)
     theirs = torch.distributions.ContinuousBernoulli(logits=logits[:, 0])
     torch.testing.assert_close(LOSS.elements(logits, x), -theirs.log_prob(x), rtol=1e-4, atol=1e-4)

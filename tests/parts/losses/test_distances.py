@@ -1,4 +1,4 @@
-"""Distances against hand-worked numbers."""
+"""Distances against values computed by hand."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def logit(p: list[float]) -> list[float]:
     return [float(value) for value in special.logit(np.array(p))]
 
 
-def test_distances_hand_worked() -> None:
+def test_distances_equal_values_by_hand() -> None:
     assert by_hand("mse", [1.0, -2.0, 0.5], [0.0, 1.0, 0.5]) == 10.0
     assert by_hand("mae", [1.0, -2.0, 0.5], [0.0, 1.0, 0.5]) == 4.0
-    # 0.5 * 0.25 within; 2 * (3 - 1) = 4 beyond; the border 0.5 * 4 = 2 by both.
+    # 0.5 * 0.25 below delta; 2 * (3 - 1) = 4 above; 0.5 * 4 = 2 at delta by both formulas.
     assert by_hand("huber", [0.5, -3.0, 2.0], [0.0, 0.0, 0.0], delta=2.0) == 0.125 + 4.0 + 2.0
-    # y f = 0.5, 3, 1, 0 against a margin of 1.
+    # y f = 0.5, 3, 1, 0 with margin 1.
     assert by_hand("hinge", [0.5, 3.0, -1.0, 0.0], [1.0, 1.0, 0.0, 0.0], "binary") == 0.5 + 0.0 + 0.0 + 1.0
-    # y f = -0.5 against a margin of 2.
+    # y f = -0.5 with margin 2.
     assert by_hand("hinge", [0.5], [0.0], "binary", margin=2.0) == 2.5
 
 
-def test_distances_are_of_the_bounded_reconstruction() -> None:
+def test_distances_compare_the_bounded_reconstruction() -> None:
     assert by_hand("mse", [0.0], [1.0], "unit", activation="sigmoid") == 0.25
     assert by_hand("mae", [100.0], [-1.0], "signed", activation="tanh") == pytest.approx(2.0)
 
@@ -61,8 +61,8 @@ def test_hinge_is_zero_exactly_where_the_reconstruction_is_x() -> None:
     assert loss.mean(torch.tensor([[[0.0, 1.0, -1.0, 0.5]]])).tolist() == [[0.5, 0.75, 0.25, 0.625]]
 
 
-def test_jaccard_hand_worked() -> None:
-    # Hard sets {1, 2} and {2, 3}: one shared of three.
+def test_jaccard_equals_values_by_hand() -> None:
+    # Sets {1, 2} and {2, 3}: one of three elements is in both.
     assert by_hand("jaccard", [50.0, 50.0, -50.0, -50.0], [0.0, 1.0, 1.0, 0.0], "binary") == pytest.approx(2 / 3)
     # Soft: intersection 0.8 + 0.5, union 0.8 + 0.2 + 0.5 + 0.5 + 0.1 (both forms agree on binary x).
     assert by_hand("jaccard", logit([0.8, 0.5, 0.1]), [1.0, 1.0, 0.0], "binary") == pytest.approx(1 - 1.3 / 2.1)
@@ -99,7 +99,7 @@ def test_jaccard_of_equal_and_of_empty_samples_is_zero() -> None:
         ),
     ],
 )
-def test_wrong_options_are_refused_in_one_sentence(name: str, options: dict[str, Any], message: str) -> None:
+def test_error_messages_of_wrong_options(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make(name, "real", **options)
     assert str(error.value) == message

@@ -29,7 +29,7 @@ def make(name: str, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("scale", [0.02, 1.0, 30.0])
-def test_laplace_is_scipy_s(scale: float) -> None:
+def test_laplace_equals_scipy(scale: float) -> None:
     x, output = 3 * torch.randn(4, *SHAPE), torch.randn(4, 1, *SHAPE)
     found = make("laplace", scale=scale)(output, Batch(x))
     expected = -np.sum(stats.laplace.logpdf(x.numpy(), output[:, 0].numpy(), scale), axis=(1, 2))
@@ -37,7 +37,7 @@ def test_laplace_is_scipy_s(scale: float) -> None:
 
 
 @pytest.mark.parametrize("df", [0.5, 1.0, 5.0, 99.0])
-def test_student_t_is_scipy_s(df: float) -> None:
+def test_student_t_equals_scipy(df: float) -> None:
     x, output = 10 * torch.randn(4, *SHAPE), torch.randn(4, 1, *SHAPE)
     expected = -np.sum(stats.t.logpdf(x.double().numpy(), df, output[:, 0].numpy(), 0.7), axis=(1, 2))
     for learn_df in (False, True):
@@ -46,7 +46,7 @@ def test_student_t_is_scipy_s(df: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["laplace", "student_t", "gaussian"])
-def test_a_second_output_is_the_log_square_of_the_scale(name: str) -> None:
+def test_the_second_output_is_the_log_square_of_the_scale(name: str) -> None:
     of_scipy: Any = {"laplace": stats.laplace, "student_t": stats.t(5.0), "gaussian": stats.norm}[name]
     loss = make(name, variance="learned", scale=2.0, min_scale=1e-6)
     x, output = torch.randn(4, *SHAPE), torch.randn(4, 2, *SHAPE)
@@ -55,7 +55,7 @@ def test_a_second_output_is_the_log_square_of_the_scale(name: str) -> None:
     np.testing.assert_allclose(loss(output, Batch(x)), expected.sum((1, 2)), rtol=1e-4)
 
 
-def test_a_shared_scale_begins_at_scale_and_finds_the_mean_absolute_error() -> None:
+def test_a_shared_scale_converges_to_the_mean_absolute_error() -> None:
     loss, x = make("laplace", variance="shared", scale=3.0), 0.2 * torch.randn(200, *SHAPE)
     output = torch.zeros(200, 1, *SHAPE)
     assert loss.distribution(output).scale.mean().item() == pytest.approx(3.0, rel=1e-5)
@@ -67,7 +67,7 @@ def test_a_shared_scale_begins_at_scale_and_finds_the_mean_absolute_error() -> N
     assert loss.distribution(output).scale.mean().item() == pytest.approx(x.abs().mean().item(), rel=1e-2)
 
 
-def test_learned_degrees_of_freedom_find_those_of_the_data() -> None:
+def test_learned_degrees_of_freedom_converge_to_those_of_the_data() -> None:
     x = torch.distributions.StudentT(3.0).sample((400, *SHAPE))
     loss, output = make("student_t", df=20.0, learn_df=True), torch.zeros(400, 1, *SHAPE)
     assert loss.distribution(output).df.mean().item() == pytest.approx(20.0, rel=1e-5)
@@ -81,14 +81,14 @@ def test_learned_degrees_of_freedom_find_those_of_the_data() -> None:
     )
 
 
-def test_the_reconstruction_is_the_location_even_of_cauchy_s() -> None:
+def test_the_reconstruction_is_the_location_for_cauchy_too() -> None:
     output = torch.randn(4, 1, *SHAPE)
     loss: Likelihood = make("student_t", df=1.0, activation="sigmoid")
     torch.testing.assert_close(loss.mean(output), output[:, 0].sigmoid())
 
 
 @pytest.mark.parametrize("name", ["laplace", "student_t"])
-def test_an_outlier_pulls_less_than_under_the_normal(name: str) -> None:
+def test_the_gradient_of_an_outlier_is_smaller_than_under_the_normal(name: str) -> None:
     output = torch.zeros(1, 1, *SHAPE, requires_grad=True)
     pulls = []
     for each in (name, "gaussian"):
@@ -97,7 +97,7 @@ def test_an_outlier_pulls_less_than_under_the_normal(name: str) -> None:
     assert pulls[0] <= 1.0 < pulls[1]
 
 
-def test_draws_have_the_spread_that_is_stated() -> None:
+def test_samples_have_the_stated_scale() -> None:
     output = torch.full((3000, 1, *SHAPE), 1.5)
     for name, variance in (("laplace", 2 * 0.3**2), ("student_t", 0.3**2 * 8 / 6)):
         drawn = make(name, scale=0.3, **({"df": 8.0} if name == "student_t" else {})).sample(output)
@@ -105,7 +105,7 @@ def test_draws_have_the_spread_that_is_stated() -> None:
         assert drawn.var().item() == pytest.approx(variance, rel=0.05)
 
 
-def test_log_cosh_is_what_it_says_near_and_far() -> None:
+def test_log_cosh_near_zero_and_far_from_it() -> None:
     error = torch.tensor([0.0, 1e-3, 0.5, -2.0, 8.0, -1000.0])
     loss = build("loss", "log_cosh", shape=(6,), domain=Domain("real"))
     found = loss.elements(torch.zeros(1, 1, 6), error.unsqueeze(0))[0]
@@ -113,16 +113,16 @@ def test_log_cosh_is_what_it_says_near_and_far() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_what_makes_no_density_is_refused() -> None:
+def test_error_messages_of_wrong_options() -> None:
     refused: tuple[tuple[dict[str, Any], str], ...] = (
         ({"name": "laplace", "scale": 0.0}, "loss laplace needs scale > 0 and min_scale > 0, found 0.0 and 0.001"),
         (
             {"name": "student_t", "variance": "shared", "scale": 0.01, "min_scale": 0.01},
-            "loss student_t with variance=shared begins at scale, which must be above min_scale=0.01, found 0.01",
+            "loss student_t with variance=shared needs scale above min_scale=0.01, found 0.01",
         ),
         (
             {"name": "student_t", "df": 300},
-            "loss student_t needs df in (0, 100), found 300.0; for lighter tails take loss=gaussian",
+            "loss student_t needs df in (0, 100), found 300.0; for lighter tails choose loss=gaussian",
         ),
     )
     for options, sentence in refused:

@@ -39,7 +39,7 @@ def logit(p: list[float]) -> list[float]:
     return [float(value) for value in special.logit(np.array(p))]
 
 
-def test_bernoulli_is_scipy_s() -> None:
+def test_bernoulli_equals_scipy() -> None:
     x, output = torch.randint(2, (4, *SHAPE)).float(), 3 * torch.randn(4, 1, *SHAPE)
     loss = make("bernoulli", "binary")
     p = special.expit(output.squeeze(1).double().numpy())
@@ -57,17 +57,17 @@ def test_bernoulli_on_unit_data_is_the_cross_entropy_and_takes_integers() -> Non
     torch.testing.assert_close(loss(output, Batch(x)), loss(output, Batch(x.float())))
 
 
-def test_bernoulli_survives_logits_that_leave_no_doubt() -> None:
+def test_bernoulli_is_finite_for_extreme_logits() -> None:
     assert by_hand("bernoulli", [1e4, -1e4, -1e4], [1.0, 0.0, 1.0], "binary") == 1e4
 
 
-def test_bernoulli_draws_zeros_and_ones_by_their_chance() -> None:
+def test_bernoulli_samples_have_the_stated_probability() -> None:
     drawn = make("bernoulli", "binary", (1,)).sample(torch.full((20_000, 1, 1), math.log(3)))
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     assert drawn.mean().item() == pytest.approx(0.75, abs=0.015)
 
 
-def test_categorical_is_minus_the_log_softmax_at_x() -> None:
+def test_categorical_is_the_negative_log_softmax_at_x() -> None:
     loss = make("categorical", "category(4)")
     assert loss.num_outputs == 4
     x, output = torch.randint(4, (3, *SHAPE)), torch.randn(3, 4, *SHAPE)
@@ -80,26 +80,26 @@ def test_categorical_is_minus_the_log_softmax_at_x() -> None:
     )
 
 
-def test_categorical_draws_classes_by_their_chance() -> None:
+def test_categorical_samples_have_the_stated_probabilities() -> None:
     p = torch.tensor([0.5, 0.2, 0.3])
     drawn = make("categorical", "category(3)", (2,)).sample(p.log()[None, :, None].expand(20_000, 3, 2))
     assert drawn.shape == (20_000, 2)
     assert (drawn.flatten().bincount() / 40_000).tolist() == pytest.approx(p.tolist(), abs=0.015)
 
 
-def test_gaussian_fixed_is_scipy_s() -> None:
+def test_gaussian_fixed_equals_scipy() -> None:
     x, output = torch.randn(4, *SHAPE), torch.randn(4, 1, *SHAPE)
     expected = -np.sum(stats.norm.logpdf(x.numpy(), output.squeeze(1).numpy(), 0.3), axis=(1, 2))
     np.testing.assert_allclose(make("gaussian", "real", scale=0.3)(output, Batch(x)).numpy(), expected, rtol=1e-5)
 
 
-def test_gaussian_fixed_draws_around_its_mean() -> None:
+def test_gaussian_fixed_samples_have_its_mean_and_scale() -> None:
     drawn = make("gaussian", "real", (1,), scale=0.3).sample(torch.full((20_000, 1, 1), 2.0))
     assert drawn.mean().item() == pytest.approx(2.0, abs=0.01)
     assert drawn.std().item() == pytest.approx(0.3, abs=0.01)
 
 
-def test_gaussian_shared_begins_at_scale_and_finds_the_spread_of_the_data() -> None:
+def test_gaussian_shared_converges_to_the_scale_of_the_data() -> None:
     loss = make("gaussian", "real", (1,), variance="shared", scale=3.0)
     assert [parameter.numel() for parameter in loss.parameters()] == [1]
     x, output = 0.5 * torch.randn(2000, 1), torch.zeros(2000, 1, 1)
@@ -114,7 +114,7 @@ def test_gaussian_shared_begins_at_scale_and_finds_the_spread_of_the_data() -> N
     assert loss.distribution(output).stddev[0].item() == pytest.approx(x.square().mean().sqrt().item(), rel=0.01)
 
 
-def test_gaussian_learned_reads_the_log_variance_from_its_second_output() -> None:
+def test_the_second_output_of_gaussian_learned_is_the_log_variance() -> None:
     loss = make("gaussian", "real", variance="learned", scale=2.0)
     assert loss.num_outputs == 2
     x, output = torch.randn(4, *SHAPE), torch.randn(4, 2, *SHAPE)
@@ -130,12 +130,12 @@ def test_gaussian_learned_variance_is_bounded_softly() -> None:
     output = torch.tensor([[[0.0], [-20.0]]]).requires_grad_()
     assert loss.distribution(output).stddev.item() == pytest.approx(0.1, rel=1e-3)
     (gradient,) = torch.autograd.grad(loss(output, Batch(torch.tensor([[1.0]]))).sum(), output)
-    # x lies ten sigma away: there is still a pull to a larger variance.
+    # x is ten sigma away, so the gradient is towards a larger variance.
     assert gradient[0, 1].item() < 0
 
 
 @pytest.mark.parametrize("mask", [None, torch.arange(15).reshape(3, 5) % 4 > 0])
-def test_gaussian_optimal_is_the_least_that_any_one_sigma_gives_each_sample(mask: Tensor | None) -> None:
+def test_gaussian_optimal_is_the_minimum_over_sigma_for_each_sample(mask: Tensor | None) -> None:
     loss = make("gaussian", "real", variance="optimal")
     x, output = torch.randn(4, *SHAPE) * torch.tensor([0.1, 1.0, 5.0, 20.0])[:, None, None], torch.randn(4, 1, *SHAPE)
     batch = Batch(x, mask=None if mask is None else mask.expand(4, -1, -1))
@@ -149,14 +149,14 @@ def test_gaussian_optimal_is_the_least_that_any_one_sigma_gives_each_sample(mask
             assert -np.sum(stats.norm.logpdf(error, 0.0, other)) > value[n].item()
 
 
-def test_gaussian_optimal_pulls_the_mean_as_a_gaussian_with_that_sigma_would() -> None:
+def test_the_gradient_of_gaussian_optimal_is_that_of_fixed_sigma() -> None:
     x, output = torch.randn(2, *SHAPE), torch.randn(2, 1, *SHAPE, requires_grad=True)
     (found,) = torch.autograd.grad(make("gaussian", "real", variance="optimal")(output, Batch(x)).sum(), output)
     error = output.detach().squeeze(1) - x
     torch.testing.assert_close(found.squeeze(1), error / error.square().mean((1, 2), keepdim=True))
 
 
-def test_gaussian_optimal_of_a_perfect_reconstruction_is_finite_and_a_draw_is_the_mean() -> None:
+def test_gaussian_optimal_is_finite_for_a_perfect_reconstruction() -> None:
     loss = make("gaussian", "real", (2,), variance="optimal", min_scale=0.01)
     output = torch.tensor([[[1.0, 2.0]]], requires_grad=True)
     value = loss(output, Batch(torch.tensor([[1.0, 2.0]])))
@@ -166,7 +166,7 @@ def test_gaussian_optimal_of_a_perfect_reconstruction_is_finite_and_a_draw_is_th
     assert torch.equal(loss.sample(output), loss.mean(output))
 
 
-def test_kl_divergence_is_scipy_s_and_zero_at_x() -> None:
+def test_kl_divergence_equals_scipy_and_is_zero_at_x() -> None:
     loss = make("kl_divergence", "simplex")
     x, output = torch.randn(4, *SHAPE).softmax(-1), torch.randn(4, 1, *SHAPE)
     p = special.softmax(output.squeeze(1).double().numpy(), axis=-1)
@@ -175,7 +175,7 @@ def test_kl_divergence_is_scipy_s_and_zero_at_x() -> None:
     torch.testing.assert_close(loss(x.log().unsqueeze(1), Batch(x)), torch.zeros(4), rtol=0, atol=1e-5)
 
 
-def test_kl_divergence_with_a_value_of_zero_hand_worked() -> None:
+def test_kl_divergence_with_a_value_of_zero() -> None:
     # 0 log 0 = 0, and 1 log (1 / 0.5).
     assert by_hand("kl_divergence", [0.0, 0.0], [1.0, 0.0], "simplex") == pytest.approx(math.log(2))
 
@@ -188,12 +188,12 @@ def test_kl_divergence_with_a_value_of_zero_hand_worked() -> None:
         (
             "gaussian",
             {"variance": "optimal", "scale": 0.5},
-            "loss gaussian with variance=optimal finds its own scale, found 0.5; leave it out",
+            "loss gaussian with variance=optimal computes its scale from x, found scale=0.5; leave it out",
         ),
         (
             "gaussian",
             {"variance": "shared", "scale": 1e-4},
-            "loss gaussian with variance=shared begins at scale, which must be above min_scale=0.001, found 0.0001",
+            "loss gaussian with variance=shared needs scale above min_scale=0.001, found 0.0001",
         ),
         (
             "gaussian",
@@ -203,18 +203,18 @@ def test_kl_divergence_with_a_value_of_zero_hand_worked() -> None:
         ),
     ],
 )
-def test_wrong_options_are_refused_in_one_sentence(name: str, options: dict[str, Any], message: str) -> None:
+def test_error_messages_of_wrong_options(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make(name, "real", **options)
     assert str(error.value) == message
 
 
-def test_gaussian_optimal_has_no_distribution_of_its_own() -> None:
+def test_gaussian_optimal_has_no_distribution_without_x() -> None:
     loss = make("gaussian", "real", variance="optimal")
     assert isinstance(loss, Likelihood)
     with pytest.raises(AeframeError) as error:
         loss.distribution(torch.zeros(1, 1, *SHAPE))
     assert str(error.value) == (
-        "loss gaussian with variance=optimal has a distribution beside an x only; "
-        "for one of its own take variance=shared or learned"
+        "loss gaussian with variance=optimal computes the variance from x and has no distribution without x; "
+        "choose variance=shared or learned"
     )

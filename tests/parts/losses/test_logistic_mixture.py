@@ -1,4 +1,4 @@
-"""The discretised logistic mixture: sums to one, hand-worked bins, means, draws and colours."""
+"""The discretised logistic mixture: normalisation, bins by hand, means, samples and colours."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make(domain: str = "unit", shape: tuple[int, ...] = (4,), **options: Any) ->
 
 
 def parameters(shape: tuple[int, ...], components: int, *, mean: float, log_scale: float, heads: int = 3) -> Tensor:
-    """Random parameters around a mean and a log-scale."""
+    """Return random parameters near a mean and a log-scale."""
     output = torch.randn(heads, components, *shape)
     output[1] = mean + 0.3 * output[1]
     output[2] = log_scale + 0.3 * output[2]
@@ -45,7 +45,7 @@ def greys(levels: int, domain: str) -> Tensor:
 @pytest.mark.parametrize("domain", ["unit", "signed"])
 @pytest.mark.parametrize("mean", [-40.0, -1.0, 0.1, 0.99, 40.0])
 @pytest.mark.parametrize("log_scale", [-50.0, -7.0, -4.0, 0.0, 3.0, 50.0])
-def test_the_256_values_sum_to_one_at_every_setting(domain: str, mean: float, log_scale: float) -> None:
+def test_the_probabilities_of_256_values_sum_to_one(domain: str, mean: float, log_scale: float) -> None:
     loss = make(domain, components=3)
     output = parameters((4,), 3, mean=mean, log_scale=log_scale)
     x = greys(256, domain).unsqueeze(1).expand(-1, 4)
@@ -55,7 +55,7 @@ def test_the_256_values_sum_to_one_at_every_setting(domain: str, mean: float, lo
 
 
 @pytest.mark.parametrize("levels", [2, 3, 256])
-def test_a_value_has_what_the_densities_have_within_half_a_step_of_it(levels: int) -> None:
+def test_a_value_has_the_mass_within_half_a_step(levels: int) -> None:
     output = parameters((4,), 3, mean=0.1, log_scale=-1.5)
     weights, means, log_scales = output[0].double().unflatten(0, (3, 3)).numpy()
     weights, scales = special.softmax(weights, axis=0), np.exp(log_scales)
@@ -67,12 +67,12 @@ def test_a_value_has_what_the_densities_have_within_half_a_step_of_it(levels: in
     np.testing.assert_allclose(found.exp(), expected, rtol=1e-4, atol=1e-9)
 
 
-def test_unit_and_signed_data_of_the_same_greys_have_the_same_loss() -> None:
+def test_unit_and_signed_data_have_the_same_loss() -> None:
     output, x = parameters((4,), 5, mean=0.0, log_scale=-2.0), torch.randint(256, (1, 4)) / 255
     torch.testing.assert_close(
         make("unit")(output, Batch(x)), make("signed")(output, Batch(2 * x - 1)), rtol=1e-5, atol=1e-5
     )
-    # A value between two steps is the nearer.
+    # Values are rounded to the nearest step.
     torch.testing.assert_close(make()(output, Batch((x + 0.4 / 255).clamp(max=1))), make()(output, Batch(x)))
 
 
@@ -85,7 +85,7 @@ def test_the_reconstruction_is_the_mean_of_the_grey_values_to_half_a_step(mean: 
     torch.testing.assert_close(loss.mean(output)[0], (p * x).sum(0), rtol=0, atol=0.5 / 255)
 
 
-def test_draws_are_grey_values_as_often_as_stated() -> None:
+def test_samples_have_the_stated_probabilities() -> None:
     loss = make("signed", components=2, levels=5)
     output = parameters((4,), 2, mean=0.2, log_scale=-1.0)
     drawn = loss.sample(output.expand(20000, -1, -1))
@@ -99,14 +99,14 @@ def test_draws_are_grey_values_as_often_as_stated() -> None:
 
 
 def colours() -> tuple[Loss, Tensor, Tensor]:
-    """Five levels of three channels: every one of the 125 colours, and parameters for them."""
+    """Return a loss with five levels, all 125 colours of three channels, and parameters for them."""
     loss = make("signed", (3, 1), components=2, levels=5, linear_colours=True)
     output = parameters((3, 1), 2, mean=0.1, log_scale=-1.0, heads=4)
     every = torch.tensor(list(itertools.product(greys(5, "signed").tolist(), repeat=3))).unsqueeze(-1)
     return loss, output, every
 
 
-def test_all_colours_sum_to_one_and_those_of_a_channel_given_the_ones_before_it() -> None:
+def test_joint_and_conditional_probabilities_of_colours_sum_to_one() -> None:
     loss, output, every = colours()
     shares = -loss.elements(output.expand(125, -1, -1, -1), every)[..., 0]
     assert shares.sum(1).exp().sum().item() == pytest.approx(1.0, rel=1e-5)
@@ -114,7 +114,7 @@ def test_all_colours_sum_to_one_and_those_of_a_channel_given_the_ones_before_it(
     torch.testing.assert_close(blue, torch.ones(25), rtol=1e-5, atol=0)
 
 
-def test_a_colour_is_the_paper_s_by_hand() -> None:
+def test_a_colour_equals_the_formula_of_the_paper() -> None:
     loss, output, _ = colours()
     weights, means, log_scales, slopes = output[0, :, :, 0].double().unflatten(0, (4, 2)).numpy()
     x = np.array([0.5, -1.0, 1.0])
@@ -130,7 +130,7 @@ def test_a_colour_is_the_paper_s_by_hand() -> None:
     assert found.item() == pytest.approx(-np.log(total), rel=1e-4)
 
 
-def test_colours_are_drawn_as_often_as_stated() -> None:
+def test_sampled_colours_have_the_stated_probabilities() -> None:
     loss, output, every = colours()
     p = (-loss(output.expand(125, -1, -1, -1), Batch(every))).exp()
     drawn = loss.sample(output.expand(20000, -1, -1, -1))
@@ -140,7 +140,7 @@ def test_colours_are_drawn_as_often_as_stated() -> None:
     torch.testing.assert_close(loss.mean(output)[0, 0], (p * every[:, 0, 0]).sum().reshape(1), rtol=0, atol=0.25)
 
 
-def test_what_makes_no_mixture_is_refused() -> None:
+def test_error_messages_of_wrong_options() -> None:
     who = "loss discretised_logistic_mixture"
     for options, sentence in (
         ({"components": 1}, f"{who} needs components and levels of at least 2, found 1 and 256"),

@@ -1,4 +1,4 @@
-"""The squared error of patches, each by its own mean and variance."""
+"""The squared error of normalised patches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def make(shape: tuple[int, ...] = SHAPE, **options: Any) -> Any:
     return build("loss", {"name": "patch_mse", **options}, shape=shape, domain=Domain("real"))
 
 
-def test_it_is_the_error_from_the_normalised_patches_of_the_paper() -> None:
+def test_it_equals_the_error_of_normalised_patches_in_the_paper() -> None:
     loss, x, output = make(patch=(2, 3)), torch.rand(3, *SHAPE), torch.randn(3, 1, *SHAPE)
     expected = torch.zeros(3)
     for row, column in ((row, column) for row in (0, 2) for column in (0, 3)):
@@ -32,21 +32,21 @@ def test_it_is_the_error_from_the_normalised_patches_of_the_paper() -> None:
         patch = x[piece].flatten(1)
         target = (patch - patch.mean(1, keepdim=True)) / (patch.var(1, keepdim=True) + 1e-6).sqrt()
         expected += (output[:, 0][piece].flatten(1) - target).square().sum(1)
-    # Beside x, the output is what the decoder says of the normalised patch.
-    found = loss(loss.complete(output, Batch(x)), Batch(x))
+    # The decoder predicts normalised patches.
+    found = loss(loss.postprocess(output, Batch(x)), Batch(x))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_reconstruction_is_in_the_data_s_own_values() -> None:
+def test_the_reconstruction_is_in_the_units_of_x() -> None:
     loss, x = make(patch=2), 5 + torch.randn(3, *SHAPE)
     cut = x.reshape(3, 2, 2, 2, 3, 2)
     mean = cut.mean((1, 3, 5), keepdim=True)
     normal = ((cut - mean) / (cut.var((1, 3, 5), keepdim=True) + 1e-6).sqrt()).reshape_as(x)
-    torch.testing.assert_close(loss.mean(loss.complete(normal.unsqueeze(1), Batch(x))), x)
-    assert torch.equal(loss.mean(loss.complete(normal.unsqueeze(1), None)), normal)
+    torch.testing.assert_close(loss.mean(loss.postprocess(normal.unsqueeze(1), Batch(x))), x)
+    assert torch.equal(loss.mean(loss.postprocess(normal.unsqueeze(1), None)), normal)
 
 
-def test_a_patch_goes_by_what_the_mask_leaves_of_it() -> None:
+def test_masked_elements_of_a_patch_have_no_influence() -> None:
     loss, x, output = make(patch=2), torch.randn(3, *SHAPE), torch.randn(3, 1, *SHAPE)
     mask = torch.ones(3, *SHAPE, dtype=torch.bool)
     mask[:, :, 0, 0] = False
@@ -54,15 +54,15 @@ def test_a_patch_goes_by_what_the_mask_leaves_of_it() -> None:
     filled = x.masked_fill(~mask, 100.0)
     for each in (other, filled):
         batch = Batch(each, mask=mask)
-        completed = loss.complete(output, batch)
-        assert completed.isfinite().all()
-        torch.testing.assert_close(loss(completed, batch), loss(loss.complete(output, Batch(x, mask=mask)), batch))
+        processed = loss.postprocess(output, batch)
+        assert processed.isfinite().all()
+        torch.testing.assert_close(loss(processed, batch), loss(loss.postprocess(output, Batch(x, mask=mask)), batch))
     seen = torch.cat([x[0, :, 0, 1], x[0, :, 1, 0], x[0, :, 1, 1]])
-    at = loss.mean(loss.complete(torch.zeros(3, 1, *SHAPE), Batch(other, mask=mask)))[0, 0, 0, 1]
+    at = loss.mean(loss.postprocess(torch.zeros(3, 1, *SHAPE), Batch(other, mask=mask)))[0, 0, 0, 1]
     torch.testing.assert_close(at, seen.mean())
 
 
-def test_what_cannot_be_cut_is_refused() -> None:
+def test_shapes_that_cannot_be_cut_are_errors() -> None:
     for shape, options, sentence in (
         (
             (30,), {},

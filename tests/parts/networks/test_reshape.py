@@ -1,4 +1,4 @@
-"""The decoder that changes nothing but the shape: in front of it stands a latent that decodes."""
+"""The decoder reshape, after latent spaces that decode by themselves."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def test_number_by_number() -> None:
+def test_values_are_kept() -> None:
     decoder = build("decoder", "reshape", z_shape=(6,), out_shape=(1, 2, 3))
     assert decoder(torch.arange(12).reshape(2, 6)).tolist() == [
         [[[0, 1, 2], [3, 4, 5]]],
@@ -29,7 +29,7 @@ def test_number_by_number() -> None:
     assert not list(decoder.parameters())
 
 
-def test_a_dictionary_needs_no_other_decoder() -> None:
+def test_a_sparse_dictionary_with_reshape() -> None:
     model = assemble(CONFIG, DataSpec((3, 4, 5), Domain("real"))).eval()
     x = torch.randn(7, 3, 4, 5)
     p = model(Batch(x))
@@ -40,7 +40,7 @@ def test_a_dictionary_needs_no_other_decoder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "condition", "given", "asked"),
+    ("changes", "condition", "inputs", "outputs"),
     [
         ({"latent": "point"}, 0, 16, 12),
         ({"encoder": {"name": "mlp", "hidden": [8]}}, 0, 8, 12),
@@ -49,21 +49,21 @@ def test_a_dictionary_needs_no_other_decoder() -> None:
     ],
     ids=["another latent", "a deeper encoder", "two outputs", "a condition"],
 )
-def test_other_sizes_are_refused(changes: dict[str, Any], condition: int, given: int, asked: int) -> None:
+def test_other_sizes_are_errors(changes: dict[str, Any], condition: int, inputs: int, outputs: int) -> None:
     with pytest.raises(AeframeError) as error:
         assemble({**CONFIG, **changes}, DataSpec((12,), Domain("real"), condition))
     assert str(error.value) == (
-        f"decoder reshape changes nothing but the shape: it is given {given} numbers (z and the condition), and the "
-        f"loss asks for {asked}; choose decoder=mlp, which fits any"
+        f"decoder reshape needs as many inputs as outputs, found {inputs} inputs (z and condition) and {outputs} "
+        "outputs; choose decoder=mlp, which has no such limit"
     )
 
 
-def test_logits_of_classes_are_refused_though_they_are_as_many_as_the_one_hot_features() -> None:
+def test_logits_of_classes_are_an_error_although_the_sizes_agree() -> None:
     config = {**CONFIG, "loss": "categorical"}
     with pytest.raises(AeframeError) as error:
         assemble(config, DataSpec((12,), Domain("category", 5)))
     assert str(error.value) == (
-        "decoder reshape gives one number for each element of x, and the loss asks for 5; choose decoder=mlp, which "
-        "fits any"
+        "decoder reshape has one output for each element of x, found a loss that requires 5; choose decoder=mlp, which "
+        "has no such limit"
     )
     assemble({**config, "decoder": "mlp"}, DataSpec((12,), Domain("category", 5)))

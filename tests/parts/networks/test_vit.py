@@ -1,4 +1,4 @@
-"""The vision transformer: tokens by hand, what is hidden is not heard, and any dimensions of positions."""
+"""The vision transformer: shapes, tokens computed by hand, and masked patches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.networks.base import Encoder
-from aeframe.parts.networks.vit import sincos
+from aeframe.parts.networks.transformer import sinusoidal_positions
 from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 SMALL = {"dim": 16, "depth": 2, "heads": 2}
@@ -39,7 +39,7 @@ def decoder(encoder: Encoder, z_shape: Shape, out_shape: Shape, **options: Any) 
 
 
 def tokens_by_hand(encoder: Any, x: Tensor) -> Tensor:
-    """The tokens of (B, C, H, W), patch by patch and row by row, with their places."""
+    """Return the tokens of ``(B, C, H, W)`` with position embeddings, patch by patch and row by row."""
     size_h, size_w = encoder.patch
     weight, bias = encoder.embed.weight.flatten(1), encoder.embed.bias
     pieces = [
@@ -58,7 +58,7 @@ def tokens_by_hand(encoder: Any, x: Tensor) -> Tensor:
     [((1, 8, 8), 4, (2, 2)), ((3, 28, 28), 4, (7, 7)), ((2, 6, 9), (2, 3), (3, 3)), ((4, 20), 5, (4,)),
      ((1, 4, 6, 8), (2, 3, 4), (2, 2, 2)), ((1, 5, 7), 1, (5, 7))],
 )  # fmt: skip
-def test_every_size_that_the_patch_divides_goes_through_and_comes_back(shape: Shape, patch: Any, grid: Shape) -> None:
+def test_every_size_that_the_patch_divides_is_encoded_and_decoded(shape: Shape, patch: Any, grid: Shape) -> None:
     encoder = make(shape, patch=patch)
     assert encoder.out_shape == (16, *grid)
     assert encoder(Batch(torch.randn(2, *shape))).shape == (2, 16, *grid)
@@ -72,7 +72,7 @@ def test_classes_become_tokens_of_one_hot_channels() -> None:
     assert decoder(encoder, (16, 4), (5, 12))(torch.randn(2, 16, 4)).shape == (2, 5, 12)
 
 
-def test_the_meta_device_runs_it() -> None:
+def test_it_runs_on_the_meta_device() -> None:
     with torch.device("meta"):
         encoder, corruption = make((3, 8, 8), hide={"name": "patches"})
         features = encoder(corruption(Batch(torch.randn(2, 3, 8, 8))))
@@ -82,13 +82,13 @@ def test_the_meta_device_runs_it() -> None:
 # -- tokens ------------------------------------------------------------------------------------------------------
 
 
-def test_features_are_those_of_the_sequence_by_hand() -> None:
+def test_features_equal_the_sequence_by_hand() -> None:
     encoder, x = make((3, 4, 6), patch=(2, 3)), torch.randn(5, 3, 4, 6)
     expected = encoder.blocks.layers(tokens_by_hand(encoder, x))
     torch.testing.assert_close(encoder(Batch(x)), expected.transpose(1, 2).reshape(5, 16, 2, 2))
 
 
-def test_visible_tokens_are_those_of_the_gathered_sequence_and_the_others_the_mask_token() -> None:
+def test_hidden_tokens_are_the_mask_token_and_others_the_gathered_sequence() -> None:
     encoder, corruption = make((3, 8, 6), hide={"name": "patches", "patch": 2, "ratio": 0.6})
     x = torch.randn(5, 3, 8, 6)
     seen = corruption(Batch(x))
@@ -103,7 +103,7 @@ def test_visible_tokens_are_those_of_the_gathered_sequence_and_the_others_the_ma
         assert torch.equal(features[sample, others], encoder.mask_token.expand(7, -1))
 
 
-def test_what_is_hidden_has_no_influence() -> None:
+def test_hidden_patches_have_no_influence() -> None:
     encoder, corruption = make((1, 8, 8), hide={"name": "patches", "patch": 2})
     x = torch.randn(5, 1, 8, 8)
     torch.manual_seed(3)
@@ -115,14 +115,14 @@ def test_what_is_hidden_has_no_influence() -> None:
     assert not torch.allclose(encoder(heard), encoder(seen))
 
 
-def test_a_clean_sample_is_seen_whole_behind_the_same_corruption() -> None:
+def test_a_clean_sample_is_encoded_completely() -> None:
     encoder, _ = make((1, 8, 8), hide={"name": "patches", "patch": 2})
     x = torch.randn(5, 1, 8, 8)
     expected = encoder.blocks.layers(tokens_by_hand(encoder, x))
     torch.testing.assert_close(encoder(Batch(x)), expected.transpose(1, 2).reshape(5, 16, 4, 4))
 
 
-def test_missing_values_are_read_as_zero() -> None:
+def test_missing_values_are_encoded_as_zero() -> None:
     encoder, x = make((1, 8, 8)), torch.randn(3, 1, 8, 8)
     mask = torch.rand(3, 1, 8, 8) < 0.7
     absent = x.masked_fill(~mask, float("nan"))
@@ -130,7 +130,7 @@ def test_missing_values_are_read_as_zero() -> None:
 
 
 @pytest.mark.parametrize("places", ["sincos", "learned"])
-def test_a_token_knows_where_it_is(places: str) -> None:
+def test_features_depend_on_positions(places: str) -> None:
     encoder, x = make((1, 8, 8), places=places), torch.randn(2, 1, 8, 8)
     moved = x.roll(4, 2)
     assert not torch.allclose(encoder(Batch(moved)).roll(1, 2), encoder(Batch(x)), atol=1e-3)
@@ -138,20 +138,20 @@ def test_a_token_knows_where_it_is(places: str) -> None:
 
 
 @pytest.mark.parametrize(("grid", "dim"), [((7,), 8), ((3, 5), 8), ((2, 3, 4), 20)])
-def test_places_are_sines_and_cosines_of_each_coordinate(grid: Shape, dim: int) -> None:
-    found, each = sincos(grid, dim), dim // (2 * len(grid))
-    assert found.shape == (math.prod(grid), dim)
-    every = torch.cartesian_prod(*(torch.arange(n) for n in grid)).reshape(-1, len(grid)).tolist()
-    for number, coordinates in enumerate(every):
+def test_position_embeddings_are_sines_and_cosines_of_each_coordinate(grid: Shape, dim: int) -> None:
+    embeddings, num_frequencies = sinusoidal_positions(grid, dim), dim // (2 * len(grid))
+    assert embeddings.shape == (math.prod(grid), dim)
+    positions = torch.cartesian_prod(*(torch.arange(n) for n in grid)).reshape(-1, len(grid)).tolist()
+    for number, coordinates in enumerate(positions):
         row: list[float] = []
-        for at in coordinates:
-            angles = [at / 10000 ** (i / each) for i in range(each)]
+        for coordinate in coordinates:
+            angles = [coordinate / 10000 ** (i / num_frequencies) for i in range(num_frequencies)]
             row += [math.sin(angle) for angle in angles] + [math.cos(angle) for angle in angles]
-        torch.testing.assert_close(found[number], torch.tensor(row + [0.0] * (dim - len(row))))
-    assert found.unique(dim=0).shape == found.shape
+        torch.testing.assert_close(embeddings[number], torch.tensor(row + [0.0] * (dim - len(row))))
+    assert embeddings.unique(dim=0).shape == embeddings.shape
 
 
-def test_layers_begin_with_weights_of_their_own() -> None:
+def test_layers_have_different_initial_weights() -> None:
     first, second, _ = make((1, 8, 8)).blocks.layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
     assert first.norm_first
@@ -171,7 +171,7 @@ def mae(**parts: Any) -> Any:
 
 @pytest.mark.parametrize("latent", [{"name": "point", "dim": 4, "spatial": True}, {"name": "gaussian", "dim": 4}])
 @pytest.mark.parametrize("places", ["sincos", "learned"])
-def test_a_gradient_reaches_every_parameter(latent: dict[str, Any], places: str) -> None:
+def test_every_parameter_has_a_gradient(latent: dict[str, Any], places: str) -> None:
     objective = {"name": "elbo"} if latent["name"] == "gaussian" else {"name": "deterministic", "counts": "hidden"}
     vit = {"name": "vit", **SMALL, "places": places, "activation": {"name": "prelu"}}
     model = mae(latent=latent, objective=objective, encoder=vit, decoder=vit)
@@ -179,7 +179,7 @@ def test_a_gradient_reaches_every_parameter(latent: dict[str, Any], places: str)
     assert [name for name, parameter in model.named_parameters() if not parameter.grad.any()] == []
 
 
-def test_the_decoder_takes_the_patch_of_the_encoder_and_that_of_the_corruption() -> None:
+def test_the_default_patch_is_that_of_the_encoder_or_the_corruption() -> None:
     model = mae()
     assert model.corruption.patch == model.encoder.patch == (2, 2)
     assert model.decoder.leave.kernel_size == (2, 2)
@@ -187,7 +187,7 @@ def test_the_decoder_takes_the_patch_of_the_encoder_and_that_of_the_corruption()
     assert isinstance(make((1, 8, 8)).embed, nn.Conv2d)
 
 
-def test_a_condition_goes_beside_the_visible_patches() -> None:
+def test_a_condition_with_visible_patches() -> None:
     spec = DataSpec((1, 8, 8), Domain("unit"), condition=3)
     config = {
         "corruption": "patches",
@@ -200,35 +200,35 @@ def test_a_condition_goes_beside_the_visible_patches() -> None:
     assert not torch.equal(model(batch).output, model(Batch(batch.x, condition=torch.eye(3).roll(1, 0))).output)
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
-def refusal(call: Any) -> str:
+def message_of(call: Any) -> str:
     with pytest.raises(AeframeError) as error:
         call()
     return str(error.value)
 
 
-def test_what_makes_no_transformer_is_refused() -> None:
-    assert refusal(lambda: make((30,))) == (
+def test_error_messages_of_wrong_options() -> None:
+    assert message_of(lambda: make((30,))) == (
         "encoder vit needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape (30,); "
         "choose encoder=mlp"
     )
-    assert refusal(lambda: make((1, 8, 10))) == (
+    assert message_of(lambda: make((1, 8, 10))) == (
         "encoder vit cannot cut positions (8, 10) into patches of [4, 4]; the nearest that fits is patch=[4, 5]"
     )
-    assert refusal(lambda: make((1, 9, 9))) == (
+    assert message_of(lambda: make((1, 9, 9))) == (
         "encoder vit cannot cut positions (9, 9) into patches of [4, 4]; the nearest that fits is patch=3"
     )
-    assert refusal(lambda: make((1, 8, 8), heads=3)) == (
+    assert message_of(lambda: make((1, 8, 8), heads=3)) == (
         "encoder vit needs dim, depth, heads and expansion * dim of at least 1, and heads that divide dim, found "
         "dim 16, depth 2, heads 3 and expansion 4"
     )
-    assert refusal(lambda: make((1, 8, 8), hide={"name": "patches", "patch": 2}, patch=4)) == (
-        "encoder vit reads patches of [4, 4], but corruption patches hides those of [2, 2]; leave encoder.patch out, "
+    assert message_of(lambda: make((1, 8, 8), hide={"name": "patches", "patch": 2}, patch=4)) == (
+        "encoder vit has patches of [4, 4], but corruption patches hides patches of [2, 2]; leave encoder.patch out, "
         "or set both alike"
     )
-    assert refusal(lambda: decoder(make((1, 8, 8)), (4, 4, 4), (1, 1, 8, 8))) == (
+    assert message_of(lambda: decoder(make((1, 8, 8)), (4, 4, 4), (1, 1, 8, 8))) == (
         "decoder vit needs a flat z or one at the positions (2, 2) of its patches, found z of shape (4, 4, 4); set "
-        "latent.spatial=false, or a patch that gives these positions"
+        "latent.spatial=false, or a patch with this grid"
     )

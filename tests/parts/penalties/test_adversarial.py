@@ -14,7 +14,7 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.critics.samples import DiscriminatorX
-from aeframe.testing.frozen import freeze_others
+from aeframe.testing.freezing import freeze_others
 from aeframe.training.optimizer_groups import make_optimizer_groups
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, TrainingProgress
 

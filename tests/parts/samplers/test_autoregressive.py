@@ -1,4 +1,4 @@
-"""The autoregressive sampler against codes whose dependence is known."""
+"""The autoregressive sampler, fitted to codes with known dependence."""
 
 from __future__ import annotations
 
@@ -40,95 +40,97 @@ STAY = 0.9
 
 
 def chain(num: int, codes: int, places: int) -> Tensor:
-    """Draw Markov chains ``(num, places, 1)``: each code is the one before with probability 0.9, else any, evenly."""
-    drawn = [torch.randint(codes, (num,))]
+    """Draw Markov chains ``(num, places, 1)``: a code repeats the previous one with probability 0.9."""
+    codes_by_place = [torch.randint(codes, (num,))]
     for _ in range(places - 1):
-        drawn.append(torch.where(torch.rand(num) < STAY, drawn[-1], torch.randint(codes, (num,))))
-    return torch.stack(drawn, 1).unsqueeze(-1)
+        codes_by_place.append(torch.where(torch.rand(num) < STAY, codes_by_place[-1], torch.randint(codes, (num,))))
+    return torch.stack(codes_by_place, 1).unsqueeze(-1)
 
 
-def test_a_known_dependence_is_learned_and_drawn() -> None:
+def test_a_known_dependence_is_learned() -> None:
     codes, places = 4, 3
     model = vq(codes, places)
     sampler, independent = make(model, **SMALL), make(model, "codes")
-    seen, unseen = chain(2000, codes, places), chain(2000, codes, places)
-    sampler.fit(torch.zeros(len(seen), 2, places), seen)
-    independent.fit(torch.zeros(len(seen), 2, places), seen)
+    training, test = chain(2000, codes, places), chain(2000, codes, places)
+    sampler.fit(torch.zeros(len(training), 2, places), training)
+    independent.fit(torch.zeros(len(training), 2, places), training)
     stay = STAY + (1 - STAY) / codes
     step = -stay * math.log(stay) - (codes - 1) * (1 - STAY) / codes * math.log((1 - STAY) / codes)
     entropy = math.log(codes) + (places - 1) * step
-    found = float(-sampler.log_prob(unseen).detach().mean())
-    # The entropy of the chain is the least that any model can have, and log 4 each what the frequencies say.
-    assert entropy - 0.1 < found < entropy + 0.1
-    assert found < places * math.log(codes) - 1
-    drawn, alone = sampler.draw(4000), independent.draw(4000)
-    # Four standard errors, and what the fit leaves.
-    assert abs(float((drawn[:, 1:] == drawn[:, :-1]).float().mean()) - stay) < 0.03
-    assert abs(float((alone[:, 1:] == alone[:, :-1]).float().mean()) - 1 / codes) < 0.03
-    assert (drawn[:, 0].bincount(minlength=codes) / 4000 - 0.25).abs().max() < 0.05
+    loss = float(-sampler.log_prob(test).detach().mean())
+    # The minimum is the entropy of the chain; independent codes have log 4 each.
+    assert entropy - 0.1 < loss < entropy + 0.1
+    assert loss < places * math.log(codes) - 1
+    samples, independent_samples = sampler.draw(4000), independent.draw(4000)
+    # Four standard errors plus the error of the fit.
+    assert abs(float((samples[:, 1:] == samples[:, :-1]).float().mean()) - stay) < 0.03
+    assert abs(float((independent_samples[:, 1:] == independent_samples[:, :-1]).float().mean()) - 1 / codes) < 0.03
+    assert (samples[:, 0].bincount(minlength=codes) / 4000 - 0.25).abs().max() < 0.05
 
 
-def test_what_is_drawn_has_the_probabilities_that_are_scored() -> None:
+def test_samples_have_the_probabilities_of_log_prob() -> None:
     model = vq(3, 3)
     sampler = make(model, **SMALL)
     sampler.fit(torch.zeros(500, 2, 3), chain(500, 3, 3))
-    every = torch.cartesian_prod(*[torch.arange(3)] * 3)
-    probabilities = sampler.log_prob(every.unsqueeze(-1)).detach().exp()
+    all_codes = torch.cartesian_prod(*[torch.arange(3)] * 3)
+    probabilities = sampler.log_prob(all_codes.unsqueeze(-1)).detach().exp()
     torch.testing.assert_close(probabilities.sum(), torch.tensor(1.0))
     num = 20_000
-    found = (sampler.draw(num) @ torch.tensor([9, 3, 1])).bincount(minlength=27) / num
-    # Five standard errors: 27 shares are compared.
-    assert ((found - probabilities).abs() < 5 * (probabilities * (1 - probabilities) / num).sqrt() + 1e-4).all()
+    frequencies = (sampler.draw(num) @ torch.tensor([9, 3, 1])).bincount(minlength=27) / num
+    # Five standard errors, since 27 frequencies are compared.
+    assert ((frequencies - probabilities).abs() < 5 * (probabilities * (1 - probabilities) / num).sqrt() + 1e-4).all()
 
 
-def test_levels_depend_on_each_other_too() -> None:
+def test_dependence_between_levels() -> None:
     model = model_of({"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3})
     sampler = make(model, **SMALL)
-    # The second level says 3 - first, the third is free, and the second position repeats the first.
+    # The second level is 3 - first, the third is independent, and the second position repeats the first.
     first, free = torch.randint(4, (2, 800))
     position = torch.stack([first, 3 - first, free], 1)
     codes = torch.stack([position, position], 1)
     sampler.fit(torch.zeros(800, 2, 2), codes)
-    drawn = sampler.draw(500).reshape(500, 2, 3)
-    assert ((drawn[..., 1] == 3 - drawn[..., 0]).float().mean() > 0.95).item()
-    assert ((drawn[:, 0] == drawn[:, 1]).float().mean() > 0.9).item()
-    assert len(drawn[:, 0, 2].unique()) == 4
+    samples = sampler.draw(500).reshape(500, 2, 3)
+    assert ((samples[..., 1] == 3 - samples[..., 0]).float().mean() > 0.95).item()
+    assert ((samples[:, 0] == samples[:, 1]).float().mean() > 0.9).item()
+    assert len(samples[:, 0, 2].unique()) == 4
     z = sampler.sample(model, 5)
     assert z.shape == (5, 2, 2)
 
 
-def test_each_level_has_an_output_of_its_own() -> None:
+def test_each_level_has_its_own_output_layer() -> None:
     sampler = make(model_of({"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3}), **SMALL)
     for level, output in enumerate(sampler.transformer.outputs):
         torch.nn.init.constant_(output.bias, level)
-    before = sampler.transformer.before(torch.zeros(1, 6, dtype=torch.long))
-    # Their weights begin as zero.
+    before = sampler.transformer.previous_tokens(torch.zeros(1, 6, dtype=torch.long))
+    # Their weights are initially 0.
     assert sampler.transformer(before)[0, :, 0].tolist() == [0, 1, 2, 0, 1, 2]
-    caches: list[list[Tensor]] = [[], []]
-    one_by_one = [sampler.transformer(before[:, [place]], place, caches)[0, 0, 0].item() for place in range(6)]
+    cache, one_by_one = sampler.transformer.blocks.empty_cache(torch.zeros(1)), []
+    for place in range(6):
+        logits, cache = sampler.transformer.forward_incremental(before[:, [place]], place, cache)
+        one_by_one.append(logits[0, 0, 0].item())
     assert one_by_one == [0, 1, 2, 0, 1, 2]
 
 
-def test_no_code_sees_what_comes_after_it() -> None:
+def test_a_code_does_not_depend_on_later_codes() -> None:
     sampler = make(vq(5, 6), **SMALL)
     sampler.fit(torch.zeros(50, 2, 6), chain(50, 5, 6))
     one = chain(4, 5, 6).flatten(1)
     other = one.clone()
     other[:, 3:] = (other[:, 3:] + 1) % 5
     with torch.no_grad():
-        logits = [sampler.transformer(sampler.transformer.before(codes)) for codes in (one, other)]
+        logits = [sampler.transformer(sampler.transformer.previous_tokens(codes)) for codes in (one, other)]
     torch.testing.assert_close(logits[0][:, :4], logits[1][:, :4])
     assert (logits[0][:, 4:] - logits[1][:, 4:]).abs().max() > 1e-3
 
 
-def test_what_was_likeliest_on_held_out_codes_is_kept() -> None:
-    # Nothing depends on anything, and there is little to see: all that can be learned by heart is wrong.
+def test_the_weights_with_the_highest_held_out_likelihood_are_kept() -> None:
+    # Codes are independent and few, so every learned dependence is overfitting.
     sampler = make(vq(20, 4), dim=32, steps=150, lr=1e-2)
     codes = torch.randint(20, (80, 4, 1))
     sampler.fit(torch.zeros(80, 2, 4), codes)
-    unseen = torch.randint(20, (2000, 4, 1))
-    independent = sampler._independent().gather(1, unseen[..., 0].T).sum(0).mean()
-    assert float(-sampler.log_prob(unseen).detach().mean()) < float(-independent) + 0.2
+    test = torch.randint(20, (2000, 4, 1))
+    independent = sampler._log_frequencies().gather(1, test[..., 0].T).sum(0).mean()
+    assert float(-sampler.log_prob(test).detach().mean()) < float(-independent) + 0.2
 
 
 def test_temperature_and_top_k() -> None:
@@ -136,19 +138,19 @@ def test_temperature_and_top_k() -> None:
     shares = torch.tensor([0.4, 0.3, 0.2, 0.1])
     codes = torch.multinomial(shares, 4000, replacement=True).reshape(4000, 1, 1)
 
-    def found(**options: Any) -> Tensor:
+    def frequencies(**options: Any) -> Tensor:
         sampler = make(model, dim=8, depth=1, steps=1, lr=1e-9, **options)
         sampler.fit(torch.zeros(4000, 2, 1), codes)
         return sampler.draw(20_000).flatten().bincount(minlength=4) / 20_000
 
     for temperature in (1.0, 0.5, 2.0):
         expected = shares ** (1 / temperature)
-        torch.testing.assert_close(found(temperature=temperature), expected / expected.sum(), atol=0.03, rtol=0)
-    torch.testing.assert_close(found(top_k=2), torch.tensor([4 / 7, 3 / 7, 0.0, 0.0]), atol=0.03, rtol=0)
-    torch.testing.assert_close(found(top_k=9), shares, atol=0.03, rtol=0)
+        torch.testing.assert_close(frequencies(temperature=temperature), expected / expected.sum(), atol=0.03, rtol=0)
+    torch.testing.assert_close(frequencies(top_k=2), torch.tensor([4 / 7, 3 / 7, 0.0, 0.0]), atol=0.03, rtol=0)
+    torch.testing.assert_close(frequencies(top_k=9), shares, atol=0.03, rtol=0)
 
 
-def test_the_seed_decides_the_fit_and_it_is_saved() -> None:
+def test_a_fit_depends_on_the_seed_and_is_saved() -> None:
     model, codes = vq(4, 3), chain(100, 4, 3)
     fits = []
     for seed in (1, 1, 2):
@@ -161,7 +163,7 @@ def test_the_seed_decides_the_fit_and_it_is_saved() -> None:
     assert torch.equal(scores[0], scores[1])
     assert not torch.equal(scores[0], scores[2])
     torch.manual_seed(2)
-    # What was fitted before has no part in it.
+    # An earlier fit has no influence.
     fits[0].fit(torch.zeros(100, 2, 3), codes)
     assert torch.equal(fits[0].log_prob(codes), scores[2])
     again = make(model, dim=8, steps=5)
@@ -170,13 +172,13 @@ def test_the_seed_decides_the_fit_and_it_is_saved() -> None:
 
 
 @pytest.mark.parametrize("num", [1, 2])
-def test_a_row_or_two_can_be_fitted(num: int) -> None:
+def test_one_or_two_rows_can_be_fitted(num: int) -> None:
     sampler = make(vq(4, 2), dim=8, steps=3)
     sampler.fit(torch.zeros(num, 2, 2), chain(num, 4, 2))
     assert sampler.draw(3).shape == (3, 2)
 
 
-def test_bad_use_is_refused() -> None:
+def test_error_messages() -> None:
     model = vq(4, 2)
     numbers = (
         "sampler autoregressive needs numbers of at least 1 and heads that divide dim, found dim {}, depth 2, "
@@ -197,7 +199,7 @@ def test_bad_use_is_refused() -> None:
         ),
         (
             lambda: make(model).sample(model, 3),
-            "sampler autoregressive was asked for new codes before it was fitted; fit it to training codes first",
+            "sampler autoregressive must be fitted before it can sample; fit it to training codes first",
         ),
         (
             lambda: make(model).fit(torch.zeros(3, 2, 2), None),

@@ -1,4 +1,4 @@
-"""The flow sampler: codes that no normal has come out again, by the run's seed, and saved with the model."""
+"""The flow sampler: fits to a density that is not normal, seeds and saved states."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ def model() -> Autoencoder:
 
 
 def banana(num: int) -> Tensor:
-    """Codes along a parabola, far from the origin and of another size."""
+    """Return codes along a parabola, shifted and scaled."""
     x = torch.randn(num, 1)
     return torch.cat([x, x.square() + 0.3 * torch.randn(num, 1)], 1) * 20 + 100
 
 
 def fitted(z: Tensor, **options: Any) -> Any:
     sampler = build("sampler", {"name": "flow", **SMALL, **options}, model=model())
-    # As the house calls it.
+    # As `fit_sampler` calls it.
     with torch.no_grad():
         sampler.fit(z, None)
     return sampler
 
 
-def test_the_shape_of_the_codes_comes_out_again() -> None:
+def test_it_recovers_the_distribution_of_the_codes() -> None:
     sampler = fitted(banana(1000))
-    drawn = sampler.sample(model(), 2000)
-    x, y = ((drawn - 100) / 20).T
+    z = sampler.sample(model(), 2000)
+    x, y = ((z - 100) / 20).T
     assert abs(x.mean()) < 0.15
     assert abs(x.std() - 1) < 0.15
-    # y - x^2 has a spread of 0.3; of a normal with the same moments it would be about 2.
+    # y - x^2 has standard deviation 0.3; for a normal with the same moments it would be about 2.
     assert (y - x.square()).abs().median() < 0.4
-    assert not drawn.requires_grad
+    assert not z.requires_grad
 
 
-def test_what_it_learned_is_saved_and_the_seed_decides_it() -> None:
+def test_a_fit_depends_on_the_seed_and_is_saved() -> None:
     z, fits = banana(100), []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -68,23 +68,23 @@ def test_what_it_learned_is_saved_and_the_seed_decides_it() -> None:
     assert torch.equal(again.sample(model(), 5), fits[2])
 
 
-def test_a_flow_that_falls_apart_in_training_is_not_kept() -> None:
+def test_the_weights_of_a_diverged_fit_are_not_kept() -> None:
     z = banana(400)
     sampler = fitted(z, lr=3.0, steps=101)
     with torch.no_grad():
         rows = (z - sampler.mean) / sampler.scale
-        # What it began with is no better than 5 nats, and what it came to is above 50.
+        # The initial loss is about 5 nats, the final one above 50.
         assert -sampler.density.log_prob(rows).mean() < 10
 
 
-def test_a_number_that_never_moves_keeps_its_place() -> None:
+def test_a_constant_number_stays_constant() -> None:
     z = banana(50)
     z[:, 1] = 7.0
     drawn = fitted(z, steps=5).sample(model(), 20)
     torch.testing.assert_close(drawn[:, 1], torch.full((20,), 7.0), atol=1e-3, rtol=0)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_error_messages() -> None:
     for options, found in (({"steps": 0}, "0 and 0.01"), ({"lr": 0.0}, "150 and 0.0")):
         with pytest.raises(AeframeError) as error:
             build("sampler", {"name": "flow", **SMALL, **options}, model=model())
@@ -94,6 +94,4 @@ def test_what_cannot_be_is_refused() -> None:
     assert str(error.value) == "sampler flow needs at least 2 codes to fit, found 1"
     with pytest.raises(AeframeError) as error:
         build("sampler", "flow", model=model()).sample(model(), 2)
-    assert str(error.value) == (
-        "sampler flow was asked for new codes before it was fitted; fit it to training codes first"
-    )
+    assert str(error.value) == ("sampler flow must be fitted before it can sample; fit it to training codes first")

@@ -1,4 +1,4 @@
-"""The sampler of directions: a known mixture comes out again."""
+"""The von Mises-Fisher mixture sampler, fitted to a known mixture."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def known_mixture(num: int) -> torch.Tensor:
     return VonMisesFisher(DIRECTIONS[which], CONCENTRATIONS[which]).sample()
 
 
-def test_a_known_mixture_comes_out_again() -> None:
+def test_it_recovers_a_known_mixture() -> None:
     sampler = make(components=3)
-    # Codes that are not of length one are read as directions.
+    # Codes of other lengths are normalised.
     sampler.fit(2 * known_mixture(6000), None)
     order = sampler.weights.argsort()
     torch.testing.assert_close(sampler.weights[order], WEIGHTS, atol=0.03, rtol=0)
@@ -70,7 +70,7 @@ def test_one_component_has_the_mean_cosine_of_the_codes(d: int) -> None:
     torch.testing.assert_close(fitted.mean[0], codes.mean(0), atol=1e-4, rtol=1e-4)
 
 
-def test_there_are_no_more_components_than_codes_that_differ() -> None:
+def test_there_are_no_more_components_than_different_codes() -> None:
     sampler = make()
     sampler.fit(DIRECTIONS.repeat(3, 1), None)
     assert int((sampler.weights > 0).sum()) == 3
@@ -99,7 +99,7 @@ def test_generates_from_a_saved_model(tmp_path: Path) -> None:
     )
 
 
-def test_bad_use() -> None:
+def test_error_messages() -> None:
     with pytest.raises(AeframeError) as error:
         make(components=0)
     assert str(error.value) == "sampler hypersphere needs components of at least 1, found 0"
@@ -109,5 +109,5 @@ def test_bad_use() -> None:
     with pytest.raises(AeframeError) as error:
         make().sample(model_of(4), 3)
     assert str(error.value) == (
-        "sampler hypersphere was asked for new codes before it was fitted; fit it to training codes first"
+        "sampler hypersphere must be fitted before it can sample; fit it to training codes first"
     )

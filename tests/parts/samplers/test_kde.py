@@ -1,4 +1,4 @@
-"""The kernel density sampler against scipy's."""
+"""The kernel density sampler, compared with scipy."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def fitted(z: torch.Tensor, **options: Any) -> Any:
 
 @pytest.mark.parametrize("bandwidth", ["scott", "silverman", 0.3])
 @pytest.mark.parametrize("dim", [1, 3])
-def test_the_bandwidth_is_scipy_s(dim: int, bandwidth: Any) -> None:
+def test_the_bandwidth_equals_scipy(dim: int, bandwidth: Any) -> None:
     z = torch.randn(80, dim) * torch.arange(1, dim + 1)
     factor = gaussian_kde(z.T.double().numpy(), bw_method=bandwidth).factor
     torch.testing.assert_close(fitted(z, bandwidth=bandwidth).scale, z.std(0) * factor, atol=1e-6, rtol=1e-5)
 
 
-def test_draws_are_those_of_scipy_s_estimate() -> None:
-    # Two bumps; in one dimension a diagonal bandwidth is no other than theirs.
+def test_samples_have_the_density_of_scipy() -> None:
+    # Two modes; in one dimension a diagonal bandwidth equals the full one of scipy.
     z = torch.cat([torch.randn(60, 1) - 3, 0.3 * torch.randn(30, 1) + 2])
     drawn = fitted(z).sample(model_of(1), 20_000)[:, 0]
     theirs = gaussian_kde(z.T.double().numpy())
@@ -50,7 +50,7 @@ def test_draws_are_those_of_scipy_s_estimate() -> None:
         assert abs((drawn < at).float().mean().item() - expected) < 4 * (expected * (1 - expected) / 20_000) ** 0.5
 
 
-def test_few_kernels_are_some_of_the_codes() -> None:
+def test_fewer_kernels_than_codes() -> None:
     z = torch.arange(50.0).unsqueeze(1)
     sampler = fitted(z, kernels=10, bandwidth=1e-6)
     assert len(set(sampler.centres.flatten().tolist())) == 10
@@ -62,7 +62,7 @@ def test_few_kernels_are_some_of_the_codes() -> None:
     assert set(again.sample(model_of(1), 50).round().flatten().tolist()) <= set(range(-5, 8))
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_error_messages() -> None:
     for options, found in (({"kernels": 0}, "0 and scott"), ({"bandwidth": -0.5}, "2000 and -0.5")):
         with pytest.raises(AeframeError) as error:
             build("sampler", {"name": "kde", **options}, model=model_of(1))
@@ -72,6 +72,4 @@ def test_what_cannot_be_is_refused() -> None:
     assert str(error.value) == "sampler kde needs at least 2 codes to fit, found 1"
     with pytest.raises(AeframeError) as error:
         build("sampler", "kde", model=model_of(1)).sample(model_of(1), 2)
-    assert str(error.value) == (
-        "sampler kde was asked for new codes before it was fitted; fit it to training codes first"
-    )
+    assert str(error.value) == ("sampler kde must be fitted before it can sample; fit it to training codes first")

@@ -1,4 +1,4 @@
-"""A second VAE draws codes where they lie, which the prior does not."""
+"""The two-stage sampler: its second VAE matches the codes better than the prior."""
 
 from __future__ import annotations
 
@@ -34,29 +34,29 @@ def make(model: Autoencoder, **options: Any) -> Any:
 
 
 def circle(num: int) -> Tensor:
-    """Codes on a circle that is neither at the origin nor as wide as the prior."""
+    """Return codes on a small circle away from the origin."""
     angle = 2 * math.pi * torch.rand(num)
     return torch.tensor([4.0, 0.0]) + 0.2 * torch.stack([angle.cos(), angle.sin()], 1) + 0.01 * torch.randn(num, 2)
 
 
 def clusters(num: int) -> Tensor:
-    """Three codes of ten on the left, the others on the right."""
+    """Return codes in two clusters, three tenths of them on the left."""
     left, right = torch.tensor([-3.0, 0.0]), torch.tensor([3.0, 1.0])
     return torch.where(torch.rand(num, 1) < 0.3, left, right) + 0.3 * torch.randn(num, 2)
 
 
 def energy(one: Tensor, other: Tensor) -> float:
-    """Return the energy distance of two samples: zero for equal distributions (Székely & Rizzo 2013)."""
+    """Return the energy distance of two samples, 0 for equal distributions (Székely & Rizzo 2013)."""
     within = (torch.cdist(each, each).mean() for each in (one, other))
     return float(2 * torch.cdist(one, other).mean() - sum(within))
 
 
 @pytest.mark.parametrize("codes", [circle, clusters])
-def test_draws_lie_where_the_codes_do(model: Autoencoder, codes: Any) -> None:
+def test_samples_have_the_distribution_of_the_codes(model: Autoencoder, codes: Any) -> None:
     z, held_out = codes(1000), codes(1000)
     sampler = make(model)
     with torch.no_grad():
-        # As a run does it.
+        # As `fit_sampler` calls it.
         sampler.fit(z, None)
         drawn = sampler.sample(model, 1000)
     by_moments = z.mean(0) + z.std(0) * torch.randn(1000, 2)
@@ -64,12 +64,12 @@ def test_draws_lie_where_the_codes_do(model: Autoencoder, codes: Any) -> None:
     assert energy(drawn, held_out) < 0.1 * energy(model.prior.sample(1000), held_out)
 
 
-def test_draws_have_the_noise_that_was_learned(model: Autoencoder) -> None:
+def test_samples_have_the_learned_noise(model: Autoencoder) -> None:
     z = torch.tensor([1.0, -2.0]) + torch.tensor([5.0, 0.5]) * torch.randn(1000, 2)
     sampler = make(model, steps=1)
     sampler.fit(z, None)
     learned = sampler.second.loss.distribution(torch.zeros(1, 1, 2)).scale.unique().item()
-    # What the decoder says otherwise is left out.
+    # The decoder's mean is set to 0.
     for parameter in sampler.second.decoder.parameters():
         torch.nn.init.zeros_(parameter)
     drawn = sampler.sample(model, 4000)
@@ -78,7 +78,7 @@ def test_draws_have_the_noise_that_was_learned(model: Autoencoder) -> None:
     torch.testing.assert_close((drawn.mean(0) - z.mean(0)) / drawn.std(0), torch.zeros(2), rtol=0, atol=4 / 4000**0.5)
 
 
-def test_a_number_that_never_moves_stays(model: Autoencoder) -> None:
+def test_a_constant_number_stays_constant(model: Autoencoder) -> None:
     z = torch.stack([torch.randn(50), torch.full((50,), 3.0)], 1)
     sampler = make(model, steps=300)
     sampler.fit(z, None)
@@ -87,7 +87,7 @@ def test_a_number_that_never_moves_stays(model: Autoencoder) -> None:
     assert drawn[:, 1].mean().item() == pytest.approx(3.0, abs=0.2)
 
 
-def test_it_fits_again_from_nothing_and_as_the_seed_says(model: Autoencoder) -> None:
+def test_a_second_fit_depends_on_the_seed_alone(model: Autoencoder) -> None:
     sampler, z = make(model, steps=3), circle(20)
     fits = []
     for seed, codes in ((1, z), (2, clusters(20)), (1, z), (3, z)):
@@ -100,7 +100,7 @@ def test_it_fits_again_from_nothing_and_as_the_seed_says(model: Autoencoder) -> 
     assert not torch.equal(first[name], other[name])
 
 
-def test_a_z_with_positions_comes_back_in_its_shape() -> None:
+def test_z_with_positions() -> None:
     config = {
         "encoder": {"name": "conv", "channels": [4]},
         "latent": {"name": "gaussian", "dim": 2, "spatial": True},
@@ -113,14 +113,12 @@ def test_a_z_with_positions_comes_back_in_its_shape() -> None:
     torch.testing.assert_close(sampler.sample(model, 50).mean(0), offsets, atol=0.2, rtol=0)
 
 
-def test_what_cannot_be_is_refused(model: Autoencoder) -> None:
+def test_error_messages(model: Autoencoder) -> None:
     sampler = make(model)
-    assert sampler.fitted
+    assert sampler.requires_fit
     with pytest.raises(AeframeError) as error:
         sampler.sample(model, 3)
-    assert str(error.value) == (
-        "sampler two_stage was asked for new codes before it was fitted; fit it to training codes first"
-    )
+    assert str(error.value) == ("sampler two_stage must be fitted before it can sample; fit it to training codes first")
     with pytest.raises(AeframeError) as error:
         sampler.fit(torch.zeros(1, 2), None)
     assert str(error.value) == "sampler two_stage needs at least 2 codes to fit, found 1"

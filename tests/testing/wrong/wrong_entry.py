@@ -1,4 +1,4 @@
-"""A plugin that is wrong as a whole."""
+"""A plugin whose module imports torch and misspells a hook."""
 
 import torch
 
@@ -7,7 +7,7 @@ from aeframe import hookimpl
 
 @hookimpl
 def register_losses(register):
-    register("cauchy", "right_loss:Cauchy", summary="outliers hardly pull")
+    register("cauchy", "right_loss:Cauchy", summary="outliers have small gradients")
 
 
 def register_loses(register):

@@ -6,7 +6,7 @@ from aeframe.types import Latent
 
 
 class Plain(LatentSpace):
-    """A plain code of 3 numbers, and nothing wrong yet."""
+    """A 3-dimensional code without a fault, the base class of the others."""
 
     def __init__(self, feature_shape):
         super().__init__()
@@ -18,15 +18,15 @@ class Plain(LatentSpace):
         return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)
 
 
-class Restless(Plain):
-    """Adds noise, in evaluation too."""
+class NoisyEvaluation(Plain):
+    """Adds noise in evaluation mode too."""
 
     def forward(self, features, *, sample, num_samples=None):
         return super().forward(features + 0.1 * torch.randn_like(features), sample=sample, num_samples=num_samples)
 
 
 class Misshapen(Plain):
-    """Forgets the importance samples it was asked for."""
+    """Ignores `num_samples`, so that z has the wrong shape."""
 
     def forward(self, features, *, sample, num_samples=None):
         return super().forward(features, sample=sample)

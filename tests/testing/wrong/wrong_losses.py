@@ -6,7 +6,7 @@ from aeframe.tensors import per_sample
 
 
 class Squared(Loss):
-    """Squared error of rows, and nothing wrong yet."""
+    """Squared error without a fault, the base class of the others."""
 
     domains = frozenset({"real"})
 
@@ -21,8 +21,8 @@ class Squared(Loss):
         return (self.mean(output) - x).square()
 
 
-class Mute(Loss):
-    """Does not say which data it is for."""
+class WithoutDomains(Loss):
+    """Does not declare its domains of data."""
 
     def __init__(self, shape):
         super().__init__()
@@ -36,7 +36,7 @@ class Mute(Loss):
 
 
 class Averaging(Squared):
-    """Every sample is told the mean of the batch."""
+    """Returns the mean of the batch for each sample."""
 
     def forward(self, output, batch):
         loss = super().forward(output, batch)
@@ -44,29 +44,29 @@ class Averaging(Squared):
 
 
 class Scalar(Squared):
-    """The mean over everything, as torch's losses give it."""
+    """Returns one mean over the batch, as losses of torch do by default."""
 
     def forward(self, output, batch):
         return super().forward(output, batch).mean()
 
 
-class UpsideDown(Squared):
-    """A squared error with the sign of a log-likelihood."""
+class WrongSign(Squared):
+    """The negative squared error, bounded from below."""
 
     def elements(self, output, x):
         return -super().elements(output, x).clamp(max=10.0)
 
 
-class Overhearing(Squared):
-    """Keeps the reconstruction small wherever it is, where the mask hides x as well."""
+class IgnoringMask(Squared):
+    """Adds the squared reconstruction, masked elements included."""
 
     def forward(self, output, batch):
         lead = output.ndim - batch.x.ndim
         return super().forward(output, batch) + 0.01 * per_sample(self.mean(output).square(), lead)
 
 
-class Overflowing(Squared):
-    """States reconstructions in [0, 1] and bounds nothing."""
+class Unbounded(Squared):
+    """Declares reconstructions in [0, 1] without bounding them."""
 
     domains = frozenset({"unit"})
 
@@ -75,8 +75,8 @@ class Overflowing(Squared):
         return ActivationTraits(0.0, 1.0)
 
 
-class Uncountable(Likelihood):
-    """A likelihood of counts whose draws are not whole numbers."""
+class FractionalCounts(Likelihood):
+    """A likelihood of counts whose samples are not integers."""
 
     domains = frozenset({"count"})
 
@@ -97,7 +97,7 @@ class Uncountable(Likelihood):
 
 
 class Raising(Squared):
-    """Has a mistake that any data would find."""
+    """Raises an AttributeError for any data."""
 
     def elements(self, output, x):
         return self.no_such_attribute

@@ -7,7 +7,7 @@ from aeframe.types import Batch, DataSpec, Domain
 
 
 class Rows(Modality):
-    """Rows of eight numbers in [0, 1], and nothing wrong yet."""
+    """Rows of eight numbers in [0, 1] without a fault, the base class of the others."""
 
     defaults = {"encoder": "mlp", "loss": "mse"}  # noqa: RUF012
 
@@ -32,7 +32,7 @@ class Rows(Modality):
 
 
 class Noise(Dataset):
-    """64 rows of even noise."""
+    """64 rows of uniform noise."""
 
     def describe(self):
         return {"shape": (8,)}
@@ -41,37 +41,37 @@ class Noise(Dataset):
         return torch.rand(64, 8, generator=torch.Generator().manual_seed(0))
 
 
-class Undrawn(Modality):
-    """Lacks a method, and has nothing else that is of use."""
+class WithoutRender(Modality):
+    """Does not define `render`, an abstract method."""
 
-    dataset = "undrawn_noise"
+    dataset = "without_render_noise"
     spec, apply, read, write = Rows.spec, Rows.apply, Rows.read, Rows.write
 
 
-class UndrawnNoise(Noise):
-    """Rows for `Undrawn`."""
+class WithoutRenderNoise(Noise):
+    """Rows for `WithoutRender`."""
 
-    modality = "undrawn"
+    modality = "without_render"
 
 
-class Shifted(Rows):
-    """Reads something else than it wrote."""
+class Inverted(Rows):
+    """Reads other values than it wrote."""
 
-    dataset = "shifted_noise"
+    dataset = "inverted_noise"
 
     def read(self, path):
         batch = super().read(path)
         return batch.with_x(1 - batch.x)
 
 
-class ShiftedNoise(Noise):
-    """Rows for `Shifted`."""
+class InvertedNoise(Noise):
+    """Rows for `Inverted`."""
 
-    modality = "shifted"
+    modality = "inverted"
 
 
 class Outside(Rows):
-    """Gives values beyond the domain it states."""
+    """Returns values outside its declared domain."""
 
     dataset = "outside_noise"
 
@@ -87,28 +87,28 @@ class OutsideNoise(Noise):
 
 
 class Scaler:
-    """An object of the plugin's own."""
+    """An object that JSON cannot hold."""
 
 
-class Opaque(Rows):
-    """Keeps an object as what it learned."""
+class ObjectState(Rows):
+    """Has an object in its state."""
 
-    dataset = "opaque_noise"
+    dataset = "object_state_noise"
 
     def state(self):
         return {"scaler": Scaler()}
 
 
-class OpaqueNoise(Noise):
-    """Rows for `Opaque`."""
+class ObjectStateNoise(Noise):
+    """Rows for `ObjectState`."""
 
-    modality = "opaque"
+    modality = "object_state"
 
 
-class Forgetful(Rows):
-    """Keeps what it learned from the training split out of its state."""
+class IncompleteState(Rows):
+    """Does not return in `state` what it learned from the training split."""
 
-    dataset = "forgetful_noise"
+    dataset = "incomplete_state_noise"
     highest = 1.0
 
     def learn(self, dataset, raw):
@@ -118,42 +118,42 @@ class Forgetful(Rows):
         return super().apply(raw / self.highest)
 
 
-class ForgetfulNoise(Noise):
-    """Rows for `Forgetful`."""
+class IncompleteStateNoise(Noise):
+    """Rows for `IncompleteState`."""
 
-    modality = "forgetful"
+    modality = "incomplete_state"
 
 
-class Unpictured(Rows):
-    """Renders nothing."""
+class RenderingNone(Rows):
+    """Returns None from `render`."""
 
-    dataset = "unpictured_noise"
+    dataset = "rendering_none_noise"
 
     def render(self, panels):
         return None
 
 
-class UnpicturedNoise(Noise):
-    """Rows for `Unpictured`."""
+class RenderingNoneNoise(Noise):
+    """Rows for `RenderingNone`."""
 
-    modality = "unpictured"
+    modality = "rendering_none"
 
 
-class Unknown(Rows):
-    """Has a default that is not registered."""
+class UnregisteredDefault(Rows):
+    """Has a default part that is not registered."""
 
     defaults = {"encoder": "mlp", "loss": "no_such_loss"}  # noqa: RUF012
-    dataset = "unknown_noise"
+    dataset = "unregistered_default_noise"
 
 
-class UnknownNoise(Noise):
-    """Rows for `Unknown`."""
+class UnregisteredDefaultNoise(Noise):
+    """Rows for `UnregisteredDefault`."""
 
-    modality = "unknown"
+    modality = "unregistered_default"
 
 
-class Shapeless(ShiftedNoise):
-    """Rows of no numbers."""
+class EmptyShape(InvertedNoise):
+    """Rows of zero numbers."""
 
     def describe(self):
         return {"shape": (0,)}

@@ -5,7 +5,7 @@ from aeframe.parts import Decoder, Encoder
 
 
 class Dense(Encoder):
-    """One layer on rows, and nothing wrong yet."""
+    """One linear layer without a fault, the base class of the others."""
 
     def __init__(self, shape):
         super().__init__()
@@ -14,21 +14,21 @@ class Dense(Encoder):
         self.out_shape = (8,)
 
     def forward(self, batch):
-        return torch.tanh(self.layer(batch.visible()))
+        return torch.tanh(self.layer(batch.masked_x()))
 
-    def mirror(self):
+    def mirrored_decoder_config(self):
         return {"name": "mlp", "hidden": (8,)}
 
 
-class Maskless(Dense):
-    """Reads x wherever it is."""
+class IgnoringMask(Dense):
+    """Reads masked elements of x too."""
 
     def forward(self, batch):
         return torch.tanh(self.layer(batch.x.nan_to_num(0.0)))
 
 
-class Forgetful(Dense):
-    """Subtracts a running mean that is no buffer."""
+class PlainAttribute(Dense):
+    """Subtracts a running mean that is not a buffer."""
 
     def __init__(self, shape):
         super().__init__(shape)
@@ -43,11 +43,11 @@ class Forgetful(Dense):
 
 
 class Notes:
-    """An object of the plugin's own."""
+    """An object that only pickle can save."""
 
 
 class Pickled(Dense):
-    """Keeps an object in its state."""
+    """Has an object in its state."""
 
     def get_extra_state(self):
         return Notes()
@@ -55,7 +55,7 @@ class Pickled(Dense):
     def set_extra_state(self, state): ...
 
 
-class Untrained(Dense):
+class UnusedLayer(Dense):
     """Has a layer that it never uses."""
 
     def __init__(self, shape):
@@ -63,8 +63,8 @@ class Untrained(Dense):
         self.spare = nn.Linear(8, 8)
 
 
-class Local(Dense):
-    """Normalises by the statistics of the rows that one device was given."""
+class LocalStatistics(Dense):
+    """Normalises by the statistics of one device's part of the batch."""
 
     def __init__(self, shape):
         super().__init__(shape)
@@ -75,15 +75,15 @@ class Local(Dense):
 
 
 class Untyped(Dense):
-    """Has an option of which nobody knows the type."""
+    """Has an option without a type annotation."""
 
     def __init__(self, shape, *, slope=1.0):
         super().__init__(shape)
         self.slope = slope
 
 
-class Unwritable(Dense):
-    """Has a default that no config can hold."""
+class ObjectDefault(Dense):
+    """Has an option whose default cannot be written in a config."""
 
     def __init__(self, shape, *, notes: Notes = Notes()):  # noqa: B008
         super().__init__(shape)
@@ -111,7 +111,7 @@ class Undocumented(Dense):
 
 
 class Level:
-    """A type of the plugin's own, which pydantic takes as it comes."""
+    """A type that pydantic does not validate."""
 
     def __class_getitem__(cls, item):
         return cls
@@ -123,15 +123,15 @@ class Level:
         return core_schema.any_schema()
 
 
-class Careless(Dense):
-    """Has an option whose type accepts everything, and trips over it."""
+class UnvalidatedOption(Dense):
+    """Has an option whose values are not validated, and fails for some."""
 
     def __init__(self, shape, *, level: Level = 1):  # type: ignore[assignment]
         super().__init__([8 * level // 8 and shape[0]])
 
 
-class Deaf(Decoder):
-    """Reads the code, and not the condition beside it."""
+class Unconditional(Decoder):
+    """Ignores the condition."""
 
     def __init__(self, z_shape, out_shape):
         super().__init__()

@@ -1,50 +1,50 @@
-"""A plugin in which each part breaks one promise, and one breaks none."""
+"""A plugin in which each part fails one check, and one part fails none."""
 
 from aeframe import hookimpl
 
 
 @hookimpl
 def register_losses(register):
-    register("cauchy", "right_loss:Cauchy", summary="nothing is wrong with this one")
-    register("mute", "wrong_losses:Mute", summary="does not say for which data")
-    register("absent", "wrong_losses:Absent", summary="an object that is not there")
+    register("cauchy", "right_loss:Cauchy", summary="a loss without a fault")
+    register("without_domains", "wrong_losses:WithoutDomains", summary="no domains declared")
+    register("absent", "wrong_losses:Absent", summary="an object that does not exist")
     register("raising", "wrong_losses:Raising", summary="an error for all data")
     register("averaging", "wrong_losses:Averaging", summary="a mean over the batch")
     register("scalar", "wrong_losses:Scalar", summary="one number for all samples")
-    register("upside_down", "wrong_losses:UpsideDown", summary="the log-likelihood, not minus it")
-    register("overhearing", "wrong_losses:Overhearing", summary="what is hidden weighs in")
-    register("overflowing", "wrong_losses:Overflowing", summary="reconstructions beyond the values it states")
-    register("uncountable", "wrong_losses:Uncountable", summary="draws of counts that are no counts")
+    register("wrong_sign", "wrong_losses:WrongSign", summary="a log-likelihood without its minus sign")
+    register("ignoring_mask", "wrong_losses:IgnoringMask", summary="masked elements counted")
+    register("unbounded", "wrong_losses:Unbounded", summary="reconstructions outside the declared range")
+    register("fractional_counts", "wrong_losses:FractionalCounts", summary="samples of counts that are no integers")
 
 
 @hookimpl
 def register_encoders(register):
-    register("maskless", "wrong_networks:Maskless", summary="looks behind the mask")
-    register("forgetful", "wrong_networks:Forgetful", summary="learns in a plain attribute")
+    register("ignoring_mask", "wrong_networks:IgnoringMask", summary="masked elements used")
+    register("plain_attribute", "wrong_networks:PlainAttribute", summary="a statistic in a plain attribute")
     register("pickled", "wrong_networks:Pickled", summary="an object in its state")
-    register("untrained", "wrong_networks:Untrained", summary="a parameter that nothing uses")
-    register("unwritable", "wrong_networks:Unwritable", summary="a default that no config can hold")
-    register("exploding", "wrong_networks:Exploding", summary="numbers that grow with each step")
+    register("unused_layer", "wrong_networks:UnusedLayer", summary="a parameter without a gradient")
+    register("object_default", "wrong_networks:ObjectDefault", summary="a default that no config can contain")
+    register("exploding", "wrong_networks:Exploding", summary="outputs that grow with each step")
     register("untyped", "wrong_networks:Untyped", summary="an option without a type")
     register("undocumented", "wrong_networks:Undocumented", summary="no docstring")
-    register("local", "wrong_networks:Local", summary="statistics of one device's share of a batch")
-    register("careless", "wrong_networks:Careless", summary="an option that is checked too late")
+    register("local_statistics", "wrong_networks:LocalStatistics", summary="statistics of one device's part of a batch")
+    register("unvalidated_option", "wrong_networks:UnvalidatedOption", summary="an option without validation")
 
 
 @hookimpl
 def register_decoders(register):
-    register("deaf", "wrong_networks:Deaf", summary="does not hear the condition")
+    register("unconditional", "wrong_networks:Unconditional", summary="the condition ignored")
 
 
 @hookimpl
 def register_latents(register):
-    register("restless", "wrong_latents:Restless", summary="draws in evaluation")
-    register("misshapen", "wrong_latents:Misshapen", summary="another shape than it states")
+    register("noisy_evaluation", "wrong_latents:NoisyEvaluation", summary="noise in evaluation mode")
+    register("misshapen", "wrong_latents:Misshapen", summary="another shape than declared")
 
 
 @hookimpl
 def register_corruptions(register):
-    register("in_place", "wrong_pieces:InPlace", summary="changes the batch it is given")
+    register("in_place", "wrong_pieces:InPlace", summary="its input changed in place")
 
 
 @hookimpl
@@ -54,22 +54,22 @@ def register_critics(register):
 
 @hookimpl
 def register_activations(register):
-    register("boastful", "wrong_pieces:Boastful", summary="a range that it leaves")
+    register("out_of_range", "wrong_pieces:OutOfRange", summary="values outside the declared range")
 
 
 @hookimpl
 def register_schedules(register):
-    register("counting", "wrong_pieces:Counting", summary="counts how often it was asked")
+    register("counting_calls", "wrong_pieces:CountingCalls", summary="a value that depends on earlier calls")
 
 
 @hookimpl
 def register_samplers(register):
-    register("unsaved", "wrong_pieces:Unsaved", summary="learns in a plain attribute")
+    register("unsaved_mean", "wrong_pieces:UnsavedMean", summary="a fitted mean in a plain attribute")
 
 
 @hookimpl
 def register_optimizers(register):
-    register("climber", "wrong_pieces:Climber", summary="goes up")
+    register("ascent", "wrong_pieces:Ascent", summary="gradient ascent")
 
 
 @hookimpl
@@ -79,27 +79,31 @@ def register_configs(register):
 
 @hookimpl
 def register_metrics(register):
-    register("mean_of_means", "wrong_pieces:MeanOfMeans", summary="every batch counts alike")
+    register("mean_of_means", "wrong_pieces:MeanOfMeans", summary="equal weights for batches of different sizes")
 
 
 @hookimpl
 def register_modalities(register):
-    register("undrawn", "wrong_modalities:Undrawn", summary="draws no pictures at all")
-    register("shifted", "wrong_modalities:Shifted", summary="reads other values than it wrote")
-    register("outside", "wrong_modalities:Outside", summary="values outside the domain it states")
-    register("unpictured", "wrong_modalities:Unpictured", summary="renders nothing")
-    register("unknown", "wrong_modalities:Unknown", summary="a default that is not registered")
-    register("opaque", "wrong_modalities:Opaque", summary="an object in what it learned")
-    register("forgetful", "wrong_modalities:Forgetful", summary="a state without what it learned")
+    register("without_render", "wrong_modalities:WithoutRender", summary="an abstract method not defined")
+    register("inverted", "wrong_modalities:Inverted", summary="other values read than written")
+    register("outside", "wrong_modalities:Outside", summary="values outside the declared domain")
+    register("rendering_none", "wrong_modalities:RenderingNone", summary="no figure rendered")
+    register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")
+    register("object_state", "wrong_modalities:ObjectState", summary="an object in its state")
+    register("incomplete_state", "wrong_modalities:IncompleteState", summary="a learned value missing in its state")
 
 
 @hookimpl
 def register_datasets(register):
-    register("undrawn_noise", "wrong_modalities:UndrawnNoise", summary="rows of undrawn")
-    register("shifted_noise", "wrong_modalities:ShiftedNoise", summary="rows of shifted")
+    register("without_render_noise", "wrong_modalities:WithoutRenderNoise", summary="rows of without_render")
+    register("inverted_noise", "wrong_modalities:InvertedNoise", summary="rows of inverted")
     register("outside_noise", "wrong_modalities:OutsideNoise", summary="rows of outside")
-    register("unpictured_noise", "wrong_modalities:UnpicturedNoise", summary="rows of unpictured")
-    register("unknown_noise", "wrong_modalities:UnknownNoise", summary="rows of unknown")
-    register("shapeless", "wrong_modalities:Shapeless", summary="rows of no numbers")
-    register("opaque_noise", "wrong_modalities:OpaqueNoise", summary="rows of opaque")
-    register("forgetful_noise", "wrong_modalities:ForgetfulNoise", summary="rows of forgetful")
+    register("rendering_none_noise", "wrong_modalities:RenderingNoneNoise", summary="rows of rendering_none")
+    register(
+        "unregistered_default_noise",
+        "wrong_modalities:UnregisteredDefaultNoise",
+        summary="rows of unregistered_default",
+    )
+    register("empty_shape", "wrong_modalities:EmptyShape", summary="rows of zero numbers")
+    register("object_state_noise", "wrong_modalities:ObjectStateNoise", summary="rows of object_state")
+    register("incomplete_state_noise", "wrong_modalities:IncompleteStateNoise", summary="rows of incomplete_state")

@@ -8,14 +8,14 @@ from aeframe.types import LossTerms
 
 
 class InPlace(Corruption):
-    """Adds noise to the batch itself."""
+    """Adds noise to its input in place."""
 
     def corrupt(self, x):
         return x.add_(0.1 * torch.randn_like(x))
 
 
-class Boastful(nn.Module):
-    """States values in [0, 1] and gives any."""
+class OutOfRange(nn.Module):
+    """Declares values in [0, 1], and returns values outside."""
 
     traits = ActivationTraits(0.0, 1.0)
 
@@ -34,8 +34,8 @@ class Averaging(DiscriminatorZ):
         return terms
 
 
-class Counting(Schedule):
-    """Rises each time it is asked."""
+class CountingCalls(Schedule):
+    """Increases at each call."""
 
     def __init__(self, *, start: float = 0.0):
         self.value = start
@@ -45,10 +45,10 @@ class Counting(Schedule):
         return self.value
 
 
-class Unsaved(Sampler):
-    """Draws around a mean that is no buffer."""
+class UnsavedMean(Sampler):
+    """Draws around a fitted mean that is not a buffer."""
 
-    fitted = True
+    requires_fit = True
 
     def __init__(self):
         super().__init__()
@@ -62,23 +62,23 @@ class Unsaved(Sampler):
 
 
 class MeanOfMeans(ModelMetric):
-    """The squared error, averaged over batches of whatever size."""
+    """The squared error, averaged over batches with equal weight."""
 
     def __init__(self):
         super().__init__()
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("batches", torch.zeros(()), dist_reduce_fx="sum")
 
-    def update(self, model, p):
-        self.total += (model.loss.mean(p.output) - p.batch.x).square().mean()
+    def update(self, model, out):
+        self.total += (model.loss.mean(out.output) - out.batch.x).square().mean()
         self.batches += 1
 
     def compute(self):
         return self.total / self.batches
 
 
-class Climber(torch.optim.SGD):
-    """Goes up the gradient."""
+class Ascent(torch.optim.SGD):
+    """Increases the loss."""
 
     def __init__(self, params, *, lr: float = 1e-3):
         super().__init__(params, lr=lr, maximize=True)

@@ -1,4 +1,4 @@
-"""A plugin of one part, which is wrong."""
+"""A plugin that registers one part, a faulty one."""
 
 from aeframe import hookimpl
 

@@ -10,7 +10,7 @@ from torch.distributions import Normal
 
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hierarchy.base import Choose, Group, Hierarchy, Step, check_numbers, normal
-from aeframe.parts.networks.mlp import layers
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.types import Shape
 
 
@@ -82,4 +82,4 @@ def combined(q: Normal, p: Normal) -> Normal:
 
 
 def _dense(size_in: int, size_out: int, activation: MakeActivation | None) -> nn.Module:
-    return layers([size_in, size_out], activation, norm=True, dropout=0.0)
+    return dense_layers([size_in, size_out], activation, norm=True, dropout=0.0)

@@ -12,7 +12,7 @@ from torch.distributions import Normal
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hierarchy.base import Choose, Group, Step, check_numbers, normal
 from aeframe.parts.latents.hierarchy.pyramid import Pyramid
-from aeframe.parts.networks.blocks import Residual, Upsample, convolution, normalisation
+from aeframe.parts.networks.blocks import ResidualBlock, Upsample, convolution, norm_layers
 from aeframe.tensors import broadcast_mask
 from aeframe.types import Shape
 
@@ -39,15 +39,15 @@ class _Cell(nn.Module):
         super().__init__()
         inner = expansion * width
         self.branch = nn.Sequential(
-            *normalisation("group", width),
+            *norm_layers("group", width),
             convolution(num_dims, width, inner, 1),
-            *normalisation("group", inner),
+            *norm_layers("group", inner),
             make(),
             convolution(num_dims, inner, inner, 5, groups=inner),
-            *normalisation("group", inner),
+            *norm_layers("group", inner),
             make(),
             convolution(num_dims, inner, width, 1),
-            *normalisation("group", width),
+            *norm_layers("group", width),
             _SqueezeExcite(width, make),
         )
 
@@ -116,7 +116,7 @@ class NVAE(Pyramid):
             scales=scales,
             width=width,
             cell=lambda num_dims: nn.Sequential(
-                Residual(num_dims, width, 3, make, "group"), _SqueezeExcite(width, make)
+                ResidualBlock(num_dims, width, 3, make, "group"), _SqueezeExcite(width, make)
             ),
             group=lambda above, own: _Group(above, own, dim, width, expansion, make),
         )

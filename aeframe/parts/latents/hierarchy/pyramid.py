@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.parts.latents.hierarchy.base import Group, Hierarchy, check_numbers
-from aeframe.parts.networks.blocks import check_positions, convolution, halvings
+from aeframe.parts.networks.blocks import check_positions, convolution, halved_sizes
 from aeframe.types import Shape
 
 
@@ -44,7 +44,7 @@ class Pyramid(Hierarchy):
         channels, *rest = feature_shape
         check_positions(f"encoder before latent {who}", tuple(rest) or (1,))
         check_numbers(who, scales=scales)
-        sizes = halvings(tuple(rest) or (1,), len(scales) - 1)[::-1]
+        sizes = halved_sizes(tuple(rest) or (1,), len(scales) - 1)[::-1]
         places = [size for size, num in zip(sizes, scales, strict=True) for _ in range(num)]
         blocks = [group(above, own) for above, own in itertools.pairwise((None, *places)) if own is not None]
         super().__init__(blocks, (width, *rest))

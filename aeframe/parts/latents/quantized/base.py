@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 from vector_quantize_pytorch.vector_quantize_pytorch import rotate_to
 
-from aeframe.devices import rows_of_all_devices
+from aeframe.devices import gather_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.latents.quantized.codebook import Codebook, LearnedCodebook
@@ -278,7 +278,7 @@ def _observed(residual: Tensor, codes: Tensor, keep: Tensor | None) -> tuple[Ten
     """Return vectors ``(N, D)``, codes ``(N,)`` and which of them count ``(N,)``, of all processes."""
     counted = None if keep is None else broadcast_mask(keep, codes.ndim).expand_as(codes).flatten()
     return (
-        rows_of_all_devices(residual.flatten(0, -2)),
-        rows_of_all_devices(codes.flatten()),
-        None if counted is None else rows_of_all_devices(counted),
+        gather_rows(residual.flatten(0, -2)),
+        gather_rows(codes.flatten()),
+        None if counted is None else gather_rows(counted),
     )

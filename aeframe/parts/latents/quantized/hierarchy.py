@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.latents.quantized.base import VectorQuantized
-from aeframe.parts.networks.blocks import Residual, Upsample, convolution, halvings
+from aeframe.parts.networks.blocks import ResidualBlock, Upsample, convolution, halved_sizes
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Latent, Shape
 
@@ -79,11 +79,11 @@ class QuantizedHierarchy(LatentSpace):
             )
 
         channels, positions = feature_shape[0], feature_shape[1:] or (tokens,)
-        smaller = halvings(positions, 1)[1]
+        smaller = halved_sizes(positions, 1)[1]
         self.top = quantizer(channels, *smaller)
         self.down = nn.Sequential(
             convolution(len(positions), channels, channels, _KERNEL, stride=2),
-            Residual(len(positions), channels, _KERNEL, make, "none"),
+            ResidualBlock(len(positions), channels, _KERNEL, make, "none"),
         )
         self.up = Upsample(dim, dim, positions, _KERNEL)
         self.bottom = quantizer(channels + dim, *positions)

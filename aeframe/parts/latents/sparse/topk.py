@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.devices import num_devices, rows_of_all_devices
+from aeframe.devices import gather_rows, num_devices
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.sparse.dictionary import Dictionary, keep_top
 from aeframe.parts.schedules import Schedule, fixed
@@ -95,5 +95,5 @@ class BatchTopK(TopK):
         """Return ``()``: the k-th loudest of a sample's on average, in the batch of all devices."""
         speaking = self.k * len(loud) * num_devices()
         # All the batch's loudest may be on one device, and no device has more than those.
-        candidates = rows_of_all_devices(loud.flatten().topk(min(speaking, loud.numel())).values)
+        candidates = gather_rows(loud.flatten().topk(min(speaking, loud.numel())).values)
         return candidates.topk(speaking).values[-1]

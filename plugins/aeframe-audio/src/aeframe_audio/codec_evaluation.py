@@ -70,7 +70,7 @@ def pca_si_sdr(train: Source, test: Source, *, frame: int, count: int, batch_siz
     """
     total, products, number = torch.zeros(frame).double(), torch.zeros(frame, frame).double(), 0
     for batch in _batches(train, batch_size):
-        frames = _frames(batch.visible(), frame).flatten(0, -2).double()
+        frames = _frames(batch.masked_x(), frame).flatten(0, -2).double()
         frames = frames[frames.square().sum(1) > 0]
         total, products, number = total + frames.sum(0), products + frames.T @ frames, number + len(frames)
     mean = total / max(number, 1)
@@ -78,7 +78,7 @@ def pca_si_sdr(train: Source, test: Source, *, frame: int, count: int, batch_siz
     components = eigenvectors[:, -count:]
     ratios = []
     for batch in _batches(test, batch_size):
-        x = batch.visible().double()
+        x = batch.masked_x().double()
         frames = _frames(x, frame) - mean
         x_hat = (frames @ components @ components.T + mean).flatten(-2)[..., : x.shape[-1]]
         ratio = si_sdr(x_hat, x, batch.mask)

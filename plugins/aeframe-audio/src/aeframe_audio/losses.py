@@ -32,7 +32,7 @@ class SignalToNoise(BoundedMean):
         self.floor = power_of_decibels(floor)
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
-        x, x_hat = self.pair(output, batch)
+        x, x_hat = self.flat_x_and_reconstruction(output, batch)
         mask = (
             torch.ones_like(batch.x)
             if batch.mask is None

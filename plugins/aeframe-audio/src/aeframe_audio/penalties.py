@@ -127,7 +127,7 @@ def _spectrograms(windows: tuple[int, ...]) -> nn.ModuleList:
 
 def _waves(model: Model, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return x and its reconstruction ``(B, C, T)`` in at least float32, 0 where masked."""
-    x, x_hat = model.loss.visible(output, batch)
+    x, x_hat = model.loss.masked_x_and_reconstruction(output, batch)
     return at_least_float32(x.to(x_hat.dtype)), at_least_float32(x_hat)
 
 

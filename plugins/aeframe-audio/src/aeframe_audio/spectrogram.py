@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.parts.networks.blocks import InputChannels, LatentProjection, check_sizes, output_channels
 from aeframe.tensors import autocast_disabled
 from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual
@@ -56,7 +56,7 @@ class SpectrogramEncoder(Encoder):
         super().__init__()
         who = "encoder spectrogram"
         make = _check_options(who, window, hop, channels, kernel, blocks, activation)
-        self.channels = Channels(who, shape, domain)
+        self.channels = InputChannels(who, shape, domain)
         channels_in, *positions = self.channels.shape
         self.stft = ShortTimeFourier(who, positions, window, hop)
         self.out_shape = (channels, self.stft.num_frames)
@@ -83,7 +83,7 @@ class SpectrogramEncoder(Encoder):
             parts = parts * (parts.square().sum(2, keepdim=True) + _EPSILON).pow(-0.35)
         return self.layers(parts.flatten(1, 3).to(weight.dtype))
 
-    def mirror(self) -> dict[str, Any]:
+    def mirrored_decoder_config(self) -> dict[str, Any]:
         return self._mirror
 
 
@@ -117,9 +117,9 @@ class SpectrogramDecoder(Decoder):
         super().__init__()
         who = "decoder spectrogram"
         make = _check_options(who, window, hop, channels, kernel, blocks, activation)
-        num_waves, positions = split_output(who, out_shape)
+        num_waves, positions = output_channels(who, out_shape)
         self.stft, self.out_shape = ShortTimeFourier(who, positions, window, hop), out_shape
-        layers: list[nn.Module] = [Entrance(who, z_shape, (channels, self.stft.num_frames), make, None)]
+        layers: list[nn.Module] = [LatentProjection(who, z_shape, (channels, self.stft.num_frames), make, None)]
         layers += [TimeResidual(channels, kernel, 1, make, causal=False) for _ in range(blocks)]
         layers += [make(), TimeConv(channels, num_waves * 2 * self.stft.num_bins, 1, causal=False)]
         self.layers = nn.Sequential(*layers)

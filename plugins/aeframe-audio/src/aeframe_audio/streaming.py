@@ -79,7 +79,7 @@ class StreamDecoder:
         """Return samples ``(B, C, n * hop)`` for the next n frames of z ``(B, D, n)``."""
         outputs, channels, _ = self._decoder.out_shape
         values = stream_step(self._decoder.layers, self._model.latent.decoder_input(z), self._state)
-        output = self._model.loss.complete(values.reshape(len(z), outputs, channels, -1), None)
+        output = self._model.loss.postprocess(values.reshape(len(z), outputs, channels, -1), None)
         low, high = self._model.spec.domain.bounds
         return self._model.loss.mean(output).clamp(low, high)
 

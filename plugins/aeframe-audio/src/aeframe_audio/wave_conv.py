@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.networks.blocks import Channels, Entrance, check_sizes, split_output
+from aeframe.parts.networks.blocks import InputChannels, LatentProjection, check_sizes, output_channels
 from aeframe.types import Batch, Domain, Shape
 from aeframe_audio.causal import TimeConv, TimeResidual, TimeUpsample
 
@@ -52,7 +52,7 @@ class WaveConvEncoder(Encoder):
     ) -> None:
         super().__init__()
         make = _check_options("encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
-        self.channels = Channels("encoder wave_conv", shape, domain)
+        self.channels = InputChannels("encoder wave_conv", shape, domain)
         channels_in, *positions = self.channels.shape
         _check_time("encoder wave_conv", positions)
         self.hop, self.causal = math.prod(strides), causal
@@ -76,7 +76,7 @@ class WaveConvEncoder(Encoder):
         x: Tensor = self.channels(batch).to(next(self.parameters()).dtype)
         return self.layers(F.pad(x, (0, -x.shape[-1] % self.hop)))
 
-    def mirror(self) -> dict[str, Any]:
+    def mirrored_decoder_config(self) -> dict[str, Any]:
         return self._mirror
 
 
@@ -108,11 +108,11 @@ class WaveConvDecoder(Decoder):
     ) -> None:
         super().__init__()
         make = _check_options("decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
-        channels_out, positions = split_output("decoder wave_conv", out_shape)
+        channels_out, positions = output_channels("decoder wave_conv", out_shape)
         _check_time("decoder wave_conv", positions)
         self.hop, self.causal, self.out_shape = math.prod(strides), causal, out_shape
         frames = -(-positions[0] // self.hop)
-        layers: list[nn.Module] = [Entrance("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
+        layers: list[nn.Module] = [LatentProjection("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
         for (size_in, size_out), stride in zip(itertools.pairwise((*channels, channels_out)), strides, strict=True):
             layers += [TimeResidual(size_in, kernel, dilation, make, causal=causal) for dilation in dilations]
             layers += [make(), TimeUpsample(size_in, size_out, stride, causal=causal)]

@@ -1,4 +1,4 @@
-"""Images for aeframe. Importing it imports nothing heavy: these are names, and where their objects are."""
+"""The aeframe plugin for images. It registers names and import paths only; the objects are imported on first use."""
 
 from aeframe import hookimpl
 from aeframe.hooks import Register
@@ -6,52 +6,64 @@ from aeframe.hooks import Register
 
 @hookimpl
 def register_modalities(register: Register) -> None:
-    register("image", "aeframe_image.modality:Image", summary="pictures with one or three channels")
+    register("image", "aeframe_image.modality:Image", summary="grey or colour images")
 
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("digits", "aeframe_image.digits:Digits", summary="1,797 handwritten digits of 8 x 8, embedded")
+    register("digits", "aeframe_image.digits:Digits", summary="1,797 handwritten digits of 8 x 8, no download")
     register("mnist", "aeframe_image.idx:MNIST", summary="70,000 handwritten digits of 28 x 28")
-    register("fashion_mnist", "aeframe_image.idx:FashionMNIST", summary="70,000 pieces of clothing of 28 x 28")
+    register("fashion_mnist", "aeframe_image.idx:FashionMNIST", summary="70,000 images of clothing of 28 x 28")
     register("cifar10", "aeframe_image.cifar:CIFAR10", summary="60,000 colour photographs of 32 x 32")
-    register("image_npz", "aeframe_image.arrays:ImageNPZ", summary="a NPZ or NPY file of your own")
-    register("image_folder", "aeframe_image.folder:ImageFolder", summary="a folder of PNG, JPEG and friends")
-    register("image_shards", "aeframe_image.shards:ImageShards", summary="tar archives, as WebDataset writes them")
+    register("image_npz", "aeframe_image.arrays:ImageNPZ", summary="a NPZ or NPY file")
+    register("image_folder", "aeframe_image.folder:ImageFolder", summary="a folder of PNG, JPEG or similar files")
+    register("image_shards", "aeframe_image.shards:ImageShards", summary="tar archives in the WebDataset format")
     register(
-        "image_huggingface", "aeframe_image.huggingface:HuggingFaceImages", summary="of the library 'datasets' (extra)"
+        "image_huggingface",
+        "aeframe_image.huggingface:HuggingFaceImages",
+        summary="a Hugging Face dataset (needs the extra huggingface)",
     )
 
 
 @hookimpl
 def register_encoders(register: Register) -> None:
-    register("vqgan", "aeframe_image.networks:StagesEncoder", summary="residual stages with attention (VQGAN, KL-f8)")
+    register("vqgan", "aeframe_image.vqgan:VQGANEncoder", summary="residual stages with attention (VQGAN, KL-f8)")
 
 
 @hookimpl
 def register_decoders(register: Register) -> None:
-    register("vqgan", "aeframe_image.networks:StagesDecoder", summary="residual stages with attention (VQGAN, KL-f8)")
+    register("vqgan", "aeframe_image.vqgan:VQGANDecoder", summary="residual stages with attention (VQGAN, KL-f8)")
 
 
 @hookimpl
 def register_losses(register: Register) -> None:
     register("ssim", "aeframe_image.losses:StructuralSimilarity", summary="one minus structural similarity")
-    register("ms_ssim", "aeframe_image.losses:MultiScaleSimilarity", summary="the same at several scales")
+    register(
+        "ms_ssim", "aeframe_image.losses:MultiScaleSimilarity", summary="one minus multi-scale structural similarity"
+    )
 
 
 @hookimpl
 def register_metrics(register: Register) -> None:
     register("psnr", "aeframe_image.metrics:PSNR", summary="peak signal-to-noise ratio in dB, mean over images")
     register("ssim", "aeframe_image.metrics:SSIM", summary="structural similarity, mean over images")
-    register("frechet", "aeframe_image.frechet:FrechetReconstruction", summary="distance in a classifier's features")
-    register("bits_per_dimension", "aeframe_image.metrics:BitsPerDimension", summary="the bound of discrete data")
+    register(
+        "frechet", "aeframe_image.frechet:FrechetReconstruction", summary="Fréchet distance in a classifier's features"
+    )
+    register(
+        "bits_per_dimension",
+        "aeframe_image.metrics:BitsPerDimension",
+        summary="bound on the bits per dimension of discrete data",
+    )
 
 
 @hookimpl
 def register_commands(register: Register) -> None:
-    register("image_tiles", "aeframe_image.tile_command:ImageTiles", summary="reconstruct a large picture in tiles")
+    register("image_tiles", "aeframe_image.tile_command:ImageTiles", summary="reconstruct a large image in tiles")
     register(
-        "image_classifier", "aeframe_image.frechet_commands:ImageClassifier", summary="train features for image-frechet"
+        "image_classifier",
+        "aeframe_image.frechet_commands:ImageClassifier",
+        summary="train the classifier for image-frechet",
     )
     register(
         "image_frechet", "aeframe_image.frechet_commands:ImageFrechet", summary="Fréchet distance of a model's samples"

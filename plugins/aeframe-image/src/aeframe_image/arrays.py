@@ -1,4 +1,4 @@
-"""Images in NPZ and NPY files."""
+"""Images in NPZ and NPY files; the dataset ``image_npz``."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ class ArrayFile(SplitArrays):
         super().__init__(path, who=who, words=("image", "images"), key=key)
 
     def shape(self) -> Shape:
-        """Return the shape ``(C, H, W)`` of the training images, from the header alone."""
+        """Return the shape ``(C, H, W)`` of the training images; reads only the header."""
         where = self.where(self.keys["train"])
         shape, dtype = self.header(self.keys["train"])
         _check_dtype(where, dtype)
         return _layout(where, shape)[1]
 
     def stacks(self) -> dict[str, Stack]:
-        """Load the splits that the file has, checked."""
+        """Load and check the splits that the file has.
+
+        Raises:
+            AeframeError: A damaged file, or an array of another type, shape or value range.
+        """
         pixels = {split: _pixels(self.where(key), self.load(key)) for split, key in self.keys.items()}
-        return {split: Stack(found, self.labels(split, len(found))) for split, found in pixels.items()}
+        return {split: Stack(images, self.labels(split, len(images))) for split, images in pixels.items()}
 
 
 def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
@@ -48,7 +52,7 @@ def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
 
 
 def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
-    """Return which layout a stack of images has, and the shape ``(C, H, W)`` of one."""
+    """Return the layout of an array of images (``NHW``, ``NCHW`` or ``NHWC``), and the shape ``(C, H, W)`` of one."""
     if len(shape) == 3 and 0 not in shape:
         return "NHW", (1, *shape[1:])
     if len(shape) == 4 and 0 not in shape:
@@ -70,7 +74,7 @@ def _pixels(where: str, array: Array) -> Tensor:
         array = array.astype(np.uint8) * np.uint8(255)
     if array.dtype != np.uint8:
         array = array.astype(np.float32)
-        # Written so that NaN counts as outside.
+        # The negation makes NaN count as outside.
         bad = ~((array >= 0) & (array <= 1)).reshape(len(array), -1).all(axis=1)
         if bad.any():
             row = int(bad.argmax())
@@ -87,9 +91,9 @@ def _pixels(where: str, array: Array) -> Tensor:
 class ImageNPZ(Dataset):
     """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``: uint8, or floats in [0, 1].
 
-    In a NPZ, ``x_train``, ``x_val`` and ``x_test`` are the splits, ``y_...`` the labels; what is missing of them is
-    drawn from the training images by the shares `validation` and `test` and by `seed`. A file with other names needs
-    `key`, the name of the array of images.
+    In a NPZ, the arrays ``x_train``, ``x_val`` and ``x_test`` are the splits and ``y_train``, ... their labels. A
+    missing split is a random fraction (`validation`, `test`) of the training images, drawn with `seed`. For other array
+    names, `key` is the name of the array of images.
     """
 
     modality = "image"

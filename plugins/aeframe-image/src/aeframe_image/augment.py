@@ -1,4 +1,4 @@
-"""Other views of training images: moved and mirrored, drawn anew each time one is seen."""
+"""Augmentation of training images by random crops and horizontal flips."""
 
 from __future__ import annotations
 
@@ -9,31 +9,29 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
-from aeframe_image.pictures import shown
+from aeframe_image.pictures import format_shape
 
 
 @dataclass(frozen=True, slots=True)
 class Augment:
-    """Change stored pixels ``(B, C, H, W)`` of training images by what torch's generator draws for each.
-
-    `crop`: a window of the image's own size, at random out of the image with so many pixels more on each side, which
-    mirror those inside (He et al. 2016, arXiv 1512.03385, who have black ones). `flip`: left and right change places
-    with a chance of one half.
-    """
+    """Augment pixels ``(B, C, H, W)`` of training images, each at random by torch's global generator."""
 
     crop: int = 0
+    """Pad each image by this many pixels on each side with its reflection, and crop a random window of its original
+    size (He et al. 2016, arXiv 1512.03385, with black padding)."""
     flip: bool = False
+    """Mirror left and right with probability 1/2."""
 
     def check(self, shape: Shape) -> None:
-        """Refuse a margin that images of `shape` cannot mirror.
+        """Check `crop` against the image shape ``(C, H, W)``.
 
         Raises:
-            AeframeError: It is negative, or as large as the smaller side.
+            AeframeError: `crop` is negative, or not smaller than height and width.
         """
         if not 0 <= self.crop < min(shape[1:]):
             raise AeframeError(
-                f"modality 'image' has images of {shown(shape)} (channels x height x width), which takes random_crop "
-                f"from 0 to {min(shape[1:]) - 1} pixels, found {self.crop}; about an eighth of the side is usual"
+                f"modality 'image' needs random_crop from 0 to {min(shape[1:]) - 1} pixels for images of "
+                f"{format_shape(shape)} (channels x height x width), found {self.crop}; an eighth of the side is usual"
             )
 
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -41,7 +39,7 @@ class Augment:
         rows, columns = torch.arange(height).expand(num, -1), torch.arange(width).expand(num, -1)
         if self.crop:
             down, right = torch.randint(-self.crop, self.crop + 1, (2, num, 1))
-            rows, columns = _mirrored(rows + down, height), _mirrored(columns + right, width)
+            rows, columns = _reflect(rows + down, height), _reflect(columns + right, width)
         if self.flip:
             columns = torch.where(torch.rand(num, 1) < 0.5, columns.flip(1), columns)
         if self.crop:
@@ -49,6 +47,6 @@ class Augment:
         return pixels.gather(3, columns[:, None, None, :].expand_as(pixels)) if self.crop or self.flip else pixels
 
 
-def _mirrored(index: Tensor, size: int) -> Tensor:
-    """Bring places beyond the ends back inside, as in a mirror that stands on the last pixel."""
+def _reflect(index: Tensor, size: int) -> Tensor:
+    """Return indices with those outside 0 to size - 1 reflected at the first and last pixel."""
     return size - 1 - (size - 1 - index.abs()).abs()

@@ -1,4 +1,4 @@
-"""What the public sets of images have in common."""
+"""The base class of public image datasets: where files are searched, downloads, and splits."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from aeframe.data.downloads import data_folders, local
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.arrays import ArrayFile
-from aeframe_image.pictures import RawSplits, Stack, shown
-from aeframe_image.split import last
+from aeframe_image.pictures import RawSplits, Stack, format_shape
+from aeframe_image.split import split_off_last
 
 
 class Benchmark(Dataset):
-    """A public set of images with an official test split, whose last training images are for validation.
+    """A public image dataset with an official test split; its last training images are the validation split.
 
-    Where `path` is null, the folder that ``AEFRAME_DATA`` names and ``~/.cache/aeframe`` are searched, then the data
-    are downloaded there. A given `path` is a NPZ (``x_train``, ``y_train``, ``x_test``, ``y_test``), or the original.
+    Args:
+        path: A NPZ (``x_train``, ``y_train``, ``x_test``, ``y_test``), or the original files. None searches the folder
+            that the environment variable ``AEFRAME_DATA`` names and ``~/.cache/aeframe``, then downloads the original
+            files there.
     """
 
     modality = "image"
     name: ClassVar[str]
     shape: ClassVar[Shape]
     validation: ClassVar[int]
-    """One in this many training images is for validation: 10,000 in all."""
-    wanted: ClassVar[str]
+    """One in this many training images is in the validation split."""
+    expected_path: ClassVar[str]
     """What `path` may be, for messages."""
 
     def __init__(self, *, path: Path | None = None) -> None:
@@ -41,10 +43,10 @@ class Benchmark(Dataset):
     def load(self) -> RawSplits:
         if self.path is not None and not self.path.exists():
             raise AeframeError(
-                f"{self.who}: there is no '{self.path}'; set data.path to {self.wanted}, or leave it out"
+                f"{self.who}: there is no '{self.path}'; set data.path to {self.expected_path}, or leave it out"
             )
-        named = (f"{self.name}.npz", f"image/{self.name}.npz", f"{self.name}/{self.name}.npz")
-        path = self.path or local(*named) or self.download(local(self.name) or data_folders()[0] / self.name)
+        npz_names = (f"{self.name}.npz", f"image/{self.name}.npz", f"{self.name}/{self.name}.npz")
+        path = self.path or local(*npz_names) or self.download(local(self.name) or data_folders()[0] / self.name)
         npz = path / f"{self.name}.npz"
         if path.is_file() and path.suffix == ".npz":
             stacks = ArrayFile(path, who=self.who).stacks()
@@ -53,20 +55,20 @@ class Benchmark(Dataset):
         else:
             stacks = self.original(path)
         for split in ("train", "test"):
-            found = tuple(stacks[split].pixels.shape[1:]) if split in stacks else None
-            if found != self.shape:
-                told = "none" if found is None else shown(found)
+            shape = tuple(stacks[split].pixels.shape[1:]) if split in stacks else None
+            if shape != self.shape:
+                found = f"no {split} images" if shape is None else f"{split} images of {format_shape(shape)}"
                 raise AeframeError(
-                    f"{self.who}: '{path}' has {split} images of {told}, expected {shown(self.shape)}; "
-                    f"give {self.wanted}"
+                    f"{self.who}: '{path}' has {found}, expected images of {format_shape(self.shape)}; set data.path "
+                    f"to {self.expected_path}"
                 )
-        train, validation = last(stacks["train"], len(stacks["train"]) // self.validation)
+        train, validation = split_off_last(stacks["train"], len(stacks["train"]) // self.validation)
         return {"train": train, "validation": stacks.get("validation", validation), "test": stacks["test"]}
 
     @abstractmethod
     def download(self, folder: Path) -> Path:
-        """Return where the original files are, downloaded into `folder` where they are not there; see `fetch`."""
+        """Return the path of the original files, after downloading missing ones into `folder` (see `fetch`)."""
 
     @abstractmethod
     def original(self, path: Path) -> dict[str, Stack]:
-        """Read the original files at `path`: ``train`` and ``test``."""
+        """Return the splits ``train`` and ``test`` of the original files at `path`."""

@@ -1,4 +1,4 @@
-"""CIFAR-10, in the binary version: the Python one is a pickle, which could run code."""
+"""The dataset ``cifar10``, read from its binary version; the Python version is a pickle, which can run code."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _REMOTE = Remote(
 class CIFAR10(Benchmark):
     """60,000 colour photographs of 32 x 32 pixels in ten classes (Krizhevsky 2009).
 
-    40,000 train, 10,000 validation (the last of the training files) and 10,000 test images. `path` is a NPZ with
-    ``x_train`` and ``x_test``, the archive ``cifar-10-binary.tar.gz``, or a folder with it or with its ``.bin`` files;
-    null searches ``AEFRAME_DATA`` and ``~/.cache/aeframe``, then downloads 162 MB.
+    40,000 training, 10,000 validation (the last of the training files) and 10,000 test images. `path` is a NPZ with
+    ``x_train`` and ``x_test``, the archive ``cifar-10-binary.tar.gz``, or a folder with it or with its ``.bin`` files.
+    Null searches ``AEFRAME_DATA`` and ``~/.cache/aeframe``, then downloads 162 MB.
     """
 
     name = "cifar10"
     shape = (3, 32, 32)
     validation = 5
-    wanted = "a NPZ with x_train and x_test, cifar-10-binary.tar.gz, or a folder with its .bin files"
+    expected_path = "a NPZ with x_train and x_test, cifar-10-binary.tar.gz, or a folder with its .bin files"
 
     def __init__(self, *, path: Path | None = None) -> None:
         super().__init__(path=path)
 
     def download(self, folder: Path) -> Path:
-        # Files that were unpacked by hand have no checksum.
+        # The checksum is that of the archive, so unpacked files are not verified.
         unpacked = _unpacked(folder) and not (folder / _REMOTE.name).is_file()
         return folder if unpacked else fetch(_REMOTE, folder, who=self.who)
 
@@ -51,7 +51,7 @@ class CIFAR10(Benchmark):
         files = self._from_folder(path) if path.is_dir() else self._from_archive(path)
         missing = next((name for name in (*_TRAIN, *_TEST) if name not in files), None)
         if missing is not None:
-            raise AeframeError(f"{self.who}: '{path}' has no '{missing}'; give {self.wanted}")
+            raise AeframeError(f"{self.who}: '{path}' has no '{missing}'; set data.path to {self.expected_path}")
         return {
             "train": self._stack(path, [(name, files[name]) for name in _TRAIN]),
             "test": self._stack(path, [(name, files[name]) for name in _TEST]),
@@ -70,7 +70,7 @@ class CIFAR10(Benchmark):
                         files[name] = file.read()
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             raise AeframeError(
-                f"{self.who}: '{archive}' cannot be read as a tar archive; give {self.wanted}"
+                f"{self.who}: '{archive}' cannot be read as a tar archive; set data.path to {self.expected_path}"
             ) from error
         return files
 
@@ -80,7 +80,7 @@ class CIFAR10(Benchmark):
             if not content or len(content) % _RECORD:
                 raise AeframeError(
                     f"{self.who}: '{name}' of '{path}' has {len(content)} bytes, expected a multiple of {_RECORD}; "
-                    f"give {self.wanted}"
+                    f"set data.path to {self.expected_path}"
                 )
             records.append(np.frombuffer(content, np.uint8).reshape(-1, _RECORD))
         rows = torch.from_numpy(np.concatenate(records))
@@ -88,6 +88,6 @@ class CIFAR10(Benchmark):
 
 
 def _unpacked(folder: Path) -> list[Path]:
-    """Return the files of the archive that are in a folder; it unpacks into a folder of its own."""
-    folders = (folder, folder / "cifar-10-batches-bin")
-    return [where / name for where in folders for name in (*_TRAIN, *_TEST) if (where / name).is_file()]
+    """Return the unpacked files of the archive in a folder, or in the sub-folder that unpacking creates."""
+    parents = (folder, folder / "cifar-10-batches-bin")
+    return [parent / name for parent in parents for name in (*_TRAIN, *_TEST) if (parent / name).is_file()]

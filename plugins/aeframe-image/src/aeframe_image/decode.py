@@ -1,4 +1,4 @@
-"""Open one image file."""
+"""Decode an image file to pixels."""
 
 from __future__ import annotations
 
@@ -16,66 +16,66 @@ from torch import Tensor
 from aeframe.data.folders import first_opened
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
-from aeframe_image.pictures import Place
+from aeframe_image.pictures import ImageFile
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )  # fmt: skip
 _GREY = frozenset({"1", "L", "LA", "La"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-# What Pillow raises for files that are cut off, damaged or something else altogether.
+# Exceptions of Pillow for truncated, damaged or unsupported files.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-_WAY_OUT = "replace it, or leave such files out of training with modality.on_error=skip"
+_NEXT_STEP = "replace it, or leave such files out of training with modality.on_error=skip"
 
 
-def decode(place: Place) -> Tensor:
-    """Return a file's image as uint8 ``(C, H, W)``, C = 1 where it is stored as grey and 3 otherwise.
+def decode(file: ImageFile) -> Tensor:
+    """Return the image of a file as uint8 ``(C, H, W)``, with C = 1 for grey formats and 3 otherwise.
 
-    Turned upright as its EXIF tag says. Transparency is composited on white. Of an animation, the first frame is
-    taken. 16-bit grey is scaled to 8 bits.
+    The EXIF orientation is applied. Transparent pixels are blended with white. Of an animation, the first frame is
+    returned. 16-bit grey values are scaled to 8 bits.
 
     Raises:
-        AeframeError: No such file, an empty or damaged one, or pixels without a known range (32-bit, float).
+        AeframeError: No such file, an empty or damaged file, or pixels without a known value range (32-bit, float).
     """
-    if isinstance(place, Path) and not place.is_file():
-        raise AeframeError(f"there is no image file '{place}'")
+    if isinstance(file, Path) and not file.is_file():
+        raise AeframeError(f"there is no image file '{file}'")
     try:
-        content = place.read_bytes() if isinstance(place, Path) else place.read()
+        content = file.read_bytes() if isinstance(file, Path) else file.read()
         if not content:
-            raise AeframeError(f"image '{place}' is empty (0 bytes); {_WAY_OUT}")
+            raise AeframeError(f"image '{file}' is empty (0 bytes); {_NEXT_STEP}")
         with Image.open(io.BytesIO(content)) as image:
             if image.format == "PNG":
-                # Pillow decodes damaged pixels without a word where they still make a stream; the checksums tell.
+                # Without this, Pillow ignores wrong checksums and may return damaged pixels.
                 image.verify()
         with Image.open(io.BytesIO(content)) as image:
-            array = _array(place, ImageOps.exif_transpose(image))
+            array = _to_array(file, ImageOps.exif_transpose(image))
     except _BROKEN as error:
-        found = " ".join(str(error).replace(str(place), "").split()) or type(error).__name__
+        reason = " ".join(str(error).replace(str(file), "").split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            found = "no image format is recognised"
-        raise AeframeError(f"image '{place}' cannot be decoded ({found}); {_WAY_OUT}") from error
+            reason = "no image format is recognised"
+        raise AeframeError(f"image '{file}' cannot be decoded ({reason}); {_NEXT_STEP}") from error
     return torch.from_numpy(array)
 
 
-def first_shape(who: str, places: Iterable[Place]) -> Shape:
+def first_shape(who: str, files: Iterable[ImageFile]) -> Shape:
     """Return the shape ``(C, H, W)`` of the first image that can be decoded.
 
     Raises:
-        AeframeError: None can; the sentence is that of the first.
+        AeframeError: No image can be decoded; the message includes the error of the first.
     """
     return first_opened(
-        places, lambda place: tuple(decode(place).shape), sentence=f"{who} has no image that can be decoded"
+        files, lambda file: tuple(decode(file).shape), sentence=f"{who} has no image that can be decoded"
     )
 
 
-def _array(place: Place, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def _to_array(file: ImageFile, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
         return ((wide + 128) // 257).astype(np.uint8)[None]
     if image.mode in ("I", "F"):
         raise AeframeError(
-            f"image '{place}' has 32-bit pixels (mode {image.mode}), whose range is unknown; "
-            "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
+            f"image '{file}' has 32-bit pixels (mode {image.mode}) of unknown range; save it with 8 or 16 bits, or as "
+            "floats in [0, 1] in a NPZ file"
         )
     grey = image.mode in _GREY
     if image.mode in _ALPHA or "transparency" in image.info:

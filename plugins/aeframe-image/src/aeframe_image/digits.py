@@ -1,4 +1,4 @@
-"""The digits that scikit-learn brings along: nothing to download, done in seconds."""
+"""The dataset ``digits``, part of scikit-learn; it needs no download."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aeframe_image.pictures import RawSplits, Stack
 
 
 class Digits(Dataset):
-    """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels (Alpaydin & Kaynak 1998, UCI), embedded.
+    """1,797 handwritten digits of 8 x 8 pixels with 17 grey levels (Alpaydin & Kaynak 1998, UCI), from scikit-learn.
 
-    1,437 train, 180 validation and 180 test images by a fixed draw; ``extras["label"]`` is the digit. Levels 0 to 16
-    become k / 16 exactly, so they are kept as floats.
+    A fixed random split has 1,437 training, 180 validation and 180 test images. ``extras["label"]`` is the digit. Grey
+    level k of 0 to 16 is the float k / 16, which uint8 could not represent.
     """
 
     modality = "image"

@@ -1,10 +1,10 @@
-"""Features of images by a small classifier, whose file is named in every number that is made with it."""
+"""A small image classifier whose features are used for Fréchet distances, and its file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.gradient_descent import minimise
 from aeframe.types import Batch, Domain, Shape
 from aeframe_image.fit import Fit
 
@@ -25,13 +26,13 @@ _UNIT = Domain("unit")
 
 
 class Classifier(nn.Module):
-    """Strided convolutions, a dense layer, and a logit for each class; the dense layer's units are the features.
+    """Strided convolutions and a dense layer, whose F units are the features, with a linear layer to class logits.
 
     Args:
-        shape: ``(C, H, W)`` of the images it was made for.
-        classes: How many there are.
+        shape: ``(C, H, W)`` of its training images.
+        classes: Number of classes.
         channels: One number for each convolution.
-        features: Units of the dense layer.
+        features: F.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.num_features = shape, features
-        self.plain: dict[str, Any] = {
+        self.config: dict[str, Any] = {
             "shape": list(shape),
             "classes": classes,
             "channels": list(channels),
@@ -55,67 +56,67 @@ class Classifier(nn.Module):
         self.head = nn.Linear(features, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1], squeezed to its own size and channels."""
+        """Return features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1], which are resized to `shape`."""
         channels, height, width = self.shape
-        fitted = Fit((height, width), "resize", 1 if channels == 1 else 3)(x)
-        features: Tensor = self.encoder(Batch(fitted))
+        resized = Fit((height, width), "resize", 1 if channels == 1 else 3)(x)
+        features: Tensor = self.encoder(Batch(resized))
         return features
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return ``(B, classes)``."""
+        """Return the class logits ``(B, classes)`` of images ``(B, C, H, W)`` in [0, 1]."""
         return self.head(self(x))
 
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """A classifier from a file, and the name that tells it from every other."""
+    """A classifier from a file, with a name that identifies it."""
 
     network: Classifier
     name: str
-    """What its maker called it and the beginning of its file's SHA-256: ``mnist-0a1b2c3d``."""
+    """The name in the file and the first 8 digits of the file's SHA-256, such as ``mnist-0a1b2c3d``."""
 
     @classmethod
     def load(cls, path: Path) -> Extractor:
-        """Read a file that `save_classifier` wrote; nothing of it is run.
+        """Read a file of `save_classifier`, a safetensors file without code.
 
         Raises:
-            AeframeError: No file, or another one.
+            AeframeError: There is no file, or it has another format.
         """
         if not path.is_file():
             raise AeframeError(f"there is no classifier '{path}'; make one with aeframe image-classifier")
         try:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             with safe_open(path, framework="pt") as file:
-                known = json.loads((file.metadata() or {})["aeframe_image"])
+                config = json.loads((file.metadata() or {})["aeframe_image"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a mapping
-            if known["format"] != _FORMAT:
+            if config["format"] != _FORMAT:
                 raise KeyError("format")
             network = Classifier(
-                tuple(known["shape"]),
-                known["classes"],
-                channels=tuple(known["channels"]),
-                features=known["features"],
+                tuple(config["shape"]),
+                config["classes"],
+                channels=tuple(config["channels"]),
+                features=config["features"],
             )
             network.load_state_dict(tensors)
         except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
             raise AeframeError(
-                f"'{path}' is no classifier of images of this version ({' '.join(str(error).split())[:100]}); make one "
+                f"'{path}' is not an image classifier of this version ({' '.join(str(error).split())[:100]}); make one "
                 "with aeframe image-classifier"
             ) from error
-        return cls(network.eval().requires_grad_(False), f"{known['name']}-{digest[:8]}")
+        return cls(network.eval().requires_grad_(False), f"{config['name']}-{digest[:8]}")
 
 
 def save_classifier(network: Classifier, path: Path, *, name: str, about: Mapping[str, Any]) -> Extractor:
-    """Write a classifier with its name and what is known about it; return it as it will be read."""
-    known = {"format": _FORMAT, "name": name, **network.plain, **about}
+    """Write a classifier with its name and the entries of `about`, and return it as `Extractor.load` reads it."""
+    config = {"format": _FORMAT, "name": name, **network.config, **about}
     tensors = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with path.open("xb") as file:
-        file.write(save(tensors, {"aeframe_image": json.dumps(known)}))
+        file.write(save(tensors, {"aeframe_image": json.dumps(config)}))
     return Extractor.load(path)
 
 
 def in_unit(x: Tensor, domain: Domain) -> Tensor:
-    """Return images of a domain in [0, 1]; what is outside is clipped."""
+    """Map images from the bounds of a domain to [0, 1], clipped."""
     low, high = domain.bounds
     return ((x.float() - low) / (high - low)).clamp(0, 1)
 
@@ -123,17 +124,21 @@ def in_unit(x: Tensor, domain: Domain) -> Tensor:
 def train_classifier(
     network: Classifier, images: Tensor, labels: Tensor, *, epochs: int, batch_size: int = 128, seed: int = 0
 ) -> None:
-    """Train on images ``(N, C, H, W)`` in [0, 1] with labels ``(N,)``, by AdamW along a falling rate."""
-    generator = torch.Generator().manual_seed(seed)
-    steps = epochs * max(1, len(images) // batch_size)
+    """Train on images ``(N, C, H, W)`` in [0, 1] and labels ``(N,)``, by AdamW with a one-cycle learning rate."""
+    steps_in_epoch = max(1, len(images) // batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps + 1)
     network.train()
-    for _ in range(epochs):
-        order = torch.randperm(len(images), generator=generator)
-        for rows in order.split(batch_size)[: max(1, len(images) // batch_size)]:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(network.logits(images[rows]), labels[rows]).backward()
-            optimizer.step()
-            rate.step()
+    minimise(
+        network,
+        lambda rows: nn.functional.cross_entropy(network.logits(images[rows]), labels[rows]),
+        _shuffled_batches(len(images), batch_size, epochs, torch.Generator().manual_seed(seed)),
+        optimizer,
+        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps_in_epoch + 1),
+    )
     network.eval()
+
+
+def _shuffled_batches(num: int, batch_size: int, epochs: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield row numbers in shuffled batches for each epoch; an incomplete batch is used only if it is the only one."""
+    for _ in range(epochs):
+        yield from torch.randperm(num, generator=generator).split(batch_size)[: max(1, num // batch_size)]

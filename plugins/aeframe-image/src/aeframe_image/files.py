@@ -1,4 +1,4 @@
-"""Decode image files: all of them into memory, or batch by batch."""
+"""Decode image files to one shape: all into memory, or batch by batch."""
 
 from __future__ import annotations
 
@@ -15,84 +15,96 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, Shape
 from aeframe_image.decode import decode
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import Files, Place, Stack, shown
+from aeframe_image.pictures import Files, ImageFile, Stack, format_shape
 
 OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Decode files to uint8 ``(C, H, W)`` of one `shape`."""
+    """Decode image files to uint8 pixels ``(C, H, W)`` of one shape."""
 
     fit: Fit
     shape: Shape
 
-    def __call__(self, place: Place) -> Tensor:
+    def __call__(self, file: ImageFile) -> Tensor:
         """Decode one file.
 
         Raises:
-            AeframeError: It cannot be decoded, or has another shape than the others.
+            AeframeError: It cannot be decoded, or has another shape after `fit`.
         """
-        return self.fitted(place, decode(place))
+        return self.convert(file, decode(file))
 
-    def fitted(self, place: Place, pixels: Tensor) -> Tensor:
-        """Bring decoded pixels ``(C, H, W)`` to the one shape, as far as the options say how."""
-        fitted = self.fit(pixels[None])[0]
-        if tuple(fitted.shape) != self.shape:
-            options = []
-            if fitted.shape[0] != self.shape[0]:
-                options.append(f"modality.channels={self.shape[0]}")
-            if tuple(fitted.shape[1:]) != self.shape[1:]:
-                options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
-            raise AeframeError(
-                f"image '{place}' is {shown(tuple(fitted.shape))} (channels x height x width) where {shown(self.shape)}"
-                f" is expected; bring all images to one shape with {' '.join(options)}"
-            )
-        return fitted
-
-    def readable(self, places: list[Place]) -> Iterator[Tensor | str]:
-        """Decode many files, in order: pixels, or the sentence that says why there are none."""
-        # Pillow decodes without holding the interpreter, so threads do help.
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            yield from threads.map(self._attempt, places)
-
-    def _attempt(self, place: Place) -> Tensor | str:
-        try:
-            pixels = decode(place)
-        except AeframeError as error:
-            return str(error)
-        return self.fitted(place, pixels)
-
-    def select(self, files: Files, *, on_error: OnError, keep: bool) -> tuple[Files, Stack, list[str]]:
-        """Decode all files once.
-
-        Returns:
-            The files that can be read, their pixels (none of them unless `keep`), and a sentence for each that was
-            left out because `on_error` is ``skip``.
+    def convert(self, file: ImageFile, pixels: Tensor) -> Tensor:
+        """Apply `fit` to the decoded pixels ``(C, H, W)`` of a file.
 
         Raises:
-            AeframeError: A file that cannot be decoded while `on_error` is ``raise``; or none that can.
+            AeframeError: The result has another shape than `shape`.
+        """
+        converted = self.fit(pixels[None])[0]
+        if tuple(converted.shape) != self.shape:
+            options = []
+            if converted.shape[0] != self.shape[0]:
+                options.append(f"modality.channels={self.shape[0]}")
+            if tuple(converted.shape[1:]) != self.shape[1:]:
+                options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
+            raise AeframeError(
+                f"image '{file}' is {format_shape(tuple(converted.shape))} (channels x height x width), expected "
+                f"{format_shape(self.shape)}; convert all images to one shape with {' '.join(options)}"
+            )
+        return converted
+
+    def decode_all(self, files: list[ImageFile]) -> Iterator[Tensor | str]:
+        """Yield, in order, the pixels of each file, or the error message of one that cannot be decoded.
+
+        Raises:
+            AeframeError: A file has another shape after `fit`.
+        """
+        # Pillow releases the GIL while it decodes, so threads run in parallel.
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+            yield from threads.map(self._decode_or_message, files)
+
+    def _decode_or_message(self, file: ImageFile) -> Tensor | str:
+        try:
+            pixels = decode(file)
+        except AeframeError as error:
+            return str(error)
+        return self.convert(file, pixels)
+
+    def select(self, files: Files, *, on_error: OnError, keep: bool) -> tuple[Files, Stack, list[str]]:
+        """Decode all files once and select those that can be decoded.
+
+        Args:
+            files: To be decoded.
+            on_error: ``skip`` leaves out files that cannot be decoded, ``raise`` stops at the first.
+            keep: Whether to keep the pixels in memory.
+
+        Returns:
+            The selected files, their pixels (an empty stack unless `keep`), and a message for each skipped file.
+
+        Raises:
+            AeframeError: A file cannot be decoded and `on_error` is ``raise``, or no file can be decoded.
         """
         pixels = torch.empty((len(files) if keep else 0, *self.shape), dtype=torch.uint8)
-        good: list[int] = []
+        selected: list[int] = []
         skipped: list[str] = []
-        for place, found in enumerate(self.readable(files.places)):
-            if isinstance(found, str):
+        for row, result in enumerate(self.decode_all(files.files)):
+            if isinstance(result, str):
                 if on_error == "raise":
-                    raise AeframeError(found)
-                skipped.append(found)
+                    raise AeframeError(result)
+                skipped.append(result)
                 continue
             if keep:
-                pixels[len(good)] = found
-            good.append(place)
-        if not good:
+                pixels[len(selected)] = result
+            selected.append(row)
+        if not selected:
             raise AeframeError(f"none of {len(files)} images can be used; the first: {skipped[0]}")
-        kept = files.rows(torch.tensor(good))
-        return kept, Stack(pixels[: len(good)], kept.labels), skipped
+        readable = files.rows(torch.tensor(selected))
+        return readable, Stack(pixels[: len(selected)], readable.labels), skipped
 
 
 class FileSource:
-    """Image files that are decoded when their batch is asked for: for data that do not fit in memory."""
+    """A data source that decodes image files batch by batch, for data that do not fit into memory."""
 
     in_memory = False
 
@@ -105,6 +117,6 @@ class FileSource:
     def batch(self, index: Tensor) -> Batch:
         """Return the images of the rows `index` ``(B,)``."""
         chosen = self._files.rows(index)
-        x = torch.stack([self._reader(place) for place in chosen.places])
+        x = torch.stack([self._reader(file) for file in chosen.files])
         extras = {} if chosen.labels is None else {"label": chosen.labels}
         return self._transform(Batch(x, index=index, extras=extras))

@@ -1,4 +1,4 @@
-"""Bring images to one size and one number of channels."""
+"""Convert images to a given size and number of channels."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 
-How = Literal["crop", "resize", "pad"]
-# ITU-R BT.601 luma, what "grey" means in PNG and JPEG tools.
+FitMode = Literal["crop", "resize", "pad"]
+# ITU-R BT.601 luma, as in PNG and JPEG tools.
 _LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Change images ``(N, C, H, W)``, of uint8 or of floats in [0, 1], to `channels` and `size`; None leaves as is.
+    """Convert images ``(N, C, H, W)``, uint8 or floats in [0, 1], to a size and a number of channels.
 
-    ``crop`` takes the largest centred part with the aspect of `size` and scales it, so nothing is distorted;
-    ``resize`` squeezes the whole image; ``pad`` scales it without distortion and lays it on the middle of a field of
-    brightness `padding`, whose pixels count as any others. Scaling is bilinear, with antialiasing when it goes down.
+    Scaling is bilinear, antialiased when downscaling.
 
     Raises:
         AeframeError: A `padding` outside [0, 1].
     """
 
     size: tuple[int, int] | None = None
-    how: How = "crop"
+    """Height and width; None keeps those of the images."""
+    how: FitMode = "crop"
+    """``crop`` scales the largest centred part with the aspect ratio of `size`. ``resize`` scales the full image, which
+    may distort it. ``pad`` scales the full image without distortion and pads it to `size`, centred."""
     channels: Literal[1, 3] | None = None
+    """1 converts to grey, 3 to RGB; None keeps the channels of the images."""
     padding: float = 0.0
+    """Brightness of the pixels that ``pad`` adds, in [0, 1]."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.padding <= 1:
             raise AeframeError(
-                f"modality.padding is the brightness of what fit=pad adds, from 0 (black) to 1, found {self.padding:g}"
+                f"modality.padding is the brightness of the pixels that fit=pad adds and must be from 0 (black) to 1, "
+                f"found {self.padding:g}"
             )
 
     def shape(self, shape: Shape) -> Shape:
-        """Return the shape ``(C, H, W)`` that an image of `shape` gets."""
+        """Return the shape ``(C, H, W)`` of an image after conversion, from its original `shape`."""
         return (self.channels or shape[0], *(self.size or shape[1:]))
 
     def __call__(self, pixels: Tensor) -> Tensor:
         if self.shape(tuple(pixels.shape[1:])) == tuple(pixels.shape[1:]):
             return pixels
-        # In chunks: a whole training set as floats is four times its size.
+        # In chunks, because floats take four times the memory of uint8.
         return torch.cat([self._fit(chunk) for chunk in pixels.split(_CHUNK)])
 
     def _fit(self, pixels: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ class Fit:
             if self.how == "pad":
                 x = self._pad(x, self.padding * (255 if pixels.dtype == torch.uint8 else 1))
             else:
-                x = _scaled(self._crop(x) if self.how == "crop" else x, self.size)
+                x = _scale(self._crop(x) if self.how == "crop" else x, self.size)
         if pixels.dtype == torch.uint8:
             return x.round().clamp(0, 255).to(torch.uint8)
         return x.clamp(0, 1)
@@ -77,15 +81,15 @@ class Fit:
 
     def _pad(self, x: Tensor, value: float) -> Tensor:
         assert self.size is not None
-        scale = min(side / own for side, own in zip(self.size, x.shape[2:], strict=True))
+        scale = min(target / side for target, side in zip(self.size, x.shape[2:], strict=True))
         rows, columns = (
-            min(side, max(1, round(own * scale))) for side, own in zip(self.size, x.shape[2:], strict=True)
+            min(target, max(1, round(side * scale))) for target, side in zip(self.size, x.shape[2:], strict=True)
         )
         top, left = (self.size[0] - rows) // 2, (self.size[1] - columns) // 2
-        field = x.new_full((*x.shape[:2], *self.size), value)
-        field[:, :, top : top + rows, left : left + columns] = _scaled(x, (rows, columns))
-        return field
+        padded = x.new_full((*x.shape[:2], *self.size), value)
+        padded[:, :, top : top + rows, left : left + columns] = _scale(x, (rows, columns))
+        return padded
 
 
-def _scaled(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _scale(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", antialias=True, align_corners=False)

@@ -1,4 +1,4 @@
-"""Folders of image files."""
+"""The dataset ``image_folder``: a folder of image files."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from aeframe_image.pictures import Files, RawSplits
 
 
 def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its sub-folders, sorted; hidden ones and other files are passed over."""
+    """Return the image files in a folder and its sub-folders, sorted; hidden files are ignored."""
     return files_below(folder, EXTENSIONS)
 
 
 class ImageFolder(Dataset):
     """A folder of PNG, JPEG, BMP, GIF, WebP, TIFF or PNM files, at any depth.
 
-    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits where ``train`` is there; what is
-    missing of the others is drawn from the training images, by the shares `validation` and `test` and by `seed`.
-    Where all images lie in class folders (two or more), ``extras["label"]`` is the class's place in their sorted
-    names. Images of different sizes need ``modality.size``, of different colours ``modality.channels``.
+    Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. A missing split
+    is a random fraction (`validation`, `test`) of the training images, drawn with `seed`. If all images are in two or
+    more class folders, ``extras["label"]`` is the index of the class in alphabetical order. Images of different sizes
+    need ``modality.size``, and a mix of grey and colour images needs ``modality.channels``.
 
-    Up to `max_memory_mb` (as uint8, after fitting) the images are decoded once, into memory; beyond it in each epoch,
-    by ``workers``.
+    If all images, converted to uint8 of the model's size, fit into `max_memory_mb` MiB, they are decoded once into
+    memory. Otherwise they are decoded in each epoch by the ``workers``.
     """
 
     modality = "image"
@@ -42,18 +42,17 @@ class ImageFolder(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].places)}
+        return {"shape": first_shape(self.who, self._present()["train"].files)}
 
     def load(self) -> RawSplits:
         present = self._present()
         keys = {
-            split: path_keys(self.path, (Path(str(place)) for place in files.places))
-            for split, files in present.items()
+            split: path_keys(self.path, (Path(str(file)) for file in files.files)) for split, files in present.items()
         }
         return self.shares.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:
-        """Return the splits that the folder has: at least ``train``."""
+        """Return the splits that the folder defines, at least ``train``."""
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}"
-        found = folder_splits(self.path, who=self.who, what="images", find=images_below, expected=expected)
-        return {split: Files([*each.paths], each.labels, self.max_memory_mb) for split, each in found.items()}
+        splits = folder_splits(self.path, who=self.who, what="images", find=images_below, expected=expected)
+        return {name: Files([*split.paths], split.labels, self.max_memory_mb) for name, split in splits.items()}

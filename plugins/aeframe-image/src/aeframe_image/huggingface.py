@@ -1,4 +1,4 @@
-"""Images in datasets of the Hugging Face library, from its hub or from a folder."""
+"""The dataset ``image_huggingface``: images of the library ``datasets``, from the Hugging Face Hub or a folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from aeframe.errors import AeframeError, did_you_mean
 from aeframe_image.decode import first_shape
 from aeframe_image.pictures import Files, RawSplits
 
-# What the library raises for a name that is not there, a file that is damaged, or a network that is down.
+# Exceptions of the library for unknown names, damaged files and network failures.
 _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One row of a column of images, kept as the bytes of their files."""
+    """An image file in one row of a table."""
 
     table: Any
     column: str
@@ -34,34 +34,34 @@ class Cell:
 
     def read(self) -> bytes:
         try:
-            found = self.table[self.row][self.column]
-            content = None if found is None else found["bytes"]
-            if content is None and found is not None and found["path"]:
-                content = Path(found["path"]).read_bytes()
+            image = self.table[self.row][self.column]
+            content = None if image is None else image["bytes"]
+            if content is None and image is not None and image["path"]:
+                content = Path(image["path"]).read_bytes()
         except _UNREADABLE as error:
-            raise AeframeError(f"image '{self}' cannot be read ({error}); mend the dataset") from error
+            raise AeframeError(f"image '{self}' cannot be read ({error}); repair the dataset") from error
         if content is None:
-            raise AeframeError(f"image '{self}' is missing; drop the row, or set modality.on_error=skip")
+            raise AeframeError(f"image '{self}' is missing; remove the row, or set modality.on_error=skip")
         return bytes(content)
 
 
 class HuggingFaceImages(Dataset):
-    """A dataset of images of the Hugging Face library, with the extra ``aeframe-image[huggingface]``.
+    """An image dataset of the library ``datasets``; requires the extra ``aeframe-image[huggingface]``.
 
-    Its splits are those that are called ``train``, ``validation`` and ``test``; what is missing of the others is drawn
-    from the training images, by the shares `validation` and `test` and by `seed`. Images stay as the bytes of their
-    files until they are decoded: once, up to `max_memory_mb` (as uint8, after fitting), in each epoch beyond it.
+    The splits ``train``, ``validation`` and ``test`` of the dataset are used. A missing split is a random fraction of
+    the training images.
 
     Args:
-        path: A name on the hub (``ylecun/mnist``), downloaded by the library into its own cache, or a folder that
-            ``save_to_disk`` wrote or that holds Parquet files.
-        config: Which of the configurations of a dataset, where it has several.
-        column: The images; null takes the first column that is of images.
-        label: Whole numbers for ``extras["label"]``; null leaves them out.
-        validation: Share of the training images.
-        test: Share of the training images.
-        seed: Of the draw.
-        max_memory_mb: See above.
+        path: A name on the Hugging Face Hub (``ylecun/mnist``), which the library downloads into its cache, or a folder
+            written by ``save_to_disk`` or with Parquet files.
+        config: The configuration of the dataset, if it has several.
+        column: The column of images; null takes the first.
+        label: A column of whole numbers for ``extras["label"]``; null has no labels.
+        validation: Fraction of the training images for validation, without such a split.
+        test: Fraction of the training images for testing, without such a split.
+        seed: Of the random split.
+        max_memory_mb: If all images, converted to uint8 of the model's size, fit into this many MiB, they are decoded
+            once into memory. Otherwise they are decoded in each epoch.
     """
 
     modality = "image"
@@ -82,26 +82,25 @@ class HuggingFaceImages(Dataset):
         self.who = f"dataset 'image_huggingface' at '{path}'"
         self.shares = RandomSplit(self.who, "images", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
-        self._found: dict[str, Files] | None = None
+        self._splits: dict[str, Files] | None = None
 
     def describe(self) -> Mapping[str, Any]:
         """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].places)}
+        return {"shape": first_shape(self.who, self._present()["train"].files)}
 
     def load(self) -> RawSplits:
         return self.shares.complete(self._present(), self.split_record)
 
     def _present(self) -> dict[str, Files]:
-        if self._found is None:
+        """Return the splits that the dataset defines, at least ``train``."""
+        if self._splits is None:
             tables = self._tables()
-            # One table alone is all there is, whatever it is called.
-            names = {"train": next(iter(tables))} if len(tables) == 1 else _splits(tables)
+            # A single split is the training split, whatever its name.
+            names = {"train": next(iter(tables))} if len(tables) == 1 else _split_names(tables)
             if "train" not in names:
-                raise AeframeError(
-                    f"{self.who} has the splits {', '.join(tables)} and none that is called 'train'; rename one"
-                )
-            self._found = {split: self._files(name, tables[name]) for split, name in names.items()}
-        return self._found
+                raise AeframeError(f"{self.who} has the splits {', '.join(tables)}, but no 'train'; rename one")
+            self._splits = {split: self._files(name, tables[name]) for split, name in names.items()}
+        return self._splits
 
     def _tables(self) -> dict[str, Any]:
         library = _library(self.who)
@@ -111,8 +110,8 @@ class HuggingFaceImages(Dataset):
             opened = library.load_from_disk(str(folder)) if saved else library.load_dataset(self.path, self.config)
         except _UNREADABLE as error:
             raise AeframeError(
-                f"{self.who} cannot be opened ({' '.join(str(error).split()) or type(error).__name__}); give a folder "
-                "that save_to_disk wrote, one with Parquet files, or a name on the hub"
+                f"{self.who} cannot be opened ({' '.join(str(error).split()) or type(error).__name__}); set "
+                "data.path to a folder written by save_to_disk, a folder with Parquet files, or a name on the hub"
             ) from error
         return dict(opened) if isinstance(opened, dict) else {"train": opened}
 
@@ -126,11 +125,11 @@ class HuggingFaceImages(Dataset):
                 f"'{split}' are {', '.join(columns)}; set data.column, or cast one to datasets.Image"
             )
         if not len(table):
-            raise AeframeError(f"{self.who} has an empty split '{split}'; give one with images")
-        stored = table.select_columns([column]).cast_column(column, library.Image(decode=False))
+            raise AeframeError(f"{self.who} has an empty split '{split}'; add images to it")
+        undecoded = table.select_columns([column]).cast_column(column, library.Image(decode=False))
         origin = f"{self.path}/{split}"
-        places = [Cell(stored, column, row, origin) for row in range(len(table))]
-        return Files([*places], self._labels(split, table), self.max_memory_mb)
+        cells = [Cell(undecoded, column, row, origin) for row in range(len(table))]
+        return Files([*cells], self._labels(split, table), self.max_memory_mb)
 
     def _labels(self, split: str, table: Any) -> torch.Tensor | None:
         if self.label is None:
@@ -145,16 +144,16 @@ class HuggingFaceImages(Dataset):
         if row is not None:
             raise AeframeError(
                 f"{self.who}: row {row} of split '{split}' has the label {values[row]!r} in '{self.label}', expected a "
-                "whole number; give another column, or leave data.label out"
+                "whole number; choose another column, or leave data.label out"
             )
         return torch.tensor(list(values))
 
 
-def _splits(tables: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the splits of a run among those of a dataset; others are passed over."""
-    known = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
-    found = {split: [word for word in words if word in tables] for split, words in known.items()}
-    return {split: words[0] for split, words in found.items() if words}
+def _split_names(tables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name in `tables` of each split that is there; other tables are ignored."""
+    aliases = {"train": ("train",), "validation": ("validation", "valid", "val", "dev"), "test": ("test",)}
+    present = {split: [name for name in names if name in tables] for split, names in aliases.items()}
+    return {split: names[0] for split, names in present.items() if names}
 
 
 def _library(who: str) -> Any:
@@ -162,6 +161,6 @@ def _library(who: str) -> Any:
         return importlib.import_module("datasets")
     except ImportError as error:
         raise AeframeError(
-            f"{who} is read by the library 'datasets', which is not installed ({error}); "
-            "pip install 'aeframe-image[huggingface]'"
+            f"{who} requires the library 'datasets', which is not installed ({error}); install it with pip install "
+            "'aeframe-image[huggingface]'"
         ) from error

@@ -1,4 +1,4 @@
-"""MNIST and what follows its file format, IDX."""
+"""The datasets ``mnist`` and ``fashion_mnist``, and their file format IDX."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_idx(path: Path, *, who: str) -> NDArray[np.uint8]:
     """Read an IDX file of unsigned bytes, gzipped or not (LeCun, Cortes & Burges 1998).
 
     Raises:
-        AeframeError: A file that is damaged, cut off, or of another kind.
+        AeframeError: A damaged or truncated file, or another format.
     """
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -41,7 +41,8 @@ def read_idx(path: Path, *, who: str) -> NDArray[np.uint8]:
     body = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dims)
     if body.size != math.prod(sizes):
         raise AeframeError(
-            f"{who}: '{path}' has {body.size} values where its header says {math.prod(sizes)}; remove it and try again"
+            f"{who}: '{path}' has {body.size} values, expected {math.prod(sizes)} by its header; remove it and try "
+            "again"
         )
     return body.reshape(sizes)
 
@@ -49,15 +50,15 @@ def read_idx(path: Path, *, who: str) -> NDArray[np.uint8]:
 class MNIST(Benchmark):
     """70,000 handwritten digits of 28 x 28 grey pixels (LeCun, Bottou, Bengio & Haffner 1998).
 
-    50,000 train, 10,000 validation (the last of the training files) and 10,000 test images. `path` is a NPZ with
-    ``x_train`` and ``x_test``, or a folder with the four IDX files, gzipped or not; null searches ``AEFRAME_DATA`` and
+    50,000 training, 10,000 validation (the last of the training file) and 10,000 test images. `path` is a NPZ with
+    ``x_train`` and ``x_test``, or a folder with the four IDX files, gzipped or not. Null searches ``AEFRAME_DATA`` and
     ``~/.cache/aeframe``, then downloads 11 MB.
     """
 
     name = "mnist"
     shape = (1, 28, 28)
     validation = 6
-    wanted = "a NPZ with x_train and x_test, or a folder with the four IDX files"
+    expected_path = "a NPZ with x_train and x_test, or a folder with the four IDX files"
     base: ClassVar[str] = "https://ossci-datasets.s3.amazonaws.com/mnist/"
     checksums: ClassVar[tuple[str, ...]] = (
         "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -72,7 +73,7 @@ class MNIST(Benchmark):
     def download(self, folder: Path) -> Path:
         names = [name for pair in _FILES.values() for name in pair]
         for name, checksum in zip(names, self.checksums, strict=True):
-            # One that was unpacked by hand has no checksum.
+            # The checksums are those of the compressed files, so unpacked files are not verified.
             if not (folder / name).is_file():
                 fetch(Remote(f"{self.base}{name}.gz", checksum), folder, who=self.who)
         return folder
@@ -85,17 +86,19 @@ class MNIST(Benchmark):
         return Stack(pixels, torch.from_numpy(read_idx(self._file(folder, labels), who=self.who).astype(np.int64)))
 
     def _file(self, folder: Path, name: str) -> Path:
-        found = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
-        if found is None:
-            raise AeframeError(f"{self.who}: '{folder}' has no '{name}' or '{name}.gz'; give {self.wanted}")
-        return found
+        file = next((path for path in (folder / name, folder / f"{name}.gz") if path.is_file()), None)
+        if file is None:
+            raise AeframeError(
+                f"{self.who}: '{folder}' has no '{name}' or '{name}.gz'; set data.path to {self.expected_path}"
+            )
+        return file
 
 
 class FashionMNIST(MNIST):
-    """70,000 pictures of clothing of 28 x 28 grey pixels (Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747).
+    """70,000 images of clothing of 28 x 28 grey pixels (Xiao, Rasul & Vollgraf 2017, arXiv 1708.07747).
 
-    50,000 train, 10,000 validation (the last of the training files) and 10,000 test images. `path` is a NPZ with
-    ``x_train`` and ``x_test``, or a folder with the four IDX files, gzipped or not; null searches ``AEFRAME_DATA`` and
+    50,000 training, 10,000 validation (the last of the training file) and 10,000 test images. `path` is a NPZ with
+    ``x_train`` and ``x_test``, or a folder with the four IDX files, gzipped or not. Null searches ``AEFRAME_DATA`` and
     ``~/.cache/aeframe``, then downloads 30 MB.
     """
 

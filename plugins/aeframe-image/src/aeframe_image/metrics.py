@@ -1,4 +1,4 @@
-"""What people measure on reconstructed images."""
+"""Metrics of reconstructed images: PSNR, SSIM and bits per dimension."""
 
 from __future__ import annotations
 
@@ -15,29 +15,27 @@ from aeframe.parts.losses.likelihoods import Bernoulli, Categorical
 from aeframe.parts.losses.logistic_mixture import LogisticMixture
 from aeframe.tensors import broadcast_mask
 from aeframe.types import ForwardOutput, TrainingProgress
-from aeframe_image.similarity import ssim
+from aeframe_image.similarity import ssim, value_span
 
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
-_CAP_DB = 100.0
+_MAX_DB = 100.0
 
 
 def psnr(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
-    """Return the peak signal-to-noise ratio ``(B,)`` of images ``(B, C, H, W)`` in dB: 10 log10(span^2 / mean error^2).
+    """Return the peak signal-to-noise ratio ``(B,)`` of images ``(B, C, H, W)`` in dB: 10 log10(span^2 / MSE).
 
-    `span` is the width of the values' range. A perfect image would have infinitely many dB; 100 is the most that is
-    given.
+    `span` is the width of the value range. The ratio is capped at 100 dB; a perfect reconstruction would be infinite.
     """
     error = (reconstruction - x).square().flatten(1).mean(1) / span**2
-    return -10 * error.clamp_min(10 ** (-_CAP_DB / 10)).log10()
+    return -10 * error.clamp_min(10 ** (-_MAX_DB / 10)).log10()
 
 
 class _PerImage(ModelMetric):
-    """The mean over images of a number that each image has.
+    """The base class of metrics that are a mean over images.
 
-    Where a part is masked, or a corruption has left it visible, it stands in both images as it is: the number is of the
-    image with the rest filled in.
+    Pixels that are masked, or that a corruption left visible, count as reconstructed without error.
     """
 
     total: Tensor
@@ -50,17 +48,17 @@ class _PerImage(ModelMetric):
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        return len(model.spec.shape) == 3 and math.isfinite(_span(model))
+        return len(model.spec.shape) == 3 and math.isfinite(value_span(model.spec.domain))
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        # What a mask hides, or a corruption left visible, is no part of what was reconstructed: there is no error.
-        counted, x = counts(out), out.batch.visible().float()
-        values = self.measure(torch.where(counted, model.loss.mean(out.output).float(), x), x, _span(model))
+        counted, x = counts(out), out.batch.masked_x().float()
+        reconstruction = torch.where(counted, model.loss.mean(out.output).float(), x)
+        values = self.measure(reconstruction, x, value_span(model.spec.domain))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)
 
     def measure(self, reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
-        """Return one number ``(B,)`` for each image."""
+        """Return the metric ``(B,)`` of each image; `span` is the width of the value range."""
         raise NotImplementedError
 
     def compute(self) -> Tensor:
@@ -68,9 +66,9 @@ class _PerImage(ModelMetric):
 
 
 class PSNR(_PerImage):
-    """Peak signal-to-noise ratio in dB, the mean over images of each image's own, over the range of the domain.
+    """Peak signal-to-noise ratio in dB with the value range of the domain as the peak, averaged over images.
 
-    It is not that of the mean error over all images, which is lower wherever images differ in difficulty.
+    The PSNR of the mean squared error over all images would be lower.
     """
 
     higher_is_better = True
@@ -80,7 +78,7 @@ class PSNR(_PerImage):
 
 
 class SSIM(_PerImage):
-    """Structural similarity, at most 1, the mean over images (Wang, Bovik, Sheikh & Simoncelli 2004)."""
+    """Structural similarity, at most 1, averaged over images (Wang, Bovik, Sheikh & Simoncelli 2004)."""
 
     higher_is_better = True
 
@@ -94,12 +92,11 @@ class SSIM(_PerImage):
 
 
 class BitsPerDimension(ModelMetric):
-    """The bound in bits for each number of a sample: nats / (elements x ln 2), of models whose data are discrete.
+    """The bound on the negative log-likelihood in bits per dimension: nats / (elements x ln 2).
 
-    It bounds what the model, as a code, would need to send an image without loss. It is measured where the likelihood
-    is a distribution over the values of the data themselves (``discretised_logistic_mixture`` over grey values,
-    ``bernoulli`` on binary data, ``categorical``) and z has a posterior: a density of continuous values, or a
-    reconstruction alone, says no such thing.
+    It bounds the code length of lossless compression with the model. It applies to models with a posterior whose
+    likelihood is a distribution over discrete data: ``discretised_logistic_mixture`` (grey values), ``bernoulli`` on
+    binary data, ``categorical``.
     """
 
     drawn = True
@@ -130,8 +127,3 @@ class BitsPerDimension(ModelMetric):
 
     def compute(self) -> Tensor:
         return self.total / (self.count * math.log(2))
-
-
-def _span(model: Autoencoder) -> float:
-    low, high = model.spec.domain.bounds
-    return high - low

@@ -1,4 +1,4 @@
-"""The modality `image`."""
+"""The modality `image`: grey and colour images of one size."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
 from aeframe_image.decode import decode
 from aeframe_image.files import FileSource, OnError, Reader
-from aeframe_image.fit import Fit, How
+from aeframe_image.fit import Fit, FitMode
 from aeframe_image.folder import images_below
-from aeframe_image.pictures import Files, Place, RawSplits, Stack, shown
+from aeframe_image.pictures import Files, ImageFile, RawSplits, Stack, format_shape
 from aeframe_image.values import ImageDomain, Values
 from aeframe_image.write import write_images
 
@@ -30,22 +30,25 @@ _MEGABYTE = 2**20
 
 
 class Image(Modality):
-    """Pictures ``(C, H, W)`` with one channel (grey) or three (red, green, blue), kept as bytes and scaled by batch.
+    """Images ``(C, H, W)`` with one channel (grey) or three (RGB), stored as uint8 and converted by batch.
 
     Args:
         domain: ``unit`` [0, 1], ``signed`` [-1, 1], or ``binary`` {0, 1}.
-        binarize: With ``domain=binary``: ``threshold`` (the default there) at half brightness, or ``sample``: each
-            pixel is drawn with its brightness as the probability, anew at each sight of a training image and once and
-            for all for the others (Salakhutdinov & Murray 2008, ICML).
+        binarize: With ``domain=binary``: ``threshold`` at half brightness (the default), or ``sample`` each pixel with
+            its brightness as the probability of 1 (Salakhutdinov & Murray 2008, ICML). Training images are sampled anew
+            in each epoch, held-out images only once.
         size: Height and width, or one number for both; null keeps the size of the data.
-        fit: How an image comes to that size: ``crop`` takes the largest centred part of the right aspect, ``resize``
-            squeezes the whole, ``pad`` lays the whole on a field of brightness `padding`.
-        padding: With ``fit=pad``: from 0 (black) to 1. What is added counts as any pixel does.
-        channels: 1 turns colour into grey, 3 repeats grey; null keeps what the data have.
-        random_crop: A training image is seen through a window of its size, moved by up to so many pixels each way and
-            drawn anew each time; what lies beyond the image mirrors it.
-        flip: Left and right of a training image change places with a chance of one half.
-        on_error: Files that cannot be decoded: ``raise``, or ``skip`` and list them.
+        fit: How images get this size: ``crop`` scales the largest centred part with the right aspect ratio, ``resize``
+            scales the full image and may distort it, ``pad`` scales the full image and pads it.
+        padding: Brightness of the pixels that ``fit=pad`` adds, from 0 (black) to 1. The loss includes them.
+        channels: 1 converts to grey, 3 to RGB; null keeps the channels of the data.
+        random_crop: Pad training images by this many pixels on each side with their reflection, and crop a random
+            window of the original size.
+        flip: Mirror training images left to right with probability 1/2.
+        on_error: Files that cannot be decoded: ``raise`` stops, ``skip`` leaves them out and lists them.
+
+    Raises:
+        AeframeError: Invalid options.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "bernoulli"}
@@ -58,7 +61,7 @@ class Image(Modality):
         domain: ImageDomain = "unit",
         binarize: Literal["threshold", "sample"] | None = None,
         size: int | tuple[int, int] | None = None,
-        fit: How = "crop",
+        fit: FitMode = "crop",
         padding: float = 0.0,
         channels: Literal[1, 3] | None = None,
         random_crop: int = 0,
@@ -89,10 +92,10 @@ class Image(Modality):
         self.spec(dataset)
 
     def apply(self, raw: RawSplits) -> Splits:
-        reader = Reader(self.fit, self._learned())
+        reader = Reader(self.fit, self._known_shape())
         files = [split for split in raw.values() if isinstance(split, Files)]
-        needed = sum(len(split) for split in files) * torch.Size(reader.shape).numel()
-        in_memory = not files or needed <= min(split.max_memory_mb for split in files) * _MEGABYTE
+        num_bytes = sum(len(split) for split in files) * torch.Size(reader.shape).numel()
+        in_memory = not files or num_bytes <= min(split.max_memory_mb for split in files) * _MEGABYTE
         skipped: list[str] = []
         train, validation, test = (
             self._source(
@@ -107,7 +110,7 @@ class Image(Modality):
         return Splits(train, validation, test, skipped)
 
     def _training(self, batch: Batch) -> Batch:
-        """Make a batch to train on of stored pixels."""
+        """Augment and convert a batch of stored pixels for training."""
         return self.values.training(batch.with_x(self.augment(batch.x)))
 
     def _source(
@@ -121,12 +124,12 @@ class Image(Modality):
     ) -> Source:
         if isinstance(raw, Files):
             if not in_memory and self.on_error == "raise":
-                # Looking at each file first would cost an epoch; one that is broken stops the run when it is met.
+                # Checking all files first would take an epoch; a broken file stops the run when its batch is decoded.
                 return FileSource(raw, reader, transform)
-            kept, stack, sentences = reader.select(raw, on_error=self.on_error, keep=in_memory)
-            skipped.extend(sentences)
+            readable, stack, messages = reader.select(raw, on_error=self.on_error, keep=in_memory)
+            skipped.extend(messages)
             if not in_memory:
-                return FileSource(kept, reader, transform)
+                return FileSource(readable, reader, transform)
         else:
             stack = Stack(self.fit(raw.pixels), raw.labels)
             self._check_shape(stack.pixels, "the data")
@@ -134,7 +137,7 @@ class Image(Modality):
         return TensorSource(stack.pixels, extras=extras, transform=transform)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return a picture: one titled row of at most 12 images for each panel, a grid for a single one."""
+        """Return a figure: one titled row of at most 12 images for each panel, or a grid for a single panel."""
         from aeframe_image.render import draw
 
         return draw({title: self.values.pixels(x) for title, x in panels.items()})
@@ -142,36 +145,39 @@ class Image(Modality):
     def read(self, path: Path) -> Batch:
         """Read an image file, a folder of them, or a NPZ or NPY file.
 
-        They are fitted by the options that training had, and must come to its shape.
+        Images are converted with the options of training.
+
+        Raises:
+            AeframeError: No images, a file that cannot be decoded, or images of another shape than in training.
         """
         if path.suffix.lower() in (".npz", ".npy"):
             pixels = self._read_arrays(path)
         else:
-            paths: list[Place] = [*images_below(path)] if path.is_dir() else [path]
-            if not paths:
-                raise AeframeError(f"modality 'image' found no images in '{path}'; give a folder with some")
-            first = decode(paths[0])
+            files: list[ImageFile] = [*images_below(path)] if path.is_dir() else [path]
+            if not files:
+                raise AeframeError(f"modality 'image' found no images in '{path}'; choose a folder with images")
+            first = decode(files[0])
             reader = Reader(self.fit, self._shape or self.fit.shape(tuple(first.shape)))
-            pixels = torch.stack([reader.fitted(paths[0], first), *(reader(each) for each in paths[1:])])
+            pixels = torch.stack([reader.convert(files[0], first), *(reader(file) for file in files[1:])])
         return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
 
-    def read_whole(self, path: Path) -> Tensor:
-        """Read one image file at its own size, ``(C, H, W)``, in the values that training had.
+    def read_full_size(self, path: Path) -> Tensor:
+        """Read one image file at its full size, ``(C, H, W)``, with values in the model's domain.
 
         Raises:
-            AeframeError: A file that cannot be decoded, or other channels than training had.
+            AeframeError: A file that cannot be decoded, or another number of channels than in training.
         """
         pixels = Fit(channels=self.fit.channels)(decode(path).unsqueeze(0))
         if self._shape is not None and pixels.shape[1] != self._shape[0]:
             raise AeframeError(
-                f"image '{path}' has {pixels.shape[1]} channel{'s' * (pixels.shape[1] > 1)} where {self._shape[0]} "
-                f"{'is' if self._shape[0] == 1 else 'are'} expected; convert it"
+                f"image '{path}' has {pixels.shape[1]} channel{'s' * (pixels.shape[1] > 1)}, expected {self._shape[0]} "
+                "as in training; convert it"
             )
         return self.values.evaluation(Batch(pixels, index=torch.arange(1))).x[0]
 
     def _read_arrays(self, path: Path) -> Tensor:
         stacks = ArrayFile(path, who="modality 'image'").stacks()
-        # A file with splits is read in their order, so that rows can be found again.
+        # Splits are concatenated in their order, so that row numbers are defined.
         pixels = self.fit(torch.cat([stacks[split].pixels for split in SPLITS if split in stacks]))
         self._check_shape(pixels, f"'{path}'")
         return pixels
@@ -179,23 +185,23 @@ class Image(Modality):
     def _check_shape(self, pixels: Tensor, where: str) -> None:
         if self._shape is not None and tuple(pixels.shape[1:]) != self._shape:
             raise AeframeError(
-                f"modality 'image': {where} has images of {shown(tuple(pixels.shape[1:]))} (channels x height x width)"
-                f" where {shown(self._shape)} is expected; bring them to that shape"
+                f"modality 'image': {where} has images of {format_shape(tuple(pixels.shape[1:]))} (channels x height x "
+                f"width), expected {format_shape(self._shape)}; convert them to that shape"
             )
 
-    def _learned(self) -> Shape:
+    def _known_shape(self) -> Shape:
         if self._shape is None:
-            raise RuntimeError("modality image has learned nothing yet; call prepare or load_state first")
+            raise RuntimeError("modality image has no shape yet; call prepare or load_state first")
         return self._shape
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write images ``(N, C, H, W)`` with 8 bits: a folder of PNG files, one PNG file, or a NPZ.
+        """Write images ``(N, C, H, W)`` with 8 bits; return the files.
 
-        A path that ends in ``.png`` takes a single image, one that ends in ``.npz`` gets the array ``x``, ``(N, H, W)``
-        or ``(N, H, W, 3)`` of uint8, and any other is a folder, which gets ``000000.png`` and so on.
+        A path that ends in ``.png`` holds a single image. One that ends in ``.npz`` holds the array ``x``, uint8 ``(N,
+        H, W)`` or ``(N, H, W, 3)``. Any other path is a folder for ``000000.png``, ``000001.png``, ...
 
         Raises:
-            AeframeError: A file that exists, or several images for one PNG.
+            AeframeError: A file that exists, several images for one PNG, or another image format.
         """
         return write_images(self.values.pixels(x), path)
 

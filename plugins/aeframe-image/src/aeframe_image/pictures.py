@@ -1,4 +1,4 @@
-"""What a dataset of images hands to the modality: stored pixels, or the files that hold them."""
+"""The raw splits that an image dataset loads: pixels in memory, or image files to be decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.types import Shape
 
 @dataclass(slots=True)
 class Stack:
-    """Images of one shape, or videos of one shape and length, in memory."""
+    """Images of equal shape, or videos of equal shape and length, in memory."""
 
     pixels: Tensor
     """``(N, C, H, W)``: uint8, or float32 in [0, 1]; of videos ``(N, T, C, H, W)`` uint8. C is 1 or 3."""
@@ -25,50 +25,52 @@ class Stack:
         return self.pixels.shape[0]
 
     def rows(self, index: Tensor) -> Stack:
-        """Return some of them."""
+        """Return the images `index` ``(n,)``."""
         return Stack(self.pixels[index], None if self.labels is None else self.labels[index])
 
 
-class Stored(Protocol):
-    """An image file that is no file of its own: a member of an archive, a cell of a table. As text it says where."""
+class EmbeddedFile(Protocol):
+    """An image file inside another file, such as a member of an archive or a cell of a table.
+
+    ``str()`` returns its location, for messages.
+    """
 
     def read(self) -> bytes:
-        """Return the bytes of the file.
+        """Return the bytes of the image file.
 
         Raises:
-            AeframeError: They cannot be had.
+            AeframeError: They cannot be read.
         """
         ...
 
 
-Place = Path | Stored
-"""Where an image file is."""
+ImageFile = Path | EmbeddedFile
 
 
 @dataclass(slots=True)
 class Files:
-    """Image files that are still to be decoded."""
+    """Image files, not decoded yet."""
 
-    places: list[Place]
+    files: list[ImageFile]
     labels: Tensor | None = None
     """``(N,)`` int64."""
     max_memory_mb: int = 2048
-    """Decoded images are kept in memory when those of all splits take no more than this, and decoded by batch
-    otherwise."""
+    """If the decoded images of all splits fit into this many MiB, they are decoded once into memory; otherwise each
+    batch is decoded when it is requested."""
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.files)
 
     def rows(self, index: Tensor) -> Files:
-        """Return some of the files."""
-        places = [self.places[i] for i in index.tolist()]
-        return Files(places, None if self.labels is None else self.labels[index], self.max_memory_mb)
+        """Return the files `index` ``(n,)``."""
+        files = [self.files[row] for row in index.tolist()]
+        return Files(files, None if self.labels is None else self.labels[index], self.max_memory_mb)
 
 
 RawSplits = Mapping[str, Stack | Files]
-"""What `Dataset.load` returns for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
+"""The value of `Dataset.load` for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
 
 
-def shown(shape: Shape) -> str:
-    """Write a shape for a person: ``"3 x 32 x 32"``."""
+def format_shape(shape: Shape) -> str:
+    """Return a shape as text for messages: ``"3 x 32 x 32"``."""
     return " x ".join(str(size) for size in shape)

@@ -1,4 +1,4 @@
-"""A picture of pictures."""
+"""Draw images in rows or in a grid."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WHITE = 255
 
 
 def draw(panels: Mapping[str, Tensor]) -> Figure:
-    """Return a figure of uint8 images ``(N, C, H, W)`` by title.
+    """Return a figure of panels of uint8 images ``(N, C, H, W)``, by title.
 
-    Several panels are rows of at most 12 images, one above the other, so that columns can be compared. A single one is
-    a grid of at most 12 x 12.
+    Several panels are drawn as rows of at most 12 images below each other, so that columns can be compared. A single
+    panel is drawn as a grid of at most 12 x 12 images.
     """
     if len(panels) == 1:
         ((title, pixels),) = panels.items()
@@ -36,7 +36,7 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
     width = columns * _TILE_INCHES
     heights = {title: width * canvas.shape[0] / canvas.shape[1] for title, canvas in canvases.items()}
     total = sum(heights.values()) + len(heights) * _TITLE_INCHES + _MARGIN_INCHES
-    # A narrow picture is as wide as its longest title.
+    # A narrow figure is widened to its longest title.
     full = max(width, _LETTER_INCHES * max(len(title) for title in panels)) + 2 * _MARGIN_INCHES
     figure = Figure(figsize=(full, total), dpi=150)
     top = total
@@ -51,19 +51,19 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
 
 
 def _canvas(pixels: Tensor, columns: int) -> Tensor:
-    """Lay images side by side, a white line between them: ``(rows, columns)`` or ``(rows, columns, 3)`` of uint8."""
+    """Return images in a grid with white lines between them, uint8 ``(height, width)`` or ``(height, width, 3)``."""
     num, channels, height, width = pixels.shape
     gap = _gap((channels, height, width))
     rows = max(1, math.ceil(num / columns))
     canvas = torch.full(
         (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), _WHITE, dtype=torch.uint8
     )
-    for place, image in enumerate(pixels):
-        top, left = (place // columns) * (height + gap), (place % columns) * (width + gap)
+    for number, image in enumerate(pixels):
+        top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
         canvas[top : top + height, left : left + width] = image.permute(1, 2, 0)
     return canvas[..., 0] if channels == 1 else canvas
 
 
 def _gap(shape: Shape) -> int:
-    """Return the width of the line between images, in their own pixels."""
+    """Return the width of the line between images ``(C, H, W)``, in image pixels."""
     return max(1, round(max(shape[1:]) / 16))

@@ -1,4 +1,4 @@
-"""Images in tar archives, as WebDataset writes them."""
+"""The dataset ``image_shards``: images in tar archives in the format of WebDataset."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS, first_shape
-from aeframe_image.pictures import Files, Place, RawSplits
+from aeframe_image.pictures import Files, ImageFile, RawSplits
 from aeframe_image.split import split_by_name
 
-_WAY_OUT = "make it again, or leave it out of training with modality.on_error=skip"
+_NEXT_STEP = "create it again, or leave it out of training with modality.on_error=skip"
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in a tar archive that is not compressed, so that it can be read without the others."""
+    """A file in an uncompressed tar archive, read by its position."""
 
     shard: Path
     name: str
     start: int
+    """Offset of the content in bytes."""
     size: int
+    """Length of the content in bytes."""
 
     def __str__(self) -> str:
         return f"{self.shard}/{self.name}"
@@ -44,30 +46,30 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What stands for the images of an archive that cannot be read on: it is met where they would have been."""
+    """A placeholder for the unreadable rest of a damaged archive; `read` raises the error."""
 
     shard: Path
-    why: str
+    reason: str
 
     def __str__(self) -> str:
         return str(self.shard)
 
     def read(self) -> bytes:
-        raise AeframeError(f"{self.why}; {_WAY_OUT}")
+        raise AeframeError(f"{self.reason}; {_NEXT_STEP}")
 
 
 class ImageShards(Dataset):
-    """Tar archives ("shards") of images with their labels beside them, as WebDataset writes them.
+    """Tar archives ("shards") of images and labels, in the format of WebDataset.
 
-    Files of an archive that differ in their endings only belong together: ``0001.jpg`` and ``0001.cls``, which holds
-    the class of the image as a whole number, for ``extras["label"]``. `path` is an archive, a folder of them, or a
-    pattern such as ``shards/train-{0000..0146}.tar`` or ``shards/*.tar``. Archives whose names begin with ``train``,
-    ``val`` and ``test`` are the splits; what is missing of the others is drawn from the training images, by the shares
-    `validation` and `test` and by `seed`.
+    Files with the same name but for the extension belong together: ``0001.jpg`` and ``0001.cls``, which contains the
+    class of the image as a whole number (``extras["label"]``). `path` is an archive, a folder of archives, or a pattern
+    such as ``shards/train-{0000..0146}.tar`` or ``shards/*.tar``. Archives whose names begin with ``train``, ``val``
+    and ``test`` are the splits. A missing split is a random fraction (`validation`, `test`) of the training images,
+    drawn with `seed`.
 
-    Archives are read where they stand, in any order, so they must not be compressed: images are so already. Up to
-    `max_memory_mb` (as uint8, after fitting) the images are decoded once, into memory; beyond it in each epoch, by
-    ``workers``.
+    Members are read by random access, so archives must not be compressed. If all images, converted to uint8 of the
+    model's size, fit into `max_memory_mb` MiB, they are decoded once into memory. Otherwise they are decoded in each
+    epoch by the ``workers``.
     """
 
     modality = "image"
@@ -89,123 +91,130 @@ class ImageShards(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].places)}
+        return {"shape": first_shape(self.who, self._present()["train"].files)}
 
     def load(self) -> RawSplits:
         present = self._present()
-        keys = {split: keys_of_names(map(self._name, files.places)) for split, files in present.items()}
+        keys = {split: keys_of_names(map(self._name, files.files)) for split, files in present.items()}
         return self.shares.complete(present, self.split_record, keys)
 
     def files(self) -> list[Path]:
         return shards_of(self.who, self.path)
 
-    def _name(self, place: Place) -> str:
-        """Return the name of an image, which stays the same where its archives are moved."""
-        assert isinstance(place, (Member, Unreadable))
-        shard = place.shard.relative_to(self.path).as_posix() if self.path.is_dir() else place.shard.name
-        return f"{shard}/{place.name if isinstance(place, Member) else ''}"
+    def _name(self, file: ImageFile) -> str:
+        """Return a name that identifies an image and does not depend on the location of the archives."""
+        assert isinstance(file, (Member, Unreadable))
+        shard = file.shard.relative_to(self.path).as_posix() if self.path.is_dir() else file.shard.name
+        return f"{shard}/{file.name if isinstance(file, Member) else ''}"
 
     def _present(self) -> dict[str, Files]:
         shards = shards_of(self.who, self.path)
         splits = split_by_name(self.who, {shard: shard.name for shard in shards})
-        return {split: self._files(split, found) for split, found in splits.items()}
+        return {split: self._files(split, archives) for split, archives in splits.items()}
 
     def _files(self, split: str, shards: list[Path]) -> Files:
-        places: list[Place] = []
+        images: list[ImageFile] = []
         labels: list[int | None] = []
         for shard in shards:
-            for place, label in members(shard, self.label):
-                places.append(place)
+            for image, label in members(shard, self.label):
+                images.append(image)
                 labels.append(label)
-        if not places:
+        if not images:
             raise AeframeError(
                 f"{self.who} has no images for the {split} split; expected members that end in "
                 f"{', '.join(sorted(EXTENSIONS))}"
             )
-        known = [label for label in labels if label is not None]
-        if known:
-            bare = [place for place, label in zip(places, labels, strict=True) if label is None]
-            alone = next((place for place in bare if isinstance(place, Member)), None)
-            if alone is not None:
+        has_labels = any(label is not None for label in labels)
+        if has_labels:
+            without_label = [image for image, label in zip(images, labels, strict=True) if label is None]
+            unlabelled = next((image for image in without_label if isinstance(image, Member)), None)
+            if unlabelled is not None:
                 raise AeframeError(
-                    f"{self.who}: '{alone}' has no '.{self.label}' beside it, which other images have; add it, or name "
-                    "another ending with data.label=..."
+                    f"{self.who}: '{unlabelled}' has no '.{self.label}' file, but other images have one; add it, or "
+                    "set data.label to another extension"
                 )
-        # What cannot be read has a label too, so that there is one for each place; it is left out with its place.
-        numbers = torch.tensor([0 if label is None else label for label in labels]) if known else None
-        return Files(places, numbers, self.max_memory_mb)
+        # An unreadable rest of an archive needs some label; it is never returned, since reading it raises.
+        numbers = torch.tensor([0 if label is None else label for label in labels]) if has_labels else None
+        return Files(images, numbers, self.max_memory_mb)
 
 
 def shards_of(who: str, path: Path) -> list[Path]:
-    """Return the archives that a path names: itself, those in a folder, or those that fit a pattern; sorted.
+    """Return the archives of a path, sorted: an archive itself, those in a folder, or those that match a pattern.
 
     Raises:
         AeframeError: There are none.
     """
     if path.is_dir():
-        found = sorted(path.rglob("*.tar"))
+        archives = sorted(path.rglob("*.tar"))
     elif path.is_file():
-        found = [path]
+        archives = [path]
     else:
-        found = sorted({Path(each) for pattern in _spelled_out(str(path)) for each in glob.glob(pattern)})
-    if not found:
+        archives = sorted({Path(name) for pattern in _expand_braces(str(path)) for name in glob.glob(pattern)})
+    if not archives:
         raise AeframeError(
-            f"{who} finds no archive there; set data.path to a folder with .tar files, or to a pattern such as "
+            f"{who} has no archives; set data.path to a folder with .tar files, or to a pattern such as "
             "train-{0000..0146}.tar"
         )
-    return found
+    return archives
 
 
-def _spelled_out(pattern: str) -> Iterator[str]:
-    """Yield what braces stand for, as shells have it: ``{000..146}`` and ``{a,b}``."""
+def _expand_braces(pattern: str) -> Iterator[str]:
+    """Yield the brace expansion of a pattern, as in shells: ``{000..146}`` and ``{a,b}``."""
     pieces = re.split(r"\{([^{}]*)\}", pattern)
-    for chosen in itertools.product(*(_choices(piece) for piece in pieces[1::2])):
+    for chosen in itertools.product(*(_alternatives(piece) for piece in pieces[1::2])):
         yield "".join(itertools.chain.from_iterable(itertools.zip_longest(pieces[::2], chosen, fillvalue="")))
 
 
-def _choices(piece: str) -> list[str]:
-    span = re.fullmatch(r"(\d+)\.\.(\d+)", piece)
-    if span is None:
-        return piece.split(",")
-    first, last = span.groups()
+def _alternatives(braces: str) -> list[str]:
+    """Return the alternatives of the content of a pair of braces."""
+    number_range = re.fullmatch(r"(\d+)\.\.(\d+)", braces)
+    if number_range is None:
+        return braces.split(",")
+    first, last = number_range.groups()
     return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
 
 
-def members(shard: Path, label: str) -> Iterator[tuple[Place, int | None]]:
-    """Yield the images of an archive with their labels (None where there is none), from its headers alone.
+def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
+    """Yield the images of an archive with their labels (None without one); no image content is read.
 
-    An archive that is damaged ends with an `Unreadable`.
+    The last item of a damaged archive is an `Unreadable`.
+
+    Args:
+        shard: The archive.
+        label: The extension of the label files.
     """
     images: list[Member] = []
     classes: dict[str, int] = {}
-    size, broken = shard.stat().st_size, None
+    size, unreadable = shard.stat().st_size, None
     try:
         with tarfile.open(shard, "r:") as archive:
             for info in archive:
                 member = Member(shard, info.name, info.offset_data, info.size)
                 if not info.isfile() or member.start + member.size > size:
                     continue
-                stem, ending = _parted(info.name)
-                if f".{ending}" in EXTENSIONS:
+                stem, extension = _split_extension(info.name)
+                if f".{extension}" in EXTENSIONS:
                     images.append(member)
-                elif ending == label:
-                    classes[stem] = _number(member)
+                elif extension == label:
+                    classes[stem] = _read_class(member)
     except (tarfile.TarError, OSError, EOFError) as error:
-        kind = "is no tar archive, or a compressed one" if not images else f"is cut off or damaged ({error})"
-        broken = Unreadable(shard, f"archive '{shard}' {kind}, after {len(images)} images")
-    yield from ((image, classes.get(_parted(image.name)[0])) for image in images)
-    if broken is not None:
-        yield broken, None
+        problem = f"is truncated or damaged after {len(images)} images ({error})"
+        if not images:
+            problem = "is not an uncompressed tar archive"
+        unreadable = Unreadable(shard, f"archive '{shard}' {problem}")
+    yield from ((image, classes.get(_split_extension(image.name)[0])) for image in images)
+    if unreadable is not None:
+        yield unreadable, None
 
 
-def _parted(name: str) -> tuple[str, str]:
-    """Return a member's name up to the first dot of its last part, and the ending behind the last dot."""
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.partition(".")[0], last.rpartition(".")[2].lower()
+def _split_extension(name: str) -> tuple[str, str]:
+    """Return a member's path up to the first dot of the file name, and its extension in lower case, without dot."""
+    folder, slash, file_name = name.rpartition("/")
+    return folder + slash + file_name.partition(".")[0], file_name.rpartition(".")[2].lower()
 
 
-def _number(member: Member) -> int:
+def _read_class(member: Member) -> int:
     text = member.read().decode("utf-8", "replace").strip()
     if not text.isdecimal():
-        raise AeframeError(f"'{member}' holds {text[:20]!r}, expected the class as a whole number; correct it")
+        raise AeframeError(f"'{member}' contains {text[:20]!r}, expected the class as a whole number; correct it")
     return int(text)

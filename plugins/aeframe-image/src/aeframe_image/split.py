@@ -1,4 +1,4 @@
-"""The splits that archives and benchmarks come with."""
+"""Predefined splits: archives named after splits, and benchmarks that validate on their last training images."""
 
 from __future__ import annotations
 
@@ -15,36 +15,39 @@ Archive = TypeVar("Archive")
 
 
 def split_by_name(who: str, names: Mapping[Archive, str]) -> dict[str, list[Archive]]:
-    """Sort archives into splits by the word that each name begins with: at least ``train``.
+    """Group archives by the split that their names begin with: ``train``, ``val`` or ``test``.
 
-    Where no name begins with a split's word, all of them are ``train``.
+    If no name begins with one of these, all archives are ``train``.
 
     Args:
-        who: For messages.
+        who: The dataset, for messages.
         names: The name of each archive.
 
+    Returns:
+        The archives of each split, at least of ``train``.
+
     Raises:
-        AeframeError: Some are named after a split and others are not, or none is for training.
+        AeframeError: Only some names begin with a split, or none begins with ``train``.
     """
-    found: dict[str, list[Archive]] = {}
-    stray: list[str] = []
-    for part, name in names.items():
-        word = re.match(r"(train|val|test)", name.lower())
-        if word is None:
-            stray.append(name)
+    splits: dict[str, list[Archive]] = {}
+    unnamed: list[str] = []
+    for archive, name in names.items():
+        prefix = re.match(r"(train|val|test)", name.lower())
+        if prefix is None:
+            unnamed.append(name)
         else:
-            found.setdefault({"val": "validation"}.get(word[0], word[0]), []).append(part)
-    if not found:
+            splits.setdefault({"val": "validation"}.get(prefix[0], prefix[0]), []).append(archive)
+    if not splits:
         return {"train": list(names)}
-    if stray or "train" not in found:
-        others = f"'{stray[0]}' with none" if stray else "none that begins with train"
+    if unnamed or "train" not in splits:
+        problem = f"'{unnamed[0]}' is not" if unnamed else "none begins with train"
         raise AeframeError(
-            f"{who} has archives named after splits, and {others}; begin every name with train, val or test"
+            f"{who} has archives named after splits, but {problem}; begin every name with train, val or test"
         )
-    return found
+    return splits
 
 
-def last(train: Stack, num: int) -> tuple[Stack, Stack]:
-    """Cut the last `num` images off a training set, as the official validation split of several benchmarks is."""
+def split_off_last(train: Stack, num: int) -> tuple[Stack, Stack]:
+    """Return a training set without its last `num` images, and these images, in the original order."""
     cut = len(train) - num
     return train.rows(torch.arange(cut)), train.rows(torch.arange(cut, len(train)))

@@ -1,6 +1,6 @@
-"""Large pictures through a convolutional model, tile by tile, as if all at once.
+"""Apply a convolutional model to images of any size, tile by tile.
 
-Shapes: C channels, H x W pixels, D numbers at each of h x w positions of the code.
+Shapes: C channels, H x W pixels, D channels at each of h x w positions of the code.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from aeframe.parts.latents.quantized.lookup_free import LookupFree
 from aeframe.parts.latents.quantized.residual import ResidualFiniteScalar, ResidualQuantized
 from aeframe.parts.latents.quantized.simvq import SimVQ
 from aeframe.parts.losses.patches import PatchSquaredError
-from aeframe.parts.networks.blocks import halvings
+from aeframe.parts.networks.blocks import halved_sizes
 from aeframe.types import Batch, Shape
-from aeframe_image.reach import decoder_reach, encoder_reach
+from aeframe_image.receptive_field import decoder_receptive_field, encoder_receptive_field
 
-# What makes a code of each position alone, where it keeps positions.
-_LATENTS = (
+# Latents whose code at a position depends only on the features at that position.
+_POSITIONWISE_LATENTS = (
     Point,
     Gaussian,
     VectorQuantized,
@@ -43,10 +43,10 @@ _LATENTS = (
 
 
 class Tiles:
-    """A saved model for pictures of any size, which costs the memory of one tile.
+    """A saved model that encodes and decodes images of any size with the memory of one tile.
 
-    What it gives is what the same weights would give for the whole picture at once, up to rounding: each tile is seen
-    with a margin as wide as the network looks, of which nothing is kept.
+    The results equal those of the full image, up to rounding: each tile is processed with a margin as wide as the
+    receptive field, and the margin is cropped from the result.
 
     ```python
     tiles = Tiles(aeframe.load("runs/vae"))
@@ -55,105 +55,114 @@ class Tiles:
     ```
 
     Args:
-        model: Convolutions without a norm over positions, attention or dense layers, and a code that keeps positions.
-        tile: Pixels on a side of what is kept of a tile, rounded to whole positions of the code.
+        model: With convolutions, without group norm, attention or dense layers, and with a spatial code.
+        tile: The side of a tile in pixels, without margin, rounded down to a multiple of the encoder's stride.
 
     Raises:
-        AeframeError: A model that looks further than a margin can be wide.
+        AeframeError: A model that combines all positions or has a condition, or a tile smaller than the stride.
     """
 
     def __init__(self, model: TrainedModel, *, tile: int = 256) -> None:
         who = f"model '{model.name}'"
         net = model.model
-        self.encoder_reach, self.stride = encoder_reach(who, net.encoder)
-        self.decoder_reach = decoder_reach(who, net.decoder, self.stride)
-        if not isinstance(net.latent, _LATENTS) or len(net.latent.shape) != 3:
+        self.encoder_radius, self.stride = encoder_receptive_field(who, net.encoder)
+        self.decoder_radius = decoder_receptive_field(who, net.decoder, self.stride)
+        if not isinstance(net.latent, _POSITIONWISE_LATENTS) or len(net.latent.shape) != 3:
             raise AeframeError(
-                f"{who} cannot be taken in tiles: its latent {type(net.latent).__name__} does not keep positions; "
-                "train one with latent=point, gaussian or a quantiser and latent.spatial=true"
+                f"{who} cannot be applied in tiles: its latent {type(net.latent).__name__} is not computed position by "
+                "position; train one with latent=point, gaussian or a quantiser and latent.spatial=true"
             )
         if isinstance(net.loss, PatchSquaredError) or net.spec.condition:
-            what = "a condition" if net.spec.condition else "a loss of patches"
-            raise AeframeError(f"{who} cannot be taken in tiles: it has {what}; train one without")
+            obstacle = "a condition" if net.spec.condition else "a loss of patches"
+            raise AeframeError(f"{who} cannot be applied in tiles: it has {obstacle}; train one without")
         if tile < self.stride:
-            raise AeframeError(f"{who} has positions of {self.stride} pixels, found tile={tile}; set that or more")
+            raise AeframeError(
+                f"{who} has a stride of {self.stride} pixels, found tile={tile}; set tile to {self.stride} or more"
+            )
         self.model, self.who, self.tile = model, who, tile // self.stride
         self._nets: dict[tuple[int, int], Autoencoder] = {}
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Return what is left of a picture ``(C, H, W)`` after encoding and decoding."""
+        """Return the reconstruction of an image ``(C, H, W)``."""
         return self.decode(self.encode(x), (x.shape[1], x.shape[2]))
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
-        """Return the code ``(D, h, w)`` of a picture ``(C, H, W)`` in the model's own values."""
+        """Return the code ``(D, h, w)`` of an image ``(C, H, W)`` with values in the model's domain.
+
+        Raises:
+            AeframeError: Another number of dimensions or channels.
+        """
         if x.ndim != 3 or x.shape[0] != self.model.spec.shape[0]:
             raise AeframeError(
-                f"{self.who} takes a picture ({self.model.spec.shape[0]}, H, W) at a time, found {tuple(x.shape)}"
+                f"{self.who} takes one image ({self.model.spec.shape[0]}, H, W) at a time, found {tuple(x.shape)}"
             )
-        stride, margin = self.stride, math.ceil(self.encoder_reach / self.stride)
-        sizes = self._positions((x.shape[1], x.shape[2]))
-        found = torch.empty(self.model.model.latent.shape[0], *sizes)
-        for inner, outer in self._cut(sizes, margin):
-            window = x[:, *(slice(each.start * stride, each.stop * stride) for each in outer)]
+        stride, margin = self.stride, math.ceil(self.encoder_radius / self.stride)
+        sizes = self._code_size((x.shape[1], x.shape[2]))
+        code = torch.empty(self.model.model.latent.shape[0], *sizes)
+        for inner, outer in self._tiles(sizes, margin):
+            window = x[:, *(slice(side.start * stride, side.stop * stride) for side in outer)]
             net = self._net((window.shape[1], window.shape[2]))
             z = net.embed(Batch(window.unsqueeze(0).to(self.model.device))).mean[0]
-            found[:, *inner] = z[:, *_within(inner, outer)].to(found)
-        return found
+            code[:, *inner] = z[:, *_relative(inner, outer)].to(code)
+        return code
 
     @torch.no_grad()
     def decode(self, z: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return the picture ``(C, H, W)`` of a code ``(D, h, w)``; `size` is H and W.
+        """Return the image ``(C, H, W)`` of a code ``(D, h, w)``; `size` is H and W.
 
         Raises:
-            AeframeError: A code that no picture of this size has.
+            AeframeError: A code of another shape than images of this size have.
         """
-        stride, margin = self.stride, math.ceil(self.decoder_reach / self.stride)
-        expected = (self.model.model.latent.shape[0], *self._positions(size))
+        stride, margin = self.stride, math.ceil(self.decoder_radius / self.stride)
+        expected = (self.model.model.latent.shape[0], *self._code_size(size))
         if tuple(z.shape) != expected:
             raise AeframeError(
-                f"{self.who} has codes {expected} for pictures of {size[0]} x {size[1]} pixels, found {tuple(z.shape)}"
+                f"{self.who} has codes {expected} for images of {size[0]} x {size[1]} pixels, found {tuple(z.shape)}"
             )
-        found = torch.empty(self.model.spec.shape[0], *size)
-        for inner, outer in self._cut(expected[1:], margin):
-            kept, seen = (
+        image = torch.empty(self.model.spec.shape[0], *size)
+        for inner, outer in self._tiles(expected[1:], margin):
+            inner_pixels, outer_pixels = (
                 tuple(
-                    slice(each.start * stride, min(each.stop * stride, side))
-                    for each, side in zip(cut, size, strict=True)
+                    slice(side.start * stride, min(side.stop * stride, num_pixels))
+                    for side, num_pixels in zip(tile, size, strict=True)
                 )
-                for cut in (inner, outer)
+                for tile in (inner, outer)
             )
-            net = self._net((seen[0].stop - seen[0].start, seen[1].stop - seen[1].start))
+            net = self._net(
+                (outer_pixels[0].stop - outer_pixels[0].start, outer_pixels[1].stop - outer_pixels[1].start)
+            )
             x = net.generate(z[:, *outer].unsqueeze(0).to(self.model.device))[0]
-            found[:, *kept] = x[:, *_within(kept, seen)].to(found)
-        return found
+            image[:, *inner_pixels] = x[:, *_relative(inner_pixels, outer_pixels)].to(image)
+        return image
 
-    def _positions(self, size: tuple[int, int]) -> Shape:
-        return halvings(size, self.stride.bit_length() - 1)[-1]
+    def _code_size(self, size: tuple[int, int]) -> Shape:
+        """Return h and w of the code of an image of `size`."""
+        return halved_sizes(size, self.stride.bit_length() - 1)[-1]
 
-    def _cut(self, sizes: Shape, margin: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-        """Yield the positions of each tile, and those with its margin."""
+    def _tiles(self, sizes: Shape, margin: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+        """Yield the code positions of each tile, without and with its margin."""
         for top in range(0, sizes[0], self.tile):
             for left in range(0, sizes[1], self.tile):
                 starts = (top, left)
-                inner = [slice(at, min(at + self.tile, n)) for at, n in zip(starts, sizes, strict=True)]
+                inner = [slice(start, min(start + self.tile, n)) for start, n in zip(starts, sizes, strict=True)]
                 outer = [
-                    slice(max(0, each.start - margin), min(n, each.stop + margin))
-                    for each, n in zip(inner, sizes, strict=True)
+                    slice(max(0, side.start - margin), min(n, side.stop + margin))
+                    for side, n in zip(inner, sizes, strict=True)
                 ]
                 yield tuple(inner), tuple(outer)
 
     def _net(self, size: tuple[int, int]) -> Autoencoder:
-        """Return the model for windows of this size: the same weights, in networks that were built for it."""
+        """Return the model with the same weights, built for inputs of this size."""
         if size not in self._nets:
             net, channels = self.model.model, self.model.spec.shape[0]
             with noise_of(torch.device("cpu"), 0), restored_weights():
-                made = assemble(self.model.config, replace(self.model.spec, shape=(channels, *size)))
-            made.load_state_dict(net.state_dict())
-            self._nets[size] = made.to(self.model.device).eval()
+                resized = assemble(self.model.config, replace(self.model.spec, shape=(channels, *size)))
+            resized.load_state_dict(net.state_dict())
+            self._nets[size] = resized.to(self.model.device).eval()
         return self._nets[size]
 
 
-def _within(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Return where a tile lies in the window around it."""
+def _relative(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
+    """Return the slices `inner` relative to the start of the slices `outer`."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))

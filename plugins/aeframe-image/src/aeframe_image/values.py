@@ -1,4 +1,4 @@
-"""How stored pixels become the values a model is trained on, and back."""
+"""Convert stored pixels to the values of a model's domain, and back."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from aeframe.types import Batch
 
 ImageDomain = Literal["unit", "signed", "binary"]
 EVALUATION_SEED = 0
-"""Sampled binary images of the validation and test splits are drawn from this and their row, so they never change."""
+"""Sampled binary images of the held-out splits are seeded by this plus their row, so they are always the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Map stored pixels (uint8, or float32 in [0, 1]) to a domain.
+    """Convert stored pixels (uint8, or float32 in [0, 1]) to a domain and back.
 
-    ``unit`` [0, 1]; ``signed`` [-1, 1]; ``binary`` {0, 1}: 1 where a pixel is at least half bright, or, with `sample`,
-    with its brightness as the probability (Salakhutdinov & Murray 2008, ICML), drawn anew from torch's generator each
-    time a training image is seen.
+    The domains are ``unit`` [0, 1], ``signed`` [-1, 1] and ``binary`` {0, 1}.
     """
 
     domain: ImageDomain = "unit"
     sample: bool = False
+    """With ``binary``: sample each pixel with its brightness as the probability of 1 (Salakhutdinov & Murray 2008,
+    ICML). Training images are sampled anew at each use. Without `sample`, pixels are thresholded at 0.5."""
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """Map pixels of training images, of any shape."""
-        unit = _unit(pixels)
+        """Convert pixels of training images, of any shape; samples come from torch's global generator."""
+        unit = _to_unit(pixels)
         if self.domain == "signed":
             return unit * 2 - 1
         if self.domain == "binary":
@@ -37,25 +37,25 @@ class Values:
         return unit
 
     def training(self, batch: Batch) -> Batch:
-        """Make a batch to train on of stored pixels."""
+        """Convert a batch of stored pixels for training."""
         return batch.with_x(self(batch.x))
 
     def evaluation(self, batch: Batch) -> Batch:
-        """Make a batch to measure on of stored pixels: the same each time, whatever it is batched with."""
+        """Convert a batch of stored pixels for evaluation; samples depend only on the row of each image."""
         if not self.sample or batch.index is None:
             return self.training(batch)
-        unit, generator = _unit(batch.x), torch.Generator()
-        drawn = torch.empty_like(unit)
-        for place, row in enumerate(batch.index.tolist()):
+        unit, generator = _to_unit(batch.x), torch.Generator()
+        samples = torch.empty_like(unit)
+        for position, row in enumerate(batch.index.tolist()):
             generator.manual_seed(EVALUATION_SEED + row)
-            torch.bernoulli(unit[place], generator=generator, out=drawn[place])
-        return batch.with_x(drawn)
+            torch.bernoulli(unit[position], generator=generator, out=samples[position])
+        return batch.with_x(samples)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Return uint8 pixels of values; what is outside the domain is clipped."""
+        """Convert values to uint8 pixels; values outside the domain are clipped."""
         unit = (x.detach().float().cpu() + 1) / 2 if self.domain == "signed" else x.detach().float().cpu()
         return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def _unit(pixels: Tensor) -> Tensor:
+def _to_unit(pixels: Tensor) -> Tensor:
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

@@ -1,4 +1,4 @@
-"""Write pixels to files."""
+"""Write images as PNG files or NPZ."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ from aeframe_image.decode import EXTENSIONS
 
 
 def write_images(pixels: Tensor, path: Path) -> list[Path]:
-    """Write uint8 ``(N, C, H, W)`` as PNG files or one NPZ; return the files. See `Image.write`."""
+    """Write uint8 images ``(N, C, H, W)``; return the files.
+
+    Args:
+        pixels: The images.
+        path: A ``.png`` for a single image, a ``.npz`` for the array ``x``, or a folder for numbered PNG files.
+
+    Raises:
+        AeframeError: Another suffix, several images for one PNG, or a file that exists.
+    """
     suffix = path.suffix.lower()
     if suffix in (EXTENSIONS | {".npy"}) - {".png"}:
         raise AeframeError(
@@ -25,9 +33,9 @@ def write_images(pixels: Tensor, path: Path) -> list[Path]:
     if suffix == ".png" and len(rows) != 1:
         raise AeframeError(f"modality 'image' has {len(rows)} images for one file '{path.name}'; name a folder instead")
     files = [path] if suffix in (".png", ".npz") else [path / f"{number:06d}.png" for number in range(len(rows))]
-    taken = next((file for file in files if file.exists()), None)
-    if taken is not None:
-        raise AeframeError(f"'{taken}' exists, and nothing is overwritten; remove it, or write elsewhere")
+    existing = next((file for file in files if file.exists()), None)
+    if existing is not None:
+        raise AeframeError(f"'{existing}' exists and is not overwritten; remove it, or choose another path")
     (path.parent if suffix in (".png", ".npz") else path).mkdir(parents=True, exist_ok=True)
     if suffix == ".npz":
         np.savez_compressed(path, x=rows)

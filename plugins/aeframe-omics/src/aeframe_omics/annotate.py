@@ -1,4 +1,4 @@
-"""``aeframe annotate RUN FILE.h5ad -o OUT.h5ad``."""
+"""The command ``aeframe annotate RUN FILE.h5ad -o OUT.h5ad``: add codes and denoised counts to a file of cells."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from aeframe.errors import AeframeError
 
 
 class Annotate(ModelCommand):
-    """Write a file of cells again with what the model makes of them: codes in ``obsm["X_aeframe"]``, the denoised
-    counts in ``layers["aeframe"]``.
+    """Copy a file of cells and add codes (``obsm["X_aeframe"]``) and denoised counts (``layers["aeframe"]``).
 
-    Denoised counts are the mean of the likelihood, at each cell's own library and covariates; genes that the model does
-    not know get NaN.
+    Denoised counts are the mean of the likelihood, with the library size and covariates of each cell. Genes that are
+    not part of the model get NaN.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -31,7 +30,7 @@ class Annotate(ModelCommand):
         check_new(args.output)
         model = self.open(args)
         if not isinstance(model.modality, Omics):
-            raise AeframeError(f"'{args.model}' is no model of cells; annotate is for modality omics")
+            raise AeframeError(f"'{args.model}' is not a model of cells; annotate is for modality omics")
         batch, batch_size = model.modality.read(args.file), self.batch_size(args, model)
         codes = model.encode(batch, batch_size=batch_size).flatten(1).numpy()
         genes, denoised = model.modality.genes, None

@@ -1,4 +1,4 @@
-"""``aeframe cell-map RUN -o OUT.png``."""
+"""The command ``aeframe cell-map RUN -o OUT.png``: plot the codes of cells in two dimensions."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from aeframe.errors import AeframeError
 
 
 class CellMap(ModelCommand):
-    """Draw the codes of a split's cells on a plane, coloured by label and by batch: UMAP where umap-learn is installed,
-    the first two principal components otherwise.
+    """Plot the codes of a split's cells in two dimensions, coloured by label and by batch: by UMAP if umap-learn is
+    installed, otherwise by PCA.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -22,22 +22,24 @@ class CellMap(ModelCommand):
 
     def run(self, args: Namespace) -> int:
         if args.output.suffix not in (".png", ".pdf", ".svg"):
-            raise AeframeError(f"a picture is a .png, .pdf or .svg file, found '{args.output}'; choose such a name")
+            raise AeframeError(
+                f"a plot is written as .png, .pdf or .svg, found '{args.output}'; end the path in one of these"
+            )
         check_output(args.output)
         import torch
 
-        from aeframe_omics.map import draw_map
+        from aeframe_omics.latent_map import draw_map
         from aeframe_omics.modality import Omics
 
         model = self.open(args)
         if not isinstance(model.modality, Omics):
-            raise AeframeError(f"'{args.model}' is no model of cells; cell-map is for modality omics")
+            raise AeframeError(f"'{args.model}' is not a model of cells; cell-map is for modality omics")
         source = getattr(self.splits(model, args), args.split)
         batches = [source.batch(rows) for rows in torch.arange(len(source)).split(self.batch_size(args, model))]
         codes = torch.cat([model.encode(batch, batch_size=len(batch)) for batch in batches]).flatten(1)
         colours = {
             role: (torch.cat([batch.extras[role] for batch in batches]).numpy(), names)
-            for role, names in model.modality.names.items()
+            for role, names in model.modality.category_names.items()
         }
         draw_map(codes.numpy(), colours, args.seed).savefig(args.output)
         print(args.output)

@@ -1,4 +1,4 @@
-"""What a dataset of cells hands to the modality: counts, what is known of each cell, and which cells are for what."""
+"""The raw data that a dataset of cells loads: counts, metadata, splits and the roles of metadata columns."""
 
 from __future__ import annotations
 
@@ -21,44 +21,55 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """What the columns of ``obs`` are for, and where the counts are."""
+    """The roles of the columns of ``obs``, and the location of counts and views in a file."""
 
     layer: str | None = None
+    """The layer with the counts; None for X."""
     categorical: tuple[str, ...] = ()
+    """Columns that condition the decoder, as one-hot vectors."""
     continuous: tuple[str, ...] = ()
+    """Columns that condition the decoder, standardised."""
     label: str | None = None
+    """The column for ``extras["label"]``."""
     batch: str | None = None
+    """The column for ``extras["batch"]``; None takes the first of `categorical`."""
     library: str | None = None
+    """The column with the library size of each cell; None sums the counts."""
     views: tuple[str, ...] = ()
+    """Tables of ``obsm``, concatenated to the counts."""
 
     def state(self) -> dict[str, Any]:
-        """Return them as plain values."""
+        """Return the roles as plain values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Roles:
-        """Take back what `state` gave."""
+        """Return the roles that `state` returned."""
         plain: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
         return cls(**plain)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of cells without their counts: cheap to read, also of a large file."""
+class CellMetadata:
+    """Genes and ``obs`` of a dataset, which are fast to read even from a large file."""
 
     genes: tuple[str, ...]
     obs: pd.DataFrame
-    """One row for each cell, by its name."""
+    """One row for each cell; the index is the names of the cells."""
     origin: str
-    """What to call the data in a sentence."""
+    """The dataset, for messages."""
 
-    def has(self, column: str) -> bool:
-        """Say whether `obs` has a column."""
-        return column in self.obs.columns
+    def has_column(self, name: str) -> bool:
+        """Return whether `obs` has a column."""
+        return name in self.obs.columns
 
     def column(self, name: str, role: str) -> pd.Series[Any]:
-        """Return a column of `obs`, refused by its `role` where it is missing."""
-        if not self.has(name):
+        """Return a column of `obs`.
+
+        Raises:
+            AeframeError: No such column; the message names its `role`.
+        """
+        if not self.has_column(name):
             columns = [str(column) for column in self.obs.columns]
             raise AeframeError(
                 f"{self.origin} has no column '{name}' in obs for {role}{did_you_mean(name, columns)}; "
@@ -66,49 +77,52 @@ class Known:
             )
         return self.obs[name]
 
-    def words(self, name: str, role: str) -> tuple[Rows, tuple[str, ...]]:
-        """Return a column as codes ``(N,)``, -1 where it is missing, and the words they stand for.
+    def categories(self, name: str, role: str) -> tuple[Rows, tuple[str, ...]]:
+        """Return a column as codes ``(N,)``, -1 for missing values, and the names of the categories.
 
-        Words are in the order of the file's categories; a column without any is sorted.
+        Categories have the order of the file; those of a column that is not categorical are sorted.
+
+        Raises:
+            AeframeError: No such column; the message names its `role`.
         """
         column = self.column(name, role)
         if not isinstance(column.dtype, pd.CategoricalDtype):
             column = column.astype(str).where(column.notna()).astype("category")
         codes = column.cat.codes.to_numpy().astype(np.int64)
-        return codes, tuple(str(word) for word in column.cat.categories)
+        return codes, tuple(str(category) for category in column.cat.categories)
 
     def numbers(self, name: str, role: str) -> NDArray[np.float64]:
-        """Return a column of numbers ``(N,)``.
+        """Return a numeric column ``(N,)``, NaN for missing values.
 
         Raises:
-            AeframeError: A column of something else.
+            AeframeError: No such column, or one that is not numeric; the message names its `role`.
         """
         column = self.column(name, role)
         if not pd.api.types.is_numeric_dtype(column.dtype):
             raise AeframeError(
                 f"{self.origin}: column '{name}' in obs is {column.dtype}, expected numbers for {role}; "
-                "name it among the categorical ones, or convert it"
+                "list it in data.categorical, or convert it"
             )
         return column.to_numpy(np.float64, na_value=np.nan)
 
-    def cell(self, row: int) -> str:
-        """Return how a sentence calls a cell."""
+    def name_cell(self, row: int) -> str:
+        """Return the name and row of a cell, for messages."""
         return f"{self.origin}: cell '{self.obs.index[row]}' (row {row})"
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """Everything of a data set."""
+    """The value of `Dataset.load` for the modality ``omics``."""
 
-    known: Known
+    metadata: CellMetadata
     counts: Counts
     splits: Mapping[str, Rows]
-    """The rows of each of `SPLITS`, in order."""
+    """The rows of each of `SPLITS`, in ascending order."""
     roles: Roles
     min_counts: int = 0
-    """Cells with fewer are passed over."""
+    """Cells with a smaller total count are left out."""
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-    """Tables ``(N, P)`` beside the counts."""
+    """Tables ``(N, P)`` of further measurements of the cells."""
 
 
 def shared_out(
@@ -121,19 +135,20 @@ def shared_out(
     record: SplitRecord | None = None,
     names: Sequence[str] = (),
 ) -> dict[str, Rows]:
-    """Return the three splits; `present` holds at least ``train``, from which the others are drawn.
+    """Return the rows of the three splits; those missing from `present` are random subsets of ``train``.
 
     Args:
-        present: Row numbers of each split that the data come with.
-        validation: Fraction of the rows in ``train``.
-        test: The same.
-        seed: Of the draw.
+        present: The rows of each split that the data define: at least ``train``.
+        validation: Fraction of the rows in ``train`` for a missing validation split.
+        test: Fraction of the rows in ``train`` for a missing test split.
+        seed: Of the random split.
         origin: The dataset, for messages.
         record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
-        names: Of all cells. A cell is recorded by its name where no other has the same, by its row otherwise.
+        names: Of all cells. Cells are recorded by name if names are unique, otherwise by row.
 
     Raises:
-        AeframeError: Fractions or a file that leave a split empty; with `record`, cells that are missing.
+        AeframeError: Fractions outside (0, 1) or with a sum of 1 or more, too few cells, or cells of a recorded split
+            that are missing.
     """
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise AeframeError(
@@ -162,4 +177,4 @@ def _drawn(num: int, fractions: Mapping[str, float], seed: int, origin: str) -> 
     return {name: torch.from_numpy(places) for name, places in {**splits, "train": np.sort(order)}.items()}
 
 
-__all__ = ["SPLITS", "Cells", "Known", "Roles", "Rows", "shared_out"]
+__all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "shared_out"]

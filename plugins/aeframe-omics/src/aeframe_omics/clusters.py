@@ -1,4 +1,4 @@
-"""Whether cells of a kind stand together in the latent space, and batches mixed, beside what PCA gives."""
+"""The metric ``cell_clusters``: agreement of codes with cell labels and mixing of batches, compared with PCA."""
 
 from __future__ import annotations
 
@@ -12,43 +12,44 @@ from torch import Tensor
 
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.types import ForwardOutput
-from aeframe_omics.source import TARGET
+from aeframe_omics.source import TARGET_SUM
 
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
-_COMPONENTS = 20
+_NUM_COMPONENTS = 20
 
 
 class CellClusters(ModelMetric):
-    """Compare the codes (posterior means) with what is known of the cells: labels, batches.
+    """Compare the codes (posterior means) of cells with their labels and batches.
 
-    ``ari`` and ``nmi``: adjusted Rand index (Hubert & Arabie 1985) and normalised mutual information between the labels
-    and k-means of the codes, with as many clusters as there are labels. ``label_silhouette`` and ``batch_silhouette``:
-    mean silhouette (Rousseeuw 1987), in [-1, 1]; labels should be apart, batches should not. The same names with
-    ``pca_`` before them are those of 20 principal components of the same cells, of log(1 + 10,000 count / total).
+    ``ari`` and ``nmi`` are the adjusted Rand index (Hubert & Arabie 1985) and the normalised mutual information between
+    the labels and a k-means clustering of the codes with as many clusters as labels. ``label_silhouette`` and
+    ``batch_silhouette`` are mean silhouettes (Rousseeuw 1987) in [-1, 1]; labels should be separated, batches mixed.
+    The metrics with the prefix ``pca_`` are the same for 20 principal components of log(1 + 10,000 count / total).
 
-    Cells without a label (or batch) are left out. What cannot be said of the cells at hand, as of one label only, is 0.
+    Cells without label (or batch) are left out. A metric that is undefined, such as with a single label, is 0.
 
     Args:
-        model: Says which of label and batch the data have.
-        cells: How many are compared at most: the first of the split.
+        model: The model that is evaluated.
+        cells: Only the first so many cells are compared.
         seed: Of k-means and PCA.
     """
 
     codes: list[Tensor]
     x: list[Tensor]
-    known: list[Tensor]
+    annotations: list[Tensor]
+    """``(B, 1 + roles)``: `Batch.index`, then the code of each role."""
 
     def __init__(self, model: Autoencoder, *, cells: int = 4096, seed: int = 0) -> None:
         super().__init__()
         self.cells, self.seed = cells, seed
         self._roles = _roles(model)
-        # Counts are the first of several views.
+        # The first view is the counts.
         views = model.spec.views or {"x": (model.spec.shape[0], model.spec.domain)}
-        self._genes, domain = next(iter(views.values()))
+        self._num_genes, domain = next(iter(views.values()))
         self._counts = domain.kind == "count"
-        for name in ("codes", "x", "known"):
+        for name in ("codes", "x", "annotations"):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     @classmethod
@@ -56,54 +57,56 @@ class CellClusters(ModelMetric):
         return bool(_roles(model)) and len(model.spec.shape) == 1
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        left = self.cells - sum(len(each) for each in self.codes)
-        if left <= 0:
+        remaining = self.cells - sum(len(codes) for codes in self.codes)
+        if remaining <= 0:
             return
-        self.codes.append(out.latent.mean.flatten(1).float()[:left])
-        self.x.append(out.batch.visible()[:left, : self._genes].float())
+        self.codes.append(out.latent.mean.flatten(1).float()[:remaining])
+        self.x.append(out.batch.masked_x()[:remaining, : self._num_genes].float())
         index = (
             torch.arange(len(out.batch.x), device=out.batch.x.device) if out.batch.index is None else out.batch.index
         )
-        known = [out.batch.extras[role].long() for role in self._roles]
-        self.known.append(torch.stack([index, *known], 1)[:left])
+        annotations = [out.batch.extras[role].long() for role in self._roles]
+        self.annotations.append(torch.stack([index, *annotations], 1)[:remaining])
 
     def compute(self) -> dict[str, Tensor]:
-        codes, x, known = (_joined(each).cpu().numpy() for each in (self.codes, self.x, self.known))
-        # In the order of the file, so that batches and devices make no difference.
-        order = known[:, 0].argsort(kind="stable")
-        codes, x, known = codes[order], x[order], known[order]
-        found = self._measured(codes, known)
-        found |= {f"pca_{name}": value for name, value in self._measured(self._principal(x), known).items()}
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in found.items()}
+        codes, x, annotations = (_concatenated(rows).cpu().numpy() for rows in (self.codes, self.x, self.annotations))
+        # Sorted by row, so that the metrics do not depend on batches and devices.
+        order = annotations[:, 0].argsort(kind="stable")
+        codes, x, annotations = codes[order], x[order], annotations[order]
+        metrics = self._metrics(codes, annotations)
+        metrics |= {f"pca_{name}": value for name, value in self._metrics(self._pca(x), annotations).items()}
+        return {name: torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
 
-    def _principal(self, x: NDArray[Any]) -> NDArray[Any]:
+    def _pca(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the principal components of cells ``(N, genes)``."""
         from sklearn.decomposition import PCA
 
         if self._counts:
-            x = np.log1p(x * (TARGET / x.sum(1, keepdims=True).clip(1)))
-        components = min(_COMPONENTS, *x.shape)
-        return PCA(components, svd_solver="randomized", random_state=self.seed).fit_transform(x)
+            x = np.log1p(x * (TARGET_SUM / x.sum(1, keepdims=True).clip(1)))
+        num_components = min(_NUM_COMPONENTS, *x.shape)
+        return PCA(num_components, svd_solver="randomized", random_state=self.seed).fit_transform(x)
 
-    def _measured(self, points: NDArray[Any], known: NDArray[Any]) -> dict[str, float]:
+    def _metrics(self, points: NDArray[Any], annotations: NDArray[Any]) -> dict[str, float]:
+        """Return the metrics of points ``(N, D)``."""
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-        found: dict[str, float] = {}
-        for role, column in zip(self._roles, known.T[1:], strict=True):
-            here, values = points[column >= 0], column[column >= 0]
+        metrics: dict[str, float] = {}
+        for role, column in zip(self._roles, annotations.T[1:], strict=True):
+            annotated, values = points[column >= 0], column[column >= 0]
             if role == "label":
-                kinds = len(np.unique(values))
-                found |= {"ari": 0.0, "nmi": 0.0}
-                if 1 < kinds <= len(here):
+                num_labels = len(np.unique(values))
+                metrics |= {"ari": 0.0, "nmi": 0.0}
+                if 1 < num_labels <= len(annotated):
                     with warnings.catch_warnings():
-                        # Codes that coincide make fewer clusters, which the numbers tell.
+                        # k-means warns about identical points, which low scores already show.
                         warnings.simplefilter("ignore", ConvergenceWarning)
-                        clusters = KMeans(kinds, n_init=10, random_state=self.seed).fit_predict(here)
-                    found["ari"] = adjusted_rand_score(values, clusters)
-                    found["nmi"] = normalized_mutual_info_score(values, clusters)
-            found[f"{role}_silhouette"] = _silhouette(here, values)
-        return found
+                        clusters = KMeans(num_labels, n_init=10, random_state=self.seed).fit_predict(annotated)
+                    metrics["ari"] = adjusted_rand_score(values, clusters)
+                    metrics["nmi"] = normalized_mutual_info_score(values, clusters)
+            metrics[f"{role}_silhouette"] = _silhouette(annotated, values)
+        return metrics
 
 
 def _silhouette(points: NDArray[Any], values: NDArray[Any]) -> float:
@@ -113,9 +116,10 @@ def _silhouette(points: NDArray[Any], values: NDArray[Any]) -> float:
 
 
 def _roles(model: Autoencoder) -> tuple[str, ...]:
+    """Return which of label and batch the data have."""
     return tuple(role for role in ("label", "batch") if role in model.spec.extras)
 
 
-def _joined(rows: list[Tensor] | Tensor) -> Tensor:
-    # After devices have met, torchmetrics has made one tensor of the list.
+def _concatenated(rows: list[Tensor] | Tensor) -> Tensor:
+    # When torchmetrics synchronises devices, it concatenates the list.
     return rows if isinstance(rows, Tensor) else torch.cat(rows)

@@ -1,4 +1,4 @@
-"""Counts of many cells, of which some rows are asked for at a time: in memory, or in a file."""
+"""Sparse count matrices, in memory or in a file, that return some rows at a time; and checks of their indices."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from scipy.sparse import csr_matrix
 from aeframe.errors import AeframeError
 
 _CHUNK = 4096
-_GAP = 8
+_MAX_GAP = 8
+"""Rows of a file closer than this are read together with the rows between them."""
 
 
 class Counts(Protocol):
-    """A matrix of cells by genes, kept sparse."""
+    """A sparse matrix of counts, cells by genes."""
 
     shape: tuple[int, int]
     backed: bool
+    """Whether the matrix stays in its file."""
 
     def rows(self, index: NDArray[np.int64]) -> csr_matrix[Any]:
-        """Return some rows, in the order asked for, as float32."""
+        """Return the rows `index`, in this order, as float32."""
         ...
 
 
@@ -44,14 +46,19 @@ class MemoryCounts:
 
 
 class BackedCounts:
-    """The CSR matrix at `key` of an HDF5 file, read as it is asked for; only where each row begins is in memory.
+    """A CSR matrix in an HDF5 file; only its row pointers are in memory.
 
-    The file is opened by each process for itself. Rows that stand near one another are read in one go. Genes of a row
-    may stand in any order.
+    Each process opens the file itself. Rows close to each other are read together. The column indices of a row need not
+    be sorted.
+
+    Args:
+        path: The file.
+        key: Of the matrix in the file.
+        origin: The dataset, for messages.
 
     Raises:
-        AeframeError: A dense matrix, one stored by columns, or pointers that do not fit the values; from `rows`, values
-            that are damaged.
+        AeframeError: A matrix that is not stored as CSR, or invalid row pointers; from `rows`, damaged values or
+            indices.
     """
 
     backed = True
@@ -60,16 +67,16 @@ class BackedCounts:
         self.path, self.key, self._origin = path, key, origin
         self._file: h5py.File | None = None
         group = self._group()
-        found = group.attrs.get("encoding-type", "dense array")
-        if found != "csr_matrix":
+        encoding = group.attrs.get("encoding-type", "dense array")
+        if encoding != "csr_matrix":
             raise AeframeError(
-                f"{origin}: '{key}' is stored as {found}, and rows are read from csr_matrix only; save it as "
+                f"{origin}: '{key}' is stored as {encoding}, but data.backed=true requires csr_matrix; save it as "
                 "scipy.sparse.csr_matrix, or set data.backed=false"
             )
         self.shape = (int(group.attrs["shape"][0]), int(group.attrs["shape"][1]))
-        self._ends: NDArray[np.int64] = group["indptr"][:].astype(np.int64)
+        self._pointers: NDArray[np.int64] = group["indptr"][:].astype(np.int64)
         check_pointers(
-            self._ends,
+            self._pointers,
             self.shape[0],
             len(group["indices"]),
             len(group["data"]),
@@ -77,26 +84,26 @@ class BackedCounts:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        # An open file is of one process.
+        # Open HDF5 files cannot be shared between processes.
         return {**self.__dict__, "_file": None}
 
     def rows(self, index: NDArray[np.int64]) -> csr_matrix[Any]:
-        group, wanted = self._group(), np.unique(index)
-        # Over a few rows that nobody asked for, reading on is cheaper than reading anew.
-        spans = np.split(wanted, np.flatnonzero(np.diff(wanted) > _GAP) + 1)
-        held = np.concatenate([np.arange(span[0], span[-1] + 1) for span in spans])
-        where = [(int(self._ends[span[0]]), int(self._ends[span[-1] + 1])) for span in spans]
+        group, requested = self._group(), np.unique(index)
+        # Reading a few unneeded rows is faster than a separate read.
+        spans = np.split(requested, np.flatnonzero(np.diff(requested) > _MAX_GAP) + 1)
+        rows = np.concatenate([np.arange(span[0], span[-1] + 1) for span in spans])
+        ranges = [(int(self._pointers[span[0]]), int(self._pointers[span[-1] + 1])) for span in spans]
         try:
             data, indices = (
-                np.concatenate([values[start:stop] for start, stop in where])
+                np.concatenate([values[start:stop] for start, stop in ranges])
                 for values in (group["data"], group["indices"])
             )
         except OSError as error:
-            raise unreadable(self.path, self._origin, error) from error
-        ends = np.concatenate([[0], np.cumsum(self._ends[held + 1] - self._ends[held])])
-        check_indices(indices, ends, self.shape[1], f"{self._origin}: '{self.key}'", rows=held)
-        read = csr_matrix((data.astype(np.float32, copy=False), indices, ends), (len(held), self.shape[1]))
-        return read if np.array_equal(index, held) else read[np.searchsorted(held, index)]
+            raise unreadable_file_error(self.path, self._origin, error) from error
+        pointers = np.concatenate([[0], np.cumsum(self._pointers[rows + 1] - self._pointers[rows])])
+        check_indices(indices, pointers, self.shape[1], f"{self._origin}: '{self.key}'", rows=rows)
+        matrix = csr_matrix((data.astype(np.float32, copy=False), indices, pointers), (len(rows), self.shape[1]))
+        return matrix if np.array_equal(index, rows) else matrix[np.searchsorted(rows, index)]
 
     def _group(self) -> Any:
         if self._file is None:
@@ -105,65 +112,74 @@ class BackedCounts:
 
 
 def check_sparse(matrix: Any, origin: str, key: str) -> None:
-    """Refuse a CSR or CSC matrix whose indices lie outside its shape; scipy would write beyond its memory.
+    """Check the pointers and indices of a CSR or CSC matrix; with invalid ones, scipy accesses memory out of bounds.
 
     Raises:
-        AeframeError: Pointers that are out of order or do not fit the values, or an index outside the matrix.
+        AeframeError: Pointers that are not ascending or do not match the values, or an index out of range.
     """
     by_rows = matrix.format == "csr"
-    size, other = matrix.shape if by_rows else matrix.shape[::-1]
-    pointers = f"{origin}: the {'row' if by_rows else 'column'} pointers of '{key}'"
-    check_pointers(matrix.indptr, size, len(matrix.indices), len(matrix.data), pointers)
-    check_indices(matrix.indices, matrix.indptr, other, f"{origin}: '{key}'", by_rows=by_rows)
+    size, other_size = matrix.shape if by_rows else matrix.shape[::-1]
+    subject = f"{origin}: the {'row' if by_rows else 'column'} pointers of '{key}'"
+    check_pointers(matrix.indptr, size, len(matrix.indices), len(matrix.data), subject)
+    check_indices(matrix.indices, matrix.indptr, other_size, f"{origin}: '{key}'", by_rows=by_rows)
 
 
-def check_pointers(ends: NDArray[Any], size: int, num_indices: int, num: int, what: str) -> None:
-    """Refuse pointers ``(size + 1,)`` that do not rise from 0 to the number of values."""
-    fits = len(ends) == size + 1 and num_indices == num and ends[0] == 0 and ends[-1] == num
-    if not fits or (np.diff(ends) < 0).any():
-        raise AeframeError(f"{what} are not in order, or do not fit its {num} values; save the file again")
+def check_pointers(pointers: NDArray[Any], size: int, num_indices: int, num_values: int, subject: str) -> None:
+    """Check that pointers ``(size + 1,)`` ascend from 0 to the number of values.
+
+    Raises:
+        AeframeError: They do not; the message begins with `subject`.
+    """
+    matching = (
+        len(pointers) == size + 1 and num_indices == num_values and pointers[0] == 0 and pointers[-1] == num_values
+    )
+    if not matching or (np.diff(pointers) < 0).any():
+        raise AeframeError(f"{subject} are not ascending, or do not match its {num_values} values; save the file again")
 
 
 def check_indices(
     indices: NDArray[Any],
-    ends: NDArray[Any],
+    pointers: NDArray[Any],
     size: int,
-    what: str,
+    subject: str,
     *,
     rows: NDArray[np.int64] | None = None,
     by_rows: bool = True,
 ) -> None:
-    """Refuse indices below 0, or of `size` and more.
+    """Check that the indices of a matrix are from 0 to `size` - 1.
 
     Args:
-        indices: Of genes, or with `by_rows` false of cells.
-        ends: Where the indices of each row (or column) end, from 0.
-        size: How many genes (or cells) there are.
-        what: Whose they are, for the message.
-        rows: The number of each row in the whole matrix, where only some were read.
-        by_rows: Whether the matrix is stored by rows.
+        indices: Column indices, or row indices if not `by_rows`.
+        pointers: Row pointers, or column pointers if not `by_rows`.
+        size: The number of columns, or rows if not `by_rows`.
+        subject: The matrix, for the message.
+        rows: The row numbers in the full matrix, if these are only some of its rows.
+        by_rows: Whether the matrix is CSR; otherwise it is CSC.
+
+    Raises:
+        AeframeError: An index is out of range.
     """
     if not len(indices) or (indices.min() >= 0 and indices.max() < size):
         return
     first = int(np.flatnonzero((indices < 0) | (indices >= size))[0])
-    place = int(np.searchsorted(ends, first, side="right")) - 1
-    at = place if rows is None else int(rows[place])
+    line = int(np.searchsorted(pointers, first, side="right")) - 1
+    line = line if rows is None else int(rows[line])
     kinds = ("gene", "row") if by_rows else ("row", "gene")
     raise AeframeError(
-        f"{what} has a value for {kinds[0]} {indices[first]} of {size} in {kinds[1]} {at}; save the file again"
+        f"{subject} has a value for {kinds[0]} {indices[first]} of {size} in {kinds[1]} {line}; save the file again"
     )
 
 
-def unreadable(path: Path, origin: str, error: Exception) -> AeframeError:
-    """Return what is said of a file that is cut off, damaged or of another kind."""
-    found = " ".join(str(error).split())[:120] or type(error).__name__
+def unreadable_file_error(path: Path, origin: str, error: Exception) -> AeframeError:
+    """Return the error for a truncated or damaged file, or one of another format."""
+    reason = " ".join(str(error).split())[:120] or type(error).__name__
     return AeframeError(
-        f"{origin}: '{path}' cannot be read as an AnnData file ({found}); write it again with AnnData.write_h5ad"
+        f"{origin}: '{path}' cannot be read as an AnnData file ({reason}); write it again with AnnData.write_h5ad"
     )
 
 
-def chunks(counts: Counts, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], csr_matrix[Any]]]:
-    """Yield some rows at a time, from the first to the last."""
+def iterate_chunks(counts: Counts, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], csr_matrix[Any]]]:
+    """Yield row numbers and counts of up to 4096 rows at a time, in order."""
     for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        yield part, counts.rows(part)
+        chunk = rows[start : start + _CHUNK]
+        yield chunk, counts.rows(chunk)

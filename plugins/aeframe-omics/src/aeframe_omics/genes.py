@@ -1,4 +1,4 @@
-"""Bring the genes of a file into the order that a model knows."""
+"""Select genes of a count matrix by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from aeframe.errors import AeframeError
-from aeframe_omics.cells import Known
+from aeframe_omics.cells import CellMetadata
 from aeframe_omics.counts import Counts
 
 
-class _Ordered:
-    """Some columns of a matrix of counts."""
+class _GeneSubset:
+    """Some columns of a count matrix; implements `Counts`."""
 
     backed = False
 
@@ -26,19 +26,19 @@ class _Ordered:
         return self._counts.rows(index)[:, self._columns]
 
 
-def in_the_order_of(genes: tuple[str, ...], found: Known, counts: Counts) -> Counts:
-    """Return the counts of `genes`, which are looked for by name among those of `found`.
+def select_genes(genes: tuple[str, ...], metadata: CellMetadata, counts: Counts) -> Counts:
+    """Return the counts of `genes`, in this order, from a matrix whose columns are the genes of `metadata`.
 
     Raises:
-        AeframeError: A gene that is not there.
+        AeframeError: A gene is missing.
     """
-    if genes == found.genes:
+    if genes == metadata.genes:
         return counts
-    place = {name: column for column, name in enumerate(found.genes)}
-    missing = [name for name in genes if name not in place]
+    columns = {name: column for column, name in enumerate(metadata.genes)}
+    missing = [name for name in genes if name not in columns]
     if missing:
         raise AeframeError(
-            f"{found.origin} lacks {len(missing)} of the {len(genes)} genes that the model was trained on, the first "
-            f"is '{missing[0]}'; add them (with count 0 if they were not measured)"
+            f"{metadata.origin} lacks {len(missing)} of the {len(genes)} genes that the model was trained on, the "
+            f"first is '{missing[0]}'; add them (with count 0 if they were not measured)"
         )
-    return _Ordered(counts, np.array([place[name] for name in genes]))
+    return _GeneSubset(counts, np.array([columns[name] for name in genes]))

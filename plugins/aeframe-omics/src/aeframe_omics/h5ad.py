@@ -1,4 +1,4 @@
-"""AnnData files of your own."""
+"""The dataset ``h5ad``: cells in an AnnData file."""
 
 from __future__ import annotations
 
@@ -7,36 +7,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aeframe.data import Dataset
+from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_omics.cells import Cells, Known, Roles, Rows, shared_out
+from aeframe_omics.cells import CellMetadata, Cells, Roles, Rows, shared_out
 from aeframe_omics.files import CellFile
 
-_WORDS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+_SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
 
 
 class H5AD(Dataset):
-    """Cells in an ``.h5ad`` file (AnnData: Virshup et al. 2021), CSR or dense, X or a layer.
+    """Cells in an ``.h5ad`` file (AnnData: Virshup et al. 2021); counts are CSR or dense, in X or a layer.
 
     Args:
         path: The file.
-        layer: Where the counts are; null is X.
-        categorical: Columns of ``obs`` that the decoder is told of, as one-hot vectors: a sequencing batch, a donor.
-        continuous: Columns of numbers that it is told of, standardised by the training cells.
-        label: A column that comes as ``extras["label"]``: a cell type.
-        batch: The column whose categories cells should mix over, ``extras["batch"]``: it is measured, the model is not
-            told. Null is the first of `categorical`.
-        library: A column with each cell's total; null sums the counts.
-        where: ``{column: word}``: only cells with that word in the column are taken.
-        split: A column with the words train, validation (val) and test; what it lacks is drawn from the training cells.
-        validation: Fraction of the cells for validation, where the file does not say.
-        test: Fraction for testing, likewise.
-        seed: Of that draw.
-        min_counts: Cells with a smaller total are left out.
-        views: Tables of ``obsm`` that stand beside the counts, such as proteins.
-        backed: Leave the counts in the file (CSR only), and read them in the order of training: blocks of 16 cells
-            that stand together, 256 blocks at a time, shuffled within.
+        layer: The layer with the counts; null reads X.
+        categorical: Columns of ``obs`` that condition the decoder as one-hot vectors, such as a sequencing batch or a
+            donor.
+        continuous: Numeric columns of ``obs`` that condition the decoder, standardised by the training cells.
+        label: A column of ``obs`` for ``extras["label"]``, such as the cell type.
+        batch: A column of ``obs`` for ``extras["batch"]``, by which metrics measure batch mixing; it does not condition
+            the model. Null takes the first of `categorical`.
+        library: A column of ``obs`` with the library size of each cell; null sums the counts.
+        where: ``{column: category}``; only cells of this category are used.
+        split: A column of ``obs`` with the values train, validation (or val) and test; a missing split is a random
+            fraction of the training cells.
+        validation: Fraction of the cells for a missing validation split.
+        test: Fraction of the cells for a missing test split.
+        seed: Of the random split.
+        min_counts: Cells with a smaller total count are left out.
+        views: Tables of ``obsm`` that are concatenated to the counts, such as proteins.
+        backed: Leave the counts (CSR only) in the file. Training then shuffles blocks of 16 consecutive cells, reads
+            256 blocks at a time and shuffles the cells within these.
     """
 
     modality = "omics"
@@ -69,35 +79,35 @@ class H5AD(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         file = CellFile(self.path, origin=self.origin)
-        known = file.known()
-        tables = {name: file.view(name).shape[1] for name in self.roles.views}
-        return {"known": known, "splits": self._splits(known), "roles": self.roles, "views": tables}
+        metadata = file.metadata()
+        views = {name: file.view(name).shape[1] for name in self.roles.views}
+        return {"metadata": metadata, "splits": self._splits(metadata), "roles": self.roles, "views": views}
 
     def load(self) -> Cells:
         file = CellFile(self.path, origin=self.origin)
-        known = file.known()
+        metadata = file.metadata()
         return Cells(
-            known,
+            metadata,
             file.counts(self.roles.layer, backed=self.backed),
-            self._splits(known),
+            self._splits(metadata),
             self.roles,
             self.min_counts,
             {name: file.view(name) for name in self.roles.views},
         )
 
-    def _splits(self, known: Known) -> dict[str, Rows]:
-        kept = np.ones(len(known.obs), bool)
-        for column, word in self.where.items():
-            codes, words = known.words(column, "where")
-            if str(word) not in words:
+    def _splits(self, metadata: CellMetadata) -> dict[str, Rows]:
+        selected = np.ones(len(metadata.obs), bool)
+        for column, category in self.where.items():
+            codes, categories = metadata.categories(column, "where")
+            if str(category) not in categories:
                 raise AeframeError(
-                    f"{self.origin} has no cell with '{word}' in column '{column}'{did_you_mean(str(word), words)}; "
-                    f"it has {', '.join(words)}"
+                    f"{self.origin} has no cell with '{category}' in column "
+                    f"'{column}'{did_you_mean(str(category), categories)}; it has {', '.join(categories)}"
                 )
-            kept &= codes == words.index(str(word))
-        present: dict[str, Rows] = {"train": np.flatnonzero(kept)}
+            selected &= codes == categories.index(str(category))
+        present: dict[str, Rows] = {"train": np.flatnonzero(selected)}
         if self.split is not None:
-            present = self._by_column(known, kept)
+            present = self._splits_of_column(metadata, selected)
         return shared_out(
             present,
             validation=self.validation,
@@ -105,19 +115,20 @@ class H5AD(Dataset):
             seed=self.seed,
             origin=self.origin,
             record=self.split_record,
-            names=[str(name) for name in known.obs.index],
+            names=[str(name) for name in metadata.obs.index],
         )
 
-    def _by_column(self, known: Known, kept: Rows) -> dict[str, Rows]:
+    def _splits_of_column(self, metadata: CellMetadata, selected: NDArray[np.bool_]) -> dict[str, Rows]:
+        """Return the selected rows of each split that the column `split` defines, and of ``train``."""
         assert self.split is not None
-        codes, words = known.words(self.split, "split")
-        unknown = next((word for word in words if word not in _WORDS), None)
-        if unknown is not None or (codes[kept] < 0).any():
+        codes, categories = metadata.categories(self.split, "split")
+        unknown = next((category for category in categories if category not in _SPLIT_NAMES), None)
+        if unknown is not None or (codes[selected] < 0).any():
             found = "a missing value" if unknown is None else f"'{unknown}'"
             raise AeframeError(
                 f"{self.origin}: column '{self.split}' in obs has {found}, expected train, validation or test for each "
                 "cell; correct it, or leave out data.split"
             )
-        splits = np.array([_WORDS[word] for word in words])[codes]
-        present = {name: np.flatnonzero(kept & (splits == name)) for name in ("train", "validation", "test")}
+        splits = np.array([_SPLIT_NAMES[category] for category in categories])[codes]
+        present = {name: np.flatnonzero(selected & (splits == name)) for name in SPLITS}
         return {name: rows for name, rows in present.items() if len(rows) or name == "train"}

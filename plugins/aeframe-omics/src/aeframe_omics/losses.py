@@ -1,4 +1,4 @@
-"""A likelihood of several views of a sample at once."""
+"""The loss ``views``: a joint likelihood of several views of a sample."""
 
 from __future__ import annotations
 
@@ -18,17 +18,21 @@ from aeframe.types import Batch, DataSpec, Shape
 
 
 class Views(Loss):
-    """One loss for each view of the data, over its own part of x; their sum is the joint likelihood, in nats.
+    """The weighted sum of one loss for each view, applied to the columns of x that belong to the view, in nats.
 
-    So the RNA and the proteins of a cell share one code (totalVI: Gayoso et al. 2021, Nature Methods 18). Data without
-    views are one, named ``x``.
+    All views, such as RNA and proteins of a cell, are decoded from one code (totalVI: Gayoso et al. 2021, Nature
+    Methods 18). Data without views have the single view ``x``.
 
     Args:
-        shape: Of a sample, all views along its first axis.
-        spec: Says which views there are.
-        losses: ``{view: name}``, or ``{view: {name: ..., options}}``; negative_binomial of counts and gaussian with one
-            learned variance elsewhere, where nothing is said. The library of the data is that of the first view.
-        weights: ``{view: number}``: how much a view counts; 1 where nothing is said.
+        shape: Of a sample, with the views concatenated along the first axis.
+        spec: Of the data, with the views.
+        losses: ``{view: name}``, or ``{view: {name: ..., options}}``. By default, ``negative_binomial`` for counts, and
+            ``gaussian`` with a single learned variance for other views. ``extras["library"]`` is used for the first
+            view only.
+        weights: ``{view: weight}``; by default 1.
+
+    Raises:
+        AeframeError: An unknown view, or a loss for data of another domain.
     """
 
     domains = frozenset({"real"})
@@ -46,70 +50,74 @@ class Views(Loss):
         for name in [*(losses or {}), *(weights or {})]:
             if name not in views:
                 raise AeframeError(
-                    f"loss views is told of a view '{name}'{did_you_mean(name, views)}; "
-                    f"the data have {', '.join(views)}"
+                    f"loss views has options for an unknown view '{name}'{did_you_mean(name, views)}; the views of the "
+                    f"data are {', '.join(views)}"
                 )
         self.ndim = len(shape)
         self.parts = nn.ModuleDict()
         self.weights = [float((weights or {}).get(name, 1.0)) for name in views]
         self.sizes = [size for size, _ in views.values()]
         for name, (size, domain) in views.items():
-            plain = "negative_binomial" if domain.kind == "count" else {"name": "gaussian", "variance": "shared"}
-            config = (losses or {}).get(name, plain)
-            kind = registry().load("loss", config if isinstance(config, str) else config.get("name", ""))
-            if domain.kind not in kind.domains:
+            default = "negative_binomial" if domain.kind == "count" else {"name": "gaussian", "variance": "shared"}
+            config = (losses or {}).get(name, default)
+            loss_class = registry().load("loss", config if isinstance(config, str) else config.get("name", ""))
+            if domain.kind not in loss_class.domains:
                 raise AeframeError(
-                    f"loss views: the loss of view '{name}' is for data that are {' or '.join(sorted(kind.domains))}, "
-                    f"but this view is {domain}; set loss.losses.{name}"
+                    f"loss views: the loss of view '{name}' is for data that are "
+                    f"{' or '.join(sorted(loss_class.domains))}, but this view is {domain}; set loss.losses.{name}"
                 )
-            inner = (size, *shape[1:])
-            part = replace(spec, shape=inner, domain=domain, views={})
-            self.parts[name] = build("loss", config, shape=inner, domain=domain, spec=part)
-        self.num_outputs = max(part.num_outputs for part in self._losses())
-        # What a loss reads may be more than what it asks the decoder for.
+            view_shape = (size, *shape[1:])
+            view_spec = replace(spec, shape=view_shape, domain=domain, views={})
+            self.parts[name] = build("loss", config, shape=view_shape, domain=domain, spec=view_spec)
+        self.num_outputs = max(loss.num_outputs for loss in self._losses())
+        # `postprocess` may add parameters to those of the decoder; their number is found with a dummy output.
         condition = torch.zeros(1, spec.condition) if spec.condition else None
-        self.read = [
-            part.complete(torch.zeros(1, part.num_outputs, size, *shape[1:]), None, condition).shape[1]
-            for part, size in zip(self._losses(), self.sizes, strict=True)
+        self.num_completed = [
+            loss.postprocess(torch.zeros(1, loss.num_outputs, size, *shape[1:]), None, condition).shape[1]
+            for loss, size in zip(self._losses(), self.sizes, strict=True)
         ]
 
-    def complete(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
-        made, start = [], 0
-        for number, (part, size) in enumerate(zip(self._losses(), self.sizes, strict=True)):
-            like = None
+    def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
+        completed, start = [], 0
+        for number, (loss, size) in enumerate(zip(self._losses(), self.sizes, strict=True)):
+            view_batch = None
             if batch is not None:
                 extras = {k: v for k, v in batch.extras.items() if number == 0 or k != "library"}
-                # What the mask hides is 0 here, so that the mask need not be cut up.
-                x = batch.visible()[:, start : start + size]
-                like = replace(batch, x=x, mask=None, extras=extras)
-            own = output[:, : part.num_outputs, start : start + size]
-            whole = part.complete(own, like, condition)
-            made.append(nn.functional.pad(whole, (0, 0) * self.ndim + (0, max(self.read) - whole.shape[1])))
+                # Masked values are set to 0, so the mask is not needed.
+                x = batch.masked_x()[:, start : start + size]
+                view_batch = replace(batch, x=x, mask=None, extras=extras)
+            parameters = loss.postprocess(output[:, : loss.num_outputs, start : start + size], view_batch, condition)
+            # Padded to the largest number of parameters, so that the views can be concatenated.
+            padding = max(self.num_completed) - parameters.shape[1]
+            completed.append(nn.functional.pad(parameters, (0, 0) * self.ndim + (0, padding)))
             start += size
-        return torch.cat(made, 2)
+        return torch.cat(completed, 2)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         values = x.split(self.sizes, x.ndim - self.ndim)
         by_view = [
-            weight * part.elements(own, value)
-            for part, own, value, weight in zip(self._losses(), self._cut(output), values, self.weights, strict=True)
+            weight * loss.elements(parameters, value)
+            for loss, parameters, value, weight in zip(
+                self._losses(), self._split(output), values, self.weights, strict=True
+            )
         ]
         return torch.cat(by_view, -self.ndim)
 
     def mean(self, output: Tensor) -> Tensor:
-        return self._each(output, lambda part, own: part.mean(own))
+        return self._map_views(output, lambda loss, parameters: loss.mean(parameters))
 
     def sample(self, output: Tensor) -> Tensor:
-        return self._each(output, lambda part, own: part.sample(own))
+        return self._map_views(output, lambda loss, parameters: loss.sample(parameters))
 
-    def _each(self, output: Tensor, make: Callable[[Loss, Tensor], Tensor]) -> Tensor:
-        parts = zip(self._losses(), self._cut(at_least_float32(output)), strict=True)
-        return torch.cat([make(part, own) for part, own in parts], -self.ndim)
+    def _map_views(self, output: Tensor, function: Callable[[Loss, Tensor], Tensor]) -> Tensor:
+        """Apply a function to the loss and the parameters of each view, and concatenate the results."""
+        views = zip(self._losses(), self._split(at_least_float32(output)), strict=True)
+        return torch.cat([function(loss, parameters) for loss, parameters in views], -self.ndim)
 
-    def _cut(self, output: Tensor) -> list[Tensor]:
-        """Return each view's own share of what `complete` gave."""
-        cut = output.split(self.sizes, -self.ndim)
-        return [own.narrow(-1 - self.ndim, 0, read) for own, read in zip(cut, self.read, strict=True)]
+    def _split(self, output: Tensor) -> list[Tensor]:
+        """Return the parameters of each view from the value of `postprocess`, without padding."""
+        views = output.split(self.sizes, -self.ndim)
+        return [view.narrow(-1 - self.ndim, 0, num) for view, num in zip(views, self.num_completed, strict=True)]
 
     def _losses(self) -> list[Loss]:
-        return [part for part in self.parts.values() if isinstance(part, Loss)]
+        return [loss for loss in self.parts.values() if isinstance(loss, Loss)]

@@ -1,4 +1,4 @@
-"""What people measure on reconstructed counts."""
+"""The metric ``poisson_deviance`` of reconstructed counts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class PoissonDeviance(ModelMetric):
-    """Twice the log-likelihood that a Poisson with the reconstruction as mean lacks of a perfect one, mean over cells.
+    """The Poisson deviance of the reconstructed means m, ``2 sum_g (x log(x / m) - x + m)``, averaged over cells.
 
-    ``2 sum_g (x log(x / m) - x + m)``; 0 is perfect. It compares models whatever likelihood they were trained by.
+    0 is perfect. Models with different likelihoods can be compared by it.
     """
 
     total: Tensor

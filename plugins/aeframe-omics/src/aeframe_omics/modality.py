@@ -1,4 +1,4 @@
-"""The modality `omics`."""
+"""The modality `omics`: counts of molecules per cell and gene, with covariates and further views."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from torch import Tensor
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_omics.cells import SPLITS, Cells, Known, Roles, Rows
-from aeframe_omics.covariates import Covariates, Unseen
-from aeframe_omics.examine import OnError, examine, refuse_repeated_genes
+from aeframe_omics.cells import SPLITS, CellMetadata, Cells, Roles, Rows
+from aeframe_omics.check_cells import OnError, check_cells, check_unique_genes
+from aeframe_omics.covariates import Covariates, Unseen, recode
 from aeframe_omics.files import CellFile
-from aeframe_omics.genes import in_the_order_of
-from aeframe_omics.source import TARGET, BackedCellSource, CellSource
-from aeframe_omics.views import Standard
+from aeframe_omics.genes import select_genes
+from aeframe_omics.source import TARGET_SUM, BackedCellSource, CellSource
+from aeframe_omics.views import Standardizer
 from aeframe_omics.write import write_cells
 
 if TYPE_CHECKING:
@@ -29,19 +29,20 @@ if TYPE_CHECKING:
 
 
 class Omics(Modality):
-    """Cells as counts of molecules, ``(B, genes)``, kept sparse until the batch.
+    """Cells as counts of molecules ``(B, genes)``, stored sparse and returned as dense batches.
 
-    ``extras["library"]`` is each cell's total, ``extras["label"]`` and ``extras["batch"]`` the columns of ``obs`` that
-    the data name so, as numbers (-1 where one is missing); covariates are `Batch.condition`, which the decoder sees,
-    and the encoder with ``condition_encoder``. Views stand behind the counts in x, standardised by the training cells.
+    ``extras["library"]`` is the library size of each cell. ``extras["label"]`` and ``extras["batch"]`` are category
+    codes of the columns of ``obs`` with these roles, -1 for missing values. Covariates are `Batch.condition`: they
+    condition the decoder, and the encoder with ``condition_encoder``. Views are concatenated to the counts in x,
+    standardised by the training cells.
 
     Args:
-        values: ``counts``, for likelihoods of counts; ``log``: log(1 + 10,000 count / library), which are real numbers,
-            for ``gaussian`` and distances.
-        unseen: A category that no training cell has: ``refuse`` names the cell, ``unknown`` takes the mean of the
-            categories that were seen.
-        on_error: Cells that are empty, or have a count or a value of a view that is none: ``raise``, or ``skip`` and
-            list them.
+        values: ``counts``, for likelihoods of counts; ``log`` for log(1 + 10,000 count / library), real numbers for
+            ``gaussian`` and distances.
+        unseen: Covariates with a missing value or a category without training cells: ``refuse`` raises an error,
+            ``unknown`` replaces them by the mean over the training cells.
+        on_error: Cells that are empty or have invalid counts or values: ``raise`` stops, ``skip`` leaves them out and
+            lists them.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "counts_mlp", "loss": "negative_binomial"}
@@ -59,24 +60,24 @@ class Omics(Modality):
         self._genes: tuple[str, ...] | None = None
         self._roles = Roles()
         self._covariates = Covariates({}, {})
-        self._names: dict[str, tuple[str, ...]] = {}
-        self._views: dict[str, Standard] = {}
-        self._examined: _Examined | None = None
+        self._category_names: dict[str, tuple[str, ...]] = {}
+        self._views: dict[str, Standardizer] = {}
+        self._checked: _CheckedCells | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def spec(self, dataset: Dataset) -> DataSpec:
-        found = dataset.describe()
-        known, roles = found["known"], found["roles"]
-        width = Covariates.learn(known, roles, found["splits"]["train"]).width
+        description = dataset.describe()
+        metadata, roles = description["metadata"], description["roles"]
+        width = Covariates.learn(metadata, roles, description["splits"]["train"]).width
         domain = Domain("count" if self.values == "counts" else "real")
-        views = {name: (size, Domain("real")) for name, size in found["views"].items()}
-        extras: dict[str, tuple[int, ...]] = {"library": (), **dict.fromkeys(_coloured(roles), ())}
-        genes = len(known.genes)
+        views = {name: (size, Domain("real")) for name, size in description["views"].items()}
+        extras: dict[str, tuple[int, ...]] = {"library": (), **dict.fromkeys(_category_columns(roles), ())}
+        num_genes = len(metadata.genes)
         if not views:
-            return DataSpec((genes,), domain, width, extras)
-        size = genes + sum(size for size, _ in views.values())
-        return DataSpec((size,), Domain("real"), width, extras, {"counts": (genes, domain), **views})
+            return DataSpec((num_genes,), domain, width, extras)
+        size = num_genes + sum(size for size, _ in views.values())
+        return DataSpec((size,), Domain("real"), width, extras, {"counts": (num_genes, domain), **views})
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, Cells):
@@ -84,167 +85,177 @@ class Omics(Modality):
                 f"modality omics reads Cells, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        known, train = raw.known, self._examine(raw).splits["train"]
-        self._genes, self._roles = known.genes, raw.roles
-        self._covariates = Covariates.learn(known, raw.roles, train)
-        self._names = {role: known.words(name, f"the {role}")[1] for role, name in _coloured(raw.roles).items()}
-        self._views = {name: Standard.learn(table[train]) for name, table in raw.views.items()}
+        metadata, train = raw.metadata, self._check(raw).splits["train"]
+        self._genes, self._roles = metadata.genes, raw.roles
+        self._covariates = Covariates.learn(metadata, raw.roles, train)
+        self._category_names = {
+            role: metadata.categories(name, f"the {role}")[1] for role, name in _category_columns(raw.roles).items()
+        }
+        self._views = {name: Standardizer.learn(table[train]) for name, table in raw.views.items()}
 
     def apply(self, raw: Cells) -> Splits:
-        found = self._examine(raw)
-        self._examined = None
-        counts = in_the_order_of(self._learned(), raw.known, raw.counts)
-        cells = replace(raw, known=replace(raw.known, genes=self._learned()), counts=counts)
-        train, validation, test = (self._source(cells, found.splits[split], found.totals) for split in SPLITS)
-        return Splits(train, validation, test, found.skipped)
+        checked = self._check(raw)
+        self._checked = None
+        counts = select_genes(self.genes, raw.metadata, raw.counts)
+        cells = replace(raw, metadata=replace(raw.metadata, genes=self.genes), counts=counts)
+        train, validation, test = (self._source(cells, checked.splits[split], checked.totals) for split in SPLITS)
+        return Splits(train, validation, test, checked.skipped)
 
-    def _examine(self, cells: Cells) -> _Examined:
-        """Look at every cell, once for `learn` and `apply`."""
-        if self._examined is not None and self._examined.cells is cells:
-            return self._examined
-        known, rows = cells.known, np.sort(np.concatenate([cells.splits[split] for split in SPLITS]))
-        refuse_repeated_genes(known)
-        totals = np.full(len(known.obs), np.nan)
-        totals[rows], skipped = examine(
-            known, cells.counts, cells.views, rows, whole=self.values == "counts", on_error=self.on_error
+    def _check(self, cells: Cells) -> _CheckedCells:
+        """Check all cells; `learn` and `apply` share the result."""
+        if self._checked is not None and self._checked.cells is cells:
+            return self._checked
+        metadata, rows = cells.metadata, np.sort(np.concatenate([cells.splits[split] for split in SPLITS]))
+        check_unique_genes(metadata)
+        totals = np.full(len(metadata.obs), np.nan)
+        totals[rows], skipped = check_cells(
+            metadata, cells.counts, cells.views, rows, integers=self.values == "counts", on_error=self.on_error
         )
-        few = int((totals < cells.min_counts).sum())
-        if few:
-            skipped.append(f"{known.origin}: {few} cells have fewer than min_counts={cells.min_counts} counts")
-        # NaN is not at least anything.
+        num_small = int((totals < cells.min_counts).sum())
+        if num_small:
+            skipped.append(f"{metadata.origin}: {num_small} cells have fewer than min_counts={cells.min_counts} counts")
+        # The comparison is False for the NaN of unusable cells.
         splits = {split: cells.splits[split][totals[cells.splits[split]] >= cells.min_counts] for split in SPLITS}
         empty = next((split for split in SPLITS if not len(splits[split])), None)
         if empty is not None:
-            raise AeframeError(f"{known.origin} has no cell left for the {empty} split; lower data.min_counts")
-        self._examined = _Examined(cells, totals, splits, skipped)
-        return self._examined
+            raise AeframeError(f"{metadata.origin} has no usable cell for the {empty} split; lower data.min_counts")
+        self._checked = _CheckedCells(cells, totals, splits, skipped)
+        return self._checked
 
     def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any]) -> CellSource:
-        known, roles = cells.known, cells.roles
-        library = totals if roles.library is None else known.numbers(roles.library, "the library")
-        bad = ~(library[rows] > 0)
-        if bad.any():
-            row = int(rows[np.flatnonzero(bad)[0]])
+        metadata, roles = cells.metadata, cells.roles
+        library = totals if roles.library is None else metadata.numbers(roles.library, "the library")
+        invalid = ~(library[rows] > 0)
+        if invalid.any():
+            row = int(rows[np.flatnonzero(invalid)[0]])
             raise AeframeError(
-                f"{known.cell(row)} has the library {library[row]:g} in column '{roles.library}' of obs, expected more "
-                "than 0; correct it, or leave out data.library to sum the counts"
+                f"{metadata.name_cell(row)} has the library {library[row]:g} in column '{roles.library}' of obs, "
+                "expected more than 0; correct it, or leave out data.library to sum the counts"
             )
         extras = {}
-        for role, name in _coloured(roles).items():
-            if known.has(name):
-                codes, words = known.words(name, f"the {role}")
-                extras[role] = torch.from_numpy(_recoded(codes, words, self._names[role])[rows])
-        views = [standard.apply(cells.known, name, cells.views[name][rows]) for name, standard in self._views.items()]
-        kind = BackedCellSource if cells.counts.backed else CellSource
-        return kind(
+        for role, name in _category_columns(roles).items():
+            if metadata.has_column(name):
+                codes, categories = metadata.categories(name, f"the {role}")
+                extras[role] = torch.from_numpy(recode(codes, categories, self._category_names[role])[rows])
+        views = [
+            standardizer.apply(cells.metadata, name, cells.views[name][rows])
+            for name, standardizer in self._views.items()
+        ]
+        source_class = BackedCellSource if cells.counts.backed else CellSource
+        return source_class(
             cells.counts,
             rows,
             log=self.values == "log",
             library=torch.from_numpy(library[rows]).float(),
-            condition=self._covariates.encode(known, rows, self.unseen),
+            condition=self._covariates.encode(metadata, rows, self.unseen),
             extras=extras,
             views=torch.cat(views, 1) if views else None,
         )
 
     def state(self) -> dict[str, Any]:
         return {
-            "genes": list(self._learned()),
+            "genes": list(self.genes),
             "roles": self._roles.state(),
             "covariates": self._covariates.state(),
-            "names": {role: list(names) for role, names in self._names.items()},
-            "views": {name: standard.state() for name, standard in self._views.items()},
+            "category_names": {role: list(names) for role, names in self._category_names.items()},
+            "views": {name: standardizer.state() for name, standardizer in self._views.items()},
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._genes, self._roles = tuple(state["genes"]), Roles.from_state(state["roles"])
         self._covariates = Covariates.from_state(state["covariates"])
-        self._names = {role: tuple(names) for role, names in state["names"].items()}
-        self._views = {name: Standard.from_state(standard) for name, standard in state["views"].items()}
+        self._category_names = {role: tuple(names) for role, names in state["category_names"].items()}
+        self._views = {name: Standardizer.from_state(values) for name, values in state["views"].items()}
 
     @property
-    def names(self) -> Mapping[str, tuple[str, ...]]:
-        """What the numbers in ``extras["label"]`` and ``extras["batch"]`` stand for."""
-        return self._names
+    def category_names(self) -> Mapping[str, tuple[str, ...]]:
+        """The category names of the codes in ``extras["label"]`` and ``extras["batch"]``."""
+        return self._category_names
 
     @property
     def genes(self) -> tuple[str, ...]:
-        """The names of the genes, in the order of x."""
-        return self._learned()
-
-    def as_counts(self, x: Tensor, library: Tensor) -> NDArray[np.float32]:
-        """Return the counts ``(N, genes)`` that samples x ``(N, *shape)`` of cells with these totals ``(N,)`` mean."""
-        counts = x[:, : len(self._learned())]
-        if self.values == "log":
-            counts = counts.expm1().clamp(min=0) * (library / TARGET).unsqueeze(1)
-        return counts.numpy()
-
-    # -- files and pictures --------------------------------------------------------------------------------------
-
-    def read(self, path: Path) -> Batch:
-        """Read all cells of an ``.h5ad`` file, from the layer that training had.
-
-        Genes are found by name, in whatever order; others are passed over.
+        """The names of the genes, in the order of x.
 
         Raises:
-            AeframeError: A gene or covariate that is missing, and what training would refuse.
+            RuntimeError: They were neither learned nor loaded.
         """
-        genes, origin = self._learned(), f"modality 'omics': '{path}'"
+        if self._genes is None:
+            raise RuntimeError("modality omics has no genes yet; call prepare or load_state first")
+        return self._genes
+
+    def as_counts(self, x: Tensor, library: Tensor) -> NDArray[np.float32]:
+        """Return the counts ``(N, genes)`` of samples x ``(N, *shape)``; inverts the normalisation of ``values=log``.
+
+        Args:
+            x: Samples in the values of the model.
+            library: ``(N,)`` library sizes.
+        """
+        counts = x[:, : len(self.genes)]
+        if self.values == "log":
+            counts = counts.expm1().clamp(min=0) * (library / TARGET_SUM).unsqueeze(1)
+        return counts.numpy()
+
+    # -- files and figures ---------------------------------------------------------------------------------------
+
+    def read(self, path: Path) -> Batch:
+        """Read all cells of an ``.h5ad`` file, from the layer of training.
+
+        Genes are matched by name; genes that are not part of the model are ignored.
+
+        Raises:
+            AeframeError: A missing gene or covariate, or an unusable cell.
+        """
+        genes, origin = self.genes, f"modality 'omics': '{path}'"
         file = CellFile(path, origin=origin)
-        found = file.known()
-        refuse_repeated_genes(found)
-        known = Known(genes, found.obs, origin)
-        counts = in_the_order_of(genes, found, file.counts(self._roles.layer))
-        rows = np.arange(len(known.obs), dtype=np.int64)
+        file_metadata = file.metadata()
+        check_unique_genes(file_metadata)
+        metadata = CellMetadata(genes, file_metadata.obs, origin)
+        counts = select_genes(genes, file_metadata, file.counts(self._roles.layer))
+        rows = np.arange(len(metadata.obs), dtype=np.int64)
         views = {name: file.view(name) for name in self._views}
-        totals, _ = examine(known, counts, views, rows, whole=self.values == "counts", on_error="raise")
-        cells = Cells(known, counts, {}, self._roles, views=views)
+        totals, _ = check_cells(metadata, counts, views, rows, integers=self.values == "counts", on_error="raise")
+        cells = Cells(metadata, counts, {}, self._roles, views=views)
         return self._source(cells, rows, totals).batch(torch.from_numpy(rows))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write cells ``(N, genes)`` as an ``.h5ad`` file: X, or the layer that training had, and obsm for views.
+        """Write samples x ``(N, *shape)`` to a new ``.h5ad`` file: counts in X or the layer of training, views in obsm.
 
-        With ``values=log``, counts per 10,000 are written.
+        With ``values=log``, the counts of a cell sum to 10,000.
 
         Raises:
             AeframeError: Another suffix, or a file that exists.
         """
-        genes = self._learned()
-        counts, *tables = x.detach().cpu().float().split([len(genes), *(len(s.mean) for s in self._views.values())], 1)
-        views = {name: s.undo(table) for (name, s), table in zip(self._views.items(), tables, strict=True)}
-        values = self.as_counts(counts, torch.full((len(x),), TARGET))
-        return write_cells(path, values, genes, layer=self._roles.layer, views=views)
+        sizes = [len(self.genes), *(len(standardizer.mean) for standardizer in self._views.values())]
+        counts, *tables = x.detach().cpu().float().split(sizes, 1)
+        views = {
+            name: standardizer.undo(table)
+            for (name, standardizer), table in zip(self._views.items(), tables, strict=True)
+        }
+        values = self.as_counts(counts, torch.full((len(x),), TARGET_SUM))
+        return write_cells(path, values, self.genes, layer=self._roles.layer, views=views)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return heat maps of the genes that vary most in the first panel, at most 40, as log(1 + count)."""
+        """Return heat maps of log(1 + count) for the 40 genes with the largest variance in the first panel."""
         from aeframe_omics.render import draw
 
-        names = (*self._learned(), *(f"{name} {k + 1}" for name, s in self._views.items() for k in range(len(s.mean))))
-        return draw(panels, names, len(self._learned()), counts=self.values == "counts")
-
-    def _learned(self) -> tuple[str, ...]:
-        if self._genes is None:
-            raise RuntimeError("modality omics has learned nothing yet; call prepare or load_state first")
-        return self._genes
+        view_columns = (f"{name} {k + 1}" for name, view in self._views.items() for k in range(len(view.mean)))
+        return draw(panels, (*self.genes, *view_columns), len(self.genes), counts=self.values == "counts")
 
 
 @dataclass(frozen=True, slots=True)
-class _Examined:
-    """What was found in the cells of a dataset."""
+class _CheckedCells:
+    """The cells of a dataset after the checks before training."""
 
     cells: Cells
     totals: NDArray[Any]
-    """``(N,)``, NaN for a cell that is in no split."""
+    """``(N,)`` total counts, NaN for unusable cells and cells outside the splits."""
     splits: dict[str, Rows]
+    """The usable rows of each split."""
     skipped: list[str]
+    """A message for each skipped cell."""
 
 
-def _coloured(roles: Roles) -> dict[str, str]:
-    """Return the columns that become numbers in the extras, by role."""
+def _category_columns(roles: Roles) -> dict[str, str]:
+    """Return the columns of ``obs`` for ``extras["label"]`` and ``extras["batch"]``, by role."""
     batch = roles.batch or next(iter(roles.categorical), None)
     return {role: name for role, name in (("label", roles.label), ("batch", batch)) if name is not None}
-
-
-def _recoded(codes: Rows, words: tuple[str, ...], names: tuple[str, ...]) -> Rows:
-    """Return codes of `words` as codes of `names`; -1 for words that are not among them."""
-    place = np.array([names.index(word) if word in names else -1 for word in words] + [-1], np.int64)
-    return place[codes]

@@ -1,4 +1,4 @@
-"""An encoder that reads counts."""
+"""The encoder ``counts_mlp``: dense layers on log-transformed counts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.mlp import MLPEncoder
 from aeframe.types import Batch, DataSpec, Domain, Shape
-from aeframe_omics.source import TARGET
+from aeframe_omics.source import TARGET_SUM
 
 
 class CountsMLP(MLPEncoder):
-    """Dense layers on log(1 + count): ``(B, *shape)`` -> ``(B, hidden[-1])``; its mirror image is the decoder mlp.
+    """Dense layers on log(1 + count): ``(B, *shape)`` -> ``(B, hidden[-1])``; the matching decoder is ``mlp``.
 
-    What stands behind the counts in x, other views and covariates, is read as it is.
+    Other views and covariates, which are concatenated to the counts in x, are not transformed.
 
     Args:
-        shape: Of a sample as the encoder sees it, covariates included.
+        shape: Of the encoder's input, covariates included.
         domain: Must be ``count``, unless the data have views.
-        spec: Says where the counts end.
+        spec: Of the data, with the sizes of the views.
         hidden: Units of each layer.
-        activation: After each layer; null takes the run's own.
-        norm: Normalise each layer before its activation (Ba, Kiros & Hinton 2016, arXiv 1607.06450).
-        dropout: The share of units that is dropped after each.
-        normalise: Scale each cell to 10,000 counts first, so that the code need not hold how deeply it was sequenced.
+        activation: After each layer; null takes the run's activation.
+        norm: Layer norm before each activation (Ba, Kiros & Hinton 2016, arXiv 1607.06450).
+        dropout: Dropout probability after each layer.
+        normalise: Scale each cell to 10,000 counts before the logarithm, which makes the input independent of the
+            sequencing depth.
     """
 
     def __init__(
@@ -45,20 +46,20 @@ class CountsMLP(MLPEncoder):
         super().__init__(shape, domain, hidden=hidden, activation=activation, norm=norm, dropout=dropout)
         self.normalise = normalise
         views = spec.views or {"x": (spec.shape[0], domain)}
-        sizes = [size if each.kind == "count" else 0 for size, each in views.values()]
+        sizes = [size if view_domain.kind == "count" else 0 for size, view_domain in views.values()]
         if not any(sizes):
-            raise AeframeError(f"encoder counts_mlp reads counts, but these data are {domain}; choose encoder=mlp")
+            raise AeframeError(f"encoder counts_mlp is for counts, but these data are {domain}; choose encoder=mlp")
         starts = [0, *torch.tensor([size for size, _ in views.values()]).cumsum(0).tolist()]
         self._counts = [slice(start, start + size) for start, size in zip(starts, sizes, strict=False) if size]
 
     def forward(self, batch: Batch) -> Tensor:
-        seen = batch.visible()
-        # Not in place: a prior of pseudo-inputs and a penalty of slopes ask for the gradient by what is seen.
-        x = seen.clone()
-        for counts in self._counts:
-            values = seen[:, counts]
+        inputs = batch.masked_x()
+        # Not in place: some priors and penalties differentiate with respect to the inputs.
+        x = inputs.clone()
+        for columns in self._counts:
+            counts = inputs[:, columns]
             if self.normalise:
-                total = values.flatten(1).sum(1).clamp(min=1)
-                values = values * (TARGET / total).reshape(-1, *[1] * (values.ndim - 1))
-            x[:, counts] = values.log1p()
+                total = counts.flatten(1).sum(1).clamp(min=1)
+                counts = counts * (TARGET_SUM / total).reshape(-1, *[1] * (counts.ndim - 1))
+            x[:, columns] = counts.log1p()
         return super().forward(replace(batch, x=x, mask=None))

@@ -1,4 +1,4 @@
-"""A picture of cells: heat maps of the genes that tell them apart."""
+"""Draw cells as heat maps of their most variable genes."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from torch import Tensor
 
 from aeframe.data.heatmap import heatmap
 
-_GENES = 40
+_MAX_COLUMNS = 40
 
 
 def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, counts: bool) -> Figure:
-    """Draw panels ``(N, genes + views)`` below one another, with the `_GENES` columns that vary most in the first.
+    """Return a figure of panels below each other, with the 40 columns that have the largest variance in the first.
 
     Args:
-        panels: By title.
+        panels: ``(N, genes + views)``, by title.
         names: Of the columns.
-        genes: How many columns are genes, the first ones.
-        counts: Whether these are counts, drawn as log(1 + count).
+        genes: The number of columns that are genes; these are the first.
+        counts: Whether the genes are counts, drawn as log(1 + count).
     """
-    shown = {title: _logarithms(x.float(), genes) if counts else x.float() for title, x in panels.items()}
-    first = next(iter(shown.values()))
-    spread = first.var(0, correction=0)
-    columns = spread.topk(min(_GENES, len(spread))).indices.sort().values
+    values = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
+    first = next(iter(values.values()))
+    variance = first.var(0, correction=0)
+    columns = variance.topk(min(_MAX_COLUMNS, len(variance))).indices.sort().values
     return heatmap(
-        {title: x[:, columns] for title, x in shown.items()},
+        {title: x[:, columns] for title, x in values.items()},
         [names[column] for column in columns.tolist()],
         diverging=False,
         unit="log(1 + count)" if counts else "log(1 + counts per 10,000)",
     )
 
 
-def _logarithms(x: Tensor, genes: int) -> Tensor:
+def _log_genes(x: Tensor, genes: int) -> Tensor:
+    """Return x with log(1 + count) in the first `genes` columns."""
     return torch.cat([x[:, :genes].log1p(), x[:, genes:]], 1)

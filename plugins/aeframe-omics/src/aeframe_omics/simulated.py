@@ -1,4 +1,4 @@
-"""Cells of a stated model: nothing to download, and everything about them is known."""
+"""The dataset ``cells_simulated``: cells sampled from a negative binomial model with known parameters."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from scipy.sparse import csr_matrix
 
 from aeframe.data import Dataset
 from aeframe.errors import AeframeError
-from aeframe_omics.cells import Cells, Known, Roles, Rows, shared_out
+from aeframe_omics.cells import CellMetadata, Cells, Roles, Rows, shared_out
 from aeframe_omics.counts import MemoryCounts
 
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What was drawn, and what it was drawn from."""
+    """Simulated cells, and the parameters of their distribution."""
 
     counts: NDArray[np.int64]
     """``(cells, genes)``."""
     mean: NDArray[np.float64]
-    """``(cells, genes)``: of each count."""
+    """``(cells, genes)``: the expected counts."""
     dispersion: NDArray[np.float64]
-    """``(genes,)``: the inverse dispersion r; a variance is mean + mean^2 / r."""
+    """``(genes,)``: the inverse dispersion r; the variance of a count is mean + mean^2 / r."""
     cell_type: Rows
+    """``(cells,)``."""
     batch: Rows
+    """``(cells,)``."""
     proteins: NDArray[np.float32]
     """``(cells, proteins)``."""
 
 
 def simulate(*, cells: int, genes: int, types: int, batches: int, seed: int, proteins: int = 0) -> Simulation:
-    """Draw cells from a negative binomial with cell types and batches.
+    """Sample cells from a negative binomial with cell types and batches.
 
-    A count of gene g in cell i is NB(l_i rho_ig, r_g), with rho_i the softmax over genes of
-    ``base_g + type_tg + batch_bg``: base ~ N(0, 1); a fifth of the genes, drawn for each type anew, are shifted by
-    N(0, 1.5^2) there; batch ~ N(0, 0.5^2). The total l_i is log-normal about 2 counts per gene with deviation 0.4, and
-    r_g ~ Gamma(2, 2). Types have shares that fall by a fifth each; batches are even. Proteins are
-    N(level_tp, 1), with level ~ N(0, 2^2).
+    The count of gene g in cell i of type t and batch b is NB(l_i rho_ig, r_g). rho_i is the softmax over genes of
+    ``base_g + type_tg + batch_bg``, with base ~ N(0, 1), batch ~ N(0, 0.5^2), and type ~ N(0, 1.5^2) for a random fifth
+    of the genes of each type, otherwise 0. The expected total l_i is log-normal with median 2 per gene and log-scale
+    deviation 0.4, and r_g ~ Gamma(2, 2). Each cell type is 0.8 times as frequent as the one before; batches are equally
+    frequent. Proteins are N(level_tp, 1), with level ~ N(0, 2^2).
     """
     rng = np.random.default_rng(seed)
     base = rng.normal(size=genes)
@@ -61,19 +63,19 @@ def simulate(*, cells: int, genes: int, types: int, batches: int, seed: int, pro
 
 
 class CellsSimulated(Dataset):
-    """Cells drawn from a negative binomial with cell types and batches (`aeframe_omics.simulated.simulate`), embedded.
+    """Cells sampled from a negative binomial with cell types and batches (`aeframe_omics.simulated.simulate`).
 
-    ``obs`` has the columns ``cell_type``, which is the label, ``batch`` and ``total``.
+    ``obs`` has the columns ``cell_type`` (the label), ``batch`` and ``total``. The splits are 80 / 10 / 10 %.
 
     Args:
-        cells: How many.
-        genes: How many.
-        types: Cell types.
-        batches: Sequencing batches, each with an effect of its own on every gene.
-        proteins: A second view, ``protein``, with so many columns; none with 0.
-        categorical: Columns that the decoder is told of: ``[batch]``.
-        continuous: Columns of numbers that it is told of: ``[total]``.
-        seed: Of the draw and of the splits, 80 / 10 / 10.
+        cells: Number of cells.
+        genes: Number of genes.
+        types: Number of cell types.
+        batches: Number of sequencing batches.
+        proteins: Number of columns of the second view ``protein``; 0 for no second view.
+        categorical: Columns that condition the decoder as one-hot vectors, such as ``[batch]``.
+        continuous: Columns that condition the decoder as standardised numbers, such as ``[total]``.
+        seed: Of the cells and of the split.
     """
 
     modality = "omics"
@@ -105,22 +107,23 @@ class CellsSimulated(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         cells = self.load()
-        return {"known": cells.known, "splits": cells.splits, "roles": self.roles, "views": _sizes(cells.views)}
+        views = {name: table.shape[1] for name, table in cells.views.items()}
+        return {"metadata": cells.metadata, "splits": cells.splits, "roles": self.roles, "views": views}
 
     def load(self) -> Cells:
-        drawn = simulate(**self.size)
-        # A cell without a count cannot be: the rarest of draws gets one, of its likeliest gene.
-        empty = np.flatnonzero(drawn.counts.sum(1) == 0)
-        drawn.counts[empty, drawn.mean[empty].argmax(1)] = 1
+        simulation = simulate(**self.size)
+        # Empty cells are not allowed; these rare ones get one count of their most likely gene.
+        empty = np.flatnonzero(simulation.counts.sum(1) == 0)
+        simulation.counts[empty, simulation.mean[empty].argmax(1)] = 1
         obs = pd.DataFrame(
             {
-                "cell_type": _named("type", drawn.cell_type, self.size["types"]),
-                "batch": _named("batch", drawn.batch, self.size["batches"]),
-                "total": drawn.counts.sum(1),
+                "cell_type": _categorical("type", simulation.cell_type, self.size["types"]),
+                "batch": _categorical("batch", simulation.batch, self.size["batches"]),
+                "total": simulation.counts.sum(1),
             },
-            index=[f"cell{row}" for row in range(len(drawn.counts))],
+            index=[f"cell{row}" for row in range(len(simulation.counts))],
         )
-        genes = tuple(f"gene{column}" for column in range(drawn.counts.shape[1]))
+        genes = tuple(f"gene{column}" for column in range(simulation.counts.shape[1]))
         origin = "dataset 'cells_simulated'"
         splits = shared_out(
             {"train": np.arange(len(obs))},
@@ -130,14 +133,11 @@ class CellsSimulated(Dataset):
             origin=origin,
             record=self.split_record,
         )
-        views = dict.fromkeys(self.roles.views, drawn.proteins)
-        counts = MemoryCounts(csr_matrix(drawn.counts))
-        return Cells(Known(genes, obs, origin), counts, splits, self.roles, views=views)
+        views = dict.fromkeys(self.roles.views, simulation.proteins)
+        counts = MemoryCounts(csr_matrix(simulation.counts))
+        return Cells(CellMetadata(genes, obs, origin), counts, splits, self.roles, views=views)
 
 
-def _named(word: str, codes: Rows, num: int) -> pd.Categorical[str]:
-    return pd.Categorical([f"{word}{code}" for code in codes.tolist()], [f"{word}{code}" for code in range(num)])
-
-
-def _sizes(views: Mapping[str, NDArray[np.float32]]) -> dict[str, int]:
-    return {name: table.shape[1] for name, table in views.items()}
+def _categorical(prefix: str, codes: Rows, num: int) -> pd.Categorical[str]:
+    """Return codes 0 to `num` - 1 as categories ``prefix0``, ``prefix1``, ..."""
+    return pd.Categorical([f"{prefix}{code}" for code in codes.tolist()], [f"{prefix}{code}" for code in range(num)])

@@ -1,4 +1,4 @@
-"""From sparse counts to dense batches."""
+"""Data sources of cells: sparse counts in memory or in a file, dense batches."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from aeframe.types import Batch
 from aeframe_omics.cells import Rows
 from aeframe_omics.counts import Counts
 
-BLOCK, FETCH = 16, 256
-"""Cells that are read together because they stand together, and how many such blocks are shuffled at a time."""
-TARGET = 1e4
-"""Counts that each cell has once it is normalised by its library."""
+BLOCK_SIZE = 16
+"""Consecutive cells of a file that are read together."""
+FETCH_FACTOR = 256
+"""Blocks that are read and shuffled together."""
+TARGET_SUM = 1e4
+"""Total count of a cell after normalisation."""
 
 
 class CellSource:
-    """Some cells of a matrix of counts, made dense as a batch is asked for.
+    """Cells of a count matrix, returned as dense batches.
 
     Args:
         counts: Of all cells.
-        rows: Those that this source has.
-        log: Give log(1 + 10,000 count / library) instead of the count.
-        library: ``(rows,)`` each cell's total.
-        condition: ``(rows, C)``.
-        extras: ``(rows,)`` each.
-        views: ``(rows, P)`` what stands beside the counts in x.
+        rows: The cells of this source.
+        log: Return log(1 + 10,000 count / library) instead of counts.
+        library: ``(rows,)`` library sizes.
+        condition: ``(rows, C)`` covariates.
+        extras: Further `Batch.extras`, tensors ``(rows,)``.
+        views: ``(rows, P)`` values that are concatenated to the counts in x.
     """
 
     in_memory = True
@@ -47,9 +49,9 @@ class CellSource:
         views: Tensor | None,
     ) -> None:
         self._counts, self._rows, self._log = counts, rows, log
-        # x is put together for each batch; what is stored in its place is what stands beside the counts.
-        like = torch.empty(len(rows), 0) if views is None else views
-        self._stored = Batch(like, None, condition, torch.from_numpy(rows), {"library": library, **extras})
+        # Everything but the counts; `batch` prepends these to the views in x.
+        x_without_counts = torch.empty(len(rows), 0) if views is None else views
+        self._stored = Batch(x_without_counts, None, condition, torch.from_numpy(rows), {"library": library, **extras})
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -57,53 +59,60 @@ class CellSource:
     def batch(self, index: Tensor) -> Batch:
         """Return the cells `index` ``(B,)`` of this source."""
         batch = self._stored.map(lambda tensor: tensor.index_select(0, index))
-        x = torch.from_numpy(self._sparse(index.numpy()).toarray())
+        x = torch.from_numpy(self._sparse_counts(index.numpy()).toarray())
         if self._log:
-            x = torch.log1p(x * (TARGET / batch.extras["library"]).unsqueeze(1))
+            x = torch.log1p(x * (TARGET_SUM / batch.extras["library"]).unsqueeze(1))
         return batch.with_x(torch.cat([x, batch.x], 1) if batch.x.shape[1] else x)
 
-    def _sparse(self, index: Rows) -> csr_matrix[Any]:
+    def _sparse_counts(self, index: Rows) -> csr_matrix[Any]:
+        """Return the counts of the cells `index` ``(B,)`` of this source, before normalisation."""
         return self._counts.rows(self._rows[index])
 
 
 class BackedCellSource(CellSource):
-    """The same for counts in a file, read many batches at a time when they are asked for in the source's own order.
+    """A `CellSource` for counts in a file, with a random order that can be read efficiently.
 
-    That order is random by blocks (as in scDataset, D'Ascenzo & Cultrera di Montesano 2025, arXiv 2506.01883): blocks
-    of `BLOCK` cells that stand together are shuffled, and the cells of each `FETCH` blocks among themselves. A file
-    that is sorted by cell type gives mixed batches so, in a sixteenth of the reads.
+    The order is random by blocks (as in scDataset, D'Ascenzo & Cultrera di Montesano 2025, arXiv 2506.01883): blocks of
+    `BLOCK_SIZE` consecutive cells are shuffled, then the cells within each fetch of `FETCH_FACTOR` blocks. Batches of a
+    file that is sorted by cell type are mixed, with a sixteenth of the reads of a random permutation.
 
-    It counts as in memory, since it reads a stretch that serves many batches: worker processes would each read it.
+    If cells are requested in this order, each fetch is read once and serves many batches. `in_memory` is True because
+    worker processes would each read all fetches.
     """
 
     _order: Rows | None = None
-    _place: Rows | None = None
-    _held: Mapping[int, csr_matrix[Any]]
+    """The cells in the order of the current epoch."""
+    _position: Rows | None = None
+    """The inverse permutation: the position of each cell in that order."""
+    _fetched: Mapping[int, csr_matrix[Any]]
+    """The counts of the last fetches, by number."""
 
     def order(self) -> Tensor:
-        """Return the cells ``(N,)`` in a new order, drawn from torch's generator."""
-        blocks = torch.randperm(-(-len(self) // BLOCK))
-        cells = (blocks.unsqueeze(1) * BLOCK + torch.arange(BLOCK)).flatten()
-        stretches = cells[cells < len(self)].split(BLOCK * FETCH)
-        order = torch.cat([stretch[torch.randperm(len(stretch))] for stretch in stretches])
-        self._order, self._place, self._held = order.numpy(), order.argsort().numpy(), {}
+        """Return the cells ``(N,)`` in a new random order, drawn from torch's global generator."""
+        blocks = torch.randperm(-(-len(self) // BLOCK_SIZE))
+        cells = (blocks.unsqueeze(1) * BLOCK_SIZE + torch.arange(BLOCK_SIZE)).flatten()
+        fetches = cells[cells < len(self)].split(BLOCK_SIZE * FETCH_FACTOR)
+        order = torch.cat([fetch[torch.randperm(len(fetch))] for fetch in fetches])
+        self._order, self._position, self._fetched = order.numpy(), order.argsort().numpy(), {}
         return order
 
-    def _sparse(self, index: Rows) -> csr_matrix[Any]:
-        if self._order is None or self._place is None:
-            return super()._sparse(index)
-        place = self._place[index]
-        stretches = np.unique(place // (BLOCK * FETCH)).tolist()
-        if stretches[-1] - stretches[0] > 1:
-            # Asked for in another order than this source's.
-            return super()._sparse(index)
-        self._held = {number: self._stretch(number) for number in stretches}
-        held = list(self._held.values())
-        matrix = held[0] if len(held) == 1 else vstack(held, format="csr")
-        return matrix[place - stretches[0] * BLOCK * FETCH]
+    def _sparse_counts(self, index: Rows) -> csr_matrix[Any]:
+        if self._order is None or self._position is None:
+            return super()._sparse_counts(index)
+        positions = self._position[index]
+        numbers = np.unique(positions // (BLOCK_SIZE * FETCH_FACTOR)).tolist()
+        if numbers[-1] - numbers[0] > 1:
+            # The cells are requested in another order.
+            return super()._sparse_counts(index)
+        self._fetched = {number: self._fetch(number) for number in numbers}
+        matrices = list(self._fetched.values())
+        matrix = matrices[0] if len(matrices) == 1 else vstack(matrices, format="csr")
+        return matrix[positions - numbers[0] * BLOCK_SIZE * FETCH_FACTOR]
 
-    def _stretch(self, number: int) -> csr_matrix[Any]:
-        if number in self._held:
-            return self._held[number]
+    def _fetch(self, number: int) -> csr_matrix[Any]:
+        """Return the counts of fetch `number` of the current order."""
+        if number in self._fetched:
+            return self._fetched[number]
         assert self._order is not None
-        return super()._sparse(self._order[number * BLOCK * FETCH : (number + 1) * BLOCK * FETCH])
+        size = BLOCK_SIZE * FETCH_FACTOR
+        return super()._sparse_counts(self._order[number * size : (number + 1) * size])

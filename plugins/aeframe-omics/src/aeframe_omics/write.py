@@ -1,4 +1,4 @@
-"""Write cells to AnnData files."""
+"""Write cells, codes and denoised counts to AnnData files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,20 @@ from scipy.sparse import csr_matrix
 from aeframe.errors import AeframeError
 from aeframe_omics.files import CellFile
 
-_SPARSE = 0.5
-"""Values of which less than this share is not zero are written sparse."""
+_MAX_DENSITY = 0.5
+"""Matrices with a smaller fraction of non-zero values are written sparse."""
 
 
 def check_new(path: Path) -> None:
-    """Refuse another suffix than .h5ad, and a file that exists."""
+    """Check that a path ends in .h5ad and does not exist.
+
+    Raises:
+        AeframeError: Otherwise.
+    """
     if path.suffix.lower() != ".h5ad":
         raise AeframeError(f"modality 'omics' writes .h5ad files, not '{path.name}'; end the path in .h5ad")
     if path.exists():
-        raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
+        raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
 
 
 def write_cells(
@@ -38,17 +42,17 @@ def write_cells(
     layer: str | None,
     views: Mapping[str, NDArray[np.float32]],
 ) -> list[Path]:
-    """Write ``(cells, genes)`` into X, or into a layer, and views into obsm."""
+    """Write counts ``(cells, genes)`` to X or a layer of a new file, and views to obsm; return the file."""
     check_new(path)
-    values = compact(counts)
+    values = _sparse_if_mostly_zero(counts)
     cells = anndata.AnnData(
         X=values if layer is None else None,
-        obs=_named(f"cell{row}" for row in range(len(counts))),
-        var=_named(genes),
+        obs=_index_only(f"cell{row}" for row in range(len(counts))),
+        var=_index_only(genes),
         layers=None if layer is None else {layer: values},
         obsm=dict(views),
     )
-    partial = _beside(path)
+    partial = _partial_path(path)
     cells.write_h5ad(partial, compression="gzip")
     partial.rename(path)
     return [path]
@@ -62,36 +66,43 @@ def annotate(
     genes: tuple[str, ...],
     model: str,
 ) -> list[Path]:
-    """Copy a file of cells, and add codes ``(N, D)`` and denoised counts ``(N, genes)`` to the copy.
+    """Copy a file of cells and add codes and denoised counts to the copy; return the copy.
 
-    Everything else in it stays as it is, byte for byte.
+    Args:
+        path: The file.
+        out: The copy.
+        codes: ``(N, D)``, for ``obsm["X_aeframe"]``.
+        denoised: ``(N, genes)``, for ``layers["aeframe"]``; other genes of the file are NaN. None adds no layer.
+        genes: The columns of `denoised`.
+        model: The name of the model, for ``uns["aeframe"]``.
     """
-    known = CellFile(path, origin=f"'{path}'").known()
-    partial = _beside(out)
+    metadata = CellFile(path, origin=f"'{path}'").metadata()
+    partial = _partial_path(out)
     shutil.copyfile(path, partial)
     with h5py.File(partial, "r+") as file:
         write_elem(file.require_group("obsm"), "X_aeframe", codes)
         if denoised is not None:
-            layer = np.full((len(known.obs), len(known.genes)), np.nan, np.float32)
-            place = {name: column for column, name in enumerate(known.genes)}
-            layer[:, [place[name] for name in genes]] = denoised
+            layer = np.full((len(metadata.obs), len(metadata.genes)), np.nan, np.float32)
+            columns = {name: column for column, name in enumerate(metadata.genes)}
+            layer[:, [columns[name] for name in genes]] = denoised
             write_elem(file.require_group("layers"), "aeframe", layer, dataset_kwargs={"compression": "gzip"})
         write_elem(file.require_group("uns"), "aeframe", {"model": model})
     partial.rename(out)
     return [out]
 
 
-def _beside(path: Path) -> Path:
-    """Return where a file is written before it is moved to its place, so that nobody finds a half of it."""
+def _partial_path(path: Path) -> Path:
+    """Return the temporary path of a file that is renamed when it is complete; create its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{path.name}.partial")
 
 
-def _named(names: Iterable[str]) -> pd.DataFrame:
-    # Strings as objects: anndata has no way to write those that pandas 3 keeps as Arrow.
+def _index_only(names: Iterable[str]) -> pd.DataFrame:
+    """Return a data frame without columns."""
+    # dtype=object, because anndata cannot write the Arrow strings of pandas 3.
     return pd.DataFrame(index=pd.Index(list(names), dtype=object))
 
 
-def compact(values: NDArray[np.float32]) -> NDArray[np.float32] | csr_matrix[Any]:
-    """Return values as CSR where most of them are zero."""
-    return csr_matrix(values) if np.count_nonzero(values) < _SPARSE * values.size else values
+def _sparse_if_mostly_zero(values: NDArray[np.float32]) -> NDArray[np.float32] | csr_matrix[Any]:
+    """Return a matrix as CSR if most of its values are zero."""
+    return csr_matrix(values) if np.count_nonzero(values) < _MAX_DENSITY * values.size else values

@@ -1,6 +1,6 @@
-"""What both decoders are: networks that say a sentence token by token, each in the light of those before.
+"""The base class of the autoregressive decoders: teacher forcing in training, token-by-token generation otherwise.
 
-Shapes: B sentences, T places, V tokens of the vocabulary, D numbers of an embedding, H of the network's answer.
+Shapes: B sentences, T positions, V tokens of the vocabulary, D dimensions of an embedding, H of a hidden vector.
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ from torch.nn import functional as F
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Decoder
 from aeframe.types import Batch, Shape
-from aeframe_text.search import State, best, said
-from aeframe_text.specials import SPECIALS, START, UNKNOWN
+from aeframe_text.search import State, beam_search, greedy_or_sample
+from aeframe_text.specials import START, UNKNOWN, check_tokens
 
-Way = Literal["start", "input", "prefix"]
-"""How z reaches the decoder: as the state it starts in, beside every token, or in the place of the start token."""
+Conditioning = Literal["start", "input", "prefix"]
+"""How a decoder is conditioned on z: through its initial state (``start``), by a vector that is added to each token
+embedding (``input``), or by one that replaces the embedding of the start token (``prefix``)."""
 
 
 class Autoregressive(Decoder):
-    """A decoder that is taught by the tokens before each place, and goes on from its own where there are none.
+    """A decoder that predicts each token from z and the tokens before it.
+
+    In training these are the tokens of the data (teacher forcing); otherwise they are the decoder's own outputs.
+    Subclasses implement `initial_state` and `forward_incremental`.
 
     Args:
-        who: Names it in errors.
-        z_shape: Of a code, flattened whatever it is.
+        who: Names the decoder in errors.
+        z_shape: Of z, which is flattened.
         out_shape: ``(V, T)``.
-        ways: How z reaches it.
+        condition_via: How the decoder is conditioned on z: one or more of `Conditioning`.
         embedding: D.
         hidden: H.
-        word_dropout: The share of the tokens before that are hidden in training, as ``<unk>`` (Bowman et al. 2016,
-            arXiv 1511.06349): what they do not tell, z must.
-        dropout: The share of the numbers of embeddings and answers that is dropped in training.
-        temperature: Of tokens that are drawn: below 1 the likely are likelier still.
-        beams: How many beginnings of a sentence are followed, where it is not drawn; 1 is greedy.
+        word_dropout: Probability that a token before the predicted one is replaced by ``<unk>`` in training (Bowman et
+            al. 2016, arXiv 1511.06349), so that the decoder has to use z.
+        dropout: Dropout probability of the embeddings and of the hidden vectors.
+        temperature: Divides the logits when tokens are sampled; below 1 it sharpens the distribution.
+        beams: K of beam search when tokens are not sampled; 1 is greedy decoding.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Autoregressive(Decoder):
         z_shape: Shape,
         out_shape: Shape,
         *,
-        ways: tuple[Way, ...],
+        condition_via: tuple[Conditioning, ...],
         embedding: int,
         hidden: int,
         word_dropout: float,
@@ -64,76 +68,62 @@ class Autoregressive(Decoder):
             raise AeframeError(
                 f"{who} needs word_dropout in [0, 1] and dropout in [0, 1), found {word_dropout:g} and {dropout:g}"
             )
-        if not ways:
-            raise AeframeError(f"{who} must hear of z somehow; set z_to to one or more of its ways")
+        if not condition_via:
+            raise AeframeError(f"{who} needs at least one entry in condition_via to depend on z; set it to [input]")
         size = math.prod(z_shape)
         self.embed = nn.Embedding(out_shape[0], embedding)
         nn.init.normal_(self.embed.weight, std=embedding**-0.5)
-        self.prefix = nn.Linear(size, embedding) if "prefix" in ways else None
-        self.like = nn.Linear(size, embedding) if "input" in ways else None
-        # The embedding serves as the last layer too (Press & Wolf 2017, arXiv 1608.05859).
-        self.answer = nn.Identity() if hidden == embedding else nn.Linear(hidden, embedding)
+        self.prefix_projection = nn.Linear(size, embedding) if "prefix" in condition_via else None
+        self.input_projection = nn.Linear(size, embedding) if "input" in condition_via else None
+        # The embedding matrix is also the output layer (weight tying: Press & Wolf 2017, arXiv 1608.05859).
+        self.output_projection = nn.Identity() if hidden == embedding else nn.Linear(hidden, embedding)
         self.bias = nn.Parameter(torch.zeros(out_shape[0]))
         self.drop = nn.Dropout(dropout)
         self.word_dropout, self.temperature, self.beams = word_dropout, temperature, beams
         self.length: int = out_shape[1]
 
-    def begin(self, z: Tensor) -> State:
-        """Return the state ``(B, ...)`` each, before anything was said."""
+    def initial_state(self, z: Tensor) -> State:
+        """Return the state, tensors ``(B, ...)``, before the first token; z is ``(B, Z)``."""
         raise NotImplementedError
 
-    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """Take in embeddings ``(B, n, D)``, and return answers ``(B, n, H)`` and the state after them."""
+    def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        """Process the next n input embeddings ``(B, n, D)``; return hidden vectors ``(B, n, H)`` and the new state."""
         raise NotImplementedError
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         if batch is None:
-            return self.new(z)
+            return self.generate(z)
         z = z.flatten(1)
-        before = F.pad(batch.visible().long()[:, :-1], (1, 0), value=START)
+        previous = F.pad(batch.masked_x().long()[:, :-1], (1, 0), value=START)
         if self.training and self.word_dropout:
-            hidden = torch.rand(before.shape, device=before.device) < self.word_dropout
-            hidden[:, 0] = False
-            before = before.masked_fill(hidden, UNKNOWN)
-        found, _ = self.advance(self._inputs(before, z, first=True), self.begin(z))
-        return self._logits(found).transpose(1, 2)
+            dropped = torch.rand(previous.shape, device=previous.device) < self.word_dropout
+            dropped[:, 0] = False
+            previous = previous.masked_fill(dropped, UNKNOWN)
+        hidden, _ = self.forward_incremental(self._inputs(previous, z, first=True), self.initial_state(z))
+        return self._logits(hidden).transpose(1, 2)
 
-    def new(self, z: Tensor, *, draw: bool = False) -> Tensor:
+    def generate(self, z: Tensor, *, draw: bool = False) -> Tensor:
         z = z.flatten(1)
-        # What is said depends on z as well as on the state, so they are carried together.
-        state = [z, *self.begin(z)]
+        # Beam search reorders the state; z is part of it so that each row keeps its z.
+        state = [z, *self.initial_state(z)]
         if draw or self.beams == 1:
-            return said(self._step, state, self.length, temperature=self.temperature if draw else None)
-        return best(self._step, state, self.length, self.beams)
+            return greedy_or_sample(self._step, state, self.length, temperature=self.temperature if draw else None)
+        return beam_search(self._step, state, self.length, self.beams)
 
     def _step(self, tokens: Tensor, state: State, *, first: bool) -> tuple[Tensor, State]:
-        """Take in one token ``(B,)`` of each, and return logits ``(B, V)`` of the next one."""
-        z, *rest = state
-        found, rest = self.advance(self._inputs(tokens.unsqueeze(1), z, first=first), rest)
-        return self._logits(found).squeeze(1), [z, *rest]
+        """Process one token ``(B,)`` of each sentence; return the logits ``(B, V)`` of the next, and the new state."""
+        z, *state = state
+        hidden, state = self.forward_incremental(self._inputs(tokens.unsqueeze(1), z, first=first), state)
+        return self._logits(hidden).squeeze(1), [z, *state]
 
     def _inputs(self, tokens: Tensor, z: Tensor, *, first: bool) -> Tensor:
+        """Return input embeddings ``(B, n, D)`` of tokens ``(B, n)``; `first` if these begin with the start token."""
         inputs: Tensor = self.embed(tokens)
-        if first and self.prefix is not None:
-            inputs = torch.cat([self.prefix(z).unsqueeze(1).to(inputs.dtype), inputs[:, 1:]], 1)
-        if self.like is not None:
-            inputs = inputs + self.like(z).unsqueeze(1)
+        if first and self.prefix_projection is not None:
+            inputs = torch.cat([self.prefix_projection(z).unsqueeze(1).to(inputs.dtype), inputs[:, 1:]], 1)
+        if self.input_projection is not None:
+            inputs = inputs + self.input_projection(z).unsqueeze(1)
         return self.drop(inputs)
 
-    def _logits(self, found: Tensor) -> Tensor:
-        return F.linear(self.answer(self.drop(found)), self.embed.weight, self.bias)
-
-
-def check_tokens(who: str, shape: Shape, classes: int | None) -> int:
-    """Return how many tokens there are, of data that are sentences.
-
-    Raises:
-        AeframeError: Anything but tokens ``(T,)`` of a vocabulary that begins with the specials.
-    """
-    if classes is None or len(shape) != 1 or classes < len(SPECIALS):
-        what = "numbers" if classes is None else f"classes of {classes}"
-        raise AeframeError(
-            f"{who} is for tokens (T,) of {len(SPECIALS)} classes or more, as modality=text gives them, and these data "
-            f"are {what} of shape {tuple(shape)}; choose another network"
-        )
-    return classes
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return F.linear(self.output_projection(self.drop(hidden)), self.embed.weight, self.bias)

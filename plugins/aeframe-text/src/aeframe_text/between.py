@@ -1,4 +1,4 @@
-"""``aeframe between RUN "one sentence" "another one"``."""
+"""The command ``aeframe between RUN FROM TO``: interpolate between two sentences in the latent space."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from aeframe.errors import AeframeError
 
 
 class Between(ModelCommand):
-    """Print the sentences on the straight line between the codes of two sentences, both ends included."""
+    """Print sentences decoded from equidistant points on the line between the codes of two sentences, ends included."""
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("first", metavar="FROM", help="a sentence")
-        parser.add_argument("last", metavar="TO", help="another one")
-        parser.add_argument("-n", "--steps", type=positive, default=7, help="how many sentences (default: 7)")
-        parser.add_argument("--beams", type=positive, help="beginnings that are followed (those of the run)")
+        parser.add_argument("first", metavar="FROM", help="the first sentence")
+        parser.add_argument("last", metavar="TO", help="the last sentence")
+        parser.add_argument("-n", "--steps", type=positive, default=7, help="number of sentences (default: 7)")
+        parser.add_argument("--beams", type=positive, help="beams of the beam search (default: those of the run)")
 
     def run(self, args: Namespace) -> int:
         from aeframe_text.autoregressive import Autoregressive
@@ -24,13 +24,13 @@ class Between(ModelCommand):
 
         model = self.open(args)
         if not isinstance(model.modality, Text):
-            raise AeframeError(f"'{args.model}' is no model of sentences; between is for modality text")
+            raise AeframeError(f"'{args.model}' is not a model of sentences; between is for modality text")
         if args.beams is not None:
             if not isinstance(model.model.decoder, Autoregressive):
-                raise AeframeError(f"'{args.model}' has a decoder without beams; leave --beams out")
+                raise AeframeError(f"'{args.model}' has a decoder without beam search; leave --beams out")
             model.model.decoder.beams = args.beams
         ends = model.modality.encode([args.first, args.last])
-        way = model.interpolate(ends.rows(slice(0, 1)), ends.rows(slice(1, 2)), args.steps)
-        for text in model.modality.decode(way[0]):
+        interpolated = model.interpolate(ends.rows(slice(0, 1)), ends.rows(slice(1, 2)), args.steps)
+        for text in model.modality.decode(interpolated[0]):
             print(text)
         return 0

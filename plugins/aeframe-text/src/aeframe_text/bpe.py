@@ -1,4 +1,4 @@
-"""Byte pairs, by the library tokenizers."""
+"""Byte-pair encoding with the library tokenizers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from aeframe.errors import AeframeError
 from aeframe_text.specials import SPECIALS, UNKNOWN
 from aeframe_text.tokenisers import Tokeniser
 
-_SIZE, _BYTES = 4096, 256
+_DEFAULT_SIZE, _NUM_BYTES = 4096, 256
 
 
 class BytePairs(Tokeniser):
-    """Pieces of words, made by joining the pair of neighbours that comes most often, again and again (Sennrich, Haddow
-    & Birch 2016, arXiv 1508.07909), beginning with bytes: nothing is unknown, and every text comes back as it was.
+    """Byte-level byte-pair encoding (Sennrich, Haddow & Birch 2016, arXiv 1508.07909).
+
+    The vocabulary starts with the 256 bytes and repeatedly merges the most frequent pair of neighbouring tokens. No
+    text has unknown tokens, and decoding restores each text exactly.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -25,12 +27,12 @@ class BytePairs(Tokeniser):
 
     @classmethod
     def learn(cls, texts: Iterable[str], *, size: int | None, min_count: int) -> Self:
-        size = _SIZE if size is None else size
-        least = len(SPECIALS) + _BYTES
-        if size < least:
+        size = _DEFAULT_SIZE if size is None else size
+        minimum = len(SPECIALS) + _NUM_BYTES
+        if size < minimum:
             raise AeframeError(
-                f"modality 'text': tokeniser bpe needs vocabulary_size of at least {least}, {_BYTES} bytes and "
-                f"{len(SPECIALS)} specials, found {size}"
+                f"modality 'text': tokeniser bpe needs vocabulary_size of at least {minimum} ({_NUM_BYTES} bytes and "
+                f"{len(SPECIALS)} special tokens), found {size}"
             )
         tokenizer = Tokenizer(models.BPE())
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,4 +1,7 @@
-"""Corruptions of single tokens. Shapes: B sentences, T places."""
+"""Corruptions of single tokens: replacement by ``<unk>`` and deletion.
+
+Shapes: B sentences, T positions.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,19 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
 from aeframe.types import Batch, Domain, Shape
-from aeframe_text.autoregressive import check_tokens
-from aeframe_text.packing import packed
-from aeframe_text.specials import END, UNKNOWN
+from aeframe_text.packing import pack_tokens
+from aeframe_text.specials import END, UNKNOWN, check_tokens
 
 
 class TokenCorruption(Corruption):
-    """What is done to tokens: padding and the end of a sentence are left alone."""
+    """The base class of corruptions of tokens; they leave padding and end tokens as they are.
+
+    Args:
+        who: Names the corruption in errors.
+        shape: ``(T,)``.
+        domain: Must be ``category(V)``.
+        amount: The fraction of tokens to corrupt, in [0, 1).
+    """
 
     domains: ClassVar[frozenset[str]] = frozenset({"category"})
 
@@ -30,32 +39,34 @@ class TokenCorruption(Corruption):
 
 
 class TokenDropout(TokenCorruption):
-    """Put ``<unk>`` in the place of a share `amount` of the tokens, each drawn for itself (word dropout: Iyyer et al.
-    2015, ACL; Bowman et al. 2016, arXiv 1511.06349, whose is that of the decoder: ``decoder.word_dropout``).
+    """Replace each token by ``<unk>`` with probability `amount` (word dropout: Iyyer et al. 2015, ACL).
+
+    It corrupts the input of the encoder; ``decoder.word_dropout`` (Bowman et al. 2016, arXiv 1511.06349) does the same
+    to the input of the decoder.
     """
 
     def __init__(self, shape: Shape, domain: Domain, *, amount: float = 0.3) -> None:
         super().__init__("corruption token_dropout", shape, domain, amount=amount)
 
     def forward(self, batch: Batch) -> Batch:
-        x = batch.visible()
-        hit = (torch.rand(x.shape, device=x.device) < self.amount) & (x != END)
-        return batch.with_x(torch.where(hit if batch.mask is None else hit & batch.mask, UNKNOWN, x))
+        x = batch.masked_x()
+        dropped = (torch.rand(x.shape, device=x.device) < self.amount) & (x != END)
+        return batch.with_x(torch.where(dropped if batch.mask is None else dropped & batch.mask, UNKNOWN, x))
 
 
 class TokenDeletion(TokenCorruption):
-    """Leave out a share `amount` of the tokens, so that those behind move up (Lewis et al. 2020, arXiv 1910.13461)."""
+    """Delete each token with probability `amount` and close the gaps (Lewis et al. 2020, arXiv 1910.13461)."""
 
     def __init__(self, shape: Shape, domain: Domain, *, amount: float = 0.3) -> None:
         super().__init__("corruption token_deletion", shape, domain, amount=amount)
 
     def forward(self, batch: Batch) -> Batch:
-        drawn = torch.rand(batch.x.shape, device=batch.x.device)
-        kept = (drawn >= self.amount) | (batch.x == END)
-        return shortened(batch, kept if batch.mask is None else kept & batch.mask)
+        uniform = torch.rand(batch.x.shape, device=batch.x.device)
+        keep = (uniform >= self.amount) | (batch.x == END)
+        return delete_tokens(batch, keep if batch.mask is None else keep & batch.mask)
 
 
-def shortened(batch: Batch, kept: Tensor) -> Batch:
-    """Return the tokens that are `kept` ``(B, T)`` pushed together, the rest masked."""
-    x, lengths = packed(replace(batch, mask=kept))
+def delete_tokens(batch: Batch, keep: Tensor) -> Batch:
+    """Return the batch with only the tokens where `keep` ``(B, T)`` is True, left-aligned; the rest is masked."""
+    x, lengths = pack_tokens(replace(batch, mask=keep))
     return replace(batch, x=x, mask=torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1))

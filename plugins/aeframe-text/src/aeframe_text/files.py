@@ -1,4 +1,4 @@
-"""Texts in files: lines, JSONL and a column of CSV, read and written."""
+"""Read and write texts as lines, JSONL or a CSV column; the dataset ``text_files``."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from aeframe.data import Dataset
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_text.texts import Line, TextSplits, share_out
 
-_COLUMNS = {".csv": ",", ".tsv": "\t"}
-FORMATS = (".txt", ".smi", ".jsonl", *_COLUMNS)
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+FORMATS = (".txt", ".smi", ".jsonl", *_DELIMITERS)
 
 
 class TextFiles(Dataset):
-    """Texts of your own: one in each line of ``.txt`` or ``.smi``, of JSONL, or in a column of CSV or TSV.
+    """Texts from a file: the lines of ``.txt`` or ``.smi``, a key of JSONL, or a column of CSV or TSV.
 
     Args:
-        path: The texts for training, and for what has no file of its own.
-        validation_path: Those for validation; without it a fraction of `path` is set aside.
-        test_path: Those for testing; likewise.
+        path: The training texts, and those of splits without a file.
+        validation_path: The validation texts; without it, a random fraction of `path`.
+        test_path: The test texts; without it, a random fraction of `path`.
         column: The column, or the key of a JSON object, that holds the text.
-        label: The column or key of a word for each text, which colours the latent map.
-        validation: Fraction of the texts for validation.
-        test: Fraction of the texts for testing.
-        split_seed: Of the draw that shares texts out.
+        label: The column or key with a class name for each text; it colours the plot of the latent space.
+        validation: Fraction of the texts for validation, without `validation_path`.
+        test: Fraction of the texts for testing, without `test_path`.
+        split_seed: Of the random split.
     """
 
     modality: ClassVar[str] = "text"
@@ -46,8 +46,8 @@ class TextFiles(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.held_out = {
-            name: None if given is None else Path(given).expanduser()
-            for name, given in (("validation", validation_path), ("test", test_path))
+            name: None if held_out is None else Path(held_out).expanduser()
+            for name, held_out in (("validation", validation_path), ("test", test_path))
         }
         self.column, self.label = column, label
         self.fractions = {"validation": validation, "test": test}
@@ -70,54 +70,60 @@ class TextFiles(Dataset):
 
 
 def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:
-    """Read every text of a file, also those that cannot be used.
+    """Return all texts of a file; unusable ones have `Line.problem` set.
 
     Raises:
-        AeframeError: No such file, a suffix that is not one of `FORMATS`, no UTF-8, a column that is missing.
+        AeframeError: No such file, a suffix outside `FORMATS`, a file that is not UTF-8, a missing column.
     """
     _check_file(path)
     suffix = path.suffix.lower()
     try:
-        with path.open(encoding="utf-8-sig", newline="" if suffix in _COLUMNS else None) as file:
-            if suffix in _COLUMNS:
-                lines = list(_rows(file, path, _COLUMNS[suffix], column, label))
+        with path.open(encoding="utf-8-sig", newline="" if suffix in _DELIMITERS else None) as file:
+            if suffix in _DELIMITERS:
+                lines = list(_read_table(file, path, _DELIMITERS[suffix], column, label))
             elif suffix == ".jsonl":
                 lines = [
-                    _json(text.rstrip("\n"), _where(path, n), column, label) for n, text in enumerate(file, start=1)
+                    _parse_json(text.rstrip("\n"), _where(path, n), column, label)
+                    for n, text in enumerate(file, start=1)
                 ]
             else:
                 lines = [_line(text.rstrip("\n"), _where(path, n)) for n, text in enumerate(file, start=1)]
     except UnicodeDecodeError as error:
         raise AeframeError(
-            f"'{path.name}' is no UTF-8 (byte {error.start} cannot be read); save it as UTF-8"
+            f"'{path.name}' is not UTF-8 (byte {error.start} cannot be decoded); save it as UTF-8"
         ) from error
     if not lines:
-        raise AeframeError(f"'{path.name}' has no text; give it at least one")
+        raise AeframeError(f"'{path.name}' has no text; add at least one")
     return lines
 
 
 def write_texts(path: Path, texts: Sequence[str], column: str = "text") -> list[Path]:
-    """Write texts as the suffix says, in a new file; `column` is the key in JSONL, the header in CSV and TSV.
+    """Write texts to a new file in the format of its suffix; return the file.
+
+    Args:
+        path: The file.
+        texts: To be written.
+        column: The key in JSONL, the header in CSV and TSV.
 
     Raises:
-        AeframeError: Another suffix, a file that exists, a text with a line break in a file of lines.
+        AeframeError: A suffix outside `FORMATS`, a file that exists, a text with a line break in ``.txt`` or ``.smi``.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise AeframeError(f"modality 'text' writes {', '.join(FORMATS)} files, not '{path.name}'; choose one of them")
     if path.exists():
-        raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
+        raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
     if suffix in (".txt", ".smi"):
-        broken = next((row for row, text in enumerate(texts) if len(text.splitlines()) > 1), None)
-        if broken is not None:
+        multiline = next((row for row, text in enumerate(texts) if len(text.splitlines()) > 1), None)
+        if multiline is not None:
             raise AeframeError(
-                f"modality 'text': sample {broken} has a line break in it, which a file of lines cannot hold; "
+                f"modality 'text': sample {multiline} contains a line break, and {suffix} has one text per line; "
                 "write .jsonl or .csv"
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("x", encoding="utf-8", newline="") as file:
-        if suffix in _COLUMNS:
-            writer = csv.writer(file, delimiter=_COLUMNS[suffix], lineterminator="\n")
+        if suffix in _DELIMITERS:
+            writer = csv.writer(file, delimiter=_DELIMITERS[suffix], lineterminator="\n")
             writer.writerows([[column], *([text] for text in texts)])
         elif suffix == ".jsonl":
             file.writelines(json.dumps({column: text}, ensure_ascii=False) + "\n" for text in texts)
@@ -128,9 +134,11 @@ def write_texts(path: Path, texts: Sequence[str], column: str = "text") -> list[
 
 def _check_file(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
-        raise AeframeError(f"modality 'text' reads {', '.join(FORMATS)} files, not '{path.name}'; convert it to one")
+        raise AeframeError(
+            f"modality 'text' reads {', '.join(FORMATS)} files, not '{path.name}'; convert it to one of these formats"
+        )
     if not path.is_file():
-        raise AeframeError(f"there is no file '{path}'; correct data.path, or make it")
+        raise AeframeError(f"there is no file '{path}'; correct data.path, or create the file")
 
 
 def _where(path: Path, number: int) -> str:
@@ -141,51 +149,55 @@ def _line(text: str, where: str, label: str | None = None) -> Line:
     return Line(text, where, None if text.strip() else "is empty", label)
 
 
-def _json(text: str, where: str, column: str, label: str | None) -> Line:
+def _parse_json(text: str, where: str, column: str, label: str | None) -> Line:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
-        return Line("", where, f"is no JSON (character {error.pos + 1}: {error.msg.removesuffix(' at')})")
-    if not isinstance(found, dict):
-        return Line("", where, f"is a JSON {type(found).__name__}, expected an object")
+        return Line("", where, f"is not JSON (character {error.pos + 1}: {error.msg.removesuffix(' at')})")
+    if not isinstance(value, dict):
+        return Line("", where, f"is a JSON {type(value).__name__}, expected an object")
     for key in (column, label):
-        if key is not None and not isinstance(found.get(key), str):
-            has = f"a {type(found[key]).__name__}" if key in found else "no such key"
-            return Line("", where, f"needs a string under the key '{key}', and has {has}")
-    return _line(found[column], where, None if label is None else found[label])
+        if key is not None and not isinstance(value.get(key), str):
+            found = f"a {type(value[key]).__name__}" if key in value else "no such key"
+            return Line("", where, f"needs a string under the key '{key}', found {found}")
+    return _line(value[column], where, None if label is None else value[label])
 
 
-def _rows(file: TextIO, path: Path, delimiter: str, column: str, label: str | None) -> Iterator[Line]:
+def _read_table(file: TextIO, path: Path, delimiter: str, column: str, label: str | None) -> Iterator[Line]:
     reader = csv.reader(file, delimiter=delimiter, strict=True)
-    rows = _parsed(reader, path)
+    rows = _parse_rows(reader, path)
     header = next(rows, [])
-    places = []
+    positions = []
     for option, name in (("column", column), ("label", label)):
         if name is not None and name not in header:
             raise AeframeError(
                 f"'{path.name}' has no column '{name}'{did_you_mean(name, header)}; its columns are "
                 f"{', '.join(header) or 'none'}; set data.{option}, or rename one"
             )
-        places.append(None if name is None else header.index(name))
-    at, labelled = places
-    assert at is not None
+        positions.append(None if name is None else header.index(name))
+    text_position, label_position = positions
+    assert text_position is not None
     for row in rows:
         where = _where(path, reader.line_num)
         if len(row) != len(header):
             yield Line("", where, f"has {len(row)} values, expected {len(header)} as in the header")
         else:
-            yield _line(row[at], where, None if labelled is None else row[labelled])
+            yield _line(row[text_position], where, None if label_position is None else row[label_position])
 
 
-def _parsed(reader: Any, path: Path) -> Iterator[list[str]]:
-    """Yield the rows of a reader of ``csv``; one that is broken hides those behind it, so there is no going on."""
-    begins = 1
+def _parse_rows(reader: Any, path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a ``csv`` reader.
+
+    Raises:
+        AeframeError: A row with a broken quotation. The rows after it cannot be found, so it cannot be skipped.
+    """
+    row_start = 1
     try:
         for row in reader:
             yield row
-            begins = reader.line_num + 1
+            row_start = reader.line_num + 1
     except csv.Error as error:
         raise AeframeError(
-            f"{_where(path, begins)} cannot be read ({error}); "
+            f"{_where(path, row_start)} cannot be parsed ({error}); "
             "look for a quotation mark that is not closed, or not doubled"
         ) from error

@@ -1,6 +1,6 @@
-"""Corruptions that put one ``<mask>`` in the place of several tokens, so that a model must tell how many were there.
+"""Corruptions that replace each span of tokens by a single ``<mask>``, so that a model must infer its length.
 
-Shapes: B sentences, T places, S spans at most.
+Shapes: B sentences, T positions, S spans at most.
 """
 
 from __future__ import annotations
@@ -13,132 +13,149 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, Domain, Shape
 from aeframe_text.corruptions import TokenCorruption
-from aeframe_text.packing import packed
+from aeframe_text.packing import pack_tokens
 from aeframe_text.specials import END, MASK, PAD
 
 
-class _Infilling(TokenCorruption):
-    """Hide spans, laid out by `draw`."""
+class _SpanMasking(TokenCorruption):
+    """Replace spans of tokens, which `sample_spans` chooses, by one ``<mask>`` each."""
 
-    def draw(self, body: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Return how many tokens each span hides ``(B, S)``, -1 where there is no span, and where the spans lie among
-        what stays, ``(B, T)`` True at the place of each ``<mask>``, given how many tokens there are, ``(B,)``.
+    def sample_spans(self, num_tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Return random spans for sentences of `num_tokens` ``(B,)`` tokens, the end token excluded, with T = `width`.
+
+        Returns:
+            The length of each span ``(B, S)``, -1 for unused entries; and the positions of the ``<mask>`` tokens in the
+            corrupted sentence, ``(B, T)`` bool.
         """
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Batch:
-        tokens, counts = packed(batch)
+        tokens, counts = pack_tokens(batch)
         last = tokens.gather(1, (counts - 1).clamp(min=0).unsqueeze(1)).squeeze(1)
-        closed = (counts > 0) & (last == END)
-        body = counts - closed.long()
-        x, lengths = infilled(tokens, body, closed, *self.draw(body, tokens.shape[1]))
+        has_end = (counts > 0) & (last == END)
+        num_tokens = counts - has_end.long()
+        spans = self.sample_spans(num_tokens, tokens.shape[1])
+        x, lengths = replace_spans(tokens, num_tokens, has_end, *spans)
         return replace(batch, x=x, mask=torch.arange(x.shape[1], device=x.device) < lengths.unsqueeze(1))
 
 
-class TextInfilling(_Infilling):
-    """One ``<mask>`` for each of some spans whose lengths are drawn from a Poisson distribution; one of length 0 puts
-    in a ``<mask>`` where nothing was (BART: Lewis et al. 2020, arXiv 1910.13461).
+class TextInfilling(_SpanMasking):
+    """Replace spans with Poisson-distributed lengths by one ``<mask>`` each; a span of length 0 inserts a ``<mask>``
+    (BART: Lewis et al. 2020, arXiv 1910.13461).
 
-    Spans are drawn until a share `amount` of the tokens is hidden, the last one cut to that; none overlaps another,
-    and every way to lay them is as likely. What is put in must fit into T places, or stays out.
+    Lengths are sampled until a fraction `amount` of the tokens is covered, and the last span is cut to reach it
+    exactly. Spans do not overlap, and all arrangements are equally likely. Inserted ``<mask>`` tokens that would make a
+    sentence longer than T are omitted.
 
     Args:
         shape: ``(T,)``.
         domain: Must be ``category(V)``.
-        amount: The share of the tokens to hide, in [0, 1), rounded to whole ones.
-        mean_length: Of the spans.
+        amount: The fraction of tokens to mask, in [0, 1); their number is rounded.
+        mean_length: Mean of the Poisson distribution.
     """
 
     def __init__(self, shape: Shape, domain: Domain, *, amount: float = 0.3, mean_length: float = 3.0) -> None:
         super().__init__("corruption text_infilling", shape, domain, amount=amount)
         self.mean_length = _positive("corruption text_infilling", mean_length)
 
-    def draw(self, body: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        hide = (body * self.amount).round().long().unsqueeze(1)
-        drawn = torch.poisson(torch.full((len(body), width), self.mean_length, device=body.device)).long()
-        before = drawn.cumsum(1) - drawn
-        lengths = torch.where(before < hide, torch.minimum(drawn, hide - before), -1)
-        # Of very short spans there may be too few: what they hide is less than was asked for.
-        left = body - lengths.clamp(min=0).sum(1)
-        room = width - 1 - left - (lengths > 0).sum(1)
+    def sample_spans(self, num_tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        num_masked = (num_tokens * self.amount).round().long().unsqueeze(1)
+        sampled = torch.poisson(torch.full((len(num_tokens), width), self.mean_length, device=num_tokens.device)).long()
+        covered_before = sampled.cumsum(1) - sampled
+        lengths = torch.where(covered_before < num_masked, torch.minimum(sampled, num_masked - covered_before), -1)
+        # T samples of a small mean may cover fewer tokens than num_masked.
+        remaining = num_tokens - lengths.clamp(min=0).sum(1)
+        max_insertions = width - 1 - remaining - (lengths > 0).sum(1)
         empty = lengths == 0
-        lengths = lengths.masked_fill(empty & (empty.cumsum(1) > room.unsqueeze(1)), -1)
-        num = (lengths >= 0).sum(1)
-        return _first(lengths), _chosen(num, left + num, width)
+        lengths = lengths.masked_fill(empty & (empty.cumsum(1) > max_insertions.unsqueeze(1)), -1)
+        num_spans = (lengths >= 0).sum(1)
+        return _left_align(lengths), _random_subset(num_spans, remaining + num_spans, width)
 
 
-class SpanCorruption(_Infilling):
-    """One ``<mask>`` for each of evenly many spans (T5: Raffel et al. 2020, arXiv 1910.10683).
+class SpanCorruption(_SpanMasking):
+    """Replace spans, about `mean_length` long on average, by one ``<mask>`` each (T5: Raffel et al. 2020, arXiv
+    1910.10683).
 
-    A share `amount` of the tokens is cut into spans of `mean_length` on average, the rest into as many stretches that
-    stand before one each; every way to cut is as likely. T5 tells its spans apart by a token for each, since its target
-    lists them; here the loss compares with the whole sentence, and one ``<mask>`` serves for all.
+    A sentence alternates between kept and masked spans, equally many of both, starting with a kept one. All divisions
+    of the kept and of the masked tokens into spans of at least one token are equally likely. T5 has a different mask
+    token for each span because its target lists the spans; here the target is the full sentence, so one suffices.
 
     Args:
         shape: ``(T,)``.
         domain: Must be ``category(V)``.
-        amount: The share of the tokens to hide, in [0, 1), rounded; one is hidden and one stays in any case.
-        mean_length: Of the spans.
+        amount: The fraction of tokens to mask, in [0, 1); their number is rounded. At least one token is masked and at
+            least one is kept.
+        mean_length: Mean length of the masked spans.
     """
 
     def __init__(self, shape: Shape, domain: Domain, *, amount: float = 0.15, mean_length: float = 3.0) -> None:
         super().__init__("corruption span_corruption", shape, domain, amount=amount)
         self.mean_length = _positive("corruption span_corruption", mean_length)
 
-    def draw(self, body: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        hide = torch.minimum((body * self.amount).round().long().clamp(min=1), (body - 1).clamp(min=0))
-        num = (hide / self.mean_length).round().long().clamp(min=1)
-        # One token is too little to hide a part of.
-        num = torch.minimum(num, body - hide) * (hide > 0)
-        stay, lengths = _composition(body - hide, num, width), _composition(hide, num, width)
-        ends = (stay + (stay > 0).long()).cumsum(1) - 1
-        places = torch.arange(width, device=body.device)
-        at = torch.where(places < num.unsqueeze(1), ends, width)
-        spans = torch.zeros(len(body), width + 1, dtype=torch.bool, device=body.device).scatter(1, at, True)
-        return torch.where(lengths > 0, lengths, -1), spans[:, :-1]
+    def sample_spans(self, num_tokens: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        num_masked = torch.minimum(
+            (num_tokens * self.amount).round().long().clamp(min=1), (num_tokens - 1).clamp(min=0)
+        )
+        num_spans = (num_masked / self.mean_length).round().long().clamp(min=1)
+        # A sentence of one token is not masked.
+        num_spans = torch.minimum(num_spans, num_tokens - num_masked) * (num_masked > 0)
+        kept = _random_composition(num_tokens - num_masked, num_spans, width)
+        masked = _random_composition(num_masked, num_spans, width)
+        # The k-th <mask> follows the first k kept spans and k - 1 earlier <mask> tokens.
+        mask_positions = (kept + (kept > 0).long()).cumsum(1) - 1
+        span_numbers = torch.arange(width, device=num_tokens.device)
+        mask_positions = torch.where(span_numbers < num_spans.unsqueeze(1), mask_positions, width)
+        is_mask = torch.zeros(len(num_tokens), width + 1, dtype=torch.bool, device=num_tokens.device)
+        is_mask = is_mask.scatter(1, mask_positions, True)
+        return torch.where(masked > 0, masked, -1), is_mask[:, :-1]
 
 
-def infilled(tokens: Tensor, body: Tensor, closed: Tensor, lengths: Tensor, spans: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sentences with a ``<mask>`` in the place of each span, ``(B, T)``, and how long they are, ``(B,)``.
+def replace_spans(
+    tokens: Tensor, num_tokens: Tensor, has_end: Tensor, lengths: Tensor, is_mask: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return sentences ``(B, T)`` with each span replaced by a ``<mask>``, and their lengths ``(B,)``.
 
     Args:
         tokens: ``(B, T)``.
-        body: ``(B,)`` how many tokens there are, without the end.
-        closed: ``(B,)`` whether an end follows them.
-        lengths: ``(B, S)`` how many tokens each span hides, in order; -1 where there is no span.
-        spans: ``(B, T)``, True at the place of each ``<mask>`` in what comes out.
+        num_tokens: ``(B,)`` the number of tokens, the end token excluded.
+        has_end: ``(B,)`` whether an end token follows them.
+        lengths: ``(B, S)`` the length of each span, in order; -1 for unused entries.
+        is_mask: ``(B, T)``, True at the positions of the ``<mask>`` tokens in the returned sentences.
     """
     width = tokens.shape[1]
-    number = (spans.cumsum(1) - 1).clamp(min=0)
-    taken = torch.where(spans, lengths.clamp(min=0).gather(1, number), 1)
-    source = taken.cumsum(1) - taken
-    x = torch.where(spans, MASK, tokens.gather(1, source.clamp(max=width - 1)))
-    left = body - lengths.clamp(min=0).sum(1) + (lengths >= 0).sum(1)
-    places = torch.arange(width, device=tokens.device)
-    x = torch.where(places < left.unsqueeze(1), x, PAD)
-    x = torch.where(closed.unsqueeze(1) & (places == left.unsqueeze(1)), END, x)
-    return x, left + closed.long()
+    span_numbers = (is_mask.cumsum(1) - 1).clamp(min=0)
+    # How many input tokens each output position stands for, and the input position where these begin.
+    consumed = torch.where(is_mask, lengths.clamp(min=0).gather(1, span_numbers), 1)
+    source = consumed.cumsum(1) - consumed
+    x = torch.where(is_mask, MASK, tokens.gather(1, source.clamp(max=width - 1)))
+    new_num_tokens = num_tokens - lengths.clamp(min=0).sum(1) + (lengths >= 0).sum(1)
+    positions = torch.arange(width, device=tokens.device)
+    x = torch.where(positions < new_num_tokens.unsqueeze(1), x, PAD)
+    x = torch.where(has_end.unsqueeze(1) & (positions == new_num_tokens.unsqueeze(1)), END, x)
+    return x, new_num_tokens + has_end.long()
 
 
-def _first(lengths: Tensor) -> Tensor:
-    """Push spans to the front, in their order."""
+def _left_align(lengths: Tensor) -> Tensor:
+    """Move the unused entries (-1) of ``(B, S)`` to the end, keeping the order of the others."""
     return lengths.gather(1, (lengths < 0).to(torch.uint8).argsort(dim=1, stable=True))
 
 
-def _chosen(num: Tensor, slots: Tensor, width: int) -> Tensor:
-    """Choose `num` ``(B,)`` of the first `slots` ``(B,)`` places: ``(B, width)``, every choice as likely."""
+def _random_subset(num: Tensor, total: Tensor, width: int) -> Tensor:
+    """Return a random subset of `num` ``(B,)`` of the first `total` ``(B,)`` positions, as ``(B, width)`` bool."""
     keys = torch.rand(len(num), width, device=num.device)
-    keys = keys.masked_fill(torch.arange(width, device=num.device) >= slots.unsqueeze(1), torch.inf)
+    keys = keys.masked_fill(torch.arange(width, device=num.device) >= total.unsqueeze(1), torch.inf)
     return keys.argsort(1).argsort(1) < num.unsqueeze(1)
 
 
-def _composition(total: Tensor, parts: Tensor, width: int) -> Tensor:
-    """Cut `total` ``(B,)`` into so many `parts` ``(B,)`` of 1 or more: ``(B, width)``, 0 behind the last."""
-    # A cut is before one of all tokens but the first.
-    cuts = _chosen((parts - 1).clamp(min=0), (total - 1).clamp(min=0), width)
+def _random_composition(total: Tensor, num_parts: Tensor, width: int) -> Tensor:
+    """Return a uniformly random division of `total` ``(B,)`` into `num_parts` ``(B,)`` positive integers: ``(B,
+    width)``, 0 after the last.
+    """
+    # A part may begin at any unit but the first, which always begins one.
+    cuts = _random_subset((num_parts - 1).clamp(min=0), (total - 1).clamp(min=0), width)
     part = torch.nn.functional.pad(cuts[:, :-1], (1, 0)).long().cumsum(1)
-    there = (torch.arange(width, device=total.device) < total.unsqueeze(1)) & (parts > 0).unsqueeze(1)
-    return torch.zeros(len(total), width, dtype=torch.long, device=total.device).scatter_add(1, part, there.long())
+    valid = (torch.arange(width, device=total.device) < total.unsqueeze(1)) & (num_parts > 0).unsqueeze(1)
+    return torch.zeros(len(total), width, dtype=torch.long, device=total.device).scatter_add(1, part, valid.long())
 
 
 def _positive(who: str, mean_length: float) -> float:

@@ -1,4 +1,4 @@
-"""What people measure on sentences."""
+"""Metrics of sentences: perplexity, and exact reconstruction of tokens and sentences."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class Perplexity(ModelMetric):
-    """exp of the nats that the bound gives to a word: ``perplexity``; what it is made of comes with it.
+    """The perplexity per word, ``exp(nats_by_word)``, of the bound on the negative log-likelihood.
 
-    ``words`` and ``tokens`` count what was evaluated, the end of a sentence being one of each, and ``nats_by_word`` and
-    ``nats_by_token`` share the bound out among them. Words are what stands between blanks, so that models with
-    different tokens compare; with tokeniser words both are the same. The bound of a VAE is one draw's, and above
-    minus the log-likelihood.
+    ``words`` and ``tokens`` are the evaluated numbers of both, one end of sentence counted as one of each;
+    ``nats_by_word`` and ``nats_by_token`` are the total bound divided by these. Words are separated by whitespace
+    whatever the tokeniser, so that models with different tokenisers can be compared. The bound of a VAE is estimated
+    with one sample of z; it is an upper bound, and so is the perplexity. A model without a bound is measured by its
+    reconstruction term.
     """
 
     drawn: ClassVar[bool] = True
@@ -36,13 +37,13 @@ class Perplexity(ModelMetric):
         return "words" in model.spec.extras and model.loss.unit == "nats"
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        # No weight counts in a bound, so any moment of a run will do: its end.
+        # Scheduled weights do not enter the bound, so any training progress serves.
         bound = model.terms(out, TrainingProgress(batch=1, planned=1)).bound
         nats = out.reconstruction if bound is None else bound
         x, mask = out.batch.x, out.batch.mask
-        tokens = x.new_tensor(x.numel()) if mask is None else mask.sum()
-        found = (nats.sum(), out.batch.extras["words"].sum(), tokens)
-        self.sums = self.sums + torch.stack([each.to(SUM_DTYPE) for each in found])
+        num_tokens = x.new_tensor(x.numel()) if mask is None else mask.sum()
+        sums = (nats.sum(), out.batch.extras["words"].sum(), num_tokens)
+        self.sums = self.sums + torch.stack([value.to(SUM_DTYPE) for value in sums])
 
     def compute(self) -> dict[str, Tensor]:
         nats, words, tokens = self.sums.unbind()
@@ -56,13 +57,14 @@ class Perplexity(ModelMetric):
 
 
 class SentenceMatch(ModelMetric):
-    """Say sentences again from their codes alone, and count what comes back: ``token_match``, the share of tokens that
-    come at their own place, and ``exact_match``, the share of sentences that come back whole.
+    """How exactly sentences are reconstructed by free-running decoding of the mean code.
 
-    The decoder goes on from its own words, where `accuracy` tells it the true ones before each place.
+    ``token_match`` is the fraction of tokens that are generated at their own position, ``exact_match`` the fraction of
+    sentences without an error. The decoder's inputs are its own outputs; the metric ``accuracy`` uses teacher forcing
+    instead.
 
     Args:
-        rows: Only the first so many sentences of a split, since each is said token by token.
+        rows: Only sentences whose row in the data is below this number, since token-by-token generation is slow.
     """
 
     sums: Tensor
@@ -79,18 +81,18 @@ class SentenceMatch(ModelMetric):
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         batch, z = out.batch, out.latent.mean
         if batch.index is not None:
-            asked = (batch.index < self.rows).nonzero().squeeze(1)
-            if not len(asked):
+            selected = (batch.index < self.rows).nonzero().squeeze(1)
+            if not len(selected):
                 return
-            batch, z = batch.rows(asked), z[asked]
-        new = model.generate(z, condition=batch.condition, like=batch)
-        # x may be padded to the longest of its own batch only.
-        counted = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
-        right = (new[:, : batch.x.shape[1]] == batch.x) & counted
-        whole = right.sum(1) == counted.sum(1)
-        found = (right.sum(), counted.sum(), whole.sum(), whole.new_tensor(len(whole), dtype=torch.long))
-        self.sums = self.sums + torch.stack([each.to(SUM_DTYPE) for each in found])
+            batch, z = batch.rows(selected), z[selected]
+        generated = model.generate(z, condition=batch.condition, like=batch)
+        valid = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
+        # x may be padded only to the longest sentence of its batch; generated sentences have the full width.
+        correct = (generated[:, : batch.x.shape[1]] == batch.x) & valid
+        exact = correct.sum(1) == valid.sum(1)
+        sums = (correct.sum(), valid.sum(), exact.sum(), exact.new_tensor(len(exact), dtype=torch.long))
+        self.sums = self.sums + torch.stack([value.to(SUM_DTYPE) for value in sums])
 
     def compute(self) -> dict[str, Tensor]:
-        right, tokens, whole, sentences = self.sums.unbind()
-        return {"token_match": right / tokens, "exact_match": whole / sentences}
+        correct, tokens, exact, sentences = self.sums.unbind()
+        return {"token_match": correct / tokens, "exact_match": exact / sentences}

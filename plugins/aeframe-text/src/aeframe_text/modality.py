@@ -1,8 +1,9 @@
-"""The modality `text`."""
+"""The modality `text`: sentences as padded sequences of token ids."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +15,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_text.files import read_texts, write_texts
 from aeframe_text.source import BucketSource, TextSource
-from aeframe_text.specials import END, PAD, SPECIALS
+from aeframe_text.specials import END, PAD, SPECIALS, UNKNOWN
 from aeframe_text.texts import Line, TextSplits
 from aeframe_text.tokenisers import Characters, Smiles, Tokeniser, TokeniserName, Words
 
@@ -22,33 +23,36 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 OnError = Literal["raise", "skip"]
-_WAY_OUT = "mend or drop it, or leave such texts out of training with modality.on_error=skip"
+_NEXT_STEP = "correct or remove it, or set modality.on_error=skip to leave such texts out of training"
 
 
 class Text(Modality):
-    """Sentences as tokens ``(B, T)``, whole numbers of domain ``category(V)``: the text, its end, and padding, which
-    `Batch.mask` does not count.
+    """Sentences as token ids ``(B, T)`` of domain ``category(V)``: the tokens of the text, an end token, and padding,
+    where `Batch.mask` is False.
 
-    The vocabulary is that of the training split, and T what the longest sentence of the run needs, its end included.
-    ``extras["words"]`` is how many words a sentence has, its end being one, whatever its tokens are; and
-    ``extras["label"]`` its label, as a number, where the data have labels (-1 for one that training lacks).
+    The vocabulary is learned from the training split. T is the length of the longest sentence of all splits, end token
+    included. ``extras["words"]`` ``(B,)`` is the number of words, plus one for the end, whatever the tokeniser. Where
+    the data have labels, ``extras["label"]`` ``(B,)`` is the class index, -1 for a class without training sentence.
 
     Args:
-        tokeniser: ``words`` (what stands between blanks), ``characters``, ``smiles`` (atoms and bonds of molecules) or
-            ``bpe`` (pairs of bytes, joined by how often they come).
-        vocabulary_size: At most so many tokens, the commonest, specials included; null keeps all, of ``bpe`` 4096.
-        min_count: Of these only tokens that training has so many times.
-        max_length: T, where it shall not be that of the longest sentence; longer ones are bad.
-        too_long: What to do with them: ``refuse``, as for all that is bad, or ``cut`` them after T - 1 tokens.
-        unknown: What the vocabulary lacks becomes the token ``<unk>``, or is bad (``refuse``).
-        on_error: Sentences that are empty, too long or otherwise bad: ``raise``, or ``skip`` and list them.
-        buckets: Train in batches of like lengths, and pad every batch to its own longest sentence only; for networks
-            that take any T, ``token_rnn`` and ``token_transformer``.
-        tokens: With `buckets`, a training batch has as many sentences as fit into so many tokens, padding included, in
-            place of the run's ``batch_size``.
+        tokeniser: ``words`` (separated by whitespace), ``characters``, ``smiles`` (atoms and bonds of molecules) or
+            ``bpe`` (byte-pair encoding).
+        vocabulary_size: Maximal size of the vocabulary, special tokens included; the most frequent tokens are kept.
+            Null has no limit, except 4096 for ``bpe``.
+        min_count: Minimal number of occurrences of a token in the training split.
+        max_length: T; null takes the longest sentence.
+        too_long: Sentences of more than `max_length` tokens: ``refuse`` makes them errors, ``cut`` truncates them to
+            T - 1 tokens and an end token.
+        unknown: Tokens outside the vocabulary: ``token`` replaces them by ``<unk>``, ``refuse`` makes them errors.
+        on_error: Empty, too long or otherwise unusable sentences: ``raise`` stops, ``skip`` leaves them out of training
+            and lists them.
+        buckets: Train in batches of sentences of similar length, each padded to its longest sentence only. It requires
+            networks for any T: ``token_rnn`` and ``token_transformer``.
+        tokens: With `buckets`, the number of tokens of a training batch, padding included; it replaces the run's
+            ``batch_size``.
 
     Raises:
-        AeframeError: Options that cannot be.
+        AeframeError: Invalid options.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "token_rnn", "loss": "categorical"}
@@ -73,25 +77,25 @@ class Text(Modality):
                 f"modality 'text' needs max_length of at least 2, a token and the end, found {max_length}"
             )
         if tokens is not None and not buckets:
-            raise AeframeError("modality 'text' counts tokens in a batch with buckets only; set modality.buckets=true")
+            raise AeframeError("modality 'text' uses tokens only with buckets; set modality.buckets=true")
         if tokens is not None and tokens < 1:
             raise AeframeError(f"modality 'text' needs tokens of at least 1, found {tokens}")
         self.tokeniser: TokeniserName = tokeniser
         self.vocabulary_size, self.min_count = vocabulary_size, min_count
         self.max_length, self.too_long, self.unknown = max_length, too_long, unknown
         self.on_error, self.buckets, self.tokens = on_error, buckets, tokens
-        self._learned: Tokeniser | None = None
+        self._vocabulary: Tokeniser | None = None
         self._width = 0
         self._labels: tuple[str, ...] | None = None
         self._column = "text"
-        # What `spec` has loaded for `prepare`, and what `learn` has encoded for `apply`: each is used once.
+        # `spec` keeps the loaded texts for `prepare`, and `learn` the encoded ones for `apply`; each is used once.
         self._loaded: tuple[Dataset, TextSplits] | None = None
         self._encoded_raw: tuple[TextSplits, dict[str, _Encoded], list[str]] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
     def spec(self, dataset: Dataset) -> DataSpec:
-        """Return shape and domain; the vocabulary is learned for it, so the texts are read here."""
+        """Return shape and domain; they depend on the vocabulary, so this loads the texts and learns it."""
         dataset.describe()
         raw = dataset.load()
         self.learn(dataset, raw)
@@ -103,7 +107,7 @@ class Text(Modality):
         if not learn or self._loaded is None or self._loaded[0] is not dataset:
             dataset.describe()
             return super().prepare(dataset, learn=learn)
-        # `spec` has read and learned these texts.
+        # `spec` has already loaded these texts and learned their vocabulary.
         raw, self._loaded = self._loaded[1], None
         return self.apply(raw)
 
@@ -114,27 +118,27 @@ class Text(Modality):
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
         self._column = raw.column
-        kind = _tokeniser(self.tokeniser)
-        whole = (line.text for line in raw.train if line.problem is None)
-        self._learned = kind.learn(whole, size=self.vocabulary_size, min_count=self.min_count)
-        words = {line.label for line in raw.train if line.label is not None}
-        self._labels = tuple(sorted(words)) if words else None
+        tokeniser = _tokeniser_class(self.tokeniser)
+        usable = (line.text for line in raw.train if line.problem is None)
+        self._vocabulary = tokeniser.learn(usable, size=self.vocabulary_size, min_count=self.min_count)
+        labels = {line.label for line in raw.train if line.label is not None}
+        self._labels = tuple(sorted(labels)) if labels else None
         self._width = self.max_length or 0
         if self.max_length is None:
-            encoded, skipped = self._encoded_splits(raw)
-            self._width = max(len(row) for found in encoded.values() for row in [[], *found.rows])
+            encoded, skipped = self._encode_splits(raw)
+            self._width = max(len(row) for split in encoded.values() for row in [[], *split.rows])
             self._encoded_raw = raw, encoded, skipped
 
     def apply(self, raw: TextSplits) -> Splits:
         if self._encoded_raw is not None and self._encoded_raw[0] is raw:
             _, encoded, skipped = self._encoded_raw
         else:
-            encoded, skipped = self._encoded_splits(raw)
+            encoded, skipped = self._encode_splits(raw)
         self._encoded_raw = None
-        empty = next((name for name, found in encoded.items() if not found.rows), None)
+        empty = next((name for name, split in encoded.items() if not split.rows), None)
         if empty is not None:
             raise AeframeError(
-                f"modality 'text' has no text left for the {empty} split; mend the {len(skipped)} bad ones"
+                f"modality 'text' has no usable text for the {empty} split; correct the {len(skipped)} skipped texts"
             )
         train = encoded["train"]
         return Splits(
@@ -144,21 +148,22 @@ class Text(Modality):
             skipped,
         )
 
-    def _encoded_splits(self, raw: TextSplits) -> tuple[dict[str, _Encoded], list[str]]:
+    def _encode_splits(self, raw: TextSplits) -> tuple[dict[str, _Encoded], list[str]]:
+        """Return the encoded texts of each split, and a message for each skipped text."""
         skipped: list[str] = []
         splits = {"train": raw.train, "validation": raw.validation, "test": raw.test}
-        return {name: self._encoded(lines, skipped) for name, lines in splits.items()}, skipped
+        return {name: self._encode_lines(lines, skipped) for name, lines in splits.items()}, skipped
 
     @property
     def vocabulary(self) -> Tokeniser:
-        """What training has learned.
+        """The tokeniser with the vocabulary of the training split.
 
         Raises:
-            RuntimeError: Nothing yet.
+            RuntimeError: None was learned or loaded.
         """
-        if self._learned is None:
-            raise RuntimeError("modality 'text' has learned nothing yet; call prepare or load_state first")
-        return self._learned
+        if self._vocabulary is None:
+            raise RuntimeError("modality 'text' has no vocabulary yet; call prepare or load_state first")
+        return self._vocabulary
 
     def state(self) -> dict[str, Any]:
         labels = None if self._labels is None else list(self._labels)
@@ -167,14 +172,17 @@ class Text(Modality):
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._width = int(state["width"])
         self._labels = None if state["labels"] is None else tuple(state["labels"])
-        # Models saved before columns were kept read this one.
-        self._column = state.get("column", "text")
-        self._learned = _tokeniser(self.tokeniser).from_state(state)
+        self._column = state["column"]
+        self._vocabulary = _tokeniser_class(self.tokeniser).from_state(state)
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and figures ---------------------------------------------------------------------------------------
 
     def encode(self, texts: Sequence[str]) -> Batch:
-        """Return texts as a batch ``(N, T)``, as `read` does."""
+        """Return texts as a batch ``(N, T)``.
+
+        Raises:
+            AeframeError: No list, or a text that `read` would refuse.
+        """
         if isinstance(texts, str) or not texts:
             raise AeframeError(f"modality 'text' encodes a list of at least one text, found {texts!r}")
         return self._batch(
@@ -182,25 +190,25 @@ class Text(Modality):
         )
 
     def decode(self, x: Tensor) -> list[str]:
-        """Return the texts of tokens ``(N, T)``, each as far as its first end."""
+        """Return the texts of tokens ``(N, T)``, each up to its first end token or padding."""
         texts = []
         for row in x.long().tolist():
-            end = next((place for place, token in enumerate(row) if token in (END, PAD)), len(row))
+            end = next((position for position, token in enumerate(row) if token in (END, PAD)), len(row))
             texts.append(self.vocabulary.decode(row[:end]))
         return texts
 
     def read(self, path: Path) -> Batch:
-        """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column that training read).
+        """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column of the training data).
 
-        None is left out, whatever `on_error` says: row n is text n of the file.
+        Row n of the batch is text n of the file; no text is skipped, whatever `on_error`.
 
         Raises:
-            AeframeError: What training would refuse, and a text that is too long for the model.
+            AeframeError: A text that is unusable or too long for the model.
         """
         return self._batch(read_texts(path, self._column))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write the texts of tokens ``(N, T)`` as the suffix says, in the formats that `read` reads."""
+        """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `read` reads."""
         return write_texts(path, self.decode(x.cpu()), self._column)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
@@ -209,68 +217,88 @@ class Text(Modality):
         return draw({title: self.decode(x) for title, x in panels.items()})
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
-        source = self._source(self._encoded(lines), trim=False)
+        source = self._source(self._encode_lines(lines), trim=False)
         return source.batch(torch.arange(len(source)))
 
-    # -- the same for training and reading -----------------------------------------------------------------------
+    # -- shared by training and reading --------------------------------------------------------------------------
 
-    def _encoded(self, lines: Sequence[Line], skipped: list[str] | None = None) -> _Encoded:
-        """Return the tokens of each good line.
+    def _encode_lines(self, lines: Sequence[Line], skipped: list[str] | None = None) -> _Encoded:
+        """Return the encoded usable lines.
 
-        A sentence for each that is not is raised, or added to `skipped` if that is given and `on_error` is ``skip``.
+        Args:
+            lines: To be encoded.
+            skipped: Receives a message for each unusable line, with `on_error` ``skip``.
+
+        Raises:
+            AeframeError: An unusable line, without `skipped` or with `on_error` ``raise``.
         """
-        found = _Encoded([], [], [], [])
+        encoded = _Encoded([], [], [], [])
         for number, line in enumerate(lines):
             row = [] if line.problem else [*self.vocabulary.encode(line.text), END]
             problem = line.problem or self._problem(line, row)
             if problem is None:
                 if len(row) > self._width > 0:
                     row = [*row[: self._width - 1], END]
-                found.rows.append(row)
-                found.numbers.append(number)
-                found.words.append(len(line.text.split()) + 1)
+                encoded.rows.append(row)
+                encoded.numbers.append(number)
+                encoded.words.append(len(line.text.split()) + 1)
                 if self._labels is not None:
-                    found.labels.append(self._labels.index(line.label) if line.label in self._labels else -1)
+                    encoded.labels.append(self._labels.index(line.label) if line.label in self._labels else -1)
             elif skipped is None or self.on_error == "raise":
-                raise AeframeError(f"{line.where} {problem}; {_WAY_OUT}")
+                raise AeframeError(f"{line.where} {problem}; {_NEXT_STEP}")
             else:
                 skipped.append(f"{line.where} {problem}")
-        return found
+        return encoded
 
     def _problem(self, line: Line, row: Sequence[int]) -> str | None:
+        """Return why a line with the tokens `row` cannot be used, or None."""
         if self.unknown == "refuse":
             piece = self.vocabulary.unknown(line.text)
             if piece is not None:
-                return f"has '{piece}', which the vocabulary lacks (modality.unknown=token would make it {SPECIALS[3]})"
+                return (
+                    f"has '{piece}', which is not in the vocabulary (modality.unknown=token replaces it by "
+                    f"{SPECIALS[UNKNOWN]})"
+                )
         if self.too_long == "refuse" and 0 < self._width < len(row):
-            return f"has {len(row)} tokens with its end, and at most {self._width} fit (modality.too_long=cut cuts it)"
+            return (
+                f"has {len(row)} tokens, end token included, and at most {self._width} fit (modality.too_long=cut "
+                "truncates it)"
+            )
         return None
 
-    def _source(self, found: _Encoded, *, bucketed: bool = False, trim: bool | None = None) -> TextSource:
-        extras = {"words": torch.tensor(found.words)}
+    def _source(self, encoded: _Encoded, *, bucketed: bool = False, trim: bool | None = None) -> TextSource:
+        extras = {"words": torch.tensor(encoded.words)}
         if self._labels is not None:
-            extras["label"] = torch.tensor(found.labels)
-        lengths = torch.tensor([len(row) for row in found.rows])
-        # Half the memory of whole numbers of 64 bits, which a batch has.
-        tokens = torch.tensor([token for row in found.rows for token in row], dtype=torch.int32)
-        index = torch.tensor(found.numbers)
+            extras["label"] = torch.tensor(encoded.labels)
+        lengths = torch.tensor([len(row) for row in encoded.rows])
+        # Batches are int64; int32 halves the memory of the stored tokens.
+        tokens = torch.tensor([token for row in encoded.rows for token in row], dtype=torch.int32)
+        index = torch.tensor(encoded.numbers)
         if bucketed:
-            return BucketSource(tokens, lengths, width=self._width, extras=extras, index=index, budget=self.tokens)
+            return BucketSource(tokens, lengths, width=self._width, extras=extras, index=index, max_tokens=self.tokens)
         trimmed = self.buckets if trim is None else trim
         return TextSource(tokens, lengths, width=self._width, extras=extras, index=index, trim=trimmed)
 
 
+@dataclass(frozen=True, slots=True)
 class _Encoded:
-    """The good texts of a split."""
+    """The encoded usable texts of a split; each list has one entry per text."""
 
-    def __init__(self, rows: list[list[int]], numbers: list[int], words: list[int], labels: list[int]) -> None:
-        self.rows, self.numbers, self.words, self.labels = rows, numbers, words, labels
+    rows: list[list[int]]
+    """Token ids."""
+    numbers: list[int]
+    """The position in the split, unusable texts included."""
+    words: list[int]
+    """The number of words, plus one for the end."""
+    labels: list[int]
+    """The class index; empty for data without labels."""
 
 
-def _tokeniser(name: TokeniserName) -> type[Tokeniser]:
+def _tokeniser_class(name: TokeniserName) -> type[Tokeniser]:
     if name == "bpe":
+        # The library tokenizers is imported only where it is used.
         from aeframe_text.bpe import BytePairs
 
         return BytePairs
-    kinds: dict[str, type[Tokeniser]] = {"words": Words, "characters": Characters, "smiles": Smiles}
-    return kinds[name]
+    classes: dict[str, type[Tokeniser]] = {"words": Words, "characters": Characters, "smiles": Smiles}
+    return classes[name]

@@ -1,4 +1,4 @@
-"""``aeframe molecules RUN``."""
+"""The command ``aeframe molecules RUN``: metrics of the molecules of a model of SMILES."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from aeframe.errors import AeframeError
 
 
 class MoleculeReport(ModelCommand):
-    """Draw molecules from a model of SMILES and print how many are valid, unique and novel, and how many of a split
-    come back as the same molecule. Needs rdkit.
+    """Generate molecules with a model of SMILES and print validity, uniqueness and novelty, and the fraction of a split
+    that is reconstructed as the same molecule. Requires rdkit.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("-n", "--number", type=positive, default=1000, help="how many to draw (1000)")
-        parser.add_argument("--rows", type=positive, default=1000, help="of the split, the first so many (1000)")
+        parser.add_argument("-n", "--number", type=positive, default=1000, help="molecules to generate (1000)")
+        parser.add_argument("--rows", type=positive, default=1000, help="rows of the split to reconstruct (1000)")
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-        parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
-        parser.add_argument("--draw", action="store_true", help="draw each token, instead of saying the likeliest")
-        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="write the numbers here too")
+        parser.add_argument("--seed", type=int, default=0, help="of the generated molecules (0)")
+        parser.add_argument("--draw", action="store_true", help="sample each token instead of taking the most likely")
+        parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to this file")
 
     def run(self, args: Namespace) -> int:
         if args.output is not None:
@@ -32,24 +32,24 @@ class MoleculeReport(ModelCommand):
         import torch
 
         from aeframe_text.modality import Text
-        from aeframe_text.molecules import judged, returned
+        from aeframe_text.molecules import generation_metrics, reconstruction_metrics
 
         model = self.open(args)
         text = model.modality
         if not isinstance(text, Text) or text.tokeniser != "smiles":
-            raise AeframeError(f"'{args.model}' is no model of SMILES; molecules is for modality.tokeniser=smiles")
+            raise AeframeError(f"'{args.model}' is not a model of SMILES; molecules is for modality.tokeniser=smiles")
         splits, size = self.splits(model, args), self.batch_size(args, model)
-        new = text.decode(model.sample(args.number, seed=args.seed, batch_size=size, draw=args.draw).cpu())
+        generated = text.decode(model.sample(args.number, seed=args.seed, batch_size=size, draw=args.draw).cpu())
         train = splits.train
-        known = [line for rows in torch.arange(len(train)).split(size) for line in text.decode(train.batch(rows).x)]
+        training = [line for rows in torch.arange(len(train)).split(size) for line in text.decode(train.batch(rows).x)]
         source = getattr(splits, args.split)
-        asked = text.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
-        # Encoded anew, since a batch of buckets is as wide as its own longest.
-        back = text.decode(model.reconstruct(text.encode(asked), batch_size=size).cpu())
-        found = {**judged(new, known), **returned(asked, back)}
-        for name, value in found.items():
-            print(f"{name:<16}{value:.3f}")
+        originals = text.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
+        # `encode` pads to the full width; with modality.buckets, batches of the source are trimmed.
+        reconstructions = text.decode(model.reconstruct(text.encode(originals), batch_size=size).cpu())
+        metrics = generation_metrics(generated, training) | reconstruction_metrics(originals, reconstructions)
+        for name, value in metrics.items():
+            print(f"{name:<26}{value:.3f}")
         if args.output is not None:
-            args.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            args.output.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
             print(args.output)
         return 0

@@ -1,4 +1,4 @@
-"""What SMILES mean: the molecules that rdkit reads in them."""
+"""Metrics of molecules written as SMILES, with rdkit: validity, uniqueness, novelty and reconstruction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aeframe.errors import AeframeError
 
 
 def canonical(smiles: Sequence[str]) -> list[str | None]:
-    """Return each as the one way to write its molecule, None where it is no molecule that can be.
+    """Return the canonical SMILES of each molecule, None for invalid SMILES.
 
     Raises:
         AeframeError: rdkit is not installed.
@@ -17,41 +17,43 @@ def canonical(smiles: Sequence[str]) -> list[str | None]:
         from rdkit import Chem, rdBase
     except ImportError as error:
         raise AeframeError(
-            "molecules are read by rdkit, which is not installed; get it with pip install 'aeframe-text[molecules]'"
+            "reading molecules requires rdkit, which is not installed; install it with pip install "
+            "'aeframe-text[molecules]'"
         ) from error
-    # It would print its reasons, many lines each.
+    # rdkit logs several lines for each invalid SMILES.
     with rdBase.BlockLogs():
-        found = [Chem.MolFromSmiles(each) if each else None for each in smiles]
-        return [None if molecule is None else Chem.MolToSmiles(molecule) for molecule in found]
+        molecules = [Chem.MolFromSmiles(text) if text else None for text in smiles]
+        return [None if molecule is None else Chem.MolToSmiles(molecule) for molecule in molecules]
 
 
-def judged(new: Sequence[str], known: Sequence[str]) -> dict[str, float]:
-    """Measure new molecules as the field does (MOSES: Polykovskiy et al. 2020, arXiv 1811.12823).
+def generation_metrics(generated: Sequence[str], training: Sequence[str]) -> dict[str, float]:
+    """Return validity, uniqueness and novelty of molecules (MOSES: Polykovskiy et al. 2020, arXiv 1811.12823).
 
     Args:
-        new: SMILES that a model has drawn.
-        known: Those it was trained on.
+        generated: SMILES that a model has generated.
+        training: The SMILES of its training split.
 
     Returns:
-        ``validity``, the share that are molecules; ``uniqueness``, the share of different ones among these; and
-        ``novelty``, the share of the different ones that training lacks. 0 where there are none to count.
+        ``validity``: the fraction of valid SMILES; ``uniqueness``: the fraction of distinct molecules among the valid
+        ones; ``novelty``: the fraction of the distinct molecules that are not in the training split. A fraction of
+        nothing is 0.
     """
-    valid = [each for each in canonical(new) if each is not None]
+    valid = [molecule for molecule in canonical(generated) if molecule is not None]
     unique = set(valid)
-    novel = unique.difference(canonical(known))
+    novel = unique.difference(canonical(training))
     return {
-        "validity": len(valid) / max(len(new), 1),
+        "validity": len(valid) / max(len(generated), 1),
         "uniqueness": len(unique) / max(len(valid), 1),
         "novelty": len(novel) / max(len(unique), 1),
     }
 
 
-def returned(before: Sequence[str], after: Sequence[str]) -> dict[str, float]:
-    """Measure SMILES that were encoded and decoded: how many are molecules again, ``returned_valid``, and how many are
-    the same one however written, ``returned_same``.
+def reconstruction_metrics(originals: Sequence[str], reconstructions: Sequence[str]) -> dict[str, float]:
+    """Return ``reconstruction_validity``, the fraction of reconstructions that are valid SMILES, and
+    ``reconstruction_accuracy``, the fraction that are the original molecule, in any notation.
     """
-    pairs = list(zip(canonical(before), canonical(after), strict=True))
+    pairs = list(zip(canonical(originals), canonical(reconstructions), strict=True))
     return {
-        "returned_valid": sum(each is not None for _, each in pairs) / max(len(pairs), 1),
-        "returned_same": sum(a is not None and a == b for a, b in pairs) / max(len(pairs), 1),
+        "reconstruction_validity": sum(after is not None for _, after in pairs) / max(len(pairs), 1),
+        "reconstruction_accuracy": sum(a is not None and a == b for a, b in pairs) / max(len(pairs), 1),
     }

@@ -1,4 +1,4 @@
-"""A picture of sentences: a table of lines."""
+"""Draw sentences as lines of text in a figure."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 
-_WIDTH, _MOST = 110, 24
-_LINE = 0.19
-"""Inches of one line."""
+_CHARACTERS_PER_LINE, _MAX_SENTENCES = 110, 24
+_LINE_INCHES = 0.19
 
 
 def draw(panels: Mapping[str, Sequence[str]]) -> Figure:
-    """Draw the first sentences of each panel below its title, numbered, and broken where they are long."""
+    """Return a figure with the first 24 sentences of each panel below its title, numbered; long ones are wrapped."""
     lines: list[tuple[str, bool]] = []
     for title, texts in panels.items():
         lines.append((title, True))
-        for row, text in enumerate(texts[:_MOST], start=1):
-            broken = textwrap.wrap(_shown(text), _WIDTH) or ["(nothing)"]
-            lines.append((f"{row:>3}  {broken[0]}", False))
-            lines += [(f"     {more}", False) for more in broken[1:]]
+        for row, text in enumerate(texts[:_MAX_SENTENCES], start=1):
+            wrapped = textwrap.wrap(_printable(text), _CHARACTERS_PER_LINE) or ["(empty)"]
+            lines.append((f"{row:>3}  {wrapped[0]}", False))
+            lines += [(f"     {continuation}", False) for continuation in wrapped[1:]]
         lines.append(("", False))
-    figure = Figure(figsize=(8, max(1.0, _LINE * (len(lines) + 1))), layout=None)
+    figure = Figure(figsize=(8, max(1.0, _LINE_INCHES * (len(lines) + 1))), layout=None)
     for number, (text, bold) in enumerate(lines, start=1):
         figure.text(
             0.01,
@@ -33,13 +32,13 @@ def draw(panels: Mapping[str, Sequence[str]]) -> Figure:
             size=8,
             weight="bold" if bold else "normal",
             va="center",
-            # A dollar is a dollar.
+            # Otherwise dollar signs would delimit formulas.
             parse_math=False,
         )
     return figure
 
 
-def _shown(text: str) -> str:
-    """Return a text in the characters that the font has."""
-    known = ft2font.FT2Font(font_manager.findfont("monospace")).get_charmap()
-    return "".join(c if ord(c) in known else "\N{WHITE SQUARE}" for c in " ".join(text.split()))
+def _printable(text: str) -> str:
+    """Return a text with single spaces, and a white square for each character that the font lacks."""
+    glyphs = ft2font.FT2Font(font_manager.findfont("monospace")).get_charmap()
+    return "".join(c if ord(c) in glyphs else "\N{WHITE SQUARE}" for c in " ".join(text.split()))

@@ -1,6 +1,6 @@
-"""Recurrent networks of tokens.
+"""LSTM and GRU networks over tokens.
 
-Shapes: B sentences, T places, D numbers of an embedding, H of a state.
+Shapes: B sentences, T positions, V tokens of the vocabulary, D dimensions of an embedding, H of a hidden state.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.parts.networks.base import Encoder
 from aeframe.types import Batch, Domain, Shape
-from aeframe_text.autoregressive import Autoregressive, Way, check_tokens
-from aeframe_text.packing import packed, turned
+from aeframe_text.autoregressive import Autoregressive, Conditioning
+from aeframe_text.packing import pack_tokens, reverse_sequences
 from aeframe_text.search import State
+from aeframe_text.specials import check_tokens
 
 Cell = Literal["lstm", "gru"]
 _CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -24,10 +25,10 @@ _CELLS: dict[str, type[nn.LSTM | nn.GRU]] = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 class TokenRNN(Encoder):
     """An LSTM (Hochreiter & Schmidhuber 1997) or GRU (Cho et al. 2014, arXiv 1406.1078) over tokens: ``(B, T)`` ->
-    ``(B, H)``, or ``(B, 2 H)`` in both directions; the last state of each.
+    ``(B, H)``, or ``(B, 2 H)`` if bidirectional: the final hidden state of each direction.
 
-    Only what the mask counts is read, as if each sentence were alone: padding, or what a corruption has hidden, takes
-    no step. Sentences need not come to the CPU for that, as packed sequences of torch would.
+    Masked positions (padding, tokens that a corruption removed) are skipped, so the features of a sentence do not
+    depend on its batch. Unlike ``pack_padded_sequence``, this needs no lengths on the CPU.
 
     Args:
         shape: ``(T,)``.
@@ -35,9 +36,9 @@ class TokenRNN(Encoder):
         cell: ``lstm`` or ``gru``.
         embedding: D.
         hidden: H.
-        layers: On top of one another.
-        bidirectional: Read in both directions.
-        dropout: The share of the numbers of embeddings, and between layers, that is dropped in training.
+        layers: Number of stacked layers.
+        bidirectional: Whether a second RNN reads each sentence from its end.
+        dropout: Dropout probability of the inputs of each layer.
     """
 
     def __init__(
@@ -53,18 +54,20 @@ class TokenRNN(Encoder):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        size = check_tokens("encoder token_rnn", shape, domain.classes)
-        _check("encoder token_rnn", embedding, hidden, layers, dropout)
-        self.embed = nn.Embedding(size, embedding)
+        vocabulary_size = check_tokens("encoder token_rnn", shape, domain.classes)
+        _check_options("encoder token_rnn", embedding, hidden, layers, dropout)
+        self.embed = nn.Embedding(vocabulary_size, embedding)
         nn.init.normal_(self.embed.weight, std=embedding**-0.5)
         width = hidden * (2 if bidirectional else 1)
-        sizes = [embedding] + [width] * (layers - 1)
+        input_sizes = [embedding] + [width] * (layers - 1)
         make = _CELLS[cell]
-        self.onward = nn.ModuleList(make(each, hidden, batch_first=True) for each in sizes)
-        self.backward_ = nn.ModuleList(make(each, hidden, batch_first=True) for each in sizes if bidirectional)
+        self.forward_layers = nn.ModuleList(make(size, hidden, batch_first=True) for size in input_sizes)
+        self.backward_layers = nn.ModuleList(
+            make(size, hidden, batch_first=True) for size in input_sizes if bidirectional
+        )
         self.drop = nn.Dropout(dropout)
         self.out_shape = (width,)
-        self._mirror = {
+        self._mirrored_decoder = {
             "name": "token_rnn",
             "cell": cell,
             "embedding": embedding,
@@ -74,42 +77,42 @@ class TokenRNN(Encoder):
         }
 
     def forward(self, batch: Batch) -> Tensor:
-        tokens, lengths = packed(batch)
+        tokens, lengths = pack_tokens(batch)
         lengths = lengths.clamp(min=1)
         values = self.embed(tokens)
-        last: list[Tensor] = []
-        for layer, onward in enumerate(self.onward):
+        final_states: list[Tensor] = []
+        for number, forward_layer in enumerate(self.forward_layers):
             values = self.drop(values)
-            found = [onward(values)[0]]
-            last = [_at(found[0], lengths)]
-            if len(self.backward_):
-                back = self.backward_[layer](turned(values, lengths))[0]
-                found.append(turned(back, lengths))
-                last.append(_at(back, lengths))
-            values = torch.cat(found, 2)
-        return torch.cat(last, 1)
+            outputs = [forward_layer(values)[0]]
+            final_states = [_last_states(outputs[0], lengths)]
+            if len(self.backward_layers):
+                backward = self.backward_layers[number](reverse_sequences(values, lengths))[0]
+                outputs.append(reverse_sequences(backward, lengths))
+                final_states.append(_last_states(backward, lengths))
+            values = torch.cat(outputs, 2)
+        return torch.cat(final_states, 1)
 
-    def mirror(self) -> dict[str, Any]:
-        return self._mirror
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        return self._mirrored_decoder
 
 
 class TokenRNNDecoder(Autoregressive):
-    """An LSTM or GRU that says a sentence: ``(B, *z_shape)`` -> logits ``(B, V, T)``.
+    """An autoregressive LSTM or GRU: ``(B, *z_shape)`` -> logits ``(B, V, T)``.
 
     Args:
-        z_shape: Of a code, flattened whatever it is.
+        z_shape: Of z, which is flattened.
         out_shape: ``(V, T)``.
         cell: ``lstm`` or ``gru``.
-        embedding: D, of the tokens before and of the last layer, which are the same numbers.
+        embedding: D, of the token embeddings, which are also the weights of the output layer.
         hidden: H.
-        layers: On top of one another.
-        z_to: How z reaches it: ``start`` makes the first state of it, ``input`` adds it to each token's embedding, and
-            ``prefix`` puts it in the place of the start token.
-        word_dropout: The share of the tokens before that are hidden in training, as ``<unk>`` (Bowman et al. 2016,
-            arXiv 1511.06349): what they do not tell, z must.
-        dropout: The share of the numbers of embeddings and answers, and between layers, that is dropped in training.
-        temperature: Of sentences that are drawn: below 1 the likely is likelier still.
-        beams: How many beginnings of a sentence are followed, where it is not drawn; 1 is greedy.
+        layers: Number of stacked layers.
+        condition_via: How the decoder is conditioned on z: ``start`` computes the initial state from it, ``input`` adds
+            a vector to each token embedding, and ``prefix`` replaces the embedding of the start token.
+        word_dropout: Probability that a token before the predicted one is replaced by ``<unk>`` in training (Bowman et
+            al. 2016, arXiv 1511.06349), so that the decoder has to use z.
+        dropout: Dropout probability of the embeddings, between layers and of the hidden vectors.
+        temperature: Divides the logits when tokens are sampled; below 1 it sharpens the distribution.
+        beams: K of beam search when tokens are not sampled; 1 is greedy decoding.
     """
 
     def __init__(
@@ -121,7 +124,7 @@ class TokenRNNDecoder(Autoregressive):
         embedding: int = 128,
         hidden: int = 256,
         layers: int = 1,
-        z_to: tuple[Way, ...] = ("start", "input"),
+        condition_via: tuple[Conditioning, ...] = ("start", "input"),
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         temperature: float = 1.0,
@@ -131,7 +134,7 @@ class TokenRNNDecoder(Autoregressive):
             "decoder token_rnn",
             z_shape,
             out_shape,
-            ways=z_to,
+            condition_via=condition_via,
             embedding=embedding,
             hidden=hidden,
             word_dropout=word_dropout,
@@ -139,31 +142,34 @@ class TokenRNNDecoder(Autoregressive):
             temperature=temperature,
             beams=beams,
         )
-        _check("decoder token_rnn", embedding, hidden, layers, dropout)
+        _check_options("decoder token_rnn", embedding, hidden, layers, dropout)
         self.cell = _CELLS[cell](embedding, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-        self.kept = (2 if cell == "lstm" else 1, layers, hidden)
-        """An LSTM has a state and a cell."""
-        self.start = nn.Linear(math.prod(z_shape), math.prod(self.kept)) if "start" in z_to else None
+        self.state_shape = (2 if cell == "lstm" else 1, layers, hidden)
+        """An LSTM has a hidden and a cell state, a GRU only a hidden state."""
+        self.state_projection = (
+            nn.Linear(math.prod(z_shape), math.prod(self.state_shape)) if "start" in condition_via else None
+        )
 
-    def begin(self, z: Tensor) -> State:
-        if self.start is None:
-            return [z.new_zeros(len(z), *self.kept)]
-        return [self.start(z).tanh().unflatten(1, self.kept)]
+    def initial_state(self, z: Tensor) -> State:
+        if self.state_projection is None:
+            return [z.new_zeros(len(z), *self.state_shape)]
+        return [self.state_projection(z).tanh().unflatten(1, self.state_shape)]
 
-    def advance(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        h, *c = (each.transpose(0, 1).contiguous() for each in state[0].to(inputs.dtype).unbind(1))
-        found, kept = self.cell(inputs, (h, *c) if c else h)
-        after = kept if c else (kept,)
-        return found, [torch.stack([each.transpose(0, 1) for each in after], 1)]
-
-
-def _at(values: Tensor, lengths: Tensor) -> Tensor:
-    """Return the last of each sequence: ``(B, T, H)`` -> ``(B, H)``."""
-    at = (lengths - 1).reshape(-1, 1, 1).expand(-1, 1, values.shape[2])
-    return values.gather(1, at).squeeze(1)
+    def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        # The RNN modules of PyTorch take states (layers, B, H).
+        h, *c = (tensor.transpose(0, 1).contiguous() for tensor in state[0].to(inputs.dtype).unbind(1))
+        hidden, last = self.cell(inputs, (h, *c) if c else h)
+        new_states = last if c else (last,)
+        return hidden, [torch.stack([tensor.transpose(0, 1) for tensor in new_states], 1)]
 
 
-def _check(who: str, embedding: int, hidden: int, layers: int, dropout: float) -> None:
+def _last_states(values: Tensor, lengths: Tensor) -> Tensor:
+    """Return the value at the last position of each sequence: ``(B, T, H)`` -> ``(B, H)``."""
+    index = (lengths - 1).reshape(-1, 1, 1).expand(-1, 1, values.shape[2])
+    return values.gather(1, index).squeeze(1)
+
+
+def _check_options(who: str, embedding: int, hidden: int, layers: int, dropout: float) -> None:
     if min(embedding, hidden, layers) < 1 or not 0 <= dropout < 1:
         raise AeframeError(
             f"{who} needs embedding, hidden and layers of at least 1 and dropout in [0, 1), found {embedding}, "

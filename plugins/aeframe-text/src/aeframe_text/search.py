@@ -1,6 +1,6 @@
-"""Say a sentence: greedily, by drawing, or by following several beginnings (beam search).
+"""Generate token sequences: greedily, by sampling, or by beam search.
 
-Shapes: B sentences, K beams, T places, V tokens of the vocabulary.
+Shapes: B sentences, K beams, T positions, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -13,87 +13,93 @@ from torch import Tensor
 from aeframe_text.specials import END, MASK, PAD, START
 
 State = list[Tensor]
-"""What a decoder remembers of what it has said: ``(B, ...)`` each."""
+"""The state of an autoregressive decoder: tensors ``(B, ...)``."""
 
 
 class Step(Protocol):
-    """Take in one token ``(B,)`` of each sentence, and return logits ``(B, V)`` of the next, and the state after it."""
+    """One decoder step: the last tokens ``(B,)`` -> logits ``(B, V)`` of the next tokens, and the new state."""
 
     def __call__(self, tokens: Tensor, state: State, *, first: bool) -> tuple[Tensor, State]: ...
 
 
-def said(step: Step, state: State, length: int, *, temperature: float | None) -> Tensor:
-    """Return logits ``(B, V, T)`` whose likeliest tokens are a sentence, said one after another.
+def greedy_or_sample(step: Step, state: State, length: int, *, temperature: float | None) -> Tensor:
+    """Generate a sentence token by token, and return logits ``(B, V, T)`` with its tokens as their argmax.
 
     Args:
         step: The decoder.
-        state: In which it begins.
+        state: Its initial state.
         length: T.
-        temperature: Draw each token, from logits divided by this; null takes the likeliest. Logits of what is drawn
-            leave no other choice.
+        temperature: Sample each token from the logits divided by this; None takes the argmax. Logits of sampled tokens
+            are one-hot, so that sampling from them again returns the same tokens.
     """
     tokens = torch.full((len(state[0]),), START, device=state[0].device)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
-    given: list[Tensor] = []
-    for place in range(length):
-        logits, state = step(tokens, state, first=place == 0)
-        logits = _sayable(logits)
+    outputs: list[Tensor] = []
+    for position in range(length):
+        logits, state = step(tokens, state, first=position == 0)
+        logits = mask_special_tokens(logits)
         if temperature is None:
             tokens = logits.argmax(1)
         else:
             tokens = (logits / temperature).softmax(1).multinomial(1).squeeze(1)
-            logits = _only(tokens, logits)
+            logits = one_hot_logits(tokens, logits)
         tokens = tokens.masked_fill(ended, PAD)
-        given.append(torch.where(ended.unsqueeze(1), _only(tokens, logits), logits))
+        outputs.append(torch.where(ended.unsqueeze(1), one_hot_logits(tokens, logits), logits))
         ended = ended | (tokens == END)
         if bool(ended.all()):
             break
-    rest = _only(torch.zeros_like(tokens) + PAD, given[-1])
-    return torch.stack([*given, *[rest] * (length - len(given))], 2)
+    padding = one_hot_logits(torch.zeros_like(tokens) + PAD, outputs[-1])
+    return torch.stack([*outputs, *[padding] * (length - len(outputs))], 2)
 
 
-def best(step: Step, state: State, length: int, beams: int) -> Tensor:
-    """Return logits ``(B, V, T)`` that allow one sentence only: the likeliest that `beams` beginnings lead to.
+def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
+    """Return one-hot logits ``(B, V, T)`` of the sentence with the highest log-probability that beam search finds.
 
-    Likeliest is by the sum of the logarithms, without a norm for length. A sentence that has not ended in T places is
-    one as it is.
+    Log-probabilities are summed without length normalisation. A sentence without an end token after T positions is
+    complete as it is.
+
+    Args:
+        step: The decoder.
+        state: Its initial state.
+        length: T.
+        beams: K.
     """
     num, device = len(state[0]), state[0].device
-    state = [each.repeat_interleave(beams, 0) for each in state]
+    state = [tensor.repeat_interleave(beams, 0) for tensor in state]
     tokens = torch.full((num, beams), START, device=device)
     paths = tokens.new_empty(num, beams, 0)
-    # All beginnings are one at first.
+    # All beams are equal at first, so only the first one may be extended.
     scores = torch.full((num, beams), -torch.inf, device=device).index_fill(1, tokens.new_zeros(1), 0.0)
-    first_of = torch.arange(num, device=device).unsqueeze(1) * beams
-    size = 0
-    for place in range(length):
+    offsets = torch.arange(num, device=device).unsqueeze(1) * beams
+    vocabulary_size = 0
+    for position in range(length):
         ended = (paths == END).any(2)
         if bool(ended.all()):
             break
-        logits, state = step(tokens.flatten(), state, first=place == 0)
-        log_p = _sayable(logits).log_softmax(1).unflatten(0, (num, beams))
-        size = log_p.shape[2]
-        # What has ended goes on with padding, which costs nothing.
-        log_p = torch.where(ended.unsqueeze(2), _only(torch.zeros_like(tokens) + PAD, log_p), log_p)
+        logits, state = step(tokens.flatten(), state, first=position == 0)
+        log_p = mask_special_tokens(logits).log_softmax(1).unflatten(0, (num, beams))
+        vocabulary_size = log_p.shape[2]
+        # A sentence that has ended is extended by padding at log-probability 0.
+        log_p = torch.where(ended.unsqueeze(2), one_hot_logits(torch.zeros_like(tokens) + PAD, log_p), log_p)
         scores, chosen = (scores.unsqueeze(2) + log_p).flatten(1).topk(beams, 1)
-        beam, tokens = chosen // size, chosen % size
-        paths = torch.cat([paths.gather(1, beam.unsqueeze(2).expand(-1, -1, place)), tokens.unsqueeze(2)], 2)
-        at = (first_of + beam).flatten()
-        state = [each.index_select(0, at) for each in state]
-    first = paths[torch.arange(num, device=device), scores.argmax(1)]
-    first = torch.nn.functional.pad(first, (0, length - first.shape[1]), value=PAD)
-    return _only(first, scores.new_zeros(*first.shape, size)).transpose(1, 2)
+        beam, tokens = chosen // vocabulary_size, chosen % vocabulary_size
+        paths = torch.cat([paths.gather(1, beam.unsqueeze(2).expand(-1, -1, position)), tokens.unsqueeze(2)], 2)
+        rows = (offsets + beam).flatten()
+        state = [tensor.index_select(0, rows) for tensor in state]
+    best = paths[torch.arange(num, device=device), scores.argmax(1)]
+    best = torch.nn.functional.pad(best, (0, length - best.shape[1]), value=PAD)
+    return one_hot_logits(best, scores.new_zeros(*best.shape, vocabulary_size)).transpose(1, 2)
 
 
-def _sayable(logits: Tensor) -> Tensor:
-    """Return logits that leave out what no sentence has in it."""
-    never = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
+def mask_special_tokens(logits: Tensor) -> Tensor:
+    """Return logits ``(..., V)`` that exclude the tokens no sentence contains: ``<pad>``, ``<s>`` and ``<mask>``."""
+    excluded = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
     for token in (PAD, START, MASK):
-        never[token] = True
-    return logits.masked_fill(never, torch.finfo(logits.dtype).min)
+        excluded[token] = True
+    return logits.masked_fill(excluded, torch.finfo(logits.dtype).min)
 
 
-def _only(tokens: Tensor, like: Tensor) -> Tensor:
-    """Return logits ``(..., V)`` that allow only the tokens ``(...)``."""
+def one_hot_logits(tokens: Tensor, like: Tensor) -> Tensor:
+    """Return logits ``(..., V)`` that put all probability on `tokens` ``(...)``; dtype and device of `like`."""
     low = torch.full_like(like, torch.finfo(like.dtype).min)
     return low.scatter(-1, tokens.unsqueeze(-1), 0.0)

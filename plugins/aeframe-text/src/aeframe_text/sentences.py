@@ -1,4 +1,4 @@
-"""Sentences of a small grammar: something to train on where there is no file."""
+"""A dataset of random sentences from a small grammar; it needs no file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _PATTERNS = ("statement", "question", "denial")
 
 
 class Sentences(Dataset):
-    """English sentences of a stated grammar, drawn at random: statements, questions and denials.
+    """Random English sentences from a small grammar: statements, questions and denials, of 6 to 12 words.
 
-    A statement is *noun phrase, verb, noun phrase*; a question is that in the form ``does ... see ... ?``, and a denial
-    ``... does not see ... .`` A noun phrase is a determiner, an adjective in one case of two, and a noun; an adverb
-    ends one sentence of three. Words are drawn alike, and the pattern is the label. Sentences have 6 to 12 words.
+    A statement is ``noun phrase, verb, noun phrase .``; a question has the form ``does ... see ... ?``, a denial
+    ``... does not see ... .`` A noun phrase is a determiner, with probability 1/2 an adjective, and a noun. With
+    probability 1/3 a sentence ends with an adverb. All words of a class are equally likely, and so are the three kinds
+    of sentence, which are the labels.
 
     Args:
-        size: How many sentences.
-        validation: Fraction for validation.
-        test: Fraction for testing.
-        seed: Of the draw.
+        size: The number of sentences.
+        validation: Fraction of the sentences for validation.
+        test: Fraction of the sentences for testing.
+        seed: Of the sentences and of the split.
     """
 
     modality: ClassVar[str] = "text"
@@ -50,19 +51,21 @@ class Sentences(Dataset):
 
 
 def _sentence(row: int) -> Line:
-    def one(of: tuple[str, ...]) -> str:
-        return of[int(torch.randint(len(of), ()))]
+    """Return a random sentence, number `row`, drawn from torch's global generator."""
 
-    def phrase() -> str:
-        adjective = f"{one(_ADJECTIVES)} " if int(torch.randint(2, ())) else ""
-        return f"{one(_DETERMINERS)} {adjective}{one(_NOUNS)}"
+    def choose(options: tuple[str, ...]) -> str:
+        return options[int(torch.randint(len(options), ()))]
 
-    who, verb, whom, pattern = phrase(), one(_VERBS), phrase(), one(_PATTERNS)
-    adverb = "" if int(torch.randint(3, ())) else f" {one(_ADVERBS)}"
-    plain = verb.removesuffix("s")
+    def noun_phrase() -> str:
+        adjective = f"{choose(_ADJECTIVES)} " if int(torch.randint(2, ())) else ""
+        return f"{choose(_DETERMINERS)} {adjective}{choose(_NOUNS)}"
+
+    subject, verb, object_, pattern = noun_phrase(), choose(_VERBS), noun_phrase(), choose(_PATTERNS)
+    adverb = "" if int(torch.randint(3, ())) else f" {choose(_ADVERBS)}"
+    infinitive = verb.removesuffix("s")
     text = {
-        "statement": f"{who} {verb} {whom}{adverb} .",
-        "question": f"does {who} {plain} {whom}{adverb} ?",
-        "denial": f"{who} does not {plain} {whom}{adverb} .",
+        "statement": f"{subject} {verb} {object_}{adverb} .",
+        "question": f"does {subject} {infinitive} {object_}{adverb} ?",
+        "denial": f"{subject} does not {infinitive} {object_}{adverb} .",
     }[pattern]
     return Line(text, f"data 'sentences', sentence {row + 1}", label=pattern)

@@ -1,4 +1,4 @@
-"""From ragged tokens to batches, of like lengths where they are asked for."""
+"""Data sources of token sequences: padded batches, and training batches of sentences of similar length."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aeframe_text.specials import PAD
 
 
 class TextSource:
-    """Sentences as rows of tokens, kept end to end and padded as a batch is asked for.
+    """Sentences stored end to end in one tensor; `batch` pads them.
 
     Args:
-        tokens: ``(total,)`` the tokens of all sentences, one after another, each with its end.
-        lengths: ``(N,)`` how many each has.
-        width: T, to which batches are padded.
-        extras: ``(N,)`` each.
-        index: ``(N,)`` what `Batch.index` says.
-        trim: Pad to the longest of a batch instead.
+        tokens: ``(total,)`` the tokens of all sentences, end tokens included.
+        lengths: ``(N,)`` the number of tokens of each sentence.
+        width: T, the length to which batches are padded.
+        extras: `Batch.extras` of all sentences, tensors ``(N,)``.
+        index: ``(N,)`` `Batch.index` of all sentences.
+        trim: Pad each batch only to its longest sentence.
     """
 
     in_memory = True
@@ -44,28 +44,28 @@ class TextSource:
         return len(self.lengths)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the sentences `index` ``(B,)`` as ``x (B, T)``, masked where they have ended."""
+        """Return the sentences `index` ``(B,)`` as ``x (B, T)``; the mask is False on padding."""
         lengths = self.lengths[index]
-        places = torch.arange(int(lengths.max()) if self._trim else self._width)
-        mask = places < lengths.unsqueeze(1)
-        at = (self._starts[index].unsqueeze(1) + places).clamp(max=len(self._tokens) - 1)
-        x = torch.where(mask, self._tokens[at], PAD).long()
+        positions = torch.arange(int(lengths.max()) if self._trim else self._width)
+        mask = positions < lengths.unsqueeze(1)
+        offsets = (self._starts[index].unsqueeze(1) + positions).clamp(max=len(self._tokens) - 1)
+        x = torch.where(mask, self._tokens[offsets], PAD).long()
         return Batch(
             x, mask, index=self._index[index], extras={name: value[index] for name, value in self._extras.items()}
         )
 
 
 class BucketSource(TextSource):
-    """The same for training, in batches of sentences that are alike in length.
+    """A `TextSource` for training, in batches of sentences of similar length.
 
     Args:
-        tokens: As above, and so is what is not named here.
-        lengths: As above.
-        width: As above.
-        extras: As above.
-        index: As above.
-        budget: A batch has as many sentences as fit into so many tokens, padding included; null takes the run's
-            number of sentences.
+        tokens: As for `TextSource`.
+        lengths: As for `TextSource`.
+        width: As for `TextSource`.
+        extras: As for `TextSource`.
+        index: As for `TextSource`.
+        max_tokens: A batch has as many sentences as fit into this number of tokens, padding included. None takes the
+            run's batch size.
     """
 
     def __init__(
@@ -76,36 +76,36 @@ class BucketSource(TextSource):
         width: int,
         extras: Mapping[str, Tensor],
         index: Tensor,
-        budget: int | None,
+        max_tokens: int | None,
     ) -> None:
         super().__init__(tokens, lengths, width=width, extras=extras, index=index, trim=True)
-        self.budget = budget
+        self.max_tokens = max_tokens
 
     def groups(self, batch_size: int, world: int) -> list[Tensor]:
-        """Return the rows of each batch of an epoch, drawn from torch's generator.
+        """Return the rows of each batch of an epoch, drawn from torch's global generator.
 
-        Sentences are sorted by length, those of one length in a new order each time, cut into batches at places that
-        depend on the lengths only, and the batches shuffled: there are always as many.
+        Sentences are sorted by length (those of equal length in random order) and cut into batches, and the batches are
+        shuffled. Where the batches are cut depends on the lengths only, so each epoch has the same number of batches.
         """
-        drawn = torch.randperm(len(self))
-        rows = drawn[self.lengths[drawn].argsort(stable=True)]
-        cut = rows.split(self._sizes(self.lengths[rows], batch_size, world))
-        # Rows that no device could take an equal share of are left out, others each time.
-        whole = [batch[: len(batch) - len(batch) % world] for batch in cut]
-        kept = [batch for batch in whole if len(batch) >= 2 * world]
-        return [kept[number] for number in torch.randperm(len(kept)).tolist()]
+        permutation = torch.randperm(len(self))
+        rows = permutation[self.lengths[permutation].argsort(stable=True)]
+        batches = rows.split(self._batch_sizes(self.lengths[rows], batch_size, world))
+        # Each device needs an equal number of rows; the remainder is dropped, and differs between epochs.
+        divisible = [batch[: len(batch) - len(batch) % world] for batch in batches]
+        large_enough = [batch for batch in divisible if len(batch) >= 2 * world]
+        return [large_enough[number] for number in torch.randperm(len(large_enough)).tolist()]
 
-    def _sizes(self, lengths: Tensor, batch_size: int, world: int) -> list[int]:
-        """Return how many rows each batch has, of lengths ``(N,)`` in rising order."""
-        if self.budget is None:
-            whole, rest = divmod(len(lengths), batch_size)
-            return [batch_size] * whole + ([rest] if rest else [])
-        # As many rows for each device at a time, and pairs for one, whose batches are then those of two. What is left
-        # over comes first; the last of each step is its longest.
+    def _batch_sizes(self, lengths: Tensor, batch_size: int, world: int) -> list[int]:
+        """Return the number of rows in each batch, for sentences of `lengths` ``(N,)`` in ascending order."""
+        if self.max_tokens is None:
+            num_full, rest = divmod(len(lengths), batch_size)
+            return [batch_size] * num_full + ([rest] if rest else [])
+        # Batches grow by a step that is divisible by the number of devices, and even, so that one device and two have
+        # the same batches. The first batch also takes the remainder; the last row of each step is its longest.
         step = math.lcm(2, world)
         sizes, size = [], len(lengths) % step
         for longest in lengths[size + step - 1 :: step].tolist():
-            if size >= 2 * world and (size + step) * longest > self.budget:
+            if size >= 2 * world and (size + step) * longest > self.max_tokens:
                 sizes.append(size)
                 size = 0
             size += step

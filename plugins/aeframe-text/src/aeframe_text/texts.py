@@ -1,4 +1,4 @@
-"""Texts before they are tokens: each with its place in its file, and what is wrong with it."""
+"""Texts before tokenisation: their origin, problem and label, and their splits."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from aeframe.noise import SPLITTING, noise_of
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One text of a file."""
+    """One text of a dataset, usable or not."""
 
     text: str
     where: str
-    """``'train.txt', line 3``: what a sentence about it begins with."""
+    """The origin, for messages: ``'train.txt', line 3``."""
     problem: str | None = None
-    """What is wrong with it, where it cannot be used: ``is empty``."""
+    """Why the text cannot be used, for messages: ``is empty``; None for a usable text."""
     label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TextSplits:
-    """What the modality ``text`` prepares."""
+    """The raw splits that a dataset of modality ``text`` loads."""
 
     train: Sequence[Line]
     validation: Sequence[Line]
     test: Sequence[Line]
     column: str = field(default="text", kw_only=True)
-    """What they stand under in JSONL, CSV and TSV; files that a model reads and writes later have it too."""
+    """The JSON key or column that holds the text; a trained model reads and writes files with the same one."""
 
 
 def share_out(
@@ -43,17 +43,17 @@ def share_out(
     origin: str,
     record: SplitRecord | None = None,
 ) -> dict[str, Sequence[Line]]:
-    """Return the three splits, in the order of the file: those that are not in `present` are drawn from ``train``.
+    """Return the three splits, each in file order; splits missing from `present` are random subsets of ``train``.
 
     Args:
-        present: The texts of each split that the data come with: at least ``train``.
-        fractions: Of the training texts, for each split.
-        seed: Of the draw.
-        origin: The data, for messages.
+        present: The texts of each split that the data define: at least ``train``.
+        fractions: The fraction of the training texts for each missing split.
+        seed: Of the random split.
+        origin: The dataset, for messages.
         record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
 
     Raises:
-        AeframeError: A fraction that is none, or that leaves nothing; with `record`, texts that are missing.
+        AeframeError: A fraction outside (0, 1), too few texts, or texts of a recorded split that are missing.
     """
     keys = {name: torch.arange(len(lines)) for name, lines in present.items()}
     drawn = {name: fraction for name, fraction in fractions.items() if name not in present}

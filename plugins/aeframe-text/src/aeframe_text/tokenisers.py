@@ -1,4 +1,4 @@
-"""From a text to tokens and back: words, characters and atoms, with one vocabulary."""
+"""Tokenisers with a vocabulary of listed pieces: words, characters, and the atoms and bonds of SMILES."""
 
 from __future__ import annotations
 
@@ -15,29 +15,33 @@ TokeniserName = Literal["words", "characters", "smiles", "bpe"]
 
 
 class Tokeniser(ABC):
-    """A way to write texts as numbers from 0 to `size` - 1, of which the first are `SPECIALS`."""
+    """The interface of tokenisers: text to token ids 0 to `size` - 1 and back; the first ids are `SPECIALS`."""
 
     @classmethod
     @abstractmethod
     def learn(cls, texts: Iterable[str], *, size: int | None, min_count: int) -> Self:
-        """Make a vocabulary of the training texts: at most `size` tokens, of those that come `min_count` times."""
+        """Build the vocabulary from training texts: at most `size` tokens, each with at least `min_count` occurrences.
+
+        Raises:
+            AeframeError: No token is left, or `size` is too small.
+        """
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """How many tokens there are, specials included."""
+        """The size of the vocabulary, special tokens included."""
 
     @abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of a text, without an end; `UNKNOWN` for what the vocabulary lacks."""
+        """Return the token ids of a text, without an end token; `UNKNOWN` for pieces outside the vocabulary."""
 
     @abstractmethod
     def decode(self, tokens: Sequence[int]) -> str:
-        """Return the text of some tokens, leaving out specials other than ``<unk>`` and ``<mask>``."""
+        """Return the text of token ids, without special tokens other than ``<unk>`` and ``<mask>``."""
 
     @abstractmethod
     def unknown(self, text: str) -> str | None:
-        """Return the first piece of a text that the vocabulary lacks."""
+        """Return the first piece of a text that is outside the vocabulary, or None."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -46,51 +50,52 @@ class Tokeniser(ABC):
     @classmethod
     @abstractmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Make it again of what `state` gave."""
+        """Return the tokeniser with the vocabulary that `state` returned."""
 
 
-class _Listed(Tokeniser):
-    """Pieces that are cut out of the text by a rule, and listed."""
+class _PieceTokeniser(Tokeniser):
+    """A tokeniser that splits texts by a rule; its vocabulary is a list of the pieces."""
 
-    between: ClassVar[str] = ""
+    separator: ClassVar[str] = ""
+    """Joins pieces in `decode`."""
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = [*SPECIALS, *pieces]
-        self._numbers = {piece: number for number, piece in enumerate(self._pieces)}
+        self._ids = {piece: number for number, piece in enumerate(self._pieces)}
 
     @classmethod
     def learn(cls, texts: Iterable[str], *, size: int | None, min_count: int) -> Self:
         counts = Counter(piece for text in texts for piece in cls.split(text))
         for special in SPECIALS:
-            # Corpora have <unk> in them already, which is the same thing.
+            # An <unk> in the corpus is the special token.
             counts.pop(special, None)
-        often = [(piece, count) for piece, count in counts.items() if count >= min_count]
-        often.sort(key=lambda each: (-each[1], each[0]))
-        kept = often if size is None else often[: max(0, size - len(SPECIALS))]
-        if not kept:
+        frequent = [(piece, count) for piece, count in counts.items() if count >= min_count]
+        frequent.sort(key=lambda item: (-item[1], item[0]))
+        vocabulary = frequent if size is None else frequent[: max(0, size - len(SPECIALS))]
+        if not vocabulary:
             raise AeframeError(
-                f"modality 'text': none of {len(counts)} tokens is left by vocabulary_size={size} and "
-                f"min_count={min_count}; raise the one or lower the other"
+                f"modality 'text' has an empty vocabulary: vocabulary_size={size} and min_count={min_count} leave none "
+                f"of {len(counts)} tokens; raise vocabulary_size or lower min_count"
             )
-        return cls([piece for piece, _ in kept])
+        return cls([piece for piece, _ in vocabulary])
 
     @staticmethod
     @abstractmethod
     def split(text: str) -> list[str]:
-        """Cut a text into pieces."""
+        """Split a text into pieces."""
 
     @property
     def size(self) -> int:
         return len(self._pieces)
 
     def encode(self, text: str) -> list[int]:
-        return [self._numbers.get(piece, UNKNOWN) for piece in self.split(text)]
+        return [self._ids.get(piece, UNKNOWN) for piece in self.split(text)]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        return self.between.join(self._pieces[token] for token in tokens if token >= UNKNOWN)
+        return self.separator.join(self._pieces[token] for token in tokens if token >= UNKNOWN)
 
     def unknown(self, text: str) -> str | None:
-        return next((piece for piece in self.split(text) if piece not in self._numbers), None)
+        return next((piece for piece in self.split(text) if piece not in self._ids), None)
 
     def state(self) -> dict[str, Any]:
         return {"pieces": self._pieces[len(SPECIALS) :]}
@@ -100,32 +105,34 @@ class _Listed(Tokeniser):
         return cls(state["pieces"])
 
 
-class Words(_Listed):
-    """What stands between blanks; a text comes back with single blanks."""
+class Words(_PieceTokeniser):
+    """Words separated by whitespace; decoded texts have single spaces."""
 
-    between = " "
+    separator = " "
 
     @staticmethod
     def split(text: str) -> list[str]:
         return text.split()
 
 
-class Characters(_Listed):
-    """Every character of Unicode that the training texts have, blanks included."""
+class Characters(_PieceTokeniser):
+    """Unicode characters, spaces included."""
 
     @staticmethod
     def split(text: str) -> list[str]:
         return list(text)
 
 
-_ATOM = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
+_SMILES_PIECE = re.compile(r"\[[^\]]*\]|Br|Cl|%\d\d|.", re.DOTALL)
 
 
-class Smiles(_Listed):
-    """Molecules as SMILES (Weininger 1988), atom by atom: an atom in brackets with all that belongs to it, ``Br`` and
-    ``Cl``, and a ring of two digits (``%12``) are one token each, everything else is a token by character.
+class Smiles(_PieceTokeniser):
+    """The atoms and bonds of SMILES (Weininger 1988).
+
+    A bracket atom (``[C@@H]``), ``Br``, ``Cl`` and a two-digit ring number (``%12``) are one token each; any other
+    character is a token.
     """
 
     @staticmethod
     def split(text: str) -> list[str]:
-        return _ATOM.findall(text)
+        return _SMILES_PIECE.findall(text)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import Norm, normalisation
+from aeframe.parts.networks.blocks import Norm, norm_layers
 from aeframe.types import Shape
 
 Form = Literal["3d", "2+1d"]
@@ -37,7 +37,7 @@ class ConvOptions:
 
     def norm_and_activation(self, channels: int) -> list[nn.Module]:
         """Return the layers before or after a convolution."""
-        norms = normalisation(self.norm, channels)
+        norms = norm_layers(self.norm, channels)
         # Statistics over all frames would not be causal.
         return [*(PerFrame(norm) if self.causal else norm for norm in norms), self.activation()]
 
@@ -138,7 +138,7 @@ class PerFrame(nn.Module):
         return frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
 
 
-class Residual(nn.Module):
+class ResidualBlock(nn.Module):
     """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
 
     def __init__(self, channels: int, options: ConvOptions) -> None:

@@ -95,9 +95,9 @@ class FrameMasking(SpanMasking):
         super().__init__(shape, domain, ratio=ratio, length=length, axis=0, value=value, in_evaluation=in_evaluation)
         self.which, self.num_hidden = which, min(round(ratio * self.n), self.n - 1)
 
-    def draw(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         if self.which == "any":
-            return super().draw(num, device)
+            return super().sample_hidden(num, device)
         first = self.n - self.num_hidden
         first = first if self.which == "last" else first // 2
         frame = torch.arange(self.n, device=device)

@@ -15,8 +15,8 @@ from aeframe.data import Dataset, Modality, Source, Splits
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
-from aeframe_image.fit import Fit, How
-from aeframe_image.pictures import Stack, shown
+from aeframe_image.fit import Fit, FitMode
+from aeframe_image.pictures import Stack, format_shape
 from aeframe_video.arrays import ArrayFile
 from aeframe_video.decode import read_info
 from aeframe_video.file_clips import FileClips
@@ -70,7 +70,7 @@ class Video(Modality):
         every: int | None = None,
         random_start: bool = False,
         size: int | tuple[int, int] | None = None,
-        fit: How = "crop",
+        fit: FitMode = "crop",
         padding: float = 0.0,
         channels: Literal[1, 3] | None = None,
         on_error: OnError = "raise",
@@ -186,8 +186,8 @@ class Video(Modality):
         batch = source.batch(torch.arange(len(source)))
         if self._shape is not None and tuple(batch.x.shape[1:]) != self._shape:
             raise AeframeError(
-                f"modality 'video': '{path}' has clips of {shown(tuple(batch.x.shape[1:]))} (channels x frames x "
-                f"height x width), expected {shown(self._shape)}; convert them to that shape"
+                f"modality 'video': '{path}' has clips of {format_shape(tuple(batch.x.shape[1:]))} (channels x frames "
+                f"x height x width) where {format_shape(self._shape)} is expected; bring them to that shape"
             )
         return batch
 

@@ -11,16 +11,23 @@ from torch import nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.networks.blocks import Channels, Entrance, Norm, check_sizes, dense_end, split_output
-from aeframe.parts.networks.layered import LayeredDecoder, LayeredEncoder
+from aeframe.parts.networks.blocks import (
+    InputChannels,
+    LatentProjection,
+    Norm,
+    check_sizes,
+    dense_output,
+    output_channels,
+)
+from aeframe.parts.networks.sequential import SequentialDecoder, SequentialEncoder
 from aeframe.types import Domain, Shape
-from aeframe_video.blocks import ConvOptions, Form, Residual, resolve_time_strides, stage_sizes
+from aeframe_video.blocks import ConvOptions, Form, ResidualBlock, resolve_time_strides, stage_sizes
 
 _NUM_DIMS = 3
 """Time, height and width."""
 
 
-class VideoConvEncoder(LayeredEncoder):
+class VideoConvEncoder(SequentialEncoder):
     """Strided convolutions of clips of any size: ``(B, C, T, H, W)`` -> ``(B, channels[-1], *smallest)``.
 
     Each stage maps n pixels to ceil(n / 2), and T frames to ceil(T / time stride). The matching decoder has the same
@@ -64,15 +71,15 @@ class VideoConvEncoder(LayeredEncoder):
         strides = resolve_time_strides("encoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
         options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
-        inputs = Channels("encoder video_conv", shape, domain)
+        inputs = InputChannels("encoder video_conv", shape, domain)
         channels_in, *positions = inputs.shape
         layers: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
             layers += [options.convolution(size_in, size_out, stride, 2), *options.norm_and_activation(size_out)]
-        layers += [Residual(channels[-1], options) for _ in range(blocks)]
+        layers += [ResidualBlock(channels[-1], options) for _ in range(blocks)]
         out_shape = (channels[-1], *stage_sizes(tuple(positions), strides)[-1])
         if dense is not None:
-            layers.append(dense_end(out_shape, dense, make))
+            layers.append(dense_output(out_shape, dense, make))
             out_shape = (dense,)
         mirror = {
             "name": "video_conv",
@@ -90,7 +97,7 @@ class VideoConvEncoder(LayeredEncoder):
         super().__init__(inputs, layers, out_shape, mirror)
 
 
-class VideoConvDecoder(LayeredDecoder):
+class VideoConvDecoder(SequentialDecoder):
     """Transposed convolutions to clips of any size: ``(B, *z_shape)`` -> ``(B, outputs, C, T, H, W)``.
 
     Sizes are those of the encoder in reverse order. The last stage has no activation.
@@ -130,12 +137,14 @@ class VideoConvDecoder(LayeredDecoder):
         _check_blocks("decoder video_conv", blocks)
         strides = resolve_time_strides("decoder video_conv", time_strides, len(channels), time_kernel)
         make = (activation or MakeActivation.named("relu")).same_shape("decoder video_conv")
-        channels_out, positions = split_output("decoder video_conv", out_shape)
+        channels_out, positions = output_channels("decoder video_conv", out_shape)
         _check_clips("decoder video_conv", positions, out_shape)
         options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
         *sizes, smallest = stage_sizes(positions, tuple(reversed(strides)))
-        layers: list[nn.Module] = [Entrance("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)]
-        layers += [Residual(channels[0], options) for _ in range(blocks)]
+        layers: list[nn.Module] = [
+            LatentProjection("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)
+        ]
+        layers += [ResidualBlock(channels[0], options) for _ in range(blocks)]
         steps = zip(itertools.pairwise((*channels, channels_out)), strides, reversed(sizes), strict=True)
         for (size_in, size_out), stride, size in steps:
             layers += [*options.norm_and_activation(size_in), options.upsampling(size_in, size_out, stride, size)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import shown
+from aeframe_image.pictures import format_shape
 from aeframe_video.decode import SKIP_HINT, VideoInfo, read_frames, read_info
 from aeframe_video.memory_clips import MemoryClips
 from aeframe_video.sampling import ClipSampling
@@ -146,8 +146,8 @@ class Reader:
         for number, frame in enumerate(frames):
             if frame.shape != frames[0].shape:
                 raise AeframeError(
-                    f"video '{info.path}' has frames of {shown(tuple(frames[0].shape))} and, {number} frames later, of "
-                    f"{shown(tuple(frame.shape))} (channels x height x width); convert them to one size"
+                    f"video '{info.path}' has frames of {format_shape(tuple(frames[0].shape))} and, {number} frames later, of "
+                    f"{format_shape(tuple(frame.shape))} (channels x height x width); convert them to one size"
                 )
         resized = self.fit(torch.stack(frames))
         self.check_shape(f"video '{info.path}'", tuple(resized.shape[1:]))
@@ -171,7 +171,7 @@ class Reader:
         if shape[1:] != self.shape[1:]:
             options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
         raise AeframeError(
-            f"{who} has frames of {shown(shape)} (channels x height x width), expected {shown(self.shape)}; "
+            f"{who} has frames of {format_shape(shape)} (channels x height x width), expected {format_shape(self.shape)}; "
             f"convert all videos with {' '.join(options)}"
         )
 

@@ -1,0 +1,125 @@
+"""Encoders and decoders in stages of stride 2, the frame of conv and resnet.
+
+Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from aeframe.parts.activations import MakeActivation
+from aeframe.parts.networks.blocks import (
+    InputChannels,
+    LatentProjection,
+    Norm,
+    check_sizes,
+    dense_output,
+    halved_sizes,
+    norm_layers,
+    output_channels,
+)
+from aeframe.parts.networks.sequential import SequentialDecoder, SequentialEncoder
+from aeframe.types import Domain, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class StageOptions:
+    """The options that strided encoders and decoders share; each constructor lists them for its users.
+
+    Raises:
+        AeframeError: See `check_sizes`; or an activation that changes the shape of its input.
+    """
+
+    who: str
+    """Kind and name of the network, such as ``encoder conv``."""
+    channels: tuple[int, ...]
+    kernel: int
+    activation: MakeActivation | None
+    norm: Norm
+    dense: int | None
+    blocks: int | None = None
+    """Residual blocks in a stage; None for a network without them."""
+
+    def __post_init__(self) -> None:
+        check_sizes(self.who, self.channels, self.kernel, self.dense, 1 if self.blocks is None else self.blocks)
+
+    def make_activation(self) -> MakeActivation:
+        """Return the factory of the network's activation."""
+        return (self.activation or MakeActivation.named("relu")).same_shape(self.who)
+
+    def mirrored_decoder_config(self) -> dict[str, Any]:
+        """Return the config of the decoder of the same name, with the stages in reverse order."""
+        config: dict[str, Any] = {
+            "name": self.who.split()[1],
+            "channels": tuple(reversed(self.channels)),
+            "kernel": self.kernel,
+            "activation": self.activation,
+            "norm": self.norm,
+            "dense": self.dense,
+        }
+        return config if self.blocks is None else config | {"blocks": self.blocks}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of a network: from n to ceil(n / 2) positions in an encoder, and back in a decoder."""
+
+    options: StageOptions
+    make: MakeActivation
+    channels_in: int
+    channels_out: int
+    size: Shape
+    """The larger positions: before the stage of an encoder, after that of a decoder."""
+    is_last: bool
+
+    def norm_and_activation(self, channels: int) -> list[nn.Module]:
+        """Return the norm, if there is one, and the activation of a layer of `channels`."""
+        return [*norm_layers(self.options.norm, channels), self.make()]
+
+
+class StridedEncoder(SequentialEncoder):
+    """Stages of stride 2, and perhaps a dense layer: ``(B, C, *positions)`` -> ``(B, *out_shape)``."""
+
+    def __init__(self, shape: Shape, domain: Domain, options: StageOptions) -> None:
+        make = options.make_activation()
+        channels = InputChannels(options.who, shape, domain)
+        channels_in, *positions = channels.shape
+        *sizes, smallest = halved_sizes(tuple(positions), len(options.channels))
+        layers: list[nn.Module] = []
+        steps = itertools.pairwise((channels_in, *options.channels))
+        for number, ((size_in, size_out), size) in enumerate(zip(steps, sizes, strict=True), start=1):
+            is_last = number == len(options.channels)
+            layers += self.stage_layers(Stage(options, make, size_in, size_out, size, is_last))
+        out_shape = (options.channels[-1], *smallest)
+        if options.dense is not None:
+            layers.append(dense_output(out_shape, options.dense, make))
+            out_shape = (options.dense,)
+        super().__init__(channels, layers, out_shape, options.mirrored_decoder_config())
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        """Return the layers of one stage. The constructor calls this before any attribute is set."""
+        raise NotImplementedError
+
+
+class StridedDecoder(SequentialDecoder):
+    """Stages of stride 2 back to the positions of x: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size."""
+
+    def __init__(self, z_shape: Shape, out_shape: Shape, options: StageOptions) -> None:
+        make = options.make_activation()
+        channels_out, positions = output_channels(options.who, out_shape)
+        *sizes, smallest = halved_sizes(positions, len(options.channels))
+        shape = (options.channels[0], *smallest)
+        layers: list[nn.Module] = [LatentProjection(options.who, z_shape, shape, make, options.dense)]
+        steps = itertools.pairwise((*options.channels, channels_out))
+        for number, ((size_in, size_out), size) in enumerate(zip(steps, reversed(sizes), strict=True), start=1):
+            is_last = number == len(options.channels)
+            layers += self.stage_layers(Stage(options, make, size_in, size_out, size, is_last))
+        super().__init__(layers, out_shape)
+
+    def stage_layers(self, stage: Stage) -> list[nn.Module]:
+        """Return the layers of one stage. The constructor calls this before any attribute is set."""
+        raise NotImplementedError

@@ -71,7 +71,7 @@ def register_latents(register: Register) -> None:
     at = f"{_PARTS}.latents"
     register("point", f"{at}.point:Point", summary="a deterministic code")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
-    register("vq", f"{at}.quantized.base:VectorQuantized", summary="vector quantisation with a codebook")
+    register("vq", f"{at}.quantized.vq:VectorQuantized", summary="vector quantisation with a codebook")
     register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior transformed by a normalising flow")
     register("hamiltonian", f"{at}.hamiltonian:Hamiltonian", summary="a posterior refined by Hamiltonian dynamics")
     register(
@@ -83,7 +83,7 @@ def register_latents(register: Register) -> None:
     register("poincare", f"{at}.poincare:Poincare", summary="wrapped or Riemannian normal on the Poincaré ball")
     register("categorical", f"{at}.categorical:Categorical", summary="relaxed one-hot classes (Gumbel-softmax)")
     register("joint", f"{at}.joint:Joint", summary="a normal posterior and relaxed classes")
-    register("fsq", f"{at}.quantized.base:FiniteScalarQuantized", summary="finite scalar quantisation")
+    register("fsq", f"{at}.quantized.fsq:FiniteScalarQuantized", summary="finite scalar quantisation")
     register("rvq", f"{at}.quantized.residual:ResidualQuantized", summary="residual vector quantisation")
     register("rfsq", f"{at}.quantized.residual:ResidualFiniteScalar", summary="residual finite scalar quantisation")
     register("lfq", f"{at}.quantized.lookup_free:LookupFree", summary="signs as codes, without a codebook")

@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 
+def repeat_rows(value: Tensor, num: int) -> Tensor:
+    """Return the rows ``(B, *any)`` repeated as a whole, ``(num * B, *any)``: 0, ..., B - 1, 0, ..."""
+    return value.expand(num, *value.shape).flatten(0, 1)
+
+
 def per_sample(value: Tensor, lead: int = 1) -> Tensor:
     """Sum over the dimensions after the first `lead`: ``(B, ...)`` -> ``(B,)``, or ``(K, B, ...)`` -> ``(K, B)``."""
     return value if value.ndim == lead else value.flatten(lead).sum(lead)

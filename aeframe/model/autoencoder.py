@@ -1,4 +1,4 @@
-"""The picture, in order and in pure torch.
+"""`Autoencoder`: the parts of a model connected, in pure torch.
 
 x -> corruption -> encoder -> latent -> decoder -> loss
                                 |                   |
@@ -25,14 +25,15 @@ from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.objectives.base import Objective, is_computed
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
+from aeframe.tensors import repeat_rows
 from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, LossTerms, Shape, TrainingProgress
 
 
 class Autoencoder(nn.Module):
-    """A recipe of parts, wired.
+    """The parts of a model, connected.
 
-    `condition_encoder` lets the encoder see the condition too, as channels beside x; the decoder always sees it,
-    beside z.
+    With `condition_encoder` the encoder receives the condition as additional channels of x. The decoder always receives
+    it as additional channels of its input.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Autoencoder(nn.Module):
         self.penalties = nn.ModuleDict(dict(penalties or {}))
         self.critics = nn.ModuleDict(dict(critics or {}))
 
-    # -- the picture ---------------------------------------------------------------------------------------------
+    # -- forward pass ---------------------------------------------------------------------------------------------
 
     def forward(
         self,
@@ -73,35 +74,51 @@ class Autoencoder(nn.Module):
         num_samples: int | None = None,
         features: Tensor | None = None,
     ) -> ForwardOutput:
-        """Take a batch all the way.
+        """Return everything from the corrupted input to the reconstruction loss of a batch.
 
         Args:
-            batch: x ``(B, *shape)``.
-            sample: Draw z from its posterior, or take the mean; by default drawn in training and the mean otherwise.
-            num_samples: K importance samples for each x.
-            features: `ForwardOutput.features` of the same batch and corruption; the encoder is not run again.
-        """
-        seen = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
-        draw = self.training if sample is None else sample
-        if features is None:
-            features = self.encode_features(seen)
-        latent: Latent = self.latent(features, sample=draw, num_samples=num_samples)
-        if draw:
-            latent = self.latent.refine_posterior(latent, self, batch)
-        latent = self.objective.combine_posteriors(self, latent, batch, sample=draw)
-        output = self._decoded(latent.z, latent.decoder_input, batch)
-        return ForwardOutput(batch, seen, latent, output, self.loss(output, batch), features)
+            batch: The clean samples, x ``(B, *shape)``.
+            sample: Sample z from the posterior instead of taking its mean; by default in training only.
+            num_samples: K importance samples of z for each x. Then `latent`, `output` and `reconstruction` of the
+                result have K * B rows, see `ForwardOutput`.
+            features: `ForwardOutput.features` of the same batch and corruption, to skip the encoder.
 
-    def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
-        """Return the code of a batch as it is, with no corruption."""
-        latent: Latent = self.latent(self.encode_features(batch), sample=sample, num_samples=num_samples)
+        Raises:
+            AeframeError: Importance samples of a latent without a posterior.
+        """
+        encoder_input = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
+        sample = self.training if sample is None else sample
+        if features is None:
+            features = self.encode_features(encoder_input)
+        rows, row_features = batch, features
+        if num_samples is not None:
+            if "posterior" not in self.latent.provides:
+                raise AeframeError(
+                    f"importance samples need a latent that provides a posterior, found {type(self.latent).__name__}"
+                )
+            rows = batch.map(lambda t: repeat_rows(t, num_samples))
+            row_features = repeat_rows(features, num_samples)
+        latent: Latent = self.latent(row_features, sample=sample)
+        if sample:
+            latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, rows))
+            if self.training and torch.is_grad_enabled():
+                self.latent.observe(latent.mean[: len(batch)])
+        latent = self.objective.combine_posteriors(self, latent, rows, sample=sample)
+        output = self._decode(latent.z, latent.decoder_input, rows)
+        return ForwardOutput(batch, encoder_input, latent, output, self.loss(output, rows), features, num_samples)
+
+    def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
+        """Return the latent of a batch, without corruption."""
+        latent: Latent = self.latent(self.encode_features(batch), sample=sample)
         return latent
 
     def encode_features(self, batch: Batch) -> Tensor:
-        """Return the encoder's features ``(B, C, *positions)`` of a batch as it is."""
+        """Return the encoder's features ``(B, C, *positions)`` of a batch, without corruption."""
         if self.condition_encoder:
             batch = replace(
-                batch, x=append_condition(batch.x, batch.condition), mask=_widened(batch.mask, self.spec.condition)
+                batch,
+                x=append_condition(batch.x, batch.condition),
+                mask=_mask_with_condition(batch.mask, self.spec.condition),
             )
         features: Tensor = self.encoder(batch)
         return features
@@ -115,64 +132,51 @@ class Autoencoder(nn.Module):
         like: Batch | None = None,
         draw: bool = False,
     ) -> Tensor:
-        """Return the loss's parameters ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
-
-        With importance samples, ``(K, B, *z_shape)`` gives ``(K, B, outputs, *shape)``.
+        """Return the decoder's output ``(B, outputs, *shape)`` of z ``(B, *z_shape)``, the parameters of the loss.
 
         Args:
             z: The codes.
-            batch: The clean samples, for a decoder that is taught by them; None where something new is decoded.
-            condition: ``(B, C)``, in place of the batch's.
-            like: The samples whose own sizes the output takes (see `Loss.postprocess`), in place of the batch.
-            draw: What is new is drawn, by a decoder that goes on from what it has said itself (see `Decoder.generate`).
+            batch: The clean samples, for teacher forcing by an autoregressive decoder; None to decode new samples.
+            condition: ``(B, C)``, instead of the batch's.
+            like: Samples with the extras that `Loss.postprocess` uses, instead of the batch.
+            draw: Sample tokens instead of taking the argmax, for an autoregressive decoder (see `Decoder.generate`).
         """
-        return self._decoded(z, None, batch, condition=condition, like=like, draw=draw)
+        return self._decode(z, None, batch, condition=condition, like=like, draw=draw)
 
-    def _decoded(
+    def _decode(
         self,
         z: Tensor,
-        read: Tensor | None,
+        decoder_input: Tensor | None,
         batch: Batch | None,
         *,
         condition: Tensor | None = None,
         like: Batch | None = None,
         draw: bool = False,
     ) -> Tensor:
-        if z.ndim > len(self.latent.shape) + 1:
-            # Samples become rows: no decoder needs to know of them.
-            k = z.shape[0]
-
-            def repeated(t: Tensor) -> Tensor:
-                return t.expand(k, *t.shape).flatten(0, 1)
-
-            output = self._decoded(
-                z.flatten(0, 1),
-                None if read is None else read.flatten(0, 1),
-                None if batch is None else batch.map(repeated),
-                condition=None if condition is None else repeated(condition),
-                like=None if like is None else like.map(repeated),
-                draw=draw,
-            )
-            return output.unflatten(0, (k, -1))
-        read = self.latent.decoder_input(z) if read is None else read
+        if decoder_input is None:
+            decoder_input = self.latent.decoder_input(z)
         if condition is None and batch is not None:
             condition = batch.condition
         if self.spec.condition:
-            read = append_condition(read, condition)
-        output = self.decoder.generate(read, draw=draw) if batch is None else self.decoder(read, batch)
+            decoder_input = append_condition(decoder_input, condition)
+        output = (
+            self.decoder.generate(decoder_input, draw=draw) if batch is None else self.decoder(decoder_input, batch)
+        )
         return self.loss.postprocess(output, batch if like is None else like, condition)
 
     def terms(self, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the terms that the autoencoder minimises, without those of its critics.
 
-        In training a penalty of weight 0 is not computed and has no term; in evaluation every penalty has one.
+        Penalties receive the first importance sample of each x. In training a penalty of weight 0 is not computed and
+        has no term; in evaluation every penalty has one.
         """
         terms: LossTerms = self.objective(self, out, progress)
+        first = out.first_sample()
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             weight = penalty.weight_at(self, progress)
             if is_computed(self, weight):
-                terms.add(name, penalty(self, out), weight)
+                terms.add(name, penalty(self, first), weight)
         return terms
 
     def critic_terms(self, out: ForwardOutput, progress: TrainingProgress) -> dict[str, LossTerms]:
@@ -184,10 +188,9 @@ class Autoencoder(nn.Module):
         return terms
 
     def set_progress(self, progress: TrainingProgress) -> None:
-        """Tell the latent where the run stands; called before each training batch.
+        """Set what depends on schedules in the latent, such as a temperature; called before each training batch.
 
-        What it makes of that (a temperature, ...) is kept in buffers, so that evaluation, a checkpoint and a saved
-        model have it as training left it.
+        The latent stores it in buffers, so that evaluation, checkpoints and saved models use the last value.
         """
         self.latent.on_progress(progress)
 
@@ -206,10 +209,9 @@ class Autoencoder(nn.Module):
     def generate(
         self, z: Tensor, *, condition: Tensor | None = None, like: Batch | None = None, draw: bool = False
     ) -> Tensor:
-        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or a draw from it.
+        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or with `draw` a sample of it.
 
-        What lies beyond the bounds of the domain is brought back to them: a Gaussian does not know that a pixel
-        cannot be blacker than black.
+        Values are clamped to the bounds of the domain, since a Gaussian likelihood has none.
         """
         output = self.decode(z, condition=condition, like=like, draw=draw)
         x = self.loss.sample(output) if draw else self.loss.mean(output)
@@ -218,21 +220,21 @@ class Autoencoder(nn.Module):
 
 
 def append_condition(value: Tensor, condition: Tensor | None) -> Tensor:
-    """Put the condition ``(B, C)`` beside a value ``(B, channels, *positions)``, the same at every position."""
+    """Append the condition ``(B, C)`` to the channels of ``(B, channels, *positions)``, the same at every position."""
     if condition is None:
         raise AeframeError("this model was built for data with a condition; give one, of shape (B, C)")
     positions = value.shape[2:]
-    spread = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
-    return torch.cat([value, spread], dim=1)
+    expanded = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
+    return torch.cat([value, expanded], dim=1)
 
 
-def _widened(mask: Tensor | None, condition: int) -> Tensor | None:
-    """Return the mask of x with a condition beside it, which always counts."""
+def _mask_with_condition(mask: Tensor | None, condition: int) -> Tensor | None:
+    """Return the mask of x with an appended condition, whose channels are True."""
     if mask is None or mask.ndim == 1:
         return mask
     return torch.cat([mask, mask.new_ones(mask.shape[0], condition, *mask.shape[2:])], dim=1)
 
 
 def shape_with_condition(shape: Shape, condition: int) -> Shape:
-    """Return the shape that `join` gives."""
+    """Return the shape after `append_condition`."""
     return (shape[0] + condition, *shape[1:])

@@ -1,4 +1,4 @@
-"""Normalising flows: invertible maps of learned shape whose change of volume is known, for latents, priors, samplers.
+"""Normalising flows, learned invertible maps with a tractable Jacobian, for latents, priors and samplers.
 
 Shapes: D numbers of a flattened z, C of a context.
 """
@@ -21,7 +21,7 @@ from aeframe.tensors import at_least_float32, autocast_disabled
 
 
 class Explicit(Transform):
-    """A transform of vectors that gives its value and its change of volume together."""
+    """A transform of vectors that computes its value and log |det Jacobian| together."""
 
     domain = codomain = constraints.real_vector
     bijective = True
@@ -34,65 +34,65 @@ class Explicit(Transform):
         return self.call_and_ladj(x)[0]
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return ``(...)``."""
+        """Return log |det df/dx| ``(...)``."""
         return self.call_and_ladj(x)[1]
 
 
 class Planar(Explicit):
-    """Push along one direction: z + u tanh(w z + b) (Rezende & Mohamed 2015, arXiv 1505.05770).
+    """The planar map z + u tanh(w z + b) (Rezende & Mohamed 2015, arXiv 1505.05770).
 
-    u is bent towards w as in their appendix A.1, so that the map can be inverted: w u is at least -1. Parameters are
+    u is modified as in their appendix A.1 so that w u >= -1 and the map is invertible. Parameters are
     ``(..., 2D + 1)``.
     """
 
-    # Of the bisection that inverts it: halvings of an interval of at most a few units.
-    _HALVINGS = 30
+    # Bisection steps of the inverse, on an interval of at most a few units.
+    _BISECTIONS = 30
 
     @staticmethod
     def size(features: int) -> int:
-        """Return how many parameters there are."""
+        """Return the number of parameters."""
         return 2 * features + 1
 
     def __init__(self, parameters: Tensor) -> None:
         super().__init__()
         features = (parameters.shape[-1] - 1) // 2
         w, u, self.b = parameters.split([features, features, 1], -1)
-        along = (w * u).sum(-1, keepdim=True)
-        # 1 + w u, which is above zero.
-        self.stretch = F.softplus(along)
-        self.w, self.u = w, u + (self.stretch - 1 - along) * w / w.square().sum(-1, keepdim=True)
+        product = (w * u).sum(-1, keepdim=True)
+        # 1 + w u, above zero.
+        self.slope = F.softplus(product)
+        self.w, self.u = w, u + (self.slope - 1 - product) * w / w.square().sum(-1, keepdim=True)
 
     def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        bent = torch.tanh((self.w * x).sum(-1, keepdim=True) + self.b)
-        # log(1 + w u (1 - tanh^2)), written without the difference that rounds to zero.
-        volume = bent.square() + self.stretch * (1 - bent.square())
-        return x + self.u * bent, volume.log().squeeze(-1)
+        tanh = torch.tanh((self.w * x).sum(-1, keepdim=True) + self.b)
+        # 1 + w u (1 - tanh^2), without the difference 1 + w u, which may round to zero.
+        volume = tanh.square() + self.slope * (1 - tanh.square())
+        return x + self.u * tanh, volume.log().squeeze(-1)
 
     def _inverse(self, y: Tensor) -> Tensor:
         target = (self.w * y).sum(-1, keepdim=True) + self.b
-        along = self.stretch - 1
+        product = self.slope - 1
         with torch.no_grad():
-            # a + (w u) tanh(a) rises in a, and is at most |w u| away from a.
-            low, high = target - along.abs(), target + along.abs()
-            for _ in range(self._HALVINGS):
+            # a + (w u) tanh(a) increases in a, and differs from a by at most |w u|.
+            low, high = target - product.abs(), target + product.abs()
+            for _ in range(self._BISECTIONS):
                 middle = (low + high) / 2
-                above = middle + along * middle.tanh() > target
+                above = middle + product * middle.tanh() > target
                 low, high = torch.where(above, low, middle), torch.where(above, middle, high)
-        # One step of Newton's, which also has the gradient of the root.
-        bent = high.tanh()
-        slope = (1 + along * (1 - bent.square())).detach()
-        return y - self.u * (high - (high + along * bent - target) / slope).tanh()
+        # One Newton step, which also has the gradient of the root.
+        tanh = high.tanh()
+        derivative = (1 + product * (1 - tanh.square())).detach()
+        return y - self.u * (high - (high + product * tanh - target) / derivative).tanh()
 
 
 class Radial(Explicit):
-    """Push away from a point or towards it: z + beta (z - c) / (alpha + |z - c|) (Rezende & Mohamed 2015).
+    """The radial map z + beta (z - c) / (alpha + |z - c|) (Rezende & Mohamed 2015, arXiv 1505.05770).
 
-    alpha is above 0 and beta above -alpha, as in their appendix A.2. Parameters are ``(..., D + 2)``.
+    alpha > 0 and beta > -alpha, as in their appendix A.2. Parameters are ``(..., D + 2)``.
     """
 
     @staticmethod
     def size(features: int) -> int:
-        """Return how many parameters there are."""
+        """Return the number of parameters."""
         return features + 2
 
     def __init__(self, parameters: Tensor) -> None:
@@ -118,7 +118,7 @@ class Radial(Explicit):
 
 
 class Amortised(nn.Module):
-    """A transform whose parameters are learned, and linear in the context where there is one."""
+    """A transform with learned parameters, plus a linear function of the context where there is one."""
 
     def __init__(self, make: Callable[[Tensor], Transform], size: int, scale: float, context: int) -> None:
         super().__init__()
@@ -130,10 +130,10 @@ class Amortised(nn.Module):
         return self.make(self.constant if self.linear is None or c is None else self.constant + self.linear(c))
 
 
-def through(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return f(x) ``(..., D)`` and log |det df/dx| ``(...)``, computed in full precision."""
+def transform_with_log_volume(transform: Transform, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return f(x) ``(..., D)`` and log |det df/dx| ``(...)``, in float32 at least."""
     with autocast_disabled(x.device):
-        y, log_volume = transform.call_and_ladj(at_least_float32(x))  # type: ignore[attr-defined]  # zuko gives torch's this
+        y, log_volume = transform.call_and_ladj(at_least_float32(x))  # type: ignore[attr-defined]  # zuko adds it to torch's class
     return y, log_volume
 
 
@@ -145,11 +145,11 @@ def make_transform(
     hidden: tuple[int, ...],
     context: int = 0,
 ) -> LazyTransform:
-    """Return a learned map from ``(..., D)`` to ``(..., D)``; given a context ``(..., C)`` it is a `Transform`.
+    """Return a module that, called with a context ``(..., C)`` or None, returns a `Transform` of vectors ``(..., D)``.
 
-    ``iaf`` (Kingma et al. 2016, arXiv 1606.04934) and ``spline`` (Durkan et al. 2019, arXiv 1906.04032) are quick
-    along the map and take D passes to invert; ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) is the other way
-    round. Planar and radial maps are quick both ways; `hidden` is nothing to them.
+    ``iaf`` (Kingma et al. 2016, arXiv 1606.04934) and ``spline`` (Durkan et al. 2019, arXiv 1906.04032) take one pass
+    forward and D passes to invert; ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) takes D passes forward and one
+    to invert. ``planar`` and ``radial`` take one pass either way, and ignore `hidden`.
     """
     if num_transforms < 1 or any(size < 1 for size in hidden) or context < 0:
         raise AeframeError(
@@ -158,17 +158,17 @@ def make_transform(
         )
     if name in ("planar", "radial"):
         kind = Planar if name == "planar" else Radial
-        one = (kind, kind.size(features), features**-0.5, context)
-        return LazyComposedTransform(*(Amortised(*one) for _ in range(num_transforms)))
+        arguments = (kind, kind.size(features), features**-0.5, context)
+        return LazyComposedTransform(*(Amortised(*arguments) for _ in range(num_transforms)))
     flow = NSF if name == "spline" else MAF
-    made: LazyTransform = flow(features, context, transforms=num_transforms, hidden_features=hidden).transform
-    return made.inv if name == "maf" else made
+    transform: LazyTransform = flow(features, context, transforms=num_transforms, hidden_features=hidden).transform
+    return transform.inv if name == "maf" else transform
 
 
 class FlowDensity(nn.Module):
-    """A learned density of ``(..., D)``: the standard normal, bent by a flow; see `make_transform`.
+    """A learned density of vectors ``(..., D)``: a standard normal transformed by a flow; see `make_transform`.
 
-    Splines are turned round here, so that the density is what is quick.
+    A spline is inverted here, so that the density takes one pass.
     """
 
     def __init__(
@@ -182,11 +182,11 @@ class FlowDensity(nn.Module):
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return ``(...)`` in nats."""
-        start, log_volume = through(self.transform().inv, z)
+        start, log_volume = transform_with_log_volume(self.transform().inv, z)
         return log_volume - 0.5 * (start.square() + math.log(2 * math.pi)).sum(-1)
 
     def sample(self, num: int) -> Tensor:
-        """Draw ``(num, D)``."""
+        """Return samples ``(num, D)``."""
         like = next(self.parameters())
-        drawn: Tensor = self.transform()(torch.randn(num, self.features, dtype=like.dtype, device=like.device))
-        return drawn
+        samples: Tensor = self.transform()(torch.randn(num, self.features, dtype=like.dtype, device=like.device))
+        return samples

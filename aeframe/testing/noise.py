@@ -44,8 +44,8 @@ class RowNoise(TorchDispatchMode):
         rows: ``(B,)`` integers, the id of each sample. Choose a B that divides no other dimension of the model, such
             as 7, since any leading dimension that is a multiple of B counts as a batch.
         seed: The seed of all draws.
-        num_samples: K, where the model draws K importance samples. Then ``(K, B, ...)`` and ``(K * B, ...)`` count as
-            batches too.
+        num_samples: K, where the model draws K importance samples. Then row k * B + b of ``(K * B, ...)`` belongs to
+            sample b.
 
     Raises:
         AeframeError: `rows` is not a vector of integers.
@@ -121,8 +121,6 @@ class RowNoise(TorchDispatchMode):
         if size is None:
             shapes = [value.shape for value in arguments.values() if isinstance(value, Tensor)]
             size = max(shapes, key=len, default=())
-        if k is not None and tuple(size[:2]) == (k, num):
-            return _Layout(num, axis=1, ndim=len(size))
         if not len(size) or not size[0] or size[0] % num:
             return None
         return _Layout(num, ndim=len(size), strided=k is not None and size[0] == k * num)
@@ -134,8 +132,6 @@ class _Layout:
 
     num: int
     """B, the number of rows."""
-    axis: int = 0
-    """The batch dimension."""
     ndim: int = 0
     """The number of dimensions of the result. An argument of fewer dimensions is the same for every row."""
     strided: bool = False
@@ -151,17 +147,17 @@ class _Layout:
 
     def _value_of_row(self, name: str, value: Any, position: int) -> Any:
         if name == "size":
-            return [length // self.num if axis == self.axis else length for axis, length in enumerate(value)]
-        if not isinstance(value, Tensor) or value.ndim < self.ndim or value.shape[self.axis] % self.num:
+            return [value[0] // self.num, *value[1:]]
+        if not isinstance(value, Tensor) or value.ndim < self.ndim or value.shape[0] % self.num:
             return value
         if self.strided:
             return value[position :: self.num]
-        width = value.shape[self.axis] // self.num
-        return value.narrow(self.axis, position * width, width)
+        width = len(value) // self.num
+        return value[position * width : (position + 1) * width]
 
     def join(self, results: list[Tensor]) -> Tensor:
         """Return the result of the whole draw from the results of all rows."""
-        return torch.stack(results, 1).flatten(0, 1) if self.strided else torch.cat(results, self.axis)
+        return torch.stack(results, 1).flatten(0, 1) if self.strided else torch.cat(results)
 
 
 def _aliased_argument(func: Any, alias: Any) -> str:

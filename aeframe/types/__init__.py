@@ -3,7 +3,7 @@
 Training builds a `Model` for a `DataSpec`. Each step maps a `Batch` to a `Latent` and a `ForwardOutput`, from which the
 objective computes `LossTerms` at the present `TrainingProgress`.
 
-Shapes: B samples in a batch, K importance samples, C channels. Channels come before positions: data ``(B, *shape)``,
+Shapes: B samples in a batch, C channels. Channels come before positions: data ``(B, *shape)``,
 features ``(B, C, *positions)``, codes ``(B, *z_shape)``, decoder output ``(B, outputs, *shape)``.
 """
 

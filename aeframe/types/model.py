@@ -27,6 +27,8 @@ class LatentPart(Protocol):
     @property
     def groups(self) -> tuple[int, ...]: ...
     @property
+    def num_continuous(self) -> int | None: ...
+    @property
     def num_codes(self) -> int: ...
     @property
     def num_levels(self) -> int: ...
@@ -98,11 +100,10 @@ class Model(Protocol):
     def critics(self) -> CriticParts:
         """The critics by label."""
 
-    def embed(self, batch: Batch, *, sample: bool = False, num_samples: int | None = None) -> Latent:
+    def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent codes of a batch, without corruption.
 
-        With `sample`, z is drawn from the posterior; otherwise it is the mean. With `num_samples` K, z is
-        ``(K, B, *z_shape)``.
+        With `sample`, z is drawn from the posterior; otherwise it is the mean.
         """
 
     def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:

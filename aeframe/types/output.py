@@ -1,55 +1,86 @@
-"""The results of a forward pass: `Latent` from encoder and latent space, `ForwardOutput` from the whole autoencoder."""
+"""`Latent` and `ForwardOutput`, the results of a forward pass."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Normal
 
 from aeframe.types.batch import Batch
 
 
 @dataclass(slots=True)
 class Latent:
-    """The latent codes of a batch, with the posterior or the integer codes they come from."""
+    """z, its mean, and what a latent provides about it."""
 
     z: Tensor
-    """``(B, *z_shape)``: a sample of the posterior, or the mean. ``(K, B, *z_shape)`` with K importance samples."""
+    """``(B, *z_shape)``."""
     mean: Tensor
-    """``(B, *z_shape)``: the deterministic embedding, which `aeframe.load(...).encode` returns."""
+    """``(B, *z_shape)``: the deterministic embedding, which `encode` returns."""
     posterior: Distribution | None = None
-    """q(z|x) with batch shape ``(B, ...)``, for latent spaces that have one."""
+    """q(z|x), with a batch shape that starts with B."""
     codes: Tensor | None = None
     """``(B, *positions, levels)``: the integer codes of a quantiser."""
     terms: dict[str, Tensor] = field(default_factory=dict)
-    """``(B,)`` each: the loss terms of the latent space, such as ``commitment``."""
+    """Loss terms of the latent, ``(B,)`` each, such as the commitment."""
     decoder_input: Tensor | None = None
-    """`LatentSpace.decoder_input` of z, where the latent space computed it together with z."""
+    """``LatentSpace.decoder_input(z)``, where the forward pass computed it already."""
+
+    def rows(self, num: int) -> Latent:
+        """Return the first `num` rows, with the posterior where it is a `Normal`; others cannot be sliced."""
+        q = self.posterior
+        return Latent(
+            self.z[:num],
+            self.mean[:num],
+            Normal(q.loc[:num], q.scale[:num], validate_args=False) if isinstance(q, Normal) else None,
+            None if self.codes is None else self.codes[:num],
+            {name: term[:num] for name, term in self.terms.items()},
+            None if self.decoder_input is None else self.decoder_input[:num],
+        )
 
     def detach(self) -> Latent:
-        """Return z, mean and codes without gradients, for the training of a critic."""
+        """Return z, mean and codes detached from the graph, without posterior and terms."""
         return Latent(self.z.detach(), self.mean.detach(), None, self.codes, {})
 
 
 @dataclass(slots=True)
 class ForwardOutput:
-    """All results of one forward pass of the autoencoder, from x to the reconstruction loss."""
+    """The values of one forward pass, from the input to the reconstruction loss.
+
+    With K importance samples `latent`, `output` and `reconstruction` have K * B rows in place of B; row k * B + b is
+    sample k of x_b.
+    """
 
     batch: Batch
-    """The clean samples."""
+    """The clean samples, B."""
     encoder_input: Batch
-    """The samples that were encoded: corrupted in training, the clean ones otherwise."""
+    """The input of the encoder, B: corrupted in training, clean otherwise."""
     latent: Latent
     output: Tensor
-    """``(B, outputs, *shape)`` or ``(K, B, outputs, *shape)``: the parameters of the likelihood, from the decoder."""
+    """The decoder's output, ``(B, outputs, *shape)``: the parameters of the loss."""
     reconstruction: Tensor
-    """``(B,)`` or ``(K, B)``: the reconstruction loss of each sample, in nats or the loss's own unit."""
+    """``(B,)``: the loss of each row, in nats or the unit of the loss."""
     features: Tensor | None = None
-    """``(B, C, *positions)``: the encoder's features of `encoder_input`."""
+    """``(B, C, *positions)``: the encoder's output for `encoder_input`."""
+    num_samples: int | None = None
+    """K, where importance samples were requested."""
+
+    def first_sample(self) -> ForwardOutput:
+        """Return the output of the first importance sample of each x; itself where none were requested."""
+        if self.num_samples is None:
+            return self
+        num = len(self.batch)
+        latent, output, reconstruction = self.latent.rows(num), self.output[:num], self.reconstruction[:num]
+        return ForwardOutput(self.batch, self.encoder_input, latent, output, reconstruction, self.features)
 
     def detach(self) -> ForwardOutput:
-        """Return the results without gradients and features, for the training of a critic."""
+        """Return the output detached from the graph, of the first importance sample of each x, for a critic."""
+        first = self.first_sample()
         return ForwardOutput(
-            self.batch, self.encoder_input, self.latent.detach(), self.output.detach(), self.reconstruction.detach()
+            first.batch,
+            first.encoder_input,
+            first.latent.detach(),
+            first.output.detach(),
+            first.reconstruction.detach(),
         )

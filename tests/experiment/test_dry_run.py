@@ -55,10 +55,10 @@ class Averaging(Penalty):
 class Curious(Point):
     """Looks at numbers, which the meta device does not have."""
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Any:
+    def forward(self, features: Tensor, *, sample: bool) -> Any:
         if features.abs().sum().item() < 0:
             raise ValueError("never")
-        return super().forward(features, sample=sample, num_samples=num_samples)
+        return super().forward(features, sample=sample)
 
 
 class Stubborn(LatentSpace):

@@ -1,4 +1,4 @@
-"""The picture, wired: corruption, encoder, latent, decoder, loss."""
+"""`Autoencoder`: corruption, encoder, latent, decoder and loss in one forward pass."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
 from aeframe.errors import AeframeError
 from aeframe.factory import build
@@ -19,6 +20,7 @@ from aeframe.parts.losses.distances import SquaredError
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
 from aeframe.parts.objectives.deterministic import Deterministic
+from aeframe.parts.objectives.importance import Importance
 from aeframe.parts.priors.normal import StandardNormal
 from aeframe.types import Batch, DataSpec, Domain, LossTerms, Shape, TrainingProgress
 
@@ -42,10 +44,10 @@ def make(condition: int = 0, domain: str = "real", **parts: Any) -> Autoencoder:
     return assemble({**config, **parts}, DataSpec(SHAPE, Domain.parse(domain), condition))
 
 
-# -- the pass ----------------------------------------------------------------------------------------------------
+# -- forward pass ------------------------------------------------------------------------------------------------
 
 
-def test_a_pass_holds_everything_from_x_to_the_loss() -> None:
+def test_a_forward_pass_returns_everything_from_x_to_the_loss() -> None:
     model, batch = make(), Batch(torch.randn(4, *SHAPE))
     out = model(batch)
     assert out.batch is batch
@@ -55,24 +57,24 @@ def test_a_pass_holds_everything_from_x_to_the_loss() -> None:
     torch.testing.assert_close(out.reconstruction, (out.output[:, 0] - batch.x).square().sum((1, 2)))
 
 
-def test_z_is_drawn_in_training_and_the_mean_otherwise() -> None:
+def test_z_is_sampled_in_training_and_the_mean_otherwise() -> None:
     model, batch = make(), Batch(torch.randn(4, *SHAPE))
     trained = model.train()(batch)
     assert not torch.equal(trained.latent.z, trained.latent.mean)
     evaluated = model.eval()(batch)
     assert torch.equal(evaluated.latent.z, evaluated.latent.mean)
     torch.testing.assert_close(evaluated.latent.mean, trained.latent.mean)
-    # Either can be asked for.
+    # `sample` overrides the mode.
     assert not torch.equal(model(batch, sample=True).latent.z, evaluated.latent.mean)
     assert torch.equal(model.train()(batch, sample=False).latent.z, evaluated.latent.mean)
 
 
-def test_evaluation_repeats_itself() -> None:
+def test_evaluation_is_deterministic() -> None:
     model, batch = make(corruption="gaussian").eval(), Batch(torch.randn(4, *SHAPE))
     assert torch.equal(model(batch).reconstruction, model(batch).reconstruction)
 
 
-def test_the_encoder_sees_the_corrupted_x_in_training_only_and_the_loss_the_clean() -> None:
+def test_the_encoder_receives_the_corrupted_x_in_training_only_and_the_loss_the_clean() -> None:
     model, batch = make(corruption={"name": "gaussian", "std": 3.0}), Batch(torch.randn(4, *SHAPE))
     p = model.train()(batch, sample=False)
     assert not torch.equal(p.encoder_input.x, batch.x)
@@ -102,33 +104,80 @@ def test_a_corruption_is_not_even_called_in_evaluation() -> None:
 
 @pytest.mark.parametrize("condition", [0, 2])
 @pytest.mark.parametrize("decoder", ["mirror", "mlp"])
-def test_k_samples_decode_as_one_by_one(condition: int, decoder: str) -> None:
+def test_importance_samples_are_rows(condition: int, decoder: str) -> None:
     model = make(condition, decoder=decoder)
     batch = Batch(torch.randn(4, *SHAPE), condition=torch.randn(4, 2) if condition else None)
     out = model(batch, sample=True, num_samples=5)
-    assert out.latent.z.shape == (5, 4, 3)
-    assert out.output.shape == (5, 4, 1, *SHAPE)
-    assert out.reconstruction.shape == (5, 4)
-    torch.testing.assert_close(out.output, torch.stack([model.decode(z, batch) for z in out.latent.z]))
-    torch.testing.assert_close(out.reconstruction, torch.stack([model.loss(o, batch) for o in out.output]))
-    if condition:
-        given = model.decode(out.latent.z, condition=batch.condition)
-        torch.testing.assert_close(given, out.output)
+    assert out.batch is batch
+    assert out.num_samples == 5
+    assert out.latent.z.shape == (20, 3)
+    assert out.output.shape == (20, 1, *SHAPE)
+    assert out.reconstruction.shape == (20,)
+    # Sample by sample, each of the whole batch.
+    for k in range(5):
+        rows = slice(4 * k, 4 * k + 4)
+        torch.testing.assert_close(out.latent.mean[rows], model.embed(batch).mean)
+        torch.testing.assert_close(out.output[rows], model.decode(out.latent.z[rows], batch))
+        torch.testing.assert_close(out.reconstruction[rows], model.loss(out.output[rows], batch))
+    assert (out.latent.z[:4] != out.latent.z[4:8]).all()
 
 
-def test_the_decoder_is_given_the_batch_row_by_row_with_the_samples() -> None:
-    seen: list[Batch | None] = []
+def test_importance_samples_have_the_noise_of_one_draw_for_each_row() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    torch.manual_seed(1)
+    z = model(batch, num_samples=5).latent.z
+    torch.manual_seed(1)
+    q = model.embed(batch).posterior
+    assert isinstance(q, Normal)
+    torch.testing.assert_close(z.unflatten(0, (5, 4)), q.loc + q.scale * torch.randn(5, 4, 3))
 
-    class Watching(Decoder):
+
+def test_the_first_importance_sample_is_a_forward_pass_of_its_own() -> None:
+    model, batch = make(), Batch(torch.randn(4, *SHAPE))
+    out = model(batch, num_samples=5)
+    first = out.first_sample()
+    assert first.num_samples is None
+    assert isinstance(first.latent.posterior, Normal)
+    assert first.latent.posterior.loc.shape == first.latent.mean.shape == (4, 3)
+    for found, rows in (
+        (first.latent.z, out.latent.z),
+        (first.output, out.output),
+        (first.reconstruction, out.reconstruction),
+        (out.detach().output, out.output),
+    ):
+        assert torch.equal(found, rows[:4])
+    assert not out.detach().output.requires_grad
+    single = model(batch)
+    assert single.first_sample() is single
+
+
+def test_penalties_receive_the_first_importance_sample() -> None:
+    model = make(penalties={"l2": {"weight": 1.0}})
+    out = model(Batch(torch.randn(4, *SHAPE)), num_samples=5)
+    model.objective = Importance(num_samples=5)
+    terms = model.terms(out, TrainingProgress())
+    torch.testing.assert_close(terms.raw["l2"], 0.5 * out.latent.mean[:4].square().sum(1))
+
+
+def test_importance_samples_need_a_posterior() -> None:
+    with pytest.raises(AeframeError) as error:
+        make(latent="point", objective="deterministic")(Batch(torch.randn(4, *SHAPE)), num_samples=2)
+    assert str(error.value) == "importance samples need a latent that provides a posterior, found Point"
+
+
+def test_the_decoder_receives_the_batch_repeated_for_the_samples() -> None:
+    batches: list[Batch | None] = []
+
+    class Recording(Decoder):
         def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-            seen.append(batch)
+            batches.append(batch)
             return z.new_zeros(len(z), 1, *SHAPE)
 
     model = make()
-    model.decoder = Watching()
+    model.decoder = Recording()
     batch = Batch(torch.randn(4, *SHAPE), index=torch.arange(4), extras={"label": torch.arange(4)})
     model(batch, sample=True, num_samples=3)
-    (repeated,) = seen
+    (repeated,) = batches
     assert repeated is not None
     assert repeated.index is not None
     assert repeated.index.tolist() == [0, 1, 2, 3] * 3
@@ -138,7 +187,7 @@ def test_the_decoder_is_given_the_batch_row_by_row_with_the_samples() -> None:
 # -- condition ---------------------------------------------------------------------------------------------------
 
 
-def test_join_puts_the_condition_at_every_position() -> None:
+def test_append_condition_repeats_it_at_every_position() -> None:
     value, condition = torch.zeros(2, 3, 4, 5), torch.tensor([[1, 2], [3, 4]])
     found = append_condition(value, condition)
     assert found.shape == (2, *shape_with_condition((3, 4, 5), 2)) == (2, 5, 4, 5)
@@ -157,11 +206,11 @@ def test_the_condition_reaches_encoder_and_decoder() -> None:
     assert not torch.allclose(model.embed(first).mean, model.embed(second).mean)
     z = torch.randn(4, 3)
     assert not torch.allclose(model.decode(z, first), model.decode(z, second))
-    # One that is given stands before the batch's.
+    # The argument overrides the condition of the batch.
     torch.testing.assert_close(model.decode(z, first, condition=second.condition), model.decode(z, second))
 
 
-def test_an_encoder_may_be_kept_from_the_condition() -> None:
+def test_an_encoder_without_the_condition() -> None:
     model = make(condition=2, condition_encoder=False).eval()
     x = torch.randn(4, *SHAPE)
     first, second = (Batch(x, condition=torch.full((4, 2), value)) for value in (0.0, 1.0))
@@ -169,14 +218,14 @@ def test_an_encoder_may_be_kept_from_the_condition() -> None:
     assert not torch.allclose(model(first).output, model(second).output)
 
 
-def test_a_condition_that_is_missing_is_named() -> None:
+def test_a_missing_condition_is_an_error() -> None:
     model = make(condition=2)
     for call in (lambda: model(Batch(torch.randn(4, *SHAPE))), lambda: model.decode(torch.randn(4, 3))):
         with pytest.raises(AeframeError, match=r"^this model was built for data with a condition; give one, of shape"):
             call()
 
 
-def test_what_is_hidden_is_not_read_and_the_condition_beside_it_always_is() -> None:
+def test_masked_values_are_not_read_and_the_condition_always_is() -> None:
     model = make(condition=2).eval()
     x, mask = torch.randn(4, *SHAPE), torch.rand(4, *SHAPE) > 0.5
     condition = torch.randn(4, 2)
@@ -205,7 +254,7 @@ def test_an_encoder_of_classes_is_not_shown_a_condition() -> None:
 
 
 class _Pooled(Encoder):
-    """The mean over the positions that count, of x ``(B, C, T)``."""
+    """The mean over unmasked positions of x ``(B, C, T)``."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -220,7 +269,7 @@ class _Pooled(Encoder):
 
 
 class _Waves(Decoder):
-    """One wave for each dimension of z, at every position."""
+    """A wave over positions, with amplitudes linear in z."""
 
     def __init__(self, dim: int, out_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -265,7 +314,7 @@ def sequence_model(length: int, loss: dict[str, Any]) -> Autoencoder:
     ],
     ids=str,
 )
-def test_padding_more_moves_no_term(loss: dict[str, Any]) -> None:
+def test_padding_changes_no_term(loss: dict[str, Any]) -> None:
     lengths = torch.tensor([5, 3, 1, 4])
     x = torch.rand(4, 2, 9)
     terms = []
@@ -278,10 +327,10 @@ def test_padding_more_moves_no_term(loss: dict[str, Any]) -> None:
     torch.testing.assert_close(terms[1].bound, terms[0].bound)
 
 
-# -- the rest ----------------------------------------------------------------------------------------------------
+# -- rows, sampling, domains -------------------------------------------------------------------------------------
 
 
-def test_a_doubled_batch_does_not_move_a_sample() -> None:
+def test_terms_of_a_doubled_batch_are_equal() -> None:
     model, x = make().eval(), torch.randn(4, *SHAPE)
     alone = model.terms(model(Batch(x)), TrainingProgress())
     twice = model.terms(model(Batch(torch.cat([x, x]))), TrainingProgress())
@@ -289,7 +338,7 @@ def test_a_doubled_batch_does_not_move_a_sample() -> None:
         torch.testing.assert_close(twice.raw[name], torch.cat([value, value]))
 
 
-def test_generate_is_the_mean_or_a_draw() -> None:
+def test_generate_returns_the_mean_or_a_sample() -> None:
     model, z = make(loss={"name": "gaussian", "scale": 0.5}), torch.randn(4, 3)
     mean = model.generate(z)
     assert mean.shape == (4, *SHAPE)
@@ -300,7 +349,7 @@ def test_generate_is_the_mean_or_a_draw() -> None:
     assert conditioned.generate(z, condition=torch.ones(4, 2)).shape == (4, *SHAPE)
 
 
-def test_what_is_generated_lies_within_the_domain() -> None:
+def test_generated_data_are_within_the_domain() -> None:
     model = make(loss={"name": "gaussian", "scale": 0.5}, domain="signed")
     z = 50 * torch.randn(6, 3)
     assert model.loss.mean(model.decode(z)).abs().max() > 1
@@ -308,7 +357,7 @@ def test_what_is_generated_lies_within_the_domain() -> None:
         assert model.generate(z, draw=draw).abs().max() == 1
 
 
-def test_the_decoder_reads_what_the_latent_makes_of_a_code_and_the_loss_what_the_sample_brings() -> None:
+def test_the_decoder_reads_the_latent_s_decoder_input_and_the_loss_completes_by_extras() -> None:
     class Doubled(Point):
         @property
         def decoder_shape(self) -> Shape:
@@ -317,7 +366,7 @@ def test_the_decoder_reads_what_the_latent_makes_of_a_code_and_the_loss_what_the
         def decoder_input(self, z: Tensor) -> Tensor:
             return torch.cat([z, z], 1)
 
-    class OfItsSize(SquaredError):  # noqa: N818
+    class Sized(SquaredError):  # noqa: N818
         def postprocess(self, output: Tensor, batch: Batch | None, condition: Tensor | None = None) -> Tensor:
             return output if batch is None else output * batch.extras["size"].reshape(-1, 1, 1, 1)
 
@@ -331,19 +380,18 @@ def test_the_decoder_reads_what_the_latent_makes_of_a_code_and_the_loss_what_the
         latent=latent,
         prior=StandardNormal((3,)),
         decoder=MLPDecoder(latent.decoder_shape, (1, *SHAPE), hidden=(5,)),
-        loss=OfItsSize(SHAPE),
+        loss=Sized(SHAPE),
         objective=Deterministic(),
     )
     z, sizes = torch.randn(4, 3), torch.tensor([1.0, 2.0, 3.0, 4.0])
     batch = Batch(torch.randn(4, *SHAPE), extras={"size": sizes})
-    bare = model.decode(z)
-    torch.testing.assert_close(bare, model.decoder(torch.cat([z, z], 1)))
-    torch.testing.assert_close(model.decode(z, like=batch), bare * sizes.reshape(-1, 1, 1, 1))
-    several = model.decode(torch.stack([z, z + 1]), batch)
-    torch.testing.assert_close(several[1], model.decode(z + 1, batch))
+    output = model.decode(z)
+    torch.testing.assert_close(output, model.decoder(torch.cat([z, z], 1)))
+    torch.testing.assert_close(model.decode(z, like=batch), output * sizes.reshape(-1, 1, 1, 1))
+    torch.testing.assert_close(model.decode(z, batch), output * sizes.reshape(-1, 1, 1, 1))
 
 
-def test_a_corruption_may_stay_in_evaluation() -> None:
+def test_a_corruption_can_be_active_in_evaluation() -> None:
     model, batch = make(corruption={"name": "gaussian", "std": 3.0}).eval(), Batch(torch.randn(4, *SHAPE))
     assert model(batch).encoder_input is batch
     model.corruption.in_evaluation = True
@@ -484,9 +532,7 @@ def test_a_term_of_weight_zero_takes_no_pass_in_training_and_is_logged_in_evalua
 
 
 @pytest.mark.parametrize("objective", ["mmd", "sliced"])
-def test_a_distance_of_weight_zero_draws_nothing_from_the_prior(
-    objective: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_distance_of_weight_zero_does_not_sample_the_prior(objective: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model, real = make(objective={"name": objective, "weight": RAMP}), StandardNormal.sample
     drawn: list[int] = []
 
@@ -542,7 +588,7 @@ def test_terms_of_a_critic_have_weight_zero_before_its_start(parts: dict[str, An
     assert all(evaluated.weights[name] == 0.0 for name in named)
 
 
-def test_a_saved_state_is_the_whole_model() -> None:
+def test_the_state_dict_is_complete() -> None:
     first, second = make(prior="mixture"), make(prior="mixture")
     batch = Batch(torch.randn(4, *SHAPE))
     assert not torch.allclose(first.eval()(batch).output, second.eval()(batch).output)
@@ -551,7 +597,7 @@ def test_a_saved_state_is_the_whole_model() -> None:
     assert torch.equal(first.prior.log_prob(batch.x[:, 0]), second.prior.log_prob(batch.x[:, 0]))
 
 
-def test_a_part_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_of_another_kind_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeframe.parts.losses.distances.SquaredError", lambda: nn.ReLU())
     with pytest.raises(AeframeError) as error:
         make()

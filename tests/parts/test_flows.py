@@ -21,8 +21,8 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def bent(name: Any, features: int, context: int = 0) -> LazyTransform:
-    """A flow in double precision that is far from the identity."""
+def far_from_identity(name: Any, features: int, context: int = 0) -> LazyTransform:
+    """Return a flow in double precision that is far from the identity."""
     made = make_transform(name, features, num_transforms=2, hidden=(8,), context=context).double()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -31,7 +31,7 @@ def bent(name: Any, features: int, context: int = 0) -> LazyTransform:
 
 
 def plane(low: float = -12.0, high: float = 12.0, num: int = 401) -> tuple[Tensor, float]:
-    """A grid over the plane ``(num^2, 2)``, and the area of one cell."""
+    """Return a grid over the plane ``(num^2, 2)``, and the area of one cell."""
     line = torch.linspace(low, high, num, dtype=torch.float64)
     return torch.cartesian_prod(line, line), float(line[1] - line[0]) ** 2
 
@@ -39,28 +39,26 @@ def plane(low: float = -12.0, high: float = 12.0, num: int = 401) -> tuple[Tenso
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("features", [1, 2, 3])
 @pytest.mark.parametrize("name", NAMES)
-def test_the_change_of_volume_is_that_of_the_jacobian_and_the_way_back_leads_back(
-    name: str, features: int, context: int
-) -> None:
-    flow = bent(name, features, context)
+def test_the_log_volume_is_that_of_the_jacobian_and_the_inverse_inverts(name: str, features: int, context: int) -> None:
+    flow = far_from_identity(name, features, context)
     x = torch.randn(4, 5, features, dtype=torch.float64)
-    told = torch.randn(5, context, dtype=torch.float64) if context else None
-    y, log_volume = flow(told).call_and_ladj(x)
+    c = torch.randn(5, context, dtype=torch.float64) if context else None
+    y, log_volume = flow(c).call_and_ladj(x)
     assert log_volume.shape == (4, 5)
     for k, b in ((0, 0), (3, 4)):
-        one = flow(None if told is None else told[b])
+        one = flow(None if c is None else c[b])
         jacobian = torch.autograd.functional.jacobian(one, x[k, b])
         torch.testing.assert_close(log_volume[k, b], jacobian.slogdet().logabsdet)
-    back, log_volume_back = flow(told).inv.call_and_ladj(y)
+    back, log_volume_back = flow(c).inv.call_and_ladj(y)
     torch.testing.assert_close(back, x, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(log_volume_back, -log_volume, atol=1e-5, rtol=1e-5)
-    # It is no identity.
+    # The map is not the identity.
     assert (y - x).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_context_shapes_the_flow(name: str) -> None:
-    flow, x = bent(name, 3, context=2), torch.randn(4, 3, dtype=torch.float64)
+    flow, x = far_from_identity(name, 3, context=2), torch.randn(4, 3, dtype=torch.float64)
     one, other = (flow(torch.full((4, 2), value, dtype=torch.float64))(x) for value in (0.0, 1.0))
     assert (one - other).abs().max() > 1e-2
 
@@ -86,12 +84,12 @@ def test_radial_by_hand() -> None:
 
 
 @pytest.mark.parametrize("along", [-20.0, -1.0, 20.0])
-def test_planar_can_be_inverted_however_far_it_was_pushed(along: float) -> None:
+def test_planar_is_invertible_for_any_parameters(along: float) -> None:
     parameters = torch.tensor([1.0, 1.0, along / 2, along / 2, 0.3], requires_grad=True)
     x = 2 * torch.randn(100, 2)
     y, log_volume = Planar(parameters).call_and_ladj(x)
     assert log_volume.isfinite().all()
-    # In single precision all that a stretch of softplus(-20) leaves is the place across, not along.
+    # In single precision a slope of softplus(-20) preserves only the component orthogonal to w.
     across = torch.tensor([1.0, -1.0])
     back = Planar(parameters).inv(y)
     torch.testing.assert_close(back @ across, x @ across, atol=1e-4, rtol=1e-4)
@@ -100,7 +98,7 @@ def test_planar_can_be_inverted_however_far_it_was_pushed(along: float) -> None:
 
 
 @pytest.mark.parametrize(("kind", "size"), [(Planar, 7), (Radial, 5)])
-def test_the_gradient_of_the_way_back(kind: Any, size: int) -> None:
+def test_the_gradient_of_the_inverse(kind: Any, size: int) -> None:
     parameters = torch.randn(4, size, dtype=torch.float64, requires_grad=True)
     y = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda p, at: kind(p).inv(at), (parameters, y))
@@ -111,7 +109,7 @@ def moments(z: Tensor) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("name", ["maf", "iaf", "spline"])
-def test_a_density_integrates_to_one_and_its_draws_have_its_moments(name: Any) -> None:
+def test_a_density_integrates_to_one_and_its_samples_have_its_moments(name: Any) -> None:
     density = FlowDensity(name, 2, num_transforms=2, hidden=(8,)).double()
     with torch.no_grad():
         for parameter in density.parameters():
@@ -119,16 +117,16 @@ def test_a_density_integrates_to_one_and_its_draws_have_its_moments(name: Any) -
         at, cell = plane()
         mass = density.log_prob(at).exp() * cell
         torch.testing.assert_close(mass.sum(), torch.ones((), dtype=torch.float64), atol=1e-3, rtol=0)
-        drawn = density.sample(20_000)
-        # A normal that was bent, so that neither moment is its own.
-        for of_grid, found in zip(moments(at), moments(drawn), strict=True):
+        samples = density.sample(20_000)
+        # A transformed normal, whose moments differ from those of the normal.
+        for of_grid, found in zip(moments(at), moments(samples), strict=True):
             expected = (mass * of_grid).sum()
             assert abs(found.mean() - expected) < 4 * found.std() / 20_000**0.5
-    torch.autograd.backward(-density.log_prob(drawn[:50]).mean())
+    torch.autograd.backward(-density.log_prob(samples[:50]).mean())
     assert all(bool(p.grad.any()) for p in density.parameters() if p.grad is not None)
 
 
-def test_half_precision_around_a_density_changes_nothing() -> None:
+def test_autocast_does_not_change_a_density() -> None:
     density = FlowDensity("maf", 3, num_transforms=2, hidden=(8,))
     z = torch.randn(5, 3)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -144,7 +142,7 @@ def test_half_precision_around_a_density_changes_nothing() -> None:
         ({"context": -1}, "1, [8] and -1"),
     ],
 )
-def test_a_flow_that_cannot_be_is_refused(options: dict[str, Any], found: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], found: str) -> None:
     with pytest.raises(AeframeError) as error:
         make_transform("maf", 2, **{"num_transforms": 1, "hidden": (8,), **options})
     assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""Every posterior against every prior of its space: both are densities, and the KL is that between them."""
+"""Every posterior with every prior of its space: both are densities, and the KL is the one between them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from aeframe.tensors import per_sample
 from aeframe.testing.model_outputs import forward_pass
 from aeframe.types import Batch, DataSpec, Domain
 
-DRAWS = 4_000
+NUM_SAMPLES = 4_000
 SPEC = DataSpec((6,), Domain("real"))
-# Few dimensions, so that what a mean is taken of does not vary too much.
+# Few dimensions, so that the importance weights have a small variance.
 SMALL: dict[str, Any] = {"dim": 2, "dims": [1, 2], "scales": [1, 1], "hidden": [8], "width": 8, "classes": 3}
 FEW = {"vamp": {"components": 5}}
-# New, they are narrower than what they are compared with, and the mean of p / q needs too many draws: quadrature says
-# that they are densities: tests/parts/latents/test_flow_posterior.py and test_hierarchy.py, tests/parts/test_priors.py.
+# At initialisation one of the two is too narrow for an importance estimate of the integral. Quadrature tests these
+# densities: tests/parts/latents/test_flow_posterior.py, test_hierarchy.py and tests/parts/test_priors.py.
 NARROW = {"flow", "vdvae", "mixture"}
-# Their draws move on by what the decoder says, so that q is a density of more than z: tests/parts/latents/
-# test_hamiltonian.py has the same of them, and of z with its momentum.
+# Their q is a density of z and a momentum: tests/parts/latents/test_hamiltonian.py.
 MOVED = {"hamiltonian", "riemannian"}
 
 
@@ -48,16 +47,16 @@ def test_both_are_densities_and_the_kl_is_between_them(latent: str, prior: str) 
     config |= {"latent": {**options, **small}, "prior": {**defaults("prior", prior), **FEW.get(prior, {})}}
     model = assemble(config, SPEC).double().eval()
     with torch.no_grad():
-        # One sample many times: each has a draw of its own.
-        out = forward_pass(model, Batch(torch.randn(1, *SPEC.shape).double().expand(DRAWS, -1)), sample=True)
+        # One row of data many times, with an independent z each.
+        out = forward_pass(model, Batch(torch.randn(1, *SPEC.shape).double().expand(NUM_SAMPLES, -1)), sample=True)
         code = out.latent
         assert code.posterior is not None
         log_q, log_p = per_sample(code.posterior.log_prob(code.z)), model.prior.log_prob(code.z)
         log_ratio = log_q - log_p
         kl = per_sample(model.prior.kl(code)).mean()
     if latent not in NARROW and prior not in NARROW:
-        # The mean under q of out / q is the integral of out.
+        # The mean of p / q under q is the integral of p.
         weight = (-log_ratio).exp()
-        assert abs(weight.mean() - 1) < 5 * weight.std() / DRAWS**0.5 < 0.2
-    assert abs(kl - log_ratio.mean()) < 5 * log_ratio.std() / DRAWS**0.5 + 1e-9
+        assert abs(weight.mean() - 1) < 5 * weight.std() / NUM_SAMPLES**0.5 < 0.2
+    assert abs(kl - log_ratio.mean()) < 5 * log_ratio.std() / NUM_SAMPLES**0.5 + 1e-9
     assert kl > 0

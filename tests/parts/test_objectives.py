@@ -172,8 +172,8 @@ class _PointWithTerms(Point):
         super().__init__(feature_shape, dim=3)
         self.weights = {"size": build("schedule", {"name": "linear", "end": 0.5})}
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        latent = super().forward(features, sample=sample, num_samples=num_samples)
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
+        latent = super().forward(features, sample=sample)
         latent.terms = {"size": latent.mean.square().sum(1), "commitment": latent.mean.abs().sum(1)}
         return latent
 

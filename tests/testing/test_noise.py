@@ -102,23 +102,21 @@ def test_draws_have_their_distribution() -> None:
     assert (counts.float().mean() - 0.8).abs() < 5 * 0.4 / 4000**0.5
 
 
-def test_importance_samples_are_a_leading_dimension_or_part_of_the_batch_dimension() -> None:
+def test_importance_samples_are_rows_with_a_draw_of_their_own() -> None:
     rows, k = torch.arange(B), 3
 
-    def leading_dimension(rows: Tensor) -> Tensor:
-        return torch.randn(k, len(rows), 2)
+    def normal(rows: Tensor) -> Tensor:
+        return torch.randn(k * len(rows), 2)
 
-    def in_batch_dimension(rows: Tensor) -> Tensor:
+    def dropout(rows: Tensor) -> Tensor:
         return F.dropout(x_of(rows).repeat(k, 1, 1), 0.5)
 
-    once = draw_rows(leading_dimension, rows, num_samples=k)
-    assert once.shape == (k, B, 2)
-    assert len(once.flatten(0, 1).unique(dim=0)) == k * B
-    assert torch.equal(draw_rows(leading_dimension, rows.repeat(2), num_samples=k), torch.cat([once, once], dim=1))
-    flat = draw_rows(in_batch_dimension, rows, num_samples=k).unflatten(0, (k, B))
-    twice = draw_rows(in_batch_dimension, rows.repeat(2), num_samples=k).unflatten(0, (k, 2 * B))
-    assert torch.equal(twice, torch.cat([flat, flat], dim=1))
-    assert not torch.equal(flat[0], flat[1])
+    for function in (normal, dropout):
+        once = draw_rows(function, rows, num_samples=k).unflatten(0, (k, B))
+        twice = draw_rows(function, rows.repeat(2), num_samples=k).unflatten(0, (k, 2 * B))
+        assert torch.equal(twice, torch.cat([once, once], dim=1))
+        assert not torch.equal(once[0], once[1])
+    assert len(draw_rows(normal, rows, num_samples=k).unique(dim=0)) == k * B
 
 
 def test_a_draw_without_a_batch_dimension_depends_on_the_seed_only() -> None:

@@ -15,7 +15,7 @@ from aeframe.parts.activations import MakeActivation
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.networks.discriminators import PatchDiscriminator, mean_over_patches
 from aeframe.parts.networks.features import MakeEncoder
-from aeframe.parts.penalties.base import first_importance_sample, with_reconstruction
+from aeframe.parts.penalties.base import with_reconstruction
 from aeframe.parts.penalties.jacobian import squared_jacobian
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Batch, DataSpec, ForwardOutput, LossTerms, Model, TrainingProgress
@@ -44,7 +44,7 @@ class DiscriminatorX(Critic):
     2021, arXiv 2012.09841).
 
     It returns a logit for each patch of a sample. Every term is the mean over patches, so its scale does not depend on
-    the size of x or of a patch. Of K importance samples, the first is used.
+    the size of x or of a patch.
 
     Args:
         loss: ``hinge``: max(0, 1 - D(x)) + max(0, 1 + D(x_hat)), the autoencoder minimises -D(x_hat) (Lim & Ye 2017,
@@ -93,7 +93,7 @@ class DiscriminatorX(Critic):
     def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return ``real`` and ``fake``, and ``lecam`` and ``r1`` where they have a weight."""
         real = self.network(out.batch)
-        fake = self.network(with_reconstruction(model, first_importance_sample(out), out.batch))
+        fake = self.network(with_reconstruction(model, out.output, out.batch))
         loss = GAN_LOSSES[self.loss]
         terms = LossTerms().add("real", mean_over_patches(loss.real, real))
         terms.add("fake", mean_over_patches(loss.fake, fake))

@@ -1,4 +1,4 @@
-"""What the distributions here have in common."""
+"""`ReparameterizedDistribution`, the base class of the distributions in this package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 
 class ReparameterizedDistribution(Distribution):
-    """A distribution of flat rows ``(*batch, d)`` that is drawn with gradients, by `draw`."""
+    """A distribution of vectors ``(*batch, d)`` with reparameterised samples, implemented by `draw`."""
 
     arg_constraints: ClassVar[dict[str, object]] = {}  # type: ignore[assignment]
     has_rsample = True
@@ -23,5 +23,5 @@ class ReparameterizedDistribution(Distribution):
         return self.draw(torch.Size(sample_shape))
 
     def draw(self, shape: torch.Size) -> Tensor:
-        """Return ``(*shape, *batch, d)``."""
+        """Return samples ``(*shape, *batch, d)`` with gradients to the parameters."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Independent classes as rows of numbers, one-hot or relaxed; and distributions side by side."""
+"""Categorical variables as one-hot vectors, relaxed or exact, and products of distributions."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from aeframe.tensors import per_sample
 
 
 class OneHot(ReparameterizedDistribution):
-    """V independent variables of C classes each: a draw is the one-hot rows of all of them, side by side.
+    """V independent categorical variables of C classes: a sample concatenates their one-hot vectors, ``(V * C,)``.
 
-    The density is that of the classes: `log_prob` of a relaxed row is the mean over the classes by their shares.
+    The density is that of the classes: `log_prob` of a relaxed vector is the mean of the classes' log-probabilities,
+    weighted by the vector.
 
     Args:
         logits: ``(*batch, V, C)``.
-        temperature: `rsample` gives relaxed rows (Gumbel-softmax; Jang et al. 2017, arXiv 1611.01144), the closer to
-            one-hot the nearer this is to 0, and the wilder their gradient.
-        hard: `rsample` gives one-hot rows with the gradient of the relaxed ones (straight through).
+        temperature: Of the relaxed vectors that `rsample` returns (Gumbel-softmax; Jang et al. 2017, arXiv 1611.01144).
+            Near 0 they are nearly one-hot, and their gradient has a large variance.
+        hard: `rsample` returns one-hot vectors with the gradient of the relaxed ones (straight through).
     """
 
     def __init__(self, logits: Tensor, temperature: Tensor, *, hard: bool) -> None:
@@ -35,7 +36,7 @@ class OneHot(ReparameterizedDistribution):
         return self.log_probs.exp().flatten(-2)
 
     def kl_to_uniform(self) -> Tensor:
-        """Return ``(*batch, V)``: that of each variable, in nats."""
+        """Return the KL divergence of each variable from the uniform distribution, ``(*batch, V)``, in nats."""
         return (self.log_probs.exp() * (self.log_probs + math.log(self.log_probs.shape[-1]))).sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -47,7 +48,7 @@ class OneHot(ReparameterizedDistribution):
 
 
 class ProductDistribution(ReparameterizedDistribution):
-    """Independent distributions of flat rows ``(*batch, d)``, whose draws stand side by side in one row."""
+    """The product of independent distributions of vectors ``(*batch, d)``; samples are concatenated."""
 
     def __init__(self, *parts: Distribution) -> None:
         self.parts = parts

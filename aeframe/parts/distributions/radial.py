@@ -1,4 +1,4 @@
-"""Densities of one number that are known up to a factor: an angle on a sphere, a distance in a ball."""
+"""Unnormalised densities of one variable, such as an angle on a sphere or a distance in a ball."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# The rule of Gauss and Legendre on [0, 1], points and weights: exact for polynomials of degree 7.
+# Gauss-Legendre quadrature on [0, 1], points and weights: exact for polynomials of degree 7.
 _INNER, _OUTER = (math.sqrt(3 / 7 - sign * 2 / 7 * math.sqrt(6 / 5)) for sign in (1, -1))
 _RULE = tuple(
     (0.5 + 0.5 * sign * point, (18 + weight * math.sqrt(30)) / 72)
@@ -16,24 +16,25 @@ _RULE = tuple(
     for sign in (-1, 1)
 )
 _PANELS = 32
-# In scales on both sides of the peak: what lies beyond is less than 1e-17 of the whole.
+# Integration range on both sides of the peak, in scales: the mass outside is cdf 1e-17.
 _REACH = 9.0
 _NEWTON_STEPS = 4
 
 
 class Radial:
-    """A density of one number with one peak: its integral, its means, and draws with gradients.
+    """A unimodal density of one variable: its integral, expectations, and reparameterised samples.
 
-    Everything is a sum of Gauss-Legendre rules over panels around the peak, so it is differentiable in whatever
-    `log_density` depends on, and stable wherever that is. A draw inverts the distribution function by Newton's method,
-    always with the same number of steps, and has the implicit gradient (Figurnov et al. 2018, arXiv 1805.08498).
+    Integrals are Gauss-Legendre quadratures over panels around the peak. They are differentiable with respect to the
+    parameters of `log_density`. Samples invert the cumulative distribution function by a fixed number of Newton steps,
+    and have the implicit gradient (Figurnov et al. 2018, arXiv 1805.08498).
 
     Args:
-        log_density: Points ``(..., *batch, n)`` to logarithms of the density, up to a constant.
-        peak: ``(*batch)``, about where the density is highest.
-        scale: ``(*batch)``: away from the peak it falls at least as fast as a normal density of this deviation.
-        low: Where the numbers begin.
-        high: Where they end.
+        log_density: Maps points ``(..., *batch, n)`` to the log-density, up to a constant.
+        peak: The approximate mode, ``(*batch)``.
+        scale: ``(*batch)``; away from the peak the density decreases at least as fast as a normal with this standard
+            deviation.
+        low: Lower end of the support.
+        high: Upper end of the support.
     """
 
     def __init__(
@@ -57,16 +58,16 @@ class Radial:
 
     @property
     def log_integral(self) -> Tensor:
-        """``(*batch)``: the logarithm of the integral of exp of `log_density`."""
+        """The logarithm of the integral of exp(log_density), ``(*batch)``."""
         return (self._top + self._total.log()).squeeze(-1)
 
     def mean(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return ``(*batch)``: the expectation of a function of the number."""
+        """Return the expectation of a function of the variable, ``(*batch)``."""
         sums = self._integral(self._left + self._width * self._panels, self._width, function)
         return (sums.sum(-1, keepdim=True) / self._total).squeeze(-1)
 
     def rsample(self, shape: torch.Size) -> Tensor:
-        """Draw ``(*shape, *batch)``; the gradient reaches whatever `log_density` depends on."""
+        """Return samples ``(*shape, *batch)`` with gradients to the parameters of `log_density`."""
         with torch.no_grad():
             u = torch.rand(*shape, *self._left.shape, dtype=self._left.dtype, device=self._left.device)
             edges = self._masses.cumsum(-1) / self._total
@@ -74,20 +75,20 @@ class Radial:
             start = self._left + self._width * panel
             x = start + 0.5 * self._width
             for _ in range(_NEWTON_STEPS):
-                step = (self._below(x, panel) - u) * self._total / self._density(x)
+                step = (self._cdf(x, panel) - u) * self._total / self._density(x)
                 x = (x - step).clamp(start, start + self._width)
             slope = self._density(x) / self._total
-        below = self._below(x, panel)
-        return (x - (below - below.detach()) / slope).squeeze(-1)
+        cdf = self._cdf(x, panel)
+        return (x - (cdf - cdf.detach()) / slope).squeeze(-1)
 
-    def _below(self, x: Tensor, panel: Tensor) -> Tensor:
-        """Return the probability of less than x ``(..., 1)``, which lies in that panel."""
+    def _cdf(self, x: Tensor, panel: Tensor) -> Tensor:
+        """Return the cumulative distribution function at x ``(..., 1)``, which is in the given panel."""
         start = self._left + self._width * panel
-        whole = (self._masses * (self._panels < panel)).sum(-1, keepdim=True)
-        return (whole + self._integral(start, x - start)) / self._total
+        mass_before = (self._masses * (self._panels < panel)).sum(-1, keepdim=True)
+        return (mass_before + self._integral(start, x - start)) / self._total
 
     def _density(self, x: Tensor) -> Tensor:
-        # The floor is far out in the tails, where rounding is all that a quotient by less would show.
+        # Clamped, because in the tails a division by less would amplify rounding errors.
         return (self._log_density(x) - self._top).exp().clamp(min=1e-6)
 
     def _integral(self, left: Tensor, width: Tensor, function: Callable[[Tensor], Tensor] | None = None) -> Tensor:

@@ -1,7 +1,8 @@
-"""What every latent space is."""
+"""`LatentSpace`, the base class of latents, which map the encoder's features to z."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -9,78 +10,94 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from aeframe.parts.schedules import Schedule
-from aeframe.types import Batch, Latent, Model, Shape, TrainingProgress
+from aeframe.types import Latent, Shape, TrainingProgress
 
 
 class LatentSpace(nn.Module):
-    """A way from features ``(B, C, *positions)`` to a code.
+    """Maps features ``(B, C, *positions)`` to z and what is known about it, a `Latent`.
 
-    A constructor is given `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `provides` says what is
-    known of a code: ``"posterior"`` (a distribution with `log_prob`), ``"normal"`` (which is a diagonal normal),
-    ``"hierarchy"`` (each group of it given those above), ``"codes"`` (integers), ``"sparse"`` (mostly zeros),
-    ``"metric"`` (of a curved space), or nothing but a point.
-    `weights` has a schedule for each of the terms it puts into `Latent.terms`; a term without one weighs 1.
+    A constructor takes `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `weights` has a schedule
+    for each of the loss terms in `Latent.terms`; a term without one has weight 1.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()
+    """What a `Latent` of this space has: ``posterior`` (a distribution with `log_prob`), ``normal`` (a posterior that
+    is a diagonal normal), ``hierarchy`` (groups conditioned on each other), ``codes`` (integers), ``sparse`` (mostly
+    zeros), ``metric`` (of a curved space); empty for a deterministic code.
+    """
     space: ClassVar[str] = "euclidean"
-    """Where z lives, which a prior must be made for: ``euclidean``, ``sphere``, ``ball``, ``simplex``, ..."""
+    """The space of z, which a prior must support: ``euclidean``, ``sphere``, ``ball``, ``simplex``, ..."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
-    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
+    """Terms that compare the samples of a batch with each other."""
     shape: Shape
     weights: dict[str, Schedule]
     num_codes: int = 0
-    """How many different integers a code may be, for spaces that give codes."""
+    """Number of different codes, for spaces that provide codes."""
     num_levels: int = 1
-    """How many such integers each position has: L of ``Latent.codes (B, *positions, L)``."""
+    """Codes of each position: L of ``Latent.codes (B, *positions, L)``."""
     groups: tuple[int, ...] = ()
-    """How many numbers of the flattened z belong together, group by group, for spaces made of several."""
+    """Sizes of consecutive groups of the flattened z, for spaces composed of groups."""
+    num_continuous: int | None = None
+    """For spaces of continuous numbers followed by categorical variables: how many numbers z, and a KL by dimension,
+    begin with.
+    """
 
     @property
     def decoder_shape(self) -> Shape:
-        """The shape of one sample's share of `decoder_input`."""
+        """The shape of `decoder_input` for one sample."""
         return self.shape
 
     def __init__(self) -> None:
         super().__init__()
         self.weights = {}
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        """Return the code of features.
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
+        """Return z and what is known about it.
 
-        With `sample` z is drawn from the posterior (where there is one), otherwise ``z = mean``. With `num_samples`
-        K, z is ``(K, B, *shape)``.
+        Args:
+            features: ``(B, C, *positions)``.
+            sample: Sample z from the posterior, where there is one; otherwise z is the mean.
         """
         raise NotImplementedError
 
     def decoder_input(self, z: Tensor) -> Tensor:
-        """Return what the decoder reads of z: ``(B, *shape)`` -> ``(B, *decoder_shape)``; z itself by default.
+        """Return the decoder's input ``(B, *decoder_shape)`` for z ``(B, *shape)``; by default z itself.
 
-        A dictionary's features, the state at the end of a hierarchy's way down, a ball's tangent space, ...
+        For example the reconstruction of a dictionary, the last state of a hierarchy, or a tangent vector of the ball.
         """
         return z
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-        """Return the points between two codes at `weight` in [0, 1] of the way: ``(..., *shape)``, all broadcast.
+        """Return the point at the fraction `weight` of the path from `start` to `end`, ``(..., *shape)``, broadcast.
 
-        A straight line by default; a space whose codes lie on a curved surface returns the shortest path on it.
+        A straight line by default; a curved space returns its shortest path.
         """
         return torch.lerp(start, end, weight)
 
     def on_progress(self, progress: TrainingProgress) -> None:
-        """Take what schedules say at this moment, before each training batch (see `Model.at`)."""
+        """Set what depends on schedules; called before each training batch (see `Autoencoder.set_progress`)."""
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
-        """Return a better posterior of a drawn code, for spaces that ask the model about it (a Hamiltonian flow)."""
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
+        """Return the latent with a sample closer to p(z|x); unchanged by default.
+
+        Args:
+            latent: A sample of the posterior.
+            log_joint: Returns log p(x, z) ``(B,)`` in nats of z ``(B, *shape)`` (see `Objective.log_joint`).
+        """
         return latent
 
+    def observe(self, mean: Tensor) -> None:
+        """Update buffers from the means ``(B, *shape)`` of a batch; by default does nothing.
+
+        Called after each forward pass in training that samples z with gradients. Each x has one row, also with
+        importance samples.
+        """
+
     def from_codes(self, codes: Tensor) -> Tensor:
-        """Return z ``(B, *shape)`` of integer codes ``(B, *positions, num_levels)``, for spaces that give codes."""
+        """Return z ``(B, *shape)`` of codes ``(B, *positions, num_levels)``, for spaces that provide codes."""
         raise NotImplementedError
 
 
-def drawn(posterior: Distribution, mean: Tensor, *, sample: bool, num_samples: int | None) -> Latent:
-    """Return the code of a posterior over flat rows, ``(B,)`` of them: a draw, or the `mean` ``(B, d)``."""
-    lead = () if num_samples is None else (num_samples,)
-    z = posterior.rsample(torch.Size(lead)) if sample else mean.expand(*lead, *mean.shape)
-    return Latent(z, mean, posterior=posterior)
+def latent_of(posterior: Distribution, mean: Tensor, *, sample: bool) -> Latent:
+    """Return the latent of a posterior over flat rows: a sample, or the `mean` ``(B, d)``."""
+    return Latent(posterior.rsample() if sample else mean, mean, posterior=posterior)

@@ -1,4 +1,4 @@
-"""The categorical latent: relaxed one-hot classes."""
+"""The categorical latent: relaxed one-hot vectors (Gumbel-softmax)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.one_hot import OneHot
-from aeframe.parts.latents.base import LatentSpace, drawn
+from aeframe.parts.latents.base import LatentSpace, latent_of
 from aeframe.parts.networks.head import Head
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32
@@ -17,17 +17,17 @@ from aeframe.types import Latent, Shape, TrainingProgress
 class Categorical(LatentSpace):
     """q(z|x) is `dim` independent variables of `classes` classes (Gumbel-softmax; Jang et al. 2017, arXiv 1611.01144).
 
-    z is their rows of `classes` numbers, side by side: ``(dim * classes,)``. Its mean is their probabilities. In
-    evaluation a draw is one-hot, so the bound is that of the model of classes, and not of its relaxation, which
-    Maddison et al. (2017, arXiv 1611.00712) take the densities of; Jang et al. are followed, with the KL of the
-    classes in both.
+    z is the concatenation of their one-hot vectors, ``(dim * classes,)``; the mean is the class probabilities. Samples
+    are relaxed in training and one-hot in evaluation, so that the evaluated bound is that of the categorical model. The
+    KL is that of the categorical distributions in both, as in Jang et al.; Maddison et al. (2017, arXiv 1611.00712) use
+    the densities of the relaxation.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: How many variables there are.
-        classes: How many classes each has.
-        temperature: Of the rows drawn in training, above 0; a number or a schedule.
-        hard: Rows are one-hot in training too, with the gradient of the relaxed ones (straight through).
+        dim: Number of variables.
+        classes: Classes of each variable.
+        temperature: Of the relaxation in training, above 0; a number or a schedule.
+        hard: Sample one-hot vectors in training too, with the gradient of the relaxed ones (straight through).
     """
 
     provides = frozenset({"posterior"})
@@ -46,7 +46,7 @@ class Categorical(LatentSpace):
         super().__init__()
         if dim < 1 or classes < 2:
             raise AeframeError(
-                f"classes of a latent need dim of at least 1 and classes of at least 2, found {dim} and {classes}"
+                f"a categorical latent needs dim of at least 1 and classes of at least 2, found {dim} and {classes}"
             )
         self.head = Head(feature_shape, dim * classes, spatial=False)
         self.shape, self.groups = (dim * classes,), (classes,) * dim
@@ -55,15 +55,15 @@ class Categorical(LatentSpace):
         self.on_progress(TrainingProgress(planned=1))
 
     def on_progress(self, progress: TrainingProgress) -> None:
-        """Take the temperature of this moment."""
+        """Set the temperature for the next training batch."""
         tau = self.temperature(progress)
         if tau <= 0:
             raise AeframeError(
-                f"classes of a latent need a temperature above 0, found {tau:g} at batch {progress.batch}"
+                f"a categorical latent needs a temperature above 0, found {tau:g} at batch {progress.batch}"
             )
         self.tau.fill_(tau)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         logits = at_least_float32(self.head(features)).unflatten(1, (len(self.groups), -1))
         posterior = OneHot(logits, self.tau, hard=self.hard or not self.training)
-        return drawn(posterior, posterior.mean, sample=sample, num_samples=num_samples)
+        return latent_of(posterior, posterior.mean, sample=sample)

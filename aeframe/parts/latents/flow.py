@@ -1,4 +1,4 @@
-"""The flow latent: a normal posterior bent by a normalising flow."""
+"""The flow latent: a normal posterior transformed by a normalising flow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Size, Tensor
 from torch.distributions import Distribution, Independent, Normal, Transform
 from torch.types import _size
 
-from aeframe.parts.flows import make_transform, through
+from aeframe.parts.flows import make_transform, transform_with_log_volume
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.networks.head import Head
 from aeframe.tensors import at_least_float32, autocast_disabled
@@ -19,42 +19,42 @@ from aeframe.types import Latent, Shape
 class FlowPosteriorDistribution(Distribution):
     """The distribution of f(z0), z0 normal: batch shape ``(B,)``, event shape that of one z.
 
-    `log_prob` of the very tensor that was drawn is that of the way there, which needs no inverse.
+    `log_prob` of the last sample, as the same tensor object, was computed with the sample and needs no inverse.
     """
 
-    arg_constraints = {}  # noqa: RUF012 -- torch's own way
+    arg_constraints = {}  # noqa: RUF012 -- as torch declares it
     has_rsample = True
 
     def __init__(self, base: Normal, transform: Transform) -> None:
         super().__init__(base.batch_shape[:1], base.batch_shape[1:], validate_args=False)
         self.base = Independent(base, len(self.event_shape), validate_args=False)
         self.transform = transform
-        self.drawn: tuple[Tensor, Tensor] | None = None
-        """A draw ``(..., B, *z_shape)`` and its log density ``(..., B)``."""
+        self.last_sample: tuple[Tensor, Tensor] | None = None
+        """A sample ``(..., B, *z_shape)`` and its log density ``(..., B)``."""
 
     def transform_with_log_prob(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """Return f(z0) and its log density, of z0 ``(..., B, *z_shape)``."""
-        z, log_volume = through(self.transform, start.flatten(-len(self.event_shape)))
+        """Return f(z0) ``(..., B, *z_shape)`` and its log density ``(..., B)``, given z0."""
+        z, log_volume = transform_with_log_volume(self.transform, start.flatten(-len(self.event_shape)))
         return z.reshape(start.shape), self.base.log_prob(start) - log_volume
 
-    def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008 -- torch's own signature
-        """Draw ``(*sample_shape, B, *z_shape)``."""
-        self.drawn = self.transform_with_log_prob(self.base.rsample(sample_shape))
-        return self.drawn[0]
+    def rsample(self, sample_shape: _size = Size()) -> Tensor:  # noqa: B008 -- torch's signature
+        """Return samples ``(*sample_shape, B, *z_shape)``."""
+        self.last_sample = self.transform_with_log_prob(self.base.rsample(sample_shape))
+        return self.last_sample[0]
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return ``(..., B)`` in nats, of any z ``(..., B, *z_shape)``."""
-        if self.drawn is not None and z is self.drawn[0]:
-            return self.drawn[1]
-        flat, log_volume = through(self.transform.inv, z.flatten(-len(self.event_shape)))
+        if self.last_sample is not None and z is self.last_sample[0]:
+            return self.last_sample[1]
+        flat, log_volume = transform_with_log_volume(self.transform.inv, z.flatten(-len(self.event_shape)))
         log_base: Tensor = self.base.log_prob(flat.unflatten(-1, self.event_shape))
         return log_base + log_volume
 
 
 class FlowPosterior(Gaussian):
-    """q(z|x): a draw of N(mean, diag(std^2)) sent through a flow (Rezende & Mohamed 2015, arXiv 1505.05770).
+    """q(z|x): a sample of N(mean, diag(std^2)) transformed by a flow (Rezende & Mohamed 2015, arXiv 1505.05770).
 
-    The mean of z is where the flow sends the mean of the normal. The KL divergence is estimated from the drawn z.
+    `Latent.mean` is the transformed mean of the normal. The KL divergence is estimated from the sampled z.
 
     Args:
         feature_shape: ``(C, *positions)``.
@@ -62,13 +62,13 @@ class FlowPosterior(Gaussian):
         spatial: Keep the positions of the features.
         transform: ``planar`` or ``radial`` (Rezende & Mohamed); ``iaf`` (Kingma et al. 2016, arXiv 1606.04934),
             ``spline`` (Durkan et al. 2019, arXiv 1906.04032) and ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057)
-            are autoregressive. The last takes a pass for each number of z to draw, and the two before it to know the
-            density of a z that was not drawn.
-        num_transforms: How many follow each other.
+            are autoregressive. ``maf`` takes one pass per number of z to sample; ``iaf`` and ``spline`` take as many
+            for the density of a z that they did not sample.
+        num_transforms: Number of transforms in sequence.
         hidden: Sizes of the dense layers in an autoregressive transform.
-        context: So many numbers of the features shape the flow of each sample, as both papers have it; 0 makes the
-            flow the same for every x.
-        max_log_variance: Of the normal, as in latent gaussian.
+        context: Size of a linear projection of the features that conditions the flow of each sample, as in the papers;
+            0 makes the flow the same for every x.
+        max_log_variance: Bound of the normal's log-variance, as in latent gaussian.
     """
 
     provides = frozenset({"posterior"})
@@ -91,18 +91,13 @@ class FlowPosterior(Gaussian):
         )
         self.context = Head(feature_shape, context, spatial=False) if context else None
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        start = super().forward(features, sample=sample, num_samples=num_samples)
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
+        start = super().forward(features, sample=sample)
         assert isinstance(start.posterior, Normal)
         with autocast_disabled(features.device):
             context = None if self.context is None else self.context(at_least_float32(features))
             q = FlowPosteriorDistribution(start.posterior, self.flow(context))
-        # The mean goes along with the draws: one pass for all.
-        draws = [start.z.reshape(-1, *start.mean.shape)] if sample else []
-        z, log_prob = q.transform_with_log_prob(torch.cat([start.mean.unsqueeze(0), *draws]))
-        first = 1 if sample else 0
-        if num_samples is None:
-            q.drawn = z[first], log_prob[first]
-        else:
-            q.drawn = z[first:].expand(num_samples, *z.shape[1:]), log_prob[first:].expand(num_samples, -1)
-        return Latent(q.drawn[0], z[0], posterior=q)
+        # The mean and the sample in one pass.
+        z, log_prob = q.transform_with_log_prob(torch.stack([start.mean, start.z] if sample else [start.mean]))
+        q.last_sample = z[-1], log_prob[-1]
+        return Latent(q.last_sample[0], z[0], posterior=q)

@@ -13,10 +13,10 @@ from aeframe.types import Latent, Shape
 
 
 class Gaussian(LatentSpace):
-    """q(z|x) = N(mean, diag(std^2)), drawn by reparameterisation (Kingma & Welling 2014, arXiv 1312.6114).
+    """q(z|x) = N(mean, diag(std^2)), sampled by reparameterisation (Kingma & Welling 2014, arXiv 1312.6114).
 
-    `spatial` keeps the positions of the features. The log-variance is held within ±`max_log_variance`, far from
-    where a float overflows, so that one wild batch does not end a run.
+    `spatial` keeps the positions of the features. The log-variance is clamped to ±`max_log_variance`, so that one
+    extreme batch does not overflow and end a run.
     """
 
     provides = frozenset({"posterior", "normal"})
@@ -29,9 +29,8 @@ class Gaussian(LatentSpace):
         self.shape = (dim, *self.head.shape[1:])
         self.max_log_variance = max_log_variance
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         mean, log_variance = at_least_float32(self.head(features)).chunk(2, dim=1)
         std = (0.5 * log_variance.clamp(-self.max_log_variance, self.max_log_variance)).exp()
-        shape = mean.shape if num_samples is None else (num_samples, *mean.shape)
-        z = torch.addcmul(mean, std, torch.randn(shape, dtype=mean.dtype, device=mean.device)) if sample else mean
-        return Latent(z.expand(shape), mean, posterior=Normal(mean, std, validate_args=False))
+        z = torch.addcmul(mean, std, torch.randn(mean.shape, dtype=mean.dtype, device=mean.device)) if sample else mean
+        return Latent(z, mean, posterior=Normal(mean, std, validate_args=False))

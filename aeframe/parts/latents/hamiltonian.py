@@ -1,6 +1,6 @@
-"""The Hamiltonian latent: a normal posterior moved by the model's own gradient.
+"""The Hamiltonian latent: samples of a normal posterior are moved along the gradient of log p(x, z).
 
-Shapes: D numbers of a flattened z, ``...`` samples (``(B,)`` or ``(K, B)``).
+Shapes: B samples, D numbers of a flattened z.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from torch.distributions import Distribution
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.tensors import per_sample
-from aeframe.types import Batch, Latent, Model, Shape
+from aeframe.types import Latent, Shape
 
 
 class Geometry(Protocol):
-    """What a momentum is at a place: N(0, G(z)) with G the metric."""
+    """The metric G(z) of the dynamics: the momentum at z is distributed as N(0, G(z))."""
 
     def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Return ``(..., D)``, distributed as N(0, G(z)), of standard normal noise."""
+        """Transform standard normal noise to a momentum ``(B, D)`` distributed as N(0, G(z))."""
 
     def kinetic(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(...)``: -log N(momentum; 0, G(z)) in nats, up to a constant."""
+        """Return -log N(momentum; 0, G(z)) ``(B,)`` in nats, up to a constant."""
 
     def velocity(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(..., D)``: the kinetic energy's gradient by the momentum."""
+        """Return the gradient of the kinetic energy with respect to the momentum, ``(B, D)``."""
 
-    def pull(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(..., D)``: minus the kinetic energy's gradient by z."""
+    def position_gradient(self, z: Tensor, momentum: Tensor) -> Tensor:
+        """Return minus the gradient of the kinetic energy with respect to z, ``(B, D)``."""
 
 
 class Flat:
@@ -51,61 +51,61 @@ class Flat:
         """Return the momentum."""
         return momentum
 
-    def pull(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return nothing: every place is alike."""
+    def position_gradient(self, z: Tensor, momentum: Tensor) -> Tensor:
+        """Return zeros: the metric is the same at every z."""
         return torch.zeros_like(z)
 
 
 class HamiltonianPosterior(Distribution):
-    """What is known of a code that other draws beside it led to: an estimate of log q(z|x), for that code alone."""
+    """An estimate of log q(z|x) for one sample z that Hamiltonian dynamics moved; other values have no density."""
 
-    arg_constraints = {}  # noqa: RUF012 -- torch's own way
+    arg_constraints = {}  # noqa: RUF012 -- as torch declares it
 
     def __init__(self, who: str, z: Tensor, log_prob: Tensor, event_shape: Shape) -> None:
-        super().__init__(log_prob.shape[-1:], torch.Size(event_shape), validate_args=False)
+        super().__init__(log_prob.shape, torch.Size(event_shape), validate_args=False)
         self.who, self.z, self.estimate = who, z, log_prob
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return ``(..., B)`` of the drawn z.
+        """Return ``(B,)`` in nats, of the sampled z only.
 
         Raises:
             AeframeError: Another z.
         """
         if z is not self.z:
             raise AeframeError(
-                f"{self.who} knows the density of the codes it has drawn only, and was asked for that of others; "
-                "choose a latent with a density everywhere, such as gaussian or flow"
+                f"{self.who} has a density for its own samples only, found another z; choose a latent with a density "
+                "everywhere, such as gaussian or flow"
             )
         return self.estimate
 
 
 class Hamiltonian(Gaussian):
-    """A normal posterior whose draws follow Hamiltonian dynamics towards p(z|x) (HVAE: Caterini, Doucet & Sejdinovic
+    """A normal posterior whose samples follow Hamiltonian dynamics towards p(z|x) (HVAE: Caterini, Doucet & Sejdinovic
     2018, arXiv 1805.11328).
 
-    z0 ~ N(mean, diag(std^2)) is given a momentum and moved by leapfrog steps with the gradient of log p(x, z), through
-    the decoder, the loss and the prior, cooled after each step. The result is a bound on log p(x) as the plain one
-    is; in its KL stands log q(z0|x) + log N(gamma) - log N(momentum at the end), gamma being the standard normal that
-    was divided by sqrt(beta) for the first momentum: its density and the cooling's change of volume cancel. The mean,
-    and so an embedding, is that of the normal; only drawn codes are moved.
+    z0 ~ N(mean, diag(std^2)) receives a momentum, and leapfrog steps move both with the gradient of log p(x, z) through
+    the decoder, the loss and the prior. The momentum is tempered after each step. The resulting bound on log p(x) has
+    log q(z0|x) + log N(gamma) - log N(final momentum) in place of log q(z|x). Here gamma is the standard normal noise
+    that is divided by sqrt(beta) for the initial momentum; the change of its density and the change of volume by the
+    tempering cancel. `Latent.mean`, and so an embedding, is the mean of the normal; only samples are moved.
 
     Args:
         feature_shape: ``(C, *positions)``.
         dim: Numbers of z; with `spatial` at each position.
         spatial: Keep the positions of the features.
-        num_steps: Leapfrog steps; each one takes a gradient of the decoder.
-        step_size: At the start; each number of z learns its own, below 10 times of it.
-        tempering: ``fixed``: beta rises to 1 along the paper's quadratic, from a first value that is learned;
-            ``free``: each step's cooling is learned; ``none``: beta is 1 throughout, and the bound about what it would
-            be without the dynamics, which keep the divergence from their target as long as nothing is cooled.
-        beta: The first inverse temperature, in (0, 1), before it is learned.
-        max_log_variance: Of the normal, as in latent gaussian.
+        num_steps: Leapfrog steps; each computes one gradient of the decoder.
+        step_size: Initial value; each number of z learns its own, at most 10 times as large.
+        tempering: ``fixed``: beta increases to 1 along the paper's quadratic from a learned initial value; ``free``:
+            the factor of each step is learned; ``none``: beta is 1, and the bound is about that without dynamics,
+            because without tempering the dynamics keep their divergence from the target.
+        beta: Initial value of the learned initial inverse temperature, in (0, 1).
+        max_log_variance: Bound of the normal's log-variance, as in latent gaussian.
     """
 
     provides = frozenset({"posterior"})
     _who = "latent hamiltonian"
     iterations: int = 1
-    """Of the leapfrog's two implicit equations; they are explicit in flat space."""
+    """Fixed-point iterations of the leapfrog's two implicit equations; in flat space these are explicit."""
 
     def __init__(
         self,
@@ -125,104 +125,103 @@ class Hamiltonian(Gaussian):
                 f"{self._who} needs num_steps of at least 1, a step_size above 0 and beta in (0, 1), "
                 f"found {num_steps}, {step_size} and {beta}"
             )
-        self.num_steps, self.largest_step = num_steps, 10 * step_size
+        self.num_steps, self.max_step = num_steps, 10 * step_size
         self.step = nn.Parameter(torch.full((math.prod(self.shape),), _logit(1 / 10)))
-        self.cooling: nn.Parameter | None = None
+        self.tempering: nn.Parameter | None = None
         if tempering == "fixed":
-            self.cooling = nn.Parameter(torch.tensor(_logit(beta**0.5)))
+            self.tempering = nn.Parameter(torch.tensor(_logit(beta**0.5)))
         elif tempering == "free":
-            self.cooling = nn.Parameter(torch.full((num_steps,), _logit(beta ** (0.5 / num_steps))))
+            self.tempering = nn.Parameter(torch.full((num_steps,), _logit(beta ** (0.5 / num_steps))))
 
-    def coolings(self) -> Tensor:
-        """Return ``(num_steps,)``: what the momentum is multiplied by after each step; sqrt(beta) altogether."""
-        if self.cooling is None:
+    def tempering_factors(self) -> Tensor:
+        """Return the factor of the momentum after each step, ``(num_steps,)``; their product is sqrt(beta)."""
+        if self.tempering is None:
             return self.step.new_ones(self.num_steps)
-        if self.cooling.ndim:
-            return self.cooling.sigmoid()
-        hot = 1 / self.cooling.sigmoid()
-        share = torch.linspace(0, 1, self.num_steps + 1, dtype=hot.dtype, device=hot.device)
-        heat = (1 - hot) * share.square() + hot
-        return heat[1:] / heat[:-1]
+        if self.tempering.ndim:
+            return self.tempering.sigmoid()
+        # 1 / sqrt(beta) before the first step and after each step.
+        initial = 1 / self.tempering.sigmoid()
+        fraction = torch.linspace(0, 1, self.num_steps + 1, dtype=initial.dtype, device=initial.device)
+        scales = (1 - initial) * fraction.square() + initial
+        return scales[1:] / scales[:-1]
 
     def geometry(self) -> Geometry:
-        """Return the metric that the dynamics follow."""
+        """Return the metric of the dynamics."""
         return Flat()
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
-        lead, space = 1 + latent.z.ndim - latent.mean.ndim, self.geometry()
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
+        geometry = self.geometry()
 
-        def force(z: Tensor) -> Tensor:
-            return _gradient(lambda at: _log_joint(model, batch, at.reshape(latent.z.shape)), z)
+        def grad_log_joint(z: Tensor) -> Tensor:
+            return _gradient(lambda flat: log_joint(flat.reshape(latent.z.shape)), z)
 
-        start = latent.z.flatten(lead)
-        first = space.momentum(start, torch.randn_like(start))
-        end, last = self.travel(start, first, force, space)
+        start = latent.z.flatten(1)
+        initial_momentum = geometry.momentum(start, torch.randn_like(start))
+        end, final_momentum = self.integrate(start, initial_momentum, grad_log_joint, geometry)
         assert latent.posterior is not None
-        log_prob = per_sample(latent.posterior.log_prob(latent.z), lead)
-        log_prob = log_prob - space.kinetic(start, first) + space.kinetic(end, last)
+        log_prob = per_sample(latent.posterior.log_prob(latent.z))
+        log_prob = log_prob - geometry.kinetic(start, initial_momentum) + geometry.kinetic(end, final_momentum)
         z = end.reshape(latent.z.shape)
         return replace(
             latent, z=z, posterior=HamiltonianPosterior(self._who, z, log_prob, self.shape), decoder_input=None
         )
 
-    def travel(
-        self, z: Tensor, momentum: Tensor, force: Callable[[Tensor], Tensor], space: Geometry
+    def integrate(
+        self, z: Tensor, momentum: Tensor, grad_log_joint: Callable[[Tensor], Tensor], geometry: Geometry
     ) -> tuple[Tensor, Tensor]:
-        """Heat a momentum ``(..., D)``, make all the steps, and return z and momentum at the end; volume stays."""
-        coolings, step = self.coolings(), self.largest_step * self.step.sigmoid()
-        momentum, pushed = momentum / coolings.prod(), force(z)
-        for cooling in coolings:
-            z, momentum, pushed = leapfrog(z, momentum, pushed, force, space, step, self.iterations)
-            momentum = cooling * momentum
+        """Return z and momentum after all tempered leapfrog steps from an untempered momentum ``(B, D)``.
+
+        The map as a whole preserves volume.
+        """
+        factors, step = self.tempering_factors(), self.max_step * self.step.sigmoid()
+        momentum, gradient = momentum / factors.prod(), grad_log_joint(z)
+        for factor in factors:
+            z, momentum, gradient = leapfrog(z, momentum, gradient, grad_log_joint, geometry, step, self.iterations)
+            momentum = factor * momentum
         return z, momentum
 
 
 def leapfrog(
     z: Tensor,
     momentum: Tensor,
-    pushed: Tensor,
-    force: Callable[[Tensor], Tensor],
-    space: Geometry,
+    gradient: Tensor,
+    grad_log_density: Callable[[Tensor], Tensor],
+    geometry: Geometry,
     step: Tensor | float,
     iterations: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Make one step of the generalised leapfrog: the next z, momentum, and force there (Girolami & Calderhead 2011).
+    """Return z, momentum and gradient after one step of the generalised leapfrog (Girolami & Calderhead 2011).
 
-    It keeps volume, and can be reversed, as far as `iterations` solve its implicit equations; in flat space 1 does.
+    It preserves volume and is reversible as far as `iterations` solve its implicit equations; in flat space 1 suffices.
 
     Args:
-        z: ``(..., D)``.
-        momentum: ``(..., D)``.
-        pushed: The force at z.
-        force: Minus the gradient of the potential energy.
-        space: The geometry.
-        step: Its length, or one for each of the D numbers.
-        iterations: Of the fixed points.
+        z: ``(B, D)``.
+        momentum: ``(B, D)``.
+        gradient: ``grad_log_density(z)``.
+        grad_log_density: Returns minus the gradient of the potential energy.
+        geometry: The metric.
+        step: The step size, one number or D.
+        iterations: Fixed-point iterations of each implicit equation.
     """
     half = momentum
     for _ in range(iterations):
-        half = momentum + 0.5 * step * (pushed + space.pull(z, half))
-    before = space.velocity(z, half)
-    there = z
+        half = momentum + 0.5 * step * (gradient + geometry.position_gradient(z, half))
+    velocity = geometry.velocity(z, half)
+    end = z
     for _ in range(iterations):
-        there = z + 0.5 * step * (before + space.velocity(there, half))
-    pushed = force(there)
-    return there, half + 0.5 * step * (pushed + space.pull(there, half)), pushed
-
-
-def _log_joint(model: Model, batch: Batch, z: Tensor) -> Tensor:
-    """Return log p(x, z) ``(...)``."""
-    return model.prior.log_prob(z) - model.loss(model.decode(z, batch), batch)
+        end = z + 0.5 * step * (velocity + geometry.velocity(end, half))
+    gradient = grad_log_density(end)
+    return end, half + 0.5 * step * (gradient + geometry.position_gradient(end, half)), gradient
 
 
 def _gradient(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Return the gradient of each sample's number by its own z; it can be differentiated where gradients are on."""
-    training = torch.is_grad_enabled()
+    """Return the gradient of each sample's value with respect to its z, differentiable where gradients are enabled."""
+    create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        at = z if z.requires_grad else z.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(function(at).sum(), at, create_graph=training)
+        leaf = z if z.requires_grad else z.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(leaf).sum(), leaf, create_graph=create_graph)
     return gradient
 
 
-def _logit(share: float) -> float:
-    return math.log(share / (1 - share))
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))

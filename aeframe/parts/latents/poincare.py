@@ -1,4 +1,4 @@
-"""The hyperbolic latent: the Poincaré ball with a normal posterior."""
+"""The hyperbolic latent: points of the Poincaré ball with a normal posterior."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn.functional import softplus
 
 from aeframe.errors import AeframeError
 from aeframe.parts.distributions.hyperbolic import Ball, RiemannianNormal, WrappedNormal
-from aeframe.parts.latents.base import LatentSpace, drawn
+from aeframe.parts.latents.base import LatentSpace, latent_of
 from aeframe.parts.networks.head import Head
 from aeframe.tensors import at_least_float32
 from aeframe.types import Latent, Shape
@@ -19,17 +19,17 @@ from aeframe.types import Latent, Shape
 class Poincare(LatentSpace):
     """q(z|x) is a normal distribution on the Poincaré ball (Mathieu et al. 2019, arXiv 1901.06033).
 
-    z lies in the ball, always inside its border. Densities are by the volume of the ball's metric, as the prior's are.
+    z is strictly inside the ball. Densities are with respect to the volume of the ball's metric, as those of the prior.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: How many numbers a point has.
+        dim: Numbers of a point.
         curvature: c > 0, for a curvature of -c and a ball of radius 1 / sqrt(c).
-        posterior: ``wrapped`` is a normal step in the tangent space of the mean, with a deviation along each axis;
-            ``riemannian`` falls with the squared distance from the mean, and has one deviation. The prior is of the
-            same family.
-        gyroplanes: The decoder reads the signed distances of z to so many learned planes, which is the paper's first
-            layer of a decoder; with 0, the tangent vector at the origin that leads to z.
+        posterior: ``wrapped``: a normal in the tangent space of the mean, with one standard deviation per axis, mapped
+            to the ball; ``riemannian``: a density that decreases with the squared distance from the mean, with one
+            standard deviation. The prior has the same family.
+        gyroplanes: The decoder reads the signed distances of z to this number of learned planes, the paper's first
+            decoder layer; with 0 it reads the logarithmic map of z at the origin.
     """
 
     provides = frozenset({"posterior"})
@@ -52,8 +52,8 @@ class Poincare(LatentSpace):
             )
         self.ball = Ball(curvature)
         self.family = WrappedNormal if posterior == "wrapped" else RiemannianNormal
-        # Of a wider one most would lie beyond what single precision reaches.
-        self.widest = self.family.widest(dim, self.ball)
+        # With a larger scale, most of the mass would lie where single precision fails.
+        self.max_scale = self.family.max_scale(dim, self.ball)
         self.head = Head(feature_shape, dim + (dim if posterior == "wrapped" else 1), spatial=False)
         self.shape = (dim,)
         self.planes = Gyroplanes(dim, gyroplanes, self.ball) if gyroplanes else None
@@ -62,15 +62,15 @@ class Poincare(LatentSpace):
     def decoder_shape(self) -> Shape:
         return self.shape if self.planes is None else (len(self.planes.normals),)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         step, raw = at_least_float32(self.head(features)).tensor_split([self.shape[0]], dim=1)
         mean = self.ball.exp(torch.zeros_like(step), step)
-        # A deviation of nothing would be a density without bounds.
-        posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.widest), self.ball)
-        return drawn(posterior, mean, sample=sample, num_samples=num_samples)
+        # At a standard deviation of 0 the density would be unbounded.
+        posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.max_scale), self.ball)
+        return latent_of(posterior, mean, sample=sample)
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-        """Return points of the shortest path in the ball's metric."""
+        """Return points of the shortest path in the metric of the ball."""
         start, end = at_least_float32(start), at_least_float32(end)
         return self.ball.exp(start, weight * self.ball.log(start, end))
 
@@ -80,9 +80,9 @@ class Poincare(LatentSpace):
 
 
 class Gyroplanes(nn.Module):
-    """Signed distances of points of the ball to learned planes, each times the length of the plane's normal vector.
+    """Signed distances of points in the ball to learned planes, times the length of each plane's normal vector.
 
-    In flat space this is a dense layer (Ganea et al. 2018, arXiv 1805.09112).
+    In Euclidean space this is a dense layer (Ganea et al. 2018, arXiv 1805.09112).
     """
 
     def __init__(self, dim: int, num: int, ball: Ball) -> None:
@@ -93,5 +93,5 @@ class Gyroplanes(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return ``(B, num)`` of z ``(B, dim)``."""
-        through = self.ball.exp(torch.zeros_like(self.offsets), self.offsets)
-        return self.ball.to_planes(z, through, self.normals) * self.normals.norm(dim=-1)
+        points = self.ball.exp(torch.zeros_like(self.offsets), self.offsets)
+        return self.ball.distances_to_planes(z, points, self.normals) * self.normals.norm(dim=-1)

@@ -1,4 +1,4 @@
-"""The point latent: a plain code, of which nothing more is known."""
+"""The point latent: a deterministic code without a distribution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from aeframe.types import Latent, Shape
 class Point(LatentSpace):
     """A code of `dim` numbers (Hinton & Salakhutdinov 2006, Science 313).
 
-    `spatial` keeps the positions of the features, so that z is ``(dim, *positions)``. `activation` bounds the code,
-    such as sigmoid for a sparse autoencoder.
+    `spatial` keeps the positions of the features, so that z is ``(dim, *positions)``. `activation` bounds the code, for
+    example sigmoid in a sparse autoencoder.
     """
 
     def __init__(
@@ -25,6 +25,6 @@ class Point(LatentSpace):
         self.shape = self.head.shape
         self.activation = MakeActivation.named(activation or "identity")()
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         z = self.activation(self.head(features))
-        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)
+        return Latent(z, mean=z)

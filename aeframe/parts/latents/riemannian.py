@@ -1,10 +1,11 @@
-"""The Riemannian Hamiltonian latent: dynamics by a learned metric.
+"""The Riemannian Hamiltonian latent: Hamiltonian dynamics with a learned metric.
 
-Shapes: D numbers of z, N centroids, ``...`` samples (``(B,)`` or ``(K, B)``).
+Shapes: B samples, D numbers of z, N centroids.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +18,7 @@ from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.hamiltonian import Hamiltonian
 from aeframe.parts.networks.mlp import dense_layers
 from aeframe.tensors import autocast_disabled
-from aeframe.types import Batch, Latent, Model, Shape
+from aeframe.types import Latent, Shape
 
 
 @dataclass(frozen=True)
@@ -31,75 +32,76 @@ class Curved:
     temperature: float
     regularisation: float
 
-    def parts(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the bumps at z ``(..., N)`` and the lower triangle of G^-1 ``(..., D, D)``."""
-        bumps = (-self._away(z).square().sum(-1) / self.temperature**2).exp()
-        inverse = (bumps @ self.squares.flatten(1)).unflatten(-1, self.squares.shape[1:])
+    def kernels_and_factor(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Return exp(-|z - c_i|^2 / T^2) ``(B, N)``, and the Cholesky factor of G^-1 ``(B, D, D)``."""
+        kernels = (-self._differences(z).square().sum(-1) / self.temperature**2).exp()
+        inverse = (kernels @ self.squares.flatten(1)).unflatten(-1, self.squares.shape[1:])
         inverse = inverse + self.regularisation * torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-        # Without the check, which would wait for the device.
-        return bumps, torch.linalg.cholesky_ex(inverse)[0]
+        # cholesky_ex, because the check of cholesky waits for the device.
+        return kernels, torch.linalg.cholesky_ex(inverse)[0]
 
     def momentum(self, z: Tensor, noise: Tensor) -> Tensor:
-        """Return ``(..., D)``, distributed as N(0, G(z)), of standard normal noise."""
-        return torch.linalg.solve_triangular(self.parts(z)[1].mT, noise.unsqueeze(-1), upper=True).squeeze(-1)
+        """Transform standard normal noise to a momentum ``(B, D)`` distributed as N(0, G(z))."""
+        lower = self.kernels_and_factor(z)[1]
+        return torch.linalg.solve_triangular(lower.mT, noise.unsqueeze(-1), upper=True).squeeze(-1)
 
     def kinetic(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(...)``: -log N(momentum; 0, G(z)) in nats, up to a constant."""
-        lower = self.parts(z)[1]
+        """Return -log N(momentum; 0, G(z)) ``(B,)`` in nats, up to a constant."""
+        lower = self.kernels_and_factor(z)[1]
         whitened = (lower.mT @ momentum.unsqueeze(-1)).squeeze(-1)
         return 0.5 * whitened.square().sum(-1) - lower.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def velocity(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(..., D)``: G^-1(z) times the momentum."""
-        lower = self.parts(z)[1]
+        """Return G^-1(z) times the momentum, ``(B, D)``."""
+        lower = self.kernels_and_factor(z)[1]
         return (lower @ (lower.mT @ momentum.unsqueeze(-1))).squeeze(-1)
 
-    def pull(self, z: Tensor, momentum: Tensor) -> Tensor:
-        """Return ``(..., D)``: minus the kinetic energy's gradient by z."""
-        bumps, lower = self.parts(z)
+    def position_gradient(self, z: Tensor, momentum: Tensor) -> Tensor:
+        """Return minus the gradient of the kinetic energy with respect to z, ``(B, D)``."""
+        kernels, lower = self.kernels_and_factor(z)
         outer = momentum.unsqueeze(-1) * momentum.unsqueeze(-2) - torch.cholesky_inverse(lower)
         by_centroid = outer.flatten(-2) @ self.squares.flatten(1).T
-        return ((bumps * by_centroid).unsqueeze(-1) * self._away(z)).sum(-2) / self.temperature**2
+        return ((kernels * by_centroid).unsqueeze(-1) * self._differences(z)).sum(-2) / self.temperature**2
 
-    def _away(self, z: Tensor) -> Tensor:
+    def _differences(self, z: Tensor) -> Tensor:
         return z.unsqueeze(-2) - self.centroids
 
 
 class RiemannianHamiltonian(Hamiltonian):
-    """Hamiltonian dynamics that follow where the codes lie, by a learned metric (RHVAE: Chadebec, Mantoux &
-    Allassonniere 2020, arXiv 2010.11518; Chadebec et al. 2021, arXiv 2105.00026).
+    """Hamiltonian dynamics with a learned metric that is adapted to the codes (RHVAE: Chadebec, Mantoux & Allassonniere
+    2020, arXiv 2010.11518; Chadebec et al. 2021, arXiv 2105.00026).
 
     G^-1(z) = sum_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + regularisation I, over centroids c_i. In the papers the
-    centroids are the batch's own means, with gradients, and after training those of all the data, and L is a network
-    of x. Here they are the means of the last `centroids` training samples before this batch, cut from the graph, so
-    that no sample's bound depends on its neighbours and the model has its metric at every moment; and L is a network
-    of c_i. The generalised leapfrog's implicit equations are iterated a few times, as there, and the bound is exact
-    in the limit.
+    centroids are the means of the batch itself, with gradients, and after training those of all the data, and a
+    network of x computes L. Here the centroids are the detached means of the last `centroids` training samples before
+    the batch, and a network of c_i computes L. So no sample's bound depends on the rest of its batch, and the model has
+    its metric at any time. As in the papers, a few fixed-point iterations approximate the implicit equations of the
+    generalised leapfrog; the bound is exact in the limit.
 
     Args:
         feature_shape: ``(C, *positions)``.
         dim: Numbers of z.
-        num_steps: Leapfrog steps; each one takes a gradient of the decoder.
-        step_size: See latent hamiltonian.
-        tempering: See latent hamiltonian.
-        beta: See latent hamiltonian.
-        centroids: How many.
-        temperature: T; null is sqrt(dim), how far a standard normal code lies from the middle.
-        regularisation: Of G^-1, above 0: the metric far from all centroids.
-        iterations: Of the implicit equations.
-        hidden: Size of the dense layer in the network of L.
-        activation: In that network; null takes the run's.
-        max_log_variance: Of the normal, as in latent gaussian.
+        num_steps: Leapfrog steps; each computes one gradient of the decoder.
+        step_size: Initial value, see latent hamiltonian.
+        tempering: ``fixed``, ``free`` or ``none``, see latent hamiltonian.
+        beta: Initial inverse temperature, see latent hamiltonian.
+        centroids: Number of centroids.
+        temperature: T; null is sqrt(dim), the typical norm of a standard normal z.
+        regularisation: Of G^-1, above 0; it determines the metric far from all centroids.
+        iterations: Fixed-point iterations of each implicit equation.
+        hidden: Size of the hidden layer in the network of L.
+        activation: Of that network; null takes the run's activation.
+        max_log_variance: Bound of the normal's log-variance, as in latent gaussian.
     """
 
     provides = frozenset({"posterior", "metric"})
     _who = "latent riemannian"
     means: Tensor
-    """``(centroids, D)``."""
+    """``(centroids, D)``, a ring buffer."""
     known: Tensor
-    """``(centroids,)``: 1 where a mean has been put, 0 elsewhere."""
+    """``(centroids,)``: 1 where a mean has been written, else 0."""
     place: Tensor
-    """Where the next one goes."""
+    """``()``: the index to write next."""
 
     def __init__(
         self,
@@ -143,28 +145,25 @@ class RiemannianHamiltonian(Hamiltonian):
         self.register_buffer("place", torch.zeros((), dtype=torch.long))
 
     def geometry(self) -> Curved:
-        # Copies: the next batch will write where this one's gradients still have to look.
+        # Copies, because the next batch may overwrite the buffers before this one's backward pass.
         means, known = self.means.clone(), self.known.clone()
         dim = means.shape[1]
-        below, across = torch.tril_indices(dim, dim, device=means.device)
+        rows, columns = torch.tril_indices(dim, dim, device=means.device)
         with autocast_disabled(means.device):
             numbers = self.triangles(means)
             lower = numbers.new_zeros(*means.shape, dim)
-            lower[:, below, across] = numbers
-            # A positive diagonal, as theirs is.
+            lower[:, rows, columns] = numbers
+            # The diagonal is positive, as in the papers.
             lower = lower.tril(-1) + torch.diag_embed(lower.diagonal(dim1=1, dim2=2).exp())
             return Curved(means, known[:, None, None] * (lower @ lower.mT), self.temperature, self.regularisation)
 
-    def refine_posterior(self, latent: Latent, model: Model, batch: Batch) -> Latent:
+    def refine_posterior(self, latent: Latent, log_joint: Callable[[Tensor], Tensor]) -> Latent:
         with autocast_disabled(latent.z.device):
-            refined = super().refine_posterior(latent, model, batch)
-        # Without gradients somebody only looks.
-        if self.training and torch.is_grad_enabled():
-            self._remember(latent.mean)
-        return refined
+            return super().refine_posterior(latent, log_joint)
 
     @torch.no_grad()
-    def _remember(self, mean: Tensor) -> None:
+    def observe(self, mean: Tensor) -> None:
+        """Write the means of a training batch to the ring buffer of centroids."""
         rows = gather_rows(mean)[-len(self.means) :]
         places = (self.place + torch.arange(len(rows), device=rows.device)) % len(self.means)
         self.means[places] = rows

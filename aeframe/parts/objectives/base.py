@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -20,11 +20,22 @@ class Objective(nn.Module):
     requires: ClassVar[frozenset[str]] = frozenset()
     """Properties that the latent must provide (see `LatentSpace.provides`)."""
     num_samples: int | None = None
-    """Number K of importance samples of z; None for one z without the axis K."""
+    """Number K of importance samples of z for each x; None where they are not used."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Names of terms that compare the samples of a batch, so that a sample's value depends on the others."""
     used_critics: Mapping[str, tuple[str, ...]] = {}
     """By label, the critics that the terms are computed with, and the methods that are called."""
+
+    def log_joint(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor]:
+        """Return the function that maps z ``(B, *z_shape)`` to log p(x, z) ``(B,)`` in nats.
+
+        A latent that refines its posterior follows the gradient of this function.
+        """
+
+        def log_probability(z: Tensor) -> Tensor:
+            return model.prior.log_prob(z) - model.loss(model.decode(z, batch), batch)
+
+        return log_probability
 
     def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
         """Return the code to decode: `latent` by default, or one that combines the posteriors of several samples."""

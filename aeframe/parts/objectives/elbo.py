@@ -63,11 +63,12 @@ class Elbo(Objective):
             # The raw KL is logged in addition to the term that replaces it.
             terms.add("kl", kl, 0.0)
             if self.class_capacity is not None:
-                if model.latent.space != "joint":
+                if model.latent.num_continuous is None:
                     raise AeframeError(
-                        "objective elbo has a class_capacity for latent joint only; leave class_capacity at null"
+                        "objective elbo takes class_capacity for latents of numbers and classes only; choose "
+                        "latent=joint, or leave class_capacity at null"
                     )
-                classes = per_sample(by_dimension[:, model.latent.groups[0] :])
+                classes = per_sample(by_dimension[:, model.latent.num_continuous :])
                 terms.add("classes_from_capacity", (classes - self.class_capacity(progress)).abs(), beta)
                 kl = kl - classes
             return terms.add("kl_from_capacity", (kl - self.capacity(progress)).abs(), beta)

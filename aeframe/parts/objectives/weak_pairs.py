@@ -1,4 +1,4 @@
-"""Weak supervision by pairs: two samples that share some of their factors, nobody says which."""
+"""Weak supervision by pairs of samples that share some, unknown factors."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, LossTerms, Mod
 
 @dataclass(slots=True, kw_only=True)
 class PairedLatent(Latent):
-    """The code of a sample with that of its partner."""
+    """The latent of a sample, with the latent of its partner."""
 
     partner: Latent
 
 
 class WeakPairs(Objective):
-    """Minimise reconstruction + beta * KL, the mean of two partners whose posteriors are one where they agree.
+    """Minimise the mean of reconstruction + beta * KL over two partners, whose posteriors are averaged where similar.
 
     Locatello et al. 2020 (arXiv 2002.02886): a dimension is shared by a pair if its KL(q(z_j|x1) || q(z_j|x2)) is
-    below the middle between the lowest and the highest of all dimensions, and both are given the average of the two
-    posteriors there. The paper adds the two partners' bounds; the mean is that of its code, and in the unit of
-    one sample. Held-out samples come alone: theirs is the plain evidence lower bound.
+    below the middle between the lowest and the highest of all dimensions. Both partners receive the average of their
+    posteriors in the shared dimensions. The paper adds the two bounds; its code takes their mean, as done here, which
+    is in the unit of one sample. Held-out samples have no partner, and the evidence lower bound.
 
     Args:
         beta: The KL's weight; a number or a schedule.
         average: ``mean`` of means and of variances (Ada-GVAE; Hosoya 2019, arXiv 1809.02383), or the normalised
-            ``product`` of the two normals (ML-VAE: Bouchacourt, Tomioka & Nowozin 2018, arXiv 1705.08841), with half
-            the variance of two that are equal. The ML-VAE's own groups say what is shared; that it is found here
-            is the first paper's Ada-ML-VAE, whose code doubles the product's variance, and here it is not.
+            ``product`` of the two normals (ML-VAE: Bouchacourt, Tomioka & Nowozin 2018, arXiv 1705.08841), which has
+            half the variance of two equal normals. The ML-VAE takes the shared dimensions from known groups; finding
+            them is the Ada-ML-VAE of the first paper, whose code doubles the variance of the product, unlike here.
     """
 
     requires = frozenset({"posterior"})
@@ -47,7 +47,7 @@ class WeakPairs(Objective):
         super().__init__()
         if "partner" not in spec.extras:
             raise AeframeError(
-                "objective weak_pairs trains on pairs, but these samples come one by one; set pairs=true"
+                "objective weak_pairs needs pairs of samples, but these data have single samples; set pairs=true"
             )
         self.beta, self.average = beta, average
 
@@ -67,18 +67,17 @@ class WeakPairs(Objective):
         return terms.add("kl", kl, self.beta(progress))
 
     def _pair(self, model: Model, latent: Latent, partner: Batch, *, sample: bool) -> PairedLatent:
-        """Return the codes of both samples, whose posteriors are their average where they agree."""
-        pair = [normal_posterior("weak_pairs", each) for each in (latent, model.embed(model.corruption(partner)))]
+        """Return the latents of both samples, with averaged posteriors in the shared dimensions."""
+        latents = (latent, model.embed(model.corruption(partner)))
+        pair = [normal_posterior("weak_pairs", each) for each in latents]
         loc, scale = self._averaged(*pair)
         shared = _shared(*pair)
         posteriors = [
             Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale), validate_args=False)
             for q in pair
         ]
-        # With importance samples z has their number in front.
-        samples = latent.z.shape[: latent.z.ndim - latent.mean.ndim]
-        drawn = [q.rsample(samples) if sample else q.loc.expand(*samples, *q.loc.shape) for q in posteriors]
-        one, other = (Latent(z, q.loc, posterior=q) for z, q in zip(drawn, posteriors, strict=True))
+        zs = [q.rsample() if sample else q.loc for q in posteriors]
+        one, other = (Latent(z, q.loc, posterior=q) for z, q in zip(zs, posteriors, strict=True))
         return PairedLatent(one.z, one.mean, one.posterior, terms=latent.terms, partner=other)
 
     def _averaged(self, one: Normal, other: Normal) -> tuple[Tensor, Tensor]:
@@ -91,8 +90,8 @@ class WeakPairs(Objective):
 
 
 def _shared(one: Normal, other: Normal) -> Tensor:
-    """Return ``(B, *z_shape)``, True where two posteriors are nearer than the middle of their dimensions."""
-    distance = kl_divergence(one, other)
-    flat = distance.flatten(1)
+    """Return True in the dimensions ``(B, *z_shape)`` where the KL of two posteriors is below its middle."""
+    kl = kl_divergence(one, other)
+    flat = kl.flatten(1)
     middle = (flat.amin(1) + flat.amax(1)) / 2
-    return distance < middle.reshape(-1, *[1] * (distance.ndim - 1))
+    return kl < middle.reshape(-1, *[1] * (kl.ndim - 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.parts.penalties.base import Penalty, first_importance_sample, with_reconstruction
+from aeframe.parts.penalties.base import Penalty, with_reconstruction
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import per_sample
 from aeframe.types import ForwardOutput, Model, TrainingProgress
@@ -18,7 +18,7 @@ class AdversarialPenalty(Penalty):
     1512.09300; VQGAN: Esser et al. 2021, arXiv 2012.09841).
 
     The discriminator is a critic; its options, such as the kind of loss, are ``critics.discriminator_x.*``, its
-    optimizer and start ``optimizers.discriminator_x.*``. Of K importance samples, the first is used.
+    optimizer and start ``optimizers.discriminator_x.*``.
 
     Args:
         weight: Weight of the term. To start later in the run: ``{name: linear, end: 0.1, over: 0, delay: 0.25}``.
@@ -40,12 +40,11 @@ class AdversarialPenalty(Penalty):
         return self.weight(progress) if model.critics[self.critic].has_started(progress) else 0.0
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        output = first_importance_sample(out)
         if not self.adaptive:
-            return self._generator_loss(model, out, output)
+            return self._generator_loss(model, out, out.output)
         # Evaluation disables gradients, but the factor needs them.
         with torch.enable_grad():
-            output = output if output.requires_grad else output.detach().requires_grad_()
+            output = out.output if out.output.requires_grad else out.output.detach().requires_grad_()
             value = self._generator_loss(model, out, output)
             (reconstruction_gradient,) = torch.autograd.grad(model.loss(output, out.batch).sum(), output)
             (adversarial_gradient,) = torch.autograd.grad(value.sum(), output, retain_graph=True)

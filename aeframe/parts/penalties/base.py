@@ -30,11 +30,6 @@ class Penalty(nn.Module):
         raise NotImplementedError
 
 
-def first_importance_sample(out: ForwardOutput) -> Tensor:
-    """Return the decoder's output ``(B, outputs, *shape)``, of the first of K importance samples where there are K."""
-    return out.output if out.output.ndim == out.batch.x.ndim + 1 else out.output[0]
-
-
 def with_reconstruction(model: Model, output: Tensor, batch: Batch) -> Batch:
     """Return the batch with x replaced by its reconstruction, as the input of another network.
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aeframe.parts.penalties.base import Penalty, first_importance_sample, with_reconstruction
+from aeframe.parts.penalties.base import Penalty, with_reconstruction
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import per_sample
 from aeframe.types import ForwardOutput, Model, TrainingProgress
@@ -16,7 +16,7 @@ from aeframe.types import ForwardOutput, Model, TrainingProgress
 class FeatureMatching(Penalty):
     """The distance between x and its reconstruction in the features of a discriminator, summed over all its stages.
 
-    The discriminator is a critic, which this term does not train. Of K importance samples, the first is used.
+    The discriminator is a critic, which this term does not train.
 
     Args:
         distance: ``absolute``: the sum of |f(x) - f(x_hat)| (pix2pixHD: Wang et al. 2018, arXiv 1711.11585);
@@ -43,7 +43,7 @@ class FeatureMatching(Penalty):
         features = model.critics[self.critic].features
         with torch.no_grad():
             of_x = features(out.batch)
-        of_x_hat = features(with_reconstruction(model, first_importance_sample(out), out.batch))
+        of_x_hat = features(with_reconstruction(model, out.output, out.batch))
         differences = [real - fake for real, fake in zip(of_x, of_x_hat, strict=True)]
         if self.distance == "squared":
             return 0.5 * torch.stack([per_sample(difference.square()) for difference in differences]).sum(0)

@@ -17,7 +17,7 @@ from aeframe.noise import noise_of
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.features import MakeEncoder, stages
-from aeframe.parts.penalties.base import Penalty, first_importance_sample, with_reconstruction
+from aeframe.parts.penalties.base import Penalty, with_reconstruction
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32
 from aeframe.types import Batch, DataSpec, ForwardOutput, Model
@@ -29,7 +29,7 @@ class Perceptual(Penalty):
 
     At each stage the features are normalised to length 1 along the channels. Their squared difference is summed over
     channels and averaged over positions, which is between 0 and 4; the penalty is the sum over stages. The network's
-    weights are saved with the model, which can be opened without the file. Of K importance samples, the first is used.
+    weights are saved with the model, which can be opened without the file.
 
     Args:
         network: An encoder; null takes strided convolutions, or dense layers for flat data.
@@ -64,7 +64,7 @@ class Perceptual(Penalty):
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         with torch.no_grad():
             of_x = self._features(out.batch)
-        of_x_hat = self._features(with_reconstruction(model, first_importance_sample(out), out.batch))
+        of_x_hat = self._features(with_reconstruction(model, out.output, out.batch))
         distances = [(real - fake).square().sum(1) for real, fake in zip(of_x, of_x_hat, strict=True)]
         return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in distances]).sum(0)
 

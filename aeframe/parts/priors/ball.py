@@ -14,10 +14,10 @@ from aeframe.types import Shape
 
 
 class BallPrior(Prior):
-    """A normal distribution about the origin of the ball, of the latent's curvature and family (Mathieu et al. 2019,
-    arXiv 1901.06033).
+    """A normal at the origin of the ball, with the curvature and family of the latent (Mathieu et al. 2019, arXiv
+    1901.06033).
 
-    `scale` is its deviation, in distance.
+    `scale` is its standard deviation, as a distance.
     """
 
     spaces = frozenset({"ball"})
@@ -28,13 +28,12 @@ class BallPrior(Prior):
         super().__init__()
         if not isinstance(latent, Poincare):
             raise AeframeError(
-                f"prior ball takes its curvature from a latent poincare, found {type(latent).__name__}; "
-                "choose latent=poincare"
+                f"prior ball requires a latent poincare, found {type(latent).__name__}; choose latent=poincare"
             )
-        if not 0 < scale <= latent.widest:
+        if not 0 < scale <= latent.max_scale:
             raise AeframeError(
-                f"prior ball needs scale above 0 and at most {latent.widest:.3g}, since single precision goes no "
-                f"farther in {z_shape[0]} dimensions, found {scale:g}; change prior.scale, or lower latent.dim"
+                f"prior ball needs scale above 0 and at most {latent.max_scale:.3g}, the limit of single precision in "
+                f"{z_shape[0]} dimensions, found {scale:g}; change prior.scale, or lower latent.dim"
             )
         self.ball, self.family = latent.ball, latent.family
         self.register_buffer("origin", torch.zeros(z_shape), persistent=False)

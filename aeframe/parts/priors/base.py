@@ -1,4 +1,4 @@
-"""What every prior is: what z is compared with, and sampled from."""
+"""`Prior`, the base class of priors p(z)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,31 @@ from aeframe.types import Latent
 
 
 class Prior(nn.Module):
-    """p(z). A constructor is given `z_shape`, `encoder`, `latent`, and `shape` of one sample as the encoder sees it,
-    when it names them.
+    """p(z), which the posterior is compared with and new codes are sampled from.
 
-    `requires` lists what the latent must provide: see `LatentSpace.provides`. A prior that uses the encoder or the
-    latent keeps each in an `Unowned`, so that their parameters are not registered twice.
+    A constructor may take `z_shape`, `encoder`, `latent`, and `shape`, that of the encoder's input for one sample. A
+    prior that uses the encoder or the latent keeps each in an `Unowned`, so that its parameters are not registered
+    twice.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()
+    """What the latent must provide, see `LatentSpace.provides`."""
     spaces: ClassVar[frozenset[str]] = frozenset({"euclidean"})
-    """The kinds of z it is a density of: see `LatentSpace.space`."""
+    """The spaces it is a density on, see `LatentSpace.space`."""
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Return ``(..., B)`` in nats of z ``(..., B, *z_shape)``."""
+        """Return log p(z) ``(..., B)`` in nats of z ``(..., B, *z_shape)``."""
         raise NotImplementedError
 
     def sample(self, num: int) -> Tensor:
-        """Draw ``(num, *z_shape)``."""
+        """Return samples ``(num, *z_shape)``."""
         raise NotImplementedError
 
     def kl(self, latent: Latent) -> Tensor:
-        """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or ``(B, *z_shape)`` by dimension where both are factorised.
+        """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or ``(B, *z_shape)`` by dimension where both factorise.
 
-        The default is the estimate log q(z) - log p(z) from the drawn z, without bias where z was drawn:
-        ``(B,)``, or ``(K, B)`` with K importance samples.
+        The default is the estimate log q(z|x) - log p(z), ``(B,)``, which is unbiased where z was sampled.
         """
         if latent.posterior is None:
             raise AeframeError("a KL divergence requires a latent that provides a posterior")
-        lead = 1 + latent.z.ndim - latent.mean.ndim
-        return per_sample(latent.posterior.log_prob(latent.z), lead) - self.log_prob(latent.z)
+        return per_sample(latent.posterior.log_prob(latent.z)) - self.log_prob(latent.z)

@@ -1,4 +1,4 @@
-"""The uniform prior of classes."""
+"""The uniform prior of categorical variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aeframe.types import Latent, Shape
 
 
 class UniformCategorical(Prior):
-    """Every class of every variable alike; the KL is exact, by variable ``(B, V)``."""
+    """Uniform over the classes of every variable; the KL is exact, by variable ``(B, V)``."""
 
     spaces = frozenset({"simplex"})
 
@@ -24,8 +24,8 @@ class UniformCategorical(Prior):
         super().__init__()
         if len(set(latent.groups)) != 1:
             raise AeframeError(
-                f"prior categorical is of variables with equally many classes, found groups {latent.groups} in "
-                f"latent {type(latent).__name__}; choose latent=categorical"
+                f"prior categorical needs variables with equally many classes, found groups {latent.groups} of latent "
+                f"{type(latent).__name__}; choose latent=categorical"
             )
         self.groups = latent.groups
         self.register_buffer("_device", torch.zeros(()), persistent=False)

@@ -1,4 +1,4 @@
-"""The flow prior."""
+"""The prior of a normalising flow."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aeframe.types import Shape
 
 
 class FlowPrior(Prior):
-    """A normalising flow over all the numbers of z, learned with the model (Chen et al. 2017, arXiv 1611.02731).
+    """A normalising flow over the flattened z, learned with the model (Chen et al. 2017, arXiv 1611.02731).
 
     Args:
-        z_shape: Of one z, which is flattened.
+        z_shape: The shape of one z.
         transform: ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) and ``spline`` (Durkan et al. 2019,
-            arXiv 1906.04032) know a density in one pass, and take one for each number of z to draw; ``iaf`` (Kingma
-            et al. 2016, arXiv 1606.04934) is the other way round, so that it trains slowly.
-        num_transforms: How many follow each other.
-        hidden: Sizes of each one's dense layers.
+            arXiv 1906.04032) compute a density in one pass, and a sample in one pass per number of z. ``iaf`` (Kingma
+            et al. 2016, arXiv 1606.04934) samples in one pass, and trains slowly.
+        num_transforms: Number of transforms in sequence.
+        hidden: Sizes of the dense layers of each transform.
     """
 
     def __init__(

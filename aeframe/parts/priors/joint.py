@@ -1,4 +1,4 @@
-"""The prior of numbers and classes beside each other."""
+"""The prior of continuous numbers and categorical variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aeframe.types import Latent, Shape
 
 
 class JointPrior(Prior):
-    """N(0, I) for the numbers, and every class alike; the KL is exact, by number and then by variable."""
+    """N(0, I) for the numbers, and uniform classes; the KL is exact, by number and then by variable."""
 
     spaces = frozenset({"joint"})
 
@@ -24,7 +24,7 @@ class JointPrior(Prior):
         super().__init__()
         if not isinstance(latent, Joint):
             raise AeframeError(
-                f"prior joint is of numbers beside classes, found latent {type(latent).__name__}; choose latent=joint"
+                f"prior joint requires a latent joint, found {type(latent).__name__}; choose latent=joint"
             )
         self.numbers = StandardNormal(latent.numbers.shape)
         self.classes = UniformCategorical(latent.classes.shape, latent.classes)
@@ -41,6 +41,6 @@ class JointPrior(Prior):
         q = latent.posterior
         if not isinstance(q, ProductDistribution):
             return super().kl(latent)
-        both = zip(latent.z.split(self.sizes, -1), latent.mean.split(self.sizes, -1), q.parts, strict=True)
-        numbers, classes = (Latent(z, mean, posterior=part) for z, mean, part in both)
+        pairs = zip(latent.z.split(self.sizes, -1), latent.mean.split(self.sizes, -1), q.parts, strict=True)
+        numbers, classes = (Latent(z, mean, posterior=part) for z, mean, part in pairs)
         return torch.cat([self.numbers.kl(numbers), self.classes.kl(classes)], dim=1)

@@ -1,4 +1,4 @@
-"""The learned mixture prior."""
+"""The learned mixture of Gaussians as a prior."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aeframe.types import Shape
 class Mixture(Prior):
     """A learned mixture of `components` diagonal Gaussians (Dilokthanakul et al. 2016, arXiv 1611.02648).
 
-    Means begin at normal draws of standard deviation `spread`, so that the components do not begin alike.
+    Means are initialised to normal samples of standard deviation `spread`, so that the components differ.
     """
 
     def __init__(self, z_shape: Shape, *, components: int = 10, spread: float = 1.0) -> None:
@@ -34,5 +34,5 @@ class Mixture(Prior):
         return torch.logsumexp(per_sample(by_component, lead + 1) + self.logits.log_softmax(0), dim=-1)
 
     def sample(self, num: int) -> Tensor:
-        which = torch.multinomial(self.logits.softmax(0), num, replacement=True)
-        return self.means[which] + self.log_scales.exp()[which] * torch.randn_like(self.means[which])
+        component = torch.multinomial(self.logits.softmax(0), num, replacement=True)
+        return self.means[component] + self.log_scales.exp()[component] * torch.randn_like(self.means[component])

@@ -33,6 +33,6 @@ class StandardNormal(Prior):
         q = latent.posterior
         if not isinstance(q, Normal):
             return super().kl(latent)
-        # The closed form of two normals, kept by dimension: free bits and the diagnostics need it so.
+        # The closed form, by dimension, as free bits and the diagnostics require.
         variance = q.scale.square()
         return 0.5 * (q.loc.square() + variance - 1.0) - q.scale.log()

@@ -12,7 +12,7 @@ from aeframe.types import Latent, Shape
 
 
 class UniformSphere(Prior):
-    """Every direction alike, by area on the unit sphere (Davidson et al. 2018, arXiv 1804.00891)."""
+    """Uniform on the unit sphere, by area (Davidson et al. 2018, arXiv 1804.00891)."""
 
     spaces = frozenset({"sphere"})
 

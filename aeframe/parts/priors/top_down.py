@@ -6,18 +6,18 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from aeframe.errors import AeframeError
-from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, drawn
+from aeframe.parts.latents.hierarchy.base import GroupedPosterior, Hierarchy, sample_normal
 from aeframe.parts.networks.unowned import Unowned
 from aeframe.parts.priors.base import Prior
 from aeframe.types import Latent, Shape
 
 
 class TopDown(Prior):
-    """p(z) = prod p(group | groups above), the way down that the latent itself has learned.
+    """p(z) = prod p(group | groups above), computed by the top-down path of the latent without encoder features.
 
-    The KL is in closed form group by group, given what was drawn above: by dimension, and averaged over importance
-    samples. `temperature` multiplies the standard deviations when new codes are drawn, and nothing else: below 1 they
-    are nearer to what is common (Vahdat & Kautz 2020, arXiv 2007.03898).
+    The KL by dimension is in closed form group by group, given the sampled groups above. `temperature` multiplies the
+    standard deviations when codes are sampled, and affects nothing else: values below 1 yield more typical samples
+    (Vahdat & Kautz 2020, arXiv 2007.03898).
     """
 
     requires = frozenset({"posterior", "hierarchy"})
@@ -32,14 +32,13 @@ class TopDown(Prior):
 
     def log_prob(self, z: Tensor) -> Tensor:
         flat = z.flatten(0, -2)
-        return self._latent.module.given(flat).p.log_prob(flat).sum(1).reshape(z.shape[:-1])
+        return self._latent.module.top_down_given(flat).p.log_prob(flat).sum(1).reshape(z.shape[:-1])
 
     def sample(self, num: int) -> Tensor:
-        return self._latent.module.walk(num, lambda p: drawn(p, self.temperature)).z
+        return self._latent.module.top_down(num, lambda p: sample_normal(p, self.temperature)).z
 
     def kl(self, latent: Latent) -> Tensor:
-        of = latent.posterior
-        if not isinstance(of, GroupedPosterior):
+        posterior = latent.posterior
+        if not isinstance(posterior, GroupedPosterior):
             return super().kl(latent)
-        by_dimension = kl_divergence(of.q, of.p)
-        return by_dimension if latent.z.ndim == latent.mean.ndim else by_dimension.mean(0)
+        return kl_divergence(posterior.q, posterior.p)

@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture of posteriors."""
+"""The VampPrior, a mixture of posteriors of learned pseudo-inputs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class Vamp(Prior):
     """The variational mixture of posteriors: p(z) = mean of q(z|u_k) over learned pseudo-inputs u_k
     (Tomczak & Welling 2018, arXiv 1705.07120).
 
-    A pseudo-input is what the encoder sees, within the bounds of the data: through a sigmoid where they are
-    bounded, a softplus for counts, a softmax on a simplex (the paper clamps, where a gradient can be lost for good).
-    Where the encoder sees a condition beside x, each pseudo-input has one of its own, of any numbers.
+    A pseudo-input is an input of the encoder, mapped to the bounds of the data: by a sigmoid for bounded data, a
+    softplus for counts, a softmax on a simplex. (The paper clamps, which can lose the gradient permanently.) Where the
+    encoder receives a condition with x, each pseudo-input has a learned, unbounded condition as well.
 
     Args:
-        z_shape: Of one z.
-        shape: Of one sample, as the encoder sees it.
+        z_shape: The shape of one z.
+        shape: The shape of the encoder's input for one sample.
         spec: Of the data.
-        encoder: The model's own: each log_prob sends all the pseudo-inputs through it.
-        latent: The model's own.
-        components: How many pseudo-inputs; the paper has 500.
-        spread: Standard deviation of their first values, before they are bounded.
+        encoder: The model's encoder; each call of `log_prob` encodes all pseudo-inputs.
+        latent: The model's latent.
+        components: Number of pseudo-inputs; the paper uses 500.
+        spread: Standard deviation of their initial values, before they are mapped to the bounds.
     """
 
     requires = frozenset({"posterior"})
@@ -53,30 +53,30 @@ class Vamp(Prior):
             raise AeframeError(f"prior vamp needs components >= 1, found {components}")
         if spec.domain.kind == "category":
             raise AeframeError(
-                f"prior vamp learns pseudo-inputs by their gradient, and {spec.domain} data have none; "
-                "choose prior=mixture or prior=flow"
+                f"prior vamp learns pseudo-inputs by gradients, which {spec.domain} data do not have; choose "
+                "prior=mixture or prior=flow"
             )
         self.z_shape, self.channels, self.domain = z_shape, spec.shape[0], spec.domain
         self.free = nn.Parameter(spread * torch.randn(components, *shape))
         self._encoder, self._latent = Unowned(encoder), Unowned(latent)
 
     def pseudo_inputs(self) -> Tensor:
-        """Return ``(components, *shape)`` within the bounds of the data."""
+        """Return the pseudo-inputs ``(components, *shape)``, within the bounds of the data."""
         x, condition = self.free[:, : self.channels], self.free[:, self.channels :]
         return torch.cat([_bounded(x, self.domain), condition], 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         encoder, latent = self._encoder.module, self._latent.module
         lead = z.ndim - len(self.z_shape)
-        mixed: Distribution = latent(encoder(Batch(self.pseudo_inputs())), sample=False).posterior
-        by_component = per_sample(mixed.log_prob(z.unsqueeze(lead)), lead + 1)
+        posteriors: Distribution = latent(encoder(Batch(self.pseudo_inputs())), sample=False).posterior
+        by_component = per_sample(posteriors.log_prob(z.unsqueeze(lead)), lead + 1)
         return torch.logsumexp(by_component, -1) - math.log(len(self.free))
 
     def sample(self, num: int) -> Tensor:
         encoder, latent = self._encoder.module, self._latent.module
-        which = torch.randint(len(self.free), (num,), device=self.free.device)
-        drawn: Tensor = latent(encoder(Batch(self.pseudo_inputs()[which])), sample=True).z
-        return drawn
+        component = torch.randint(len(self.free), (num,), device=self.free.device)
+        z: Tensor = latent(encoder(Batch(self.pseudo_inputs()[component])), sample=True).z
+        return z
 
 
 def _bounded(x: Tensor, domain: Domain) -> Tensor:

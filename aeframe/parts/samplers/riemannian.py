@@ -56,7 +56,7 @@ class RiemannianSampler(Sampler):
             return space.kinetic(z, torch.zeros_like(z)).masked_fill(~inside, torch.inf)
 
         def gradient(z: Tensor) -> Tensor:
-            return space.pull(z, torch.zeros_like(z))
+            return space.position_gradient(z, torch.zeros_like(z))
 
         z = space.centroids[torch.randint(len(space.centroids), (num,), device=low.device)]
         energy_z, gradient_z = energy(z), gradient(z)

@@ -22,9 +22,6 @@ from aeframe.testing.reference import BATCH_SIZE, CPU, PROGRESS
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
 from aeframe.types import Batch
 
-_K = 3
-"""Importance samples, where a check requires some and the objective draws none."""
-
 
 @check(
     "builds",
@@ -49,16 +46,15 @@ def shapes(part: PartUnderTest) -> None:
 
     with noise_of(CPU, 4):
         out = forward_pass(model, batch)
-        k = () if model.objective.num_samples is None else (model.objective.num_samples,)
+        # Importance samples are rows.
+        num_rows = BATCH_SIZE * (model.objective.num_samples or 1)
         sample_shape = part.setup.spec.shape
         expect_shape("the encoder input", out.encoder_input.x, tuple(batch.x.shape))
         expect_shape("the encoder output", model.encoder(batch), (BATCH_SIZE, *model.encoder.out_shape))
-        expect_shape("z", out.latent.z, (*k, BATCH_SIZE, *model.latent.shape))
-        expect_shape("the mean of z", out.latent.mean, (BATCH_SIZE, *model.latent.shape))
-        expect_shape("the decoder output", out.output, (*k, BATCH_SIZE, model.loss.num_outputs, *sample_shape))
-        expect_shape("the reconstruction", model.loss.mean(out.output), (*k, BATCH_SIZE, *sample_shape))
-        importance = model(batch, num_samples=_K)
-        expect_shape(f"z with {_K} importance samples", importance.latent.z, (_K, BATCH_SIZE, *model.latent.shape))
+        expect_shape("z", out.latent.z, (num_rows, *model.latent.shape))
+        expect_shape("the mean of z", out.latent.mean, (num_rows, *model.latent.shape))
+        expect_shape("the decoder output", out.output, (num_rows, model.loss.num_outputs, *sample_shape))
+        expect_shape("the reconstruction", model.loss.mean(out.output), (num_rows, *sample_shape))
         prior_sample = model.prior.sample(BATCH_SIZE)
         expect_shape("a sample from the prior", prior_sample, (BATCH_SIZE, *model.latent.shape))
     expect(torch.equal(batch.x, x), f"{part.id} changes its input batch in place; return a new batch")
@@ -75,18 +71,12 @@ def per_sample_terms(part: PartUnderTest) -> None:
         model = part.setup.model()
         out = forward_pass(model, part.setup.batch())
         terms = all_terms(model, out, PROGRESS)
-        importance = model(part.setup.batch(), num_samples=_K).reconstruction
     for name, value in terms.items():
         expect(
             tuple(value.shape) == (BATCH_SIZE,),
             f"{part.id}: the term '{name}' has shape {tuple(value.shape)} for a batch of {BATCH_SIZE}, expected "
             f"({BATCH_SIZE},): one number per sample",
         )
-    expect(
-        tuple(importance.shape) == (_K, BATCH_SIZE),
-        f"{part.id}: the reconstruction term with {_K} importance samples has shape {tuple(importance.shape)} for a "
-        f"batch of {BATCH_SIZE}, expected ({_K}, {BATCH_SIZE})",
-    )
 
 
 @check(

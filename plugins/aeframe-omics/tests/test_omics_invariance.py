@@ -16,6 +16,7 @@ from aeframe.data.modality import Splits
 from aeframe.testing.batch_invariance import (
     expect_batch_invariance,
     expect_invariant_metrics,
+    outputs_per_sample,
     small_model,
 )
 from aeframe.testing.two_process_run import expect_two_processes_equal_one

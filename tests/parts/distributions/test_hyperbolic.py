@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 from aeframe.parts.distributions.hyperbolic import Ball, RiemannianNormal, WrappedNormal
 
 with warnings.catch_warnings():
-    # It asks torch for what is deprecated.
+    # geoopt uses deprecated functions of torch.
     warnings.simplefilter("ignore")
     import geoopt
 
@@ -31,7 +31,7 @@ def _seeded() -> None:
 
 
 def disk(ball: Ball, far: float) -> tuple[Tensor, Tensor]:
-    """Points of the two-dimensional ball and the volume that each stands for, in polar coordinates of the metric."""
+    """Return quadrature points of the two-dimensional ball and their volumes, in polar coordinates of the metric."""
     nodes, weights = np.polynomial.legendre.leggauss(400)
     r = torch.from_numpy(far * (nodes + 1) / 2)
     angle = torch.arange(400, dtype=torch.float64) * (2 * math.pi / 400)
@@ -48,7 +48,7 @@ def disk(ball: Ball, far: float) -> tuple[Tensor, Tensor]:
 def test_the_geometry_is_that_of_geoopt(curvature: float) -> None:
     ball, other = Ball(curvature), geoopt.PoincareBall(c=torch.tensor(curvature, dtype=torch.float64))
     x, v = ball.exp(torch.zeros(50, 4).double(), torch.randn(50, 4).double()), torch.randn(50, 4).double()
-    # What geoopt writes in coordinates is measured by the metric here.
+    # geoopt uses coordinates, this class scales them by the metric.
     per_length = other.lambda_x(x).unsqueeze(-1)
     z = other.expmap(x, v / per_length, project=False)
     torch.testing.assert_close(ball.exp(x, v), z)
@@ -56,11 +56,11 @@ def test_the_geometry_is_that_of_geoopt(curvature: float) -> None:
     torch.testing.assert_close(ball.log(x, z).norm(dim=-1), other.dist(x, z))
     planes, across = x[:7], torch.randn(7, 4).double()
     expected = other.dist2plane(z.unsqueeze(-2), planes, across, signed=True)
-    torch.testing.assert_close(ball.to_planes(z, planes, across), expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(ball.distances_to_planes(z, planes, across), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("distance", [1.0, 4.0, 8.0])
-def test_single_precision_does_far_from_the_origin(distance: float) -> None:
+def test_single_precision_suffices_far_from_the_origin(distance: float) -> None:
     ball = Ball(1.0)
     x = ball.exp(torch.zeros(1000, 8), normalize(torch.randn(1000, 8), dim=1) * distance)
     v = normalize(torch.randn(1000, 8), dim=1)
@@ -72,7 +72,7 @@ def test_single_precision_does_far_from_the_origin(distance: float) -> None:
     torch.testing.assert_close(density.log_prob(z).double(), exact.log_prob(z.double()), rtol=0, atol=0.1)
 
 
-def test_nothing_leaves_the_ball_or_is_not_a_number_there() -> None:
+def test_points_stay_inside_the_ball_with_finite_gradients() -> None:
     ball = Ball(2.0)
     for length in (0.0, 1e-20, 1.0, 50.0, 1e10):
         x = torch.zeros(5, 3, requires_grad=True)
@@ -80,7 +80,7 @@ def test_nothing_leaves_the_ball_or_is_not_a_number_there() -> None:
         z = ball.exp(ball.exp(x, v), v)
         assert bool((2 * z.square().sum(-1) < 1).all())
         (
-            ball.log(z, x) + ball.log(x, z) + ball.log(z, z) + ball.to_planes(z, x, torch.ones(5, 3)).mean()
+            ball.log(z, x) + ball.log(x, z) + ball.log(z, z) + ball.distances_to_planes(z, x, torch.ones(5, 3)).mean()
         ).sum().backward()
         for gradient in (x.grad, v.grad):
             assert gradient is not None
@@ -96,9 +96,9 @@ def test_nothing_leaves_the_ball_or_is_not_a_number_there() -> None:
 def test_the_density_sums_to_one_over_the_ball(family: str, scale: float, curvature: float) -> None:
     ball = Ball(curvature)
     centre = torch.tensor([0.3, -0.2], dtype=torch.float64)
-    # Of a wrapped normal, one that is not round.
+    # An anisotropic wrapped normal.
     spread = torch.tensor([scale, 0.6 * scale] if family == "wrapped" else [scale], dtype=torch.float64)
-    points, volume = disk(ball, ball.reach + 4)
+    points, volume = disk(ball, ball.max_distance + 4)
     found = (FAMILIES[family](centre, spread, ball).log_prob(points).exp() * volume).sum()
     assert float(found) == pytest.approx(1, abs=1e-6)
 
@@ -123,7 +123,7 @@ def test_the_riemannian_normal_in_more_dimensions(d: int) -> None:
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
-def test_draws_and_densities_belong_together(family: str) -> None:
+def test_samples_have_the_moments_of_the_density(family: str) -> None:
     ball = Ball(1.0)
     centre = ball.exp(torch.zeros(2).double(), torch.tensor([1.0, 0.5]).double())
     q = FAMILIES[family](centre, torch.tensor([0.7], dtype=torch.float64), ball)
@@ -136,9 +136,9 @@ def test_draws_and_densities_belong_together(family: str) -> None:
         lambda x: ball.log(torch.zeros_like(x), x).norm(dim=-1),
     )
     for function in functions:
-        drawn = function(z)
+        values = function(z)
         expected = float((weights * function(points)).sum())
-        assert float(drawn.mean()) == pytest.approx(expected, abs=4 * float(drawn.std()) / 20_000**0.5)
+        assert float(values.mean()) == pytest.approx(expected, abs=4 * float(values.std()) / 20_000**0.5)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))

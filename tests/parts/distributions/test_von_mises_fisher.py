@@ -1,4 +1,4 @@
-"""The von Mises-Fisher distribution against Bessel functions, quadrature and many draws."""
+"""The von Mises-Fisher distribution against Bessel functions, quadrature and many samples."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _seeded() -> None:
 
 
 def about(kappa: Tensor, d: int) -> VonMisesFisher:
-    """Around a direction that is no axis."""
+    """Return the distribution around a direction that is not an axis."""
     return VonMisesFisher(normalize(torch.linspace(-1, 2, d, dtype=kappa.dtype), dim=0).expand(*kappa.shape, d), kappa)
 
 
 def log_bessel(order: float, x: float) -> float:
-    """log I_order(x) - x, by SciPy; by its series where that underflows."""
+    """Return log I_order(x) - x, by SciPy, or by its series where that underflows."""
     scaled = special.ive(order, x)
     if scaled > 1e-290:
         return math.log(scaled)
@@ -38,7 +38,7 @@ def log_bessel(order: float, x: float) -> float:
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-6)])
 @pytest.mark.parametrize("d", [2, 3, 4, 11, 64, 129, 512, 1024])
-def test_the_normaliser_the_mean_and_their_slopes_are_those_of_bessel_functions(
+def test_the_normaliser_the_mean_and_their_derivatives_are_those_of_bessel_functions(
     d: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     kappas = torch.tensor(KAPPAS, dtype=dtype, requires_grad=True)
@@ -54,7 +54,7 @@ def test_the_normaliser_the_mean_and_their_slopes_are_those_of_bessel_functions(
         assert float(cosines[at]) == pytest.approx(cosine, abs=2 * tolerance)
         nats = peak + kappa * (cosine - 1) + log_area(d)
         assert float(kl[at].detach()) == pytest.approx(nats, abs=10 * tolerance * max(1, abs(nats)))
-        # KL' = kappa A'(kappa), and A' = 1 - A^2 - (d - 1) A / kappa, which SciPy's digits allow where it is not tiny.
+        # KL' = kappa A'(kappa), and A' = 1 - A^2 - (d - 1) A / kappa, accurate in SciPy where it is not tiny.
         curvature = 1 - cosine**2 - (d - 1) / kappa * cosine
         if kappa >= 1 and curvature > 1e-6:
             assert float(slope[at]) == pytest.approx(kappa * curvature, rel=1e-2 if dtype == torch.float32 else 1e-5)
@@ -69,7 +69,7 @@ def test_the_density_on_the_sphere_of_three_dimensions_is_the_textbooks() -> Non
 
 
 @pytest.mark.parametrize("kappa", [0.3, 5.0, 80.0])
-def test_the_divergence_is_that_of_quadrature_and_of_many_draws(kappa: float) -> None:
+def test_the_kl_is_that_of_quadrature_and_of_many_samples(kappa: float) -> None:
     d = 6
     q = about(torch.tensor([kappa], dtype=torch.float64), d)
 
@@ -87,7 +87,7 @@ def test_the_divergence_is_that_of_quadrature_and_of_many_draws(kappa: float) ->
 
 @pytest.mark.parametrize("d", [2, 3, 11, 300])
 @pytest.mark.parametrize("kappa", [0.2, 20.0, 3e3])
-def test_draws_lie_on_the_sphere_about_the_mean(d: int, kappa: float) -> None:
+def test_samples_are_on_the_sphere_around_the_mean(d: int, kappa: float) -> None:
     num = 20_000
     q = about(torch.tensor(kappa), d)
     z = q.sample((num,))
@@ -95,11 +95,11 @@ def test_draws_lie_on_the_sphere_about_the_mean(d: int, kappa: float) -> None:
     cosines = z @ q.loc
     error = float(cosines.std()) / num**0.5
     assert float(cosines.mean()) == pytest.approx(float(q.mean.norm()), abs=4 * error + 1e-6)
-    aside = (z - cosines.unsqueeze(-1) * q.loc).mean(0).norm()
-    assert float(aside) < 4 * ((1 - float(cosines.square().mean())) / num) ** 0.5 + 1e-6
+    tangent = (z - cosines.unsqueeze(-1) * q.loc).mean(0).norm()
+    assert float(tangent) < 4 * ((1 - float(cosines.square().mean())) / num) ** 0.5 + 1e-6
 
 
-def test_the_cosines_of_draws_are_distributed_as_they_should_be() -> None:
+def test_the_cosines_of_samples_have_the_exact_distribution() -> None:
     kappa = 4.0
     q = about(torch.tensor(kappa), 3)
     cosines = (q.sample((5000,)) @ q.loc).numpy()
@@ -127,7 +127,7 @@ def test_the_gradient_of_an_expectation_is_that_of_quadrature(d: int, kappa: flo
     assert float(slopes.mean()) == pytest.approx(expected, abs=4 * float(slopes.std()) / num**0.5)
 
 
-def test_each_draw_has_the_implicit_gradient() -> None:
+def test_samples_have_the_implicit_gradient() -> None:
     # In three dimensions the distribution function F can be inverted by hand: w = 1 + log(u + (1 - u) e^-2k) / k.
     kappas = torch.full((500,), 2.5, dtype=torch.float64, requires_grad=True)
     q = about(kappas, 3)

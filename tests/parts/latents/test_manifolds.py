@@ -1,4 +1,4 @@
-"""Latents on a sphere, in a ball, of classes, and of numbers beside classes: codes, priors, and the clock."""
+"""Latents on a sphere, in a ball, of classes, and of numbers and classes: codes, priors, and schedules."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def model_of(latent: dict[str, Any], **parts: Any) -> Any:
     return assemble({**config, "objective": "elbo", **parts}, DataSpec((6,), Domain("real")))
 
 
-# -- what every latent promises ----------------------------------------------------------------------------------
+# -- every latent ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("feature_shape", [(6,), (6, 5), (6, 3, 2)])
@@ -70,10 +70,7 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
         for sample in (True, False):
             one = latent(features, sample=sample)
             assert one.z.shape == one.mean.shape == (4, *latent.shape)
-            several = latent(features, sample=sample, num_samples=3)
-            assert several.z.shape == (3, 4, *latent.shape)
-            assert several.mean.shape == (4, *latent.shape)
-            assert several.posterior.log_prob(several.z).shape == (3, 4)
+            assert one.posterior.log_prob(one.z).shape == (4,)
             assert latent.decoder_input(one.z).shape == (4, *latent.decoder_shape)
             assert sample == (not torch.equal(one.z, one.mean))
 
@@ -90,7 +87,7 @@ def test_the_gradient_reaches_every_parameter(name: str) -> None:
 
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1e4])
 @pytest.mark.parametrize("name", list(EVERY))
-def test_wild_features_give_numbers(name: str, scale: float) -> None:
+def test_large_features_yield_finite_numbers(name: str, scale: float) -> None:
     latent, prior = both(name)
     features = (scale * torch.randn(8, 6, 3, 2)).requires_grad_()
     for sample in (True, False):
@@ -103,28 +100,30 @@ def test_wild_features_give_numbers(name: str, scale: float) -> None:
 
 
 @pytest.mark.parametrize("name", list(EVERY))
-def test_the_divergence_is_the_mean_over_draws(name: str) -> None:
+def test_the_kl_is_the_mean_over_samples(name: str) -> None:
     latent, prior = both(name)
-    # One-hot draws, for which the estimate has no bias.
+    # In evaluation, where samples are one-hot and the estimate is unbiased.
     latent.eval()
     with torch.no_grad():
-        code = latent(torch.randn(3, 6, 3, 2), sample=True, num_samples=20_000)
-        draws = Prior.kl(prior, code)
-        found = prior.kl(code)
+        features = torch.randn(3, 6, 3, 2)
+        code = latent(features.repeat(20_000, 1, 1, 1), sample=True)
+        estimates = Prior.kl(prior, code).unflatten(0, (-1, 3))
+        few = latent(features, sample=True)
+        exact = prior.kl(few)
     if "poincare" in EVERY[name].values():
-        assert torch.equal(found, draws)
-        # Both are densities of the same measure: over draws of one, the other's share of it is 1 on average.
+        assert torch.equal(exact, Prior.kl(prior, few))
+        # Both are densities with respect to the same measure: the mean of q / p over samples of p is 1.
         z = prior.sample(20_000).unsqueeze(1)
-        weights = (code.posterior.log_prob(z) - prior.log_prob(z)).exp()
+        weights = (few.posterior.log_prob(z) - prior.log_prob(z)).exp()
         assert bool(((weights.mean(0) - 1).abs() < 5 * weights.std(0) / 20_000**0.5).all())
         return
-    exact = found.flatten(1).sum(1) if name in ("categorical", "hard", "joint") else found
+    exact = exact.flatten(1).sum(1) if name in ("categorical", "hard", "joint") else exact
     assert exact.shape == (3,)
-    assert bool(((draws.mean(0) - exact).abs() < 4 * draws.std(0) / 20_000**0.5).all())
+    assert bool(((estimates.mean(0) - exact).abs() < 4 * estimates.std(0) / 20_000**0.5).all())
 
 
 @pytest.mark.parametrize("name", list(EVERY))
-def test_the_prior_draws_where_codes_live(name: str) -> None:
+def test_the_prior_samples_points_of_the_space(name: str) -> None:
     latent, prior = both(name)
     z = prior.sample(500)
     assert z.shape == (500, *latent.shape)
@@ -133,22 +132,22 @@ def test_the_prior_draws_where_codes_live(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(EVERY))
-def test_half_precision_around_a_latent_changes_little(name: str) -> None:
+def test_autocast_changes_codes_little(name: str) -> None:
     latent, prior = both(name)
     latent.eval()
     features = torch.randn(8, 6, 3, 2)
     plain = latent(features, sample=False)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = latent(features, sample=False)
-        read, kl = latent.decoder_input(half.z), prior.kl(half)
+        decoder_input, kl = latent.decoder_input(half.z), prior.kl(half)
     assert half.z.dtype == kl.dtype == torch.float32
     torch.testing.assert_close(half.z, plain.z, atol=0.05, rtol=0.05)
-    torch.testing.assert_close(read.float(), latent.decoder_input(plain.z), atol=0.05, rtol=0.05)
+    torch.testing.assert_close(decoder_input.float(), latent.decoder_input(plain.z), atol=0.05, rtol=0.05)
     torch.testing.assert_close(kl, prior.kl(plain), atol=0.1, rtol=0.1)
 
 
 @pytest.mark.parametrize("name", list(EVERY))
-def test_a_copy_of_a_model_is_a_model(name: str) -> None:
+def test_a_deep_copy_computes_the_same(name: str) -> None:
     model = model_of(EVERY[name]).eval()
     again = copy.deepcopy(model)
     again.load_state_dict(model.state_dict())
@@ -160,18 +159,18 @@ def test_a_copy_of_a_model_is_a_model(name: str) -> None:
 # -- sphere ------------------------------------------------------------------------------------------------------
 
 
-def test_directions_have_length_one() -> None:
+def test_codes_have_length_one() -> None:
     latent, prior = both("hypersphere")
     code = latent(torch.randn(8, 6, 3, 2), sample=True)
     for z in (code.z, code.mean, prior.sample(8)):
         torch.testing.assert_close(z.norm(dim=1), torch.ones(8))
     # The area of the sphere in four dimensions is 2 pi^2.
     torch.testing.assert_close(prior.log_prob(code.z), torch.full((8,), -math.log(2 * math.pi**2)))
-    # A draw from the prior has no direction.
+    # The mean of the prior is zero.
     assert float(prior.sample(10_000).mean(0).norm()) < 4 / 10_000**0.5
 
 
-def test_the_concentration_is_held() -> None:
+def test_the_concentration_is_clamped() -> None:
     latent = make({"name": "hypersphere", "dim": 4, "max_concentration": 50.0}, (6,))
     kappa = latent(1e3 * torch.randn(50, 6), sample=False).posterior.concentration.detach()
     assert float(kappa.min()) >= 1
@@ -196,14 +195,16 @@ def test_the_decoder_reads_the_tangent_space_at_the_origin() -> None:
     torch.testing.assert_close(latent.decoder_input(z), steps)
 
 
-def test_gyroplanes_are_a_dense_layer_where_the_ball_is_flat() -> None:
+def test_gyroplanes_of_a_nearly_flat_ball_are_a_dense_layer() -> None:
     latent = make({"name": "poincare", "dim": 3, "curvature": 1e-8, "gyroplanes": 6}).double()
     with torch.no_grad():
         latent.planes.offsets.normal_()
     z = torch.randn(9, 3).double()
     # Distances are twice those of coordinates at the origin, and so are offsets.
-    apart = 2 * z.unsqueeze(1) - latent.planes.offsets
-    torch.testing.assert_close(latent.decoder_input(z), (apart * latent.planes.normals).sum(-1), rtol=1e-5, atol=1e-5)
+    differences = 2 * z.unsqueeze(1) - latent.planes.offsets
+    torch.testing.assert_close(
+        latent.decoder_input(z), (differences * latent.planes.normals).sum(-1), rtol=1e-5, atol=1e-5
+    )
     assert latent.decoder_shape == (6,)
 
 
@@ -225,23 +226,23 @@ def rows_are_one_hot(z: Tensor) -> bool:
 
 
 @pytest.mark.parametrize("name", ["categorical", "hard", "joint"])
-def test_draws_are_one_hot_in_evaluation_and_where_asked(name: str) -> None:
+def test_samples_are_one_hot_in_evaluation_and_with_hard(name: str) -> None:
     latent, prior = both(name)
     start = 2 if name == "joint" else 0
     features = torch.randn(7, 6, 3, 2)
     in_training = latent(features, sample=True).z[:, start:]
     assert rows_are_one_hot(in_training) == (name == "hard")
     assert rows_are_one_hot(latent.eval()(features, sample=True).z[:, start:])
-    drawn = prior.sample(4000)[:, start:]
-    assert rows_are_one_hot(drawn)
+    samples = prior.sample(4000)[:, start:]
+    assert rows_are_one_hot(samples)
     variables, classes = latent.groups[-1], len(latent.groups) - (name == "joint")
-    torch.testing.assert_close(drawn.sum(1), torch.full((4000,), float(classes)))
-    torch.testing.assert_close(drawn.mean(0), torch.full((drawn.shape[1],), 1 / variables), atol=0.035, rtol=0)
+    torch.testing.assert_close(samples.sum(1), torch.full((4000,), float(classes)))
+    torch.testing.assert_close(samples.mean(0), torch.full((samples.shape[1],), 1 / variables), atol=0.035, rtol=0)
     mean = latent(features, sample=False).mean[:, start:]
     torch.testing.assert_close(mean.sum(1), torch.full((7,), float(classes)))
 
 
-def test_every_class_is_as_likely_as_another() -> None:
+def test_classes_are_equally_likely() -> None:
     _, prior = both("categorical")
     torch.testing.assert_close(prior.log_prob(prior.sample(4)), torch.full((4,), -3 * math.log(5)))
     _, prior = both("joint")
@@ -251,7 +252,7 @@ def test_every_class_is_as_likely_as_another() -> None:
 
 
 @pytest.mark.parametrize("name", ["categorical", "joint"])
-def test_the_clock_sets_the_temperature(name: str) -> None:
+def test_a_schedule_sets_the_temperature(name: str) -> None:
     falling = {"name": "linear", "start": 1.0, "end": 0.5}
     model = model_of({**EVERY[name], "temperature": falling})
     part = model.latent.classes if name == "joint" else model.latent
@@ -265,13 +266,13 @@ def test_the_clock_sets_the_temperature(name: str) -> None:
         heights.append(float(model(batch).latent.z.detach().amax(1).mean()))
     if name == "categorical":
         assert heights[1] > heights[0] + 0.05
-    # It is kept with the model.
+    # It is part of the state.
     again = model_of({**EVERY[name], "temperature": falling})
     again.load_state_dict(model.state_dict())
     assert torch.equal((again.latent.classes if name == "joint" else again.latent).tau, part.tau)
 
 
-def test_a_run_lets_the_temperature_fall(tmp_path: Path) -> None:
+def test_a_run_decreases_the_temperature(tmp_path: Path) -> None:
     run = aeframe.fit(
         model="categorical_vae",
         data="breast_cancer",
@@ -284,12 +285,12 @@ def test_a_run_lets_the_temperature_fall(tmp_path: Path) -> None:
     )
     latent: Any = aeframe.load(run.folder).model.latent
     best = latent.tau
-    # That of the last batch before the checkpoint whose validation was best; of ten batches the last had 0.55.
+    # That of the last batch before the best checkpoint; the last of ten batches has 0.55.
     assert 0.55 - 1e-6 <= float(best) < 1
     assert math.isclose(20 * float(best), round(20 * float(best)), abs_tol=1e-4)
 
 
-# -- refused -----------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -306,15 +307,15 @@ def test_a_run_lets_the_temperature_fall(tmp_path: Path) -> None:
         ),
         (
             {"name": "categorical", "classes": 1},
-            "classes of a latent need dim of at least 1 and classes of at least 2, found 16 and 1",
+            "a categorical latent needs dim of at least 1 and classes of at least 2, found 16 and 1",
         ),
         (
             {"name": "joint", "temperature": 0.0},
-            "classes of a latent need a temperature above 0, found 0 at batch 0",
+            "a categorical latent needs a temperature above 0, found 0 at batch 0",
         ),
     ],
 )
-def test_a_latent_that_cannot_be_is_refused(config: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(config: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make(config)
     assert str(error.value) == message
@@ -327,38 +328,38 @@ def test_a_latent_that_cannot_be_is_refused(config: dict[str, Any], message: str
             "ball",
             {"name": "point", "dim": 3},
             {},
-            "prior ball takes its curvature from a latent poincare, found Point; choose latent=poincare",
+            "prior ball requires a latent poincare, found Point; choose latent=poincare",
         ),
         (
             "ball",
             EVERY["riemannian"],
             {"scale": 0.0},
-            "prior ball needs scale above 0 and at most 2.23, since single precision goes no farther in 3 dimensions, "
-            "found 0; change prior.scale, or lower latent.dim",
+            "prior ball needs scale above 0 and at most 2.23, the limit of single precision in 3 dimensions, found 0; "
+            "change prior.scale, or lower latent.dim",
         ),
         (
             "ball",
             {"name": "poincare", "dim": 20, "posterior": "riemannian"},
             {},
-            "prior ball needs scale above 0 and at most 0.722, since single precision goes no farther in 20 "
-            "dimensions, found 1; change prior.scale, or lower latent.dim",
+            "prior ball needs scale above 0 and at most 0.722, the limit of single precision in 20 dimensions, found "
+            "1; change prior.scale, or lower latent.dim",
         ),
         (
             "categorical",
             {"name": "point", "dim": 3},
             {},
-            "prior categorical is of variables with equally many classes, found groups () in latent Point; "
+            "prior categorical needs variables with equally many classes, found groups () of latent Point; "
             "choose latent=categorical",
         ),
         (
             "joint",
             {"name": "point", "dim": 3},
             {},
-            "prior joint is of numbers beside classes, found latent Point; choose latent=joint",
+            "prior joint requires a latent joint, found Point; choose latent=joint",
         ),
     ],
 )
-def test_a_prior_that_cannot_be_is_refused(
+def test_invalid_options_of_a_prior_are_rejected(
     name: str, latent: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(AeframeError) as error:
@@ -367,7 +368,7 @@ def test_a_prior_that_cannot_be_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("words", "start"),
+    ("overrides", "start"),
     [
         (
             ["model=svae", "prior=normal"],
@@ -386,20 +387,21 @@ def test_a_prior_that_cannot_be_is_refused(
         ),
         (
             ["model=vae", "objective.capacity=5", "objective.class_capacity=2"],
-            "objective elbo has a class_capacity for latent joint only; leave class_capacity at null",
+            "objective elbo takes class_capacity for latents of numbers and classes only; choose latent=joint, or "
+            "leave class_capacity at null",
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_before_a_run(words: list[str], start: str) -> None:
+def test_parts_that_do_not_fit_are_rejected_before_a_run(overrides: list[str], start: str) -> None:
     with pytest.raises(AeframeError) as error:
-        check_parts(compose(["data=breast_cancer", *words]), DataSpec((30,), Domain("real")))
+        check_parts(compose(["data=breast_cancer", *overrides]), DataSpec((30,), Domain("real")))
     assert str(error.value).startswith(start)
 
 
 # -- capacities --------------------------------------------------------------------------------------------------
 
 
-def test_numbers_and_classes_have_each_their_capacity() -> None:
+def test_numbers_and_classes_have_separate_capacities() -> None:
     objective = {"name": "elbo", "beta": 30, "capacity": {"name": "linear", "end": 4.0}, "class_capacity": 0.5}
     model = model_of(EVERY["joint"], objective=objective)
     p = model(Batch(torch.randn(5, 6)))
@@ -419,7 +421,7 @@ def test_numbers_and_classes_have_each_their_capacity() -> None:
     }
 
 
-def test_a_capacity_of_classes_alone_is_refused() -> None:
+def test_class_capacity_without_capacity_is_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         build("objective", {"name": "elbo", "class_capacity": 2.0}, z_shape=(2,), shape=(3,))
     assert str(error.value) == "objective elbo takes class_capacity beside capacity; set objective.capacity as well"
@@ -432,7 +434,7 @@ def test_a_geodesic_of_the_sphere_is_a_great_circle() -> None:
     for end, expected in (
         ([0.0, 1.0, 0.0], [0.5**0.5, 0.5**0.5, 0.0]),
         ([1.0, 0.0, 0.0], [1.0, 0.0, 0.0]),
-        # Antipodes: one of the circles through both.
+        # Antipodes: one of the great circles through both.
         ([-1.0, 0.0, 0.0], [0.0, 1.0, 0.0]),
     ):
         found = latent.geodesic(start, torch.tensor([end]), halfway)
@@ -450,7 +452,7 @@ def test_a_geodesic_of_the_ball_is_the_shortest_path(curvature: float) -> None:
         return found
 
     middle = latent.geodesic(start, end, torch.tensor(0.3))
-    whole = distance(start, end)
-    torch.testing.assert_close(distance(start, middle), 0.3 * whole, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(distance(middle, end), 0.7 * whole, atol=1e-3, rtol=1e-3)
+    total = distance(start, end)
+    torch.testing.assert_close(distance(start, middle), 0.3 * total, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(distance(middle, end), 0.7 * total, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(latent.geodesic(start, end, torch.tensor(1.0)), end, atol=1e-4, rtol=0)

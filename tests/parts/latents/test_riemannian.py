@@ -1,4 +1,4 @@
-"""The learned metric: its formula, its gradients by autograd, its buffer of centroids, and draws by it."""
+"""The learned metric: its formula, its gradients by autograd, its buffer of centroids, and its sampler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _seeded() -> None:
 
 
 def curved(dim: int = 3) -> Curved:
-    """Four bumps in double precision."""
+    """Return a metric of four centroids in double precision."""
     lower = torch.randn(4, dim, dim, dtype=torch.float64).tril()
     return Curved(torch.randn(4, dim, dtype=torch.float64), lower @ lower.mT, 1.3, 0.2)
 
@@ -46,14 +46,14 @@ def space_of(model: Autoencoder) -> RiemannianHamiltonian:
 
 
 def metric(space: Curved, z: Tensor) -> Tensor:
-    """Return G(z) of one z, bump by bump."""
+    """Return G(z) of one z by an explicit sum over centroids."""
     inverse = space.regularisation * torch.eye(len(z), dtype=z.dtype)
     for centroid, square in zip(space.centroids, space.squares, strict=True):
         inverse = inverse + square * torch.exp(-(z - centroid).square().sum() / space.temperature**2)
     return inverse.inverse()
 
 
-def test_the_kinetic_energy_is_that_of_a_normal_momentum_with_the_metric_for_covariance() -> None:
+def test_the_kinetic_energy_is_that_of_a_normal_momentum_with_the_metric_as_covariance() -> None:
     space, z, momentum = curved(), *torch.randn(2, 5, 3, dtype=torch.float64)
     found = space.kinetic(z, momentum) + 1.5 * torch.tensor(2 * torch.pi, dtype=torch.float64).log()
     zero = torch.zeros(3, dtype=torch.float64)
@@ -63,38 +63,40 @@ def test_the_kinetic_energy_is_that_of_a_normal_momentum_with_the_metric_for_cov
         torch.testing.assert_close(space.velocity(z, momentum)[b], torch.linalg.solve(metric(space, z[b]), momentum[b]))
 
 
-def test_a_momentum_has_the_metric_for_covariance() -> None:
+def test_a_momentum_has_the_metric_as_covariance() -> None:
     space, z = curved(), torch.randn(3, dtype=torch.float64)
-    drawn = space.momentum(z.expand(20_000, 3), torch.randn(20_000, 3, dtype=torch.float64))
+    momenta = space.momentum(z.expand(20_000, 3), torch.randn(20_000, 3, dtype=torch.float64))
     scale = metric(space, z).diagonal().sqrt()
-    torch.testing.assert_close((drawn / scale).T.cov(), metric(space, z) / torch.outer(scale, scale), atol=0.04, rtol=0)
+    torch.testing.assert_close(
+        (momenta / scale).T.cov(), metric(space, z) / torch.outer(scale, scale), atol=0.04, rtol=0
+    )
 
 
-def test_what_pulls_is_the_kinetic_energy_s_gradient() -> None:
+def test_the_gradients_of_the_kinetic_energy() -> None:
     space = curved()
     z, momentum = torch.randn(2, 6, 4, 3, dtype=torch.float64).requires_grad_()
     by_z, by_momentum = torch.autograd.grad(space.kinetic(z, momentum).sum(), (z, momentum))
-    torch.testing.assert_close(space.pull(z, momentum), -by_z)
+    torch.testing.assert_close(space.position_gradient(z, momentum), -by_z)
     torch.testing.assert_close(space.velocity(z, momentum), by_momentum)
 
 
 def test_the_generalised_leapfrog_can_be_reversed() -> None:
     space, z, momentum = curved(), *torch.randn(2, 5, 3, dtype=torch.float64)
-    there, moved, pushed = leapfrog(z, momentum, -z, torch.neg, space, 0.1, 30)
-    back, reversed_, _ = leapfrog(there, -moved, pushed, torch.neg, space, 0.1, 30)
+    end, moved, gradient = leapfrog(z, momentum, -z, torch.neg, space, 0.1, 30)
+    back, reversed_, _ = leapfrog(end, -moved, gradient, torch.neg, space, 0.1, 30)
     torch.testing.assert_close(back, z)
     torch.testing.assert_close(reversed_, -momentum)
-    assert (there - z).abs().max() > 0.05
+    assert (end - z).abs().max() > 0.05
 
 
 def test_energy_is_kept_to_second_order() -> None:
     space, z, momentum = curved(), *torch.randn(2, 50, 3, dtype=torch.float64)
 
     def drift(step: float) -> Tensor:
-        at, moving, pushed = z, momentum, -z
+        at, moving, gradient = z, momentum, -z
         before = 0.5 * z.square().sum(1) + space.kinetic(z, momentum)
         for _ in range(round(0.2 / step)):
-            at, moving, pushed = leapfrog(at, moving, pushed, torch.neg, space, step, 20)
+            at, moving, gradient = leapfrog(at, moving, gradient, torch.neg, space, step, 20)
         return (0.5 * at.square().sum(1) + space.kinetic(at, moving) - before).abs().mean()
 
     assert 3.2 < drift(0.02) / drift(0.01) < 4.8
@@ -103,7 +105,7 @@ def test_energy_is_kept_to_second_order() -> None:
 def test_the_metric_of_a_model_is_the_papers_formula() -> None:
     model = model_of(temperature=0.7, regularisation=0.1)
     latent = space_of(model)
-    latent._remember(torch.randn(3, 2))
+    latent.observe(torch.randn(3, 2))
     space = latent.geometry()
     numbers = latent.triangles(latent.means)
     z = torch.randn(2)
@@ -130,7 +132,7 @@ def test_centroids_are_the_last_training_codes_before_the_batch() -> None:
     q = model(Batch(second))
     assert torch.equal(latent.means, torch.stack([more[2], more[3], means[2], more[0], more[1]]))
     assert (latent.known.tolist(), latent.place.item()) == ([1, 1, 1, 1, 1], 2)
-    # The buffer has moved on, and the gradients of both batches still find what they saw.
+    # The buffer was overwritten, and the backward passes of both batches still work.
     (model.terms(p, TrainingProgress()).total() + model.terms(q, TrainingProgress()).total()[:3]).sum().backward()
     assert all(parameter.grad is not None for parameter in latent.parameters())
     assert latent.triangles.get_submodule("1").get_parameter("weight").grad.any()  # type: ignore[union-attr]
@@ -140,8 +142,16 @@ def test_centroids_are_the_last_training_codes_before_the_batch() -> None:
     model.eval()(Batch(first), sample=True)
     assert all(torch.equal(value, state[name]) for name, value in latent.state_dict().items())
     latent.train()
-    model(Batch(torch.randn(12, 6)), sample=True)
+    model.train()(Batch(torch.randn(12, 6)), sample=True)
     assert latent.place.item() == (2 + 5) % 5
+
+
+def test_importance_samples_add_each_mean_once() -> None:
+    model = model_of()
+    batch = Batch(torch.randn(3, 6))
+    model(batch, num_samples=4)
+    assert torch.equal(space_of(model).means[:3], model.embed(batch).mean.detach())
+    assert space_of(model).known.tolist() == [1, 1, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +164,7 @@ def test_centroids_are_the_last_training_codes_before_the_batch() -> None:
         ("regularisation", "100, 3, 64, 4.0 and 0.0"),
     ],
 )
-def test_a_metric_that_cannot_be_is_refused(option: str, found: str) -> None:
+def test_invalid_options_are_rejected(option: str, found: str) -> None:
     with pytest.raises(AeframeError) as error:
         build("latent", {"name": "riemannian", option: 0}, feature_shape=(4,))
     assert str(error.value) == (
@@ -166,14 +176,14 @@ def test_a_metric_that_cannot_be_is_refused(option: str, found: str) -> None:
 # -- the sampler -------------------------------------------------------------------------------------------------
 
 
-def test_draws_have_the_density_of_the_metric() -> None:
+def test_samples_have_the_density_of_the_metric() -> None:
     model = model_of(regularisation=0.05, temperature=0.8).eval()
     latent = space_of(model)
-    latent._remember(torch.tensor([[-1.0, 0.0], [0.5, 1.0], [1.5, -0.5], [0.0, 0.3], [2.0, 2.0]]))
-    # Steps so long that many must be refused.
+    latent.observe(torch.tensor([[-1.0, 0.0], [0.5, 1.0], [1.5, -0.5], [0.0, 0.3], [2.0, 2.0]]))
+    # Steps so long that many are rejected.
     options = {"num_steps": 60, "num_leapfrog": 3, "step_size": 1.5}
     sampler = build("sampler", {"name": "riemannian", **options}, model=model)
-    drawn = sampler.sample(model, 3000)
+    samples = sampler.sample(model, 3000)
     space = latent.geometry()
     # The box around the centroids, wider by the temperature.
     sides = [torch.linspace(low, high, 201) for low, high in ((-1.8, 2.8), (-1.3, 2.8))]
@@ -182,12 +192,12 @@ def test_draws_have_the_density_of_the_metric() -> None:
         density = (-space.kinetic(plane, torch.zeros_like(plane))).softmax(0)
     mean = density @ plane
     second = plane.T @ (density.unsqueeze(1) * plane) - torch.outer(mean, mean)
-    assert ((drawn >= plane[0]) & (drawn <= plane[-1])).all()
-    torch.testing.assert_close(drawn.mean(0), mean, atol=0.12, rtol=0)
-    torch.testing.assert_close(drawn.T.cov(), second, atol=0.15, rtol=0.1)
+    assert ((samples >= plane[0]) & (samples <= plane[-1])).all()
+    torch.testing.assert_close(samples.mean(0), mean, atol=0.12, rtol=0)
+    torch.testing.assert_close(samples.T.cov(), second, atol=0.15, rtol=0.1)
 
 
-def test_the_sampler_needs_a_metric_and_sensible_steps() -> None:
+def test_the_sampler_requires_a_metric_and_valid_steps() -> None:
     with pytest.raises(AeframeError) as error:
         build("sampler", {"name": "riemannian", "num_steps": 0}, model=model_of())
     assert str(error.value) == (

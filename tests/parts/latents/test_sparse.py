@@ -1,4 +1,4 @@
-"""Sparse dictionaries against hand-worked codes, the papers' formulas and finite differences."""
+"""Sparse dictionaries against codes computed by hand, the papers' formulas and finite differences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def make(name: str, feature_shape: Shape = (6,), **options: Any) -> Any:
 
 
 def by_hand(name: str, weight: list[list[float]], **options: Any) -> Any:
-    """A dictionary of these rows both ways; the decoder's are of length 1 whatever they are here."""
+    """Return a dictionary whose encoder and decoder weights are these rows; the decoder normalises them."""
     rows = torch.tensor(weight)
     latent = make(name, (rows.shape[1],), dim=len(rows), **options)
     latent.scale = 1.0
@@ -52,7 +52,7 @@ def gradient(value: Tensor, of: Tensor) -> Tensor | None:
 
 def slope(function: Callable[[], Tensor], at: Tensor, step: float = 1e-5) -> Tensor:
     """Return the central finite differences of a function by a parameter."""
-    # Past autograd, which would take what is put back for something new.
+    # Through .data, so that autograd does not record the changes.
     values, found = at.data.view(-1), []
     for index in range(len(values)):
         before = float(values[index])
@@ -65,7 +65,7 @@ def slope(function: Callable[[], Tensor], at: Tensor, step: float = 1e-5) -> Ten
     return torch.tensor(found, dtype=at.dtype).reshape(at.shape)
 
 
-# -- what every dictionary promises ------------------------------------------------------------------------------
+# -- every dictionary --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("feature_shape", [(6,), (2, 3, 4)])
@@ -81,14 +81,10 @@ def test_shapes(name: str, feature_shape: Shape) -> None:
         torch.testing.assert_close(one.decoder_input, latent.decoder_input(one.z))
         assert all(term.shape == (5,) for term in one.terms.values())
         assert set(latent.weights) <= set(one.terms)
-        several = latent(features, sample=mode, num_samples=3)
-        assert several.z.shape == (3, 5, 12)
-        assert several.decoder_input.shape == (3, 5, *feature_shape)
-        assert several.mean.shape == (5, 12)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_directions_stay_of_length_one_whatever_the_optimiser_does(name: str) -> None:
+def test_directions_keep_length_one_in_training(name: str) -> None:
     latent = make(name, auxk=0.1, dead_after=1)
     optimizer = torch.optim.Adam(latent.parameters(), lr=0.3)
     before = latent.directions.detach().clone()
@@ -102,14 +98,14 @@ def test_directions_stay_of_length_one_whatever_the_optimiser_does(name: str) ->
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_encoder_begins_as_the_decoder_transposed(name: str) -> None:
+def test_the_encoder_is_initialised_to_the_transposed_decoder(name: str) -> None:
     latent = make(name)
     torch.testing.assert_close(latent.encode_weight, latent.directions)
     assert not latent.encode_bias.any()
 
 
 @pytest.mark.parametrize(("name", "dim"), [("topk", 1024), ("batch_topk", 1024), ("gated", 1024), ("gated", 40)])
-def test_at_first_the_features_together_are_as_long_as_x(name: str, dim: int) -> None:
+def test_the_initial_reconstruction_is_as_long_as_x(name: str, dim: int) -> None:
     latent = make(name, (30,), dim=dim, **({"k": 64} if name != "gated" else {}))
     x = torch.randn(200, 30)
     along = (latent(x, sample=True).decoder_input * x).sum(1) / x.square().sum(1)
@@ -127,66 +123,66 @@ def test_in_half_precision_the_terms_are_single(name: str) -> None:
     assert all(term.dtype == torch.float32 and bool(term.isfinite().all()) for term in found.terms.values())
 
 
-# -- who is silent, and what revives it --------------------------------------------------------------------------
+# -- dead features and their revival -----------------------------------------------------------------------------
 
 
-def test_silence_is_counted_in_training_samples() -> None:
+def test_inactivity_is_counted_in_training_samples() -> None:
     latent = by_hand("topk", [[1.0, 0.0], [0.0, 1.0]], k=1)
     first, second = torch.tensor([[2.0, 1.0]] * 3), torch.tensor([[1.0, 2.0]] * 4)
     latent(first, sample=True)
-    assert latent.silent.tolist() == [0, 3]
+    assert latent.steps_since_active.tolist() == [0, 3]
     latent(first, sample=True)
-    assert latent.silent.tolist() == [0, 6]
+    assert latent.steps_since_active.tolist() == [0, 6]
     latent(torch.cat([first, second]), sample=True)
-    assert latent.silent.tolist() == [0, 0]
+    assert latent.steps_since_active.tolist() == [0, 0]
     latent(second, sample=True)
-    assert latent.silent.tolist() == [4, 0]
-    # Whoever only looks is not counted.
+    assert latent.steps_since_active.tolist() == [4, 0]
+    # Passes without gradients, or in evaluation, are not counted.
     with torch.no_grad():
         latent(second, sample=True)
     latent.eval()(second, sample=False)
-    assert latent.silent.tolist() == [4, 0]
+    assert latent.steps_since_active.tolist() == [4, 0]
     resumed = make("topk", (2,), dim=2, k=1)
     resumed.load_state_dict(latent.state_dict())
     resumed(second[:1], sample=True)
-    assert resumed.silent.tolist() == [5, 0]
+    assert resumed.steps_since_active.tolist() == [5, 0]
 
 
-def test_a_dead_feature_explains_what_the_others_leave() -> None:
+def test_a_dead_feature_explains_the_error_of_the_others() -> None:
     latent = by_hand("topk", [[1.0, 0.0], [0.0, 1.0]], k=1, auxk=0.5, dead_after=2)
     with torch.no_grad():
         latent.encode_weight[1] = torch.tensor([0.0, 0.5])
     assert latent.weights["auxk"](TrainingProgress()) == 0.5
     x = torch.tensor([[3.0, 1.0], [2.0, -1.0]])
-    # Nobody has been silent for two samples.
+    # No feature has been inactive for two samples.
     found = latent(x, sample=True)
     assert found.z.tolist() == [[3.0, 0.0], [2.0, 0.0]]
     assert found.terms["auxk"].tolist() == [0.0, 0.0]
     assert not any(each.any() for name in names(latent) if (each := aux_gradient(found, latent, name)) is not None)
-    # Now the second has: of (0, 1) it explains half, and of (0, -1) nothing, as its pre-activation is negative.
+    # Now the second one is dead. It explains half of (0, 1), and nothing of (0, -1): its pre-activation is negative.
     found = latent(x, sample=True)
     assert found.terms["auxk"].tolist() == [0.25, 1.0]
-    # d/dw (1 - w x)^2 = -2 (1 - 0.5) x; the one that speaks, and its share, stand still.
+    # d/dw (1 - w x)^2 = -2 (1 - 0.5) x; the active feature is detached.
     torch.testing.assert_close(aux_gradient(found, latent, "encode_weight"), torch.tensor([[0.0, 0.0], [-3.0, -1.0]]))
     torch.testing.assert_close(aux_gradient(found, latent, "encode_bias"), torch.tensor([0.0, -1.0]))
-    # -2 * 0.5 (0, 0.5) along the direction, of which its unit length leaves nothing.
+    # -2 * 0.5 (0, 0.5) is along the direction; its normalisation removes this component.
     torch.testing.assert_close(aux_gradient(found, latent, "decode_weight"), torch.zeros(2, 2))
 
 
-def test_a_dead_feature_speaks_for_what_it_points_to_only() -> None:
+def test_a_dead_feature_with_a_negative_pre_activation_explains_nothing() -> None:
     latent = by_hand("topk", [[1.0, 0.0], [0.0, 1.0]], k=1, dead_after=1)
-    latent.silent.fill_(1)
+    latent.steps_since_active.fill_(1)
     found = latent(torch.tensor([[-3.0, -1.0]]), sample=True)
     assert found.z.tolist() == [[0.0, 0.0]]
     assert found.terms["auxk"].tolist() == [10.0]
 
 
 @pytest.mark.parametrize("name", ["topk", "gated", "matryoshka"])
-def test_features_do_not_come_nearer_to_be_reconstructed(name: str) -> None:
+def test_the_terms_have_no_gradient_to_the_input_features(name: str) -> None:
     latent = make(name, dead_after=1)
-    latent.silent.fill_(1)
+    latent.steps_since_active.fill_(1)
     with torch.no_grad():
-        # Everybody speaks, whatever is said.
+        # Every feature is active, for any input.
         latent.encode_weight.zero_()
         latent.encode_bias.fill_(1.0)
     features = torch.randn(4, 6, requires_grad=True)
@@ -205,21 +201,21 @@ def aux_gradient(found: Any, latent: Any, name: str) -> Tensor | None:
     return gradient(found.terms["auxk"].sum(), getattr(latent, name))
 
 
-def test_of_many_dead_features_the_loudest_half_of_x_s_size_speak() -> None:
+def test_auxk_uses_as_many_dead_features_as_half_the_size_of_x() -> None:
     latent = make("topk", (4,), dim=12, k=1, dead_after=1)
-    latent.silent.fill_(5)
+    latent.steps_since_active.fill_(5)
     x = torch.randn(3, 4)
     found = latent(x, sample=True)
     before = latent.scale * x @ latent.encode_weight.T
-    loudest = torch.zeros(3, 12)
+    largest = torch.zeros(3, 12)
     for row in range(3):
         for feature in before[row].argsort(descending=True)[:2]:
-            loudest[row, feature] = before[row, feature].clamp(min=0)
-    expected = (x - latent.decoder_input(found.z) - loudest @ latent.directions).square().sum(1)
+            largest[row, feature] = before[row, feature].clamp(min=0)
+    expected = (x - latent.decoder_input(found.z) - largest @ latent.directions).square().sum(1)
     torch.testing.assert_close(found.terms["auxk"], expected)
 
 
-def test_without_a_weight_there_is_no_such_term() -> None:
+def test_without_a_weight_there_is_no_auxk_term() -> None:
     assert "auxk" not in make("topk", auxk=0)(torch.randn(2, 6), sample=True).terms
     assert "auxk" not in make("gated")(torch.randn(2, 6), sample=True).terms
     assert "auxk" in make("gated", auxk={"name": "linear"})(torch.randn(2, 6), sample=True).terms
@@ -259,19 +255,19 @@ def test_batch_topk_by_hand() -> None:
     assert latent.threshold.item() == 3.5
 
 
-def test_batch_topk_speaks_with_k_features_in_evaluation_too() -> None:
+def test_batch_topk_has_k_active_features_in_evaluation_too() -> None:
     latent = make("batch_topk", (16,), dim=64, k=5)
     for _ in range(50):
-        # Some samples are louder, and have more features.
+        # Some samples have larger values, and more active features.
         samples = torch.randn(64, 16) * torch.rand(64, 1) * 3
-        assert speaking(latent, samples) == 5.0
+        assert mean_active(latent, samples) == 5.0
     latent.eval()
-    assert speaking(latent, torch.randn(4000, 16) * torch.rand(4000, 1) * 3) == pytest.approx(5.0, rel=0.05)
+    assert mean_active(latent, torch.randn(4000, 16) * torch.rand(4000, 1) * 3) == pytest.approx(5.0, rel=0.05)
     by_sample = (latent(samples, sample=False).z > 0).sum(1)
     assert by_sample.min() < 3 < 8 < by_sample.max()
 
 
-def speaking(latent: Any, x: Tensor) -> float:
+def mean_active(latent: Any, x: Tensor) -> float:
     return float((latent(x, sample=latent.training).z > 0).sum(1).float().mean())
 
 
@@ -308,7 +304,7 @@ def test_the_gradients_of_gates_are_those_of_what_can_be_differentiated() -> Non
 
     gates, rest = {"encode_weight", "encode_bias"}, {"log_factor", "magnitude_bias", "decode_weight"}
     for term, reached in (
-        # A gate's own bias decides who speaks, which has no slope.
+        # The bias of a gate only selects active features, and has no gradient.
         ("main", rest | {"encode_weight", "decode_bias"}),
         ("sparsity", gates | {"decode_bias"}),
         ("gate_reconstruction", gates),
@@ -322,7 +318,7 @@ def test_the_gradients_of_gates_are_those_of_what_can_be_differentiated() -> Non
         for name in set(parameters) - reached - {"decode_bias"}:
             none = gradient(now, parameters[name])
             assert none is None or not none.any(), (term, name)
-    # The bias moves what the gates see, and stands still in what they decode to.
+    # decode_bias has a gradient through the input of the gates; in the decoded gates it is detached.
     now = value("gate_reconstruction")
     seen = latent.scale * gradient(now, latent.encode_bias) @ latent.encode_weight
     torch.testing.assert_close(gradient(now, latent.decode_bias), -seen)
@@ -350,7 +346,7 @@ def test_jumprelu_by_hand() -> None:
     torch.testing.assert_close(
         gradient((weights * found.z).sum(), latent.log_threshold), -1.25 * torch.tensor([3.0, 2.0 + 6.0])
     )
-    # By the pre-activations the number has no slope, and z has that of what speaks.
+    # With respect to the pre-activations, the number has no gradient, and z that of its active features.
     assert gradient(found.terms["sparsity"].sum(), latent.encode_bias) is None
     torch.testing.assert_close(gradient((weights * found.z).sum(), latent.encode_bias), torch.tensor([9.0, 0.0]))
 
@@ -362,7 +358,7 @@ def test_the_slope_by_thresholds_is_that_of_the_smoothed_step() -> None:
     fixed = latent.log_threshold.detach().exp()
 
     def smoothed() -> tuple[Tensor, Tensor]:
-        """The step integrated over the kernel; z jumps by the threshold, as high as it stood."""
+        """Return the step integrated over the kernel; the jump of z has the height of the detached threshold."""
         before = latent.scale * x @ latent.encode_weight.T
         steps = ((before - latent.log_threshold.exp()) / 0.3 + 0.5).clamp(0, 1)
         return steps.sum(), (weights * fixed * steps).sum()
@@ -374,12 +370,12 @@ def test_the_slope_by_thresholds_is_that_of_the_smoothed_step() -> None:
     torch.testing.assert_close(gradient(number, latent.log_threshold), by_threshold, atol=1e-6, rtol=1e-5)
     by_threshold = slope(lambda: smoothed()[1], latent.log_threshold)
     torch.testing.assert_close(gradient(z, latent.log_threshold), by_threshold, atol=1e-6, rtol=1e-5)
-    # By all else z has a slope of its own.
+    # With respect to the encoder, the gradient of z is exact.
     by_encoder = slope(lambda: (weights * latent(x, sample=True).z).sum(), latent.encode_weight, step=1e-7)
     torch.testing.assert_close(gradient(z, latent.encode_weight), by_encoder, atol=1e-5, rtol=0)
 
 
-# -- dictionaries within dictionaries ----------------------------------------------------------------------------
+# -- nested dictionaries -----------------------------------------------------------------------------------------
 
 
 def test_a_prefix_is_a_dictionary_of_its_own() -> None:
@@ -399,7 +395,7 @@ def test_a_prefix_is_a_dictionary_of_its_own() -> None:
     assert not by_row[3:].any()
 
 
-# -- bad use -----------------------------------------------------------------------------------------------------
+# -- invalid options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -418,18 +414,18 @@ def test_a_prefix_is_a_dictionary_of_its_own() -> None:
         (
             "matryoshka",
             {"prefixes": [0.5, 0.25]},
-            "latent matryoshka needs prefixes as rising shares of dim=12 between 0 and 1, each with a feature more "
-            "than the one before, found [0.5, 0.25]",
+            "latent matryoshka needs prefixes as increasing fractions of dim=12 between 0 and 1, each at least "
+            "one feature longer than the one before, found [0.5, 0.25]",
         ),
         (
             "matryoshka",
             {"prefixes": [0.01, 1.0]},
-            "latent matryoshka needs prefixes as rising shares of dim=12 between 0 and 1, each with a feature more "
-            "than the one before, found [0.01, 1.0]",
+            "latent matryoshka needs prefixes as increasing fractions of dim=12 between 0 and 1, each at least "
+            "one feature longer than the one before, found [0.01, 1.0]",
         ),
     ],
 )
-def test_a_dictionary_that_cannot_be_is_refused(name: str, options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make(name, **options)
     assert str(error.value) == message

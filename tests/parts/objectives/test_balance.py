@@ -12,7 +12,7 @@ from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.parts.latents.hierarchy.base import GroupedPosterior, normal
+from aeframe.parts.latents.hierarchy.base import GroupedPosterior, normal_from
 from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, Latent, LossTerms, TrainingProgress
 
 START, HALFWAY, END = (TrainingProgress(batch=batch, planned=100) for batch in (0, 50, 100))
@@ -36,7 +36,7 @@ def make(latent: dict[str, Any] | None = None, **options: Any) -> Autoencoder:
 def terms_at(model: Autoencoder, progress: TrainingProgress, kl: Tensor = KL) -> tuple[ForwardOutput, LossTerms]:
     """Return an output with these divergences of N(sqrt(2 KL), 1) from N(0, 1), and its terms."""
     mean = (2 * kl).sqrt().requires_grad_()
-    q, p = normal(torch.zeros(2, 6)), normal(torch.zeros(2, 6))
+    q, p = normal_from(torch.zeros(2, 6)), normal_from(torch.zeros(2, 6))
     q.loc = mean
     batch = Batch(torch.zeros(2, 6))
     latent = Latent(mean, mean, posterior=GroupedPosterior(mean, q, p, lambda _: q))

@@ -1,4 +1,4 @@
-"""Importance-weighted bounds against a linear-Gaussian model, and gradients against bounds taken one by one."""
+"""Importance-weighted bounds of a linear-Gaussian model, and gradients against those of separate bounds."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ def gradients(model: Autoencoder, x: Tensor) -> dict[str, Tensor]:
     return found
 
 
-def alike(make: Make, **options: Any) -> Autoencoder:
-    """A model with the same weights for all options."""
+def seeded_model(make: Make, **options: Any) -> Autoencoder:
+    """Return a model with the same weights for all options."""
     torch.manual_seed(3)
     return make({"name": "importance", **options})
 
 
 def linear(make: Make) -> tuple[Autoencoder, MultivariateNormal]:
-    """A model with linear maps, unit prior and fixed noise, and the density that it is of x."""
+    """Return a model with linear maps, unit prior and fixed noise, and its exact p(x)."""
     model = make(
         {"name": "importance"}, dim=2, encoder={"name": "mlp", "hidden": ()}, loss={"name": "gaussian", "scale": 0.7}
     )
     with torch.no_grad():
-        # q(z|x) = N(0, 1.1^2), wider than what is true, so that no weight is rare and large.
+        # q(z|x) = N(0, 1.1^2), wider than the true posterior, so that no weight is rare and large.
         for parameter in model.latent.parameters():
             parameter.zero_()
         assert isinstance(model.latent, Gaussian)
         model.latent.head.linear.bias[2:] = 2 * math.log(1.1)
-        at = model.decode(torch.cat([torch.zeros(1, 2), torch.eye(2)])).squeeze(1)
-    offset, weight = at[0], (at[1:] - at[0]).T
+        outputs = model.decode(torch.cat([torch.zeros(1, 2), torch.eye(2)])).squeeze(1)
+    offset, weight = outputs[0], (outputs[1:] - outputs[0]).T
     return model, MultivariateNormal(offset, weight @ weight.T + 0.49 * torch.eye(6))
 
 
@@ -61,12 +61,12 @@ def linear(make: Make) -> tuple[Autoencoder, MultivariateNormal]:
 
 
 @torch.no_grad()
-def test_the_bound_rises_with_k_to_the_exact_likelihood_of_a_linear_gaussian_model(make: Make) -> None:
+def test_the_bound_increases_with_k_to_the_exact_likelihood_of_a_linear_gaussian_model(make: Make) -> None:
     model, exact = linear(make)
     x = exact.sample((16,))
     bounds = []
     for k in (1, 4, 32, 20_000):
-        # As many draws for each, so that none is noisier.
+        # The same number of samples for each k, so that the noise is the same.
         runs = [terms_of(model, x, k).bound for _ in range(max(1, 2000 // k))]
         bounds.append(-float(torch.stack([run for run in runs if run is not None]).mean()))
     likelihood = float(exact.log_prob(x).mean())
@@ -75,14 +75,14 @@ def test_the_bound_rises_with_k_to_the_exact_likelihood_of_a_linear_gaussian_mod
 
 
 @torch.no_grad()
-def test_groups_lie_between_the_lower_bound_and_that_of_all_samples(make: Make) -> None:
+def test_groups_are_between_the_evidence_lower_bound_and_the_bound_of_all_samples(make: Make) -> None:
     x, found = torch.randn(5, 6), {}
     for groups in (1, 2, 4, 8):
         torch.manual_seed(1)
-        found[groups] = terms_of(alike(make, groups=groups), x)
+        found[groups] = terms_of(seeded_model(make, groups=groups), x)
     values = [found[groups].raw["importance"] for groups in (1, 2, 4, 8)]
     assert all((lower > higher).all() for lower, higher in zip(values[1:], values[:-1], strict=True))
-    # One sample in each group is the evidence lower bound, and the bound that models are selected by is that of all.
+    # Groups of one sample are the evidence lower bound; models are selected by the bound of all samples.
     torch.testing.assert_close(values[3], found[8].raw["reconstruction"] + found[8].raw["kl"])
     for terms in found.values():
         assert terms.bound is not None
@@ -94,13 +94,13 @@ def test_beta_mixes_the_two_bounds_and_follows_a_schedule(make: Make) -> None:
     x, found = torch.randn(5, 6), {}
     for name, beta in {"iwae": 0.0, "elbo": 1.0, "both": {"name": "linear", "end": 0.5}}.items():
         torch.manual_seed(1)
-        found[name] = terms_of(alike(make, beta=beta), x).raw["importance"]
+        found[name] = terms_of(seeded_model(make, beta=beta), x).raw["importance"]
     torch.testing.assert_close(found["both"], 0.25 * found["elbo"] + 0.75 * found["iwae"])
 
 
 @torch.no_grad()
-def test_a_single_draw_is_the_evidence_lower_bound(make: Make) -> None:
-    model = alike(make, groups=4)
+def test_a_single_sample_is_the_evidence_lower_bound(make: Make) -> None:
+    model = seeded_model(make, groups=4)
     p = model(Batch(torch.randn(5, 6)), sample=True)
     terms = model.terms(p, PROGRESS)
     kl = p.latent.posterior.log_prob(p.latent.z).sum(1) - model.prior.log_prob(p.latent.z)
@@ -115,22 +115,22 @@ def test_a_single_draw_is_the_evidence_lower_bound(make: Make) -> None:
 @pytest.mark.parametrize("doubly", [False, True])
 def test_partial_trains_the_decoder_by_all_samples_and_the_encoder_by_groups(make: Make, doubly: bool) -> None:
     x = torch.randn(5, 6)
-    partial, whole, groups = (
-        gradients(alike(make, doubly_reparameterised=doubly, **options), x)
+    partial, all_samples, groups = (
+        gradients(seeded_model(make, doubly_reparameterised=doubly, **options), x)
         for options in ({"groups": 4, "partial": True}, {"groups": 1}, {"groups": 4})
     )
     for name, gradient in partial.items():
         decodes = name.startswith("decoder")
-        same, other = (whole, groups) if decodes else (groups, whole)
+        same, other = (all_samples, groups) if decodes else (groups, all_samples)
         torch.testing.assert_close(gradient, same[name])
         assert not torch.allclose(gradient, other[name], rtol=1e-2), name
 
 
-def test_other_gradients_leave_the_value_as_it_is(make: Make) -> None:
+def test_redirected_gradients_do_not_change_the_value(make: Make) -> None:
     x, found = torch.randn(5, 6), []
     for options in ({}, {"partial": True}, {"doubly_reparameterised": True}):
         torch.manual_seed(1)
-        terms = terms_of(alike(make, groups=1, **options), x)
+        terms = terms_of(seeded_model(make, groups=1, **options), x)
         found.append((terms.raw["importance"], terms.bound))
     for value, bound in found[1:]:
         torch.testing.assert_close(value, found[0][0])
@@ -148,11 +148,9 @@ def test_a_learned_prior_learns_from_the_decoder_s_bound(make: Make) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"groups": 2}, {"beta": 0.5}, {"groups": 2, "partial": True}], ids=str)
-def test_doubly_reparameterised_gradients_are_the_plain_ones_in_expectation(
-    make: Make, options: dict[str, Any]
-) -> None:
+def test_doubly_reparameterised_gradients_are_equal_in_expectation(make: Make, options: dict[str, Any]) -> None:
     x = torch.randn(1, 6).expand(400, 6)
-    plain, doubly = (alike(make, num_samples=4, doubly_reparameterised=d, **options) for d in (False, True))
+    plain, doubly = (seeded_model(make, num_samples=4, doubly_reparameterised=d, **options) for d in (False, True))
     differences = []
     for seed in range(60):
         steps = []
@@ -162,45 +160,43 @@ def test_doubly_reparameterised_gradients_are_the_plain_ones_in_expectation(
             steps.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
             model.zero_grad(set_to_none=True)
         differences.append(steps[1] - steps[0])
-    apart = torch.stack(differences)
-    error = apart.std(0) / len(apart) ** 0.5
-    # The decoder's are the same draw by draw, but for rounding.
-    assert bool((apart.mean(0).abs() < 5 * error + 1e-6).all())
+    difference = torch.stack(differences)
+    error = difference.std(0) / len(difference) ** 0.5
+    # Those of the decoder are equal up to rounding.
+    assert bool((difference.mean(0).abs() < 5 * error + 1e-6).all())
     assert bool((error > 1e-5).any())
 
 
-def test_doubly_reparameterised_gradients_of_the_encoder_are_less_noisy_with_many_samples(make: Make) -> None:
-    x, spread = torch.randn(1, 6), []
+def test_doubly_reparameterised_gradients_of_the_encoder_have_less_variance_with_many_samples(make: Make) -> None:
+    x, variances = torch.randn(1, 6), []
     for doubly in (False, True):
-        model = alike(make, num_samples=64, doubly_reparameterised=doubly)
-        draws = []
+        model = seeded_model(make, num_samples=64, doubly_reparameterised=doubly)
+        samples = []
         for seed in range(100):
             torch.manual_seed(seed)
             terms_of(model, x).total().mean().backward()
-            draws.append(torch.cat([p.grad.flatten() for p in model.latent.parameters() if p.grad is not None]))
+            samples.append(torch.cat([p.grad.flatten() for p in model.latent.parameters() if p.grad is not None]))
             model.zero_grad(set_to_none=True)
-        spread.append(float(torch.stack(draws).var(0).sum()))
-    assert spread[1] < 0.7 * spread[0]
+        variances.append(float(torch.stack(samples).var(0).sum()))
+    assert variances[1] < 0.7 * variances[0]
 
 
-# -- refusals ----------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------
 
 
-def test_groups_that_are_no_share_are_refused() -> None:
+def test_groups_that_do_not_divide_the_samples_are_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         build("objective", {"name": "importance", "num_samples": 8, "groups": 3})
-    assert str(error.value) == (
-        "objective importance shares num_samples out to groups equally, found 8 for 3; make one a multiple of the other"
-    )
+    assert str(error.value) == "objective importance needs num_samples that groups divide, found 8 for 3 groups"
 
 
-def test_a_latent_that_decodes_something_else_than_z_is_refused(make: Make) -> None:
-    model = alike(make, partial=True, groups=2)
+def test_a_latent_with_another_decoder_input_is_rejected(make: Make) -> None:
+    model = seeded_model(make, partial=True, groups=2)
     p = model(Batch(torch.randn(5, 6)), num_samples=8)
     p.latent.decoder_input = p.latent.z
     with pytest.raises(AeframeError) as error:
         model.terms(p, PROGRESS)
     assert str(error.value) == (
-        "objective importance with partial or doubly_reparameterised follows the gradient through z, and this latent "
-        "hands the decoder something else; leave both at false"
+        "objective importance with partial or doubly_reparameterised needs a decoder that reads z, but this latent "
+        "provides another decoder input; leave both at false"
     )

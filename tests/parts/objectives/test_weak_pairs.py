@@ -1,4 +1,4 @@
-"""Pairs: averages by hand, the adaptive rule, and what happens where samples come alone."""
+"""Weak pairs: averages by hand, the adaptive rule, and samples without a partner."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pair() -> tuple[Normal, Normal]:
     )
 
 
-def test_the_mean_of_two_posteriors_hand_worked() -> None:
+def test_the_mean_of_two_posteriors_by_hand() -> None:
     loc, scale = WeakPairs(SPEC)._averaged(*pair())
     assert loc.tolist() == [[1.0, 2.5]]
     assert scale.square().tolist()[0] == pytest.approx([1.0, 2.5])
@@ -41,8 +41,8 @@ def test_the_product_of_two_posteriors_is_that_of_their_densities() -> None:
     assert loc.tolist()[0] == pytest.approx([1.0, (1 / 4 + 4) / (5 / 4)])
     assert scale.square().tolist()[0] == pytest.approx([0.5, 0.8])
     x = torch.linspace(-3, 5, 7)[:, None]
-    apart = one.log_prob(x) + other.log_prob(x) - Normal(loc, scale).log_prob(x)
-    torch.testing.assert_close(apart, apart[:1].expand_as(apart))
+    differences = one.log_prob(x) + other.log_prob(x) - Normal(loc, scale).log_prob(x)
+    torch.testing.assert_close(differences, differences[:1].expand_as(differences))
 
 
 def test_dimensions_nearer_than_the_middle_are_shared() -> None:
@@ -52,14 +52,14 @@ def test_dimensions_nearer_than_the_middle_are_shared() -> None:
     assert _shared(one, other).tolist() == [[True, True, False, True]]
 
 
-def test_the_rule_is_each_pair_s_own_and_takes_positions_together() -> None:
+def test_the_middle_is_of_one_pair_over_all_positions() -> None:
     one = Normal(torch.zeros(2, 2, 2), torch.ones(2, 2, 2))
     other = Normal(torch.tensor([[[0.0, 1.0], [3.0, 2.0]], [[1.0, 0.0], [0.0, 0.0]]]), torch.ones(2, 2, 2))
     assert _shared(one, other).tolist() == [[[True, True], [False, True]], [[False, True], [True, True]]]
 
 
 @pytest.mark.parametrize("average", ["mean", "product"])
-def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> None:
+def test_in_training_the_terms_are_means_of_both_partners(make: Make, average: str) -> None:
     model = make({"name": "weak_pairs", "beta": 2.0, "average": average}, pairs=True)
     x, partner = torch.randn(2, 5, 6, requires_grad=True)
     p = model(Batch(x).paired(Batch(partner)))
@@ -73,8 +73,8 @@ def test_in_training_both_partners_are_paid_for(make: Make, average: str) -> Non
     shared = _shared(one, other)
     expected = torch.zeros(5)
     for q in (one, other):
-        moved = Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale))
-        expected += torch.distributions.kl_divergence(moved, Normal(0.0, 1.0)).sum(1) / 2
+        averaged = Normal(torch.where(shared, loc, q.loc), torch.where(shared, scale, q.scale))
+        expected += torch.distributions.kl_divergence(averaged, Normal(0.0, 1.0)).sum(1) / 2
     torch.testing.assert_close(terms.raw["kl"], expected)
     assert terms.bound is not None
     torch.testing.assert_close(terms.bound, terms.raw["reconstruction"] + expected)
@@ -94,11 +94,11 @@ def test_each_sample_of_a_pair_is_encoded_and_decoded_once(make: Make) -> None:
     p = model(Batch(x).paired(Batch(partner)))
     model.terms(p, TrainingProgress())
     assert passes == {"encoder": 2, "decoder": 2}
-    # The decoded code is drawn from the combined posterior.
+    # z is sampled from the combined posterior.
     torch.testing.assert_close(p.reconstruction, model.loss(model.decode(p.latent.z, p.batch), p.batch))
 
 
-def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> None:
+def test_a_sample_paired_with_itself_has_the_evidence_lower_bound(make: Make) -> None:
     model = make({"name": "weak_pairs"}, pairs=True)
     x = torch.randn(1, 6).expand(4000, 6)
     paired = model.terms(model(Batch(x).paired(Batch(x))), TrainingProgress())
@@ -109,7 +109,7 @@ def test_a_sample_beside_itself_is_the_plain_bound_in_the_mean(make: Make) -> No
     )
 
 
-def test_held_out_samples_come_alone(make: Make) -> None:
+def test_held_out_samples_have_the_evidence_lower_bound(make: Make) -> None:
     model = make({"name": "weak_pairs"}, pairs=True).eval()
     p = model(Batch(torch.randn(5, 6)).paired(Batch(torch.randn(5, 6))))
     terms = model.terms(p, TrainingProgress())
@@ -117,40 +117,40 @@ def test_held_out_samples_come_alone(make: Make) -> None:
     assert terms.raw["reconstruction"] is p.reconstruction
 
 
-def test_samples_that_come_one_by_one_are_refused() -> None:
+def test_data_without_pairs_are_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         build("objective", {"name": "weak_pairs"}, spec=DataSpec((6,), Domain("real")))
     assert str(error.value) == (
-        "objective weak_pairs trains on pairs, but these samples come one by one; set pairs=true"
+        "objective weak_pairs needs pairs of samples, but these data have single samples; set pairs=true"
     )
 
 
-def test_a_run_without_pairs_is_refused_before_any_data_load() -> None:
+def test_a_run_without_pairs_is_rejected_before_data_are_loaded() -> None:
     with pytest.raises(AeframeError, match="set pairs=true"):
         train(compose(["model=ada_gvae", "pairs=false", "data=breast_cancer"]))
 
 
-def test_a_run_trains_on_pairs_and_its_model_opens(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[Tensor] = []
-    monkeypatch.setattr(WeakPairs, "_pair", _counted(seen))
-    words = [
+def test_a_run_trains_on_pairs_and_its_model_can_be_loaded(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    partners: list[Tensor] = []
+    monkeypatch.setattr(WeakPairs, "_pair", _counted(partners))
+    overrides = [
         "model=ml_vae", "data=breast_cancer", "encoder.hidden=[8]", "latent.dim=3", "max_batches=3", "pictures=false",
         "trainer.accelerator=cpu", f"folder={tmp_path / 'run'}",
     ]  # fmt: skip
-    run = train(compose(words))
-    # The dry run's, and those of three batches.
-    assert [partner.device.type for partner in seen] == ["meta", "cpu", "cpu", "cpu"]
-    assert [tuple(partner.shape) for partner in seen[1:]] == [(64, 30)] * 3
+    run = train(compose(overrides))
+    # The dry run and three batches.
+    assert [partner.device.type for partner in partners] == ["meta", "cpu", "cpu", "cpu"]
+    assert [tuple(partner.shape) for partner in partners[1:]] == [(64, 30)] * 3
     saved = load(run.folder)
     assert saved.spec.extras == {"partner": (30,)}
     assert saved.score(torch.randn(4, 30)).shape == (4,)
 
 
-def _counted(seen: list[Tensor]) -> Any:
+def _counted(partners: list[Tensor]) -> Any:
     real = WeakPairs._pair
 
     def counted(self: WeakPairs, model: Any, latent: Any, partner: Batch, *, sample: bool) -> Any:
-        seen.append(partner.x)
+        partners.append(partner.x)
         return real(self, model, latent, partner, sample=sample)
 
     return counted

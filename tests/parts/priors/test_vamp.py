@@ -1,4 +1,4 @@
-"""The VampPrior: a mixture of the encoder's own posteriors."""
+"""The VampPrior, a mixture of the encoder's posteriors."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_log_prob_is_torch_s_mixture_of_posteriors(lead: tuple[int, ...]) -> Non
     torch.testing.assert_close(model.prior.log_prob(z), as_torch(model).log_prob(z))
 
 
-def test_draws_have_the_moments_of_the_mixture() -> None:
+def test_samples_have_the_moments_of_the_mixture() -> None:
     model = model_of(spread=3.0)
     with torch.no_grad():
-        drawn, mixture = model.prior.sample(20_000), as_torch(model)
-        assert drawn.shape == (20_000, 2)
-        torch.testing.assert_close(drawn.mean(0), mixture.mean, atol=0.05, rtol=0)
-        torch.testing.assert_close(drawn.var(0), mixture.variance, atol=0, rtol=0.06)
+        samples, mixture = model.prior.sample(20_000), as_torch(model)
+        assert samples.shape == (20_000, 2)
+        torch.testing.assert_close(samples.mean(0), mixture.mean, atol=0.05, rtol=0)
+        torch.testing.assert_close(samples.var(0), mixture.variance, atol=0, rtol=0.06)
 
 
 def test_the_kl_is_that_of_quadrature() -> None:
@@ -59,8 +59,9 @@ def test_the_kl_is_that_of_quadrature() -> None:
     line = torch.linspace(-10, 10, 401)
     plane = torch.cartesian_prod(line, line).unsqueeze(1)
     with torch.no_grad():
-        code = model.embed(Batch(torch.randn(1, 6)), sample=True, num_samples=20_000)
-        log_q = code.posterior.log_prob(plane).sum(-1)  # type: ignore[union-attr]
+        x = torch.randn(1, 6)
+        code = model.embed(Batch(x.expand(20_000, 6)), sample=True)
+        log_q = model.embed(Batch(x)).posterior.log_prob(plane).sum(-1)  # type: ignore[union-attr]
         exact = (log_q.exp() * (log_q - model.prior.log_prob(plane))).sum() * (line[1] - line[0]) ** 2
         estimates = model.prior.kl(code)
     # Four standard errors.
@@ -68,13 +69,13 @@ def test_the_kl_is_that_of_quadrature() -> None:
 
 
 @pytest.mark.parametrize("transform", ["planar", "iaf"])
-def test_posteriors_of_a_flow_are_mixed_too(transform: str) -> None:
+def test_a_mixture_of_flow_posteriors(transform: str) -> None:
     model = model_of(latent={"name": "flow", "dim": 2, "transform": transform, "context": 3})
     assert isinstance(model.prior, Vamp)
     z = torch.randn(7, 2)
     features = model.encoder(Batch(model.prior.pseudo_inputs()))
-    one_by_one = [model.latent(features[k : k + 1], sample=False).posterior.log_prob(z) for k in range(5)]
-    expected = torch.logsumexp(torch.stack(one_by_one), 0) - torch.tensor(5.0).log()
+    by_component = [model.latent(features[k : k + 1], sample=False).posterior.log_prob(z) for k in range(5)]
+    expected = torch.logsumexp(torch.stack(by_component), 0) - torch.tensor(5.0).log()
     torch.testing.assert_close(model.prior.log_prob(z), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -91,7 +92,7 @@ def test_pseudo_inputs_lie_within_the_bounds_of_the_data(domain: str) -> None:
     assert x.std() > 0.05
 
 
-def test_the_encoder_is_trained_through_pseudo_inputs_and_belongs_to_the_model_alone() -> None:
+def test_the_encoder_is_trained_through_pseudo_inputs_and_not_registered_twice() -> None:
     model = model_of()
     assert [name for name, _ in model.prior.named_parameters()] == ["free"]
     model.prior.log_prob(torch.randn(7, 2)).sum().backward()
@@ -100,7 +101,7 @@ def test_the_encoder_is_trained_through_pseudo_inputs_and_belongs_to_the_model_a
     assert all(parameter.grad is not None for parameter in model.encoder.parameters())
 
 
-def test_a_copy_mixes_the_posteriors_of_its_own_encoder() -> None:
+def test_a_deep_copy_uses_its_own_encoder() -> None:
     model, z = model_of(), torch.randn(7, 2)
     before, other = model.prior.log_prob(z), copy.deepcopy(model)
     with torch.no_grad():
@@ -110,7 +111,7 @@ def test_a_copy_mixes_the_posteriors_of_its_own_encoder() -> None:
     assert not torch.allclose(other.prior.log_prob(z), before)
 
 
-def test_where_the_encoder_sees_a_condition_a_pseudo_input_has_one() -> None:
+def test_pseudo_inputs_have_a_condition_where_the_encoder_receives_one() -> None:
     model = model_of("unit", condition=3)
     assert isinstance(model.prior, Vamp)
     assert model.prior.pseudo_inputs().shape == (5, 9)
@@ -119,7 +120,7 @@ def test_where_the_encoder_sees_a_condition_a_pseudo_input_has_one() -> None:
     assert terms.raw["kl"].shape == (7,)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_options_are_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         model_of(components=0)
     assert str(error.value) == "prior vamp needs components >= 1, found 0"
@@ -127,6 +128,6 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(AeframeError) as error:
         assemble(config, DataSpec((6,), Domain.parse("category(4)")))
     assert str(error.value) == (
-        "prior vamp learns pseudo-inputs by their gradient, and category(4) data have none; "
-        "choose prior=mixture or prior=flow"
+        "prior vamp learns pseudo-inputs by gradients, which category(4) data do not have; choose prior=mixture or "
+        "prior=flow"
     )

@@ -13,20 +13,21 @@ class Plain(LatentSpace):
         self.layer = nn.Linear(feature_shape[0], 3)
         self.shape = (3,)
 
-    def forward(self, features, *, sample, num_samples=None):
+    def forward(self, features, *, sample):
         z = self.layer(features)
-        return Latent(z if num_samples is None else z.expand(num_samples, *z.shape), mean=z)
+        return Latent(z, mean=z)
 
 
 class NoisyEvaluation(Plain):
     """Adds noise in evaluation mode too."""
 
-    def forward(self, features, *, sample, num_samples=None):
-        return super().forward(features + 0.1 * torch.randn_like(features), sample=sample, num_samples=num_samples)
+    def forward(self, features, *, sample):
+        return super().forward(features + 0.1 * torch.randn_like(features), sample=sample)
 
 
 class Misshapen(Plain):
-    """Ignores `num_samples`, so that z has the wrong shape."""
+    """Returns a mean of another shape than it declares."""
 
-    def forward(self, features, *, sample, num_samples=None):
-        return super().forward(features, sample=sample)
+    def forward(self, features, *, sample):
+        z = self.layer(features)
+        return Latent(z, mean=z[:, :2])

@@ -1,11 +1,10 @@
-"""What every hierarchy of latents is: groups of numbers, each drawn from what the groups above it leave behind.
+"""`Hierarchy`, the base class of hierarchical latents: groups of numbers, each conditioned on the groups above it.
 
-Shapes: B samples, R rows (B of them, or K * B with K importance samples), D numbers of all groups together.
+Shapes: B samples, D numbers of all groups together.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
@@ -19,50 +18,51 @@ from aeframe.parts.latents.base import LatentSpace
 from aeframe.tensors import at_least_float32
 from aeframe.types import Latent, Shape
 
-_LIMIT = 5.0
-Choose: TypeAlias = Callable[[Normal], Tensor]
-"""How a group's numbers are chosen, given their distribution."""
+_LOG_SCALE_LIMIT = 5.0
+ChooseZ: TypeAlias = Callable[[Normal], Tensor]
+"""Returns z of a group given its distribution: a sample, the mean, or given values."""
 
 
-class Step(NamedTuple):
-    """One group's step down, or the whole way: then z and its normals are flat, ``(R, D)``, top group first."""
+class TopDownState(NamedTuple):
+    """The result of one group, or of the whole top-down path: then z, q and p are flat, ``(B, D)``, top group first."""
 
     state: Tensor
-    """What is left behind: for the next group, or at the end for the decoder."""
+    """The input of the next group, or of the decoder after the last."""
     z: Tensor
-    """``(R, *Group.shape)``."""
+    """``(B, *Group.shape)``."""
     q: Normal
-    """The posterior given the groups above; the prior where no data are seen."""
+    """The posterior given the groups above; the prior where there are no encoder features."""
     p: Normal
+    """The prior given the groups above."""
 
 
 class Group(nn.Module):
-    """One group of a hierarchy, and the way past it. It sets `shape`, that of its share of z."""
+    """One group of a hierarchy, one block of the top-down path. A subclass sets `shape`, that of the group's z."""
 
     shape: Shape
 
-    def forward(self, state: Tensor, seen: Tensor | None, choose: Choose) -> Step:
-        """Return the state below, with this group's numbers in it.
+    def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
+        """Return z of this group and the state below it.
 
         Args:
-            state: What the groups above leave behind.
-            seen: What the way up gives to this group; None where nothing but the prior is asked for.
-            choose: Chooses z.
+            state: The state above this group.
+            encoder_features: The bottom-up features of this group; None evaluates the prior only.
+            choose: Returns z, given q (or p without encoder features).
         """
         raise NotImplementedError
 
 
 class GroupedPosterior(Distribution):
-    """q(z|x) of a hierarchy at one z: each group given those above it, as they were chosen.
+    """q(z|x) of a hierarchy, conditioned group by group on one z.
 
-    `q` and `p` are the normals of posterior and prior, all groups side by side: ``(B, D)``, or ``(K, B, D)``. They
-    are other ones at another z, so this is no distribution to draw from: that is what the latent does.
+    `q` and `p` are the normals of posterior and prior, all groups concatenated, ``(B, D)``. The parameters of a group
+    depend on the z of the groups above, so this object cannot be sampled; the latent samples z.
 
     Args:
-        z: The codes that `q` and `p` are conditioned on.
+        z: The value that `q` and `p` are conditioned on.
         q: The posterior's normals.
-        p: The prior's.
-        posterior_at: Returns the posterior's normals at other codes of the same shape.
+        p: The prior's normals.
+        posterior_at: Returns the posterior's normals at another z of the same shape.
     """
 
     def __init__(self, z: Tensor, q: Normal, p: Normal, posterior_at: Callable[[Tensor], Normal]) -> None:
@@ -80,25 +80,26 @@ class GroupedPosterior(Distribution):
         return self.q.variance
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Return log q of each dimension given the groups above it, ``(..., B, D)``.
+        """Return log q of each dimension given the groups above it, ``(B, D)``.
 
-        For the tensor that was drawn this is free; for any other the top-down path is computed again.
+        For the tensor `z` itself this takes no further pass; for any other value the top-down path runs again.
         """
         if value.shape != self.batch_shape:
             raise AeframeError(
-                f"the posterior of a hierarchy is known at the z that was drawn, of shape {tuple(self.batch_shape)}, "
-                f"and not at others, of shape {tuple(value.shape)}; choose a latent of one group, such as gaussian"
+                "the posterior of a hierarchy has a density at values of the shape of its z, "
+                f"{tuple(self.batch_shape)}, found {tuple(value.shape)}; choose a latent of one group, such as gaussian"
             )
         q = self.q if value is self.z else self._posterior_at(value)
         return q.log_prob(value)
 
 
 class Hierarchy(LatentSpace):
-    """Groups of latents, of which each is drawn given those above it, by the posterior as by the prior.
+    """Groups of latents, each conditioned on the groups above it, in the posterior as in the prior.
 
-    z is a flat row, top group first; prior ``top_down`` is the other half of the same network. The decoder reads the
-    state at the end of the way down. In training `Latent.mean` is each group's mean given what was drawn above it: to
-    go down a second time, given the means, would nearly double the step. In evaluation it is given the means.
+    z is the flat concatenation of the groups, top group first. Prior ``top_down`` uses the same network without
+    encoder features. The decoder reads the state after the last group. In training `Latent.mean` is each group's mean
+    given the sampled groups above it, because a second top-down path would nearly double the cost of a step. In
+    evaluation each group's mean is conditioned on the means above it.
     """
 
     provides = frozenset({"posterior", "hierarchy"})
@@ -117,84 +118,75 @@ class Hierarchy(LatentSpace):
     def decoder_shape(self) -> Shape:
         return self._decoder_shape
 
-    def look(self, features: Tensor) -> list[Tensor]:
-        """Return what each group sees of features ``(B, C, *positions)``, top group first."""
+    def bottom_up(self, features: Tensor) -> list[Tensor]:
+        """Return the features of each group, computed from the encoder's ``(B, C, *positions)``, top group first."""
         raise NotImplementedError
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
-        seen, num = self.look(features), len(features)
-        samples = num_samples if sample and num_samples is not None else 1
-        every = [each.expand(samples, *each.shape).flatten(0, 1) for each in seen]
-        way = self.walk(samples * num, drawn if sample else _centre, every)
-
-        def rows(value: Tensor) -> Tensor:
-            if num_samples is None:
-                return value
-            return value.unflatten(0, (samples, num)).expand(num_samples, num, *value.shape[1:])
-
-        given_draws = sample and not self.training
-        mean = self.walk(num, _centre, seen).z if given_draws else way.q.loc.unflatten(0, (samples, num)).mean(0)
-        q, p = (Normal(rows(each.loc), rows(each.scale), validate_args=False) for each in (way.q, way.p))
-        z = rows(way.z)
-        posterior = GroupedPosterior(z, q, p, functools.partial(self._posterior_at, seen))
-        return Latent(z, mean, posterior=posterior, decoder_input=rows(way.state))
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
+        encoder_features, num = self.bottom_up(features), len(features)
+        path = self.top_down(num, sample_normal if sample else _mean, encoder_features)
+        separate_mean = sample and not self.training
+        mean = self.top_down(num, _mean, encoder_features).z if separate_mean else path.q.loc
+        posterior = GroupedPosterior(path.z, path.q, path.p, lambda z: self.top_down_given(z, encoder_features).q)
+        return Latent(path.z, mean, posterior=posterior, decoder_input=path.state)
 
     def decoder_input(self, z: Tensor) -> Tensor:
-        return self.given(z).state
+        return self.top_down_given(z).state
 
-    def given(self, z: Tensor, seen: Sequence[Tensor] | None = None) -> Step:
-        """Go down with every group's numbers given, z ``(R, D)``: the posterior's way with `seen`, or the prior's."""
-        pieces = iter(z.split(self.groups, dim=1))
-        shapes = iter([block.shape for block in self.blocks])
-        return self.walk(len(z), lambda _: next(pieces).unflatten(1, next(shapes)), seen)
-
-    def _posterior_at(self, seen: Sequence[Tensor], z: Tensor) -> Normal:
-        """Return the posterior's normals at codes ``(..., B, D)``, by what each group sees of B samples."""
-        flat = z.reshape(-1, *self.shape)
-        every = [each.expand(len(flat) // len(each), *each.shape).flatten(0, 1) for each in seen]
-        q = self.given(flat, every).q
-        return Normal(q.loc.reshape(z.shape), q.scale.reshape(z.shape), validate_args=False)
-
-    def walk(self, rows: int, choose: Choose, seen: Sequence[Tensor] | None = None) -> Step:
-        """Go down from the top for so many rows: the posterior's way with `seen`, the prior's without."""
+    def top_down(self, rows: int, choose: ChooseZ, encoder_features: Sequence[Tensor] | None = None) -> TopDownState:
+        """Run the top-down path for a number of rows: of the posterior with encoder features, else of the prior."""
         state, steps = self.start.expand(rows, *self.start.shape), []
         for number, block in enumerate(self.blocks):
-            step: Step = block(state, None if seen is None else seen[number], choose)
+            step: TopDownState = block(state, None if encoder_features is None else encoder_features[number], choose)
             steps.append(step)
             state = step.state
 
-        def row(values: Sequence[Tensor]) -> Tensor:
+        def concatenated(values: Sequence[Tensor]) -> Tensor:
             return torch.cat([value.flatten(1) for value in values], dim=1)
 
         q, p = (
-            Normal(row([each.loc for each in side]), row([each.scale for each in side]), validate_args=False)
+            Normal(
+                concatenated([normal.loc for normal in side]),
+                concatenated([normal.scale for normal in side]),
+                validate_args=False,
+            )
             for side in ([step.q for step in steps], [step.p for step in steps])
         )
-        return Step(state.reshape(rows, *self.decoder_shape), row([step.z for step in steps]), q, p)
+        return TopDownState(state.reshape(rows, *self.decoder_shape), concatenated([step.z for step in steps]), q, p)
+
+    def top_down_given(self, z: Tensor, encoder_features: Sequence[Tensor] | None = None) -> TopDownState:
+        """Run the top-down path with every group's z given, ``(B, D)``: of the posterior with encoder features, else
+        of the prior.
+        """
+        values = iter(z.split(self.groups, dim=1))
+        shapes = iter([block.shape for block in self.blocks])
+        return self.top_down(len(z), lambda _: next(values).unflatten(1, next(shapes)), encoder_features)
 
 
-def normal(parameters: Tensor) -> Normal:
-    """Return the normal whose mean and log-scale are the two halves of channels ``(R, 2 C, *positions)``.
+def normal_from(parameters: Tensor) -> Normal:
+    """Return the normal whose mean and log-scale are the two halves of the channels ``(B, 2 C, *positions)``.
 
-    The log-scale is held within ±5 by a tanh, far from where a float overflows, and its gradient never quite ends.
+    A tanh bounds the log-scale to ±5, so that no scale overflows and the gradient never vanishes entirely.
     """
     loc, log_scale = at_least_float32(parameters).chunk(2, dim=1)
-    return Normal(loc, (_LIMIT * (log_scale / _LIMIT).tanh()).exp(), validate_args=False)
+    limit = _LOG_SCALE_LIMIT
+    return Normal(loc, (limit * (log_scale / limit).tanh()).exp(), validate_args=False)
 
 
-def drawn(of: Normal, temperature: float = 1.0) -> Tensor:
-    """Return a draw with a gradient, its standard deviation multiplied by `temperature`."""
-    return torch.addcmul(of.loc, of.scale, torch.randn_like(of.loc), value=temperature)
+def sample_normal(distribution: Normal, temperature: float = 1.0) -> Tensor:
+    """Return a reparameterised sample, with the standard deviation multiplied by `temperature`."""
+    loc = distribution.loc
+    return torch.addcmul(loc, distribution.scale, torch.randn_like(loc), value=temperature)
 
 
-def _centre(of: Normal) -> Tensor:
-    return of.loc
+def _mean(distribution: Normal) -> Tensor:
+    return distribution.loc
 
 
-def check_numbers(who: str, **options: int | tuple[int, ...]) -> None:
-    """Refuse numbers below 1, and none at all where there must be some."""
+def check_positive(who: str, **options: int | tuple[int, ...]) -> None:
+    """Raise an error for an option below 1, or an empty list of them."""
     for name, value in options.items():
         numbers = value if isinstance(value, tuple) else (value,)
         if not numbers or min(numbers) < 1:
-            shown = list(value) if isinstance(value, tuple) else value
-            raise AeframeError(f"latent {who} needs {name} of at least 1, found {shown}")
+            found = list(value) if isinstance(value, tuple) else value
+            raise AeframeError(f"latent {who} needs {name} of at least 1, found {found}")

@@ -1,4 +1,4 @@
-"""The ladder: dense groups, whose posterior weighs what the data say against what the groups above expect."""
+"""The ladder VAE: dense groups, whose posterior combines an estimate from the data with the prior."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from aeframe.parts.activations import MakeActivation
-from aeframe.parts.latents.hierarchy.base import Choose, Group, Hierarchy, Step, check_numbers, normal
+from aeframe.parts.latents.hierarchy.base import ChooseZ, Group, Hierarchy, TopDownState, check_positive, normal_from
 from aeframe.parts.networks.mlp import dense_layers
 from aeframe.types import Shape
 
 
-class _Rung(Group):
-    """One dense group, of which the state below is all that the next one knows.
+class _LadderGroup(Group):
+    """One dense group. The state below it is its z, so the next group depends on this one only.
 
-    The top group's prior is N(0, I), and its posterior is what the data say.
+    The top group has the prior N(0, I), and its posterior is the estimate from the data alone.
     """
 
     def __init__(self, above: int | None, dim: int, hidden: int, activation: MakeActivation | None) -> None:
@@ -28,28 +28,28 @@ class _Rung(Group):
             None if above is None else nn.Sequential(_dense(above, hidden, activation), nn.Linear(hidden, 2 * dim))
         )
 
-    def forward(self, state: Tensor, seen: Tensor | None, choose: Choose) -> Step:
-        p = normal(state.new_zeros(len(state), 2 * self.shape[0]) if self.prior is None else self.prior(state))
+    def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
+        p = normal_from(state.new_zeros(len(state), 2 * self.shape[0]) if self.prior is None else self.prior(state))
         q = p
-        if seen is not None:
-            q = normal(self.likelihood(seen))
-            q = q if self.prior is None else combined(q, p)
+        if encoder_features is not None:
+            q = normal_from(self.likelihood(encoder_features))
+            q = q if self.prior is None else precision_weighted(q, p)
         z = choose(q)
-        return Step(z, z, q, p)
+        return TopDownState(z, z, q, p)
 
 
 class Ladder(Hierarchy):
-    """The ladder VAE (Sønderby et al. 2016, arXiv 1602.02282): dense groups, one above the other.
+    """The ladder VAE (Sønderby et al. 2016, arXiv 1602.02282): a stack of dense groups.
 
-    On the way up each group gets a normal of its own from the features; on the way down it is combined with the prior
-    given the group above, each weighted by its precision. The decoder reads the lowest group. The paper's batch norm
-    looks at other samples: layers are normed each for itself here.
+    The bottom-up path estimates a normal for each group from the features. The top-down path combines it with the
+    prior given the group above, each weighted by its precision. The decoder reads the lowest group. The paper's batch
+    norm would couple the samples of a batch; layer norm is used here.
 
     Args:
-        feature_shape: ``(C, *positions)``; positions are read all at once.
+        feature_shape: ``(C, *positions)``, flattened.
         dims: Numbers of each group, top group first.
-        hidden: Units of each dense layer: one on the way up and one on the way down, for each group.
-        activation: Of the dense layers; null takes the run's own.
+        hidden: Units of the dense layers; each group has one layer in the bottom-up and one in the top-down path.
+        activation: Of the dense layers; null takes the run's activation.
     """
 
     def __init__(
@@ -60,25 +60,25 @@ class Ladder(Hierarchy):
         hidden: int = 128,
         activation: MakeActivation | None = None,
     ) -> None:
-        check_numbers("ladder", dims=dims, hidden=hidden)
-        rungs = [_Rung(above, dim, hidden, activation) for above, dim in zip((None, *dims), dims, strict=False)]
-        super().__init__(rungs, (dims[-1],))
+        check_positive("ladder", dims=dims, hidden=hidden)
+        groups = [_LadderGroup(above, dim, hidden, activation) for above, dim in zip((None, *dims), dims, strict=False)]
+        super().__init__(groups, (dims[-1],))
         sizes = [math.prod(feature_shape), *[hidden] * (len(dims) - 1)]
         self.up = nn.ModuleList([_dense(size, hidden, activation) for size in sizes])
         self.register_buffer("start", torch.zeros(0), persistent=False)
 
-    def look(self, features: Tensor) -> list[Tensor]:
-        seen = [features.flatten(1)]
+    def bottom_up(self, features: Tensor) -> list[Tensor]:
+        outputs = [features.flatten(1)]
         for layer in self.up:
-            seen.append(layer(seen[-1]))
-        return seen[:0:-1]
+            outputs.append(layer(outputs[-1]))
+        return outputs[:0:-1]
 
 
-def combined(q: Normal, p: Normal) -> Normal:
-    """Return the normal proportional to the product of two: precisions add, means are weighted by them."""
-    ours, theirs = q.scale**-2, p.scale**-2
-    variance = 1 / (ours + theirs)
-    return Normal((q.loc * ours + p.loc * theirs) * variance, variance.sqrt(), validate_args=False)
+def precision_weighted(q: Normal, p: Normal) -> Normal:
+    """Return the normal proportional to the product of two: precisions add, and weight the means."""
+    q_precision, p_precision = q.scale**-2, p.scale**-2
+    variance = 1 / (q_precision + p_precision)
+    return Normal((q.loc * q_precision + p.loc * p_precision) * variance, variance.sqrt(), validate_args=False)
 
 
 def _dense(size_in: int, size_out: int, activation: MakeActivation | None) -> nn.Module:

@@ -1,6 +1,6 @@
-"""What convolutional hierarchies share: groups at several resolutions, and a pyramid of features for them to see.
+"""`Pyramid`, the base class of convolutional hierarchies: groups and encoder features at several resolutions.
 
-Shapes: R rows, ``positions`` (T,), (H, W) or (D, H, W); flat features ``(C,)`` are channels at one position.
+Shapes: B samples, ``positions`` (T,), (H, W) or (D, H, W); flat features ``(C,)`` are channels at one position.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from aeframe.parts.latents.hierarchy.base import Group, Hierarchy, check_numbers
+from aeframe.parts.latents.hierarchy.base import Group, Hierarchy, check_positive
 from aeframe.parts.networks.blocks import check_positions, convolution, halved_sizes
 from aeframe.types import Shape
 
 
 class Pyramid(Hierarchy):
-    """Groups from the coarsest resolution to that of the features, each twice as fine as the one above it.
+    """Groups at several resolutions, from the coarsest to that of the features; each resolution doubles the one above.
 
-    The state has `width` channels at its group's positions. On the way up features are halved by convolutions of
-    stride 2, of any size, with one `cell` at each resolution.
+    The state has `width` channels at the positions of its group. The bottom-up path halves the features by
+    convolutions of stride 2, for any size, with one `cell` at each resolution.
 
     Args:
-        who: The latent's name.
+        who: The latent's name, for error messages.
         feature_shape: ``(C, *positions)``.
         scales: Groups at each resolution, coarsest first.
-        width: Channels of the state, and of what the groups see.
-        cell: Makes a network that keeps ``(R, width, *positions)`` in so many dimensions.
-        group: Makes a group, given the positions of the state above it (None for the top group) and its own.
+        width: Channels of the state and of the encoder features of each group.
+        cell: Makes a network that maps ``(B, width, *positions)`` to the same shape, given the number of dimensions.
+        group: Makes a group, given the positions of the group above (None for the top group) and its own.
     """
 
     def __init__(
@@ -43,19 +43,19 @@ class Pyramid(Hierarchy):
     ) -> None:
         channels, *rest = feature_shape
         check_positions(f"encoder before latent {who}", tuple(rest) or (1,))
-        check_numbers(who, scales=scales)
+        check_positive(who, scales=scales)
         sizes = halved_sizes(tuple(rest) or (1,), len(scales) - 1)[::-1]
-        places = [size for size, num in zip(sizes, scales, strict=True) for _ in range(num)]
-        blocks = [group(above, own) for above, own in itertools.pairwise((None, *places)) if own is not None]
+        by_group = [size for size, num in zip(sizes, scales, strict=True) for _ in range(num)]
+        blocks = [group(above, size) for above, size in itertools.pairwise((None, *by_group)) if size is not None]
         super().__init__(blocks, (width, *rest))
-        self.scales, self.finest = scales, sizes[-1]
+        self.scales = scales
         num_dims = len(sizes[0])
         self.start = nn.Parameter(torch.zeros(width, *sizes[0]))
         self.enter = convolution(num_dims, channels, width, 1)
         self.cells = nn.ModuleList([cell(num_dims) for _ in scales])
         self.halve = nn.ModuleList([convolution(num_dims, width, width, 3, stride=2) for _ in scales[1:]])
 
-    def look(self, features: Tensor) -> list[Tensor]:
+    def bottom_up(self, features: Tensor) -> list[Tensor]:
         x = self.enter(features.unflatten(1, (-1, 1)) if features.ndim == 2 else features)
         levels = [self.cells[0](x)]
         for halve, cell in zip(self.halve, self.cells[1:], strict=True):

@@ -1,27 +1,29 @@
-"""Codebooks: numbered vectors that a quantiser looks up, and how data move them.
+"""Codebooks: the numbered code vectors of a quantiser, and how training batches update them.
 
-Shapes: D numbers of a code vector, K codes of a codebook, N vectors of a batch on all processes.
+Shapes: D numbers of a code vector, K codes of a codebook, N vectors of a batch on all devices.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
+from aeframe.parts.schedules import Schedule
 from aeframe.tensors import autocast_disabled
 
 _KMEANS_ITERATIONS = 10
-# Laplace smoothing of the cluster sizes: an empty cluster is not divided by zero.
+# Laplace smoothing of the cluster sizes, so that an empty cluster is not divided by zero.
 _SMOOTHING = 1e-5
 _32_BITS = 0xFFFFFFFF
 
 
 class Codebook(nn.Module):
-    """Code vectors ``(D,)`` with the numbers 0 to `size` - 1. Each level of a quantiser looks them up in one."""
+    """Code vectors ``(D,)`` numbered from 0 to `size` - 1."""
 
     size: int
     learned: bool = False
@@ -29,31 +31,31 @@ class Codebook(nn.Module):
     updated: bool = False
     """Whether `ema_update` changes the vectors."""
     is_initialized: bool = True
-    """Whether the vectors can be looked up in training; `initialize` is called first where they cannot."""
+    """Whether the vectors can be used in training; otherwise `initialize` must be called first."""
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        """Return ``(...)``: the number of the code nearest to each of the vectors ``(..., D)``."""
+        """Return the code ``(...)`` nearest to each of the vectors ``(..., D)``."""
         raise NotImplementedError
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the vectors ``(..., D)`` of the codes ``(...)``."""
+        """Return the vectors ``(..., D)`` of codes ``(...)``."""
         raise NotImplementedError
 
     def initialize(self, observed: Tensor) -> None:
-        """Place the code vectors by the first training vectors ``(N, D)``, N > 0."""
+        """Set the code vectors from the first training vectors ``(N, D)``, N > 0; by default does nothing."""
 
     def ema_update(self, observed: Tensor, codes: Tensor, counted: Tensor | None = None) -> None:
-        """Move the code vectors after a training batch was looked up.
+        """Update the code vectors after a training batch was quantised; by default does nothing.
 
         Args:
-            observed: ``(N, D)``, the vectors of all processes.
-            codes: ``(N,)``, the codes that they were given.
-            counted: ``(N,)`` bool, the vectors that take part; None for all of them.
+            observed: ``(N, D)``, the vectors of all devices.
+            codes: ``(N,)``, the code assigned to each.
+            counted: ``(N,)`` bool, the vectors to use; None for all of them.
         """
 
 
 class Table(Codebook):
-    """A codebook that writes its vectors out, so that the nearest can be found by comparing all."""
+    """A codebook that stores all its vectors and finds the nearest by comparing all of them."""
 
     @property
     def vectors(self) -> Tensor:
@@ -71,10 +73,10 @@ class Table(Codebook):
 
 
 class DataInitializedTable(Table):
-    """A table whose vectors may be placed by the first training batch.
+    """A table whose vectors can be initialised from the first training batch.
 
-    The buffer `initialized` is the state. Its value is copied to the host once after the table was made or loaded, so
-    that a training step does not wait for the device.
+    The buffer `initialized` is part of the state. Its value is copied to the host once after construction or loading,
+    so that a training step does not wait for the device.
     """
 
     initialized: Tensor
@@ -97,12 +99,12 @@ class DataInitializedTable(Table):
     @torch.no_grad()
     def initialize(self, observed: Tensor) -> None:
         if not self.is_initialized:
-            self.place(observed)
+            self.set_vectors(observed)
             self.initialized.fill_(True)
             self._initialized_on_host = True
 
-    def place(self, observed: Tensor) -> None:
-        """Set the code vectors from the first training vectors ``(N, D)``, N > 0."""
+    def set_vectors(self, observed: Tensor) -> None:
+        """Set the code vectors from training vectors ``(N, D)``, N > 0."""
         raise NotImplementedError
 
 
@@ -110,53 +112,52 @@ def _forget_host_copy(table: DataInitializedTable, _: object) -> None:
     table._initialized_on_host = None
 
 
+@dataclass(frozen=True, slots=True)
+class CodebookOptions:
+    """The options that latents vq, rvq and vq_hierarchy have in common; `VectorQuantized` documents each of them."""
+
+    codebook_size: int
+    dim: int
+    tokens: int
+    update: Literal["ema", "gradient"]
+    decay: float
+    commitment: Schedule
+    kmeans_init: bool
+    revive: float
+    rotation_trick: bool
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+
+
 class LearnedCodebook(DataInitializedTable):
-    """Code vectors learned by gradients, or by exponential moving averages (EMA) of the vectors that chose them.
+    """Code vectors learned by gradients, or by exponential moving averages (EMA) of the vectors assigned to them.
 
-    The averages are those of van den Oord et al. 2017 (arXiv 1711.00937), appendix A.1: of how many vectors chose each
-    code and of their sum, whose ratio is the code. The k-means initialisation and the revival of dead codes from
-    vectors of the batch are those of Zeghidour et al. 2021 (arXiv 2107.03312), section III-C.
+    The averages are those of van den Oord et al. 2017 (arXiv 1711.00937), appendix A.1: the number of vectors assigned
+    to each code, and their sum; the ratio is the code. The k-means initialisation and the replacement of dead codes by
+    vectors of the batch follow Zeghidour et al. 2021 (arXiv 2107.03312), section III-C.
 
-    Codes change in training only. With several processes each one sees the vectors of all and makes the same change.
+    Codes change in training only. With several devices, each gathers the vectors of all and makes the same update.
     All state is in buffers. Random choices are a function of the buffer `draws`, computed on the device: a resumed run
-    repeats them, and no step reads a value to the host.
-
-    Args:
-        size: K.
-        dim: D.
-        update: See `VectorQuantized`, and so for the other options.
-        decay: Of the averages.
-        kmeans_init: Place the codes by k-means on the first training batch.
-        revive: Share of an even use below which a code counts as dead.
-        cosine: Codes have length 1.
+    repeats them, and no step copies a value to the host.
     """
 
     cluster_size: Tensor
-    """``(K,)``: the average number of vectors of a batch that chose each code."""
+    """``(K,)``: moving average of the number of vectors of a batch assigned to each code."""
     cluster_sum: Tensor
-    """``(K, D)``: the average sum of those vectors."""
+    """``(K, D)``: moving average of the sum of those vectors."""
     draws: Tensor
-    """``()``: a random start, plus the number of random orders drawn."""
+    """``()``: a random seed, plus the number of permutations drawn since."""
 
-    def __init__(
-        self,
-        size: int,
-        dim: int,
-        *,
-        update: Literal["ema", "gradient"],
-        decay: float,
-        kmeans_init: bool,
-        revive: float,
-        cosine: bool = False,
-    ) -> None:
-        super().__init__(size, initialized=not kmeans_init)
+    def __init__(self, options: CodebookOptions) -> None:
+        super().__init__(options.codebook_size, initialized=not options.kmeans_init)
+        size, dim, decay, revive = options.codebook_size, options.dim, options.decay, options.revive
         if dim < 1:
             raise AeframeError(f"a codebook needs dim of at least 1, found {dim}; set latent.dim")
         if not 0 <= decay < 1 or not 0 <= revive < 1:
             raise AeframeError(f"a codebook needs decay and revive in [0, 1), found {decay} and {revive}")
-        if cosine and update == "gradient":
+        self.decay, self.revive = decay, revive
+        self.cosine, self.learned = options.distance == "cosine", options.update == "gradient"
+        if self.cosine and self.learned:
             raise AeframeError("a codebook has no distance=cosine with update=gradient; set update=ema")
-        self.decay, self.revive, self.cosine, self.learned = decay, revive, cosine, update == "gradient"
         self.updated = revive > 0 or not self.learned
         bound = math.sqrt(6 / (size * dim))
         table = self._normalized(torch.empty(size, dim).uniform_(-bound, bound))
@@ -174,8 +175,8 @@ class LearnedCodebook(DataInitializedTable):
         return table
 
     @torch.no_grad()
-    def place(self, observed: Tensor) -> None:
-        """Place the codes by k-means, started at vectors of the batch."""
+    def set_vectors(self, observed: Tensor) -> None:
+        """Set the codes by k-means, started at vectors of the batch."""
         with autocast_disabled(observed.device):
             order = self._random_order(len(observed))
             means = observed[order[torch.arange(self.size, device=order.device) % len(order)]]
@@ -189,13 +190,13 @@ class LearnedCodebook(DataInitializedTable):
 
     @torch.no_grad()
     def ema_update(self, observed: Tensor, codes: Tensor, counted: Tensor | None = None) -> None:
-        """Move the averages, and the codes with them; then revive dead codes."""
+        """Update the moving averages, and with update=ema the codes; then replace dead codes."""
         with autocast_disabled(observed.device):
             if counted is None:
                 counted = torch.ones_like(codes, dtype=torch.bool)
             sizes, sums = self._clusters(observed, codes, counted)
             num = sizes.sum()
-            # A batch of which no vector counts changes nothing.
+            # A batch without a counted vector changes nothing.
             rate = (1 - self.decay) * (num > 0).to(num.dtype)
             self.cluster_size.lerp_(sizes, rate)
             self.cluster_sum.lerp_(sums, rate)
@@ -208,8 +209,8 @@ class LearnedCodebook(DataInitializedTable):
                 self._revive(observed, counted, num)
 
     def _revive(self, observed: Tensor, counted: Tensor, num: Tensor) -> None:
-        """Move dead codes to vectors of the batch, each to another; where vectors are few, as many codes as those."""
-        # A share of an even use, so that the size of a batch does not decide which codes are dead.
+        """Replace dead codes by vectors of the batch, each by a different one; at most as many as there are vectors."""
+        # Relative to uniform use, so that the threshold does not depend on the batch size.
         threshold = self.revive * num / self.size
         slots = self._random_order(self.size, first=self.cluster_size < threshold)[: len(observed)]
         rows = self._random_order(len(observed), first=counted)[: self.size]
@@ -220,14 +221,14 @@ class LearnedCodebook(DataInitializedTable):
             (self.cluster_sum, threshold * source),
             (self.cluster_size, threshold.expand(len(slots))),
         ):
-            chosen = revived.reshape(-1, *[1] * (buffer.ndim - 1))
-            buffer.index_copy_(0, slots, torch.where(chosen, value, buffer[slots]))
+            mask = revived.reshape(-1, *[1] * (buffer.ndim - 1))
+            buffer.index_copy_(0, slots, torch.where(mask, value, buffer[slots]))
 
     def _clusters(self, observed: Tensor, codes: Tensor, counted: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return ``(K,)`` how many of the vectors chose each code, and ``(K, D)`` their sums."""
-        chosen = codes.unsqueeze(1) == torch.arange(self.size, device=codes.device)
-        # A product of matrices, since sums by index are not repeatable on a GPU.
-        one_hot = (chosen if counted is None else chosen & counted.unsqueeze(1)).to(observed.dtype)
+        """Return the number of vectors assigned to each code ``(K,)``, and their sums ``(K, D)``."""
+        assigned = codes.unsqueeze(1) == torch.arange(self.size, device=codes.device)
+        # A matrix product, because sums by index are not deterministic on a GPU.
+        one_hot = (assigned if counted is None else assigned & counted.unsqueeze(1)).to(observed.dtype)
         return one_hot.sum(0), one_hot.T @ observed
 
     def _normalized(self, vectors: Tensor) -> Tensor:
@@ -247,10 +248,10 @@ def _nearest(vectors: Tensor, table: Tensor) -> Tensor:
 
 
 def _hashed(numbers: Tensor) -> Tensor:
-    """Return whole numbers in [0, 2^32) that look random: the low 32 bits, mixed.
+    """Return pseudo-random integers in [0, 2^32), a hash of the low 32 bits of each number.
 
     The mixing is a bijection of 32 bits from github.com/skeeto/hash-prospector. Its factors are below 2^31, so that
-    no product leaves 63 bits and every device returns the same.
+    no product exceeds 63 bits and every device returns the same.
     """
     mixed = numbers & _32_BITS
     mixed = (mixed ^ (mixed >> 16)) * 0x21F0AAAD & _32_BITS

@@ -1,4 +1,4 @@
-"""Two levels of codes, at two resolutions."""
+"""Vector quantisation at two resolutions (VQ-VAE-2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.latents.base import LatentSpace
-from aeframe.parts.latents.quantized.base import VectorQuantized
+from aeframe.parts.latents.quantized.codebook import CodebookOptions
+from aeframe.parts.latents.quantized.vq import LearnedQuantized
 from aeframe.parts.networks.blocks import ResidualBlock, Upsample, convolution, halved_sizes
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Latent, Shape
@@ -19,28 +20,29 @@ _KERNEL = 3
 
 
 class QuantizedHierarchy(LatentSpace):
-    """Quantise at half the resolution, then the details beside it (VQ-VAE-2: Razavi et al. 2019, arXiv 1906.00446).
+    """Quantise a top code at half the resolution, and a bottom code at the full one (VQ-VAE-2: Razavi et al. 2019,
+    arXiv 1906.00446).
 
-    The top code sees the features through a convolution of stride 2 and a residual block. A transposed convolution
-    brings it up to the resolution of the features, beside which it is quantised again as the bottom code; both go to
-    the decoder, ``(2 * dim, *positions)``. The paper has two ways up, one for the bottom code and one for the decoder;
-    here they are one. z is a row of vectors ``(dim, top + bottom)``, the top's first, so that codes ``(B, top + bottom,
-    1)`` are a sequence from coarse to fine. Flat features are spread over `tokens` positions by a linear layer first.
-    Terms are those of vq, of both.
+    The top code is computed from the features by a convolution of stride 2 and a residual block. A transposed
+    convolution upsamples it, and the bottom code quantises the concatenation of features and upsampled top code. The
+    decoder reads the upsampled top code and the bottom code, ``(2 * dim, *positions)``. The paper upsamples by two
+    separate networks, one for the bottom code and one for the decoder; here they share one. z is
+    ``(dim, top + bottom)``, top positions first, so that the codes ``(B, top + bottom, 1)`` are a sequence from coarse
+    to fine. A linear layer first maps flat features to `tokens` positions. Terms are those of vq, summed over both.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        codebook_size: How many vectors each of the two codebooks has.
+        codebook_size: Codes of each of the two codebooks.
         dim: Numbers of one vector.
-        tokens: Vectors of the bottom code when the features are flat; the top one has half of them.
-        update: See vq, and so for the options below.
-        decay: Of the averages behind ``ema`` and `revive`.
-        commitment: Weight of the commitment term.
-        kmeans_init: The first training batch places the codebooks.
-        revive: Codes below this share of an even use are moved; 0 leaves dead codes dead.
-        rotation_trick: Rotate the gradient instead of copying it.
-        distance: ``cosine`` brings vectors and codes to length 1 first.
-        activation: Of the residual block; null takes the run's own.
+        tokens: Bottom positions when the features are flat; the top has half as many.
+        update: ``ema`` or ``gradient``, see vq.
+        decay: Of the moving averages that ``ema`` and `revive` use, per batch.
+        commitment: Weight of the commitment term; a number or a schedule.
+        kmeans_init: Initialise both codebooks by k-means on the first training batch.
+        revive: Replace codes used less often than this fraction of uniform use, see vq; 0 keeps dead codes.
+        rotation_trick: Rotate and scale the gradient instead of copying it, see vq.
+        distance: ``cosine`` normalises vectors and codes to length 1 first.
+        activation: Of the residual block; null takes the run's activation.
     """
 
     provides = frozenset({"codes"})
@@ -63,31 +65,28 @@ class QuantizedHierarchy(LatentSpace):
     ) -> None:
         super().__init__()
         make = (activation or MakeActivation.named("relu")).same_shape("latent vq_hierarchy")
-
-        def quantizer(*shape: int) -> VectorQuantized:
-            return VectorQuantized(
-                shape,
-                codebook_size=codebook_size,
-                dim=dim,
-                tokens=tokens,
-                update=update,
-                decay=decay,
-                kmeans_init=kmeans_init,
-                revive=revive,
-                rotation_trick=rotation_trick,
-                distance=distance,
-            )
-
+        options = CodebookOptions(
+            codebook_size,
+            dim,
+            tokens=tokens,
+            update=update,
+            decay=decay,
+            commitment=commitment,
+            kmeans_init=kmeans_init,
+            revive=revive,
+            rotation_trick=rotation_trick,
+            distance=distance,
+        )
         channels, positions = feature_shape[0], feature_shape[1:] or (tokens,)
-        smaller = halved_sizes(positions, 1)[1]
-        self.top = quantizer(channels, *smaller)
+        top_positions = halved_sizes(positions, 1)[1]
+        self.top = LearnedQuantized((channels, *top_positions), options)
         self.down = nn.Sequential(
             convolution(len(positions), channels, channels, _KERNEL, stride=2),
             ResidualBlock(len(positions), channels, _KERNEL, make, "none"),
         )
         self.up = Upsample(dim, dim, positions, _KERNEL)
-        self.bottom = quantizer(channels + dim, *positions)
-        self.sizes = (math.prod(smaller), math.prod(positions))
+        self.bottom = LearnedQuantized((channels + dim, *positions), options)
+        self.sizes = (math.prod(top_positions), math.prod(positions))
         self.shape = (dim, sum(self.sizes))
         flat = len(feature_shape) == 1
         spread = (nn.Linear(channels, channels * tokens), nn.Unflatten(1, (channels, tokens))) if flat else ()
@@ -100,7 +99,7 @@ class QuantizedHierarchy(LatentSpace):
         dim, *positions = self.bottom.shape
         return (2 * dim, *positions)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         features = self.spread(features)
         top: Latent = self.top(self.down(features), sample=sample)
         bottom: Latent = self.bottom(torch.cat([features, self.up(top.z)], 1), sample=sample)
@@ -108,7 +107,7 @@ class QuantizedHierarchy(LatentSpace):
         assert bottom.codes is not None
         z = torch.cat([top.z.flatten(2), bottom.z.flatten(2)], 2)
         return Latent(
-            z if num_samples is None else z.expand(num_samples, *z.shape),
+            z,
             z,
             codes=torch.cat([top.codes.flatten(1, -2), bottom.codes.flatten(1, -2)], 1),
             terms={name: value + bottom.terms[name] for name, value in top.terms.items()},
@@ -120,6 +119,6 @@ class QuantizedHierarchy(LatentSpace):
         return torch.cat([up, bottom.unflatten(2, self.bottom.shape[1:])], 1)
 
     def from_codes(self, codes: Tensor) -> Tensor:
-        # To both, positions are one row.
-        parts = zip((self.top, self.bottom), codes.split(self.sizes, 1), strict=True)
-        return torch.cat([quantizer.from_codes(part) for quantizer, part in parts], 2)
+        # Both quantisers take codes of flattened positions.
+        pairs = zip((self.top, self.bottom), codes.split(self.sizes, 1), strict=True)
+        return torch.cat([quantizer.from_codes(part) for quantizer, part in pairs], 2)

@@ -1,4 +1,4 @@
-"""Lookup-free quantisation: a code is the signs of a vector.
+"""Lookup-free quantisation: the code is the signs of a vector.
 
 Shapes: B samples, D bits of a code, ``positions`` those of the features.
 """
@@ -19,12 +19,12 @@ from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import autocast_disabled, per_sample
 from aeframe.types import Shape
 
-# What counts the use of each code has a number for every one of them.
-_MOST_BITS = 20
+# Metrics of code usage allocate one number for each of the 2^dim codes.
+_MAX_BITS = 20
 
 
 class Signs(Codebook):
-    """The corners of a cube: bit i of a corner's number says whether its coordinate i is 1 or -1."""
+    """The corners of a hypercube: coordinate i of a code is 1 where bit i of its number is set, else -1."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -38,29 +38,29 @@ class Signs(Codebook):
 
 
 class LookupFree(Quantized):
-    """Take the signs of a vector as its code, with no codebook (Yu et al. 2023, MAGVIT-v2, arXiv 2310.05737).
+    """Take the signs of a vector as its code, without a codebook (MAGVIT-v2: Yu et al. 2023, arXiv 2310.05737).
 
-    z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features, of -1 and 1; the gradient goes straight through.
-    Terms, in nats and summed over the sample's positions, see a vector v as a distribution of codes,
-    ``p(c|v) ~ exp(-||v - c||^2 / temperature)``, in which bits are independent:
+    z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features, with values -1 and 1; the gradient is copied
+    straight through. The terms are in nats, summed over the sample's positions. They assign a vector v a soft
+    distribution of codes, ``p(c|v) ~ exp(-||v - c||^2 / temperature)``, in which bits are independent:
 
-    - ``entropy``: of p(c|v), low when the encoder is sure of its code;
-    - ``diversity``: how far the mean of p(c|v) over the batch and its positions is from an even use of all codes, as
-      KL(mean || even) = ``dim`` log 2 - H(mean). The paper maximises H(mean), which is the same and has its zero
-      elsewhere. It compares samples with each other; in training the mean is over all devices;
+    - ``entropy``: of p(c|v), low when the encoder is certain of the code;
+    - ``diversity``: KL(mean || uniform) = ``dim`` log 2 - H(mean), where the mean of p(c|v) is over the batch and its
+      positions, in training of all devices. The paper maximises H(mean), which is equivalent up to a constant. This
+      term compares the samples of a batch;
     - ``commitment``: ||v - sg(code)||^2.
 
     Args:
         feature_shape: ``(C, *positions)``.
         dim: Bits of a code: there are 2^dim codes.
-        tokens: Codes for each sample when the features are flat.
+        tokens: Codes of each sample when the features are flat.
         entropy: Weight of the entropy; a number or a schedule.
-        diversity: Weight of the diversity.
-        commitment: Weight of the commitment.
-        temperature: Of p(c|v). At 1 a bit whose v is 1 has a chance of 0.98. The paper names none; code for it is often
-            run at 0.01, where nothing but vectors close to a change of sign has a gradient in single precision.
-        joint_bits: H(mean) is that of so many bits at a time, as the paper's own factorisation is for large `dim`:
-            each group of them costs 2^joint_bits numbers at every position.
+        diversity: Weight of the diversity; a number or a schedule.
+        commitment: Weight of the commitment; a number or a schedule.
+        temperature: Of p(c|v). At 1, v = 1 sets its bit with probability 0.98. The paper states none. Implementations
+            often use 0.01, at which in single precision only vectors close to a sign change have a gradient.
+        joint_bits: Compute H(mean) on this many bits at a time, as the paper factorises it for large `dim`. Each group
+            of bits costs 2^joint_bits numbers per position.
     """
 
     batch_terms = frozenset({"diversity"})
@@ -77,9 +77,9 @@ class LookupFree(Quantized):
         temperature: float = 1.0,
         joint_bits: int = 10,
     ) -> None:
-        if not 1 <= dim <= _MOST_BITS or joint_bits < 1 or temperature <= 0:
+        if not 1 <= dim <= _MAX_BITS or joint_bits < 1 or temperature <= 0:
             raise AeframeError(
-                f"latent lfq needs dim from 1 to {_MOST_BITS}, joint_bits of at least 1 and a temperature above 0, "
+                f"latent lfq needs dim from 1 to {_MAX_BITS}, joint_bits of at least 1 and a temperature above 0, "
                 f"found {dim}, {joint_bits} and {temperature}"
             )
         super().__init__(feature_shape, dim, tokens, [Signs(dim)])
@@ -87,27 +87,27 @@ class LookupFree(Quantized):
         self.temperature, self.joint_bits = temperature, joint_bits
 
     def terms(self, residual: Tensor, quantized: Tensor) -> dict[str, Tensor]:
-        found = super().terms(residual, quantized)
-        # The two distances of a bit differ by ||v + 1||^2 - ||v - 1||^2 = 4 v.
+        terms = super().terms(residual, quantized)
+        # The squared distances to the two values of a bit differ by (v + 1)^2 - (v - 1)^2 = 4 v.
         bits = Bernoulli(logits=4.0 * residual / self.temperature, validate_args=False)
-        return found | {"entropy": per_sample(bits.entropy()), "diversity": self._diversity(residual)}
+        return terms | {"entropy": per_sample(bits.entropy()), "diversity": self._diversity(residual)}
 
     def _diversity(self, vectors: Tensor) -> Tensor:
-        """Return ``(B,)``: the KL of the mean distribution from the even one at each position, the same for all."""
+        """Return the KL of the mean code distribution to uniform, times the number of positions ``(B,)``, all equal."""
         total = vectors.new_zeros(())
         with autocast_disabled(vectors.device):
             for bits in vectors.flatten(0, -2).split(self.joint_bits, -1):
                 num = bits.shape[1]
-                every = corners(torch.arange(2**num, device=bits.device), num).to(bits.dtype)
-                use = (2.0 * bits @ every.T / self.temperature).softmax(-1).mean(0)
+                codes = corners(torch.arange(2**num, device=bits.device), num).to(bits.dtype)
+                usage = (2.0 * bits @ codes.T / self.temperature).softmax(-1).mean(0)
                 if self.training:
-                    # The value of all devices with this one's gradient: the gradients are averaged as well.
-                    use = use + (mean_over_devices(use) - use.detach())
-                # A code that has no chance at all has no slope either.
-                total = total + num * math.log(2) + (use * use.clamp(min=torch.finfo(use.dtype).tiny).log()).sum()
+                    # The mean over devices, with this device's gradient: DDP averages the gradients.
+                    usage = usage + (mean_over_devices(usage) - usage.detach())
+                # Clamped, so that a code of probability 0 has no infinite gradient.
+                total = total + num * math.log(2) + (usage * usage.clamp(min=torch.finfo(usage.dtype).tiny).log()).sum()
         return (math.prod(self.shape[1:]) * total).expand(len(vectors))
 
 
 def corners(codes: Tensor, dim: int) -> Tensor:
-    """Return the vectors ``(..., dim)`` of -1 and 1 whose signs are the bits of numbers ``(...)``, lowest first."""
+    """Return vectors ``(..., dim)`` of -1 and 1 whose signs are the bits of the codes ``(...)``, lowest bit first."""
     return 2.0 * ((codes.unsqueeze(-1) >> torch.arange(dim, device=codes.device)) & 1) - 1.0

@@ -1,4 +1,4 @@
-"""A codebook that moves as one: frozen vectors seen through a learned linear map."""
+"""SimVQ: a codebook of frozen vectors times a learned matrix."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aeframe.parts.latents.quantized.codebook import DataInitializedTable
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import Shape
 
-# The noise added to copies of a vector, in standard deviations of the batch.
+# Noise added to copies of a vector, in standard deviations of the batch.
 _COPY_NOISE = 0.1
 
 
@@ -32,34 +32,33 @@ class MappedTable(DataInitializedTable):
         return mapped
 
     @torch.no_grad()
-    def place(self, observed: Tensor) -> None:
-        """Take vectors of the first batch, in turn, and the identity as the matrix."""
+    def set_vectors(self, observed: Tensor) -> None:
+        """Set the frozen vectors to those of the batch, in order and cycled, and the matrix to the identity."""
         num, dim = observed.shape
         chosen = observed[torch.arange(self.size, device=observed.device) % num]
         if num < self.size:
-            # Copies would stay copies for ever.
+            # Without noise, equal vectors would stay equal throughout training.
             chosen = chosen + _COPY_NOISE * dim**0.5 * observed.std(0, correction=0) * self.frozen
         self.frozen.copy_(chosen)
         nn.init.eye_(self.map.weight)
 
 
 class SimVQ(Quantized):
-    """Look vectors up in a frozen random codebook times a learned matrix (Zhu et al. 2024, arXiv 2411.02038).
+    """Quantise to the nearest code of a frozen codebook times a learned matrix (Zhu et al. 2024, arXiv 2411.02038).
 
-    One chosen code moves the matrix, and with it every code, so none is left behind and dead: there is nothing to
-    revive. z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. Terms, summed over the sample's own
-    elements: ``commitment`` ||features - sg(code)||^2 and ``codebook`` ||sg(features) - code||^2.
+    The gradient of one chosen code changes the matrix, and so every code: codes do not die, and none is revived. z is
+    ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. Terms, summed over the sample's own elements:
+    ``commitment`` ||features - sg(code)||^2 and ``codebook`` ||sg(features) - code||^2.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        codebook_size: How many vectors there are to choose from.
+        codebook_size: Number of codes.
         dim: Numbers of one vector.
-        tokens: Vectors for each sample when the features are flat.
+        tokens: Vectors of each sample when the features are flat.
         commitment: Weight of the commitment term; a number or a schedule.
-        data_init: The vectors are those of the first training batch, and the matrix begins as the identity; otherwise
-            they are normal and the matrix random, as in the paper, which asks for features that lie about 0 and differ
-            as much as the codes do.
-        rotation_trick: Rotate the gradient instead of copying it straight through, see vq.
+        data_init: Initialise the vectors from the first training batch and the matrix to the identity. Otherwise both
+            are random, as in the paper, which assumes features with the mean and variance of the codes.
+        rotation_trick: Rotate and scale the gradient instead of copying it straight through, see vq.
     """
 
     def __init__(

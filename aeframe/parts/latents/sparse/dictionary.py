@@ -1,4 +1,4 @@
-"""What sparse dictionaries share: few features speak for a sample, and each stands for a direction.
+"""`Dictionary`, the base class of sparse autoencoders: few features are active for a sample, each with a direction.
 
 Shapes: B samples, F numbers of a sample's flattened features, D features of the dictionary (`dim`).
 """
@@ -22,36 +22,38 @@ from aeframe.types import Latent, Shape
 
 
 class Dictionary(LatentSpace):
-    """A code z ``(dim,)``, zero but for a few positive numbers, and the directions whose sum it is.
+    """A non-negative sparse code z ``(dim,)``, and the directions that it weights.
 
-    The latent owns both ways. The pre-activations ``W_enc s (x - b_dec) + b_enc`` decide who speaks, and the decoder
-    reads ``W_dec z + b_dec``, which has the shape of the features x: a decoder of its own has nothing left to do
-    (``decoder=reshape``) unless the features are those of a deeper encoder. W_dec's columns, the directions, have
-    length 1, being normalised where they are used, so no feature hides from a penalty behind a long one. W_enc begins
-    as their transpose. The scale s is no part of the papers: a fixed number, at most 1, with which what all features
-    say together is at first no longer than x, however many they are. Terms are squared errors of the features, which
-    stand still in them.
+    The latent contains encoder and decoder of the dictionary. The pre-activations are
+    ``W_enc s (x - b_dec) + b_enc`` of the input features x. `decoder_input` is the reconstruction ``W_dec z + b_dec``
+    of x, so the model needs no decoder of its own (``decoder=reshape``) unless an encoder before the latent has to be
+    inverted. The columns of W_dec, the directions, are normalised to length 1 where they are used, so that a feature
+    cannot escape a sparsity penalty by a long direction. W_enc is initialised to their transpose. The constant
+    scale s <= 1 is not in the papers: it limits the length of the initial reconstruction to that of x, for any number
+    of features. Loss terms are squared errors with respect to the detached x.
 
-    A dictionary whose features fall silent loses them: their gradient is zero. With ``auxk`` (Gao et al. 2024, arXiv
-    2406.04093) the loudest F / 2 of the features that have been silent for `dead_after` training samples explain what
-    the others leave of x, in the term of that name: ||(x - x_hat) - W_dec z_dead||^2, in which the others stand still;
-    0 where none is dead.
+    A feature that is never active has no gradient and stays dead. The term ``auxk`` (Gao et al. 2024, arXiv
+    2406.04093) revives features that were inactive for `dead_after` training samples:
+    ||(x - x_hat) - W_dec z_dead||^2, where z_dead has the largest F / 2 pre-activations of dead features and the error
+    x - x_hat is detached. It is 0 while no feature is dead.
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: How many features the dictionary has.
-        speaking: The share of them that speaks at first.
-        auxk: Weight of the term; a constant 0 leaves it out.
-        dead_after: Training samples, of all devices together.
+        dim: Number of features D.
+        initial_density: Fraction of the features that are active at initialisation.
+        auxk: Weight of the term; a constant 0 omits it.
+        dead_after: Training samples without activity, over all devices, after which a feature is dead.
     """
 
     provides = frozenset({"sparse"})
     name: ClassVar[str]
-    """As registered, for messages."""
-    silent: Tensor
-    """``(D,)``: training samples since each feature last spoke."""
+    """The registered name, for error messages."""
+    steps_since_active: Tensor
+    """``(D,)``: training samples since each feature was last active."""
 
-    def __init__(self, feature_shape: Shape, *, dim: int, speaking: float, auxk: Schedule, dead_after: int) -> None:
+    def __init__(
+        self, feature_shape: Shape, *, dim: int, initial_density: float, auxk: Schedule, dead_after: int
+    ) -> None:
         super().__init__()
         if dim < 1 or dead_after < 1:
             raise AeframeError(
@@ -62,13 +64,13 @@ class Dictionary(LatentSpace):
         size = math.prod(feature_shape)
         self.decode_weight = nn.Parameter(F.normalize(torch.randn(dim, size)))
         self.decode_bias = nn.Parameter(torch.zeros(size))
-        # Of random directions the loudest `speaking`, those beyond t of a normal, add up to x times this length.
-        t = NormalDist().inv_cdf(1 - min(0.5, speaking))
-        length = dim / size * (t * NormalDist().pdf(t) + min(0.5, speaking))
+        # For random directions, pre-activations are normal. Those above the quantile t sum to x times this length.
+        t = NormalDist().inv_cdf(1 - min(0.5, initial_density))
+        length = dim / size * (t * NormalDist().pdf(t) + min(0.5, initial_density))
         self.scale = 1 / max(1.0, length)
         self.encode_weight = nn.Parameter(self.decode_weight.detach().clone())
         self.encode_bias = nn.Parameter(torch.zeros(dim))
-        self.register_buffer("silent", torch.zeros(dim, dtype=torch.long))
+        self.register_buffer("steps_since_active", torch.zeros(dim, dtype=torch.long))
         if not (isinstance(auxk, Constant) and auxk.value == 0):
             self.weights["auxk"] = auxk
 
@@ -78,55 +80,57 @@ class Dictionary(LatentSpace):
 
     @property
     def directions(self) -> Tensor:
-        """What each feature stands for: ``(D, F)``, rows of length 1."""
+        """The direction of each feature, ``(D, F)``, rows of length 1."""
         return F.normalize(self.decode_weight)
 
-    def forward(self, features: Tensor, *, sample: bool, num_samples: int | None = None) -> Latent:
+    def forward(self, features: Tensor, *, sample: bool) -> Latent:
         x = features.flatten(1)
-        before = at_least_float32(F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias))
+        pre_activations = at_least_float32(
+            F.linear(self.scale * (x - self.decode_bias), self.encode_weight, self.encode_bias)
+        )
         x = at_least_float32(x.detach())
-        z, terms = self.code(before, x)
-        read = self.decoder_input(z)
+        z, terms = self.sparse_code(pre_activations, x)
+        reconstruction = self.decoder_input(z)
         if "auxk" in self.weights:
-            terms["auxk"] = self._auxk(before, x - at_least_float32(read.detach().flatten(1)))
-        if self.learns(z):
-            self._listen(z)
-        shape = () if num_samples is None else (num_samples,)
-        return Latent(z.expand(*shape, *z.shape), z, terms=terms, decoder_input=read.expand(*shape, *read.shape))
+            error = x - at_least_float32(reconstruction.detach().flatten(1))
+            terms["auxk"] = self._auxk(pre_activations, error)
+        if self.updates_buffers(z):
+            self._update_activity(z)
+        return Latent(z, z, terms=terms, decoder_input=reconstruction)
 
     def decoder_input(self, z: Tensor) -> Tensor:
         return (z @ self.directions + self.decode_bias).unflatten(1, self.feature_shape)
 
-    def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return z ``(B, D)``, and the terms ``(B,)`` of this kind of dictionary.
+    def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return z ``(B, D)``, and the loss terms ``(B,)`` of this kind of dictionary.
 
         Args:
-            before: ``(B, D)``, the pre-activations.
-            x: ``(B, F)``, the features, cut from the graph.
+            pre_activations: ``(B, D)``.
+            x: The detached features, ``(B, F)``.
         """
         raise NotImplementedError
 
-    def learns(self, value: Tensor) -> bool:
-        """Say whether buffers follow what they see: without gradients somebody only looks."""
-        return self.training and torch.is_grad_enabled() and not value.is_meta
+    def updates_buffers(self, z: Tensor) -> bool:
+        """Return whether a forward pass updates buffers: in training with gradients, not on the meta device."""
+        return self.training and torch.is_grad_enabled() and not z.is_meta
 
-    def _auxk(self, before: Tensor, residual: Tensor) -> Tensor:
-        dead = self.silent >= self.dead_after
-        loudest = keep_top(before.relu() * dead, max(1, min(self.shape[0], residual.shape[1] // 2)))
-        return torch.where(dead.any(), squared_error(residual, loudest @ self.directions), 0.0)
+    def _auxk(self, pre_activations: Tensor, error: Tensor) -> Tensor:
+        dead = self.steps_since_active >= self.dead_after
+        largest = keep_top(pre_activations.relu() * dead, max(1, min(self.shape[0], error.shape[1] // 2)))
+        return torch.where(dead.any(), squared_error(error, largest @ self.directions), 0.0)
 
     @torch.no_grad()
-    def _listen(self, z: Tensor) -> None:
-        heard = sum_over_devices((z > 0).sum(0))
-        self.silent.copy_(torch.where(heard > 0, 0, self.silent + len(z) * num_devices()))
+    def _update_activity(self, z: Tensor) -> None:
+        num_active = sum_over_devices((z > 0).sum(0))
+        self.steps_since_active.copy_(torch.where(num_active > 0, 0, self.steps_since_active + len(z) * num_devices()))
 
 
 def keep_top(values: Tensor, k: int) -> Tensor:
-    """Return ``(B, D)`` with the `k` largest of each row where they were, and 0 elsewhere."""
-    kept = values.topk(k)
-    return torch.zeros_like(values).scatter(1, kept.indices, kept.values)
+    """Return the values ``(B, D)`` with all but the `k` largest of each row set to 0."""
+    top = values.topk(k)
+    return torch.zeros_like(values).scatter(1, top.indices, top.values)
 
 
-def squared_error(x: Tensor, read: Tensor) -> Tensor:
-    """Return ``(B,)``: ||x - read||^2."""
-    return per_sample((x - read).square())
+def squared_error(x: Tensor, reconstruction: Tensor) -> Tensor:
+    """Return ||x - reconstruction||^2 of each row, ``(B,)``."""
+    return per_sample((x - reconstruction).square())

@@ -1,4 +1,4 @@
-"""A dictionary with gates: who speaks is decided apart from how loudly."""
+"""The gated dictionary: gates select the active features, magnitudes set their values."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from aeframe.types import Shape
 
 
 class Gated(Dictionary):
-    """Gates decide who speaks, magnitudes how loudly (Rajamanoharan et al. 2024a, arXiv 2404.16014).
+    """Gates select the active features, magnitudes set their values (Rajamanoharan et al. 2024a, arXiv 2404.16014).
 
-    The two paths share their weights but for one factor and one bias for each feature. Only the gates are penalised,
-    so that what speaks is not made quieter than it should be: ``sparsity`` is the sum of their positive
-    pre-activations, and ``gate_reconstruction`` the squared error of what these would decode to, with the dictionary
-    standing still, by which the gates learn.
+    Gates and magnitudes share their weights except for one factor and one bias per feature. Only the gates are
+    penalised, so that the penalty does not shrink the magnitudes. The term ``sparsity`` is the sum of the positive gate
+    pre-activations. The term ``gate_reconstruction`` is the squared error of decoding these pre-activations with a
+    detached dictionary; its gradient trains the gates.
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: How many features the dictionary has.
-        sparsity: Weight of the gates' sum; a number or a schedule. It is in the unit of the reconstruction, so it
-            depends on the data: the larger it is, the fewer features speak.
+        dim: Number of features.
+        sparsity: Weight of the sum of the gates; a number or a schedule. It is in the unit of the reconstruction loss,
+            so it depends on the data: a larger weight leaves fewer features active.
         auxk: Weight of the term that revives dead features, see `Dictionary`; the paper has none.
-        dead_after: A feature is dead when it was silent for so many training samples.
+        dead_after: Training samples without activity after which a feature is dead.
     """
 
     name = "gated"
@@ -38,13 +38,14 @@ class Gated(Dictionary):
         auxk: Schedule = fixed(0.0),
         dead_after: int = 10_000,
     ) -> None:
-        super().__init__(feature_shape, dim=dim, speaking=0.5, auxk=auxk, dead_after=dead_after)
+        super().__init__(feature_shape, dim=dim, initial_density=0.5, auxk=auxk, dead_after=dead_after)
         self.weights["sparsity"] = sparsity
         self.log_factor = nn.Parameter(torch.zeros(dim))
         self.magnitude_bias = nn.Parameter(torch.zeros(dim))
 
-    def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        gates = before.relu()
-        magnitudes = ((before - self.encode_bias) * self.log_factor.exp() + self.magnitude_bias).relu()
+    def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        gates = pre_activations.relu()
+        magnitudes = ((pre_activations - self.encode_bias) * self.log_factor.exp() + self.magnitude_bias).relu()
         decoded = gates @ self.directions.detach() + self.decode_bias.detach()
-        return magnitudes * (before > 0), {"sparsity": gates.sum(1), "gate_reconstruction": squared_error(x, decoded)}
+        z = magnitudes * (pre_activations > 0)
+        return z, {"sparsity": gates.sum(1), "gate_reconstruction": squared_error(x, decoded)}

@@ -1,4 +1,4 @@
-"""Dictionaries within dictionaries: the first features alone must do, as far as so few can."""
+"""The Matryoshka dictionary: nested dictionaries, of which each prefix of the features also reconstructs alone."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from aeframe.types import Shape
 
 
 class Matryoshka(BatchTopK):
-    """A `BatchTopK` whose first features reconstruct alone too (Bussmann, Nabeshima, Karvonen & Nanda 2025, arXiv
-    2503.17547).
+    """A `BatchTopK` whose prefixes of features also reconstruct alone (Bussmann, Nabeshima, Karvonen & Nanda 2025,
+    arXiv 2503.17547).
 
-    So the first ones learn what is general and the others what is special, instead of splitting the general among
-    many. Each prefix of m features adds its own squared error as the term ``prefix_<m>``, with the weight 1 that the
-    whole reconstruction has.
+    The first features therefore represent general concepts and the later ones details, instead of a general concept
+    being split among many features. Each prefix of m features adds its squared error as the term ``prefix_<m>``, of
+    weight 1 like the full reconstruction.
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: How many features the dictionary has.
-        k: How many of them speak, on average.
-        prefixes: The sizes of the nested dictionaries as shares of `dim`, rising, below 1: the whole is the
-            reconstruction itself.
-        decay: Of the threshold's moving average, for each batch.
+        dim: Number of features.
+        k: Active features of a sample, on average.
+        prefixes: Sizes of the nested dictionaries as increasing fractions of `dim`, below 1; the reconstruction loss
+            covers the full dictionary.
+        decay: Of the moving average of the threshold, per batch.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
-        dead_after: A feature is dead when it was silent for so many training samples.
+        dead_after: Training samples without activity after which a feature is dead.
     """
 
     name = "matryoshka"
@@ -46,17 +46,17 @@ class Matryoshka(BatchTopK):
         dead_after: int = 10_000,
     ) -> None:
         super().__init__(feature_shape, dim=dim, k=k, decay=decay, auxk=auxk, dead_after=dead_after)
-        self.ends = (0, *(round(share * dim) for share in prefixes), dim)
+        self.ends = (0, *(round(fraction * dim) for fraction in prefixes), dim)
         if any(start >= end for start, end in itertools.pairwise(self.ends)):
             raise AeframeError(
-                f"latent matryoshka needs prefixes as rising shares of dim={dim} between 0 and 1, each with a feature "
-                f"more than the one before, found {list(prefixes)}"
+                f"latent matryoshka needs prefixes as increasing fractions of dim={dim} between 0 and 1, each at least "
+                f"one feature longer than the one before, found {list(prefixes)}"
             )
 
-    def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        z, terms = super().code(before, x)
-        directions, read = self.directions, self.decode_bias.expand_as(x)
+    def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        z, terms = super().sparse_code(pre_activations, x)
+        directions, reconstruction = self.directions, self.decode_bias.expand_as(x)
         for start, end in itertools.pairwise(self.ends[:-1]):
-            read = read + z[:, start:end] @ directions[start:end]
-            terms[f"prefix_{end}"] = squared_error(x, read)
+            reconstruction = reconstruction + z[:, start:end] @ directions[start:end]
+            terms[f"prefix_{end}"] = squared_error(x, reconstruction)
         return z, terms

@@ -1,4 +1,4 @@
-"""Dictionaries of which a given number of features speaks: for each sample, or on average over a batch."""
+"""Dictionaries with a fixed number of active features: for each sample, or on average over a batch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from aeframe.types import Shape
 
 
 class TopK(Dictionary):
-    """The k loudest features speak for each sample (Gao et al. 2024, arXiv 2406.04093).
+    """The k features of largest pre-activation are active for each sample (Gao et al. 2024, arXiv 2406.04093).
 
-    Their equation keeps the k largest pre-activations whatever their sign; like their code, this one keeps positive
-    ones only, so that a sample may have fewer than k.
+    The paper's equation keeps the k largest pre-activations of either sign. Like its authors' code, this class keeps
+    positive ones only, so that a sample may have fewer than k active features.
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: How many features the dictionary has.
-        k: How many of them speak.
+        dim: Number of features.
+        k: Active features of a sample.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
-        dead_after: A feature is dead when it was silent for so many training samples.
+        dead_after: Training samples without activity after which a feature is dead.
     """
 
     name = "topk"
@@ -39,27 +39,28 @@ class TopK(Dictionary):
     ) -> None:
         if not 1 <= k <= dim:
             raise AeframeError(f"latent {self.name} needs k from 1 to dim={dim}, found {k}; set latent.k or latent.dim")
-        super().__init__(feature_shape, dim=dim, speaking=k / dim, auxk=auxk, dead_after=dead_after)
+        super().__init__(feature_shape, dim=dim, initial_density=k / dim, auxk=auxk, dead_after=dead_after)
         self.k = k
 
-    def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        return keep_top(before.relu(), self.k), {}
+    def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        return keep_top(pre_activations.relu(), self.k), {}
 
 
 class BatchTopK(TopK):
-    """The k B loudest features of a training batch of B speak (Bussmann, Leask & Nanda 2024, arXiv 2412.06410).
+    """The k B largest pre-activations of a training batch of B samples are active (Bussmann, Leask & Nanda 2024, arXiv
+    2412.06410).
 
-    So a sample that needs more of them has more, and k is the average. In evaluation, where a sample shall not depend
-    on its neighbours, those speak that reach a threshold: the average over training batches of the quietest that
-    spoke. The batch is that of all devices.
+    The number of active features varies between samples, with mean k. In evaluation a sample must not depend on its
+    batch: features above a fixed threshold are active. The threshold is the moving average, over training batches, of
+    the smallest active pre-activation. The batch is that of all devices.
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: How many features the dictionary has.
-        k: How many of them speak, on average.
-        decay: Of the threshold's moving average, for each batch.
+        dim: Number of features.
+        k: Active features of a sample, on average.
+        decay: Of the moving average of the threshold, per batch.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
-        dead_after: A feature is dead when it was silent for so many training samples.
+        dead_after: Training samples without activity after which a feature is dead.
     """
 
     name = "batch_topk"
@@ -82,18 +83,18 @@ class BatchTopK(TopK):
         self.decay = decay
         self.register_buffer("threshold", torch.tensor(-1.0))
 
-    def code(self, before: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        loud = before.relu()
-        threshold = self._quietest(loud.detach()) if self.training else self.threshold
-        if self.learns(loud):
+    def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        positive = pre_activations.relu()
+        threshold = self._batch_threshold(positive.detach()) if self.training else self.threshold
+        if self.updates_buffers(positive):
             self.threshold.copy_(
                 torch.where(self.threshold < 0, threshold, torch.lerp(threshold, self.threshold, self.decay))
             )
-        return loud * (loud >= threshold), {}
+        return positive * (positive >= threshold), {}
 
-    def _quietest(self, loud: Tensor) -> Tensor:
-        """Return ``()``: the k-th loudest of a sample's on average, in the batch of all devices."""
-        speaking = self.k * len(loud) * num_devices()
-        # All the batch's loudest may be on one device, and no device has more than those.
-        candidates = gather_rows(loud.flatten().topk(min(speaking, loud.numel())).values)
-        return candidates.topk(speaking).values[-1]
+    def _batch_threshold(self, positive: Tensor) -> Tensor:
+        """Return the smallest active value of the batch of all devices, ``()``."""
+        num_active = self.k * len(positive) * num_devices()
+        # One device may hold all active values, but no device more than that.
+        candidates = gather_rows(positive.flatten().topk(min(num_active, positive.numel())).values)
+        return candidates.topk(num_active).values[-1]

@@ -20,10 +20,11 @@ from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import noise_of
 from aeframe.parts.latents.gaussian import Gaussian
 from aeframe.parts.latents.point import Point
-from aeframe.parts.latents.quantized.base import FiniteScalarQuantized, VectorQuantized
+from aeframe.parts.latents.quantized.fsq import FiniteScalarQuantized
 from aeframe.parts.latents.quantized.lookup_free import LookupFree
 from aeframe.parts.latents.quantized.residual import ResidualFiniteScalar, ResidualQuantized
 from aeframe.parts.latents.quantized.simvq import SimVQ
+from aeframe.parts.latents.quantized.vq import VectorQuantized
 from aeframe.parts.losses.patches import PatchSquaredError
 from aeframe.parts.networks.blocks import halved_sizes
 from aeframe.types import Batch, Shape

@@ -146,8 +146,9 @@ class Reader:
         for number, frame in enumerate(frames):
             if frame.shape != frames[0].shape:
                 raise AeframeError(
-                    f"video '{info.path}' has frames of {format_shape(tuple(frames[0].shape))} and, {number} frames later, of "
-                    f"{format_shape(tuple(frame.shape))} (channels x height x width); convert them to one size"
+                    f"video '{info.path}' has frames of {format_shape(tuple(frames[0].shape))} and, {number} frames "
+                    f"later, of {format_shape(tuple(frame.shape))} (channels x height x "
+                    "width); convert them to one size"
                 )
         resized = self.fit(torch.stack(frames))
         self.check_shape(f"video '{info.path}'", tuple(resized.shape[1:]))
@@ -171,8 +172,8 @@ class Reader:
         if shape[1:] != self.shape[1:]:
             options.append(f"modality.size=[{self.shape[1]},{self.shape[2]}]")
         raise AeframeError(
-            f"{who} has frames of {format_shape(shape)} (channels x height x width), expected {format_shape(self.shape)}; "
-            f"convert all videos with {' '.join(options)}"
+            f"{who} has frames of {format_shape(shape)} (channels x height x width), expected "
+            f"{format_shape(self.shape)}; convert all videos with {' '.join(options)}"
         )
 
     def _clips_of_part(self, info: VideoInfo, part: VideoPart, label: int | None, *, random_start: bool) -> VideoClips:

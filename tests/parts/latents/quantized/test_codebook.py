@@ -1,4 +1,4 @@
-"""Codebooks against averages worked by hand; codebooks of several processes are one."""
+"""Codebooks against averages worked by hand; codebooks of several devices stay equal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.parts.latents.quantized.codebook import LearnedCodebook
+from aeframe.parts.latents.quantized.codebook import CodebookOptions, LearnedCodebook
+from aeframe.parts.schedules import fixed
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,9 @@ def _seeded() -> None:
 
 def make(size: int = 3, dim: int = 2, **options: Any) -> LearnedCodebook:
     settings = {"update": "ema", "decay": 0.5, "kmeans_init": False, "revive": 0.0, **options}
-    return LearnedCodebook(size, dim, **settings)
+    return LearnedCodebook(
+        CodebookOptions(size, dim, tokens=1, commitment=fixed(0.25), rotation_trick=False, **settings)
+    )
 
 
 def hand_made(**options: Any) -> LearnedCodebook:
@@ -68,21 +71,21 @@ def test_the_smoothed_sizes_divide_the_sums() -> None:
 
 
 @pytest.mark.parametrize("revive", [0.0, 0.9])
-def test_a_vector_that_does_not_count_changes_nothing(revive: float) -> None:
+def test_a_vector_that_is_not_counted_changes_nothing(revive: float) -> None:
     once, twice = hand_made(revive=revive), hand_made(revive=revive)
     twice.load_state_dict(once.state_dict())
     once.ema_update(VECTORS[:2], CODES[:2])
     twice.ema_update(VECTORS, CODES, torch.tensor([True, True, False, False]))
     torch.testing.assert_close(twice.cluster_size, once.cluster_size)
     if revive:
-        # Code 2 is dead: one of the two vectors that count replaces it.
+        # Code 2 is dead: one of the two counted vectors replaces it.
         assert (VECTORS[:2] == twice.vectors[2]).all(1).any()
     else:
         torch.testing.assert_close(twice.vectors, once.vectors)
 
 
 @pytest.mark.parametrize("update", ["ema", "gradient"])
-def test_a_batch_of_which_no_vector_counts_changes_nothing(update: str) -> None:
+def test_a_batch_without_a_counted_vector_changes_nothing(update: str) -> None:
     codebook = make(update=update, revive=0.9)
     codebook.ema_update(VECTORS, CODES)
     before = state(codebook)
@@ -93,14 +96,15 @@ def test_a_batch_of_which_no_vector_counts_changes_nothing(update: str) -> None:
 # -- k-means and revival -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cosine", [False, True])
-def test_kmeans_ends_at_the_means_of_its_clusters(cosine: bool) -> None:
-    codebook = make(size=6, dim=3, kmeans_init=True, cosine=cosine)
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_kmeans_ends_at_the_means_of_its_clusters(distance: str) -> None:
+    cosine = distance == "cosine"
+    codebook = make(size=6, dim=3, kmeans_init=True, distance=distance)
     vectors = torch.randn(40, 3)
     vectors = torch.nn.functional.normalize(vectors, dim=1) if cosine else vectors
-    # So many iterations that nothing moves any more.
+    # Enough iterations to converge.
     for _ in range(5):
-        codebook.place(vectors)
+        codebook.set_vectors(vectors)
     error = (vectors - codebook.vectors[codebook.nearest(vectors)]).square().sum()
     assert error < 0.6 * (vectors - vectors.mean(0)).square().sum()
     assert codebook.cluster_size.sum() == 40

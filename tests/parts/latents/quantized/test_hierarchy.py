@@ -1,4 +1,4 @@
-"""Codes at two resolutions: how they lie in z, what the bottom one is told, and what the decoder reads."""
+"""Codes at two resolutions: their layout in z, the input of the bottom code, and the decoder's input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def make(feature_shape: Shape, **options: Any) -> Any:
     ("feature_shape", "smaller", "positions"),
     [((6,), (4,), (8,)), ((6, 5), (3,), (5,)), ((6, 4, 3), (2, 2), (4, 3)), ((6, 1, 3, 2), (1, 2, 1), (1, 3, 2))],
 )
-def test_shapes_and_the_way_back(feature_shape: Shape, smaller: Shape, positions: Shape, distance: str) -> None:
+def test_shapes_and_from_codes(feature_shape: Shape, smaller: Shape, positions: Shape, distance: str) -> None:
     latent = make(feature_shape, distance=distance)
     num = math.prod(smaller) + math.prod(positions)
     assert latent.shape == (4, num)
@@ -41,7 +41,6 @@ def test_shapes_and_the_way_back(feature_shape: Shape, smaller: Shape, positions
         assert found.z.shape == (5, 4, num)
         assert found.codes.shape == (5, num, 1)
         assert latent.decoder_input(found.z).shape == (5, 8, *positions)
-        assert latent(features, sample=mode, num_samples=3).z.shape == (3, 5, 4, num)
     assert torch.equal(latent.from_codes(found.codes), found.z)
 
 
@@ -59,7 +58,7 @@ def test_both_codes_are_those_of_their_quantisers() -> None:
     torch.testing.assert_close(read, torch.cat([latent.up(top.z), bottom.z], 1))
 
 
-def test_the_bottom_code_is_told_of_the_top_one() -> None:
+def test_the_bottom_code_depends_on_the_top_one() -> None:
     latent = make((6, 4, 2), kmeans_init=False).eval()
     features = torch.randn(50, 6, 4, 2)
     before = latent(features, sample=False).codes
@@ -84,7 +83,7 @@ def test_the_gradient_reaches_features_and_every_parameter(update: str) -> None:
 
 
 @pytest.mark.parametrize(("shape", "encoder"), [((1, 8, 8), "conv"), ((12,), "mlp")])
-def test_it_is_decoded(shape: Shape, encoder: str) -> None:
+def test_a_model_decodes_it(shape: Shape, encoder: str) -> None:
     latent = {"name": "vq_hierarchy", "codebook_size": 16, "dim": 4, "tokens": 3}
     model = assemble({"encoder": encoder, "latent": latent, "loss": "mse"}, DataSpec(shape, Domain("real")))
     p = model(Batch(torch.randn(7, *shape)))
@@ -101,7 +100,7 @@ def test_it_is_decoded(shape: Shape, encoder: str) -> None:
         ({"codebook_size": 1}, "a codebook needs at least 2 codes, found 1; set latent.codebook_size"),
     ],
 )
-def test_a_hierarchy_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
         make((6,), **options)
     assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""Lookup-free quantisation against codes worked by hand and distributions written out."""
+"""Lookup-free quantisation against codes computed by hand and explicit distributions."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_codes_are_signs() -> None:
     assert latent.num_codes == 8
     found = latent(torch.tensor([[[0.5, -2.0], [-0.1, 0.0], [3.0, 0.1]]]), sample=True)
     assert torch.equal(found.z, torch.tensor([[[1.0, -1.0], [-1.0, -1.0], [1.0, 1.0]]]))
-    # 1 + 4, and 4: zero is no more positive than negative is.
+    # 1 + 4, and 4: zero counts as negative.
     assert found.codes.tolist() == [[[5], [4]]]
     # 0.5^2 + 0.9^2 + 2^2, and 1^2 + 1^2 + 0.9^2.
     torch.testing.assert_close(found.terms["commitment"], torch.tensor([0.25 + 0.81 + 4 + 1 + 1 + 0.81]))
 
 
-def test_every_code_has_a_corner_of_its_own() -> None:
+def test_codes_are_different_corners() -> None:
     latent = make((4, 16))
     corners = latent.from_codes(torch.arange(16).reshape(1, 16, 1))[0].T
     assert len(corners.unique(dim=0)) == 16
@@ -76,7 +76,7 @@ def test_a_bit_s_entropy_by_hand() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("joint_bits", [1, 3, 4, 10])
-def test_diversity_is_the_kl_of_the_mean_use_from_an_even_one(joint_bits: int, training: bool) -> None:
+def test_diversity_is_the_kl_of_the_mean_usage_from_uniform(joint_bits: int, training: bool) -> None:
     latent = make((4, 5), joint_bits=joint_bits).train(training)
     features = 0.5 * torch.randn(6, 4, 5, requires_grad=True) + 0.3
     vectors = features.movedim(1, -1).flatten(0, 1)
@@ -84,13 +84,13 @@ def test_diversity_is_the_kl_of_the_mean_use_from_an_even_one(joint_bits: int, t
     for bits in vectors.split(joint_bits, 1):
         expected = expected + bits.shape[1] * math.log(2) - entropy(all_codes(bits, 1.0).mean(0))
     found = latent(features, sample=True).terms["diversity"]
-    # In nats of a sample, which has five positions.
+    # In nats per sample, which has five positions.
     torch.testing.assert_close(found, (5 * expected).expand(6))
     torch.testing.assert_close(*(torch.autograd.grad(each, features)[0] for each in (found.mean(), 5 * expected)))
     assert latent.batch_terms == {"diversity"}
 
 
-def test_diversity_is_zero_when_all_codes_are_used_alike() -> None:
+def test_diversity_is_zero_at_uniform_usage() -> None:
     latent = make((3, 8))
     features = 50 * all_corners(3).T[None]
     terms = latent(features, sample=True).terms
@@ -104,7 +104,7 @@ def all_corners(dim: int) -> Tensor:
     return torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * dim)
 
 
-def test_far_off_vectors_have_gradients_that_are_numbers() -> None:
+def test_large_vectors_have_finite_gradients() -> None:
     latent = make((6, 2), temperature=0.01)
     features = (100 * torch.randn(5, 6, 2)).requires_grad_()
     sum(term.sum() for term in latent(features, sample=True).terms.values()).backward()
@@ -122,7 +122,7 @@ def test_weights_of_the_terms() -> None:
     ("options", "found"),
     [({"dim": 0}, "0, 10 and 1.0"), ({"dim": 21}, "21, 10 and 1.0"), ({"temperature": 0.0}, "10, 10 and 0.0")],
 )
-def test_a_code_that_cannot_be_is_refused(options: dict[str, Any], found: str) -> None:
+def test_invalid_options_are_rejected(options: dict[str, Any], found: str) -> None:
     with pytest.raises(AeframeError) as error:
         build("latent", {"name": "lfq", **options}, feature_shape=(4,))
     assert str(error.value) == (

@@ -1,4 +1,4 @@
-"""Residual quantisers against codes, remainders and averages worked by hand."""
+"""Residual quantisers against codes, residuals and averages computed by hand."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def make(config: dict[str, Any], feature_shape: Shape = (2, 1), *, see_through: bool = True) -> Any:
-    """Build a latent; features are the vectors themselves where it is to be seen through."""
+def make(config: dict[str, Any], feature_shape: Shape = (2, 1), *, identity: bool = True) -> Any:
+    """Build a latent, with `identity` one whose projection is the identity."""
     latent = build("latent", config, feature_shape=feature_shape)
-    if see_through:
+    if identity:
         nn.init.eye_(latent.tokens.head.linear.weight)
         nn.init.zeros_(latent.tokens.head.linear.bias)
     return latent
@@ -39,7 +39,7 @@ def fill(latent: Any, *tables: list[list[float]]) -> Any:
 
 
 COARSE, FINE = [[0.0, 0.0], [4.0, 0.0]], [[1.0, 0.0], [0.0, -1.0]]
-# (3, -1) takes (4, 0), which leaves (-1, -1), and of that (0, -1); (1, 0.5) takes (0, 0) and then (1, 0).
+# (3, -1) is assigned (4, 0), its residual (-1, -1) is assigned (0, -1); (1, 0.5) is assigned (0, 0), then (1, 0).
 POINTS = torch.tensor([[[3.0], [-1.0]], [[1.0], [0.5]]])
 CODES = torch.tensor([[[1, 1]], [[0, 0]]])
 Z = torch.tensor([[[4.0], [-1.0]], [[1.0], [0.0]]])
@@ -85,28 +85,28 @@ def test_each_level_follows_the_remainders_it_was_shown() -> None:
     )
 
 
-def test_gradients_of_the_terms_stay_within_their_level() -> None:
+def test_gradients_of_the_terms_do_not_cross_levels() -> None:
     latent = hand_made(update="gradient")
     features = POINTS.clone().requires_grad_()
     terms = latent(features, sample=True).terms
     torch.testing.assert_close(terms["codebook"], torch.tensor([3.0, 1.5]))
     tables = [codebook.table for codebook in latent.codebooks]
     coarse, fine = torch.autograd.grad(terms["codebook"].sum(), tables)
-    # Twice (code - remainder).
+    # Twice (code - residual).
     torch.testing.assert_close(coarse, torch.tensor([[-2.0, -1.0], [2.0, 2.0]]))
     torch.testing.assert_close(fine, torch.tensor([[0.0, -1.0], [2.0, 0.0]]))
-    (pulled, *to_codes) = torch.autograd.grad(terms["commitment"].sum(), [features, *tables], allow_unused=True)
+    (to_features, *to_codes) = torch.autograd.grad(terms["commitment"].sum(), [features, *tables], allow_unused=True)
     assert to_codes == [None, None]
-    # Twice the remainder before each level and after it, without gradient through the codes.
-    torch.testing.assert_close(pulled[..., 0], torch.tensor([[-4.0, -2.0], [2.0, 2.0]]))
+    # Twice the residual before each level and after it, without gradient through the codes.
+    torch.testing.assert_close(to_features[..., 0], torch.tensor([[-4.0, -2.0], [2.0, 2.0]]))
 
 
 def test_a_shared_codebook_learns_from_every_level_at_once() -> None:
     latent = hand_made(shared=True, decay=0.5)
     assert len(latent.codebooks) == 1
     found = latent(POINTS, sample=True)
-    # (3, -1) leaves (-1, -1), which takes (0, 0); (1, 0.5) takes (0, 0) twice. The first level does not move what the
-    # second looks up.
+    # (3, -1) leaves (-1, -1), which is assigned (0, 0); (1, 0.5) is assigned (0, 0) twice. The codebook does not change
+    # between the levels.
     assert torch.equal(found.codes, torch.tensor([[[1, 0]], [[0, 0]]]))
     # Code 0: three times, (-1, -1) + (1, 0.5) + (1, 0.5); halves of 1 + 3 and of 0 + (1, 0). Code 1: once, (3, -1).
     torch.testing.assert_close(
@@ -114,7 +114,7 @@ def test_a_shared_codebook_learns_from_every_level_at_once() -> None:
     )
 
 
-def test_groups_are_quantisers_of_their_own() -> None:
+def test_groups_are_separate_quantisers() -> None:
     config = {"name": "rvq", "codebook_size": 2, "dim": 4, "num_quantizers": 2, "groups": 2}
     latent = make({**config, "kmeans_init": False, "revive": 0.0}, (4, 1))
     # Level by level, and in each level group by group.
@@ -131,13 +131,13 @@ def test_groups_are_quantisers_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"update": "gradient"}, {"groups": 2}, {"shared": True}])
-def test_the_error_falls_with_every_level(options: dict[str, Any]) -> None:
+def test_the_error_decreases_with_every_level(options: dict[str, Any]) -> None:
     latent = make({"name": "rvq", "codebook_size": 16, "dim": 6, **options}, (6, 10))
     features = torch.randn(40, 6, 10)
     latent(features, sample=True)
     errors = swept(latent, features)
     groups = options.get("groups", 1)
-    # Within a level every group has to be there. One codebook for all levels gains little from the last of them.
+    # Compare complete levels of all groups. With a shared codebook the last level gains little.
     limit = 0.99 if options.get("shared") else 0.95
     assert all(after < limit * before for before, after in zip(errors, errors[groups:], strict=False)), errors
 
@@ -145,31 +145,31 @@ def test_the_error_falls_with_every_level(options: dict[str, Any]) -> None:
 # -- quantiser dropout -------------------------------------------------------------------------------------------
 
 
-def test_a_level_that_is_left_out_says_and_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dropped_level_has_no_terms_and_no_update(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = hand_made(quantizer_dropout=1.0, decay=0.5)
-    monkeypatch.setattr(latent, "_kept", lambda vectors: torch.tensor([1, 2]))
+    monkeypatch.setattr(latent, "_num_kept_levels", lambda vectors: torch.tensor([1, 2]))
     found = latent(POINTS, sample=True)
     assert torch.equal(found.codes, torch.tensor([[[1, -1]], [[0, 0]]]))
     assert torch.equal(found.z, torch.tensor([[[4.0], [0.0]], [[1.0], [0.0]]]))
     torch.testing.assert_close(found.terms["commitment"], torch.tensor([2.0, 1.5]))
     torch.testing.assert_close(latent.codebooks[0].vectors, torch.tensor([[0.5, 0.25], [3.5, -0.5]]), atol=1e-4, rtol=0)
-    # What nothing chose keeps its place.
+    # An unused code does not move.
     torch.testing.assert_close(latent.codebooks[1].vectors, torch.tensor([[1.0, 0.25], [0.0, -1.0]]), atol=1e-4, rtol=0)
 
 
-def test_a_batch_that_leaves_a_level_out_does_not_place_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_drops_a_level_does_not_initialise_it(monkeypatch: pytest.MonkeyPatch) -> None:
     latent = make({"name": "rvq", "codebook_size": 2, "dim": 2, "num_quantizers": 2, "quantizer_dropout": 1.0})
-    monkeypatch.setattr(latent, "_kept", lambda vectors: torch.ones(len(vectors), dtype=torch.long))
+    monkeypatch.setattr(latent, "_num_kept_levels", lambda vectors: torch.ones(len(vectors), dtype=torch.long))
     latent(POINTS, sample=True)
     assert [bool(codebook.initialized) for codebook in latent.codebooks] == [True, False]
 
 
 @pytest.mark.parametrize("share", [1.0, 0.5])
 @pytest.mark.parametrize("name", ["rvq", "rfsq"])
-def test_how_many_levels_samples_are_given(name: str, share: float) -> None:
+def test_the_number_of_kept_levels(name: str, share: float) -> None:
     size = {"rvq": {"codebook_size": 4, "kmeans_init": False}, "rfsq": {}}[name]
     config = {"name": name, "num_quantizers": 3, "quantizer_dropout": share, "tokens": 2, **size}
-    latent = make(config, (6,), see_through=False)
+    latent = make(config, (6,), identity=False)
     num = 6000
     features = torch.randn(num, 6)
     codes = latent(features, sample=True).codes
@@ -184,9 +184,9 @@ def test_how_many_levels_samples_are_given(name: str, share: float) -> None:
 
 
 @pytest.mark.parametrize("update", ["ema", "gradient"])
-def test_what_a_sample_leaves_out_is_its_own_affair(update: str) -> None:
+def test_the_dropped_levels_of_a_sample_do_not_depend_on_its_batch(update: str) -> None:
     config = {"name": "rvq", "codebook_size": 8, "dim": 4, "num_quantizers": 3, "quantizer_dropout": 1.0}
-    latent = make({**config, "update": update}, (6, 3, 2), see_through=False)
+    latent = make({**config, "update": update}, (6, 3, 2), identity=False)
     features, rows = torch.randn(7, 6, 3, 2), torch.arange(7)
     latent(features, sample=True)
     state = {key: value.clone() for key, value in latent.state_dict().items()}
@@ -222,23 +222,23 @@ def test_rfsq_rounds_by_hand() -> None:
 
 
 @pytest.mark.parametrize(("levels", "num"), [(2, 4), (3, 3), (4, 2), (5, 2)])
-def test_rfsq_levels_are_one_even_grid(levels: int, num: int) -> None:
+def test_rfsq_levels_are_one_regular_grid(levels: int, num: int) -> None:
     latent = make({"name": "rfsq", "levels": [levels], "num_quantizers": num}, (1, 3001))
     bound = levels / (levels - 1)
     vectors = torch.linspace(-0.999 * bound, 0.999 * bound, 3001)
     found = latent((bound * (vectors / bound).atanh()).reshape(1, 1, -1), sample=True)
     grid = found.z.flatten().unique()
-    # To the last bit some are near-by twice.
+    # Some values occur twice with different rounding.
     grid = grid[torch.cat([torch.tensor([True]), grid.diff() > 1e-5])]
     middles = bound * ((2 * torch.arange(levels**num) + 1) / levels**num - 1)
     torch.testing.assert_close(grid, middles)
     assert (found.z.flatten() - vectors).abs().max() <= bound / levels**num + 1e-5
 
 
-def test_rfsq_error_falls_with_every_level() -> None:
+def test_rfsq_error_decreases_with_every_level() -> None:
     latent = make({"name": "rfsq", "levels": [4, 4, 3], "num_quantizers": 4}, (3, 50))
     errors = swept(latent, torch.randn(20, 3, 50))
-    # An even grid's error falls by its number of values, squared: 16, or 9 in one of three.
+    # The error of a regular grid decreases by the square of its number of values: 16, or 9 in one of three.
     assert all(after < before / 8 for before, after in itertools.pairwise(errors)), errors
 
 
@@ -250,7 +250,7 @@ def test_rfsq_passes_the_gradient_of_its_bound() -> None:
     torch.testing.assert_close(features.grad[0, 0, 0], 1 - torch.tensor(0.7 / 1.25).tanh() ** 2)
 
 
-# -- bad options -------------------------------------------------------------------------------------------------
+# -- invalid options ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_rfsq_passes_the_gradient_of_its_bound() -> None:
         ({"name": "rfsq", "levels": [8, 1]}, "latent rfsq needs levels of at least 2, found [8, 1]"),
     ],
 )
-def test_a_residual_quantiser_that_cannot_be_is_refused(config: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_rejected(config: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
-        make(config, see_through=False)
+        make(config, identity=False)
     assert str(error.value) == message

@@ -1,4 +1,4 @@
-"""A codebook seen through a linear map: how it is placed, looked up and moved."""
+"""SimVQ: initialisation, assignment and gradients of a linearly mapped codebook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make(feature_shape: Shape = (2, 3), **options: Any) -> Any:
 
 
 def hand_made() -> Any:
-    """Codes (0, 0), (4, 0), (0, 2) and (9, 9), as halves of them times 2."""
+    """Return a latent with codes (0, 0), (4, 0), (0, 2) and (9, 9): frozen halves of them, and the map 2 I."""
     latent = make(data_init=False)
     latent.codebooks[0].frozen.copy_(torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [4.5, 4.5]]))
     nn.init.eye_(latent.codebooks[0].map.weight)
@@ -40,7 +40,7 @@ POINTS = torch.tensor([[[1.0, 3.0, 0.0], [0.0, 1.0, 2.0]], [[8.0, -1.0, 0.5], [8
 CODES = torch.tensor([[0, 1, 2], [3, 0, 2]])
 
 
-def test_the_nearest_mapped_code_is_taken() -> None:
+def test_the_nearest_mapped_code_is_assigned() -> None:
     latent = hand_made()
     found = latent(POINTS, sample=True)
     assert torch.equal(found.codes[..., 0], CODES)
@@ -50,7 +50,7 @@ def test_the_nearest_mapped_code_is_taken() -> None:
     torch.testing.assert_close(found.terms, {"commitment": expected, "codebook": expected})
 
 
-def test_the_codebook_s_term_reaches_the_map_and_nothing_else() -> None:
+def test_the_codebook_term_has_a_gradient_to_the_map_only() -> None:
     latent = hand_made()
     features = POINTS.clone().requires_grad_()
     terms = latent(features, sample=True).terms
@@ -63,7 +63,7 @@ def test_the_codebook_s_term_reaches_the_map_and_nothing_else() -> None:
     assert torch.autograd.grad(terms["commitment"].sum(), codebook.map.weight, allow_unused=True) == (None,)
 
 
-def test_one_chosen_code_moves_them_all() -> None:
+def test_the_gradient_of_one_code_moves_all() -> None:
     latent = make((3, 1), codebook_size=50, data_init=False)
     before = latent.codebooks[0].vectors.detach().clone()
     optimizer = torch.optim.SGD(latent.codebooks.parameters(), lr=0.1)
@@ -72,7 +72,7 @@ def test_one_chosen_code_moves_them_all() -> None:
     assert ((latent.codebooks[0].vectors - before).abs().sum(1) > 0).all()
 
 
-def test_the_first_training_batch_places_it_once() -> None:
+def test_the_first_training_batch_initialises_it_once() -> None:
     latent = make((2, 4), codebook_size=4)
     features = torch.randn(2, 2, 4)
     latent.eval()(features, sample=False)
@@ -88,18 +88,18 @@ def test_the_first_training_batch_places_it_once() -> None:
     torch.testing.assert_close(latent.codebooks[0].vectors, vectors[:4])
 
 
-def test_more_codes_than_vectors_are_put_apart() -> None:
+def test_copies_of_vectors_receive_noise() -> None:
     latent = make((2, 4), codebook_size=200)
     features = torch.randn(2, 2, 4)
     latent(features, sample=True)
     vectors = features.movedim(1, -1).flatten(0, 1)
     table = latent.codebooks[0].vectors.detach()
     assert len(table.unique(dim=0)) == 200
-    apart = table - vectors[torch.arange(200) % 8]
-    torch.testing.assert_close(apart.std(0) / vectors.std(0, correction=0), torch.tensor([0.1, 0.1]), atol=0.02, rtol=0)
+    noise = table - vectors[torch.arange(200) % 8]
+    torch.testing.assert_close(noise.std(0) / vectors.std(0, correction=0), torch.tensor([0.1, 0.1]), atol=0.02, rtol=0)
 
 
-def test_nothing_is_drawn_and_nothing_frozen_is_a_parameter() -> None:
+def test_the_global_generator_is_not_used_and_frozen_vectors_are_no_parameter() -> None:
     latent = make((2, 4), codebook_size=200)
     before = torch.get_rng_state()
     latent(torch.randn(2, 2, 4, generator=torch.Generator().manual_seed(0)), sample=True)
@@ -108,7 +108,7 @@ def test_nothing_is_drawn_and_nothing_frozen_is_a_parameter() -> None:
     assert {"0.frozen", "0.initialized"} <= set(latent.codebooks.state_dict())
 
 
-def test_one_code_is_no_codebook() -> None:
+def test_one_code_is_rejected() -> None:
     with pytest.raises(AeframeError) as error:
         make(codebook_size=1)
     assert str(error.value) == "a codebook needs at least 2 codes, found 1; set latent.codebook_size"

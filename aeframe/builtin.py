@@ -238,13 +238,13 @@ def register_metrics(register: Register) -> None:
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
-    register("active_units", f"{at}.latent:ActiveUnits", summary="latent dimensions in use")
+    register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(
         "aggregate_posterior",
-        f"{at}.aggregate:AggregatePosterior",
+        f"{at}.aggregate_posterior:AggregatePosterior",
         summary="mutual information of x and z, KL terms",
     )
-    register("codebook", f"{at}.latent:CodebookUse", summary="fraction of codes in use, and their perplexity")
+    register("codebook", f"{at}.latent_usage:CodebookUse", summary="fraction of codes in use, and their perplexity")
     register("dead_features", f"{at}.sparsity:DeadFeatures", summary="dead features, and active features per sample")
 
 

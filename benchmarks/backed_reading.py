@@ -66,7 +66,7 @@ def main() -> int:
                     _ = data[ends[row] : ends[row + 1]], indices[ends[row] : ends[row + 1]]
             by_row = (time.perf_counter() - began) / (_BATCH * len(permutation))
             began = time.perf_counter()
-            order = source.order().split(_BATCH)
+            order = source.epoch_permutation().split(_BATCH)
             for index in order:
                 source._sparse_counts(index.numpy())
             by_block = (time.perf_counter() - began) / args.cells

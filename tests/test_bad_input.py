@@ -114,7 +114,7 @@ CASES = {
     "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, drop "
     "the row, or set modality.missing=mask to leave it out",
     "data=table data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: 7 "
-    "is outside domain 'unit'; mend it, or set modality.domain to what the data are",
+    "is outside domain 'unit'; correct it, or set another modality.domain",
     "data=image_npz data.path=bright.npy": "dataset 'image_npz': 'bright.npy', row 0, has values from 3.5 to 3.5, "
     "expected floats in [0, 1]; scale them, or save whole numbers 0 to 255 as uint8",
     "data=table data.path=one.npy": "one.npy has one row, of which validation=0.1 is none; add rows, or raise "
@@ -124,7 +124,7 @@ CASES = {
     "data=table data.path=ok.npy": "batch_size=64 is larger than the 16 training samples; set batch_size=16 or less",
     # Numbers out of range.
     "batch_size=0": "batch_size counts samples and must be at least 1, found 0",
-    "batch_size=1": "batch_size=1 would give one sample to each of 1 device, and training needs at least two; set "
+    "batch_size=1": "batch_size=1 is one sample for each of 1 device, and training needs at least two; set "
     "batch_size=2 or more",
     "max_epochs=0": "setting 'max_epochs' must be at least 1, found 0; set max_epochs to such a number",
     "max_batches=0": "setting 'max_batches' must be at least 1, found 0; set max_batches to such a number",

@@ -47,13 +47,13 @@ class ModelCommand(Command):
         Raises:
             AeframeError: The model has no dataset, the data cannot be read, or they lack samples of the saved split.
         """
-        from aeframe.data.fingerprint import compare, described, fingerprint, other_place
-        from aeframe.data.labels import labelled
+        from aeframe.data.fingerprint import compare, describe_fingerprint, fingerprint, replace_paths
+        from aeframe.data.labels import condition_on_labels
         from aeframe.factory import build
 
         if "data" not in model.config:
             raise AeframeError(f"the config of model '{model.name}' names no dataset, so that it has no splits")
-        config = other_place(model.config["data"], args.data or ())
+        config = replace_paths(model.config["data"], args.data or ())
         dataset = build("dataset", config)
         model.data.use_split(dataset)
         splits = model.modality.prepare(dataset, learn=False)
@@ -66,8 +66,8 @@ class ModelCommand(Command):
         for difference in compare(model.data.fingerprint, current):
             print(f"warning: {difference}; {consequence}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in current["rows"].items())
-        print(f"{described(current)}: {counts}", file=sys.stderr)
-        return labelled(splits, model.config.get("label_classes", 0))
+        print(f"{describe_fingerprint(current)}: {counts}", file=sys.stderr)
+        return condition_on_labels(splits, model.config.get("label_classes", 0))
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return the batch size of ``--batch-size``, or else of the run."""

@@ -1,4 +1,4 @@
-"""Data: what a modality is, and how its samples come to the trainer."""
+"""Data: modalities, datasets, sources, and the loaders of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import Lightning only where a trainer is used: opening a saved model needs none."""
+    """Import `DataModule` on first use: loading a saved model should not import Lightning."""
     if name != "DataModule":
         raise AttributeError(f"module 'aeframe.data' has no attribute '{name}'")
     from aeframe.data.datamodule import DataModule

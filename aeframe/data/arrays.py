@@ -1,4 +1,4 @@
-"""NPY and NPZ files, array by array. Nothing that holds pickled objects is opened."""
+"""Arrays in NPY and NPZ files. Files with pickled objects are refused."""
 
 from __future__ import annotations
 
@@ -19,64 +19,64 @@ from aeframe.types import Shape
 
 Array = NDArray[Any]
 
-_BROKEN = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
-_WORDS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-_LABELS = ("y", "Y", "labels", "label", "targets", "target")
+_READ_ERRORS = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+_LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
 
 class ArrayFile:
-    """A file of arrays by name.
+    """The arrays of an NPY or NPZ file, by name.
 
     Args:
-        path: A file that exists; one that ends in ``.npz`` has several arrays, any other is NPY.
-        who: The dataset or modality, for messages; empty where there is none to name.
+        path: An existing file; NPZ if it ends in ``.npz``, otherwise NPY.
+        who: The dataset or modality, for error messages; may be empty.
 
     Raises:
-        AeframeError: A NPZ file that is damaged.
+        AeframeError: The NPZ file is damaged.
     """
 
     def __init__(self, path: Path, *, who: str = "") -> None:
         self.path, self.who = path, who
-        self.zipped = path.suffix.lower() == ".npz"
+        self.is_npz = path.suffix.lower() == ".npz"
         self.names = self._names()
-        """Of all arrays; that of a NPY file is ``arr_0``."""
+        """Names of all arrays; ``arr_0`` for an NPY file."""
 
     def header(self, name: str) -> tuple[Shape, np.dtype[Any]]:
-        """Return shape and type of an array, without reading it."""
+        """Return shape and dtype of an array, without reading its values."""
         try:
-            if self.zipped:
+            if self.is_npz:
                 with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
                     return _header(member)
             with self.path.open("rb") as file:
                 return _header(file)
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             raise self._unreadable(error) from error
 
     def load(self, name: str) -> Array:
-        """Return an array.
+        """Read an array.
 
         Raises:
-            AeframeError: It is damaged, or holds objects.
+            AeframeError: The array is damaged, or holds Python objects.
         """
         try:
             with self.path.open("rb") as file:
-                opened = np.load(file, allow_pickle=False)
-                array: Array = opened[name] if self.zipped else opened
-        except _BROKEN as error:
+                loaded = np.load(file, allow_pickle=False)
+                array: Array = loaded[name] if self.is_npz else loaded
+        except _READ_ERRORS as error:
             raise self._unreadable(error) from error
         return array
 
     def where(self, name: str) -> str:
-        """Return what a sentence about an array begins with."""
-        return f"{self.who}: array '{name}'" if self.zipped else f"{self.who}: '{self.path}'"
+        """Return how error messages name an array."""
+        return f"{self.who}: array '{name}'" if self.is_npz else f"{self.who}: '{self.path}'"
 
     def _names(self) -> list[str]:
-        if not self.zipped:
+        if not self.is_npz:
             return ["arr_0"]
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        except _BROKEN as error:
+        except _READ_ERRORS as error:
             raise self._unreadable(error) from error
 
     def _unreadable(self, error: Exception) -> AeframeError:
@@ -87,56 +87,63 @@ class ArrayFile:
 
 
 class SplitArrays(ArrayFile):
-    """A NPZ or NPY file of samples, in which names say what is a split and what are labels.
+    """An NPZ or NPY file of samples; the names of its arrays determine splits and labels.
 
-    ``x_train`` (``X_train``, ``train_images``, ``train_x``, ``train``), the same with ``val`` and with ``test`` are
-    splits; ``x``, ``images``, ``data`` or a single array is all there is. ``y_train``, ``train_labels`` and ``y``,
-    ``labels`` beside them are labels.
+    - Splits: ``x_train``, ``X_train``, ``train_images`` (with the plural of `nouns`), ``train_x`` or ``train``, and the
+      same with ``val`` and ``test``.
+    - Without splits: ``x``, ``images``, ``data``, or a single array of any name.
+    - Labels: ``y_train``, ``train_labels``; ``y``, ``labels``, ``targets`` if there are no splits.
 
     Args:
         path: The file.
-        who: The dataset or modality, for messages.
-        words: What one sample is called, several, and in other files: ``("image", "images")``.
-        key: The array of samples, where it is called something else.
+        who: The dataset or modality, for error messages.
+        nouns: Singular and plural of a sample, and further names for arrays of samples: ``("image", "images")``.
+        key: Name of the array of samples, if it is none of these.
 
     Raises:
-        AeframeError: No file, one of another kind or damaged, or no array with such a name.
+        AeframeError: The file does not exist, has another format, is damaged, or has no array of samples.
     """
 
-    def __init__(self, path: Path, *, who: str, words: tuple[str, str, *tuple[str, ...]], key: str | None) -> None:
-        self.one, self.many = words[:2]
+    def __init__(self, path: Path, *, who: str, nouns: tuple[str, str, *tuple[str, ...]], key: str | None) -> None:
+        self.singular, self.plural = nouns[:2]
         if not path.is_file():
-            raise AeframeError(f"{who}: there is no file '{path}'; give the path of a NPZ or NPY file")
+            raise AeframeError(f"{who}: there is no file '{path}'; set the path of an NPZ or NPY file")
         if path.suffix.lower() not in (".npz", ".npy"):
-            raise AeframeError(f"{who} reads NPZ and NPY files, found '{path}'; save the {self.many} with numpy.savez")
+            raise AeframeError(
+                f"{who} reads NPZ and NPY files, found '{path}'; save the {self.plural} with numpy.savez"
+            )
         super().__init__(path, who=who)
-        self.keys = self._keys(key, words)
-        """The array of each split, by name; ``train`` alone where the file has no splits."""
+        self.keys = self._keys(key, nouns)
+        """Name of the array of each split; only ``train`` if the file has no splits."""
 
     def labels(self, split: str, num: int) -> Tensor | None:
-        """Return the labels ``(num,)`` int64 of a split, or None where it has none.
+        """Return the labels ``(num,)`` int64 of a split, or None if it has none.
 
         Raises:
-            AeframeError: They are no whole numbers, or not as many.
+            AeframeError: The labels are not integers, or their number is not `num`.
         """
         key = self.keys[split]
-        names = [form.format(word) for word in _WORDS[split] for form in ("y_{}", "Y_{}", "{}_labels", "{}_y")]
+        names = [
+            form.format(split_name)
+            for split_name in _SPLIT_NAMES[split]
+            for form in ("y_{}", "Y_{}", "{}_labels", "{}_y")
+        ]
         if key.startswith("x"):
             names.insert(0, f"y{key[1:]}")
-        name = _first([*names, *(_LABELS if len(self.keys) == 1 else ())], set(self.names) - {key})
+        name = _first([*names, *(_LABEL_NAMES if len(self.keys) == 1 else ())], set(self.names) - {key})
         if name is None:
             return None
         labels = self.load(name)
-        # MedMNIST and others keep labels as a column.
+        # MedMNIST and others store labels as a column.
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
         if labels.shape != (num,) or labels.dtype.kind not in "iub":
             raise AeframeError(
                 f"{self.where(name)} is {labels.dtype} {tuple(labels.shape)}, expected whole numbers ({num},), "
-                f"one label for each {self.one} of '{key}'; correct or remove it"
+                f"one label for each {self.singular} of '{key}'; correct or remove it"
             )
         return torch.from_numpy(labels.astype(np.int64))
 
-    def _keys(self, key: str | None, words: tuple[str, ...]) -> dict[str, str]:
+    def _keys(self, key: str | None, nouns: tuple[str, ...]) -> dict[str, str]:
         if key is not None:
             if key not in self.names:
                 raise AeframeError(
@@ -144,22 +151,22 @@ class SplitArrays(ArrayFile):
                     f"it has {', '.join(self.names)}"
                 )
             return {"train": key}
-        forms = ("x_{}", "X_{}", *(f"{{}}_{word}" for word in words), "{}_x", "{}")
-        found = {
-            split: name
-            for split, splits in _WORDS.items()
-            if (name := _first([form.format(word) for word in splits for form in forms], self.names)) is not None
-        }
-        if "train" in found:
-            return found
-        alone = self.names[0] if len(self.names) == 1 else None
-        whole = _first(("x", "X", *words, "data", "arr_0"), self.names) or alone
-        if whole is None:
+        forms = ("x_{}", "X_{}", *(f"{{}}_{noun}" for noun in nouns), "{}_x", "{}")
+        keys = {}
+        for split, split_names in _SPLIT_NAMES.items():
+            name = _first([form.format(split_name) for split_name in split_names for form in forms], self.names)
+            if name is not None:
+                keys[split] = name
+        if "train" in keys:
+            return keys
+        only_array = self.names[0] if len(self.names) == 1 else None
+        name = _first(("x", "X", *nouns, "data", "arr_0"), self.names) or only_array
+        if name is None:
             raise AeframeError(
                 f"{self.who}: '{self.path}' has arrays {', '.join(self.names) or '(none)'}, expected 'x_train' (with "
-                f"'x_val', 'x_test') or 'x'; name the {self.many} with data.key=..."
+                f"'x_val', 'x_test') or 'x'; name the {self.plural} with data.key=..."
             )
-        return {"train": whole}
+        return {"train": name}
 
 
 def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:

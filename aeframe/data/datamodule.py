@@ -1,4 +1,4 @@
-"""The splits of a run as a `LightningDataModule`."""
+"""`DataModule`: the splits of a run as a `LightningDataModule`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from aeframe.types import Batch
 
 
 class DataModule(L.LightningDataModule):
-    """Loaders of the train, validation and test splits, for any Trainer on any number of devices.
+    """Loaders of the train, validation and test split, for any Trainer on any number of devices.
 
-    The batches are shared out between the devices by the plan itself: Lightning adds no sampler of its own.
+    `BatchPlan` distributes batches over devices; Lightning's distributed sampler is not used.
 
     Args:
-        splits: As `Modality.prepare` returns them.
-        batch_size: Samples in a batch, over all devices together.
-        seed: Of the order of training.
-        workers: Processes that load each split; data in memory need none.
-        steps_per_call: Training batches in one call of `training_step`; ``auto`` groups them where no callback, module
-            or setting of the Trainer follows single batches (see `aeframe.data.grouping.batches_per_call`).
+        splits: What `Modality.prepare` returned.
+        batch_size: Samples in a batch, over all devices.
+        seed: Seed of the order of training samples.
+        workers: Worker processes for each split; not used for data in memory.
+        steps_per_call: Training batches in one call of ``training_step``; ``auto`` groups batches if no callback,
+            module or Trainer setting needs single ones (see `aeframe.data.grouping.batches_per_call`).
     """
 
     def __init__(
@@ -44,15 +44,15 @@ class DataModule(L.LightningDataModule):
         self._loaders: dict[tuple[str, int, int, int], Loader] = {}
 
     def batches_per_epoch(self, world_size: int = 1) -> int:
-        """Return how many training batches an epoch has when that many devices share them.
+        """Return the number of training batches in an epoch on `world_size` devices.
 
         Raises:
-            AeframeError: A batch size that does not go with the data or the devices.
+            AeframeError: The batch size does not fit the data or the number of devices.
         """
         return len(self._plan(self.splits.train, training=True, rank=0, world=world_size))
 
     def batches_per_call(self) -> int:
-        """Return how many training batches each call of `training_step` takes in the attached Trainer."""
+        """Return how many training batches each call of ``training_step`` receives in the attached Trainer."""
         return batches_per_call(self.trainer, self.steps_per_call)
 
     def train_dataloader(self) -> Loader:
@@ -67,19 +67,19 @@ class DataModule(L.LightningDataModule):
         return self._loader("test", self.splits.test)
 
     def predict_dataloader(self) -> Loader:
-        """Return the test split, in order."""
+        """Return the loader of the test split."""
         return self._loader("test", self.splits.test)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Move a batch, or each of a group, without waiting for the copy."""
+        """Copy a batch, or each of a list of batches, to a device without waiting for the copy."""
         if isinstance(batch, Batch):
             return batch.to(device, non_blocking=True)
-        if isinstance(batch, list) and all(isinstance(each, Batch) for each in batch):
-            return [each.to(device, non_blocking=True) for each in batch]
+        if isinstance(batch, list) and all(isinstance(item, Batch) for item in batch):
+            return [item.to(device, non_blocking=True) for item in batch]
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, split: str, source: Source, batches_per_item: int = 1) -> Loader:
-        """Return the loader of a split; it and its worker processes are made once."""
+        """Return the loader of a split; it and its worker processes are created once."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         key = split, rank, world, batches_per_item
@@ -101,7 +101,7 @@ class DataModule(L.LightningDataModule):
             shuffle=training,
             rank=rank,
             world=world,
-            # A source that reads some orders faster than others, or batches of like samples, has these.
-            order=getattr(source, "order", None),
-            groups=getattr(source, "groups", None),
+            # Optional methods of a source, see `Source`.
+            epoch_permutation=getattr(source, "epoch_permutation", None),
+            batch_indices=getattr(source, "batch_indices", None),
         )

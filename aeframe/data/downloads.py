@@ -1,24 +1,23 @@
-"""Find public data on this machine, or fetch them once, and make sure that they are what was expected."""
+"""Find public data on this machine, or download them once and verify their checksum."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import logging
 import os
+import shutil
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from aeframe.errors import AeframeError
 
 _log = logging.getLogger("aeframe")
 _TIMEOUT_SECONDS = 30
-_CHUNK = 1 << 20
-_WAY_OUT = "try again later, or give a copy of your own with data.path=..."
+_CHUNK_BYTES = 1 << 20
+_NEXT_STEP = "try again later, or set data.path=... to a copy of your own"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,97 +26,115 @@ class Remote:
 
     url: str
     sha256: str | None = None
-    """None where the server may make other bytes of the same content, as for archives that are made when asked for."""
+    """Checksum of the file; None where its bytes may change without its content, as in generated archives."""
     saved_as: str = ""
-    """What the file is called here, where not as in `url`."""
+    """File name on this machine; by default the last part of `url`."""
 
     @property
     def name(self) -> str:
-        """The file's name on this machine."""
+        """The file name on this machine."""
         return self.saved_as or self.url.rpartition("/")[2]
 
 
 def data_folders() -> list[Path]:
-    """Return where data are looked for: ``AEFRAME_DATA``, then ``~/.cache/aeframe``; downloads go to the first."""
+    """Return the folders to search for data: ``AEFRAME_DATA``, then ``~/.cache/aeframe``; downloads go to the first."""
     cache = Path("~/.cache/aeframe").expanduser()
-    named = os.environ.get("AEFRAME_DATA", "")
-    return [Path(named).expanduser(), cache] if named else [cache]
+    configured = os.environ.get("AEFRAME_DATA", "")
+    return [Path(configured).expanduser(), cache] if configured else [cache]
 
 
 def local(*names: str) -> Path | None:
-    """Return the first of `names` (paths below the data folders) that exists."""
+    """Return the first of `names` (paths relative to the data folders) that exists, or None."""
     return next((path for folder in data_folders() for name in names if (path := folder / name).exists()), None)
 
 
 def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], None] | None = None) -> Path:
-    """Return the file in `folder`, downloaded if it is not there; a file that is not as expected is never returned.
+    """Return the path of the file in `folder`, after downloading it if it is not there.
 
-    One that was downloaded before is read again for its SHA-256, where `remote` has one.
+    The checksum is verified after the download, and again for a file that is already there. The file appears in
+    `folder` only when it is complete and verified.
 
     Args:
-        remote: What to fetch.
-        folder: Where it is kept.
-        who: The dataset, for messages.
-        check: Looks into a file that was downloaded, and raises AeframeError where it is not the one expected: for one
-            without a checksum.
+        remote: The file.
+        folder: Where it is stored.
+        who: The dataset, for error messages.
+        check: Verifies a downloaded file that has no checksum; raises AeframeError if it is not the expected file.
 
     Raises:
-        AeframeError: No network, no such file, no room, or a file that is not the one expected.
+        AeframeError: No network, no such file, no space on the disk, or not the expected file.
     """
     target = folder / remote.name
     if target.is_file():
-        _check_cached(target, remote, who)
+        _verify_existing(target, remote, who)
         return target
     _log.info("downloading %s to %s", remote.url, folder)
+    from pooch import file_hash
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Several processes may fetch the same file: each writes its own, and the last to finish moves it in whole.
+        # Processes that download the same file write to folders of their own; the move is atomic.
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as scratch:
             part = Path(scratch) / remote.name
-            found = _download(remote.url, part)
-            if remote.sha256 is not None and found != remote.sha256:
+            _download(remote.url, part)
+            if remote.sha256 is not None and (sha256 := file_hash(str(part))) != remote.sha256:
                 raise AeframeError(
-                    f"{who}: '{remote.url}' gave a file with SHA-256 {found}, expected {remote.sha256}; {_WAY_OUT}"
+                    f"{who}: '{remote.url}' has SHA-256 {sha256}, expected {remote.sha256}; {_NEXT_STEP}"
                 )
             if check is not None:
-                _checked(part, check, f"{who}: '{remote.url}'")
+                _verify_content(part, check, f"{who}: '{remote.url}'")
             part.replace(target)
-    except (OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    except OSError as error:  # the exceptions of requests among them
         raise AeframeError(
-            f"{who} cannot be downloaded from '{remote.url}' ({reason}); give a copy of your own with data.path=..., "
-            "or put it below the folder that AEFRAME_DATA names"
+            f"{who} cannot be downloaded from '{remote.url}' ({_first_cause(error)}); set data.path=... to a copy of "
+            "your own, or put it into the folder that AEFRAME_DATA names"
         ) from error
     return target
 
 
-def _check_cached(path: Path, remote: Remote, who: str) -> None:
+def _verify_existing(path: Path, remote: Remote, who: str) -> None:
     if remote.sha256 is None:
         return
+    from pooch import file_hash
+
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = file_hash(str(path))
     except OSError as error:
         raise AeframeError(f"{who}: '{path}' cannot be read ({error}); delete it to download it again") from error
-    if found != remote.sha256:
+    if sha256 != remote.sha256:
         raise AeframeError(
-            f"{who}: '{path}' has SHA-256 {found}, expected {remote.sha256}; delete it to download it again, or give a "
-            "copy of your own with data.path=..."
+            f"{who}: '{path}' has SHA-256 {sha256}, expected {remote.sha256}; delete it to download it again, or "
+            "set data.path=... to a copy of your own"
         )
 
 
-def _download(url: str, path: Path) -> str:
-    """Write what is at `url` to a file, and return its SHA-256."""
-    digest = hashlib.sha256()
-    with path.open("wb") as file, urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
-        while chunk := response.read(_CHUNK):
-            digest.update(chunk)
-            file.write(chunk)
-    return digest.hexdigest()
-
-
-def _checked(path: Path, check: Callable[[Path], None], what: str) -> None:
+def _verify_content(path: Path, check: Callable[[Path], None], what: str) -> None:
     try:
         check(path)
     except AeframeError as error:
-        raise AeframeError(f"{what} gave another file than expected ({error}); {_WAY_OUT}") from error
+        raise AeframeError(f"{what} is not the expected file ({error}); {_NEXT_STEP}") from error
+
+
+def _download(url: str, path: Path) -> None:
+    """Write the content of `url` to a file; ``file:`` URLs are copied."""
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        shutil.copyfile(url2pathname(parts.path), path)
+        return
+    from pooch import HTTPDownloader
+
+    # A server that compresses on the fly would change the bytes that the checksum is of.
+    headers = {"Accept-Encoding": "identity"}
+    try:
+        HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS, headers=headers)(url, str(path), None)
+    except OSError as error:
+        # pooch leaves the connection open after a status such as 404.
+        if (response := getattr(error, "response", None)) is not None:
+            response.close()
+        raise
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the exception that `error` was raised from, at any depth: the operating system's own reason."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error

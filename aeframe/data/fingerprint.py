@@ -1,4 +1,4 @@
-"""Fingerprints of data: what a run stores of the data it was trained on, to detect that they changed."""
+"""Fingerprints of data: a run saves one, so that later commands can detect changed data."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ from aeframe.factory import path_options, signature
 from aeframe.registry import registry
 from aeframe.types import DataSpec
 
-WHOLE = 1 << 26
-"""Bytes of a file that are hashed whole: 64 MiB. Of a larger file, `BLOCKS` blocks and the size are hashed."""
-BLOCKS, BLOCK = 64, 1 << 18
+MAX_HASHED_BYTES = 1 << 26
+"""Files up to 64 MiB are hashed completely. Of larger files the size and `NUM_BLOCKS` equidistant blocks are hashed."""
+NUM_BLOCKS, BLOCK_BYTES = 64, 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
-    """What a run stores of its data."""
+    """What a run saves about its data: a fingerprint and the split."""
 
     fingerprint: dict[str, Any] = field(default_factory=dict)
-    """See `fingerprint`; empty for a model that was saved without."""
+    """See `fingerprint`; empty for a model that was saved without one."""
     split: dict[str, Tensor] = field(default_factory=dict)
-    """The keys ``(n,)`` of the samples of each split (see `SplitRecord`); empty where the dataset records none."""
+    """Keys ``(n,)`` of the samples of each split (see `SplitRecord`); empty for datasets with fixed splits."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
-        """Return the record of data that were prepared.
+        """Return the record of a prepared dataset.
 
         Args:
-            config: The ``data`` section of a run's config, with absolute paths.
-            dataset: Built from `config`, after `Modality.prepare`.
-            splits: As `Modality.prepare` returned them.
-            spec: Of the data.
+            config: The ``data`` section of the run's config, with absolute paths.
+            dataset: The dataset built from `config`, after `Modality.prepare`.
+            splits: What `Modality.prepare` returned.
+            spec: The spec of the data.
         """
-        return cls(fingerprint(config, dataset, splits, spec), dict(dataset.split_record.drawn))
+        return cls(fingerprint(config, dataset, splits, spec), dict(dataset.split_record.keys))
 
     def use_split(self, dataset: Dataset) -> None:
-        """Let a dataset return the split of this record when it is loaded, where the record has one."""
+        """Make a dataset use the split of this record, if it has one, when it is loaded."""
         dataset.split_record.saved = self.split or None
 
 
 def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> dict[str, Any]:
-    """Return what identifies data, in plain values.
+    """Return values that identify the data, which JSON can represent.
 
     Args:
         config: The ``data`` section of a run's config.
-        dataset: Built from `config`, and loaded.
-        splits: What was made of it.
-        spec: Of the data.
+        dataset: The dataset built from `config`, loaded.
+        splits: Its splits.
+        spec: Its spec.
 
     Returns:
-        ``name`` of the dataset, ``rows`` of each split, ``samples`` that the data have in all, ``shape`` of one, and
-        for each option that is a path ``files``: the ``path``, its size in ``bytes``, for a folder the ``count`` of its
-        files, and the ``sha256`` of the bytes (of a file larger than `WHOLE`: of sampled blocks; of a folder: of the
-        names and sizes of its files).
+        ``name`` of the dataset, ``rows`` of each split, ``samples`` of the dataset in all, ``shape`` of a sample, and
+        ``files`` for each option that is a path: the ``path``, size in ``bytes`` and ``sha256``; for a folder also the
+        ``count`` of its files. The SHA-256 of a large file is that of sampled blocks (see `MAX_HASHED_BYTES`), that of
+        a folder of the names and sizes of its files.
     """
     rows = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
     listed = dataset.files()
@@ -74,97 +74,98 @@ def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spe
         "rows": rows,
         "samples": dataset.split_record.num_samples or sum(rows.values()),
         "files": {
-            option: _many(str(path), [(file.name, file) for file in listed])
+            option: _of_files(str(path), [(file.name, file) for file in listed])
             if listed and option == "path"
-            else _place(path)
+            else _of_path(path)
             for option, path in paths_of(config).items()
         },
     }
 
 
 def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each difference of two fingerprints; data at another place are no difference."""
+    """Return a sentence for each difference between two fingerprints. Other paths are no difference."""
     if not saved:
         return []
-    name, found = f"data '{now['name']}'", []
+    name = f"data '{now['name']}'"
     if saved["name"] != now["name"]:
         return [f"{name} are not those of training, which were '{saved['name']}'"]
+    differences = []
     counts = f"{saved['samples']} rows then, {now['samples']} now"
-    for option, then in saved["files"].items():
-        here = now["files"].get(option)
-        if here is None or here["sha256"] == then["sha256"]:
+    for option, files_then in saved["files"].items():
+        files_now = now["files"].get(option)
+        if files_now is None or files_now["sha256"] == files_then["sha256"]:
             continue
         what = name if option == "path" else f"{name}, data.{option},"
         if saved["samples"] != now["samples"]:
             detail = counts
-        elif here.get("count") != then.get("count"):
-            detail = f"{then.get('count', 1)} files then, {here.get('count', 1)} now"
+        elif files_now.get("count") != files_then.get("count"):
+            detail = f"{files_then.get('count', 1)} files then, {files_now.get('count', 1)} now"
         else:
             detail = f"other bytes in as many rows ({now['samples']})"
-        found.append(f"{what} at '{here['path']}' changed since training: {detail}")
-    if not found and saved["samples"] != now["samples"]:
-        found.append(f"{name} changed since training: {counts}")
+        differences.append(f"{what} at '{files_now['path']}' changed since training: {detail}")
+    if not differences and saved["samples"] != now["samples"]:
+        differences.append(f"{name} changed since training: {counts}")
     if saved["shape"] != now["shape"]:
-        found.append(f"{name} have samples of shape {tuple(now['shape'])}, and {tuple(saved['shape'])} in training")
-    return found
+        shape_now, shape_then = tuple(now["shape"]), tuple(saved["shape"])
+        differences.append(f"{name} have samples of shape {shape_now}, and {shape_then} in training")
+    return differences
 
 
 def paths_of(config: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the paths that the ``data`` section of a config names, absolute and with ``~`` expanded, by option.
+    """Return the paths in the ``data`` section of a config by option, absolute and with ``~`` expanded.
 
-    A value that is a URL is left out; so is one that does not exist, for an option that may also be a name (annotated
-    ``Path | str``).
+    URLs are left out. An option annotated ``Path | str`` may also be a name: it is left out if no such path exists.
     """
     options = signature(registry().load("dataset", config["name"])).options
-    found = {}
+    paths = {}
     for name in path_options("dataset", config["name"]):
         value = config.get(name)
         if value is None or "://" in str(value):
             continue
         path = _absolute(Path(value))
         if path.exists() or str not in _members(options[name].annotation):
-            found[name] = path
-    return found
+            paths[name] = path
+    return paths
 
 
 def resolved_paths(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's config with absolute paths in its ``data`` section (see `paths_of`)."""
+    """Return a run's config with the paths in its ``data`` section made absolute (see `paths_of`)."""
     data = config["data"]
     return {**config, "data": {**data, **{name: str(path) for name, path in paths_of(data).items()}}}
 
 
-def other_place(config: Mapping[str, Any], places: Iterable[str]) -> dict[str, Any]:
-    """Return the ``data`` section of a config with other paths.
+def replace_paths(config: Mapping[str, Any], replacements: Iterable[str]) -> dict[str, Any]:
+    """Return the ``data`` section of a config with other paths (command-line option ``--data``).
 
     Args:
         config: The section.
-        places: ``PATH`` for the option ``path`` (or the only one that is a path), or ``OPTION=PATH``.
+        replacements: ``PATH`` for the option ``path`` (or the only one that is a path), or ``OPTION=PATH``.
 
     Raises:
-        AeframeError: A dataset without such an option.
+        AeframeError: The dataset has no such option.
     """
     options, name = path_options("dataset", config["name"]), config["name"]
     changed = dict(config)
-    for place in places:
-        option, equals, path = place.partition("=")
+    for replacement in replacements:
+        option, equals, path = replacement.partition("=")
         if not equals or option not in options:
-            # A path may have an equals sign in it.
-            option, path = ("path" if "path" in options or not options else options[0]), place
+            # A path may contain an equals sign.
+            option, path = ("path" if "path" in options or not options else options[0]), replacement
         if option not in options:
-            raise AeframeError(f"data '{name}' are read from no path, found --data {place}; leave --data out")
+            raise AeframeError(f"data '{name}' have no path, found --data {replacement}; leave --data out")
         changed[option] = str(_absolute(Path(path)))
     return changed
 
 
-def described(record: Mapping[str, Any]) -> str:
-    """Return how a sentence names the data of a fingerprint: ``data 'table' at '/x/d.npy'``."""
-    paths = [each["path"] for each in record["files"].values()]
+def describe_fingerprint(record: Mapping[str, Any]) -> str:
+    """Return how messages name the data of a fingerprint: ``data 'table' at '/x/d.npy'``."""
+    paths = [files["path"] for files in record["files"].values()]
     return f"data '{record['name']}'" + (" at " + " and ".join(f"'{path}'" for path in paths) if paths else "")
 
 
 def _absolute(path: Path) -> Path:
     absolute = path.expanduser().absolute()
-    # Links stay as they are named, except below '..', which means the folder above where a link leads to.
+    # Keep symbolic links, unless '..' follows one: it means the parent of the link's target.
     return absolute.resolve() if ".." in absolute.parts else absolute
 
 
@@ -174,15 +175,15 @@ def _members(annotation: Any) -> tuple[Any, ...]:
     return typing.get_args(annotation) if union else (annotation,)
 
 
-def _place(path: Path) -> dict[str, Any]:
+def _of_path(path: Path) -> dict[str, Any]:
     if path.is_dir():
-        return _many(str(path), [(file.relative_to(path).as_posix(), file) for file in _visible(path)])
+        return _of_files(str(path), [(file.relative_to(path).as_posix(), file) for file in _visible(path)])
     if not path.is_file():
         return {"path": str(path), "bytes": 0, "sha256": ""}
     return {"path": str(path), "bytes": path.stat().st_size, "sha256": _hash(path)}
 
 
-def _many(path: str, files: Iterable[tuple[str, Path]]) -> dict[str, Any]:
+def _of_files(path: str, files: Iterable[tuple[str, Path]]) -> dict[str, Any]:
     sizes = [(name, file.stat().st_size) for name, file in files]
     return {
         "path": path,
@@ -193,17 +194,17 @@ def _many(path: str, files: Iterable[tuple[str, Path]]) -> dict[str, Any]:
 
 
 def _visible(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder at any depth, sorted; hidden ones are left out."""
+    """Yield the files of a folder at any depth, sorted; hidden files are left out."""
     yield from sorted(root / name for root, names in visible_files(folder) for name in names)
 
 
 def _hash(path: Path) -> str:
     size = path.stat().st_size
     with path.open("rb") as file:
-        if size <= WHOLE:
+        if size <= MAX_HASHED_BYTES:
             return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256(str(size).encode())
-        for number in range(BLOCKS):
-            file.seek((size - BLOCK) * number // (BLOCKS - 1))
-            digest.update(file.read(BLOCK))
+        for number in range(NUM_BLOCKS):
+            file.seek((size - BLOCK_BYTES) * number // (NUM_BLOCKS - 1))
+            digest.update(file.read(BLOCK_BYTES))
         return digest.hexdigest()

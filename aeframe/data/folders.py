@@ -1,4 +1,4 @@
-"""Folders of files, one for each sample: which are there, which split each is of, and which class."""
+"""Folders with one file for each sample: find the files, their splits and their classes."""
 
 from __future__ import annotations
 
@@ -28,107 +28,107 @@ Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FolderSplit:
     """The samples of one split."""
 
     paths: list[Path]
     labels: Tensor | None
-    """``(N,)`` int64; None where the folder has no classes."""
+    """``(N,)`` int64; None if there are no class folders."""
 
 
 def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Go through a folder and those in it, and yield each with the names of its files; what is hidden is passed over.
+    """Yield a folder and its sub-folders, each with the names of its files; hidden files and folders are left out.
 
-    Links are followed, and a folder that they lead to twice comes once.
+    Symbolic links are followed; a folder that several links lead to is yielded once.
     """
-    seen: set[str] = set()
-    # Class folders are often links, which may also run in circles.
+    visited: set[str] = set()
+    # Class folders are often links, and links may form cycles.
     for root, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if (real := os.path.realpath(root)) in seen:
+        if (real := os.path.realpath(root)) in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         yield Path(root), [name for name in files if not name.startswith(".")]
 
 
 def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
-    """Return the files of a folder, at any depth, that end in one of `endings` (``.png``, in any case), sorted."""
+    """Return the files below a folder whose suffix is one of `endings` (``.png``, in any case), sorted."""
     return sorted(
         root / name for root, names in visible_files(folder) for name in names if Path(name).suffix.lower() in endings
     )
 
 
 def path_keys(folder: Path, paths: Iterable[Path]) -> Tensor:
-    """Return a key ``(N,)`` of each file for `SplitRecord`: of its path below `folder`, so that it may be moved."""
+    """Return keys ``(N,)`` for `SplitRecord`, from the paths relative to `folder`: the folder may be moved."""
     return keys_of_names(path.relative_to(folder).as_posix() for path in paths)
 
 
 def folder_splits(
     folder: Path, *, who: str, what: str, find: Callable[[Path], list[Path]], expected: str
-) -> dict[str, Found]:
-    """Return the splits that a folder of samples has: at least ``train``.
+) -> dict[str, FolderSplit]:
+    """Return the splits of a folder of samples: at least ``train``.
 
-    Its sub-folders ``train`` (or ``training``), ``val`` (``valid``, ``validation``) and ``test`` are the splits where
-    ``train`` is there, and all of it is ``train`` otherwise; `RandomSplit` makes the others. Where all
-    samples lie in class folders, two or more, a label is the class's place in their sorted names, of all splits.
+    Sub-folders ``train`` (or ``training``), ``val`` (``valid``, ``validation``) and ``test`` are splits. Without
+    ``train`` all samples are ``train``; `RandomSplit` draws the others. If all samples lie in class folders, of which
+    there must be at least two, the label is the index of the class in the sorted names of all splits.
 
     Args:
-        folder: Where to look.
-        who: The dataset, for messages.
-        what: What its samples are, for messages: ``images``.
-        find: Returns the samples of a folder, at any depth: files, or folders that are one sample each.
-        expected: What they are, for messages: ``files that end in .png``.
+        folder: The folder.
+        who: The dataset, for error messages.
+        what: Plural of a sample, for error messages: ``images``.
+        find: Returns the samples below a folder: files, or folders of one sample each.
+        expected: What `find` looks for, for error messages: ``files that end in .png``.
 
     Raises:
-        AeframeError: No folder, no samples in it or in a split of it, two folders for one split, held-out splits
-            without ``train``, or samples beside the splits.
+        AeframeError: The folder does not exist, it or a split has no samples, two folders name the same split, there
+            are held-out splits without ``train``, or samples outside the splits.
     """
     if not folder.is_dir():
         found = "found a file" if folder.is_file() else "which does not exist"
         raise AeframeError(f"{who} expects a folder, {found}; set data.path to a folder of {what}")
     roots = _split_folders(folder, who)
     paths = {split: find(root) for split, root in roots.items()}
-    empty = next((split for split, inside in paths.items() if not inside), None)
+    empty = next((split for split, samples in paths.items() if not samples), None)
     if empty is not None:
         raise AeframeError(f"{who} has no {what} in '{roots[empty]}'; expected {expected}")
     if roots["train"] != folder:
-        known = {path for inside in paths.values() for path in inside}
-        stray = next((path for path in find(folder) if path not in known), None)
-        if stray is not None:
+        known = {path for samples in paths.values() for path in samples}
+        outside = next((path for path in find(folder) if path not in known), None)
+        if outside is not None:
             raise AeframeError(
-                f"{who} has split folders, but also {what} outside them, such as '{stray}'; "
+                f"{who} has split folders, but also {what} outside them, such as '{outside}'; "
                 "move them into a split, or out of the folder"
             )
     labels = _labels({split: [path.relative_to(roots[split]).parts for path in paths[split]] for split in paths})
-    return {split: Found(paths[split], labels.get(split)) for split in paths}
+    return {split: FolderSplit(paths[split], labels.get(split)) for split in paths}
 
 
-def first_opened(files: Iterable[File], opened: Callable[[File], Opened], *, sentence: str) -> Opened:
-    """Return what is `opened` of the first file that can be: what a dataset's `describe` needs.
+def first_opened(files: Iterable[File], open_file: Callable[[File], Opened], *, sentence: str) -> Opened:
+    """Return ``open_file(file)`` of the first file for which it raises no error, for `Dataset.describe`.
 
     Raises:
-        AeframeError: None can; what is said of the first comes after `sentence`.
+        AeframeError: No file can be opened; the message is `sentence` and the error of the first file.
     """
-    first: AeframeError | None = None
+    first_error: AeframeError | None = None
     for file in files:
         try:
-            return opened(file)
+            return open_file(file)
         except AeframeError as error:
-            first = first or error
-    raise AeframeError(f"{sentence}; the first: {first}") from first
+            first_error = first_error or error
+    raise AeframeError(f"{sentence}; the first: {first_error}") from first_error
 
 
 def _split_folders(folder: Path, who: str) -> dict[str, Path]:
     roots: dict[str, Path] = {}
-    for inside in sorted(path for path in folder.iterdir() if path.is_dir() and path.name.lower() in _SPLIT_NAMES):
-        split = _SPLIT_NAMES[inside.name.lower()]
+    for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and path.name.lower() in _SPLIT_NAMES):
+        split = _SPLIT_NAMES[subfolder.name.lower()]
         if split in roots:
             raise AeframeError(
-                f"{who} has two folders for the {split} split, '{roots[split].name}' and '{inside.name}'; "
+                f"{who} has two folders for the {split} split, '{roots[split].name}' and '{subfolder.name}'; "
                 "rename or merge one"
             )
-        roots[split] = inside
+        roots[split] = subfolder
     if roots and "train" not in roots:
         name = next(iter(roots.values())).name
         raise AeframeError(f"{who} has a split folder '{name}' but no 'train'; add it, or rename '{name}'")
@@ -136,12 +136,16 @@ def _split_folders(folder: Path, who: str) -> dict[str, Path]:
 
 
 def _labels(parts: Mapping[str, list[tuple[str, ...]]]) -> dict[str, Tensor]:
-    """Return the labels of each split, of the parts of each sample's path in it; none where there are no classes."""
-    everywhere = [part for own in parts.values() for part in own]
-    if any(len(part) < 2 for part in everywhere):
+    """Return the labels of each split; empty if there are no classes.
+
+    Args:
+        parts: The parts of each sample's path relative to its split; the first one is the class.
+    """
+    all_parts = [part for split_parts in parts.values() for part in split_parts]
+    if any(len(part) < 2 for part in all_parts):
         return {}
-    names = sorted({part[0] for part in everywhere})
-    if len(names) < 2:
+    classes = sorted({part[0] for part in all_parts})
+    if len(classes) < 2:
         return {}
-    number = {name: place for place, name in enumerate(names)}
-    return {split: torch.tensor([number[part[0]] for part in own]) for split, own in parts.items()}
+    label = {name: index for index, name in enumerate(classes)}
+    return {split: torch.tensor([label[part[0]] for part in split_parts]) for split, split_parts in parts.items()}

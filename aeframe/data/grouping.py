@@ -1,4 +1,4 @@
-"""How many training batches one call of `training_step` may take, with nobody seeing a difference."""
+"""How many training batches one call of ``training_step`` receives."""
 
 from __future__ import annotations
 
@@ -9,44 +9,54 @@ import lightning.pytorch as L
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 BATCHES_PER_CALL = 8
-"""What ``steps_per_call=auto`` takes where nothing follows single batches."""
+"""Batches in one call with ``steps_per_call=auto``, if nothing attached to the Trainer needs single batches."""
 _HOOKS = ("on_train_batch_start", "on_train_batch_end")
-_WHOLE = {"limit_train_batches": 1.0, "val_check_interval": 1.0, "max_steps": -1, "overfit_batches": 0.0}
-"""Settings of a Trainer that count calls, with the values at which they count nothing."""
+_NEUTRAL = {"limit_train_batches": 1.0, "val_check_interval": 1.0, "max_steps": -1, "overfit_batches": 0.0}
+"""Trainer settings that count calls of ``training_step``, with the values at which they have no effect."""
 
 
 class GroupedBatchesWarning(UserWarning):
-    """Several batches are in one call although something counts calls."""
+    """One call receives several batches, although something attached to the Trainer counts calls."""
 
 
 def batches_per_call(trainer: L.Trainer | None, setting: int | Literal["auto"]) -> int:
-    """Return how many batches to group: what `setting` says, or for ``auto`` 8 where no one follows single batches.
+    """Return how many batches one call of ``training_step`` receives.
 
-    A callback that overrides a batch hook follows them, unless its class attribute ``works_in_groups`` is True: then
-    its ``on_train_batch_end`` is called for every batch, and its ``on_train_batch_start`` for every group. So does a
-    module that overrides one or has a ``training_step`` without that attribute, and every setting of the
-    Trainer that counts batches. Grouping saves the Trainer's overhead of each call, and the numbers are the same bits.
+    Grouping saves the Trainer's overhead of a call; results are bit-identical. With ``auto`` 8 batches are grouped
+    unless something needs single batches:
+
+    - a callback that overrides ``on_train_batch_start`` or ``on_train_batch_end``, unless its class attribute
+      ``works_in_groups`` is True. Such a callback receives ``on_train_batch_end`` for every batch and
+      ``on_train_batch_start`` for every group;
+    - a module that overrides one of them, or with a ``training_step`` without the attribute ``works_in_groups``;
+    - a setting of the Trainer that counts batches.
+
+    Args:
+        trainer: The Trainer with its callbacks and module; None returns `setting`, or 1 for ``auto``.
+        setting: ``steps_per_call`` of the run.
 
     Warns:
-        GroupedBatchesWarning: A number was set, and something follows single batches.
+        GroupedBatchesWarning: `setting` is a number above 1, and something needs single batches.
     """
     if setting == 1 or trainer is None:
         return 1 if setting == "auto" else setting
-    follower = _follower_of_batches(trainer)
+    needs_batches = _needs_single_batches(trainer)
     if setting == "auto":
-        return 1 if follower else BATCHES_PER_CALL
-    if follower:
+        return 1 if needs_batches else BATCHES_PER_CALL
+    if needs_batches:
         warnings.warn(
-            f"{follower} sees {setting} batches as one, since steps_per_call={setting}; set steps_per_call=auto",
+            f"{needs_batches} receives {setting} batches as one, because steps_per_call={setting}; "
+            "set steps_per_call=auto",
             GroupedBatchesWarning,
             stacklevel=2,
         )
     return setting
 
 
-def _follower_of_batches(trainer: L.Trainer) -> str | None:
-    for name, whole in _WHOLE.items():
-        if getattr(trainer, name) != whole:
+def _needs_single_batches(trainer: L.Trainer) -> str | None:
+    """Return the first callback, module or setting that needs single batches, or None."""
+    for name, neutral in _NEUTRAL.items():
+        if getattr(trainer, name) != neutral:
             return f"trainer.{name}={getattr(trainer, name)}"
     if trainer.fast_dev_run:  # type: ignore[attr-defined]
         return "trainer.fast_dev_run"

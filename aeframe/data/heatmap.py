@@ -1,4 +1,4 @@
-"""A picture of rows of numbers: a heat map for each panel, all in one scale of colours."""
+"""Heat maps of samples, one for each panel, with a common colour scale."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-_MOST_NAMES = 40
-"""More columns than this are numbered instead of named."""
-_CLIPPED = 0.5
-"""Per cent of the values at either end that may lie beyond the colours, so that one outlier does not hide the rest."""
+_MAX_NAMES = 40
+"""Maximum number of columns with names on the axis."""
+_CLIPPED_PERCENT = 0.5
+"""Percentage of the values at either end that the colour scale leaves out, so that outliers do not dominate it."""
 
 
 def heatmap(panels: Mapping[str, Tensor], columns: Sequence[str] | None, *, diverging: bool, unit: str) -> Figure:
-    """Draw panels ``(N, *shape)`` below one another: a line for each sample, a cell for each value.
+    """Return a figure of panels ``(N, *shape)`` below one another, with a row for each sample and a cell for each
+    value.
 
     Args:
-        panels: By title; what has more dimensions is flattened.
+        panels: Samples by title; samples of several dimensions are flattened.
         columns: Names of the values.
-        diverging: Whether zero is a middle, with colours to both sides, or the data have a low and a high end.
-        unit: What the colour bar measures.
+        diverging: Use a diverging colour map centred at zero, otherwise a sequential one.
+        unit: Label of the colour bar.
     """
     arrays = {title: x.detach().float().cpu().flatten(1).numpy() for title, x in panels.items()}
     low, high = _limits(list(arrays.values()), diverging)
     width = max(array.shape[1] for array in arrays.values())
-    named = columns is not None and len(columns) == width <= _MOST_NAMES
+    named = columns is not None and len(columns) == width <= _MAX_NAMES
     heights = [0.22 * min(len(array), 32) + 0.55 for array in arrays.values()]
     figure = Figure(figsize=(min(14.0, max(5.0, 0.26 * width + 1.5)), sum(heights) + (1.6 if named else 0.4)))
     figure.set_layout_engine("constrained")
@@ -60,7 +61,7 @@ def _limits(arrays: list[np.ndarray], diverging: bool) -> tuple[float, float]:
     finite = values[values.isfinite()].numpy()
     if not finite.size:
         return (-1.0, 1.0) if diverging else (0.0, 1.0)
-    low, high = np.percentile(finite, [_CLIPPED, 100 - _CLIPPED])
+    low, high = np.percentile(finite, [_CLIPPED_PERCENT, 100 - _CLIPPED_PERCENT])
     if diverging:
         reach = max(abs(low), abs(high)) or 1.0
         return float(-reach), float(reach)

@@ -1,4 +1,4 @@
-"""Labels as a condition, for a model that is told the class of a sample."""
+"""One-hot labels as the condition of a conditional model (setting ``label_classes``)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from aeframe.data.modality import Source, Splits
-from aeframe.data.wrapped import Wrapped
+from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.errors import AeframeError
 from aeframe.types import Batch
 
-_AT_ONCE = 4096
+_CHUNK = 4096
+"""Rows whose labels are checked at a time."""
 
 
-class Labelled(Wrapped):
-    """A source whose samples bring ``extras["label"]``, one-hot, as the last `classes` numbers of their condition."""
+class LabelConditioned(SourceWrapper):
+    """A source that appends ``extras["label"]``, one-hot in `classes` numbers, to the condition of each sample."""
 
     def __init__(self, source: Source, classes: int) -> None:
         super().__init__(source)
@@ -27,7 +28,7 @@ class Labelled(Wrapped):
         """Return the samples of the rows `index` ``(B,)``.
 
         Raises:
-            AeframeError: Samples without labels, or a label that is no number from 0 to `classes` - 1.
+            AeframeError: The samples have no integer labels, or a label is not in [0, `classes`).
         """
         batch = self.source.batch(index)
         label = batch.extras.get("label")
@@ -44,27 +45,29 @@ class Labelled(Wrapped):
                 f"setting 'label_classes' is {self.classes}, but row {int(index[row])} has the label "
                 f"{int(label[row])}; set label_classes to one more than the largest label"
             )
-        told = one_hot(label.long(), self.classes).to(torch.get_default_dtype())
-        return replace(batch, condition=told if batch.condition is None else torch.cat([batch.condition, told], 1))
+        encoded = one_hot(label.long(), self.classes).to(torch.get_default_dtype())
+        condition = encoded if batch.condition is None else torch.cat([batch.condition, encoded], 1)
+        return replace(batch, condition=condition)
+
+
+def condition_on_labels(splits: Splits, classes: int) -> Splits:
+    """Return the splits with `LabelConditioned` sources; unchanged if `classes` is 0."""
+    if not classes:
+        return splits
+    sources = (splits.train, splits.validation, splits.test)
+    train, validation, test = (LabelConditioned(source, classes) for source in sources)
+    return Splits(train, validation, test, splits.skipped)
 
 
 def check_labels(splits: Splits) -> None:
-    """Read every label of the splits that are in memory, so that a wrong one is refused before training.
+    """Read all labels of the splits in memory, and one of the others, so that errors are raised before training.
 
     Raises:
-        AeframeError: See `Labelled.batch`.
+        AeframeError: See `LabelConditioned.batch`.
     """
     for source in (splits.train, splits.validation, splits.test):
         if source.in_memory:
-            for index in torch.arange(len(source)).split(_AT_ONCE):
+            for index in torch.arange(len(source)).split(_CHUNK):
                 source.batch(index)
         elif len(source):
             source.batch(torch.arange(1))
-
-
-def labelled(splits: Splits, classes: int) -> Splits:
-    """Return splits whose every sample brings its label as a condition; as they are where `classes` is 0."""
-    if not classes:
-        return splits
-    train, validation, test = (Labelled(each, classes) for each in (splits.train, splits.validation, splits.test))
-    return Splits(train, validation, test, splits.skipped)

@@ -1,4 +1,4 @@
-"""Batches of a source: a plain loop for data in memory, worker processes for the rest, the same samples from both."""
+"""`Loader`: the batches of a source, read in a plain loop or by worker processes."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from aeframe.types import Batch
 _CPU = torch.device("cpu")
 
 _BatchIndex = tuple[int, int, NDArray[np.int64]]
-"""Epoch, batch in the epoch and rows. An array, since each tensor sent to a process takes a file descriptor."""
+"""Epoch, batch in the epoch, and rows. An array, because a tensor sent to a process needs a file descriptor."""
 
 
 class Loader:
-    """The batches of one split, for any Trainer or a plain loop.
+    """The batches of one split, for a Lightning Trainer or a plain loop.
 
-    A training loader (``plan.shuffle``) has another order in each epoch, which ``sampler.set_epoch`` chooses, and can
-    be placed inside an epoch by `load_state_dict`; Lightning calls both. With `batches_per_item` above 1 each item is
-    a list of that many batches, whose borders do not depend on where the epoch was resumed. Evaluation loaders yield
-    one `Batch` an item, in order.
+    A training loader (``plan.shuffle``) has a new order in each epoch, chosen by ``sampler.set_epoch``, and can be
+    placed inside an epoch by `load_state_dict`; Lightning calls both. With `batches_per_item` above 1 it yields lists
+    of that many batches; which batches form a list does not depend on where the epoch was resumed. An evaluation loader
+    yields single batches, in order.
 
-    What a source draws (augmentation) is a function of (seed, epoch, batch, device): the same with workers or without,
-    and after a resume.
+    Random numbers that the source draws (augmentation) are a function of seed, epoch, batch and device. They are the
+    same with and without workers, and after a resume.
 
     Args:
         source: The samples.
-        plan: Which rows make which batch.
+        plan: The rows of each batch.
         batches_per_item: Training batches in one item.
-        workers: Processes that load; a source in memory is read without them.
-        pin_memory: Put batches into pinned memory, for a copy to a GPU.
+        workers: Number of worker processes; not used for a source in memory.
+        pin_memory: Copy batches to pinned memory, for faster transfer to a GPU.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Loader:
         self.pin_memory = pin_memory
         self.sampler = BatchSampler(plan)
         """Lightning calls its ``set_epoch`` at the start of each epoch."""
-        # As in a DataLoader whose sampler returns whole batches.
+        # A DataLoader whose sampler yields batches has None here.
         self.batch_sampler = None
         self._dataset = BatchDataset(source, plan)
         self._position = 0, 0
@@ -61,16 +61,16 @@ class Loader:
                 num_workers=workers,
                 persistent_workers=True,
                 pin_memory=pin_memory,
-                # Its own: torch would take the workers' seeds from the default generator, and so advance it.
+                # By default torch draws the seeds of the workers from the default generator, which advances it.
                 generator=torch.Generator(),
             )
 
     def __len__(self) -> int:
-        """Return the number of items in a whole epoch."""
+        """Return the number of items in an epoch from its start."""
         return -(-len(self.plan) // self.batches_per_item)
 
     def __iter__(self) -> Iterator[Batch | list[Batch]]:
-        # A generator: the state is read when the first batch is taken, since Lightning makes iterators it never uses.
+        # A generator function reads the state at the first batch: Lightning creates iterators that it does not use.
         epoch, start = self.sampler.epoch, 0
         if self._resume is not None:
             resumed, position = self._resume
@@ -91,12 +91,12 @@ class Loader:
             yield item
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and how many of its batches were taken."""
+        """Return the epoch, and how many of its batches have been yielded."""
         epoch, batch = self._position
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next iteration over that epoch start after that many batches."""
+        """Start the next iteration over that epoch after that many batches."""
         self._position = self._resume = state["epoch"], state["batch"]
 
     def _batches(self) -> Iterator[Batch]:
@@ -109,16 +109,16 @@ class Loader:
 
 
 class BatchSampler(Sampler[_BatchIndex]):
-    """The rows of each batch of one epoch, from batch `start` on."""
+    """Yields epoch, batch number and rows of each batch of an epoch, from batch `start` on."""
 
     def __init__(self, plan: BatchPlan) -> None:
         self._plan = plan
         self.epoch, self.start = 0, 0
         self.same_order = False
-        """Whether each epoch has the order of the first one, as ``Trainer(overfit_batches=...)`` requires."""
+        """Use the order of the first epoch in all epochs, as ``Trainer(overfit_batches=...)`` requires."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of that epoch; held-out data have one order only."""
+        """Choose the order of that epoch; evaluation always uses the same order."""
         if self._plan.shuffle:
             self.epoch = epoch
 
@@ -132,7 +132,7 @@ class BatchSampler(Sampler[_BatchIndex]):
 
 
 class BatchDataset(Dataset[Batch]):
-    """A source as worker processes see it: one index, one whole batch."""
+    """A source as a `torch.utils.data.Dataset` whose items are batches, for worker processes."""
 
     def __init__(self, source: Source, plan: BatchPlan) -> None:
         self._source, self._seed, self._rank = source, plan.seed, plan.rank

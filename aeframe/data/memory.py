@@ -1,4 +1,4 @@
-"""Data that fit in memory: a batch is a gather of rows, with no work for each sample."""
+"""`TensorSource`: a source of samples that are tensors in memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from aeframe.types import Batch
 
 
 class TensorSource:
-    """Samples that stand in tensors, one row for each.
+    """Samples that are the rows of tensors.
 
     Args:
         x: ``(N, *shape)``, of any dtype.
-        mask: ``(N, *leading dims of shape)``, True where x counts.
+        mask: ``(N, *leading dims of shape)``, True where x is valid.
         condition: ``(N, C)``.
         extras: ``(N, ...)`` each, by name.
-        transform: Makes the batch that is used of the one that is stored, such as floats of bytes. It is called with
-            the noise of the batch's place in the run, so it may draw.
-        index: ``(N,)`` what `Batch.index` says of each row; its number, where nothing is given.
+        transform: Maps a batch of stored rows to the batch that is returned, for example bytes to floats. It may draw
+            random numbers: the loader seeds torch's generator for each batch.
+        index: ``(N,)`` `Batch.index` of each row; by default its row number.
 
     Raises:
-        AeframeError: Tensors of different lengths.
+        AeframeError: The tensors have different lengths.
     """
 
     in_memory = True
@@ -42,23 +42,23 @@ class TensorSource:
         index = torch.arange(len(x)) if index is None else index
         self._stored = Batch(x, mask, condition, index, dict(extras or {}))
         self._transform = transform
-        like = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
-        for name, tensor in like.items():
+        others = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
+        for name, tensor in others.items():
             if tensor is not None and len(tensor) != len(x):
                 raise AeframeError(
-                    f"TensorSource has {len(x)} rows of x but {len(tensor)} of '{name}'; give one for each"
+                    f"TensorSource has {len(x)} rows of x but {len(tensor)} of '{name}'; pass one for each"
                 )
 
     def __len__(self) -> int:
         return len(self._stored)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the samples of the rows `index` ``(B,)``: copies, so that a batch may be changed in place."""
+        """Return copies of the rows `index` ``(B,)``, which may be changed in place."""
         batch = self._stored.map(lambda tensor: tensor.index_select(0, index))
         return batch if self._transform is None else self._transform(batch)
 
     def rows(self, index: Tensor) -> TensorSource:
-        """Return a source of some rows; their `Batch.index` stays what it was here."""
+        """Return a source of the rows `index`; their `Batch.index` stays the same."""
         stored = self._stored.map(lambda tensor: tensor.index_select(0, index))
         return TensorSource(
             stored.x,

@@ -1,4 +1,4 @@
-"""What a modality, a dataset and a source are: how one kind of data becomes batches and comes back."""
+"""The classes that a data plugin subclasses: `Modality` and `Dataset`; what they return: `Source` and `Splits`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,19 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """Some samples that can be asked for by row, many at a time.
+    """Samples that are read by row index, a batch at a time.
 
-    A source of a large file may have a method ``order()``, which returns the rows ``(N,)`` in the order of a training
-    epoch, drawn from torch's generator: one in which it can read them by the stretch. Without one, any order is as
-    likely as any other. One whose samples differ in size may have ``groups(batch_size, world)`` instead, which returns
-    the rows ``(n,)`` of each batch of a training epoch, drawn likewise: always as many batches, each with two rows or
-    more for each of `world` devices, and as many for one as for another.
+    Two methods are optional; both draw from torch's default generator, which is seeded for each epoch:
+
+    - ``epoch_permutation()`` returns the rows ``(N,)`` in the order of a training epoch. It suits large files that are
+      read faster in long runs of rows. Without it the order is a uniform permutation.
+    - ``batch_indices(batch_size, world)`` returns the rows ``(n,)`` of each batch of a training epoch. It suits samples
+      that are batched by size. Each batch must have at least two rows for each of `world` devices, and as many for
+      every device; all epochs must have the same number of batches.
     """
 
     in_memory: bool
-    """True where a batch is a slice of tensors, so that no worker process would help."""
+    """True if a batch is a slice of tensors in memory; worker processes are then not used."""
 
     def __len__(self) -> int: ...
 
@@ -40,69 +42,78 @@ class Source(Protocol):
 
 @dataclass(slots=True)
 class Splits:
-    """The three sources of a run, and what was left out on the way."""
+    """Sources of the train, validation and test split."""
 
     train: Source
     validation: Source
     test: Source
     skipped: list[str] = field(default_factory=list)
-    """One sentence for each bad file or row that was skipped because the user asked for it."""
+    """One sentence for each bad file or row that was skipped at the user's request."""
 
 
 class Dataset(ABC):
-    """A named source of raw data. Constructors take options only, and open nothing.
+    """A named source of raw data.
 
-    `modality` is the name of the modality whose data these are. An option that is the place of a file or folder is
-    annotated as `pathlib.Path`: a run stores it as an absolute path and hashes what is there.
+    The constructor takes options only, and opens no file. `describe` reads as little as it can, `load` everything.
+
+    Annotate an option that is a file or folder with `pathlib.Path`: a run then stores it as an absolute path, with a
+    fingerprint of its content.
     """
 
     modality: ClassVar[str]
+    """Name of the modality that prepares the data."""
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
-        """Which samples each split has; pass it to what draws the split, such as `RandomSplit.complete`."""
+        """Record of the samples of each split. Pass it to the function that draws the split, such as
+        `RandomSplit.complete`; resumed and evaluated runs then use the same split.
+        """
         return SplitRecord()
 
     def files(self) -> Sequence[Path] | None:
-        """Return the files that the data are read from, where the options of type `Path` are not these files."""
+        """Return the files of the dataset, if they are not those that its `Path` options name."""
         return None
 
     @abstractmethod
     def describe(self) -> Mapping[str, Any]:
-        """Return what the modality must know before loading (shape, values), from a header or one sample.
+        """Return what `Modality.spec` needs before loading, such as the shape, from a header or one sample.
 
         Raises:
-            AeframeError: A file that is missing, empty or of another form.
+            AeframeError: A file is missing, empty, or has another format.
         """
 
     @abstractmethod
     def load(self) -> Any:
-        """Load the raw splits, in whatever form the modality reads."""
+        """Return the raw train, validation and test split, of the type that the modality expects."""
 
 
 class Modality(ABC):
-    """One kind of data.
+    """A kind of data, such as images: maps files to batches of tensors, and tensors back to files and figures.
 
-    `defaults` names the parts that fit it, by kind: ``{"encoder": "conv", "loss": "bernoulli"}``; a model's recipe, an
-    experiment and the command line win over them. `metrics` names what is measured on held-out data. `dataset` is
-    what ``data=`` is when nothing is asked for.
+    A run calls `prepare`, which calls `Dataset.load`, `learn` and `apply`. Whatever `learn` computes from the training
+    split belongs to the state of the modality: it is saved with the model, and a saved model prepares new data with it.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {}
+    """Default parts by kind: ``{"encoder": "conv", "loss": "bernoulli"}``. Recipes and overrides take precedence."""
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
+    """Names of the metrics that are computed on held-out data."""
     dataset: ClassVar[str | None] = None
+    """Name of the default dataset."""
 
     @abstractmethod
     def spec(self, dataset: Dataset) -> DataSpec:
-        """Return shape and domain, without loading the data."""
+        """Return shape and domain of a sample, without loading the data."""
 
     def prepare(self, dataset: Dataset, *, learn: bool = True) -> Splits:
-        """Load the data and return its splits: `Dataset.load`, `learn`, `apply`.
+        """Load a dataset and return its splits.
 
-        With ``learn=False`` the state that is there is used, as `load_state` set it: so a saved model is evaluated.
+        Args:
+            dataset: The data.
+            learn: Compute the state from the training split. False for a saved model, which sets it by `load_state`.
 
         Raises:
-            AeframeError: A value outside the domain, a file that cannot be read: named, with its row.
+            AeframeError: A value is outside the domain, or a file cannot be read; the message names the file and row.
         """
         raw = dataset.load()
         if learn:
@@ -110,47 +121,56 @@ class Modality(ABC):
         return self.apply(raw)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
-        """Compute what `state` returns (a scaler, a vocabulary) from the training split of `raw`.
+        """Compute the state, such as a scaler or a vocabulary, from the training split.
 
-        A modality that learns nothing has nothing to do. `raw` is what `Dataset.load` returned.
+        The default does nothing.
+
+        Args:
+            dataset: The data.
+            raw: What `Dataset.load` returned.
 
         Raises:
-            AeframeError: Data of another modality.
+            AeframeError: The data are of another modality.
         """
 
     @abstractmethod
     def apply(self, raw: Any) -> Splits:
-        """Check what `Dataset.load` returned, and return its splits, prepared by the state of this modality.
+        """Validate what `Dataset.load` returned, and return its splits, prepared with the state.
 
         Raises:
-            AeframeError: A value outside the domain, a file that cannot be read: named, with its row.
+            AeframeError: A value is outside the domain, or a file cannot be read; the message names the file and row.
         """
 
     @abstractmethod
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return a picture for a person: one titled row for each panel, ``(N, *shape)`` in the data's own values.
+        """Return a figure of samples, with one titled row for each panel.
 
-        A single panel is laid out as a grid.
+        Args:
+            panels: Samples ``(N, *shape)`` in the range of prepared data, by title. A single panel is laid out as a
+            grid.
         """
 
     @abstractmethod
     def read(self, path: Path) -> Batch:
-        """Read samples from a file in the field's own format, prepared as in training."""
+        """Read samples from a file in a common format of the field, and prepare them as in training."""
 
     @abstractmethod
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write samples ``(N, *shape)`` in the field's own format, undoing `apply`; return the files written."""
+        """Write samples ``(N, *shape)`` in a common format of the field, undoing `apply`; return the files."""
 
     def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
-        """Learn what only a trained model can tell, such as how large its errors are on samples it has not seen.
+        """Compute state that needs the trained model, such as the distribution of its errors on held-out samples.
 
-        Called once, before the model is saved, and kept by `state`. `reconstruct` returns what the model makes of a
-        batch, ``(B, *shape)``, with nothing drawn. A modality without such a thing has nothing to do.
+        Called once, before the model is saved. The default does nothing.
+
+        Args:
+            reconstruct: Returns the deterministic reconstructions ``(B, *shape)`` of a batch.
+            validation: The validation split.
         """
 
     def state(self) -> dict[str, Any]:
-        """Return what `learn` and `calibrate` computed: tensors, and plain values that JSON can hold."""
+        """Return what `learn` and `calibrate` computed: tensors, and values that JSON can represent."""
         return {}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Set the state to what `state` returned; a modality that learns nothing has nothing to do."""
+        """Set the state that `state` returned. The default does nothing."""

@@ -1,4 +1,4 @@
-"""Samples in pairs, for objectives that learn from what two of them share."""
+"""`Paired`: pairs of samples of the same label, for objectives that compare two samples."""
 
 from __future__ import annotations
 
@@ -6,42 +6,44 @@ import torch
 from torch import Tensor
 
 from aeframe.data.modality import Source
-from aeframe.data.wrapped import Wrapped
+from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.types import Batch
 
-_AT_ONCE = 1024
+_CHUNK = 1024
+"""Rows whose labels are read at a time."""
 
 
-class Paired(Wrapped):
-    """A source whose every sample brings a partner (see `Batch.paired`), another one at each time of asking.
+class Paired(SourceWrapper):
+    """A source that adds a random partner to each sample (see `Batch.paired`), drawn anew for each batch.
 
-    The partner is any other sample of the same ``extras["label"]``, evenly; where there are no labels, or they are
-    numbers and not classes, any other sample. One that is alone in its class is its own. All samples are read once,
-    for their labels.
+    The partner is drawn uniformly from the other samples with the same ``extras["label"]``. Without integer labels it
+    is drawn from all other samples. A sample that is the only one of its label is its own partner. The constructor
+    reads the labels of all samples.
     """
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         labels = _labels(source)
-        _, kind, counts = labels.unique(return_inverse=True, return_counts=True)
-        self._count = counts[kind]
-        self._first = (counts.cumsum(0) - counts)[kind]
-        # Row numbers, class by class, and where each row stands among them.
-        self._order = kind.argsort(stable=True)
-        self._place = self._order.argsort()
+        _, classes, counts = labels.unique(return_inverse=True, return_counts=True)
+        self._class_size = counts[classes]
+        self._class_start = (counts.cumsum(0) - counts)[classes]
+        # Rows sorted by class, and the position of each row in that order.
+        self._sorted_rows = classes.argsort(stable=True)
+        self._position = self._sorted_rows.argsort()
 
     def batch(self, index: Tensor) -> Batch:
         """Return the samples of the rows `index` ``(B,)``, each with a partner."""
-        count, first = self._count[index], self._first[index]
-        step = 1 + (torch.rand(len(index)) * (count - 1)).long()
-        partner = self._order[first + (self._place[index] - first + step) % count]
+        size, start = self._class_size[index], self._class_start[index]
+        step = 1 + (torch.rand(len(index)) * (size - 1)).long()
+        partner = self._sorted_rows[start + (self._position[index] - start + step) % size]
         return self.source.batch(index).paired(self.source.batch(partner))
 
 
 def _labels(source: Source) -> Tensor:
-    """Return ``(N,)`` whole numbers, the same where two samples may be partners."""
-    rows = torch.arange(len(source)).split(_AT_ONCE)
+    """Return ``(N,)`` integer labels; all 0 if the source has none."""
+    rows = torch.arange(len(source)).split(_CHUNK)
     labels = [source.batch(index).extras.get("label") for index in rows]
     known = torch.cat([label for label in labels if label is not None]) if labels[0] is not None else None
-    one_class = known is None or known.ndim > 1 or known.is_floating_point()
-    return torch.zeros(len(source), dtype=torch.long) if one_class or known is None else known
+    if known is None or known.ndim > 1 or known.is_floating_point():
+        return torch.zeros(len(source), dtype=torch.long)
+    return known

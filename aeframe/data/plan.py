@@ -1,4 +1,4 @@
-"""Which rows make which batch: a pure function of (seed, epoch), the same for any number of devices."""
+"""`BatchPlan`: the rows of each batch, a function of seed and epoch for any number of devices."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ _CPU = torch.device("cpu")
 
 
 class BatchPlan:
-    """The rows of every batch of every epoch, as one of `world` devices sees them.
+    """The rows of each batch of each epoch, for one of `world` devices.
 
-    `batch_size` counts the rows of all devices together, and a device takes its contiguous share of each batch; so
-    one device and several go through the same batches, in the same order.
+    `batch_size` counts the rows of all devices. Each device takes a contiguous part of each batch, so that any number
+    of devices trains on the same batches in the same order.
 
-    With `shuffle` (training) the shares are equal. A last batch that is short keeps as many rows as can be shared
-    equally, and is dropped when that is not even two rows for each device: a batch of one sample has no variance.
+    With `shuffle` (training) all parts have the same size. A last batch that is short keeps as many rows as can be
+    divided equally. It is dropped if that is less than two rows for each device: one sample has no variance.
 
-    Without it (evaluation) every row comes exactly once, in order. Shares may differ by one row and are never empty: a
-    last batch with fewer rows than devices joins the batch before it.
+    Without `shuffle` (evaluation) every row occurs exactly once, in order. Parts may differ by one row and are never
+    empty: a last batch with fewer rows than devices is merged with the batch before it.
 
     Args:
-        length: Rows of the source.
+        length: Number of rows of the source.
         batch_size: Rows of a batch, over all devices.
-        seed: Of the shuffling; with the epoch it is all that the order depends on.
-        shuffle: For training.
+        seed: Seed of the shuffling; the order depends on the seed and the epoch only.
+        shuffle: True for training.
         rank: This device, in [0, world).
-        world: How many devices there are.
-        order: Draws the order of an epoch, a permutation ``(length,)``, from torch's generator; any order is as likely
-            as any other where it is None.
-        groups: Draws the batches of a training epoch themselves, given `batch_size` and `world`, in place of `order`.
+        world: Number of devices.
+        epoch_permutation: Returns the order ``(length,)`` of an epoch, drawn from torch's generator; None for a uniform
+            permutation. See `aeframe.data.Source`.
+        batch_indices: Returns the rows of each training batch for `batch_size` and `world`, instead of an order. See
+            `aeframe.data.Source`.
 
     Raises:
-        AeframeError: Too few rows, or a batch size that they or the devices cannot be matched with.
+        AeframeError: There are too few rows, or `batch_size` does not fit them or the number of devices.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class BatchPlan:
         shuffle: bool,
         rank: int = 0,
         world: int = 1,
-        order: Callable[[], Tensor] | None = None,
-        groups: Callable[[int, int], list[Tensor]] | None = None,
+        epoch_permutation: Callable[[], Tensor] | None = None,
+        batch_indices: Callable[[int, int], list[Tensor]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise AeframeError(f"batch_size counts samples and must be at least 1, found {batch_size}")
@@ -61,26 +62,26 @@ class BatchPlan:
             raise AeframeError(
                 f"{world} devices cannot share an evaluation split of {_samples(length)}; use {max(length, 1)} or fewer"
             )
-        # In evaluation a batch has at least one row for each device; training has refused fewer.
+        # Training has already refused a batch size below the number of devices.
         self.length, self.batch_size = length, max(batch_size, world)
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world = rank, world
-        self._drawn, self._groups = order, groups if shuffle else None
-        self._ends = self._last_rows()
+        self._epoch_permutation, self._batch_indices = epoch_permutation, batch_indices if shuffle else None
+        self._ends = self._batch_ends()
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch: the same on every device."""
+        """Return the number of batches in an epoch, the same on every device."""
         return len(self._ends)
 
     @property
     def num_rows(self) -> int:
-        """Rows that one epoch goes through, over all devices."""
+        """Number of rows in the batches of an epoch, over all devices."""
         return self._ends[-1]
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
-        """Give this device's row numbers ``(share,)``, int64, of the batches `start`, `start` + 1, ... of `epoch`."""
-        if self._groups is not None:
-            for rows in self._grouped(epoch)[start:]:
+        """Yield this device's rows ``(n,)``, int64, of each batch of `epoch` from batch `start` on."""
+        if self._batch_indices is not None:
+            for rows in self._source_batches(epoch)[start:]:
                 yield rows[len(rows) * self.rank // self.world : len(rows) * (self.rank + 1) // self.world]
             return
         order = self._order(epoch)
@@ -93,46 +94,46 @@ class BatchPlan:
         if not self.shuffle:
             return torch.arange(self.length)
         with noise_of(_CPU, self.seed, ORDER, epoch):
-            return torch.randperm(self.length) if self._drawn is None else self._drawn()
+            return torch.randperm(self.length) if self._epoch_permutation is None else self._epoch_permutation()
 
-    def _grouped(self, epoch: int) -> list[Tensor]:
-        """Return the rows of every batch of an epoch, where the source makes them."""
-        assert self._groups is not None
+    def _source_batches(self, epoch: int) -> list[Tensor]:
+        """Return the rows of all batches of an epoch, chosen by the source."""
+        assert self._batch_indices is not None
         with noise_of(_CPU, self.seed, ORDER, epoch):
-            return self._groups(self.batch_size, self.world)
+            return self._batch_indices(self.batch_size, self.world)
 
-    def _last_rows(self) -> list[int]:
-        """Return where each batch ends in the epoch's order."""
-        if self._groups is not None:
-            return list(itertools.accumulate(len(rows) for rows in self._grouped(0)))
-        whole, rest = divmod(self.length, self.batch_size)
-        ends = [self.batch_size * (number + 1) for number in range(whole)]
+    def _batch_ends(self) -> list[int]:
+        """Return the end of each batch, as a position in the order of an epoch."""
+        if self._batch_indices is not None:
+            return list(itertools.accumulate(len(rows) for rows in self._source_batches(0)))
+        num_full, rest = divmod(self.length, self.batch_size)
+        ends = [self.batch_size * (number + 1) for number in range(num_full)]
         if self.shuffle:
-            kept = rest - rest % self.world
-            return [*ends, self.length - rest + kept] if kept >= 2 * self.world else ends
+            last = rest - rest % self.world
+            return [*ends, self.length - rest + last] if last >= 2 * self.world else ends
         if rest >= self.world or not ends:
             return [*ends, self.length] if rest else ends
         return [*ends[:-1], self.length]
 
 
 def _check_training(length: int, batch_size: int, world: int) -> None:
-    """Refuse what would give an empty epoch, a batch of one sample, or devices that weigh differently."""
+    """Raise AeframeError for an empty epoch, a batch of one sample, or parts of different size."""
     if length < 2 * world:
-        each = f" on each of {world} devices" if world > 1 else ""
-        raise AeframeError(f"training needs at least two samples{each}, found {_samples(length)}; add data")
+        on_each = f" on each of {world} devices" if world > 1 else ""
+        raise AeframeError(f"training needs at least two samples{on_each}, found {_samples(length)}; add data")
     if batch_size > length:
         raise AeframeError(
             f"batch_size={batch_size} is larger than the {length} training samples; set batch_size={length} or less"
         )
     if batch_size % world:
-        near = max(batch_size - batch_size % world, 2 * world)
+        nearest = max(batch_size - batch_size % world, 2 * world)
         raise AeframeError(
-            f"batch_size={batch_size} counts the samples of all devices and cannot be shared equally by {world}; "
-            f"set batch_size={near}"
+            f"batch_size={batch_size} counts the samples of all devices and cannot be divided equally by {world}; "
+            f"set batch_size={nearest}"
         )
     if batch_size < 2 * world:
         raise AeframeError(
-            f"batch_size={batch_size} would give one sample to each of {world} device{'s' * (world > 1)}, and training "
+            f"batch_size={batch_size} is one sample for each of {world} device{'s' * (world > 1)}, and training "
             f"needs at least two; set batch_size={2 * world} or more"
         )
 

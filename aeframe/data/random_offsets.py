@@ -1,4 +1,4 @@
-"""Where the piece of a longer sample begins that training sees this time."""
+"""Random start positions, for sources that crop a random piece of a longer sample."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 
-def random_offsets(free: Tensor) -> Tensor:
-    """Return a place from 0 to `free` - 1 for each, whole numbers of its shape, every one as likely.
+def random_offsets(counts: Tensor) -> Tensor:
+    """Return uniform random integers from 0 to `counts` - 1, int64 of the same shape.
 
-    They are drawn from torch's generator, which a loader sets for each batch from the seed, the epoch and the batch: so
-    a source that asks for them in `batch` gives the same with workers and without, and after a resume.
+    They are drawn from torch's default generator, which the loader seeds for each batch from the run's seed, the epoch
+    and the batch. So `Source.batch` may call this: batches are the same with and without workers, and after a resume.
 
     Args:
-        free: How many places there are, at least 1.
+        counts: Number of possible start positions of each sample, at least 1.
     """
-    return (torch.rand(free.shape) * free).long()
+    return (torch.rand(counts.shape) * counts).long()

@@ -70,7 +70,7 @@ class RandomSplit:
         if keys is None:
             keys = {split: torch.arange(len(samples)) for split, samples in present.items()}
         record = SplitRecord() if record is None else record
-        places = record.places(self.who, keys, lambda: self._drawn(present))
+        places = record.indices(self.who, keys, lambda: self._drawn(present))
         return {split: _taken(present.get(split, present["train"]), places[split]) for split in SPLITS}
 
     def _drawn(self, present: Mapping[str, Samples]) -> dict[str, Tensor]:

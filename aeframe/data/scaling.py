@@ -1,7 +1,8 @@
-"""Scaling of columns, learned on the training split and undone when samples are written."""
+"""Scaling of columns: fitted on the training split by scikit-learn, undone when samples are written."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -18,51 +19,48 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Scaler:
-    """``x = (value - offset) / factor``, element by element; what is missing (NaN) is left out of the statistics."""
+    """The map ``x = (value - offset) / factor``, element by element; missing values (NaN) stay missing.
+
+    Its state is two arrays instead of a fitted scikit-learn object, which could only be saved as a pickle.
+    """
 
     offset: NDArray[np.float64]
     """``(*shape)``"""
     factor: NDArray[np.float64]
-    """``(*shape)``, never zero: an element that never varies is only moved."""
+    """``(*shape)``, never zero: 1 for an element that is constant or always missing."""
 
     @classmethod
     def standard(cls, values: NDArray[Any]) -> Self:
-        """Give each element of ``(N, *shape)`` mean 0 and standard deviation 1 (divided by N)."""
-        count, total = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
-        for chunk in _chunks(values):
-            count += (~np.isnan(chunk)).sum(0)
-            total += np.nansum(chunk, 0)
-        count = np.maximum(count, 1)
-        mean = total / count
-        squares = np.zeros_like(mean)
-        for chunk in _chunks(values):
-            squares += np.nansum((chunk - mean) ** 2, 0)
-        deviation = np.sqrt(squares / count)
-        # The mean of equal numbers is rounded, so that they can seem to vary by some units in the last place.
-        constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return cls(mean, np.where(constant, 1.0, deviation))
+        """Fit mean 0 and standard deviation 1 (divided by N) for each element of ``(N, *shape)``."""
+        from sklearn.preprocessing import StandardScaler
+
+        fitted = [StandardScaler().fit(columns) for columns in _column_blocks(values)]
+        return cls._of(
+            values,
+            [np.nan_to_num(scaler.mean_, nan=0.0) for scaler in fitted],
+            [np.nan_to_num(scaler.scale_, nan=1.0) for scaler in fitted],
+        )
 
     @classmethod
     def minmax(cls, values: NDArray[Any], low: float, high: float) -> Self:
-        """Let each element of ``(N, *shape)`` reach from `low` to `high`."""
-        least, most = np.full(values.shape[1:], np.inf), np.full(values.shape[1:], -np.inf)
-        for chunk in _chunks(values):
-            least = np.fmin(least, np.fmin.reduce(chunk, 0))
-            most = np.fmax(most, np.fmax.reduce(chunk, 0))
-        unseen = least > most
-        least, most = np.where(unseen, 0.0, least), np.where(unseen, 0.0, most)
-        factor = np.where(most > least, (most - least) / (high - low), 1.0)
-        return cls(least - low * factor, factor)
+        """Fit the range from `low` to `high` for each element of ``(N, *shape)``."""
+        from sklearn.preprocessing import MinMaxScaler
+
+        fitted = [MinMaxScaler().fit(columns) for columns in _column_blocks(values)]
+        least = [np.nan_to_num(scaler.data_min_, nan=0.0) for scaler in fitted]
+        ranges = [np.where(scaler.data_range_ > 0, scaler.data_range_, high - low) for scaler in fitted]
+        factors = [each / (high - low) for each in ranges]
+        return cls._of(values, [each - low * factor for each, factor in zip(least, factors, strict=True)], factors)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
-        """Scale ``(N, *shape)``, computing in double precision."""
+        """Return scaled values ``(N, *shape)``, computed in double precision."""
         scaled = np.empty(values.shape, np.float32)
         start = 0
-        # What is too large for single precision becomes infinite, and is refused by the domain.
+        # Values too large for single precision become infinite; the check of the domain refuses them.
         with np.errstate(over="ignore"):
-            for chunk in _chunks(values):
-                scaled[start : start + len(chunk)] = (chunk - self.offset) / self.factor
-                start += len(chunk)
+            for rows in _row_chunks(values):
+                scaled[start : start + len(rows)] = (rows - self.offset) / self.factor
+                start += len(rows)
         return scaled
 
     def undo(self, x: NDArray[Any]) -> NDArray[np.float64]:
@@ -70,16 +68,32 @@ class Scaler:
         return x.astype(np.float64) * self.factor + self.offset
 
     def state(self) -> dict[str, Tensor]:
-        """Return the statistics as tensors."""
+        """Return offset and factor as tensors."""
         return {"offset": torch.from_numpy(self.offset.copy()), "factor": torch.from_numpy(self.factor.copy())}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self:
-        """Take back what `state` gave."""
+        """Return the scaler that `state` describes."""
         return cls(*(torch.as_tensor(state[name], dtype=torch.float64).numpy() for name in ("offset", "factor")))
 
+    @classmethod
+    def _of(cls, values: NDArray[Any], offsets: list[NDArray[np.float64]], factors: list[NDArray[np.float64]]) -> Self:
+        """Return the scaler of `values` from offset and factor of each block of columns."""
+        return cls(*(np.concatenate(blocks).reshape(values.shape[1:]) for blocks in (offsets, factors)))
 
-def _chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+
+def _column_blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Yield the elements of ``(N, *shape)`` as blocks ``(N, columns)`` of at most `_CHUNK` values where possible."""
+    flat = values.reshape(len(values), -1)
+    width = max(1, _CHUNK // max(1, len(flat)))
+    # scikit-learn warns of columns that have missing values only.
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        for start in range(0, flat.shape[1], width):
+            yield flat[:, start : start + width].astype(np.float64)
+
+
+def _row_chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
     rows = max(1, _CHUNK // max(1, values[0].size)) if len(values) else 1
     for start in range(0, len(values), rows):
         yield values[start : start + rows].astype(np.float64)

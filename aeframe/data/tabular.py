@@ -1,4 +1,4 @@
-"""Data sets of the modality ``vector``: a file of your own, and one that is embedded."""
+"""Datasets of the modality ``vector``: `Table`, a file of the user, and `BreastCancer`, bundled with scikit-learn."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from aeframe.noise import SPLITTING, noise_of
 
 @dataclass(slots=True)
 class RowSplits:
-    """What the modality ``vector`` prepares: raw rows, of the same shape and columns, with labels as numbers."""
+    """Raw rows of the three splits, as `Vector` expects them: of the same shape and columns, with numeric labels."""
 
     train: Rows
     validation: Rows
     test: Rows
 
     def encode_labels(self) -> None:
-        """Replace labels that are words by numbers: their places among the sorted words of all splits."""
+        """Replace string labels by integers: their indices in the sorted labels of all splits."""
         labelled = [(rows, rows.label) for rows in (self.train, self.validation, self.test) if rows.label is not None]
         encoded = encode_labels(*(label for _, label in labelled))
         for (rows, _), label in zip(labelled, encoded, strict=True):
@@ -59,7 +59,7 @@ def share_out(
     """
     present = {"train": rows} if test_rows is None else {"train": rows, "test": test_rows}
     keys = {split: torch.arange(len(own)) for split, own in present.items()}
-    places = (record or SplitRecord()).places(rows.origin, keys, lambda: _drawn(rows, validation, test, seed))
+    places = (record or SplitRecord()).indices(rows.origin, keys, lambda: _drawn(rows, validation, test, seed))
     train, held_out, *others = (_taken(present.get(split, rows), places[split]) for split in SPLITS if split in places)
     return train, held_out, others[0] if others else None
 
@@ -91,21 +91,21 @@ def _drawn(rows: Rows, validation: float, test: float | None, seed: int) -> dict
 
 
 class Table(Dataset):
-    """Rows of numbers in a file of your own: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet.
+    """Rows of numbers in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet.
 
-    An NPZ file with the arrays ``x_train`` and ``x_test`` is split as it says; `label` then names ``LABEL_train`` and
+    A NPZ file with the arrays ``x_train`` and ``x_test`` has a fixed test split; `label` then names ``LABEL_train`` and
     ``LABEL_test``.
 
     Args:
         path: The file.
-        test_path: A file of test rows; without it a fraction of `path` is set aside.
-        key: The array of an NPZ file.
-        label: A column (in NPZ an array) that is no part of x and comes as `Batch.extras` ``label``: whole numbers,
-            numbers, or words, which become classes in sorted order.
-        columns: The columns of x by name; all but the label where null.
+        test_path: A file of test rows; without it a fraction of `path` is held out.
+        key: The array of a NPZ file.
+        label: A column (in NPZ an array) that is returned as `Batch.extras` ``label`` and is not part of x. Strings
+            become integers in sorted order.
+        columns: The columns of x by name; null for all but the label.
         validation: Fraction of the rows for validation.
-        test: Fraction of the rows for testing, where the file does not say.
-        split_seed: Of the shuffle that shares rows out.
+        test: Fraction of the rows for testing, if there is no test split.
+        split_seed: Seed of the random split.
     """
 
     modality: ClassVar[str] = "vector"
@@ -131,10 +131,11 @@ class Table(Dataset):
         train, test = self._choices()
         header = read_header(self.path, train)
         if test is not None and self.test_path is not None:
-            found = read_header(self.test_path, test)
-            if found != header:
+            test_header = read_header(self.test_path, test)
+            if test_header != header:
                 raise AeframeError(
-                    f"'{self.test_path.name}' has rows of shape {found.shape} and columns {_names(found.columns)}, "
+                    f"'{self.test_path.name}' has rows of shape {test_header.shape} and columns "
+                    f"{_names(test_header.columns)}, "
                     f"expected {header.shape} and {_names(header.columns)} as in '{self.path.name}'"
                 )
         return {"shape": header.shape, "columns": header.columns}
@@ -158,25 +159,25 @@ class Table(Dataset):
         return splits
 
     def _choices(self) -> tuple[Choice, Choice | None]:
-        """Return what to read for training, and for testing where rows of their own are there for it."""
+        """Return what to read for training, and for testing; None if the test split is drawn at random."""
         if self.path.suffix.lower() == ".npz" and self.choice.key is None and self.path.is_file():
             known = ArrayFile(self.path).names
             if "x_train" in known:
-                train = _part(self.choice, "train")
+                train = _choice_of_split(self.choice, "train")
                 if self.test_path is not None:
                     return train, self.choice
-                return train, _part(self.choice, "test") if "x_test" in known else None
+                return train, _choice_of_split(self.choice, "test") if "x_test" in known else None
         return self.choice, None if self.test_path is None else self.choice
 
 
 class BreastCancer(Dataset):
-    """Cell nuclei of 569 biopsies in 30 measurements, with the diagnosis as label (Wolberg, Street & Mangasarian 1995,
-    Breast Cancer Wisconsin (Diagnostic)), as scikit-learn ships it.
+    """569 biopsies with 30 measurements of cell nuclei each, and the diagnosis as label: Breast Cancer Wisconsin
+    (Diagnostic) (Wolberg, Street & Mangasarian 1995), bundled with scikit-learn.
 
     Args:
         validation: Fraction of the rows for validation.
         test: Fraction of the rows for testing.
-        split_seed: Of the shuffle that shares rows out.
+        split_seed: Seed of the random split.
     """
 
     modality: ClassVar[str] = "vector"
@@ -204,9 +205,9 @@ class BreastCancer(Dataset):
         return Rows(bunch.data, "breast_cancer", names, bunch.target.astype(np.int64))
 
 
-def _part(choice: Choice, part: str) -> Choice:
-    label = None if choice.label is None else f"{choice.label}_{part}"
-    return Choice(f"x_{part}", label, choice.columns)
+def _choice_of_split(choice: Choice, split: str) -> Choice:
+    label = None if choice.label is None else f"{choice.label}_{split}"
+    return Choice(f"x_{split}", label, choice.columns)
 
 
 def _rows(count: int) -> str:

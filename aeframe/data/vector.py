@@ -1,4 +1,4 @@
-"""The modality ``vector``: rows of numbers, and arrays whose meaning nobody has told."""
+"""The modality ``vector``: rows of numbers, and arrays of any shape without further structure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.tables import Choice, Rows, read_header, read_rows, write_rows
-from aeframe.data.tables.rows import pick
+from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -28,24 +28,23 @@ _SCALABLE: dict[str, frozenset[str]] = {
     "standard": frozenset({"real"}),
     "minmax": frozenset({"real", "unit", "signed"}),
 }
-"""The domains in which scaled values lie."""
+"""Domains that contain the scaled values, by scale."""
 
 
 class Vector(Modality):
     """Rows of numbers ``(B, D)``; arrays of more dimensions keep their shape.
 
     Args:
-        domain: Which values x has once it is scaled: ``real``, ``unit``, ``signed``, ``binary``, ``count``,
-            ``category(n)`` or ``simplex``.
-        scale: ``standard`` gives each column mean 0 and standard deviation 1, and is for ``real``. ``minmax`` maps each
-            column's lowest and highest value to 0 and 1 (to -1 and 1 if `domain` is ``signed``); in ``unit`` and
-            ``signed``, held-out values beyond those of training are cut off there. Both learn from the training split
-            only.
-        missing: What to do with NaN and empty cells: ``refuse`` names the first, ``mask`` keeps them out of the loss by
-            `Batch.mask` and shows the encoder a 0.
+        domain: Domain of the scaled values: ``real``, ``unit``, ``signed``, ``binary``, ``count``, ``category(n)`` or
+            ``simplex``.
+        scale: ``standard`` scales each column to mean 0 and standard deviation 1 (for ``real`` only). ``minmax`` maps
+            the minimum and maximum of each column to 0 and 1, to -1 and 1 if `domain` is ``signed``; in ``unit`` and
+            ``signed`` held-out values are clipped to that range. Both are fitted on the training split.
+        missing: Treatment of NaN and empty cells: ``refuse`` raises an error; ``mask`` excludes them from the loss by
+            `Batch.mask`, and the encoder receives 0.
 
     Raises:
-        AeframeError: An unknown domain, or a combination of options that cannot be.
+        AeframeError: The domain is unknown, or the options exclude each other.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mse"}
@@ -55,15 +54,18 @@ class Vector(Modality):
         self, *, domain: str = "real", scale: Scale = "standard", missing: Literal["refuse", "mask"] = "refuse"
     ) -> None:
         self.domain, self.scale, self.missing = Domain.parse(domain), scale, missing
-        fitting = _SCALABLE.get(scale)
-        if fitting is not None and self.domain.kind not in fitting:
-            other = "minmax or none" if self.domain.kind in _SCALABLE["minmax"] else "none"
+        domains = _SCALABLE.get(scale)
+        if domains is not None and self.domain.kind not in domains:
+            alternatives = "minmax or none" if self.domain.kind in _SCALABLE["minmax"] else "none"
             raise AeframeError(
-                f"modality vector: scale={scale} gives values that are not in domain '{self.domain}'; "
-                f"set modality.scale={other}"
+                f"modality vector: scale={scale} returns values outside domain '{self.domain}'; "
+                f"set modality.scale={alternatives}"
             )
         if missing == "mask" and self.domain.kind == "simplex":
-            raise AeframeError("modality vector: missing=mask cannot be, since parts of a simplex do not sum to one")
+            raise AeframeError(
+                "modality vector: missing=mask is not available for domain 'simplex', since values must sum to one; "
+                "set modality.missing=refuse"
+            )
         self._shape: Shape | None = None
         self._columns: tuple[str, ...] | None = None
         self._scaler: Scaler | None = None
@@ -80,7 +82,7 @@ class Vector(Modality):
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
         for rows in (raw.train, raw.validation, raw.test):
-            self._refuse_unusable(rows)
+            self._check_finite(rows)
         self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
         if self.scale == "standard":
             self._scaler = Scaler.standard(raw.train.values)
@@ -88,41 +90,45 @@ class Vector(Modality):
             self._scaler = Scaler.minmax(raw.train.values, -1.0 if self.domain.kind == "signed" else 0.0, 1.0)
 
     def apply(self, raw: RowSplits) -> Splits:
-        splits = [self._as_learned(rows) for rows in (raw.train, raw.validation, raw.test)]
+        splits = [self._match_columns(rows) for rows in (raw.train, raw.validation, raw.test)]
         for rows in splits:
-            self._refuse_unusable(rows)
+            self._check_finite(rows)
         train, validation, test = (self._source(rows) for rows in splits)
         return Splits(train, validation, test)
 
     def state(self) -> dict[str, Any]:
         columns = None if self._columns is None else list(self._columns)
-        return {"shape": list(self._learned()), "columns": columns, **(self._scaler.state() if self._scaler else {})}
+        return {
+            "shape": list(self._known_shape()),
+            "columns": columns,
+            **(self._scaler.state() if self._scaler else {}),
+        }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._shape = tuple(state["shape"])
         self._columns = None if state["columns"] is None else tuple(state["columns"])
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
-    # -- files and pictures --------------------------------------------------------------------------------------
+    # -- files and figures ---------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
         """Read rows of CSV, NPY, NPZ (array ``x``, ``x_test`` or the only one) or Parquet, scaled as in training.
 
-        Columns are found by the names they had in training, and others are passed over; a file or a training split
-        without names must have them in the same number and order.
+        Columns are matched by name, and others are ignored. If the file or the training split has no names, number and
+        order of the columns must be the same.
 
         Raises:
-            AeframeError: A column that is missing, a row of another shape, a value that training would refuse.
+            AeframeError: A column is missing, rows have another shape, or a value is not valid in training either.
         """
-        self._learned()
+        self._known_shape()
         named = self._columns is not None and not _is_array(path) and read_header(path, Choice()).columns is not None
-        rows = self._as_learned(read_rows(path, Choice(columns=self._columns if named else None)))
-        self._refuse_unusable(rows)
+        rows = self._match_columns(read_rows(path, Choice(columns=self._columns if named else None)))
+        self._check_finite(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write x ``(N, *shape)`` in the unit of the training file, as the suffix says: CSV, NPY, NPZ or Parquet."""
+        """Write x ``(N, *shape)`` in the unit of the training file; the suffix selects the format."""
         values: NDArray[Any] = x.detach().cpu().numpy()
         write_rows(path, values if self._scaler is None else self._scaler.undo(values), self._columns)
         return [path]
@@ -134,23 +140,23 @@ class Vector(Modality):
         diverging = self.domain.kind == "signed" or (self.domain.kind == "real" and self.scale != "minmax")
         return heatmap(panels, self._columns, diverging=diverging, unit=unit)
 
-    # -- the same for training and reading -----------------------------------------------------------------------
+    # -- used for training and reading ---------------------------------------------------------------------------
 
-    def _learned(self) -> Shape:
+    def _known_shape(self) -> Shape:
         if self._shape is None:
-            raise RuntimeError("modality vector has learned nothing yet; call prepare or load_state first")
+            raise RuntimeError("modality vector has no state yet; call prepare or load_state first")
         return self._shape
 
-    def _as_learned(self, rows: Rows) -> Rows:
+    def _match_columns(self, rows: Rows) -> Rows:
         """Return rows with the columns of training, in their order.
 
         Raises:
-            AeframeError: A column that is missing, or a row of another shape.
+            AeframeError: A column is missing, or rows have another shape.
         """
         if rows.columns is not None and self._columns is not None and rows.columns != self._columns:
-            chosen, _ = pick(rows.origin, rows.columns, Choice(columns=self._columns))
+            chosen, _ = select_columns(rows.origin, rows.columns, Choice(columns=self._columns))
             rows = replace(rows, values=rows.values[:, chosen], columns=self._columns)
-        shape = self._learned()
+        shape = self._known_shape()
         if rows.header.shape != shape:
             raise AeframeError(
                 f"'{rows.origin}' has rows of shape {rows.header.shape}, expected {shape} as in training"
@@ -158,7 +164,7 @@ class Vector(Modality):
         return rows
 
     def _source(self, rows: Rows) -> TensorSource:
-        """Scale, mask and check some rows."""
+        """Return scaled, masked and checked rows as a source."""
         if self._scaler is not None:
             values = self._scaler.apply(rows.values)
         else:
@@ -170,7 +176,7 @@ class Vector(Modality):
         if self.missing == "mask":
             mask = ~x.isnan()
             x = x.masked_fill(~mask, 0.0)
-        self._refuse_outside(rows, x)
+        self._check_domain(rows, x)
         return TensorSource(
             x.long() if self.domain.kind == "category" else x,
             mask=mask,
@@ -178,8 +184,8 @@ class Vector(Modality):
             index=None if rows.index is None else torch.from_numpy(rows.index),
         )
 
-    def _refuse_unusable(self, rows: Rows) -> None:
-        """Refuse what no domain has: infinities, and NaN unless it is masked."""
+    def _check_finite(self, rows: Rows) -> None:
+        """Raise AeframeError for infinite values, and for NaN unless it is masked."""
         if rows.values.dtype.kind != "f":
             return
         bad = np.isinf(rows.values) if self.missing == "mask" else ~np.isfinite(rows.values)
@@ -188,26 +194,27 @@ class Vector(Modality):
         row, *element = (int(i) for i in np.argwhere(bad)[0])
         where = rows.where(row, element)
         if np.isinf(rows.values[row, *element]):
-            raise AeframeError(f"{where}: the value is infinite; mend it or drop the row")
+            raise AeframeError(f"{where}: the value is infinite; correct it or drop the row")
         raise AeframeError(
             f"{where}: the value is missing (NaN); fill it, drop the row, or set modality.missing=mask to leave it out"
         )
 
-    def _refuse_outside(self, rows: Rows, x: Tensor) -> None:
+    def _check_domain(self, rows: Rows, x: Tensor) -> None:
+        """Raise AeframeError for the first value of x outside the domain."""
         outside = self.domain.violations(x).nonzero()
         if not len(outside):
             return
         row = int(outside[0])
         if self.domain.kind == "simplex":
             raise AeframeError(
-                f"{rows.where(row)}: the values are no point of a simplex, which are at least 0 and sum to one; "
-                "mend them, or set modality.domain to what the data are"
+                f"{rows.where(row)}: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
+                "correct them, or set another modality.domain"
             )
         first = int(self.domain.violations(x[row].reshape(-1, 1)).nonzero()[0])
         element = [int(i) for i in np.unravel_index(first, x.shape[1:])]
         raise AeframeError(
             f"{rows.where(row, element)}: {float(rows.values[row, *element]):g} is outside domain '{self.domain}'; "
-            "mend it, or set modality.domain to what the data are"
+            "correct it, or set another modality.domain"
         )
 
 

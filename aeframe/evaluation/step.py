@@ -1,4 +1,4 @@
-"""One held-out batch: its terms, and the outputs that metrics look at."""
+"""Evaluation of one held-out batch: its loss terms, and the forward outputs that metrics are computed from."""
 
 from __future__ import annotations
 
@@ -16,61 +16,65 @@ from aeframe.types import Batch, ForwardOutput, TrainingProgress
 
 @dataclass(slots=True)
 class EvaluationOutput:
-    """What a model makes of one held-out batch, without gradients."""
+    """Loss terms and forward outputs of one held-out batch, without gradients."""
 
     model: Autoencoder
     batch: Batch
-    drawn: ForwardOutput
-    """With z drawn from its posterior where there is one, and as many importance samples as the objective takes."""
-    values: dict[str, Tensor]
-    """``(B,)`` each: the raw terms, ``loss`` (their weighted sum) and ``bound``; those of a critic follow its label."""
+    sampled: ForwardOutput
+    """Forward output with z sampled from the posterior if the latent has one, with the importance samples of the
+    objective.
+    """
+    terms: dict[str, Tensor]
+    """``(B,)`` each: unweighted loss terms, ``loss`` (their weighted sum) and ``bound``. Terms of a critic are prefixed
+    with its label.
+    """
     noise: tuple[int, int]
-    """Seed and number of the batch."""
-    _by_mean: ForwardOutput | None = None
+    """Seed of the evaluation and index of the batch, which determine all random draws."""
+    _at_mean: ForwardOutput | None = None
 
     @torch.no_grad()
-    def by_mean(self) -> ForwardOutput:
-        """Return the output with z at its mean, which reconstruction metrics look at; computed at the first call."""
-        if self._by_mean is None:
+    def at_mean(self) -> ForwardOutput:
+        """Return the forward output with z at the posterior mean; computed at the first call."""
+        if self._at_mean is None:
             posterior = "posterior" in self.model.latent.provides
             if not posterior and self.model.objective.num_samples is None:
-                self._by_mean = self.drawn
+                self._at_mean = self.sampled
             else:
-                # The same noise again, so that a corruption of held-out samples is the same one, and so the features.
+                # The same noise gives the same corruption, so the features can be reused.
                 with (
                     evaluation_mode(self.model),
                     noise_of(self.batch.x.device, self.noise[0], EVALUATION, self.noise[1]),
                 ):
-                    self._by_mean = self.model(self.batch, sample=False, features=self.drawn.features)
-        return self._by_mean
+                    self._at_mean = self.model(self.batch, sample=False, features=self.sampled.features)
+        return self._at_mean
 
 
 @torch.no_grad()
 def evaluate_batch(
     model: Autoencoder, batch: Batch, progress: TrainingProgress, *, seed: int, index: int
 ) -> EvaluationOutput:
-    """Return the terms of a held-out batch; nothing in it waits for the device.
+    """Return loss terms and forward output of a held-out batch, without synchronising with the device.
 
-    Where the latent has a posterior, z is drawn for the terms and the bound, which are expectations over it. The
-    draws are a function of `seed` and `index`, and the default generator is left as it was.
+    The terms are expectations over the posterior, so z is sampled if the latent has one. The samples are a function of
+    `seed` and `index`; the state of the default generator is restored.
 
     Args:
-        model: In any mode, which it keeps.
+        model: In training or evaluation mode; the mode is restored.
         batch: Clean samples, on the model's device.
-        progress: The progress whose weights count in ``loss``.
-        seed: Where the draws come from.
-        index: The number of this batch in the evaluation.
+        progress: Training progress, which determines the weights in ``loss``.
+        seed: Seed of the random draws.
+        index: Index of the batch in the evaluation.
     """
-    draw = "posterior" in model.latent.provides
+    sample = "posterior" in model.latent.provides
     with evaluation_mode(model), noise_of(batch.x.device, seed, EVALUATION, index):
-        drawn: ForwardOutput = model(batch, sample=draw, num_samples=model.objective.num_samples)
-        values = _values(model, drawn, progress)
-    return EvaluationOutput(model, batch, drawn, values, (seed, index))
+        out: ForwardOutput = model(batch, sample=sample, num_samples=model.objective.num_samples)
+        terms = _all_terms(model, out, progress)
+    return EvaluationOutput(model, batch, out, terms, (seed, index))
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode inside, and give each of its modules its own mode back."""
+    """Context in which a model is in evaluation mode; the mode of each of its modules is restored at the end."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
@@ -81,11 +85,12 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _values(model: Autoencoder, output: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
-    terms = model.terms(output, progress)
-    values = {**terms.raw, "loss": terms.total()}
-    if terms.bound is not None:
-        values["bound"] = terms.bound
-    for label, of_critic in model.critic_terms(output, progress).items():
-        values |= {f"{label}/{name}": value for name, value in {**of_critic.raw, "loss": of_critic.total()}.items()}
-    return values
+def _all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
+    model_terms = model.terms(out, progress)
+    terms = {**model_terms.raw, "loss": model_terms.total()}
+    if model_terms.bound is not None:
+        terms["bound"] = model_terms.bound
+    for label, critic_terms in model.critic_terms(out, progress).items():
+        terms |= {f"{label}/{name}": value for name, value in critic_terms.raw.items()}
+        terms[f"{label}/loss"] = critic_terms.total()
+    return terms

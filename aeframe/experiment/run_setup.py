@@ -10,7 +10,7 @@ import lightning.pytorch as L
 
 from aeframe.data.datamodule import DataModule
 from aeframe.data.fingerprint import DataRecord, resolved_paths
-from aeframe.data.labels import check_labels, labelled
+from aeframe.data.labels import check_labels, condition_on_labels
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
@@ -59,7 +59,7 @@ def build_run(
         modality.load_state(state)
     splits = modality.prepare(dataset, learn=state is None)
     found = DataRecord.of(config["data"], dataset, splits, spec)
-    splits = labelled(splits, config["label_classes"])
+    splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
         check_labels(splits)
     if config["pairs"]:

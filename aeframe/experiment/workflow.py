@@ -392,7 +392,7 @@ class _RunInProgress:
                 pictured.to(device),
                 sampler,
                 seed=config["seed"],
-                records=Records(folder.metrics).read(),
+                measurements=Records(folder.metrics).read(),
             )
             log_pictures(self.loggers, drawn, progress.batch)
 

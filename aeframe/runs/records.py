@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 
-_HEADER = ",".join(Row._fields) + "\n"
+_HEADER = ",".join(Measurement._fields) + "\n"
 
 
 class Records:
@@ -51,20 +51,20 @@ class Records:
             file.write(text.getvalue())
         self.num_rows += len(numbers)
 
-    def read(self) -> list[Row]:
+    def read(self) -> list[Measurement]:
         """Return all rows in order; of several rows with the same step, split and name the last one.
 
         Raises:
             AeframeError: A malformed row, or a file that is not text.
         """
-        found: dict[tuple[int, str, str], Row] = {}
+        found: dict[tuple[int, str, str], Measurement] = {}
         for line, fields in enumerate(self._rows(), start=1):
             if line > 1:
                 row = self._row(line, fields)
                 found[row.step, row.split, row.name] = row
         return list(found.values())
 
-    def keep(self, is_kept: Callable[[int, Row], bool]) -> None:
+    def keep(self, is_kept: Callable[[int, Measurement], bool]) -> None:
         """Remove every row for which ``is_kept(number, row)`` is False; numbers begin at 0.
 
         A resumed run removes rows that it will measure again.
@@ -93,10 +93,10 @@ class Records:
                 f"'{self.path}' cannot be read as a table of measurements ({error}); move it out of the run folder"
             ) from error
 
-    def _row(self, line: int, fields: list[str]) -> Row:
+    def _row(self, line: int, fields: list[str]) -> Measurement:
         try:
             step, epoch, split, name, value = fields
-            return Row(int(step), int(epoch), split, name, float(value))
+            return Measurement(int(step), int(epoch), split, name, float(value))
         except ValueError:
             raise AeframeError(
                 f"'{self.path}', line {line}: expected '{_HEADER.strip()}', found '{','.join(fields)}'; "

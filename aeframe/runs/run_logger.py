@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 
@@ -95,7 +95,7 @@ class RunLogger(Logger):
         """
         first, lines = rows.get("metrics.csv", 0), rows.get("log.txt", 0)
 
-        def is_kept(number: int, row: Row) -> bool:
+        def is_kept(number: int, row: Measurement) -> bool:
             if drop_tests and row.split == "test" and row.step >= batch:
                 return False
             return number < first or row.step < batch or (between_epochs and row.step == batch)

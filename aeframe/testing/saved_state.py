@@ -34,7 +34,7 @@ def assert_state_restores_data(
     trained, first = modality(), dataset()
     splits = trained.prepare(first)
     expected = {split: _all_samples(getattr(splits, split)) for split in SPLITS}
-    state, split_keys = trained.state(), dict(first.split_record.drawn)
+    state, split_keys = trained.state(), dict(first.split_record.keys)
     if change is not None:
         change()
     restored, second = modality(), dataset()

@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.sums import TermMeans
+from aeframe.evaluation.metrics.term_means import TermMeans
 from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
@@ -382,8 +382,8 @@ class AutoencoderModule(L.LightningModule):
         # Before training (Lightning's sanity check) the length of the run is unknown, which schedules depend on.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
-        self.term_means.update(output.values)
-        return {"loss": output.values["loss"].mean(), "evaluation": output}
+        self.term_means.update(output.terms)
+        return {"loss": output.terms["loss"].mean(), "evaluation": output}
 
     def _start_evaluation(self, split: str) -> None:
         self.term_means.reset()

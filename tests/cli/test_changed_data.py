@@ -110,7 +110,7 @@ def test_missing_rows_are_an_error(
     assert captured.out == ""
     assert captured.err.startswith("error: d.npy lacks ")
     assert captured.err.endswith(
-        "samples of the train split that the run was trained with (400 samples then, 300 now); give the data of that "
+        "samples of the train split that the run was trained with (400 samples then, 300 now); pass the data of that "
         "run with --data PATH, or train a new model\n"
     )
 
@@ -131,5 +131,5 @@ def test_bundled_data_have_no_path(make_run: Callable[..., Path], capsys: pytest
     assert load(run).data.fingerprint["files"] == {}
     assert main(["evaluate", str(run), "--data", "d.npy"]) == 2
     assert capsys.readouterr().err == (
-        "error: data 'breast_cancer' are read from no path, found --data d.npy; leave --data out\n"
+        "error: data 'breast_cancer' have no path, found --data d.npy; leave --data out\n"
     )

@@ -1,4 +1,4 @@
-"""The data module in Lightning's Trainer, with a module that is not ours."""
+"""The data module in Lightning's Trainer, with a module from outside the package."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_splits(rows: int = 29) -> Splits:
 
 
 class Stepper(L.LightningModule):
-    """The least that trains with several batches in a call: manual optimization, and a count of batches."""
+    """A minimal module that trains on several batches in a call, by manual optimization, and records them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,9 +88,9 @@ def make_data(steps_per_call: Any = "auto") -> DataModule:
 
 
 @pytest.mark.parametrize("steps_per_call", [1, 3, "auto"])
-def test_a_trainer_sees_every_row_once_an_epoch_in_another_order(tmp_path: Path, steps_per_call: Any) -> None:
+def test_each_epoch_has_every_row_once_in_a_new_order(tmp_path: Path, steps_per_call: Any) -> None:
     module, data = Stepper(), make_data(steps_per_call)
-    # 29 rows in batches of 4: seven whole ones, and a row that is left over.
+    # 29 rows in batches of 4: seven full ones, and one remaining row.
     assert data.batches_per_epoch() == PER_EPOCH
     make_trainer(tmp_path).fit(module, datamodule=data)
     epochs = [[rows for epoch, rows in module.rows if epoch == number] for number in range(3)]
@@ -117,7 +117,7 @@ def test_the_order_is_a_function_of_the_seed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("calls", [(3, 3), (1, 1), ("auto", "auto")], ids=str)
 @pytest.mark.parametrize("stop", [1, 2])
-def test_a_resumed_run_sees_what_it_would_have_seen(tmp_path: Path, stop: int, calls: tuple[Any, Any]) -> None:
+def test_a_resumed_run_has_the_same_batches(tmp_path: Path, stop: int, calls: tuple[Any, Any]) -> None:
     def fit(max_epochs: int, folder: Path, steps_per_call: Any, checkpoint: Path | None = None) -> Stepper:
         module = Stepper()
         trainer = make_trainer(folder, max_epochs=max_epochs)
@@ -125,12 +125,12 @@ def test_a_resumed_run_sees_what_it_would_have_seen(tmp_path: Path, stop: int, c
         trainer.save_checkpoint(folder / "end.ckpt")
         return module
 
-    whole = fit(3, tmp_path / "whole", calls[0])
+    uninterrupted = fit(3, tmp_path / "whole", calls[0])
     first = fit(stop, tmp_path / "parts", calls[0])
     rest = fit(3, tmp_path / "parts", calls[1], tmp_path / "parts" / "end.ckpt")
-    assert first.rows + rest.rows == whole.rows
-    assert torch.equal(rest.weight, whole.weight)
-    assert [size for _, size in first.validated + rest.validated] == [size for _, size in whole.validated]
+    assert first.rows + rest.rows == uninterrupted.rows
+    assert torch.equal(rest.weight, uninterrupted.weight)
+    assert [size for _, size in first.validated + rest.validated] == [size for _, size in uninterrupted.validated]
 
 
 def test_a_run_resumed_inside_an_epoch_continues_there_with_any_module(tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ def test_a_run_resumed_inside_an_epoch_continues_there_with_any_module(tmp_path:
                 trainer.save_checkpoint(tmp_path / "within.ckpt")
                 trainer.should_stop = True
 
-    whole, first, rest = Stepper(), Stepper(), Stepper()
-    make_trainer(tmp_path).fit(whole, datamodule=make_data())
+    uninterrupted, first, rest = Stepper(), Stepper(), Stepper()
+    make_trainer(tmp_path).fit(uninterrupted, datamodule=make_data())
     make_trainer(tmp_path, StopAt()).fit(first, datamodule=make_data())
     path = tmp_path / "within.ckpt"
     make_trainer(tmp_path).fit(rest, datamodule=make_data(1), ckpt_path=path, weights_only=True)
-    assert first.rows + rest.rows == whole.rows
-    assert torch.equal(rest.weight, whole.weight)
+    assert first.rows + rest.rows == uninterrupted.rows
+    assert torch.equal(rest.weight, uninterrupted.weight)
 
 
 def test_held_out_splits_are_whole_and_in_order(tmp_path: Path) -> None:
@@ -159,31 +159,31 @@ def test_held_out_splits_are_whole_and_in_order(tmp_path: Path) -> None:
     assert torch.cat([x for x in predicted if isinstance(x, Tensor)])[:, 0].tolist() == [5, 6, 7, 8, 9]
 
 
-def test_loaders_are_made_once() -> None:
+def test_loaders_are_created_once() -> None:
     data = make_data()
     assert data.train_dataloader() is data.train_dataloader()
     assert data.train_dataloader() is not data.val_dataloader()
     assert data.test_dataloader() is data.predict_dataloader()
 
 
-def test_the_batch_size_is_that_of_all_devices() -> None:
+def test_the_batch_size_counts_the_samples_of_all_devices() -> None:
     data = DataModule(make_splits(30), batch_size=8)
-    # 30 rows: three batches of 8, and a fourth of 6; over four devices the fourth would leave one row for each.
+    # 30 rows: three batches of 8, and a fourth of 6; over four devices the fourth would have one row for each.
     assert [data.batches_per_epoch(world) for world in (1, 2, 4)] == [4, 4, 3]
     with pytest.raises(AeframeError) as refused:
         data.batches_per_epoch(3)
     assert str(refused.value) == (
-        "batch_size=8 counts the samples of all devices and cannot be shared equally by 3; set batch_size=6"
+        "batch_size=8 counts the samples of all devices and cannot be divided equally by 3; set batch_size=6"
     )
 
 
-def test_a_batch_and_a_group_of_batches_are_moved() -> None:
+def test_a_batch_and_a_list_of_batches_are_moved() -> None:
     data, cpu = make_data(), torch.device("cpu")
     batch = Batch(torch.zeros(2, 1))
     moved = data.transfer_batch_to_device(batch, cpu, 0)
     assert isinstance(moved, Batch)
     group = data.transfer_batch_to_device([batch, batch], cpu, 0)
-    assert [type(each) for each in group] == [Batch, Batch]
+    assert [type(item) for item in group] == [Batch, Batch]
     assert torch.equal(data.transfer_batch_to_device(torch.ones(2), cpu, 0), torch.ones(2))
 
 
@@ -191,7 +191,7 @@ def test_a_batch_and_a_group_of_batches_are_moved() -> None:
 
 
 @pytest.mark.parametrize("name", ["LambdaCallback", "ModelCheckpoint", "LearningRateMonitor"])
-def test_callbacks_that_follow_batches_see_single_ones(tmp_path: Path, name: str) -> None:
+def test_callbacks_with_batch_hooks_receive_single_batches(tmp_path: Path, name: str) -> None:
     callback: Callback = {
         "LambdaCallback": lambda: LambdaCallback(on_train_batch_end=lambda *_: None),
         "ModelCheckpoint": lambda: ModelCheckpoint(tmp_path, every_n_epochs=1),
@@ -205,7 +205,7 @@ def test_callbacks_that_follow_batches_see_single_ones(tmp_path: Path, name: str
     assert module.calls == [1] * PER_EPOCH
 
 
-def test_a_callback_that_works_in_groups_sees_groups(tmp_path: Path) -> None:
+def test_a_callback_that_works_in_groups_receives_groups(tmp_path: Path) -> None:
     class Follower(Callback):
         works_in_groups = True
 
@@ -225,12 +225,12 @@ def test_a_number_that_is_set_groups_with_a_warning(tmp_path: Path) -> None:
     with pytest.warns(GroupedBatchesWarning) as caught:
         make_trainer(tmp_path, callback, max_epochs=1).fit(module, datamodule=make_data(3))
     assert module.calls == [3, 3, 1]
-    assert {str(each.message) for each in caught if each.category is GroupedBatchesWarning} == {
-        "callback LambdaCallback sees 3 batches as one, since steps_per_call=3; set steps_per_call=auto"
+    assert {str(warning.message) for warning in caught if warning.category is GroupedBatchesWarning} == {
+        "callback LambdaCallback receives 3 batches as one, because steps_per_call=3; set steps_per_call=auto"
     }
 
 
-def test_the_trainer_limits_single_batches(tmp_path: Path) -> None:
+def test_limit_train_batches_counts_single_batches(tmp_path: Path) -> None:
     module = Stepper()
     make_trainer(tmp_path, max_epochs=1, limit_train_batches=5).fit(module, datamodule=make_data())
     assert module.calls == [1] * 5

@@ -1,10 +1,12 @@
-"""Downloads: from addresses on this machine, so that no network is needed."""
+"""Downloads from this machine: ``file:`` URLs and a local HTTP server."""
 
 from __future__ import annotations
 
 import hashlib
 import socket
 import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -23,8 +25,8 @@ def url(tmp_path: Path) -> str:
     return (tmp_path / "server" / "a.gz").as_uri()
 
 
-def refused_port() -> int:
-    """A port that nobody listens at."""
+def closed_port() -> int:
+    """Return a port on which no server listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -43,15 +45,15 @@ def test_another_checksum_is_refused_and_nothing_is_kept(tmp_path: Path, url: st
     with pytest.raises(AeframeError) as caught:
         fetch(Remote(url, "0" * 64), tmp_path / "cache", who="dataset 'x'")
     assert str(caught.value) == (
-        f"dataset 'x': '{url}' gave a file with SHA-256 {SHA256}, expected {'0' * 64}; "
-        "try again later, or give a copy of your own with data.path=..."
+        f"dataset 'x': '{url}' has SHA-256 {SHA256}, expected {'0' * 64}; "
+        "try again later, or set data.path=... to a copy of your own"
     )
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_without_a_checksum_the_content_is_checked(tmp_path: Path, url: str) -> None:
     def check(path: Path) -> None:
-        # Readers choose by the ending.
+        # Readers are chosen by the suffix.
         assert path.name == "b.gz"
         if path.read_bytes() != CONTENT:
             raise AeframeError("3 rows where 4 are expected")
@@ -62,27 +64,79 @@ def test_without_a_checksum_the_content_is_checked(tmp_path: Path, url: str) -> 
     with pytest.raises(AeframeError) as caught:
         fetch(remote, tmp_path / "other", who="dataset 'x'", check=check)
     assert str(caught.value) == (
-        f"dataset 'x': '{url}' gave another file than expected (3 rows where 4 are expected); try again later, or give "
-        "a copy of your own with data.path=..."
+        f"dataset 'x': '{url}' is not the expected file (3 rows where 4 are expected); try again later, or set "
+        "data.path=... to a copy of your own"
     )
     assert list((tmp_path / "other").iterdir()) == []
 
 
-def refused(url: str, folder: Path) -> str:
+def error_of_fetch(url: str, folder: Path) -> str:
     with pytest.raises(AeframeError) as caught:
         fetch(Remote(url), folder, who="dataset 'x'")
     assert not folder.exists() or list(folder.iterdir()) == []
     return str(caught.value)
 
 
-OUT = "give a copy of your own with data.path=..., or put it below the folder that AEFRAME_DATA names"
+NEXT_STEP = "set data.path=... to a copy of your own, or put it into the folder that AEFRAME_DATA names"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers with `CONTENT`, a redirect, an error, or too few bytes, by path."""
+
+    def do_GET(self) -> None:
+        if self.path == "/moved.gz":
+            self.send_response(302)
+            self.send_header("Location", "/a.gz")
+            self.end_headers()
+        elif self.path in ("/a.gz", "/short.gz"):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT if self.path == "/a.gz" else CONTENT[:-1])
+        else:
+            self.send_error(404)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", ["a.gz", "moved.gz"])
+def test_a_file_is_downloaded_over_http(tmp_path: Path, server: str, name: str) -> None:
+    path = fetch(Remote(f"{server}/{name}", SHA256), tmp_path, who="dataset 'x'")
+    assert path == tmp_path / name
+    assert path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("none.gz", "404 Client Error: Not Found for url: "),
+        ("short.gz", "IncompleteRead(10 bytes read, 1 more expected)"),
+    ],
+)
+def test_errors_of_http(tmp_path: Path, server: str, name: str, reason: str) -> None:
+    url = f"{server}/{name}"
+    assert error_of_fetch(url, tmp_path / "cache").startswith(
+        f"dataset 'x' cannot be downloaded from '{url}' ({reason}"
+    )
 
 
 def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    url = f"http://127.0.0.1:{refused_port()}/a.gz"
-    assert refused(url, tmp_path / "cache") == (
-        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 111] Connection refused); {OUT}"
+    url = f"http://127.0.0.1:{closed_port()}/a.gz"
+    assert error_of_fetch(url, tmp_path / "cache") == (
+        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 111] Connection refused); {NEXT_STEP}"
     )
 
 
@@ -99,10 +153,10 @@ def test_a_connection_that_breaks_off(tmp_path: Path, monkeypatch: pytest.Monkey
         thread = threading.Thread(target=answer)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.gz"
-        told = refused(url, tmp_path / "cache")
+        message = error_of_fetch(url, tmp_path / "cache")
         thread.join()
-    assert told.startswith(f"dataset 'x' cannot be downloaded from '{url}' (IncompleteRead(")
-    assert told.endswith(f"; {OUT}")
+    assert message.startswith(f"dataset 'x' cannot be downloaded from '{url}' (IncompleteRead(")
+    assert message.endswith(f"; {NEXT_STEP}")
 
 
 def test_where_nothing_can_be_written(tmp_path: Path, url: str) -> None:
@@ -110,7 +164,7 @@ def test_where_nothing_can_be_written(tmp_path: Path, url: str) -> None:
     with pytest.raises(AeframeError) as caught:
         fetch(Remote(url), tmp_path / "file", who="dataset 'x'")
     assert str(caught.value) == (
-        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 17] File exists: '{tmp_path}/file'); {OUT}"
+        f"dataset 'x' cannot be downloaded from '{url}' ([Errno 17] File exists: '{tmp_path}/file'); {NEXT_STEP}"
     )
 
 
@@ -135,7 +189,7 @@ def test_a_cached_file_with_another_checksum_is_refused(tmp_path: Path, url: str
         fetch(Remote(url, SHA256), tmp_path / "cache", who="dataset 'x'")
     assert str(caught.value) == (
         f"dataset 'x': '{path}' has SHA-256 {hashlib.sha256(content).hexdigest()}, expected {SHA256}; delete it to "
-        "download it again, or give a copy of your own with data.path=..."
+        "download it again, or set data.path=... to a copy of your own"
     )
     assert path.read_bytes() == content
     path.unlink()

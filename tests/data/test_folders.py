@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.data.folders import Found, files_below, first_opened, folder_splits
+from aeframe.data.folders import FolderSplit, files_below, first_opened, folder_splits
 from aeframe.errors import AeframeError
 
 
-def notes(folder: Path, *names: str) -> list[Path]:
+def make_notes(folder: Path, *names: str) -> list[Path]:
     """Make empty files, and return them in the order of their paths."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -18,78 +18,84 @@ def notes(folder: Path, *names: str) -> list[Path]:
     return sorted(folder / name for name in names)
 
 
-def below(folder: Path) -> list[Path]:
+def find_notes(folder: Path) -> list[Path]:
     return files_below(folder, {".txt", ".md"})
 
 
-def found(folder: Path) -> dict[str, Found]:
-    return folder_splits(folder, who="dataset 'x'", what="notes", find=below, expected="files that end in .md, .txt")
+def splits_of(folder: Path) -> dict[str, FolderSplit]:
+    return folder_splits(
+        folder, who="dataset 'x'", what="notes", find=find_notes, expected="files that end in .md, .txt"
+    )
 
 
-def labels(splits: dict[str, Found]) -> dict[str, list[int] | None]:
+def labels(splits: dict[str, FolderSplit]) -> dict[str, list[int] | None]:
     return {name: None if split.labels is None else split.labels.tolist() for name, split in splits.items()}
 
 
-def refusal(folder: Path) -> str:
+def error_of(folder: Path) -> str:
     with pytest.raises(AeframeError) as caught:
-        found(folder)
+        splits_of(folder)
     return str(caught.value)
 
 
-def test_files_are_found_at_any_depth_and_nothing_else(tmp_path: Path) -> None:
-    wanted = notes(tmp_path, "a/b/c.TXT", "a/x.md", "z.txt")
-    notes(tmp_path, ".hidden/a.txt", ".a.txt", "a.png")
-    assert below(tmp_path) == wanted
+def test_visible_files_are_found_at_any_depth(tmp_path: Path) -> None:
+    wanted = make_notes(tmp_path, "a/b/c.TXT", "a/x.md", "z.txt")
+    make_notes(tmp_path, ".hidden/a.txt", ".a.txt", "a.png")
+    assert find_notes(tmp_path) == wanted
 
 
-def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
-    notes(tmp_path, "data/x/a.txt")
+def test_links_are_followed_unless_they_form_a_cycle(tmp_path: Path) -> None:
+    make_notes(tmp_path, "data/x/a.txt")
     (tmp_path / "data" / "x" / "loop").symlink_to(tmp_path / "data")
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "linked").symlink_to(tmp_path / "data" / "x")
-    assert [path.name for path in below(tmp_path / "outside")] == ["a.txt"]
-    assert [path.name for path in below(tmp_path / "data")] == ["a.txt"]
+    assert [path.name for path in find_notes(tmp_path / "outside")] == ["a.txt"]
+    assert [path.name for path in find_notes(tmp_path / "data")] == ["a.txt"]
 
 
 def test_a_plain_folder_is_all_for_training(tmp_path: Path) -> None:
-    paths = notes(tmp_path, "more/a.txt", "more/b.txt", "c.txt")
-    assert found(tmp_path) == {"train": Found(paths, None)}
+    paths = make_notes(tmp_path, "more/a.txt", "more/b.txt", "c.txt")
+    assert splits_of(tmp_path) == {"train": FolderSplit(paths, None)}
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "Validation"])
 @pytest.mark.parametrize("train", ["train", "training"])
 def test_split_and_class_folders(tmp_path: Path, train: str, validation: str) -> None:
     for split in (train, validation, "test"):
-        notes(tmp_path / split, "cat/deep/a.txt", "dog/a.txt")
-    # A class that one split alone has still gets its own number everywhere.
-    notes(tmp_path / "test", "bird/a.txt")
-    splits = found(tmp_path)
+        make_notes(tmp_path / split, "cat/deep/a.txt", "dog/a.txt")
+    # Labels are the same in every split, also if one split alone has a class.
+    make_notes(tmp_path / "test", "bird/a.txt")
+    splits = splits_of(tmp_path)
     assert labels(splits) == {"train": [1, 2], "validation": [1, 2], "test": [0, 1, 2]}
-    assert splits["validation"].paths == below(tmp_path / validation)
+    assert splits["validation"].paths == find_notes(tmp_path / validation)
 
 
 @pytest.mark.parametrize("names", [("all/1.txt", "all/2.txt"), ("cat/1.txt", "dog/2.txt", "3.txt")])
-def test_one_folder_or_loose_files_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
-    notes(tmp_path, *names)
-    assert labels(found(tmp_path)) == {"train": None}
+def test_one_folder_or_files_outside_folders_are_no_classes(tmp_path: Path, names: tuple[str, ...]) -> None:
+    make_notes(tmp_path, *names)
+    assert labels(splits_of(tmp_path)) == {"train": None}
 
 
 def test_a_folder_may_be_a_sample(tmp_path: Path) -> None:
-    notes(tmp_path, "train/1.txt", "test/1.txt")
+    make_notes(tmp_path, "train/1.txt", "test/1.txt")
     splits = folder_splits(
-        tmp_path, who="w", what="books", find=lambda root: sorted({path.parent for path in below(root)}), expected="x"
+        tmp_path,
+        who="w",
+        what="books",
+        find=lambda root: sorted({path.parent for path in find_notes(root)}),
+        expected="x",
     )
-    assert splits == {"train": Found([tmp_path / "train"], None), "test": Found([tmp_path / "test"], None)}
+    assert splits == {"train": FolderSplit([tmp_path / "train"], None), "test": FolderSplit([tmp_path / "test"], None)}
 
 
-def test_what_is_no_folder_of_samples(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "no") == (
+def test_errors_of_folders_without_samples(tmp_path: Path) -> None:
+    assert error_of(tmp_path / "no") == (
         "dataset 'x' expects a folder, which does not exist; set data.path to a folder of notes"
     )
-    (path,) = notes(tmp_path / "file", "a.txt")
-    assert refusal(path) == "dataset 'x' expects a folder, found a file; set data.path to a folder of notes"
-    notes(tmp_path / "none", "a.png")
-    assert refusal(tmp_path / "none") == (
+    (path,) = make_notes(tmp_path / "file", "a.txt")
+    assert error_of(path) == "dataset 'x' expects a folder, found a file; set data.path to a folder of notes"
+    make_notes(tmp_path / "none", "a.png")
+    assert error_of(tmp_path / "none") == (
         f"dataset 'x' has no notes in '{tmp_path}/none'; expected files that end in .md, .txt"
     )
 
@@ -110,18 +116,18 @@ def test_what_is_no_folder_of_samples(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_splits_that_cannot_be(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
-    notes(tmp_path, *names)
-    assert refusal(tmp_path) == f"dataset 'x' {message.format(path=tmp_path)}"
+def test_errors_of_splits(tmp_path: Path, names: tuple[str, ...], message: str) -> None:
+    make_notes(tmp_path, *names)
+    assert error_of(tmp_path) == f"dataset 'x' {message.format(path=tmp_path)}"
 
 
-def test_the_first_that_can_be_opened() -> None:
-    def opened(number: int) -> int:
+def test_first_file_that_can_be_opened() -> None:
+    def open_number(number: int) -> int:
         if number < 3:
             raise AeframeError(f"{number} is small")
         return 10 * number
 
-    assert first_opened([1, 2, 3, 4], opened, sentence="w has none") == 30
+    assert first_opened([1, 2, 3, 4], open_number, sentence="w has none") == 30
     with pytest.raises(AeframeError) as caught:
-        first_opened([1, 2], opened, sentence="w has no large one")
+        first_opened([1, 2], open_number, sentence="w has no large one")
     assert str(caught.value) == "w has no large one; the first: 1 is small"

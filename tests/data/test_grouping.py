@@ -1,4 +1,4 @@
-"""When several batches may be in one call: where nothing that is attached follows single batches."""
+"""When one call of ``training_step`` receives several batches."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def make_trainer(*callbacks: Callback, **arguments: Any) -> L.Trainer:
 
 
 class Grouped(L.LightningModule):
-    """A module that takes several batches in a call."""
+    """A module whose ``training_step`` accepts several batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,41 +49,41 @@ class Grouped(L.LightningModule):
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
 
-class FollowsStarts(Callback):
+class HasStartHook(Callback):
     def on_train_batch_start(self, *_: Any) -> None:
         """Count calls."""
 
 
-class FollowsEnds(Callback):
+class HasEndHook(Callback):
     def on_train_batch_end(self, *_: Any) -> None:
         """Count calls."""
 
 
-class FollowsEpochs(Callback):
+class HasEpochHook(Callback):
     def on_train_epoch_end(self, *_: Any) -> None:
         """Count epochs."""
 
 
-class WorksInGroups(FollowsEnds):
+class WorksInGroups(HasEndHook):
     works_in_groups = True
 
 
 UNGROUPED: dict[str, Callable[[], Callback]] = {
-    "FollowsStarts": FollowsStarts,
-    "FollowsEnds": FollowsEnds,
+    "HasStartHook": HasStartHook,
+    "HasEndHook": HasEndHook,
     "LambdaCallback": lambda: LambdaCallback(on_train_batch_end=lambda *_: None),
     "LearningRateMonitor": lambda: LearningRateMonitor("step"),
     "Timer": Timer,
 }
 
 
-def test_nothing_attached_is_grouped() -> None:
+def test_batches_are_grouped_by_default() -> None:
     assert batches_per_call(make_trainer(), "auto") == BATCHES_PER_CALL == 8
     assert batches_per_call(make_trainer(), 3) == 3
     assert batches_per_call(make_trainer(), 1) == 1
 
 
-def test_without_a_trainer_nothing_is_grouped_unless_a_number_is_set() -> None:
+def test_without_a_trainer_only_a_number_groups() -> None:
     assert batches_per_call(None, "auto") == 1
     assert batches_per_call(None, 3) == 3
 
@@ -95,7 +95,7 @@ def test_a_callback_with_a_batch_hook_ungroups(name: str) -> None:
     with pytest.warns(GroupedBatchesWarning) as caught:
         assert batches_per_call(trainer, 4) == 4
     assert str(caught[0].message) == (
-        f"callback {name} sees 4 batches as one, since steps_per_call=4; set steps_per_call=auto"
+        f"callback {name} receives 4 batches as one, because steps_per_call=4; set steps_per_call=auto"
     )
 
 
@@ -107,7 +107,7 @@ def test_a_model_checkpoint_ungroups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        FollowsEpochs,
+        HasEpochHook,
         WorksInGroups,
         ProgressLine,
         lambda: WeightAverage(0.9),
@@ -116,7 +116,7 @@ def test_a_model_checkpoint_ungroups(tmp_path: Path) -> None:
         BatchSizeFinder,
     ],
     ids=[
-        "FollowsEpochs",
+        "HasEpochHook",
         "WorksInGroups",
         "ProgressLine",
         "WeightAverage",
@@ -125,9 +125,9 @@ def test_a_model_checkpoint_ungroups(tmp_path: Path) -> None:
         "BatchSizeFinder",
     ],
 )
-def test_a_callback_without_one_or_that_works_in_groups_does_not(make: Callable[[], Callback]) -> None:
+def test_other_callbacks_do_not_ungroup(make: Callable[[], Callback]) -> None:
     trainer = make_trainer(make(), enable_checkpointing=True)
-    trainer.callbacks = [each for each in trainer.callbacks if not isinstance(each, ModelCheckpoint)]
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ModelCheckpoint)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert batches_per_call(trainer, "auto") == BATCHES_PER_CALL
@@ -147,7 +147,7 @@ def test_a_callback_without_one_or_that_works_in_groups_does_not(make: Callable[
 def test_a_setting_of_the_trainer_that_counts_batches_ungroups(name: str, value: float) -> None:
     trainer = make_trainer(**{name: value})
     assert batches_per_call(trainer, "auto") == 1
-    with pytest.warns(GroupedBatchesWarning, match=f"^trainer.{name}={value} sees 4 batches as one"):
+    with pytest.warns(GroupedBatchesWarning, match=f"^trainer.{name}={value} receives 4 batches as one"):
         batches_per_call(trainer, 4)
 
 
@@ -174,9 +174,9 @@ class OwnStep(Grouped):
 
 
 @pytest.mark.parametrize(("kind", "who"), [(HasBatchHook, "module HasBatchHook"), (OwnStep, "OwnStep.training_step")])
-def test_a_module_that_follows_batches_ungroups(kind: type[L.LightningModule], who: str) -> None:
+def test_a_module_that_needs_single_batches_ungroups(kind: type[L.LightningModule], who: str) -> None:
     trainer = make_trainer()
     trainer.strategy.connect(kind())
     assert batches_per_call(trainer, "auto") == 1
-    with pytest.warns(GroupedBatchesWarning, match=f"^{who} sees 4 batches as one"):
+    with pytest.warns(GroupedBatchesWarning, match=f"^{who} receives 4 batches as one"):
         batches_per_call(trainer, 4)

@@ -1,4 +1,4 @@
-"""Labels as a condition: one-hot, after any other condition, in every split."""
+"""One-hot labels as a condition, appended to any other condition, in every split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 import aeframe
 from aeframe.cli.main import main
-from aeframe.data.labels import Labelled, check_labels, labelled
+from aeframe.data.labels import LabelConditioned, check_labels, condition_on_labels
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Splits
 from aeframe.errors import AeframeError
@@ -31,16 +31,16 @@ def condition_of(batch: Batch) -> list[list[float]]:
 
 def test_a_label_is_one_hot_after_any_other_condition() -> None:
     rows = torch.tensor([0, 3])
-    assert condition_of(Labelled(source(), 3).batch(rows)) == [[0, 0, 1], [1, 0, 0]]
-    assert condition_of(Labelled(source(condition=X), 3).batch(rows)) == [[0, 0, 0, 1], [3, 1, 0, 0]]
+    assert condition_of(LabelConditioned(source(), 3).batch(rows)) == [[0, 0, 1], [1, 0, 0]]
+    assert condition_of(LabelConditioned(source(condition=X), 3).batch(rows)) == [[0, 0, 0, 1], [3, 1, 0, 0]]
 
 
-def test_every_split_has_them_and_without_classes_none() -> None:
+def test_every_split_is_conditioned_unless_there_are_no_classes() -> None:
     splits = Splits(source(), source(), source(), ["one row"])
-    assert labelled(splits, 0) is splits
-    found = labelled(splits, 3)
-    assert found.skipped == ["one row"]
-    for split in (found.train, found.validation, found.test):
+    assert condition_on_labels(splits, 0) is splits
+    conditioned = condition_on_labels(splits, 3)
+    assert conditioned.skipped == ["one row"]
+    for split in (conditioned.train, conditioned.validation, conditioned.test):
         assert condition_of(split.batch(torch.tensor([1]))) == [[1, 0, 0]]
 
 
@@ -69,14 +69,14 @@ def test_every_split_has_them_and_without_classes_none() -> None:
         ),
     ],
 )
-def test_labels_that_cannot_be_are_refused(label: torch.Tensor | None, message: str) -> None:
+def test_errors_of_labels(label: torch.Tensor | None, message: str) -> None:
     with pytest.raises(AeframeError) as error:
-        Labelled(source(label), 2).batch(torch.arange(4))
+        LabelConditioned(source(label), 2).batch(torch.arange(4))
     assert str(error.value) == message
 
 
-class Counted:
-    """A source that counts the rows it reads."""
+class RecordingSource:
+    """A source that records the rows it reads."""
 
     def __init__(self, label: torch.Tensor, *, in_memory: bool) -> None:
         self.in_memory, self.label = in_memory, label
@@ -94,27 +94,27 @@ class Counted:
 def test_a_wrong_label_of_any_split_is_found_before_training(split: str) -> None:
     label = torch.zeros(5000, dtype=torch.long)
     label[4999] = 2
-    right = Counted(torch.zeros(3, dtype=torch.long), in_memory=True)
+    right = RecordingSource(torch.zeros(3, dtype=torch.long), in_memory=True)
     splits = Splits(right, right, right)
-    check_labels(labelled(splits, 2))
-    setattr(splits, split, Counted(label, in_memory=True))
+    check_labels(condition_on_labels(splits, 2))
+    setattr(splits, split, RecordingSource(label, in_memory=True))
     with pytest.raises(AeframeError) as error:
-        check_labels(labelled(splits, 2))
+        check_labels(condition_on_labels(splits, 2))
     assert str(error.value) == (
         "setting 'label_classes' is 2, but row 4999 has the label 2; set label_classes to one more than the largest "
         "label"
     )
 
 
-def test_of_data_that_are_not_in_memory_one_row_is_read() -> None:
-    found = [Counted(torch.zeros(n, dtype=torch.long), in_memory=False) for n in (10, 0, 3)]
-    check_labels(labelled(Splits(*found), 2))
+def test_one_label_is_read_of_data_that_are_not_in_memory() -> None:
+    found = [RecordingSource(torch.zeros(n, dtype=torch.long), in_memory=False) for n in (10, 0, 3)]
+    check_labels(condition_on_labels(Splits(*found), 2))
     assert [source.read for source in found] == [[0], [], [0]]
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A conditional VAE of two clouds, far from each other: of class 0 around -2, of class 1 around 2."""
+    """A conditional VAE trained on two distant clusters: class 0 around -2, class 1 around 2."""
     folder = tmp_path_factory.mktemp("labels")
     generator = np.random.default_rng(0)
     y = np.arange(400) % 2
@@ -133,20 +133,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_samples_are_of_the_requested_label(run: Path, tmp_path: Path, label: int) -> None:
-    words = ["generate", str(run), "-n", "20", "--seed", "1", "-o"]
-    assert main([*words, str(tmp_path / "a.npy"), "--label", str(label)]) == 0
-    assert main([*words, str(tmp_path / "b.npy"), "--condition", "1,0" if label == 0 else "0,1"]) == 0
+    command = ["generate", str(run), "-n", "20", "--seed", "1", "-o"]
+    assert main([*command, str(tmp_path / "a.npy"), "--label", str(label)]) == 0
+    assert main([*command, str(tmp_path / "b.npy"), "--condition", "1,0" if label == 0 else "0,1"]) == 0
     x = np.load(tmp_path / "a.npy")
     assert (np.sign(x.mean(1)) == (1 if label else -1)).all()
     assert (x == np.load(tmp_path / "b.npy")).all()
 
 
-def test_the_verbs_read_the_labels_of_the_run_too(run: Path, tmp_path: Path) -> None:
+def test_evaluate_reads_the_labels_of_the_run(run: Path, tmp_path: Path) -> None:
     assert main(["evaluate", str(run)]) == 0
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
         (
             ["--label", "2"],
@@ -158,9 +158,9 @@ def test_the_verbs_read_the_labels_of_the_run_too(run: Path, tmp_path: Path) -> 
         ),
     ],
 )
-def test_a_label_that_it_does_not_know_is_refused(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+def test_errors_of_a_requested_label(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
-    assert main(["generate", str(run), "-n", "5", "-o", str(tmp_path / "x.npy"), *words]) == 2
+    assert main(["generate", str(run), "-n", "5", "-o", str(tmp_path / "x.npy"), *options]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
     assert not (tmp_path / "x.npy").exists()

@@ -33,8 +33,8 @@ def plain(length: int = 30) -> TensorSource:
 
 def items(loader: Loader) -> list[list[list[float]]]:
     """Return the samples of every batch of every item; an item of one batch counts as a list of one."""
-    found = [item if isinstance(item, list) else [item] for item in loader]
-    return [[batch.x[:, 0].tolist() for batch in item] for item in found]
+    yielded = [item if isinstance(item, list) else [item] for item in loader]
+    return [[batch.x[:, 0].tolist() for batch in item] for item in yielded]
 
 
 def batches(loader: Loader) -> list[list[float]]:
@@ -59,10 +59,10 @@ def train(
 
 def test_items_hold_the_same_batches_whatever_their_number() -> None:
     loader = train(batches_per_item=3)
-    found = items(loader)
-    assert [len(item) for item in found] == [3, 3, 2]
+    yielded = items(loader)
+    assert [len(item) for item in yielded] == [3, 3, 2]
     assert len(loader) == 3
-    assert [batch for item in found for batch in item] == batches(train())
+    assert [batch for item in yielded for batch in item] == batches(train())
 
 
 def test_one_batch_an_item_is_no_list() -> None:
@@ -72,10 +72,10 @@ def test_one_batch_an_item_is_no_list() -> None:
 
 def test_evaluation_yields_plain_batches_in_order() -> None:
     loader = Loader(plain(5), BatchPlan(5, 2, seed=0, shuffle=False))
-    found = list(loader)
+    yielded = list(loader)
     assert len(loader) == 3
-    assert all(isinstance(batch, Batch) for batch in found)
-    assert [b.index.tolist() for b in found if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
+    assert all(isinstance(batch, Batch) for batch in yielded)
+    assert [b.index.tolist() for b in yielded if isinstance(b, Batch) and b.index is not None] == [[0, 1], [2, 3], [4]]
 
 
 def test_an_epoch_of_evaluation_is_always_the_same() -> None:
@@ -88,7 +88,7 @@ def test_an_epoch_of_evaluation_is_always_the_same() -> None:
 # -- epochs ------------------------------------------------------------------------------------------------------------
 
 
-def test_each_epoch_has_an_order_of_its_own() -> None:
+def test_each_epoch_has_a_different_order() -> None:
     loader = train()
     first = batches(loader)
     assert sorted(value for batch in first for value in batch) == [float(row) for row in range(30)]
@@ -106,11 +106,11 @@ def test_every_epoch_may_have_the_order_of_the_first() -> None:
     assert batches(loader) == first == batches(train())
 
 
-def test_the_epoch_is_read_when_the_first_batch_is_taken() -> None:
+def test_the_epoch_is_read_at_the_first_batch() -> None:
     loader = train()
-    made_early = iter(loader)
+    iterator = iter(loader)
     loader.sampler.set_epoch(1)
-    assert [batch.x[:, 0].tolist() for batch in made_early if isinstance(batch, Batch)] == batches(train(epoch=1))
+    assert [batch.x[:, 0].tolist() for batch in iterator if isinstance(batch, Batch)] == batches(train(epoch=1))
 
 
 # -- resume ------------------------------------------------------------------------------------------------------------
@@ -118,20 +118,22 @@ def test_the_epoch_is_read_when_the_first_batch_is_taken() -> None:
 
 @pytest.mark.parametrize("batches_per_item", [1, 2, 3, 8])
 @pytest.mark.parametrize("start", range(9))
-def test_a_resumed_epoch_starts_after_the_batches_that_were_taken(start: int, batches_per_item: int) -> None:
-    whole = items(train(epoch=2, batches_per_item=batches_per_item))
+def test_a_resumed_epoch_starts_after_the_batches_that_were_yielded(start: int, batches_per_item: int) -> None:
+    full_epoch = items(train(epoch=2, batches_per_item=batches_per_item))
     loader = train(epoch=2, start=start, batches_per_item=batches_per_item)
-    found = items(loader)
-    assert [batch for item in found for batch in item] == batches(train(epoch=2))[start:]
-    # The borders of items are where they would have been.
+    yielded = items(loader)
+    assert [batch for item in yielded for batch in item] == batches(train(epoch=2))[start:]
+    # Batches are grouped as without the resume.
     ends = [min(end, 8) for end in range(batches_per_item, 8 + batches_per_item, batches_per_item)]
-    assert [item[-1] for item in found] == [item[-1] for item, end in zip(whole, ends, strict=True) if end > start]
-    # A later epoch is whole again.
+    assert [item[-1] for item in yielded] == [
+        item[-1] for item, end in zip(full_epoch, ends, strict=True) if end > start
+    ]
+    # A later epoch starts at its beginning.
     loader.sampler.set_epoch(3)
     assert items(loader) == items(train(epoch=3, batches_per_item=batches_per_item))
 
 
-def test_an_epoch_that_is_iterated_again_is_whole() -> None:
+def test_a_second_iteration_over_an_epoch_starts_at_its_beginning() -> None:
     loader = train(epoch=2, start=5)
     assert batches(loader) == batches(train(epoch=2))[5:]
     assert batches(loader) == batches(train(epoch=2))
@@ -144,19 +146,19 @@ def test_a_position_in_another_epoch_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("batches_per_item", [1, 3])
-def test_the_state_counts_the_batches_that_were_taken(batches_per_item: int) -> None:
+def test_the_state_counts_the_batches_that_were_yielded(batches_per_item: int) -> None:
     loader = train(epoch=2, batches_per_item=batches_per_item)
-    found = [loader.state_dict() for _ in loader]
+    yielded = [loader.state_dict() for _ in loader]
     ends = [3, 6, 8] if batches_per_item == 3 else list(range(1, 9))
-    assert found == [{"epoch": 2, "batch": end} for end in ends]
+    assert yielded == [{"epoch": 2, "batch": end} for end in ends]
     resumed = train(batches_per_item=2)
     resumed.sampler.set_epoch(2)
-    resumed.load_state_dict(found[0])
-    assert resumed.state_dict() == found[0], "before a batch is taken, too"
+    resumed.load_state_dict(yielded[0])
+    assert resumed.state_dict() == yielded[0], "before a batch is taken, too"
     assert batches(resumed) == batches(train(epoch=2))[ends[0] :]
 
 
-def test_a_length_is_that_of_a_whole_epoch() -> None:
+def test_the_length_is_that_of_a_full_epoch() -> None:
     # Lightning counts calls from the start of the epoch, wherever it resumes.
     assert len(train(start=5, batches_per_item=3)) == 3
 
@@ -193,7 +195,7 @@ def test_workers_load_the_same_batches_in_every_epoch() -> None:
     first = items(loader)
     drawn = torch.rand(3)
     assert first == items(train(source=Augmented(), batches_per_item=3))
-    # An iterator left in its middle does not disturb the next one.
+    # An abandoned iterator does not affect the next one.
     next(iter(loader))
     loader.sampler.set_epoch(1)
     assert items(loader) == items(train(epoch=1, source=Augmented(), batches_per_item=3))
@@ -204,7 +206,7 @@ def test_workers_load_the_same_batches_in_every_epoch() -> None:
     assert torch.equal(torch.rand(3), drawn)
 
 
-def test_data_in_memory_start_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_in_memory_need_no_worker_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aeframe.data.loader.DataLoader", None)
     assert len(batches(train(workers=4))) == 8
 

@@ -33,13 +33,13 @@ def test_a_batch_is_a_gather_of_rows() -> None:
     assert batch.extras["label"].tolist() == [40, 0, 40]
 
 
-def test_changing_a_batch_leaves_the_source_alone() -> None:
+def test_a_batch_is_a_copy() -> None:
     plain = TensorSource(torch.zeros(4, 2))
     plain.batch(torch.arange(4)).x.fill_(1)
     assert plain.batch(torch.arange(4)).x.sum() == 0
 
 
-def test_rows_remember_where_they_come_from() -> None:
+def test_rows_keep_their_index() -> None:
     some = source().rows(torch.tensor([5, 1, 3])).rows(torch.tensor([0, 2]))
     batch = some.batch(torch.arange(2))
     assert len(some) == 2
@@ -49,7 +49,7 @@ def test_rows_remember_where_they_come_from() -> None:
     assert batch.extras["label"].tolist() == [50, 30]
 
 
-def test_a_transform_may_change_the_whole_batch() -> None:
+def test_a_transform_may_replace_extras() -> None:
     def drop(batch: Batch) -> Batch:
         return replace(batch, extras={"twice": batch.extras["label"] * 2})
 
@@ -60,4 +60,4 @@ def test_a_transform_may_change_the_whole_batch() -> None:
 def test_lengths_must_agree() -> None:
     with pytest.raises(AeframeError) as refused:
         TensorSource(torch.zeros(3, 1), extras={"label": torch.arange(2)})
-    assert str(refused.value) == "TensorSource has 3 rows of x but 2 of 'label'; give one for each"
+    assert str(refused.value) == "TensorSource has 3 rows of x but 2 of 'label'; pass one for each"

@@ -8,7 +8,7 @@ import aeframe.data.scaling
 from aeframe.data.scaling import Scaler
 
 
-def holed(rows: int = 57) -> np.ndarray:
+def with_missing_values(rows: int = 57) -> np.ndarray:
     values = np.random.default_rng(0).normal(1e4, 3.0, (rows, 4)) * [1e-6, 1, 10, 1e5]
     values[::7, 1] = np.nan
     return values
@@ -17,7 +17,7 @@ def holed(rows: int = 57) -> np.ndarray:
 @pytest.mark.parametrize("chunk", [1, 40, 1 << 20])
 def test_standard_agrees_with_scikit_learn(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aeframe.data.scaling, "_CHUNK", chunk)
-    values = holed()
+    values = with_missing_values()
     expected = StandardScaler().fit(values)
     scaler = Scaler.standard(values)
     np.testing.assert_allclose(scaler.offset, expected.mean_, rtol=1e-12)
@@ -28,14 +28,15 @@ def test_standard_agrees_with_scikit_learn(chunk: int, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0)])
 def test_minmax_agrees_with_scikit_learn(bounds: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aeframe.data.scaling, "_CHUNK", 40)
-    values = holed()
+    values = with_missing_values()
     expected = MinMaxScaler(bounds).fit_transform(values)
     np.testing.assert_allclose(Scaler.minmax(values, *bounds).apply(values), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_constant_column_is_only_moved() -> None:
-    # The mean of 57 times 0.1 is not 0.1 in binary, so its deviation is not quite zero.
-    values = np.stack([np.full(57, 0.1), np.zeros(57), np.full(57, np.nan)], 1)
+@pytest.mark.parametrize("rows", [57, 5000])
+def test_constant_and_missing_columns_have_factor_1(rows: int) -> None:
+    # The mean of many times 0.1 is not 0.1 in binary, so the computed deviation is not zero.
+    values = np.stack([np.full(rows, 0.1), np.zeros(rows), np.full(rows, np.nan)], 1)
     standard, minmax = Scaler.standard(values), Scaler.minmax(values, -1, 1)
     assert standard.factor.tolist() == minmax.factor.tolist() == [1, 1, 1]
     np.testing.assert_allclose(standard.apply(values)[:, :2], 0, atol=1e-12)
@@ -52,8 +53,8 @@ def test_bytes_of_any_shape_are_scaled_by_element() -> None:
     np.testing.assert_allclose(x.std(0), np.ones((3, 5)), rtol=1e-5)
 
 
-def test_undo_and_state_give_back_the_values() -> None:
-    values = holed()
+def test_undo_inverts_apply_after_a_round_trip_of_the_state() -> None:
+    values = with_missing_values()
     scaler = Scaler.standard(values)
     again = Scaler.from_state(scaler.state())
     np.testing.assert_allclose(again.undo(scaler.apply(values)), values, rtol=1e-9)

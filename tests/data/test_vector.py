@@ -22,7 +22,7 @@ from aeframe.testing.saved_state import assert_state_restores_data
 from aeframe.types import Batch, DataSpec, Domain
 
 
-class Given(Dataset):
+class InMemory(Dataset):
     """The same rows for each split."""
 
     modality = "vector"
@@ -39,21 +39,21 @@ class Given(Dataset):
         return RowSplits(rows, rows, Rows(self.test, "test.npy"))
 
 
-def whole(source: Source) -> Batch:
+def all_rows(source: Source) -> Batch:
     return source.batch(torch.arange(len(source)))
 
 
 def x_of(modality: Vector, values: Any, *, test: Any = None) -> Tensor:
-    return whole(modality.prepare(Given(values, test=test)).test).x
+    return all_rows(modality.prepare(InMemory(values, test=test)).test).x
 
 
 # -- preparing -------------------------------------------------------------------------------------------------------
 
 
-def test_only_training_rows_are_learned_from() -> None:
+def test_scaling_is_fitted_on_training_rows() -> None:
     modality = Vector()
     splits = modality.prepare(BreastCancer())
-    train, test = whole(splits.train), whole(splits.test)
+    train, test = all_rows(splits.train), all_rows(splits.test)
     torch.testing.assert_close(train.x.mean(0), torch.zeros(30), atol=1e-5, rtol=0)
     torch.testing.assert_close(train.x.std(0, correction=0), torch.ones(30), atol=1e-5, rtol=0)
     assert test.x.mean(0).abs().max() > 0.01
@@ -75,7 +75,7 @@ def test_the_spec_is_known_before_the_data_are_read(tmp_path: Path) -> None:
     assert Vector(domain="unit", scale="none").spec(Table(path=str(path))) == DataSpec((4, 3), Domain("unit"))
 
 
-def test_minmax_ends_at_the_bounds_and_cuts_off_held_out_values() -> None:
+def test_minmax_clips_held_out_values_at_the_bounds() -> None:
     train, test = [[0.0, 10], [5, 10], [10, 10]], [[-5.0, 10], [2.5, 11], [20, 9]]
     unit = x_of(Vector(domain="unit", scale="minmax"), train, test=test)
     assert unit.tolist() == [[0, 0], [0.25, 1], [1, 0]]
@@ -85,14 +85,14 @@ def test_minmax_ends_at_the_bounds_and_cuts_off_held_out_values() -> None:
     assert real.tolist() == [[-0.5, 0], [0.25, 1], [2, -1]]
 
 
-def test_missing_values_are_masked_when_asked() -> None:
+def test_missing_values_are_masked() -> None:
     values = [[1.0, 5], [np.nan, 7], [3, np.nan]]
-    batch = whole(Vector(missing="mask").prepare(Given(values)).test)
+    batch = all_rows(Vector(missing="mask").prepare(InMemory(values)).test)
     assert batch.mask is not None
     assert batch.mask.tolist() == [[True, True], [False, True], [True, False]]
-    # Mean and deviation are those of what is there; what is missing is shown as 0.
+    # Statistics are those of the values that are there; missing ones are 0.
     torch.testing.assert_close(batch.x, torch.tensor([[-1.0, -1], [0, 1], [1, 0]]))
-    assert whole(Vector().prepare(Given([[1.0], [2]])).test).mask is None
+    assert all_rows(Vector().prepare(InMemory([[1.0], [2]])).test).mask is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_missing_values_are_masked_when_asked() -> None:
         ("simplex", [[0.25, 0.75], [1, 0]]),
     ],
 )
-def test_every_domain_takes_its_own(domain: str, values: list[list[float]]) -> None:
+def test_valid_values_of_each_domain(domain: str, values: list[list[float]]) -> None:
     x = x_of(Vector(domain=domain, scale="none"), values)
     assert x.dtype == (torch.int64 if domain.startswith("category") else torch.float32)
     np.testing.assert_allclose(x, values)
@@ -119,7 +119,7 @@ def test_values_of_any_shape_and_dtype() -> None:
     assert x.dtype == torch.float32
 
 
-END = "mend it, or set modality.domain to what the data are"
+NEXT_STEP = "correct it, or set another modality.domain"
 
 
 @pytest.mark.parametrize(
@@ -129,22 +129,24 @@ END = "mend it, or set modality.domain to what the data are"
             "test.npy, row 1, column 1: the value is missing (NaN); fill it, drop the row, "
             "or set modality.missing=mask to leave it out"
         )),
-        ("real", [[1, 2], [-np.inf, 3]], "test.npy, row 1, column 0: the value is infinite; mend it or drop the row"),
-        ("real", [[1, 2], [3, 1e300]], f"test.npy, row 1, column 1: 1e+300 is outside domain 'real'; {END}"),
-        ("unit", [[0, 1], [0.5, 1.5]], f"test.npy, row 1, column 1: 1.5 is outside domain 'unit'; {END}"),
-        ("count", [[0.5, 1], [2, 3]], f"test.npy, row 0, column 0: 0.5 is outside domain 'count'; {END}"),
-        ("binary", [[0, 1], [2, 1]], f"test.npy, row 1, column 0: 2 is outside domain 'binary'; {END}"),
-        ("category(3)", [[0, 3], [2, 1]], f"test.npy, row 0, column 1: 3 is outside domain 'category(3)'; {END}"),
+        ("real", [[1, 2], [-np.inf, 3]], (
+            "test.npy, row 1, column 0: the value is infinite; correct it or drop the row"
+        )),
+        ("real", [[1, 2], [3, 1e300]], f"test.npy, row 1, column 1: 1e+300 is outside domain 'real'; {NEXT_STEP}"),
+        ("unit", [[0, 1], [0.5, 1.5]], f"test.npy, row 1, column 1: 1.5 is outside domain 'unit'; {NEXT_STEP}"),
+        ("count", [[0.5, 1], [2, 3]], f"test.npy, row 0, column 0: 0.5 is outside domain 'count'; {NEXT_STEP}"),
+        ("binary", [[0, 1], [2, 1]], f"test.npy, row 1, column 0: 2 is outside domain 'binary'; {NEXT_STEP}"),
+        ("category(3)", [[0, 3], [2, 1]], f"test.npy, row 0, column 1: 3 is outside domain 'category(3)'; {NEXT_STEP}"),
         ("simplex", [[0, 1], [0.6, 0.6]], (
-            "test.npy, row 1: the values are no point of a simplex, which are at least 0 and sum to one; "
-            "mend them, or set modality.domain to what the data are"
+            "test.npy, row 1: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
+            "correct them, or set another modality.domain"
         )),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_named(domain: str, bad: Any, message: str) -> None:
+def test_invalid_values_are_located(domain: str, bad: Any, message: str) -> None:
     good = [[0.0, 1], [1, 0]]
     with pytest.raises(AeframeError) as refused:
-        Vector(domain=domain, scale="none").prepare(Given(good, test=bad))
+        Vector(domain=domain, scale="none").prepare(InMemory(good, test=bad))
     assert str(refused.value) == message
 
 
@@ -152,25 +154,26 @@ def test_the_element_of_a_larger_shape_is_named() -> None:
     values = np.zeros((2, 3, 4))
     values[1, 2, 3] = np.inf
     with pytest.raises(AeframeError) as refused:
-        Vector(missing="mask").prepare(Given(values))
-    assert str(refused.value) == "rows.npy, row 1, element (2, 3): the value is infinite; mend it or drop the row"
+        Vector(missing="mask").prepare(InMemory(values))
+    assert str(refused.value) == "rows.npy, row 1, element (2, 3): the value is infinite; correct it or drop the row"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"domain": "count"}, (
-            "modality vector: scale=standard gives values that are not in domain 'count'; set modality.scale=none"
+            "modality vector: scale=standard returns values outside domain 'count'; set modality.scale=none"
         )),
         ({"domain": "unit"}, (
-            "modality vector: scale=standard gives values that are not in domain 'unit'; "
+            "modality vector: scale=standard returns values outside domain 'unit'; "
             "set modality.scale=minmax or none"
         )),
         ({"domain": "binary", "scale": "minmax"}, (
-            "modality vector: scale=minmax gives values that are not in domain 'binary'; set modality.scale=none"
+            "modality vector: scale=minmax returns values outside domain 'binary'; set modality.scale=none"
         )),
         ({"domain": "simplex", "scale": "none", "missing": "mask"}, (
-            "modality vector: missing=mask cannot be, since parts of a simplex do not sum to one"
+            "modality vector: missing=mask is not available for domain 'simplex', since values must sum to one; "
+            "set modality.missing=refuse"
         )),
         ({"scale": "robust"}, (
             "modality 'vector': option 'scale' expects Literal['none', 'standard', 'minmax'], found 'robust' "
@@ -178,14 +181,14 @@ def test_the_element_of_a_larger_shape_is_named() -> None:
         )),
     ],
 )  # fmt: skip
-def test_options_that_do_not_go_together(options: dict[str, str], message: str) -> None:
+def test_errors_of_options(options: dict[str, str], message: str) -> None:
     with pytest.raises(AeframeError) as refused:
         build("modality", {"name": "vector", **options})
     assert str(refused.value) == message
 
 
 def test_a_dataset_of_another_modality_is_refused() -> None:
-    class Pictures(Given):
+    class Pictures(InMemory):
         modality = "image"
 
         def load(self) -> Any:
@@ -199,11 +202,11 @@ def test_a_dataset_of_another_modality_is_refused() -> None:
     )
 
 
-# -- what was learned, and files -------------------------------------------------------------------------------------
+# -- state and files ----------- -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", ["none", "standard", "minmax"])
-def test_state_is_plain_and_comes_back(scale: Literal["none", "standard", "minmax"], tmp_path: Path) -> None:
+def test_a_round_trip_of_the_state(scale: Literal["none", "standard", "minmax"], tmp_path: Path) -> None:
     trained = Vector(scale=scale)
     splits = trained.prepare(BreastCancer())
     state = trained.state()
@@ -212,19 +215,19 @@ def test_state_is_plain_and_comes_back(scale: Literal["none", "standard", "minma
     tensors = {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
     again = Vector(scale=scale)
     again.load_state({**json.loads(json.dumps(plain)), **tensors})
-    [path] = trained.write(whole(splits.test).x, tmp_path / "test.csv")
-    torch.testing.assert_close(again.read(path).x, whole(splits.test).x, rtol=1e-5, atol=1e-5)
+    [path] = trained.write(all_rows(splits.test).x, tmp_path / "test.csv")
+    torch.testing.assert_close(again.read(path).x, all_rows(splits.test).x, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".npy", ".npz", ".parquet"])
-def test_writing_undoes_the_scaling(suffix: str, tmp_path: Path) -> None:
+def test_writing_inverts_the_scaling(suffix: str, tmp_path: Path) -> None:
     modality = Vector()
     splits = modality.prepare(BreastCancer())
     raw = BreastCancer().load().test.values
     path = tmp_path / f"test{suffix}"
-    assert modality.write(whole(splits.test).x, path) == [path]
+    assert modality.write(all_rows(splits.test).x, path) == [path]
     batch = modality.read(path)
-    torch.testing.assert_close(batch.x, whole(splits.test).x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(batch.x, all_rows(splits.test).x, rtol=1e-6, atol=1e-6)
     assert batch.index is not None
     assert batch.index.tolist() == list(range(57))
     if suffix == ".npy":
@@ -275,19 +278,19 @@ def test_a_file_that_is_read_is_checked_as_in_training(tmp_path: Path) -> None:
     )
 
 
-def test_reading_before_training_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="has learned nothing yet"):
+def test_reading_before_training_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="has no state yet"):
         Vector().read(tmp_path / "x.csv")
-    with pytest.raises(RuntimeError, match="has learned nothing yet"):
+    with pytest.raises(RuntimeError, match="has no state yet"):
         Vector().state()
 
 
-# -- pictures --------------------------------------------------------------------------------------------------------
+# -- figures ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_picture_shows_rows_with_their_names() -> None:
     modality = Vector()
-    x = whole(modality.prepare(BreastCancer()).test).x[:8]
+    x = all_rows(modality.prepare(BreastCancer()).test).x[:8]
     figure = modality.render({"original": x, "reconstruction": x * 0.8})
     assert figure.axes[1].get_xticklabels()[0].get_text() == "mean radius"
     assert figure.axes[2].get_ylabel() == "standard deviations from the mean"

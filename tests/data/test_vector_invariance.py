@@ -1,4 +1,4 @@
-"""A row's numbers are its own, whatever stands where values are missing, whatever it is batched with."""
+"""Outputs for a row depend neither on its missing values nor on the other rows of the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tiny models, and a modality that is no plugin's."""
+"""Tiny models, and a modality of grey images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aeframe.types import Batch, DataSpec, Domain
 
 
 class Grey(Modality):
-    """Grey images of any size, drawn and nothing else."""
+    """Grey images of any size; only `render` is implemented."""
 
     def spec(self, dataset: Dataset) -> DataSpec:
         raise AssertionError

@@ -30,48 +30,48 @@ def evaluated(model: Any, x: Tensor, sizes: list[int], seed: int = 0, **metrics:
     return measure(evaluator, (Batch(part) for part in x.split(sizes)), PROGRESS, CPU)
 
 
-def test_terms_are_means_over_samples_of_one_draw(make_model: Any) -> None:
+def test_terms_are_means_over_samples_of_z(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
-    found = evaluated(model, x, [37])
+    values = evaluated(model, x, [37])
     model.eval()
     with torch.no_grad(), noise_of(CPU, 0, EVALUATION, 0):
-        p = model(Batch(x), sample=True)
-    posterior = p.latent.posterior
+        out = model(Batch(x), sample=True)
+    posterior = out.latent.posterior
     kl = torch.distributions.kl_divergence(posterior, torch.distributions.Normal(0, 1)).sum(1)
-    error = (p.output[:, 0] - x).square().sum(1)
-    assert found["kl"] == pytest.approx(kl.double().mean().item(), rel=1e-6)
-    assert found["reconstruction"] == pytest.approx(error.double().mean().item(), rel=1e-6)
-    assert found["bound"] == pytest.approx((error + kl).double().mean().item(), rel=1e-6)
-    assert found["loss"] == pytest.approx((error + 4 * kl).double().mean().item(), rel=1e-6)
+    error = (out.output[:, 0] - x).square().sum(1)
+    assert values["kl"] == pytest.approx(kl.double().mean().item(), rel=1e-6)
+    assert values["reconstruction"] == pytest.approx(error.double().mean().item(), rel=1e-6)
+    assert values["bound"] == pytest.approx((error + kl).double().mean().item(), rel=1e-6)
+    assert values["loss"] == pytest.approx((error + 4 * kl).double().mean().item(), rel=1e-6)
 
 
-def test_metrics_are_computed_at_the_mean_and_terms_at_a_draw(make_model: Any) -> None:
+def test_metrics_are_computed_at_the_mean_and_terms_from_samples(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
-    found = evaluated(model, x, [37], mse={})
+    values = evaluated(model, x, [37], mse={})
     with torch.no_grad():
-        by_mean = model.eval()(Batch(x), sample=False)
-    assert found["mse"] == pytest.approx((by_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
-    assert found["reconstruction"] / 6 != pytest.approx(found["mse"], rel=1e-3)
+        at_mean = model.eval()(Batch(x), sample=False)
+    assert values["mse"] == pytest.approx((at_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
+    assert values["reconstruction"] / 6 != pytest.approx(values["mse"], rel=1e-3)
 
 
 def test_terms_and_metrics_are_of_samples_corrupted_alike(make_model: Any) -> None:
     model, x = make_model(**VAE, corruption={"name": "gaussian", "std": 2.0}), data()
     model.corruption.in_evaluation = True
-    found = evaluated(model, x, [37], mse={})
+    values = evaluated(model, x, [37], mse={})
     with torch.no_grad(), noise_of(CPU, 0, EVALUATION, 0):
-        by_mean = model.eval()(Batch(x), sample=False)
-    assert found["mse"] == pytest.approx((by_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
-    assert evaluated(model, x, [37], mse={}) == found
+        at_mean = model.eval()(Batch(x), sample=False)
+    assert values["mse"] == pytest.approx((at_mean.output[:, 0] - x).square().mean().item(), rel=1e-6)
+    assert evaluated(model, x, [37], mse={}) == values
 
 
 @pytest.mark.parametrize("sizes", [[37], [30, 7], [1] * 37, [5, 32]])
-def test_the_cut_into_batches_does_not_change_a_deterministic_model(make_model: Any, sizes: list[int]) -> None:
+def test_values_of_a_deterministic_model_do_not_depend_on_the_batch_size(make_model: Any, sizes: list[int]) -> None:
     model, x = make_model(), data()
     whole = evaluated(model, x, [37], mse={}, mae={}, r2={})
     assert evaluated(model, x, sizes, mse={}, mae={}, r2={}) == pytest.approx(whole, rel=1e-6)
 
 
-def test_an_evaluation_is_reproducible_and_leaves_the_generator_alone(make_model: Any) -> None:
+def test_an_evaluation_is_reproducible_and_restores_the_generator(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     state = torch.get_rng_state()
     first = evaluated(model, x, [20, 17])
@@ -83,19 +83,19 @@ def test_an_evaluation_is_reproducible_and_leaves_the_generator_alone(make_model
 
 def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
     model, x = make_model(**AAE), data()
-    found = evaluated(model, x, [37])
-    assert {"reconstruction", "adversarial", "loss", "bound"} <= set(found)
-    assert found["discriminator_z/loss"] == pytest.approx(
-        found["discriminator_z/real"] + found["discriminator_z/fake"], rel=1e-6
+    values = evaluated(model, x, [37])
+    assert {"reconstruction", "adversarial", "loss", "bound"} <= set(values)
+    assert values["discriminator_z/loss"] == pytest.approx(
+        values["discriminator_z/real"] + values["discriminator_z/fake"], rel=1e-6
     )
-    assert found == evaluated(model, x, [37])
+    assert values == evaluated(model, x, [37])
 
 
 def test_a_penalty_that_differentiates_is_measured(make_model: Any) -> None:
     model, x = make_model(penalties={"contractive": {"weight": 0.5}}), data()
-    found = evaluated(model, x, [37])
-    assert found["contractive"] > 0
-    assert found["loss"] == pytest.approx(found["reconstruction"] + 0.5 * found["contractive"], rel=1e-6)
+    values = evaluated(model, x, [37])
+    assert values["contractive"] > 0
+    assert values["loss"] == pytest.approx(values["reconstruction"] + 0.5 * values["contractive"], rel=1e-6)
 
 
 def test_metrics_that_do_not_apply_are_left_out(make_model: Any) -> None:
@@ -116,7 +116,7 @@ def test_no_state_of_the_evaluator_is_in_a_checkpoint(make_model: Any) -> None:
     assert evaluator.state_dict() == {}
 
 
-def test_the_model_is_measured_in_evaluation_and_keeps_its_modes(make_model: Any) -> None:
+def test_the_model_is_evaluated_without_dropout_and_its_mode_restored(make_model: Any) -> None:
     model = make_model(corruption="masking", encoder={"name": "mlp", "hidden": [16], "dropout": 0.5})
     model.train()
     model.decoder.eval()
@@ -150,13 +150,14 @@ def test_an_evaluation_without_a_batch_is_refused(make_model: Any) -> None:
     assert str(error.value) == "nothing was evaluated: the split has no batch; give it at least one sample"
 
 
-def test_two_measurements_of_one_name_are_refused(make_model: Any) -> None:
+def test_two_values_with_the_same_name_are_refused(make_model: Any) -> None:
     evaluator = Evaluator(make_model(), {"loss": {"name": "mse"}}, seed=0)
     evaluator.update(Batch(data()), PROGRESS, 0)
     with pytest.raises(AeframeError) as error:
         evaluator.compute()
     assert str(error.value) == (
-        "metric 'loss' computes 'loss', which is measured already; leave one out with metrics.loss=null"
+        "metric 'loss' computes 'loss', which another metric or loss term is named; "
+        "leave one out with metrics.loss=null"
     )
 
 
@@ -178,30 +179,30 @@ def validated(model: Any, x: Tensor, **metrics: Any) -> dict[str, float]:
 @pytest.mark.parametrize(
     "parts", [VAE, AAE, {"penalties": {"contractive": {"weight": 0.5}}}], ids=["vae", "aae", "contractive"]
 )
-def test_a_callback_measures_what_a_plain_loop_measures(make_model: Any, parts: dict[str, Any]) -> None:
+def test_the_callback_and_a_plain_loop_agree(make_model: Any, parts: dict[str, Any]) -> None:
     metrics: dict[str, Any] = {"mse": {}, "mae": {}, "r2": {}}
     model, x = make_model(**parts), data()
-    # The progress, on which weights depend, stands at its beginning.
+    # Loss weights depend on the training progress, which is 0 here.
     evaluator = Evaluator(model, metrics)
     expected = measure(evaluator, (Batch(part) for part in x.split([20, 17])), TrainingProgress(), CPU)
     assert validated(model, x, **metrics) == expected
 
 
-def test_a_second_evaluation_starts_anew(make_model: Any) -> None:
+def test_sums_are_reset_before_a_second_evaluation(make_model: Any) -> None:
     model, x = make_model(**VAE), data()
     module = AutoencoderModule(model, callbacks=[evaluator := Evaluator(model, {"mse": {}})])
     splits = Splits(*(TensorSource(x) for _ in range(3)))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    found = []
+    values = []
     for _ in range(2):
         trainer = L.Trainer(accelerator="cpu", enable_checkpointing=False, **quiet)
         trainer.validate(module, datamodule=DataModule(splits, batch_size=20), verbose=False)
-        found.append(dict(module.measured["val"]))
-    assert found[0] == found[1]
+        values.append(dict(module.measured["val"]))
+    assert values[0] == values[1]
     assert list(evaluator.metrics) == ["mse"]
 
 
-def test_outputs_of_another_module_are_left_out(make_model: Any) -> None:
+def test_outputs_of_other_modules_are_ignored(make_model: Any) -> None:
     evaluator = Evaluator(make_model(), {"mse": {}})
     trainer, module = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), L.LightningModule()
     for outputs in (None, torch.zeros(1), {"loss": torch.zeros(1)}):
@@ -224,13 +225,13 @@ def _share(rank: int, port: int, results: Any) -> None:
     config = {"encoder": {"name": "mlp", "hidden": [16]}, "latent": {"name": "point", "dim": 3}, "loss": "mse"}
     model = assemble(config, DataSpec((6,), Domain("real")))
     x = data()
-    found = evaluated(model, x[:20] if rank == 0 else x[20:], [10] * 2 if rank == 0 else [17], r2={})
-    results[rank] = found
+    values = evaluated(model, x[:20] if rank == 0 else x[20:], [10] * 2 if rank == 0 else [17], r2={})
+    results[rank] = values
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
-def test_two_processes_add_up_to_one(make_model: Any) -> None:
+def test_two_processes_agree_with_one(make_model: Any) -> None:
     import socket
 
     import torch.multiprocessing as mp

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 from aeframe.runs.records import Records
 
 
@@ -15,10 +15,10 @@ def test_numbers_are_read_to_the_last_digit(tmp_path: Path) -> None:
     records.append({"loss": 1 / 3, "discriminator/loss": 1e-300}, step=50, epoch=2, split="train")
     records.append({"bound": -math.inf, 'a, "name"': 7}, step=60, epoch=3, split="val")
     assert records.read() == [
-        Row(50, 2, "train", "loss", 1 / 3),
-        Row(50, 2, "train", "discriminator/loss", 1e-300),
-        Row(60, 3, "val", "bound", -math.inf),
-        Row(60, 3, "val", 'a, "name"', 7.0),
+        Measurement(50, 2, "train", "loss", 1 / 3),
+        Measurement(50, 2, "train", "discriminator/loss", 1e-300),
+        Measurement(60, 3, "val", "bound", -math.inf),
+        Measurement(60, 3, "val", 'a, "name"', 7.0),
     ]
     assert records.path.read_text().splitlines()[:2] == ["step,epoch,split,name,value", f"50,2,train,loss,{1 / 3}"]
 
@@ -45,8 +45,8 @@ def test_a_line_that_was_cut_off_is_dropped_and_no_other(tmp_path: Path, left: i
     path.write_bytes(whole[: last + left])
     again = Records(path)
     again.append({"kl": 0.5}, step=60, epoch=2, split="train")
-    kept = [Row(50, 2, "train", "kl", 0.125)] if last + left == len(whole) else []
-    assert again.read() == [Row(50, 2, "train", "loss", 1.25), *kept, Row(60, 2, "train", "kl", 0.5)]
+    kept = [Measurement(50, 2, "train", "kl", 0.125)] if last + left == len(whole) else []
+    assert again.read() == [Measurement(50, 2, "train", "loss", 1.25), *kept, Measurement(60, 2, "train", "kl", 0.5)]
 
 
 @pytest.mark.parametrize("content", ["", "step,ep"])
@@ -100,9 +100,9 @@ def test_rows_are_kept_by_number_and_content(tmp_path: Path) -> None:
     for step in range(4):
         records.append({"loss": step / 3, 'a, "name"': math.inf}, step=step, epoch=0, split="train")
     before = path.read_text()
-    seen: list[tuple[int, Row]] = []
+    seen: list[tuple[int, Measurement]] = []
 
-    def keep_all(number: int, row: Row) -> bool:
+    def keep_all(number: int, row: Measurement) -> bool:
         seen.append((number, row))
         return True
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.run_logger import RunLogger
 
@@ -33,11 +33,11 @@ def test_the_first_part_of_a_name_is_its_split(logger: RunLogger, tmp_path: Path
     }
     logger.log_metrics(numbers, step=40)
     assert logger.records.read() == [
-        Row(40, 2, "train", "loss", 1.5),
-        Row(40, 2, "train", "discriminator/loss", 2.5),
-        Row(40, 2, "train_epoch", "loss", 3.0),
-        Row(40, 2, "val", "kl/1", 1 / 3),
-        Row(40, 2, "test", "mse", 0.25),
+        Measurement(40, 2, "train", "loss", 1.5),
+        Measurement(40, 2, "train", "discriminator/loss", 2.5),
+        Measurement(40, 2, "train_epoch", "loss", 3.0),
+        Measurement(40, 2, "val", "kl/1", 1 / 3),
+        Measurement(40, 2, "test", "mse", 0.25),
     ]
     # Batches are too many for the log.
     assert lines(tmp_path) == [
@@ -50,7 +50,7 @@ def test_the_first_part_of_a_name_is_its_split(logger: RunLogger, tmp_path: Path
 @pytest.mark.parametrize("name", ["my_loss", "mine/loss", "val", "train", "lr-Adam/pg1", "val/"])
 def test_a_name_without_a_split_belongs_to_train(logger: RunLogger, name: str) -> None:
     logger.log_metrics({name: 1.0})
-    assert logger.records.read() == [Row(0, 0, "train", name, 1.0)]
+    assert logger.records.read() == [Measurement(0, 0, "train", name, 1.0)]
 
 
 def test_several_numbers_of_a_split_are_one_line(logger: RunLogger, tmp_path: Path) -> None:

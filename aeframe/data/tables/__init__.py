@@ -1,4 +1,4 @@
-"""Files of numbers: one row for each sample, in CSV, NPY, NPZ or Parquet."""
+"""Tables: read and write rows of numbers in CSV, TSV, NPY, NPZ and Parquet, one row for each sample."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _FORMATS: dict[str, _Format] = {
 
 
 def read_header(path: Path, choice: Choice) -> Header:
-    """Return the shape of one row and the names of its columns, without reading the file to its end.
+    """Return the shape of a row and the names of its columns, without reading all rows.
 
     Raises:
-        AeframeError: A file that is missing, empty, of another form, or without what `choice` asks for.
+        AeframeError: The file is missing or empty, has another format, or lacks an array or column of `choice`.
     """
     return _format(_existing(path)).header(path, choice)
 
@@ -44,23 +44,23 @@ def read_rows(path: Path, choice: Choice) -> Rows:
     """Read all rows of a file.
 
     Raises:
-        AeframeError: As `read_header`, and for a cell that is not a number or a row of another length, with its line.
+        AeframeError: As `read_header`; also for a cell that is not a number or a row of another length, with its line.
     """
     return _format(_existing(path)).read(path, choice)
 
 
 def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, *shape)``; CSV and Parquet take plain rows ``(N, D)`` only.
+    """Write rows ``(N, *shape)``; only ``(N, D)`` in CSV, TSV and Parquet.
 
     Raises:
-        AeframeError: A suffix that is not known, or a shape that the format cannot hold.
+        AeframeError: The suffix is unknown, or the format cannot store the shape.
     """
-    chosen = _format(path)
-    if chosen is not arrays and values.ndim != 2:
+    file_format = _format(path)
+    if file_format is not arrays and values.ndim != 2:
         raise AeframeError(
-            f"'{path.name}' can hold rows of plain numbers, and these have shape {values.shape[1:]}; write .npy or .npz"
+            f"'{path.name}' can store rows of shape (D,), found shape {values.shape[1:]}; write .npy or .npz"
         )
-    chosen.write(path, values, columns)
+    file_format.write(path, values, columns)
 
 
 def _existing(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Parquet, read by pyarrow: imported only when such a file is."""
+"""Parquet files, read and written by pyarrow, which is imported on first use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.data.tables.rows import Choice, Header, Rows, check_sizes, pick
+from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, select_columns
 from aeframe.errors import AeframeError
 
 
 def header(path: Path, choice: Choice) -> Header:
-    """Read the schema."""
+    """Return names and number of columns, from the schema."""
     chosen, names, _ = _schema(path, choice)
     return Header((len(chosen),), tuple(names[number] for number in chosen))
 
@@ -23,19 +23,19 @@ def read(path: Path, choice: Choice) -> Rows:
     """Read the chosen columns only; nulls become NaN."""
     pa, pq = _pyarrow(path)
     chosen, names, label = _schema(path, choice)
-    _refuse_words(path, chosen)
+    _check_numeric(path, chosen)
     columns = [names[number] for number in chosen]
     table = pq.read_table(path, columns=[*columns, *([] if label is None else [names[label]])])
-    # By way of float64, in which every missing value is a NaN whatever the column's type.
+    # Cast to float64, in which nulls of any column type become NaN.
     values = np.stack([table[name].cast(pa.float64()).to_numpy() for name in columns], axis=1)
     labels = None if label is None else table[names[label]].to_numpy()
     if labels is not None and labels.dtype == object:
         labels = labels.astype(str)
-    return check_sizes(path.name, Rows(values, path.name, tuple(columns), labels))
+    return check_not_empty(path.name, Rows(values, path.name, tuple(columns), labels))
 
 
 def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, D)``; columns without a name are called by their number."""
+    """Write rows ``(N, D)``; without names, columns are named by their index."""
     pa, pq = _pyarrow(path)
     names = list(columns) if columns is not None else [str(number) for number in range(values.shape[1])]
     pq.write_table(pa.table({name: values[:, number] for number, name in enumerate(names)}), path)
@@ -48,11 +48,11 @@ def _schema(path: Path, choice: Choice) -> tuple[list[int], list[str], int | Non
     except (pa.ArrowInvalid, OSError) as error:
         raise AeframeError(f"'{path}' cannot be read as .parquet ({error})") from None
     names = list(schema.names)
-    chosen, label = pick(path.name, names, choice)
+    chosen, label = select_columns(path.name, names, choice)
     return chosen, names, label
 
 
-def _refuse_words(path: Path, chosen: list[int]) -> None:
+def _check_numeric(path: Path, chosen: list[int]) -> None:
     pa, pq = _pyarrow(path)
     schema = pq.read_schema(path)
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
@@ -60,7 +60,7 @@ def _refuse_words(path: Path, chosen: list[int]) -> None:
         kind = schema.field(number).type
         if not any(check(kind) for check in numeric):
             raise AeframeError(
-                f"column '{schema.names[number]}' of '{path.name}' holds values of type {kind}, expected numbers; "
+                f"column '{schema.names[number]}' of '{path.name}' has type {kind}, expected numbers; "
                 f"name the columns to read with columns, or the one to set aside with label"
             )
 

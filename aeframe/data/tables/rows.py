@@ -1,4 +1,4 @@
-"""What is read from a file of numbers: rows, the names of their columns, and where each row stands in the file."""
+"""`Rows`: values of a table with column names and the place of each row in its file; selection of columns."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from aeframe.types import Shape
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of a file's contents are asked for."""
+    """Which array, columns and label to read from a file."""
 
     key: str | None = None
-    """The array of an NPZ file."""
+    """Name of the array in a NPZ file."""
     label: str | None = None
-    """The column, or the array of an NPZ file, that is no part of x."""
+    """Name of the label: a column, or an array of a NPZ file. It is not part of x."""
     columns: tuple[str, ...] | None = None
-    """The columns of x, in this order; all but the label where none are named."""
+    """Names of the columns of x, in this order; None for all columns but the label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file says of each row before it is read."""
+    """Shape of a row and names of its columns, which are known before the rows are read."""
 
     shape: Shape
     columns: tuple[str, ...] | None = None
-    """Names of the D columns; None where the file names none."""
+    """Names of the D columns; None if the file has no header."""
 
 
 @dataclass(slots=True)
 class Rows:
-    """Some rows of a file, or of a data set that is embedded."""
+    """Rows of a file or of a bundled dataset."""
 
     values: NDArray[Any]
-    """``(N, *shape)``, of any real dtype; NaN where a value is missing."""
+    """``(N, *shape)``, of any real dtype; missing values are NaN."""
     origin: str
-    """The file, as messages call it."""
+    """Name of the file in error messages."""
     columns: tuple[str, ...] | None = None
     label: NDArray[Any] | None = None
     """``(N,)`` numbers or strings."""
     numbers: NDArray[np.int64] | None = None
-    """``(N,)`` the number of each row in the file, as messages give it; by default its position."""
+    """``(N,)`` number of each row in error messages; by default `index`."""
     index: NDArray[np.int64] | None = None
-    """``(N,)`` the position of each row in the file, from 0; by default all of them in order."""
+    """``(N,)`` index of each row in the file, from 0; by default 0 to N - 1."""
     place: Literal["row", "line"] = "row"
-    """What is counted: rows from 0, or a text file's lines from 1."""
+    """What `numbers` count: rows from 0, or lines of a text file from 1."""
 
     def __post_init__(self) -> None:
         if self.index is None:
@@ -61,18 +61,18 @@ class Rows:
 
     @property
     def header(self) -> Header:
-        """The shape and the names that all rows have."""
+        """Shape and column names of the rows."""
         return Header(tuple(self.values.shape[1:]), self.columns)
 
     def take(self, chosen: NDArray[np.int64]) -> Rows:
-        """Return some of the rows, which remember where they come from."""
+        """Return the rows `chosen` ``(n,)``; they keep their numbers in error messages."""
         assert self.index is not None
         label = None if self.label is None else self.label[chosen]
         numbers = None if self.numbers is None else self.numbers[chosen]
         return Rows(self.values[chosen], self.origin, self.columns, label, numbers, self.index[chosen], self.place)
 
     def where(self, row: int, element: Sequence[int] = ()) -> str:
-        """Say where a value stands: ``"rows.csv, line 7, column 'age'"``."""
+        """Return how error messages name a row or value: ``"rows.csv, line 7, column 'age'"``."""
         numbers = self.numbers if self.numbers is not None else self.index
         assert numbers is not None
         place = f"{self.origin}, {self.place} {int(numbers[row])}"
@@ -82,14 +82,14 @@ class Rows:
         return f"{place}, element {tuple(int(i) for i in element)}" if element else place
 
 
-def pick(file: str, names: Sequence[str], choice: Choice) -> tuple[list[int], int | None]:
-    """Return the positions of the columns of x, and of the label.
+def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[list[int], int | None]:
+    """Return the indices of the columns of x, and the index of the label or None.
 
     Raises:
-        AeframeError: A column that is not there, is there twice, or is both label and x.
+        AeframeError: A column does not exist, occurs twice, has no name, or is both label and part of x.
     """
 
-    def position(name: str, what: str) -> int:
+    def index_of(name: str, what: str) -> int:
         if name not in names:
             raise AeframeError(
                 f"'{file}' has no column '{name}' for {what}{did_you_mean(name, names)}; "
@@ -97,14 +97,14 @@ def pick(file: str, names: Sequence[str], choice: Choice) -> tuple[list[int], in
             )
         return list(names).index(name)
 
-    twice = next((name for name in names if list(names).count(name) > 1), None)
-    if twice is not None:
-        raise AeframeError(f"'{file}' has two columns named '{twice}'; rename one")
-    label = None if choice.label is None else position(choice.label, "label")
+    duplicate = next((name for name in names if list(names).count(name) > 1), None)
+    if duplicate is not None:
+        raise AeframeError(f"'{file}' has two columns named '{duplicate}'; rename one")
+    label = None if choice.label is None else index_of(choice.label, "label")
     if choice.columns is None:
         chosen = [number for number in range(len(names)) if number != label]
     else:
-        chosen = [position(name, "columns") for name in choice.columns]
+        chosen = [index_of(name, "columns") for name in choice.columns]
     if label in chosen:
         raise AeframeError(
             f"column '{choice.label}' of '{file}' is both the label and one of columns; take it from one"
@@ -120,12 +120,12 @@ def pick(file: str, names: Sequence[str], choice: Choice) -> tuple[list[int], in
 
 
 def listed(names: Sequence[str]) -> str:
-    """Write names for a message, the first dozen of many."""
+    """Return names as a list for error messages, at most a dozen."""
     return ", ".join(names[:12]) + (f", ... ({len(names)} in all)" if len(names) > 12 else "")
 
 
-def check_sizes(file: str, rows: Rows) -> Rows:
-    """Refuse a file without a row or without a number in its rows."""
+def check_not_empty(file: str, rows: Rows) -> Rows:
+    """Return `rows`; raise AeframeError if there are none or they have no values."""
     if len(rows) == 0 or 0 in rows.values.shape:
         raise AeframeError(
             f"'{file}' holds no samples (an array of shape {rows.values.shape}), expected rows of numbers"
@@ -134,15 +134,17 @@ def check_sizes(file: str, rows: Rows) -> Rows:
 
 
 def encode_labels(*labels: NDArray[Any]) -> list[NDArray[Any]]:
-    """Make labels numeric in the same way in every split: whole numbers stay, strings become classes in sorted order.
+    """Return the labels of several splits as numbers, encoded in the same way in every split.
+
+    Strings are replaced by their indices in the sorted strings of all splits; numbers stay.
 
     Returns:
-        int64 where all labels are whole numbers or strings, float32 otherwise.
+        int64 if all labels are strings or whole numbers, float32 otherwise.
     """
     if any(label.dtype.kind in "US" for label in labels):
-        # A column that looks like numbers in one file and like words in another is words.
-        words = [label.astype(str) for label in labels]
-        classes = np.unique(np.concatenate(words))
-        return [np.searchsorted(classes, word) for word in words]
+        # A column may hold numbers in one file and other strings in another.
+        strings = [label.astype(str) for label in labels]
+        classes = np.unique(np.concatenate(strings))
+        return [np.searchsorted(classes, split_strings) for split_strings in strings]
     whole = all(np.isfinite(label).all() and (label == np.round(label)).all() for label in labels)
     return [label.astype(np.int64 if whole else np.float32) for label in labels]

@@ -1,48 +1,60 @@
-"""CSV and TSV: cells of text, the first line being names where none of its cells is a number."""
+"""CSV and TSV files. The first line is a header if none of its cells is a number."""
 
 from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Sequence
+import io
+import re
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from packaging.version import Version
 
-from aeframe.data.tables.rows import Choice, Header, Rows, pick
+from aeframe.data.tables.rows import Choice, Header, Rows, select_columns
 from aeframe.errors import AeframeError
 
 _MISSING = frozenset({"", "nan", "na", "n/a", "null"})
+_MISSING_SPELLINGS = sorted({"NaN"} | {form for name in _MISSING for form in (name, name.upper(), name.title())})
+"""Spellings that pandas recognises; a cell with another one is parsed by `_parse_by_cell`."""
 
 
 def header(path: Path, choice: Choice) -> Header:
-    """Read the first two rows."""
+    """Return names and number of columns, from the first two rows."""
     names, cells, _ = _cells(path, limit=2)
-    chosen, _ = pick(path.name, names or _positions(cells), choice)
+    chosen, _ = select_columns(path.name, names or _default_names(cells), choice)
     return Header((len(chosen),), tuple(names[number] for number in chosen) if names else None)
 
 
 def read(path: Path, choice: Choice) -> Rows:
-    """Read every row; columns that were not chosen may hold anything."""
-    names, cells, lines = _cells(path)
-    chosen, label = pick(path.name, names or _positions(cells), choice)
-    columns = list(zip(*cells, strict=True))
-    calls = names or _positions(cells)
-    values = np.stack([_numbers(path, calls[number], columns[number], lines) for number in chosen], axis=1)
+    """Read every row; columns that were not chosen may hold anything.
+
+    pandas parses the file. Where it fails, or where its result could differ from Python's own `csv` and `float`, the
+    file is parsed again cell by cell, which names the line and column of an error.
+    """
+    names, first_row, _ = _cells(path, limit=1)
+    columns = names or _default_names(first_row)
+    chosen, label = select_columns(path.name, columns, choice)
+    parsed = _parse_fast(path, len(columns), chosen, num_header=1 if names else 0)
+    if parsed is None:
+        parsed = _parse_by_cell(path, columns, chosen)
+    values, cells, lines = parsed
     return Rows(
         values,
         path.name,
-        tuple(names[number] for number in chosen) if names else None,
-        None if label is None else _label(columns[label]),
+        tuple(columns[number] for number in chosen) if names else None,
+        None if label is None else _label(cells[label]),
         np.array(lines),
         place="line",
     )
 
 
 def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, D)``, each number in the fewest digits that read back as itself."""
+    """Write rows ``(N, D)``, each number with the fewest digits that reproduce it."""
     with _opened(path, "w") as file:
         writer = csv.writer(file, delimiter=_delimiter(path), lineterminator="\n")
         if columns is not None:
@@ -51,7 +63,7 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> No
 
 
 def _cells(path: Path, limit: int | None = None) -> tuple[list[str] | None, list[list[str]], list[int]]:
-    """Return the names, the rows as text and the line of each; with `limit`, of the first rows only."""
+    """Return the names (None without a header), the cells of each row, and its line; of the first `limit` rows."""
     names: list[str] | None = None
     cells: list[list[str]] = []
     lines: list[int] = []
@@ -79,18 +91,75 @@ def _cells(path: Path, limit: int | None = None) -> tuple[list[str] | None, list
     return names, cells, lines
 
 
-def _opened(path: Path, mode: Literal["r", "w"]) -> TextIO:
-    # utf-8-sig: spreadsheets begin a file with a mark that would else be part of the first name.
+_Parsed = tuple[NDArray[np.float64], Mapping[int, Sequence[str]], Sequence[int]]
+"""Values of the chosen columns ``(N, D)``, cells of the others by position, and the line of each row."""
+
+
+def _parse_by_cell(path: Path, columns: list[str], chosen: list[int]) -> _Parsed:
+    _, rows, lines = _cells(path)
+    cells = dict(enumerate(zip(*rows, strict=True)))
+    values = np.stack([_numbers(path, columns[number], cells[number], lines) for number in chosen], axis=1)
+    return values, cells, lines
+
+
+def _parse_fast(path: Path, width: int, chosen: list[int], *, num_header: int) -> _Parsed | None:
+    """Parse with pandas; None where the result could differ from that of `_parse_by_cell`."""
+    import pandas as pd
+
+    others = [number for number in range(width) if number not in chosen]
+    options: dict[str, Any] = {"na_values": dict.fromkeys(chosen, _MISSING_SPELLINGS)}
+    if Version(pd.__version__) < Version("3.1"):
+        # Since 3.1 the default is as exact, and the option deprecated.
+        options["float_precision"] = "round_trip"
+    try:
+        with _opened(path, "rb") as file:
+            content = file.read()
+        table = pd.read_csv(
+            io.BytesIO(content),
+            sep=_delimiter(path),
+            header=None,
+            skiprows=num_header,
+            dtype=dict.fromkeys(chosen, np.float64) | dict.fromkeys(others, object),
+            keep_default_na=False,
+            **options,
+        )
+    except (ValueError, OSError, EOFError, zlib.error):
+        return None
+    num_lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    bare_returns = b"\r" in content and content.count(b"\r") != content.count(b"\r\n")
+    if bare_returns or b"\0" in content or len(table) + num_header != num_lines or table.shape[1] != width:
+        return None
+    # pandas fills up a row that is too short with missing values.
+    last = table[width - 1]
+    if (last.isna() | (last == "")).any() and not _has_width(path, width):
+        return None
+    values = np.ascontiguousarray(table[chosen].to_numpy(np.float64))
+    # pandas parses a column of true and false as 1 and 0.
+    zero_one = ((values == 0) | (values == 1) | np.isnan(values)).all(0).any()
+    if zero_one and re.search(rb"true|false", content, re.IGNORECASE):
+        return None
+    return values, {number: table[number].tolist() for number in others}, range(num_header + 1, num_lines + 1)
+
+
+def _has_width(path: Path, width: int) -> bool:
+    with _opened(path, "r") as file:
+        return all(len(row) == width for row in csv.reader(file, delimiter=_delimiter(path)) if row)
+
+
+def _opened(path: Path, mode: Literal["r", "w", "rb"]) -> IO[Any]:
+    open_file: Any = gzip.open if path.suffix.lower() == ".gz" else open
+    if mode == "rb":
+        return open_file(path, mode)
+    # utf-8-sig: spreadsheets begin a file with a byte order mark, which is no part of the first name.
     encoding = "utf-8-sig" if mode == "r" else "utf-8"
-    opened: Any = gzip.open if path.suffix.lower() == ".gz" else open
-    return opened(path, f"{mode}t", encoding=encoding, newline="")
+    return open_file(path, f"{mode}t", encoding=encoding, newline="")
 
 
 def _delimiter(path: Path) -> str:
     return "\t" if ".tsv" in path.name.lower() else ","
 
 
-def _positions(cells: list[list[str]]) -> list[str]:
+def _default_names(cells: list[list[str]]) -> list[str]:
     return [str(number) for number in range(len(cells[0]))]
 
 

@@ -1,9 +1,10 @@
-"""What every metric is: a torchmetrics `Metric` that is fed with a pass through the picture."""
+"""`ModelMetric`: base class of the metrics of a model on held-out data."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -12,27 +13,36 @@ from aeframe.types import ForwardOutput
 if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
+SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
+"""Dtype of sums over samples. In double precision a sum is nearly independent of the batch size; Apple's GPUs have
+single precision only.
+"""
+
 
 class ModelMetric(Metric):
-    """A measurement on held-out data, with sums as states so that devices add up exactly.
+    """A torchmetrics `Metric` that is updated with the forward output of each held-out batch.
 
-    `applies` says whether the model can be measured so (a quantiser has codebook use, a VAE active units). `drawn` says
-    that it measures an expectation over the posterior, and takes in the pass of which the bound is made: with z drawn
-    where there is a posterior, and as many importance samples as the objective asks for.
+    States should be sums over samples, which torchmetrics adds up over devices.
     """
 
     full_state_update = False
-    drawn: ClassVar[bool] = False
+    sampled: ClassVar[bool] = False
+    """Which z the metric is computed from. False: the mean of the posterior. True, for expectations over the posterior:
+    z sampled from it, with as many importance samples as the objective uses.
+    """
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        """Say whether this can be measured on `model`; metrics that do not apply are left out."""
+        """Return whether the metric is defined for `model`, such as codebook usage for a quantised latent.
+
+        Metrics that are not defined are left out.
+        """
         return True
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        """Take in one pass, with ``z = mean`` unless `drawn`: the reconstruction is ``model.loss.mean(out.output)``."""
+        """Add one batch; its reconstruction is ``model.loss.mean(out.output)``."""
         raise NotImplementedError
 
     def compute(self) -> Tensor | dict[str, Tensor]:
-        """Return one number, or several by name."""
+        """Return one scalar, or several by name."""
         raise NotImplementedError

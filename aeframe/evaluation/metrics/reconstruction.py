@@ -1,19 +1,18 @@
-"""How near the reconstructions come: errors per element, and how far they beat the mean sample."""
+"""Reconstruction errors per element, accuracy, and R²."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.tensors import broadcast_mask
 from aeframe.types import ForwardOutput
 
 
 class _ElementMean(ModelMetric):
-    """The mean over all elements of all samples that the mask counts."""
+    """Mean of `compare` over the elements of all samples that are evaluated (see `evaluated_elements`)."""
 
     total: Tensor
     count: Tensor
@@ -29,34 +28,34 @@ class _ElementMean(ModelMetric):
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         elements = self.compare(model.loss.mean(out.output).float(), out.batch.x)
-        counted = counts(out)
-        self.total = self.total + torch.where(counted, elements, 0.0).sum(dtype=SUM_DTYPE)
-        self.count = self.count + counted.sum()
+        evaluated = evaluated_elements(out)
+        self.total = self.total + torch.where(evaluated, elements, 0.0).sum(dtype=SUM_DTYPE)
+        self.count = self.count + evaluated.sum()
 
     def compute(self) -> Tensor:
         return self.total / self.count
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
-        """Return a number for each element: ``(B, *shape)`` twice -> ``(B, *shape)``."""
+        """Return an error for each element: ``(B, *shape)`` twice -> ``(B, *shape)``."""
         raise NotImplementedError
 
 
 class MeanSquaredError(_ElementMean):
-    """The squared error per element, in the square of the data's unit."""
+    """Mean squared error per element, in the squared unit of the data."""
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).square()
 
 
 class MeanAbsoluteError(_ElementMean):
-    """The absolute error per element, in the data's unit."""
+    """Mean absolute error per element, in the unit of the data."""
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).abs()
 
 
 class Accuracy(_ElementMean):
-    """The share of elements whose reconstruction, rounded, is the value: for classes and for binary data."""
+    """Fraction of elements whose rounded reconstruction equals x, for categorical and binary data."""
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
@@ -67,10 +66,10 @@ class Accuracy(_ElementMean):
 
 
 class R2Score(ModelMetric):
-    """1 - squared error / variance of the data about their mean sample; 1 is perfect, 0 is no better than the mean.
+    """R²: 1 - squared error / variance of the data about their mean sample. 1 is perfect, 0 equals predicting the mean.
 
-    It is the R^2 of all elements together, each weighted by its variance. With it comes ``mse_of_mean``: the squared
-    error per element of the evaluated set's own mean sample. For data that do not vary it is not a number.
+    All elements are pooled, so each is weighted by its variance. ``mse_of_mean`` is the squared error per element of
+    predicting the mean sample of the evaluated set. Constant data have no R² (NaN).
     """
 
     error: Tensor
@@ -89,23 +88,23 @@ class R2Score(ModelMetric):
         return model.spec.domain.kind != "category"
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted = counts(out)
-        x = torch.where(counted, out.batch.x.to(SUM_DTYPE), 0.0)
-        error = torch.where(counted, model.loss.mean(out.output).to(SUM_DTYPE) - x, 0.0)
+        evaluated = evaluated_elements(out)
+        x = torch.where(evaluated, out.batch.x.to(SUM_DTYPE), 0.0)
+        error = torch.where(evaluated, model.loss.mean(out.output).to(SUM_DTYPE) - x, 0.0)
         self.error = self.error + error.square().sum()
         self.total, self.squares = self.total + x.sum(0), self.squares + x.square().sum(0)
-        self.count = self.count + counted.sum(0)
+        self.count = self.count + evaluated.sum(0)
 
     def compute(self) -> dict[str, Tensor]:
-        # An element that no sample counted has no mean, and adds nothing.
-        broadcast_mask = (self.squares - self.total.square() / self.count.clamp(min=1)).clamp(min=0).sum()
-        return {"r2": 1 - self.error / broadcast_mask, "mse_of_mean": broadcast_mask / self.count.sum()}
+        # An element that is masked in every sample has no mean and adds 0.
+        variation = (self.squares - self.total.square() / self.count.clamp(min=1)).clamp(min=0).sum()
+        return {"r2": 1 - self.error / variation, "mse_of_mean": variation / self.count.sum()}
 
 
-def counts(out: ForwardOutput) -> Tensor:
-    """Return ``(B, *shape)``, True where the mask counts an element.
+def evaluated_elements(out: ForwardOutput) -> Tensor:
+    """Return ``(B, *shape)``, True for the elements that count: where the mask is True.
 
-    Where a corruption has hidden a part of held-out samples, that part only: to show what is seen is no feat.
+    If a corruption has hidden part of the input, only the hidden elements count: the others can be copied.
     """
     x, mask = out.batch.x, out.batch.mask
     counted = torch.ones_like(x, dtype=torch.bool) if mask is None else broadcast_mask(mask, x.ndim).expand_as(x)

@@ -1,4 +1,4 @@
-"""What the numbers of a run say about its latent, in sentences with a next step."""
+"""Advice for a run whose latent is not used: sentences with a next step."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 
 def advice(metrics: Mapping[str, float]) -> list[str]:
-    """Return a sentence for each sign that the latent is not in use; none for a run that is well.
+    """Return one sentence for each sign that the latent is not used: posterior collapse, unused codes, dead features.
 
     Args:
-        metrics: What was measured on held-out data, by name.
+        metrics: Values on held-out data by name.
     """
     sentences = []
     kl, active = metrics.get("kl"), metrics.get("active_units")
     if active == 0 or (kl is not None and active is not None and kl < 0.1):
         sentences.append(
             f"the posterior has collapsed onto the prior (kl {kl or 0:.3g} nats, {active:.0f} active units), so the "
-            "code says nothing of x; train longer, or try objective.free_bits=0.5, a warm-up such as "
+            "code holds no information about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
             "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
         )
     used = metrics.get("codebook_used")
@@ -28,6 +28,6 @@ def advice(metrics: Mapping[str, float]) -> list[str]:
     dead = metrics.get("dead_features")
     if dead is not None and dead > 0.5:
         sentences.append(
-            f"{dead:.0%} of the features never speak; train longer, choose fewer with latent.dim, or more at a time"
+            f"{dead:.0%} of the features are never active; train longer, reduce latent.dim, or activate more of them"
         )
     return sentences

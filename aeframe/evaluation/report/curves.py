@@ -1,4 +1,4 @@
-"""How every number moved during a run, as one picture."""
+"""Curves of all loss terms and metrics of a run, in one figure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 
 _FIRST = ("loss", "bound", "reconstruction")
 _COLOURS = {"train": "tab:blue", "val": "tab:orange", "test": "tab:green"}
 
 
-def draw_curves(rows: Sequence[Row]) -> Figure:
-    """Draw one small plot for each name, with a line for each split over the batches trained on.
+def draw_curves(measurements: Sequence[Measurement]) -> Figure:
+    """Return a figure with one plot for each name, and in it a line for each split over the batches trained on.
 
-    What was measured once only, such as a test at the end, is a dot.
+    A value that was measured only once, such as a test at the end, is drawn as a dot.
     """
-    names = list(dict.fromkeys(row.name for row in rows))
-    trained = {row.name for row in rows if row.split == "train"}
-    # What is minimised stands before what is only measured.
+    names = list(dict.fromkeys(measurement.name for measurement in measurements))
+    trained = {measurement.name for measurement in measurements if measurement.split == "train"}
+    # Loss terms first, then metrics, which the training split has not.
     names.sort(key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name not in trained, name))
     columns = max(1, min(4, len(names)))
     num_rows = math.ceil(len(names) / columns) or 1
@@ -28,7 +28,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
     for position, name in enumerate(names):
         axes = figure.add_subplot(num_rows, columns, position + 1)
         for split, colour in _COLOURS.items():
-            points = sorted((row.step, row.value) for row in rows if (row.name, row.split) == (name, split))
+            points = sorted((m.step, m.value) for m in measurements if (m.name, m.split) == (name, split))
             points = [(step, value) for step, value in points if math.isfinite(value)]
             if points:
                 steps, values = zip(*points, strict=True)

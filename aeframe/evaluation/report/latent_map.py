@@ -1,4 +1,4 @@
-"""The codes of the test samples, on a plane."""
+"""Scatter plot of codes in two dimensions."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-_MOST_CLASSES = 20
+_MAX_CLASSES = 20
 
 
 def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
-    """Draw the codes ``(N, D)`` as points, coloured by `label` ``(N,)`` where there is one.
+    """Return a scatter plot of the codes ``(N, D)``, coloured by `label` ``(N,)`` if there is one.
 
-    One number is drawn as a histogram, two as they are; more are projected on their first two principal components,
-    and the axes say how much of the variance each holds.
+    Codes of one dimension are drawn as a histogram. Codes of more than two are projected on their first two principal
+    components; the axis labels state the fraction of the variance of each.
     """
     figure = Figure(figsize=(5.6, 4.8), layout="constrained")
     axes = figure.add_subplot()
@@ -31,28 +31,28 @@ def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
     if label is None or label.ndim != 1:
         axes.scatter(x, y, s=size, linewidths=0)
         return figure
-    kinds = label.unique().tolist()
-    if len(kinds) > _MOST_CLASSES or label.is_floating_point():
-        drawn = axes.scatter(x, y, s=size, c=label.cpu().numpy(), linewidths=0)
-        figure.colorbar(drawn, label="label")
+    classes = label.unique().tolist()
+    if len(classes) > _MAX_CLASSES or label.is_floating_point():
+        points_drawn = axes.scatter(x, y, s=size, c=label.cpu().numpy(), linewidths=0)
+        figure.colorbar(points_drawn, label="label")
         return figure
-    palette = "tab10" if len(kinds) <= 10 else "tab20"
-    for position, kind in enumerate(kinds):
-        here = (label == kind).cpu().numpy()
-        axes.scatter(x[here], y[here], s=size, color=_colour(palette, position), label=str(kind), linewidths=0)
+    palette = "tab10" if len(classes) <= 10 else "tab20"
+    for position, number in enumerate(classes):
+        members = (label == number).cpu().numpy()
+        axes.scatter(x[members], y[members], s=size, color=_colour(palette, position), label=str(number), linewidths=0)
     axes.legend(title="label", fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     return figure
 
 
 def _principal(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
-    """Return the first two principal components ``(N, 2)`` and what to call them."""
+    """Return the projection on the first two principal components ``(N, 2)``, and their axis labels."""
     centred = codes.double() - codes.double().mean(0)
     _, scales, directions = torch.linalg.svd(centred, full_matrices=False)
-    # A singular vector has no sign of its own: let its largest entry be positive, so that a redrawn map looks alike.
+    # The sign of a singular vector is arbitrary: make its largest entry positive, so that plots are reproducible.
     first = directions[:2]
     first = first * first.gather(1, first.abs().argmax(1, keepdim=True)).sign()
-    share = scales.square() / scales.square().sum().clamp(min=torch.finfo(torch.float64).tiny)
-    names = tuple(f"principal component {k + 1} ({share[k]:.0%} of the variance)" for k in range(2))
+    fraction = scales.square() / scales.square().sum().clamp(min=torch.finfo(torch.float64).tiny)
+    names = tuple(f"principal component {k + 1} ({fraction[k]:.0%} of the variance)" for k in range(2))
     return centred @ first.T, (names[0], names[1])
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a run: what a person looks at to see whether a model has learned."""
+"""Figures of a trained model: reconstructions, samples, interpolations, latent map and curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 from aeframe.evaluation.report.curves import draw_curves
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.report.latent_map import draw_latent_map
@@ -37,21 +37,21 @@ def draw_pictures(
     sampler: Sampler,
     *,
     seed: int,
-    records: Sequence[Row],
+    measurements: Sequence[Measurement],
 ) -> list[Path]:
-    """Draw every picture that the samples and the records allow, and return the files.
+    """Write the figures as PNG files, and return their paths.
 
-    ``reconstructions.png``, ``samples.png``, ``interpolation.png`` (two samples and more), ``latent.png`` (three and
-    more), ``curves.png`` (where there are records).
+    ``reconstructions.png``, ``samples.png``, ``interpolation.png`` (for at least two samples), ``latent.png`` (for at
+    least three), ``curves.png`` (if there are measurements).
 
     Args:
-        folder: Where they go; made if need be.
-        model: On the device of `batch`; its mode does not matter and stays.
-        modality: How samples are shown.
+        folder: Where the files are written; created if necessary.
+        model: On the device of `batch`; its mode is restored.
+        modality: Renders samples.
         batch: Test samples; ``extras["label"]`` colours the latent map.
-        sampler: Where the codes of new samples come from.
-        seed: What noise there is in pictures is a function of it.
-        records: Everything that was measured.
+        sampler: Samples the codes of new samples.
+        seed: Seed of all random draws.
+        measurements: Values of the run, for the curves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
@@ -64,8 +64,8 @@ def draw_pictures(
             mapped = batch.rows(slice(_NUM_MAPPED))
             codes = model.embed(mapped).mean
             figures["latent"] = draw_latent_map(codes.flatten(1).cpu(), mapped.extras.get("label"))
-    if records:
-        figures["curves"] = draw_curves(records)
+    if measurements:
+        figures["curves"] = draw_curves(measurements)
     paths = []
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
@@ -78,17 +78,17 @@ def _render(modality: Modality, panels: dict[str, Tensor]) -> Figure:
 
 
 def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return originals, what a corruption leaves of them, and what the model makes of that."""
+    """Return panels of originals, corrupted inputs (if the model has a corruption) and reconstructions."""
     panels = {"original": batch.x}
-    seen = model.corruption(batch)
+    corrupted = model.corruption(batch)
     if not isinstance(model.corruption, NoCorruption):
-        panels["seen by the encoder"] = seen.x
-    panels["reconstruction"] = model.generate(model.embed(seen).mean, condition=batch.condition, like=batch)
+        panels["input of the encoder"] = corrupted.x
+    panels["reconstruction"] = model.generate(model.embed(corrupted).mean, condition=batch.condition, like=batch)
     return panels
 
 
 def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
-    """Return new samples; a condition is lent by the test samples in turn."""
+    """Return new samples; their conditions are those of the test samples in turn."""
     z = sampler.sample(model, _NUM_SAMPLES)
     condition = batch.condition
     if condition is not None:
@@ -97,7 +97,7 @@ def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
 
 
 def _interpolation(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return, for some pairs of samples, the path from one code and condition to the other."""
+    """Return a panel for each of a few pairs of samples: the decoded interpolation between them."""
     num_pairs = min(_NUM_PAIRS, len(batch) // 2)
     pairs = batch.rows(slice(2 * num_pairs))
     codes = model.embed(pairs).mean

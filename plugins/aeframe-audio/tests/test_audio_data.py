@@ -256,8 +256,8 @@ def test_digits_are_downloaded_once_and_counted(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(AeframeError) as caught:
         FSDD().load()
     assert str(caught.value) == (
-        f"dataset 'fsdd': '{url}' gave another file than expected (24 recordings, expected 3000); try again "
-        "later, or give a copy of your own with data.path=..."
+        f"dataset 'fsdd': '{url}' is not the expected file (24 recordings, expected 3000); try again "
+        "later, or set data.path=... to a copy of your own"
     )
     monkeypatch.setattr(fsdd, "_NUM_RECORDINGS", 24)
     assert len(FSDD().load()["test"]) == 10

@@ -107,7 +107,7 @@ def test_describe_reads_headers_only(tmp_path: Path) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     path = str(tmp_path / "no.npz")
-    assert message(path) == f"dataset 'image_npz': there is no file '{path}'; give the path of a NPZ or NPY file"
+    assert message(path) == f"dataset 'image_npz': there is no file '{path}'; set the path of an NPZ or NPY file"
 
 
 def test_another_kind_of_file(tmp_path: Path) -> None:

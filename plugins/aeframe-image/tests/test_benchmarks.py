@@ -139,7 +139,7 @@ def test_downloaded_files_are_verified(downloaded: Path) -> None:
     path.write_bytes(gzip.compress(idx(Y_TEST[::-1].copy())))
     assert message(FashionMNIST()) == (
         f"dataset 'fashion_mnist': '{path}' has SHA-256 {sha256(path)}, expected {expected}; delete it to download it "
-        "again, or give a copy of your own with data.path=..."
+        "again, or set data.path=... to a copy of your own"
     )
 
 
@@ -162,7 +162,7 @@ def test_a_downloaded_archive_is_verified(tmp_path: Path) -> None:
     path = write_cifar(tmp_path / "data" / "cifar10" / "cifar-10-binary.tar.gz")
     assert message(CIFAR10()) == (
         f"dataset 'cifar10': '{path}' has SHA-256 {sha256(path)}, expected {_REMOTE.sha256}; delete it to download it "
-        "again, or give a copy of your own with data.path=..."
+        "again, or set data.path=... to a copy of your own"
     )
 
 

@@ -28,7 +28,7 @@ def test_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         MNIST().load()
     assert str(caught.value) == (
         f"dataset 'mnist' cannot be downloaded from '{base}train-images-idx3-ubyte.gz' "
-        "([Errno 111] Connection refused); give a copy of your own with data.path=..., or put it below the folder that "
+        "([Errno 111] Connection refused); set data.path=... to a copy of your own, or put it into the folder that "
         "AEFRAME_DATA names"
     )
     assert list((tmp_path / "data" / "mnist").iterdir()) == []

@@ -146,7 +146,7 @@ def test_bits_per_dimension_is_the_bound_in_bits() -> None:
     metric.update(net, p)
     bound = p.reconstruction + net.prior.kl(p.latent).flatten(1).sum(1)
     assert float(metric.compute()) == pytest.approx(float(bound.mean().detach()) / (16 * math.log(2)), rel=1e-5)
-    assert metric.drawn
+    assert metric.sampled
 
 
 def test_bits_per_dimension_applies_to_discrete_data_only() -> None:

@@ -65,7 +65,7 @@ def test_backed_and_in_memory_cells_have_the_same_losses(tmp_path: Path) -> None
         modality, data = Omics(), dataset(path, backed=backed, **options)
         model = small_model(modality, modality.spec(data), loss="views")
         source = modality.prepare(data).train
-        rows = source.order() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
+        rows = source.epoch_permutation() if backed else torch.arange(len(source))  # type: ignore[attr-defined]
         parts = [outputs_per_sample(model, source.batch(chunk)) for chunk in rows.split(3 if backed else len(source))]
         results.append({name: torch.cat([part[name] for part in parts])[rows.argsort()] for name in parts[0]})
     for name, value in results[0].items():

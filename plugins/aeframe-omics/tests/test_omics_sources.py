@@ -173,7 +173,7 @@ def backed_source(folder: Path, rows: int = 50) -> tuple[BackedCellSource, np.nd
 def test_the_order_is_a_permutation_by_blocks(tmp_path: Path) -> None:
     source, _ = backed_source(tmp_path)
     torch.manual_seed(0)
-    order = source.order()
+    order = source.epoch_permutation()
     assert sorted(order.tolist()) == list(range(len(source)))
     # Blocks are shuffled, and so are the cells of a fetch.
     blocks = [sorted({cell // 4 for cell in fetch.tolist()}) for fetch in order.split(12)]
@@ -183,14 +183,14 @@ def test_the_order_is_a_permutation_by_blocks(tmp_path: Path) -> None:
     for fetch in order.split(12):
         # Twelve cells are three blocks, or four with the incomplete last block.
         assert len({cell // 4 for cell in fetch.tolist()}) <= 4
-    assert not torch.equal(order, source.order())
+    assert not torch.equal(order, source.epoch_permutation())
 
 
 @pytest.mark.usefixtures("small_blocks")
 @pytest.mark.parametrize("batch_size", [3, 5, 12, 30])
 def test_cells_do_not_depend_on_the_order_of_requests(tmp_path: Path, batch_size: int) -> None:
     source, dense = backed_source(tmp_path)
-    for rows in (*source.order().split(batch_size), torch.randperm(len(source)), torch.arange(len(source))):
+    for rows in (*source.epoch_permutation().split(batch_size), torch.randperm(len(source)), torch.arange(len(source))):
         assert np.array_equal(source.batch(rows).x.numpy(), dense[rows.numpy()])
 
 
@@ -200,7 +200,7 @@ def test_a_fetch_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     reads: list[int] = []
     rows_of = BackedCounts.rows
     monkeypatch.setattr(BackedCounts, "rows", lambda self, index: reads.append(len(index)) or rows_of(self, index))
-    for rows in source.order().split(5):
+    for rows in source.epoch_permutation().split(5):
         source.batch(rows)
     assert reads == [12, 12, 12, 7]
 
@@ -224,7 +224,11 @@ def test_training_uses_the_order_of_the_source(tmp_path: Path) -> None:
 def test_two_devices_divide_the_batches_of_one(tmp_path: Path) -> None:
     source, _ = backed_source(tmp_path)
     one, *two = (
-        list(BatchPlan(43, 8, seed=1, shuffle=True, rank=rank, world=world, order=source.order).batches(2))
+        list(
+            BatchPlan(
+                43, 8, seed=1, shuffle=True, rank=rank, world=world, epoch_permutation=source.epoch_permutation
+            ).batches(2)
+        )
         for rank, world in ((0, 1), (0, 2), (1, 2))
     )
     for batch, *shares in zip(one, *two, strict=False):

@@ -244,8 +244,8 @@ def test_ett_is_downloaded_once_and_its_rows_counted(empty_data_folder: Path, mo
     with pytest.raises(AeframeError) as caught:
         ETT().load()
     assert str(caught.value) == (
-        f"dataset 'ett': '{url}' gave another file than expected (14400 rows, expected 17420); try again "
-        "later, or give a copy of your own with data.path=..."
+        f"dataset 'ett': '{url}' is not the expected file (14400 rows, expected 17420); try again "
+        "later, or set data.path=... to a copy of your own"
     )
     monkeypatch.setattr(ett, "_NUM_ROWS", 14400)
     assert len(ETT().load().rows) == 14400

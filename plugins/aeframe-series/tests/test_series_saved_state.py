@@ -31,7 +31,7 @@ def test_appended_rows_change_neither_scale_nor_split(tmp_path: Path, context: i
 
 def test_shorter_series_is_an_error(tmp_path: Path) -> None:
     path = csv(tmp_path)
-    with pytest.raises(AeframeError, match=r"a.csv lacks 10 of the 20 samples of the test split .* give the data of"):
+    with pytest.raises(AeframeError, match=r"a.csv lacks 10 of the 20 samples of the test split .* pass the data of"):
         assert_state_restores_data(
             lambda: Series(window=8), lambda: dataset(path), change=lambda: csv(tmp_path, values(90))
         )

@@ -22,7 +22,7 @@ def buckets(max_tokens: int | None = None) -> BucketSource:
 
 
 def plan(source: BucketSource, *, rank: int = 0, world: int = 1) -> BatchPlan:
-    return BatchPlan(len(source), 16, seed=3, shuffle=True, rank=rank, world=world, groups=source.groups)
+    return BatchPlan(len(source), 16, seed=3, shuffle=True, rank=rank, world=world, batch_indices=source.batch_indices)
 
 
 def test_sentences_are_padded_to_one_width_or_to_the_longest() -> None:

@@ -132,7 +132,7 @@ def test_invalid_files(tmp_path: Path) -> None:
 
     assert (
         refusal(tmp_path / "no.npz")
-        == f"w: there is no file '{tmp_path / 'no.npz'}'; give the path of a NPZ or NPY file"
+        == f"w: there is no file '{tmp_path / 'no.npz'}'; set the path of an NPZ or NPY file"
     )
     text = tmp_path / "a.txt"
     text.write_text("a")

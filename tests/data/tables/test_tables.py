@@ -15,10 +15,10 @@ from aeframe.errors import AeframeError
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".npy", ".npz", ".parquet")
 
 
-def said(path: Path, choice: Choice | None = None, *, header: bool = False) -> str:
-    with pytest.raises(AeframeError) as refused:
+def error_of(path: Path, choice: Choice | None = None, *, header: bool = False) -> str:
+    with pytest.raises(AeframeError) as caught:
         (read_header if header else read_rows)(path, choice or Choice())
-    return str(refused.value)
+    return str(caught.value)
 
 
 def text(folder: Path, content: str, name: str = "rows.csv") -> Path:
@@ -32,7 +32,7 @@ def text(folder: Path, content: str, name: str = "rows.csv") -> Path:
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_what_is_written_reads_back_bit_for_bit(tmp_path: Path, suffix: str, dtype: type) -> None:
+def test_a_round_trip_is_exact(tmp_path: Path, suffix: str, dtype: type) -> None:
     values = np.random.default_rng(0).normal(size=(7, 3)).astype(dtype) * dtype(1e-3)
     values[2, 1] = np.nan
     path = tmp_path / f"rows{suffix}"
@@ -55,25 +55,23 @@ def test_arrays_keep_their_shape(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_text_and_parquet_hold_plain_rows_only(tmp_path: Path, suffix: str) -> None:
-    with pytest.raises(AeframeError) as refused:
+def test_text_and_parquet_store_vectors_only(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(AeframeError) as caught:
         write_rows(tmp_path / f"x{suffix}", np.zeros((2, 3, 4)), None)
-    assert str(refused.value) == (
-        f"'x{suffix}' can hold rows of plain numbers, and these have shape (3, 4); write .npy or .npz"
-    )
+    assert str(caught.value) == (f"'x{suffix}' can store rows of shape (D,), found shape (3, 4); write .npy or .npz")
     assert not list(tmp_path.iterdir())
 
 
-def test_files_that_are_not_there(tmp_path: Path) -> None:
+def test_errors_of_paths(tmp_path: Path) -> None:
     text(tmp_path, "a\n1\n", "measurements.csv")
-    assert said(tmp_path / "measurement.csv") == (
+    assert error_of(tmp_path / "measurement.csv") == (
         f"there is no file '{tmp_path}/measurement.csv', did you mean 'measurements.csv'?"
     )
-    assert said(tmp_path / "no" / "where.csv") == f"there is no file '{tmp_path}/no/where.csv'"
-    assert said(tmp_path) == (
+    assert error_of(tmp_path / "no" / "where.csv") == f"there is no file '{tmp_path}/no/where.csv'"
+    assert error_of(tmp_path) == (
         f"'{tmp_path}' is a folder, expected a file ending in .csv, .csv.gz, .tsv, .npy, .npz, .parquet"
     )
-    assert said(text(tmp_path, "1", "rows.xlsx")) == (
+    assert error_of(text(tmp_path, "1", "rows.xlsx")) == (
         "'rows.xlsx' has suffix '.xlsx', expected one of .csv, .csv.gz, .tsv, .npy, .npz, .parquet"
     )
 
@@ -81,15 +79,15 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_empty_files(tmp_path: Path, suffix: str) -> None:
     path = text(tmp_path, "", f"rows{suffix}")
-    assert said(path) == said(path, header=True) == f"'{path}' is empty, expected rows of numbers"
+    assert error_of(path) == error_of(path, header=True) == f"'{path}' is empty, expected rows of numbers"
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".npy", ".npz", ".parquet"])
-def test_broken_files_are_named(tmp_path: Path, suffix: str) -> None:
+def test_errors_of_damaged_files(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows{suffix}"
     path.write_bytes(b"\x93\xff\xfe not what it seems")
     for header in (True, False):
-        message = said(path, header=header)
+        message = error_of(path, header=header)
         assert message.startswith(f"'{path}' cannot be read ")
         assert "\n" not in message
 
@@ -108,7 +106,7 @@ def test_a_header_is_a_line_without_numbers(tmp_path: Path) -> None:
     assert bare.where(1, [0]) == "rows.csv, line 2, column 0"
 
 
-def test_a_header_is_read_without_the_rest(tmp_path: Path) -> None:
+def test_a_header_is_read_without_the_rows(tmp_path: Path) -> None:
     path = text(tmp_path, "a,b,species\n1,2,x\n" + "3,4,y\n" * 3 + "not,even")
     assert read_header(path, Choice(label="species")) == Header((2,), ("a", "b"))
 
@@ -131,6 +129,31 @@ def test_missing_cells_are_nan(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.values, [[1, np.nan], [np.nan, 2], [np.nan, np.nan]])
 
 
+def test_numbers_that_pandas_cannot_parse(tmp_path: Path) -> None:
+    rows = read_rows(text(tmp_path, "a,b\n1_000,1e400\n\u0661,-0\n\n nAn ,1\n"), Choice())
+    np.testing.assert_array_equal(rows.values, [[1000, np.inf], [1, -0.0], [np.nan, 1]])
+    assert np.signbit(rows.values[1, 1])
+    assert rows.where(2, [0]) == "rows.csv, line 5, column 'a'"
+
+
+@pytest.mark.parametrize("separator", ["\n", "\r\n", "\r"])
+def test_quoted_cells_and_line_ends(tmp_path: Path, separator: str) -> None:
+    content = separator.join(['"a","b"', '"1","x, y"', '2,"two\nlines"', "3,"])
+    rows = read_rows(text(tmp_path, content), Choice(label="b"))
+    np.testing.assert_array_equal(rows.values, [[1], [2], [3]])
+    assert rows.label is not None
+    assert rows.label.tolist() == ["x, y", "two\nlines", ""]
+    assert [rows.where(row) for row in range(3)] == [f"rows.csv, line {line}" for line in (2, 4, 5)]
+
+
+def test_numbers_are_the_nearest_doubles(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 1 << 63, (500, 2), dtype=np.uint64).view(np.float64)
+    values = values[np.isfinite(values).all(1)]
+    longer = [[f"{value:.60e}" for value in row] for row in values.tolist()]
+    rows = read_rows(text(tmp_path, "\n".join(map(",".join, longer))), Choice())
+    assert rows.values.tobytes() == values.tobytes()
+
+
 @pytest.mark.parametrize(
     ("content", "choice", "message"),
     [
@@ -140,6 +163,11 @@ def test_missing_cells_are_nan(tmp_path: Path) -> None:
             "a,b\n1,2\n3,?x\n", Choice(),
             "rows.csv, line 3, column 'b': '?x' is not a number; name the columns to read with columns, or the one to "
             "set aside with label",
+        ),
+        (
+            "a,b\ntrue,1\n,0\n", Choice(),
+            "rows.csv, line 2, column 'a': 'true' is not a number; name the columns to read with columns, or the one "
+            "to set aside with label",
         ),
         ("a,b\n1,2\n\n3\n", Choice(), "rows.csv, line 4: the row has 1 cells, expected 2 as above it"),
         ("1,2\n3,4,5\n", Choice(), "rows.csv, line 2: the row has 3 cells, expected 2 as above it"),
@@ -160,15 +188,15 @@ def test_missing_cells_are_nan(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_csv_refuses(tmp_path: Path, content: str, choice: Choice, message: str) -> None:
+def test_errors_of_csv(tmp_path: Path, content: str, choice: Choice, message: str) -> None:
     path = text(tmp_path, content)
-    assert said(path, choice) == message.format(path=path)
+    assert error_of(path, choice) == message.format(path=path)
 
 
-def test_compressed_text_that_ends_too_early(tmp_path: Path) -> None:
+def test_truncated_gzip(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 5000)[:-20])
-    assert said(path) == (
+    assert error_of(path) == (
         f"'{path}' cannot be read as .gz (Compressed file ended before the end-of-stream marker was reached); "
         "expected UTF-8 text"
     )
@@ -177,7 +205,7 @@ def test_compressed_text_that_ends_too_early(tmp_path: Path) -> None:
 # -- NumPy -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_npz_gives_the_array_that_is_asked_for(tmp_path: Path) -> None:
+def test_an_array_of_an_npz_is_chosen_by_key(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, first=np.zeros((4, 2)), second=np.ones((4, 5)), kind=np.array(list("abca")))
     assert read_header(path, Choice(key="second")) == Header((5,))
@@ -186,50 +214,50 @@ def test_an_npz_gives_the_array_that_is_asked_for(tmp_path: Path) -> None:
     assert rows.label is not None
     assert rows.label.tolist() == list("abca")
     assert rows.where(3, [1]) == "data.npz, array 'second', row 3, column 1"
-    assert said(path) == "'data.npz' holds the arrays first, second, kind; say which one with key"
-    assert said(path, Choice(key="secnd")) == (
+    assert error_of(path) == "'data.npz' has the arrays first, second, kind; choose one with key"
+    assert error_of(path, Choice(key="secnd")) == (
         "'data.npz' has no array 'secnd', did you mean 'second'?; its arrays are first, second, kind"
     )
-    assert said(path, Choice(key="kind")) == "array 'kind' of 'data.npz' holds values of type <U1, expected numbers"
-    assert said(path, Choice(key="first", columns=("a",))) == (
+    assert error_of(path, Choice(key="kind")) == "array 'kind' of 'data.npz' has dtype <U1, expected numbers"
+    assert error_of(path, Choice(key="first", columns=("a",))) == (
         "'data.npz' has no named columns; leave columns out, or use CSV or Parquet"
     )
-    assert said(path, Choice(key="first", label="second")) == (
+    assert error_of(path, Choice(key="first", label="second")) == (
         "label 'second' of 'data.npz' has shape (4, 5) and type float64, "
         "expected (4,) numbers or strings, one for each row"
     )
 
 
 @pytest.mark.parametrize("header", [True, False])
-def test_numpy_refuses(tmp_path: Path, header: bool) -> None:
+def test_errors_of_numpy(tmp_path: Path, header: bool) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros(5))
-    assert said(path, header=header) == "'x.npy' has shape (5,), expected (samples, values) or more dimensions"
+    assert error_of(path, header=header) == "'x.npy' has shape (5,), expected (samples, values) or more dimensions"
     np.save(path, np.zeros((5, 2), complex))
-    assert said(path, header=header) == "'x.npy' holds values of type complex128, expected numbers"
+    assert error_of(path, header=header) == "'x.npy' has dtype complex128, expected numbers"
     np.save(path, np.array([[{}]]), allow_pickle=True)
-    assert "numbers" in said(path, header=True)
-    assert "cannot be read" in said(path)
+    assert "numbers" in error_of(path, header=True)
+    assert "cannot be read" in error_of(path)
     if not header:
         np.save(path, np.zeros((0, 2)))
-        assert said(path) == "'x.npy' holds no samples (an array of shape (0, 2)), expected rows of numbers"
-        assert said(path, Choice(label="y")) == "'x.npy' holds one array and no label 'y'; put both into an .npz"
+        assert error_of(path) == "'x.npy' holds no samples (an array of shape (0, 2)), expected rows of numbers"
+        assert error_of(path, Choice(label="y")) == "'x.npy' holds one array and no label 'y'; put both into an .npz"
 
 
-def test_the_header_of_a_large_array_is_enough(tmp_path: Path) -> None:
+def test_describing_an_array_reads_its_header_only(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((1000, 20)))
     path.write_bytes(path.read_bytes()[:200])
     assert read_header(path, Choice()) == Header((20,))
-    told = said(path)
-    assert told.startswith(f"'{path}' cannot be read (")
-    assert told.endswith("); save it again with numpy.savez, without objects")
+    message = error_of(path)
+    assert message.startswith(f"'{path}' cannot be read (")
+    assert message.endswith("); save it again with numpy.savez, without objects")
 
 
 # -- Parquet ---------------------------------------------------------------------------------------------------------
 
 
-def test_parquet_reads_what_counts_as_a_number(tmp_path: Path) -> None:
+def test_numeric_columns_of_parquet(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     columns = {"i": [1, None, 3], "f": [0.5, 1.5, None], "b": [True, False, True], "name": ["u", "v", "u"]}
     pq.write_table(pa.table(columns), path)
@@ -239,8 +267,8 @@ def test_parquet_reads_what_counts_as_a_number(tmp_path: Path) -> None:
     assert rows.label is not None
     assert rows.label.tolist() == ["u", "v", "u"]
     assert read_header(path, Choice(label="name")) == rows.header
-    assert said(path) == (
-        "column 'name' of 'rows.parquet' holds values of type string, expected numbers; "
+    assert error_of(path) == (
+        "column 'name' of 'rows.parquet' has type string, expected numbers; "
         "name the columns to read with columns, or the one to set aside with label"
     )
 
@@ -248,7 +276,7 @@ def test_parquet_reads_what_counts_as_a_number(tmp_path: Path) -> None:
 def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = text(tmp_path, "PAR1", "rows.parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert said(path) == (
+    assert error_of(path) == (
         "'rows.parquet' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
     )
 
@@ -256,7 +284,7 @@ def test_parquet_without_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 # -- labels ----------------------------------------------------------------------------------------------------------
 
 
-def test_labels_become_numbers_in_the_same_way_everywhere() -> None:
+def test_labels_are_encoded_alike_in_every_split() -> None:
     train, test = encode_labels(np.array(["b", "c", "b"]), np.array(["a", "c"]))
     assert train.tolist() == [1, 2, 1]
     assert test.tolist() == [0, 2]

@@ -14,8 +14,8 @@ from aeframe.evaluation.metrics.reconstruction import Accuracy, MeanAbsoluteErro
 from aeframe.types import Batch, ForwardOutput, Latent
 
 
-def a_pass(x: Tensor, output: Tensor, mask: Tensor | None = None) -> ForwardOutput:
-    """Return a pass whose reconstruction is `output`, for a loss with one output and no activation."""
+def forward_output(x: Tensor, output: Tensor, mask: Tensor | None = None) -> ForwardOutput:
+    """Return a forward output whose reconstruction is `output`, for a loss with one output and no activation."""
     batch, z = Batch(x, mask), torch.zeros(len(x), 3)
     return ForwardOutput(batch, batch, Latent(z, z), output.unsqueeze(1), torch.zeros(len(x)))
 
@@ -26,7 +26,7 @@ def measured(
     start = 0
     for size in sizes or (len(x),):
         rows = slice(start, start + size)
-        metric.update(model, a_pass(x[rows], output[rows], None if mask is None else mask[rows]))
+        metric.update(model, forward_output(x[rows], output[rows], None if mask is None else mask[rows]))
         start += size
     return metric.compute()
 
@@ -53,19 +53,19 @@ def test_errors_are_those_of_scikit_learn(make_model: Any, pair: tuple[Tensor, T
 def test_r2_is_the_weighted_r2(make_model: Any, pair: tuple[Tensor, Tensor], sizes: tuple[int, ...]) -> None:
     x, output = pair
     model = make_model()
-    found = measured(R2Score(model), model, x, output, *sizes)
+    values = measured(R2Score(model), model, x, output, *sizes)
     expected = r2_score(x.double().numpy(), output.double().numpy(), multioutput="variance_weighted")
-    assert found["r2"].item() == pytest.approx(expected, rel=1e-6)
-    assert found["mse_of_mean"].item() == pytest.approx(x.double().var(0, unbiased=False).mean().item(), rel=1e-6)
+    assert values["r2"].item() == pytest.approx(expected, rel=1e-6)
+    assert values["mse_of_mean"].item() == pytest.approx(x.double().var(0, unbiased=False).mean().item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.0])
 def test_r2_is_that_of_torchmetrics(make_model: Any, pair: tuple[Tensor, Tensor], bias: float) -> None:
     x, output = (each.double() for each in pair)
-    found = measured(R2Score(make_model()), make_model(), x, output + bias, 20, 30)["r2"]
+    values = measured(R2Score(make_model()), make_model(), x, output + bias, 20, 30)["r2"]
     other = torchmetrics.R2Score(multioutput="variance_weighted")
     other.update(output + bias, x)
-    assert found.item() == pytest.approx(other.compute().item(), rel=1e-6)
+    assert values.item() == pytest.approx(other.compute().item(), rel=1e-6)
     # Unlike the explained variance, it counts a constant error.
     one = x[:, :1]
     biased = measured(R2Score(make_model((1,))), make_model((1,)), one, one + bias)["r2"]
@@ -75,18 +75,18 @@ def test_r2_is_that_of_torchmetrics(make_model: Any, pair: tuple[Tensor, Tensor]
 def test_the_mean_sample_explains_nothing(make_model: Any, pair: tuple[Tensor, Tensor]) -> None:
     x, _ = pair
     model, mean = make_model(), x.mean(0).expand_as(x)
-    found = measured(R2Score(model), model, x, mean)
-    assert found["r2"].item() == pytest.approx(0, abs=1e-6)
+    values = measured(R2Score(model), model, x, mean)
+    assert values["r2"].item() == pytest.approx(0, abs=1e-6)
     mse = measured(MeanSquaredError(), model, x, mean)
-    assert mse.item() == pytest.approx(found["mse_of_mean"].item(), rel=1e-5)
+    assert mse.item() == pytest.approx(values["mse_of_mean"].item(), rel=1e-5)
 
 
-def test_data_that_do_not_vary_have_no_r2(make_model: Any) -> None:
+def test_constant_data_have_no_r2(make_model: Any) -> None:
     model, x = make_model(), torch.ones(4, 6)
     assert torch.isnan(measured(R2Score(model), model, x, x)["r2"])
 
 
-def test_a_masked_element_counts_nowhere(make_model: Any) -> None:
+def test_masked_elements_are_left_out(make_model: Any) -> None:
     x = torch.tensor([[1.0, 2.0], [3.0, torch.nan], [5.0, 6.0]])
     mask = torch.tensor([[True, True], [True, False], [True, True]])
     output = torch.tensor([[2.0, 2.0], [3.0, 50.0], [5.0, 9.0]])
@@ -94,13 +94,13 @@ def test_a_masked_element_counts_nowhere(make_model: Any) -> None:
     # Squared errors 1, 0; 0; 0, 9 over five elements.
     assert measured(MeanSquaredError(), model, x, output, mask=mask).item() == pytest.approx(2.0)
     assert measured(MeanAbsoluteError(), model, x, output, mask=mask).item() == pytest.approx(0.8)
-    found = measured(R2Score(model), model, x, output, mask=mask)
+    values = measured(R2Score(model), model, x, output, mask=mask)
     # About the means 3 and 4: 4 + 0 + 4 and 4 + 4.
-    assert found["r2"].item() == pytest.approx(1 - 10 / 16)
-    assert found["mse_of_mean"].item() == pytest.approx(16 / 5)
+    assert values["r2"].item() == pytest.approx(1 - 10 / 16)
+    assert values["mse_of_mean"].item() == pytest.approx(16 / 5)
 
 
-def test_a_mask_of_positions_covers_what_stands_at_them(make_model: Any) -> None:
+def test_a_mask_over_leading_dimensions_is_broadcast(make_model: Any) -> None:
     x, output = torch.zeros(2, 3, 4), torch.ones(2, 3, 4)
     output[:, 2] = 7
     mask = torch.tensor([[True, True, False]] * 2)
@@ -108,16 +108,16 @@ def test_a_mask_of_positions_covers_what_stands_at_them(make_model: Any) -> None
     assert measured(MeanSquaredError(), model, x, output, mask=mask).item() == 1.0
 
 
-def test_of_samples_that_were_corrupted_what_was_hidden_counts(make_model: Any) -> None:
+def test_only_hidden_elements_count_after_a_corruption(make_model: Any) -> None:
     x, output = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[2.0, 2.0, 6.0]])
     model, metric = make_model((3,)), MeanSquaredError()
-    p = a_pass(x, output, mask=torch.tensor([[True, True, False]]))
-    p.encoder_input = Batch(x, extras={"hidden": torch.tensor([[True, False, True]])})
-    metric.update(model, p)
+    out = forward_output(x, output, mask=torch.tensor([[True, True, False]]))
+    out.encoder_input = Batch(x, extras={"hidden": torch.tensor([[True, False, True]])})
+    metric.update(model, out)
     assert metric.compute().item() == 1.0
 
 
-def test_padding_more_moves_nothing(make_model: Any) -> None:
+def test_padding_does_not_change_the_values(make_model: Any) -> None:
     generator = torch.Generator().manual_seed(2)
     x, output = torch.randn(5, 4, generator=generator), torch.randn(5, 4, generator=generator)
     mask = torch.ones(5, 4, dtype=torch.bool)
@@ -133,18 +133,18 @@ def test_accuracy_of_classes_and_of_bits(make_model: Any) -> None:
     model = make_model((4,), "category(3)", loss="categorical")
     x = torch.tensor([[0, 1, 2, 2], [1, 1, 0, 0]])
     logits = torch.nn.functional.one_hot(torch.tensor([[0, 1, 2, 1], [1, 0, 0, 0]]), 3).float() * 10
-    p = a_pass(x, torch.zeros(2, 4))
-    p.output = logits.movedim(-1, 1)
+    out = forward_output(x, torch.zeros(2, 4))
+    out.output = logits.movedim(-1, 1)
     metric = Accuracy()
-    metric.update(model, p)
+    metric.update(model, out)
     assert metric.compute().item() == 6 / 8
     bits = make_model((3,), "binary", loss="bernoulli")
     metric = Accuracy()
-    metric.update(bits, a_pass(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.3, 2.0, -0.2]])))
+    metric.update(bits, forward_output(torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.3, 2.0, -0.2]])))
     assert metric.compute().item() == pytest.approx(2 / 3)
 
 
-def test_which_domains_they_are_for(make_model: Any) -> None:
+def test_domains_that_each_metric_applies_to(make_model: Any) -> None:
     classes, real = make_model((4,), "category(3)", loss="categorical"), make_model()
     for kind in (MeanSquaredError, MeanAbsoluteError, R2Score):
         assert kind.applies(real)

@@ -11,29 +11,29 @@ from aeframe.evaluation.metrics.sparsity import DeadFeatures
 from aeframe.types import Batch, ForwardOutput, Latent, TrainingProgress
 
 
-def a_pass(z: Tensor) -> ForwardOutput:
+def forward_output(z: Tensor) -> ForwardOutput:
     batch = Batch(torch.zeros(len(z), 6))
     return ForwardOutput(batch, batch, Latent(z, z), torch.zeros(len(z), 1, 6), torch.zeros(len(z)))
 
 
-def test_who_speaks_by_hand(make_model: Any) -> None:
+def test_values_by_hand(make_model: Any) -> None:
     metric = DeadFeatures(make_model(latent={"name": "topk", "dim": 4, "k": 2}))
     z = torch.tensor([[0.5, 0.0, 0.0, 2.0], [0.0, 0.0, 4.0, 0.0], [3.0, 0.0, 0.0, 1.0]])
     for part in z.split([1, 2]):
-        metric.update(None, a_pass(part))  # type: ignore[arg-type]
-    found = {name: value.item() for name, value in metric.compute().items()}
-    assert found == {"dead_features": 0.25, "l0": pytest.approx(5 / 3)}
+        metric.update(None, forward_output(part))  # type: ignore[arg-type]
+    values = {name: value.item() for name, value in metric.compute().items()}
+    assert values == {"dead_features": 0.25, "l0": pytest.approx(5 / 3)}
 
 
 @pytest.mark.parametrize("name", ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"])
-def test_an_evaluation_says_it_of_every_dictionary(make_model: Any, name: str) -> None:
+def test_every_sparse_latent_is_measured(make_model: Any, name: str) -> None:
     evaluator = Evaluator(make_model(latent=name), metrics_of(()), seed=0)
     assert list(evaluator.metrics) == ["dead_features"]
     evaluator.update(Batch(torch.randn(20, 6)), TrainingProgress(), 0)
-    found = evaluator.compute()
-    assert 0 < found["dead_features"] < 1
-    assert 0 < found["l0"] < 1024
+    values = evaluator.compute()
+    assert 0 < values["dead_features"] < 1
+    assert 0 < values["l0"] < 1024
 
 
-def test_nothing_else_has_features(make_model: Any) -> None:
+def test_other_latents_have_no_features(make_model: Any) -> None:
     assert not any(DeadFeatures.applies(make_model(latent=name)) for name in ("point", "gaussian", "vq"))

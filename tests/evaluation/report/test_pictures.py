@@ -8,7 +8,7 @@ import torch
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
 
-from aeframe.evaluation.metrics.rows import Row
+from aeframe.evaluation.measurement import Measurement
 from aeframe.evaluation.report.curves import draw_curves
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.report.latent_map import draw_latent_map
@@ -17,8 +17,8 @@ from aeframe.factory import build
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.types import Batch
 
-ROWS = [
-    Row(step, step // 10, split, name, 1.0 / (step + 1))
+MEASUREMENTS = [
+    Measurement(step, step // 10, split, name, 1.0 / (step + 1))
     for step in range(0, 100, 10)
     for split in ("train", "val")
     for name in ("kl", "loss", "discriminator/loss")
@@ -32,69 +32,70 @@ def digits() -> Batch:
     return Batch(x, extras={"label": torch.tensor(bunch.target[:60])})
 
 
-def drawn(folder: Path, model: Any, modality: Any, batch: Batch, rows: list[Row] | None = None) -> list[str]:
+def draw(folder: Path, model: Any, modality: Any, batch: Batch, values: list[Measurement] | None = None) -> list[str]:
     sampler = build("sampler", "prior", model=model)
-    paths = draw_pictures(folder, model, modality, batch, sampler, seed=0, records=ROWS if rows is None else rows)
+    measurements = MEASUREMENTS if values is None else values
+    paths = draw_pictures(folder, model, modality, batch, sampler, seed=0, measurements=measurements)
     assert all(imread(path).std() > 0.01 for path in paths)
     return [path.name for path in paths]
 
 
-def test_every_picture_is_drawn_and_says_the_same_each_time(
-    make_model: Any, modality: Any, digits: Batch, tmp_path: Path
-) -> None:
+def test_all_figures_are_drawn_and_reproducible(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
     model = make_model((1, 8, 8), "unit", latent="gaussian", objective="elbo", corruption="masking").train()
     state = torch.get_rng_state()
-    names = drawn(tmp_path / "a", model, modality, digits)
+    names = draw(tmp_path / "a", model, modality, digits)
     assert names == ["reconstructions.png", "samples.png", "interpolation.png", "latent.png", "curves.png"]
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    drawn(tmp_path / "b", model, modality, digits)
+    draw(tmp_path / "b", model, modality, digits)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_few_samples_give_fewer_pictures(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
+def test_one_or_two_samples_have_fewer_figures(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
     model = make_model((1, 8, 8), "unit")
     one, two = digits.rows(slice(1)), digits.rows(slice(2))
-    assert drawn(tmp_path, model, modality, one, []) == ["reconstructions.png", "samples.png"]
-    assert drawn(tmp_path, model, modality, two, []) == ["reconstructions.png", "samples.png", "interpolation.png"]
+    assert draw(tmp_path, model, modality, one, []) == ["reconstructions.png", "samples.png"]
+    assert draw(tmp_path, model, modality, two, []) == ["reconstructions.png", "samples.png", "interpolation.png"]
 
 
-def test_a_condition_is_lent_by_the_samples(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
+def test_samples_are_drawn_with_the_conditions_of_the_batch(
+    make_model: Any, modality: Any, digits: Batch, tmp_path: Path
+) -> None:
     model = make_model((1, 8, 8), "unit", condition=10, condition_encoder=False)
     label = torch.nn.functional.one_hot(digits.extras["label"], 10).float()
-    assert len(drawn(tmp_path, model, modality, Batch(digits.x, condition=label))) == 5
+    assert len(draw(tmp_path, model, modality, Batch(digits.x, condition=label))) == 5
 
 
-def test_quantised_codes_are_drawn_too(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
+def test_figures_of_a_quantised_latent(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
     model = make_model((1, 8, 8), "unit", latent={"name": "vq", "codebook_size": 8, "dim": 2, "tokens": 3})
-    assert len(drawn(tmp_path, model, modality, digits)) == 5
+    assert len(draw(tmp_path, model, modality, digits)) == 5
 
 
 def test_panels_of_reconstructions(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:
     shown: dict[str, dict[str, torch.Tensor]] = {}
 
-    class Watched(type(modality)):  # type: ignore[misc]
+    class RecordingModality(type(modality)):  # type: ignore[misc]
         def render(self, panels: Any) -> Any:
             shown.setdefault(next(iter(panels)), dict(panels))
             return super().render(panels)
 
     clean = make_model((1, 8, 8), "unit")
-    drawn(tmp_path, clean, Watched(), digits)
+    draw(tmp_path, clean, RecordingModality(), digits)
     assert list(shown["original"]) == ["original", "reconstruction"]
     with torch.no_grad():
-        # A pixel cannot be blacker than black.
+        # Domain 'unit' clamps the reconstruction.
         expected = clean.eval()(digits.rows(slice(10))).output[:, 0].clamp(0, 1)
     assert torch.allclose(shown["original"]["reconstruction"], expected, atol=1e-6)
-    # The way from one sample to another begins and ends at their reconstructions.
-    way = shown["from sample 1 to 2"]["from sample 1 to 2"]
-    assert torch.allclose(way[[0, -1]], expected[:2], atol=1e-6)
+    # The interpolation between two samples begins and ends at their reconstructions.
+    path = shown["from sample 1 to 2"]["from sample 1 to 2"]
+    assert torch.allclose(path[[0, -1]], expected[:2], atol=1e-6)
     shown.clear()
-    drawn(tmp_path, make_model((1, 8, 8), "unit", corruption="masking"), Watched(), digits)
+    draw(tmp_path, make_model((1, 8, 8), "unit", corruption="masking"), RecordingModality(), digits)
     panels = shown["original"]
-    assert list(panels) == ["original", "seen by the encoder", "reconstruction"]
-    hidden = panels["seen by the encoder"] != panels["original"]
-    assert (panels["seen by the encoder"][hidden] == 0).all()
+    assert list(panels) == ["original", "input of the encoder", "reconstruction"]
+    hidden = panels["input of the encoder"] != panels["original"]
+    assert (panels["input of the encoder"][hidden] == 0).all()
     assert 0.1 < hidden.float().mean() < 0.5
 
 
@@ -109,12 +110,12 @@ def test_an_interpolation_is_straight_and_has_both_ends() -> None:
     assert interpolate_condition(None, None, 5) is None
 
 
-def test_an_interpolation_goes_from_condition_to_condition(
+def test_conditions_are_interpolated_with_the_codes(
     make_model: Any, modality: Any, digits: Batch, tmp_path: Path
 ) -> None:
     shown: dict[str, torch.Tensor] = {}
 
-    class Watched(type(modality)):  # type: ignore[misc]
+    class RecordingModality(type(modality)):  # type: ignore[misc]
         def render(self, panels: Any) -> Any:
             shown.update(panels)
             return super().render(panels)
@@ -125,23 +126,28 @@ def test_an_interpolation_goes_from_condition_to_condition(
             parameter.add_(torch.randn_like(parameter))
     label = torch.nn.functional.one_hot(digits.extras["label"], 10).float()
     batch = Batch(digits.x, condition=label)
-    drawn(tmp_path, model, Watched(), batch)
+    draw(tmp_path, model, RecordingModality(), batch)
     with torch.no_grad():
         expected = model(batch.rows(slice(2))).output[:, 0].clamp(0, 1)
     assert torch.allclose(shown["from sample 1 to 2"][[0, -1]], expected, atol=1e-5)
 
 
 def test_one_plot_for_each_name_and_one_line_for_each_split() -> None:
-    metric = Row(10, 1, "val", "active_units", 3.0)
+    metric = Measurement(10, 1, "val", "active_units", 3.0)
     figure = draw_curves(
-        [metric, *ROWS, Row(100, 10, "test", "loss", 0.5), Row(110, 11, "train", "loss", float("nan"))]
+        [
+            metric,
+            *MEASUREMENTS,
+            Measurement(100, 10, "test", "loss", 0.5),
+            Measurement(110, 11, "train", "loss", float("nan")),
+        ]
     )
     assert [axes.get_title() for axes in figure.axes] == ["loss", "discriminator/loss", "kl", "active_units"]
-    loss = {drawn.get_label(): list(drawn.get_xdata()) for drawn in figure.axes[0].lines}  # type: ignore[arg-type]
+    loss = {line.get_label(): list(line.get_xdata()) for line in figure.axes[0].lines}  # type: ignore[arg-type]
     assert loss == {"train": list(range(0, 100, 10)), "val": list(range(0, 100, 10)), "test": [100]}
 
 
-def test_the_map_shows_principal_components() -> None:
+def test_codes_of_many_dimensions_are_projected_on_principal_components() -> None:
     generator = torch.Generator().manual_seed(0)
     wide = torch.randn(200, 2, generator=generator) * torch.tensor([5.0, 2.0])
     codes = (
@@ -168,11 +174,11 @@ def test_the_map_shows_principal_components() -> None:
         (4, torch.rand(40, 2), False),
     ],
 )
-def test_maps_of_every_kind(dim: int, label: torch.Tensor | None, legend: bool, tmp_path: Path) -> None:
+def test_maps_of_any_dimension_and_label(dim: int, label: torch.Tensor | None, legend: bool, tmp_path: Path) -> None:
     figure = draw_latent_map(torch.randn(40, dim), label)
     figure.savefig(tmp_path / "map.png")
     assert (figure.axes[0].get_legend() is not None) == legend
 
 
-def test_codes_that_are_all_alike_are_drawn(tmp_path: Path) -> None:
+def test_codes_that_are_all_alike_are_draw(tmp_path: Path) -> None:
     draw_latent_map(torch.ones(10, 4), None).savefig(tmp_path / "map.png")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aeframe.data import Source
 from aeframe.evaluation.evaluator import evaluation_mode
-from aeframe.evaluation.metrics.latent import CodebookUse
+from aeframe.evaluation.metrics.latent_usage import CodebookUse
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import Batch, ForwardOutput
 from aeframe_audio.codebooks import num_codebooks, z_from_first_codebooks

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 from aeframe_audio.spectra import DecibelSpectrogram
 
@@ -68,7 +67,7 @@ class _Mean(ModelMetric):
         return len(model.spec.shape) == 2 and model.spec.domain.classes is None and model.spec.rate is not None
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        mask = counts(out)
+        mask = evaluated_elements(out)
         x, x_hat = (wave.to(SUM_DTYPE).masked_fill(~mask, 0.0) for wave in (out.batch.x, model.loss.mean(out.output)))
         values, included = self.measure(x_hat, x, mask)
         self.total = self.total + torch.where(included, values, 0.0).sum()

@@ -25,7 +25,7 @@ class ArrayFile(SplitArrays):
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None) -> None:
-        super().__init__(path, who=who, words=("image", "images"), key=key)
+        super().__init__(path, who=who, nouns=("image", "images"), key=key)
 
     def shape(self) -> Shape:
         """Return the shape ``(C, H, W)`` of the training images; reads only the header."""

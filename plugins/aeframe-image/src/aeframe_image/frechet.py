@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.types import ForwardOutput
 from aeframe_image.extractor import Extractor, in_unit
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.parts.losses.likelihoods import Bernoulli, Categorical
 from aeframe.parts.losses.logistic_mixture import LogisticMixture
 from aeframe.tensors import broadcast_mask
@@ -51,7 +50,7 @@ class _PerImage(ModelMetric):
         return len(model.spec.shape) == 3 and math.isfinite(value_span(model.spec.domain))
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted, x = counts(out), out.batch.masked_x().float()
+        counted, x = evaluated_elements(out), out.batch.masked_x().float()
         reconstruction = torch.where(counted, model.loss.mean(out.output).float(), x)
         values = self.measure(reconstruction, x, value_span(model.spec.domain))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
@@ -99,7 +98,7 @@ class BitsPerDimension(ModelMetric):
     binary data, ``categorical``.
     """
 
-    drawn = True
+    sampled = True
     higher_is_better = False
     total: Tensor
     count: Tensor

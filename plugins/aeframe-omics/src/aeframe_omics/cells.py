@@ -163,7 +163,7 @@ def shared_out(
         keys = rows
     record = SplitRecord() if record is None else record
     fractions = {name: share for name, share in (("validation", validation), ("test", test)) if name not in present}
-    places = record.places(origin, keys, lambda: _drawn(len(present["train"]), fractions, seed, origin))
+    places = record.indices(origin, keys, lambda: _drawn(len(present["train"]), fractions, seed, origin))
     return {split: present.get(split, present["train"])[places[split].numpy()] for split in SPLITS}
 
 

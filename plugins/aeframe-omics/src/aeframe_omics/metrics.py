@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.tensors import per_sample
 from aeframe.types import ForwardOutput
 
@@ -38,7 +37,7 @@ class PoissonDeviance(ModelMetric):
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         mean, x = model.loss.mean(out.output).to(SUM_DTYPE), out.batch.x.to(SUM_DTYPE)
         deviance = 2 * (torch.special.xlogy(x, x / mean.clamp(min=torch.finfo(torch.float32).tiny)) - x + mean)
-        self.total = self.total + per_sample(torch.where(counts(out), deviance, 0.0)).sum()
+        self.total = self.total + per_sample(torch.where(evaluated_elements(out), deviance, 0.0)).sum()
         self.cells = self.cells + len(x)
 
     def compute(self) -> Tensor:

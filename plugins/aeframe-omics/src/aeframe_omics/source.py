@@ -87,7 +87,7 @@ class BackedCellSource(CellSource):
     _fetched: Mapping[int, csr_matrix[Any]]
     """The counts of the last fetches, by number."""
 
-    def order(self) -> Tensor:
+    def epoch_permutation(self) -> Tensor:
         """Return the cells ``(N,)`` in a new random order, drawn from torch's global generator."""
         blocks = torch.randperm(-(-len(self) // BLOCK_SIZE))
         cells = (blocks.unsqueeze(1) * BLOCK_SIZE + torch.arange(BLOCK_SIZE)).flatten()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class AnomalyRanking(ModelMetric):
         return "anomaly" in model.spec.extras
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        observed = counts(out)
+        observed = evaluated_elements(out)
         errors = torch.where(observed, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
         num_observed = observed.sum(1)
         scored = num_observed > 0

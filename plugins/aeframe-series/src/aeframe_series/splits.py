@@ -72,6 +72,6 @@ def split_by_rows(
 def _recorded_bounds(rows: Rows, bounds: tuple[int, int, int, int], record: SplitRecord) -> tuple[int, int, int, int]:
     """Return the bounds of the earlier run in `record`; without one, store `bounds` and return them."""
     new_split = {split: torch.arange(*ends) for split, ends in zip(SPLITS, itertools.pairwise(bounds), strict=True)}
-    split_rows = record.places(rows.origin, {"train": torch.arange(len(rows))}, lambda: new_split)
+    split_rows = record.indices(rows.origin, {"train": torch.arange(len(rows))}, lambda: new_split)
     starts = [int(split_rows[split][0]) for split in SPLITS]
     return starts[0], starts[1], starts[2], int(split_rows["test"][-1]) + 1

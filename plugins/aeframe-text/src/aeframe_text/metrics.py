@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.types import ForwardOutput, TrainingProgress
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ class Perplexity(ModelMetric):
     reconstruction term.
     """
 
-    drawn: ClassVar[bool] = True
+    sampled: ClassVar[bool] = True
     sums: Tensor
 
     def __init__(self) -> None:

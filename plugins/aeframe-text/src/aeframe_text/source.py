@@ -81,7 +81,7 @@ class BucketSource(TextSource):
         super().__init__(tokens, lengths, width=width, extras=extras, index=index, trim=True)
         self.max_tokens = max_tokens
 
-    def groups(self, batch_size: int, world: int) -> list[Tensor]:
+    def batch_indices(self, batch_size: int, world: int) -> list[Tensor]:
         """Return the rows of each batch of an epoch, drawn from torch's global generator.
 
         Sentences are sorted by length (those of equal length in random order) and cut into batches, and the batches are

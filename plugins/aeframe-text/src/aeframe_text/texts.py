@@ -58,7 +58,7 @@ def share_out(
     keys = {name: torch.arange(len(lines)) for name, lines in present.items()}
     drawn = {name: fraction for name, fraction in fractions.items() if name not in present}
     record = SplitRecord() if record is None else record
-    places = record.places(origin, keys, lambda: _drawn(len(present["train"]), drawn, seed, origin))
+    places = record.indices(origin, keys, lambda: _drawn(len(present["train"]), drawn, seed, origin))
     shares: dict[str, Sequence[Line]] = {}
     for name in SPLITS:
         lines = present.get(name, present["train"])

@@ -29,7 +29,7 @@ class ArrayFile(SplitArrays):
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None, time_first: bool = False) -> None:
-        super().__init__(path, who=who, words=("clip", "clips", "video", "videos"), key=key)
+        super().__init__(path, who=who, nouns=("clip", "clips", "video", "videos"), key=key)
         self.time_first = time_first
 
     def describe(self) -> tuple[int, Shape]:

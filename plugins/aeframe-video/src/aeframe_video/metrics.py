@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.reconstruction import counts
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class _ClipMeans(_ClipMetric):
         self.add_state("num_clips", torch.zeros((), dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        included = counts(out)
+        included = evaluated_elements(out)
         values = torch.stack(self.measure(model, model.loss.mean(out.output).float(), out.batch.x.float(), included), 1)
         clip_included = included.flatten(1).any(1)
         self.totals = self.totals + torch.where(clip_included[:, None], values, 0.0).sum(0, dtype=SUM_DTYPE)
@@ -134,7 +133,7 @@ class FrameMSE(_ClipMetric):
             self.add_state(name, torch.zeros(model.spec.shape[1], dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        included = counts(out)
+        included = evaluated_elements(out)
         error = (model.loss.mean(out.output).float() - out.batch.x.float()).square().where(included, 0.0)
         self.totals = self.totals + error.movedim(_TIME_DIM, 0).flatten(1).sum(1, dtype=SUM_DTYPE)
         self.num_elements = self.num_elements + included.movedim(_TIME_DIM, 0).flatten(1).sum(1)

@@ -1,4 +1,4 @@
-"""Whether the latent is in use: its active units, its codebook."""
+"""How much of the latent is used: active units of a continuous code, usage of a codebook."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.evaluation.metrics.sums import SUM_DTYPE
+from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import ForwardOutput
 
 
 class ActiveUnits(ModelMetric):
-    """Count the latent dimensions whose posterior mean varies over the data: a variance above `threshold`.
+    """Count the latent dimensions whose posterior mean has a variance above `threshold` over the samples.
 
     Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, with their threshold.
     """
@@ -43,15 +42,15 @@ class ActiveUnits(ModelMetric):
 
 
 class CodebookUse(ModelMetric):
-    """Say how much of a codebook is in use: ``codebook_used``, the share of codes that were chosen at all, and
-    ``codebook_perplexity``, exp of the entropy in nats of how often each was (as many codes, equally often, would
-    give the same).
+    """Measure ``codebook_used``, the fraction of codes that are chosen at least once, and ``codebook_perplexity``, exp
+    of the entropy (in nats) of the frequencies of the codes.
 
-    Codes of all positions are counted together. Several levels are counted each for itself, as ``codebook_used/1`` and
-    so on, and the plain names are their means.
+    Frequencies are counted over all positions. With several levels, ``codebook_used/1`` and so on are those of each
+    level, and the names without a number are their means.
     """
 
     chosen: Tensor
+    """``(levels, codes)``: how often each code was chosen."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -65,18 +64,18 @@ class CodebookUse(ModelMetric):
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         if out.latent.codes is None:
-            raise AeframeError(f"latent {type(model.latent).__name__} promises codes and gave none")
+            raise AeframeError(f"latent {type(model.latent).__name__} provides codes, but returned none")
         codes = out.latent.codes.long().flatten(0, -2).T
-        # A level that was left out (-1) chose nothing. Unlike bincount, this does not wait for the device.
+        # Code -1 marks a level that was left out. Unlike bincount, scatter_add does not wait for the device.
         self.chosen = self.chosen.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
 
     def compute(self) -> dict[str, Tensor]:
-        share = self.chosen.to(SUM_DTYPE) / self.chosen.sum(1, keepdim=True).clamp(min=1)
-        perplexity = (-torch.special.xlogy(share, share).sum(1)).exp()
+        frequency = self.chosen.to(SUM_DTYPE) / self.chosen.sum(1, keepdim=True).clamp(min=1)
+        perplexity = (-torch.special.xlogy(frequency, frequency).sum(1)).exp()
         used = (self.chosen > 0).to(SUM_DTYPE).mean(1)
-        found = {"codebook_used": used.mean(), "codebook_perplexity": perplexity.mean()}
+        values = {"codebook_used": used.mean(), "codebook_perplexity": perplexity.mean()}
         if len(self.chosen) > 1:
             for level in range(len(self.chosen)):
-                found[f"codebook_used/{level + 1}"] = used[level]
-                found[f"codebook_perplexity/{level + 1}"] = perplexity[level]
-        return found
+                values[f"codebook_used/{level + 1}"] = used[level]
+                values[f"codebook_perplexity/{level + 1}"] = perplexity[level]
+        return values

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from aeframe.evaluation.metrics.aggregate import AggregatePosterior
+from aeframe.evaluation.metrics.aggregate_posterior import AggregatePosterior
 from aeframe.evaluation.report.advice import advice
 from aeframe.types import Batch, ForwardOutput, Latent
 
@@ -30,36 +30,36 @@ def measured(model: Any, mean: torch.Tensor, scale: torch.Tensor, *sizes: int, *
     return {name: float(value) for name, value in metric.compute().items()}
 
 
-def test_normal_codes_have_the_mutual_information_of_a_channel(make_model: Any) -> None:
+def test_mutual_information_of_a_gaussian_channel(make_model: Any) -> None:
     # z = mean + noise with mean ~ N(0, 1 - s^2) by dimension and q(z) = N(0, 1): I = -log s for each of them.
     model = make_model((30,), "real", latent={"name": "gaussian", "dim": 2})
     s = torch.tensor([0.5, 0.8])
     mean = (1 - s.square()).sqrt() * torch.randn(1024, 2)
-    found = measured(model, mean, s.expand(1024, 2))
-    assert found["mutual_information"] == pytest.approx(float(-s.log().sum()), abs=0.08)
-    assert found["marginal_kl"] == pytest.approx(0.0, abs=0.08)
+    values = measured(model, mean, s.expand(1024, 2))
+    assert values["mutual_information"] == pytest.approx(float(-s.log().sum()), abs=0.08)
+    assert values["marginal_kl"] == pytest.approx(0.0, abs=0.08)
     kl = Normal(mean, s.expand(1024, 2))
     exact = torch.distributions.kl_divergence(kl, Normal(0.0, 1.0)).double().mean(0)
-    assert [found["kl/1"], found["kl/2"]] == pytest.approx(exact.tolist(), rel=1e-5)
-    # What z says of x, and what keeps the codes from the prior, are the KL together.
-    assert found["mutual_information"] + found["marginal_kl"] == pytest.approx(float(exact.sum()), abs=0.1)
+    assert [values["kl/1"], values["kl/2"]] == pytest.approx(exact.tolist(), rel=1e-5)
+    # Mutual information and marginal KL add up to the mean KL.
+    assert values["mutual_information"] + values["marginal_kl"] == pytest.approx(float(exact.sum()), abs=0.1)
 
 
-def test_codes_off_the_prior_are_told_by_the_marginal_kl(make_model: Any) -> None:
+def test_codes_far_from_the_prior_have_a_marginal_kl(make_model: Any) -> None:
     model = make_model((30,), "real", latent={"name": "gaussian", "dim": 1})
-    found = measured(model, torch.full((256, 1), 3.0), torch.ones(256, 1))
-    assert found["mutual_information"] == pytest.approx(0.0, abs=1e-5)
-    assert found["marginal_kl"] == pytest.approx(4.5, abs=0.5)
-    assert found["kl_dimensions"] == 1
+    values = measured(model, torch.full((256, 1), 3.0), torch.ones(256, 1))
+    assert values["mutual_information"] == pytest.approx(0.0, abs=1e-5)
+    assert values["marginal_kl"] == pytest.approx(4.5, abs=0.5)
+    assert values["kl_dimensions"] == 1
 
 
-def test_samples_that_are_told_apart_reach_the_logarithm_of_their_number(make_model: Any) -> None:
+def test_mutual_information_of_disjoint_posteriors_is_the_logarithm_of_their_number(make_model: Any) -> None:
     model = make_model((30,), "real", latent={"name": "gaussian", "dim": 1})
-    found = measured(model, 100.0 * torch.arange(64.0)[:, None], torch.ones(64, 1))
-    assert found["mutual_information"] == pytest.approx(math.log(64), abs=1e-4)
+    values = measured(model, 100.0 * torch.arange(64.0)[:, None], torch.ones(64, 1))
+    assert values["mutual_information"] == pytest.approx(math.log(64), abs=1e-4)
 
 
-def test_the_cut_into_batches_does_not_show(make_model: Any) -> None:
+def test_values_do_not_depend_on_the_batch_size(make_model: Any) -> None:
     model = make_model((30,), "real", latent={"name": "gaussian", "dim": 3})
     mean, scale = torch.randn(40, 3), torch.rand(40, 3) + 0.1
     whole = measured(model, mean, scale, samples=32)
@@ -68,16 +68,16 @@ def test_the_cut_into_batches_does_not_show(make_model: Any) -> None:
     assert "kl/3" not in measured(model, mean, scale, named=2)
 
 
-def test_advice_is_given_where_it_is_due() -> None:
+def test_advice_for_an_unused_latent() -> None:
     well = {"kl": 12.0, "active_units": 8.0, "codebook_used": 0.9, "dead_features": 0.1}
     assert advice(well) == []
     (collapsed,) = advice({**well, "kl": 0.03, "active_units": 0.0})
     assert collapsed == (
-        "the posterior has collapsed onto the prior (kl 0.03 nats, 0 active units), so the code says nothing of x; "
-        "train longer, or try objective.free_bits=0.5, a warm-up such as 'objective.beta={name: linear, over: 0.3}', "
-        "or a weaker decoder"
+        "the posterior has collapsed onto the prior (kl 0.03 nats, 0 active units), so the code holds no information "
+        "about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
+        "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
     )
     (few,) = advice({**well, "codebook_used": 0.02})
     assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")
     (dead,) = advice({**well, "dead_features": 0.75})
-    assert dead.startswith("75% of the features never speak;")
+    assert dead.startswith("75% of the features are never active;")

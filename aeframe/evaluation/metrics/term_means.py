@@ -1,4 +1,4 @@
-"""Sums that add up: over batches of any size, and over devices."""
+"""`TermMeans`: means of loss terms over samples, independent of the batch size and the number of devices."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-SUM_DTYPE = torch.float32 if torch.backends.mps.is_available() else torch.float64
-"""What sums are kept in: double precision, so that how the data are cut into batches does not show. Apple's GPUs have
-none.
-"""
+from aeframe.evaluation.metrics.base import SUM_DTYPE
 
 
 class TermMeans(Metric):
-    """Means over samples of values that are known by sample, under names that the first update gives."""
+    """Mean over all samples of each of several values; the first update sets the names."""
 
     full_state_update = False
     sums: Tensor
@@ -23,11 +20,11 @@ class TermMeans(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.names: tuple[str, ...] = ()
-        # The last element counts samples: one vector is one message between devices.
+        # The last element counts samples: devices synchronise a single tensor.
         self.add_state("sums", torch.zeros(1, dtype=SUM_DTYPE), dist_reduce_fx="sum")
 
     def update(self, values: Mapping[str, Tensor]) -> None:
-        """Take in values ``(B,)`` by name: the same names at each update until `reset`."""
+        """Add values ``(B,)`` by name. All updates until `reset` must have the same names."""
         if not self.names:
             self.names = tuple(values)
             self.sums = self.sums.new_zeros(len(values) + 1)
@@ -36,10 +33,10 @@ class TermMeans(Metric):
         self.sums = self.sums + torch.stack([*by_name, torch.full_like(by_name[0], num_samples)])
 
     def compute(self) -> dict[str, Tensor]:
-        """Return the mean of each name."""
+        """Return the mean of each value by name."""
         return dict(zip(self.names, (self.sums[:-1] / self.sums[-1]).unbind(), strict=True))
 
     def reset(self) -> None:
-        """Forget the sums and the names: a schedule may bring a term in between two evaluations."""
+        """Clear the sums and the names: a schedule may add a term between two evaluations."""
         super().reset()
         self.names = ()

@@ -7,29 +7,29 @@ import pytest
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.metrics.latent import ActiveUnits, CodebookUse
+from aeframe.evaluation.metrics.latent_usage import ActiveUnits, CodebookUse
 from aeframe.types import Batch, ForwardOutput, Latent
 
 
-def a_pass(mean: Tensor, codes: Tensor | None = None) -> ForwardOutput:
+def forward_output(mean: Tensor, codes: Tensor | None = None) -> ForwardOutput:
     batch = Batch(torch.zeros(len(mean), 6))
     return ForwardOutput(
         batch, batch, Latent(mean, mean, codes=codes), torch.zeros(len(mean), 1, 6), torch.zeros(len(mean))
     )
 
 
-def test_active_units_are_those_whose_mean_varies(make_model: Any) -> None:
+def test_active_units_are_those_with_a_varying_mean(make_model: Any) -> None:
     model = make_model(latent={"name": "gaussian", "dim": 4})
-    # Variances 1, 0.04, 0.0025 and 0, each about a mean of its own.
-    swing = torch.tensor([1.0, 0.2, 0.05, 0.0])
-    mean = torch.stack([swing, -swing] * 10) + torch.tensor([0.0, 100.0, -3.0, 5.0])
+    # Variances 1, 0.04, 0.0025 and 0, with different means.
+    deviation = torch.tensor([1.0, 0.2, 0.05, 0.0])
+    mean = torch.stack([deviation, -deviation] * 10) + torch.tensor([0.0, 100.0, -3.0, 5.0])
     metric = ActiveUnits(model)
     for part in mean.split([3, 17]):
-        metric.update(model, a_pass(part))
+        metric.update(model, forward_output(part))
     assert metric.compute().item() == 2
     for threshold, expected in ((0.001, 3), (0.5, 1)):
         metric = ActiveUnits(model, threshold=threshold)
-        metric.update(model, a_pass(mean))
+        metric.update(model, forward_output(mean))
         assert metric.compute().item() == expected
 
 
@@ -40,31 +40,31 @@ def test_every_position_of_a_spatial_code_is_a_unit(make_model: Any) -> None:
     mean[::2, 0, 1, 1] = 1.0
     mean[::2, 1, 0, 3] = 1.0
     metric = ActiveUnits(model)
-    metric.update(model, a_pass(mean))
+    metric.update(model, forward_output(mean))
     assert metric.compute().item() == 2
 
 
 def test_codebook_use_by_hand(make_model: Any) -> None:
     model = make_model(latent={"name": "vq", "codebook_size": 8, "dim": 2, "tokens": 2})
     metric = CodebookUse(model)
-    metric.update(model, a_pass(torch.zeros(2, 2, 2), torch.tensor([[[0], [0]], [[1], [3]]])))
-    found = {name: value.item() for name, value in metric.compute().items()}
+    metric.update(model, forward_output(torch.zeros(2, 2, 2), torch.tensor([[[0], [0]], [[1], [3]]])))
+    values = {name: value.item() for name, value in metric.compute().items()}
     entropy = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25))
-    assert found == {"codebook_used": 3 / 8, "codebook_perplexity": pytest.approx(math.exp(entropy))}
+    assert values == {"codebook_used": 3 / 8, "codebook_perplexity": pytest.approx(math.exp(entropy))}
 
 
-def test_levels_are_counted_each_for_itself(make_model: Any) -> None:
+def test_usage_of_each_level_by_hand(make_model: Any) -> None:
     latent = {"name": "rvq", "codebook_size": 4, "dim": 2, "tokens": 2, "num_quantizers": 3}
     model = make_model(latent=latent)
     metric = CodebookUse(model)
     # Two samples at two positions; the second level is left out of one of them, the third of both.
     codes = torch.tensor([[[0, 3, -1], [1, 3, -1]], [[2, -1, -1], [0, -1, -1]]])
     for part in codes.split(1):
-        metric.update(model, a_pass(torch.zeros(1, 2, 2), part))
-    found = {name: value.item() for name, value in metric.compute().items()}
-    # The first: 2, 1 and 1 of four; the second: one code, twice; the third: nothing at all.
+        metric.update(model, forward_output(torch.zeros(1, 2, 2), part))
+    values = {name: value.item() for name, value in metric.compute().items()}
+    # First level: codes with frequencies 2, 1 and 1; second: one code, twice; third: none.
     first = math.exp(-(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25)))
-    assert found == {
+    assert values == {
         "codebook_used": pytest.approx((3 / 4 + 1 / 4 + 0) / 3),
         "codebook_perplexity": pytest.approx((first + 1 + 1) / 3),
         "codebook_used/1": 3 / 4,
@@ -76,33 +76,33 @@ def test_levels_are_counted_each_for_itself(make_model: Any) -> None:
     }
 
 
-def test_levels_of_a_real_quantiser(make_model: Any) -> None:
+def test_usage_of_each_level_of_a_quantiser(make_model: Any) -> None:
     model = make_model(latent={"name": "rvq", "codebook_size": 8, "num_quantizers": 2, "groups": 2}).eval()
     metric = CodebookUse(model)
     with torch.no_grad():
         out = model(Batch(torch.randn(32, 6)))
     metric.update(model, out)
-    found = metric.compute()
+    values = metric.compute()
     assert out.latent.codes is not None
     for level in range(4):
         used = len(out.latent.codes[..., level].unique()) / 8
-        assert found[f"codebook_used/{level + 1}"].item() == pytest.approx(used)
+        assert values[f"codebook_used/{level + 1}"].item() == pytest.approx(used)
 
 
 @pytest.mark.parametrize(("latent", "num"), [({"name": "vq", "codebook_size": 8}, 8), ({"name": "fsq"}, 1000)])
-def test_codebook_use_of_real_quantisers(make_model: Any, latent: dict[str, Any], num: int) -> None:
+def test_codebook_use_of_quantisers(make_model: Any, latent: dict[str, Any], num: int) -> None:
     model = make_model(latent=latent).eval()
     metric = CodebookUse(model)
     with torch.no_grad():
         out = model(Batch(torch.randn(32, 6)))
     metric.update(model, out)
-    found = metric.compute()
+    values = metric.compute()
     assert out.latent.codes is not None
-    assert found["codebook_used"].item() == pytest.approx(len(out.latent.codes.unique()) / num)
-    assert 1 <= found["codebook_perplexity"].item() <= num
+    assert values["codebook_used"].item() == pytest.approx(len(out.latent.codes.unique()) / num)
+    assert 1 <= values["codebook_perplexity"].item() <= num
 
 
-def test_which_latents_they_are_for(make_model: Any) -> None:
+def test_latents_that_each_metric_applies_to(make_model: Any) -> None:
     gaussian, point, vq = (make_model(latent=name) for name in ("gaussian", "point", "vq"))
     assert [ActiveUnits.applies(model) for model in (gaussian, point, vq)] == [True, False, False]
     assert [CodebookUse.applies(model) for model in (gaussian, point, vq)] == [False, False, True]

@@ -1,0 +1,33 @@
+"""`SourceWrapper`: base class of sources that add something to the samples of another source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from aeframe.data.modality import Source
+
+
+class SourceWrapper:
+    """A source with the rows, order and batches of another one; subclasses define `batch`.
+
+    Args:
+        source: The wrapped source.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source, self.in_memory = source, source.in_memory
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def epoch_permutation(self) -> Callable[[], Tensor] | None:
+        """The method of the wrapped source, or None if it has none (see `Source`)."""
+        return getattr(self.source, "epoch_permutation", None)
+
+    @property
+    def batch_indices(self) -> Callable[[int, int], list[Tensor]] | None:
+        """The method of the wrapped source, or None if it has none (see `Source`)."""
+        return getattr(self.source, "batch_indices", None)

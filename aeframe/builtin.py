@@ -159,7 +159,7 @@ def register_objectives(register: Register) -> None:
         f"{at}.total_correlation:TotalCorrelation",
         summary="dependence between dimensions",
     )
-    register("adversarial", f"{at}.adversarial:Adversarial", summary="a discriminator on z")
+    register("adversarial", f"{at}.adversarial:Adversarial", summary="-log D(z) of a discriminator of z")
     register("weak_pairs", f"{at}.weak_pairs:WeakPairs", summary="training on pairs that share some factors")
 
 
@@ -173,9 +173,17 @@ def register_penalties(register: Register) -> None:
     register("dip", f"{at}.dip:Dip", summary="covariance of the code, towards the identity (DIP-VAE)")
     register("decoder_gradient", f"{at}.decoder_gradient:DecoderGradient", summary="norm of the decoder's Jacobian")
     register("spectral", f"{at}.spectral:Spectral", summary="largest singular values of the weights")
-    register("adversarial", f"{at}.adversarial:AdversarialX", summary="a discriminator on x")
-    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance of discriminator features")
-    register("perceptual", f"{at}.perceptual:Perceptual", summary="distance of another network's features")
+    register("adversarial", f"{at}.adversarial:AdversarialPenalty", summary="the generator's loss of a GAN")
+    register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance of a critic's features")
+    register("perceptual", f"{at}.perceptual:Perceptual", summary="distance of a frozen network's features")
+
+
+@hookimpl
+def register_critics(register: Register) -> None:
+    at = f"{_PARTS}.critics"
+    register("discriminator_x", f"{at}.samples:DiscriminatorX", summary="data against reconstructions")
+    register("discriminator_z", f"{at}.codes:DiscriminatorZ", summary="draws from the prior against codes")
+    register("permuted_codes", f"{at}.codes:PermutedCodes", summary="codes with permuted dimensions against codes")
 
 
 @hookimpl

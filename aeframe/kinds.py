@@ -177,6 +177,21 @@ KINDS: dict[str, Kind] = {
             usage="`penalties.NAME.weight=...`",
         ),
         Kind(
+            "critic",
+            """Register networks with an optimizer and loss terms of their own, such as discriminators: subclasses of
+            `aeframe.parts.Critic`.
+
+            The objective and the penalties name the critic that they use by its label in ``critics:``.
+            Injected: `z_shape` and `shape`.
+            """,
+            base="aeframe.parts.critics.base:Critic",
+            key="critics",
+            labelled=True,
+            slot=True,
+            saved=True,
+            usage="`critics.NAME={}`",
+        ),
+        Kind(
             "activation",
             """Register activations: `torch.nn.Module` classes. A class attribute ``traits = ActivationTraits(...)``
             declares the range, which is checked before a run.

@@ -93,7 +93,7 @@ CASES = {
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
     "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
     "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
-    "are autoencoder",
+    "are autoencoder; remove the settings with '~optimizers.enemy'",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
     "(30,); choose encoder=mlp",
     "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
@@ -221,7 +221,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("other", "sentence"),
     [
         ("five", "'latent.head.linear.weight' is (5, 8) in it and (4, 8) in the model of this run's config"),
-        ("adversarial", "'objective.discriminator.layers.1.0.weight' is (256, 4) in it and missing in the model of "
+        ("adversarial", "'critics.discriminator_z.layers.1.0.weight' is (256, 4) in it and missing in the model of "
                         "this run's config"),
     ],
 )  # fmt: skip

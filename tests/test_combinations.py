@@ -18,7 +18,7 @@ from aeframe.types import DataSpec, Domain
 
 # Rows, and images: what fits the one need not fit the other.
 SPECS = {"breast_cancer": DataSpec((12,), Domain("unit")), "digits": DataSpec((1, 8, 8), Domain("unit"))}
-OTHERS = ("prior", "objective", "sampler", "penalty", "encoder", "corruption")
+OTHERS = ("prior", "objective", "sampler", "penalty", "critic", "encoder", "corruption")
 
 
 def names(kind: str) -> list[str]:
@@ -46,7 +46,13 @@ def test_two_parts_fit_or_are_refused_in_one_sentence(latent: str, data: str) ->
     fit = set()
     for kind, name in [(each, name) for each in OTHERS for name in names(each)]:
         part = defaults(kind, name)
-        changed = {"penalties": {"it": {"weight": 1.0, **part}}} if kind == "penalty" else {kind: part}
+        changed: dict[str, Any] = {kind: part}
+        if kind == "penalty":
+            changed = {"penalties": {"it": {"weight": 1.0, **part}}}
+        elif kind == "critic":
+            changed = {"critics": {"it": part}}
+        if "critic" in part:
+            changed["critics"] = {part["critic"]: {}}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

@@ -28,7 +28,7 @@ def test_every_hook_takes_register_and_nothing_else(name: str) -> None:
 def test_there_is_one_hook_for_each_kind() -> None:
     assert set(KINDS) >= {
         "modality", "dataset", "corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty",
-        "activation", "schedule", "sampler", "metric", "callback", "config", "command",
+        "critic", "activation", "schedule", "sampler", "metric", "callback", "config", "command",
     }  # fmt: skip
     assert len(set(HOOKS)) == len(KINDS)
 

@@ -32,9 +32,9 @@ torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
 SAMPLES = 7
-PARTS = ("corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "activation")
-# What no reference model can be made around: they change the shape, take images only, or need another penalty.
-ALONE = ("activation=glu", "activation=softmax2d", "penalty=feature_matching")
+PARTS = ("corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "critic", "activation")
+# What no reference model can be made around: they change the shape, or take images only.
+ALONE = ("activation=glu", "activation=softmax2d")
 # Operations whose result, or the shape of it, the host waits for on a GPU. Some of them read nothing on a CPU.
 READS = (
     "_local_scalar_dense",
@@ -94,12 +94,11 @@ def _checks(name: str, args: tuple[Any, ...]) -> bool:
 
 
 def step(model: Autoencoder, batch: Batch, progress: TrainingProgress) -> None:
-    """Train on one batch, the adversaries after the autoencoder."""
-    critics = model.critics()
-    theirs = {id(parameter) for critic in critics.values() for parameter in critic.parameters()}
+    """Train on one batch, the critics after the autoencoder."""
+    theirs = {id(parameter) for parameter in model.critics.parameters()}
     model.set_progress(progress)
     p = model(batch, num_samples=model.objective.num_samples)
-    for critic in (None, *critics.values()):
+    for critic in (None, *model.critics.values()):
         terms = model.terms(p, progress) if critic is None else critic.terms(model, p.detach(), progress)
         model.zero_grad()
         terms.total().mean().backward()

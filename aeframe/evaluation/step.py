@@ -26,7 +26,7 @@ class EvaluationOutput:
     """
     terms: dict[str, Tensor]
     """``(B,)`` each: unweighted loss terms, ``loss`` (their weighted sum) and ``bound``. Terms of a critic are prefixed
-    with its name.
+    with its label.
     """
     noise: tuple[int, int]
     """Seed of the evaluation and index of the batch, which determine all random draws."""
@@ -90,8 +90,7 @@ def _all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgres
     terms = {**model_terms.raw, "loss": model_terms.total()}
     if model_terms.bound is not None:
         terms["bound"] = model_terms.bound
-    for name, critic in model.critics().items():
-        critic_terms = critic.terms(model, out.detach(), progress)
-        terms |= {f"{name}/{term}": value for term, value in critic_terms.raw.items()}
-        terms[f"{name}/loss"] = critic_terms.total()
+    for label, critic_terms in model.critic_terms(out, progress).items():
+        terms |= {f"{label}/{name}": value for name, value in critic_terms.raw.items()}
+        terms[f"{label}/loss"] = critic_terms.total()
     return terms

@@ -69,7 +69,8 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
         requires.
 
     Warns:
-        SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input.
+        SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input, or a critic that neither the
+            objective nor a penalty uses.
 
     Raises:
         AeframeError: A part that does not fit, with those that do.
@@ -82,6 +83,7 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     model = dry_run(config, spec)
     _check_output_range(config, model.loss, spec)
     _warn_of_copying(model, spec)
+    _warn_of_unused_critics(model)
     return spec
 
 
@@ -178,6 +180,20 @@ def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
         )
 
 
+def _warn_of_unused_critics(model: Autoencoder) -> None:
+    """Warn of critics without an effect on the autoencoder; as a probe of x or z, such a critic can be intended."""
+    penalties: list[Any] = list(model.penalties.values())
+    used = {label for part in (model.objective, *penalties) for label in part.used_critics}
+    for label in model.critics:
+        if label not in used:
+            warnings.warn(
+                f"critic '{label}' is trained, but neither the objective nor a penalty uses it; remove it with "
+                f"critics.{label}=null and '~optimizers.{label}', or name it in the option critic of one of them",
+                SuspiciousConfigWarning,
+                stacklevel=3,
+            )
+
+
 def _fitting(kind: str, fits: Callable[[Any], bool]) -> str:
     """Return ``"choose loss=mae or mse"`` from all that are registered and can be imported."""
     names = []
@@ -263,8 +279,7 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
             # A penalty of weight 0 is not computed at first, but it must fit as well.
             if name not in groups["the model"].raw:
                 groups["the model"].add(name, penalty(model, p), 0.0)
-        for name, critic in model.critics().items():
-            groups[name] = critic.terms(model, p.detach(), _PROGRESS)
+        groups |= model.critic_terms(p, _PROGRESS)
         make_optimizer_groups(
             model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )

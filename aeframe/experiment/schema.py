@@ -93,6 +93,9 @@ class RunSettings:
     penalties: dict[str, Any] = field(default_factory=dict)
     """``{label: {name: ..., weight: ...}}``; the label is the penalty's name where none is given, and null takes one of
     the recipe away."""
+    critics: dict[str, Any] = field(default_factory=dict)
+    """Networks with an optimizer of their own, ``{label: {name: ..., options}}``, which objective and penalties name by
+    label; written like penalties."""
     metrics: dict[str, Any] = field(default_factory=dict)
     """Metrics over those of the modality, ``{name: {options}}``; null takes one away."""
     callbacks: dict[str, Any] = field(default_factory=dict)

@@ -87,7 +87,7 @@ def _labelled(kind: str, setting: str, label: str, options: Any) -> dict[str, An
             f"logger.wandb.{label}={options}"
         )
     part = dict(_mapping(key, options))
-    if kind in ("penalty", "metric"):
+    if kind in ("penalty", "critic", "metric"):
         return _part(kind, key, {"name": label, **part})
     if CLASS in part:
         return checked_class(kind, key, part)

@@ -268,7 +268,7 @@ class _RunInProgress:
             config["trainer"],
             folder=folder.path,
             callbacks=[*callbacks, self.checkpoints],
-            several_groups=bool(setup.model.critics()),
+            several_groups=len(setup.model.critics) > 0,
             max_epochs=config["max_epochs"],
             log_every_n_steps=config["log_every"],
         )

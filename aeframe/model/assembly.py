@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder, shape_with_condition
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Encoder
+from aeframe.parts.objectives.base import Objective
+from aeframe.parts.penalties.base import Penalty
+from aeframe.registry import registry
 from aeframe.types import DataSpec
 
 
@@ -21,7 +25,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 
     Args:
         config: One entry for each slot and the activation (a name, or ``{name: ..., options}``), ``penalties`` as
-            ``{label: {name: ..., weight: ...}}`` (the label is the name where none is given), and
+            ``{label: {name: ..., weight: ...}}`` (the label is the name where none is given), ``critics`` likewise, and
             ``condition_encoder``.
         spec: What is known of the data.
 
@@ -65,6 +69,14 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
         label: make("penalty", {"name": label, **options}, z_shape=latent.shape, shape=shape)
         for label, options in (config.get("penalties") or {}).items()
     }
+    # Last, so that a critic leaves the initial weights of the autoencoder as they are without it.
+    critics = {
+        label: make("critic", {"name": label, **options}, z_shape=latent.shape, shape=shape)
+        for label, options in (config.get("critics") or {}).items()
+    }
+    _check_critics("objective", _name_of(config.get("objective", "deterministic")), "objective", objective, critics)
+    for label, penalty in penalties.items():
+        _check_critics("penalty", label, f"penalties.{label}", penalty, critics)
     return Autoencoder(
         spec,
         corruption=corruption,
@@ -75,5 +87,30 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
         loss=loss,
         objective=objective,
         penalties=penalties,
+        critics=critics,
         condition_encoder=see_condition,
     )
+
+
+def _check_critics(kind: str, name: str, key: str, part: Objective | Penalty, critics: Mapping[str, Critic]) -> None:
+    """Check that the critics which an objective or a penalty uses are there, and have the methods that it calls.
+
+    Raises:
+        AeframeError: Naming the first that is missing or has not these methods.
+    """
+    for label, methods in part.used_critics.items():
+        requirement = f"{kind} '{name}' requires a critic '{label}' with {' and '.join(methods)}"
+        if label not in critics:
+            options = "{}" if registry().has("critic", label) else "{name: ...}"
+            raise AeframeError(
+                f"{requirement}{did_you_mean(label, critics)}; add critics.{label}={options}, or set {key}.critic"
+            )
+        if missing := [method for method in methods if not callable(getattr(critics[label], method, None))]:
+            raise AeframeError(
+                f"{requirement}, but {type(critics[label]).__name__} has no {' and no '.join(missing)}; "
+                f"set {key}.critic, or choose another critics.{label}.name"
+            )
+
+
+def _name_of(part: str | Mapping[str, Any]) -> str:
+    return part if isinstance(part, str) else str(part["name"])

@@ -4,7 +4,7 @@ x -> corruption -> encoder -> latent -> decoder -> loss
                                 |                   |
                               prior -> objective <--+
                                           ^
-                                      penalties
+                                 penalties, critics
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Loss
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Critic, Objective, is_needed
+from aeframe.parts.objectives.base import Objective, is_computed
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
 from aeframe.tensors import repeat_rows
@@ -47,6 +48,7 @@ class Autoencoder(nn.Module):
         loss: Loss,
         objective: Objective,
         penalties: Mapping[str, Penalty] | None = None,
+        critics: Mapping[str, Critic] | None = None,
         condition_encoder: bool = True,
     ) -> None:
         super().__init__()
@@ -60,6 +62,7 @@ class Autoencoder(nn.Module):
         self.loss = loss
         self.objective = objective
         self.penalties = nn.ModuleDict(dict(penalties or {}))
+        self.critics = nn.ModuleDict(dict(critics or {}))
 
     # -- forward pass ---------------------------------------------------------------------------------------------
 
@@ -162,7 +165,7 @@ class Autoencoder(nn.Module):
         return self.loss.postprocess(output, batch if like is None else like, condition)
 
     def terms(self, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return the terms that the autoencoder minimises, without those of its opponents.
+        """Return the terms that the autoencoder minimises, without those of its critics.
 
         Penalties receive the first importance sample of each x. In training a penalty of weight 0 is not computed and
         has no term; in evaluation every penalty has one.
@@ -172,8 +175,16 @@ class Autoencoder(nn.Module):
         for name, penalty in self.penalties.items():
             assert isinstance(penalty, Penalty)
             weight = penalty.weight_at(self, progress)
-            if is_needed(self, weight):
+            if is_computed(self, weight):
                 terms.add(name, penalty(self, first), weight)
+        return terms
+
+    def critic_terms(self, out: ForwardOutput, progress: TrainingProgress) -> dict[str, LossTerms]:
+        """Return the terms that each critic minimises, by the critic's label; no gradient reaches the autoencoder."""
+        terms = {}
+        for label, critic in self.critics.items():
+            assert isinstance(critic, Critic)
+            terms[label] = critic.terms(self, out.detach(), progress)
         return terms
 
     def set_progress(self, progress: TrainingProgress) -> None:
@@ -183,30 +194,14 @@ class Autoencoder(nn.Module):
         """
         self.latent.on_progress(progress)
 
-    # -- who optimises what --------------------------------------------------------------------------------------
-
-    def critics(self) -> dict[str, Critic]:
-        """Return the second players, wherever a part holds one, by the name of the attribute that holds it.
-
-        Raises:
-            AeframeError: Two of one name, of which one would be lost.
-        """
-        found: dict[str, Critic] = {}
-        for path, module in self.named_modules():
-            name = path.rpartition(".")[2]
-            if isinstance(module, Critic) and found.setdefault(name, module) is not module:
-                raise AeframeError(
-                    f"two optimizer groups are named '{name}', the second in '{path}'; leave one of the parts out"
-                )
-        return found
-
     @property
     def batch_terms(self) -> frozenset[str]:
-        """The names of the terms that compare the samples of a batch with each other; a player's after its own."""
-        found = {label for label, penalty in self.penalties.items() if penalty.batch_term}
-        for player, critic in self.critics().items():
-            found |= {f"{player}/{name}" for name in critic.batch_terms}
-        return self.objective.batch_terms | self.latent.batch_terms | found
+        """The names of the terms that compare the samples of a batch; those of a critic follow its label."""
+        names = {label for label, penalty in self.penalties.items() if penalty.batch_term}
+        for label, critic in self.critics.items():
+            assert isinstance(critic, Critic)
+            names |= {f"{label}/{name}" for name in critic.batch_terms}
+        return self.objective.batch_terms | self.latent.batch_terms | names
 
     # -- sampling ------------------------------------------------------------------------------------------------
 

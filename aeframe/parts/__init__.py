@@ -2,10 +2,11 @@
 
 from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.parts.corruptions import Corruption
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.losses.base import Likelihood, Loss
 from aeframe.parts.networks.base import Decoder, Encoder
-from aeframe.parts.objectives.base import Critic, Objective
+from aeframe.parts.objectives.base import Objective
 from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.priors.base import Prior
 from aeframe.parts.samplers.base import Sampler

@@ -37,13 +37,12 @@ def deterministic_forward_pass(model: Autoencoder, batch: Batch) -> ForwardOutpu
 def all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
     """Return the unweighted loss terms of the model and its critics, ``(B,)`` each, and the bound if there is one.
 
-    The names of a critic's terms start with ``critic/``, where ``critic`` is its name.
+    The names of a critic's terms start with its label and a slash.
     """
     model_terms = model.terms(out, progress)
     terms = dict(model_terms.raw)
     if model_terms.bound is not None:
         terms["bound"] = model_terms.bound
-    for name, critic in model.critics().items():
-        critic_terms = critic.terms(model, out.detach(), progress).raw
-        terms |= {f"{name}/{term}": value for term, value in critic_terms.items()}
+    for label, critic_terms in model.critic_terms(out, progress).items():
+        terms |= {f"{label}/{name}": value for name, value in critic_terms.raw.items()}
     return terms

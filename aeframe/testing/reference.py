@@ -12,7 +12,7 @@ from torch import Tensor
 from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
-from aeframe.factory import build
+from aeframe.factory import build, defaults
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
@@ -151,14 +151,32 @@ def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: An
         "loss": loss,
         "objective": "elbo" if "posterior" in provides else "deterministic",
         "penalties": {},
+        "critics": {},
         "sampler": {"name": "prior"},
         "optimizer": {"name": "adam", "lr": 1e-2},
     }
+    if kind in ("objective", "penalty"):
+        # The critic that its option names by default.
+        label = {**defaults(kind, part["name"]), **part}.get("critic")
+        config["critics"] = {label: {}} if label is not None and registry().has("critic", label) else {}
     if kind == "penalty":
         config["penalties"] = {part["name"]: dict(part)}
+    elif kind == "critic":
+        config["critics"] = {part["name"]: dict(part)}
+        config |= _user_of_critic(part["name"], target)
     elif kind != "modality":
         config[kind] = dict(part)
     return config
+
+
+def _user_of_critic(name: str, critic: Any) -> dict[str, Any]:
+    """Return the objective and penalties that call a critic's methods; none where it has only terms."""
+    config: dict[str, Any] = {}
+    if hasattr(critic, "logit"):
+        config["objective"] = {"name": "adversarial", "critic": name}
+    penalties = {"adversarial": "generator_loss", "feature_matching": "features"}
+    users = {penalty: {"critic": name} for penalty, method in penalties.items() if hasattr(critic, method)}
+    return config | ({"penalties": users} if users else {})
 
 
 def _latent_for(requires: frozenset[str], spaces: frozenset[str] = _EUCLIDEAN) -> dict[str, Any]:
@@ -215,13 +233,13 @@ def modality_setup(
     train = built.prepare(source).train
     with noise_of(CPU, 2):
         rows = train.batch(torch.arange(min(NUM_ROWS, len(train))))
-    defaults = dict(built.defaults)
+    own_defaults = dict(built.defaults)
     config = {
-        **minimal_config(kind, part, loss=defaults.pop("loss"), encoder=defaults.pop("encoder")),
-        **{key: value for key, value in defaults.items() if key != kind},
+        **minimal_config(kind, part, loss=own_defaults.pop("loss"), encoder=own_defaults.pop("encoder")),
+        **{key: value for key, value in own_defaults.items() if key != kind},
         "modality": dict(modality),
         "data": dict(dataset),
     }
-    if kind not in ("modality", "penalty"):
+    if kind not in ("modality", "penalty", "critic"):
         config[kind] = dict(part)
     return ReferenceSetup(config, spec, rows, built)

@@ -12,14 +12,14 @@ from aeframe.types import LossTerms
 
 
 def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """Return the norm of each weighted term's own gradient over all devices; no parameter and no ``.grad`` changes.
+    """Return the norm of the gradient of each weighted term, over all devices; parameters and ``.grad`` do not change.
 
-    Two terms of like size can have gradients of very different norms, and a term whose gradient is much smaller than
-    the others' is not learned. It costs a backward pass for each term, and keeps the graph.
+    Two terms of similar value can have gradients of very different norms, and a term with a much smaller gradient than
+    the others is hardly optimised. This takes one backward pass for each term, and keeps the graph.
 
     Args:
-        terms: Of one optimizer group, with their graph.
-        parameters: What the group trains.
+        terms: The terms of one optimizer group, with their graph.
+        parameters: The parameters of the group.
     """
     norms: dict[str, Tensor] = {}
     for name, value in terms.raw.items():
@@ -27,7 +27,7 @@ def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict
             continue
         loss = terms.weights[name] * value.mean()
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        found = [mean_over_devices(gradient) for gradient in gradients if gradient is not None]
-        if found:
-            norms[name] = nn.utils.get_total_norm(found)
+        averaged = [mean_over_devices(gradient) for gradient in gradients if gradient is not None]
+        if averaged:
+            norms[name] = nn.utils.get_total_norm(averaged)
     return norms

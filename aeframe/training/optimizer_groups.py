@@ -1,6 +1,6 @@
-"""Optimizer groups: which parameters an optimizer trains, by which terms, and at which batches.
+"""Optimizer groups: parameters with their optimizer, loss terms and schedule of updates.
 
-A VAE has one group, the autoencoder; a model with a discriminator has two.
+A model has the group ``autoencoder``, and one group for each of its critics.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.parts.objectives.base import Critic
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
 from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
 
 AUTOENCODER = "autoencoder"
-"""The name of the first group: every parameter that no opponent owns."""
+"""The name of the first group, which has every parameter outside the critics."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """How one group is optimised, and when."""
+    """The optimizer of one group, and the batches with an update."""
 
     optimizer: Mapping[str, Any]
     """``{name: adam, lr: a number or a schedule, options}``."""
@@ -38,11 +38,11 @@ class GroupSettings:
 
 
 class OptimizerGroup:
-    """Some parameters, their optimizer, its learning rate, and the terms that are minimised.
+    """Parameters with their optimizer, learning rate and loss terms.
 
-    The group is due at every ``every``-th batch from ``start`` on. It takes a step once the gradients of
-    ``accumulate`` due batches are summed, each divided by their number. The last step of an epoch takes what is left,
-    divided by what is left, so that no gradient is carried over.
+    The group is due at every ``every``-th batch from ``start`` on. It takes a step with the mean gradient of
+    ``accumulate`` due batches. The last step of an epoch takes the mean of the remaining due batches, so that no
+    gradient is carried over to the next epoch.
     """
 
     def __init__(
@@ -50,41 +50,43 @@ class OptimizerGroup:
     ) -> None:
         self.name, self.parameters, self.settings, self.critic = name, parameters, settings, critic
         self.prefix = "" if critic is None else f"{name}/"
-        """Stands before the names of its terms."""
+        """Prefix of the names of its terms in metrics."""
         options = dict(settings.optimizer)
         if "lr" not in options:
             raise AeframeError(f"optimizer group '{name}' has no learning rate; set optimizer.lr=...")
         self._rate = Schedule.from_config(options.pop("lr"), build)
-        # A rate to construct it with: the real one is set when the length of the run is known.
+        # A preliminary rate: the scheduler sets the real one when the length of the run is known.
         rate = self._rate(TrainingProgress(planned=1))
         try:
             self.optimizer: Optimizer = build("optimizer", {**options, "lr": rate}, params=parameters)
         except ValueError as error:
             first = str(error).partition("\n")[0]
-            raise AeframeError(f"optimizer group '{name}' cannot be made: {first}; change optimizer.*") from error
+            raise AeframeError(
+                f"the optimizer of group '{name}' cannot be built: {first}; change optimizer.*"
+            ) from error
         self.gradient_norm: Tensor | None = None
-        """The norm before clipping at the last step; None without clipping."""
+        """The norm before clipping, of the last step; None without clipping."""
         self.num_summed = 0
-        """Batches whose gradients are summed since the last step."""
+        """Number of batches with summed gradients since the last step."""
         self._size = 1
 
     def is_due(self, progress: TrainingProgress) -> bool:
         """Return whether the group is trained at this batch."""
-        since = progress.batch - self.settings.start
-        return since >= 0 and since % self.settings.every == 0
+        batches = progress.batch - self.settings.start
+        return batches >= 0 and batches % self.settings.every == 0
 
     def terms(self, model: Autoencoder, output: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return what the group minimises; an opponent gets the output without its graph."""
+        """Return the terms that the group minimises; a critic receives the output detached from the graph."""
         if self.critic is None:
             return model.terms(output, progress)
         return self.critic.terms(model, output.detach(), progress)
 
     def make_scheduler(self, progress: TrainingProgress) -> ScheduledLR:
-        """Return the scheduler that keeps the learning rate at its schedule."""
+        """Return the scheduler that sets the learning rate by its schedule."""
         return ScheduledLR(self.optimizer, self._rate, progress)
 
     def next_sum(self, progress: TrainingProgress, batches_per_epoch: float) -> tuple[int, bool]:
-        """Count one more due batch; return how many the step sums, and whether this is the last of them."""
+        """Count one more due batch; return how many batches the step sums, and whether this is the last of them."""
         if self.num_summed == 0:
             due = -(-(batches_per_epoch - progress.batch_in_epoch) // self.settings.every)
             self._size = int(max(1, min(self.settings.accumulate, due)))
@@ -92,7 +94,7 @@ class OptimizerGroup:
         return self._size, self.num_summed >= self._size
 
     def clip_gradients(self, clip: float | None, algorithm: str) -> None:
-        """Limit the gradient's norm (or each value), and keep the norm before; None leaves the gradients alone."""
+        """Clip the gradient's norm (or each value), and store the norm before; None leaves the gradients unchanged."""
         if clip is None:
             return
         if algorithm == "value":
@@ -101,7 +103,7 @@ class OptimizerGroup:
             self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, clip)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counters, and the gradients that are summed so far."""
+        """Return the counters and the gradients summed so far."""
         gradients = {str(row): p.grad for row, p in enumerate(self.parameters) if p.grad is not None}
         return {
             "num_summed": self.num_summed,
@@ -111,7 +113,7 @@ class OptimizerGroup:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Set the counters and gradients."""
+        """Restore the counters and gradients."""
         self.num_summed, self._size = state["num_summed"], state["size"]
         norm = state["gradient_norm"]
         self.gradient_norm = None if norm is None else norm.to(self.parameters[0].device)
@@ -131,40 +133,44 @@ def make_optimizer_groups(
     """Return the optimizer groups of a model, the autoencoder first.
 
     Args:
-        model: Each of its opponents is a group of its own.
+        model: The autoencoder; each of its critics is a group.
         optimizer: The run's optimizer, ``{name, lr, ...}``.
-        settings: By group, what differs from it: ``{optimizer, clip, accumulate, every, start}``.
-        clip: The largest gradient norm of groups without their own.
-        accumulate: The same for accumulation.
+        settings: By group, the settings that differ from the run's: ``{optimizer, clip, accumulate, every, start}``.
+        clip: Largest gradient norm of a group without its own setting.
+        accumulate: Batches summed for a step, of a group without its own setting.
 
     Raises:
-        AeframeError: Settings for a group that does not exist, or a group without trainable parameters.
+        AeframeError: Settings for a group that does not exist, a group without trainable parameters, or a critic with
+            the label of the first group.
     """
-    critics = model.critics()
-    owned = {id(parameter) for critic in critics.values() for parameter in critic.parameters()}
+    critics: dict[str, Any] = dict(model.critics.items())
+    if AUTOENCODER in critics:
+        raise AeframeError(
+            f"critic '{AUTOENCODER}' has the name of the autoencoder's optimizer group; choose another label"
+        )
+    in_critics = {id(parameter) for parameter in model.critics.parameters()}
     names = [AUTOENCODER, *critics]
     settings = settings or {}
     for name in settings:
         if name not in names:
             raise AeframeError(
-                f"settings name an unknown optimizer group '{name}'{did_you_mean(name, names)}; "
-                f"the groups of this model are {', '.join(names)}"
+                f"settings name an unknown optimizer group '{name}'{did_you_mean(name, names)}; the groups of this "
+                f"model are {', '.join(names)}; remove the settings with '~optimizers.{name}'"
             )
-    own = [p for p in model.parameters() if p.requires_grad and id(p) not in owned]
-    parameters = {AUTOENCODER: own}
-    parameters |= {name: [p for p in module.parameters() if p.requires_grad] for name, module in critics.items()}
+    parameters = {AUTOENCODER: [p for p in model.parameters() if p.requires_grad and id(p) not in in_critics]}
+    parameters |= {name: [p for p in critic.parameters() if p.requires_grad] for name, critic in critics.items()}
     groups = []
     for name in names:
         if not parameters[name]:
             raise AeframeError(f"optimizer group '{name}' has no trainable parameters; unfreeze some, or leave it out")
-        chosen = dict(settings.get(name) or {})
-        override = chosen.get("optimizer") or {}
+        own = dict(settings.get(name) or {})
+        override = own.get("optimizer") or {}
         group = GroupSettings(
             optimizer=override if "name" in override else {**optimizer, **override},
-            clip=clip if chosen.get("clip") is None else chosen["clip"],
-            accumulate=accumulate if chosen.get("accumulate") is None else chosen["accumulate"],
-            every=chosen.get("every", 1),
-            start=chosen.get("start", 0),
+            clip=clip if own.get("clip") is None else own["clip"],
+            accumulate=accumulate if own.get("accumulate") is None else own["accumulate"],
+            every=own.get("every", 1),
+            start=own.get("start", 0),
         )
         if group.accumulate < 1 or group.every < 1 or group.start < 0:
             raise AeframeError(
@@ -172,7 +178,7 @@ def make_optimizer_groups(
                 f"found {group.accumulate}, {group.every} and {group.start}"
             )
         if (critic := critics.get(name)) is not None:
-            # Terms that it judges have no weight before it is trained.
+            # Other terms that are computed with the critic have weight 0 before its start.
             critic.start = group.start
         groups.append(OptimizerGroup(name, parameters[name], group, critic))
     return groups
@@ -182,24 +188,23 @@ def check_ownership(module: nn.Module, groups: list[OptimizerGroup]) -> None:
     """Check that every trainable parameter of `module` belongs to exactly one group.
 
     Raises:
-        AeframeError: Naming the parameter that no optimizer, or more than one, would train.
+        AeframeError: A parameter in no group, or in more than one.
     """
     owners: dict[int, list[str]] = {}
     for group in groups:
         for parameter in group.parameters:
             owners.setdefault(id(parameter), []).append(group.name)
     for name, parameter in module.named_parameters():
-        found = owners.get(id(parameter), [])
-        if parameter.requires_grad and len(found) != 1:
-            who = f"by {' and '.join(found)}" if found else "by no optimizer"
+        names = owners.get(id(parameter), [])
+        if parameter.requires_grad and len(names) != 1:
             raise AeframeError(
-                f"parameter '{name}' is trained {who}, expected exactly one; "
-                "freeze it (requires_grad=False) or keep it in one part only"
+                f"parameter '{name}' is trained by {' and '.join(names) or 'no group'}, expected exactly one; "
+                "freeze it (requires_grad=False) or use it in one part only"
             )
 
 
 def synchronized_states(groups: list[OptimizerGroup]) -> dict[str, dict[str, Any]]:
-    """Return the state of every group by name, with the gradients of all devices averaged; all must call it."""
+    """Return the state of every group by name, with gradients averaged over devices; every process must call this."""
     states = {group.name: group.state_dict() for group in groups}
     for state in states.values():
         state["gradients"] = {row: mean_over_devices(gradient) for row, gradient in state["gradients"].items()}

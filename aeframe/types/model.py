@@ -53,6 +53,12 @@ class LossPart(Protocol):
     def masked_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
 
+class CriticParts(Protocol):
+    """The critics of a `Model`, by label; see `aeframe.parts.Critic`."""
+
+    def __getitem__(self, label: str) -> Any: ...
+
+
 class Model(Protocol):
     """An autoencoder, as its objectives, penalties, critics and samplers receive it.
 
@@ -90,6 +96,10 @@ class Model(Protocol):
     def loss(self) -> LossPart:
         """The reconstruction loss."""
 
+    @property
+    def critics(self) -> CriticParts:
+        """The critics by label."""
+
     def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent codes of a batch, without corruption.
 
@@ -102,6 +112,3 @@ class Model(Protocol):
         `batch` has the clean samples for teacher forcing and per-sample sizes; None decodes new codes. `condition`
         ``(B, C)`` replaces the batch's condition.
         """
-
-    def critics(self) -> Mapping[str, Any]:
-        """Return the model's critics (see `aeframe.parts.Critic`) by name."""

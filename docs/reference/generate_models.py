@@ -22,6 +22,7 @@ the recipe; they are the defaults of the modality, here of `vector`. Any part ca
 all parts are listed at the end of the page; set one with `latent.dim=8`, on the command line or in a file.
 """
 _SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "loss", "objective", "sampler")
+_LABELLED = {"penalty": "penalties", "critic": "critics"}
 
 
 def page() -> str:
@@ -31,7 +32,7 @@ def page() -> str:
     contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
     parts_in_use: dict[str, set[str]] = {}
     sections = [_model(recipe, parts_in_use) for recipe in recipes]
-    options = [_options(kind, name) for kind in (*_SLOTS, "penalty") for name in sorted(parts_in_use.get(kind, ()))]
+    options = [_options(kind, name) for kind in (*_SLOTS, *_LABELLED) for name in sorted(parts_in_use.get(kind, ()))]
     return "\n".join([_HEAD, contents, "", *sections, "# Options of the parts", "", *options])
 
 
@@ -44,10 +45,11 @@ def _model(recipe: OptionFile, parts_in_use: dict[str, set[str]]) -> str:
         parts_in_use.setdefault(kind, set()).add(name)
         link = f"[{name}](#{kind}-{name})"
         rows.append(f"| {kind} | {link if recipe.choices.get(kind) else f'*{link}*'} |")
-    for label, options in (config.get("penalties") or {}).items():
-        name = (options or {}).get("name", label)
-        parts_in_use.setdefault("penalty", set()).add(name)
-        rows.append(f"| penalty | [{name}](#penalty-{name}) |")
+    for kind, key in _LABELLED.items():
+        for label, options in (config.get(key) or {}).items():
+            name = (options or {}).get("name", label)
+            parts_in_use.setdefault(kind, set()).add(name)
+            rows.append(f"| {kind} | [{name}](#{kind}-{name}) |")
     values = [f"`{key}={format_value(value)}`" for key, value in recipe.settings.items()]
     settings = f"\nSets {', '.join(values)}.\n" if values else ""
     table = "\n".join(["| slot | part |", "|---|---|", *rows])

@@ -139,7 +139,7 @@ def test_every_registered_name_and_recipe_can_be_explained(
         (
             ("los", "mse"),
             "unknown kind 'los', did you mean 'loss'?; kinds are experiment, model, trainer, modality, dataset, "
-            "corruption, encoder, latent, prior, decoder, loss, objective, penalty, activation, schedule, "
+            "corruption, encoder, latent, prior, decoder, loss, objective, penalty, critic, activation, schedule, "
             "sampler, optimizer, metric, callback, logger, config, command",
         ),
     ],

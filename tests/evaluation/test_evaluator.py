@@ -16,7 +16,7 @@ from aeframe.training.module import AutoencoderModule
 from aeframe.types import Batch, TrainingProgress
 
 VAE = {"latent": {"name": "gaussian", "dim": 3}, "objective": {"name": "elbo", "beta": 4.0}}
-AAE = {"objective": "adversarial"}
+AAE = {"objective": "adversarial", "critics": {"discriminator_z": {}}}
 PROGRESS = TrainingProgress(batch=10, planned=10)
 CPU = torch.device("cpu")
 
@@ -85,8 +85,8 @@ def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
     model, x = make_model(**AAE), data()
     values = evaluated(model, x, [37])
     assert {"reconstruction", "adversarial", "loss", "bound"} <= set(values)
-    assert values["discriminator/loss"] == pytest.approx(
-        values["discriminator/real"] + values["discriminator/fake"], rel=1e-6
+    assert values["discriminator_z/loss"] == pytest.approx(
+        values["discriminator_z/real"] + values["discriminator_z/fake"], rel=1e-6
     )
     assert values == evaluated(model, x, [37])
 

@@ -31,9 +31,11 @@ def test_terms_have_one_value_for_each_sample(make_model: Any) -> None:
 
 
 def test_terms_of_an_adversary_have_its_name_as_prefix(make_model: Any) -> None:
-    output = evaluate_batch(make_model(objective="adversarial"), Batch(rows()), PROGRESS, seed=0, index=0)
-    critic_terms = {name for name in output.terms if name.startswith("discriminator/")}
-    assert critic_terms == {"discriminator/real", "discriminator/fake", "discriminator/loss"}
+    output = evaluate_batch(
+        make_model(objective="adversarial", critics={"discriminator_z": {}}), Batch(rows()), PROGRESS, seed=0, index=0
+    )
+    critic_terms = {name for name in output.terms if name.startswith("discriminator_z/")}
+    assert critic_terms == {"discriminator_z/real", "discriminator_z/fake", "discriminator_z/loss"}
 
 
 def test_samples_are_a_function_of_seed_and_index(make_model: Any) -> None:

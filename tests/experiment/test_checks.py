@@ -144,6 +144,27 @@ def test_a_linear_model_that_can_copy_is_warned_of() -> None:
     )
 
 
+def test_an_unused_critic_is_warned_of() -> None:
+    overrides = ["model=factor_vae", "objective.estimator=stratified"]
+    with pytest.warns(SuspiciousConfigWarning) as caught:
+        check_parts(compose(overrides), REAL)
+    assert [str(warning.message) for warning in caught] == [
+        "critic 'permuted_codes' is trained, but neither the objective nor a penalty uses it; remove it with "
+        "critics.permuted_codes=null and '~optimizers.permuted_codes', or name it in the option critic of one of them"
+    ]
+    removed = ["critics.permuted_codes=null", "~optimizers.permuted_codes"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_parts(compose([*overrides, *removed]), REAL)
+
+
+def test_a_missing_critic_is_refused_before_training() -> None:
+    assert refusal(["model=aae", "critics.discriminator_z=null"], REAL) == (
+        "objective 'adversarial' requires a critic 'discriminator_z' with logit; add critics.discriminator_z={}, or "
+        "set objective.critic"
+    )
+
+
 @pytest.mark.parametrize("overrides", [["model=linear_ae", "latent.dim=29"], ["model=ae", "latent.dim=64"]])
 def test_other_models_are_not_warned_of(overrides: list[str]) -> None:
     with warnings.catch_warnings():

@@ -221,6 +221,15 @@ def test_penalties_need_no_plus_and_are_completed() -> None:
     }
 
 
+def test_critics_are_composed_like_penalties() -> None:
+    overrides = ["model=vae_gan", "critics.discriminator_x.loss=hinge", "critics.second.name=discriminator_z"]
+    critics = compose(overrides)["critics"]
+    assert list(critics) == ["discriminator_x", "second"]
+    assert critics["discriminator_x"] == {**defaults("critic", "discriminator_x"), "loss": "hinge"}
+    assert critics["second"] == defaults("critic", "discriminator_z")
+    assert compose(["model=aae", "critics.discriminator_z=null"])["critics"] == {}
+
+
 def test_null_takes_an_optional_part_away(option: Option) -> None:
     option("experiment/logged", "# @package _global_\ndefaults:\n  - override /logger: tensorboard\n")
     assert list(compose(["experiment=logged"])["logger"]) == ["tensorboard"]

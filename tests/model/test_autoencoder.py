@@ -14,15 +14,15 @@ from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder, append_condition, shape_with_condition
 from aeframe.parts.corruptions import Corruption, NoCorruption
+from aeframe.parts.critics.base import Critic
 from aeframe.parts.latents.point import Point
 from aeframe.parts.losses.distances import SquaredError
 from aeframe.parts.networks.base import Decoder, Encoder
 from aeframe.parts.networks.mlp import MLPDecoder, MLPEncoder
-from aeframe.parts.objectives.base import Critic
 from aeframe.parts.objectives.deterministic import Deterministic
 from aeframe.parts.objectives.importance import Importance
 from aeframe.parts.priors.normal import StandardNormal
-from aeframe.types import Batch, DataSpec, Domain, ForwardOutput, LossTerms, Shape, TrainingProgress
+from aeframe.types import Batch, DataSpec, Domain, LossTerms, Shape, TrainingProgress
 
 SHAPE = (2, 3)
 
@@ -398,21 +398,74 @@ def test_a_corruption_can_be_active_in_evaluation() -> None:
     assert model(batch).encoder_input is not batch
 
 
-def test_opponents_are_found_wherever_they_are_held() -> None:
-    class Judge(Critic):
-        def terms(self, model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-            return LossTerms()
+JUDGE = {"judge": {"name": "discriminator_x"}}
 
-    class Judged(Deterministic):
-        def __init__(self) -> None:
-            super().__init__()
-            self.judge = Judge()
 
-    model = make()
-    assert model.critics() == {}
-    model.objective = Judged()
-    model.penalties["realism"] = nn.ModuleDict({"critic": Judge()})
-    assert {name: type(module) for name, module in model.critics().items()} == {"judge": Judge, "critic": Judge}
+def test_terms_of_critics_are_computed_without_a_gradient_of_the_autoencoder() -> None:
+    model = make(critics={**JUDGE, "discriminator_z": {}})
+    out = model(Batch(torch.randn(4, *SHAPE)))
+    terms = model.critic_terms(out, TrainingProgress())
+    assert {label: set(of_critic.raw) for label, of_critic in terms.items()} == {
+        "judge": {"real", "fake"},
+        "discriminator_z": {"real", "fake"},
+    }
+    sum(of_critic.total().sum() for of_critic in terms.values()).backward()
+    trained = {name.split(".")[0] for name, weight in model.named_parameters() if weight.grad is not None}
+    assert trained == {"critics"}
+
+
+def test_batch_terms_of_a_critic_follow_its_label() -> None:
+    assert make(critics={"judge": {"name": "permuted_codes"}}).batch_terms == {"judge/real"}
+
+
+def test_a_critic_does_not_change_the_first_weights_of_the_rest() -> None:
+    models = []
+    for critics in ({}, {"discriminator_x": {}, "discriminator_z": {}}):
+        torch.manual_seed(1)
+        models.append(make(critics=critics).state_dict())
+    for name, value in models[0].items():
+        assert torch.equal(value, models[1][name])
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            {"penalties": {"adversarial": {}}},
+            "penalty 'adversarial' requires a critic 'discriminator_x' with generator_loss; "
+            "add critics.discriminator_x={}, or set penalties.adversarial.critic",
+        ),
+        (
+            {"penalties": {"features": {"name": "feature_matching", "critic": "judges"}}, "critics": JUDGE},
+            "penalty 'features' requires a critic 'judges' with features, did you mean 'judge'?; "
+            "add critics.judges={name: ...}, or set penalties.features.critic",
+        ),
+        (
+            {"objective": "adversarial"},
+            "objective 'adversarial' requires a critic 'discriminator_z' with logit; "
+            "add critics.discriminator_z={}, or set objective.critic",
+        ),
+        (
+            {"objective": {"name": "total_correlation", "estimator": "adversarial"}},
+            "objective 'total_correlation' requires a critic 'permuted_codes' with logit; "
+            "add critics.permuted_codes={}, or set objective.critic",
+        ),
+        (
+            {"objective": {"name": "adversarial", "critic": "judge"}, "critics": JUDGE},
+            "objective 'adversarial' requires a critic 'judge' with logit, but DiscriminatorX has no logit; "
+            "set objective.critic, or choose another critics.judge.name",
+        ),
+        (
+            {"penalties": {"adversarial": {"critic": "discriminator_z"}}, "critics": {"discriminator_z": {}}},
+            "penalty 'adversarial' requires a critic 'discriminator_z' with generator_loss, but DiscriminatorZ has no "
+            "generator_loss; set penalties.adversarial.critic, or choose another critics.discriminator_z.name",
+        ),
+    ],
+)
+def test_a_critic_that_is_missing_or_of_another_sort_is_refused(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(AeframeError) as caught:
+        make(**parts)
+    assert str(caught.value) == message
 
 
 # -- weights of zero ---------------------------------------------------------------------------------------------
@@ -438,20 +491,25 @@ def passes(model: Autoencoder, module: nn.Module, progress: TrainingProgress) ->
         ({"penalties": {"contractive": {"weight": RAMP}}}, "encoder", "contractive"),
         ({"penalties": {"decoder_gradient": {"weight": RAMP}}}, "decoder", "decoder_gradient"),
         (
-            {"penalties": {"adversarial": {"weight": RAMP}}},
-            "penalties.adversarial.discriminator_x.network",
+            {"penalties": {"adversarial": {"weight": RAMP}}, "critics": {"discriminator_x": {}}},
+            "critics.discriminator_x.network",
             "adversarial",
         ),
-        ({"objective": {"name": "adversarial", "weight": RAMP}}, "objective.discriminator", "adversarial"),
+        (
+            {"objective": {"name": "adversarial", "weight": RAMP}, "critics": {"discriminator_z": {}}},
+            "critics.discriminator_z.layers",
+            "adversarial",
+        ),
         (
             {
                 "objective": {
                     "name": "total_correlation",
                     "estimator": "adversarial",
                     "beta": {**RAMP, "start": 1.0, "end": 2.0},
-                }
+                },
+                "critics": {"permuted_codes": {}},
             },
-            "objective.discriminator",
+            "critics.permuted_codes.layers",
             "total_correlation",
         ),
     ],
@@ -502,14 +560,21 @@ def test_parts_of_the_kl_with_weights_of_one_are_not_computed() -> None:
 @pytest.mark.parametrize(
     "parts",
     [
-        {"penalties": {"adversarial": {"weight": 0.5}, "feature_matching": {"weight": 0.5}}},
-        {"objective": {"name": "adversarial", "weight": 0.5}},
-        {"objective": {"name": "total_correlation", "estimator": "adversarial", "beta": 1.5}},
+        {
+            "penalties": {"adversarial": {"weight": 0.5}, "feature_matching": {"weight": 0.5}},
+            "critics": {"discriminator_x": {}},
+        },
+        {"objective": {"name": "adversarial", "weight": 0.5}, "critics": {"discriminator_z": {}}},
+        {
+            "objective": {"name": "total_correlation", "estimator": "adversarial", "beta": 1.5},
+            "critics": {"permuted_codes": {}},
+        },
     ],
 )
-def test_no_term_is_judged_by_an_opponent_before_its_start(parts: dict[str, Any]) -> None:
+def test_terms_of_a_critic_have_weight_zero_before_its_start(parts: dict[str, Any]) -> None:
     model = make(**parts)
-    (critic,) = model.critics().values()
+    (critic,) = model.critics.values()
+    assert isinstance(critic, Critic)
     critic.start = 10
     judged = {"adversarial", "feature_matching", "total_correlation"}
     _, before = passes(model.train(), critic, TrainingProgress(batch=9))

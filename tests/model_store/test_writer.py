@@ -32,7 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "sampler": "codes",
     },
     "fsq": {"latent": {"name": "fsq", "levels": [3, 3], "tokens": 3}, "objective": "deterministic", "sampler": "codes"},
-    "aae": {"latent": "point", "objective": "adversarial"},
+    "aae": {"latent": "point", "objective": "adversarial", "critics": {"discriminator_z": {}}},
     "penalties": {"latent": "point", "objective": "deterministic", "penalties": {"l1": {}, "contractive": {}}},
     "activation": {"activation": {"name": "prelu", "init": 0.1}},
 }  # fmt: skip

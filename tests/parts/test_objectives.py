@@ -1,4 +1,4 @@
-"""Objectives: closed forms, hand-worked floors, and that every term that counts moves a gradient."""
+"""Objectives: closed forms, floors by hand, and a gradient from every term with a weight."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def kl_by_dimension(out: ForwardOutput) -> Tensor:
 
 
 def with_kl(by_dimension: list[list[float]]) -> tuple[Autoencoder, ForwardOutput]:
-    """A model and a pass whose posteriors have these KL divergences: N(sqrt(2 KL), 1)."""
+    """Return a model and an output whose posteriors N(sqrt(2 KL), 1) have these KL divergences."""
     model = make({"name": "elbo"})
     mean = (2 * torch.tensor(by_dimension)).sqrt().requires_grad_()
     num, dim = mean.shape
@@ -73,7 +73,7 @@ def test_elbo_is_reconstruction_and_closed_form_kl() -> None:
     assert list(terms.raw) == ["reconstruction", "kl"]
 
 
-def test_beta_weighs_the_kl_and_not_the_bound() -> None:
+def test_beta_is_the_weight_of_the_kl_and_not_in_the_bound() -> None:
     p, terms = terms_of(make({"name": "elbo", "beta": 4.0}))
     torch.testing.assert_close(terms.total(), p.reconstruction + 4 * kl_by_dimension(p).sum(1))
     assert terms.weights == {"reconstruction": 1.0, "kl": 4.0}
@@ -81,7 +81,7 @@ def test_beta_weighs_the_kl_and_not_the_bound() -> None:
     torch.testing.assert_close(terms.bound, p.reconstruction + kl_by_dimension(p).sum(1))
 
 
-def test_beta_follows_its_schedule_by_the_clock() -> None:
+def test_beta_follows_its_schedule() -> None:
     model = make({"name": "elbo", "beta": {"name": "linear", "end": 2.0}})
     weights = [
         terms_of(model, progress=TrainingProgress(batch=batch, planned=100))[1].weights["kl"] for batch in (0, 25, 100)
@@ -89,7 +89,7 @@ def test_beta_follows_its_schedule_by_the_clock() -> None:
     assert weights == [0.0, 0.5, 2.0]
 
 
-def test_a_kl_of_weight_zero_is_reported_and_gives_no_gradient() -> None:
+def test_a_kl_of_weight_zero_is_logged_and_not_minimised() -> None:
     model = make({"name": "elbo", "beta": 0.0})
     p, terms = terms_of(model)
     torch.testing.assert_close(terms.total(), p.reconstruction)
@@ -136,7 +136,7 @@ def test_free_bits_follow_a_schedule_and_none_leave_the_plain_kl() -> None:
     assert list(terms_of(model, progress=TrainingProgress(batch=100, planned=100))[1].raw) == ["reconstruction", "kl"]
 
 
-def test_capacity_pulls_the_kl_to_its_nats() -> None:
+def test_capacity_is_the_distance_of_the_kl_from_its_target() -> None:
     model, p = with_kl([[1.0, 2.0, 3.0], [0.5, 0.5, 0.5]])
     objective = build("objective", {"name": "elbo", "beta": 10.0, "capacity": {"name": "linear", "end": 8.0}})
     terms = objective(model, p, HALFWAY)
@@ -154,7 +154,7 @@ def test_capacity_and_free_bits_are_refused_together() -> None:
         assert str(error.value) == "objective elbo takes free_bits or capacity, not both; leave one at its default"
 
 
-def test_elbo_with_a_mixture_prior_estimates_the_kl_from_the_draw() -> None:
+def test_elbo_with_a_mixture_prior_estimates_the_kl_from_the_sample() -> None:
     model = make({"name": "elbo"}, prior="mixture").train()
     p, terms = terms_of(model)
     assert p.latent.posterior is not None
@@ -165,8 +165,8 @@ def test_elbo_with_a_mixture_prior_estimates_the_kl_from_the_draw() -> None:
 # -- deterministic -----------------------------------------------------------------------------------------------
 
 
-class _Priced(Point):
-    """A point latent with two terms of its own, one of them with a schedule."""
+class _PointWithTerms(Point):
+    """A point latent with two terms, one of them with a schedule."""
 
     def __init__(self, feature_shape: tuple[int, ...]) -> None:
         super().__init__(feature_shape, dim=3)
@@ -185,29 +185,29 @@ def test_deterministic_is_the_reconstruction() -> None:
     assert terms.bound is p.reconstruction
 
 
-def test_deterministic_may_count_only_what_was_hidden() -> None:
+def test_deterministic_may_sum_over_hidden_elements_only() -> None:
     model = make({"name": "deterministic", "counts": "hidden"}, latent="point")
     x, output = torch.randn(4, *SHAPE), torch.randn(4, 1, *SHAPE)
     hidden, mask = torch.rand(4, *SHAPE) < 0.5, torch.rand(4, *SHAPE) < 0.7
     for clean in (None, mask):
         batch = Batch(x, mask=clean)
-        seen = Batch(x.masked_fill(hidden, 0), mask=~hidden, extras={"hidden": hidden})
+        encoder_input = Batch(x.masked_fill(hidden, 0), mask=~hidden, extras={"hidden": hidden})
         code = model.embed(batch)
-        everything = model.loss(output, batch)
+        of_all = model.loss(output, batch)
         counted = hidden if clean is None else hidden & clean
         expected = ((output[:, 0] - x).square() * counted).sum(1)
-        terms = model.objective(model, ForwardOutput(batch, seen, code, output, everything), HALFWAY)
+        terms = model.objective(model, ForwardOutput(batch, encoder_input, code, output, of_all), HALFWAY)
         torch.testing.assert_close(terms.raw["reconstruction"], expected)
         torch.testing.assert_close(terms.bound, expected)
-        # Nothing was hidden: held-out samples as they are.
-        terms = model.objective(model, ForwardOutput(batch, batch, code, output, everything), HALFWAY)
-        assert torch.equal(terms.raw["reconstruction"], everything)
+        # Nothing was hidden, as in held-out samples without corruption.
+        terms = model.objective(model, ForwardOutput(batch, batch, code, output, of_all), HALFWAY)
+        assert torch.equal(terms.raw["reconstruction"], of_all)
 
 
 @pytest.mark.parametrize("objective", ["deterministic"])
-def test_terms_of_the_latent_are_added_by_its_own_schedules(objective: str) -> None:
+def test_terms_of_the_latent_have_the_weights_of_its_schedules(objective: str) -> None:
     model = make({"name": objective}, latent="point")
-    model.latent = _Priced(model.encoder.out_shape)
+    model.latent = _PointWithTerms(model.encoder.out_shape)
     _, terms = terms_of(model)
     assert terms.weights == {"reconstruction": 1.0, "size": 0.25, "commitment": 1.0}
     assert list(terms.raw) == ["reconstruction", "size", "commitment"]
@@ -231,38 +231,34 @@ def model(request: pytest.FixtureRequest) -> Autoencoder:
 
 
 def gradients(model: Autoencoder, value: Tensor) -> list[Tensor]:
-    found = torch.autograd.grad(
+    values = torch.autograd.grad(
         value.sum(), list(model.parameters()), retain_graph=True, allow_unused=True, materialize_grads=True
     )
-    return list(found)
+    return list(values)
 
 
 def test_every_term_with_a_weight_changes_a_gradient(model: Autoencoder) -> None:
     _, terms = terms_of(model.train())
-    whole = gradients(model, terms.total())
+    with_term = gradients(model, terms.total())
     for name, weight in terms.weights.items():
-        rest = LossTerms({**terms.raw}, {**terms.weights, name: 0.0})
-        counts = [name for name, other in rest.weights.items() if other]
-        without = gradients(model, rest.total()) if counts else [torch.zeros_like(g) for g in whole]
-        moved = any(not torch.equal(a, b) for a, b in zip(whole, without, strict=True))
-        assert moved == (weight > 0), name
+        others = LossTerms({**terms.raw}, {**terms.weights, name: 0.0})
+        counts = [name for name, other in others.weights.items() if other]
+        without = gradients(model, others.total()) if counts else [torch.zeros_like(g) for g in with_term]
+        changed = any(not torch.equal(a, b) for a, b in zip(with_term, without, strict=True))
+        assert changed == (weight > 0), name
 
 
-def test_every_term_is_one_number_for_each_sample(model: Autoencoder) -> None:
+def test_every_term_is_a_value_for_each_sample(model: Autoencoder) -> None:
     _, terms = terms_of(model.train())
     assert all(value.shape == (4,) for value in terms.raw.values())
     assert terms.bound is not None
     assert terms.bound.shape == terms.total().shape == (4,)
 
 
-def test_a_doubled_batch_does_not_move_a_sample(model: Autoencoder) -> None:
+def test_a_doubled_batch_does_not_change_the_terms_of_a_sample(model: Autoencoder) -> None:
     model = model.eval()
     x = torch.randn(4, *SHAPE)
     alone = model.terms(model(Batch(x)), HALFWAY)
     twice = model.terms(model(Batch(torch.cat([x, x]))), HALFWAY)
     for name, value in alone.raw.items():
         torch.testing.assert_close(twice.raw[name], torch.cat([value, value]))
-
-
-def test_a_model_without_an_opponent_has_no_second_player(model: Autoencoder) -> None:
-    assert model.critics() == {}

@@ -19,9 +19,6 @@ class TestCore(PluginSuite):
         "schedule=warmup": {"peak": 1e-3},
     }
     not_applicable: ClassVar[Mapping[str, str]] = {
-        "builds:penalty=feature_matching": (
-            "it uses the discriminator of another penalty, and a small model has one penalty; vae_gan has both"
-        ),
         "condition:decoder=reshape": "it has no layer that could use a condition, and rejects one by its size",
         "two processes:corruption=salt_pepper": (
             "for a domain without bounds it uses those of the batch, and a process has only a part of the batch"

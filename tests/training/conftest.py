@@ -24,7 +24,7 @@ SPEC = DataSpec((12,), Domain("unit"))
 ROWS, BATCH, EPOCH = 100, 16, 7  # six whole batches, and one of four rows
 RECIPES: dict[str, dict[str, Any]] = {
     "vae": {"latent": {"name": "gaussian", "dim": 3}, "objective": "elbo"},
-    "aae": {"latent": {"name": "point", "dim": 3}, "objective": "adversarial"},
+    "aae": {"latent": {"name": "point", "dim": 3}, "objective": "adversarial", "critics": {"discriminator_z": {}}},
 }
 
 

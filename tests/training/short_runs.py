@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "latent": {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4, "kmeans_init": True, "revive": 0.5},
         "objective": "deterministic",
     },
-    "aae": {"latent": {"name": "point", "dim": 3}, "objective": "adversarial"},
+    "aae": {"latent": {"name": "point", "dim": 3}, "objective": "adversarial", "critics": {"discriminator_z": {}}},
     "contractive": {"latent": {"name": "point", "dim": 3}, "penalties": {"contractive": {"weight": 0.1, "probes": 2}}},
 }
 
@@ -109,7 +109,7 @@ def train(
         {"accelerator": "cpu", "devices": 1, **(trainer or {})},
         folder=folder,
         callbacks=[*average, checkpoints, *callbacks],
-        several_groups=bool(module.model.critics()),
+        several_groups=len(module.model.critics) > 0,
         max_epochs=epochs,
         log_every_n_steps=3,
     )

@@ -104,7 +104,7 @@ def test_learning_rate_monitor_logs_the_schedule(
     its_trainer.fit(module(recipe, optimizer={"name": "adam", "lr": RATE}), datamodule=data)
     rows = table(Path(logger.log_dir) / "metrics.csv")
     planned = 2 * EPOCH
-    for group in ["lr-autoencoder", "lr-discriminator"][: 1 + (recipe == "aae")]:
+    for group in ["lr-autoencoder", "lr-discriminator_z"][: 1 + (recipe == "aae")]:
         found = column(rows, group)
         assert [step for step, _ in found] == list(range(planned))
         assert [rate for _, rate in found] == pytest.approx([1e-2 * (1 - step / planned) for step in range(planned)])

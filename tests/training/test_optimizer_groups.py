@@ -1,4 +1,4 @@
-"""Optimizer groups: every parameter belongs to one, a step changes no other, and when each takes its steps."""
+"""Optimizer groups: every parameter belongs to one, a step changes no other group, and steps are due on time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer, train
 SGD = {"name": "sgd", "lr": 0.1}
 
 
-def model(objective: str = "adversarial") -> Autoencoder:
+def make_model(objective: str = "adversarial") -> Autoencoder:
     torch.manual_seed(0)
     return assemble(
         {
@@ -41,13 +41,14 @@ def model(objective: str = "adversarial") -> Autoencoder:
             "latent": {"name": "gaussian", "dim": 3},
             "loss": "mse",
             "objective": objective,
+            "critics": {"discriminator_z": {}} if objective == "adversarial" else {},
         },
         DataSpec((6,), Domain("unit")),
     )
 
 
-def groups_of(it: Autoencoder, settings: dict[str, Any] | None = None, **defaults: Any) -> list[OptimizerGroup]:
-    return make_optimizer_groups(it, SGD, settings, **defaults)
+def groups_of(model: Autoencoder, settings: dict[str, Any] | None = None, **defaults: Any) -> list[OptimizerGroup]:
+    return make_optimizer_groups(model, SGD, settings, **defaults)
 
 
 def values(group: OptimizerGroup) -> list[Tensor]:
@@ -58,10 +59,10 @@ def same(before: list[Tensor], after: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) -> None:
-    output = it(Batch(torch.rand(5, 6)))
-    with freeze_others(group, every):
-        group.terms(it, output, TrainingProgress()).total().mean().backward()
+def step(model: Autoencoder, group: OptimizerGroup, groups: list[OptimizerGroup]) -> None:
+    output = model(Batch(torch.rand(5, 6)))
+    with freeze_others(group, groups):
+        group.terms(model, output, TrainingProgress()).total().mean().backward()
         group.clip_gradients(group.settings.clip, "norm")
         group.optimizer.step()
         group.optimizer.zero_grad()
@@ -70,21 +71,21 @@ def step(it: Autoencoder, group: OptimizerGroup, every: list[OptimizerGroup]) ->
 # -- which parameters ----------------------------------------------------------------------------------------------
 
 
-def test_an_adversary_is_a_group_of_its_own() -> None:
-    it = model()
-    first, second = groups_of(it)
-    assert (first.name, second.name) == ("autoencoder", "discriminator")
-    assert (first.prefix, second.prefix) == ("", "discriminator/")
-    assert {id(p) for p in first.parameters} | {id(p) for p in second.parameters} == {id(p) for p in it.parameters()}
-    check_ownership(it, [first, second])
+def test_a_critic_is_a_group() -> None:
+    model = make_model()
+    first, second = groups_of(model)
+    assert (first.name, second.name) == ("autoencoder", "discriminator_z")
+    assert (first.prefix, second.prefix) == ("", "discriminator_z/")
+    assert {id(p) for p in first.parameters} | {id(p) for p in second.parameters} == {id(p) for p in model.parameters()}
+    check_ownership(model, [first, second])
 
 
-def test_a_step_of_one_group_leaves_weights_and_gradients_of_the_other_alone() -> None:
-    it = model()
-    both = groups_of(it)
+def test_a_step_changes_no_weight_and_no_gradient_of_another_group() -> None:
+    model = make_model()
+    both = groups_of(model)
     for group, other in (both, reversed(both)):
         own, others = values(group), values(other)
-        step(it, group, both)
+        step(model, group, both)
         assert not same(own, values(group))
         assert same(others, values(other))
         assert all(parameter.grad is None for parameter in other.parameters)
@@ -92,45 +93,47 @@ def test_a_step_of_one_group_leaves_weights_and_gradients_of_the_other_alone() -
 
 
 def test_the_generator_term_reaches_the_encoder_through_the_discriminator() -> None:
-    it = model()
-    output = it(Batch(torch.rand(5, 6)))
-    first, second = groups_of(it)
+    model = make_model()
+    output = model(Batch(torch.rand(5, 6)))
+    first, second = groups_of(model)
     with freeze_others(first, [first, second]):
-        it.terms(output, TrainingProgress()).raw["adversarial"].mean().backward()
-    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in it.encoder.parameters())
+        model.terms(output, TrainingProgress()).raw["adversarial"].mean().backward()
+    assert all(
+        parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.encoder.parameters()
+    )
     assert all(parameter.grad is None for parameter in second.parameters)
 
 
 def test_a_parameter_without_a_group_is_named() -> None:
-    it = model("elbo")
-    chosen = groups_of(it)
-    it.prior.stray = nn.Parameter(torch.zeros(1))
+    model = make_model("elbo")
+    chosen = groups_of(model)
+    model.prior.stray = nn.Parameter(torch.zeros(1))
     with pytest.raises(AeframeError) as caught:
-        check_ownership(it, chosen)
+        check_ownership(model, chosen)
     assert str(caught.value) == (
-        "parameter 'prior.stray' is trained by no optimizer, expected exactly one; "
-        "freeze it (requires_grad=False) or keep it in one part only"
+        "parameter 'prior.stray' is trained by no group, expected exactly one; "
+        "freeze it (requires_grad=False) or use it in one part only"
     )
-    it.prior.stray.requires_grad_(False)
-    check_ownership(it, chosen)
+    model.prior.stray.requires_grad_(False)
+    check_ownership(model, chosen)
 
 
 def test_a_parameter_with_two_groups_is_named() -> None:
-    it = model()
-    first, second = groups_of(it)
+    model = make_model()
+    first, second = groups_of(model)
     first.parameters.append(second.parameters[0])
-    with pytest.raises(AeframeError, match="is trained by autoencoder and discriminator, expected exactly one"):
-        check_ownership(it, [first, second])
+    with pytest.raises(AeframeError, match="is trained by autoencoder and discriminator_z, expected exactly one"):
+        check_ownership(model, [first, second])
 
 
 def test_a_group_without_trainable_parameters_is_refused() -> None:
-    it = model()
-    for parameter in it.critics()["discriminator"].parameters():
+    model = make_model()
+    for parameter in model.critics["discriminator_z"].parameters():
         parameter.requires_grad_(False)
     with pytest.raises(AeframeError) as caught:
-        groups_of(it)
+        groups_of(model)
     assert str(caught.value) == (
-        "optimizer group 'discriminator' has no trainable parameters; unfreeze some, or leave it out"
+        "optimizer group 'discriminator_z' has no trainable parameters; unfreeze some, or leave it out"
     )
 
 
@@ -139,16 +142,27 @@ def test_a_group_without_trainable_parameters_is_refused() -> None:
 
 def test_settings_of_a_group_that_does_not_exist_are_refused() -> None:
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminater": {"clip": 1.0}})
+        groups_of(make_model(), {"discriminator_y": {"clip": 1.0}})
     assert str(caught.value) == (
-        "settings name an unknown optimizer group 'discriminater', did you mean 'discriminator'?; "
-        "the groups of this model are autoencoder, discriminator"
+        "settings name an unknown optimizer group 'discriminator_y', did you mean 'discriminator_z'?; "
+        "the groups of this model are autoencoder, discriminator_z; remove the settings with "
+        "'~optimizers.discriminator_y'"
+    )
+
+
+def test_a_critic_with_the_name_of_the_first_group_is_refused() -> None:
+    model = make_model("elbo")
+    model.critics["autoencoder"] = nn.Linear(1, 1)
+    with pytest.raises(AeframeError) as caught:
+        groups_of(model)
+    assert str(caught.value) == (
+        "critic 'autoencoder' has the name of the autoencoder's optimizer group; choose another label"
     )
 
 
 def test_settings_of_a_group_override_those_of_the_run() -> None:
     own = {"optimizer": {"lr": 0.5}, "clip": 2.0, "every": 3, "start": 4}
-    first, second = groups_of(model(), {"discriminator": own}, clip=1.0, accumulate=2)
+    first, second = groups_of(make_model(), {"discriminator_z": own}, clip=1.0, accumulate=2)
     assert (first.settings.clip, second.settings.clip) == (1.0, 2.0)
     assert (first.settings.accumulate, second.settings.accumulate) == (2, 2)
     assert second.optimizer.param_groups[0]["lr"] == 0.5
@@ -159,7 +173,9 @@ def test_settings_of_a_group_override_those_of_the_run() -> None:
 
 def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
     run = {"name": "sgd", "lr": 0.1, "momentum": 0.9}
-    _, second = make_optimizer_groups(model(), run, {"discriminator": {"optimizer": {"name": "adam", "lr": 0.2}}})
+    _, second = make_optimizer_groups(
+        make_model(), run, {"discriminator_z": {"optimizer": {"name": "adam", "lr": 0.2}}}
+    )
     assert isinstance(second.optimizer, torch.optim.Adam)
     assert second.optimizer.param_groups[0]["lr"] == 0.2
 
@@ -168,22 +184,22 @@ def test_an_optimizer_of_another_name_takes_no_options_of_the_runs() -> None:
 def test_counts_out_of_range_are_refused(option: str, value: int) -> None:
     counts = {"accumulate": 1, "every": 1, "start": 0, option: value}
     with pytest.raises(AeframeError) as caught:
-        groups_of(model(), {"discriminator": {option: value}})
+        groups_of(make_model(), {"discriminator_z": {option: value}})
     assert str(caught.value) == (
-        "optimizer group 'discriminator' needs accumulate >= 1, every >= 1 and start >= 0, "
+        "optimizer group 'discriminator_z' needs accumulate >= 1, every >= 1 and start >= 0, "
         f"found {counts['accumulate']}, {counts['every']} and {counts['start']}"
     )
 
 
 def test_an_optimizer_without_a_rate_is_refused() -> None:
     with pytest.raises(AeframeError) as caught:
-        make_optimizer_groups(model("elbo"), {"name": "sgd"})
+        make_optimizer_groups(make_model("elbo"), {"name": "sgd"})
     assert str(caught.value) == "optimizer group 'autoencoder' has no learning rate; set optimizer.lr=..."
 
 
 def test_the_learning_rate_follows_its_schedule() -> None:
     rate = {"name": "linear", "start": 1.0, "end": 0.0}
-    (group,) = make_optimizer_groups(model("elbo"), {"name": "sgd", "lr": rate})
+    (group,) = make_optimizer_groups(make_model("elbo"), {"name": "sgd", "lr": rate})
     assert group.optimizer.param_groups[0]["lr"] == 1.0
     group.make_scheduler(TrainingProgress(batch=5, planned=20)).step()
     assert group.optimizer.param_groups[0]["lr"] == pytest.approx(0.75)
@@ -192,12 +208,12 @@ def test_the_learning_rate_follows_its_schedule() -> None:
 # -- clipping ------------------------------------------------------------------------------------------------------
 
 
-def test_clipping_bounds_the_step_and_keeps_the_norm_before() -> None:
-    it = model("elbo")
-    (group,) = groups_of(it, clip=1e-3)
+def test_clipping_bounds_the_step_and_stores_the_norm_before() -> None:
+    model = make_model("elbo")
+    (group,) = groups_of(model, clip=1e-3)
     before = values(group)
     assert group.gradient_norm is None
-    step(it, group, [group])
+    step(model, group, [group])
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, values(group), strict=True)]).norm()
     assert group.gradient_norm is not None
     assert group.gradient_norm > 1e-3
@@ -205,7 +221,7 @@ def test_clipping_bounds_the_step_and_keeps_the_norm_before() -> None:
 
 
 def weight_group(**settings: Any) -> tuple[nn.Parameter, OptimizerGroup]:
-    """Return a group of one weight, which begins at 0, with a rate of 1."""
+    """Return a weight of zeros and its group, with a learning rate of 1."""
     weight = nn.Parameter(torch.zeros(2))
     return weight, OptimizerGroup("w", [weight], GroupSettings({"name": "sgd", "lr": 1.0}, **settings), None)
 
@@ -214,7 +230,9 @@ def weight_group(**settings: Any) -> tuple[nn.Parameter, OptimizerGroup]:
     ("clip", "algorithm", "expected", "norm"),
     [(None, "norm", [3.0, -4.0], None), (1.0, "norm", [0.6, -0.8], 5.0), (3.5, "value", [3.0, -3.5], None)],
 )
-def test_both_ways_to_clip(clip: float | None, algorithm: str, expected: list[float], norm: float | None) -> None:
+def test_clipping_by_norm_and_by_value(
+    clip: float | None, algorithm: str, expected: list[float], norm: float | None
+) -> None:
     weight, group = weight_group()
     weight.grad = torch.tensor([3.0, -4.0])
     group.clip_gradients(clip, algorithm)
@@ -226,7 +244,7 @@ def test_both_ways_to_clip(clip: float | None, algorithm: str, expected: list[fl
 
 
 def steps_of(per_epoch: int, epochs: int, **settings: Any) -> list[tuple[int, float]]:
-    """Return the batch and the displacement of each step, for a loss whose gradient is 1."""
+    """Return the batch and the size of each step, for a loss with the gradient 1."""
     weight, group = weight_group(**settings)
     progress, found = TrainingProgress(), []
     for epoch in range(epochs):
@@ -272,11 +290,11 @@ def test_an_epoch_without_a_length_is_accumulated_in_full() -> None:
 
 
 def test_two_halves_accumulated_equal_the_whole_batch() -> None:
-    whole, halves = model("deterministic"), model("deterministic")
+    whole, halves = make_model("deterministic"), make_model("deterministic")
     (one,), (two,) = groups_of(whole), groups_of(halves, accumulate=2)
     x = torch.rand(8, 6)
-    for it in (whole, halves):
-        it.eval()  # z is the mean, so that both have the same numbers
+    for model in (whole, halves):
+        model.eval()  # z is the mean, so that both have the same numbers
     one.terms(whole, whole(Batch(x)), TrainingProgress()).total().mean().backward()
     one.optimizer.step()
     for index in range(2):
@@ -294,7 +312,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     group.gradient_norm = torch.tensor(2.5)
     assert group.state_dict()["gradients"] == {}
     for batch in range(2):
-        # Four batches of an epoch are due, three of the next: the size is that of the sum that began.
+        # The size is fixed when a sum begins, here with three batches left in the epoch.
         group.next_sum(TrainingProgress(batch=batch, batch_in_epoch=batch + 1), 4)
         (weight.sum() / 3).backward()
     stored = io.BytesIO()
@@ -308,7 +326,7 @@ def test_the_state_holds_summed_gradients_and_counters() -> None:
     assert other.next_sum(TrainingProgress(batch=2, batch_in_epoch=3), 4) == (3, True)
 
 
-def test_between_steps_a_state_takes_gradients_away() -> None:
+def test_a_state_between_steps_clears_gradients() -> None:
     weight, group = weight_group()
     weight.grad = torch.ones(2)
     group.load_state_dict(weight_group()[1].state_dict())
@@ -319,7 +337,7 @@ def test_between_steps_a_state_takes_gradients_away() -> None:
 
 
 class ScaledPrecision(MixedPrecision):
-    """The gradient scaler of ``16-mixed``, with numbers in single precision: what it scales by 2^n is exact."""
+    """The gradient scaler of ``16-mixed`` in single precision, where scaling by 2^n is exact."""
 
     def __init__(self, scaler: torch.amp.GradScaler) -> None:
         super().__init__("16-mixed", "cpu", scaler=scaler)
@@ -360,7 +378,7 @@ def trained(trainer_settings: Mapping[str, Any], **options: Any) -> AutoencoderM
     trainer = plain_trainer(max_epochs=2, **trainer_settings)
     trainer.fit(module, datamodule=make_data())
     for name, value in trainer_settings.items():
-        assert getattr(trainer, name) == value, "the Trainer has its settings back"
+        assert getattr(trainer, name) == value, "the Trainer's settings are restored"
     return module
 
 
@@ -372,13 +390,13 @@ def trained(trainer_settings: Mapping[str, Any], **options: Any) -> AutoencoderM
         ({"gradient_clip_val": 0.05, "accumulate_grad_batches": 2}, {"clip": 0.05, "accumulate": 2}),
     ],
 )
-def test_settings_of_a_plain_trainer_act_as_those_of_the_module(
+def test_settings_of_a_plain_trainer_equal_those_of_the_module(
     trainer_settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> None:
-    theirs, ours, neither = trained(trainer_settings), trained({}, **options), trained({})
-    assert theirs.trainer.global_step == ours.trainer.global_step
-    assert same(list(theirs.parameters()), list(ours.parameters()))
-    assert not same(list(theirs.parameters()), list(neither.parameters()))
+    of_trainer, of_module, without = trained(trainer_settings), trained({}, **options), trained({})
+    assert of_trainer.trainer.global_step == of_module.trainer.global_step
+    assert same(list(of_trainer.parameters()), list(of_module.parameters()))
+    assert not same(list(of_trainer.parameters()), list(without.parameters()))
 
 
 def test_a_plain_trainer_clips_by_value_too() -> None:
@@ -390,7 +408,7 @@ def test_a_plain_trainer_clips_by_value_too() -> None:
 
 @pytest.mark.parametrize("steps_per_call", [1, 4])
 def test_nothing_is_pending_at_the_end_of_an_epoch(tmp_path: Path, steps_per_call: int) -> None:
-    settings = {"discriminator": {"every": 2, "start": 3}}
+    settings = {"discriminator_z": {"every": 2, "start": 3}}
     run = train(tmp_path, "aae", accumulate=4, optimizers=settings, steps_per_call=steps_per_call)
     # Autoencoder: sums of 4 and 3, twice. Discriminator: batches 3, 5 and 7, 9, 11, 13.
     assert run.trainer.global_step == 4 + 2

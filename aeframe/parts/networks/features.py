@@ -1,4 +1,4 @@
-"""Encoders in the service of other parts: a discriminator's body, a perceptual distance's features."""
+"""Encoders inside other parts, such as the body of a discriminator or the network of a perceptual distance."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _LEAKY = {"name": "leaky_relu", "negative_slope": 0.2}
 
 
 class MakeEncoder:
-    """A way to make a network of its own for a part, out of the registered encoders.
+    """Builds a registered encoder for a part that contains one.
 
-    Annotate an option as ``MakeEncoder | None = None`` and a config may give it an encoder's name, or
+    A part annotates its option as ``MakeEncoder | None = None``; a config sets it to an encoder's name, or to
     ``{name: ..., options}``.
     """
 
@@ -30,7 +30,11 @@ class MakeEncoder:
 
     @classmethod
     def from_config(cls, value: Any, build: Callable[..., Any]) -> MakeEncoder:
-        """Read a name, or a mapping with a name, and see that there is such an encoder."""
+        """Return the builder for a name, or for a mapping with a name.
+
+        Raises:
+            AeframeError: Neither of the two, or an unknown encoder.
+        """
         config = {"name": value} if isinstance(value, str) else value
         if not isinstance(config, Mapping) or not isinstance(config.get("name"), str):
             raise AeframeError(f"expected an encoder's name or {{name: ..., options}}, found {value!r}")
@@ -39,38 +43,38 @@ class MakeEncoder:
 
     @classmethod
     def usual(cls, spec: DataSpec, build: Callable[..., Any]) -> MakeEncoder:
-        """Return three strided convolutions for data with positions, two dense layers for flat ones."""
+        """Return the default: three strided convolutions for data with positions, two dense layers for flat data."""
         if len(spec.shape) == 1:
             return cls({"name": "mlp", "hidden": (256, 128), "activation": _LEAKY}, build)
         return cls({"name": "conv", "channels": (64, 128, 256), "activation": _LEAKY, "norm": "group"}, build)
 
     def __call__(self, spec: DataSpec, activation: MakeActivation) -> Encoder:
-        """Return a new network for data of this shape and domain."""
-        made: Encoder = self._build(
+        """Return a new encoder for data of this shape and domain."""
+        encoder: Encoder = self._build(
             "encoder", self.config, shape=spec.shape, domain=spec.domain, spec=spec, activation=activation
         )
-        return made
+        return encoder
 
 
 def stages(network: Encoder, batch: Batch) -> list[Tensor]:
-    """Return the features after each stage of a network, ``(B, C, *positions)`` each; the last are what it returns.
+    """Return the features after each stage of a network, ``(B, C, *positions)`` each; the last are its output.
 
-    A stage is what lies between two changes of shape along ``network.layers``, where that is a sequence; any other
-    network has one stage.
+    A stage is a run of consecutive modules of ``network.layers`` (an `nn.Sequential`) with outputs of the same shape.
+    A network without such layers is one stage.
     """
-    found: list[Tensor] = []
+    features: list[Tensor] = []
 
-    def keep(_: nn.Module, __: Any, features: Tensor) -> None:
-        if found and found[-1].shape == features.shape:
-            found.pop()
-        found.append(features)
+    def record(_: nn.Module, __: Any, output: Tensor) -> None:
+        if features and features[-1].shape == output.shape:
+            features.pop()
+        features.append(output)
 
     layers = getattr(network, "layers", None)
-    watched = [*(layers if isinstance(layers, nn.Sequential) else []), network]
-    hooks = [module.register_forward_hook(keep) for module in watched]
+    modules = [*(layers if isinstance(layers, nn.Sequential) else []), network]
+    hooks = [module.register_forward_hook(record) for module in modules]
     try:
         network(batch)
     finally:
         for hook in hooks:
             hook.remove()
-    return found
+    return features

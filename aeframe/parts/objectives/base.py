@@ -1,8 +1,8 @@
-"""What every objective is, and what a second player is."""
+"""The base class of objectives, and what several objectives compute."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -10,21 +10,21 @@ from torch.distributions import Normal
 
 from aeframe.devices import gather_rows_with_gradient
 from aeframe.errors import AeframeError
-from aeframe.parts.schedules import Schedule
 from aeframe.tensors import at_least_float32
 from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, Model, TrainingProgress
 
 
 class Objective(nn.Module):
-    """How the terms become the number that is minimised.
-
-    `requires` is what the latent must give (see `LatentSpace.provides`); `num_samples` asks for K importance samples.
-    """
+    """Combines the loss terms into the number that the autoencoder minimises."""
 
     requires: ClassVar[frozenset[str]] = frozenset()
+    """Properties that the latent must provide (see `LatentSpace.provides`)."""
     num_samples: int | None = None
+    """Number K of importance samples of z for each x; None where they are not used."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
-    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
+    """Names of terms that compare the samples of a batch, so that a sample's value depends on the others."""
+    used_critics: Mapping[str, tuple[str, ...]] = {}
+    """By label, the critics that the terms are computed with, and the methods that are called."""
 
     def log_joint(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the function that maps z ``(B, *z_shape)`` to log p(x, z) ``(B,)`` in nats.
@@ -38,37 +38,16 @@ class Objective(nn.Module):
         return log_probability
 
     def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
-        """Return the code that is decoded: by default `latent` itself, else one made of several samples' posteriors."""
+        """Return the code to decode: `latent` by default, or one that combines the posteriors of several samples."""
         return latent
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return the terms of one pass: each ``(B,)``, with a bound."""
-        raise NotImplementedError
-
-
-class Critic(nn.Module):
-    """A part with a player of its own: its parameters are trained by its own terms, and by nothing else.
-
-    Any part may hold one (an objective its discriminator of z, a penalty its discriminator of x). The player is
-    named after the attribute that holds it.
-    """
-
-    batch_terms: ClassVar[frozenset[str]] = frozenset()
-    """Terms that compare the samples of a batch with each other, so that they are no sample's own."""
-    start: int = 0
-    """The training batch from which on it is trained. Before it, the terms that it judges have weight 0."""
-
-    def weight_from_start(self, weight: Schedule, progress: TrainingProgress) -> float:
-        """Return the weight of a term that this opponent judges: 0 before its start."""
-        return weight(progress) if progress.batch >= self.start else 0.0
-
-    def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return what this player minimises. `p` is cut from the graph: nothing flows back to the autoencoder."""
+        """Return the loss terms, each ``(B,)``, and the bound."""
         raise NotImplementedError
 
 
 def reconstruction_terms(model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-    """Begin the terms every objective has: the reconstruction, and whatever the latent adds (commitment, ...)."""
+    """Return the terms of every objective: the reconstruction, and the latent's own (commitment, ...)."""
     terms = LossTerms(bound=out.reconstruction).add("reconstruction", out.reconstruction)
     for name, value in out.latent.terms.items():
         schedule = model.latent.weights.get(name)
@@ -76,26 +55,30 @@ def reconstruction_terms(model: Model, out: ForwardOutput, progress: TrainingPro
     return terms
 
 
-def is_needed(model: Model, weight: float) -> bool:
-    """Say whether a term of this weight is computed: always in evaluation, where it is logged, else unless it is 0."""
+def is_computed(model: Model, weight: float) -> bool:
+    """Return whether a term of this weight is computed: in evaluation always, in training unless the weight is 0."""
     return weight != 0 or not model.training
 
 
 def normal_posterior(name: str, latent: Latent) -> Normal:
-    """Return q(z|x) for an objective that takes it apart by dimension, which a normal one allows."""
+    """Return q(z|x) for the objective `name`, which needs a density for each dimension.
+
+    Raises:
+        AeframeError: The posterior is not normal.
+    """
     if not isinstance(latent.posterior, Normal):
         raise AeframeError(
-            f"objective '{name}' takes a normal posterior apart by dimension, but this latent's is "
+            f"objective '{name}' splits a normal posterior by dimension, but this latent's is "
             f"{type(latent.posterior).__name__}; choose latent=gaussian"
         )
     return latent.posterior
 
 
-def rows_compared(model: Model, value: Tensor) -> tuple[Tensor, slice]:
-    """Return the flat rows ``(B, D)`` of z, or of something like it, to compare samples by, and which are one's own.
+def gather_rows(model: Model, value: Tensor) -> tuple[Tensor, slice]:
+    """Return z, or a tensor like it, as flat rows ``(N, D)`` of the whole batch, and the slice of this device's rows.
 
-    In training they are those of all devices together, lest their number change what is minimised. In evaluation
-    devices may have shares of different sizes, so each compares its own.
+    In training the rows of all devices are gathered, so that the number of devices does not change the loss. In
+    evaluation devices may have batches of different sizes, so the rows are this device's only.
     """
     rows = at_least_float32(value).flatten(1)
     return gather_rows_with_gradient(rows) if model.training else (rows, slice(len(rows)))

@@ -1,4 +1,4 @@
-"""The deterministic objective: reconstruct, and pay what the latent asks for."""
+"""The deterministic objective: the reconstruction and the latent's own terms, without a prior."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class Deterministic(Objective):
-    """Minimise the reconstruction and the latent's own terms; there is no prior in it.
+    """Minimise the reconstruction and the latent's own terms (commitment, ...).
 
     Args:
-        counts: What the reconstruction counts: ``all`` of x, or what the corruption has ``hidden`` only, as a masked
-            autoencoder does (He et al. 2022, arXiv 2111.06377). Where nothing was hidden, as in held-out samples that
-            are not corrupted, it counts all.
+        counts: The elements that the reconstruction term sums over: ``all``, or only those ``hidden`` by the
+            corruption, as in a masked autoencoder (He et al. 2022, arXiv 2111.06377). Where nothing was hidden, such as
+            in held-out samples without corruption, it sums over all.
     """
 
     def __init__(self, *, counts: Literal["all", "hidden"] = "all") -> None:

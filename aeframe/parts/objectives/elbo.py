@@ -1,4 +1,4 @@
-"""The evidence lower bound, with the weights and constraints of its family."""
+"""The evidence lower bound, with the variants that weight or constrain its KL."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class Elbo(Objective):
     """Minimise reconstruction + beta * KL(q(z|x) || p(z)), in nats (Kingma & Welling 2014, arXiv 1312.6114).
 
     Args:
-        beta: The KL's weight (Higgins et al. 2017); a number or a schedule.
-        free_bits: Nats of each latent dimension that cost nothing, by the mean over the batch (Kingma et al. 2016,
-            arXiv 1606.04934); the gradient stops below it. The paper's floor is on the batch mean of a group of
-            dimensions, here each dimension is a group.
-        capacity: The KL is pulled to this many nats, ``|KL - C|`` instead of KL (Burgess et al. 2018,
+        beta: Weight of the KL (Higgins et al. 2017); a number or a schedule.
+        free_bits: Nats per latent dimension without cost: a dimension whose KL, averaged over the batch, is below this
+            counts as this constant, without gradient (Kingma et al. 2016, arXiv 1606.04934). The paper's floor is for
+            groups of dimensions; here each dimension is a group.
+        capacity: Target of the KL in nats: ``|KL - C|`` is minimised instead of the KL (Burgess et al. 2018,
             arXiv 1804.03599); a number or a schedule. Null leaves it out.
         class_capacity: Beside `capacity`, which is that of the numbers then, the one of the classes of latent joint
             (Dupont 2018, arXiv 1804.00104); a number or a schedule. Null has one capacity for both.
-        balance: In training while beta is below 1, the KL of each group of a hierarchy has a weight in proportion to
-            the batch mean of it for each number of the group, 1 on average: a group that holds much pays more (Vahdat
-            & Kautz 2020, arXiv 2007.03898, appendix A, which multiplies by a group's size where its authors' code
-            divides; the code is followed, see github.com/NVlabs/NVAE, issue 26).
+        balance: In training while beta is below 1, weight the KL of each group of a hierarchy in proportion to its
+            mean over the batch and the group's dimensions, so that groups with a large KL pay more; the mean weight is
+            1 (Vahdat & Kautz 2020, arXiv 2007.03898, appendix A). The paper multiplies by a group's size where the
+            authors' code divides by it; this follows the code (github.com/NVlabs/NVAE, issue 26).
     """
 
     requires = frozenset({"posterior"})
@@ -44,10 +44,10 @@ class Elbo(Objective):
     ) -> None:
         super().__init__()
         free = not (isinstance(free_bits, Constant) and free_bits.value == 0)
-        given = {"free_bits": free, "capacity": capacity is not None, "balance": balance}
-        both = [name for name, there in given.items() if there][:2]
-        if len(both) > 1:
-            raise AeframeError(f"objective elbo takes {both[0]} or {both[1]}, not both; leave one at its default")
+        variants = {"free_bits": free, "capacity": capacity is not None, "balance": balance}
+        chosen = [name for name, is_set in variants.items() if is_set]
+        if len(chosen) > 1:
+            raise AeframeError(f"objective elbo takes {chosen[0]} or {chosen[1]}, not both; leave one at its default")
         if class_capacity is not None and capacity is None:
             raise AeframeError("objective elbo takes class_capacity beside capacity; set objective.capacity as well")
         self.beta, self.free_bits, self.capacity, self.balance = beta, free_bits, capacity, balance
@@ -60,7 +60,7 @@ class Elbo(Objective):
         terms.bound = out.reconstruction + kl
         beta, floor = self.beta(progress), self.free_bits(progress)
         if self.capacity is not None:
-            # The raw KL is logged beside what is minimised in its place.
+            # The raw KL is logged in addition to the term that replaces it.
             terms.add("kl", kl, 0.0)
             if self.class_capacity is not None:
                 if model.latent.num_continuous is None:
@@ -74,7 +74,8 @@ class Elbo(Objective):
             return terms.add("kl_from_capacity", (kl - self.capacity(progress)).abs(), beta)
         if self.balance and not model.latent.groups:
             raise AeframeError(
-                "objective elbo balances the groups of a latent, and this one has none; set balance=false"
+                "objective elbo with balance=true requires a latent with groups, but this one has none; "
+                "set balance=false"
             )
         if self.balance and beta < 1 and model.training:
             terms.add("kl", kl, 0.0)
@@ -86,19 +87,19 @@ class Elbo(Objective):
 
 
 def _balanced(by_dimension: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """Return ``(B,)``: the sum of each group's KL times its weight, which is that of the batch on all devices."""
+    """Return ``(B,)``: the weighted sum of the groups' KLs, with weights from the batch of all devices."""
     by_group = by_dimension.flatten(1).split(groups, dim=1)
-    # Before anything is learned every KL may be zero: then the groups are alike.
-    share = mean_over_devices(torch.stack([kl.mean() for kl in by_group])).clamp(min=0) + 1e-6
-    return (torch.stack([kl.sum(1) for kl in by_group], dim=1) * (share / share.mean())).sum(1)
+    # With the small constant, the weights are equal where every KL is zero, as it may be before training.
+    means = mean_over_devices(torch.stack([kl.mean() for kl in by_group])).clamp(min=0) + 1e-6
+    return (torch.stack([kl.sum(1) for kl in by_group], dim=1) * (means / means.mean())).sum(1)
 
 
 def _above_floor(by_dimension: Tensor, floor: float, *, training: bool) -> Tensor:
-    """Return ``(B,)``: each dimension's KL, or `floor` where its mean over the batch lies below.
+    """Return ``(B,)``: the sum over dimensions of the KL, or of `floor` where the KL's mean over the batch is below it.
 
-    Each sample carries its own KL in the dimensions above the floor, so the batch mean is the paper's sum of maxima.
-    In training the batch is that of all devices together, lest their number decide what is free.
+    A sample has its own KL in the dimensions above the floor, so the batch mean is the paper's sum of maxima. In
+    training the mean is over all devices, so that their number does not change the loss.
     """
     mean = by_dimension.detach().mean(0, keepdim=True)
-    free = (mean_over_devices(mean) if training else mean) < floor
-    return per_sample(by_dimension.masked_fill(free, floor))
+    below = (mean_over_devices(mean) if training else mean) < floor
+    return per_sample(by_dimension.masked_fill(below, floor))

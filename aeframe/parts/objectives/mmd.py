@@ -1,4 +1,4 @@
-"""The maximum mean discrepancy: a kernel's distance of the codes from the prior."""
+"""The maximum mean discrepancy: a kernel distance between the codes and the prior."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
+from aeframe.parts.objectives.base import Objective, gather_rows, is_computed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import per_sample
 from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class MaximumMeanDiscrepancy(Objective):
-    """Minimise reconstruction + weight * MMD^2(q(z), p(z)), and a KL where one is asked for.
+    """Minimise reconstruction + weight * MMD^2(q(z), p(z)), and optionally a KL.
 
     Without the KL it is the Wasserstein autoencoder (Tolstikhin et al. 2018, arXiv 1711.01558), with it the InfoVAE
     (Zhao, Song & Ermon 2019, arXiv 1706.02262), whose alpha and lambda are ``beta = 1 - alpha`` and
-    ``weight = alpha + lambda - 1``. MMD^2 is the estimate without bias: no sample is compared with itself, so that
-    it is below zero half of the time where the codes have reached the prior. A sample's share of it is what its own
-    code and one draw of the prior add, and the mean of the shares is the estimate. Distances are Euclidean.
+    ``weight = alpha + lambda - 1``.
+
+    MMD^2 is estimated without bias: no sample is compared with itself. The estimate is therefore negative half of the
+    time once the codes follow the prior. A sample's term is the contribution of its code and of one draw from the
+    prior; the mean of the terms is the estimate. Distances are Euclidean.
 
     Args:
-        weight: Of MMD^2; a number or a schedule.
-        beta: Weight of KL(q(z|x) || p(z)); a number or a schedule. Null leaves it out, and out of the bound.
-        kernel: ``imq``: C / (C + |a - b|^2), whose tails still pull at codes far away. ``rbf``: exp(-|a - b|^2 / C).
-        scales: C in units of 2 * D, the mean squared distance of two draws of N(0, I) in D dimensions; the kernel is
-            the mean over all of them (the paper's code takes the sum).
+        weight: Weight of MMD^2; a number or a schedule.
+        beta: Weight of KL(q(z|x) || p(z)); a number or a schedule. Null leaves it out, also out of the bound.
+        kernel: ``imq``: C / (C + |a - b|^2), which has heavy tails, so that distant codes still have a gradient.
+            ``rbf``: exp(-|a - b|^2 / C).
+        scales: C in units of 2 * D, the mean squared distance of two draws of N(0, I) in D dimensions. The kernel is
+            the mean over all scales (the paper's code takes the sum).
     """
 
     batch_terms = frozenset({"mmd"})
@@ -45,7 +48,7 @@ class MaximumMeanDiscrepancy(Objective):
     ) -> None:
         super().__init__()
         if not scales or min(scales) <= 0:
-            raise AeframeError(f"objective mmd needs scales above 0, at least one, found {list(scales)}")
+            raise AeframeError(f"objective mmd needs one or more scales above 0, found {list(scales)}")
         self.weight, self.beta, self.kernel = weight, beta, kernel
         self.register_buffer("scales", torch.tensor(scales)[:, None, None], persistent=False)
 
@@ -56,20 +59,22 @@ class MaximumMeanDiscrepancy(Objective):
             terms.bound = out.reconstruction + kl
             terms.add("kl", kl, self.beta(progress))
         weight = self.weight(progress)
-        if not is_needed(model, weight):
+        if not is_computed(model, weight):
             return terms
-        z, own = rows_compared(model, out.latent.z)
-        drawn, _ = rows_compared(model, model.prior.sample(len(out.latent.z)))
-        return terms.add("mmd", self._shares(z, drawn, own), weight)
+        z, own = gather_rows(model, out.latent.z)
+        prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
+        return terms.add("mmd", self._contributions(z, prior_samples, own), weight)
 
-    def _shares(self, z: Tensor, drawn: Tensor, own: slice) -> Tensor:
-        """Return the own rows' shares of MMD^2 between two sets ``(N, D)``."""
+    def _contributions(self, z: Tensor, prior_samples: Tensor, own: slice) -> Tensor:
+        """Return ``(own,)``: the contributions of this device's rows to MMD^2 between two sets ``(N, D)``."""
         others = max(len(z) - 1, 1)
-        within = (self._compare(z[own], z).sum(1) - 1 + self._compare(drawn[own], drawn).sum(1) - 1) / others
-        return within - 2 * self._compare(z[own], drawn).mean(1)
+        # Minus 1: the kernel of a row with itself.
+        within = self._kernel_matrix(z[own], z).sum(1) - 1
+        within = (within + self._kernel_matrix(prior_samples[own], prior_samples).sum(1) - 1) / others
+        return within - 2 * self._kernel_matrix(z[own], prior_samples).mean(1)
 
-    def _compare(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the kernel of each pair, ``(A, D)`` and ``(B, D)`` -> ``(A, B)``: 1 for a point and itself."""
+    def _kernel_matrix(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return ``(A, B)``: the kernel of each pair of rows of ``(A, D)`` and ``(B, D)``."""
         scales = 2 * a.shape[1] * self.scales
         ratio = torch.cdist(a, b).square() / scales
         return ((1 + ratio).reciprocal() if self.kernel == "imq" else (-ratio).exp()).mean(0)

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance: codes and draws of the prior, compared in order along random lines."""
+"""The sliced Wasserstein distance: codes and draws from the prior, compared along random lines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aeframe.errors import AeframeError
-from aeframe.parts.objectives.base import Objective, is_needed, reconstruction_terms, rows_compared
+from aeframe.parts.objectives.base import Objective, gather_rows, is_computed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
@@ -15,13 +15,13 @@ from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 class SlicedWasserstein(Objective):
     """Minimise reconstruction + weight * SW_2^2(q(z), p(z)) (Kolouri et al. 2019, arXiv 1804.01947).
 
-    On a line the Wasserstein distance has a closed form: the i-th smallest of one set goes to the i-th smallest of the
-    other. A sample's share is the square of how far its own code goes, the mean over the lines; the mean over the batch
-    is the estimate, in squared units of z.
+    In one dimension, optimal transport maps the i-th smallest value of one set to the i-th smallest of the other. A
+    sample's term is the squared transport distance of its code, averaged over the lines. The mean over the batch is the
+    estimate of SW_2^2, in squared units of z.
 
     Args:
-        weight: Of the distance; a number or a schedule.
-        lines: How many directions are drawn for each batch, evenly on the sphere.
+        weight: Weight of the distance; a number or a schedule.
+        lines: Number of random directions for each batch, uniform on the sphere.
     """
 
     batch_terms = frozenset({"sliced"})
@@ -35,15 +35,17 @@ class SlicedWasserstein(Objective):
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         terms = reconstruction_terms(model, out, progress)
         weight = self.weight(progress)
-        if not is_needed(model, weight):
+        if not is_computed(model, weight):
             return terms
-        z, own = rows_compared(model, out.latent.z)
-        drawn, _ = rows_compared(model, model.prior.sample(len(out.latent.z)))
-        return terms.add("sliced", self._squares(z, drawn)[own], weight)
+        z, own = gather_rows(model, out.latent.z)
+        prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
+        return terms.add("sliced", self._squared_distances(z, prior_samples)[own], weight)
 
-    def _squares(self, z: Tensor, drawn: Tensor) -> Tensor:
-        """Return how far each row of z goes to reach its place among those drawn: ``(N, D)`` twice -> ``(N,)``."""
+    def _squared_distances(self, z: Tensor, prior_samples: Tensor) -> Tensor:
+        """Return ``(N,)``: the mean squared transport distance of each row of z ``(N, D)`` to ``(N, D)`` samples."""
         directions = F.normalize(torch.randn(self.lines, z.shape[1], device=z.device)).T
-        along = z @ directions
-        places = (drawn @ directions).sort(0).values
-        return (along - torch.empty_like(places).scatter(0, along.argsort(0), places)).square().mean(1)
+        projected = z @ directions
+        sorted_samples = (prior_samples @ directions).sort(0).values
+        # The sample of the same rank, in the order of the rows of z.
+        targets = torch.empty_like(sorted_samples).scatter(0, projected.argsort(0), sorted_samples)
+        return (projected - targets).square().mean(1)

@@ -1,7 +1,8 @@
-"""What every penalty is: an extra term with a weight of its own."""
+"""The base class of penalties, and helpers for penalties and critics that compare x with its reconstruction."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -12,36 +13,33 @@ from aeframe.types import Batch, ForwardOutput, Model, TrainingProgress
 
 
 class Penalty(nn.Module):
-    """One extra term. Every penalty has an option ``weight: Schedule``."""
+    """An extra loss term with a weight. Every penalty has an option ``weight: Schedule``."""
 
     weight: Schedule
     batch_term: ClassVar[bool] = False
-    """Whether it compares the samples of a batch with each other, so that it is no sample's own."""
+    """Whether the term compares the samples of a batch, so that a sample's value depends on the others."""
+    used_critics: Mapping[str, tuple[str, ...]] = {}
+    """By label, the critics that the term is computed with, and the methods that are called."""
 
     def weight_at(self, model: Model, progress: TrainingProgress) -> float:
-        """Return the weight at this moment of training."""
+        """Return the weight at this point of training."""
         return self.weight(progress)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        """Return ``(B,)``: the penalty of each sample, before the weight. In training it is not called at weight 0."""
+        """Return ``(B,)``: each sample's penalty, unweighted. In training it is not called while the weight is 0."""
         raise NotImplementedError
 
 
-def first_output(out: ForwardOutput) -> Tensor:
-    """Return the decoder's output ``(B, outputs, *shape)``: of K importance samples the first."""
-    return out.output if out.output.ndim == out.batch.x.ndim + 1 else out.output[0]
-
-
-def reconstructed(model: Model, output: Tensor, batch: Batch) -> Batch:
-    """Return the batch with its reconstruction in place of x, for a network to look at as it looks at x.
+def with_reconstruction(model: Model, output: Tensor, batch: Batch) -> Batch:
+    """Return the batch with x replaced by its reconstruction, as the input of another network.
 
     Raises:
-        AeframeError: A reconstruction of whole numbers, which no gradient passes.
+        AeframeError: The reconstruction has integer values, through which no gradient flows.
     """
     x = model.loss.mean(output)
     if not x.is_floating_point():
         raise AeframeError(
-            f"a network cannot judge the reconstruction of {type(model.loss).__name__}: it is made of classes, "
-            "which no gradient passes; leave out the penalties adversarial, feature_matching and perceptual"
+            f"the reconstruction of {type(model.loss).__name__} consists of classes, through which no gradient flows "
+            "from another network; leave out the penalties adversarial, feature_matching and perceptual"
         )
     return batch.with_x(x)

@@ -1,4 +1,4 @@
-"""What compares the samples of a batch with each other, given out to them."""
+"""Functions of a batch mean as per-sample terms, such as a penalty on the covariance of the codes."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from aeframe.tensors import at_least_float32
 
 
 def batch_mean(statistic: Tensor, *, training: bool) -> Tensor:
-    """Return the mean of ``(B, *any)`` over the batch, cut from the graph; in training over that of all devices."""
+    """Return the mean of ``(B, *any)`` over the batch, detached; in training over the batch of all devices."""
     mean = at_least_float32(statistic).detach().mean(0)
     return mean_over_devices(mean) if training else mean
 
 
 def linearized_batch_statistic(function: Callable[[Tensor], Tensor], statistic: Tensor, *, training: bool) -> Tensor:
-    """Return ``(B,)``: each sample's share of a function of the batch's mean, f(m) + f'(m) (s_b - m).
+    """Return ``(B,)``: f(m) + f'(m) (s_b - m) for each sample b, a function f of the batch mean m linearized at m.
 
-    The mean over the batch is f(m), and its gradient is that of f(m). As m is that of all devices together, this
-    holds whatever the number of devices is. One sample's share may be negative.
+    The mean of these values over the batch is f(m), and so is their gradient. In training m is the mean over all
+    devices, so both hold for any number of devices. A single value may be negative.
 
     Args:
-        function: A smooth ``(*any)`` -> ``()``.
-        statistic: ``(B, *any)``, of each sample.
-        training: Whether devices meet here.
+        function: f, a smooth ``(*any)`` -> ``()``.
+        statistic: ``(B, *any)``: s_b of each sample.
+        training: Whether the mean is over all devices.
     """
     statistic = at_least_float32(statistic)
     mean = batch_mean(statistic, training=training).requires_grad_()

@@ -1,4 +1,4 @@
-"""Penalties on the code's own values."""
+"""Penalties on the values of the code: L1, L2, and the KL of each unit's mean activity."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import per_sample
 from aeframe.types import ForwardOutput, Model
 
-# A sigmoid in single precision reaches 0 and 1, where the divergence has no end.
-_EDGE = 1e-6
+# A sigmoid in single precision reaches 0 and 1, where the divergence is infinite.
+_EPSILON = 1e-6
 
 
 class L1(Penalty):
@@ -43,19 +43,18 @@ class L2(Penalty):
 class KLRate(Penalty):
     """KL(rate || mean activity), in nats and summed over units (Ng 2011, CS294A lecture notes).
 
-    A unit's activity is its number in the code, between 0 and 1 as a sigmoid gives it; its mean is over the batch, in
-    training over that of all devices together. The mean of the samples' shares is the penalty; a single one may be
-    negative.
+    A unit is a dimension of the code, and its activity the value there, between 0 and 1. Its mean is over the batch, in
+    training over the batch of all devices. The mean of the samples' terms is the penalty (see
+    `linearized_batch_statistic`); a single term may be negative.
 
     Args:
-        rate: The share of samples that each unit shall speak for, in (0, 1).
+        rate: Target of each unit's mean activity, in (0, 1).
 
     Raises:
-        AeframeError: A code whose values are not known to lie in [0, 1].
+        AeframeError: The latent's activation does not bound the code to [0, 1].
     """
 
     batch_term = True
-    # Of the code it must be known that it lies in [0, 1], which a latent's activation says.
     requires = frozenset({"activity"})
 
     def __init__(self, *, weight: Schedule = fixed(1.0), rate: float = 0.05) -> None:
@@ -65,14 +64,14 @@ class KLRate(Penalty):
         self.weight, self.rate = weight, rate
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        known = traits(getattr(model.latent, "activation", nn.Identity()))
-        if known.low < 0 or known.high > 1:
+        code_range = traits(getattr(model.latent, "activation", nn.Identity()))
+        if code_range.low < 0 or code_range.high > 1:
             raise AeframeError(
                 f"penalty kl_rate needs codes in [0, 1], but those of {type(model.latent).__name__} lie in "
-                f"[{known.low:g}, {known.high:g}]; set latent=point latent.activation=sigmoid"
+                f"[{code_range.low:g}, {code_range.high:g}]; set latent=point latent.activation=sigmoid"
             )
         return linearized_batch_statistic(self._divergence, out.latent.mean.flatten(1), training=model.training)
 
     def _divergence(self, activity: Tensor) -> Tensor:
-        activity, on, off = activity.clamp(_EDGE, 1 - _EDGE), self.rate, 1 - self.rate
+        activity, on, off = activity.clamp(_EPSILON, 1 - _EPSILON), self.rate, 1 - self.rate
         return (on * (math.log(on) - activity.log()) + off * (math.log(off) - (1 - activity).log())).sum()

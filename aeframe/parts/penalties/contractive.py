@@ -1,4 +1,4 @@
-"""The contractive penalty: how much the code moves with x."""
+"""The contractive penalty: the size of the code's Jacobian with respect to x."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from aeframe.types import ForwardOutput, Model
 
 
 class Contractive(Penalty):
-    """The squared Frobenius norm of the code's Jacobian by x (Rifai et al. 2011, ICML).
+    """The squared Frobenius norm of the code's Jacobian with respect to x (Rifai et al. 2011, ICML).
 
     Args:
-        probes: 0 computes the norm exactly, one backward pass for each latent dimension; n > 0 estimates it without
-            bias from n random directions (Hutchinson 1990), one backward pass each.
+        probes: 0 computes the norm exactly, with one backward pass for each latent dimension. n > 0 estimates it
+            without bias from n random directions (Hutchinson 1990), with one backward pass each.
     """
 
     def __init__(self, *, weight: Schedule = fixed(1e-3), probes: int = 0) -> None:
@@ -26,8 +26,8 @@ class Contractive(Penalty):
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         if not out.encoder_input.x.is_floating_point():
             raise AeframeError(
-                f"penalty contractive needs data that can change a little, but these are {model.spec.domain}; leave it "
-                "out with '~penalties.contractive', or choose the penalty decoder_gradient"
+                f"penalty contractive needs continuous data, but these are {model.spec.domain}; leave it out with "
+                "'~penalties.contractive', or choose the penalty decoder_gradient"
             )
         return squared_jacobian(
             lambda x: model.embed(out.encoder_input.with_x(x)).mean,

@@ -1,4 +1,4 @@
-"""The slope of the decoder: how much its output moves with z."""
+"""The decoder-gradient penalty: the size of the decoder's Jacobian with respect to z."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from aeframe.types import ForwardOutput, Model
 
 
 class DecoderGradient(Penalty):
-    """The squared Frobenius norm of the decoder's Jacobian by z, at the code of each sample (RAE-GP: Ghosh et al.
-    2020, arXiv 1903.12436).
+    """The squared Frobenius norm of the decoder's Jacobian with respect to z, at the code of each sample (RAE-GP: Ghosh
+    et al. 2020, arXiv 1903.12436).
 
-    The output is what the decoder gives to the loss, before the loss bounds it. The penalty is on the decoder alone:
-    the encoder gets no gradient from it, and learns no flat places to go to.
+    The Jacobian is that of the decoder's raw output, before the loss applies an activation. The encoder receives no
+    gradient, so that it cannot move codes to where the decoder is flat.
 
     Args:
-        probes: n > 0 estimates the norm without bias from n random directions of the output (Hutchinson 1990), one
-            backward pass each; 0 computes it exactly, one backward pass for each latent dimension.
+        probes: n > 0 estimates the norm without bias from n random directions of the output (Hutchinson 1990), with one
+            backward pass each. 0 computes it exactly, with one backward pass for each latent dimension.
     """
 
     def __init__(self, *, weight: Schedule = fixed(1e-3), probes: int = 1) -> None:

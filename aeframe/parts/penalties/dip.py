@@ -1,4 +1,4 @@
-"""The disentangled-inferred-prior penalty: latent dimensions that vary alone, and alike."""
+"""The disentangled-inferred-prior penalty: the covariance of the codes is moved towards the identity."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from aeframe.types import ForwardOutput, Model
 
 
 class Dip(Penalty):
-    """The squared distance of the codes' covariance from the identity (DIP-VAE: Kumar, Sattigeri & Balakrishnan 2018,
-    arXiv 1711.00848).
+    """The squared distance between the codes' covariance and the identity (DIP-VAE: Kumar, Sattigeri & Balakrishnan
+    2018, arXiv 1711.00848).
 
-    With C the covariance over the batch it is the sum of C_ij^2 over i != j, and `diagonal` times that of
-    (C_ii - 1)^2. The covariance is that of the batch itself, over its size B. In training the batch is that of all
-    devices together. The mean of the samples' shares is the penalty; a single one may be negative.
+    With the covariance C it is the sum of C_ij^2 over i != j, plus `diagonal` times the sum of (C_ii - 1)^2. C is the
+    covariance of the batch with the divisor B; in training the batch is that of all devices. The mean of the samples'
+    terms is the penalty (see `linearized_batch_statistic`); a single term may be negative.
 
     Args:
-        weight: Of the elements off the diagonal, the paper's lambda_od.
-        kind: ``i``: C is the covariance of the posterior's means. ``ii``: the mean of its variances is added, which
-            makes C the covariance of z; needs a normal posterior.
-        diagonal: The weight of the diagonal in units of the other, lambda_d / lambda_od; null takes the paper's 10
-            for ``i`` and 1 for ``ii``.
+        weight: Weight of the off-diagonal elements, the paper's lambda_od.
+        kind: ``i``: C is the covariance of the posterior means. ``ii``: the mean of the posterior variances is added,
+            so that C is the covariance of z; needs a normal posterior.
+        diagonal: Weight of the diagonal relative to `weight`, lambda_d / lambda_od; null takes the paper's 10 for ``i``
+            and 1 for ``ii``.
     """
 
     batch_term = True
@@ -43,7 +43,7 @@ class Dip(Penalty):
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         mean = at_least_float32(out.latent.mean).flatten(1)
-        # The gradient through the centre is zero: what is around it sums to nothing.
+        # The mean may be detached: the gradient through it is zero, since deviations from it sum to zero.
         centred = mean - batch_mean(mean, training=model.training)
         products = centred.unsqueeze(2) * centred.unsqueeze(1)
         if self.kind == "ii":
@@ -54,8 +54,8 @@ class Dip(Penalty):
                     f"found {'none' if q is None else type(q).__name__}; set latent=gaussian, or kind=i"
                 )
             products = products + torch.diag_embed(at_least_float32(q.variance).flatten(1))
-        return linearized_batch_statistic(self._from_identity, products, training=model.training)
+        return linearized_batch_statistic(self._distance_from_identity, products, training=model.training)
 
-    def _from_identity(self, covariance: Tensor) -> Tensor:
+    def _distance_from_identity(self, covariance: Tensor) -> Tensor:
         eye = torch.eye(len(covariance), device=covariance.device, dtype=covariance.dtype)
         return ((covariance - eye).square() * (1 + (self.diagonal - 1) * eye)).sum()

@@ -1,4 +1,4 @@
-"""The perceptual distance: how differently another network sees x and its reconstruction."""
+"""The perceptual penalty: the distance between x and its reconstruction in the features of a frozen network."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from aeframe.noise import noise_of
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.features import MakeEncoder, stages
-from aeframe.parts.penalties.base import Penalty, first_output, reconstructed
+from aeframe.parts.penalties.base import Penalty, with_reconstruction
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32
 from aeframe.types import Batch, DataSpec, ForwardOutput, Model
 
 
 class Perceptual(Penalty):
-    """The distance of x from its reconstruction in the features of a frozen network (LPIPS: Zhang et al. 2018,
+    """The distance between x and its reconstruction in the features of a frozen network (LPIPS: Zhang et al. 2018,
     arXiv 1801.03924, without its learned weights).
 
-    At each stage the features are brought to length 1 along their channels; their squared difference is summed over
-    channels and averaged over positions, so that each stage counts alike, and the stages are added up: between 0 and
-    4 for each. The network is saved with the model, which then needs no file. Of K importance samples the first counts.
+    At each stage the features are normalised to length 1 along the channels. Their squared difference is summed over
+    channels and averaged over positions, which is between 0 and 4; the penalty is the sum over stages. The network's
+    weights are saved with the model, which can be opened without the file.
 
     Args:
         network: An encoder; null takes strided convolutions, or dense layers for flat data.
-        file: Its weights, in the safetensors format; null leaves them as drawn from `seed`, whose features are of use
-            already (He, Wang & Hopcroft 2016, arXiv 1606.04801).
-        sha256: Of the file, in hexadecimal; required with one.
-        prefix: Of the network's tensors in the file: ``model.encoder.`` takes the encoder of a saved model.
-        seed: Of random weights; they depend on nothing else of a run.
+        file: A safetensors file with the network's weights. Null leaves them random, which already yields useful
+            features (He, Wang & Hopcroft 2016, arXiv 1606.04801).
+        sha256: Hash of the file, in hexadecimal; required with a file.
+        prefix: Prefix of the network's tensors in the file: ``model.encoder.`` takes the encoder of a saved model.
+        seed: Seed of random weights, independent of the run's seed.
     """
 
     def __init__(
@@ -57,52 +57,52 @@ class Perceptual(Penalty):
         with noise_of(torch.device("cpu"), seed):
             self.network: Encoder = (network or MakeEncoder.usual(spec, build))(spec, activation)
         self.network.requires_grad_(False)
-        # A saved model has the weights, and may be opened where there is no such file.
+        # A saved model contains the weights; the file may be missing where it is opened.
         if file is not None and not restoring():
-            _fill(self.network, Path(file).expanduser(), sha256, prefix)
+            _load_weights(self.network, Path(file).expanduser(), sha256, prefix)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         with torch.no_grad():
-            real = self._seen(out.batch)
-        fake = self._seen(reconstructed(model, first_output(out), out.batch))
-        apart = [(one - other).square().sum(1) for one, other in zip(real, fake, strict=True)]
-        return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in apart]).sum(0)
+            of_x = self._features(out.batch)
+        of_x_hat = self._features(with_reconstruction(model, out.output, out.batch))
+        distances = [(real - fake).square().sum(1) for real, fake in zip(of_x, of_x_hat, strict=True)]
+        return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in distances]).sum(0)
 
-    def _seen(self, batch: Batch) -> list[Tensor]:
-        # Whatever mode the model is in: a frozen network neither drops nor learns statistics.
+    def _features(self, batch: Batch) -> list[Tensor]:
+        # In any mode of the model: dropout and running statistics of a frozen network stay off.
         self.network.eval()
         return [F.normalize(at_least_float32(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
 
 
-def _fill(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:
-    """Fill a network with the tensors of a file that is the one it is said to be."""
+def _load_weights(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:
+    """Load the network's weights from a file, after checking the file's hash."""
     who = f"penalty perceptual reads its network from '{path}'"
     if not path.is_file():
-        raise AeframeError(f"{who}, which is not there; correct penalties.perceptual.file")
+        raise AeframeError(f"{who}, which does not exist; correct penalties.perceptual.file")
     try:
         with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
         raise AeframeError(f"{who}, which cannot be read ({error}); correct penalties.perceptual.file") from error
-    if sha256 is None or found != sha256.lower():
+    if sha256 is None or digest != sha256.lower():
         raise AeframeError(
-            f"{who}, whose sha256 is {found}, expected {sha256 or 'one to be given'}; "
-            "if this is the file you mean, set penalties.perceptual.sha256 to it"
+            f"{who} with sha256 {digest}, expected {sha256 or 'one in the config'}; "
+            "if this is the right file, set penalties.perceptual.sha256 to its hash"
         )
     try:
         stored = {
             name.removeprefix(prefix): value for name, value in load_file(path).items() if name.startswith(prefix)
         }
     except SafetensorError as error:
-        raise AeframeError(f"{who}, which is no safetensors file ({error}); convert its weights") from error
+        raise AeframeError(f"{who}, which is not a safetensors file ({error}); convert its weights") from error
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     shapes = {name: tuple(value.shape) for name, value in stored.items()}
     for name in sorted(expected.keys() | shapes.keys()):
         if expected.get(name) != shapes.get(name):
             raise AeframeError(
-                f"{who}, whose tensor '{prefix}{name}' has shape {shapes.get(name)}, but that of the network has "
-                f"{expected.get(name)}; set penalties.perceptual.network to the one that was saved"
+                f"{who}, where tensor '{prefix}{name}' has shape {shapes.get(name)}, but the network's has "
+                f"{expected.get(name)}; set penalties.perceptual.network to the saved one"
             )
-    # A dry run has no memory to fill.
+    # In a dry run the network is on the meta device, without memory for weights.
     if not any(value.is_meta for value in network.state_dict().values()):
         network.load_state_dict(stored)

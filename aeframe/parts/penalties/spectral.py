@@ -1,4 +1,4 @@
-"""The spectral penalty: how much layers can stretch."""
+"""The spectral penalty: the largest singular values of the layers' weights."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 
 
 class Spectral(Penalty):
-    """The sum of the largest singular values of weights (Yoshida & Miyato 2017, arXiv 1705.10941, who square them;
-    Vahdat & Kautz 2020, arXiv 2007.03898, who do not, and are followed).
+    """The sum over dense and convolutional layers of the weight's largest singular value (Vahdat & Kautz 2020,
+    arXiv 2007.03898; Yoshida & Miyato 2017, arXiv 1705.10941, square it).
 
-    Counted are dense and convolutional layers. A convolution's weight is the matrix of its outputs by inputs and
-    kernel, whose largest singular value bounds the convolution's own up to the size of the kernel. Each sample is
-    given the same number. It is found by power iteration from a fixed start, so that nothing need be kept from one
-    step to the next: an estimate from below, by a few percent where many singular values are near the largest.
+    A convolution's weight is taken as a matrix of outputs by inputs times kernel elements. Its largest singular value
+    bounds that of the convolution up to a factor from the kernel's size. Every sample has the same value.
+
+    The singular value is estimated by power iteration from a fixed vector, so there is no state from step to step. The
+    estimate is too low, by a few percent where many singular values are near the largest.
 
     Args:
-        weight: A number or a schedule.
-        of: Whose weights; ``all`` are those of encoder, latent and decoder.
-        iterations: Of the power iteration.
+        weight: Weight of the sum; a number or a schedule.
+        of: The part with the layers; ``all`` are encoder, latent and decoder.
+        iterations: Number of power iterations.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class Spectral(Penalty):
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         parts = {"encoder": [model.encoder], "decoder": [model.decoder]}
-        # Matrices of one shape are iterated together: deep networks have many.
+        # Matrices of the same shape are stacked: deep networks have many of them.
         by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for part in parts.get(self.of, [model.encoder, cast("nn.Module", model.latent), model.decoder]):
             for layer in part.modules():
@@ -55,14 +56,16 @@ class Spectral(Penalty):
                     weight: Tensor = layer.weight
                     matrix = (weight.transpose(0, 1) if isinstance(layer, _TRANSPOSED) else weight).flatten(1)
                     by_shape[matrix.shape].append(matrix)
-        norms = [largest_singular_values(torch.stack(same), self.iterations).sum() for same in by_shape.values()]
+        norms = [
+            largest_singular_values(torch.stack(matrices), self.iterations).sum() for matrices in by_shape.values()
+        ]
         return torch.stack(norms).sum().expand(len(out.batch))
 
 
 def largest_singular_values(matrices: Tensor, iterations: int) -> Tensor:
-    """Return ``(N,)``: the estimates for ``(N, rows, columns)``, from below, with a gradient."""
+    """Return ``(N,)``: lower estimates of the largest singular values of ``(N, rows, columns)``, differentiable."""
     matrices = at_least_float32(matrices)
-    # Signs and sizes in no order that weights could be orthogonal to, and the same on each call.
+    # A fixed vector of irregular values, which weights are hardly orthogonal to.
     start = torch.arange(1, matrices.shape[2] + 1, dtype=matrices.dtype, device=matrices.device).square().sin()
     right = start[None, :, None].expand(len(matrices), -1, -1)
     with autocast_disabled(matrices.device):

@@ -7,12 +7,10 @@ from typing import Any
 
 from aeframe.experiment.compose import compose
 from aeframe.factory import defaults
+from aeframe.kinds import KINDS
 from aeframe.testing.check import MODEL_KINDS, check
 from aeframe.testing.expectations import NotApplicableError, expect
 from aeframe.testing.part_under_test import PartUnderTest
-
-_GROUPS = {"dataset": "data"}
-"""Kinds whose config group has another name."""
 
 
 @check(
@@ -25,11 +23,11 @@ def composes(part: PartUnderTest) -> None:
     name = part.entry.name
     if "???" in defaults(part.kind, name).values():
         raise NotApplicableError("it has required options")
-    if part.kind == "penalty":
-        composed = _compose(part, f"penalties={{{name}: {{}}}}")["penalties"][name]["name"]
+    kind = KINDS[part.kind]
+    if kind.labelled:
+        composed = _compose(part, f"{kind.key}={{{name}: {{}}}}")[kind.key][name]["name"]
     else:
-        group = _GROUPS.get(part.kind, part.kind)
-        composed = _compose(part, f"{group}={name}")[group]["name"]
+        composed = _compose(part, f"{kind.key}={name}")[kind.key]["name"]
     expect(composed == name, f"{part.id} composes as '{composed}'; an option file of the same name overrides it")
 
 

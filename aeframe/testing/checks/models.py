@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.kinds import KINDS
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.tensors import broadcast_mask
@@ -233,7 +234,7 @@ def _module(model: Autoencoder, kind: str) -> nn.Module:
     """Return the module of a model that a part of `kind` became; the whole model for a modality."""
     if kind == "modality":
         return model
-    module = getattr(model, {"penalty": "penalties"}.get(kind, kind))
+    module = getattr(model, KINDS[kind].key)
     assert isinstance(module, nn.Module)
     return module
 

@@ -116,9 +116,9 @@ def test_report_of_a_model_without_codes(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_codec_with_discriminators(tmp_path: Path) -> None:
     network = {"name": "conv", "channels": [4], "kernel": 9}
-    penalties = {"adversarial": {"network": network, "scales": 2}}
+    critics = {"discriminator_x": {"network": network, "scales": 2}}
     latent = {"num_quantizers": 2, "codebook_size": 8, "dim": 2}
-    run = aeframe.fit(model="codec_gan", data=DATA, latent=latent, penalties=penalties, folder=str(tmp_path / "run"),
+    run = aeframe.fit(model="codec_gan", data=DATA, latent=latent, critics=critics, folder=str(tmp_path / "run"),
                       **{**SMALL, "max_epochs": 1})  # fmt: skip
     assert {"adversarial", "feature_matching", "mel", "discriminator_x/real"} <= set(run.metrics)
 

@@ -20,7 +20,7 @@ def _seeded() -> None:
 
 @pytest.fixture
 def make() -> Any:
-    """Return a maker of models of 6 numbers, in pairs where `pairs` says so."""
+    """Return a function that builds models for samples of 6 numbers, with partners where `pairs` is true."""
 
     def made(
         objective: dict[str, Any], *, latent: str = "gaussian", dim: int = 3, pairs: bool = False, **parts: Any

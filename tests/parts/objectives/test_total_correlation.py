@@ -1,4 +1,4 @@
-"""The three parts of the KL against the closed form of a normal aggregate posterior, and the second player's view."""
+"""The three parts of the KL against the closed forms of a normal aggregate posterior, and with a critic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch.distributions import Normal
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.parts.objectives.total_correlation import PermutedCodes, TotalCorrelation
+from aeframe.parts.critics.codes import PermutedCodes
+from aeframe.parts.objectives.total_correlation import TotalCorrelation
 from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, TrainingProgress
 
 Make = Callable[..., Autoencoder]
@@ -27,29 +28,29 @@ def terms_of(model: Autoencoder, objective: TotalCorrelation, q: Normal, z: Tens
     return objective(model, out, TrainingProgress(rows=rows))
 
 
-def correlated() -> tuple[Normal, Tensor]:
-    """Posteriors N(m, 0.25 I) whose means are N(0, [[1, 0.9], [0.9, 1]]), and the covariance of their aggregate."""
+def correlated_posteriors() -> tuple[Normal, Tensor]:
+    """Return posteriors N(m, 0.25 I) whose means are N(0, [[1, 0.9], [0.9, 1]]), and their aggregate covariance."""
     means = torch.tensor([[1.0, 0.9], [0.9, 1.0]])
     loc = torch.randn(NUM, DIM) @ torch.linalg.cholesky(means).T
     return Normal(loc, torch.full_like(loc, NOISE)), means + NOISE**2 * torch.eye(DIM)
 
 
 def test_stratified_parts_are_the_closed_forms_of_a_normal_aggregate(make: Make) -> None:
-    q, covariance = correlated()
-    raw = terms_of(make({"name": "elbo"}, dim=DIM), TotalCorrelation((DIM,)), q, q.rsample(), NUM).raw
+    q, covariance = correlated_posteriors()
+    raw = terms_of(make({"name": "elbo"}, dim=DIM), TotalCorrelation(), q, q.rsample(), NUM).raw
     variances = covariance.diagonal()
-    found = {name: float(value.mean()) for name, value in raw.items()}
+    means = {name: float(value.mean()) for name, value in raw.items()}
     correlation = 0.5 * float(variances.log().sum() - torch.logdet(covariance))
     assert correlation > 0.3
-    assert found["total_correlation"] == pytest.approx(correlation, abs=0.08)
+    assert means["total_correlation"] == pytest.approx(correlation, abs=0.08)
     information = 0.5 * float(torch.logdet(covariance)) - DIM * math.log(NOISE)
-    assert found["index_code_information"] == pytest.approx(information, abs=0.1)
-    assert found["dimension_kl"] == pytest.approx(0.5 * float((variances - 1 - variances.log()).sum()), abs=0.08)
+    assert means["index_code_information"] == pytest.approx(information, abs=0.1)
+    assert means["dimension_kl"] == pytest.approx(0.5 * float((variances - 1 - variances.log()).sum()), abs=0.08)
 
 
-def test_weighted_is_off_by_what_its_docstring_says(make: Make) -> None:
-    q, covariance = correlated()
-    objective = TotalCorrelation((DIM,), estimator="weighted")
+def test_weighted_has_the_bias_of_its_docstring(make: Make) -> None:
+    q, covariance = correlated_posteriors()
+    objective = TotalCorrelation(estimator="weighted")
     raw = terms_of(make({"name": "elbo"}, dim=DIM), objective, q, q.rsample(), 50 * NUM).raw
     correlation = 0.5 * float(covariance.diagonal().log().sum() - torch.logdet(covariance))
     # Posteriors that overlap: log q(z) is too low by log N, and so is each of its D marginals.
@@ -58,14 +59,14 @@ def test_weighted_is_off_by_what_its_docstring_says(make: Make) -> None:
 
 
 @pytest.mark.parametrize("estimator", ["stratified", "weighted"])
-def test_the_three_parts_add_up_to_the_kl_of_each_draw(make: Make, estimator: str) -> None:
+def test_the_three_parts_add_up_to_the_kl_of_each_sample(make: Make, estimator: str) -> None:
     model = make({"name": "total_correlation", "estimator": estimator})
     out = model(Batch(torch.randn(9, 6)))
     terms = model.terms(out, TrainingProgress(rows=100))
     kl = out.latent.posterior.log_prob(out.latent.z).sum(1) - model.prior.log_prob(out.latent.z)
     parts = [terms.raw[name] for name in ("index_code_information", "total_correlation", "dimension_kl")]
     torch.testing.assert_close(sum(parts), kl)
-    # The KL itself is paid for once.
+    # The KL itself has weight 1.
     assert terms.weights == {
         "reconstruction": 1.0, "kl": 1.0, "index_code_information": 0.0, "total_correlation": 5.0, "dimension_kl": 0.0,
     }  # fmt: skip
@@ -73,107 +74,85 @@ def test_the_three_parts_add_up_to_the_kl_of_each_draw(make: Make, estimator: st
     torch.testing.assert_close(terms.bound, out.reconstruction + model.prior.kl(out.latent).sum(1))
 
 
-def test_stratified_has_no_bias_over_the_batches_a_sample_may_be_in() -> None:
+def test_stratified_has_no_bias_over_the_batches_with_a_sample() -> None:
     num, size = 12, 5
     loc, z = torch.randn(num, DIM), torch.randn(1, DIM)
-    model = build_nothing()
+    model = in_evaluation()
     densities = []
     for _ in range(4000):
-        # The sample's own posterior is always in its batch, the others are drawn.
+        # The sample's own posterior is always in its batch, the others are random.
         rows = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(num - 1)[: size - 1]])
         q = Normal(loc[rows], torch.ones(size, DIM))
-        joint, _ = TotalCorrelation((DIM,))._aggregate(model, q, z.expand(size, DIM), TrainingProgress(rows=num))
-        densities.append(joint[0].exp())
+        log_q_z, _ = TotalCorrelation()._log_aggregate(model, q, z.expand(size, DIM), TrainingProgress(rows=num))
+        densities.append(log_q_z[0].exp())
     exact = Normal(loc, torch.ones(num, DIM)).log_prob(z).sum(1).exp().mean()
-    found = torch.stack(densities)
-    assert abs(float(found.mean() - exact)) < 4 * float(found.std()) / len(found) ** 0.5
+    estimates = torch.stack(densities)
+    assert abs(float(estimates.mean() - exact)) < 4 * float(estimates.std()) / len(estimates) ** 0.5
 
 
-def build_nothing() -> Any:
-    """Stand in for a model that is asked for nothing but its mode."""
+def in_evaluation() -> Any:
+    """Return a stand-in for a model of which only the mode is used."""
     return torch.nn.Identity().eval()
 
 
-def test_gradients_of_both_estimates_do_not_ask_how_many_rows_are_weighted(make: Make) -> None:
-    found = []
+def test_the_number_of_rows_does_not_change_the_gradient_of_the_weighted_estimate(make: Make) -> None:
+    gradients = []
     for rows in (100, 100_000):
         torch.manual_seed(2)
         model = make({"name": "total_correlation", "estimator": "weighted"})
         model.terms(model(Batch(torch.ones(9, 6))), TrainingProgress(rows=rows)).total().mean().backward()
-        found.append([p.grad for p in model.parameters() if p.grad is not None])
-    for one, other in zip(*found, strict=True):
+        gradients.append([p.grad for p in model.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("estimator", ["stratified", "weighted", "adversarial"])
 @pytest.mark.parametrize(("num", "rows"), [(1, 0), (1, 50), (2, 0), (2, 2), (9, 0)])
 def test_any_batch_gives_numbers(make: Make, estimator: str, num: int, rows: int) -> None:
-    model = make({"name": "total_correlation", "estimator": estimator})
+    model = make({"name": "total_correlation", "estimator": estimator}, critics={"permuted_codes": {}})
     terms = model.terms(model(Batch(torch.randn(num, 6))), TrainingProgress(rows=rows))
     assert all(value.isfinite().all() and value.shape == (num,) for value in terms.raw.values())
 
 
 def test_a_batch_of_all_rows_is_the_mean_of_their_posteriors() -> None:
     q, z = Normal(torch.randn(6, DIM), torch.ones(6, DIM)), torch.randn(6, DIM)
-    joint, _ = TotalCorrelation((DIM,))._aggregate(build_nothing(), q, z, TrainingProgress(rows=6))
+    log_q_z, _ = TotalCorrelation()._log_aggregate(in_evaluation(), q, z, TrainingProgress(rows=6))
     others = Normal(q.loc, q.scale).log_prob(z[:, None]).sum(2).exp()
-    # The paper's weights: 1 / N for its own, 1 / M for all others but one, M = N - 1, which stands for the rest.
+    # The paper's weights with M = N - 1: 1 / N for its own, 1 / M for all others but one, which has the rest.
     weights = torch.full((6, 6), 1 / 5)
     weights[torch.arange(6), torch.arange(6)] = 1 / 6
     weights[torch.arange(6), torch.arange(6) - 1] = 1 / 30
-    torch.testing.assert_close(joint.exp(), (weights * others).sum(1))
+    torch.testing.assert_close(log_q_z.exp(), (weights * others).sum(1))
     torch.testing.assert_close(weights.sum(1), torch.ones(6))
 
 
 # -- adversarial -------------------------------------------------------------------------------------------------
 
 
-def test_adversarial_pays_the_kl_once_and_the_discriminator_s_logit(make: Make) -> None:
-    model = make({"name": "total_correlation", "estimator": "adversarial", "beta": 11.0})
+def test_adversarial_adds_the_critic_s_logit_to_the_kl(make: Make) -> None:
+    model = make(
+        {"name": "total_correlation", "estimator": "adversarial", "beta": 11.0}, critics={"permuted_codes": {}}
+    )
     out = model(Batch(torch.randn(9, 6)))
     terms = model.terms(out, TrainingProgress())
     assert terms.weights == {"reconstruction": 1.0, "kl": 1.0, "total_correlation": 10.0}
-    discriminator = model.critics()["discriminator"]
-    torch.testing.assert_close(terms.raw["total_correlation"], -discriminator(out.latent.z))
+    critic = model.critics["permuted_codes"]
+    assert isinstance(critic, PermutedCodes)
+    torch.testing.assert_close(terms.raw["total_correlation"], -critic.logit(out.latent.z))
     torch.testing.assert_close(terms.raw["kl"], model.prior.kl(out.latent).sum(1))
-
-
-def test_permuted_codes_keep_each_dimension_and_lose_what_binds_them() -> None:
-    z = torch.arange(400.0)[:, None].expand(400, 3) + torch.tensor([0.0, 1000.0, 2000.0])
-    real = PermutedCodes((3,), (4,), None).real(build_nothing(), z)
-    torch.testing.assert_close(real.sort(0).values, z)
-    assert abs(float(torch.corrcoef(real.T)[0, 1])) < 0.2
-    assert abs(float(torch.corrcoef(real.T)[1, 2])) < 0.2
-
-
-def test_a_trained_discriminator_finds_the_total_correlation_of_normals() -> None:
-    rho = 0.8
-    factor = torch.linalg.cholesky(torch.tensor([[1.0, rho], [rho, 1.0]])).T
-    discriminator = PermutedCodes((2,), (32,), None)
-    optimizer = torch.optim.Adam(discriminator.parameters(), lr=1e-2)
-    batch = Batch(torch.zeros(512, 6))
-    for _ in range(300):
-        z = torch.randn(512, 2) @ factor
-        out = ForwardOutput(batch, batch, Latent(z, z), torch.zeros(512), torch.zeros(512))
-        optimizer.zero_grad()
-        discriminator.terms(build_nothing(), out, TrainingProgress()).total().mean().backward()
-        optimizer.step()
-    with torch.no_grad():
-        found = -discriminator(torch.randn(20_000, 2) @ factor).mean()
-    assert float(found) == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.1)
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------
 
 
-def test_weights_that_an_opponent_cannot_tell_apart_are_refused() -> None:
+def test_other_weights_are_refused_with_a_critic() -> None:
     for options in ({"alpha": 2.0}, {"gamma": {"name": "linear"}}):
         config = {"name": "total_correlation", "estimator": "adversarial", **options}
         with pytest.raises(AeframeError) as error:
-            build("objective", config, z_shape=(3,), activation=None)
+            build("objective", config)
         assert str(error.value) == (
-            "objective total_correlation with estimator=adversarial sees no part of the KL but the total correlation; "
-            "leave alpha and gamma at 1"
+            "objective total_correlation with estimator=adversarial estimates no part of the KL but the total "
+            "correlation; leave alpha and gamma at 1"
         )
 
 
@@ -184,6 +163,6 @@ def test_a_posterior_that_is_not_normal_is_refused(make: Make) -> None:
     with pytest.raises(AeframeError) as error:
         model.terms(out, TrainingProgress())
     assert str(error.value) == (
-        "objective 'total_correlation' takes a normal posterior apart by dimension, but this latent's is Laplace; "
+        "objective 'total_correlation' splits a normal posterior by dimension, but this latent's is Laplace; "
         "choose latent=gaussian"
     )

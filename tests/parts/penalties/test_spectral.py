@@ -32,22 +32,22 @@ POINT = {"name": "point", "dim": 3}
 
 
 def penalty(model: Autoencoder, num: int = 3) -> Tensor:
-    found: Tensor = model.penalties["spectral"](model, model(Batch(torch.randn(num, 1, 6, 6))))
-    return found
+    value: Tensor = model.penalties["spectral"](model, model(Batch(torch.randn(num, 1, 6, 6))))
+    return value
 
 
 def norm(weight: Tensor, outputs: int = 0) -> Tensor:
-    """The largest singular value of outputs by everything else."""
+    """Return the largest singular value of the matrix of outputs by all other axes."""
     return torch.linalg.svdvals(weight.movedim(outputs, 0).flatten(1))[0]
 
 
 @pytest.mark.parametrize("shape", [(4, 7), (7, 4), (1, 5), (5, 1), (30, 30), (64, 300)])
-def test_estimates_are_singular_values_from_below(shape: tuple[int, int]) -> None:
+def test_estimates_are_lower_bounds_that_converge(shape: tuple[int, int]) -> None:
     matrices = torch.randn(3, *shape)
     exact = torch.linalg.svdvals(matrices)[:, 0]
     torch.testing.assert_close(largest_singular_values(matrices, 300), exact, rtol=1e-3, atol=0)
     few = largest_singular_values(matrices, 20)
-    # As they are drawn, with many singular values near the largest, is the worst case there is.
+    # Random matrices are the worst case, with many singular values near the largest.
     assert (few <= exact * (1 + 1e-5)).all()
     assert (few >= 0.95 * exact).all()
 
@@ -59,7 +59,7 @@ def test_the_gradient_is_the_product_of_the_singular_vectors() -> None:
     torch.testing.assert_close(matrix.grad, torch.outer(u[:, 0], v[0])[None], rtol=1e-3, atol=1e-3)
 
 
-def test_a_matrix_of_zeros_has_none_and_a_gradient_that_is_finite() -> None:
+def test_zeros_have_a_finite_gradient() -> None:
     matrix = torch.zeros(1, 3, 4, requires_grad=True)
     value = largest_singular_values(matrix, 5)
     value.sum().backward()
@@ -68,14 +68,14 @@ def test_a_matrix_of_zeros_has_none_and_a_gradient_that_is_finite() -> None:
     assert matrix.grad.isfinite().all()
 
 
-def test_the_sum_is_over_the_layers_asked_for() -> None:
+def test_the_sum_is_over_the_layers_of_the_part() -> None:
     model = model_with(CONV, POINT, of="encoder", iterations=500)
     convs = [m for m in model.encoder.modules() if isinstance(m, nn.Conv2d)]
     encoder = torch.stack([norm(conv.weight) for conv in convs]).sum()
     assert len(convs) == 2
     torch.testing.assert_close(penalty(model), encoder.expand(3), rtol=1e-3, atol=0)
     model = model_with(CONV, POINT, of="decoder", iterations=500)
-    # A transposed convolution has its outputs second.
+    # The outputs are the second axis of a transposed convolution.
     linear = [norm(m.weight) for m in model.decoder.modules() if isinstance(m, nn.Linear)]
     transposed = [norm(m.weight, 1) for m in model.decoder.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert (len(linear), len(transposed)) == (1, 2)
@@ -104,7 +104,7 @@ def test_it_is_the_same_at_each_call_and_for_each_sample() -> None:
     assert not list(model.penalties["spectral"].buffers())
 
 
-def test_it_shrinks_what_it_is_told_to() -> None:
+def test_minimising_it_reduces_the_norms_of_the_part() -> None:
     model = model_with(CONV, POINT, of="decoder")
     before = float(penalty(model)[0].detach())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
@@ -119,14 +119,14 @@ def test_it_shrinks_what_it_is_told_to() -> None:
 def test_half_precision_does_not_round_the_sum() -> None:
     model = model_with(CONV, POINT, of="encoder", iterations=50)
     expected = penalty(model)
-    p = model(Batch(torch.randn(3, 1, 6, 6)))
+    out = model(Batch(torch.randn(3, 1, 6, 6)))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model.penalties["spectral"](model, p)
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+        value = model.penalties["spectral"](model, out)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=0)
 
 
-def test_no_iterations_are_refused() -> None:
+def test_zero_iterations_are_refused() -> None:
     with pytest.raises(AeframeError) as error:
         build("penalty", {"name": "spectral", "iterations": 0})
     assert str(error.value) == "penalty spectral needs iterations of at least 1, found 0"

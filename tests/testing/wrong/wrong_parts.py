@@ -48,6 +48,11 @@ def register_corruptions(register):
 
 
 @hookimpl
+def register_critics(register):
+    register("averaging", "wrong_pieces:Averaging", summary="terms that are means over the batch")
+
+
+@hookimpl
 def register_activations(register):
     register("out_of_range", "wrong_pieces:OutOfRange", summary="values outside the declared range")
 

@@ -3,6 +3,8 @@ from torch import nn
 
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.parts import ActivationTraits, Corruption, Sampler, Schedule
+from aeframe.parts.critics.codes import DiscriminatorZ
+from aeframe.types import LossTerms
 
 
 class InPlace(Corruption):
@@ -19,6 +21,17 @@ class OutOfRange(nn.Module):
 
     def forward(self, x):
         return 0.5 + 0.1 * x
+
+
+class Averaging(DiscriminatorZ):
+    """Returns the mean over the batch for every sample."""
+
+    def terms(self, model, out, progress):
+        raw = super().terms(model, out, progress).raw
+        terms = LossTerms()
+        for name, value in raw.items():
+            terms.add(name, value.mean().expand_as(value))
+        return terms
 
 
 class CountingCalls(Schedule):

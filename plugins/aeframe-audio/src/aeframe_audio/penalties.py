@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
-from aeframe.parts.penalties.base import Penalty, first_output
+from aeframe.parts.penalties.base import Penalty
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32, autocast_disabled, broadcast_mask
 from aeframe.types import Batch, DataSpec, ForwardOutput, Model
@@ -57,7 +57,7 @@ class STFTDistance(Penalty):
         self.spectrograms = _spectrograms(windows)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        x, x_hat = _waves(model, first_output(out), out.batch)
+        x, x_hat = _waves(model, out.output, out.batch)
         num_samples = x.new_tensor(float(x[0].numel())) if out.batch.mask is None else _num_unmasked(out.batch)
         with autocast_disabled(x.device):
             spectrograms = cast("Iterable[PowerSpectrogram]", self.spectrograms)
@@ -111,7 +111,7 @@ class MelDistance(Penalty):
         self.bands = nn.ModuleList(MelBands(size, min(80, size // 8), spec.rate) for size in windows)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        waves = _waves(model, first_output(out), out.batch)
+        waves = _waves(model, out.output, out.batch)
         distances = []
         with autocast_disabled(waves[0].device):
             spectrograms = cast("Iterable[PowerSpectrogram]", self.spectrograms)

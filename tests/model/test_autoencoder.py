@@ -194,7 +194,7 @@ def test_an_encoder_of_classes_is_not_shown_a_condition() -> None:
     with pytest.raises(AeframeError) as caught:
         assemble(parts, spec)
     assert str(caught.value) == (
-        "an encoder of category(3) data cannot be shown a condition beside the classes it reads; "
+        "an encoder of category(3) data takes class indices, to which no condition can be appended; "
         "set condition_encoder=false, the decoder is given it all the same"
     )
     model = assemble({**parts, "condition_encoder": False}, spec)

@@ -51,7 +51,7 @@ class NewestCheckpoint:
 def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
     """Return the newest readable checkpoint of a run, or None for a run without checkpoints.
 
-    The order is ``last.ckpt``, ``last.previous.ckpt``, ``best.ckpt``; a note tells which one is used, and why.
+    The order is ``last.ckpt``, ``last.previous.ckpt``, ``best.ckpt``; a note names the one that is used, and why.
 
     Raises:
         AeframeError: None of the checkpoints can be read.

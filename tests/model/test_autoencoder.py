@@ -188,14 +188,14 @@ def test_what_is_hidden_is_not_read_and_the_condition_beside_it_always_is() -> N
     )
 
 
-def test_an_encoder_of_classes_is_not_shown_a_condition() -> None:
+def test_an_encoder_of_categorical_data_takes_no_condition() -> None:
     parts = {"encoder": {"name": "mlp", "hidden": (5,)}, "latent": "point", "loss": "categorical"}
     spec = DataSpec((4,), Domain.parse("category(3)"), condition=2)
     with pytest.raises(AeframeError) as caught:
         assemble(parts, spec)
     assert str(caught.value) == (
         "an encoder of category(3) data takes class indices, to which no condition can be appended; "
-        "set condition_encoder=false, the decoder is given it all the same"
+        "set condition_encoder=false, the decoder still receives the condition"
     )
     model = assemble({**parts, "condition_encoder": False}, spec)
     assert model(Batch(torch.randint(3, (5, 4)), condition=torch.zeros(5, 2))).output.shape == (5, 3, 4)

@@ -1,9 +1,9 @@
 """Build parts from names: the signature of a part is the schema of its options.
 
-A parameter **without a default, before the** ``*``, is *injected by the framework, by name* (the data's shape, the
-encoder that was built, ...). Every other parameter is an *option*. An option annotated with a kind of part (`Schedule`,
-`MakeActivation`, ...) is itself a name, a number or ``{name: ..., options}``; ``null`` stands for the run's own part of
-that kind. Imports nothing heavy, so that listings stay cheap.
+A positional parameter **without a default** is an argument that the framework *injects by name*, such as the shape of
+the data. Every other parameter, also a keyword-only one without a default, is an *option*. The value of an option that
+is annotated with a type of part (`Schedule`, `MakeActivation`) is a name, a number or ``{name: ..., options}``;
+``null`` means the injected part of that kind. Imports nothing heavy, so that listings stay cheap.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from aeframe.kinds import KINDS
 from aeframe.registry import registry
 
 REQUIRED = inspect.Parameter.empty
-# A part that inherits its constructor from a library's base class, such as nn.Module's, has no options there.
+# Constructors of these libraries, such as that of nn.Module, may take *args and **kwargs: they are ignored.
 _LIBRARIES = frozenset({"torch", "torchmetrics", "lightning"})
 _RESTORING: ContextVar[bool] = ContextVar("aeframe_restoring", default=False)
 
 
 @contextmanager
 def restored_weights() -> Iterator[None]:
-    """Build parts inside for weights that are loaded afterwards: no part reads pretrained weights from a file.
+    """Build parts inside without reading pretrained weights from files, since stored weights are loaded afterwards.
 
-    A saved model can thus be opened where that file is missing.
+    A saved model can thus be opened if such a file is missing.
     """
     token = _RESTORING.set(True)
     try:
@@ -54,7 +54,7 @@ class Option:
     name: str
     annotation: Any
     default: Any
-    """`REQUIRED` where a value must be given."""
+    """`REQUIRED` if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Signature:
 
 @functools.cache
 def signature(target: Any) -> Signature:
-    """Read a part's constructor.
+    """Return the signature of a part's class, or of a function that returns a part.
 
     Raises:
-        AeframeError: It takes ``*args`` or ``**kwargs``, which no config could describe.
+        AeframeError: It takes ``*args`` or ``**kwargs``, whose options have no names.
     """
     call = target.__init__ if inspect.isclass(target) else target
     hints = _type_hints(call)
@@ -96,11 +96,12 @@ def _type_hints(call: Any) -> dict[str, Any]:
     try:
         return typing.get_type_hints(call)
     except NameError:
-        # A name imported under TYPE_CHECKING only: that option is not checked, the others are.
+        # A name is imported under TYPE_CHECKING only: values of that option are not checked.
         return {name: hint for name in call.__annotations__ for hint in _type_hint(call, name)}
 
 
 def _type_hint(call: Any, name: str) -> list[Any]:
+    """Return the type hint of one parameter in a list; an empty list if it cannot be resolved."""
     single = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
     try:
         return [typing.get_type_hints(single, call.__globals__)[name]]
@@ -109,23 +110,23 @@ def _type_hint(call: Any, name: str) -> list[Any]:
 
 
 def part_kind(annotation: Any) -> type | None:
-    """Return the part type inside an annotation (``Schedule | None`` -> ``Schedule``), or None."""
+    """Return the type of part in an annotation (``Schedule`` for ``Schedule | None``), or None."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        found = [kind for each in typing.get_args(annotation) if (kind := part_kind(each)) is not None]
-        return found[0] if found else None
+        types_of_parts = [kind for member in typing.get_args(annotation) if (kind := part_kind(member)) is not None]
+        return types_of_parts[0] if types_of_parts else None
     return annotation if isinstance(annotation, type) and "part_kind" in dir(annotation) else None
 
 
 def defaults(kind: str, name: str) -> dict[str, Any]:
-    """Return ``{name: ..., option: default}`` in plain values, as a config shows a part; ``???`` where required."""
-    chosen: dict[str, Any] = {"name": name}
+    """Return ``{name: ..., option: default}`` in plain values; ``???`` for an option without a default."""
+    part: dict[str, Any] = {"name": name}
     for option in signature(registry().load(kind, name)).options.values():
-        chosen[option.name] = "???" if option.default is REQUIRED else _plain(option.default)
-    return chosen
+        part[option.name] = "???" if option.default is REQUIRED else _plain(option.default)
+    return part
 
 
 def path_options(kind: str, name: str) -> list[str]:
-    """Return the options of a part that are annotated with `pathlib.Path`, alone or in a union."""
+    """Return the names of the options that are annotated with `pathlib.Path`, alone or in a union."""
     options = signature(registry().load(kind, name)).options.values()
     return [
         option.name for option in options if option.annotation is Path or Path in typing.get_args(option.annotation)
@@ -134,9 +135,9 @@ def path_options(kind: str, name: str) -> list[str]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
+        return [_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if hasattr(value, "plain"):
         return value.plain()
     if isinstance(value, Path):
@@ -150,33 +151,33 @@ def build(kind: str, config: str | Mapping[str, Any], /, **injected: Any) -> Any
     Args:
         kind: A name of `aeframe.kinds.KINDS`.
         config: Name and options.
-        injected: Arguments that a constructor of this kind may take; its signature selects some by name.
+        injected: Arguments that are available to constructors of this kind; the signature selects some by name.
 
     Raises:
-        AeframeError: An unknown name or option, a value of another type, a missing option, an argument that is not
-            injected, a class that lacks a method, or an object of another class than the kind's.
+        AeframeError: An unknown name or option, a missing value or one of another type, a constructor argument that is
+            not available, an abstract class, or an object of another class than that of the kind.
     """
     options = {"name": config} if isinstance(config, str) else dict(config)
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise AeframeError(f"{kind} has no name; write {kind}: {{name: ...}} with one of the known names")
     target = registry().load(kind, name)
-    found = signature(target)
+    constructor = signature(target)
     who = f"{kind} '{name}'"
-    unknown = next((option for option in options if option not in found.options), None)
+    unknown = next((option for option in options if option not in constructor.options), None)
     if unknown is not None:
-        known = ", ".join(found.options) or "none"
+        names = ", ".join(constructor.options) or "none"
         raise AeframeError(
-            f"{who} has no option '{unknown}'{did_you_mean(unknown, found.options)}; its options are {known}"
+            f"{who} has no option '{unknown}'{did_you_mean(unknown, constructor.options)}; its options are {names}"
         )
-    missing = [name for name in found.injected if name not in injected]
+    missing = [name for name in constructor.injected if name not in injected]
     if missing:
         raise AeframeError(
             f"{who} has a constructor argument '{missing[0]}', which is not available to a {kind}"
             f"{did_you_mean(missing[0], injected)}; available are {', '.join(sorted(injected)) or 'none'}"
         )
-    arguments: dict[str, Any] = {name: injected[name] for name in found.injected}
-    for option in found.options.values():
+    arguments: dict[str, Any] = {name: injected[name] for name in constructor.injected}
+    for option in constructor.options.values():
         if option.name in options:
             arguments[option.name] = _value(who, option, options[option.name], injected)
         elif option.default is REQUIRED:
@@ -197,12 +198,12 @@ def build(kind: str, config: str | Mapping[str, Any], /, **injected: Any) -> Any
 
 
 def _value(who: str, option: Option, value: Any, injected: Mapping[str, Any]) -> Any:
-    """Check one option's value against its annotation, and build it where it is a part."""
+    """Check the value of an option against its annotation; build it if it is a part."""
     if isinstance(value, str) and value == "???":
         raise AeframeError(f"{who} needs a value for '{option.name}'")
     nested: Any = part_kind(option.annotation)
     if nested is None:
-        return _checked(who, option, value)
+        return _validated(who, option, value)
     if isinstance(value, nested):
         return value
     if value is None:
@@ -213,14 +214,14 @@ def _value(who: str, option: Option, value: Any, injected: Mapping[str, Any]) ->
         raise AeframeError(f"{who}, option '{option.name}': {error}") from error
 
 
-def _checked(who: str, option: Option, value: Any) -> Any:
+def _validated(who: str, option: Option, value: Any) -> Any:
     import pydantic
 
     try:
         return _adapter(option.annotation).validate_python(value)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        # Names in the path are members of a union, which mean nothing to a user.
+        # Keep indices in the path; its names are members of a union.
         where = ".".join([option.name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise AeframeError(
             f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"
@@ -231,6 +232,7 @@ def _checked(who: str, option: Option, value: Any) -> Any:
 def _adapter(annotation: Any) -> Any:
     import pydantic
 
+    # Pydantic rejects a config for types that have their own, such as dataclasses.
     try:
         return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     except pydantic.PydanticUserError:

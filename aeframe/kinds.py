@@ -1,7 +1,7 @@
-"""The one list of the kinds of part. Imports nothing heavy.
+"""`KINDS`: all kinds of part, such as ``loss``. Imports nothing heavy.
 
-Hooks, config keys, checks, the banner, saved models and the conformance suite are derived from `KINDS`: a new kind of
-part is one more row.
+Hooks, config keys, checks, the banner, saved models and the conformance suite are derived from this list, so a new kind
+of part is one more entry.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ class Kind:
 
     name: str
     doc: str
-    """The docstring of its hook: what is registered, and which constructor arguments the framework injects."""
+    """The docstring of its hook: the base class of its parts, and the constructor arguments that are injected."""
     base: str | None = None
-    """``"module:Class"`` of the base class that a part must inherit from; None where no object is registered."""
+    """``"module:Class"`` of the base class of its parts; None if packages are registered instead of classes."""
     key: str = ""
-    """The key of a run's config that holds parts of this kind; empty where they are options of other parts."""
+    """The key of a run's config for parts of this kind; empty if they are options of other parts, or not configured."""
     labelled: bool = False
-    """Whether that key holds several parts by label, ``{label: {name: ..., options}}``, instead of one."""
+    """Whether the key contains several parts by label, ``{label: {name: ..., options}}``, instead of one."""
     slot: bool = False
-    """Whether a model has a slot for it: `aeframe.model.autoencoder.Autoencoder` has an attribute of this key."""
+    """Whether `aeframe.model.autoencoder.Autoencoder` has a slot for it: an attribute named like the key."""
     saved: bool = False
-    """Whether a saved model stores it, and is built from it again."""
+    """Whether a saved model stores its parts, to be built again when the model is opened."""
     default: str = ""
-    """The part that a model has in this slot where its config names none; empty where it must name one."""
+    """The name of the part that is used if a config names none; empty if there is no default."""
     configured: bool = True
-    """Whether its constructor's options can be set in a config."""
+    """Whether the options of its constructors can be set in a config."""
     plural: str = ""
+    """The plural of its name, if it is not formed by an s."""
     usage: str = ""
-    """How a config names it, for the reference page."""
+    """How a config chooses such a part, for the reference page."""
 
     @property
     def hook(self) -> str:
@@ -44,8 +45,8 @@ class Kind:
         """Import and return the base class."""
         assert self.base is not None
         module, _, name = self.base.partition(":")
-        found: type = getattr(importlib.import_module(module), name)
-        return found
+        base_class: type = getattr(importlib.import_module(module), name)
+        return base_class
 
 
 KINDS: dict[str, Kind] = {
@@ -285,17 +286,17 @@ KINDS: dict[str, Kind] = {
         ),
     )
 }
-"""Every kind by name, in the order of the data's way through a model."""
+"""Every kind by name; parts of a model are in the order in which data pass through them."""
 
 SLOTS: tuple[Kind, ...] = tuple(kind for kind in KINDS.values() if kind.slot)
-"""The kinds that a model is made of."""
+"""The kinds for which a model has a slot."""
 SAVED: tuple[Kind, ...] = tuple(kind for kind in KINDS.values() if kind.saved)
-"""The kinds that a saved model is built from."""
+"""The kinds that a saved model stores."""
 BY_KEY: dict[str, Kind] = {kind.key: kind for kind in KINDS.values() if kind.key}
 """Kinds by their key in a run's config: ``data`` is the key of kind ``dataset``."""
 GROUPS: tuple[str, ...] = tuple(key for key, kind in BY_KEY.items() if not kind.labelled)
-"""Keys of a run's config that hold one part each, ``{name: ..., options}``; each is a config group of Hydra."""
+"""Keys of a run's config with one part each, ``{name: ..., options}``; each is a config group of Hydra."""
 LABELLED: dict[str, Kind] = {key: kind for key, kind in BY_KEY.items() if kind.labelled}
-"""Keys of a run's config that hold several parts by label."""
+"""Kinds by their key, for keys with several parts by label."""
 LOGGER = "logger"
-"""The labelled key that is a config group too: ``logger=NAME`` adds a registered logger under its name."""
+"""The one labelled key that is also a config group: ``logger=NAME`` adds a registered logger under its name."""

@@ -1,4 +1,4 @@
-"""Plugins that are plain files, of ``--plugin FILE`` and of the working folder. Imports nothing heavy."""
+"""Load plugin files of ``--plugin FILE``, and warn of an untrusted one in the folder. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,43 +13,44 @@ from aeframe.errors import AeframeError
 from aeframe.trust import FILE_NAME
 
 VARIABLE = "AEFRAME_PLUGIN_FILES"
+"""The environment variable with the paths of plugin files."""
 _warned: set[tuple[str, str]] = set()
-"""Files that were reported in this process, with the reason."""
+"""File and reason of each warning that this process has printed."""
 
 
 @contextmanager
 def plugin_files(argv: Sequence[str]) -> Iterator[list[str]]:
-    """Load the file of every ``--plugin FILE`` of `argv` as a plugin inside, and yield the other arguments.
+    """Register the files of ``--plugin FILE`` in `argv` as plugins inside, and yield the other arguments.
 
-    The environment passes the files to workers and relaunched processes. Environment and registry are restored at the
-    end.
+    They are added to the environment, where workers and the other processes of a run read them. Environment and
+    registry are restored afterwards.
 
     Raises:
-        AeframeError: No file is given, there is no such file, or it is broken.
+        AeframeError: There is no such file, or loading it fails.
     """
-    files, rest = _split(argv)
+    files, other_arguments = _split(argv)
     if not files:
-        yield rest
+        yield other_arguments
         return
-    before = os.environ.get(VARIABLE)
-    named = [path for path in (before or "").split(os.pathsep) if path]
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*named, *map(str, files)]))
+    previous = os.environ.get(VARIABLE)
+    paths = [path for path in (previous or "").split(os.pathsep) if path]
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*paths, *map(str, files)]))
     registry.reset()
     try:
-        _refuse_broken(files)
-        yield rest
+        _check_loaded(files)
+        yield other_arguments
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[VARIABLE]
         else:
-            os.environ[VARIABLE] = before
+            os.environ[VARIABLE] = previous
         registry.reset()
 
 
 def warn_of_untrusted_file() -> None:
-    """Print a line on stderr, once in a process, where the working folder has a plugin file that is not trusted.
+    """Print a line on stderr, once in a process, if the working folder has a plugin file that is not trusted.
 
-    The relaunched processes of a run on several devices print nothing.
+    Of the processes of a run on several devices, only the first one prints it.
     """
     for plugin in registry.registry().plugins:
         key = plugin.distribution, plugin.reason
@@ -61,7 +62,7 @@ def warn_of_untrusted_file() -> None:
 def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Return the files of ``--plugin``, and the other arguments."""
     files: list[Path] = []
-    rest: list[str] = []
+    other_arguments: list[str] = []
     remaining = iter(argv)
     for argument in remaining:
         if argument == "--plugin" or argument.startswith("--plugin="):
@@ -70,11 +71,11 @@ def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
                 raise AeframeError(f"--plugin expects a Python file, found {value!r}; write the path of one")
             files.append(Path(value).resolve())
         else:
-            rest.append(argument)
-    return files, rest
+            other_arguments.append(argument)
+    return files, other_arguments
 
 
-def _refuse_broken(files: Sequence[Path]) -> None:
+def _check_loaded(files: Sequence[Path]) -> None:
     for plugin in registry.registry().plugins:
         if plugin.state == "failed" and Path(plugin.distribution) in files:
             raise AeframeError(f"plugin file '{plugin.distribution}' cannot be used: {plugin.reason}")

@@ -1,4 +1,4 @@
-"""Find plugins, keep name -> "module:Object", isolate the broken, explain the misspelt. Imports nothing heavy."""
+"""`Registry`: find plugins, and map names of parts to ``module:Object`` targets. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PACKAGE = re.compile(r"[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One registered name. Importing its object is put off until `load`."""
+    """One registered name. Its object is imported by `load` only."""
 
     kind: str
     name: str
@@ -43,11 +43,11 @@ class Entry:
         """Import and return the object.
 
         Raises:
-            AeframeError: The import fails, or the module has no such object; with the plugin that registered it.
+            AeframeError: The import fails, or the module has no such object; the message names the plugin.
         """
         module, _, attribute = self.target.partition(":")
         try:
-            found: Any = importlib.import_module(module)
+            imported: Any = importlib.import_module(module)
         except Exception as error:
             raise AeframeError(
                 f"{self.kind} '{self.name}' of {self.distribution} cannot be imported from '{self.target}': "
@@ -55,11 +55,11 @@ class Entry:
                 f"AEFRAME_DISABLE={self.plugin}"
             ) from error
         if not attribute:
-            return found
+            return imported
         try:
-            return getattr(found, attribute)
+            return getattr(imported, attribute)
         except AttributeError:
-            hint = did_you_mean(attribute, vars(found))
+            hint = did_you_mean(attribute, vars(imported))
             raise AeframeError(
                 f"{self.kind} '{self.name}' of {self.distribution} points at '{self.target}', "
                 f"but '{module}' has no '{attribute}'{hint}"
@@ -68,7 +68,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Plugin:
-    """One plugin, loaded or not. `reason` is a sentence when it is not ``ok``."""
+    """One plugin; `reason` is a sentence if its state is not ``ok``."""
 
     name: str
     distribution: str
@@ -79,14 +79,20 @@ class Plugin:
 
 
 class Registry:
-    """Every registered name, by kind.
+    """All registered names, by kind.
 
-    `plugins` are loaded at construction: core first, then the entry points of group ``aeframe`` in the order of their
-    names, then plain files, then the file of the working folder, which is loaded only if it is trusted. A plugin that
-    fails stays in the list with its reason, and does not affect the others; with `strict` it raises instead.
+    Plugins are loaded at construction: core first, then the entry points of group ``aeframe`` in the order of their
+    names, then plain files, then the file of the working folder if it is trusted. A plugin that fails stays in
+    `plugins` with its reason, and does not affect the others; with `strict` an error is raised instead.
 
-    pluggy calls the hooks: core's first, then those of the plugins in the order above, unless they are marked
-    ``tryfirst`` or ``trylast``. The first plugin that registers a name has it; a second one fails.
+    pluggy calls the hooks: first those of core, then those of the plugins in the order above, unless they are marked
+    ``tryfirst`` or ``trylast``. If two plugins register the same name, the second one fails.
+
+    Args:
+        files: Plain Python files that are plugins.
+        folder_plugin: The plugin file of the working folder, if there is one.
+        strict: Raise an error for a plugin that fails.
+        disabled: Names of plugins that are not loaded.
     """
 
     def __init__(
@@ -106,46 +112,50 @@ class Registry:
         self._manager.add_hookspecs(type("Hooks", (), {name: staticmethod(hook) for name, hook in hooks.HOOKS.items()}))
         self._modules: dict[ModuleType, Plugin] = {}
         self._add_core()
-        for point in sorted(importlib.metadata.entry_points(group=hooks.PROJECT), key=lambda p: p.name):
-            self._add_entry_point(point)
+        for entry_point in sorted(importlib.metadata.entry_points(group=hooks.PROJECT), key=lambda point: point.name):
+            self._add_entry_point(entry_point)
         for file in files:
             self._add_file(file)
         if folder_plugin is not None:
             self._add_folder_plugin(folder_plugin)
-        # pluggy calls the plugin that was registered last first.
+        # Reversed, since pluggy calls the plugin that was registered last first.
         for module, plugin in reversed(self._modules.items()):
             self._register(plugin, module)
         for kind in KINDS.values():
             self._call_hook(kind)
 
-    # -- reading -------------------------------------------------------------------------------------------------
+    # -- look-up -------------------------------------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """All names of one kind, sorted. Imports nothing."""
+        """Return all names of one kind, sorted. Imports nothing."""
         return sorted(self._of_kind(kind))
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
-        """Every entry, or those of one kind, in order of registration."""
-        for each in KINDS if kind is None else (kind,):
-            yield from self._of_kind(each).values()
+        """Yield all entries, or those of one kind, in order of registration."""
+        for kind_name in KINDS if kind is None else (kind,):
+            yield from self._of_kind(kind_name).values()
 
     def has(self, kind: str, name: str) -> bool:
-        """Return whether `name` is known. Imports nothing."""
+        """Return whether `name` is registered. Imports nothing."""
         return name in self._of_kind(kind)
 
     def entry(self, kind: str, name: str) -> Entry:
-        """Return the entry.
+        """Return the entry of a name.
 
         Raises:
-            AeframeError: An unknown name; with the nearest one, and any plugin that failed.
+            AeframeError: The name is unknown; the message has the nearest name and the plugins that are not loaded.
         """
-        known = self._of_kind(kind)
-        if name in known:
-            return known[name]
-        failed = [plugin for plugin in self.plugins if plugin.state != "ok"]
-        also = "".join(f"; plugin '{p.name}' ({p.distribution}) is {p.state}: {p.reason}" for p in failed)
+        entries = self._of_kind(kind)
+        if name in entries:
+            return entries[name]
+        not_loaded = "".join(
+            f"; plugin '{plugin.name}' ({plugin.distribution}) is {plugin.state}: {plugin.reason}"
+            for plugin in self.plugins
+            if plugin.state != "ok"
+        )
         raise AeframeError(
-            f"unknown {kind} '{name}'{did_you_mean(name, known)}; known are {', '.join(sorted(known)) or 'none'}{also}"
+            f"unknown {kind} '{name}'{did_you_mean(name, entries)}; "
+            f"known are {', '.join(sorted(entries)) or 'none'}{not_loaded}"
         )
 
     def load(self, kind: str, name: str) -> Any:
@@ -157,49 +167,50 @@ class Registry:
             raise AeframeError(f"unknown kind '{kind}'{did_you_mean(kind, KINDS)}; kinds are {', '.join(KINDS)}")
         return self._entries[kind]
 
-    # -- finding -------------------------------------------------------------------------------------------------
+    # -- loading -------------------------------------------------------------------------------------------------
 
     def _add_core(self) -> None:
         module = importlib.import_module("aeframe.builtin")
         self._add(Plugin("core", CORE, importlib.import_module("aeframe.version").__version__), module)
 
-    def _add_entry_point(self, point: importlib.metadata.EntryPoint) -> None:
-        distribution = point.dist.name if point.dist else "unknown distribution"
-        plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
-        if self._leaves_out(plugin):
+    def _add_entry_point(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        plugin = Plugin(entry_point.name, dist.name if dist else "unknown distribution", dist.version if dist else "?")
+        if self._add_if_disabled(plugin):
             return
-        if (reason := incompatibility(point.dist)) is not None:
+        if (reason := incompatibility(dist)) is not None:
             self.plugins.append(plugin)
             self._fail(plugin, reason, None)
             return
         try:
-            module = point.load()
-        except Exception as error:  # noqa: BLE001 -- the plugin boundary: whatever it raises is the plugin's fault
+            module = entry_point.load()
+        except Exception as error:  # noqa: BLE001 -- any error of a plugin's import is reported with the plugin
             self.plugins.append(plugin)
             self._fail(plugin, f"its import failed with {type(error).__name__}: {error}", error)
             return
         self._add(plugin, module)
 
-    def _leaves_out(self, plugin: Plugin) -> bool:
+    def _add_if_disabled(self, plugin: Plugin) -> bool:
+        """Add a disabled plugin without loading it; return whether it is disabled."""
         if plugin.name not in self._disabled:
             return False
         plugin.state, plugin.reason = "disabled", "named in AEFRAME_DISABLE"
         self.plugins.append(plugin)
         return True
 
-    def _add_folder_plugin(self, found: FolderPlugin) -> None:
-        if found.content is not None:
-            self._add_file(found.path, found.content)
+    def _add_folder_plugin(self, file: FolderPlugin) -> None:
+        if file.content is not None:
+            self._add_file(file.path, file.content)
             return
-        plugin = Plugin(found.path.stem, str(found.path), "file")
-        if not self._leaves_out(plugin):
-            plugin.state, plugin.reason = "not trusted", found.reason
+        plugin = Plugin(file.path.stem, str(file.path), "file")
+        if not self._add_if_disabled(plugin):
+            plugin.state, plugin.reason = "not trusted", file.reason
             self.plugins.append(plugin)
 
     def _add_file(self, file: Path, content: bytes | None = None) -> None:
-        """Add the plugin of a file, whose `content` may have been read already."""
+        """Import a plugin file and add it; `content` is that of the file, if it was read already."""
         plugin = Plugin(file.stem, str(file), "file")
-        if self._leaves_out(plugin):
+        if self._add_if_disabled(plugin):
             return
         try:
             module = import_file(file, content)
@@ -211,13 +222,13 @@ class Registry:
         self._add(plugin, module)
 
     def forget_files(self) -> None:
-        """Take the modules of plain files out of `sys.modules`, so that they can be loaded anew."""
+        """Remove the modules of plugin files from `sys.modules`, so that they can be imported again."""
         for name in self._files:
             sys.modules.pop(name, None)
         self._files.clear()
 
     def _add(self, plugin: Plugin, module: ModuleType) -> None:
-        """Keep a plugin's module, whose hooks are called when all plugins are loaded."""
+        """Add a plugin and its module, whose hooks are called after all plugins are loaded."""
         self.plugins.append(plugin)
         if module in self._modules:
             self._fail(plugin, f"its module is that of plugin '{self._modules[module].name}' already", None)
@@ -234,16 +245,16 @@ class Registry:
             self._fail(plugin, _reason(error), error)
 
     def _call_hook(self, kind: Kind) -> None:
-        """Have pluggy call the hook of one kind, for each plugin on its own, with the wrappers of all plugins."""
+        """Let pluggy call the hook of one kind, separately for each plugin, with the wrappers of all plugins."""
         implementations = getattr(self._manager.hook, kind.hook).get_hookimpls()
-        wrappers = {each.plugin for each in implementations if each.wrapper or each.hookwrapper}
-        # pluggy calls the last of the list first; core comes before all of them.
-        order = [each.plugin for each in reversed(implementations) if each.plugin not in wrappers]
+        wrappers = {hook.plugin for hook in implementations if hook.wrapper or hook.hookwrapper}
+        # pluggy calls the last implementation of the list first; here, core always comes before it.
+        order = [hook.plugin for hook in reversed(implementations) if hook.plugin not in wrappers]
         for module in sorted(order, key=lambda module: self._modules[module].distribution != CORE):
             plugin = self._modules[module]
             if plugin.state != "ok":
                 continue
-            others = [each for each in self._modules if each is not module and each not in wrappers]
+            others = [other for other in self._modules if other is not module and other not in wrappers]
             try:
                 self._manager.subset_hook_caller(kind.hook, others)(register=self._registrar(plugin, kind))
             except Exception as error:
@@ -258,6 +269,7 @@ class Registry:
                 raise AeframeError(f"it implements an unknown hook '{name}'{did_you_mean(name, hooks.HOOKS)}")
 
     def _registrar(self, plugin: Plugin, kind: Kind) -> hooks.Register:
+        """Return the function `register` that a hook of the plugin receives."""
         pattern = _PACKAGE if kind.name == "config" else _TARGET
         form = "package" if kind.name == "config" else "module:Object"
 
@@ -266,9 +278,9 @@ class Registry:
                 raise AeframeError(f"{kind.name} name '{name}' is not in snake_case (letters, digits and _)")
             if not pattern.fullmatch(target):
                 raise AeframeError(f"{kind.name} '{name}' has target '{target}', expected the form '{form}'")
-            if (known := self._entries[kind.name].get(name)) is not None:
+            if (first := self._entries[kind.name].get(name)) is not None:
                 raise AeframeError(
-                    f"{kind.name} '{name}' is registered by both {known.distribution} and {plugin.distribution}; "
+                    f"{kind.name} '{name}' is registered by both {first.distribution} and {plugin.distribution}; "
                     f"rename one, or disable one with AEFRAME_DISABLE"
                 )
             entry = Entry(kind.name, name, target, summary, plugin.name, plugin.distribution)
@@ -278,7 +290,7 @@ class Registry:
         return register
 
     def _fail(self, plugin: Plugin, reason: str, error: Exception | None) -> None:
-        """Mark a plugin as failed; none of its names is registered."""
+        """Mark a plugin as failed and remove its entries; with `strict`, raise an error."""
         plugin.state, plugin.reason = "failed", reason
         for entry in plugin.entries:
             del self._entries[entry.kind][entry.name]
@@ -295,29 +307,29 @@ _registry: Registry | None = None
 
 
 def registry() -> Registry:
-    """Return the registry of this process, made on first use.
+    """Return the registry of this process, created at first use.
 
-    The environment decides: ``AEFRAME_DISABLE=a,b`` leaves plugins out, ``AEFRAME_STRICT_PLUGINS=1`` makes a broken
-    one an error, and the files of ``AEFRAME_PLUGIN_FILES`` (paths joined by ``os.pathsep``) are plugins. An
+    Environment variables configure it: ``AEFRAME_DISABLE=a,b`` disables plugins, ``AEFRAME_STRICT_PLUGINS=1`` raises
+    an error for a plugin that fails, and ``AEFRAME_PLUGIN_FILES`` adds plugin files, joined by ``os.pathsep``. An
     ``aeplugin.py`` in the working folder is loaded if the user trusts it: see `aeframe.trust`.
     """
     global _registry
     if _registry is None:
-        named = [Path(p) for p in os.environ.get("AEFRAME_PLUGIN_FILES", "").split(os.pathsep) if p]
-        found = folder_plugin()
-        if found is not None and found.path in [path.resolve() for path in named]:
-            found = None
+        files = [Path(path) for path in os.environ.get("AEFRAME_PLUGIN_FILES", "").split(os.pathsep) if path]
+        in_folder = folder_plugin()
+        if in_folder is not None and in_folder.path in [path.resolve() for path in files]:
+            in_folder = None
         _registry = Registry(
-            named,
-            folder_plugin=found,
+            files,
+            folder_plugin=in_folder,
             strict=os.environ.get("AEFRAME_STRICT_PLUGINS", "") not in ("", "0"),
-            disabled=[n for n in os.environ.get("AEFRAME_DISABLE", "").split(",") if n],
+            disabled=[name for name in os.environ.get("AEFRAME_DISABLE", "").split(",") if name],
         )
     return _registry
 
 
 def reset() -> None:
-    """Forget the registry, so that the next use looks again (after installing a plugin, and in tests)."""
+    """Discard the registry: the next use creates a new one, as after installing a plugin, and in tests."""
     global _registry
     if _registry is not None:
         _registry.forget_files()

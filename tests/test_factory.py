@@ -1,4 +1,4 @@
-"""Parts from names: what a signature says is what a config may say, and every mistake is one sentence."""
+"""Parts are built from names: signatures define the options of configs, and each error is one sentence."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class Loud(Loss):
 
 
 class Louder(Loud):
-    """Takes its constructor as it is."""
+    """Inherits its constructor."""
 
 
 class Bare(Loss):
-    """Has no constructor at all."""
+    """Defines no constructor."""
 
 
 class Greedy(Loss):
@@ -68,7 +68,7 @@ class Vague(Loss):
 
 
 class Unfinished(Schedule):
-    """Lacks the method that gives the number."""
+    """Does not define the abstract method."""
 
 
 def function(shape, *, times: int = 1):
@@ -103,7 +103,7 @@ def _plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("build_plugin", None)
 
 
-def refusal(kind: str, config: Any, **given: Any) -> str:
+def error_message(kind: str, config: Any, **given: Any) -> str:
     with pytest.raises(AeframeError) as error:
         build(kind, config, **given)
     return str(error.value)
@@ -116,7 +116,7 @@ def loud(**options: Any) -> Any:
 # -- the signature -----------------------------------------------------------------------------------------------
 
 
-def test_what_stands_before_the_star_is_given_and_the_rest_are_options() -> None:
+def test_positional_parameters_without_a_default_are_injected_and_all_others_are_options() -> None:
     wants = signature(MLPEncoder)
     assert wants.injected == ("shape", "domain")
     assert list(wants.options) == ["hidden", "activation", "norm", "dropout"]
@@ -134,14 +134,14 @@ def test_a_function_is_a_part_too() -> None:
 def test_constructors_are_inherited_from_parts_and_from_torch() -> None:
     assert signature(registry().load("loss", "louder")) == signature(registry().load("loss", "loud"))
     assert build("loss", {"name": "louder", "volume": 2.0}, **GIVEN).volume == 2.0
-    # nn.Module's own takes *args and **kwargs, which are nobody's options.
+    # The constructor of nn.Module takes *args and **kwargs, which are not options.
     assert signature(registry().load("loss", "bare")).options == {}
     assert isinstance(build("loss", "bare", **GIVEN), nn.Module)
     assert isinstance(build("activation", "relu"), nn.ReLU)
 
 
-def test_a_constructor_that_names_no_options_is_refused() -> None:
-    assert refusal("loss", "vague", **GIVEN) == (
+def test_a_constructor_with_keyword_arguments_of_any_name_is_an_error() -> None:
+    assert error_message("loss", "vague", **GIVEN) == (
         "build_plugin.Vague takes '*options', but a part's constructor names every option; write them out"
     )
 
@@ -198,7 +198,7 @@ def test_only_arguments_of_the_signature_are_injected() -> None:
     assert build("loss", "function", shape=(1,), domain="real", encoder=object()).shape == (1,)
 
 
-def test_a_config_is_left_as_it_was() -> None:
+def test_a_config_is_not_changed() -> None:
     config = {"name": "loud", "volume": 1.0}
     build("loss", config, **GIVEN)
     assert config == {"name": "loud", "volume": 1.0}
@@ -214,7 +214,7 @@ def test_nested_parts_are_written_as_numbers_names_or_mappings() -> None:
     assert loud(weight=made).weight is made
 
 
-def test_a_nested_part_left_null_takes_the_run_s_own() -> None:
+def test_null_for_a_nested_part_is_the_injected_part() -> None:
     of_run = MakeActivation.named("elu")
     assert build("loss", {"name": "loud", "volume": 1.0}, activation=of_run, **GIVEN).activation is of_run
     assert build(
@@ -225,12 +225,12 @@ def test_a_nested_part_left_null_takes_the_run_s_own() -> None:
     assert loud().activation is None
 
 
-def test_parts_inside_parts_are_told_by_the_way_to_them() -> None:
-    assert refusal("loss", {"name": "loud", "volume": 1.0, "weight": {"name": "linear", "ends": 1}}, **GIVEN) == (
+def test_an_error_in_a_nested_part_has_the_path_of_options() -> None:
+    assert error_message("loss", {"name": "loud", "volume": 1.0, "weight": {"name": "linear", "ends": 1}}, **GIVEN) == (
         "loss 'loud', option 'weight': schedule 'linear' has no option 'ends', did you mean 'end'?; "
         "its options are start, end, over, delay"
     )
-    assert refusal("loss", {"name": "loud", "volume": 1.0, "weight": [1]}, **GIVEN) == (
+    assert error_message("loss", {"name": "loud", "volume": 1.0, "weight": [1]}, **GIVEN) == (
         "loss 'loud', option 'weight': expected a number or a schedule such as {name: linear, end: 1.0}, found [1]"
     )
 
@@ -239,31 +239,35 @@ def test_parts_inside_parts_are_told_by_the_way_to_them() -> None:
 
 
 def test_a_part_without_a_name() -> None:
-    assert refusal("loss", {"volume": 1.0}) == ("loss has no name; write loss: {name: ...} with one of the known names")
+    assert error_message("loss", {"volume": 1.0}) == (
+        "loss has no name; write loss: {name: ...} with one of the known names"
+    )
 
 
-def test_an_unknown_name_is_answered_with_the_nearest() -> None:
-    assert refusal("loss", "lowd", **GIVEN).startswith("unknown loss 'lowd', did you mean 'loud'?; known are ")
+def test_the_error_for_an_unknown_name_has_the_nearest() -> None:
+    assert error_message("loss", "lowd", **GIVEN).startswith("unknown loss 'lowd', did you mean 'loud'?; known are ")
 
 
-def test_an_unknown_option_is_answered_with_the_nearest() -> None:
-    assert refusal("loss", {"name": "loud", "volum": 1.0}, **GIVEN) == (
+def test_the_error_for_an_unknown_option_has_the_nearest() -> None:
+    assert error_message("loss", {"name": "loud", "volum": 1.0}, **GIVEN) == (
         "loss 'loud' has no option 'volum', did you mean 'volume'?; "
         "its options are volume, times, voice, sizes, limit, weight, activation"
     )
-    assert refusal("loss", {"name": "bare", "size": 1}) == "loss 'bare' has no option 'size'; its options are none"
+    assert (
+        error_message("loss", {"name": "bare", "size": 1}) == "loss 'bare' has no option 'size'; its options are none"
+    )
 
 
-def test_what_the_house_gives_is_no_option() -> None:
-    assert refusal("decoder", {"name": "mlp", "z_shape": (1,)}, z_shape=(2,), out_shape=(1, 2)) == (
+def test_an_injected_argument_is_not_an_option() -> None:
+    assert error_message("decoder", {"name": "mlp", "z_shape": (1,)}, z_shape=(2,), out_shape=(1, 2)) == (
         "decoder 'mlp' has no option 'z_shape'; its options are hidden, activation, norm, dropout"
     )
     assert isinstance(build("decoder", "mlp", z_shape=(2,), out_shape=(1, 2)), MLPDecoder)
 
 
-def test_a_value_that_must_be_given() -> None:
-    assert refusal("loss", "loud", **GIVEN) == "loss 'loud' needs a value for 'volume'; set loss.volume=..."
-    assert refusal("loss", {"name": "loud", "volume": "???"}, **GIVEN) == "loss 'loud' needs a value for 'volume'"
+def test_a_missing_required_option_is_an_error() -> None:
+    assert error_message("loss", "loud", **GIVEN) == "loss 'loud' needs a value for 'volume'; set loss.volume=..."
+    assert error_message("loss", {"name": "loud", "volume": "???"}, **GIVEN) == "loss 'loud' needs a value for 'volume'"
 
 
 @pytest.mark.parametrize(
@@ -302,21 +306,21 @@ def test_a_value_that_must_be_given() -> None:
     ],
 )
 def test_a_value_of_the_wrong_type(option: str, value: Any, message: str) -> None:
-    assert refusal("loss", {"name": "loud", "volume": 1.0, option: value}, **GIVEN) == f"loss 'loud': {message}"
+    assert error_message("loss", {"name": "loud", "volume": 1.0, option: value}, **GIVEN) == f"loss 'loud': {message}"
 
 
-def test_what_the_house_cannot_give() -> None:
-    assert refusal("loss", "greedy", shape=(1,), decoder=None) == (
+def test_a_constructor_argument_that_is_not_available_is_an_error() -> None:
+    assert error_message("loss", "greedy", shape=(1,), decoder=None) == (
         "loss 'greedy' has a constructor argument 'decoderr', which is not available to a loss, did you mean "
         "'decoder'?; available are decoder, shape"
     )
-    assert refusal("loss", "function") == (
+    assert error_message("loss", "function") == (
         "loss 'function' has a constructor argument 'shape', which is not available to a loss; available are none"
     )
 
 
-def test_a_class_that_lacks_a_method() -> None:
-    assert refusal("schedule", "unfinished") == (
+def test_an_abstract_class_is_an_error() -> None:
+    assert error_message("schedule", "unfinished") == (
         "schedule 'unfinished' is unfinished: build_plugin.Unfinished does not define __call__, which its base class "
         "leaves open; define it"
     )

@@ -9,6 +9,13 @@ from aeframe.plugin_files import plugin_files
 from aeframe.registry import registry
 
 
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, without plugin files in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AEFRAME_PLUGIN_FILES", "")
+
+
 def plugin(path: Path, text: str = "") -> Path:
     path.write_text(text, encoding="utf-8")
     return path
@@ -18,7 +25,7 @@ def names() -> set[str]:
     return {found.name for found in registry().plugins}
 
 
-def test_files_are_taken_out_loaded_and_passed_to_other_processes(tmp_path: Path) -> None:
+def test_plugin_files_are_loaded_and_exported_to_other_processes(tmp_path: Path) -> None:
     one, two = plugin(tmp_path / "one.py"), plugin(tmp_path / "two.py")
     with plugin_files(["a=1", "--plugin", "one.py", "-m", f"--plugin={two}"]) as rest:
         assert rest == ["a=1", "-m"]
@@ -51,13 +58,13 @@ def test_without_files_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize(("argv", "found"), [(["--plugin", "nope.py"], "'nope.py'"), (["--plugin"], "''")])
-def test_a_file_that_is_not_there_is_refused(argv: list[str], found: str) -> None:
+def test_a_missing_file_is_an_error(argv: list[str], found: str) -> None:
     with pytest.raises(AeframeError) as error, plugin_files(argv):
         pass
     assert str(error.value) == f"--plugin expects a Python file, found {found}; write the path of one"
 
 
-def test_a_broken_file_is_refused_because_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_broken_file_of_the_command_line_is_an_error(tmp_path: Path) -> None:
     file = plugin(tmp_path / "broken.py", "1 / 0")
     with pytest.raises(AeframeError) as error, plugin_files(["--plugin", "broken.py"]):
         pass

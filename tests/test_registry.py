@@ -18,7 +18,7 @@ Install = Callable[..., None]
 
 
 class Distribution:
-    """What an entry point knows of where it comes from."""
+    """The distribution of an entry point."""
 
     def __init__(self, name: str, version: str) -> None:
         self.name, self.version, self.requires = name, version, [f"aeframe>={__version__}"]
@@ -46,7 +46,7 @@ def loss_plugin(name: str, **hooks: Callable[..., None]) -> types.ModuleType:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Install:
-    """Return a function that puts entry points in place of those that are installed."""
+    """Return a function that adds an entry point; installed entry points are hidden."""
     points: list[Point] = []
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == "aeframe" else [])
 
@@ -65,7 +65,7 @@ def states(registry: Registry) -> dict[str, tuple[str, str]]:
     return {plugin.name: (plugin.state, plugin.reason) for plugin in registry.plugins}
 
 
-# -- reading ---------------------------------------------------------------------------------------------------------
+# -- look-up ---------------------------------------------------------------------------------------------------------
 
 
 def test_core_is_the_first_plugin_and_registers_through_the_same_hooks(install: Install) -> None:
@@ -157,7 +157,7 @@ def test_a_misspelt_attribute_has_its_nearest(install: Install) -> None:
 # -- isolation -------------------------------------------------------------------------------------------------------
 
 
-def test_a_broken_plugin_is_kept_with_its_reason_and_the_others_go_on(install: Install) -> None:
+def test_a_broken_plugin_is_listed_with_its_reason_and_does_not_affect_others(install: Install) -> None:
     install("broken", RuntimeError("out of cheese"))
     install("sound", loss_plugin("sound"))
     registry = Registry()
@@ -174,7 +174,7 @@ def failing(register: Register) -> None:
     raise ValueError("half way")
 
 
-def test_a_plugin_that_fails_half_way_registers_nothing(install: Install) -> None:
+def test_a_plugin_that_fails_after_registering_a_name_registers_nothing(install: Install) -> None:
     install("half", loss_plugin("whole", register_priors=failing))
     registry = Registry()
     assert states(registry)["half"] == ("failed", "ValueError: half way")
@@ -198,10 +198,10 @@ def test_a_disabled_plugin_is_not_imported(install: Install) -> None:
     assert states(registry)["broken"] == ("disabled", "named in AEFRAME_DISABLE")
 
 
-# -- refusals --------------------------------------------------------------------------------------------------------
+# -- errors ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_clash_names_both_distributions_and_the_first_stays(install: Install) -> None:
+def test_the_error_for_two_equal_names_has_both_distributions_and_the_first_stays(install: Install) -> None:
     install("a_first", loss_plugin("angle"), distribution="first-dist")
     install("b_second", loss_plugin("angle"), distribution="second-dist")
     registry = Registry()
@@ -213,7 +213,7 @@ def test_a_clash_names_both_distributions_and_the_first_stays(install: Install) 
     assert registry.entry("loss", "angle").distribution == "first-dist"
 
 
-def test_a_name_of_core_is_not_for_a_plugin_to_take(install: Install) -> None:
+def test_a_plugin_cannot_register_a_name_of_core(install: Install) -> None:
     install("taker", registering("register_losses", ("mse", "torch.nn:MSELoss")))
     registry = Registry()
     assert states(registry)["taker"][1] == (
@@ -222,7 +222,7 @@ def test_a_name_of_core_is_not_for_a_plugin_to_take(install: Install) -> None:
     assert registry.entry("loss", "mse").distribution == "aeframe"
 
 
-def test_one_name_in_two_kinds_is_no_clash(install: Install) -> None:
+def test_two_kinds_may_have_the_same_name(install: Install) -> None:
     install("both", loss_plugin("gaussian_mixture", register_priors=lambda register: register("angle", "torch.nn:A")))
     assert states(Registry())["both"] == ("ok", "")
 
@@ -245,7 +245,7 @@ def test_a_misspelt_hook_is_refused_with_its_nearest(install: Install) -> None:
         (("mine", "m.L"), "loss 'mine' has target 'm.L', expected the form 'module:Object'"),
     ],
 )
-def test_names_and_targets_have_one_form(install: Install, entry: tuple[str, str], reason: str) -> None:
+def test_malformed_names_and_targets_are_errors(install: Install, entry: tuple[str, str], reason: str) -> None:
     install("odd", registering("register_losses", entry))
     assert states(Registry())["odd"] == ("failed", reason)
 
@@ -276,7 +276,7 @@ def register_losses(register):
 
 @pytest.fixture
 def file(tmp_path: Path) -> Iterator[Path]:
-    """Write a plugin file whose module name no other test uses."""
+    """Write a plugin file with a module name that no other test uses."""
     path = tmp_path / "plugin_file_of_test_registry.py"
     path.write_text(FILE.format(name=path.stem), encoding="utf-8")
     yield path
@@ -307,7 +307,7 @@ def test_a_file_that_is_missing_broken_or_disabled_does_not_stop_the_others(
     assert broken.stem not in sys.modules
 
 
-def test_the_environment_decides_what_this_process_sees(
+def test_environment_variables_configure_the_registry(
     install: Install, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install("loud", RuntimeError("never imported"))
@@ -381,7 +381,7 @@ def test_hooks_are_called_in_pluggy_s_order(tmp_path: Path) -> None:
         registry.forget_files()
 
 
-def test_the_plugin_that_is_called_first_keeps_a_name_of_two(tmp_path: Path) -> None:
+def test_of_two_equal_names_that_of_the_first_called_plugin_stays(tmp_path: Path) -> None:
     files = write_plugins(
         tmp_path,
         plug_a=FIRST.format(options="", name="squares"),

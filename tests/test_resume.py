@@ -1,4 +1,4 @@
-"""A run that was interrupted is the run that was not: the same bits, wherever it stopped."""
+"""An interrupted and resumed run is bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SMALL: dict[str, Any] = {
     "pictures": False,
     "trainer": {"threads": 1, "accelerator": "cpu"},
 }
-# One player, a codebook that lives in buffers, two players.
+# One optimizer group, a codebook in buffers, two optimizer groups.
 MODELS = ["vae", "vqvae", "aae"]
 
 
@@ -51,22 +51,22 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def whole(model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Four epochs in one go."""
+    """A run of four epochs without an interruption."""
     return fit(tmp_path_factory.mktemp(model) / "whole", model, max_epochs=4)
 
 
 class StopError(Exception):
-    """Ends a run as a machine that fails would."""
+    """Ends a run like a crash."""
 
 
 def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolder:
-    """Train, and fail when so many batches are done."""
+    """Train, and raise an error after a number of batches."""
     train_on = AutoencoderModule._train_on
 
-    def fail(self: AutoencoderModule, each: Batch) -> Tensor | None:
+    def fail(self: AutoencoderModule, data: Batch) -> Tensor | None:
         if self.progress.batch >= batch:
             raise StopError
-        return train_on(self, each)
+        return train_on(self, data)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AutoencoderModule, "_train_on", fail)
@@ -77,14 +77,14 @@ def fit_until(batch: int, folder: Path, model: str, **settings: Any) -> RunFolde
 
 @pytest.fixture(scope="module")
 def halves(model: str, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Four epochs, of which the last two were trained after a failure."""
+    """A run of four epochs that was interrupted after two of them and resumed."""
     folder = fit_until(12, tmp_path_factory.mktemp(model) / "halves", model, max_epochs=4)
     aeframe.fit(resume=str(folder.path))
     return folder
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Give every leaf of a nest of mappings and sequences, by its path."""
+    """Yield path and value of all leaves of nested mappings and sequences."""
     if isinstance(value, dict):
         for key, each in value.items():
             yield from leaves(each, f"{path}/{key}")
@@ -95,7 +95,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def test_the_overrides_of_a_run_stand_next_to_its_config(whole: RunFolder, halves: RunFolder) -> None:
+def test_the_run_folder_has_the_overrides_of_its_config(whole: RunFolder, halves: RunFolder) -> None:
     assert compose(whole.read_overrides()) == whole.read_config()
     assert "max_epochs=4" in halves.read_overrides()
 
@@ -117,24 +117,24 @@ def differences(one: Any, other: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_every_bit_is_the_same(whole: RunFolder, halves: RunFolder, which: str) -> None:
+def test_checkpoints_are_bit_identical(whole: RunFolder, halves: RunFolder, which: str) -> None:
     one, other = (checkpoint(getattr(folder, which)) for folder in (whole, halves))
     assert any(isinstance(value, Tensor) for _, value in leaves(one["optimizer_states"]))
     for part in ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "aeframe", "loops"):
         assert differences(one[part], other[part]) == []
     assert differences(one["state_dict"], one["current_model_state"]), "the average is not the weights"
     if which == "last":
-        # The last checkpoint of an epoch begins the next one.
+        # The checkpoint after an epoch resumes at the next one.
         assert one["aeframe"]["progress"]["epoch"] == 4
 
 
-def test_every_number_is_the_same(whole: RunFolder, halves: RunFolder) -> None:
+def test_metrics_are_identical(whole: RunFolder, halves: RunFolder) -> None:
     assert halves.read_metrics() == whole.read_metrics()
     for name in ("metrics", "log"):
         assert getattr(halves, name).read_bytes() == getattr(whole, name).read_bytes()
 
 
-def test_the_saved_models_are_the_same(whole: RunFolder, halves: RunFolder) -> None:
+def test_saved_models_are_identical(whole: RunFolder, halves: RunFolder) -> None:
     one, other = (
         {path.name: path.read_bytes() for path in folder.model.iterdir() if path.suffix != ".md"}
         for folder in (whole, halves)
@@ -142,11 +142,11 @@ def test_the_saved_models_are_the_same(whole: RunFolder, halves: RunFolder) -> N
     assert one == other
 
 
-def test_it_may_stop_anywhere_in_an_epoch(tmp_path: Path) -> None:
+def test_a_run_stopped_within_an_epoch_resumes_there(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_batches=9, steps_per_call=4)
     halves = fit_until(5, tmp_path / "halves", "vae", max_batches=9, checkpoint_every=4)
     assert checkpoint(halves.last)["aeframe"]["progress"]["batch"] == 4
-    # Several batches in one call or one at a time: the same numbers.
+    # The number of batches in a call does not change the results.
     aeframe.fit(resume=str(halves.path), steps_per_call=1)
     one, other = checkpoint(whole.last), checkpoint(halves.last)
     for key in ("state_dict", "optimizer_states", "aeframe"):
@@ -156,7 +156,7 @@ def test_it_may_stop_anywhere_in_an_epoch(tmp_path: Path) -> None:
 
 
 def test_a_run_that_stopped_in_an_epoch_validates_where_epochs_end(tmp_path: Path) -> None:
-    # Six batches an epoch; the second one stops after two.
+    # An epoch has six batches; the run stops after two batches of the second epoch.
     whole = fit(tmp_path / "whole", "vae", max_epochs=5, steps_per_call=2)
     halves = fit(tmp_path / "halves", "vae", max_batches=8, steps_per_call=2)
     aeframe.fit(resume=str(halves.path), max_batches=None, max_epochs=5)
@@ -169,7 +169,7 @@ RAMP = {"objective": {"beta": {"name": "linear", "start": 0.0, "end": 1.0}}}
 
 
 @pytest.mark.parametrize(("stretch", "beta"), [(False, 1.0), (True, 23 / 24)])
-def test_a_longer_run_keeps_its_schedules_unless_told_to_stretch_them(
+def test_a_longer_run_keeps_its_schedules_unless_stretch_schedules_is_set(
     tmp_path: Path, stretch: bool, beta: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = fit(tmp_path / "run", "vae", max_epochs=2, **RAMP)
@@ -192,7 +192,7 @@ def test_the_tests_of_a_run_that_was_finished_stay_when_it_is_resumed(tmp_path: 
     assert [int(step) for step, _, *what, _ in lines if what == ["test", "loss"]] == [6, 12]
 
 
-def test_a_run_that_was_trained_and_not_saved_is_finished(tmp_path: Path) -> None:
+def test_resuming_a_trained_run_without_a_model_only_saves_it(tmp_path: Path) -> None:
     whole = fit(tmp_path / "whole", "vae", max_epochs=2, pictures=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("aeframe.experiment.workflow.save_model", fail_to_save)
@@ -218,7 +218,7 @@ def files(folder: RunFolder) -> list[str]:
     return sorted(str(path.relative_to(folder.path)) for path in folder.path.rglob("*"))
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
+def test_instead_of_a_damaged_checkpoint_the_previous_one_is_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = fit(tmp_path / "whole", "vae", max_epochs=4)
@@ -237,7 +237,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
 
 
 def test_a_moved_run_keeps_its_best(tmp_path: Path) -> None:
-    # The bound gets worse in the middle: a rate that grows.
+    # The learning rate grows, so that the bound gets worse after a while.
     rate = {"optimizer": {"lr": {"name": "step", "value": 0.001, "factor": 1000.0, "at": [0.5]}}}
     whole = fit(tmp_path / "whole", "vae", max_epochs=4, **rate)
     moved = fit_until(18, tmp_path / "halves", "vae", max_epochs=4, **rate).path.rename(tmp_path / "moved")
@@ -248,7 +248,7 @@ def test_a_moved_run_keeps_its_best(tmp_path: Path) -> None:
     assert RunFolder(moved).read_metrics() == whole.read_metrics()
 
 
-def test_finish_makes_a_model_of_the_best_so_far(tmp_path: Path) -> None:
+def test_finish_saves_the_best_model_so_far(tmp_path: Path) -> None:
     folder = fit_until(14, tmp_path / "run", "vae", max_epochs=4)
     run = finish(folder.path)
     assert aeframe.load(folder.path).encode(torch.zeros(1, 1, 8, 8)).shape == (1, 16)

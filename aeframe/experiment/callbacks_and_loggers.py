@@ -1,4 +1,4 @@
-"""Build the callbacks and loggers of a run: registered ones by name, any other by class path."""
+"""Build the Lightning callbacks and loggers of a run: registered ones by name, others by class path."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import functools
 import importlib
 import inspect
 from collections.abc import Mapping
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError, did_you_mean, first_sentence
 from aeframe.factory import build
 from aeframe.kinds import KINDS
 
@@ -21,63 +20,63 @@ if TYPE_CHECKING:
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""
 _INJECTED = {"callback": frozenset[str](), "logger": frozenset({"save_dir", "root_dir"})}
-"""Arguments that the framework passes to a class of each kind, where its constructor takes them."""
+"""Arguments that the framework passes to a class of each kind, if its constructor takes them."""
 
 
 def checked_class(kind: str, key: str, part: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``{"class": path, **options}`` with the options that the user gave, checked against the constructor.
+    """Check the options of a class path against its constructor; return ``{"class": path, **options}``.
 
     Args:
         kind: ``callback`` or ``logger``.
-        key: Where the part stands in the config, such as ``callbacks.lr``.
+        key: The dotted key of the part in the config, such as ``callbacks.lr``.
         part: The class path and its options.
 
     Raises:
-        AeframeError: A class that cannot be imported or is of another kind, an unknown option, or a missing one.
+        AeframeError: The class cannot be imported or is of another kind; an option is unknown or missing.
     """
     options = {name: value for name, value in part.items() if name != CLASS}
     path = part[CLASS]
-    if "name" in options and "name" not in _parameters(load_class(kind, key, path)):
+    parameters = _parameters(load_class(kind, key, path))
+    if "name" in options and "name" not in parameters:
         raise AeframeError(
             f"{key} has both a name and a class, '{options['name']}' and '{path}'; keep name for a registered {kind}, "
             "or class for any other"
         )
-    known = _parameters(load_class(kind, key, path))
-    unknown = next((name for name in options if name not in known), None)
-    if unknown is not None and not any(each.kind is each.VAR_KEYWORD for each in known.values()):
+    unknown = next((name for name in options if name not in parameters), None)
+    if unknown is not None and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         raise AeframeError(
-            f"{key}: {path} has no option '{unknown}'{did_you_mean(unknown, known)}; "
-            f"its options are {', '.join(known) or 'none'}"
+            f"{key}: {path} has no option '{unknown}'{did_you_mean(unknown, parameters)}; "
+            f"its options are {', '.join(parameters) or 'none'}"
         )
-    for name, each in known.items():
-        given = name in options or name in _INJECTED[kind] or each.kind is each.VAR_KEYWORD
-        if options.get(name) == "???" or (each.default is each.empty and not given):
+    for name, parameter in parameters.items():
+        has_value = name in options or name in _INJECTED[kind] or parameter.kind is parameter.VAR_KEYWORD
+        if options.get(name) == "???" or (parameter.default is parameter.empty and not has_value):
             raise AeframeError(f"{key}: {path} needs a value for '{name}'; set {key}.{name}=...")
     return {CLASS: path, **options}
 
 
 def build_class(kind: str, key: str, part: Mapping[str, Any], **injected: Any) -> Any:
-    """Build a part of the form that `checked_class` returns.
+    """Build a callback or logger from its class path and options.
 
     Args:
         kind: ``callback`` or ``logger``.
-        key: Where the part stands in the config.
+        key: The dotted key of the part in the config.
         part: The class path and its options.
-        injected: Arguments that the framework passes where the constructor takes them and the user gave none.
+        injected: Arguments that are passed if the constructor takes them and `part` does not set them.
 
     Raises:
-        AeframeError: As `checked_class`; or the constructor raised TypeError, ValueError, an import error or
-            Lightning's MisconfigurationException.
+        AeframeError: As `checked_class`; or the constructor raised TypeError, ValueError, ImportError or Lightning's
+            MisconfigurationException.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     options = {name: value for name, value in checked_class(kind, key, part).items() if name != CLASS}
-    target = load_class(kind, key, part[CLASS])
-    own = {name: value for name, value in injected.items() if name in _parameters(target) and name not in options}
+    cls = load_class(kind, key, part[CLASS])
+    accepted = {name: value for name, value in injected.items() if name in _parameters(cls) and name not in options}
     try:
-        return target(**own, **options)
+        return cls(**accepted, **options)
     except (MisconfigurationException, TypeError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".!") or type(error).__name__
+        reason = first_sentence(error) or type(error).__name__
         raise AeframeError(
             f"{key}: {part[CLASS]} cannot be built with {options}: {reason}; change these options"
         ) from error
@@ -87,7 +86,7 @@ def load_class(kind: str, key: str, path: Any) -> type:
     """Import a class by its path.
 
     Raises:
-        AeframeError: No such module or class, or a class of another kind.
+        AeframeError: There is no such module or class, or it is of another kind.
     """
     if not isinstance(path, str) or "." not in path:
         raise AeframeError(f"{key} expects a class path, found {path!r}; write {key}.class=PACKAGE.MODULE.CLASS")
@@ -96,41 +95,34 @@ def load_class(kind: str, key: str, path: Any) -> type:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise AeframeError(
-            f"{key}: class '{path}' cannot be imported: {type(error).__name__}: {_line(error)}; install its package, "
-            "or add the folder of its module to PYTHONPATH"
+            f"{key}: class '{path}' cannot be imported: {type(error).__name__}: {_one_line(error)}; install its "
+            "package, or add the folder of its module to PYTHONPATH"
         ) from error
-    found = getattr(module, name, None)
-    if found is None:
+    cls = getattr(module, name, None)
+    if cls is None:
         raise AeframeError(
             f"{key}: module '{module_name}' has no class '{name}'{did_you_mean(name, vars(module))}; write the whole "
             "path of a class"
         )
-    home, _, base = str(KINDS[kind].base).partition(":")
-    if not (isinstance(found, type) and issubclass(found, KINDS[kind].base_class())):
-        other = isinstance(found, type) and any(each.__module__.startswith("pytorch_lightning") for each in found.mro())
-        hint = "take it from the package lightning.pytorch" if other else f"name a subclass of {home}.{base}"
+    base = KINDS[kind].base_class()
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        is_old_package = isinstance(cls, type) and any(
+            parent.__module__.startswith("pytorch_lightning") for parent in cls.mro()
+        )
+        subclass = f"name a subclass of {str(KINDS[kind].base).replace(':', '.')}"
+        hint = "take it from the package lightning.pytorch" if is_old_package else subclass
         raise AeframeError(f"{key}: '{path}' is not a Lightning {kind}; {hint}")
-    return found
+    return cls
 
 
 @functools.cache
-def _parameters(target: type) -> dict[str, inspect.Parameter]:
-    found = inspect.signature(target).parameters.values()
-    return {each.name: each for each in found if each.kind not in (each.VAR_POSITIONAL, each.POSITIONAL_ONLY)}
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of the constructor that can be passed by name, and ``**kwargs``."""
+    parameters = inspect.signature(cls).parameters.values()
+    return {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.POSITIONAL_ONLY)}
 
 
-def plain(value: Any) -> bool:
-    """Return whether a value can be written as YAML without a tag."""
-    if isinstance(value, Enum):
-        return False
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and plain(each) for key, each in value.items())
-    if isinstance(value, (list, tuple)):
-        return all(plain(each) for each in value)
-    return value is None or type(value) in (str, int, float, bool)
-
-
-def _line(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or "no reason given"
 
 
@@ -138,7 +130,7 @@ def build_callbacks(config: Mapping[str, Mapping[str, Any]]) -> list[Callback]:
     """Return the callbacks of ``config["callbacks"]``, in its order.
 
     Raises:
-        AeframeError: A callback that cannot be imported or built.
+        AeframeError: A callback cannot be imported or built.
     """
     return [
         build_class("callback", f"callbacks.{label}", part) if CLASS in part else build("callback", part)
@@ -151,11 +143,11 @@ def build_loggers(config: Mapping[str, Mapping[str, Any]], *, folder: Path, run_
 
     Args:
         config: ``{label: {name: ..., options}}``, or ``{label: {class: ..., options}}``.
-        folder: The run folder. A class that takes `save_dir` or `root_dir`, and was given none, writes below it.
-        run_name: The run's name in the tracker.
+        folder: The run folder; the value of `save_dir` and `root_dir` where a class path sets neither.
+        run_name: The run's name in the experiment tracker.
 
     Raises:
-        AeframeError: A logger that cannot be imported or built.
+        AeframeError: A logger cannot be imported or built.
     """
     return [
         build_class("logger", f"logger.{label}", part, save_dir=str(folder), root_dir=str(folder))

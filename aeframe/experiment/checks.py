@@ -1,4 +1,4 @@
-"""Check, before any data are loaded, that the parts of a run fit the data and each other."""
+"""Check that the parts of a run fit the data and each other, before any data are loaded."""
 
 from __future__ import annotations
 
@@ -25,55 +25,58 @@ from aeframe.registry import registry
 from aeframe.training.optimizer_groups import make_optimizer_groups
 from aeframe.types import Batch, DataSpec, LossTerms, TrainingProgress
 
-# An MLP without hidden layers holds a Sequential of nothing.
+# An MLP without hidden layers contains an empty Sequential.
 _LINEAR = (nn.Linear, nn.Identity, nn.Sequential)
+_NUM_SAMPLES = 2
+"""Samples in the batch of a dry run."""
+_PROGRESS = TrainingProgress(planned=10, rows=100)
 
 
 class SuspiciousConfigWarning(UserWarning):
-    """A config that runs, but probably not as intended."""
+    """A valid config that is probably not what the user intends."""
 
 
 def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[Modality, Dataset, DataSpec]:
-    """Check a composed config against the description of its data, which are not loaded.
+    """Check a composed config against the spec of its data, which are not loaded.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
-        record: Fingerprint and split of the data of a resumed run: the dataset returns the same split.
+        record: For a resumed run, the fingerprint and split of its data; the dataset then uses the same split.
 
     Returns:
         The modality, the dataset and the spec of the data.
 
     Raises:
-        AeframeError: Data of another modality, or parts that do not fit the data or each other.
+        AeframeError: The data are of another modality, or parts do not fit the data or each other.
     """
     modality: Modality = build("modality", config["modality"])
     dataset: Dataset = build("dataset", config["data"])
-    chosen, own = config["modality"]["name"], dataset.modality
-    if chosen != own:
+    chosen = config["modality"]["name"]
+    if chosen != dataset.modality:
         raise AeframeError(
-            f"data '{config['data']['name']}' are of modality '{own}', not '{chosen}'; leave out modality={chosen}, or "
-            "choose other data"
+            f"data '{config['data']['name']}' are of modality '{dataset.modality}', not '{chosen}'; leave out "
+            f"modality={chosen}, or choose other data"
         )
     if record is not None:
-        # Before the spec, for which some datasets read their data.
+        # Set before the spec is computed, since some datasets read and split their data for it.
         record.use_split(dataset)
     spec = modality.spec(dataset)
     return modality, dataset, check_parts(config, spec)
 
 
 def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
-    """Check the parts of a composed config against the data they are for, and against each other.
+    """Check the parts of a composed config against the spec of the data, and against each other.
 
     Returns:
-        The spec of the data as the model receives them: with the labels as a condition, and in pairs, as the config
-        requires.
+        The spec of the model's input: with the labels as a condition and with partners of pairs, if the config
+        requires them.
 
     Warns:
         SuspiciousConfigWarning: A linear autoencoder whose code is as large as its input, or a critic that neither the
             objective nor a penalty uses.
 
     Raises:
-        AeframeError: A part that does not fit, with those that do.
+        AeframeError: A part does not fit; the message names parts that fit.
     """
     spec = replace(spec, condition=spec.condition + config["label_classes"])
     if config["pairs"]:
@@ -82,7 +85,7 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
     _check_requirements(config)
     model = dry_run(config, spec)
     _check_output_range(config, model.loss, spec)
-    _warn_of_copying(model, spec)
+    _warn_if_identity_fits(model, spec)
     _warn_of_unused_critics(model)
     return spec
 
@@ -94,7 +97,7 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
         if spec.domain.kind not in domains:
             raise AeframeError(
                 f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
-                f"{_fitting(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
+                f"{_suggestion(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
             )
 
 
@@ -102,7 +105,7 @@ def domains_of(kind: str, name: str) -> frozenset[str]:
     """Return the domains in the class attribute `domains` of a loss or a corruption.
 
     Raises:
-        AeframeError: It has no such attribute.
+        AeframeError: The class has no such attribute.
     """
     part = registry().load(kind, name)
     domains: frozenset[str] | None = getattr(part, "domains", None)
@@ -116,12 +119,12 @@ def domains_of(kind: str, name: str) -> frozenset[str]:
 
 
 def _check_output_range(config: Mapping[str, Any], loss: Loss, spec: DataSpec) -> None:
-    found, (low, high) = loss.output_range, spec.domain.bounds
-    if not found.covers(low, high):
+    output_range, (low, high) = loss.output_range, spec.domain.bounds
+    if not output_range.covers(low, high):
         raise AeframeError(
-            f"loss '{config['loss']['name']}' with these options reconstructs values in {_range(found)}, but the data "
-            f"are {spec.domain}, in {_range(ActivationTraits(low, high, (True, True)))}; "
-            f"an activation that fits is {_or(_covering(low, high))}"
+            f"loss '{config['loss']['name']}' with these options reconstructs values in {_range(output_range)}, but "
+            f"the data are {spec.domain}, in {_range(ActivationTraits(low, high, (True, True)))}; "
+            f"an activation that fits is {_or(_activations_onto(low, high))}"
         )
 
 
@@ -133,17 +136,19 @@ def _check_requirements(config: Mapping[str, Any]) -> None:
 
 
 def _check_space(kind: str, name: str, latent: str) -> None:
-    """Refuse a prior or a sampler that is a density on another space than the latent's."""
-    part, codes = registry().load(kind, name), registry().load("latent", latent)
-    if not _has_space(part, codes):
-        fitting = _fitting(kind, lambda part: part.requires <= codes.provides and _has_space(part, codes))
+    """Raise an error for a prior or a sampler that is a density on another space than that of the latent's codes."""
+    part, latent_class = registry().load(kind, name), registry().load("latent", latent)
+    if not _supports_space(part, latent_class):
+        suggestion = _suggestion(
+            kind, lambda part: part.requires <= latent_class.provides and _supports_space(part, latent_class)
+        )
         raise AeframeError(
             f"{kind} '{name}' is a density of {_or(sorted(part.spaces))} space, but the codes of latent '{latent}' "
-            f"live in {codes.space} space; {fitting}"
+            f"live in {latent_class.space} space; {suggestion}"
         )
 
 
-def _has_space(part: Any, latent: Any) -> bool:
+def _supports_space(part: Any, latent: Any) -> bool:
     """Return whether a part supports the space of a latent's codes; a part without `spaces` supports any."""
     spaces: frozenset[str] | None = getattr(part, "spaces", None)
     return spaces is None or latent.space in spaces
@@ -151,19 +156,19 @@ def _has_space(part: Any, latent: Any) -> bool:
 
 def _check_provides(kind: str, name: str, latent: str) -> None:
     requires: frozenset[str] = registry().load(kind, name).requires
-    codes = registry().load("latent", latent)
-    provides: frozenset[str] = codes.provides
+    latent_class = registry().load("latent", latent)
+    provides: frozenset[str] = latent_class.provides
     if not requires <= provides:
         raise AeframeError(
             f"{kind} '{name}' requires a latent that provides {_listing(requires)}, but '{latent}' provides "
             f"{_listing(provides)}; "
-            f"{_fitting('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
-            f"{_fitting(kind, lambda part: part.requires <= provides and _has_space(part, codes))}"
+            f"{_suggestion('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
+            f"{_suggestion(kind, lambda part: part.requires <= provides and _supports_space(part, latent_class))}"
         )
 
 
-def _warn_of_copying(model: Autoencoder, spec: DataSpec) -> None:
-    """Warn of a linear model whose code is large enough for the identity."""
+def _warn_if_identity_fits(model: Autoencoder, spec: DataSpec) -> None:
+    """Warn of a linear model with a code that is large enough to represent the identity."""
     path = (model.encoder, model.latent, model.decoder)
     leaves = [leaf for part in path for leaf in part.modules() if not list(leaf.children())]
     code, data = math.prod(model.latent.shape), math.prod(spec.shape)
@@ -194,14 +199,13 @@ def _warn_of_unused_critics(model: Autoencoder) -> None:
             )
 
 
-def _fitting(kind: str, fits: Callable[[Any], bool]) -> str:
-    """Return ``"choose loss=mae or mse"`` from all that are registered and can be imported."""
+def _suggestion(kind: str, fits: Callable[[Any], bool]) -> str:
+    """Return ``"choose loss=mae or mse"``: the names of all registered parts that fit and can be imported."""
     names = []
     for name in registry().names(kind):
         try:
             part = registry().load(kind, name)
         except AeframeError:
-            # A part that cannot be imported is not proposed.
             continue
         if fits(part):
             names.append(name)
@@ -213,14 +217,14 @@ def _or(names: Sequence[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _covering(low: float, high: float) -> list[str]:
-    """Return the activations whose range is the data's own, and the identity."""
-    same = [
+def _activations_onto(low: float, high: float) -> list[str]:
+    """Return the activations with the range [low, high], and the identity."""
+    names = [
         name
         for name in registry().names("activation")
-        if (known := traits(registry().load("activation", name))).elementwise and (known.low, known.high) == (low, high)
+        if (of := traits(registry().load("activation", name))).elementwise and (of.low, of.high) == (low, high)
     ]
-    return [*(same if math.isfinite(low) or math.isfinite(high) else []), "identity"]
+    return [*(names if math.isfinite(low) or math.isfinite(high) else []), "identity"]
 
 
 def _range(values: ActivationTraits) -> str:
@@ -233,53 +237,49 @@ def _listing(names: frozenset[str]) -> str:
     return " and ".join(sorted(names)) or "nothing but a point"
 
 
-_SAMPLES = 2
-_PROGRESS = TrainingProgress(planned=10, rows=100)
-
-
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
-    """Assemble the model and compute the terms of every optimizer group for two samples, on the meta device.
+    """Assemble the model and evaluate the loss terms of every optimizer group for two samples, on the meta device.
 
-    Nothing is computed there and no memory is allocated. A part that needs values (such as a quantiser) fails on meta
-    and is tried again on the CPU. The state of torch's generator is restored.
+    Meta tensors have shapes but no values or memory. If a part needs values, as quantisers do, the dry run is repeated
+    on the CPU. The state of torch's generator is restored.
 
     Returns:
-        The model, on the device of the dry run; its weights are meaningless.
+        The model, on the device of the dry run; its weights are not those of the run.
 
     Raises:
-        AeframeError: A part that cannot be built or does not fit its neighbours, by kind and name.
+        AeframeError: A part cannot be built, or does not fit the parts before and after it.
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            return _attempt(config, spec, torch.device("meta"))
+            return _dry_run_on(torch.device("meta"), config, spec)
         except AeframeError:
             raise
-        except Exception:  # noqa: BLE001 -- an error on meta counts only if it is repeated on the CPU
+        except Exception:  # noqa: BLE001 -- an error on meta is reported only if it is repeated on the CPU
             pass
         try:
-            return _attempt(config, spec, torch.device("cpu"))
+            return _dry_run_on(torch.device("cpu"), config, spec)
         except AeframeError:
             raise
         except Exception as error:
             kind = _failing_part(error.__traceback__)
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise AeframeError(
-                f"{_called(kind, config)} does not fit samples of shape {spec.shape}: {first}; change its options or "
-                f"choose another {kind or 'part'}"
+                f"{_part_name(kind, config)} does not fit samples of shape {spec.shape}: {first_line}; change its "
+                f"options or choose another {kind or 'part'}"
             ) from error
 
 
-def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) -> Autoencoder:
+def _dry_run_on(device: torch.device, config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     with device:
         model = assemble(config, spec)
-        _check_shapes(model, config, spec)
-        p = model(_batch(spec))
-        groups = {"the model": model.terms(p, _PROGRESS)}
+        _check_output_shapes(model, config, spec)
+        out = model(_batch(spec))
+        groups = {"the model": model.terms(out, _PROGRESS)}
         for name, penalty in model.penalties.items():
-            # A penalty of weight 0 is not computed at first, but it must fit as well.
+            # `terms` leaves out a penalty of weight 0, but a schedule may increase the weight later.
             if name not in groups["the model"].raw:
-                groups["the model"].add(name, penalty(model, p), 0.0)
-        groups |= model.critic_terms(p, _PROGRESS)
+                groups["the model"].add(name, penalty(model, out), 0.0)
+        groups |= model.critic_terms(out, _PROGRESS)
         make_optimizer_groups(
             model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
         )
@@ -289,55 +289,55 @@ def _attempt(config: Mapping[str, Any], spec: DataSpec, device: torch.device) ->
     return model
 
 
-def _check_shapes(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
-    """Compare the shape of each part's output with the one it declares, so that an error names the part at fault."""
+def _check_output_shapes(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Register hooks that compare each part's output with the shape it declares; an error names the part at fault."""
 
-    def expect(kind: str, shape: tuple[int, ...], found: Tensor) -> None:
-        if tuple(found.shape[1:]) != shape:
+    def check_shape(kind: str, shape: tuple[int, ...], output: Tensor) -> None:
+        if tuple(output.shape[1:]) != shape:
             raise AeframeError(
-                f"{_called(kind, config)} returns shape {tuple(found.shape[1:])} for each sample, expected {shape}; "
-                f"correct it, or choose another {kind}"
+                f"{_part_name(kind, config)} returns shape {tuple(output.shape[1:])} for each sample, expected "
+                f"{shape}; correct it, or choose another {kind}"
             )
 
-    outputs = (model.loss.num_outputs, *spec.shape)
-    model.encoder.register_forward_hook(lambda part, _, found: expect("encoder", part.out_shape, found))
-    model.latent.register_forward_hook(lambda part, _, found: expect("latent", part.shape, found.mean))
-    model.decoder.register_forward_hook(lambda _, __, found: expect("decoder", outputs, found))
+    decoder_shape = (model.loss.num_outputs, *spec.shape)
+    model.encoder.register_forward_hook(lambda part, _, output: check_shape("encoder", part.out_shape, output))
+    model.latent.register_forward_hook(lambda part, _, output: check_shape("latent", part.shape, output.mean))
+    model.decoder.register_forward_hook(lambda _, __, output: check_shape("decoder", decoder_shape, output))
 
 
 def _batch(spec: DataSpec) -> Batch:
-    """Return two samples of values in the domain."""
+    """Return a batch of two samples with values in the domain."""
     dtype = torch.long if spec.domain.kind == "category" else torch.get_default_dtype()
-    share = 1 / spec.shape[-1] if spec.domain.kind == "simplex" else 0
-    x = torch.full((_SAMPLES, *spec.shape), share, dtype=dtype)
+    value = 1 / spec.shape[-1] if spec.domain.kind == "simplex" else 0
+    x = torch.full((_NUM_SAMPLES, *spec.shape), value, dtype=dtype)
     return Batch(
         x,
-        condition=torch.zeros(_SAMPLES, spec.condition) if spec.condition else None,
-        index=torch.arange(_SAMPLES),
-        extras={name: torch.ones(_SAMPLES, *shape) for name, shape in spec.extras.items()},
+        condition=torch.zeros(_NUM_SAMPLES, spec.condition) if spec.condition else None,
+        index=torch.arange(_NUM_SAMPLES),
+        extras={name: torch.ones(_NUM_SAMPLES, *shape) for name, shape in spec.extras.items()},
     )
 
 
 def _check_terms(group: str, terms: LossTerms) -> None:
     for name, value in terms.raw.items():
-        if value.shape != (_SAMPLES,):
+        if value.shape != (_NUM_SAMPLES,):
             raise AeframeError(
-                f"the term '{name}' of {group} has shape {tuple(value.shape)} for a batch of {_SAMPLES}, expected "
-                f"({_SAMPLES},): one number for each sample, summed over its own elements"
+                f"the term '{name}' of {group} has shape {tuple(value.shape)} for a batch of {_NUM_SAMPLES}, expected "
+                f"({_NUM_SAMPLES},): one number for each sample, summed over its own elements"
             )
 
 
 def _failing_part(trace: TracebackType | None) -> str | None:
-    """Return the kind of the innermost part on the stack of an error."""
+    """Return the kind of the innermost part in the traceback of an error; None if there is none."""
     kind = None
     while trace is not None:
         owner = trace.tb_frame.f_locals.get("self")
-        kind = next((each.name for each in SLOTS if isinstance(owner, each.base_class())), kind)
+        kind = next((slot.name for slot in SLOTS if isinstance(owner, slot.base_class())), kind)
         trace = trace.tb_next
     return kind
 
 
-def _called(kind: str | None, config: Mapping[str, Any]) -> str:
+def _part_name(kind: str | None, config: Mapping[str, Any]) -> str:
     if kind is None:
         return "the model"
     part = config.get(kind)

@@ -1,4 +1,4 @@
-"""Compose the config of a run from overrides."""
+"""Compose the config of a run from overrides, with Hydra, and validate it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from aeframe.runs.folder import RunFolder
 
 
 def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, Any]:
-    """Compose the config of one run, as ``aeframe-train`` does with the same overrides.
+    """Return the config of one run: the one that ``aeframe-train`` uses with the same overrides.
 
     ``compose(["model=vae", "data=digits", "latent.dim=8"])["latent"]`` is ``{"name": "gaussian", "dim": 8, ...}``.
-    With ``resume=FOLDER`` it is the stored config of that run, with the settings that may change.
+    With ``resume=FOLDER`` it is the stored config of that run, updated with the overrides that resume can change.
 
     Args:
         overrides: In Hydra's grammar.
         config_dir: The user's own options; by default ``./configs``, if present.
 
     Returns:
-        Plain values only: ``model``, one ``{name: ..., options}`` for each part, and every setting of `RunSettings`.
+        Plain values: ``model``, one ``{name: ..., options}`` for each part, and every setting of `RunSettings`.
 
     Raises:
-        AeframeError: Anything unknown, missing, of another type or unreadable, in one sentence.
+        AeframeError: An unknown key, name or option, a missing value, or one of another type.
     """
     loader = Loader(config_dir)
     config = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
@@ -38,9 +38,14 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
 
 
 def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dict[str, Any]:
-    """Return the plain, complete and validated config of a run from what `loader` composed of `overrides`.
+    """Return the complete, validated config of a run, in plain values.
 
     For a resumed run it is the stored config, with ``resume`` set to the run's folder and ``folder`` to None.
+
+    Args:
+        config: The config that `loader` composed.
+        overrides: The overrides that it was composed from.
+        loader: The loader that composed it.
 
     Raises:
         AeframeError: See `compose`.
@@ -50,14 +55,14 @@ def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dic
     if resume is None:
         return validated(composed)
     if resume == AUTO:
-        return _started_or_resumed(composed)
+        return _auto_resumed(composed)
     folder = RunFolder.open(str(resume))
-    changed = with_changes(_stored_config(folder), composed, overrides, loader)
-    return validated(_resuming(changed, folder))
+    updated = with_changes(_stored_config(folder), composed, overrides, loader)
+    return validated(_resuming(updated, folder))
 
 
-def _started_or_resumed(composed: dict[str, Any]) -> dict[str, Any]:
-    """Return the config for ``resume=auto``: that of a new run, if its folder has no checkpoint."""
+def _auto_resumed(composed: dict[str, Any]) -> dict[str, Any]:
+    """Return the config for ``resume=auto``: of a resumed run if its folder has a checkpoint, else of a new run."""
     if composed.get("folder") is None:
         raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
     config = validated({**composed, "resume": None})

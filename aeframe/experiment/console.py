@@ -18,7 +18,7 @@ from aeframe.model.autoencoder import Autoencoder
 def banner(
     console: Console, config: Mapping[str, Any], model: Autoencoder, splits: Splits, device: str, folder: Path
 ) -> None:
-    """Print the data, the parts of the model with their numbers of parameters, the device and the run folder."""
+    """Print the data, the parts of the model with their parameter counts, the device and the run folder."""
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
     table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
     shape = " x ".join(str(size) for size in model.spec.shape)
@@ -28,9 +28,9 @@ def banner(
     )
     for kind in SLOTS:
         part = getattr(model, kind.key)
-        chosen = ", ".join(part) if kind.labelled else config[kind.key]["name"]
-        if chosen not in ("", "none"):
-            table.add_row(kind.key, f"{chosen:<24}{num_parameters(part):>12,} parameters")
+        names = ", ".join(part) if kind.labelled else config[kind.key]["name"]
+        if names not in ("", "none"):
+            table.add_row(kind.key, f"{names:<24}{num_parameters(part):>12,} parameters")
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
@@ -48,7 +48,7 @@ def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, 
     table.add_column("metric")
     table.add_column("value", justify="right")
     for name, value in metrics.items():
-        # Numbers of single dimensions or levels are in the files only.
+        # Metrics of single dimensions or levels, such as `NAME/0`, are only written to files.
         if not name.rpartition("/")[2].isdigit():
             table.add_row(name, f"{value:.6g}")
     console.print(table)

@@ -1,4 +1,4 @@
-"""The help of ``aeframe-train``: names from the registry and the config folders, settings from the schema. No torch."""
+"""The help of ``aeframe-train``: names from registry and config folders, settings from the schema; without torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.trainer_arguments import readable
 from aeframe.kinds import GROUPS, LOGGER
 
-_FIRST = ("model", "data", "modality", "experiment")
+_FIRST_GROUPS = ("model", "data", "modality", "experiment")
+"""The groups at the top of the list."""
 _TEXT = """\
 usage: aeframe-train [--plugin FILE] [-m] [GROUP=NAME | GROUP.OPTION=VALUE | SETTING=VALUE ...]
 
@@ -48,15 +49,15 @@ flags:
 
 
 def help_text(config_dir: Path | None = None) -> str:
-    """Return the whole help."""
+    """Return the help text, with the options in `config_dir`, by default ``./configs``."""
     return "\n".join([_TEXT, "groups:", *_groups(config_dir), "", "settings:", *_settings(), "", _FLAGS])
 
 
 def _groups(config_dir: Path | None) -> Iterator[str]:
     loader = Loader(config_dir, names_only=True)
-    found = [group for group in loader.list_groups("") if group != "hydra"]
-    order = [*_FIRST, *GROUPS, LOGGER]
-    for group in sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name)):
+    groups = [group for group in loader.list_groups("") if group != "hydra"]
+    order = [*_FIRST_GROUPS, *GROUPS, LOGGER]
+    for group in sorted(groups, key=lambda name: (order.index(name) if name in order else len(order), name)):
         if options := loader.get_group_options(group):
             yield from _wrapped(f"  {group:<11} ", ", ".join(options))
 
@@ -68,25 +69,27 @@ def _settings() -> Iterator[str]:
             if not dataclasses.is_dataclass(field.default_factory):
                 factory = field.default_factory
                 default = field.default if factory is dataclasses.MISSING else factory()
-                plain = (
+                as_yaml = (
                     "null" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
                 )
-                about = f"{readable(types[field.name])}, default {plain}. {docs.get(field.name, '').replace('``', '')}"
-                yield from _wrapped(f"  {prefix + field.name:<20} ", about)
+                doc = docs.get(field.name, "").replace("``", "")
+                text = f"{readable(types[field.name])}, default {as_yaml}. {doc}"
+                yield from _wrapped(f"  {prefix + field.name:<20} ", text)
     yield from _wrapped(f"  {'trainer.ARGUMENT':<20} ", _ANY_ARGUMENT)
 
 
 def _attribute_docs(settings: type) -> dict[str, str]:
-    """Return the docstrings below a dataclass's fields, which Python itself does not keep."""
+    """Return the docstrings of a dataclass's fields, read from its source: Python does not store them."""
     (body,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(body, ast.ClassDef)
     docs = {}
-    for above, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(above, ast.AnnAssign) and isinstance(above.target, ast.Name) and isinstance(below, ast.Expr):
-            docs[above.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    for field, doc in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(doc, ast.Expr):
+            docs[field.target.id] = " ".join(str(ast.literal_eval(doc.value)).split())
     return docs
 
 
 def _wrapped(head: str, text: str) -> list[str]:
+    """Return `text` in lines of the terminal's width, indented below `head`."""
     width = max(60, shutil.get_terminal_size((110, 24)).columns)
     return textwrap.wrap(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or [head.rstrip()]

@@ -1,4 +1,4 @@
-"""The jobs of Hydra: single runs and the points of a sweep."""
+"""The function that Hydra calls for a run or for each point of a sweep, and a check of all points beforehand."""
 
 from __future__ import annotations
 
@@ -22,48 +22,48 @@ from aeframe.runs.run_id import exported_run_id
 
 @dataclass(frozen=True, slots=True)
 class UserError:
-    """The result of a job that ended with a user's error, which was printed."""
+    """The result of a job that ended with an error of the user, which was printed."""
 
-    sentence: str
+    message: str
 
 
 def job(config: DictConfig) -> float | UserError:
-    """Train one run of a composed config, and return its monitored number, which a sweeper optimizes.
+    """Train one run, and return its monitored metric, which a sweeper optimizes.
 
     An error of the user is returned instead of raised, so that the other points of a sweep are trained.
     """
     hydra = HydraConfig.get()
-    # Hydra numbers the jobs of a sweep, and no others.
+    # Only the jobs of a sweep have a number.
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = overrides_of(hydra)
     try:
         plain = resolve(config, overrides, _loader())
-        # Lightning takes seconds to import: a misspelt override is reported before that.
+        # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
 
         with exported_run_id():
             return train(plain, job=number, overrides=overrides).monitored
     except AeframeError as error:
-        where = "" if number is None else f"{point_name(overrides)}: "
-        refused = UserError(f"{where}{error}")
-        print(f"error: {refused.sentence}", file=sys.stderr)
-        return refused
+        point = "" if number is None else f"{point_name(overrides)}: "
+        user_error = UserError(f"{point}{error}")
+        print(f"error: {user_error.message}", file=sys.stderr)
+        return user_error
 
 
 def _loader() -> Loader:
-    """Return the loader of this command, or a new one in a launcher's process."""
+    """Return the loader of this command; in a process of a launcher, a new one."""
     application = GlobalHydra.instance()
-    found = application.config_loader() if application.is_initialized() else None
-    return found if isinstance(found, Loader) else Loader()
+    loader = application.config_loader() if application.is_initialized() else None
+    return loader if isinstance(loader, Loader) else Loader()
 
 
 def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
     """Compose all points of a sweep before anything is written, and check that they can run in this process.
 
-    Of a sweeper that chooses its points during the sweep (Optuna), only the common config is checked.
+    If the sweeper chooses its points during the sweep (Optuna), only the common config is checked.
 
     Raises:
-        AeframeError: A point that cannot be composed, or several devices for each point in this process.
+        AeframeError: A point cannot be composed, or requires several devices.
     """
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
@@ -73,7 +73,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
             config = resolve(composed, overrides_of(composed.hydra), loader)
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
-        # On Slurm every point is a job of its own, whose processes Slurm starts.
+        # On Slurm each point is a separate job, and Slurm starts the processes of its devices.
         if num_devices(config["trainer"]) > 1 and not launcher.endswith("SlurmLauncher"):
             raise AeframeError(
                 f"{point_name(point)} has trainer.devices={config['trainer']['devices']}, but each process of a "
@@ -98,10 +98,11 @@ def num_devices(trainer: Mapping[str, Any]) -> int:
 
 
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
+    """Return the overrides of each point; a single empty point for a sweeper other than Hydra's basic one."""
     sweeper: Any = master.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
         return [[]]
     params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
-    lines = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides(lines)
+    overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
     return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]

@@ -1,4 +1,4 @@
-"""The command ``aeframe-train``: Hydra's command line, with help, errors and sweeps of its own."""
+"""The command ``aeframe-train``: Hydra's command line, with aeframe's help, errors and checks of sweeps."""
 
 from __future__ import annotations
 
@@ -30,9 +30,12 @@ from aeframe.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``aeframe-train ...`` and return the exit code.
 
-    It is 2, with one line on stderr, after an error of the user, and 128 + n after signal n. The other processes of a
-    run on several devices are started with `sys.argv`, so `argv` is for runs on one device. Process-wide state of
-    Hydra, of `warnings` and of the environment is restored at the end.
+    The exit code is 2 after an error of the user, with one line on stderr, and 128 + n after signal n. Process-wide
+    state of Hydra, of `warnings` and of the environment is restored at the end.
+
+    Args:
+        argv: The arguments, by default `sys.argv`. For runs on one device only: on several devices the other processes
+            are started with `sys.argv`.
     """
     try:
         arguments = sys.argv[1:] if argv is None else argv
@@ -41,10 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Interrupted as ended:
+    except Interrupted as interruption:
         if os.environ.get("LOCAL_RANK", "0") == "0":
-            print(ended, file=sys.stderr)
-        return ended.exit_code
+            print(interruption, file=sys.stderr)
+        return interruption.exit_code
 
 
 def _run(argv: Sequence[str]) -> int:
@@ -54,7 +57,7 @@ def _run(argv: Sequence[str]) -> int:
     args = get_args_parser().parse_args(argv)
     if not args.shell_completion:
         warn_of_untrusted_file()
-    _refuse_foreign_flags(args)
+    _check_flags(args)
     config_dir = None if args.config_dir is None else Path(args.config_dir)
     if args.help:
         print(help_text(config_dir))
@@ -63,7 +66,7 @@ def _run(argv: Sequence[str]) -> int:
     if args.cfg == "job" and args.package is None:
         print(yaml.safe_dump(compose(args.overrides, config_dir=config_dir), sort_keys=False), end="")
         return 0
-    # Another Hydra application may be running here; `global_state` restores it.
+    # The calling program may be a Hydra application; `global_state` restores it.
     GlobalHydra.instance().clear()
     hydra = Hydra(task_name=CONFIG, config_loader=loader)
     GlobalHydra.instance().initialize(hydra)
@@ -91,13 +94,14 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
 
 
 def _exit_code(returned: Any) -> int:
-    """Return 2 where any of the jobs ended with a `UserError`; sweepers return jobs in lists, or nothing."""
+    """Return 2 if any job returned a `UserError`, else 0; sweepers return lists of jobs, or None."""
     if isinstance(returned, (list, tuple)):
-        return max((_exit_code(each) for each in returned), default=0)
+        return max((_exit_code(job_return) for job_return in returned), default=0)
     return 2 if isinstance(getattr(returned, "return_value", None), UserError) else 0
 
 
-def _refuse_foreign_flags(args: argparse.Namespace) -> None:
+def _check_flags(args: argparse.Namespace) -> None:
+    """Raise an error for flags of Hydra that do not work here."""
     if args.config_path is not None or args.config_name is not None:
         raise AeframeError(
             "--config-path and --config-name have no effect, since options have several sources; "
@@ -109,21 +113,21 @@ def _refuse_foreign_flags(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _short_warnings() -> Iterator[None]:
-    """Print warnings of aeframe on one line, like its errors; those of libraries are unchanged."""
-    before = warnings.formatwarning
+    """Print warnings of aeframe on one line, like its errors; warnings of libraries are unchanged."""
+    original = warnings.formatwarning
 
     def one_line(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
         if category.__module__.partition(".")[0] == "aeframe":
             return f"warning: {message}\n"
-        return before(message, category, filename, lineno, line)
+        return original(message, category, filename, lineno, line)
 
     warnings.formatwarning = one_line
     try:
         yield
     finally:
-        warnings.formatwarning = before
+        warnings.formatwarning = original
 
 
 if __name__ == "__main__":

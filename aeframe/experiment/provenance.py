@@ -1,4 +1,4 @@
-"""Find the sources of a value in a composed run; of several sources the last one sets it."""
+"""Find the sources of a config value: signatures, option files and overrides, of which the last sets the value."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.composition.option_files import file_groups, place_of
 from aeframe.experiment.composition.sources import SETTINGS
+from aeframe.experiment.dotted_keys import ABSENT, get_value
 from aeframe.factory import defaults
 from aeframe.kinds import BY_KEY, GROUPS, LABELLED, LOGGER
 from aeframe.registry import registry
@@ -34,32 +35,32 @@ class ValueSource:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """The value of one key of a composed run, and its sources."""
+    """The value of one key of a composed config, and its sources."""
 
     value: Any
     sources: list[ValueSource]
-    """In order of precedence, the lowest first; the last one set the value."""
+    """In order of precedence, the lowest first; the last one sets the value."""
     part: tuple[str, str] | None
-    """Kind and name of the part whose option it is."""
+    """Kind and name of the part, for a key that is an option of a part."""
     options: list[str] | None
-    """The names that can be chosen, for a key that is a choice among names."""
+    """The names of the group, for a key that is a config group."""
 
 
 class _RecordingLoader(Loader):
-    """A loader that records the overrides of a composition, including those that it added."""
+    """A loader that records the overrides of its last composition, including those that the loader added."""
 
     recorded: Sequence[str] = ()
 
     def _load_configuration_impl(
-        self, config_name: str | None, overrides: list[str], *rest: Any, **named: Any
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
         self.recorded = list(overrides)
-        config: DictConfig = super()._load_configuration_impl(config_name, overrides, *rest, **named)
+        config: DictConfig = super()._load_configuration_impl(config_name, overrides, *args, **kwargs)
         return config
 
 
 def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Provenance:
-    """Return the value of `key` in the run that `overrides` compose, and its sources.
+    """Return the value of `key` in the config composed from `overrides`, and its sources.
 
     Args:
         key: A setting (``seed``), a part (``loss``) or an option (``latent.dim``).
@@ -67,7 +68,7 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
         config_dir: The user's own options; by default ``./configs``, if present.
 
     Raises:
-        AeframeError: The run cannot be composed, or has no such key.
+        AeframeError: The config cannot be composed, or has no such key.
     """
     loader = _RecordingLoader(config_dir)
     composed = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
@@ -75,92 +76,96 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
     key = key.removesuffix(".name") if key.removesuffix(".name") in (*GROUPS, "model") else key
     files = file_groups(loader)
     if key in (*GROUPS, LOGGER, *files):
-        found = _choice(loader, key, list(overrides))
+        choice = _choice(loader, key, list(overrides))
         # Several loggers may be chosen.
-        return replace(found, value=", ".join(config[LOGGER]) or None) if key == LOGGER else found
-    if (value := _find(config, key)) is _ABSENT:
+        return replace(choice, value=", ".join(config[LOGGER]) or None) if key == LOGGER else choice
+    if (value := get_value(config, key)) is ABSENT:
         known = [*(path for path, _ in _paths(config)), *files]
         raise AeframeError(
             f"a run has no '{key}'{did_you_mean(key, known)}; 'aeframe config show' prints all that it has"
         )
     part = _part(config, key)
-    sources = list(_values(loader, key, part))
+    sources = list(_sources(loader, key, part))
     if config["resume"] is not None and (not sources or sources[-1].value != value):
         sources.append(ValueSource(value, f"the stored config of run '{config['resume']}'"))
     return Provenance(value, sources, part, None)
 
 
-# -- a choice among names --------------------------------------------------------------------------------------------
+# -- the choice of a config group ------------------------------------------------------------------------------------
 
 
-def _choice(loader: _RecordingLoader, group: str, typed: list[str]) -> Provenance:
-    found = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN).overrides
-    name = found.known_choices.get(group)
-    sources = [ValueSource(value, _place(loader, CONFIG)) for value in _first_choice(loader, group)]
-    by = found.override_metadata.get(group)
-    if by is not None and by.external_override:
-        own = [line for line in typed if line.partition("=")[0] == group]
-        implied = f"the default data of modality '{found.known_choices.get('modality')}'"
-        sources.append(ValueSource(name, f"the command line: {own[-1]}" if own else implied))
-    elif by is not None and by.containing_config_path not in (None, CONFIG):
-        sources.append(ValueSource(name, _place(loader, str(by.containing_config_path))))
+def _choice(loader: _RecordingLoader, group: str, overrides: list[str]) -> Provenance:
+    composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN).overrides
+    name = composed.known_choices.get(group)
+    sources = [ValueSource(value, _place(loader, CONFIG)) for value in _default_choice(loader, group)]
+    metadata = composed.override_metadata.get(group)
+    if metadata is not None and metadata.external_override:
+        of_group = [override for override in overrides if override.partition("=")[0] == group]
+        implied = f"the default data of modality '{composed.known_choices.get('modality')}'"
+        sources.append(ValueSource(name, f"the command line: {of_group[-1]}" if of_group else implied))
+    elif metadata is not None and metadata.containing_config_path not in (None, CONFIG):
+        sources.append(ValueSource(name, _place(loader, str(metadata.containing_config_path))))
     return Provenance(name, sources, None, loader.get_group_options(group))
 
 
-def _first_choice(loader: Loader, group: str) -> Iterator[str | None]:
+def _default_choice(loader: Loader, group: str) -> Iterator[str | None]:
     """Yield the choice of ``train.yaml`` for a group, if it has one."""
     train = loader.read(CONFIG)
-    for each in (train.defaults_list if train is not None else None) or []:
-        if isinstance(each, GroupDefault) and each.group == group and not isinstance(each.value, list):
-            yield each.value
+    for default in (train.defaults_list if train is not None else None) or []:
+        if isinstance(default, GroupDefault) and default.group == group and not isinstance(default.value, list):
+            yield default.value
 
 
-# -- a value ---------------------------------------------------------------------------------------------------------
+# -- the value of a setting or an option -----------------------------------------------------------------------------
 
 
-def _values(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -> Iterator[ValueSource]:
+def _sources(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -> Iterator[ValueSource]:
     if part is not None:
         option = key.rpartition(".")[2]
-        whole = defaults(*part)
-        if option in whole:
-            yield ValueSource(whole[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
+        options = defaults(*part)
+        if option in options:
+            yield ValueSource(options[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
     composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN)
     for default in composed.defaults:
         path, package = str(default.config_path), default.package or ""
         if path.startswith("hydra/") or not f"{key}.".startswith(f"{package}." if package else ""):
             continue
-        found = loader.read(path)
-        if found is None or (found.path.startswith("registry://") and path != SETTINGS):
+        option_config = loader.read(path)
+        if option_config is None or (option_config.path.startswith("registry://") and path != SETTINGS):
             continue
-        content: Any = OmegaConf.to_container(found.config, resolve=False)
-        value = _find(content, key.removeprefix(f"{package}.") if package else key)
-        if value is not _ABSENT:
+        content: Any = OmegaConf.to_container(option_config.config, resolve=False)
+        value = get_value(content, key.removeprefix(f"{package}.") if package else key)
+        if value is not ABSENT:
             yield ValueSource(value, _place(loader, path))
-    yield from _typed(composed.config_overrides, key)
+    yield from _override_sources(composed.config_overrides, key)
 
 
-def _typed(overrides: Sequence[Override], key: str) -> Iterator[ValueSource]:
-    for each in overrides:
-        line = str(each.input_line).removeprefix("++")
-        inside = f"{key}.".startswith(f"{each.key_or_group}.")
-        if inside and each.is_delete():
-            yield ValueSource(None, f"the command line removes it: {line}")
-        elif inside:
-            value = _find({each.key_or_group: _plain(each.value())}, key, whole=str(each.key_or_group))
-            if value is not _ABSENT:
+def _override_sources(overrides: Sequence[Override], key: str) -> Iterator[ValueSource]:
+    """Yield the overrides that set the value at `key`, or a part of it."""
+    for override in overrides:
+        line = str(override.input_line).removeprefix("++")
+        overridden = str(override.key_or_group)
+        if f"{key}.".startswith(f"{overridden}."):
+            if override.is_delete():
+                yield ValueSource(None, f"the command line removes it: {line}")
+                continue
+            value = _plain(override.value())
+            if key != overridden:
+                value = get_value(value, key.removeprefix(f"{overridden}."))
+            if value is not ABSENT:
                 yield ValueSource(value, f"the command line: {line}")
-        elif str(each.key_or_group).startswith(f"{key}."):
-            yield ValueSource(_plain(each.value()), f"the command line, in part: {line}")
+        elif overridden.startswith(f"{key}."):
+            yield ValueSource(_plain(override.value()), f"the command line, in part: {line}")
 
 
 def _place(loader: Loader, path: str) -> str:
-    """Return the name of a config for messages."""
+    """Return the location of a config, for messages."""
     if path == SETTINGS:
         return f"the default of the setting ({_SCHEMA})"
-    found = loader.read(path)
+    option_config = loader.read(path)
     group, _, name = path.rpartition("/")
-    if found is None or not found.path.startswith("registry://"):
-        file = path if found is None else place_of(found, path)
+    if option_config is None or not option_config.path.startswith("registry://"):
+        file = path if option_config is None else place_of(option_config, path)
         return f"{group}={name} ({file})" if group else file
     kind = BY_KEY[group].name
     return f"{kind} '{name}' ({_target((kind, name))})"
@@ -171,7 +176,7 @@ def _target(part: tuple[str, str]) -> str:
 
 
 def _part(config: Mapping[str, Any], key: str) -> tuple[str, str] | None:
-    """Return the part whose option `key` is: ``latent.dim``, ``penalties.l1.weight``."""
+    """Return kind and name of the part that has the option `key`, such as ``penalties.l1.weight``."""
     first, *rest = key.split(".")
     if first in GROUPS and rest and config[first] is not None:
         return BY_KEY[first].name, str(config[first]["name"])
@@ -180,24 +185,8 @@ def _part(config: Mapping[str, Any], key: str) -> tuple[str, str] | None:
     return None
 
 
-# -- dotted keys -----------------------------------------------------------------------------------------------------
-
-_ABSENT = object()
-
-
-def _find(config: Any, key: str, *, whole: str | None = None) -> Any:
-    """Return the value at a dotted key; `whole` is a prefix that is a single key in `config`."""
-    rest = key.split(".")
-    if whole is not None:
-        config, rest = config[whole], rest[whole.count(".") + 1 :]
-    for name in rest:
-        if not isinstance(config, Mapping) or name not in config:
-            return _ABSENT
-        config = config[name]
-    return config
-
-
 def _paths(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all dotted keys with their values, also those of mappings."""
     for name, value in config.items():
         yield f"{prefix}{name}", value
         if isinstance(value, Mapping):
@@ -205,9 +194,9 @@ def _paths(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _plain(value: Any) -> Any:
-    """Return an override's value without Hydra's objects for quoted strings."""
+    """Return the value of an override in plain values: its quoted strings are objects of Hydra."""
     if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(each) for key, each in value.items()}
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_plain(item) for item in value]
     return value.text if isinstance(value, QuotedString) else value

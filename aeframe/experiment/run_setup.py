@@ -1,4 +1,4 @@
-"""Build data, model and Lightning module of a run from its config; nothing is written."""
+"""Build the data, the model and the Lightning module of a run from its config; nothing is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lightning.pytorch as L
 from aeframe.data.datamodule import DataModule
 from aeframe.data.fingerprint import DataRecord, resolved_paths
 from aeframe.data.labels import check_labels, condition_on_labels
-from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.modality import Modality, Splits
 from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
@@ -30,7 +30,6 @@ class RunSetup:
     config: dict[str, Any]
     """With absolute paths."""
     modality: Modality
-    dataset: Dataset
     splits: Splits
     record: DataRecord
     """Fingerprint and split of the data."""
@@ -41,24 +40,25 @@ class RunSetup:
 
 
 def build_run(
-    config: Mapping[str, Any], *, record: DataRecord | None = None, state: Mapping[str, Any] | None = None
+    config: Mapping[str, Any], *, record: DataRecord | None = None, modality_state: Mapping[str, Any] | None = None
 ) -> RunSetup:
-    """Return the objects of a run, with weights that are a function of its seed.
+    """Return the objects of a run; the initial weights are a function of its seed.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
-        record: Of a run that is resumed: its split is used again.
-        state: What the modality of that run learned; without it, the modality learns from the data.
+        record: For a resumed run, the fingerprint and split of its data; the split is used again.
+        modality_state: For a resumed run, the fitted state of its modality; without it, the modality is fitted to
+            the data.
 
     Raises:
-        AeframeError: Anything in the config or the data that a user can correct.
+        AeframeError: An error in the config or the data that the user can correct.
     """
     modality, dataset, spec = check(config, record)
     config = resolved_paths(config)
-    if state is not None:
-        modality.load_state(state)
-    splits = modality.prepare(dataset, learn=state is None)
-    found = DataRecord.of(config["data"], dataset, splits, spec)
+    if modality_state is not None:
+        modality.load_state(modality_state)
+    splits = modality.prepare(dataset, learn=modality_state is None)
+    record = DataRecord.of(config["data"], dataset, splits, spec)
     splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
         check_labels(splits)
@@ -83,20 +83,19 @@ def build_run(
         seed=config["seed"],
         max_batches=config["max_batches"],
         stretch_schedules=config["stretch_schedules"],
-        # A compiled graph is walked once.
+        # A compiled graph supports one backward pass only, but the norm of each term takes a pass of its own.
         gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
         callbacks=[evaluator],
         config=config,
     )
     sampler: Sampler = build("sampler", config["sampler"], model=model)
-    return RunSetup(dict(config), modality, dataset, splits, found, model, sampler, data, module)
+    return RunSetup(dict(config), modality, splits, record, model, sampler, data, module)
 
 
 def monitor_mode(config: Mapping[str, Any]) -> str:
-    """Return ``monitor_mode`` of the config; where it is null, the direction of the monitored metric."""
-    chosen = config["monitor_mode"]
-    if chosen is not None:
-        return str(chosen)
+    """Return ``monitor_mode`` of the config; if it is null, the direction in which the monitored metric improves."""
+    if config["monitor_mode"] is not None:
+        return str(config["monitor_mode"])
     name = config["monitor"]
     options = config["metrics"].get(name) or {}
     metric = options.get("name", name)

@@ -1,4 +1,4 @@
-"""Arguments of Lightning's Trainer, checked against the installed version. Imports Lightning only where one is set."""
+"""Check arguments of Lightning's Trainer against the installed version. Lightning is imported only if one is set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RENAMED = {
     "default_root_dir": "root= or folder=",
     "log_every_n_steps": "log_every=",
 }
-"""Arguments of the Trainer that are settings of a run, under another name."""
+"""Arguments of the Trainer that are settings of a run, and the setting to use instead."""
 _FIXED = {
     "use_distributed_sampler": "the data module divides each batch among the devices itself",
     "reload_dataloaders_every_n_epochs": "the data module makes the loader of every epoch itself",
@@ -35,7 +35,7 @@ _FIXED = {
     "gradient_clip_algorithm": "gradients are clipped by their norm, to clip=",
     "plugins": "they are Python objects, which a config cannot hold; pass them to a Trainer of your own",
 }
-"""Arguments that a run cannot set, and why."""
+"""Arguments of the Trainer that a run cannot set, and why."""
 _DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 _MODULES = re.compile(r"(?:\w+\.)+(?=\w)")
@@ -43,18 +43,19 @@ _SIMPLE = (bool, int, float, str, type(None))
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 
 
-def own_settings() -> list[str]:
-    """Return the names of `TrainerSettings`, which every run has."""
+def setting_names() -> list[str]:
+    """Return the names of the fields of `TrainerSettings`."""
     return [field.name for field in dataclasses.fields(TrainerSettings)]
 
 
 @functools.cache
 def trainer_arguments() -> dict[str, inspect.Parameter]:
-    """Return the Trainer arguments that a config may set besides `TrainerSettings`; imports Lightning."""
+    """Return the Trainer arguments that a config may set in addition to `TrainerSettings`; imports Lightning."""
     import lightning.pytorch as L
 
-    own = {"self", *own_settings(), *_RENAMED, *_FIXED}
-    return {name: each for name, each in inspect.signature(L.Trainer.__init__).parameters.items() if name not in own}
+    excluded = {"self", *setting_names(), *_RENAMED, *_FIXED}
+    parameters = inspect.signature(L.Trainer.__init__).parameters
+    return {name: parameter for name, parameter in parameters.items() if name not in excluded}
 
 
 def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,10 +64,10 @@ def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         AeframeError: An unknown argument, one that a run cannot set, or a value of another type.
     """
-    own = own_settings()
+    schema_names = setting_names()
     checked = {}
     for name, value in settings.items():
-        if name in own:
+        if name in schema_names:
             continue
         if name in _RENAMED:
             raise AeframeError(f"trainer.{name} is a setting of the run itself; set {_RENAMED[name]} instead")
@@ -74,7 +75,7 @@ def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
             raise AeframeError(f"trainer.{name} cannot be set: {_FIXED[name]}; leave it out")
         known = trainer_arguments()
         if name not in known:
-            names = [*own, *known]
+            names = [*schema_names, *known]
             raise AeframeError(
                 f"trainer has no setting '{name}'{did_you_mean(name, [*names, *_RENAMED])}; "
                 f"its settings are {', '.join(names)}"
@@ -90,7 +91,7 @@ def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_accelerator(name: str) -> None:
-    """Raise an error for an accelerator that Lightning does not know."""
+    """Raise an error for an accelerator that Lightning does not have."""
     if name not in _ACCELERATORS:
         from lightning.pytorch.accelerators import AcceleratorRegistry
 
@@ -98,8 +99,8 @@ def check_accelerator(name: str) -> None:
 
 
 def check_strategy(name: str) -> None:
-    """Raise an error for an unknown strategy, or one whose processes do not return their metrics."""
-    if any(kind in name for kind in ("spawn", "fork", "notebook")):
+    """Raise an error for an unknown strategy, or one that trains in processes which return no metrics."""
+    if any(launcher in name for launcher in ("spawn", "fork", "notebook")):
         raise AeframeError(
             f"trainer.strategy={name} trains in processes that return weights only, but a run needs their metrics; "
             "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
@@ -132,10 +133,10 @@ def _check_name(setting: str, name: str, known: Collection[str]) -> None:
 
 
 def _check_duration(value: Any) -> None:
-    units = isinstance(value, Mapping) and all(
+    is_mapping_of_units = isinstance(value, Mapping) and all(
         unit in _UNITS and isinstance(number, (int, float)) for unit, number in value.items()
     )
-    if not units and not (isinstance(value, str) and _DURATION.fullmatch(value)):
+    if not is_mapping_of_units and not (isinstance(value, str) and _DURATION.fullmatch(value)):
         raise AeframeError(
             f"trainer.max_time expects 'DAYS:HOURS:MINUTES:SECONDS' or a mapping of {', '.join(_UNITS)}, found "
             f'{value!r}; write "00:01:00:00" (in quotes) or {{hours: 1}}'
@@ -143,7 +144,7 @@ def _check_duration(value: Any) -> None:
 
 
 def _check_type(name: str, annotation: Any, value: Any) -> None:
-    expected = _plain_part(annotation)
+    expected = _without_objects(annotation)
     if expected is None:
         return
     try:
@@ -154,24 +155,25 @@ def _check_type(name: str, annotation: Any, value: Any) -> None:
         ) from None
 
 
-def _plain_part(annotation: Any) -> Any:
-    """Return an annotation without classes that a config cannot hold; None if nothing remains."""
+def _without_objects(annotation: Any) -> Any:
+    """Return an annotation without the members of unions that a config cannot hold; None if nothing remains."""
     origin = typing.get_origin(annotation)
     if origin in (typing.Union, types.UnionType):
-        members = [part for each in typing.get_args(annotation) if (part := _plain_part(each)) is not None]
+        members = [kept for member in typing.get_args(annotation) if (kept := _without_objects(member)) is not None]
         return typing.Union[tuple(members)] if members else None  # noqa: UP007 -- the members are known at run time
     if annotation in _SIMPLE or origin is Literal:
         return annotation
-    return annotation if origin in (list, dict) and all(a in _SIMPLE for a in typing.get_args(annotation)) else None
+    is_container = origin in (list, dict) and all(item in _SIMPLE for item in typing.get_args(annotation))
+    return annotation if is_container else None
 
 
 def readable(annotation: Any) -> str:
     """Return an annotation in the notation of the help: ``int | auto | null``."""
-    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation in (None, type(None)):
         return "null"
     if origin is Literal:
-        return " | ".join("null" if each is None else str(each) for each in inner)
+        return " | ".join("null" if value is None else str(value) for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(dict.fromkeys(readable(each) for each in inner))
+        return " | ".join(dict.fromkeys(readable(member) for member in arguments))
     return annotation.__name__ if type(annotation) is type else _MODULES.sub("", str(annotation))

@@ -1,4 +1,4 @@
-"""Train a run: from a composed config to a run folder with a saved model, metrics and pictures."""
+"""Train the model of a composed config, and write its run folder: checkpoints, saved model, metrics and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from aeframe.data.fingerprint import compare
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError, did_you_mean, first_sentence
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
@@ -48,16 +48,17 @@ from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.types import TrainingProgress
 
-# Samples of the test split that pictures are drawn from.
-_PICTURED = 512
-_REFUSED: Mapping[type, str] = {
+_NUM_PICTURED = 512
+"""Samples of the test split that are used for pictures."""
+_UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
     GradientAccumulationScheduler: "works in automatic optimization only; set accumulate=, or "
     "optimizers.GROUP.accumulate=",
     StochasticWeightAveraging: "averages after the last checkpoint, but a run saves the model of its best one; set "
     "ema=0.999, or use it in a Trainer of your own (aeframe.build)",
 }
-"""Callbacks that do not work in a run, and what to do instead."""
+"""Callbacks that do not work in a run: why, and what to use instead."""
 _LIMITS = ("max_epochs", "max_batches", "patience")
+"""Settings that end training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,16 @@ class Run:
 
     folder: Path
     metrics: dict[str, float]
-    """On the test split, by name."""
+    """The metrics of the test split, by name."""
     monitored: float
-    """The monitored number of the best weights, on the validation split; NaN where it was never finite."""
+    """The monitored metric of the best weights, on the validation split; NaN if it was never finite."""
 
 
 def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()) -> Run:
-    """Train the model of a composed config, and save it.
+    """Train the model of a composed config, test it and save it.
 
-    A resumed run continues at its newest checkpoint; one that was trained to its end but not saved is only saved.
+    A resumed run continues at its newest checkpoint. If its training is complete but its model is not saved, it is
+    tested and saved only.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
@@ -82,46 +84,47 @@ def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Seque
         overrides: The overrides that the config was composed from; they are stored in the run folder.
 
     Raises:
-        AeframeError: An error that the user can correct, before anything is written; a loss that is not finite; a disk
-            that is full or read-only.
+        AeframeError: An error that the user can correct, raised before anything is written; a loss that is not finite;
+            a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    return _guarded(_folder(config, job), config, overrides, finish_only=False)
+    return _execute(_run_folder(config, job), config, overrides, finish_only=False)
 
 
 def finish(folder: Path) -> Run:
-    """Save the model of the best checkpoint of a run that has one, without training any further.
+    """Test and save the model of a run's best checkpoint, without further training.
 
     Raises:
-        AeframeError: No run there, no checkpoint in it, or data that cannot be read.
+        AeframeError: The folder has no run, the run has no checkpoint, or its data cannot be read.
     """
     run = RunFolder.open(folder)
     config = run.read_config()
-    one = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
-    return _guarded(run, {**config, "trainer": one, "resume": str(run.path)}, (), finish_only=True)
+    single_device = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    return _execute(run, {**config, "trainer": single_device, "resume": str(run.path)}, (), finish_only=True)
 
 
-def _guarded(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
-    """Run with signals and system errors reported in one sentence, and the state of the process restored."""
+def _execute(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
+    """Execute a run, report signals and system errors in one sentence, and restore the state of the process."""
     with SignalGuard() as signals, run_process(config["trainer"]):
         run = _RunInProgress(folder, config, overrides, signals, finish_only)
         try:
-            return run()
-        except Interrupted as ended:
-            raise Interrupted(ended.number, run.interruption_message(ended)) from None
+            return run.execute()
+        except Interrupted as interruption:
+            raise Interrupted(interruption.number, run.interruption_message(interruption)) from None
         except OSError as error:
-            what = f" ('{error.filename}')" if error.filename else ""
+            file = f" ('{error.filename}')" if error.filename else ""
             raise AeframeError(
-                f"run '{folder.path}' stopped: {error.strerror or error}{what}; correct that, then "
+                f"run '{folder.path}' stopped: {error.strerror or error}{file}; correct that, then "
                 f"{'resume=' + str(folder.path) if folder.has_checkpoint() else 'run the command again'}"
             ) from error
         except MisconfigurationException as error:
-            first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
-            raise AeframeError(f"Lightning refuses this run: {first}; change trainer.* or callbacks.*") from error
+            raise AeframeError(
+                f"Lightning refuses this run: {first_sentence(error)}; change trainer.* or callbacks.*"
+            ) from error
 
 
 class _RunInProgress:
-    """The steps of one call of `train`."""
+    """The steps of `train` and of `finish`."""
 
     def __init__(
         self,
@@ -138,8 +141,9 @@ class _RunInProgress:
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
 
-    def __call__(self) -> Run:
-        began = time.monotonic()
+    def execute(self) -> Run:
+        """Check, train, test and save."""
+        start = time.monotonic()
         newest = newest_checkpoint(self.folder) if self.resumes else None
         if self.finish_only and newest is None:
             raise AeframeError(
@@ -147,21 +151,23 @@ class _RunInProgress:
                 f"train it with resume={self.folder.path}"
             )
         record = read_data_record(self.folder.path) if self.resumes else None
-        state = read_modality_state(self.folder.path) if self.resumes else None
-        setup = build_run(self.config, record=record if state is not None else None, state=state)
-        # Paths are absolute from here on; errors before this name them as the user wrote them.
+        modality_state = read_modality_state(self.folder.path) if self.resumes else None
+        setup = build_run(
+            self.config, record=record if modality_state is not None else None, modality_state=modality_state
+        )
+        # The paths of this config are absolute. The errors above name paths as the user wrote them.
         self.config = setup.config
-        over = newest is not None and self._check_resume(newest, setup)
-        trainer = self._trainer(setup)
-        # Check the batch size against data and devices.
+        is_trained = newest is not None and self._check_resume(newest, setup)
+        trainer = self._make_trainer(setup)
+        # Raises an error for a batch size that does not fit the data or the devices.
         setup.data.batches_per_epoch(trainer.world_size)
         self._check_monitor(setup)
-        # Everything that can be refused has been checked; nothing was written until here.
-        with self._opened(setup, record.fingerprint if record is not None else {}):
+        # All checks are done; files are written from here on.
+        with self._locked_folder(setup, record.fingerprint if record is not None else {}):
             if newest is not None:
-                self._restore_files(newest, setup, over=over)
+                self._restore(newest, setup, is_trained=is_trained)
             elif self.resumes and is_first_process():
-                # The run ended before its first checkpoint: its measurements will be repeated.
+                # The run ended before its first checkpoint, so all measurements will be repeated.
                 self._run_logger.cut_back({}, batch=0, between_epochs=False, drop_tests=True)
             if self.config["trainer"]["compile"]:
                 compile_in_place(setup.model)
@@ -171,9 +177,9 @@ class _RunInProgress:
                 if is_first_process():
                     device = str(trainer.strategy.root_device)
                     banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
-                if not over:
+                if not is_trained:
                     self._fit(trainer, setup, newest)
-                run = self._finish(trainer, setup, began)
+                run = self._test_and_save(trainer, setup, start)
                 status = "success"
             finally:
                 close_loggers(self.loggers, status=status)
@@ -185,44 +191,45 @@ class _RunInProgress:
         """Return whether training is complete; raise an error for a checkpoint of another model, or a finished run."""
         for note in newest.notes:
             self._print_note(note)
-        own = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
-        check_fits(own, newest.checkpoint["state_dict"])
+        model_state = {f"model.{name}": value for name, value in setup.model.state_dict().items()}
+        check_fits(model_state, newest.checkpoint["state_dict"])
         if self.finish_only:
             return True
+        progress, config = newest.progress, self.config
         # The config in the checkpoint, not in the file: the first process rewrites the file while others read it.
-        progress, config, before = newest.progress, self.config, newest.checkpoint.get("hyper_parameters", {})
-        # A checkpoint before the last validation is not the end.
-        closed = newest.stopped or progress["batch_in_epoch"] == 0
-        ended = progress["epoch"] >= config["max_epochs"] or (
-            config["max_batches"] is not None and progress["batch"] >= config["max_batches"] and closed
+        previous_config = newest.checkpoint.get("hyper_parameters", {})
+        # A checkpoint after the last batch may have been written before the last validation.
+        is_validated = newest.stopped or progress["batch_in_epoch"] == 0
+        reached_limit = progress["epoch"] >= config["max_epochs"] or (
+            config["max_batches"] is not None and progress["batch"] >= config["max_batches"] and is_validated
         )
-        changed = [name for name in _LIMITS if before.get(name) != config[name]]
-        if before.get("trainer", {}).get("max_time") != config["trainer"].get("max_time"):
-            changed.append("trainer.max_time")
-        over = ended or (newest.stopped and not changed)
-        if over and self.folder.read_state().get("status") == "finished":
+        limits_changed = any(previous_config.get(name) != config[name] for name in _LIMITS) or (
+            previous_config.get("trainer", {}).get("max_time") != config["trainer"].get("max_time")
+        )
+        is_trained = reached_limit or (newest.stopped and not limits_changed)
+        if is_trained and self.folder.read_state().get("status") == "finished":
             if is_first_process():
-                # Removes the lock of a process that was killed after it had finished the run.
+                # Removes the lock file of a process that was killed after it had finished the run.
                 with run_lock(self.folder.path):
                     pass
-            stopped = " and was stopped early" if newest.stopped and not ended else ", all that are planned"
+            stopped = " and was stopped early" if newest.stopped and not reached_limit else ", all that are planned"
             raise AeframeError(
                 f"run '{self.folder.path}' is finished: it has done {progress['batch']} batches{stopped}; "
                 "to train on, set max_epochs, max_batches or patience higher"
             )
         if (
-            not over
+            not is_trained
             and progress["planned"]
             and progress["batch"] >= progress["planned"]
             and not config["stretch_schedules"]
         ):
-            names = sorted(_schedules(config))
+            names = sorted(_schedule_names(config))
             if names:
                 self._print_note(
                     f"schedules ({', '.join(names)}) stay at their end, since they were planned for "
                     f"{progress['planned']} batches; stretch_schedules=true spreads them over the new length"
                 )
-        return over
+        return is_trained
 
     def _check_monitor(self, setup: RunSetup) -> None:
         """Raise an error for a monitored metric that validation does not compute."""
@@ -239,15 +246,16 @@ class _RunInProgress:
                 f"choose one of {', '.join(sorted(names))}"
             )
 
-    def _trainer(self, setup: RunSetup) -> L.Trainer:
+    def _make_trainer(self, setup: RunSetup) -> L.Trainer:
+        """Return the Trainer with the callbacks of the run; checkpoints and metrics go to the run folder."""
         config, folder = self.config, self.folder
         every, mode = config["checkpoint_every"], monitor_mode(config)
         monitor = f"val/{config['monitor']}"
         callbacks: list[Callback] = build_callbacks(config["callbacks"])
         for callback in callbacks:
-            for kind, sentence in _REFUSED.items():
-                if isinstance(callback, kind):
-                    raise AeframeError(f"callback {type(callback).__name__} {sentence}")
+            for unsupported, reason in _UNSUPPORTED_CALLBACKS.items():
+                if isinstance(callback, unsupported):
+                    raise AeframeError(f"callback {type(callback).__name__} {reason}")
         if ProgressLine.wanted(config["progress"]) and not self.finish_only:
             callbacks.append(ProgressLine())
         if config["ema"] is not None:
@@ -274,15 +282,18 @@ class _RunInProgress:
         )
 
     @contextmanager
-    def _opened(self, setup: RunSetup, fingerprint: Mapping[str, Any]) -> Iterator[None]:
-        """Make or open the run folder, and hold its lock; only the first process writes."""
+    def _locked_folder(self, setup: RunSetup, stored_fingerprint: Mapping[str, Any]) -> Iterator[None]:
+        """Create or open the run folder and hold its lock inside; write what is known before training.
+
+        Only the first process writes.
+        """
         if not is_first_process():
             yield
             return
         if not self.resumes:
             self.folder.create()
         with run_lock(self.folder.path):
-            for sentence in compare(fingerprint, setup.record.fingerprint):
+            for sentence in compare(stored_fingerprint, setup.record.fingerprint):
                 self._print_note(sentence)
             if not self.resumes:
                 write_data_record(self.folder.path, setup.record)
@@ -296,12 +307,14 @@ class _RunInProgress:
                 (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")
             yield
 
-    def _restore_files(self, newest: NewestCheckpoint, setup: RunSetup, *, over: bool) -> None:
-        """Remove rows written after the checkpoint, and restore the state that training would restore."""
-        progress, module = newest.progress, setup.module
-        if over:
-            module.progress.load_state_dict(progress)
-            module.progress.planned, module.progress.rows = progress["planned"], progress["rows"]
+    def _restore(self, newest: NewestCheckpoint, setup: RunSetup, *, is_trained: bool) -> None:
+        """Remove the rows of metrics that were written after the checkpoint, and restore the state of the run.
+
+        If training is complete, the Trainer does not load the checkpoint: the progress is then restored here.
+        """
+        progress = newest.progress
+        if is_trained:
+            setup.module.restore_progress(progress)
         assert self.checkpoints is not None
         if newest.run_state:
             self.checkpoints.load_state_dict(newest.run_state)
@@ -311,9 +324,9 @@ class _RunInProgress:
                 newest.run_state.get("rows", {}),
                 batch=progress["batch"],
                 between_epochs=progress["batch_in_epoch"] == 0,
-                drop_tests=over or self.folder.read_state().get("status") != "finished",
+                drop_tests=is_trained or self.folder.read_state().get("status") != "finished",
             )
-            self.folder.write_state("trained" if over else "training")
+            self.folder.write_state("trained" if is_trained else "training")
 
     def _open_loggers(self) -> list[Logger]:
         folder = self.folder.path
@@ -331,8 +344,8 @@ class _RunInProgress:
         if self.signals.received is not None:
             raise Interrupted(self.signals.received)
 
-    def _finish(self, trainer: L.Trainer, setup: RunSetup, began: float) -> Run:
-        """Load the best weights, test, save the model and draw pictures."""
+    def _test_and_save(self, trainer: L.Trainer, setup: RunSetup, start: float) -> Run:
+        """Load the best weights, test them, save the model and draw pictures."""
         assert self.checkpoints is not None
         self._load_best(setup)
         trainer.test(setup.module, datamodule=setup.data, verbose=False)
@@ -340,21 +353,21 @@ class _RunInProgress:
         if is_first_process():
             self._save(setup, metrics)
             self.folder.write_state("finished")
-            closing_table(self.console, metrics, self.folder.path, time.monotonic() - began)
+            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start)
             for sentence in advice(metrics):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
-        value = self.checkpoints.best_value
-        return Run(self.folder.path, metrics, float("nan") if value is None else value)
+        monitored = self.checkpoints.best_value
+        return Run(self.folder.path, metrics, float("nan") if monitored is None else monitored)
 
     def _load_best(self, setup: RunSetup) -> None:
-        """Load the weights of ``best.ckpt`` (their average, with ``ema``), or of ``last.ckpt`` where it is missing."""
+        """Load the weights of ``best.ckpt`` (with ``ema``, their average), or of ``last.ckpt`` if it is missing."""
         path = self.folder.best
         if not path.is_file():
             if not self.folder.last.is_file():
                 return
             assert self.checkpoints is not None
-            why = "is missing" if self.checkpoints.best_value is not None else "was never written"
-            self._print_note(f"checkpoint '{path}' {why}, so the model is that of the newest checkpoint")
+            reason = "is missing" if self.checkpoints.best_value is not None else "was never written"
+            self._print_note(f"checkpoint '{path}' {reason}, so the model is that of the newest checkpoint")
             path = self.folder.last
         checkpoint = read_checkpoint(path, setup.module.device)
         setup.module.load_state_dict(checkpoint["state_dict"])
@@ -384,8 +397,8 @@ class _RunInProgress:
             data=setup.record,
         )
         if config["pictures"]:
-            pictured = splits.test.batch(torch.arange(min(_PICTURED, len(splits.test))))
-            drawn = draw_pictures(
+            pictured = splits.test.batch(torch.arange(min(_NUM_PICTURED, len(splits.test))))
+            pictures = draw_pictures(
                 folder.pictures,
                 model,
                 setup.modality,
@@ -394,19 +407,19 @@ class _RunInProgress:
                 seed=config["seed"],
                 measurements=Records(folder.metrics).read(),
             )
-            log_pictures(self.loggers, drawn, progress.batch)
+            log_pictures(self.loggers, pictures, progress.batch)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def interruption_message(self, ended: Interrupted) -> str:
-        """Return the message for a run that a signal ended: its checkpoint, and how to continue."""
+    def interruption_message(self, interruption: Interrupted) -> str:
+        """Return the message for a run that a signal ended: its newest checkpoint, and how to resume."""
         folder = self.folder
         if not folder.has_checkpoint():
-            return f"{ended}: run '{folder.path}' has no checkpoint yet; run the command again"
+            return f"{interruption}: run '{folder.path}' has no checkpoint yet; run the command again"
         batch = self.checkpoints.written_batch if self.checkpoints is not None else None
-        where = "" if batch is None else f" at batch {batch}"
+        at_batch = "" if batch is None else f" at batch {batch}"
         return (
-            f"{ended}: run '{folder.path}' keeps its newest checkpoint{where}; continue with "
+            f"{interruption}: run '{folder.path}' keeps its newest checkpoint{at_batch}; continue with "
             f"aeframe-train resume={folder.path}, or save the best model so far with aeframe finish {folder.path}"
         )
 
@@ -415,7 +428,7 @@ class _RunInProgress:
             self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
 
-def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
+def _run_folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
     if config["resume"] is not None:
         return RunFolder.open(Path(config["resume"]))
     if config["folder"] is not None:
@@ -424,10 +437,10 @@ def _folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
     return RunFolder(Path(config["root"]) / name)
 
 
-def _schedules(config: Any) -> set[str]:
-    """Return the names of the schedules in a config."""
-    known = set(registry().names("schedule")) - {"constant"}
+def _schedule_names(config: Any) -> set[str]:
+    """Return the names of the schedules in a config, except ``constant``."""
+    schedules = set(registry().names("schedule")) - {"constant"}
     if isinstance(config, Mapping):
-        own = {config["name"]} if config.get("name") in known else set()
-        return own.union(*(_schedules(value) for value in config.values()))
+        names = {config["name"]} if config.get("name") in schedules else set()
+        return names.union(*(_schedule_names(value) for value in config.values()))
     return set()

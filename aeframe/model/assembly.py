@@ -1,4 +1,4 @@
-"""Wire the parts that a config names into one `Autoencoder`."""
+"""`assemble`: build the parts that a config names, and connect them in an `Autoencoder`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from aeframe.types import DataSpec
 
 
 def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
-    """Build the model of a composed config for data of this shape and domain.
+    """Build the model of a composed config for data with a given spec.
 
     Args:
         config: One entry for each slot and the activation (a name, or ``{name: ..., options}``), ``penalties`` as
             ``{label: {name: ..., weight: ...}}`` (the label is the name where none is given), ``critics`` likewise, and
             ``condition_encoder``.
-        spec: What is known of the data.
+        spec: The spec of the data: shape, domain and condition.
 
     Raises:
-        AeframeError: Any part that cannot be built, in one sentence.
+        AeframeError: A part cannot be built.
     """
 
     def chosen(kind: str) -> Any:
@@ -42,19 +42,19 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     def make(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
         return build(kind, part, activation=activation, spec=spec, **injected)
 
-    see_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
+    encoder_takes_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
     shape, domain = spec.shape, spec.domain
-    if see_condition and domain.kind == "category":
+    if encoder_takes_condition and domain.kind == "category":
         raise AeframeError(
-            f"an encoder of {domain} data cannot be shown a condition beside the classes it reads; "
-            "set condition_encoder=false, the decoder is given it all the same"
+            f"an encoder of {domain} data takes class indices, to which no condition can be appended; "
+            "set condition_encoder=false, the decoder still receives the condition"
         )
     corruption = make("corruption", chosen("corruption"), shape=shape, domain=domain)
     loss: Loss = make("loss", chosen("loss"), shape=shape, domain=domain)
-    seen = shape_with_condition(shape, spec.condition) if see_condition else shape
-    encoder: Encoder = make("encoder", chosen("encoder"), shape=seen, domain=domain, corruption=corruption)
+    encoder_shape = shape_with_condition(shape, spec.condition) if encoder_takes_condition else shape
+    encoder: Encoder = make("encoder", chosen("encoder"), shape=encoder_shape, domain=domain, corruption=corruption)
     latent: LatentSpace = make("latent", chosen("latent"), feature_shape=encoder.out_shape)
-    prior = make("prior", chosen("prior"), z_shape=latent.shape, shape=seen, encoder=encoder, latent=latent)
+    prior = make("prior", chosen("prior"), z_shape=latent.shape, shape=encoder_shape, encoder=encoder, latent=latent)
     decoder = make(
         "decoder",
         chosen("decoder"),
@@ -65,16 +65,17 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
         build=build,
     )
     objective = make("objective", chosen("objective"), z_shape=latent.shape, shape=shape)
-    penalties = {
-        label: make("penalty", {"name": label, **options}, z_shape=latent.shape, shape=shape)
-        for label, options in (config.get("penalties") or {}).items()
-    }
+
+    def make_labelled(kind: str) -> dict[str, Any]:
+        return {
+            label: make(kind, {"name": label, **options}, z_shape=latent.shape, shape=shape)
+            for label, options in (config.get(KINDS[kind].key) or {}).items()
+        }
+
+    penalties = make_labelled("penalty")
     # Last, so that a critic leaves the initial weights of the autoencoder as they are without it.
-    critics = {
-        label: make("critic", {"name": label, **options}, z_shape=latent.shape, shape=shape)
-        for label, options in (config.get("critics") or {}).items()
-    }
-    _check_critics("objective", _name_of(config.get("objective", "deterministic")), "objective", objective, critics)
+    critics = make_labelled("critic")
+    _check_critics("objective", _name_of(chosen("objective")), "objective", objective, critics)
     for label, penalty in penalties.items():
         _check_critics("penalty", label, f"penalties.{label}", penalty, critics)
     return Autoencoder(
@@ -88,7 +89,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
         objective=objective,
         penalties=penalties,
         critics=critics,
-        condition_encoder=see_condition,
+        condition_encoder=encoder_takes_condition,
     )
 
 

@@ -1,4 +1,4 @@
-"""Fit a density to the codes of a trained model."""
+"""Fit an ex-post density to the codes of a trained model."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from aeframe.noise import FITTING, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch
 
-# Number of codes that a density is fitted to, at most.
 _MAX_CODES = 10_000
+"""Codes that a density is fitted to."""
 
 
 def first_batches(source: Source, batch_size: int) -> Iterable[Batch]:
-    """Yield batches of the first rows of a source, as many as a density is fitted to."""
+    """Yield the first samples of a source in batches, at most as many as a density is fitted to."""
     for index in torch.arange(min(_MAX_CODES, len(source))).split(batch_size):
         yield source.batch(index)
 
 
 @torch.no_grad()
 def fit_sampler(sampler: Sampler, model: Autoencoder, batches: Iterable[Batch], seed: int) -> None:
-    """Fit a sampler to the codes of some samples; its random numbers are a function of the seed.
+    """Fit a sampler to the codes of samples; random draws of the fit are a function of the seed.
 
     Args:
-        sampler: Built for `model`; it is moved to the model's device.
-        model: In evaluation mode.
-        batches: Clean samples, usually of the training split.
+        sampler: The density, built for `model`; it is moved to the device of the model.
+        model: The trained model, in evaluation mode.
+        batches: Uncorrupted samples, usually of the training split.
         seed: The seed of the run.
     """
     device = next(model.parameters()).device

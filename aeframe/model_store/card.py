@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from aeframe.kinds import SAVED
+from aeframe.model_store.layout import saved_parts
 
 
 def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
-    """Return the card in Markdown, from a saved model's config and its test metrics."""
+    """Return the card in Markdown, made from the config of a saved model and its test metrics."""
     spec = config["spec"]
     shape = " x ".join(str(size) for size in spec["shape"])
     condition = f", a condition of {spec['condition']} numbers" if spec["condition"] else ""
@@ -26,7 +26,7 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         "",
         "| part | what |",
         "|---|---|",
-        *(f"| {kind} | {_described(part)} |" for kind, part in _parts(config)),
+        *(f"| {kind} | {_described(part)} |" for kind, part in saved_parts(config) if kind != "modality"),
         "",
     ]
     if metrics:
@@ -34,13 +34,12 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         lines += [*(f"| {name} | {value:.6g} |" for name, value in metrics.items()), ""]
     lines += ["## How to load", ""]
     if config["plugins"]:
-        requires = " ".join(
-            f"'{need['distribution']}=={need['version']}'"
-            for need in config["plugins"].values()
-            if need["version"] != "file"
+        plugins = config["plugins"].values()
+        packages = " ".join(
+            f"'{plugin['distribution']}=={plugin['version']}'" for plugin in plugins if plugin["version"] != "file"
         )
-        files = [need["distribution"] for need in config["plugins"].values() if need["version"] == "file"]
-        lines += [f"It needs `pip install {requires}`.", ""] if requires else []
+        files = [plugin["distribution"] for plugin in plugins if plugin["version"] == "file"]
+        lines += [f"It needs `pip install {packages}`.", ""] if packages else []
         lines += [f"It needs the plugin file {name}, named in `AEFRAME_PLUGIN_FILES`." for name in files]
     lines += [
         "```python",
@@ -52,16 +51,6 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
         "",
     ]
     return "\n".join(lines)
-
-
-def _parts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the kind and the config of each part of a saved model."""
-    for kind in SAVED:
-        chosen = config.get(kind.key)
-        if kind.labelled:
-            yield from ((kind.name, {"name": label, **options}) for label, options in (chosen or {}).items())
-        elif chosen is not None and kind.name != "modality":
-            yield kind.name, chosen
 
 
 def _described(part: str | Mapping[str, Any] | None) -> str:

@@ -13,7 +13,7 @@ _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
-    """Write the fingerprint as ``data.json``, and the split, where there is one, as ``splits.safetensors``.
+    """Write the fingerprint as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
 
     Each tensor holds the keys ``(n,)`` int64 of the samples of one split: row numbers of the file, or hashes of names.
     """
@@ -25,16 +25,16 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
 
 
 def read_data_record(folder: Path) -> DataRecord:
-    """Return the record in a folder of a run or of a saved model; an empty one where it was written without.
+    """Return the record in a folder of a run or of a saved model; an empty one if there is no ``data.json``.
 
     Raises:
-        AeframeError: A file that is damaged.
+        AeframeError: A file is damaged.
     """
     path, split = folder / _FINGERPRINT, folder / _SPLIT
     if not path.is_file():
         return DataRecord()
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        fingerprint = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
-    return DataRecord(found, read_tensors(split) if split.is_file() else {})
+    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {})

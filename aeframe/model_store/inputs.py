@@ -21,19 +21,19 @@ def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batc
     """Return samples as a batch of the spec's type.
 
     Raises:
-        AeframeError: Another shape, a value outside the domain, or a condition where the model has none, or the
-            other way round.
+        AeframeError: The shape differs, a value is outside the domain, or there is a condition and the model takes none
+            (or the reverse).
     """
     batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
     batch = batch.map(Tensor.detach)
     values = _as_tensor(who, "x", batch.x)
     _check_shape(who, "x", values, spec.shape)
-    counted = values if batch.mask is None else _unmasked(values, batch.mask)
-    if bool((bad := spec.domain.violations(counted)).any()):
+    checked = values if batch.mask is None else _zero_masked(values, batch.mask)
+    if bool((bad := spec.domain.violations(checked)).any()):
         row = int(bad.nonzero()[0])
         raise AeframeError(
             f"{who} expects values of domain {spec.domain}, sample {row} has others "
-            f"(from {counted[row].min().item():g} to {counted[row].max().item():g}); "
+            f"(from {checked[row].min().item():g} to {checked[row].max().item():g}); "
             "prepare the data as in training, or read them from a file with the model's modality"
         )
     dtype = torch.long if spec.domain.kind == "category" else torch.float32
@@ -45,7 +45,7 @@ def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
     """Return codes ``(N, *shape)`` in single precision, without a gradient.
 
     Raises:
-        AeframeError: Another shape, integers, a value that is not finite.
+        AeframeError: The shape differs, the dtype is not floating-point, or a value is not finite.
     """
     codes = _as_tensor(who, "z", z)
     if not codes.is_floating_point():
@@ -62,7 +62,7 @@ def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) ->
     """Return the condition ``(num, C)`` in single precision; None for a model without one.
 
     Raises:
-        AeframeError: It is missing, of another shape, not finite, or the model has no condition.
+        AeframeError: It is missing, of another shape or not finite, or the model has no condition.
     """
     if not spec.condition:
         if condition is not None:
@@ -84,13 +84,13 @@ def check_batch_size(who: str, batch_size: int) -> None:
 
 
 def _as_tensor(who: str, what: str, values: Array) -> Tensor:
-    """Return a tensor without a gradient; it shares the memory of an array where torch can."""
+    """Return a tensor without a gradient; it shares the memory of an array if torch supports its dtype."""
     if isinstance(values, Tensor):
         tensor = values.detach()
     else:
         array = np.require(values, requirements=["C", "W"])
         if array.dtype.kind in "buif":
-            # torch has the machine's byte order only, no long double, and little arithmetic for large unsigned types.
+            # torch supports neither other byte orders than the machine's nor long double.
             target: Any = array.dtype.newbyteorder("=")
             if array.dtype.kind == "f" and array.dtype.itemsize > 8:
                 target = np.float64
@@ -99,6 +99,7 @@ def _as_tensor(who: str, what: str, values: Array) -> Tensor:
             raise AeframeError(f"{who} expects {what} in numbers, found an array of {array.dtype}; convert it first")
     if tensor.is_complex():
         raise AeframeError(f"{who} expects {what} in real numbers, found {tensor.dtype}; convert it first")
+    # torch has few operations for these types.
     if tensor.dtype in (torch.uint16, torch.uint32, torch.uint64):
         return tensor.to(torch.int64)
     return tensor
@@ -108,9 +109,9 @@ def _check_shape(who: str, what: str, values: Tensor, shape: Shape) -> None:
     """Raise an error unless the shape is ``(N, *shape)`` with N of at least 1."""
     if tuple(values.shape[1:]) == shape and values.ndim == len(shape) + 1 and len(values) > 0:
         return
-    wanted = f"(N, {', '.join(str(size) for size in shape)})"
-    one = f"; write {what}[None] for one sample" if tuple(values.shape) == shape else ""
-    raise AeframeError(f"{who} expects {what} of shape {wanted}, N at least 1, found {tuple(values.shape)}{one}")
+    expected = f"(N, {', '.join(str(size) for size in shape)})"
+    hint = f"; write {what}[None] for one sample" if tuple(values.shape) == shape else ""
+    raise AeframeError(f"{who} expects {what} of shape {expected}, N at least 1, found {tuple(values.shape)}{hint}")
 
 
 def _check_finite(who: str, what: str, values: Tensor) -> None:
@@ -121,6 +122,6 @@ def _check_finite(who: str, what: str, values: Tensor) -> None:
         )
 
 
-def _unmasked(x: Tensor, mask: Tensor) -> Tensor:
-    """Return x with 0, which is in nearly every domain, where the mask is False."""
+def _zero_masked(x: Tensor, mask: Tensor) -> Tensor:
+    """Return x with 0, a value of nearly every domain, where the mask is False."""
     return torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, torch.zeros_like(x))

@@ -1,17 +1,20 @@
-"""What the writer and the reader of saved models share: format, paths, and the stored modules."""
+"""The format of saved models, shared by their writer and reader: version, paths, stored modules and parts."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from aeframe.kinds import SAVED
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.samplers.base import Sampler
 
 FORMAT = 1
-"""The version of the format: increased when an older aeframe cannot open what this one writes."""
+"""The version of the format; increased when older versions of aeframe cannot open newly saved models."""
 
 
 def stored_modules(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:
@@ -19,8 +22,18 @@ def stored_modules(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:
     return nn.ModuleDict({"model": model, "sampler": sampler})
 
 
+def saved_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, str | Mapping[str, Any]]]:
+    """Yield kind and config of each part of a saved model; a labelled part without a name has its label as name."""
+    for kind in SAVED:
+        part = config.get(kind.key)
+        if kind.labelled:
+            yield from ((kind.name, {"name": label, **options}) for label, options in (part or {}).items())
+        elif part is not None:
+            yield kind.name, part
+
+
 def sibling(folder: Path, suffix: str) -> Path:
-    """Return the hidden folder next to `folder` that a save uses: ``.NAME.partial`` or ``.NAME.previous``."""
+    """Return the hidden folder next to `folder` that saving uses: ``.NAME.partial`` or ``.NAME.previous``."""
     return folder.parent / f".{folder.name}.{suffix}"
 
 

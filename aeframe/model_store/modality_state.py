@@ -1,4 +1,4 @@
-"""Write and read what a modality learned from the data, in the folder of a run or of a saved model."""
+"""Write and read the fitted state of a modality, in the folder of a run or of a saved model."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def write_modality_state(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_modality_state(folder: Path) -> dict[str, Any] | None:
-    """Return the state that `write_modality_state` wrote; None where there is none.
+    """Return the state that `write_modality_state` wrote; None if there is none.
 
     Raises:
-        AeframeError: A damaged file.
+        AeframeError: A file is damaged.
     """
     path = folder / "modality.json"
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Open saved models."""
+"""`load`: open a saved model."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from aeframe.types import DataSpec, TrainingProgress
 from aeframe.version import __version__
 
 _REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not (kind.labelled or kind.default)))
-_END = 1 << 40
-"""Batches of a run whose progress is not stored: schedules are at their end."""
+_MANY_BATCHES = 1 << 40
+"""The progress of a saved model without a stored progress: all schedules are at their end."""
 
 
 def load(path: str | Path, device: str = "cpu") -> TrainedModel:
-    """Open a saved model; no code of its folder is run.
+    """Open a saved model; no code from its folder is run.
 
     ```python
     model = aeframe.load("runs/vae")
@@ -41,19 +41,19 @@ def load(path: str | Path, device: str = "cpu") -> TrainedModel:
 
     Args:
         path: The folder of a run, or of a saved model.
-        device: Where it computes: ``cpu``, ``cuda``, ``cuda:1``.
+        device: The device of the model: ``cpu``, ``cuda``, ``cuda:1``.
 
     Raises:
-        AeframeError: No model in the folder, a missing plugin, a newer format, an unknown part, tensors of another
-            model, or a device that cannot be used.
+        AeframeError: The folder has no model, a plugin is missing, the format is newer, a part is unknown, the tensors
+            do not fit the parts, or the device cannot be used.
     """
     check_device(device, "device=")
-    folder = _find(Path(path))
+    folder = _model_folder(Path(path))
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
     spec = DataSpec.from_dict(config["spec"])
     try:
-        # Building draws initial weights; the state of torch's generator is restored.
+        # Building draws initial weights; `noise_of` restores the state of torch's generator.
         with noise_of(torch.device("cpu"), 0), restored_weights():
             model = assemble(config, spec)
             sampler: Sampler = build("sampler", config["sampler"], model=model)
@@ -67,31 +67,28 @@ def load(path: str | Path, device: str = "cpu") -> TrainedModel:
             f"there is no file '{folder / 'modality.json'}', which a saved model has; copy the folder again"
         )
     modality.load_state(modality_state)
-    progress = TrainingProgress(batch=_END, planned=_END)
-    if "progress" in config:
-        progress.load_state_dict(config["progress"])
-        progress.planned, progress.rows = config["progress"]["planned"], config["progress"].get("rows", 0)
+    stored_progress = config.get("progress", {"batch": _MANY_BATCHES, "planned": _MANY_BATCHES})
     return TrainedModel(
         model.eval().to(device),
         modality,
         sampler.eval().to(device),
         config,
         spec,
-        progress,
+        TrainingProgress(**stored_progress),
         torch.device(device),
         read_data_record(folder),
     )
 
 
-def _find(path: Path) -> Path:
+def _model_folder(path: Path) -> Path:
     """Return the folder of the saved model: ``model`` below the folder of a run, or `path` itself."""
-    given = resolved(path)
-    for folder in (given / "model", given):
-        # A save that was interrupted between its two renames left the previous model here.
+    path = resolved(path)
+    for folder in (path / "model", path):
+        # If saving was interrupted between its two renames, only the previous model is there.
         for candidate in (folder, sibling(folder, "previous")):
             if (candidate / "model.safetensors").is_file():
                 return candidate
-    folder = existing_folder(given)
+    folder = existing_folder(path)
     raise AeframeError(
         f"'{folder}' holds no saved model: there is no model.safetensors in it, nor in its folder 'model'; "
         "use the folder of a finished run"

@@ -16,33 +16,33 @@ _ALIASES = "aliases"
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors by name; a tensor that has several names is written once, and the other names as metadata."""
-    kept: dict[str, Tensor] = {}
-    first: dict[object, str] = {}
+    """Write tensors by name; a tensor with several names is written once, and its other names as metadata."""
+    unique: dict[str, Tensor] = {}
+    first_name: dict[object, str] = {}
     aliases: dict[str, str] = {}
     for name, tensor in tensors.items():
         start = tensor.untyped_storage().data_ptr(), tensor.storage_offset()
         memory = (*start, tensor.shape, tensor.stride(), tensor.dtype)
-        if tensor.numel() and memory in first:
-            aliases[name] = first[memory]
+        if tensor.numel() and memory in first_name:
+            aliases[name] = first_name[memory]
             continue
-        first[memory] = name
-        # A copy, since the format refuses tensors that share memory.
-        kept[name] = tensor.detach().cpu().contiguous().clone()
-    save_file(kept, path, metadata={_ALIASES: json.dumps(aliases)})
+        first_name[memory] = name
+        # A copy, since the format rejects tensors that share memory.
+        unique[name] = tensor.detach().cpu().contiguous().clone()
+    save_file(unique, path, metadata={_ALIASES: json.dumps(aliases)})
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name; a tensor that has several names is returned under each.
+    """Read tensors by name; a tensor with several names is returned under each of them.
 
     Raises:
-        AeframeError: A missing or damaged file.
+        AeframeError: The file is missing or damaged.
     """
     if not path.is_file():
         raise AeframeError(f"there is no file '{path}', which a saved model has; copy the folder again")
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- `file` is not a mapping
             aliases: dict[str, str] = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
     except SafetensorError as error:
         raise AeframeError(f"'{path}' cannot be read as safetensors ({error}); copy the file again") from error
@@ -50,10 +50,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_tensors(module: nn.Module, path: Path) -> None:
-    """Load the tensors of a file into a module; names and shapes must be those of the module.
+    """Load the tensors of a file into a module; names and shapes must equal those of the module.
 
     Raises:
-        AeframeError: The first tensor that is missing, left over or of another shape.
+        AeframeError: A tensor is missing, unknown or of another shape.
     """
     stored, expected = read_tensors(path), module.state_dict()
     who = f"'{path}' does not fit the parts in config.yaml"
@@ -61,9 +61,9 @@ def load_tensors(module: nn.Module, path: Path) -> None:
         if name not in stored:
             raise AeframeError(f"{who}: it lacks the tensor '{name}'; copy the whole folder again")
         if stored[name].shape != tensor.shape:
-            found, expected_shape = tuple(stored[name].shape), tuple(tensor.shape)
             raise AeframeError(
-                f"{who}: tensor '{name}' has shape {found}, expected {expected_shape}; copy the whole folder again"
+                f"{who}: tensor '{name}' has shape {tuple(stored[name].shape)}, expected {tuple(tensor.shape)}; copy "
+                "the whole folder again"
             )
     for name in stored:
         if name not in expected:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,13 +20,11 @@ from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
-from aeframe.model_store.inputs import Data, as_batch, as_codes, as_condition, check_batch_size
+from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, TrainingProgress
-
-Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +40,13 @@ class TrainedModel:
     modality: Modality
     sampler: Sampler
     config: dict[str, Any]
-    """The parts by name, in plain values."""
+    """The config that the model was saved with, in plain values."""
     spec: DataSpec
     progress: TrainingProgress
     """The training progress when the model was saved."""
     device: torch.device
     data: DataRecord = field(default_factory=DataRecord)
-    """Fingerprint and split of the data it was trained on."""
+    """Fingerprint and split of the training data."""
 
     @property
     def name(self) -> str:
@@ -80,14 +78,14 @@ class TrainedModel:
             AeframeError: The latent has no integer codes.
         """
         batch = self._batch(x, condition)
-        found = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
-        if not found:
+        chunks = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
+        if not chunks:
             raise AeframeError(f"{self._who()} has a latent without integer codes; use encode")
-        return torch.cat([codes.to(batch.x.device) for codes in found])
+        return torch.cat([codes.to(batch.x.device) for codes in chunks])
 
     @torch.no_grad()
     def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
-        """Return data ``(N, *shape)`` of codes ``(N, *z_shape)``: the mean of the likelihood, or with `draw` a draw."""
+        """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
         check_batch_size(self._who(), batch_size)
         codes = as_codes(self._who(), z, self.model.latent.shape)
         conditions = as_condition(self._who(), condition, self.spec, len(codes))
@@ -95,8 +93,8 @@ class TrainedModel:
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
                 rows = slice(start, start + batch_size)
-                chosen = None if conditions is None else conditions[rows].to(self.device)
-                x = self.model.generate(codes[rows].to(self.device), condition=chosen, draw=draw)
+                chunk_condition = None if conditions is None else conditions[rows].to(self.device)
+                x = self.model.generate(codes[rows].to(self.device), condition=chunk_condition, draw=draw)
                 decoded.append(x.to(codes.device))
         return torch.cat(decoded)
 
@@ -124,10 +122,10 @@ class TrainedModel:
         """Return `num` new samples ``(num, *shape)`` on the model's device.
 
         Args:
-            num: How many samples.
-            seed: Makes the samples repeatable; without it they come from torch's own generator.
+            num: The number of samples, at least 1.
+            seed: Makes the samples repeatable; without it, torch's global generator is used.
             condition: ``(num, C)``, for a model with a condition.
-            batch_size: How many samples are decoded at a time.
+            batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood instead of taking its mean.
         """
         if num < 1:
@@ -147,7 +145,7 @@ class TrainedModel:
         condition: Array | None = None,
         seed: int = 0,
     ) -> TrainedModel:
-        """Return the same model with another ex-post density, which new codes are drawn from.
+        """Return the same model with another ex-post density, from which `sample` draws codes.
 
         ```python
         model.with_sampler("gmm", x_train).sample(16)
@@ -161,7 +159,7 @@ class TrainedModel:
             seed: For random draws during the fit.
 
         Raises:
-            AeframeError: The latent does not provide what the sampler requires, or `x` is missing.
+            AeframeError: The sampler does not fit the latent, or `x` is missing.
         """
         config = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
         part, space = registry().load("sampler", config["name"]), self.model.latent.space
@@ -199,7 +197,7 @@ class TrainedModel:
             b: The last samples, as many as in `a`.
             steps: Number of samples on a path, both ends included.
             condition: One condition ``(N, C)`` for a and b.
-            batch_size: How many samples are processed at a time.
+            batch_size: Samples that are processed at a time.
         """
         start, end = self._batch(a, condition), self._batch(b, condition)
         if len(start) != len(end):
@@ -216,10 +214,10 @@ class TrainedModel:
 
     @torch.no_grad()
     def score(self, x: Data, *, condition: Array | None = None, batch_size: int = 256, seed: int = 0) -> Tensor:
-        """Return the bound ``(N,)`` of each sample; lower is more likely under the model.
+        """Return the bound ``(N,)`` of each sample; lower means more likely under the model.
 
-        For a VAE it is minus the evidence lower bound, in nats, with one draw of z that is a function of `seed` and
-        of the sample's position; for a deterministic model it is the reconstruction loss.
+        For a VAE it is the negative evidence lower bound in nats, with one draw of z that depends on `seed` and on the
+        sample's position only. For a deterministic model it is the reconstruction loss.
 
         Raises:
             AeframeError: The objective has no bound.

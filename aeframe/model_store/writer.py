@@ -1,4 +1,4 @@
-"""Write saved models: a folder of names, plain values and tensors."""
+"""`save_model`: write a model as a folder of names, plain values and tensors, without code."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _STORED = (
     "seed",
     "batch_size",
 )
-"""Keys of a run's config that a saved model stores."""
+"""Keys of a run's config that are stored with a saved model."""
 
 
 def save_model(
@@ -51,14 +51,14 @@ def save_model(
     The folder is written under another name and then renamed, so an interrupted save leaves the previous model.
 
     Args:
-        folder: The folder of the model; a model that is there is replaced.
+        folder: The folder of the model; an existing model is replaced.
         model: The model, on any device.
-        modality: The modality, with what it learned from the data.
+        modality: The modality, fitted to the data.
         config: The resolved config of the run, in plain values.
-        sampler: The ex-post density, fitted where it needs to be.
+        sampler: The ex-post density, fitted if it requires a fit.
         metrics: Test metrics for the card.
         progress: The training progress; without it, schedules are at their end when the model is evaluated.
-        data: Fingerprint and split of the training data, by which later commands detect changed data.
+        data: Fingerprint and split of the training data, with which later commands detect changed data.
     """
     folder = resolved(folder)
     partial, previous = sibling(folder, "partial"), sibling(folder, "previous")

@@ -1,4 +1,4 @@
-"""`RunFolder`: the files of a run, under the same names in every run."""
+"""`RunFolder`: the paths of a run's files, and functions that read and write them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import yaml
 
 from aeframe.errors import AeframeError
 from aeframe.model_store.files import existing_folder, read_yaml, write_text, write_yaml
+from aeframe.training.checkpoint_files import BEST, LAST, PREVIOUS
 
-_BEGINNING = (
+_BEFORE_CHECKPOINT = (
     "config.yaml",
     "overrides.yaml",
     "metrics.csv",
@@ -28,7 +29,8 @@ _BEGINNING = (
     "state.json",
 )
 """Files that a run writes before its first checkpoint."""
-_TRACKERS = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts")
+_TRACKER_FILES = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts")
+"""Files and folders that experiment trackers write into the run folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +40,10 @@ class RunFolder:
     path: Path
 
     def create(self) -> RunFolder:
-        """Make the folder of a new run; the files of a run that ended before its first checkpoint are removed.
+        """Create the folder of a new run. Files of a run that ended before its first checkpoint are removed.
 
         Raises:
-            AeframeError: The folder holds anything else; nothing is overwritten.
+            AeframeError: The folder contains other files.
         """
         path = self.path
         if path.exists() and not path.is_dir():
@@ -59,11 +61,11 @@ class RunFolder:
         return self
 
     def is_unbegun(self) -> bool:
-        """Return whether the folder has no checkpoint, no model and no foreign file."""
+        """Return whether the folder contains only files that a run writes before its first checkpoint."""
         leftovers = self._leftovers()
         return (
             all(
-                entry in leftovers or entry == self.checkpoints or entry.name in _TRACKERS
+                entry in leftovers or entry == self.checkpoints or entry.name in _TRACKER_FILES
                 for entry in self.path.iterdir()
                 if entry.name != ".lock"
             )
@@ -75,10 +77,10 @@ class RunFolder:
         return any(self.checkpoints.glob("*.ckpt"))
 
     def _leftovers(self) -> list[Path]:
-        """Return the files that a run writes before its first checkpoint, and incomplete ones."""
+        """Return the files that a run writes before its first checkpoint, and temporary files of interrupted writes."""
         folders = [self.path, self.checkpoints]
         partial = [file for folder in folders if folder.is_dir() for file in folder.glob(".*.partial")]
-        return [*(self.path / name for name in _BEGINNING if (self.path / name).is_file()), *partial]
+        return [*(self.path / name for name in _BEFORE_CHECKPOINT if (self.path / name).is_file()), *partial]
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -94,7 +96,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The resolved config, in plain values."""
+        """The resolved config."""
         return self.path / "config.yaml"
 
     @property
@@ -110,26 +112,26 @@ class RunFolder:
     @property
     def best(self) -> Path:
         """The best checkpoint on the validation split."""
-        return self.checkpoints / "best.ckpt"
+        return self.checkpoints / BEST
 
     @property
     def last(self) -> Path:
         """The newest checkpoint."""
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / LAST
 
     @property
     def previous(self) -> Path:
         """The checkpoint before the newest."""
-        return self.checkpoints / "last.previous.ckpt"
+        return self.checkpoints / PREVIOUS
 
     @property
     def state(self) -> Path:
-        """Whether the run is training, trained or finished."""
+        """The status of the run: see `write_state`."""
         return self.path / "state.json"
 
     @property
     def model(self) -> Path:
-        """The saved model, a folder of its own."""
+        """The folder of the saved model."""
         return self.path / "model"
 
     @property
@@ -144,7 +146,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """The numbers of each epoch, a line for each split."""
+        """The metrics of each epoch as text, a line for each split."""
         return self.path / "log.txt"
 
     @property
@@ -153,7 +155,7 @@ class RunFolder:
         return self.path / "pictures"
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved config; it may hold plain values only."""
+        """Write the resolved config, a mapping of plain values."""
         write_yaml(self.config, config)
 
     def read_config(self) -> dict[str, Any]:
@@ -168,24 +170,24 @@ class RunFolder:
         """Read the overrides of the command line."""
         return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
 
-    def write_state(self, status: str, **more: Any) -> None:
-        """Write the state of the run: ``training``, ``trained`` (its model is not saved yet) or ``finished``."""
-        write_text(self.state, json.dumps({"status": status, **more}, indent=2) + "\n")
+    def write_state(self, status: str) -> None:
+        """Write ``{"status": status}``: ``training``, ``trained`` (the model is not saved yet) or ``finished``."""
+        write_text(self.state, json.dumps({"status": status}, indent=2) + "\n")
 
     def read_state(self) -> dict[str, Any]:
-        """Read the state of the run; ``{}`` where there is none."""
+        """Read the state of the run; ``{}`` if the file is missing or damaged."""
         try:
-            found = json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
+            state = json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
         except ValueError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return state if isinstance(state, dict) else {}
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Write final metrics by split and name; numbers that are not finite become null, as JSON requires."""
+        """Write the final metrics by split and name, as `numbers_as_json` returns them."""
         write_text(self.metrics_json, numbers_as_json(metrics))
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
-        """Read final metrics; null becomes NaN."""
+        """Read the final metrics; null becomes NaN."""
         stored: dict[str, dict[str, float | None]] = json.loads(self.metrics_json.read_text(encoding="utf-8"))
         return {
             split: {name: math.nan if value is None else value for name, value in numbers.items()}
@@ -194,7 +196,7 @@ class RunFolder:
 
 
 def numbers_as_json(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Return metrics by split as JSON, with null for what is not a finite number."""
+    """Return metrics by split as JSON, which has no NaN or infinity: these become null."""
     plain = {
         split: {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         for split, numbers in metrics.items()

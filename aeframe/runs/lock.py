@@ -1,4 +1,4 @@
-"""A lock on a run folder, so that two processes do not write to it at once."""
+"""A lock on a run folder, so that two processes do not write to it at the same time."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from aeframe.errors import AeframeError
 try:
     import fcntl
 except ImportError:
-    # Windows has no such locks.
+    # Windows has no `fcntl`.
     _HAS_LOCKS = False
 else:
     _HAS_LOCKS = True
 
 NAME = ".lock"
 _held: set[str] = set()
-"""Folders that this process has locked; the system's locks do not exclude other threads of the process."""
+"""Lock files that this process holds; the system's locks do not exclude other threads of the same process."""
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder inside.
 
-    The lock file names host and process. When a process ends, however it does, the system releases its lock; the next
-    process then takes over the file, and prints a line on standard error.
+    The lock file contains host and process id. When a process ends, also by a crash, the system releases its lock. The
+    next process then takes over the file that was left, and prints a line on standard error.
 
     Raises:
-        AeframeError: Another process trains in this folder.
+        AeframeError: Another run of this or another process holds the lock.
     """
     path = folder / NAME
     key = str(path.resolve())
     holder: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
     if key in _held:
-        raise _refused(folder, holder)
-    with _opened(path) as (file, before, locked):
+        raise _in_use(folder, holder)
+    with _locked_file(path) as (file, previous_holder, locked):
         if not locked:
-            raise _refused(folder, before)
-        if before:
-            who = f"process {before.get('pid')} on {before.get('host')}"
+            raise _in_use(folder, previous_holder)
+        if previous_holder:
+            who = f"process {previous_holder.get('pid')} on {previous_holder.get('host')}"
             print(f"taking over run '{folder}' from {who}, which has ended without finishing it", file=sys.stderr)
         file.seek(0)
         file.truncate()
@@ -62,21 +62,21 @@ def run_lock(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
+def _locked_file(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
     """Open and lock the file; yield it, its previous content, and whether this process has the lock."""
     while True:
         with path.open("a+", encoding="utf-8") as file:
-            before = _read(file)
+            previous_holder = _read(file)
             locked = _lock(file)
-            # The previous holder may have removed the file meanwhile: then this lock is on a removed file.
+            # The previous holder may have removed the file after it was opened here; then open the new one.
             if locked and not (path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())):
                 continue
-            yield file, before, locked
+            yield file, previous_holder, locked
             return
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock the file; return False if another process has the lock, True also where the system has no locks."""
+    """Lock the file. Return False if another process has the lock; True also if the system has no locks."""
     if not _HAS_LOCKS:
         return True
     try:
@@ -92,13 +92,13 @@ def _lock(file: IO[str]) -> bool:
 def _read(file: IO[str]) -> dict[str, Any]:
     file.seek(0)
     try:
-        found = json.loads(file.read() or "{}")
+        holder = json.loads(file.read() or "{}")
     except (json.JSONDecodeError, UnicodeDecodeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return holder if isinstance(holder, dict) else {}
 
 
-def _refused(folder: Path, holder: dict[str, Any]) -> AeframeError:
+def _in_use(folder: Path, holder: dict[str, Any]) -> AeframeError:
     return AeframeError(
         f"run '{folder}' is in use by process {holder.get('pid')} on {holder.get('host')}; wait until it ends, "
         "or choose another folder with folder=PATH"

@@ -20,19 +20,19 @@ class NewestCheckpoint:
     path: Path
     checkpoint: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    """A sentence for each newer checkpoint that could not be read."""
+    """Sentences about newer checkpoints that are missing or cannot be read."""
 
     @property
     def progress(self) -> dict[str, int]:
-        """The training progress, in plain numbers."""
-        found: dict[str, int] = self.checkpoint["aeframe"]["progress"]
-        return found
+        """The state of the `TrainingProgress`."""
+        progress: dict[str, int] = self.checkpoint["aeframe"]["progress"]
+        return progress
 
     @property
     def run_state(self) -> dict[str, Any]:
-        """The state of `RunCheckpoints`; ``{}`` in a checkpoint of another Trainer."""
-        found: dict[str, Any] = self.checkpoint.get("callbacks", {}).get(RunCheckpoints.__qualname__, {})
-        return found
+        """The state of `RunCheckpoints`; ``{}`` if the Trainer that wrote the checkpoint did not have this callback."""
+        state: dict[str, Any] = self.checkpoint.get("callbacks", {}).get(RunCheckpoints.__qualname__, {})
+        return state
 
     @property
     def stopped(self) -> bool:
@@ -40,7 +40,7 @@ class NewestCheckpoint:
         return bool(self.run_state.get("stopped", False))
 
     def promote(self, folder: RunFolder) -> None:
-        """Make this checkpoint ``last.ckpt``, in place of a missing or damaged one; ``best.ckpt`` is kept."""
+        """Rename or copy this checkpoint to ``last.ckpt``, which is missing or damaged; ``best.ckpt`` is copied."""
         if self.path == folder.previous:
             os.replace(self.path, folder.last)
         elif self.path != folder.last:
@@ -51,7 +51,7 @@ class NewestCheckpoint:
 def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
     """Return the newest readable checkpoint of a run, or None for a run without checkpoints.
 
-    If ``last.ckpt`` is damaged, a note is added, and the previous checkpoint is tried, then the best one.
+    The order is ``last.ckpt``, ``last.previous.ckpt``, ``best.ckpt``; a note names the one that is used, and why.
 
     Raises:
         AeframeError: None of the checkpoints can be read.
@@ -60,16 +60,16 @@ def newest_checkpoint(folder: RunFolder) -> NewestCheckpoint | None:
     candidates = [path for path in (folder.last, folder.previous, folder.best) if path.is_file()]
     for path in candidates:
         try:
-            found = read_checkpoint(path)
+            checkpoint = read_checkpoint(path)
         except DamagedCheckpointError as error:
             notes.append(str(error).partition(";")[0])
             continue
         if notes:
-            batch = found["aeframe"]["progress"]["batch"]
+            batch = checkpoint["aeframe"]["progress"]["batch"]
             notes[-1] += f"; resuming from '{path.name}' instead, at batch {batch}"
         elif path != folder.last:
             notes.append(f"there is no '{folder.last.name}'; resuming from '{path.name}' instead")
-        return NewestCheckpoint(path, found, notes)
+        return NewestCheckpoint(path, checkpoint, notes)
     if candidates:
         raise AeframeError(f"{notes[0]}; no checkpoint of run '{folder.path}' can be read; start a new run")
     return None

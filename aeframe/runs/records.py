@@ -1,4 +1,4 @@
-"""`Records`: the measurements of a run in ``metrics.csv``, one row each."""
+"""`Records`: the measurements of a run, one row each in ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from pathlib import Path
 
 from aeframe.errors import AeframeError
 from aeframe.evaluation.measurement import Measurement
+from aeframe.model_store.files import write_text
 
 _HEADER = ",".join(Measurement._fields) + "\n"
 
 
 class Records:
-    """Append measurements to a CSV file with the columns ``step, epoch, split, name, value``.
+    """A CSV file of measurements with the columns ``step, epoch, split, name, value``.
 
-    Rows are added to an existing file. An incomplete last line, which a killed run leaves, is removed, since a
-    truncated number can be read as another number.
+    An existing file is continued. If a killed run left an incomplete last line, that line is removed, since a truncated
+    number can be read as another number.
 
     Raises:
         AeframeError: The file has another header.
@@ -40,7 +41,7 @@ class Records:
                 )
 
     def append(self, numbers: Mapping[str, float], *, step: int, epoch: int, split: str) -> None:
-        """Append the numbers of a split after `step` batches, and write them to the file."""
+        """Append the metrics of a split after `step` batches to the file."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         # repr keeps every digit of a float.
@@ -57,29 +58,27 @@ class Records:
         Raises:
             AeframeError: A malformed row, or a file that is not text.
         """
-        found: dict[tuple[int, str, str], Measurement] = {}
+        latest: dict[tuple[int, str, str], Measurement] = {}
         for line, fields in enumerate(self._rows(), start=1):
             if line > 1:
                 row = self._row(line, fields)
-                found[row.step, row.split, row.name] = row
-        return list(found.values())
+                latest[row.step, row.split, row.name] = row
+        return list(latest.values())
 
     def keep(self, is_kept: Callable[[int, Measurement], bool]) -> None:
-        """Remove every row for which ``is_kept(number, row)`` is False; numbers begin at 0.
+        """Remove the rows for which ``is_kept(number, row)`` is False; the first row has number 0.
 
-        A resumed run removes rows that it will measure again.
+        A resumed run thus removes rows that it will write again.
         """
         if not self.path.exists():
             return
-        lines = io.StringIO(newline="")
-        writer = csv.writer(lines, lineterminator="\n")
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
         rows = [self._row(line, fields) for line, fields in enumerate(self._rows(), start=1) if line > 1]
         kept = [row for number, row in enumerate(rows) if is_kept(number, row)]
         if len(kept) < len(rows):
             writer.writerows((*row[:4], repr(row.value)) for row in kept)
-            partial = self.path.with_name(f".{self.path.name}.partial")
-            partial.write_text(_HEADER + lines.getvalue(), encoding="utf-8", newline="")
-            partial.replace(self.path)
+            write_text(self.path, _HEADER + text.getvalue())
         self.num_rows = len(kept)
 
     def _rows(self) -> list[list[str]]:

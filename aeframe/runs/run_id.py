@@ -1,4 +1,4 @@
-"""The id of a run: the same in all its processes, and after a requeue."""
+"""The id of a run, which is the same in all its processes and after a requeue."""
 
 from __future__ import annotations
 
@@ -10,47 +10,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 VARIABLE = "AEFRAME_RUN_ID"
-_named: Counter[str] = Counter()
+_num_runs: Counter[str] = Counter()
+"""Runs of this process by name, without the suffix of repeated names."""
 
 
 def make_run_id() -> str:
-    """Return the id of this command: from the environment, the queue, or the time.
+    """Return the id of this command, from the environment, the job of a queue, or the time.
 
     In a Slurm or torchelastic job it is the job's id, on every node and after a requeue. Otherwise it is the time of
-    the first call with the process id, so that two commands started in the same second differ.
+    the first call followed by the process id, so that two commands started in the same second differ.
     """
-    if known := os.environ.get(VARIABLE):
-        return known
-    queue = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    if exported := os.environ.get(VARIABLE):
+        return exported
+    job_id = os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
     # torchrun's id is "none" by default.
-    return _own_id() if queue is None or queue == "none" else queue
+    return _time_and_process() if job_id is None or job_id == "none" else job_id
 
 
 @functools.cache
-def _own_id() -> str:
+def _time_and_process() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 @contextmanager
 def exported_run_id() -> Iterator[str]:
-    """Keep the id in the environment inside, where relaunched processes of the run read it."""
-    before = os.environ.get(VARIABLE)
-    os.environ[VARIABLE] = made = make_run_id()
+    """Export the id of this command to the environment inside, for the other processes of a run on several devices."""
+    previous = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = command_id = make_run_id()
     try:
-        yield made
+        yield command_id
     finally:
-        if before is None:
+        if previous is None:
             os.environ.pop(VARIABLE, None)
         else:
-            os.environ[VARIABLE] = before
+            os.environ[VARIABLE] = previous
 
 
 def run_id(job_num: int | None = None) -> str:
     """Return the name of the next run of this process; call it once for each run.
 
-    A point of a sweep adds its number, ``20250101-120000-321-7``. The second run of one Python session is
-    ``20250101-120000-321.2``: the relaunched processes of a run count in the same order, so they agree.
+    The number of a sweep's point is appended, ``20250101-120000-321-7``. The second run of one Python session is named
+    ``20250101-120000-321.2``. All processes of a run on several devices count alike, so their names are equal.
     """
     name = make_run_id() if job_num is None else f"{make_run_id()}-{job_num}"
-    _named[name] += 1
-    return name if _named[name] == 1 else f"{name}.{_named[name]}"
+    _num_runs[name] += 1
+    return name if _num_runs[name] == 1 else f"{name}.{_num_runs[name]}"

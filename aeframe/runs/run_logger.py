@@ -1,4 +1,4 @@
-"""The Lightning logger of every run: it writes ``metrics.csv`` and ``log.txt``."""
+"""`RunLogger`: the Lightning logger of every run, which writes ``metrics.csv`` and ``log.txt``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SPLITS = ("train", "train_epoch", "val", "test")
 
 
 class RunLogger(Logger):
-    """Write all logged numbers to ``metrics.csv``, and those of whole epochs to ``log.txt``.
+    """Write all logged metrics to ``metrics.csv``, and those of whole epochs to ``log.txt``.
 
-    The part of a name before the slash is its split: ``val/mse`` is metric ``mse`` of split ``val``; a name without a
-    slash belongs to ``train``. A write error is reported once on standard error, and training continues.
+    The prefix of a name is its split: ``val/mse`` is metric ``mse`` of split ``val``. A name without the prefix of a
+    split belongs to ``train``. A write error is reported once on standard error, and training continues.
     """
 
     def __init__(self, folder: RunFolder) -> None:
@@ -32,12 +32,12 @@ class RunLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Empty, so that Lightning's own files go to the run folder itself."""
+        """Empty, so that Lightning writes its own files to the run folder itself."""
         return ""
 
     @property
     def version(self) -> str:
-        """Empty, as `name`."""
+        """Empty, like `name`."""
         return ""
 
     @property
@@ -47,26 +47,26 @@ class RunLogger(Logger):
 
     @property
     def records(self) -> Records:
-        """The table, opened at first use."""
+        """The file ``metrics.csv``, opened at first use."""
         if self._records is None:
             self._records = Records(self._folder.metrics)
         return self._records
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write numbers that were measured after `step` batches."""
+        """Write metrics that were measured after `step` batches."""
         numbers = dict(metrics)
         epoch = int(numbers.pop("epoch", 0))
         by_split: dict[str, dict[str, float]] = {}
         for name, value in numbers.items():
-            split, _, rest = name.partition("/")
-            split, rest = (split, rest) if rest and split in _SPLITS else ("train", name)
-            by_split.setdefault(split, {})[rest] = float(value)
+            split, _, metric = name.partition("/")
+            split, metric = (split, metric) if metric and split in _SPLITS else ("train", name)
+            by_split.setdefault(split, {})[metric] = float(value)
         try:
-            for split, found in by_split.items():
-                self.records.append(found, step=step or 0, epoch=epoch, split=split)
+            for split, of_split in by_split.items():
+                self.records.append(of_split, step=step or 0, epoch=epoch, split=split)
                 if split != "train":
-                    self._write_line(found, step or 0, epoch, split)
+                    self._write_line(of_split, step or 0, epoch, split)
         except (OSError, AeframeError) as error:
             if not self._failed:
                 print(f"warning: metrics are no longer written to '{self._folder.path}': {error}", file=sys.stderr)
@@ -77,7 +77,7 @@ class RunLogger(Logger):
         """Do nothing: the hyper-parameters are in ``config.yaml``."""
 
     def written_rows(self) -> dict[str, int]:
-        """Return the number of rows of each file; a checkpoint stores it."""
+        """Return the number of rows of each file, to be stored in a checkpoint."""
         lines = 0
         if self._folder.log.is_file():
             with self._folder.log.open("rb") as file:
@@ -85,24 +85,24 @@ class RunLogger(Logger):
         return {"metrics.csv": self.records.num_rows if not self._failed else 0, "log.txt": lines}
 
     def cut_back(self, rows: Mapping[str, int], *, batch: int, between_epochs: bool, drop_tests: bool) -> None:
-        """Remove the rows written after a checkpoint, so that a resumed run neither repeats nor loses one.
+        """Remove the rows that a run resumed from a checkpoint will write again.
 
         Args:
             rows: The value of `written_rows` at the checkpoint.
-            batch: Batches trained on at the checkpoint.
-            between_epochs: Whether the epoch was complete: then no row up to `batch` will be measured again.
-            drop_tests: Whether the test will be repeated without further training.
+            batch: The number of training batches at the checkpoint.
+            between_epochs: Whether the epoch was complete: then no row up to `batch` will be written again.
+            drop_tests: Whether the test at `batch` will be repeated.
         """
-        first, lines = rows.get("metrics.csv", 0), rows.get("log.txt", 0)
+        num_rows, num_lines = rows.get("metrics.csv", 0), rows.get("log.txt", 0)
 
         def is_kept(number: int, row: Measurement) -> bool:
             if drop_tests and row.split == "test" and row.step >= batch:
                 return False
-            return number < first or row.step < batch or (between_epochs and row.step == batch)
+            return number < num_rows or row.step < batch or (between_epochs and row.step == batch)
 
         self.records.keep(is_kept)
         if self._folder.log.is_file() and not between_epochs:
-            kept = self._folder.log.read_bytes().splitlines(keepends=True)[:lines]
+            kept = self._folder.log.read_bytes().splitlines(keepends=True)[:num_lines]
             self._folder.log.write_bytes(b"".join(kept))
         elif self._folder.log.is_file():
             self._cut_log(batch, drop_tests)

@@ -1,6 +1,7 @@
-"""A moving average of the weights, used for evaluation and the saved model: Lightning's `WeightAveraging`.
+"""`WeightAverage`: a moving average of the weights, used for evaluation and the saved model.
 
-Its private ``_average_model`` is used in this file only; ``tests/training/test_averaging.py`` names the version.
+The private ``_average_model`` of Lightning's `WeightAveraging` is used in this file only.
+``tests/training/test_averaging.py`` names the version of Lightning.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ class WeightAverage(WeightAveraging):
     """Keep an exponential moving average of the parameters (Polyak & Juditsky 1992; decay as in Tarvainen & Valpola
     2017, arXiv 1703.01780); buffers are copied.
 
-    For `AutoencoderModule`. It differs from Lightning's `EMAWeightAveraging` in three ways: the first update copies the
-    weights, and early on the decay is ``(1 + t) / (10 + t)`` where that is smaller, so that the initial weights are
-    soon forgotten; it is updated after each step of the first optimizer, also within a group of batches; and it has the
-    precision of the module.
+    It differs from Lightning's `EMAWeightAveraging` in three ways:
+
+    - The decay of update t is the smaller of `decay` and ``(1 + t) / (10 + t)``, so that the initial weights soon lose
+      their influence. The first update copies the weights.
+    - It is updated after each step of the first optimizer, also within a group of batches.
+    - It has the precision of the module.
 
     Args:
         decay: In (0, 1).
@@ -41,15 +44,15 @@ class WeightAverage(WeightAveraging):
         self._swapped = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Copy the module, in the precision of the Trainer."""
+        """Create the average as a copy of the module, in the precision of the Trainer."""
         super().setup(trainer, pl_module, stage)
         if stage == "fit" and self._average_model is not None:
             self._average_model.module = trainer.precision_plugin.convert_module(self._average_model.module)
-            # torch reads this counter at every update, which on the CPU does not wait for a GPU.
+            # torch reads this counter at every update; on the CPU that does not synchronize with the GPU.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_before_zero_grad(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Update the average after a step of the first optimizer; a batch hook would miss grouped batches."""
+        """Update the average after a step of the first optimizer; `on_train_batch_end` runs once a group of batches."""
         if optimizer is trainer.optimizers[0] and self._average_model is not None:
             self._average_model.update_parameters(pl_module)
             self._num_updates += 1
@@ -59,20 +62,20 @@ class WeightAverage(WeightAveraging):
         """Do nothing: `on_before_zero_grad` updates the average."""
 
     def on_train_epoch_end(self, *_: Any, **__: Any) -> None:
-        """Do nothing: see `on_train_batch_end`."""
+        """Do nothing: `on_before_zero_grad` updates the average."""
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Swap the average in for the evaluation."""
+        """Swap the average into the module for the evaluation."""
         super().on_validation_epoch_start(trainer, pl_module)
         self._swapped = self._average_model is not None
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Restore the weights."""
+        """Swap the weights back into the module."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._swapped = False
 
     def restore_weights(self, pl_module: L.LightningModule) -> None:
-        """Restore the weights when a validation is interrupted."""
+        """Swap the weights back into the module after an interrupted validation."""
         if self._swapped:
             self._swap_models(pl_module)
             self._swapped = False

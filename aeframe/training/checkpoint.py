@@ -1,4 +1,4 @@
-"""Write checkpoint files atomically with a hash, and verify the hash when they are read."""
+"""Write checkpoint files atomically with a hash at the end, and verify the hash when they are read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+from aeframe.training.checkpoint_files import LAST, PREVIOUS
 
 _MARK = b"aeframe-sha256:"
-_TRAILER = len(_MARK) + 64
-"""Bytes after the archive: the mark, and the SHA-256 of everything before it in hexadecimal."""
+_TRAILER_SIZE = len(_MARK) + 64
+"""Bytes after torch's archive: the mark, and the SHA-256 of the archive in hexadecimal."""
 
 
 class DamagedCheckpointError(AeframeError):
-    """A checkpoint was cut off, or its bytes changed."""
+    """A checkpoint is truncated, or its bytes have changed."""
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -48,7 +49,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 try:
                     torch.save(checkpoint, hashing)  # type: ignore[arg-type]
                 except RuntimeError:
-                    # torch turns an error of the file into one of its archive writer.
+                    # torch raises an error of its archive writer instead of the error of the file.
                     if hashing.error is not None:
                         raise hashing.error from None
                     raise
@@ -65,13 +66,13 @@ class DurableCheckpointIO(TorchCheckpointIO):
             ) from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Read a checkpoint, after its hash was verified."""
+        """Verify the hash of a checkpoint, and read it."""
         verify(Path(path))
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
 
 class _HashingFile:
-    """A binary file that hashes what is written to it, and keeps its first error."""
+    """A binary file that hashes the bytes written to it, and stores its first error."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -92,25 +93,20 @@ class _HashingFile:
 
 
 def partial_of(path: Path) -> Path:
-    """Return the temporary file, in the same folder, that becomes `path`."""
+    """Return the temporary file, in the same folder, that is renamed to `path` when complete."""
     return path.with_name(f".{path.name}.partial")
 
 
-def previous_of(path: Path) -> Path:
-    """Return the path at which the previous checkpoint is kept."""
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
-
-
 def publish(partial: Path, path: Path) -> None:
-    """Rename a complete file to `path`; an existing ``last.ckpt`` is kept as the previous checkpoint."""
-    if path.name == "last.ckpt" and path.exists():
-        os.replace(path, previous_of(path))
+    """Rename a complete file to `path`; an existing ``last.ckpt`` is renamed to ``last.previous.ckpt`` first."""
+    if path.name == LAST and path.exists():
+        os.replace(path, path.with_name(PREVIOUS))
     os.replace(partial, path)
     _sync_folder(path.parent)
 
 
 def publish_copy(source: Path, path: Path) -> None:
-    """Make `path` the same checkpoint as `source`, by a hard link or, where the file system has none, a copy."""
+    """Write the checkpoint `source` to `path` too: as a hard link or, if the file system has none, a copy."""
     partial = partial_of(path)
     try:
         partial.unlink(missing_ok=True)
@@ -136,7 +132,7 @@ def verify(path: Path) -> None:
         size = path.stat().st_size
         digest = hashlib.sha256()
         with path.open("rb") as file:
-            left = size - _TRAILER
+            left = size - _TRAILER_SIZE
             while left > 0 and (chunk := file.read(min(left, 1 << 20))):
                 digest.update(chunk)
                 left -= len(chunk)
@@ -144,50 +140,51 @@ def verify(path: Path) -> None:
     except OSError as error:
         raise DamagedCheckpointError(f"checkpoint '{path}' cannot be read: {error.strerror or error}") from error
     if trailer != _MARK + digest.hexdigest().encode():
-        what = "its bytes changed after it was written" if trailer.startswith(_MARK) else "it was cut off"
+        reason = "its bytes changed after it was written" if trailer.startswith(_MARK) else "it was cut off"
         raise DamagedCheckpointError(
-            f"checkpoint '{path}' is damaged: {what}, or another program wrote it; resume from another copy of the run"
+            f"checkpoint '{path}' is damaged: {reason}, or another program wrote it; resume from another copy of the "
+            "run"
         )
 
 
 def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str, Any]:
-    """Read a checkpoint of an `AutoencoderModule`: tensors and plain values only.
+    """Read a checkpoint of an `AutoencoderModule`, which has tensors and plain values only.
 
     Raises:
-        DamagedCheckpointError: A truncated or changed file.
-        AeframeError: A file of another program.
+        DamagedCheckpointError: The file is truncated, or its bytes have changed.
+        AeframeError: The checkpoint is of another module.
     """
     verify(path)
     try:
-        found = torch.load(path, map_location=device or "cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location=device or "cpu", weights_only=True)
     except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
         raise DamagedCheckpointError(
             f"checkpoint '{path}' cannot be read ({type(error).__name__}); resume from another copy of the run"
         ) from error
-    if not isinstance(found, dict) or "aeframe" not in found or "state_dict" not in found:
+    if not isinstance(checkpoint, dict) or "aeframe" not in checkpoint or "state_dict" not in checkpoint:
         raise AeframeError(
             f"checkpoint '{path}' is of another module: it holds no training progress of aeframe; resume from the "
             "folder of a run"
         )
-    return found
+    return checkpoint
 
 
-def check_fits(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    """Compare the tensors of a checkpoint with those of the model that its run's config describes.
+def check_fits(model_state: Mapping[str, Tensor], checkpoint_state: Mapping[str, Tensor]) -> None:
+    """Check that a checkpoint has the tensors of a model: the same names and shapes.
 
     Args:
-        own: The state dict of the model.
-        found: The state dict in the checkpoint.
+        model_state: The state dict of the model that the run's config describes.
+        checkpoint_state: The state dict in the checkpoint.
 
     Raises:
-        AeframeError: A missing or additional tensor, or one of another shape.
+        AeframeError: A tensor is missing or unknown, or has another shape.
     """
-    for name in [*own, *(name for name in found if name not in own)]:
-        here, there = _shape(own, name), _shape(found, name)
-        if here != there:
+    for name in [*model_state, *(name for name in checkpoint_state if name not in model_state)]:
+        expected, found = _shape(model_state, name), _shape(checkpoint_state, name)
+        if expected != found:
             raise AeframeError(
-                f"this checkpoint is of another model: '{name.removeprefix('model.')}' is {there} in it and {here} in "
-                "the model of this run's config; resume the run that it belongs to"
+                f"this checkpoint is of another model: '{name.removeprefix('model.')}' is {found} in it and {expected} "
+                "in the model of this run's config; resume the run that it belongs to"
             )
 
 
@@ -196,7 +193,7 @@ def _shape(state: Mapping[str, Tensor], name: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a rename to the disk, where the operating system supports it."""
+    """Flush a rename to the disk, if the operating system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

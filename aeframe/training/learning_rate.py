@@ -1,4 +1,4 @@
-"""Learning rates: a `Schedule` of the training progress as torch's `LRScheduler`."""
+"""`ScheduledLR`: a `Schedule` of the training progress as an `LRScheduler` of torch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from aeframe.types import TrainingProgress
 
 
 class ScheduledLR(LRScheduler):
-    """Keep the learning rate of all parameter groups at a schedule, a function of the training progress.
+    """Set the learning rate of all parameter groups to the value of a schedule, a function of the training progress.
 
-    ``step`` sets the rate for the current batch of the progress, however often it is called. It has no state of its
-    own: the progress is stored by the module.
+    ``step`` sets the rate of the current batch, however often it is called. The scheduler has no state of its own: the
+    module stores the progress.
     """
 
     def __init__(self, optimizer: Optimizer, schedule: Schedule, progress: TrainingProgress) -> None:
@@ -23,22 +23,22 @@ class ScheduledLR(LRScheduler):
         super().__init__(optimizer)
 
     def step(self, epoch: int | None = None) -> None:
-        """Set the current rate; torch's version counts calls instead, and warns of a call before the first step."""
+        """Set the rate of the current batch; torch's own `step` counts its calls instead."""
         self._last_lr = self.get_lr()
         for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
             group["lr"] = rate
 
     def get_lr(self) -> list[float | Any]:
         """Return the rate of each parameter group."""
-        # Before training the length of the run is unknown: schedules are at their start.
-        begun = self._progress.planned or self._progress.batch
-        progress = self._progress if begun else TrainingProgress(planned=1)
+        # Before training the length of the run is unknown, and schedules are at their start.
+        has_started = self._progress.planned or self._progress.batch
+        progress = self._progress if has_started else TrainingProgress(planned=1)
         return [self._schedule(progress)] * len(self.optimizer.param_groups)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the last rates, for callbacks that show them."""
+        """Return the current rates, for callbacks that read them."""
         return {"last_lr": list(self._last_lr)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Set the last rates."""
+        """Restore the current rates."""
         self._last_lr = list(state["last_lr"])

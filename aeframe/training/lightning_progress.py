@@ -1,4 +1,4 @@
-"""Set and read Lightning's own counters: the only file that uses private names of its loops.
+"""Set and read Lightning's counters of batches and steps. Only this file uses private names of Lightning's loops.
 
 Written for Lightning 2.6; ``tests/training/test_lightning_progress.py`` fails with another minor version.
 """
@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from aeframe.types import TrainingProgress
 
 LIGHTNING = "2.6"
+"""The minor version of Lightning that this file is written for."""
 
 
 def place_loops(
@@ -29,16 +30,16 @@ def place_loops(
 ) -> None:
     """Rewrite the loop counters of a checkpoint, so that Lightning resumes at `progress`.
 
-    A checkpoint may be written in any hook, while some counters are advanced and others are not, and by a run with
-    other groups of batches. The counters are therefore set to one of three states: between two epochs, within an epoch,
-    or after the last batch of an epoch.
+    A checkpoint may be written in any hook, when some counters are advanced and others are not yet. The resumed run may
+    also group batches differently. The counters are therefore set to one of three states: between two epochs, within an
+    epoch, or after the last batch of an epoch.
 
     Args:
-        checkpoint: As Lightning saves it; changed in place.
+        checkpoint: A checkpoint of Lightning; changed in place.
         progress: The training progress of the checkpoint.
-        batches_per_epoch: Batches of an epoch, on each device.
+        batches_per_epoch: Batches of an epoch on each device.
         batches_per_call: Batches that one call of `training_step` receives.
-        validated: Whether the validation at this batch is done.
+        validated: Whether the validation at this batch is complete.
     """
     if "loops" not in checkpoint:
         return
@@ -47,18 +48,18 @@ def place_loops(
     finished = batch >= batches_per_epoch
     calls_per_epoch = -(-batches_per_epoch // batches_per_call)
     calls = calls_per_epoch if finished else batch // batches_per_call
-    begun = epoch + 1 if batch else epoch
-    counted = {"ready": begun, "started": begun, "processed": epoch, "completed": epoch}
-    fit["epoch_progress"] = {"total": dict(counted), "current": dict(counted)}
+    started = epoch + 1 if batch else epoch
+    epochs = {"ready": started, "started": started, "processed": epoch, "completed": epoch}
+    fit["epoch_progress"] = {"total": dict(epochs), "current": dict(epochs)}
     fit["epoch_loop.batch_progress"] = {
         "total": _counts(epoch * calls_per_epoch + calls),
         "current": _counts(calls),
         "is_last_batch": finished,
     }
-    # Lightning adds one more when it re-enters the epoch.
+    # Lightning adds 1 when it resumes within an epoch.
     fit["epoch_loop.state_dict"] = {"_batches_that_stepped": progress.batch - 1 if batch else progress.batch}
-    # Lightning runs a validation that was stopped in its first batch again, but not a finished one. Within an epoch it
-    # decides by its count of calls whether a validation was due.
+    # A validation whose first batch is started but not completed is run again by Lightning; a completed one is not.
+    # Within an epoch, Lightning derives from its count of calls whether a validation was due.
     pending = not validated and (finished or (batch > 0 and batches_per_call == 1))
     val = {"ready": 1, "started": 1, "processed": 0, "completed": 0} if pending else _counts(0)
     fit["epoch_loop.val_loop.batch_progress"] = {"total": dict(val), "current": dict(val), "is_last_batch": False}
@@ -68,15 +69,15 @@ def place_loops(
 
 
 def count_batches(trainer: L.Trainer, batch: int) -> None:
-    """Set the step number for Lightning's logging, after a call with several batches."""
+    """Set the step of Lightning's logging, which counts calls of `training_step`, to the number of batches."""
     trainer.fit_loop.epoch_loop._batches_that_stepped = batch - 1
 
 
 def steps_directly(trainer: L.Trainer) -> bool:
-    """Return whether a step may call torch directly: one device, no scaler, no overridden hook of the backward pass.
+    """Return whether ``backward`` and ``step`` of torch may be called without Lightning's wrappers.
 
-    Lightning's wrappers around ``backward`` and ``step`` would only call hooks that do nothing, at a cost of a tenth of
-    a millisecond.
+    That is so on one device, without a gradient scaler, and if no hook of the backward pass is overridden. The wrappers
+    would then only call empty hooks, which takes a tenth of a millisecond.
     """
     hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
     module = trainer.lightning_module
@@ -96,14 +97,14 @@ def step_directly(optimizer: LightningOptimizer) -> None:
 
 
 def is_forward_only(trainer: L.Trainer) -> bool:
-    """Return whether this epoch has no backward passes (`StochasticWeightAveraging` updates batch normalization)."""
+    """Return whether this epoch has no backward passes, as when `StochasticWeightAveraging` updates batch norm."""
     return trainer.fit_loop._skip_backward
 
 
 def log_numbers(trainer: L.Trainer, numbers: Mapping[str, float], *, epoch: int, step: int) -> None:
-    """Send numbers to every logger at `step`, and add them to `trainer.logged_metrics`, as `self.log` does."""
-    found = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
-    trainer._logger_connector._logged_metrics.update(found)
+    """Send metrics to every logger at `step`, and add them to `trainer.logged_metrics`, as `self.log` does."""
+    tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
+    trainer._logger_connector._logged_metrics.update(tensors)
     for logger in trainer.loggers:
         logger.log_metrics({**numbers, "epoch": epoch}, step=step)
         logger.save()
@@ -116,9 +117,9 @@ def set_batch_size(trainer: L.Trainer, size: int) -> None:
 
 
 def evaluation_results(trainer: L.Trainer) -> list[dict[str, Any]]:
-    """Return the dictionaries, one per loader, that `trainer.validate` or `trainer.test` returns afterwards.
+    """Return the dictionaries, one per loader, that `trainer.validate` or `trainer.test` will return.
 
-    Lightning logs their content at the end of the epoch, and prints them after ``on_validation_end``.
+    Lightning fills them at the end of the epoch, and prints them after ``on_validation_end``.
     """
     return trainer._evaluation_loop._logged_outputs
 

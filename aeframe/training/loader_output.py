@@ -1,4 +1,4 @@
-"""What a user's own loader yields, as a `Batch`."""
+"""Convert the output of a user's own `DataLoader` to a `Batch`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from aeframe.types import Batch
 
 
 def as_batch(value: Any) -> Batch:
-    """Return what a loader yields as a `Batch`: a batch, a tensor x, or ``(x, label, ...)`` of a `TensorDataset`.
+    """Return a `Batch` of a batch, a tensor x, or the ``(x, label, ...)`` of a `TensorDataset`.
 
     Raises:
-        AeframeError: Anything else.
+        AeframeError: A value of another type.
     """
     if isinstance(value, Batch):
         return value

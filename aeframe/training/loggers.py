@@ -1,7 +1,7 @@
-"""Loggers of experiment trackers: Weights & Biases, TensorBoard and MLflow.
+"""Build loggers for experiment trackers: Weights & Biases, TensorBoard and MLflow.
 
-Each tracker's package is imported only when it is chosen. The id of a run in its tracker is stored in the run folder,
-so that a resumed run continues under the same id.
+The package of a tracker is imported only if the tracker is chosen. The id of a run in its tracker is stored in the run
+folder, so that a resumed run continues under the same id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from aeframe.errors import AeframeError
 
-_IDS = "tracker_ids.json"
+_ID_FILE = "tracker_ids.json"
 
 
 def wandb(
@@ -32,13 +32,13 @@ def wandb(
     tags: tuple[str, ...] = (),
     group: str | None = None,
 ) -> Logger:
-    """Log to Weights & Biases; ``mode=offline`` writes below the run folder only."""
+    """Log to Weights & Biases; with ``mode=offline`` it only writes to the run folder."""
     _require("wandb")
-    known = _read_ids(folder).get("wandb") or uuid.uuid4().hex[:8]
-    _write_id(folder, "wandb", known)
+    run_id = _read_ids(folder).get("wandb") or uuid.uuid4().hex[:8]
+    _write_id(folder, "wandb", run_id)
     return WandbLogger(
         name=run_name,
-        id=known,
+        id=run_id,
         save_dir=folder,
         project=project,
         entity=entity,
@@ -66,20 +66,20 @@ def mlflow(
     """Log to MLflow; without a `uri`, to an SQLite file in the run folder."""
     _require("mlflow")
     tracking_uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
-    known = _read_ids(folder).get("mlflow")
-    kind = MLFlowLogger if known is None else _ResumedMLFlowLogger
-    # By default MLflow writes pictures below the working directory.
+    run_id = _read_ids(folder).get("mlflow")
+    logger_class = MLFlowLogger if run_id is None else _ResumedMLFlowLogger
+    # MLflow's default for pictures is the working directory.
     artifacts = (folder.absolute() / "mlflow").as_uri() if uri is None else None
-    logger = kind(
-        experiment, run_name=run_name, tracking_uri=tracking_uri, tags=tags, run_id=known, artifact_location=artifacts
+    logger = logger_class(
+        experiment, run_name=run_name, tracking_uri=tracking_uri, tags=tags, run_id=run_id, artifact_location=artifacts
     )
-    if known is None and is_first_process():
+    if run_id is None and is_first_process():
         _write_id(folder, "mlflow", str(logger.run_id))
     return logger
 
 
 class _ResumedMLFlowLogger(MLFlowLogger):
-    """Keep the parameters of the first start: MLflow refuses to change one, such as ``max_epochs``."""
+    """An MLflow logger that logs no hyper-parameters again: MLflow rejects changes such as a larger ``max_epochs``."""
 
     def log_hyperparams(self, params: Any) -> None:
         """Do nothing."""
@@ -101,7 +101,7 @@ def log_pictures(loggers: Sequence[Logger], pictures: Sequence[Path], step: int)
 
 
 def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
-    """End the run in every tracker, so that the next run of this process is a new one there."""
+    """End the run in every tracker, so that the next run of this process starts a new one."""
     for logger in loggers:
         with contextlib.suppress(OSError):
             logger.finalize(status)
@@ -115,19 +115,19 @@ def is_first_process() -> bool:
 
 
 def _read_ids(folder: Path) -> Mapping[str, str]:
-    path = folder / _IDS
+    path = folder / _ID_FILE
     try:
-        found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        ids = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except ValueError:
-        found = {}
-    return found if isinstance(found, dict) else {}
+        return {}
+    return ids if isinstance(ids, dict) else {}
 
 
 @rank_zero_only
 def _write_id(folder: Path, tracker: str, run_id: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({**_read_ids(folder), tracker: run_id}) + "\n"
-    (folder / _IDS).write_text(text, encoding="utf-8")
+    (folder / _ID_FILE).write_text(text, encoding="utf-8")
 
 
 def _require(package: str) -> None:

@@ -1,4 +1,4 @@
-"""Let glibc keep freed memory: otherwise it returns a step's activations and faults them in again at the next."""
+"""Let glibc's malloc keep freed memory, instead of returning a step's activations and faulting them in again."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from contextlib import contextmanager
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _DEFAULT = 128 * 1024
-"""What glibc starts with for both."""
+"""The initial value of both thresholds in glibc."""
 
 
 def keep_freed_memory() -> bool:
-    """Set glibc's malloc to keep freed memory; return whether it was set. Does nothing elsewhere than on Linux's glibc.
+    """Set glibc's malloc to keep freed memory; return False, without an effect, on systems without glibc.
 
-    Measured on a convolutional VAE: the step takes 0.62 to 0.92 of its time.
+    In measurements on a convolutional VAE, the time of a step fell to between 0.62 and 0.92 of its value.
     """
     return _set(2**31 - 1, 2**30)
 
 
 @contextmanager
-def kept_memory(wanted: bool) -> Iterator[None]:
-    """Keep freed memory inside, and set glibc's defaults again afterwards."""
-    changed = wanted and keep_freed_memory()
+def kept_memory(enabled: bool) -> Iterator[None]:
+    """If enabled, keep freed memory inside, and restore glibc's defaults afterwards."""
+    changed = enabled and keep_freed_memory()
     try:
         yield
     finally:

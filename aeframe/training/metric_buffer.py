@@ -1,4 +1,4 @@
-"""`MetricBuffer`: collect training terms on the device, and copy them to the host every few batches."""
+"""`MetricBuffer`: collect the loss terms of training on the device, and copy them to the host every few batches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import LossTerms, TrainingProgress
 
 Report = Callable[[dict[str, float], str], None]
-"""Receives named numbers, and ``train`` (means over the last batches) or ``train_epoch``."""
+"""A function of means by name, and of their split: ``train`` (means over the last batches) or ``train_epoch``."""
 
 
 class NonFiniteLossError(AeframeError):
@@ -23,7 +23,7 @@ class NonFiniteLossError(AeframeError):
 
 @dataclass(slots=True)
 class _Window:
-    """The terms of one optimizer group since the last copy."""
+    """The terms of one optimizer group since the last copy to the host."""
 
     names: tuple[str, ...]
     batches: list[int] = field(default_factory=list)
@@ -32,11 +32,12 @@ class _Window:
 
 
 class MetricBuffer:
-    """Collect the terms of every batch without waiting for the device, and report their means.
+    """Collect the loss terms of every batch without waiting for the device, and report their means.
 
-    A term is reported under its own name, also multiplied by its weight as ``<name>_weighted`` where that is not 1, and
-    the weighted sum as ``loss``. Names of a critic's terms begin with the name of its optimizer group. A term that is
-    not finite ends the run; the message names the first such batch, term and group.
+    Each term is reported under its name. If its weight is not 1, the weighted term is reported as ``<name>_weighted``.
+    The weighted sum is reported as ``loss``. Names of a critic's terms begin with the name of its optimizer group.
+
+    A term that is not finite ends the run with an error that names the first such batch, its term and group.
     """
 
     def __init__(self, report: Report) -> None:
@@ -45,15 +46,16 @@ class MetricBuffer:
         """The means of the last report, for a progress bar."""
         self._windows: dict[str, _Window] = {}
         self._epoch: dict[str, list[float]] = {}
+        """Sum and number of the values of each term since the epoch began."""
 
     def add(self, prefix: str, group: str, terms: LossTerms, progress: TrainingProgress) -> Tensor:
-        """Add one group's terms of one batch; return the scalar to be minimised, the mean of their total."""
+        """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`."""
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
         loss = terms.total().mean()
         window = self._windows.get(group)
         if window is None or window.names != names:
             if window is not None:
-                # A schedule can add a term in the middle of a window.
+                # The terms changed, as when a schedule increases a weight from 0.
                 self.flush()
             window = self._windows[group] = _Window(names)
         means = [value.detach().mean() for value in terms.raw.values()]
@@ -66,7 +68,7 @@ class MetricBuffer:
         """Copy the buffered terms to the host, check them, and report their means.
 
         Raises:
-            NonFiniteLossError: A term of some batch is not finite.
+            NonFiniteLossError: A term of a batch is not finite.
         """
         means: dict[str, float] = {}
         for group, window in self._windows.items():
@@ -85,7 +87,7 @@ class MetricBuffer:
             self._report({**means, **(extra or {})}, "train")
 
     def end_epoch(self, extra: Mapping[str, float] | None = None) -> dict[str, float]:
-        """Flush, and report and return the means over the epoch."""
+        """Flush the buffer; report and return the means over the epoch."""
         self.flush(extra)
         means = {name: total / count for name, (total, count) in self._epoch.items()}
         self._epoch.clear()
@@ -94,7 +96,7 @@ class MetricBuffer:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the buffered terms, averaged over devices; a collective call of all devices."""
+        """Return the buffered terms, averaged over devices; must be called on all devices."""
         windows = {
             group: {
                 "names": list(window.names),
@@ -121,6 +123,7 @@ class MetricBuffer:
         self._epoch = {name: list(sums) for name, sums in state["epoch"].items()}
 
     def _mean(self, name: str, column: Tensor) -> float:
+        """Return the mean of a term over the window, and add the term to the sums of the epoch."""
         total = self._epoch.setdefault(name, [0.0, 0.0])
         total[0] += float(column.sum())
         total[1] += len(column)

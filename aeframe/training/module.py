@@ -1,4 +1,4 @@
-"""One training step for every model, as a `LightningModule`."""
+"""`AutoencoderModule`: the `LightningModule` that trains and evaluates every model."""
 
 from __future__ import annotations
 
@@ -48,28 +48,29 @@ from aeframe.types import Batch, TrainingProgress
 
 _DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
 _TRAINED = TrainingProgress(batch=1, planned=1)
-"""The end of a run of unknown length."""
+"""The progress at the end of a run of unknown length."""
 
 
 class AutoencoderModule(L.LightningModule):
-    """Train an `Autoencoder` in any `L.Trainer`, by manual optimization: one forward pass, then a step of each group.
+    """Train an `Autoencoder` in any `L.Trainer`, by manual optimization: one forward pass, then a step of each
+    optimizer group.
 
-    Every hook of Lightning is called with a batch and its index, through Lightning's own optimizers, scaler and
-    strategies; a Trainer's ``gradient_clip_val`` and ``accumulate_grad_batches`` apply as well. Training terms are
-    logged every ``trainer.log_every_n_steps`` batches as ``train/...``, the means of an epoch as ``train_epoch/...``,
-    those of held-out data as ``val/...`` and ``test/...``.
+    Lightning's hooks, optimizers, scaler and strategies are used as in automatic optimization; ``gradient_clip_val``
+    and ``accumulate_grad_batches`` of the Trainer apply. Training terms are logged every
+    ``trainer.log_every_n_steps`` batches as ``train/...``, their means over an epoch as ``train_epoch/...``, and means
+    over held-out data as ``val/...`` and ``test/...``.
 
-    `progress` is the training progress in batches. It is part of each checkpoint, and schedules, the order of the data
-    and the noise of each batch are functions of it, so that a resumed run is the same run.
+    Schedules, the order of the data and the noise of each batch are functions of the training progress `progress`. Each
+    checkpoint stores it, so a resumed run equals an uninterrupted one.
 
     Args:
         model: The autoencoder to train.
         optimizer: ``{name, lr, ...}``; ``lr`` is a number or a schedule.
         optimizers: Settings of single optimizer groups, by name: ``{optimizer, clip, accumulate, every, start}``.
-        clip: The largest norm of a group's gradient.
+        clip: Clip the gradient of each optimizer group to this norm; None for no clipping.
         accumulate: Batches whose gradients are summed for one step.
-        seed: Of the random draws in training and evaluation.
-        max_batches: End after this many batches, also within an epoch; None for the Trainer's own limits.
+        seed: The seed of the random draws in training and evaluation.
+        max_batches: End after this many batches, also within an epoch; None for the limits of the Trainer only.
         stretch_schedules: After a resume, spread schedules that are fractions of the run over its new length instead
             of keeping their first length.
         gradient_norms: Log the gradient norm of each term at the first batch of every epoch.
@@ -103,7 +104,7 @@ class AutoencoderModule(L.LightningModule):
         self.metric_buffer = MetricBuffer(self.report)
         self.term_means = TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
-        """The newest numbers of each split, by name."""
+        """The newest metrics of each split, by name."""
         self._settings = dict(optimizer), dict(optimizers or {}), clip, accumulate
         self._trainer_settings: tuple[float | None, str | None, int] | None = None
         self._measures_gradients = gradient_norms
@@ -119,8 +120,10 @@ class AutoencoderModule(L.LightningModule):
     # -- set-up --------------------------------------------------------------------------------------------------
 
     def configure_callbacks(self) -> list[Callback]:
-        """Return the module's callbacks, and take over clipping and accumulation, which Lightning refuses in manual
-        optimization.
+        """Return the callbacks of the module.
+
+        The module clips and accumulates gradients itself, since Lightning rejects these settings of the Trainer in
+        manual optimization: they are unset here, and `teardown` restores them.
         """
         trainer = self.trainer
         if trainer.gradient_clip_val is not None or trainer.accumulate_grad_batches != 1:
@@ -140,9 +143,9 @@ class AutoencoderModule(L.LightningModule):
         return [
             {
                 "optimizer": group.optimizer,
-                # The name under which Lightning's LearningRateMonitor logs it.
                 "lr_scheduler": {
                     "scheduler": group.make_scheduler(self.progress),
+                    # Used by Lightning's LearningRateMonitor.
                     "name": f"lr-{group.name}",
                     "interval": "step",
                 },
@@ -151,13 +154,13 @@ class AutoencoderModule(L.LightningModule):
         ]
 
     def on_fit_start(self) -> None:
-        """Begin at batch 0, unless a checkpoint was loaded or the same Trainer continues."""
+        """Reset the progress to batch 0, unless a checkpoint was loaded or the same Trainer continues."""
         if self._restored is None and self.trainer.global_step == 0:
             self.progress.load_state_dict(TrainingProgress().state_dict())
             self.progress.planned = 0
 
     def on_train_start(self) -> None:
-        """Plan the length of the run, and restore optimizer groups and buffered terms from a checkpoint."""
+        """Compute the planned length of the run; restore optimizer groups and buffered terms from a checkpoint."""
         trainer, loader = self.trainer, self.trainer.train_dataloader
         plan = loader.plan if isinstance(loader, Loader) and trainer.limit_train_batches == 1.0 else None
         self.batches_per_epoch = trainer.num_training_batches if plan is None else len(plan)
@@ -175,7 +178,7 @@ class AutoencoderModule(L.LightningModule):
         self._step_schedulers("step")
 
     def _planned_batches(self) -> int:
-        """Return the planned number of batches, 0 where nothing limits it."""
+        """Return the planned number of batches, 0 if there is no limit."""
         trainer, limits = self.trainer, []
         if trainer.max_epochs is not None and trainer.max_epochs >= 0:
             limits.append(trainer.max_epochs * self.batches_per_epoch)
@@ -191,23 +194,23 @@ class AutoencoderModule(L.LightningModule):
     # -- the step ------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Train on a batch, or on each of a group; return the loss of the last one, detached."""
-        grouped = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
-        batches = batch if grouped else [as_batch(batch)]
+        """Train on a batch, or on each batch of a group; return the detached loss of the last one."""
+        is_group = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
+        batches = batch if is_group else [as_batch(batch)]
         loss = None
-        for number, each in enumerate(batches, start=1):
-            if self._is_over():
+        for number, current in enumerate(batches, start=1):
+            if self._reached_max_batches():
                 break
-            loss = self._train_on(each)
-            if number < len(batches) and not self._is_over():
-                self._end_batch_in_group(loss, each)
+            loss = self._train_on(current)
+            if number < len(batches) and not self._reached_max_batches():
+                self._end_batch_in_group(loss, current)
         count_batches(self.trainer, self.progress.batch)
-        if self._is_over():
-            # Also for a resumed run that has only its last validation left.
+        if self._reached_max_batches():
+            # A resumed run may have reached it before this call: then only its last validation is left.
             self.trainer.should_stop = True
         return loss
 
-    # `DataModule` groups batches only if this is set; a subclass with its own training_step receives single batches.
+    # `DataModule` groups batches only if this is set. A subclass that overrides `training_step` gets single batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
     def _end_batch_in_group(self, loss: Tensor | None, batch: Batch) -> None:
@@ -217,6 +220,7 @@ class AutoencoderModule(L.LightningModule):
                 callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
 
     def _train_on(self, batch: Batch) -> Tensor | None:
+        """Update each optimizer group that is due; return the detached loss of the first one."""
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
         seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, progress.batch)
@@ -225,15 +229,15 @@ class AutoencoderModule(L.LightningModule):
         if is_forward_only(self.trainer):
             progress.advance()
             return None
-        first: Tensor | None = None
+        first_loss: Tensor | None = None
         for group, optimizer in zip(self.groups, self._lightning_optimizers(), strict=True):
             if not group.is_due(progress):
                 continue
-            size, last = group.next_sum(progress, self.batches_per_epoch)
-            with self._freeze_others(group, optimizer, sync=last):
+            size, is_last = group.next_sum(progress, self.batches_per_epoch)
+            with self._freeze_others(group, optimizer, sync=is_last):
                 terms = group.terms(self.model, output, progress)
                 loss = self.metric_buffer.add(group.prefix, group.name, terms, progress)
-                first = loss.detach() if first is None else first
+                first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
                     norms = gradient_norms(terms, group.parameters)
                     self._term_gradient_norms |= {
@@ -244,18 +248,19 @@ class AutoencoderModule(L.LightningModule):
                     loss.backward()
                 else:
                     self.manual_backward(loss)
-                if last:
+                if is_last:
                     self._step(group, optimizer)
         progress.advance()
         self._step_schedulers("step")
         if progress.batch % self._log_every == 0:
             self.metric_buffer.flush(self._readings())
-        return first
+        return first_loss
 
     def _step(self, group: OptimizerGroup, optimizer: LightningOptimizer) -> None:
+        """Step an optimizer, call the hooks, and free the gradients."""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
-        others = [each for each in self.groups if scaler is not None and each is not group and each.num_summed]
-        summed = [p.grad for each in others for p in each.parameters if p.grad is not None]
+        others = [other for other in self.groups if scaler is not None and other is not group and other.num_summed]
+        summed = [p.grad for other in others for p in other.parameters if p.grad is not None]
         scale = scaler.get_scale() if scaler is not None and summed else 1.0
         if self._steps_directly:
             self.on_before_optimizer_step(group.optimizer)
@@ -263,7 +268,7 @@ class AutoencoderModule(L.LightningModule):
         else:
             optimizer.step()
         if scaler is not None and summed:
-            # The step may have changed the scale: rescale the gradients that other groups have summed.
+            # The step may have changed the scale: rescale the gradients that other groups are accumulating.
             torch._foreach_mul_(summed, scaler.get_scale() / scale)
         # Lightning calls these hooks in automatic optimization only.
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -273,7 +278,7 @@ class AutoencoderModule(L.LightningModule):
         group.num_summed = 0
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clip the gradients; a scaler has unscaled them before this hook."""
+        """Clip the gradients, which a scaler has already unscaled."""
         group = next(group for group in self.groups if group.optimizer is optimizer)
         algorithm = self._trainer_settings[1] if self._trainer_settings is not None else None
         group.clip_gradients(group.settings.clip, algorithm or "norm")
@@ -285,21 +290,21 @@ class AutoencoderModule(L.LightningModule):
     def _freeze_others(
         self, group: OptimizerGroup, optimizer: LightningOptimizer, *, sync: bool
     ) -> AbstractContextManager[None]:
-        """Compute gradients of one group only, and average them over devices only at the batch of its step."""
+        """Compute gradients of one group only; average them over devices only if `sync`, at the batch of its step."""
         if len(self.groups) == 1 and (sync or self.trainer.world_size == 1):
             return nullcontext()
         return optimizer.toggle_model(sync_grad=sync)
 
     def _step_schedulers(self, interval: str) -> None:
-        """Step the schedulers of an interval, which Lightning does in automatic optimization only.
+        """Step the schedulers of an interval; Lightning does so in automatic optimization only.
 
-        A callback may have replaced a scheduler (stochastic weight averaging does).
+        The schedulers may be those of a callback: stochastic weight averaging replaces them.
         """
         for config in self.trainer.lr_scheduler_configs:
             if config.interval == interval and isinstance(config.scheduler, LRScheduler):
                 config.scheduler.step()
 
-    def _is_over(self) -> bool:
+    def _reached_max_batches(self) -> bool:
         return self.max_batches is not None and self.progress.batch >= self.max_batches
 
     @property
@@ -307,7 +312,7 @@ class AutoencoderModule(L.LightningModule):
         return max(1, self.trainer.log_every_n_steps)  # type: ignore[attr-defined]
 
     def _readings(self) -> dict[str, float]:
-        """Return learning rates and gradient norms, which are read from the device once every `log_every_n_steps`."""
+        """Return learning rates and gradient norms; this copies the norms to the host."""
         readings: dict[str, float] = {}
         for group in self.groups:
             readings[f"lr/{group.name}"] = float(group.optimizer.param_groups[0]["lr"])
@@ -318,20 +323,20 @@ class AutoencoderModule(L.LightningModule):
         return readings
 
     def on_train_epoch_end(self) -> None:
-        """Log the means of the epoch; a checkpoint written after this hook resumes at the next epoch."""
+        """Log the means of the epoch and advance the progress, so that later checkpoints resume at the next epoch."""
         means = self.metric_buffer.end_epoch(self._readings())
         self.log_dict({f"train/{name}": value for name, value in means.items()}, **self._for_callbacks())
         self._step_schedulers("epoch")
         if self.progress.batch_in_epoch >= self.batches_per_epoch:
             self.progress.epoch += 1
             self.progress.batch_in_epoch = 0
-        if self._is_over():
+        if self._reached_max_batches():
             self.trainer.should_stop = True
 
     # -- evaluation ----------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Log the training terms so far, and check that the weights are finite."""
+        """Flush the training terms, and check that the weights are finite."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.metric_buffer.flush(self._readings())
             self.check_finite_weights()
@@ -353,7 +358,7 @@ class AutoencoderModule(L.LightningModule):
             self._validated_at = self.progress.batch
 
     def on_validation_end(self) -> None:
-        """Add the numbers to the result of `trainer.validate`."""
+        """Add the metrics to the result of `trainer.validate`."""
         self._return_results("val")
 
     def on_test_epoch_start(self) -> None:
@@ -368,7 +373,7 @@ class AutoencoderModule(L.LightningModule):
         self._end_evaluation("test")
 
     def on_test_end(self) -> None:
-        """Add the numbers to the result of `trainer.test`."""
+        """Add the metrics to the result of `trainer.test`."""
         self._return_results("test")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -379,7 +384,7 @@ class AutoencoderModule(L.LightningModule):
         batch = as_batch(batch)
         if self._trainer is not None:
             set_batch_size(self.trainer, len(batch))
-        # Before training (Lightning's sanity check) the length of the run is unknown, which schedules depend on.
+        # In Lightning's sanity check the length of the run is unknown: evaluate with schedules at their end.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
         self.term_means.update(output.terms)
@@ -390,17 +395,17 @@ class AutoencoderModule(L.LightningModule):
         self.measured[split] = {}
 
     def _end_evaluation(self, split: str) -> None:
+        """Log the means of the terms, and the metrics that an `Evaluator` added to `measured`."""
         means = self.term_means.compute()
-        names = list(means)
-        numbers = dict(zip(names, torch.stack([means[name] for name in names]).tolist(), strict=True)) if means else {}
-        measured = self.measured[split]
-        if both := measured.keys() & numbers.keys():
+        terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
+        metrics = self.measured[split]
+        if both := metrics.keys() & terms.keys():
             name = min(both)
             raise AeframeError(
                 f"metric '{name}' has the name of a term, so one of them would be lost; leave it out with "
                 f"metrics.{name}=null"
             )
-        self.measured[split] = {**numbers, **measured}
+        self.measured[split] = {**terms, **metrics}
         if not self.trainer.sanity_checking:
             self.report(self.measured[split], split)
             self._results = evaluation_results(self.trainer)
@@ -413,7 +418,7 @@ class AutoencoderModule(L.LightningModule):
         self._results = []
 
     def check_finite_weights(self) -> None:
-        """Raise an error if a weight is not finite; later numbers would hide the batch at which that began."""
+        """Raise an error if a weight is not finite; it names the first such weight and the newest batch."""
         bad = torch.stack([~torch.isfinite(p.detach()).all() for p in self.model.parameters()]).cpu()
         if bool(bad.any()):
             name = [name for name, _ in self.model.named_parameters()][int(bad.nonzero()[0])]
@@ -425,23 +430,21 @@ class AutoencoderModule(L.LightningModule):
     # -- logging -------------------------------------------------------------------------------------------------
 
     def report(self, numbers: Mapping[str, float], split: str) -> None:
-        """Send the numbers of a split to every logger of the Trainer, with the batch as the step."""
+        """Send the metrics of a split to every logger of the Trainer, with the batch as the step."""
         named = {f"{split}/{name}": value for name, value in numbers.items()}
         log_numbers(self.trainer, named, epoch=self.progress.epoch, step=self.progress.batch)
 
     def _for_callbacks(self) -> dict[str, Any]:
-        # The loggers have these numbers already, in double precision and with the right step. They are the same on
-        # every device, but Lightning warns unless sync_dist is set.
+        """Return arguments of `self.log_dict` that pass metrics to callbacks, but not to loggers: see `report`.
+
+        The metrics are equal on all devices, but Lightning warns if `sync_dist` is not set.
+        """
         return {"logger": False, "batch_size": 1, "sync_dist": self.trainer.world_size > 1}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state that Lightning does not store.
-
-        That is the progress, the batch of the last validation, the optimizer groups with accumulated gradients, and
-        the buffered terms.
-        """
+        """Add the progress, the batch of the last validation, accumulated gradients and buffered terms."""
         checkpoint["aeframe"] = {
             "progress": self.progress.state_dict(),
             "batches_per_epoch": self.batches_per_epoch,
@@ -465,23 +468,27 @@ class AutoencoderModule(L.LightningModule):
                 "folder of a run"
             )
         check_fits(self.state_dict(), checkpoint["state_dict"])
-        self.progress.load_state_dict(stored["progress"])
-        self.progress.planned, self.progress.rows = stored["progress"]["planned"], stored["progress"]["rows"]
+        self.restore_progress(stored["progress"])
         if self._trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         self._restored, self._validated_at = stored, stored["validated_at"]
         data = self.trainer.datamodule  # type: ignore[attr-defined]
-        own_data = isinstance(data, DataModule)
-        per_epoch = data.batches_per_epoch(self.trainer.world_size) if own_data else stored["batches_per_epoch"]
+        is_data_module = isinstance(data, DataModule)
+        per_epoch = data.batches_per_epoch(self.trainer.world_size) if is_data_module else stored["batches_per_epoch"]
         place_loops(
             checkpoint,
             self.progress,
             batches_per_epoch=per_epoch,
-            batches_per_call=data.batches_per_call() if own_data else 1,
+            batches_per_call=data.batches_per_call() if is_data_module else 1,
             validated=self._validated_at == self.progress.batch,
         )
 
+    def restore_progress(self, stored: dict[str, int]) -> None:
+        """Restore the progress of a checkpoint, including the planned length of the run."""
+        self.progress.load_state_dict(stored)
+        self.progress.planned, self.progress.rows = stored["planned"], stored["rows"]
+
     def teardown(self, stage: str) -> None:
-        """Restore the Trainer's settings."""
+        """Restore the settings of the Trainer that `configure_callbacks` unset."""
         if self._trainer_settings is not None:
             self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings

@@ -1,4 +1,4 @@
-"""Restore the process-wide state that a run changes: random generators, threads, allocator, warnings, log levels."""
+"""Set the process-wide state of a run, such as threads and warning filters, and restore the previous state."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS", "CUBLAS_WORKSPACE_CONFIG")
 def restored_generators() -> Iterator[None]:
     """Restore the random generators of Python, NumPy, torch and CUDA afterwards, also after an error.
 
-    Lightning's `isolate_rng` restores them only without an error. The environment variables of seeding are restored
-    too.
+    Lightning's `isolate_rng` does not restore them after an error. The environment variables that Lightning sets are
+    restored too.
     """
     variables = {name: os.environ.get(name) for name in _VARIABLES}
     isolated = isolate_rng()
@@ -42,8 +42,8 @@ def restored_generators() -> Iterator[None]:
 def run_process(trainer: Mapping[str, Any]) -> Iterator[None]:
     """Apply the process-wide ``trainer`` settings of a run inside, and restore everything afterwards.
 
-    Restored: random generators (Python's, NumPy's, torch's, CUDA's), thread count, glibc's allocator, warning filters,
-    log levels, deterministic algorithms, the default dtype, and environment variables of Lightning.
+    These are the random generators of Python, NumPy, torch and CUDA, the thread count, glibc's allocator, warning
+    filters, log levels, deterministic algorithms, the default dtype, and environment variables of Lightning.
     """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     deterministic = torch.are_deterministic_algorithms_enabled()

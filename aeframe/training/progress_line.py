@@ -1,4 +1,4 @@
-"""The progress bar: one line that a person can read, drawn on a terminal only."""
+"""`ProgressLine`: a progress bar in one line, shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from aeframe.training.module import AutoencoderModule
 class ProgressLine(Callback):
     """Show epoch, batches, time, the last training loss and the last validation bound.
 
-    It reads what the metric buffer has copied to the host already, so that it costs the step nothing.
+    The loss is one that `MetricBuffer` has already copied to the host, so showing it does not wait for the device.
     """
 
     works_in_groups = True
@@ -36,11 +36,11 @@ class ProgressLine(Callback):
 
     @staticmethod
     def wanted(setting: bool | None) -> bool:
-        """Return whether to show a bar: as set, or when standard error is a terminal."""
+        """Return the setting; if it is None, whether standard error is a terminal."""
         return sys.stderr.isatty() if setting is None else setting
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the line, on the first process only."""
+        """Show the line, on the first process only."""
         if not trainer.is_global_zero or not isinstance(pl_module, AutoencoderModule):
             return
         self._progress = Progress(
@@ -49,13 +49,13 @@ class ProgressLine(Callback):
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[numbers]}"),
+            TextColumn("{task.fields[metrics]}"),
             console=self.console,
             refresh_per_second=4,
         )
         progress = pl_module.progress
         self._task = self._progress.add_task(
-            "training", total=None, completed=progress.batch, epoch=progress.epoch, numbers=""
+            "training", total=None, completed=progress.batch, epoch=progress.epoch, metrics=""
         )
         self._progress.start()
 
@@ -65,25 +65,25 @@ class ProgressLine(Callback):
         """Update the line."""
         if self._progress is None or self._task is None or not isinstance(pl_module, AutoencoderModule):
             return
-        numbers = []
+        metrics = []
         if "loss" in pl_module.metric_buffer.latest:
-            numbers.append(f"loss {pl_module.metric_buffer.latest['loss']:.4g}")
+            metrics.append(f"loss {pl_module.metric_buffer.latest['loss']:.4g}")
         if (bound := trainer.callback_metrics.get("val/bound")) is not None:
-            numbers.append(f"val bound {float(bound):.4g}")
+            metrics.append(f"val bound {float(bound):.4g}")
         self._progress.update(
             self._task,
             total=_total(trainer, pl_module),
             completed=pl_module.progress.batch,
             epoch=pl_module.progress.epoch,
-            numbers="  ".join(numbers),
+            metrics="  ".join(metrics),
         )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Stop updating the line."""
+        """Stop the line, which releases the terminal."""
         self._close()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """Release the terminal."""
+        """See `on_train_end`."""
         self._close()
 
     def _close(self) -> None:
@@ -93,7 +93,7 @@ class ProgressLine(Callback):
 
 
 def _total(trainer: L.Trainer, module: AutoencoderModule) -> int | None:
-    """Return how many batches the whole run has, or None where nothing limits it."""
+    """Return the number of batches of the run, or None if there is no limit."""
     epochs = trainer.max_epochs
-    whole = None if epochs is None or epochs < 0 else int(epochs * module.batches_per_epoch)
-    return module.max_batches if whole is None else min(whole, module.max_batches or whole)
+    total = None if epochs is None or epochs < 0 else int(epochs * module.batches_per_epoch)
+    return module.max_batches if total is None else min(total, module.max_batches or total)

@@ -1,4 +1,4 @@
-"""The callback that writes a run's checkpoints: every epoch, at an interval, at a new best, and after a signal."""
+"""`RunCheckpoints`: write checkpoints every epoch, at an interval, for a new best metric, and after a signal."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from aeframe.errors import AeframeError, did_you_mean
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import publish_copy
+from aeframe.training.checkpoint_files import BEST, LAST
 from aeframe.training.module import AutoencoderModule
 
 
 class RunCheckpoints(Checkpoint):
-    """Write ``last.ckpt`` and ``best.ckpt``, also when a signal ends the run.
+    """Write ``last.ckpt`` and ``best.ckpt``; after a signal, write ``last.ckpt`` and end the run.
 
-    ``last.ckpt`` is the newest state, written at the end of every epoch and at every interval. Its content names no
+    ``last.ckpt`` is the newest state, written at the end of every epoch and at every interval. Checkpoints contain no
     path, so that a run folder can be moved.
 
     Args:
         folder: The folder of the two files.
         monitor: The metric of the validation split that decides which checkpoint is best.
-        mode: ``min`` or ``max``: which value is best.
-        every_batches: Also write ``last.ckpt`` after this many batches.
-        every_seconds: Also write ``last.ckpt`` after this time.
+        mode: ``min`` or ``max``: whether the lowest or the highest value is best.
+        every_batches: Interval in batches at which ``last.ckpt`` is also written.
+        every_seconds: Interval in seconds at which ``last.ckpt`` is also written.
         signals: The guard that receives signals; None to ignore them.
-        written_rows: Returns the number of rows in each growing file of the run, to be stored in the checkpoint.
+        written_rows: A function that returns the number of rows of each file that the run appends to. Checkpoints store
+            it, so that a resumed run can remove later rows.
     """
 
     works_in_groups = True
@@ -49,14 +51,14 @@ class RunCheckpoints(Checkpoint):
         signals: SignalGuard | None = None,
         written_rows: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        self.last, self.best = folder / "last.ckpt", folder / "best.ckpt"
+        self.last, self.best = folder / LAST, folder / BEST
         self.monitor, self.mode = monitor, mode
         self.every_batches, self.every_seconds = every_batches, every_seconds
         self.best_value: float | None = None
-        """The monitored number of ``best.ckpt``; None while there is none."""
+        """The monitored metric of ``best.ckpt``; None if there is none yet."""
         self.best_batch = 0
         self.written_batch: int | None = None
-        """Batches trained on at the newest checkpoint of this process."""
+        """The number of training batches at the newest checkpoint of this process."""
         self._signals = signals
         self._written_rows = written_rows
         self._improved = False
@@ -65,7 +67,7 @@ class RunCheckpoints(Checkpoint):
         self._written_at = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Install our signal handlers again: Lightning's wait for other devices inside the handler."""
+        """Replace Lightning's signal handlers, which wait for other devices, by those of `SignalGuard`."""
         self._written_at = time.monotonic()
         self._batch = _module(pl_module).progress.batch
         if trainer.is_global_zero:
@@ -82,9 +84,9 @@ class RunCheckpoints(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write ``last.ckpt`` at the end of an interval, or after a signal."""
-        number = self._signal(trainer)
+        number = self._received_signal(trainer)
         if number is not None:
-            self._leave(trainer, pl_module, number)
+            self._save_and_stop(trainer, pl_module, number)
         if self._is_due(trainer, _module(pl_module).progress.batch):
             self._save(trainer, pl_module, self.last)
 
@@ -98,43 +100,43 @@ class RunCheckpoints(Checkpoint):
         dataloader_idx: int = 0,
     ) -> None:
         """End the run after a signal during validation; the resumed run repeats the validation."""
-        number = self._signal(trainer)
+        number = self._received_signal(trainer)
         if number is None:
             return
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, WeightAverage):
                 callback.restore_weights(pl_module)
             elif isinstance(callback, WeightAveraging):
-                # The module holds averaged weights that this callback cannot restore now: finish the validation.
+                # The module has averaged weights, which this callback swaps back only after the validation.
                 return
-        self._leave(trainer, pl_module, number)
+        self._save_and_stop(trainer, pl_module, number)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Compare the monitored metric; within an epoch, write ``best.ckpt`` at once."""
+        """Compare the monitored metric with the best. After a validation within an epoch, write ``best.ckpt`` now."""
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
-        self._improved = self._compare(trainer, _module(pl_module).progress.batch)
         module = _module(pl_module)
-        ends_here = module.progress.batch_in_epoch >= module.batches_per_epoch or trainer.should_stop
-        if self._improved and not ends_here:
+        self._improved = self._update_best(trainer, module.progress.batch)
+        epoch_ends = module.progress.batch_in_epoch >= module.batches_per_epoch or trainer.should_stop
+        if self._improved and not epoch_ends:
             self._save(trainer, pl_module, self.best)
             self._improved = False
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write ``last.ckpt``; for a new best, ``best.ckpt`` first.
+        """Write ``last.ckpt``. For a new best, ``best.ckpt`` is written first.
 
-        A run that is killed between the two then repeats the epoch and its comparison.
+        If the run is killed between the two, the resumed run repeats the end of the epoch and the comparison.
         """
         self._stopped = bool(trainer.should_stop)
         if self._improved:
             self._save(trainer, pl_module, self.best)
             if trainer.is_global_zero:
                 publish_copy(self.best, self.last)
-            trainer.strategy.barrier("last.ckpt")
+            trainer.strategy.barrier(LAST)
             self._improved = False
         else:
             self._save(trainer, pl_module, self.last)
-        number = self._signal(trainer)
+        number = self._received_signal(trainer)
         if number is not None:
             raise Interrupted(number)
 
@@ -152,25 +154,27 @@ class RunCheckpoints(Checkpoint):
         self.best_value, self.best_batch = state_dict["best_value"], state_dict["best_batch"]
 
     def _is_due(self, trainer: L.Trainer, batch: int) -> bool:
-        before, self._batch = self._batch, batch
-        if self.every_batches is not None and batch // self.every_batches > before // self.every_batches:
+        """Return whether an interval has ended since the previous batch or checkpoint."""
+        previous, self._batch = self._batch, batch
+        if self.every_batches is not None and batch // self.every_batches > previous // self.every_batches:
             return True
         if self.every_seconds is None:
             return False
-        # The first device's clock decides for all.
-        late = time.monotonic() - self._written_at >= self.every_seconds
-        return bool(trainer.strategy.broadcast(late)) if trainer.world_size > 1 else late
+        # All devices use the clock of the first one.
+        due = time.monotonic() - self._written_at >= self.every_seconds
+        return bool(trainer.strategy.broadcast(due)) if trainer.world_size > 1 else due
 
-    def _compare(self, trainer: L.Trainer, batch: int) -> bool:
-        found = trainer.callback_metrics
-        if self.monitor not in found:
-            own = [name.removeprefix("val/") for name in found if name.startswith("val/")]
+    def _update_best(self, trainer: L.Trainer, batch: int) -> bool:
+        """Return whether the monitored metric improved; if so, store its value and the batch."""
+        metrics = trainer.callback_metrics
+        if self.monitor not in metrics:
+            names = [name.removeprefix("val/") for name in metrics if name.startswith("val/")]
             name = self.monitor.removeprefix("val/")
             raise AeframeError(
-                f"monitor '{name}' is not measured on the validation split{did_you_mean(name, own)}; "
-                f"choose one of {', '.join(sorted(own))}"
+                f"monitor '{name}' is not measured on the validation split{did_you_mean(name, names)}; "
+                f"choose one of {', '.join(sorted(names))}"
             )
-        value = float(found[self.monitor])
+        value = float(metrics[self.monitor])
         if not math.isfinite(value):
             return False
         best = self.best_value
@@ -182,7 +186,7 @@ class RunCheckpoints(Checkpoint):
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, path: Path) -> None:
         _module(pl_module).check_finite_weights()
         if trainer.is_global_zero and not path.parent.is_dir():
-            # Lightning would create it again, without the config of the run.
+            # Lightning would create the folder again, but the config of the run would be missing.
             raise AeframeError(
                 f"checkpoint '{path}' cannot be written: its folder was removed; restore it, then "
                 f"resume={path.parent.parent}"
@@ -191,17 +195,17 @@ class RunCheckpoints(Checkpoint):
         self._written_at = time.monotonic()
         self._batch = self.written_batch = _module(pl_module).progress.batch
 
-    def _signal(self, trainer: L.Trainer) -> int | None:
-        """Return the number of the signal that any device received, None without one."""
+    def _received_signal(self, trainer: L.Trainer) -> int | None:
+        """Return the number of a signal that the process of any device received; None if there is none."""
         if self._signals is None:
             return None
         number = self._signals.received or 0
         if trainer.world_size > 1:
-            found = torch.tensor(number, device=trainer.strategy.root_device)
-            number = int(trainer.strategy.reduce(found, reduce_op="max"))
+            on_device = torch.tensor(number, device=trainer.strategy.root_device)
+            number = int(trainer.strategy.reduce(on_device, reduce_op="max"))
         return number or None
 
-    def _leave(self, trainer: L.Trainer, pl_module: L.LightningModule, number: int) -> None:
+    def _save_and_stop(self, trainer: L.Trainer, pl_module: L.LightningModule, number: int) -> None:
         self._save(trainer, pl_module, self.last)
         raise Interrupted(number)
 

@@ -1,4 +1,4 @@
-"""Make a Lightning Trainer from the settings of a run."""
+"""`make_trainer`: build a Lightning Trainer from the settings of a run."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, first_sentence
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.checkpoint import DurableCheckpointIO
 
-_OURS = ("compile", "allocator", "threads")
-"""Settings of a run's trainer that are no arguments of Lightning's."""
+_NOT_LIGHTNING = ("compile", "allocator", "threads")
+"""Settings under ``trainer`` that are not arguments of `L.Trainer`."""
 _DEFAULTS: Mapping[str, Any] = {
     "num_sanity_val_steps": 0,
-    # Some penalties compute gradients in evaluation too.
+    # Some penalties compute gradients during evaluation.
     "inference_mode": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,
@@ -41,27 +41,31 @@ def make_trainer(
     """Return a Trainer that writes checkpoints atomically.
 
     Args:
-        settings: ``trainer`` of a run's config: any argument of `L.Trainer`.
-        folder: Lightning's default folder for files.
+        settings: ``trainer`` of a run's config: `TrainerSettings` and any other argument of `L.Trainer`.
+        folder: The default folder for files that Lightning writes.
         callbacks: The callbacks of the run.
-        several_groups: Whether the model has several optimizer groups: then a step leaves some parameters without
-            gradients, which data-parallel training has to know.
+        several_groups: Whether the model has several optimizer groups. A backward pass then leaves some parameters
+            without gradients, which `DDPStrategy` must search for.
         arguments: More arguments of `L.Trainer`, such as ``max_epochs``.
 
     Raises:
-        AeframeError: Devices, a strategy or a value that Lightning does not know, or this machine does not have.
+        AeframeError: Lightning rejects a value, or this machine lacks the devices.
     """
-    chosen = {**_DEFAULTS, **{name: value for name, value in settings.items() if name not in _OURS}, **arguments}
+    arguments = {
+        **_DEFAULTS,
+        **{name: value for name, value in settings.items() if name not in _NOT_LIGHTNING},
+        **arguments,
+    }
     plugins: list[Any] = [DurableCheckpointIO()]
     if SLURMEnvironment.detect():
-        # Lightning's requeueing writes a checkpoint into the run folder, which a later test would restore.
+        # Lightning's requeueing writes a checkpoint into the run folder, which `trainer.test` would restore later.
         plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
         with warnings.catch_warnings():
-            # Refused below.
+            # This combination is an error below.
             warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
             trainer = L.Trainer(
-                **{**chosen, "strategy": _strategy(chosen, several_groups)},
+                **{**arguments, "strategy": _strategy(arguments, several_groups)},
                 callbacks=list(callbacks),
                 # The workflow sets `trainer.loggers` when it opens the run folder.
                 logger=False,
@@ -69,28 +73,29 @@ def make_trainer(
                 plugins=plugins,
             )
     except (MisconfigurationException, TypeError, ValueError) as error:
-        # The first sentence only: the others refer to Lightning's documentation.
-        first = " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
-        named = " ".join(f"trainer.{name}={value}" for name, value in settings.items() if _is_chosen(name, value))
-        raise AeframeError(f"Lightning cannot run with {named}: {first}; choose what this machine has") from error
-    if chosen.get("precision") == "16-mixed" and trainer.strategy.root_device.type == "cpu":
-        # Lightning would use bf16-mixed instead, against the config of the run.
+        given = " ".join(f"trainer.{name}={value}" for name, value in settings.items() if _is_given(name, value))
+        raise AeframeError(
+            f"Lightning cannot run with {given}: {first_sentence(error)}; choose what this machine has"
+        ) from error
+    if arguments.get("precision") == "16-mixed" and trainer.strategy.root_device.type == "cpu":
+        # Lightning would use bf16-mixed instead, and the config of the run would be wrong.
         raise AeframeError("trainer.precision=16-mixed needs a GPU, found a CPU; set trainer.precision=bf16-mixed")
     return trainer
 
 
-def _is_chosen(name: str, value: Any) -> bool:
-    return name in ("accelerator", "devices", "strategy") or (name not in _OURS and value is not None)
+def _is_given(name: str, value: Any) -> bool:
+    """Return whether an error should list the setting."""
+    return name in ("accelerator", "devices", "strategy") or (name not in _NOT_LIGHTNING and value is not None)
 
 
-def _strategy(settings: Mapping[str, Any], several_groups: bool) -> str | Strategy:
-    """Return the strategy; ``ddp`` is set up for models with several optimizer groups."""
-    chosen = settings.get("strategy", "auto")
-    devices, nodes = settings.get("devices", 1), settings.get("num_nodes", 1)
-    parallel = isinstance(devices, int) and devices * int(nodes) > 1
-    if chosen == "ddp" or (chosen == "auto" and parallel):
+def _strategy(arguments: Mapping[str, Any], several_groups: bool) -> str | Strategy:
+    """Return the strategy; for ``ddp``, also by ``auto`` on several devices, a `DDPStrategy` that fits the model."""
+    name = arguments.get("strategy", "auto")
+    devices, nodes = arguments.get("devices", 1), arguments.get("num_nodes", 1)
+    is_parallel = isinstance(devices, int) and devices * int(nodes) > 1
+    if name == "ddp" or (name == "auto" and is_parallel):
         return DDPStrategy(find_unused_parameters=several_groups, gradient_as_bucket_view=True)
-    return chosen
+    return name
 
 
 def compile_in_place(model: Autoencoder) -> None:

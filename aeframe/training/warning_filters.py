@@ -1,4 +1,4 @@
-"""Warnings and log lines of Lightning that do not apply to aeframe's loaders, folders and pinned versions."""
+"""Filter warnings and log lines of Lightning that do not apply to aeframe's loaders and run folders."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _NOT_APPLICABLE = (
-    # Data in memory need no workers, and the advice assumes Lightning's own loaders.
+    # Data in memory need no workers.
     "The '.*_dataloader' does not have many workers",
     "GPU available but not used",
     # The means of an epoch are logged however short it is.
     "The number of training batches .* is smaller than the logging interval",
     # The checkpoint folder of a resumed run is not empty, which is right.
     "Checkpoint directory .* exists and is not empty",
-    # A run on a login node is one process on purpose.
+    # A run on a login node of a cluster is one process intentionally.
     "The `srun` command is available on your system but is not used",
-    # A checkpoint after a step holds the weights after it, as in automatic optimization.
+    # A checkpoint after a step has the weights after that step, as in automatic optimization.
     "Using ModelCheckpoint with manual optimization and every_n_train_steps",
     # Lightning 2.6 with torch 2.13.
     r".*isinstance\(treespec, LeafSpec\)",
@@ -26,14 +26,14 @@ _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 def ignore_inapplicable_warnings() -> None:
-    """Ignore those warnings from now on, or within the `warnings.catch_warnings` around the call."""
+    """Add filters for these warnings; a surrounding `warnings.catch_warnings` removes them at its end."""
     for message in _NOT_APPLICABLE:
         warnings.filterwarnings("ignore", message=message)
 
 
 @contextmanager
 def quiet_lightning(level: int = logging.WARNING) -> Iterator[None]:
-    """Silence Lightning's information about itself inside; levels and warning filters are put back."""
+    """Hide Lightning's log lines below `level`, and inapplicable warnings, inside; restore levels and filters."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -43,5 +43,5 @@ def quiet_lightning(level: int = logging.WARNING) -> Iterator[None]:
             ignore_inapplicable_warnings()
             yield
     finally:
-        for logger, before in zip(loggers, levels, strict=True):
-            logger.setLevel(before)
+        for logger, previous in zip(loggers, levels, strict=True):
+            logger.setLevel(previous)

@@ -1,4 +1,4 @@
-"""Runs in forked processes: a fork of an interpreter that has imported everything starts in a moment."""
+"""Start runs in forked processes, which start fast since everything is imported already."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.link", "os.truncate", "os.rmdir", "shutil.rmtree")
-"""Audit events that change the file system, besides ``open`` for writing."""
+"""Audit events that change the file system, in addition to ``open`` for writing."""
 
 
 class Child:
@@ -23,7 +23,7 @@ class Child:
         self.pid, self.log = pid, log
 
     def wait(self, seconds: float = 120) -> int:
-        """Return its exit code, minus the signal for a process that was killed."""
+        """Return the exit code, which is -n after signal n."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -35,12 +35,12 @@ class Child:
         raise AssertionError(f"no end after {seconds} s:\n{self.text()}")
 
     def text(self) -> str:
-        """Return what it printed."""
+        """Return the output of the process."""
         return self.log.read_text(errors="replace")
 
 
 def start(argv: Sequence[str], folder: Path, before: Callable[[], None] | None = None, verb: str = "train") -> Child:
-    """Fork a process that runs ``aeframe-train ARGV`` in a folder; `before` is called in it first."""
+    """Fork a process that calls `before` and then runs ``aeframe-train ARGV`` in a folder."""
     log = folder / f"child-{time.monotonic_ns()}.log"
     pid = os.fork()
     if pid:
@@ -61,7 +61,7 @@ def start(argv: Sequence[str], folder: Path, before: Callable[[], None] | None =
         else:
             from aeframe.cli.main import main
         code = main(list(argv))
-    except BaseException:  # noqa: BLE001 -- the child ends here whatever it was
+    except BaseException:  # noqa: BLE001 -- the child process ends here after any error
         traceback.print_exc()
         code = 1
     finally:
@@ -72,12 +72,12 @@ def start(argv: Sequence[str], folder: Path, before: Callable[[], None] | None =
 
 
 def train(argv: Sequence[str], folder: Path, before: Callable[[], None] | None = None, verb: str = "train") -> int:
-    """Run to the end; the text of a failure is in the assertion of whoever expects success."""
+    """Run to the end, and return the exit code."""
     return start(argv, folder, before, verb).wait()
 
 
 class Operations:
-    """Count the operations on files below a folder, and act at one of them."""
+    """Count the operations on files below a folder, and call `act` at number `at`."""
 
     def __init__(self, root: Path, at: int | None = None, act: Callable[[], Any] | None = None) -> None:
         self.root, self.at, self.act = str(root), at, act
@@ -85,7 +85,7 @@ class Operations:
         self.at_each: Callable[[], Any] | None = None
 
     def install(self) -> None:
-        """Watch this process from now on."""
+        """Start counting in this process."""
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -110,29 +110,29 @@ class Operations:
 
 
 def kill_self() -> None:
-    """End this process as a power cut would."""
+    """Kill this process with SIGKILL, like a power cut."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def result(folder: Path) -> dict[str, bytes | list[str]]:
-    """Return what must be the same in a run that was disturbed and in one that was not."""
+    """Return the files that must be equal in an interrupted and an uninterrupted run."""
     files = ("metrics.csv", "metrics.json", "log.txt", "model/model.safetensors", "model/config.yaml")
-    found: dict[str, bytes | list[str]] = {name: (folder / name).read_bytes() for name in files}
-    found["files"] = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return found
+    contents: dict[str, bytes | list[str]] = {name: (folder / name).read_bytes() for name in files}
+    contents["files"] = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return contents
 
 
-def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Return the names of what differs."""
-    return [name for name in one if one[name] != other[name]]
+def differences(expected: dict[str, Any], actual: dict[str, Any]) -> list[str]:
+    """Return the names of entries that differ."""
+    return [name for name in expected if expected[name] != actual[name]]
 
 
 @contextmanager
 def patched(owner: Any, name: str, value: Any) -> Iterator[None]:
     """Set an attribute inside."""
-    before = getattr(owner, name)
+    original = getattr(owner, name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        setattr(owner, name, before)
+        setattr(owner, name, original)

@@ -25,34 +25,34 @@ RUNS = {
 NEEDS = {"vqvae": "digits", "text": "sentences", "omics": "cells_simulated"}
 
 
-class Undisturbed:
-    """A run that nothing disturbed, and the same command for runs that are."""
+class Uninterrupted:
+    """An uninterrupted run, and the overrides for interrupted runs to compare with it."""
 
-    def __init__(self, folder: Path, words: str) -> None:
+    def __init__(self, folder: Path, overrides: str) -> None:
         self.folder = folder
-        self.words = [*words.split(), "trainer.threads=1", "pictures=false"]
-        counted = folder / "operations.json"
+        self.overrides = [*overrides.split(), "trainer.threads=1", "pictures=false"]
+        count_file = folder / "operations.json"
 
         def count() -> None:
-            operations = Operations(folder / "undisturbed")
+            operations = Operations(folder / "uninterrupted")
             operations.install()
-            leave = os._exit
+            exit_process = os._exit
 
-            def write_and_leave(code: int) -> None:
-                counted.write_text(json.dumps(operations.number))
-                leave(code)
+            def write_and_exit(code: int) -> None:
+                count_file.write_text(json.dumps(operations.number))
+                exit_process(code)
 
-            os._exit = write_and_leave  # type: ignore[assignment]
+            os._exit = write_and_exit  # type: ignore[assignment]
 
-        child = start([*self.words, f"folder={folder / 'undisturbed'}"], folder, count)
+        child = start([*self.overrides, f"folder={folder / 'uninterrupted'}"], folder, count)
         assert child.wait() == 0, child.text()
-        self.num_operations: int = json.loads(counted.read_text())
-        self.result = result(folder / "undisturbed")
+        self.num_operations: int = json.loads(count_file.read_text())
+        self.result = result(folder / "uninterrupted")
 
     def check_recovery(self, run: Path) -> None:
-        """Continue a run as its user would, and compare it with the undisturbed one."""
-        begun = run.is_dir() and any((run / "checkpoints").glob("*.ckpt"))
-        child = start([f"resume={run}"] if begun else [*self.words, f"folder={run}"], self.folder)
+        """Resume a run, or start it again if it has no checkpoint, and compare it with the uninterrupted one."""
+        has_checkpoint = run.is_dir() and any((run / "checkpoints").glob("*.ckpt"))
+        child = start([f"resume={run}"] if has_checkpoint else [*self.overrides, f"folder={run}"], self.folder)
         code, text = child.wait(), child.text()
         assert code == 0 or (code == 2 and "is finished" in text), text
         assert differences(self.result, result(run)) == []
@@ -60,14 +60,14 @@ class Undisturbed:
     def kill_at(self, operation: int) -> Path:
         """Kill a run with SIGKILL just before one of its operations on files; return its folder."""
         run = self.folder / f"killed-{operation}"
-        child = start([*self.words, f"folder={run}"], self.folder, Operations(run, operation, kill_self).install)
+        child = start([*self.overrides, f"folder={run}"], self.folder, Operations(run, operation, kill_self).install)
         assert child.wait() == -9, child.text()
         return run
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _imported() -> None:
-    """Import in this process what each child would import for itself."""
+    """Import here the modules that each child process would import otherwise."""
     import matplotlib.pyplot
     import sklearn.datasets
     import sklearn.mixture
@@ -77,20 +77,20 @@ def _imported() -> None:
     from aeframe.experiment.compose import compose
 
     torch.set_num_threads(1)
-    for words in (["model=vae"], ["model=aae"]):
-        compose(words)
+    for overrides in (["model=vae"], ["model=aae"]):
+        compose(overrides)
     assert all((matplotlib.pyplot, sklearn.datasets, sklearn.mixture, aeframe.experiment.main))
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Undisturbed]:
-    made: dict[str, Undisturbed] = {}
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Uninterrupted]:
+    runs: dict[str, Uninterrupted] = {}
 
-    def make(name: str) -> Undisturbed:
+    def make(name: str) -> Uninterrupted:
         if name in NEEDS and not registry().has("dataset", NEEDS[name]):
             pytest.skip(f"data '{NEEDS[name]}' come with a plugin that is not installed")
-        if name not in made:
-            made[name] = Undisturbed(tmp_path_factory.mktemp("chaos"), RUNS[name])
-        return made[name]
+        if name not in runs:
+            runs[name] = Uninterrupted(tmp_path_factory.mktemp("chaos"), RUNS[name])
+        return runs[name]
 
     return make

@@ -1,4 +1,4 @@
-"""Errors of the machine: one sentence, exit code 2, and a run that continues once there is room again."""
+"""Disk errors end a run with one sentence and exit code 2, and the run can be resumed afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.children import Child, Operations, start
-from tests.chaos.conftest import Undisturbed
+from tests.chaos.conftest import Uninterrupted
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +21,7 @@ ERRORS = {"disk full": errno.ENOSPC, "read-only": errno.EROFS, "no permission": 
 
 
 def fail_from(run: Path, operation: int, number: int) -> Callable[[], None]:
-    """Let every operation on files of a run fail from some moment on."""
+    """Return a function that makes all operations on files of a run fail from number `operation` on."""
     operations = Operations(run)
 
     def act() -> None:
@@ -40,11 +40,13 @@ def assert_one_sentence(child: Child) -> str:
 
 
 @pytest.mark.parametrize("what", ERRORS)
-def test_a_disk_that_fails_at_any_operation_costs_nothing(what: str, undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole = undisturbed(NAME)
+def test_a_run_recovers_from_a_disk_error_at_any_operation(
+    what: str, uninterrupted: Callable[[str], Uninterrupted]
+) -> None:
+    whole = uninterrupted(NAME)
     for operation in range(1 + len(what) % EVERY, whole.num_operations, EVERY):
         run = whole.folder / f"{what.replace(' ', '-')}-{operation}"
-        child = start([*whole.words, f"folder={run}"], whole.folder, fail_from(run, operation, ERRORS[what]))
+        child = start([*whole.overrides, f"folder={run}"], whole.folder, fail_from(run, operation, ERRORS[what]))
         assert child.wait() == 2, (operation, child.text())
         sentence = assert_one_sentence(child)
         assert os.strerror(ERRORS[what]) in sentence, sentence
@@ -53,10 +55,10 @@ def test_a_disk_that_fails_at_any_operation_costs_nothing(what: str, undisturbed
         shutil.rmtree(run)
 
 
-def test_a_checkpoint_that_runs_out_of_room_in_its_middle_leaves_the_one_before(
-    undisturbed: Callable[[str], Undisturbed],
+def test_a_disk_that_is_full_during_a_checkpoint_leaves_the_previous_one(
+    uninterrupted: Callable[[str], Uninterrupted],
 ) -> None:
-    whole = undisturbed(NAME)
+    whole = uninterrupted(NAME)
     run = whole.folder / "middle"
 
     def fill() -> None:
@@ -72,7 +74,7 @@ def test_a_checkpoint_that_runs_out_of_room_in_its_middle_leaves_the_one_before(
 
         _HashingFile.write = limited  # type: ignore[method-assign]
 
-    child = start([*whole.words, f"folder={run}"], whole.folder, fill)
+    child = start([*whole.overrides, f"folder={run}"], whole.folder, fill)
     assert child.wait() == 2, child.text()
     assert assert_one_sentence(child) == (
         f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: No space left on device; the previous "
@@ -81,8 +83,8 @@ def test_a_checkpoint_that_runs_out_of_room_in_its_middle_leaves_the_one_before(
     whole.check_recovery(run)
 
 
-def test_a_log_that_cannot_be_written_does_not_end_a_training(undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole = undisturbed(NAME)
+def test_training_continues_if_the_log_cannot_be_written(uninterrupted: Callable[[str], Uninterrupted]) -> None:
+    whole = uninterrupted(NAME)
     run = whole.folder / "no-log"
 
     def refuse() -> None:
@@ -93,7 +95,7 @@ def test_a_log_that_cannot_be_written_does_not_end_a_training(undisturbed: Calla
 
         Records.append = append  # type: ignore[method-assign]
 
-    child = start([*whole.words, f"folder={run}"], whole.folder, refuse)
+    child = start([*whole.overrides, f"folder={run}"], whole.folder, refuse)
     assert child.wait() == 0, child.text()
     assert child.text().count("warning: metrics are no longer written to") == 1
     assert (run / "model" / "model.safetensors").read_bytes() == whole.result["model/model.safetensors"]
@@ -106,17 +108,17 @@ def test_a_log_that_cannot_be_written_does_not_end_a_training(undisturbed: Calla
         ("/proc/x", "No such file or directory"),
     ],
 )
-def test_a_folder_that_cannot_be_made_is_refused(
-    place: str, sentence: str, undisturbed: Callable[[str], Undisturbed]
+def test_a_folder_that_cannot_be_created_is_an_error(
+    place: str, sentence: str, uninterrupted: Callable[[str], Uninterrupted]
 ) -> None:
-    whole = undisturbed(NAME)
-    child = start([*whole.words, f"folder={place}"], whole.folder)
+    whole = uninterrupted(NAME)
+    child = start([*whole.overrides, f"folder={place}"], whole.folder)
     assert child.wait() == 2, child.text()
     assert assert_one_sentence(child).startswith(f"error: run '{place}' stopped: {sentence}")
 
 
-def test_a_full_temporary_folder_is_not_used(undisturbed: Callable[[str], Undisturbed], tmp_path: Path) -> None:
-    whole = undisturbed(NAME)
+def test_a_full_temporary_folder_is_not_used(uninterrupted: Callable[[str], Uninterrupted], tmp_path: Path) -> None:
+    whole = uninterrupted(NAME)
     run = whole.folder / "no-temporary"
 
     def nowhere() -> None:
@@ -124,13 +126,13 @@ def test_a_full_temporary_folder_is_not_used(undisturbed: Callable[[str], Undist
 
         tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path / "missing")
 
-    child = start([*whole.words, f"folder={run}"], whole.folder, nowhere)
+    child = start([*whole.overrides, f"folder={run}"], whole.folder, nowhere)
     assert child.wait() == 0, child.text()
     whole.check_recovery(run)
 
 
-def test_a_table_that_is_no_text_is_named(undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole = undisturbed(NAME)
+def test_the_error_names_a_table_that_is_not_text(uninterrupted: Callable[[str], Uninterrupted]) -> None:
+    whole = uninterrupted(NAME)
     run = whole.kill_at(whole.num_operations // 2)
     metrics = run / "metrics.csv"
     content = metrics.read_bytes()
@@ -145,10 +147,10 @@ def test_a_table_that_is_no_text_is_named(undisturbed: Callable[[str], Undisturb
 
 
 @pytest.mark.parametrize("what", ["run", "checkpoints"])
-def test_a_folder_that_vanishes_ends_the_run_in_a_sentence(
-    what: str, undisturbed: Callable[[str], Undisturbed]
+def test_a_removed_run_folder_ends_the_run_with_one_sentence(
+    what: str, uninterrupted: Callable[[str], Uninterrupted]
 ) -> None:
-    whole = undisturbed(NAME)
+    whole = uninterrupted(NAME)
     run = whole.folder / f"vanished-{what}"
 
     def remove_later() -> None:
@@ -163,7 +165,7 @@ def test_a_folder_that_vanishes_ends_the_run_in_a_sentence(
 
         Module._train_on = remove  # type: ignore[method-assign,assignment]
 
-    child = start([*whole.words, f"folder={run}"], whole.folder, remove_later)
+    child = start([*whole.overrides, f"folder={run}"], whole.folder, remove_later)
     assert child.wait() == 2, child.text()
     assert assert_one_sentence(child) == (
         f"error: checkpoint '{run}/checkpoints/last.ckpt' cannot be written: its folder was removed; restore it, then "

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment, and continued, is the run that was not: every bit, row and file."""
+"""A run that is killed at any time and resumed has the same files, bit by bit, as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from collections.abc import Callable
 import pytest
 
 from tests.chaos.children import start
-from tests.chaos.conftest import RUNS, Undisturbed
+from tests.chaos.conftest import RUNS, Uninterrupted
 
 pytestmark = pytest.mark.slow
 
 EVERY = int(os.environ.get("AEFRAME_CHAOS_EVERY", "11"))
-"""Of the operations on files, every so many is tried: 1 tries them all."""
+"""Stride of the operations on files that are tried; 1 tries all of them."""
 RANDOM_KILLS = int(os.environ.get("AEFRAME_CHAOS_RANDOM", "3"))
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_kill_at_any_operation_on_a_file_changes_nothing(
-    name: str, undisturbed: Callable[[str], Undisturbed]
+def test_a_kill_at_any_operation_on_a_file_does_not_change_the_result(
+    name: str, uninterrupted: Callable[[str], Uninterrupted]
 ) -> None:
-    whole = undisturbed(name)
+    whole = uninterrupted(name)
     assert whole.num_operations > 30
-    # The last ones, where the model is saved, and a first one that moves with the name, so that all are tried.
+    # The last operations save the model. The first one depends on the name, so that different ones are tried.
     first = 1 + sum(map(ord, name)) % EVERY
     for operation in sorted({*range(first, whole.num_operations, EVERY), whole.num_operations}):
         run = whole.kill_at(operation)
@@ -35,11 +35,13 @@ def test_a_kill_at_any_operation_on_a_file_changes_nothing(
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_kill_at_a_random_moment_changes_nothing(name: str, undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole, chance = undisturbed(name), random.Random(name)
+def test_a_kill_at_a_random_time_does_not_change_the_result(
+    name: str, uninterrupted: Callable[[str], Uninterrupted]
+) -> None:
+    whole, chance = uninterrupted(name), random.Random(name)
     for number in range(RANDOM_KILLS):
         run = whole.folder / f"random-{number}"
-        child = start([*whole.words, f"folder={run}"], whole.folder)
+        child = start([*whole.overrides, f"folder={run}"], whole.folder)
         while not run.is_dir():
             time.sleep(0.002)
         time.sleep(chance.uniform(0.0, 1.0))
@@ -49,8 +51,8 @@ def test_a_kill_at_a_random_moment_changes_nothing(name: str, undisturbed: Calla
         shutil.rmtree(run)
 
 
-def test_a_second_kill_while_resuming_changes_nothing(undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole = undisturbed("aae")
+def test_a_second_kill_while_resuming_does_not_change_the_result(uninterrupted: Callable[[str], Uninterrupted]) -> None:
+    whole = uninterrupted("aae")
     run = whole.kill_at(whole.num_operations // 2)
     child = start([f"resume={run}"], whole.folder)
     time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""A signal at any moment: the run leaves with 128 + n and a sentence, and continues as if nothing had been."""
+"""After a signal n at any time, a run ends with code 128 + n and one sentence, and can be resumed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.children import differences, result, start, train
-from tests.chaos.conftest import Undisturbed
+from tests.chaos.conftest import Uninterrupted
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +26,7 @@ MOMENTS = ("batch 0", "batch 1", "batch 6", "batch 9", "validation 2", "epoch en
 
 
 def send_at(moment: str, number: int) -> Callable[[], None]:
-    """Return what lets a child send itself a signal at a moment of its run."""
+    """Return a function that makes a child process send itself a signal at a moment of its run."""
 
     def send(*_: Any, **__: Any) -> None:
         os.kill(os.getpid(), number)
@@ -75,12 +75,12 @@ def send_at(moment: str, number: int) -> Callable[[], None]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("name", SIGNALS)
-def test_a_signal_leaves_a_run_that_continues(
-    name: str, moment: str, undisturbed: Callable[[str], Undisturbed]
+def test_after_a_signal_the_run_can_be_resumed(
+    name: str, moment: str, uninterrupted: Callable[[str], Uninterrupted]
 ) -> None:
-    whole, number = undisturbed(NAME), getattr(signal, name)
+    whole, number = uninterrupted(NAME), getattr(signal, name)
     run = whole.folder / f"{name}-{moment.replace(' ', '-')}"
-    words = [*whole.words, f"folder={run}"]
+    words = [*whole.overrides, f"folder={run}"]
     if moment == "pictures":
         words.append("pictures=true")
     child = start(words, whole.folder, send_at(moment, number))
@@ -99,7 +99,7 @@ def test_a_signal_leaves_a_run_that_continues(
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-def test_two_processes_agree_and_leave(name: str, tmp_path: Path) -> None:
+def test_a_signal_to_one_of_two_processes_ends_both(name: str, tmp_path: Path) -> None:
     run, number = tmp_path / "run", getattr(signal, name)
     words = ["model=ae", "data=breast_cancer", "max_epochs=100000", "encoder.hidden=[8]", "batch_size=64"]
     quick = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "trainer.threads=1", f"folder={run}"]
@@ -133,15 +133,15 @@ def slurm(job: int) -> Callable[[], None]:
     return lambda: os.environ.update(variables)
 
 
-def test_a_requeue_signal_of_slurm_changes_no_weights(undisturbed: Callable[[str], Undisturbed]) -> None:
-    whole = undisturbed(NAME)
+def test_a_requeue_signal_of_slurm_does_not_change_the_weights(uninterrupted: Callable[[str], Uninterrupted]) -> None:
+    whole = uninterrupted(NAME)
     run = whole.folder / "slurm"
 
     def before() -> None:
         slurm(4711)()
         send_at("batch 9", signal.SIGUSR1)()
 
-    child = start([*whole.words, f"folder={run}"], whole.folder, before)
+    child = start([*whole.overrides, f"folder={run}"], whole.folder, before)
     assert child.wait() == 128 + signal.SIGUSR1, child.text()
     assert not list(run.rglob("hpc_ckpt*"))
     child = start([f"resume={run}"], whole.folder, slurm(4712))
@@ -149,10 +149,10 @@ def test_a_requeue_signal_of_slurm_changes_no_weights(undisturbed: Callable[[str
     assert differences(whole.result, result(run)) == []
 
 
-def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(
-    undisturbed: Callable[[str], Undisturbed],
+def test_a_second_process_is_an_error_and_a_killed_one_is_replaced(
+    uninterrupted: Callable[[str], Uninterrupted],
 ) -> None:
-    whole = undisturbed("aae")
+    whole = uninterrupted("aae")
     run = whole.folder / "locked"
 
     def wait_in_training() -> None:
@@ -167,7 +167,7 @@ def test_a_second_process_is_refused_and_a_killed_one_is_taken_over(
 
         Module._train_on = slow  # type: ignore[method-assign]
 
-    first = start([*whole.words, f"folder={run}"], whole.folder, wait_in_training)
+    first = start([*whole.overrides, f"folder={run}"], whole.folder, wait_in_training)
     while not (run / "checkpoints" / "last.ckpt").is_file():
         time.sleep(0.01)
     second = start([f"resume={run}"], whole.folder)

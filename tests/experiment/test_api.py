@@ -15,7 +15,7 @@ from aeframe.experiment.compose import compose
     "text",
     ["2024", "null", "true", "1e3", "a b", "it's", 'q"', "back\\", "\\'", "${seed}", "\\${seed}", "", "a,b", "[x"],
 )
-def test_a_string_stays_the_string_it_is(text: str) -> None:
+def test_strings_are_literal(text: str) -> None:
     config = compose(as_overrides({"data": {"name": "table", "path": Path("x.csv"), "label": text}, "root": text}))
     assert (config["data"]["path"], config["data"]["label"], config["root"]) == ("x.csv", text, text)
 
@@ -60,7 +60,7 @@ def holds(found: Any, value: Any) -> bool:
     return bool(found == value)
 
 
-def test_what_a_config_cannot_hold_is_refused() -> None:
+def test_a_value_that_a_config_cannot_hold_is_an_error() -> None:
     with pytest.raises(AeframeError) as error:
         as_overrides({"latent": {"dim": object()}})
     assert str(error.value) == (

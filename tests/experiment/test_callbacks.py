@@ -17,7 +17,7 @@ from aeframe.registry import registry, reset
 MONITOR = "lightning.pytorch.callbacks.LearningRateMonitor"
 
 
-def refusal(*overrides: str) -> str:
+def error_message(*overrides: str) -> str:
     with pytest.raises(AeframeError) as error:
         compose(list(overrides))
     return str(error.value)
@@ -38,7 +38,7 @@ def test_only_options_that_were_set_are_stored() -> None:
     assert isinstance(build_callbacks(config["callbacks"])[0], Timer)
 
 
-def test_null_takes_a_callback_away() -> None:
+def test_null_removes_a_callback() -> None:
     assert compose([f"callbacks.lr.class={MONITOR}", "callbacks.lr=null"])["callbacks"] == {}
 
 
@@ -90,7 +90,7 @@ def test_a_registered_callback_keeps_its_plain_options_only(plugin: str) -> None
     assert compose(["callbacks.mine.name=counter"])["callbacks"] == {"mine": {"name": "counter", "every": 2}}
 
 
-def test_what_a_plugin_registers_must_be_a_callback(plugin: str) -> None:
+def test_a_registered_callback_must_be_a_lightning_callback(plugin: str) -> None:
     with pytest.raises(AeframeError) as error:
         build_callbacks(compose(["callbacks.nothing={}"])["callbacks"])
     assert str(error.value) == (
@@ -151,8 +151,8 @@ def test_what_a_plugin_registers_must_be_a_callback(plugin: str) -> None:
         ),
     ],
 )
-def test_what_cannot_be_a_callback_or_logger_is_one_sentence(override: str, message: str) -> None:
-    assert refusal(override) == message
+def test_errors_of_callbacks_and_loggers_are_one_sentence(override: str, message: str) -> None:
+    assert error_message(override) == message
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_cannot_be_a_callback_or_logger_is_one_sentence(override: str, mess
         ),
     ],
 )
-def test_what_a_constructor_refuses_is_one_sentence(plugin: str, part: dict[str, Any], reason: str) -> None:
+def test_an_error_of_a_constructor_is_one_sentence(plugin: str, part: dict[str, Any], reason: str) -> None:
     with pytest.raises(AeframeError) as error:
         build_callbacks({"a": part})
     assert str(error.value).startswith(reason)

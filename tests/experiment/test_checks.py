@@ -35,7 +35,7 @@ def test_a_condition_is_part_of_the_dry_run(recipe: str) -> None:
     check_parts(compose([f"model={recipe}"]), DataSpec((30,), Domain("real"), condition=3))
 
 
-def test_classes_are_tried_as_integers() -> None:
+def test_the_dry_run_of_categorical_data_uses_integers() -> None:
     check_parts(compose(["model=vae", "loss=categorical"]), DataSpec((5,), Domain("category", 4)))
 
 
@@ -60,21 +60,21 @@ def fitting(kind: str, domain: str) -> str:
     return f"{', '.join(most)} or {last}"
 
 
-def refusal(overrides: list[str], spec: DataSpec) -> str:
+def error_message(overrides: list[str], spec: DataSpec) -> str:
     with pytest.raises(AeframeError) as error:
         check_parts(compose(overrides), spec)
     return str(error.value)
 
 
 def test_a_loss_for_other_data_is_refused_with_those_that_fit() -> None:
-    assert refusal(["loss=bernoulli"], REAL) == (
+    assert error_message(["loss=bernoulli"], REAL) == (
         "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
         f"loss={fitting('loss', 'real')}"
     )
 
 
 def test_a_corruption_for_other_data_is_refused() -> None:
-    found = refusal(["corruption=gaussian", "loss=categorical"], DataSpec((5,), Domain("category", 4)))
+    found = error_message(["corruption=gaussian", "loss=categorical"], DataSpec((5,), Domain("category", 4)))
     assert found == (
         "corruption 'gaussian' is for data that are binary, count, real, signed, simplex or unit, but these are "
         f"category(4); choose corruption={fitting('corruption', 'category')}"
@@ -104,7 +104,7 @@ def test_a_corruption_for_other_data_is_refused() -> None:
     ],
 )
 def test_an_output_that_cannot_reach_the_data_is_refused(domain: Any, activation: str, message: str) -> None:
-    found = refusal([f"loss.activation={activation}"], DataSpec((30,), Domain(domain)))
+    found = error_message([f"loss.activation={activation}"], DataSpec((30,), Domain(domain)))
     assert found == f"loss 'mse' with these options {message}"
 
 
@@ -119,7 +119,7 @@ def listed(kind: str, fits: Callable[[Any], bool]) -> str:
 
 
 def test_an_objective_that_needs_a_posterior_is_refused_without_one() -> None:
-    assert refusal(["model=vae", "latent=point"], REAL) == (
+    assert error_message(["model=vae", "latent=point"], REAL) == (
         "objective 'elbo' requires a latent that provides posterior, but 'point' provides nothing but a point; "
         f"choose latent={listed('latent', lambda part: 'posterior' in part.provides)}, or with 'point' choose "
         f"objective={listed('objective', lambda part: not part.requires)}"
@@ -127,14 +127,14 @@ def test_an_objective_that_needs_a_posterior_is_refused_without_one() -> None:
 
 
 def test_a_sampler_that_needs_codes_is_refused_without_them() -> None:
-    assert refusal(["sampler=codes"], REAL) == (
+    assert error_message(["sampler=codes"], REAL) == (
         "sampler 'codes' requires a latent that provides codes, but 'point' provides nothing but a point; "
         f"choose latent={listed('latent', lambda part: 'codes' in part.provides)}, or with 'point' choose "
         f"sampler={listed('sampler', lambda part: not part.requires and 'euclidean' in (part.spaces or {'euclidean'}))}"
     )
 
 
-def test_a_linear_model_that_can_copy_is_warned_of() -> None:
+def test_a_linear_model_with_a_code_as_large_as_the_data_raises_a_warning() -> None:
     config = compose(["model=linear_ae", "latent.dim=64"])
     with pytest.warns(SuspiciousConfigWarning) as caught:
         check_parts(config, REAL)
@@ -159,20 +159,20 @@ def test_an_unused_critic_is_warned_of() -> None:
 
 
 def test_a_missing_critic_is_refused_before_training() -> None:
-    assert refusal(["model=aae", "critics.discriminator_z=null"], REAL) == (
+    assert error_message(["model=aae", "critics.discriminator_z=null"], REAL) == (
         "objective 'adversarial' requires a critic 'discriminator_z' with logit; add critics.discriminator_z={}, or "
         "set objective.critic"
     )
 
 
 @pytest.mark.parametrize("overrides", [["model=linear_ae", "latent.dim=29"], ["model=ae", "latent.dim=64"]])
-def test_other_models_are_not_warned_of(overrides: list[str]) -> None:
+def test_other_models_raise_no_warning(overrides: list[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_parts(compose(overrides), REAL)
 
 
-def test_what_no_installed_part_fits_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_if_no_installed_part_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     config = compose(["loss=bernoulli"])
     fitting = [name for name in registry().names("loss") if "count" in registry().load("loss", name).domains]
     others = [name for name in registry().names("loss") if name not in fitting]

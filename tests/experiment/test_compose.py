@@ -19,7 +19,7 @@ def names(config: dict[str, Any]) -> dict[str, str | None]:
     return {group: (config[group] or {}).get("name") for group in GROUPS}
 
 
-def test_nothing_asked_for_is_an_autoencoder_on_the_embedded_rows() -> None:
+def test_the_default_run_is_an_autoencoder_on_the_embedded_table() -> None:
     config = compose()
     assert names(config) == {
         "activation": "relu",
@@ -76,7 +76,7 @@ PROMISED = """
 """
 
 
-def test_the_recipes_are_those_that_were_promised() -> None:
+def test_the_list_of_core_recipes() -> None:
     assert sorted(PROMISED.split()) == core_recipes()
 
 
@@ -134,7 +134,7 @@ defaults:
     ],
     ids=["train.yaml", "modality", "modality of the data", "recipe", "experiment", "command line"],
 )
-def test_a_name_is_taken_from_the_highest_of_the_five_levels(
+def test_a_name_is_that_of_the_source_with_the_highest_precedence(
     grid: Path, option: Option, overrides: list[str], loss: str
 ) -> None:
     option("model/mine", RECIPE)
@@ -142,7 +142,7 @@ def test_a_name_is_taken_from_the_highest_of_the_five_levels(
     assert names(compose(overrides))["loss"] == loss
 
 
-def test_a_value_is_taken_from_the_highest_level_that_sets_it(option: Option) -> None:
+def test_a_value_is_that_of_the_source_with_the_highest_precedence(option: Option) -> None:
     option("model/mine", "# @package _global_\nmodel: {name: mine}\nseed: 1\nlatent: {dim: 3}\n")
     option("experiment/mine", "# @package _global_\nseed: 2\nlatent: {dim: 4}\n")
     found = [
@@ -195,7 +195,7 @@ def test_options_of_data_that_were_implied_can_be_set(grid: Path) -> None:
 # -- the user's own --------------------------------------------------------------------------------------------------
 
 
-def test_the_users_folder_shadows_core_on_purpose_and_may_lie_anywhere(tmp_path: Path) -> None:
+def test_the_users_folder_overrides_core_and_may_be_anywhere(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "vae.yaml").write_text("# @package _global_\nmodel: {name: my_vae}\n", encoding="utf-8")
@@ -203,7 +203,7 @@ def test_the_users_folder_shadows_core_on_purpose_and_may_lie_anywhere(tmp_path:
     assert compose(["model=vae"], config_dir=folder)["model"] == {"name": "my_vae"}
 
 
-def test_a_part_in_yaml_has_the_rest_of_its_options_from_its_signature(option: Option) -> None:
+def test_a_part_in_yaml_gets_missing_options_from_its_signature(option: Option) -> None:
     option("latent/tiny", "name: gaussian\ndim: 2\n")
     assert compose(["latent=tiny"])["latent"] == {
         "name": "gaussian",
@@ -230,7 +230,7 @@ def test_critics_are_composed_like_penalties() -> None:
     assert compose(["model=aae", "critics.discriminator_z=null"])["critics"] == {}
 
 
-def test_null_takes_an_optional_part_away(option: Option) -> None:
+def test_null_removes_an_optional_part(option: Option) -> None:
     option("experiment/logged", "# @package _global_\ndefaults:\n  - override /logger: tensorboard\n")
     assert list(compose(["experiment=logged"])["logger"]) == ["tensorboard"]
     assert compose(["experiment=logged", "logger=null"])["logger"] == {}
@@ -260,7 +260,7 @@ def test_loggers_are_collected_by_label(overrides: list[str], logger: dict[str, 
 
 
 @pytest.mark.parametrize("text", ["name: wandb\n", "# @package logger.mine\nname: wandb\n"])
-def test_a_logger_in_a_file_of_ones_own(option: Option, text: str) -> None:
+def test_a_logger_in_an_option_file_of_the_user(option: Option, text: str) -> None:
     option("logger/mine", text)
     assert list(compose(["logger=mine"])["logger"].values()) == [WANDB]
 
@@ -329,13 +329,13 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
         ("hydra/launcher=nope", "unknown hydra/launcher 'nope'; known are basic"),
     ],
 )
-def test_what_cannot_be_composed_is_said_in_one_sentence(override: str, message: str) -> None:
+def test_errors_of_composition_are_one_sentence(override: str, message: str) -> None:
     with pytest.raises(AeframeError) as error:
         compose([override])
     assert str(error.value) == message
 
 
-def test_an_option_left_by_a_recipe_for_another_part_says_how_to_drop_it() -> None:
+def test_the_error_for_an_option_of_a_replaced_part_says_how_to_remove_it() -> None:
     with pytest.raises(AeframeError) as error:
         compose(["model=beta_vae", "objective=deterministic"])
     assert str(error.value) == (

@@ -82,7 +82,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
-def test_it_runs_without_memory_and_leaves_the_generator_alone() -> None:
+def test_the_dry_run_allocates_no_memory_and_restores_the_generator() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     model = dry_run(compose(["model=vae", "encoder.hidden=[2000000]"]), SPEC)
@@ -90,7 +90,7 @@ def test_it_runs_without_memory_and_leaves_the_generator_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_part_that_needs_numbers_is_tried_on_the_cpu() -> None:
+def test_a_part_that_needs_values_is_run_on_the_cpu() -> None:
     torch.manual_seed(0)
     before = torch.get_rng_state()
     model = dry_run(compose(["latent=curious"]), SPEC)
@@ -128,7 +128,7 @@ def test_a_part_that_needs_numbers_is_tried_on_the_cpu() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_named(overrides: list[str], message: str) -> None:
+def test_the_error_names_the_part_that_does_not_fit(overrides: list[str], message: str) -> None:
     config = compose(overrides)
     with pytest.raises(AeframeError) as error:
         dry_run(config, SPEC)

@@ -5,7 +5,7 @@ from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.jobs import check_sweep, num_devices
 
 
-def refusal(*overrides: str) -> str:
+def error_message(*overrides: str) -> str:
     with pytest.raises(AeframeError) as error:
         check_sweep(Loader(), overrides)
     return str(error.value)
@@ -20,17 +20,17 @@ def test_options_of_a_part_may_fit_the_points_and_not_the_default() -> None:
 
 
 def test_a_point_that_cannot_be_composed_is_named() -> None:
-    assert refusal("model=ae,vea").startswith(
+    assert error_message("model=ae,vea").startswith(
         "the point model=vea: unknown model 'vea', did you mean 'vae'?; known are "
     )
-    assert refusal("model=vae,ae", "objective.beta=2") == (
+    assert error_message("model=vae,ae", "objective.beta=2") == (
         "the point model=ae objective.beta=2: objective 'deterministic' has no option 'beta'; its options are counts, "
         "and where a recipe sets this one, drop it with '~objective.beta'"
     )
 
 
 def test_several_local_devices_are_refused() -> None:
-    assert refusal("seed=0,1", "trainer.devices=2") == (
+    assert error_message("seed=0,1", "trainer.devices=2") == (
         "the point seed=0 trainer.devices=2 has trainer.devices=2, but each process of a run on several devices "
         "would start the whole sweep again; use one device for each point, or a launcher that makes a Slurm job of "
         "each (hydra/launcher=submitit_slurm)"
@@ -50,7 +50,7 @@ def test_all_devices_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_list_of_devices_is_refused_too() -> None:
-    assert refusal("seed=0,1", "trainer.devices=[0,1]").startswith(
+    assert error_message("seed=0,1", "trainer.devices=[0,1]").startswith(
         "the point seed=0 trainer.devices=[0,1] has trainer.devices=[0, 1], but each process"
     )
     check_sweep(Loader(), ["seed=0,1", "trainer.devices=[0]"])

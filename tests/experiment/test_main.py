@@ -58,7 +58,7 @@ def test_a_run_is_trained_from_the_composed_config_and_nothing_is_written(
     assert list(workplace.iterdir()) == []
 
 
-def test_a_refusal_is_one_line_and_code_2(
+def test_an_error_of_the_user_is_one_line_and_code_2(
     trained: list[tuple[dict[str, Any], int | None]], workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["latent.dmi=3"]) == 2
@@ -70,7 +70,7 @@ def test_a_refusal_is_one_line_and_code_2(
     assert list(workplace.iterdir()) == []
 
 
-def test_a_mistake_in_the_code_keeps_its_traceback(trained: list[tuple[dict[str, Any], int | None]]) -> None:
+def test_a_programming_error_keeps_its_traceback(trained: list[tuple[dict[str, Any], int | None]]) -> None:
     with pytest.raises(RuntimeError, match="a mistake in the code"):
         main(["seed=14"])
 
@@ -171,7 +171,7 @@ def test_a_job_returns_the_monitored_number(
 
 
 @pytest.mark.parametrize("flag", ["--config-path", "--config-name"])
-def test_flags_that_mean_nothing_here_are_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unsupported_flags_are_errors(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([flag, "x"]) == 2
     assert capsys.readouterr().err == (
         "error: --config-path and --config-name have no effect, since options have several sources; "
@@ -211,7 +211,7 @@ def test_a_sweep_numbers_its_points_and_each_chooses_its_data(
     assert found == [("breast_cancer", 1, 0), ("breast_cancer", 2, 1), ("squares", 1, 2), ("squares", 2, 3)]
 
 
-def test_a_point_that_is_refused_names_itself_and_the_others_go_on(
+def test_an_error_names_its_point_and_the_other_points_are_trained(
     trained: list[tuple[dict[str, Any], int | None]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["-m", "seed=12,13,15"]) == 2
@@ -228,7 +228,7 @@ def test_a_sweep_that_cannot_be_composed_writes_nothing(
     assert list(workplace.iterdir()) == []
 
 
-def test_what_a_sweep_writes_lies_below_root(
+def test_a_sweep_writes_below_root(
     trained: list[tuple[dict[str, Any], int | None]], workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AEFRAME_RUN_ID", "now")

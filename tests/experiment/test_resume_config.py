@@ -35,7 +35,7 @@ def run(workplace: Path) -> MakeRun:
     return make
 
 
-def refusal(*overrides: str) -> str:
+def error_message(*overrides: str) -> str:
     with pytest.raises(AeframeError) as error:
         compose(list(overrides))
     return str(error.value)
@@ -75,20 +75,22 @@ def test_a_resumed_run_has_its_own_config(run: MakeRun, prefix: str) -> None:
         ("penalties.l1.weight=1", "penalties"),
     ],
 )
-def test_what_makes_the_run_cannot_change(run: MakeRun, prefix: str, override: str, key: str) -> None:
+def test_settings_that_resume_cannot_change(run: MakeRun, prefix: str, override: str, key: str) -> None:
     path = run("latent.dim=3")
     if override.startswith("~"):
         override = "latent.dim=4"
-    assert refusal(f"{prefix}resume={path}", override) == cannot_change(key)
+    assert error_message(f"{prefix}resume={path}", override) == cannot_change(key)
 
 
-def test_a_value_that_is_the_stored_one_is_no_change(run: MakeRun) -> None:
+def test_an_override_equal_to_the_stored_value_is_accepted(run: MakeRun) -> None:
     path = run("model=vae", "latent.dim=3", "objective.beta={name: linear, end: 4}")
     config = compose([f"resume={path}", "model=vae", "latent.dim=3", "objective.beta={name: linear, end: 4}"])
     assert config["latent"]["dim"] == 3
 
 
-def test_what_may_change_is_taken_from_the_composed_config(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_resume_can_change_are_taken_from_the_composed_config(
+    run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EPOCHS_OF_A_TEST", "9")
     path = run("max_epochs=3", "trainer.accelerator=cpu", "patience=2", "metrics.mae=null")
     config = compose(
@@ -124,7 +126,7 @@ def test_a_choice_of_loggers_replaces_those_of_the_run(run: MakeRun) -> None:
     ]
 
 
-def test_an_option_file_of_the_trainer_is_taken_in_part(run: MakeRun) -> None:
+def test_only_the_keys_of_a_trainer_option_file_are_changed(run: MakeRun) -> None:
     path = run("trainer.threads=2")
     config = compose([f"resume={path}", "trainer=cpu"])
     assert (config["trainer"]["accelerator"], config["trainer"]["threads"]) == ("cpu", 2)
@@ -137,9 +139,9 @@ def test_an_experiment_may_resume(run: MakeRun, option: Option) -> None:
     config = compose(["experiment=more"])
     assert (config["resume"], config["max_epochs"], config["model"]) == (str(path), 5, {"name": "vae"})
     option("experiment/other", header + "latent: {dim: 4}\n")
-    assert refusal("experiment=other") == cannot_change("latent")
+    assert error_message("experiment=other") == cannot_change("latent")
     option("experiment/other_model", header.replace("vae", "beta_vae"))
-    assert refusal("experiment=other_model") == cannot_change("model")
+    assert error_message("experiment=other_model") == cannot_change("model")
 
 
 def test_paths_of_the_data_may_change(run: MakeRun, workplace: Path) -> None:
@@ -148,10 +150,10 @@ def test_paths_of_the_data_may_change(run: MakeRun, workplace: Path) -> None:
     assert config["data"]["path"] == "/new/rows.csv"
     assert config["data"]["label"] == "kind"
     assert compose([f"resume={path}", "data=table", "data.path=/new/rows.csv"])["data"] == config["data"]
-    assert refusal(f"resume={path}", "data.label=other") == cannot_change("data", ", data.path, data.test_path")
+    assert error_message(f"resume={path}", "data.label=other") == cannot_change("data", ", data.path, data.test_path")
 
 
-def test_a_stored_config_is_read_as_it_stands(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interpolations_in_a_stored_config_are_literal(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_A_TEST", "42")
     path = run("data=table", "data.path='rows\\${oc.env:SECRET_OF_A_TEST}.csv'", root="${oc.env:SECRET_OF_A_TEST}")
     config = compose([f"resume={path}", "max_epochs=3"])
@@ -160,14 +162,16 @@ def test_a_stored_config_is_read_as_it_stands(run: MakeRun, monkeypatch: pytest.
     assert "42" not in str(config)
 
 
-def test_a_folder_that_holds_no_run_is_refused(workplace: Path) -> None:
+def test_a_folder_without_a_run_is_an_error(workplace: Path) -> None:
     (workplace / "empty").mkdir()
-    assert refusal("resume=empty") == ("'empty' is not a run folder: it has no config.yaml; use the folder of a run")
+    assert error_message("resume=empty") == (
+        "'empty' is not a run folder: it has no config.yaml; use the folder of a run"
+    )
 
 
 def test_a_stored_config_that_does_not_fit_names_its_run(run: MakeRun) -> None:
     path = run(sed=3)
-    assert refusal(f"resume={path}") == (
+    assert error_message(f"resume={path}") == (
         f"the config of run '{path}' cannot be used here: a run has no setting and no part 'sed', did you mean 'seed'?"
     )
 
@@ -192,14 +196,14 @@ def test_auto_starts_again_where_there_is_no_checkpoint(run: MakeRun) -> None:
 
 def test_auto_names_the_first_difference(run: MakeRun) -> None:
     path = run("optimizer.lr=0.01")
-    assert refusal("resume=auto", f"folder={path}", "optimizer.lr=0.5", "seed=3") == (
+    assert error_message("resume=auto", f"folder={path}", "optimizer.lr=0.5", "seed=3") == (
         f"resume=auto found run '{path}' with optimizer.lr=0.01, but this command has optimizer.lr=0.5; set it as it "
         f"was, or choose another folder (resume can change {', '.join(MAY_CHANGE)})"
     )
 
 
 def test_auto_needs_a_folder() -> None:
-    assert refusal("resume=auto") == "resume=auto requires the run's folder, found none; set folder=PATH"
+    assert error_message("resume=auto") == "resume=auto requires the run's folder, found none; set folder=PATH"
 
 
 # -- from the command line and from Python ---------------------------------------------------------------------------

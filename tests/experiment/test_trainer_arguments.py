@@ -7,10 +7,10 @@ import pytest
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.schema import TrainerSettings
-from aeframe.experiment.trainer_arguments import own_settings, trainer_arguments
+from aeframe.experiment.trainer_arguments import setting_names, trainer_arguments
 
 
-def refusal(*overrides: str) -> str:
+def error_message(*overrides: str) -> str:
     with pytest.raises(AeframeError) as error:
         compose(list(overrides))
     return str(error.value)
@@ -54,7 +54,7 @@ def test_every_argument_of_lightnings_trainer_may_be_set(overrides: list[str], e
         (
             "max_tme='00:01:00:00'",
             "trainer has no setting 'max_tme', did you mean 'max_time'?; its settings are "
-            f"{', '.join([*own_settings(), *trainer_arguments()])}",
+            f"{', '.join([*setting_names(), *trainer_arguments()])}",
         ),
         ("max_epochs=3", "trainer.max_epochs is a setting of the run itself; set max_epochs= instead"),
         ("max_steps=3", "trainer.max_steps is a setting of the run itself; set max_batches= instead"),
@@ -94,19 +94,19 @@ def test_every_argument_of_lightnings_trainer_may_be_set(overrides: list[str], e
     ],
 )
 def test_what_the_trainer_cannot_take_is_one_sentence(override: str, message: str) -> None:
-    assert refusal(f"trainer.{override}") == message
+    assert error_message(f"trainer.{override}") == message
 
 
 @pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
 def test_a_strategy_that_loses_the_metrics_is_refused(strategy: str) -> None:
-    assert refusal(f"trainer.strategy={strategy}") == (
+    assert error_message(f"trainer.strategy={strategy}") == (
         f"trainer.strategy={strategy} trains in processes that return weights only, but a run needs their metrics; "
         "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
     )
 
 
 def test_a_strategy_is_looked_up_in_lightnings_registry() -> None:
-    assert refusal("trainer.strategy=dpp").startswith(
+    assert error_message("trainer.strategy=dpp").startswith(
         "setting 'trainer.strategy' has no value 'dpp', did you mean 'ddp'?; choose auto, ddp, "
     )
 
@@ -120,14 +120,14 @@ def test_every_argument_of_the_installed_trainer_is_decided() -> None:
 
     installed = set(inspect.signature(L.Trainer.__init__).parameters) - {"self"}
     assert set(_FIXED) | set(_RENAMED) <= installed
-    assert set(trainer_arguments()) == installed - set(_FIXED) - set(_RENAMED) - set(own_settings())
+    assert set(trainer_arguments()) == installed - set(_FIXED) - set(_RENAMED) - set(setting_names())
 
 
 def test_lightning_is_imported_only_where_its_arguments_are_set() -> None:
     code = (
-        "import sys\nfrom aeframe.experiment.validation import _settings\n"
-        "_settings({'trainer': {'devices': 2, 'strategy': 'ddp'}})\nprint('lightning' in sys.modules)\n"
-        "_settings({'trainer': {'benchmark': True}})\nprint('lightning' in sys.modules)"
+        "import sys\nfrom aeframe.experiment.validation import _validated_settings\n"
+        "_validated_settings({'trainer': {'devices': 2, 'strategy': 'ddp'}})\nprint('lightning' in sys.modules)\n"
+        "_validated_settings({'trainer': {'benchmark': True}})\nprint('lightning' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]

@@ -237,14 +237,14 @@ def test_masked_values_are_not_read_and_the_condition_always_is() -> None:
     )
 
 
-def test_an_encoder_of_classes_is_not_shown_a_condition() -> None:
+def test_an_encoder_of_categorical_data_takes_no_condition() -> None:
     parts = {"encoder": {"name": "mlp", "hidden": (5,)}, "latent": "point", "loss": "categorical"}
     spec = DataSpec((4,), Domain.parse("category(3)"), condition=2)
     with pytest.raises(AeframeError) as caught:
         assemble(parts, spec)
     assert str(caught.value) == (
-        "an encoder of category(3) data cannot be shown a condition beside the classes it reads; "
-        "set condition_encoder=false, the decoder is given it all the same"
+        "an encoder of category(3) data takes class indices, to which no condition can be appended; "
+        "set condition_encoder=false, the decoder still receives the condition"
     )
     model = assemble({**parts, "condition_encoder": False}, spec)
     assert model(Batch(torch.randint(3, (5, 4)), condition=torch.zeros(5, 2))).output.shape == (5, 3, 4)

@@ -1,4 +1,4 @@
-"""A small trained run's parts, of every kind of latent."""
+"""A fixture that saves and opens small models with any latent."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Save = Callable[..., tuple[TrainedModel, Autoencoder]]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """Save a model that no seed gives, and open it again: ``save(latent=..., sampler=...)``."""
+    """Return a function that saves a model with random weights and opens it: ``save(latent=..., sampler=...)``."""
 
     def saved(folder: Path | None = None, condition: int = 0, **changes: Any) -> tuple[TrainedModel, Autoencoder]:
         config = {**VAE, **changes}

@@ -1,4 +1,4 @@
-"""The record of the data, beside a saved model."""
+"""The record of the data in the folder of a saved model."""
 
 from pathlib import Path
 

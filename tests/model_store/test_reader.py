@@ -54,7 +54,7 @@ def test_arrays_of_any_kind_are_samples(save: Save) -> None:
     assert torch.equal(saved.encode(Batch(x)), expected)
 
 
-def test_the_other_methods_say_what_the_model_says(save: Save) -> None:
+def test_the_other_methods_return_the_results_of_the_model(save: Save) -> None:
     saved, model = save()
     x = some()
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_the_other_methods_say_what_the_model_says(save: Save) -> None:
     assert torch.allclose(way[:, 2], middle, atol=1e-5)
 
 
-def test_an_interpolation_takes_the_condition_along(save: Save) -> None:
+def test_an_interpolation_interpolates_the_condition_too(save: Save) -> None:
     saved, _ = save(condition=2)
     x, (one, other) = some(6), torch.eye(2)[:, None].expand(2, 3, 2)
     a, b = Batch(x[:3], condition=one), Batch(x[3:], condition=other)
@@ -130,7 +130,7 @@ def test_samples_are_a_function_of_the_seed(save: Save) -> None:
     assert torch.allclose(saved.sample(9, seed=1, batch_size=2), first, atol=1e-6)
     assert not torch.equal(saved.sample(9, seed=2), first)
     assert not torch.equal(saved.sample(9), saved.sample(9))
-    # A draw from the likelihood has its noise on top of the same codes.
+    # A draw from the likelihood adds noise to the means of the same codes.
     draws = [saved.sample(9, seed=1, draw=True) for _ in range(2)]
     assert torch.equal(*draws)
     assert not torch.equal(draws[0], first)
@@ -152,7 +152,7 @@ def test_a_quantiser_gives_codes_and_has_no_posterior(save: Save) -> None:
     assert str(error.value) == "model 'vae' has a latent without integer codes; use encode"
 
 
-def test_a_condition_goes_with_the_samples(save: Save) -> None:
+def test_a_condition_is_passed_with_the_samples(save: Save) -> None:
     saved, model = save(condition=2)
     x, condition = some(6), torch.eye(2)[[0, 1, 0, 1, 1, 0]]
     with torch.no_grad():
@@ -225,7 +225,7 @@ def calls(saved: TrainedModel) -> dict[str, tuple[Any, str]]:
     }
 
 
-def test_bad_input_is_answered_in_one_sentence(save: Save) -> None:
+def test_errors_of_invalid_input_are_one_sentence(save: Save) -> None:
     saved, _ = save()
     for what, (call, message) in calls(saved).items():
         with pytest.raises(AeframeError) as error:
@@ -296,7 +296,7 @@ def test_values_outside_the_domain_are_refused(save: Save) -> None:
 
 
 @pytest.mark.parametrize("call", ["encode", "sample", "decode"])
-def test_a_missing_condition_is_asked_for(save: Save, call: str) -> None:
+def test_a_missing_condition_is_an_error(save: Save, call: str) -> None:
     saved, _ = save(condition=2)
     argument: Any = {"encode": some(4), "sample": 4, "decode": torch.zeros(4, 3)}[call]
     for condition, found in ((None, "none"), (torch.zeros(4, 3), "shape (4, 3)")):

@@ -43,7 +43,7 @@ def x_of(num: int = 12) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_what_is_saved_comes_back(save: Save, recipe: str) -> None:
+def test_a_saved_model_is_opened_with_the_same_tensors(save: Save, recipe: str) -> None:
     saved, model = save(**RECIPES[recipe])
     stored, expected = saved.model.state_dict(), model.state_dict()
     assert list(stored) == list(expected)
@@ -55,7 +55,7 @@ def test_what_is_saved_comes_back(save: Save, recipe: str) -> None:
     assert not saved.model.training
 
 
-def test_opening_leaves_the_callers_noise_alone(save: Save, tmp_path: Path) -> None:
+def test_opening_restores_the_random_generator(save: Save, tmp_path: Path) -> None:
     save()
     state = torch.get_rng_state()
     load(tmp_path / "run")
@@ -135,14 +135,14 @@ def test_saving_again_replaces_and_a_failed_save_does_not(
     assert not torch.equal(third.encode(x_of()), second.encode(x_of()))
 
 
-def test_a_save_cut_off_between_its_moves_loses_nothing(save: Save, tmp_path: Path) -> None:
+def test_after_a_save_interrupted_between_its_renames_the_previous_model_is_opened(save: Save, tmp_path: Path) -> None:
     saved, _ = save()
     (tmp_path / "run" / "model").rename(tmp_path / "run" / ".model.previous")
     for path in (tmp_path / "run", tmp_path / "run" / "model"):
         assert torch.equal(load(path).encode(x_of()), saved.encode(x_of()))
 
 
-def test_a_tensor_that_two_parts_share_is_kept_once(tmp_path: Path) -> None:
+def test_a_tensor_shared_by_two_parts_is_stored_once(tmp_path: Path) -> None:
     class Pair(nn.Module):
         def __init__(self, fill: float) -> None:
             super().__init__()
@@ -162,7 +162,7 @@ def test_a_tensor_that_two_parts_share_is_kept_once(tmp_path: Path) -> None:
 
 
 def broken(folder: Path, what: str) -> str:
-    """Break a saved model and return what will be said of it."""
+    """Damage a saved model, and return the error message of opening it."""
     config_path, tensors_path = folder / "config.yaml", folder / "model.safetensors"
     config, tensors = yaml.safe_load(config_path.read_text()), read_tensors(tensors_path)
     other = f"'{tensors_path}' does not fit the parts in config.yaml"
@@ -206,7 +206,7 @@ def broken(folder: Path, what: str) -> str:
 
 
 @pytest.mark.parametrize("what", ["format", "plugin", "file plugin", "part", "key", "shape", "missing", "left over"])
-def test_what_cannot_be_opened_says_why(save: Save, tmp_path: Path, what: str) -> None:
+def test_errors_of_damaged_models_name_the_reason(save: Save, tmp_path: Path, what: str) -> None:
     save()
     message = broken(tmp_path / "run" / "model", what)
     with pytest.raises(AeframeError) as error:
@@ -245,7 +245,9 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
     assert str(error.value) == f"there is no folder '{tmp_path / 'nothing'}'"
 
 
-def test_a_model_knows_the_plugins_it_needs(save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_model_lists_the_plugins_it_requires(
+    save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plugin = tmp_path / "elsewhere" / "mine.py"
     plugin.parent.mkdir()
     plugin.write_text(
@@ -275,7 +277,7 @@ def test_a_model_knows_the_plugins_it_needs(save: Save, tmp_path: Path, monkeypa
         registry.reset()
 
 
-def test_the_card_says_what_it_is(save: Save, tmp_path: Path) -> None:
+def test_the_card_describes_the_model(save: Save, tmp_path: Path) -> None:
     save(penalties={"l1": {"weight": 0.5}})
     card = (tmp_path / "run" / "model" / "card.md").read_text()
     for expected in (
@@ -304,7 +306,7 @@ def test_a_path_is_resolved_and_its_home_folder_expanded(
     assert torch.equal(load(path).encode(x_of()), saved.encode(x_of()))
 
 
-def test_a_save_that_was_cut_off_is_found_from_within_and_through_a_link(
+def test_the_model_of_an_interrupted_save_is_found_in_the_working_folder_and_by_a_link(
     save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved, _ = save()
@@ -320,7 +322,7 @@ def test_the_root_folder_holds_no_model() -> None:
         load("/")
 
 
-def test_a_model_is_saved_in_the_place_that_a_link_names(save: Save, tmp_path: Path) -> None:
+def test_a_model_is_saved_to_the_target_of_a_link(save: Save, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "model").symlink_to(tmp_path / "elsewhere")
     for _ in range(2):

@@ -23,13 +23,13 @@ def test_the_names_of_all_files(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_new_folder_is_made_and_an_empty_one_taken(tmp_path: Path) -> None:
+def test_a_new_folder_is_created_and_an_empty_one_is_used(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "runs" / "a").create()
     assert run.path.is_dir()
     assert run.create() == run
 
 
-def test_a_folder_with_something_in_it_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(AeframeError) as error:
         RunFolder(tmp_path).create()
@@ -65,7 +65,7 @@ def test_a_run_without_a_checkpoint_is_started_anew(tmp_path: Path) -> None:
     assert not run.has_checkpoint()
     assert run.is_unbegun()
     assert run.create() is run
-    # What belongs to a tracker stays.
+    # Files of trackers are not removed.
     assert sorted(path.name for path in run.path.iterdir()) == [".lock", "checkpoints", "wandb"]
     assert list(run.checkpoints.iterdir()) == []
     assert (run.path / "wandb" / "offline").read_text() == "kept"
@@ -82,7 +82,7 @@ def test_a_run_without_a_checkpoint_is_started_anew(tmp_path: Path) -> None:
         "metrics.json",
     ],
 )
-def test_a_run_with_a_checkpoint_or_a_foreign_file_is_refused_and_stays_as_it_is(tmp_path: Path, name: str) -> None:
+def test_a_run_with_a_checkpoint_or_another_file_is_an_error_and_is_not_changed(tmp_path: Path, name: str) -> None:
     run = begun(tmp_path / "run")
     path = run.path / name
     path.parent.mkdir(exist_ok=True)
@@ -116,14 +116,14 @@ def test_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
 def test_the_state_of_a_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert run.read_state() == {}
-    run.write_state("trained", batch=7)
-    assert run.read_state() == {"status": "trained", "batch": 7}
+    run.write_state("trained")
+    assert run.read_state() == {"status": "trained"}
     for text in ("{", "[1]"):
         run.state.write_text(text)
         assert run.read_state() == {}
 
 
-def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_file_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = RunFolder(tmp_path)
     run.write_state("training")
 
@@ -148,7 +148,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     assert str(error.value) == f"'{path}' is a file, expected the folder of a run or of a saved model"
 
 
-def test_opening_what_is_not_there_or_no_run(tmp_path: Path) -> None:
+def test_opening_a_missing_folder_or_one_without_a_run(tmp_path: Path) -> None:
     (tmp_path / "vae_digits").mkdir()
     with pytest.raises(AeframeError) as error:
         RunFolder.open(tmp_path / "vae_digit")

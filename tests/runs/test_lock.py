@@ -1,4 +1,4 @@
-"""The lock of a run folder: one process at a time, and nothing left of one that ended."""
+"""The lock of a run folder excludes a second process, and ends with its process."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
             f"run '{tmp_path}' is in use by process {process.pid} on {HOST}; wait until it ends, or choose another "
             "folder with folder=PATH"
         )
-        # It is still the other's.
+        # The first process still holds the lock.
         assert json.loads((tmp_path / NAME).read_text())["pid"] == process.pid
     assert process.returncode == 0
     with run_lock(tmp_path):

@@ -36,7 +36,7 @@ def test_a_resumed_run_appends_and_a_repeated_measurement_counts_once(tmp_path: 
 
 
 @pytest.mark.parametrize("left", range(1, 20))
-def test_a_line_that_was_cut_off_is_dropped_and_no_other(tmp_path: Path, left: int) -> None:
+def test_only_an_incomplete_last_line_is_removed(tmp_path: Path, left: int) -> None:
     path = tmp_path / "metrics.csv"
     records = Records(path)
     records.append({"loss": 1.25, "kl": 0.125}, step=50, epoch=2, split="train")
@@ -50,7 +50,7 @@ def test_a_line_that_was_cut_off_is_dropped_and_no_other(tmp_path: Path, left: i
 
 
 @pytest.mark.parametrize("content", ["", "step,ep"])
-def test_a_table_without_a_whole_line_begins_anew(tmp_path: Path, content: str) -> None:
+def test_a_file_without_a_complete_line_is_started_again(tmp_path: Path, content: str) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text(content)
     records = Records(path)
@@ -60,7 +60,7 @@ def test_a_table_without_a_whole_line_begins_anew(tmp_path: Path, content: str) 
     assert path.read_text() == "step,epoch,split,name,value\n1,0,train,loss,0.5\n"
 
 
-def test_another_table_is_refused_and_stays(tmp_path: Path) -> None:
+def test_a_file_with_another_header_is_an_error_and_is_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(AeframeError) as error:
@@ -89,7 +89,7 @@ def test_the_number_of_rows_is_that_of_the_file(tmp_path: Path) -> None:
     records.append({"loss": 1.0, "kl": 2.0}, step=1, epoch=0, split="train")
     records.append({"loss": 1.0}, step=2, epoch=0, split="train")
     assert records.num_rows == Records(path).num_rows == 3
-    # A row that was cut off does not count.
+    # An incomplete row is not counted.
     path.write_text(path.read_text() + "3,0,train,lo")
     assert Records(path).num_rows == 3
 
@@ -117,7 +117,7 @@ def test_rows_are_kept_by_number_and_content(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
 
 
-def test_a_table_that_was_not_begun_has_nothing_to_drop(tmp_path: Path) -> None:
+def test_without_a_file_no_row_is_removed(tmp_path: Path) -> None:
     Records(tmp_path / "metrics.csv").keep(lambda number, row: False)
     assert list(tmp_path.iterdir()) == []
 

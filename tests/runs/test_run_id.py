@@ -13,7 +13,7 @@ def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_id_is_made_once_and_is_in_the_environment_only_during_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AEFRAME_RUN_ID")
+    monkeypatch.delenv("AEFRAME_RUN_ID", raising=False)
     first = make_run_id()
     assert re.fullmatch(r"\d{8}-\d{6}-\d+", first)
     assert "AEFRAME_RUN_ID" not in os.environ
@@ -30,7 +30,7 @@ def test_an_exported_id_is_restored_after_an_error(monkeypatch: pytest.MonkeyPat
     assert os.environ["AEFRAME_RUN_ID"] == "parent"
 
 
-def test_a_child_takes_the_parents_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_id_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEFRAME_RUN_ID", "parent")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
     assert run_id() == "parent"
@@ -44,7 +44,9 @@ def test_a_child_takes_the_parents_id(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"SLURM_JOB_ID": "4711", "TORCHELASTIC_RUN_ID": "none"}, "4711"),
     ],
 )
-def test_a_queue_names_the_run(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str) -> None:
+def test_the_id_is_that_of_the_job_in_a_queue(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: str
+) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert make_run_id() == expected

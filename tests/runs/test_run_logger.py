@@ -1,4 +1,4 @@
-"""The tables of a run: which number goes to which row, and what a resumed run keeps of them."""
+"""The files of `RunLogger`: their rows, and the rows that a resumed run removes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_first_part_of_a_name_is_its_split(logger: RunLogger, tmp_path: Path
         Measurement(40, 2, "val", "kl/1", 1 / 3),
         Measurement(40, 2, "test", "mse", 0.25),
     ]
-    # Batches are too many for the log.
+    # The log has no lines for single batches.
     assert lines(tmp_path) == [
         "epoch 2 batch 40 train_epoch: loss 3",
         "epoch 2 batch 40 val: kl/1 0.333333",
@@ -122,7 +122,7 @@ def test_before_a_validation_its_numbers_are_dropped(tmp_path: Path) -> None:
     rows = dict(log(logger, until=8))[8]
     RunLogger(RunFolder(tmp_path)).cut_back(rows, batch=8, between_epochs=False, drop_tests=True)
     kept = RunLogger(RunFolder(tmp_path)).records.read()
-    # What was measured at batch 8 before the checkpoint stays, and the validation comes again.
+    # Rows of batch 8 that were written before the checkpoint stay; the validation is repeated.
     assert [(row.step, row.split) for row in kept if row.step == 8] == [(8, "train")]
     assert lines(tmp_path) == ["epoch 0 batch 4 val: loss 4  kl 4", "epoch 0 batch 4 train_epoch: loss 4"]
 
@@ -154,7 +154,7 @@ def test_a_run_that_tests_again_drops_its_tests(tmp_path: Path, drop_tests: bool
         assert files(tmp_path) == before
 
 
-def test_a_line_of_the_log_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
+def test_an_incomplete_last_line_of_the_log_is_removed(tmp_path: Path) -> None:
     logger = RunLogger(RunFolder(tmp_path))
     rows = dict(log(logger, until=4))[4]
     whole = lines(tmp_path)
@@ -165,7 +165,7 @@ def test_a_line_of_the_log_that_was_cut_off_is_dropped(tmp_path: Path) -> None:
     assert path.read_text().endswith("\n")
 
 
-def test_there_may_be_nothing_to_cut(logger: RunLogger, tmp_path: Path) -> None:
+def test_without_files_no_row_is_removed(logger: RunLogger, tmp_path: Path) -> None:
     for between_epochs in (True, False):
         logger.cut_back({}, batch=0, between_epochs=between_epochs, drop_tests=True)
     assert list(tmp_path.iterdir()) == []
@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_written_is_reported_once(
     assert logger.written_rows() == {"metrics.csv": 0, "log.txt": 0}
 
 
-def test_another_table_in_its_place_is_reported_once_and_stays(
+def test_a_file_with_another_header_is_reported_once_and_not_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "metrics.csv").write_text("a,b\n1,2\n")

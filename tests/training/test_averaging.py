@@ -1,6 +1,6 @@
 """The average of the weights: its recurrence, when it is evaluated, and what a checkpoint holds of it.
 
-`WeightAverage` uses the private ``_average_model`` of Lightning 2.6: `test_the_private_name_is_there` fails where a
+`WeightAverage` uses the private ``_average_model`` of Lightning 2.6: `test_the_private_name_exists` fails where a
 version renames it.
 """
 
@@ -38,7 +38,7 @@ def average_of(callback: WeightAverage) -> AveragedModel:
     return callback._average_model
 
 
-def test_the_private_name_is_there() -> None:
+def test_the_private_name_exists() -> None:
     assert lightning.__version__.startswith("2.6"), "check aeframe/training/averaging.py against this version"
     callback = WeightAverage(0.9)
     assert callback._average_model is None
@@ -169,7 +169,7 @@ class Validated(Callback):
         self.after.append(self._weight(pl_module))
 
 
-def test_validation_evaluates_the_average_and_puts_the_weights_back(tmp_path: Path) -> None:
+def test_validation_evaluates_the_average_and_restores_the_weights(tmp_path: Path) -> None:
     validated, weights = Validated(), Weights()
     run = train(tmp_path, callbacks=[validated, weights])
     name = next(iter(weights.found[0]))
@@ -183,7 +183,7 @@ def test_validation_evaluates_the_average_and_puts_the_weights_back(tmp_path: Pa
     assert torch.equal(stored["state_dict"][name], validated.during[-1])
 
 
-def test_a_checkpoint_holds_both_sets(tmp_path: Path) -> None:
+def test_a_checkpoint_has_weights_and_average(tmp_path: Path) -> None:
     weights = Weights()
     stored = train(tmp_path, callbacks=[weights]).last()
     for name, value in weights.found[-1].items():
@@ -192,7 +192,7 @@ def test_a_checkpoint_holds_both_sets(tmp_path: Path) -> None:
     assert list(stored["state_dict"]) == list(stored["current_model_state"])
 
 
-def test_weights_are_put_back_when_a_validation_is_left() -> None:
+def test_weights_are_restored_after_an_interrupted_validation() -> None:
     module, callback = make_module(), WeightAverage(0.9)
     trainer = plain_trainer(callbacks=[callback])
     callback.setup(trainer, module, "fit")
@@ -215,7 +215,7 @@ def test_weights_are_put_back_when_a_validation_is_left() -> None:
     assert differences([p.detach() for p in module.parameters()], trained) == []
 
 
-def test_frozen_parameters_stay_what_they_are(tmp_path: Path) -> None:
+def test_frozen_parameters_do_not_change(tmp_path: Path) -> None:
     module, callback = make_module(), WeightAverage(0.9)
     parameter = next(module.model.decoder.parameters())
     parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not there, and a changed byte is found when they are read."""
+"""Checkpoint files are written completely or not at all, and a changed byte is detected."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aeframe.training.checkpoint import (
     DurableCheckpointIO,
     check_fits,
     partial_of,
-    previous_of,
     publish_copy,
     read_checkpoint,
     verify,
 )
+from aeframe.training.checkpoint_files import PREVIOUS
 
 CONTENT: dict[str, Any] = {
     "aeframe": {"progress": {"batch": 7}},
@@ -47,7 +47,7 @@ def last(tmp_path: Path) -> Path:
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read(last: Path) -> None:
+def test_a_checkpoint_is_read_as_written(last: Path) -> None:
     write(last)
     for found in (
         read_checkpoint(last),
@@ -64,14 +64,17 @@ def test_torch_maps_the_file_into_memory_too(last: Path) -> None:
     assert torch.equal(found["state_dict"]["model.weight"], CONTENT["state_dict"]["model.weight"])
 
 
-def test_the_newest_but_one_is_kept(last: Path) -> None:
+def test_the_previous_checkpoint_is_kept(last: Path) -> None:
     for batch in (1, 2, 3):
         write(last, batch)
     assert names(last.parent) == ["last.ckpt", "last.previous.ckpt"]
-    assert [read_checkpoint(path)["aeframe"]["progress"]["batch"] for path in (last, previous_of(last))] == [3, 2]
+    assert [read_checkpoint(path)["aeframe"]["progress"]["batch"] for path in (last, last.with_name(PREVIOUS))] == [
+        3,
+        2,
+    ]
 
 
-def test_of_another_name_only_the_newest_is_kept(last: Path) -> None:
+def test_of_other_checkpoints_only_the_newest_is_kept(last: Path) -> None:
     best = last.with_name("best.ckpt")
     for batch in (1, 2):
         write(best, batch)
@@ -101,7 +104,7 @@ class FullDisk:
 
 
 @pytest.mark.parametrize("free", [0, 100, 15000, 20500])
-def test_a_full_disk_leaves_the_checkpoint_before_and_no_half_one(
+def test_a_full_disk_leaves_the_previous_checkpoint_and_no_incomplete_one(
     last: Path, free: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(last, 1)
@@ -122,7 +125,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_and_no_half_one(
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_an_error_at_the_end_of_a_write_leaves_the_checkpoint_before(
+def test_an_error_at_the_end_of_a_write_leaves_the_previous_checkpoint(
     last: Path, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = last.with_name("best.ckpt")
@@ -139,7 +142,7 @@ def test_an_error_at_the_end_of_a_write_leaves_the_checkpoint_before(
     assert read_checkpoint(best)["aeframe"]["progress"]["batch"] == 1
 
 
-def test_an_error_that_is_not_of_the_file_is_raised_as_it_is(last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_of_torch_are_raised_unchanged(last: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("no tensor")
 
@@ -156,7 +159,7 @@ def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
         write(path)
 
 
-def test_a_left_over_part_is_written_over(last: Path) -> None:
+def test_a_temporary_file_of_an_interrupted_write_is_replaced(last: Path) -> None:
     last.parent.mkdir(parents=True)
     partial_of(last).write_bytes(b"half" * 100_000)
     write(last)
@@ -175,7 +178,7 @@ def test_a_copy_is_the_same_checkpoint(last: Path, links: bool, monkeypatch: pyt
     assert last.read_bytes() == best.read_bytes()
     assert last.samefile(best) == links
     assert names(last.parent) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
-    assert read_checkpoint(previous_of(last))["aeframe"]["progress"]["batch"] == 1
+    assert read_checkpoint(last.with_name(PREVIOUS))["aeframe"]["progress"]["batch"] == 1
     # A new best does not change the newest.
     write(best, 3)
     assert read_checkpoint(last)["aeframe"]["progress"]["batch"] == 2
@@ -234,13 +237,13 @@ def test_a_file_that_was_cut_off_is_found(last: Path, left: int) -> None:
     )
 
 
-def test_a_file_with_more_at_its_end_is_found(last: Path) -> None:
+def test_a_file_with_additional_bytes_is_found(last: Path) -> None:
     last.write_bytes(write(last).read_bytes() + b"\n")
     with pytest.raises(DamagedCheckpointError, match="it was cut off, or another program wrote it"):
         verify(last)
 
 
-def test_a_file_that_is_not_there_is_reported(last: Path) -> None:
+def test_a_missing_file_is_reported(last: Path) -> None:
     with pytest.raises(DamagedCheckpointError) as caught:
         verify(last)
     assert str(caught.value) == f"checkpoint '{last}' cannot be read: No such file or directory"
@@ -294,6 +297,6 @@ def test_the_first_tensor_that_does_not_fit_is_named(found: dict[str, torch.Tens
     assert str(caught.value) == (f"this checkpoint is of another model: {message}; resume the run that it belongs to")
 
 
-def test_the_trailer_is_as_long_as_is_documented() -> None:
-    assert checkpoint_module._TRAILER == 79
+def test_the_trailer_has_the_documented_size() -> None:
+    assert checkpoint_module._TRAILER_SIZE == 79
     assert "79 bytes" in (DurableCheckpointIO.__doc__ or "")

@@ -29,7 +29,7 @@ class Follow(L.Callback):
 
 
 @pytest.mark.parametrize("recipe", ["vae", "aae"])
-def test_both_ways_give_the_same_bits_and_counts(
+def test_direct_steps_have_identical_results_and_counts(
     recipe: str, trainer: MakeTrainer, module: MakeModule, data: DataModule
 ) -> None:
     follow = Follow()
@@ -44,7 +44,7 @@ def test_both_ways_give_the_same_bits_and_counts(
         assert torch.equal(value, wrapped.state_dict()[name]), name
 
 
-def test_a_scaler_and_a_backward_of_ones_own_need_the_wrappers(
+def test_a_scaler_or_an_overridden_backward_requires_the_wrappers(
     trainer: MakeTrainer, module: MakeModule, data: DataModule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scaled = trainer(plugins=[MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))])

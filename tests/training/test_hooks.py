@@ -172,7 +172,7 @@ def test_every_hook_is_called_as_often_and_in_the_order_of_a_hand_written_module
     assert Path(saved.best_model_path).stem.split("-v")[0] == Path(their_saved.best_model_path).stem  # type: ignore[attr-defined]
 
 
-def test_the_hooks_of_training_were_called_at_all(
+def test_the_hooks_of_training_are_called(
     trainer: MakeTrainer, module: MakeModule, data: DataModule, rows: Tensor
 ) -> None:
     hooks, _ = record(trainer, module(), data, rows)
@@ -336,7 +336,7 @@ def read_csv(logger: CSVLogger) -> list[tuple[int, dict[str, str]]]:
 # -- entry points ----------------------------------------------------------------------------------------------------
 
 
-def test_fit_twice_trains_on_and_a_new_trainer_begins_anew(
+def test_a_second_fit_continues_and_a_new_trainer_starts_at_batch_0(
     trainer: MakeTrainer, module: MakeModule, data: DataModule
 ) -> None:
     made, one = module(), trainer(enable_checkpointing=False)
@@ -372,7 +372,7 @@ def test_validate_test_and_predict(trainer: MakeTrainer, module: MakeModule, dat
 
 
 @pytest.mark.parametrize("labels", [False, True])
-def test_a_plain_data_loader_will_do(labels: bool, trainer: MakeTrainer, module: MakeModule, rows: Tensor) -> None:
+def test_a_plain_data_loader_can_be_used(labels: bool, trainer: MakeTrainer, module: MakeModule, rows: Tensor) -> None:
     label = torch.arange(len(rows)) % 3
     columns = (rows, label) if labels else (rows,)
     train = DataLoader(TensorDataset(*columns), BATCH, shuffle=True)

@@ -73,7 +73,7 @@ def test_a_run_without_an_end_follows_a_schedule_in_batches_and_refuses_one_in_f
         fraction.step()
 
 
-def test_the_state_is_the_last_rates_only() -> None:
+def test_the_state_is_the_current_rates_only() -> None:
     progress = TrainingProgress(batch=5, planned=20)
     scheduler = make(progress, LINEAR)
     assert scheduler.state_dict() == {"last_lr": [0.75]}

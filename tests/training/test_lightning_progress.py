@@ -1,4 +1,4 @@
-"""Lightning's counters, which are private: the version they belong to, and where a checkpoint resumes."""
+"""The private counters of Lightning: their version, and the batch at which a checkpoint resumes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_checkpoint_without_loops_is_left_alone() -> None:
 
 
 def placed(progress: TrainingProgress, *, batches_per_call: int = 1, validated: bool = False) -> dict[str, Any]:
-    """Return the counters of a checkpoint that held others."""
+    """Return the counters that `place_loops` writes to a checkpoint with other counters."""
     trainer = plain_trainer(max_epochs=1)
     trainer.fit(make_module(), datamodule=make_data())
     fit = trainer.fit_loop.state_dict()
@@ -103,11 +103,11 @@ def test_after_its_last_batch_an_epoch_may_still_have_to_be_validated(
     assert fit["state_dict"]["combined_loader"] == [{"epoch": 1, "batch": 7}]
 
 
-# -- what Lightning makes of them --------------------------------------------------------------------------------------
+# -- in a Trainer ------------------------------------------------------------------------------------------------------
 
 
 class Hooks(L.Callback):
-    """Keep the order of epochs, batches and validations."""
+    """A callback that records the order of epochs, batches and validations."""
 
     works_in_groups = True
 
@@ -130,7 +130,7 @@ class Hooks(L.Callback):
 def resumed(
     folder: Path, progress: TrainingProgress, *, validated: bool = False, steps_per_call: Any = 1
 ) -> list[tuple[str, int]]:
-    """Return what a run of two epochs does from `progress` on."""
+    """Return the epochs, batches and validations of a run of two epochs that is resumed at `progress`."""
     first = plain_trainer(max_epochs=1)
     first.fit(make_module(), datamodule=make_data())
     first.save_checkpoint(folder / "end.ckpt")

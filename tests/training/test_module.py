@@ -1,4 +1,4 @@
-"""The one training step: several batches a call change nothing, and a resumed run is the same run."""
+"""`AutoencoderModule`: several batches in a call and a resume do not change the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EPOCHS = 3
 
 
 class Logged(Logger):
-    """Keep every number by its name and batch."""
+    """A logger that stores each metric by its name and batch."""
 
     name = version = "logged"
 
@@ -59,15 +59,15 @@ class Logged(Logger):
         self.found |= {(name, step or 0): float(value) for name, value in metrics.items()}
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """Keep none."""
+        """Do nothing."""
 
 
 def same_end(one: ShortRun, other: ShortRun) -> list[str]:
-    """Return what differs between two runs: weights, average, optimizers, buffered terms, progress, best value."""
+    """Return the entries that differ between two runs, such as weights, optimizer states and progress."""
     first, second = one.last(), other.last()
-    # Lightning's counters are in calls, of which a run that groups batches has fewer.
+    # Lightning counts calls, and a run that groups batches has fewer of them.
     left, right = ({key: value for key, value in each.items() if key != "loops"} for each in (first, second))
-    # A run that was resumed at its very end measures nothing.
+    # A run that is resumed after its last batch logs nothing.
     measured = differences(one.module.measured, other.module.measured, "measured") if other.module.measured else []
     best = differences(one.best()["state_dict"], other.best()["state_dict"], "best")
     steps = differences(one.trainer.global_step, other.trainer.global_step, "global_step")
@@ -90,7 +90,7 @@ def test_several_batches_in_a_call_give_the_same_bits(recipe: str, steps_per_cal
 
 
 class SignalAt(Callback):
-    """Let a signal arrive at a batch, in the validation after it or at the end of its epoch."""
+    """A callback that sends a signal at a batch, in the validation after it, or at the end of its epoch."""
 
     works_in_groups = True
 
@@ -300,7 +300,7 @@ def test_a_validation_between_two_batches_of_a_step_keeps_their_gradients() -> N
 
 
 class Gradients(Callback):
-    """Keep the gradient of every step."""
+    """A callback that stores the gradients of every step."""
 
     def __init__(self) -> None:
         self.found: list[list[Tensor]] = []
@@ -352,7 +352,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_at_the_next_evaluation(tmp_p
 
 
 class Numbers(Callback):
-    """Keep the names that callbacks can monitor."""
+    """A callback that stores the names of metrics that callbacks can monitor."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
@@ -478,7 +478,7 @@ def test_what_a_loader_may_yield() -> None:
 
 
 class Batches(Callback):
-    """Keep the progress at every end of a batch."""
+    """A callback that stores the progress at the end of every batch."""
 
     works_in_groups = True
 

@@ -1,4 +1,4 @@
-"""Which weights of a run are its best ones."""
+"""The monitored metric selects the best weights of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer
 
 @pytest.mark.parametrize(("monitor", "best"), [("bound", "first"), ("loss", "last"), ("reconstruction", "last")])
 def test_the_best_weights_are_those_of_the_lowest_monitored_number(monitor: str, best: str, tmp_path: Path) -> None:
-    # Under a weight of nearly nothing the KL grows while all that is trained falls: bound and loss disagree.
+    # With a very small weight, the KL grows while the training loss falls: bound and loss select other epochs.
     run = aeframe.fit(
         model="vae", data="breast_cancer", objective={"beta": 1e-4}, optimizer={"lr": 3e-3}, monitor=monitor,
         max_epochs=4, batch_size=32, pictures=False, progress=False, trainer={"threads": 1, "accelerator": "cpu"},
@@ -50,7 +50,7 @@ def test_a_number_that_is_not_measured_is_refused(tmp_path: Path) -> None:
 
 
 class Scores(L.Callback):
-    """Put one number a validation in place of what is monitored."""
+    """Replace the monitored metric of each validation by the next of these values."""
 
     works_in_groups = True
 
@@ -83,7 +83,7 @@ def batch_of(path: Path) -> int:
     [
         ("min", [3.0, 1.0, 2.0], 2),
         ("max", [3.0, 1.0, 2.0], 1),
-        # The first of equal ones, and never what is no number.
+        # Of equal values the first is best; NaN never is.
         ("min", [1.0, 1.0], 1),
         ("min", [math.nan, 2.0, -math.inf, math.nan], 2),
         ("max", [math.inf, 2.0, 3.0], 3),

@@ -1,4 +1,4 @@
-"""When a run writes its checkpoints, and how a signal ends it."""
+"""`RunCheckpoints`: the times at which checkpoints are written, and signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .short_runs import PER_EPOCH, make_data, make_module, plain_trainer, train
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Return the name and the batch of every checkpoint that is written."""
+    """Return a list to which name and batch of each written checkpoint are appended."""
     found: list[tuple[str, int]] = []
     save = DurableCheckpointIO.save_checkpoint
 
@@ -36,7 +36,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
 def test_every_epoch_is_written_once(written: list[tuple[str, int]], tmp_path: Path) -> None:
     run = train(tmp_path, epochs=3)
     assert len(written) == 3
-    # A new best is written as such, and ``last.ckpt`` is the same file.
+    # For a new best, ``best.ckpt`` is written, and ``last.ckpt`` is a link to it.
     assert {batch for _, batch in written} == {7, 14, 21}
     assert run.checkpoints.last.read_bytes() == run.checkpoints.best.read_bytes() or written[-1][0] == "last.ckpt"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
@@ -64,7 +64,7 @@ def test_an_interval_by_the_clock(
     checkpoints = RunCheckpoints(tmp_path, every_seconds=2.5)
     trainer = plain_trainer(callbacks=[checkpoints], max_epochs=1, enable_checkpointing=True, num_sanity_val_steps=0)
     trainer.fit(make_module(), datamodule=make_data())
-    # Each batch reads the time once, a write once more.
+    # The time is read once for each batch, and once more for each write.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt", "last.previous.ckpt"]
     previous = torch.load(tmp_path / "last.previous.ckpt", weights_only=True)["aeframe"]["progress"]["batch"]
     assert previous == 6

@@ -1,4 +1,4 @@
-"""Settings of a plain `L.Trainer` do with `AutoencoderModule` what Lightning documents."""
+"""Settings of `L.Trainer` have their documented effect on `AutoencoderModule`."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def fit(trainer: MakeTrainer, module: MakeModule, data: DataModule) -> Callable[
     return run
 
 
-# -- how long, and on how much ---------------------------------------------------------------------------------------
+# -- limits -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("limit", "batches"), [(3, 3), (0.5, 3), (1.0, EPOCH), (20, EPOCH)])
@@ -166,7 +166,7 @@ def test_max_time(fit: Callable[..., Fit]) -> None:
 
 
 class Clipped(Callback):
-    """Keep the gradients of each step, before and after clipping."""
+    """A callback that stores the gradients of each step, before and after clipping."""
 
     def __init__(self) -> None:
         self.before: list[list[Tensor]] = []
@@ -270,7 +270,7 @@ def test_num_sanity_val_steps(fit: Callable[..., Fit]) -> None:
 def test_log_every_n_steps(every: int, steps: list[int], tmp_path: Path, fit: Callable[..., Fit]) -> None:
     logger = CSVLogger(tmp_path)
     fit(log_every_n_steps=every, logger=logger)
-    # What is left at a validation is logged before it.
+    # Buffered terms are logged before a validation.
     assert [row["step"] for row in logger.experiment.metrics if "train/loss" in row] == []
     import csv
 

@@ -1,6 +1,6 @@
-"""Everything that is used of Hydra and OmegaConf without being documented. Written for Hydra 1.3.
+"""The undocumented names of Hydra and OmegaConf that aeframe uses. Written for Hydra 1.3.
 
-No other file imports from ``hydra._internal``, so that a new version of Hydra is checked in one place.
+No other file imports from ``hydra._internal``, so a new version of Hydra is checked in this file only.
 """
 
 from __future__ import annotations
@@ -33,33 +33,31 @@ __all__ = [
 ]
 
 VERSION_BASE = "1.3"
-"""The behaviour of Hydra that options are composed with."""
-
-
+"""The version of Hydra with which composition stays compatible (``version_base``)."""
 _RESOLVERS = ("now", "hydra", "python_version")
-"""What Hydra registers with OmegaConf, for the whole process."""
+"""The resolvers that Hydra registers with OmegaConf, process-wide."""
 
 
 @contextmanager
 def global_state(name: str) -> Iterator[None]:
-    """Set Hydra's process-wide state for a job called `name`, and restore what was there before.
+    """Set Hydra's process-wide state for a job called `name` inside, and restore the previous state afterwards.
 
-    Hydra keeps the job's name, the version base, the running application, its config and three of OmegaConf's
-    resolvers as globals. A program that is a Hydra application itself finds them unchanged.
+    Hydra's globals are the job's name, the version base, the running application, its config and three resolvers of
+    OmegaConf. A calling program that is a Hydra application itself thus keeps its own.
     """
     runtime, base = JobRuntime.instance(), VersionBase.instance()
     application, config = GlobalHydra.instance(), HydraConfig.instance()
-    before = (copy.deepcopy(runtime.conf), base.version_base, application.hydra, config.cfg)
-    resolvers = {each: BaseContainer._resolvers.get(each) for each in _RESOLVERS}
+    previous = (copy.deepcopy(runtime.conf), base.version_base, application.hydra, config.cfg)
+    resolvers = {resolver_name: BaseContainer._resolvers.get(resolver_name) for resolver_name in _RESOLVERS}
     try:
         version.setbase(VERSION_BASE)
         setup_globals()
         runtime.set("name", name)
         yield
     finally:
-        runtime.conf, base.version_base, application.hydra, config.cfg = before
-        for each, resolver in resolvers.items():
+        runtime.conf, base.version_base, application.hydra, config.cfg = previous
+        for resolver_name, resolver in resolvers.items():
             if resolver is None:
-                BaseContainer._resolvers.pop(each, None)
+                BaseContainer._resolvers.pop(resolver_name, None)
             else:
-                BaseContainer._resolvers[each] = resolver
+                BaseContainer._resolvers[resolver_name] = resolver

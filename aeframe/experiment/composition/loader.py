@@ -1,4 +1,4 @@
-"""Hydra's config loader, with defaults that follow the modality and errors of one sentence."""
+"""`Loader`: Hydra's config loader, with a default dataset for each modality and errors of one sentence."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ from aeframe.experiment.composition.sources import search_path
 from aeframe.registry import registry
 
 CONFIG = "train"
+"""The name of the primary config, ``train.yaml``."""
 
 
 class Loader(ConfigLoaderImpl):
     """Compose ``train.yaml`` with overrides.
 
-    It differs from Hydra's loader in four ways. Without ``data=`` the default dataset of the chosen modality is used.
-    ``key=value`` needs no ``+`` for a new key, since `validated` refuses unknown keys. Errors are `AeframeError`s. And
-    Hydra's process-wide state is restored after each call.
+    It differs from Hydra's loader in four ways:
+
+    - Without ``data=`` the default dataset of the chosen modality is used.
+    - ``key=value`` needs no ``+`` for a new key, since `validated` rejects unknown keys.
+    - Errors are `AeframeError`s.
+    - Hydra's process-wide state is restored after each call.
 
     Args:
         config_dir: The user's own options; by default ``./configs``, if present.
-        names_only: List names without their signatures and import nothing; Hydra's errors stay as they are, since its
+        names_only: List names without their signatures, and import no parts. Hydra's own errors are raised, since its
             tab completion relies on them.
     """
 
@@ -56,13 +60,13 @@ class Loader(ConfigLoaderImpl):
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
-            lines = [self._open(each) for each in parsed]
-            if not any(each.key_or_group == "data" for each in parsed):
-                lines += self._data(config_name, lines)
-            config = super().load_configuration(config_name, lines, run_mode, from_shell, validate_sweep_overrides)
+            completed = [self._without_plus(override) for override in parsed]
+            if not any(override.key_or_group == "data" for override in parsed):
+                completed += self._default_data(config_name, completed)
+            config = super().load_configuration(config_name, completed, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise AeframeError(sentence(error, self.repository)) from error
-        # The sweeper makes its points from these overrides, and each point chooses its own data.
+        # The sweeper composes its points from these overrides, without the default data: a point may choose its own.
         config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
         return config
 
@@ -104,10 +108,10 @@ class Loader(ConfigLoaderImpl):
         """Return whether `name` is a group of options."""
         return bool(self.repository.group_exists(name))
 
-    def _open(self, override: Override) -> str:
-        """Return an override that sets its key whether or not it exists (``penalties.l1.weight=1`` needs no ``+``).
+    def _without_plus(self, override: Override) -> str:
+        """Return an override that also sets a new key, so that ``penalties.l1.weight=1`` needs no ``+``.
 
-        ``logger=null`` removes a choice, which Hydra writes as ``~logger``.
+        ``logger=null`` becomes ``~logger``, Hydra's syntax for removing a choice.
         """
         line = override.input_line or ""
         if override.is_add() or override.is_force_add() or override.is_delete() or override.is_hydra_override():
@@ -116,8 +120,8 @@ class Loader(ConfigLoaderImpl):
             return f"++{line}" if override.package is None else line
         return f"~{override.key_or_group}" if override.value() is None else line
 
-    def _data(self, config_name: str | None, overrides: list[str]) -> list[str]:
-        """Return the override that chooses the modality's default dataset, if no dataset is chosen."""
+    def _default_data(self, config_name: str | None, overrides: list[str]) -> list[str]:
+        """Return the override that chooses the modality's default dataset; none if a dataset is chosen already."""
         choices = self.compute_defaults_list(config_name, overrides, RunMode.MULTIRUN).overrides.known_choices
         if choices.get("data") is not None or (modality := choices.get("modality")) is None:
             return []
@@ -127,27 +131,29 @@ class Loader(ConfigLoaderImpl):
 
 def point_name(overrides: Sequence[str]) -> str:
     """Return the name of a point of a multirun for messages: its overrides."""
-    own = " ".join(each for each in overrides if not each.startswith("hydra."))
-    return f"the point {own}" if own else "the only point"
+    name = " ".join(override for override in overrides if not override.startswith("hydra."))
+    return f"the point {name}" if name else "the only point"
 
 
 @global_state(CONFIG)
 def task_config(config: DictConfig) -> dict[str, Any]:
-    """Return a composed config without Hydra's part, as plain values with interpolations resolved; ``???`` stays.
+    """Return a composed config without its node ``hydra``, as plain values with interpolations resolved.
+
+    Missing values stay ``???``.
 
     Raises:
         AeframeError: An interpolation of a missing value.
     """
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    without_hydra = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        plain: Any = OmegaConf.to_container(own, resolve=True)
+        plain: Any = OmegaConf.to_container(without_hydra, resolve=True)
     except OmegaConfBaseException as error:
         raise AeframeError(sentence(error)) from error
     return dict(plain)
 
 
 def sentence(error: Exception, repository: IConfigRepository | None = None) -> str:
-    """Return an error of Hydra, OmegaConf or YAML as one sentence; `repository` has the known options."""
+    """Return an error of Hydra, OmegaConf or YAML as one sentence; unknown options are looked up in `repository`."""
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, repository)
     if isinstance(error, OverrideParseException):
@@ -155,13 +161,13 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
     cause = error if isinstance(error, InterpolationResolutionError) else error.__cause__
     if isinstance(cause, InterpolationResolutionError):
         key = f"'{cause.full_key}' " if cause.full_key else ""
-        return f"the value of {key}refers to a missing value: {_line(cause)}"
-    text = " ".join(part for part in (_text(error), _text(error.__cause__) if error.__cause__ else "") if part)
+        return f"the value of {key}refers to a missing value: {_first_line(cause)}"
+    text = " ".join(part for part in (_one_line(error), _one_line(error.__cause__) if error.__cause__ else "") if part)
     if (
-        several := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
+        sweep := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
     ) is not None:
         return (
-            f"'{several.group(1) or several.group(2)}' has several values; add -m to run one after the other, or put "
+            f"'{sweep.group(1) or sweep.group(2)}' has several values; add -m to run one after the other, or put "
             "them in [brackets] for a list"
         )
     if (group := re.search(r"Config group override must be a string or a list|Could not override '(.*?)'", text)) and (
@@ -173,26 +179,26 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
 
 def _unknown_option(error: MissingConfigException, repository: IConfigRepository | None) -> str:
     group, _, name = (error.missing_cfg_file or "").rpartition("/")
-    known = sorted(set(error.options or ()))
-    if not known and repository is not None:
-        known = repository.get_group_options(group, ObjectType.CONFIG)
+    names = sorted(set(error.options or ()))
+    if not names and repository is not None:
+        names = repository.get_group_options(group, ObjectType.CONFIG)
     if not group:
-        return f"there is no config '{name}'{did_you_mean(name, known)}"
-    broken = "".join(
+        return f"there is no config '{name}'{did_you_mean(name, names)}"
+    not_loaded = "".join(
         f"; plugin '{plugin.name}' ({plugin.distribution}) is {plugin.state}: {plugin.reason}"
         for plugin in registry().plugins
         if plugin.state != "ok"
     )
-    return f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}{broken}"
+    return f"unknown {group} '{name}'{did_you_mean(name, names)}; known are {', '.join(names) or 'none'}{not_loaded}"
 
 
 def _no_such_group(key: str) -> str:
     return f"'{key}' is not a part of a run that an override can choose; see aeframe-train --help"
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0].strip().rstrip(".")
 
 
-def _text(error: BaseException) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.dotted_keys import flat
 from aeframe.kinds import GROUPS, LOGGER
 
 
@@ -25,26 +26,26 @@ class OptionFile:
     group: str
     name: str
     place: str
-    """A path, or ``package/path`` where it lies in a package."""
+    """The path of the file, or ``package/path`` for a file of a package."""
     comment: str
-    """The comment at its head, without ``#``."""
+    """The comment at the top of the file, without ``#``."""
     choices: dict[str, str | None]
     """The parts it chooses, by group."""
     values: dict[str, Any]
-    """The values that it sets, interpolations unresolved."""
+    """The values that it sets, with interpolations unresolved."""
     package: str
     """The dotted key of its values in the config; empty for the top level."""
 
     @property
     def keys(self) -> list[str]:
         """The dotted keys of a run's config that it sets; a part ``{name: ...}`` is one value."""
-        return [f"{self.package}.{key}" if self.package else key for key, _ in _flat(self.values)]
+        return [f"{self.package}.{key}" if self.package else key for key, _ in flat(self.values)]
 
     @property
     def settings(self) -> dict[str, Any]:
         """The values that it sets, except its name, by dotted key; a part ``{name: ...}`` is one value."""
-        own = (self.group, f"{self.group}.name")
-        return {key: value for key, value in _flat(self.values) if key not in own}
+        name_keys = (self.group, f"{self.group}.name")
+        return {key: value for key, value in flat(self.values) if key not in name_keys}
 
 
 def core_recipes() -> list[str]:
@@ -65,71 +66,64 @@ def option_file(loader: Loader, group: str, name: str) -> OptionFile:
     Raises:
         AeframeError: There is no such option.
     """
-    if name not in (known := loader.get_group_options(group)):
+    if name not in (names := loader.get_group_options(group)):
         raise AeframeError(
-            f"unknown {group} '{name}'{did_you_mean(name, known)}; known are {', '.join(known) or 'none'}"
+            f"unknown {group} '{name}'{did_you_mean(name, names)}; known are {', '.join(names) or 'none'}"
         )
     return _read(loader, group, name)
 
 
 def option_files(loader: Loader, group: str) -> list[OptionFile]:
-    """Read all option files of a group, sorted by name; its folder is listed once."""
+    """Read all option files of a group, sorted by name."""
     return [_read(loader, group, name) for name in loader.get_group_options(group)]
 
 
-def place_of(found: ConfigResult, path: str) -> str:
+def place_of(option: ConfigResult, path: str) -> str:
     """Return the location of an option, for messages."""
-    scheme, _, root = found.path.partition("://")
-    return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else found.path
+    scheme, _, root = option.path.partition("://")
+    return f"{root}/{path}.yaml" if scheme in ("pkg", "file") else option.path
 
 
 def _read(loader: Loader, group: str, name: str) -> OptionFile:
-    found = loader.read(f"{group}/{name}")
-    assert found is not None
-    values: Any = OmegaConf.to_container(found.config, resolve=False)
+    path = f"{group}/{name}"
+    option = loader.read(path)
+    assert option is not None
+    values: Any = OmegaConf.to_container(option.config, resolve=False)
     return OptionFile(
         group,
         name,
-        place_of(found, f"{group}/{name}"),
-        _comment(_file(found, f"{group}/{name}").read_text(encoding="utf-8")),
-        _choices(found.defaults_list or []),
+        place_of(option, path),
+        _head_comment(_file(option, path).read_text(encoding="utf-8")),
+        _choices(option.defaults_list or []),
         dict(values),
-        _package(found.header.get("package"), group),
+        _package(option.header.get("package"), group),
     )
 
 
 def _package(header: str | None, group: str) -> str:
     """Return the dotted key that a file's ``# @package`` line names, by default its group."""
-    named = group.replace("/", ".") if header is None else header
-    return "" if named == "_global_" else named.removeprefix("_global_.")
+    package = group.replace("/", ".") if header is None else header
+    return "" if package == "_global_" else package.removeprefix("_global_.")
 
 
-def _file(found: ConfigResult, path: str) -> Traversable:
-    scheme, _, root = found.path.partition("://")
+def _file(option: ConfigResult, path: str) -> Traversable:
+    scheme, _, root = option.path.partition("://")
     folder: Traversable = importlib.resources.files(root) if scheme == "pkg" else Path(root)
     return folder.joinpath(f"{path}.yaml")
 
 
-def _choices(defaults: Sequence[InputDefault]) -> dict[str, str | None]:
-    chosen: dict[str, str | None] = {}
-    for each in defaults:
-        if isinstance(each, GroupDefault) and not isinstance(each.value, list):
-            chosen[str(each.group).removeprefix("/")] = each.value
-        elif isinstance(each, ConfigDefault) and each.path not in (None, "_self_"):
-            group, _, name = str(each.path).removeprefix("/").rpartition("/")
-            chosen[group] = name
-    return chosen
+def _choices(defaults_list: Sequence[InputDefault]) -> dict[str, str | None]:
+    choices: dict[str, str | None] = {}
+    for default in defaults_list:
+        if isinstance(default, GroupDefault) and not isinstance(default.value, list):
+            choices[str(default.group).removeprefix("/")] = default.value
+        elif isinstance(default, ConfigDefault) and default.path not in (None, "_self_"):
+            group, _, name = str(default.path).removeprefix("/").rpartition("/")
+            choices[group] = name
+    return choices
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict) and value and "name" not in value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def _comment(text: str) -> str:
+def _head_comment(text: str) -> str:
     lines = []
     for line in text.splitlines():
         if not line.startswith("#"):

@@ -1,4 +1,4 @@
-"""Where config options come from: the user's folder, packages of core and plugins, and the registry."""
+"""The sources of config options: the user's folder, config packages of core and plugins, and the registry."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from aeframe.registry import Entry, registry
 
 
 def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> ConfigSearchPath:
-    """Return Hydra's search path; the first place that has an option wins.
+    """Return Hydra's search path; an option is read from the first source that has it.
 
     Args:
         config_dir: The user's own options; by default the folder ``configs`` in the working folder, if there is one.
-        names_only: List the registry's options without their signatures, importing nothing.
+        names_only: List the registry's options without their signatures, and import no parts.
 
     Raises:
         AeframeError: No such folder, a plugin's config package that cannot be found, or one option in two packages.
     """
-    # In code, and not through a `hydra_plugins` namespace package, which breaks in editable installs.
+    # Registered here and not by a `hydra_plugins` namespace package, which breaks in editable installs.
     Plugins.instance().register(RegistrySource)
     path = ConfigSearchPathImpl()
     path.append("hydra", "pkg://hydra.conf")
     if config_dir is not None and not config_dir.is_dir():
         raise AeframeError(f"the config folder '{config_dir}' does not exist; use one that does")
-    user = config_dir or Path("configs")
-    if user.is_dir():
-        path.append("user", f"file://{user.resolve()}")
+    user_folder = config_dir or Path("configs")
+    if user_folder.is_dir():
+        path.append("user", f"file://{user_folder.resolve()}")
     packages = list(registry().entries("config"))
     refuse_duplicates(packages)
     for entry in packages:
@@ -52,9 +52,9 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
 
 
 def refuse_duplicates(packages: list[Entry]) -> None:
-    """Refuse an option that two packages offer, which Hydra would take silently from the first.
+    """Raise an error for an option that two packages have; Hydra would silently read it from the first.
 
-    The user's own folder may shadow an option on purpose, so it is not checked.
+    The user's own folder is not checked, since it may override options on purpose.
     """
     holders: dict[str, Entry] = {}
     for entry in packages:
@@ -77,21 +77,22 @@ def _root(entry: Entry) -> Traversable:
 
 
 def _options(folder: Traversable, prefix: str = "") -> Iterator[str]:
-    for each in sorted(folder.iterdir(), key=lambda item: item.name):
-        if each.is_dir():
-            yield from _options(each, f"{prefix}{each.name}/")
-        elif each.name.endswith(".yaml"):
-            yield f"{prefix}{each.name}"
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            yield from _options(item, f"{prefix}{item.name}/")
+        elif item.name.endswith(".yaml"):
+            yield f"{prefix}{item.name}"
 
 
 SETTINGS = "settings"
 """The config that holds every setting of `RunSettings` with its default."""
 NAMES_ONLY = "names"
-_OFFERED = (*GROUPS, LOGGER)
+"""The path of a registry source that lists names without signatures."""
+_CONFIG_GROUPS = (*GROUPS, LOGGER)
 
 
 class RegistrySource(ConfigSource):
-    """The last place in the search path: ``loss=NAME`` is ``{name: NAME, <its options and their defaults>}``.
+    """Registered parts as config options: ``loss=NAME`` is ``{name: NAME, <its options and their defaults>}``.
 
     A modality also chooses its default parts, and a dataset its modality; choices of higher precedence override them.
     ``logger=NAME`` is ``{NAME: {name: NAME}}``, so that a list of names chooses several loggers.
@@ -105,41 +106,41 @@ class RegistrySource(ConfigSource):
         return True
 
     def is_group(self, config_path: str) -> bool:
-        return config_path in ("", *_OFFERED)
+        return config_path in ("", *_CONFIG_GROUPS)
 
     def is_config(self, config_path: str) -> bool:
         group, name = _split(config_path)
-        return (group in _OFFERED and registry().has(BY_KEY[group].name, name)) or (group, name) == ("", SETTINGS)
+        return (group in _CONFIG_GROUPS and registry().has(BY_KEY[group].name, name)) or (group, name) == ("", SETTINGS)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        if config_path in _OFFERED:
+        if config_path in _CONFIG_GROUPS:
             return [] if results_filter == ObjectType.GROUP else registry().names(BY_KEY[config_path].name)
-        return sorted(_OFFERED) if config_path == "" and results_filter != ObjectType.CONFIG else []
+        return sorted(_CONFIG_GROUPS) if config_path == "" and results_filter != ObjectType.CONFIG else []
 
     def load_config(self, config_path: str) -> ConfigResult:
         group, name = _split(config_path)
         if group == "":
             body: dict[str, Any] = dataclasses.asdict(RunSettings())
         elif group == LOGGER:
-            # Its options get their defaults when the run is validated, where one that YAML cannot hold is left out.
+            # `validated` adds the defaults of its options, except those that YAML cannot hold.
             body = {LOGGER: {name: {"name": name}}}
         elif self.path == NAMES_ONLY:
             body = {group: {"name": name}}
         else:
-            chosen = {f"override /{key}": value for key, value in _implied(group, name).items()}
-            body = {"defaults": [{key: value} for key, value in chosen.items()]} if chosen else {}
+            choices = _implied_choices(group, name)
+            body = {"defaults": [{f"override /{key}": value} for key, value in choices.items()]} if choices else {}
             body[group] = defaults(BY_KEY[group].name, name)
         return ConfigResult(
             config=OmegaConf.create(body),
             path=f"{self.scheme()}://{config_path}",
             provider=self.provider,
-            # An override from inside a package would look for `encoder@modality.encoder`.
+            # In the package of the group, an override would refer to `encoder@modality.encoder`.
             header={"package": "_global_"},
         )
 
 
-def _implied(group: str, name: str) -> dict[str, str]:
-    """Return the choices that go with a choice: a modality's default parts, a dataset's modality."""
+def _implied_choices(group: str, name: str) -> dict[str, str]:
+    """Return the default parts of a modality, or the modality of a dataset."""
     if group == "modality":
         return dict(registry().load("modality", name).defaults)
     if group == "data":

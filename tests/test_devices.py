@@ -70,8 +70,8 @@ def test_gathered_rows_and_gradients_equal_those_of_one_device(by_rank: list[dic
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_two_devices_make_the_step_that_one_would(shared: list[dict[str, dict[str, Tensor]]], name: str) -> None:
-    alone = gradients_of_step(setup(OBJECTIVES[name]), None)
-    for each in shared:
-        assert each[name].keys() == alone.keys()
-        torch.testing.assert_close(each[name], alone, rtol=1e-3, atol=1e-5)
+def test_a_step_on_two_devices_equals_one_on_one(by_rank: list[dict[str, dict[str, Tensor]]], name: str) -> None:
+    expected = gradients_of_step(setup(OBJECTIVES[name]), None)
+    for results in by_rank:
+        assert results[name].keys() == expected.keys()
+        torch.testing.assert_close(results[name], expected, rtol=1e-3, atol=1e-5)

@@ -18,7 +18,8 @@ RUNS = {
     "vqvae": "model=vqvae data=digits max_epochs=2 batch_size=256 encoder.channels=[4,8] latent.codebook_size=16 "
     "checkpoint_every=2",
     "aae": f"model=aae data=breast_cancer {_SMALL} max_epochs=3 checkpoint_every=5 critics.discriminator_z.hidden=[8]",
-    "factor_vae": f"model=factor_vae data=breast_cancer {_SMALL} max_epochs=3 checkpoint_every=5 critics.permuted_codes.hidden=[8]",
+    "factor_vae": f"model=factor_vae data=breast_cancer {_SMALL} max_epochs=3 checkpoint_every=5 "
+    "critics.permuted_codes.hidden=[8]",
     "text": "model=vae data=sentences max_batches=6 batch_size=32 checkpoint_every=2",
     "omics": "model=vae data=cells_simulated max_epochs=2 ema=0.9 accumulate=2 checkpoint_every=2",
 }

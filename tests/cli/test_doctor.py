@@ -39,7 +39,9 @@ def optional_libraries(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     real = importlib.import_module
     monkeypatch.setattr(
         "aeframe.cli.doctor.importlib.import_module",
-        lambda name, *package: None if name in ("mlflow", "wandb", "tensorboard", "pyarrow") else real(name, *package),
+        lambda name, package=None: (
+            None if name in ("mlflow", "wandb", "tensorboard", "pyarrow") else real(name, package)
+        ),
     )
     registry.reset()
 

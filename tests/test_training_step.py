@@ -20,6 +20,7 @@ from aeframe.data.pairs import Paired
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
+from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
@@ -32,7 +33,7 @@ torch.set_num_threads(1)
 
 CPU = torch.device("cpu")
 SAMPLES = 7
-PARTS = ("corruption", "encoder", "decoder", "latent", "prior", "loss", "objective", "penalty", "critic", "activation")
+PARTS = ("activation", *(kind.name for kind in SLOTS))
 # What no reference model can be made around: they change the shape, or take images only.
 ALONE = ("activation=glu", "activation=softmax2d")
 # Operations whose result, or the shape of it, the host waits for on a GPU. Some of them read nothing on a CPU.

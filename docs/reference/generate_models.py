@@ -9,6 +9,7 @@ from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import OptionFile, core_recipes, option_file
 from aeframe.factory import REQUIRED, defaults, signature
+from aeframe.kinds import SAVED
 from aeframe.registry import registry
 
 PAGE = Path(__file__).with_name("models.md")
@@ -21,8 +22,9 @@ A model is a recipe: `model=NAME` chooses a part for each slot of the autoencode
 the recipe; they are the defaults of the modality, here of `vector`. Any part can be replaced by name. The options of
 all parts are listed at the end of the page; set one with `latent.dim=8`, on the command line or in a file.
 """
-_SLOTS = ("corruption", "encoder", "latent", "prior", "decoder", "loss", "objective", "sampler")
-_LABELLED = {"penalty": "penalties", "critic": "critics"}
+# The activation is an option of many parts, and the modality belongs to the data.
+_SLOTS = [kind.name for kind in SAVED if not kind.labelled and kind.name not in ("activation", "modality")]
+_LABELLED = {kind.name: kind.key for kind in SAVED if kind.labelled}
 
 
 def page() -> str:

@@ -24,9 +24,9 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     """Build the model of a composed config for data with a given spec.
 
     Args:
-        config: One entry for each slot and the activation (a name, or ``{name: ..., options}``), ``penalties`` as
-            ``{label: {name: ..., weight: ...}}`` (the label is the name where none is given), ``critics`` likewise, and
-            ``condition_encoder``.
+        config: One entry for the activation and each part that a model has one of, such as ``encoder``: a name, or
+            ``{name: ..., options}``. ``penalties`` and ``critics`` are ``{label: {name: ..., options}}``; without a
+            ``name`` the label is the name. ``condition_encoder`` is whether the encoder receives the condition.
         spec: The spec of the data: shape, domain and condition.
 
     Raises:
@@ -34,12 +34,14 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     """
 
     def chosen(kind: str) -> Any:
+        """Return the config of the part of this kind, or the name of the default."""
         default = KINDS[kind].default
         return config.get(kind, default) if default else config[kind]
 
     activation = MakeActivation.from_config(chosen("activation"), build)
 
-    def make(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
+    def build_part(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
+        """Build a part; its constructor receives those of the injected arguments that it has parameters for."""
         return build(kind, part, activation=activation, spec=spec, **injected)
 
     encoder_takes_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
@@ -49,13 +51,17 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             f"an encoder of {domain} data takes class indices, to which no condition can be appended; "
             "set condition_encoder=false, the decoder still receives the condition"
         )
-    corruption = make("corruption", chosen("corruption"), shape=shape, domain=domain)
-    loss: Loss = make("loss", chosen("loss"), shape=shape, domain=domain)
+    corruption = build_part("corruption", chosen("corruption"), shape=shape, domain=domain)
+    loss: Loss = build_part("loss", chosen("loss"), shape=shape, domain=domain)
     encoder_shape = shape_with_condition(shape, spec.condition) if encoder_takes_condition else shape
-    encoder: Encoder = make("encoder", chosen("encoder"), shape=encoder_shape, domain=domain, corruption=corruption)
-    latent: LatentSpace = make("latent", chosen("latent"), feature_shape=encoder.out_shape)
-    prior = make("prior", chosen("prior"), z_shape=latent.shape, shape=encoder_shape, encoder=encoder, latent=latent)
-    decoder = make(
+    encoder: Encoder = build_part(
+        "encoder", chosen("encoder"), shape=encoder_shape, domain=domain, corruption=corruption
+    )
+    latent: LatentSpace = build_part("latent", chosen("latent"), feature_shape=encoder.out_shape)
+    prior = build_part(
+        "prior", chosen("prior"), z_shape=latent.shape, shape=encoder_shape, encoder=encoder, latent=latent
+    )
+    decoder = build_part(
         "decoder",
         chosen("decoder"),
         z_shape=shape_with_condition(latent.decoder_shape, spec.condition),
@@ -64,17 +70,17 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
         latent=latent,
         build=build,
     )
-    objective = make("objective", chosen("objective"), z_shape=latent.shape, shape=shape)
+    objective = build_part("objective", chosen("objective"), z_shape=latent.shape, shape=shape)
 
-    def make_labelled(kind: str) -> dict[str, Any]:
+    def build_labelled(kind: str) -> dict[str, Any]:
         return {
-            label: make(kind, {"name": label, **options}, z_shape=latent.shape, shape=shape)
+            label: build_part(kind, {"name": label, **options}, z_shape=latent.shape, shape=shape)
             for label, options in (config.get(KINDS[kind].key) or {}).items()
         }
 
-    penalties = make_labelled("penalty")
-    # Last, so that a critic leaves the initial weights of the autoencoder as they are without it.
-    critics = make_labelled("critic")
+    penalties = build_labelled("penalty")
+    # Critics are built last, so that their random draws do not change the initial weights of the autoencoder.
+    critics = build_labelled("critic")
     _check_critics("objective", _name_of(chosen("objective")), "objective", objective, critics)
     for label, penalty in penalties.items():
         _check_critics("penalty", label, f"penalties.{label}", penalty, critics)
@@ -94,10 +100,17 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 
 
 def _check_critics(kind: str, name: str, key: str, part: Objective | Penalty, critics: Mapping[str, Critic]) -> None:
-    """Check that the critics which an objective or a penalty uses are there, and have the methods that it calls.
+    """Check that the critics which an objective or a penalty uses exist, and have the methods that it calls.
+
+    Args:
+        kind: ``objective`` or ``penalty``.
+        name: Its name or label.
+        key: Its key in the config.
+        part: The objective or penalty.
+        critics: All critics by label.
 
     Raises:
-        AeframeError: Naming the first that is missing or has not these methods.
+        AeframeError: A critic is missing, or lacks a method; the message names the first such critic.
     """
     for label, methods in part.used_critics.items():
         requirement = f"{kind} '{name}' requires a critic '{label}' with {' and '.join(methods)}"
@@ -113,5 +126,5 @@ def _check_critics(kind: str, name: str, key: str, part: Objective | Penalty, cr
             )
 
 
-def _name_of(part: str | Mapping[str, Any]) -> str:
-    return part if isinstance(part, str) else str(part["name"])
+def _name_of(config: str | Mapping[str, Any]) -> str:
+    return config if isinstance(config, str) else str(config["name"])

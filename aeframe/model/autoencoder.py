@@ -84,7 +84,7 @@ class Autoencoder(nn.Module):
             features: `ForwardOutput.features` of the same batch and corruption, to skip the encoder.
 
         Raises:
-            AeframeError: Importance samples of a latent without a posterior.
+            AeframeError: Importance samples are requested, and the latent has no posterior.
         """
         encoder_input = self.corruption(batch) if self.training or self.corruption.in_evaluation else batch
         sample = self.training if sample is None else sample
@@ -102,18 +102,27 @@ class Autoencoder(nn.Module):
         if sample:
             latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, rows))
             if self.training and torch.is_grad_enabled():
+                # The first B of K * B rows, since the rows of one x have the same mean.
                 self.latent.observe(latent.mean[: len(batch)])
         latent = self.objective.combine_posteriors(self, latent, rows, sample=sample)
         output = self._decode(latent.z, latent.decoder_input, rows)
-        return ForwardOutput(batch, encoder_input, latent, output, self.loss(output, rows), features, num_samples)
+        return ForwardOutput(
+            batch,
+            encoder_input,
+            latent,
+            output,
+            reconstruction=self.loss(output, rows),
+            features=features,
+            num_samples=num_samples,
+        )
 
     def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
-        """Return the latent of a batch, without corruption."""
+        """Return the latent of a batch, without corruption; z is the mean, or with `sample` from the posterior."""
         latent: Latent = self.latent(self.encode_features(batch), sample=sample)
         return latent
 
     def encode_features(self, batch: Batch) -> Tensor:
-        """Return the encoder's features ``(B, C, *positions)`` of a batch, without corruption."""
+        """Return the encoder's features ``(B, C, *positions)`` of a batch; x is not corrupted here."""
         if self.condition_encoder:
             batch = replace(
                 batch,
@@ -132,13 +141,14 @@ class Autoencoder(nn.Module):
         like: Batch | None = None,
         draw: bool = False,
     ) -> Tensor:
-        """Return the decoder's output ``(B, outputs, *shape)`` of z ``(B, *z_shape)``, the parameters of the loss.
+        """Return ``(B, outputs, *shape)`` of z: the parameters of the likelihood, ``outputs`` for each element of x.
 
         Args:
-            z: The codes.
+            z: The codes ``(B, *z_shape)``.
             batch: The clean samples, for teacher forcing by an autoregressive decoder; None to decode new samples.
-            condition: ``(B, C)``, instead of the batch's.
-            like: Samples with the extras that `Loss.postprocess` uses, instead of the batch.
+            condition: Replaces the batch's condition ``(B, C)``.
+            like: Samples whose extras (such as the total count of a cell) `Loss.postprocess` reads instead of those of
+                `batch`; the decoder does not see them.
             draw: Sample tokens instead of taking the argmax, for an autoregressive decoder (see `Decoder.generate`).
         """
         return self._decode(z, None, batch, condition=condition, like=like, draw=draw)
@@ -209,7 +219,7 @@ class Autoencoder(nn.Module):
     def generate(
         self, z: Tensor, *, condition: Tensor | None = None, like: Batch | None = None, draw: bool = False
     ) -> Tensor:
-        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or with `draw` a sample of it.
+        """Return data ``(B, *shape)`` of z: the mean of the likelihood, or with `draw` a sample of it (see `decode`).
 
         Values are clamped to the bounds of the domain, since a Gaussian likelihood has none.
         """
@@ -228,13 +238,16 @@ def append_condition(value: Tensor, condition: Tensor | None) -> Tensor:
     return torch.cat([value, expanded], dim=1)
 
 
-def _mask_with_condition(mask: Tensor | None, condition: int) -> Tensor | None:
-    """Return the mask of x with an appended condition, whose channels are True."""
+def _mask_with_condition(mask: Tensor | None, num_channels: int) -> Tensor | None:
+    """Return the mask of x with the appended channels of a condition, where it is True.
+
+    A mask ``(B,)``, one value for a whole sample, has no channels and stays as it is.
+    """
     if mask is None or mask.ndim == 1:
         return mask
-    return torch.cat([mask, mask.new_ones(mask.shape[0], condition, *mask.shape[2:])], dim=1)
+    return torch.cat([mask, mask.new_ones(mask.shape[0], num_channels, *mask.shape[2:])], dim=1)
 
 
 def shape_with_condition(shape: Shape, condition: int) -> Shape:
-    """Return the shape after `append_condition`."""
+    """Return the shape that `append_condition` makes of `shape` with a condition of `condition` channels."""
     return (shape[0] + condition, *shape[1:])

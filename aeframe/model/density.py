@@ -1,4 +1,4 @@
-"""Fit an ex-post density to the codes of a trained model."""
+"""Fit a density to the codes of a trained model, to sample new codes from it instead of the prior."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch
 
 _MAX_CODES = 10_000
-"""Codes that a density is fitted to."""
+"""The largest number of codes that a density is fitted to."""
 
 
 def first_batches(source: Source, batch_size: int) -> Iterable[Batch]:

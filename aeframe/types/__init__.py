@@ -3,8 +3,9 @@
 Training builds a `Model` for a `DataSpec`. Each step maps a `Batch` to a `Latent` and a `ForwardOutput`, from which the
 objective computes `LossTerms` at the present `TrainingProgress`.
 
-Shapes: B samples in a batch, C channels. Channels come before positions: data ``(B, *shape)``,
-features ``(B, C, *positions)``, codes ``(B, *z_shape)``, decoder output ``(B, outputs, *shape)``.
+Shapes: B samples in a batch, C channels, ``positions`` in time or space such as (T,) or (H, W), ``outputs`` parameters
+of the likelihood for each element of x. Channels come before positions: data ``(B, *shape)``, features of the encoder
+``(B, C, *positions)``, codes z ``(B, *z_shape)``, output of the decoder ``(B, outputs, *shape)``.
 """
 
 from aeframe.types.batch import Batch

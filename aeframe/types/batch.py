@@ -18,13 +18,13 @@ class Batch:
     x: Tensor
     """``(B, *shape)``: the input of the encoder and the target of the loss."""
     mask: Tensor | None = None
-    """``(B, *leading dims of shape)``: False where x is padding or missing, and its value has no meaning."""
+    """``(B, *leading dims of shape)``, the same for all other dimensions: False where x is padding or missing."""
     condition: Tensor | None = None
     """``(B, C)``: covariates for the decoder, and usually for the encoder; for example one-hot classes."""
     index: Tensor | None = None
     """``(B,)``: the row number of each sample in its dataset, so that embeddings can be matched with samples."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` for losses of counts."""
+    """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` (the total count of a cell)."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -33,10 +33,10 @@ class Batch:
         """Return a batch with `function` applied to every tensor."""
         return Batch(
             function(self.x),
-            None if self.mask is None else function(self.mask),
-            None if self.condition is None else function(self.condition),
-            None if self.index is None else function(self.index),
-            {name: function(value) for name, value in self.extras.items()},
+            mask=None if self.mask is None else function(self.mask),
+            condition=None if self.condition is None else function(self.condition),
+            index=None if self.index is None else function(self.index),
+            extras={name: function(value) for name, value in self.extras.items()},
         )
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
@@ -62,8 +62,8 @@ class Batch:
     def paired(self, partner: Batch) -> Batch:
         """Return the batch with a second sample for each of its samples, for objectives that compare pairs.
 
-        Sample i is paired with row i of `partner`. Its tensors are stored in `extras`: x as ``partner``, the others as
-        ``partner_mask``, ``partner_condition`` and so on.
+        Sample i is paired with row i of `partner`. The tensors of `partner` are stored in `extras`: x as ``partner``,
+        the others as ``partner_mask``, ``partner_condition`` and so on.
         """
         optional = {"mask": partner.mask, "condition": partner.condition, **partner.extras}
         tensors = {f"partner_{name}": value for name, value in optional.items() if value is not None}
@@ -79,4 +79,5 @@ class Batch:
         prefix = "partner_"
         tensors = {name.removeprefix(prefix): t for name, t in self.extras.items() if name.startswith(prefix)}
         x = self.extras["partner"].to(self.x.dtype)
-        return Batch(x, tensors.pop("mask", None), tensors.pop("condition", self.condition), extras=tensors)
+        mask, condition = tensors.pop("mask", None), tensors.pop("condition", self.condition)
+        return Batch(x, mask=mask, condition=condition, extras=tensors)

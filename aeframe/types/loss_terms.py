@@ -22,13 +22,13 @@ class LossTerms:
     weights: dict[str, float] = field(default_factory=dict)
     """Each term's weight at the present training progress."""
     bound: Tensor | None = None
-    """``(B,)``: the value that checkpoints are selected by, without weights, warm-up and penalties."""
+    """``(B,)``: the objective without weights, warm-up and penalties, such as minus the ELBO; selects checkpoints."""
 
     def add(self, name: str, value: Tensor, weight: float = 1.0) -> Self:
         """Add a term ``(B,)`` and return the same object.
 
         Raises:
-            AeframeError: A second term of the same name.
+            AeframeError: There is a term of this name already.
         """
         if name in self.raw:
             raise AeframeError(f"two terms are named '{name}'; rename one of them")

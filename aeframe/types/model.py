@@ -1,4 +1,8 @@
-"""`Model`: the attributes and methods of an autoencoder that its parts may use."""
+"""`Model`: the attributes and methods of an autoencoder that its parts may use.
+
+Its parts are the encoder, the latent space, the prior, the decoder, the loss and so on. The protocols ending in
+``Part`` list the members of a part that other parts use.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,7 @@ class LossPart(Protocol):
 
 
 class CriticParts(Protocol):
-    """The critics of a `Model`, by label; see `aeframe.parts.Critic`."""
+    """The critics of a `Model` (networks trained next to it, such as a discriminator) by their label in the config."""
 
     def __getitem__(self, label: str) -> Any: ...
 
@@ -90,7 +94,7 @@ class Model(Protocol):
 
     @property
     def decoder(self) -> nn.Module:
-        """Maps z to the parameters of the likelihood."""
+        """Maps `LatentSpace.decoder_input` of z to the parameters of the likelihood."""
 
     @property
     def loss(self) -> LossPart:
@@ -107,8 +111,8 @@ class Model(Protocol):
         """
 
     def decode(self, z: Tensor, batch: Batch | None = None, *, condition: Tensor | None = None) -> Tensor:
-        """Return the parameters of the likelihood ``(B, outputs, *shape)`` of z ``(B, *z_shape)``.
+        """Return ``(B, outputs, *shape)`` of z ``(B, *z_shape)``: the parameters of the likelihood of each element.
 
-        `batch` has the clean samples for teacher forcing and per-sample sizes; None decodes new codes. `condition`
-        ``(B, C)`` replaces the batch's condition.
+        `batch` has the clean samples of these z, for teacher forcing and for quantities of a sample that scale its
+        output; None decodes new codes, which have no samples. `condition` ``(B, C)`` replaces the batch's condition.
         """

@@ -12,20 +12,20 @@ from aeframe.types.batch import Batch
 
 @dataclass(slots=True)
 class Latent:
-    """z, its mean, and what a latent provides about it."""
+    """z, its mean, and what else a latent space computes with it; fields that it does not compute are None or empty."""
 
     z: Tensor
     """``(B, *z_shape)``."""
     mean: Tensor
-    """``(B, *z_shape)``: the deterministic embedding, which `encode` returns."""
+    """``(B, *z_shape)``: the deterministic embedding of x."""
     posterior: Distribution | None = None
     """q(z|x), with a batch shape that starts with B."""
     codes: Tensor | None = None
-    """``(B, *positions, levels)``: the integer codes of a quantiser."""
+    """``(B, *positions, levels)``: the integer codes of a quantiser, one per level."""
     terms: dict[str, Tensor] = field(default_factory=dict)
     """Loss terms of the latent, ``(B,)`` each, such as the commitment."""
     decoder_input: Tensor | None = None
-    """``LatentSpace.decoder_input(z)``, where the forward pass computed it already."""
+    """``LatentSpace.decoder_input(z)``, where the latent space computed it together with z."""
 
     def rows(self, num: int) -> Latent:
         """Return the first `num` rows, with the posterior where it is a `Normal`; others cannot be sliced."""
@@ -33,15 +33,15 @@ class Latent:
         return Latent(
             self.z[:num],
             self.mean[:num],
-            Normal(q.loc[:num], q.scale[:num], validate_args=False) if isinstance(q, Normal) else None,
-            None if self.codes is None else self.codes[:num],
-            {name: term[:num] for name, term in self.terms.items()},
-            None if self.decoder_input is None else self.decoder_input[:num],
+            posterior=Normal(q.loc[:num], q.scale[:num], validate_args=False) if isinstance(q, Normal) else None,
+            codes=None if self.codes is None else self.codes[:num],
+            terms={name: term[:num] for name, term in self.terms.items()},
+            decoder_input=None if self.decoder_input is None else self.decoder_input[:num],
         )
 
     def detach(self) -> Latent:
-        """Return z, mean and codes detached from the graph, without posterior and terms."""
-        return Latent(self.z.detach(), self.mean.detach(), None, self.codes, {})
+        """Return z, mean and codes detached from the graph, without all other fields."""
+        return Latent(self.z.detach(), self.mean.detach(), codes=self.codes)
 
 
 @dataclass(slots=True)
@@ -53,21 +53,22 @@ class ForwardOutput:
     """
 
     batch: Batch
-    """The clean samples, B."""
+    """The B clean samples."""
     encoder_input: Batch
-    """The input of the encoder, B: corrupted in training, clean otherwise."""
+    """The B inputs of the encoder: corrupted in training, and usually clean otherwise."""
     latent: Latent
+    """z, which was decoded, and what else the latent space computed."""
     output: Tensor
-    """The decoder's output, ``(B, outputs, *shape)``: the parameters of the loss."""
+    """The decoder's output, ``(B, outputs, *shape)``: ``outputs`` parameters of the likelihood for each element."""
     reconstruction: Tensor
-    """``(B,)``: the loss of each row, in nats or the unit of the loss."""
+    """``(B,)``: the reconstruction loss of each row, in nats, or in `Loss.unit` if the loss is no likelihood."""
     features: Tensor | None = None
     """``(B, C, *positions)``: the encoder's output for `encoder_input`."""
     num_samples: int | None = None
     """K, where importance samples were requested."""
 
     def first_sample(self) -> ForwardOutput:
-        """Return the output of the first importance sample of each x; itself where none were requested."""
+        """Return the output of the first importance sample of each x; where none were requested, the same object."""
         if self.num_samples is None:
             return self
         num = len(self.batch)

@@ -1,4 +1,4 @@
-"""`TrainingProgress`: how far training is, in batches."""
+"""`TrainingProgress`: how many batches and epochs a run has trained."""
 
 from __future__ import annotations
 

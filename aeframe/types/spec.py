@@ -84,25 +84,25 @@ class DataSpec:
     domain: Domain
     """The values of x; with `views`, a domain that contains those of all views."""
     condition: int = 0
-    """C of the condition ``(B, C)``; 0 for data without a condition."""
+    """The number C of channels of the condition ``(B, C)``; 0 for data without a condition."""
     extras: Mapping[str, Shape] = field(default_factory=dict, hash=False)
     """For each entry of `Batch.extras` that parts may rely on, its shape for one sample: ``{"library": ()}``."""
     views: Mapping[str, tuple[int, Domain]] = field(default_factory=dict, hash=False)
-    """For data of several modalities concatenated along the first axis: the size and domain of each, in order."""
+    """For data of several modalities concatenated along the first axis: by name, in order, size and domain of each."""
     rate: float | None = None
     """Positions per second along the time axis, such as a sampling rate or a frame rate; None without a time axis."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as values that JSON can represent; `from_dict` reads them."""
-        plain: dict[str, Any] = {"shape": list(self.shape), "domain": str(self.domain), "condition": self.condition}
+        required: dict[str, Any] = {"shape": list(self.shape), "domain": str(self.domain), "condition": self.condition}
         extras = {name: list(shape) for name, shape in self.extras.items()}
         views = {name: [size, str(domain)] for name, (size, domain) in self.views.items()}
         rate = {} if self.rate is None else {"rate": self.rate}
-        return plain | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate
+        return required | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
-        """Return the spec that `to_dict` wrote."""
+        """Return the spec of the values that `to_dict` returned."""
         extras = {name: tuple(shape) for name, shape in plain.get("extras", {}).items()}
         views = {name: (size, Domain.parse(domain)) for name, (size, domain) in plain.get("views", {}).items()}
         rate = plain.get("rate")

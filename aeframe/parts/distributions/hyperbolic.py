@@ -23,8 +23,8 @@ _MARGIN = 1e-4
 class Ball:
     """The Poincaré ball: points x ``(..., d)`` with c |x|^2 < 1, of curvature -c (Ganea et al. 2018, arXiv 1805.09112).
 
-    Tangent vectors are scaled by the metric at their point: they are lambda_x times those of the papers, and their norm
-    is a distance. No operation subtracts two numbers near 1, so single precision suffices.
+    Tangent vectors are scaled by the metric at their point: they are those of the papers times the conformal factor
+    lambda_x, and their norm is a distance. No operation subtracts two numbers near 1, so single precision suffices.
     """
 
     curvature: float
@@ -49,6 +49,8 @@ class Ball:
         length = (self.root * v.norm(dim=-1, keepdim=True)).clamp(min=1e-12)
         decay = (-length).exp()
         numerator, squared_sum = self._sum(x, (0.5 * length).tanh() / length * v)
+        # The denominator of the Möbius addition of x and y is gap(x) gap(y) + c |x + y|^2. Here gap(y) is
+        # 1 - tanh^2(length / 2), written without cancellation.
         z = numerator / (self.gap(x) * 4 * decay / (1 + decay).square() + squared_sum)
         limit = (1 - _MARGIN) / self.root
         return z * (limit / z.norm(dim=-1, keepdim=True).clamp(min=limit))
@@ -90,9 +92,11 @@ class _BallNormal(ReparameterizedDistribution):
         return self.ball.exp(self.loc, self._step(shape))
 
     def _step(self, shape: torch.Size) -> Tensor:
+        """Return random tangent vectors at the centre, ``(*shape, *batch, d)``."""
         raise NotImplementedError
 
     def _noise(self, shape: torch.Size) -> Tensor:
+        """Return standard normal noise ``(*shape, *batch, d)``."""
         return torch.randn(*shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
 
 
@@ -131,8 +135,10 @@ class RiemannianNormal(_BallNormal):
 
     @cached_property
     def _distance(self) -> Radial:
+        """The distribution of the distance from the centre."""
         sigma, root, extra_dims = self.scale.detach().squeeze(-1), self.ball.root, self.event_shape[0] - 1
-        # The peak r solves r^2 = sigma^2 (d - 1) x coth x for x = sqrt(c) r; x coth x lies between 1 and 1 + x.
+        # The peak r solves r^2 = sigma^2 (d - 1) x coth x for x = sqrt(c) r. It is found by fixed-point iterations; the
+        # start uses that x coth x lies between 1 and 1 + x.
         peak = sigma * (0.5 * extra_dims * root * sigma + math.sqrt(extra_dims))
         for _ in range(8):
             x = root * peak

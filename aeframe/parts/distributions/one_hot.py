@@ -16,14 +16,14 @@ from aeframe.tensors import per_sample
 class OneHot(ReparameterizedDistribution):
     """V independent categorical variables of C classes: a sample concatenates their one-hot vectors, ``(V * C,)``.
 
-    The density is that of the classes: `log_prob` of a relaxed vector is the mean of the classes' log-probabilities,
-    weighted by the vector.
+    The density is that of the classes, not of the relaxation: `log_prob` of a relaxed vector is the mean of the
+    classes' log-probabilities, weighted by the vector.
 
     Args:
         logits: ``(*batch, V, C)``.
-        temperature: Of the relaxed vectors that `rsample` returns (Gumbel-softmax; Jang et al. 2017, arXiv 1611.01144).
-            Near 0 they are nearly one-hot, and their gradient has a large variance.
-        hard: `rsample` returns one-hot vectors with the gradient of the relaxed ones (straight through).
+        temperature: Temperature of the relaxed vectors that `rsample` returns (Gumbel-softmax; Jang et al. 2017, arXiv
+            1611.01144). Near 0 they are nearly one-hot, and their gradient has a large variance.
+        hard: Whether `rsample` returns one-hot vectors with the gradient of the relaxed ones (straight through).
     """
 
     def __init__(self, logits: Tensor, temperature: Tensor, *, hard: bool) -> None:
@@ -32,7 +32,7 @@ class OneHot(ReparameterizedDistribution):
 
     @property
     def mean(self) -> Tensor:
-        """``(*batch, V * C)``: the probabilities."""
+        """``(*batch, V * C)``: the probabilities of the classes."""
         return self.log_probs.exp().flatten(-2)
 
     def kl_to_uniform(self) -> Tensor:

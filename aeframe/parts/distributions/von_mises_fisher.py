@@ -36,8 +36,10 @@ class VonMisesFisher(ReparameterizedDistribution):
 
     @cached_property
     def _angle(self) -> Radial:
+        """The distribution of the angle t."""
         half, kappa = 0.5 * (self.event_shape[0] - 2), self.concentration.detach()
         root = half + (half**2 + kappa.square()).sqrt()
+        # At the peak kappa sin^2 t = (d - 2) cos t, so that cos t = kappa / root.
         peak = torch.atan2((2 * half / root).sqrt(), kappa / root)
         # The scale follows from 1 - cos t >= 2 (t / pi)^2.
         return Radial(self._log_density, peak, 0.5 * math.pi * root.rsqrt(), low=0.0, high=math.pi)
@@ -80,7 +82,8 @@ class VonMisesFisher(ReparameterizedDistribution):
     def draw(self, shape: torch.Size) -> Tensor:
         angle = self._angle.rsample(shape).unsqueeze(-1)
         tangent = torch.randn(*shape, *self.loc.shape, dtype=self.loc.dtype, device=self.loc.device)
-        # A uniform direction orthogonal to mu. Twice, because of rounding errors where the noise is nearly parallel.
+        # A uniform direction orthogonal to mu. Projected twice, because of rounding errors where the noise is nearly
+        # parallel to mu.
         for _ in range(2):
             tangent = normalize(tangent - (tangent * self.loc).sum(-1, keepdim=True) * self.loc, dim=-1)
         return angle.cos() * self.loc + angle.sin() * tangent

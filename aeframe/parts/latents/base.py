@@ -17,29 +17,30 @@ class LatentSpace(nn.Module):
     """Maps features ``(B, C, *positions)`` to z and what is known about it, a `Latent`.
 
     A constructor takes `feature_shape` ``(C, *positions)`` and sets `shape`, that of one z. `weights` has a schedule
-    for each of the loss terms in `Latent.terms`; a term without one has weight 1.
+    for the weight of each loss term in `Latent.terms`; a term without a schedule has weight 1.
     """
 
     provides: ClassVar[frozenset[str]] = frozenset()
-    """What a `Latent` of this space has: ``posterior`` (a distribution with `log_prob`), ``normal`` (a posterior that
-    is a diagonal normal), ``hierarchy`` (groups conditioned on each other), ``codes`` (integers), ``sparse`` (mostly
-    zeros), ``metric`` (of a curved space); empty for a deterministic code.
+    """Which of these a `Latent` of this space has: ``posterior`` (a distribution with `log_prob`), ``normal`` (a
+    posterior that is a diagonal normal), ``hierarchy`` (a z of groups of variables, each conditioned on those above
+    it), ``codes`` (integers), ``sparse`` (a z of mostly zeros), ``metric`` (of a curved space, as `geometry()` of the
+    latent); empty for a deterministic code.
     """
     space: ClassVar[str] = "euclidean"
     """The space of z, which a prior must support: ``euclidean``, ``sphere``, ``ball``, ``simplex``, ..."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
-    """Terms that compare the samples of a batch with each other."""
+    """Names of the loss terms that compare the samples of a batch with each other."""
     shape: Shape
     weights: dict[str, Schedule]
     num_codes: int = 0
     """Number of different codes, for spaces that provide codes."""
     num_levels: int = 1
-    """Codes of each position: L of ``Latent.codes (B, *positions, L)``."""
+    """Number L of codes at each position, the last size of `Latent.codes` ``(B, *positions, L)``."""
     groups: tuple[int, ...] = ()
-    """Sizes of consecutive groups of the flattened z, for spaces composed of groups."""
+    """Sizes of consecutive groups of the flattened z: groups of a hierarchy, or one-hot vectors; empty without."""
     num_continuous: int | None = None
-    """For spaces of continuous numbers followed by categorical variables: how many numbers z, and a KL by dimension,
-    begin with.
+    """The number of continuous numbers for spaces whose z is continuous numbers followed by one-hot vectors. A KL for
+    each dimension then begins with as many entries, followed by one for each one-hot vector. None for other spaces.
     """
 
     @property
@@ -63,12 +64,14 @@ class LatentSpace(nn.Module):
     def decoder_input(self, z: Tensor) -> Tensor:
         """Return the decoder's input ``(B, *decoder_shape)`` for z ``(B, *shape)``; by default z itself.
 
-        For example the reconstruction of a dictionary, the last state of a hierarchy, or a tangent vector of the ball.
+        For example the reconstruction of a dictionary, the last hidden state of a hierarchy, or a tangent vector of the
+        ball.
         """
         return z
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-        """Return the point at the fraction `weight` of the path from `start` to `end`, ``(..., *shape)``, broadcast.
+        """Return the point at the fraction `weight` of the path from `start` to `end`, ``(..., *shape)``; all
+        arguments are broadcast.
 
         A straight line by default; a curved space returns its shortest path.
         """
@@ -99,5 +102,5 @@ class LatentSpace(nn.Module):
 
 
 def latent_of(posterior: Distribution, mean: Tensor, *, sample: bool) -> Latent:
-    """Return the latent of a posterior over flat rows: a sample, or the `mean` ``(B, d)``."""
+    """Return the latent of a posterior over vectors ``(B, d)``: z is a sample, or the `mean`."""
     return Latent(posterior.rsample() if sample else mean, mean, posterior=posterior)

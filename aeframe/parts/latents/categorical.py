@@ -25,14 +25,15 @@ class Categorical(LatentSpace):
     Args:
         feature_shape: ``(C, *positions)``.
         dim: Number of variables.
-        classes: Classes of each variable.
-        temperature: Of the relaxation in training, above 0; a number or a schedule.
+        classes: Number of classes of each variable.
+        temperature: Temperature of the relaxation in training, above 0; a number or a schedule.
         hard: Sample one-hot vectors in training too, with the gradient of the relaxed ones (straight through).
     """
 
     provides = frozenset({"posterior"})
     space = "simplex"
     tau: Tensor
+    """``()``: the temperature at present."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Categorical(LatentSpace):
         self.shape, self.groups = (dim * classes,), (classes,) * dim
         self.temperature, self.hard = temperature, hard
         self.register_buffer("tau", torch.ones(()))
+        # The temperature of batch 0; a schedule in fractions of the run needs a planned length.
         self.on_progress(TrainingProgress(planned=1))
 
     def on_progress(self, progress: TrainingProgress) -> None:

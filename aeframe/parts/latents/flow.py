@@ -17,9 +17,10 @@ from aeframe.types import Latent, Shape
 
 
 class FlowPosteriorDistribution(Distribution):
-    """The distribution of f(z0), z0 normal: batch shape ``(B,)``, event shape that of one z.
+    """The distribution of f(z0), where z0 is normal and f a flow; batch shape ``(B,)``, event shape that of one z.
 
-    `log_prob` of the last sample, as the same tensor object, was computed with the sample and needs no inverse.
+    The log density of the last sample was computed with the sample. `log_prob` returns it, without inverting f, if it
+    is given the same tensor object.
     """
 
     arg_constraints = {}  # noqa: RUF012 -- as torch declares it
@@ -58,12 +59,12 @@ class FlowPosterior(Gaussian):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Numbers of z; with `spatial` at each position.
+        dim: Number of dimensions of z; with `spatial` at each position.
         spatial: Keep the positions of the features.
         transform: ``planar`` or ``radial`` (Rezende & Mohamed); ``iaf`` (Kingma et al. 2016, arXiv 1606.04934),
             ``spline`` (Durkan et al. 2019, arXiv 1906.04032) and ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057)
-            are autoregressive. ``maf`` takes one pass per number of z to sample; ``iaf`` and ``spline`` take as many
-            for the density of a z that they did not sample.
+            are autoregressive. ``maf`` takes one pass per dimension of z to sample; ``iaf`` and ``spline`` sample in
+            one pass, but take one per dimension for the density of a z that they did not sample.
         num_transforms: Number of transforms in sequence.
         hidden: Sizes of the dense layers in an autoregressive transform.
         context: Size of a linear projection of the features that conditions the flow of each sample, as in the papers;
@@ -92,12 +93,12 @@ class FlowPosterior(Gaussian):
         self.context = Head(feature_shape, context, spatial=False) if context else None
 
     def forward(self, features: Tensor, *, sample: bool) -> Latent:
-        start = super().forward(features, sample=sample)
-        assert isinstance(start.posterior, Normal)
+        base = super().forward(features, sample=sample)
+        assert isinstance(base.posterior, Normal)
         with autocast_disabled(features.device):
             context = None if self.context is None else self.context(at_least_float32(features))
-            q = FlowPosteriorDistribution(start.posterior, self.flow(context))
-        # The mean and the sample in one pass.
-        z, log_prob = q.transform_with_log_prob(torch.stack([start.mean, start.z] if sample else [start.mean]))
+            q = FlowPosteriorDistribution(base.posterior, self.flow(context))
+        # Transform the mean and the sample in one pass. Row 0 is the mean, and the last row z: the sample, or the mean.
+        z, log_prob = q.transform_with_log_prob(torch.stack([base.mean, base.z] if sample else [base.mean]))
         q.last_sample = z[-1], log_prob[-1]
         return Latent(q.last_sample[0], z[0], posterior=q)

@@ -1,6 +1,6 @@
 """The Hamiltonian latent: samples of a normal posterior are moved along the gradient of log p(x, z).
 
-Shapes: B samples, D numbers of a flattened z.
+Shapes: B samples, D dimensions of a flattened z.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Flat:
 
 
 class HamiltonianPosterior(Distribution):
-    """An estimate of log q(z|x) for one sample z that Hamiltonian dynamics moved; other values have no density."""
+    """An estimate of log q(z|x) for one sample z that Hamiltonian dynamics moved; other values have no density.
+
+    `who` is the name of the latent, for error messages.
+    """
 
     arg_constraints = {}  # noqa: RUF012 -- as torch declares it
 
@@ -69,7 +72,7 @@ class HamiltonianPosterior(Distribution):
         """Return ``(B,)`` in nats, of the sampled z only.
 
         Raises:
-            AeframeError: Another z.
+            AeframeError: `z` is not the sampled tensor object.
         """
         if z is not self.z:
             raise AeframeError(
@@ -91,18 +94,19 @@ class Hamiltonian(Gaussian):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Numbers of z; with `spatial` at each position.
+        dim: Number of dimensions of z; with `spatial` at each position.
         spatial: Keep the positions of the features.
-        num_steps: Leapfrog steps; each computes one gradient of the decoder.
-        step_size: Initial value; each number of z learns its own, at most 10 times as large.
+        num_steps: Number of leapfrog steps; each computes one gradient of the decoder.
+        step_size: Initial step size. Each dimension of z learns its own, at most 10 times as large.
         tempering: ``fixed``: beta increases to 1 along the paper's quadratic from a learned initial value; ``free``:
-            the factor of each step is learned; ``none``: beta is 1, and the bound is about that without dynamics,
-            because without tempering the dynamics keep their divergence from the target.
+            the factor of each step is learned; ``none``: beta is 1, and the bound is about the same as without
+            dynamics, because dynamics without tempering do not bring the distribution closer to the target.
         beta: Initial value of the learned initial inverse temperature, in (0, 1).
         max_log_variance: Bound of the normal's log-variance, as in latent gaussian.
     """
 
     provides = frozenset({"posterior"})
+    # The name for error messages.
     _who = "latent hamiltonian"
     iterations: int = 1
     """Fixed-point iterations of the leapfrog's two implicit equations; in flat space these are explicit."""
@@ -126,7 +130,9 @@ class Hamiltonian(Gaussian):
                 f"found {num_steps}, {step_size} and {beta}"
             )
         self.num_steps, self.max_step = num_steps, 10 * step_size
+        # The logit of each dimension's step size, as a fraction of `max_step`.
         self.step = nn.Parameter(torch.full((math.prod(self.shape),), _logit(1 / 10)))
+        # The logit of sqrt(beta), or of the factor of each step.
         self.tempering: nn.Parameter | None = None
         if tempering == "fixed":
             self.tempering = nn.Parameter(torch.tensor(_logit(beta**0.5)))
@@ -139,7 +145,7 @@ class Hamiltonian(Gaussian):
             return self.step.new_ones(self.num_steps)
         if self.tempering.ndim:
             return self.tempering.sigmoid()
-        # 1 / sqrt(beta) before the first step and after each step.
+        # `scales` are 1 / sqrt(beta) at the start and after each step; the last is 1.
         initial = 1 / self.tempering.sigmoid()
         fraction = torch.linspace(0, 1, self.num_steps + 1, dtype=initial.dtype, device=initial.device)
         scales = (1 - initial) * fraction.square() + initial
@@ -200,9 +206,10 @@ def leapfrog(
         gradient: ``grad_log_density(z)``.
         grad_log_density: Returns minus the gradient of the potential energy.
         geometry: The metric.
-        step: The step size, one number or D.
+        step: The step size: one number, or one for each dimension ``(D,)``.
         iterations: Fixed-point iterations of each implicit equation.
     """
+    # The momentum after half a step.
     half = momentum
     for _ in range(iterations):
         half = momentum + 0.5 * step * (gradient + geometry.position_gradient(z, half))

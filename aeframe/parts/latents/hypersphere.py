@@ -18,8 +18,8 @@ class Hypersphere(LatentSpace):
     """q(z|x) = vMF(mu, kappa) on the unit sphere of `dim` dimensions (Davidson et al. 2018, arXiv 1804.00891).
 
     z is a unit vector of `dim` numbers, with `dim` - 1 degrees of freedom: the paper's S^10 is ``dim=11``. As in the
-    authors' code kappa is 1 + softplus, because a uniform posterior would have no gradient. Here the softplus is
-    multiplied by `dim`, since the effect of kappa depends on the dimension, and kappa is clamped to
+    authors' code kappa is 1 + softplus, because a uniform posterior (kappa = 0) would have no gradient. Here the
+    softplus is multiplied by `dim`, since the effect of kappa depends on the dimension, and kappa is clamped to
     `max_concentration`, up to which single precision distinguishes directions. The paper samples by rejection and
     corrects the gradient by a score function; here sampling is by inversion, whose implicit gradient is exact.
     """
@@ -54,7 +54,8 @@ class Hypersphere(LatentSpace):
         orthogonal = end - cosine * start
         sine = orthogonal.norm(dim=-1, keepdim=True)
         axis = torch.zeros_like(start).scatter(-1, start.abs().argmin(-1, keepdim=True), 1.0)
-        other = axis - (axis * start).sum(-1, keepdim=True) * start
-        tangent = normalize(torch.where((sine < 1e-6) & (cosine < 0), other, orthogonal), dim=-1)
+        # The direction from `start` towards that axis.
+        to_axis = axis - (axis * start).sum(-1, keepdim=True) * start
+        tangent = normalize(torch.where((sine < 1e-6) & (cosine < 0), to_axis, orthogonal), dim=-1)
         angle = weight * torch.atan2(sine, cosine)
         return normalize(angle.cos() * start + angle.sin() * tangent, dim=-1)

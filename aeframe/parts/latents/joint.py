@@ -20,10 +20,10 @@ class Joint(LatentSpace):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Number of continuous numbers.
+        dim: Number of continuous numbers, the dimension of the normal.
         variables: Number of categorical variables.
-        classes: Classes of each variable.
-        temperature: Of the relaxation in training, above 0; a number or a schedule.
+        classes: Number of classes of each variable.
+        temperature: Temperature of the relaxation in training, above 0; a number or a schedule.
         hard: Sample one-hot vectors in training too, with the gradient of the relaxed ones (straight through).
     """
 
@@ -41,6 +41,7 @@ class Joint(LatentSpace):
         hard: bool = False,
     ) -> None:
         super().__init__()
+        # The latents of the continuous numbers and of the categorical variables; z concatenates theirs.
         self.numbers = Gaussian(feature_shape, dim=dim)
         self.classes = Categorical(feature_shape, dim=variables, classes=classes, temperature=temperature, hard=hard)
         self.groups, self.num_continuous = (dim, *self.classes.groups), dim
@@ -51,6 +52,6 @@ class Joint(LatentSpace):
         self.classes.on_progress(progress)
 
     def forward(self, features: Tensor, *, sample: bool) -> Latent:
-        parts = (part(features, sample=False).posterior for part in (self.numbers, self.classes))
-        posterior = ProductDistribution(*parts)
+        posteriors = (latent(features, sample=False).posterior for latent in (self.numbers, self.classes))
+        posterior = ProductDistribution(*posteriors)
         return latent_of(posterior, posterior.mean, sample=sample)

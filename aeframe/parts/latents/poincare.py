@@ -23,7 +23,7 @@ class Poincare(LatentSpace):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Numbers of a point.
+        dim: Number of dimensions of the ball.
         curvature: c > 0, for a curvature of -c and a ball of radius 1 / sqrt(c).
         posterior: ``wrapped``: a normal in the tangent space of the mean, with one standard deviation per axis, mapped
             to the ball; ``riemannian``: a density that decreases with the squared distance from the mean, with one
@@ -63,10 +63,11 @@ class Poincare(LatentSpace):
         return self.shape if self.planes is None else (len(self.planes.normals),)
 
     def forward(self, features: Tensor, *, sample: bool) -> Latent:
-        step, raw = at_least_float32(self.head(features)).tensor_split([self.shape[0]], dim=1)
-        mean = self.ball.exp(torch.zeros_like(step), step)
+        # The mean as a tangent vector at the origin, and the scale before the softplus.
+        tangent, raw_scale = at_least_float32(self.head(features)).tensor_split([self.shape[0]], dim=1)
+        mean = self.ball.exp(torch.zeros_like(tangent), tangent)
         # At a standard deviation of 0 the density would be unbounded.
-        posterior = self.family(mean, (softplus(raw) + 1e-3).clamp(max=self.max_scale), self.ball)
+        posterior = self.family(mean, (softplus(raw_scale) + 1e-3).clamp(max=self.max_scale), self.ball)
         return latent_of(posterior, mean, sample=sample)
 
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
@@ -88,6 +89,7 @@ class Gyroplanes(nn.Module):
     def __init__(self, dim: int, num: int, ball: Ball) -> None:
         super().__init__()
         self.ball = ball
+        # Each plane contains the point that the exponential map at the origin returns of its offset.
         self.offsets = nn.Parameter(torch.zeros(num, dim))
         self.normals = nn.Parameter(torch.randn(num, dim) / dim**0.5)
 

@@ -1,6 +1,6 @@
 """The Riemannian Hamiltonian latent: Hamiltonian dynamics with a learned metric.
 
-Shapes: B samples, D numbers of z, N centroids.
+Shapes: B samples, D dimensions of z, N centroids.
 """
 
 from __future__ import annotations
@@ -23,10 +23,13 @@ from aeframe.types import Latent, Shape
 
 @dataclass(frozen=True)
 class Curved:
-    """The geometry of G^-1(z) = sum_i w_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + regularisation I."""
+    """The geometry of G^-1(z) = sum_i w_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + regularisation I.
+
+    w_i is 1 for a known centroid, else 0. L_i is lower triangular, T the temperature, I the identity matrix.
+    """
 
     centroids: Tensor
-    """``(N, D)``."""
+    """``(N, D)``: c_i."""
     squares: Tensor
     """``(N, D, D)``: w_i L_i L_i^T."""
     temperature: float
@@ -60,6 +63,7 @@ class Curved:
         """Return minus the gradient of the kinetic energy with respect to z, ``(B, D)``."""
         kernels, lower = self.kernels_and_factor(z)
         outer = momentum.unsqueeze(-1) * momentum.unsqueeze(-2) - torch.cholesky_inverse(lower)
+        # Twice the inner product of each w_i L_i L_i^T with the derivative of the kinetic energy with respect to G^-1.
         by_centroid = outer.flatten(-2) @ self.squares.flatten(1).T
         return ((kernels * by_centroid).unsqueeze(-1) * self._differences(z)).sum(-2) / self.temperature**2
 
@@ -71,35 +75,36 @@ class RiemannianHamiltonian(Hamiltonian):
     """Hamiltonian dynamics with a learned metric that is adapted to the codes (RHVAE: Chadebec, Mantoux & Allassonniere
     2020, arXiv 2010.11518; Chadebec et al. 2021, arXiv 2105.00026).
 
-    G^-1(z) = sum_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + regularisation I, over centroids c_i. In the papers the
-    centroids are the means of the batch itself, with gradients, and after training those of all the data, and a
-    network of x computes L. Here the centroids are the detached means of the last `centroids` training samples before
-    the batch, and a network of c_i computes L. So no sample's bound depends on the rest of its batch, and the model has
-    its metric at any time. As in the papers, a few fixed-point iterations approximate the implicit equations of the
-    generalised leapfrog; the bound is exact in the limit.
+    G^-1(z) = sum_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + regularisation I, over centroids c_i; L_i is lower triangular.
+    In the papers the centroids are the means of the batch itself, with gradients, and after training those of all the
+    data, and a network of x computes L_i. Here the centroids are the detached means of the last `centroids` training
+    samples before the batch, and a network of c_i computes L_i. So no sample's bound depends on the rest of its batch,
+    and the model has its metric at any time. As in the papers, a few fixed-point iterations approximate the implicit
+    equations of the generalised leapfrog; the bound is exact in the limit.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Numbers of z.
-        num_steps: Leapfrog steps; each computes one gradient of the decoder.
-        step_size: Initial value, see latent hamiltonian.
+        dim: Number of dimensions of z.
+        num_steps: Number of leapfrog steps; each computes one gradient of the decoder.
+        step_size: Initial step size, see latent hamiltonian.
         tempering: ``fixed``, ``free`` or ``none``, see latent hamiltonian.
         beta: Initial inverse temperature, see latent hamiltonian.
         centroids: Number of centroids.
         temperature: T; null is sqrt(dim), the typical norm of a standard normal z.
-        regularisation: Of G^-1, above 0; it determines the metric far from all centroids.
+        regularisation: Regularisation of G^-1, above 0; it determines the metric far from all centroids.
         iterations: Fixed-point iterations of each implicit equation.
-        hidden: Size of the hidden layer in the network of L.
-        activation: Of that network; null takes the run's activation.
+        hidden: Size of the hidden layer in the network that computes L_i.
+        activation: Activation of that network; null takes the run's activation.
         max_log_variance: Bound of the normal's log-variance, as in latent gaussian.
     """
 
     provides = frozenset({"posterior", "metric"})
+    # The name for error messages.
     _who = "latent riemannian"
     means: Tensor
-    """``(centroids, D)``, a ring buffer."""
+    """``(N, D)``: the centroids, a ring buffer of the means of training samples."""
     known: Tensor
-    """``(centroids,)``: 1 where a mean has been written, else 0."""
+    """``(N,)``: 1 where a mean has been written, else 0."""
     place: Tensor
     """``()``: the index to write next."""
 
@@ -137,6 +142,7 @@ class RiemannianHamiltonian(Hamiltonian):
                 f"{regularisation}"
             )
         self.regularisation, self.iterations = regularisation, iterations
+        # Maps c_i to the entries of L_i.
         self.triangles = nn.Sequential(
             dense_layers([dim, hidden], activation, norm=False, dropout=0.0), nn.Linear(hidden, dim * (dim + 1) // 2)
         )
@@ -150,9 +156,9 @@ class RiemannianHamiltonian(Hamiltonian):
         dim = means.shape[1]
         rows, columns = torch.tril_indices(dim, dim, device=means.device)
         with autocast_disabled(means.device):
-            numbers = self.triangles(means)
-            lower = numbers.new_zeros(*means.shape, dim)
-            lower[:, rows, columns] = numbers
+            entries = self.triangles(means)
+            lower = entries.new_zeros(*means.shape, dim)
+            lower[:, rows, columns] = entries
             # The diagonal is positive, as in the papers.
             lower = lower.tril(-1) + torch.diag_embed(lower.diagonal(dim1=1, dim2=2).exp())
             return Curved(means, known[:, None, None] * (lower @ lower.mT), self.temperature, self.regularisation)

@@ -14,8 +14,8 @@ from aeframe.types import Shape
 
 
 class BallPrior(Prior):
-    """A normal at the origin of the ball, with the curvature and family of the latent (Mathieu et al. 2019, arXiv
-    1901.06033).
+    """A normal at the origin of the ball, with the curvature and family (wrapped or Riemannian normal) of latent
+    poincare (Mathieu et al. 2019, arXiv 1901.06033).
 
     `scale` is its standard deviation, as a distance.
     """

@@ -14,15 +14,15 @@ from aeframe.types import Latent
 class Prior(nn.Module):
     """p(z), which the posterior is compared with and new codes are sampled from.
 
-    A constructor may take `z_shape`, `encoder`, `latent`, and `shape`, that of the encoder's input for one sample. A
-    prior that uses the encoder or the latent keeps each in an `Unowned`, so that its parameters are not registered
-    twice.
+    A constructor receives those of these arguments that it has parameters for: `z_shape`, `encoder`, `latent`, and
+    `shape`, that of the encoder's input for one sample. A prior that uses the encoder or the latent keeps each in an
+    `Unowned`, so that its parameters are not registered twice.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()
     """What the latent must provide, see `LatentSpace.provides`."""
     spaces: ClassVar[frozenset[str]] = frozenset({"euclidean"})
-    """The spaces it is a density on, see `LatentSpace.space`."""
+    """The names of the spaces that it is a density on, see `LatentSpace.space`."""
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Return log p(z) ``(..., B)`` in nats of z ``(..., B, *z_shape)``."""
@@ -33,7 +33,7 @@ class Prior(nn.Module):
         raise NotImplementedError
 
     def kl(self, latent: Latent) -> Tensor:
-        """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or ``(B, *z_shape)`` by dimension where both factorise.
+        """Return KL(q(z|x) || p(z)) in nats: ``(B,)``, or one value for each dimension where both factorise.
 
         The default is the estimate log q(z|x) - log p(z), ``(B,)``, which is unbiased where z was sampled.
         """

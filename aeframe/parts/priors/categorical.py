@@ -16,7 +16,7 @@ from aeframe.types import Latent, Shape
 
 
 class UniformCategorical(Prior):
-    """Uniform over the classes of every variable; the KL is exact, by variable ``(B, V)``."""
+    """Uniform over the classes of each of V variables. The KL is exact, with one entry per variable, ``(B, V)``."""
 
     spaces = frozenset({"simplex"})
 
@@ -27,7 +27,9 @@ class UniformCategorical(Prior):
                 f"prior categorical needs variables with equally many classes, found groups {latent.groups} of latent "
                 f"{type(latent).__name__}; choose latent=categorical"
             )
+        # The number of classes of each variable.
         self.groups = latent.groups
+        # Used for its device and dtype only, which are those of samples.
         self.register_buffer("_device", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ class FlowPrior(Prior):
     Args:
         z_shape: The shape of one z.
         transform: ``maf`` (Papamakarios et al. 2017, arXiv 1705.07057) and ``spline`` (Durkan et al. 2019,
-            arXiv 1906.04032) compute a density in one pass, and a sample in one pass per number of z. ``iaf`` (Kingma
-            et al. 2016, arXiv 1606.04934) samples in one pass, and trains slowly.
+            arXiv 1906.04032) compute a density in one pass, and a sample in one pass per dimension of z. ``iaf``
+            (Kingma et al. 2016, arXiv 1606.04934) samples in one pass, and trains slowly.
         num_transforms: Number of transforms in sequence.
         hidden: Sizes of the dense layers of each transform.
     """

@@ -1,4 +1,4 @@
-"""The prior of continuous numbers and categorical variables."""
+"""The prior of latent joint, whose z is continuous numbers followed by one-hot vectors of categorical variables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from aeframe.types import Latent, Shape
 
 
 class JointPrior(Prior):
-    """N(0, I) for the numbers, and uniform classes; the KL is exact, by number and then by variable."""
+    """N(0, I) for the continuous numbers, and uniform classes for the categorical variables.
+
+    The KL is exact. It has one entry for each continuous number, followed by one for each categorical variable.
+    """
 
     spaces = frozenset({"joint"})
 
@@ -26,6 +29,7 @@ class JointPrior(Prior):
             raise AeframeError(
                 f"prior joint requires a latent joint, found {type(latent).__name__}; choose latent=joint"
             )
+        # `latent.numbers` and `latent.classes` are the Gaussian and the categorical latent that `latent` consists of.
         self.numbers = StandardNormal(latent.numbers.shape)
         self.classes = UniformCategorical(latent.classes.shape, latent.classes)
         self.sizes = [*latent.numbers.shape, *latent.classes.shape]

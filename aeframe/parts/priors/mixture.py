@@ -28,6 +28,7 @@ class Mixture(Prior):
         self.logits = nn.Parameter(torch.zeros(components))
 
     def log_prob(self, z: Tensor) -> Tensor:
+        # The number of dimensions before z_shape; the axis of the components is inserted after them.
         lead = z.ndim - len(self.z_shape)
         components = Normal(self.means, self.log_scales.exp(), validate_args=False)
         by_component = components.log_prob(z.unsqueeze(lead))

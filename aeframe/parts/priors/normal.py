@@ -19,11 +19,12 @@ class StandardNormal(Prior):
     def __init__(self, z_shape: Shape) -> None:
         super().__init__()
         self.z_shape = z_shape
+        # Used for its device only, which is that of samples.
         self.register_buffer("_device", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        lead = z.ndim - len(self.z_shape)
-        return per_sample(-0.5 * (z.square() + math.log(2 * math.pi)), lead)
+        num_batch_dims = z.ndim - len(self.z_shape)
+        return per_sample(-0.5 * (z.square() + math.log(2 * math.pi)), num_batch_dims)
 
     def sample(self, num: int) -> Tensor:
         device: Tensor = self._device  # type: ignore[assignment]
@@ -33,6 +34,6 @@ class StandardNormal(Prior):
         q = latent.posterior
         if not isinstance(q, Normal):
             return super().kl(latent)
-        # The closed form, by dimension, as free bits and the diagnostics require.
+        # The closed form, with one value for each dimension, as free bits and the diagnostics of dimensions require.
         variance = q.scale.square()
         return 0.5 * (q.loc.square() + variance - 1.0) - q.scale.log()

@@ -19,6 +19,7 @@ class UniformSphere(Prior):
     def __init__(self, z_shape: Shape) -> None:
         super().__init__()
         self.z_shape = z_shape
+        # Used for its device only, which is that of samples.
         self.register_buffer("_device", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:

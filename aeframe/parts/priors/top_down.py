@@ -1,4 +1,4 @@
-"""The prior of a hierarchy: each group given those above it."""
+"""The prior of a hierarchy of groups of latent variables: each group given those above it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from aeframe.types import Latent, Shape
 
 
 class TopDown(Prior):
-    """p(z) = prod p(group | groups above), computed by the top-down path of the latent without encoder features.
+    """p(z) = prod p(group | groups above), computed by the top-down network of the latent without encoder features.
 
-    The KL by dimension is in closed form group by group, given the sampled groups above. `temperature` multiplies the
-    standard deviations when codes are sampled, and affects nothing else: values below 1 yield more typical samples
-    (Vahdat & Kautz 2020, arXiv 2007.03898).
+    The KL is in closed form, with one value for each dimension, given the sampled groups above. `temperature`
+    multiplies the standard deviations when codes are sampled, and affects nothing else: values below 1 yield more
+    typical samples (Vahdat & Kautz 2020, arXiv 2007.03898).
     """
 
     requires = frozenset({"posterior", "hierarchy"})

@@ -28,7 +28,7 @@ class Vamp(Prior):
     Args:
         z_shape: The shape of one z.
         shape: The shape of the encoder's input for one sample.
-        spec: Of the data.
+        spec: The spec of the data: shape, domain (the values of x) and condition.
         encoder: The model's encoder; each call of `log_prob` encodes all pseudo-inputs.
         latent: The model's latent.
         components: Number of pseudo-inputs; the paper uses 500.
@@ -57,16 +57,19 @@ class Vamp(Prior):
                 "prior=mixture or prior=flow"
             )
         self.z_shape, self.channels, self.domain = z_shape, spec.shape[0], spec.domain
+        # The pseudo-inputs before they are mapped to the bounds.
         self.free = nn.Parameter(spread * torch.randn(components, *shape))
         self._encoder, self._latent = Unowned(encoder), Unowned(latent)
 
     def pseudo_inputs(self) -> Tensor:
         """Return the pseudo-inputs ``(components, *shape)``, within the bounds of the data."""
+        # The encoder's input has the channels of x, then those of the condition.
         x, condition = self.free[:, : self.channels], self.free[:, self.channels :]
         return torch.cat([_bounded(x, self.domain), condition], 1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         encoder, latent = self._encoder.module, self._latent.module
+        # The number of dimensions before z_shape; the axis of the components is inserted after them.
         lead = z.ndim - len(self.z_shape)
         posteriors: Distribution = latent(encoder(Batch(self.pseudo_inputs())), sample=False).posterior
         by_component = per_sample(posteriors.log_prob(z.unsqueeze(lead)), lead + 1)
@@ -80,6 +83,7 @@ class Vamp(Prior):
 
 
 def _bounded(x: Tensor, domain: Domain) -> Tensor:
+    """Map unbounded values to the bounds of a domain."""
     low, high = domain.bounds
     if domain.kind == "simplex":
         return x.softmax(-1)

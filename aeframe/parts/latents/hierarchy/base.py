@@ -1,6 +1,9 @@
-"""`Hierarchy`, the base class of hierarchical latents: groups of numbers, each conditioned on the groups above it.
+"""`Hierarchy`, the base class of hierarchical latents: groups of variables, each conditioned on the groups above it.
 
-Shapes: B samples, D numbers of all groups together.
+A top-down path goes through the groups. It carries a hidden state, from which each group computes its prior and which
+the group's z updates.
+
+Shapes: B samples, D dimensions of all groups together.
 """
 
 from __future__ import annotations
@@ -24,12 +27,15 @@ ChooseZ: TypeAlias = Callable[[Normal], Tensor]
 
 
 class TopDownState(NamedTuple):
-    """The result of one group, or of the whole top-down path: then z, q and p are flat, ``(B, D)``, top group first."""
+    """The result of one group, or of the whole top-down path.
+
+    For the whole path z, q and p are flattened and concatenated, ``(B, D)``, top group first.
+    """
 
     state: Tensor
-    """The input of the next group, or of the decoder after the last."""
+    """The hidden state after the group: the input of the next group, and after the last group of the decoder."""
     z: Tensor
-    """``(B, *Group.shape)``."""
+    """``(B, *Group.shape)``: the value of the group's variables."""
     q: Normal
     """The posterior given the groups above; the prior where there are no encoder features."""
     p: Normal
@@ -37,15 +43,15 @@ class TopDownState(NamedTuple):
 
 
 class Group(nn.Module):
-    """One group of a hierarchy, one block of the top-down path. A subclass sets `shape`, that of the group's z."""
+    """The module of one group of a hierarchy. A subclass sets `shape`, that of the group's z."""
 
     shape: Shape
 
     def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
-        """Return z of this group and the state below it.
+        """Return z of this group and the hidden state below it.
 
         Args:
-            state: The state above this group.
+            state: The hidden state above this group.
             encoder_features: The bottom-up features of this group; None evaluates the prior only.
             choose: Returns z, given q (or p without encoder features).
         """
@@ -97,18 +103,19 @@ class Hierarchy(LatentSpace):
     """Groups of latents, each conditioned on the groups above it, in the posterior as in the prior.
 
     z is the flat concatenation of the groups, top group first. Prior ``top_down`` uses the same network without
-    encoder features. The decoder reads the state after the last group. In training `Latent.mean` is each group's mean
-    given the sampled groups above it, because a second top-down path would nearly double the cost of a step. In
+    encoder features. The decoder reads the hidden state after the last group. In training `Latent.mean` is each group's
+    mean given the sampled groups above it, because a second top-down path would nearly double the cost of a step. In
     evaluation each group's mean is conditioned on the means above it.
     """
 
     provides = frozenset({"posterior", "hierarchy"})
     space = "hierarchy"
     start: Tensor
-    """The state above the top group, the same for every row."""
+    """The hidden state above the top group, the same for every sample."""
 
     def __init__(self, blocks: Sequence[Group], decoder_shape: Shape) -> None:
         super().__init__()
+        # The modules of the groups; `groups` is their sizes.
         self.blocks = nn.ModuleList(blocks)
         self.groups = tuple(math.prod(block.shape) for block in blocks)
         self.shape = (sum(self.groups),)
@@ -134,10 +141,10 @@ class Hierarchy(LatentSpace):
         return self.top_down_given(z).state
 
     def top_down(self, rows: int, choose: ChooseZ, encoder_features: Sequence[Tensor] | None = None) -> TopDownState:
-        """Run the top-down path for a number of rows: of the posterior with encoder features, else of the prior."""
+        """Run the top-down path for `rows` samples: of the posterior with encoder features, else of the prior."""
         state, steps = self.start.expand(rows, *self.start.shape), []
-        for number, block in enumerate(self.blocks):
-            step: TopDownState = block(state, None if encoder_features is None else encoder_features[number], choose)
+        for index, block in enumerate(self.blocks):
+            step: TopDownState = block(state, None if encoder_features is None else encoder_features[index], choose)
             steps.append(step)
             state = step.state
 
@@ -146,11 +153,11 @@ class Hierarchy(LatentSpace):
 
         q, p = (
             Normal(
-                concatenated([normal.loc for normal in side]),
-                concatenated([normal.scale for normal in side]),
+                concatenated([normal.loc for normal in normals]),
+                concatenated([normal.scale for normal in normals]),
                 validate_args=False,
             )
-            for side in ([step.q for step in steps], [step.p for step in steps])
+            for normals in ([step.q for step in steps], [step.p for step in steps])
         )
         return TopDownState(state.reshape(rows, *self.decoder_shape), concatenated([step.z for step in steps]), q, p)
 
@@ -184,9 +191,9 @@ def _mean(distribution: Normal) -> Tensor:
 
 
 def check_positive(who: str, **options: int | tuple[int, ...]) -> None:
-    """Raise an error for an option below 1, or an empty list of them."""
+    """Raise an error for an option below 1 or an empty list; `who` is the latent's name for the message."""
     for name, value in options.items():
         numbers = value if isinstance(value, tuple) else (value,)
         if not numbers or min(numbers) < 1:
-            found = list(value) if isinstance(value, tuple) else value
-            raise AeframeError(f"latent {who} needs {name} of at least 1, found {found}")
+            shown = list(value) if isinstance(value, tuple) else value
+            raise AeframeError(f"latent {who} needs {name} of at least 1, found {shown}")

@@ -1,4 +1,4 @@
-"""The ladder VAE: dense groups, whose posterior combines an estimate from the data with the prior."""
+"""The ladder VAE: dense groups of latent variables, whose posterior combines an estimate from x with the prior."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from aeframe.types import Shape
 
 
 class _LadderGroup(Group):
-    """One dense group. The state below it is its z, so the next group depends on this one only.
+    """One dense group of `dim` variables. The hidden state below it is its z, so the next group depends on it only.
 
-    The top group has the prior N(0, I), and its posterior is the estimate from the data alone.
+    The top group has no group above (`above`, its size, is None). Its prior is N(0, I), and its posterior is the
+    estimate from x alone.
     """
 
     def __init__(self, above: int | None, dim: int, hidden: int, activation: MakeActivation | None) -> None:
         super().__init__()
         self.shape = (dim,)
+        # The estimate from x, in the paper an approximate likelihood of z.
         self.likelihood = nn.Linear(hidden, 2 * dim)
         self.prior = (
             None if above is None else nn.Sequential(_dense(above, hidden, activation), nn.Linear(hidden, 2 * dim))
@@ -47,9 +49,10 @@ class Ladder(Hierarchy):
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dims: Numbers of each group, top group first.
-        hidden: Units of the dense layers; each group has one layer in the bottom-up and one in the top-down path.
-        activation: Of the dense layers; null takes the run's activation.
+        dims: Number of dimensions of each group, top group first.
+        hidden: Number of units of the dense layers; each group has one layer in the bottom-up and one in the top-down
+            path.
+        activation: Activation of the dense layers; null takes the run's activation.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Ladder(Hierarchy):
         activation: MakeActivation | None = None,
     ) -> None:
         check_positive("ladder", dims=dims, hidden=hidden)
+        # The group of each size, with the size of the group above it.
         groups = [_LadderGroup(above, dim, hidden, activation) for above, dim in zip((None, *dims), dims, strict=False)]
         super().__init__(groups, (dims[-1],))
         sizes = [math.prod(feature_shape), *[hidden] * (len(dims) - 1)]
@@ -68,10 +72,11 @@ class Ladder(Hierarchy):
         self.register_buffer("start", torch.zeros(0), persistent=False)
 
     def bottom_up(self, features: Tensor) -> list[Tensor]:
-        outputs = [features.flatten(1)]
+        values = [features.flatten(1)]
         for layer in self.up:
-            outputs.append(layer(outputs[-1]))
-        return outputs[:0:-1]
+            values.append(layer(values[-1]))
+        # The last layer is that of the top group; the first value is the input.
+        return values[:0:-1]
 
 
 def precision_weighted(q: Normal, p: Normal) -> Normal:

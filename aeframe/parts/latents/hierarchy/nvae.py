@@ -1,6 +1,9 @@
 """The groups of NVAE: residual cells, and normals parameterised relative to the prior.
 
-Shapes: B samples, W channels of the state, ``positions`` those of the group.
+A group is a set of latent variables at the positions of one resolution. A hidden state goes through the groups from the
+top down: from the coarsest resolution to the finest.
+
+Shapes: B samples, ``positions`` of a group such as (T,) or (H, W), `width` channels of the hidden state.
 """
 
 from __future__ import annotations
@@ -17,18 +20,21 @@ from aeframe.tensors import broadcast_mask
 from aeframe.types import Shape
 
 _BRANCH_SCALE = 0.1
-"""The factor of a residual cell's branch, as in the authors' code."""
+"""The factor that multiplies f(x) in a residual cell x + f(x), as in the authors' code."""
 
 
 class _SqueezeExcite(nn.Module):
     """Scale each channel by a gate computed from the means over positions (Hu et al. 2018, arXiv 1709.01507)."""
 
-    def __init__(self, channels: int, make: MakeActivation) -> None:
+    def __init__(self, channels: int, make_activation: MakeActivation) -> None:
         super().__init__()
         hidden = max(4, channels // 16)
-        self.gates = nn.Sequential(nn.Linear(channels, hidden), make(), nn.Linear(hidden, channels), nn.Sigmoid())
+        self.gates = nn.Sequential(
+            nn.Linear(channels, hidden), make_activation(), nn.Linear(hidden, channels), nn.Sigmoid()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
+        # One gate for each channel, at all positions.
         return x * broadcast_mask(self.gates(x.flatten(2).mean(2)), x.ndim)
 
 
@@ -37,20 +43,20 @@ class _Cell(nn.Module):
     squeeze-and-excitation.
     """
 
-    def __init__(self, num_dims: int, width: int, expansion: int, make: MakeActivation) -> None:
+    def __init__(self, num_dims: int, width: int, expansion: int, make_activation: MakeActivation) -> None:
         super().__init__()
         inner = expansion * width
         self.branch = nn.Sequential(
             *norm_layers("group", width),
             convolution(num_dims, width, inner, 1),
             *norm_layers("group", inner),
-            make(),
+            make_activation(),
             convolution(num_dims, inner, inner, 5, groups=inner),
             *norm_layers("group", inner),
-            make(),
+            make_activation(),
             convolution(num_dims, inner, width, 1),
             *norm_layers("group", width),
-            _SqueezeExcite(width, make),
+            _SqueezeExcite(width, make_activation),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -58,7 +64,10 @@ class _Cell(nn.Module):
 
 
 class _Group(Group):
-    """A residual cell, a posterior relative to the prior, and a convolution that adds z to the state."""
+    """A residual cell, a posterior relative to the prior, and a convolution that combines z with the hidden state.
+
+    `positions_above` are those of the group above, None for the top group.
+    """
 
     def __init__(
         self,
@@ -67,17 +76,19 @@ class _Group(Group):
         dim: int,
         width: int,
         expansion: int,
-        make: MakeActivation,
+        make_activation: MakeActivation,
     ) -> None:
         super().__init__()
         num_dims = len(positions)
         self.shape = (dim, *positions)
+        # Upsampling to the positions of this group, if the group above has fewer.
         same = positions_above in (None, positions)
         self.rise = nn.Identity() if same else Upsample(width, width, positions, kernel=3)
-        self.cell = _Cell(num_dims, width, expansion, make)
+        self.cell = _Cell(num_dims, width, expansion, make_activation)
         self.prior = None
         if positions_above is not None:
-            self.prior = nn.Sequential(make(), convolution(num_dims, width, 2 * dim, 1))
+            self.prior = nn.Sequential(make_activation(), convolution(num_dims, width, 2 * dim, 1))
+        # The posterior reads the sum of the encoder features and this projection of the hidden state.
         self.compare = convolution(num_dims, width, width, 1)
         self.posterior = convolution(num_dims, width, 2 * dim, 3)
         self.combine = convolution(num_dims, width + dim, width, 1)
@@ -104,11 +115,11 @@ class NVAE(Pyramid):
 
     Args:
         feature_shape: ``(C, *positions)`` with up to three dimensions of positions; ``(C,)`` is one position.
-        dim: Numbers of a group at each position.
-        scales: Groups at each resolution, coarsest first; the last resolution is that of the features.
-        width: Channels of the state, which the decoder reads.
+        dim: Number of variables of a group at each position.
+        scales: Number of groups at each resolution, coarsest first; the last resolution is that of the features.
+        width: Number of channels of the hidden state, which the decoder reads.
         expansion: Factor by which the depthwise convolutions are wider.
-        activation: Of the cells; null takes the run's activation (the paper uses silu).
+        activation: Activation of the cells; null takes the run's activation (the paper uses silu).
     """
 
     def __init__(
@@ -122,21 +133,22 @@ class NVAE(Pyramid):
         activation: MakeActivation | None = None,
     ) -> None:
         check_positive("nvae", dim=dim, width=width, expansion=expansion)
-        make = (activation or MakeActivation.named("silu")).same_shape("latent nvae")
+        # same_shape raises an error, with this name, for an activation that changes the shape.
+        make_activation = (activation or MakeActivation.named("silu")).same_shape("latent nvae")
         super().__init__(
             "nvae",
             feature_shape,
             scales=scales,
             width=width,
             cell=lambda num_dims: nn.Sequential(
-                ResidualBlock(num_dims, width, 3, make, "group"), _SqueezeExcite(width, make)
+                ResidualBlock(num_dims, width, 3, make_activation, "group"), _SqueezeExcite(width, make_activation)
             ),
-            group=lambda above, positions: _Group(above, positions, dim, width, expansion, make),
+            group=lambda above, positions: _Group(above, positions, dim, width, expansion, make_activation),
         )
         # Not zeros: a group norm of constant zeros would have a gradient in the hundreds.
         nn.init.normal_(self.start)
 
 
 def residual_normal(p: Normal, delta: Normal) -> Normal:
-    """Return p with the mean of `delta` added to its mean, and its scale multiplied by that of `delta`."""
+    """Return p with the mean of `delta` added to its mean, and its scale multiplied by the scale of `delta`."""
     return Normal(p.loc + delta.loc, p.scale * delta.scale, validate_args=False)

@@ -1,5 +1,8 @@
 """`Pyramid`, the base class of convolutional hierarchies: groups and encoder features at several resolutions.
 
+A group is a set of latent variables at the positions of one resolution. A hidden state goes through the groups from the
+top down: from the coarsest resolution to the finest.
+
 Shapes: B samples, ``positions`` (T,), (H, W) or (D, H, W); flat features ``(C,)`` are channels at one position.
 """
 
@@ -17,17 +20,18 @@ from aeframe.types import Shape
 
 
 class Pyramid(Hierarchy):
-    """Groups at several resolutions, from the coarsest to that of the features; each resolution doubles the one above.
+    """Groups at several resolutions, from the coarsest to that of the features, each twice as fine as the one before.
 
-    The state has `width` channels at the positions of its group. The bottom-up path halves the features by
-    convolutions of stride 2, for any size, with one `cell` at each resolution.
+    The hidden state has `width` channels, at the positions of the present group. The bottom-up path halves the features
+    by convolutions of stride 2, for any size, with one `cell` at each resolution.
 
     Args:
         who: The latent's name, for error messages.
         feature_shape: ``(C, *positions)``.
-        scales: Groups at each resolution, coarsest first.
-        width: Channels of the state and of the encoder features of each group.
-        cell: Makes a network that maps ``(B, width, *positions)`` to the same shape, given the number of dimensions.
+        scales: Number of groups at each resolution, coarsest first.
+        width: Number of channels of the hidden state and of the encoder features of each group.
+        cell: Makes a network that maps ``(B, width, *positions)`` to the same shape, given the number of dimensions of
+            the positions.
         group: Makes a group, given the positions of the group above (None for the top group) and its own.
     """
 
@@ -44,10 +48,13 @@ class Pyramid(Hierarchy):
         channels, *rest = feature_shape
         check_positions(f"encoder before latent {who}", tuple(rest) or (1,))
         check_positive(who, scales=scales)
+        # The positions of each resolution, coarsest first, and of each group.
         sizes = halved_sizes(tuple(rest) or (1,), len(scales) - 1)[::-1]
         by_group = [size for size, num in zip(sizes, scales, strict=True) for _ in range(num)]
-        blocks = [group(above, size) for above, size in itertools.pairwise((None, *by_group)) if size is not None]
-        super().__init__(blocks, (width, *rest))
+        pairs = itertools.pairwise((None, *by_group))
+        # Only the first `above` is None; the condition is for the type checker.
+        groups = [group(above, size) for above, size in pairs if size is not None]
+        super().__init__(groups, (width, *rest))
         self.scales = scales
         num_dims = len(sizes[0])
         self.start = nn.Parameter(torch.zeros(width, *sizes[0]))
@@ -56,8 +63,10 @@ class Pyramid(Hierarchy):
         self.halve = nn.ModuleList([convolution(num_dims, width, width, 3, stride=2) for _ in scales[1:]])
 
     def bottom_up(self, features: Tensor) -> list[Tensor]:
+        # Flat features ``(B, C)`` become channels at one position.
         x = self.enter(features.unflatten(1, (-1, 1)) if features.ndim == 2 else features)
         levels = [self.cells[0](x)]
         for halve, cell in zip(self.halve, self.cells[1:], strict=True):
             levels.append(cell(halve(levels[-1])))
+        # Groups of the same resolution share its features.
         return [level for level, num in zip(reversed(levels), self.scales, strict=True) for _ in range(num)]

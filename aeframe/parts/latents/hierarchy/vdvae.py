@@ -1,6 +1,9 @@
 """The groups of the very deep VAE: many top-down blocks.
 
-Shapes: B samples, W channels of the state, ``positions`` those of the group.
+A group is a set of latent variables at the positions of one resolution. A hidden state goes through the groups from the
+top down: from the coarsest resolution to the finest.
+
+Shapes: B samples, ``positions`` of a group such as (T,) or (H, W), `width` channels of the hidden state.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ from aeframe.types import Shape
 
 
 def bottleneck(
-    num_dims: int, size_in: int, size_out: int, width: int, make: MakeActivation, scale: float = 1.0
+    num_dims: int, size_in: int, size_out: int, width: int, make_activation: MakeActivation, scale: float = 1.0
 ) -> nn.Sequential:
-    """Return four convolutions of kernels 1, 3, 3 and 1, the inner ones a quarter as wide as the state.
+    """Return four convolutions of kernels 1, 3, 3 and 1, each after an activation, with `width` / 4 channels between.
 
     The initial weights and biases of the last one are multiplied by `scale`.
     """
@@ -26,7 +29,7 @@ def bottleneck(
     sizes = ((size_in, inner, 1), (inner, inner, 3), (inner, inner, 3), (inner, size_out, 1))
     convolutions = [convolution(num_dims, *size) for size in sizes]
     scaled(convolutions[-1], scale)
-    return nn.Sequential(*(module for layer in convolutions for module in (make(), layer)))
+    return nn.Sequential(*(module for layer in convolutions for module in (make_activation(), layer)))
 
 
 def scaled(layer: nn.Module, scale: float) -> nn.Module:
@@ -40,9 +43,9 @@ def scaled(layer: nn.Module, scale: float) -> nn.Module:
 class _Residual(nn.Module):
     """x + bottleneck(x)."""
 
-    def __init__(self, num_dims: int, width: int, make: MakeActivation, scale: float) -> None:
+    def __init__(self, num_dims: int, width: int, make_activation: MakeActivation, scale: float) -> None:
         super().__init__()
-        self.branch = bottleneck(num_dims, width, width, width, make, scale)
+        self.branch = bottleneck(num_dims, width, width, width, make_activation, scale)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(x)
@@ -60,7 +63,11 @@ class _NearestUpsample(nn.Module):
 
 
 class _Group(Group):
-    """The top-down block: prior, posterior, an addition to the state by the prior network, z, and a residual block."""
+    """The top-down block: the hidden state, z and an output of the prior's network are added; a residual block follows.
+
+    `positions_above` are those of the group above, None for the top group. `scale` multiplies the initial weights of
+    the projection of z and of the residual block.
+    """
 
     def __init__(
         self,
@@ -68,19 +75,21 @@ class _Group(Group):
         positions: Shape,
         dim: int,
         width: int,
-        make: MakeActivation,
+        make_activation: MakeActivation,
         scale: float,
     ) -> None:
         super().__init__()
         num_dims = len(positions)
         self.shape = (dim, *positions)
         self.width = width
+        # Upsampling to the positions of this group, if the group above has fewer.
         same = positions_above in (None, positions)
         self.rise = nn.Identity() if same else _NearestUpsample(width, positions)
-        self.prior = bottleneck(num_dims, width, 2 * dim + width, width, make, 0.0)
-        self.posterior = bottleneck(num_dims, 2 * width, 2 * dim, width, make)
+        # Its output is the mean and log-scale of the prior, and an addition to the hidden state.
+        self.prior = bottleneck(num_dims, width, 2 * dim + width, width, make_activation, 0.0)
+        self.posterior = bottleneck(num_dims, 2 * width, 2 * dim, width, make_activation)
         self.project = scaled(convolution(num_dims, dim, width, 1), scale)
-        self.residual = _Residual(num_dims, width, make, scale)
+        self.residual = _Residual(num_dims, width, make_activation, scale)
 
     def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
         state = self.rise(state)
@@ -102,10 +111,10 @@ class VDVAE(Pyramid):
 
     Args:
         feature_shape: ``(C, *positions)`` with up to three dimensions of positions; ``(C,)`` is one position.
-        dim: Numbers of a group at each position.
-        scales: Groups at each resolution, coarsest first; the last resolution is that of the features.
-        width: Channels of the state, which the decoder reads.
-        activation: Of the blocks; null takes the run's activation (the paper uses gelu).
+        dim: Number of variables of a group at each position.
+        scales: Number of groups at each resolution, coarsest first; the last resolution is that of the features.
+        width: Number of channels of the hidden state, which the decoder reads.
+        activation: Activation of the blocks; null takes the run's activation (the paper uses gelu).
     """
 
     def __init__(
@@ -118,13 +127,14 @@ class VDVAE(Pyramid):
         activation: MakeActivation | None = None,
     ) -> None:
         check_positive("vdvae", dim=dim, width=width, scales=scales)
-        make = (activation or MakeActivation.named("gelu")).same_shape("latent vdvae")
+        # same_shape raises an error, with this name, for an activation that changes the shape.
+        make_activation = (activation or MakeActivation.named("gelu")).same_shape("latent vdvae")
         scale = sum(scales) ** -0.5
         super().__init__(
             "vdvae",
             feature_shape,
             scales=scales,
             width=width,
-            cell=lambda num_dims: _Residual(num_dims, width, make, len(scales) ** -0.5),
-            group=lambda above, positions: _Group(above, positions, dim, width, make, scale),
+            cell=lambda num_dims: _Residual(num_dims, width, make_activation, len(scales) ** -0.5),
+            group=lambda above, positions: _Group(above, positions, dim, width, make_activation, scale),
         )

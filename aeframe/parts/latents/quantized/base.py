@@ -1,6 +1,9 @@
 """`Quantized`, the base class of quantised latents, and the projection of features to the vectors they quantise.
 
-Shapes: B samples, N vectors of a batch on all devices, D numbers of a vector, ``positions`` those of the features.
+A code is the number of a vector in a codebook. A vector is quantised by several codes, its entries of `Latent.codes`:
+one for each level (which quantises what the levels before it left) and each group (a part of the vector).
+
+Shapes: B samples, N vectors of a batch on all devices, D dimensions of a vector, ``positions`` those of the features.
 """
 
 from __future__ import annotations
@@ -48,17 +51,17 @@ class Quantized(LatentSpace):
     """Vectors replaced by codes of codebooks, or by sums of codes.
 
     Each vector is split into `num_groups` equal parts. Each part is approximated by the sum of one code per level, and
-    every level quantises the residual of the levels above it. Level ``l`` of group ``g`` is entry
+    every level quantises the residual of the levels before it. Level ``l`` of group ``g`` is entry
     ``l * num_groups + g`` of ``Latent.codes``. To decode the first n levels only, set
     ``codes[..., n * num_groups:] = -1``: `from_codes` reads -1 as a vector of zeros.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: D, of all groups together.
-        tokens: Vectors of each sample when the features are flat.
+        dim: Number D of dimensions of a vector, of all groups together.
+        tokens: Number of vectors of each sample when the features are flat.
         codebooks: One for each entry of a position's codes; a shorter list is cycled.
-        num_levels: Entries of a position's codes, ``levels * num_groups``.
-        num_groups: Parts of a vector.
+        num_levels: Number of entries of a position's codes, which is the number of levels times `num_groups`.
+        num_groups: Number of parts of a vector.
     """
 
     provides = frozenset({"codes"})
@@ -96,14 +99,16 @@ class Quantized(LatentSpace):
         vectors = self.prepare(self.tokens(features))
         # A forward pass without gradients (of a critic, of a recomputed layer) must not change a codebook.
         update = self.training and torch.is_grad_enabled() and not vectors.is_meta
+        # What each codebook quantised, and the residual of each group.
         observed: list[list[_Observed]] = [[] for _ in self.codebooks]
         num_kept, residuals = self._num_kept_levels(vectors), list(vectors.chunk(self.num_groups, -1))
         codes: list[Tensor] = []
         terms: dict[str, Tensor] = {}
-        for level in range(self.num_levels):
-            index, group = level % len(self.codebooks), level % self.num_groups
-            codebook, residual = self._codebook(level), residuals[group]
-            kept = None if num_kept is None else num_kept > level // self.num_groups
+        for entry in range(self.num_levels):
+            index, level, group = entry % len(self.codebooks), entry // self.num_groups, entry % self.num_groups
+            codebook, residual = self._codebook(entry), residuals[group]
+            # Which samples keep this level.
+            kept = None if num_kept is None else num_kept > level
             if update and not codebook.is_initialized:
                 _initialize(codebook, residual.detach(), kept)
             nearest = codebook.nearest(residual.detach())
@@ -121,26 +126,26 @@ class Quantized(LatentSpace):
             rotate=self.rotation_trick and self.training,
         ).movedim(-1, 1)
         # Update after all look-ups, so that a codebook shared by several levels does not depend on their order.
-        for index, by_level in enumerate(observed):
-            if by_level:
-                self._codebook(index).ema_update(*_concatenated(by_level))
+        for index, by_entry in enumerate(observed):
+            if by_entry:
+                self._codebook(index).ema_update(*_concatenated(by_entry))
         return Latent(z, z, codes=stacked, terms=terms)
 
     def from_codes(self, codes: Tensor) -> Tensor:
         vectors = [
-            self._codebook(level)(indices.clamp(min=0)).masked_fill((indices < 0).unsqueeze(-1), 0)
-            for level, indices in enumerate(codes.unbind(-1))
+            self._codebook(entry)(indices.clamp(min=0)).masked_fill((indices < 0).unsqueeze(-1), 0)
+            for entry, indices in enumerate(codes.unbind(-1))
         ]
         groups = [reduce(torch.add, vectors[group :: self.num_groups]) for group in range(self.num_groups)]
         return torch.cat(groups, -1).movedim(-1, 1).to(self.tokens.head.linear.weight.dtype)
 
-    def _codebook(self, level: int) -> Codebook:
-        codebook = self.codebooks[level % len(self.codebooks)]
+    def _codebook(self, entry: int) -> Codebook:
+        codebook = self.codebooks[entry % len(self.codebooks)]
         assert isinstance(codebook, Codebook)
         return codebook
 
     def _num_kept_levels(self, vectors: Tensor) -> Tensor | None:
-        """Return how many levels each sample keeps under quantiser dropout ``(B,)``; None where all are kept."""
+        """Return how many levels each sample keeps ``(B,)``; None if all. Quantiser dropout removes the last levels."""
         num = self.num_levels // self.num_groups
         if not self.training or not self.quantizer_dropout or num == 1:
             return None
@@ -150,7 +155,7 @@ class Quantized(LatentSpace):
 
 
 class _Observed(NamedTuple):
-    """The vectors of all devices that one level quantised, and their codes."""
+    """The vectors of all devices that one level and group quantised, and their codes."""
 
     vectors: Tensor
     """``(N, D)``."""
@@ -171,17 +176,18 @@ def _observed(residual: Tensor, codes: Tensor, kept: Tensor | None) -> _Observed
 
 
 def _concatenated(observed: Sequence[_Observed]) -> _Observed:
-    """Return the vectors and codes of several levels as one."""
-    counted = [level.counted for level in observed if level.counted is not None]
+    """Return the vectors and codes of several levels and groups as one."""
+    counted = [entry.counted for entry in observed if entry.counted is not None]
     return _Observed(
-        torch.cat([level.vectors for level in observed]),
-        torch.cat([level.codes for level in observed]),
+        torch.cat([entry.vectors for entry in observed]),
+        torch.cat([entry.codes for entry in observed]),
         torch.cat(counted) if counted else None,
     )
 
 
 def _initialize(codebook: Codebook, residual: Tensor, kept: Tensor | None) -> None:
     """Initialise a codebook from the vectors of all devices, unless no sample keeps its level."""
+    # There are no codes yet; the second argument only has their shape.
     vectors, _, counted = _observed(residual, residual[..., 0], kept)
     rows = vectors if counted is None else vectors[counted]
     if len(rows):
@@ -189,7 +195,7 @@ def _initialize(codebook: Codebook, residual: Tensor, kept: Tensor | None) -> No
 
 
 def _with_gradient_of(vectors: Tensor, quantized: Tensor, *, rotate: bool) -> Tensor:
-    """Return the value of `quantized` with a gradient to `vectors`: straight through, or rotated and scaled."""
+    """Return the value of `quantized` with a gradient to `vectors`: copied, or rotated and scaled."""
     if rotate:
         rotated: Tensor = rotate_to(vectors, quantized)
         return rotated

@@ -1,6 +1,6 @@
 """Codebooks: the numbered code vectors of a quantiser, and how training batches update them.
 
-Shapes: D numbers of a code vector, K codes of a codebook, N vectors of a batch on all devices.
+Shapes: D dimensions of a code vector, K codes of a codebook, N vectors of a batch on all devices.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _forget_host_copy(table: DataInitializedTable, _: object) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CodebookOptions:
-    """The options that latents vq, rvq and vq_hierarchy have in common; `VectorQuantized` documents each of them."""
+    """The options that latents vq, rvq and vq_hierarchy have in common; vq.py documents each of them."""
 
     codebook_size: int
     dim: int
@@ -212,6 +212,7 @@ class LearnedCodebook(DataInitializedTable):
         """Replace dead codes by vectors of the batch, each by a different one; at most as many as there are vectors."""
         # Relative to uniform use, so that the threshold does not depend on the batch size.
         threshold = self.revive * num / self.size
+        # Slots are the codes to replace, dead ones first; rows are the vectors to replace them by, counted ones first.
         slots = self._random_order(self.size, first=self.cluster_size < threshold)[: len(observed)]
         rows = self._random_order(len(observed), first=counted)[: self.size]
         revived = (self.cluster_size[slots] < threshold) & (torch.arange(len(slots), device=num.device) < num)

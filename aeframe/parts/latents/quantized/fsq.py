@@ -15,7 +15,10 @@ from aeframe.types import Shape
 
 
 class FiniteScalars(Codebook):
-    """The points of a grid in D dimensions with `levels` values along each. `nearest` takes points of the grid."""
+    """The points of a grid in D dimensions with `levels[i]` values along dimension i.
+
+    `nearest` requires vectors that are points of the grid already, and returns their codes.
+    """
 
     def __init__(self, levels: tuple[int, ...], *, symmetric: bool = False) -> None:
         super().__init__()
@@ -41,9 +44,9 @@ class FiniteScalarQuantized(Quantized):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        levels: Values along each dimension, at least 3; their product is the number of codes. The paper recommends
-            (8, 6, 5), (8, 5, 5, 5), (7, 5, 5, 5, 5) and (8, 8, 8, 6, 5) for 2^8, 2^10, 2^12 and 2^14 codes.
-        tokens: Vectors of each sample when the features are flat.
+        levels: Number of values along each dimension, at least 3; their product is the number of codes. The paper
+            recommends (8, 6, 5), (8, 5, 5, 5), (7, 5, 5, 5, 5) and (8, 8, 8, 6, 5) for 2^8, 2^10, 2^12 and 2^14 codes.
+        tokens: Number of vectors of each sample when the features are flat.
     """
 
     def __init__(self, feature_shape: Shape, *, levels: tuple[int, ...] = (8, 5, 5, 5), tokens: int = 8) -> None:
@@ -54,7 +57,7 @@ class FiniteScalarQuantized(Quantized):
     def prepare(self, vectors: Tensor) -> Tensor:
         codebook = self._codebook(0)
         assert isinstance(codebook, FiniteScalars)
-        # These may differ from the grid by rounding errors; z is computed from the codes and lies on it.
+        # The rounded vectors may differ from the grid by rounding errors; z is computed from the codes and lies on it.
         rounded: Tensor = codebook.grid.quantize(vectors)
         return rounded
 

@@ -28,21 +28,22 @@ class QuantizedHierarchy(LatentSpace):
     decoder reads the upsampled top code and the bottom code, ``(2 * dim, *positions)``. The paper upsamples by two
     separate networks, one for the bottom code and one for the decoder; here they share one. z is
     ``(dim, top + bottom)``, top positions first, so that the codes ``(B, top + bottom, 1)`` are a sequence from coarse
-    to fine. A linear layer first maps flat features to `tokens` positions. Terms are those of vq, summed over both.
+    to fine. A linear layer first maps flat features to `tokens` positions. The loss terms are those of latent vq
+    (``commitment``, and ``codebook`` with update=gradient), each summed over both codes.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        codebook_size: Codes of each of the two codebooks.
-        dim: Numbers of one vector.
-        tokens: Bottom positions when the features are flat; the top has half as many.
-        update: ``ema`` or ``gradient``, see vq.
-        decay: Of the moving averages that ``ema`` and `revive` use, per batch.
+        codebook_size: Number of codes in each of the two codebooks.
+        dim: Number of dimensions of one vector.
+        tokens: Number of bottom positions when the features are flat; the top has half as many.
+        update: ``ema`` or ``gradient``, see latent vq.
+        decay: Decay per batch of the moving averages that ``ema`` and `revive` use.
         commitment: Weight of the commitment term; a number or a schedule.
         kmeans_init: Initialise both codebooks by k-means on the first training batch.
-        revive: Replace codes used less often than this fraction of uniform use, see vq; 0 keeps dead codes.
-        rotation_trick: Rotate and scale the gradient instead of copying it, see vq.
+        revive: Replace codes used less often than this fraction of uniform use, see latent vq; 0 keeps dead codes.
+        rotation_trick: Rotate and scale the gradient instead of copying it, see latent vq.
         distance: ``cosine`` normalises vectors and codes to length 1 first.
-        activation: Of the residual block; null takes the run's activation.
+        activation: Activation of the residual block; null takes the run's activation.
     """
 
     provides = frozenset({"codes"})
@@ -64,7 +65,8 @@ class QuantizedHierarchy(LatentSpace):
         activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
-        make = (activation or MakeActivation.named("relu")).same_shape("latent vq_hierarchy")
+        # same_shape raises an error, with this name, for an activation that changes the shape.
+        make_activation = (activation or MakeActivation.named("relu")).same_shape("latent vq_hierarchy")
         options = CodebookOptions(
             codebook_size,
             dim,
@@ -82,15 +84,16 @@ class QuantizedHierarchy(LatentSpace):
         self.top = LearnedQuantized((channels, *top_positions), options)
         self.down = nn.Sequential(
             convolution(len(positions), channels, channels, _KERNEL, stride=2),
-            ResidualBlock(len(positions), channels, _KERNEL, make, "none"),
+            ResidualBlock(len(positions), channels, _KERNEL, make_activation, "none"),
         )
         self.up = Upsample(dim, dim, positions, _KERNEL)
         self.bottom = LearnedQuantized((channels + dim, *positions), options)
         self.sizes = (math.prod(top_positions), math.prod(positions))
         self.shape = (dim, sum(self.sizes))
+        # Maps flat features to `tokens` positions; empty, and so the identity, for features with positions.
         flat = len(feature_shape) == 1
-        spread = (nn.Linear(channels, channels * tokens), nn.Unflatten(1, (channels, tokens))) if flat else ()
-        self.spread = nn.Sequential(*spread)
+        to_positions = (nn.Linear(channels, channels * tokens), nn.Unflatten(1, (channels, tokens))) if flat else ()
+        self.spread = nn.Sequential(*to_positions)
         self.num_codes = codebook_size
         self.weights["commitment"] = commitment
 
@@ -121,4 +124,4 @@ class QuantizedHierarchy(LatentSpace):
     def from_codes(self, codes: Tensor) -> Tensor:
         # Both quantisers take codes of flattened positions.
         pairs = zip((self.top, self.bottom), codes.split(self.sizes, 1), strict=True)
-        return torch.cat([quantizer.from_codes(part) for quantizer, part in pairs], 2)
+        return torch.cat([quantizer.from_codes(its_codes) for quantizer, its_codes in pairs], 2)

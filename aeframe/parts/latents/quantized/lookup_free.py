@@ -41,24 +41,25 @@ class LookupFree(Quantized):
     """Take the signs of a vector as its code, without a codebook (MAGVIT-v2: Yu et al. 2023, arXiv 2310.05737).
 
     z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features, with values -1 and 1; the gradient is copied
-    straight through. The terms are in nats, summed over the sample's positions. They assign a vector v a soft
+    straight through. The loss terms are in nats, summed over the sample's positions. They assign a vector v a soft
     distribution of codes, ``p(c|v) ~ exp(-||v - c||^2 / temperature)``, in which bits are independent:
 
-    - ``entropy``: of p(c|v), low when the encoder is certain of the code;
-    - ``diversity``: KL(mean || uniform) = ``dim`` log 2 - H(mean), where the mean of p(c|v) is over the batch and its
-      positions, in training of all devices. The paper maximises H(mean), which is equivalent up to a constant. This
-      term compares the samples of a batch;
-    - ``commitment``: ||v - sg(code)||^2.
+    - ``entropy``: the entropy of p(c|v), low when the encoder is certain of the code;
+    - ``diversity``: KL(mean || uniform) = ``dim`` log 2 - H(mean), where H is the entropy and the mean of p(c|v) is
+      over the batch and its positions, in training of all devices. The paper maximises H(mean), which is equivalent up
+      to a constant. This term compares the samples of a batch;
+    - ``commitment``: ||v - sg(code)||^2, where sg stops the gradient.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        dim: Bits of a code: there are 2^dim codes.
-        tokens: Codes of each sample when the features are flat.
+        dim: Number of bits of a code: there are 2^dim codes.
+        tokens: Number of codes of each sample when the features are flat.
         entropy: Weight of the entropy; a number or a schedule.
         diversity: Weight of the diversity; a number or a schedule.
         commitment: Weight of the commitment; a number or a schedule.
-        temperature: Of p(c|v). At 1, v = 1 sets its bit with probability 0.98. The paper states none. Implementations
-            often use 0.01, at which in single precision only vectors close to a sign change have a gradient.
+        temperature: Temperature of p(c|v). At 1, v = 1 sets its bit with probability 0.98. The paper states none.
+            Implementations often use 0.01, at which in single precision only vectors close to a sign change have a
+            gradient.
         joint_bits: Compute H(mean) on this many bits at a time, as the paper factorises it for large `dim`. Each group
             of bits costs 2^joint_bits numbers per position.
     """

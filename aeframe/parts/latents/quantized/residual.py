@@ -1,6 +1,6 @@
-"""Residual quantisers: each level quantises the residual of the levels above it.
+"""Residual quantisers: each level quantises the residual of the levels before it.
 
-Shapes: B samples, D numbers of a vector, ``positions`` those of the features.
+Shapes: B samples, D dimensions of a vector, ``positions`` those of the features.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ class ResidualQuantized(LearnedQuantized):
     """Sum codes of several codebooks, each nearest to the residual so far (Zeghidour et al. 2021, arXiv 2107.03312).
 
     z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. `Quantized` defines the layout of the codes and
-    how to decode fewer levels. Terms are those of vq, summed over levels and groups. There is no distance=cosine:
-    vectors of length 1 cannot sum to residuals that shrink to 0. The rotation trick maps the whole vector to the sum
-    of its codes.
+    how to decode fewer levels. The loss terms are those of latent vq (``commitment``, and ``codebook`` with
+    update=gradient), summed over levels and groups. There is no distance=cosine: vectors of length 1 cannot sum to
+    residuals that shrink to 0. The rotation trick maps the whole vector to the sum of its codes.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        num_quantizers: Levels.
-        groups: Parts of a vector, each with its own residual quantiser (Yang et al. 2023, arXiv 2305.02765).
+        num_quantizers: Number of levels.
+        groups: Number of parts of a vector, each with its own residual quantiser (Yang et al. 2023, arXiv 2305.02765).
         shared: Use one codebook for all levels of a group (Lee et al. 2022, arXiv 2203.01941).
         quantizer_dropout: Fraction of the training samples that keep only their first n levels, n uniform from 1 to
             `num_quantizers`; the codes of the other levels are -1. Each sample is selected independently, so that its
             terms do not depend on its batch. The paper uses a fraction of 1; Kumar et al. 2023 (arXiv 2306.06546)
             recommend 0.5.
-        codebook_size: Codes of each codebook.
-        dim: Numbers of one vector, of all groups together.
-        tokens: Vectors of each sample when the features are flat.
-        update: ``ema`` or ``gradient``, see vq.
-        decay: Of the moving averages that ``ema`` and `revive` use, per batch.
+        codebook_size: Number of codes in each codebook.
+        dim: Number of dimensions of one vector, of all groups together.
+        tokens: Number of vectors of each sample when the features are flat.
+        update: ``ema`` or ``gradient``, see latent vq.
+        decay: Decay per batch of the moving averages that ``ema`` and `revive` use.
         commitment: Weight of the commitment term; a number or a schedule.
         kmeans_init: Initialise each level by k-means on its first batch of residuals.
-        revive: Replace codes used less often than this fraction of uniform use, see vq; 0 keeps dead codes.
-        rotation_trick: Rotate and scale the gradient instead of copying it, see vq.
+        revive: Replace codes used less often than this fraction of uniform use, see latent vq; 0 keeps dead codes.
+        rotation_trick: Rotate and scale the gradient instead of copying it, see latent vq.
     """
 
     def __init__(
@@ -93,17 +93,18 @@ class ResidualFiniteScalar(Quantized):
     """Round to a grid, and round the residual to the same grid at a smaller scale.
 
     Residual finite scalar quantisation with symmetric grids (Parker et al. 2024, arXiv 2411.19842, section 3.2). A
-    grid has L values from -1 to 1, and each level's grid is L times smaller than the one above. It divides each cell
-    above into L equal cells, so that n levels are one regular grid of L^n values. Vectors are bounded smoothly to the
-    cells of the first grid, |v| < L / (L - 1). z is ``(len(levels), *positions)``, or ``(len(levels), tokens)`` of flat
-    features. No codebook is learned and there are no loss terms. The gradient is copied straight through the rounding.
+    grid has L values from -1 to 1, and each level's grid is L times smaller than the one before. It divides each
+    cell of the one before into L equal cells, so that n levels are one regular grid of L^n values. Vectors are bounded
+    smoothly to the cells of the first grid, |v| < L / (L - 1). z is ``(len(levels), *positions)``, or ``(len(levels),
+    tokens)`` of flat features. No codebook is learned and there are no loss terms. The gradient is copied straight
+    through the rounding.
 
     Args:
         feature_shape: ``(C, *positions)``.
-        levels: Values along each dimension of one grid, at least 2; their product is the number of codes.
-        num_quantizers: Levels of the residual.
-        quantizer_dropout: Fraction of the training samples that keep only their first levels, see rvq.
-        tokens: Vectors of each sample when the features are flat.
+        levels: Number of values along each dimension of one grid, at least 2; their product is the number of codes.
+        num_quantizers: Number of levels, the first grid included.
+        quantizer_dropout: Fraction of the training samples that keep only their first levels, see latent rvq.
+        tokens: Number of vectors of each sample when the features are flat.
     """
 
     bounds: Tensor
@@ -135,7 +136,7 @@ class ResidualFiniteScalar(Quantized):
 
 
 class ScaledFiniteScalars(FiniteScalars):
-    """A symmetric grid scaled by ``levels ** -level``."""
+    """A symmetric grid of ``levels[i]`` values along dimension i, scaled by ``levels ** -level``."""
 
     scale: Tensor
 

@@ -19,7 +19,7 @@ class MappedTable(DataInitializedTable):
 
     learned = True
     frozen: Tensor
-    """``(K, D)``."""
+    """``(K, D)``: one vector for each of K codes."""
 
     def __init__(self, size: int, dim: int, *, data_init: bool) -> None:
         super().__init__(size, initialized=not data_init)
@@ -47,18 +47,19 @@ class SimVQ(Quantized):
     """Quantise to the nearest code of a frozen codebook times a learned matrix (Zhu et al. 2024, arXiv 2411.02038).
 
     The gradient of one chosen code changes the matrix, and so every code: codes do not die, and none is revived. z is
-    ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. Terms, summed over the sample's own elements:
-    ``commitment`` ||features - sg(code)||^2 and ``codebook`` ||sg(features) - code||^2.
+    ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. The loss terms, summed over the sample's own
+    elements, are ``commitment`` ||vector - sg(code)||^2 and ``codebook`` ||sg(vector) - code||^2, where sg stops the
+    gradient.
 
     Args:
         feature_shape: ``(C, *positions)``.
         codebook_size: Number of codes.
-        dim: Numbers of one vector.
-        tokens: Vectors of each sample when the features are flat.
+        dim: Number of dimensions of one vector.
+        tokens: Number of vectors of each sample when the features are flat.
         commitment: Weight of the commitment term; a number or a schedule.
         data_init: Initialise the vectors from the first training batch and the matrix to the identity. Otherwise both
             are random, as in the paper, which assumes features with the mean and variance of the codes.
-        rotation_trick: Rotate and scale the gradient instead of copying it straight through, see vq.
+        rotation_trick: Rotate and scale the gradient instead of copying it straight through, see latent vq.
     """
 
     def __init__(

@@ -18,10 +18,10 @@ class LearnedQuantized(Quantized):
 
     Args:
         feature_shape: ``(C, *positions)``.
-        options: As a user sets them; `dim` is divided among the groups.
-        num_levels: Entries of a position's codes.
-        num_groups: Parts of a vector.
-        num_codebooks: One for each entry by default; fewer are cycled.
+        options: The options as a user sets them; `dim` is divided among the groups.
+        num_levels: Number of entries of a position's codes, see `Quantized`.
+        num_groups: Number of parts of a vector, which are quantised separately.
+        num_codebooks: Number of codebooks. There is one for each entry by default; fewer are cycled.
     """
 
     def __init__(
@@ -48,19 +48,19 @@ class LearnedQuantized(Quantized):
 class VectorQuantized(LearnedQuantized):
     """Replace each vector by the nearest of a learned codebook (van den Oord et al. 2017, arXiv 1711.00937).
 
-    z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. Terms, summed over the sample's own elements:
-    ``commitment`` ||features - sg(code)||^2 and, with update=gradient, ``codebook`` ||sg(features) - code||^2. The
-    codebook changes in training mode only. With several devices, each gathers the vectors of all and makes the same
-    update.
+    z is ``(dim, *positions)``, or ``(dim, tokens)`` of flat features. The loss terms, summed over the sample's own
+    elements, are ``commitment`` ||vector - sg(code)||^2 and, with update=gradient, ``codebook`` ||sg(vector) -
+    code||^2, where sg stops the gradient. The codebook changes in training mode only. With several devices, each
+    gathers the vectors of all and makes the same update.
 
     Args:
         feature_shape: ``(C, *positions)``.
         codebook_size: Number of codes.
-        dim: Numbers of one vector.
-        tokens: Vectors of each sample when the features are flat.
+        dim: Number of dimensions of one vector.
+        tokens: Number of vectors of each sample when the features are flat.
         update: ``ema`` moves a code to the moving average of the vectors assigned to it (appendix A.1 of the paper);
             ``gradient`` learns it as a parameter.
-        decay: Of the moving averages that ``ema`` and `revive` use, per batch.
+        decay: Decay per batch of the moving averages that ``ema`` and `revive` use.
         commitment: Weight of the commitment term; a number or a schedule.
         kmeans_init: Initialise the codebook by k-means on the first training batch.
         revive: Replace a code by a vector of the batch when it is used less often than this fraction of uniform use

@@ -1,6 +1,10 @@
 """`Dictionary`, the base class of sparse autoencoders: few features are active for a sample, each with a direction.
 
-Shapes: B samples, F numbers of a sample's flattened features, D features of the dictionary (`dim`).
+Two things are called features, as in the literature. Those of the encoder, flattened, are the input x of the
+dictionary. All others are the features of the dictionary: each has an activation, its entry of z, and a direction in
+the space of x.
+
+Shapes: B samples, F dimensions of x, D features of the dictionary (`dim`).
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ class Dictionary(LatentSpace):
     """A non-negative sparse code z ``(dim,)``, and the directions that it weights.
 
     The latent contains encoder and decoder of the dictionary. The pre-activations are
-    ``W_enc s (x - b_dec) + b_enc`` of the input features x. `decoder_input` is the reconstruction ``W_dec z + b_dec``
+    ``W_enc s (x - b_dec) + b_enc`` of the input x. `decoder_input` is the reconstruction ``W_dec z + b_dec``
     of x, so the model needs no decoder of its own (``decoder=reshape``) unless an encoder before the latent has to be
     inverted. The columns of W_dec, the directions, are normalised to length 1 where they are used, so that a feature
     cannot escape a sparsity penalty by a long direction. W_enc is initialised to their transpose. The constant
@@ -39,9 +43,9 @@ class Dictionary(LatentSpace):
 
     Args:
         feature_shape: ``(C, *positions)``, flattened.
-        dim: Number of features D.
+        dim: Number D of features of the dictionary.
         initial_density: Fraction of the features that are active at initialisation.
-        auxk: Weight of the term; a constant 0 omits it.
+        auxk: Weight of the term ``auxk``, a schedule; a constant 0 omits the term.
         dead_after: Training samples without activity, over all devices, after which a feature is dead.
     """
 
@@ -64,7 +68,8 @@ class Dictionary(LatentSpace):
         size = math.prod(feature_shape)
         self.decode_weight = nn.Parameter(F.normalize(torch.randn(dim, size)))
         self.decode_bias = nn.Parameter(torch.zeros(size))
-        # For random directions, pre-activations are normal. Those above the quantile t sum to x times this length.
+        # For random directions, pre-activations are normal. The features whose pre-activation is above the quantile t
+        # are active, and the expectation of their reconstruction is x times this length.
         t = NormalDist().inv_cdf(1 - min(0.5, initial_density))
         length = dim / size * (t * NormalDist().pdf(t) + min(0.5, initial_density))
         self.scale = 1 / max(1.0, length)

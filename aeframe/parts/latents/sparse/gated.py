@@ -21,7 +21,7 @@ class Gated(Dictionary):
     Args:
         feature_shape: ``(C, *positions)``, flattened.
         dim: Number of features.
-        sparsity: Weight of the sum of the gates; a number or a schedule. It is in the unit of the reconstruction loss,
+        sparsity: Weight of the term ``sparsity``; a number or a schedule. It is in the unit of the reconstruction loss,
             so it depends on the data: a larger weight leaves fewer features active.
         auxk: Weight of the term that revives dead features, see `Dictionary`; the paper has none.
         dead_after: Training samples without activity after which a feature is dead.
@@ -46,6 +46,6 @@ class Gated(Dictionary):
     def sparse_code(self, pre_activations: Tensor, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         gates = pre_activations.relu()
         magnitudes = ((pre_activations - self.encode_bias) * self.log_factor.exp() + self.magnitude_bias).relu()
-        decoded = gates @ self.directions.detach() + self.decode_bias.detach()
+        gate_reconstruction = gates @ self.directions.detach() + self.decode_bias.detach()
         z = magnitudes * (pre_activations > 0)
-        return z, {"sparsity": gates.sum(1), "gate_reconstruction": squared_error(x, decoded)}
+        return z, {"sparsity": gates.sum(1), "gate_reconstruction": squared_error(x, gate_reconstruction)}

@@ -25,8 +25,8 @@ class JumpReLU(Dictionary):
     Args:
         feature_shape: ``(C, *positions)``, flattened.
         dim: Number of features.
-        sparsity: Weight of the number of active features, the cost of each in the unit of the reconstruction loss; a
-            number or a schedule. The paper increases it from 0.
+        sparsity: Weight of the term ``sparsity``, the cost of each active feature in the unit of the reconstruction
+            loss; a number or a schedule. The paper increases it from 0.
         bandwidth: Width of the kernel, in the unit of the pre-activations. A narrower kernel has less bias, and fewer
             samples fall into it.
         threshold: Initial value of all thresholds. The paper uses 0.001 for it and for the bandwidth, with features of
@@ -60,6 +60,6 @@ class JumpReLU(Dictionary):
         detached = threshold.detach()
         active = (pre_activations > detached).to(pre_activations.dtype)
         kernel = ((pre_activations - detached).abs() < 0.5 * self.bandwidth) / self.bandwidth
-        # Its value is 0, and its gradient with respect to the threshold is the kernel.
+        # The value of this tensor is 0, and its gradient with respect to the threshold is the kernel.
         surrogate = kernel * (threshold - detached)
         return pre_activations * active - detached * surrogate, {"sparsity": (active - surrogate).sum(1)}

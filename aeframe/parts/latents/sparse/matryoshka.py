@@ -24,10 +24,10 @@ class Matryoshka(BatchTopK):
     Args:
         feature_shape: ``(C, *positions)``, flattened.
         dim: Number of features.
-        k: Active features of a sample, on average.
+        k: Number of active features of a sample, on average.
         prefixes: Sizes of the nested dictionaries as increasing fractions of `dim`, below 1; the reconstruction loss
             covers the full dictionary.
-        decay: Of the moving average of the threshold, per batch.
+        decay: Decay per batch of the moving average of the threshold, see `BatchTopK`.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
         dead_after: Training samples without activity after which a feature is dead.
     """
@@ -46,6 +46,7 @@ class Matryoshka(BatchTopK):
         dead_after: int = 10_000,
     ) -> None:
         super().__init__(feature_shape, dim=dim, k=k, decay=decay, auxk=auxk, dead_after=dead_after)
+        # The ends of the prefixes, with 0 before them and the full dictionary after them.
         self.ends = (0, *(round(fraction * dim) for fraction in prefixes), dim)
         if any(start >= end for start, end in itertools.pairwise(self.ends)):
             raise AeframeError(

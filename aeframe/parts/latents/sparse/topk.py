@@ -21,7 +21,7 @@ class TopK(Dictionary):
     Args:
         feature_shape: ``(C, *positions)``, flattened.
         dim: Number of features.
-        k: Active features of a sample.
+        k: Number of active features of a sample.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
         dead_after: Training samples without activity after which a feature is dead.
     """
@@ -57,15 +57,15 @@ class BatchTopK(TopK):
     Args:
         feature_shape: ``(C, *positions)``, flattened.
         dim: Number of features.
-        k: Active features of a sample, on average.
-        decay: Of the moving average of the threshold, per batch.
+        k: Number of active features of a sample, on average.
+        decay: Decay per batch of the moving average of the threshold.
         auxk: Weight of the term that revives dead features, see `Dictionary`; a number or a schedule.
         dead_after: Training samples without activity after which a feature is dead.
     """
 
     name = "batch_topk"
     threshold: Tensor
-    """``()``; -1 before the first batch."""
+    """``()``: the moving average that evaluation uses; -1 before the first batch."""
 
     def __init__(
         self,

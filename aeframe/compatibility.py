@@ -1,4 +1,4 @@
-"""Check by its package metadata that a plugin supports the installed version of aeframe, without importing it."""
+"""Check in a plugin's package metadata that it supports the installed version of aeframe, without importing it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from aeframe.version import __version__
 
 
 def incompatibility(distribution: importlib.metadata.Distribution | None, running: str = __version__) -> str | None:
-    """Return why the distribution of a plugin does not support a version of aeframe, None if it does.
+    """Return why a plugin does not support a version of aeframe; None if it does.
 
-    The supported versions are those of the distribution's requirement, such as ``aeframe>=0.1,<0.2``.
+    The supported versions are those that its distribution requires, such as ``aeframe>=0.1,<0.2``.
 
     Args:
-        distribution: The distribution; None for a plugin in a plain file, which supports all versions.
-        running: The version of aeframe.
+        distribution: The installed distribution of the plugin; None for a plugin in a plain file, which supports all
+            versions.
+        running: The version of aeframe, by default the installed one.
     """
     for line in (distribution.requires if distribution is not None else None) or []:
         # Most requirements are other packages, and `packaging` takes milliseconds to import.

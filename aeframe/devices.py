@@ -14,8 +14,8 @@ def check_device(device: str, option: str) -> None:
     """Raise an error for a device that this machine or this PyTorch build does not have.
 
     Args:
-        device: Such as ``cpu``, ``cuda`` or ``cuda:1``.
-        option: The option that selects the device, for the message.
+        device: Name of the device, such as ``cpu``, ``cuda`` or ``cuda:1``.
+        option: Name of the option that selects the device, for the message.
 
     Raises:
         AeframeError: The device cannot be used.

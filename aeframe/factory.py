@@ -1,9 +1,13 @@
 """Build parts from names: the signature of a part is the schema of its options.
 
+A part is one named component of a run, such as the loss (its kind) ``mse`` (its name).
+
 A positional parameter **without a default** is an argument that the framework *injects by name*, such as the shape of
 the data. Every other parameter, also a keyword-only one without a default, is an *option*. The value of an option that
 is annotated with a type of part (`Schedule`, `MakeActivation`) is a name, a number or ``{name: ..., options}``;
-``null`` means the injected part of that kind. Imports nothing heavy, so that listings stay cheap.
+``null`` means the part of that kind that the framework injects, if there is one.
+
+Imports nothing heavy, so that listings stay cheap.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from aeframe.kinds import KINDS
 from aeframe.registry import registry
 
 REQUIRED = inspect.Parameter.empty
+"""The default of an option without a default."""
 # Constructors of these libraries, such as that of nn.Module, may take *args and **kwargs: they are ignored.
 _LIBRARIES = frozenset({"torch", "torchmetrics", "lightning"})
 _RESTORING: ContextVar[bool] = ContextVar("aeframe_restoring", default=False)
@@ -70,7 +75,7 @@ def signature(target: Any) -> Signature:
     """Return the signature of a part's class, or of a function that returns a part.
 
     Raises:
-        AeframeError: It takes ``*args`` or ``**kwargs``, whose options have no names.
+        AeframeError: It takes ``*args`` or ``**kwargs``, so that its options have no names.
     """
     call = target.__init__ if inspect.isclass(target) else target
     hints = _type_hints(call)
@@ -93,6 +98,7 @@ def signature(target: Any) -> Signature:
 
 
 def _type_hints(call: Any) -> dict[str, Any]:
+    """Return the type hints of a function, without those that cannot be resolved."""
     try:
         return typing.get_type_hints(call)
     except NameError:
@@ -102,9 +108,9 @@ def _type_hints(call: Any) -> dict[str, Any]:
 
 def _type_hint(call: Any, name: str) -> list[Any]:
     """Return the type hint of one parameter in a list; an empty list if it cannot be resolved."""
-    single = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
+    one_parameter = types.SimpleNamespace(__annotations__={name: call.__annotations__[name]})
     try:
-        return [typing.get_type_hints(single, call.__globals__)[name]]
+        return [typing.get_type_hints(one_parameter, call.__globals__)[name]]
     except NameError:
         return []
 
@@ -126,7 +132,7 @@ def defaults(kind: str, name: str) -> dict[str, Any]:
 
 
 def path_options(kind: str, name: str) -> list[str]:
-    """Return the names of the options that are annotated with `pathlib.Path`, alone or in a union."""
+    """Return the names of a part's options that are annotated with `pathlib.Path`, alone or in a union."""
     options = signature(registry().load(kind, name)).options.values()
     return [
         option.name for option in options if option.annotation is Path or Path in typing.get_args(option.annotation)
@@ -134,6 +140,7 @@ def path_options(kind: str, name: str) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
+    """Return a default in the types of YAML; a part as its config, and None for any other object."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
@@ -163,6 +170,7 @@ def build(kind: str, config: str | Mapping[str, Any], /, **injected: Any) -> Any
         raise AeframeError(f"{kind} has no name; write {kind}: {{name: ...}} with one of the known names")
     target = registry().load(kind, name)
     constructor = signature(target)
+    # The part's name for error messages.
     who = f"{kind} '{name}'"
     unknown = next((option for option in options if option not in constructor.options), None)
     if unknown is not None:
@@ -198,7 +206,7 @@ def build(kind: str, config: str | Mapping[str, Any], /, **injected: Any) -> Any
 
 
 def _value(who: str, option: Option, value: Any, injected: Mapping[str, Any]) -> Any:
-    """Check the value of an option against its annotation; build it if it is a part."""
+    """Check the value of an option against its annotation; build it if it is a part. `who` is for errors."""
     if isinstance(value, str) and value == "???":
         raise AeframeError(f"{who} needs a value for '{option.name}'")
     nested: Any = part_kind(option.annotation)
@@ -215,13 +223,14 @@ def _value(who: str, option: Option, value: Any, injected: Mapping[str, Any]) ->
 
 
 def _validated(who: str, option: Option, value: Any) -> Any:
+    """Return the value of an option as pydantic converts it to the option's annotation."""
     import pydantic
 
     try:
         return _adapter(option.annotation).validate_python(value)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        # Keep indices in the path; its names are members of a union.
+        # Of pydantic's path to the wrong value, only indices are kept: its names are members of a union.
         where = ".".join([option.name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise AeframeError(
             f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"
@@ -232,7 +241,7 @@ def _validated(who: str, option: Option, value: Any) -> Any:
 def _adapter(annotation: Any) -> Any:
     import pydantic
 
-    # Pydantic rejects a config for types that have their own, such as dataclasses.
+    # Pydantic rejects a config for types that have a config of their own, such as dataclasses.
     try:
         return pydantic.TypeAdapter(annotation, config=pydantic.ConfigDict(arbitrary_types_allowed=True))
     except pydantic.PydanticUserError:
@@ -240,5 +249,5 @@ def _adapter(annotation: Any) -> Any:
 
 
 def _readable(annotation: Any) -> str:
-    plain = isinstance(annotation, type) and not typing.get_args(annotation)
-    return annotation.__name__ if plain else str(annotation).replace("typing.", "")
+    is_class = isinstance(annotation, type) and not typing.get_args(annotation)
+    return annotation.__name__ if is_class else str(annotation).replace("typing.", "")

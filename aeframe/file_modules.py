@@ -21,8 +21,8 @@ def import_file(file: Path, content: bytes | None = None) -> ModuleType:
         content: Source code to execute in place of the content of the file, which may have changed since it was read.
 
     Raises:
-        AeframeError: The file does not exist, its name is that of a loaded module, or the import fails. The message is
-            the reason only.
+        AeframeError: The file does not exist, its name is that of a loaded module, or the import fails. The message has
+            the reason only: the caller adds which plugin it is.
     """
     name = file.stem
     if name in sys.modules:
@@ -45,7 +45,10 @@ def import_file(file: Path, content: bytes | None = None) -> ModuleType:
 
 
 class _ContentLoader(SourceFileLoader):
-    """Compile the source on every import, since cached bytecode may belong to another source than the trusted one."""
+    """A loader that compiles the source on every import.
+
+    Cached bytecode is not used, since it may belong to another source than the trusted one.
+    """
 
     def __init__(self, file: Path, content: bytes | None) -> None:
         super().__init__(file.stem, str(file))

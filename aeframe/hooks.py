@@ -1,4 +1,4 @@
-"""The plugin contract: one hook for each kind of part. Imports nothing heavy.
+"""The plugin contract: one hook for each kind of part, such as a loss. Imports nothing heavy.
 
 A plugin is a module that implements some of the hooks. It is named in the entry-point group ``aeframe`` of its
 distribution, or it is a plain file: one that ``--plugin FILE`` names, or a trusted ``aeplugin.py``. Each hook is called
@@ -38,6 +38,8 @@ HookFunction = Callable[[Register], None]
 
 
 def _make_hookspec(kind: Kind) -> HookFunction:
+    """Return pluggy's specification of the hook of one kind: its name, its argument and its docstring."""
+
     def specification(register: Register) -> None: ...
 
     specification.__name__ = specification.__qualname__ = kind.hook

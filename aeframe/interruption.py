@@ -12,12 +12,13 @@ from typing import Any
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
+"""The signals that end a run; Windows lacks some of them. Queues can send SIGUSR1 or SIGUSR2 before a time limit."""
 
 
 class Interrupted(BaseException):
     """A signal ended the run.
 
-    It is no `Exception`, so that ``except Exception`` does not catch it.
+    It is not a subclass of `Exception`, so that ``except Exception`` does not catch it.
 
     Args:
         number: The number of the signal.

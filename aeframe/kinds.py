@@ -1,5 +1,8 @@
 """`KINDS`: all kinds of part, such as ``loss``. Imports nothing heavy.
 
+A part is a class that a plugin registers under a name, such as the loss ``mse``. A hook is the function of a plugin
+that registers its parts of one kind. Parts of most kinds are chosen under a key of a run's config: ``loss=mse``.
+
 Hooks, config keys, checks, the banner, saved models and the conformance suite are derived from this list, so a new kind
 of part is one more entry.
 """
@@ -20,7 +23,7 @@ class Kind:
     base: str | None = None
     """``"module:Class"`` of the base class of its parts; None if packages are registered instead of classes."""
     key: str = ""
-    """The key of a run's config for parts of this kind; empty if they are options of other parts, or not configured."""
+    """The key of a run's config for parts of this kind; empty for options of other parts, and for kinds without one."""
     labelled: bool = False
     """Whether the key contains several parts by label, ``{label: {name: ..., options}}``, instead of one."""
     slot: bool = False

@@ -1,4 +1,7 @@
-"""Random numbers as a function of (seed, stream, position), so that a checkpoint stores no generator state."""
+"""Random numbers as a function of integers: the seed, a stream and a position, such as the number of the batch.
+
+A resumed run repeats them without a generator state in the checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import torch
 TRAINING, EVALUATION, PICTURES, ORDER, LOADING, SPLITTING, FITTING = range(7)
 """Independent streams of random numbers, one for each purpose: draws of one do not change another."""
 
+# The 64 bits that the arithmetic of `_mix` keeps.
 _MASK = (1 << 64) - 1
 
 

@@ -1,4 +1,7 @@
-"""Load plugin files of ``--plugin FILE``, and warn of an untrusted one in the folder. Imports nothing heavy."""
+"""Load the plugin files of ``--plugin FILE``, and warn of an untrusted one in the working folder.
+
+A plugin file is a Python file that registers parts, such as a loss. Imports nothing heavy.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _warned: set[tuple[str, str]] = set()
 def plugin_files(argv: Sequence[str]) -> Iterator[list[str]]:
     """Register the files of ``--plugin FILE`` in `argv` as plugins inside, and yield the other arguments.
 
-    They are added to the environment, where workers and the other processes of a run read them. Environment and
+    The files are added to an environment variable, from which the other processes of a run read them. Environment and
     registry are restored afterwards.
 
     Raises:
@@ -50,9 +53,10 @@ def plugin_files(argv: Sequence[str]) -> Iterator[list[str]]:
 def warn_of_untrusted_file() -> None:
     """Print a line on stderr, once in a process, if the working folder has a plugin file that is not trusted.
 
-    Of the processes of a run on several devices, only the first one prints it.
+    In a run on several devices, only the first process prints the line.
     """
     for plugin in registry.registry().plugins:
+        # The distribution of a plugin file is its path.
         key = plugin.distribution, plugin.reason
         if plugin.state == "not trusted" and key not in _warned and os.environ.get("LOCAL_RANK", "0") == "0":
             _warned.add(key)
@@ -76,6 +80,7 @@ def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _check_loaded(files: Sequence[Path]) -> None:
+    """Raise an error if one of the plugin files failed to load."""
     for plugin in registry.registry().plugins:
         if plugin.state == "failed" and Path(plugin.distribution) in files:
             raise AeframeError(f"plugin file '{plugin.distribution}' cannot be used: {plugin.reason}")

@@ -1,4 +1,8 @@
-"""`Registry`: find plugins, and map names of parts to ``module:Object`` targets. Imports nothing heavy."""
+"""`Registry`: find plugins, and map the names that they register to ``module:Object`` targets. Imports nothing heavy.
+
+A plugin is a module with hooks: functions, one for each kind of part (``loss``), that register names (``mse``). It
+belongs to an installed distribution, or is a plain Python file.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,7 @@ from aeframe.kinds import KINDS, Kind
 from aeframe.trust import FolderPlugin, folder_plugin
 
 CORE = "aeframe"
+"""The distribution of the plugin ``core``, which registers aeframe's own parts."""
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PACKAGE = re.compile(r"[A-Za-z_][\w.]*")
@@ -72,7 +77,9 @@ class Plugin:
 
     name: str
     distribution: str
+    """The name of the installed distribution; for a plain file, its path."""
     version: str
+    """The version of the distribution; ``file`` for a plain file."""
     state: Literal["ok", "failed", "disabled", "not trusted"] = "ok"
     reason: str = ""
     entries: list[Entry] = field(default_factory=list)
@@ -127,7 +134,11 @@ class Registry:
     # -- look-up -------------------------------------------------------------------------------------------------
 
     def names(self, kind: str) -> list[str]:
-        """Return all names of one kind, sorted. Imports nothing."""
+        """Return all names of one kind, sorted. Imports nothing.
+
+        Raises:
+            AeframeError: There is no such kind.
+        """
         return sorted(self._of_kind(kind))
 
     def entries(self, kind: str | None = None) -> Iterator[Entry]:
@@ -175,7 +186,11 @@ class Registry:
 
     def _add_entry_point(self, entry_point: importlib.metadata.EntryPoint) -> None:
         dist = entry_point.dist
-        plugin = Plugin(entry_point.name, dist.name if dist else "unknown distribution", dist.version if dist else "?")
+        plugin = Plugin(
+            name=entry_point.name,
+            distribution=dist.name if dist else "unknown distribution",
+            version=dist.version if dist else "?",
+        )
         if self._add_if_disabled(plugin):
             return
         if (reason := incompatibility(dist)) is not None:
@@ -208,7 +223,7 @@ class Registry:
             self.plugins.append(plugin)
 
     def _add_file(self, file: Path, content: bytes | None = None) -> None:
-        """Import a plugin file and add it; `content` is that of the file, if it was read already."""
+        """Import a plugin file and add it; `content` is the content of the file, if it was read already."""
         plugin = Plugin(file.stem, str(file), "file")
         if self._add_if_disabled(plugin):
             return
@@ -236,6 +251,7 @@ class Registry:
             self._modules[module] = plugin
 
     def _register(self, plugin: Plugin, module: ModuleType) -> None:
+        """Make the hooks in a plugin's module known to pluggy."""
         try:
             self._check_hook_names(module)
             self._manager.register(module, name=f"{plugin.name}@{plugin.distribution}")
@@ -245,7 +261,10 @@ class Registry:
             self._fail(plugin, _reason(error), error)
 
     def _call_hook(self, kind: Kind) -> None:
-        """Let pluggy call the hook of one kind, separately for each plugin, with the wrappers of all plugins."""
+        """Let pluggy call the hook of one kind, separately for each plugin, with the wrappers of all plugins.
+
+        A wrapper is a hook that pluggy runs around those of other plugins.
+        """
         implementations = getattr(self._manager.hook, kind.hook).get_hookimpls()
         wrappers = {hook.plugin for hook in implementations if hook.wrapper or hook.hookwrapper}
         # pluggy calls the last implementation of the list first; here, core always comes before it.
@@ -329,7 +348,7 @@ def registry() -> Registry:
 
 
 def reset() -> None:
-    """Discard the registry: the next use creates a new one, as after installing a plugin, and in tests."""
+    """Discard the registry. Its next use creates a new one; needed after a plugin was installed, and in tests."""
     global _registry
     if _registry is not None:
         _registry.forget_files()

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def repeat_rows(value: Tensor, num: int) -> Tensor:
-    """Return the rows ``(B, *any)`` repeated as a whole, ``(num * B, *any)``: 0, ..., B - 1, 0, ..."""
+    """Return the rows ``(B, *any)`` repeated as a whole, ``(num * B, *any)``: rows 0, ..., B - 1, 0, ..."""
     return value.expand(num, *value.shape).flatten(0, 1)
 
 
@@ -29,5 +29,5 @@ def autocast_disabled(device: torch.device) -> AbstractContextManager[object]:
 
 
 def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
-    """Append dimensions of size 1 to a mask ``(B, *leading dims of shape)``, up to the `ndim` dimensions of x."""
+    """Append dimensions of size 1 to a mask ``(B, *first sizes of shape)``, up to the `ndim` dimensions of x."""
     return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))

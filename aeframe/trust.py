@@ -1,4 +1,8 @@
-"""The list of ``aeplugin.py`` files that the user trusts, by path and content. Imports nothing heavy."""
+"""The list of ``aeplugin.py`` files that the user trusts, by path and content. Imports nothing heavy.
+
+A Python file of this name in the working folder is a plugin. It is loaded only if its content is the one that was
+trusted.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ class FolderPlugin:
     """The plugin file of the working folder, trusted or not."""
 
     path: Path
-    """With symlinks resolved."""
+    """The path of the file, with symlinks resolved."""
     content: bytes | None
     """The trusted content of the file; None if the file is not trusted."""
     reason: str = ""
@@ -109,7 +113,7 @@ def _digest(content: bytes) -> str:
 def _store() -> Path:
     """Return the path of the list of trusted files, in the user's config folder.
 
-    A relative path in ``XDG_CONFIG_HOME`` is ignored. With it, a working folder could contain its own list.
+    A relative path in ``XDG_CONFIG_HOME`` is ignored, since a working folder could then contain a list that trusts it.
     """
     configured = os.environ.get("XDG_CONFIG_HOME", "")
     folder = configured if os.path.isabs(configured) else os.path.expanduser("~/.config")
@@ -143,7 +147,7 @@ def _read() -> dict[str, str]:
 
 
 def _write(trusted: dict[str, str]) -> None:
-    """Replace the list atomically."""
+    """Replace the list of trusted files atomically."""
     path = Path(os.path.realpath(_store()))
     temporary = ""
     try:

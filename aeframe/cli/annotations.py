@@ -1,4 +1,7 @@
-"""Format the types and values of options in YAML notation, for help texts."""
+"""Format the types and values of the options of parts in YAML notation, for help texts.
+
+A part is one named component of a run, such as the loss ``mse``; its kind is ``loss``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``aeframe check-plugin NAME`` runs the conformance suite on a plugin."""
+"""``aeframe check-plugin NAME`` tests every part (such as a loss) that a plugin registers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class CheckPlugin(Command):
 
 
 def _suite(file: Path | None, plugin: str) -> type[PluginSuite]:
-    """Return the `PluginSuite` of the plugin in its test file; without a file, one with default settings."""
+    """Return the `PluginSuite` that the plugin's test file defines; without a file, one with default settings."""
     from aeframe.testing.suite import PluginSuite
 
     if file is None:

@@ -57,7 +57,7 @@ class Config(Command):
 
 
 def _provenance_lines(args: Namespace) -> Iterator[str]:
-    """Return the lines of ``aeframe config why``: the value, its sources from the highest precedence, alternatives."""
+    """Return the lines of ``aeframe config why``: its value, sources (highest precedence first) and alternatives."""
     from aeframe.experiment.provenance import why
 
     provenance = why(args.key, args.overrides, config_dir=args.config_dir)

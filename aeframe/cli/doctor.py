@@ -99,7 +99,7 @@ def _plugins() -> Iterator[str]:
 
 
 def _optional(modules: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for each optional dependency of aeframe and the plugins."""
+    """Yield a line for each optional dependency of aeframe and the plugins; `modules` is that of `_modules`."""
     listed = set()
     for distribution in dict.fromkeys(plugin.distribution for plugin in registry().plugins):
         for requirement in _requirements(distribution):
@@ -122,6 +122,7 @@ def _optional(modules: Mapping[str, str]) -> Iterator[str]:
 
 
 def _folders() -> Iterator[str]:
+    """Yield the folders and packages that are searched for config files."""
     from aeframe.experiment.composition.sources import search_path
 
     try:
@@ -160,6 +161,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _state(requirement: Requirement, version: str | None) -> str:
+    """Return the line on a library of which `version` is installed, None for no version."""
     if version is None:
         return f"{requirement.name} absent; reinstall aeframe"
     fits = requirement.specifier.contains(version, prereleases=True)

@@ -12,7 +12,7 @@ from aeframe.errors import AeframeError
 class Encode(ModelCommand):
     """Encode the samples in a file, and write an NPZ file with the array z (N, ...).
 
-    For a quantised latent, the array codes is added.
+    For a quantised latent, the file also has an array codes of integers.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:

@@ -1,4 +1,8 @@
-"""``aeframe explain KIND NAME`` prints the documentation and options of a part."""
+"""``aeframe explain KIND NAME`` prints the documentation and options of a part, or the content of an option file.
+
+A part is one registered component, such as the loss (its kind) ``mse`` (its name). An option file is a YAML file that
+sets several options at once: a recipe chooses the parts of a model, an experiment chooses recipe, data and settings.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +127,7 @@ def _plain(value: Any) -> Any:
 
 
 def _relations(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
-    """Return the data and parts that a part can be combined with, as labels and texts."""
+    """Return lines on a part, as labels and texts: mainly the data and parts that it can be combined with."""
     if entry.kind in ("loss", "corruption"):
         from aeframe.experiment.checks import domains_of
 
@@ -151,6 +155,7 @@ def _relations(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
 
 
 def _traits(target: Any) -> Iterator[tuple[str, str]]:
+    """Return the range and the other traits of an activation, as labels and texts."""
     from aeframe.parts.activations import traits
 
     declared = traits(target)
@@ -183,7 +188,7 @@ def _selected_by(entry: Entry) -> Iterator[str]:
 
 
 def _loaded(kind: str) -> Iterator[tuple[str, Any]]:
-    """Return the name and object of each part of a kind."""
+    """Return the name and the class of each part of a kind that can be imported."""
     for name in registry().names(kind):
         try:
             part = registry().load(kind, name)
@@ -194,6 +199,7 @@ def _loaded(kind: str) -> Iterator[tuple[str, Any]]:
 
 
 def _summary(group: str, name: str | None) -> str:
+    """Return the one-line summary of the part that ``group=name`` chooses, if there is one."""
     kind = BY_KEY.get(group)
     if kind is None or name is None or not registry().has(kind.name, name):
         return ""

@@ -70,7 +70,8 @@ def _condition(args: Namespace, model: TrainedModel) -> list[float] | None:
     """Return the condition ``(C,)`` of ``--label`` or ``--condition``, None if neither is set.
 
     Raises:
-        AeframeError: The model has no labels, other numbers in its condition, or no such label.
+        AeframeError: The model was trained without labels, its condition has more numbers than the label, or it has no
+            such label.
     """
     if args.label is None:
         condition: list[float] | None = args.condition
@@ -93,6 +94,7 @@ def _condition(args: Namespace, model: TrainedModel) -> list[float] | None:
 
 
 def _numbers(text: str) -> list[float]:
+    """Parse numbers separated by commas, for ``type=`` of an argument."""
     try:
         return [float(number) for number in text.split(",")]
     except ValueError:
@@ -100,10 +102,10 @@ def _numbers(text: str) -> list[float]:
 
 
 def parse_sampler(overrides: list[str]) -> dict[str, Any]:
-    """Return the config in ``sampler=NAME`` and ``sampler.OPTION=VALUE``.
+    """Return the config ``{name: NAME, OPTION: VALUE}`` that ``sampler=NAME`` and ``sampler.OPTION=VALUE`` set.
 
     Raises:
-        AeframeError: Another override, or no name.
+        AeframeError: An override sets something else, or none sets the name.
     """
     import yaml
 

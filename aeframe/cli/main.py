@@ -27,11 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except Interrupted as ended:
-        print(ended, file=sys.stderr)
-        return ended.exit_code
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        return interruption.exit_code
     except BrokenPipeError:
         # The reader of a pipe, such as head, has ended. Python would report that again when it closes stdout.
+        # The exit code is 128 + 13, as after the signal SIGPIPE.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 
@@ -76,6 +77,7 @@ def _listing(entries: Sequence[Entry]) -> str:
 
 
 def _verb(entry: Entry) -> str:
+    """Return the verb of a registered command, as it is written on the command line."""
     return entry.name.replace("_", "-")
 
 

@@ -41,7 +41,7 @@ class ModelCommand(Command):
         difference between these data and the data of the training.
 
         Args:
-            model: A model returned by `open`.
+            model: The model that `open` returned.
             args: The arguments of a verb that called `add_data`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""``aeframe new-plugin NAME`` creates the package of a new plugin."""
+"""``aeframe new-plugin NAME`` creates the files of a new plugin: a Python package with tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""``aeframe plugins [trust PATH | untrust PATH]`` lists plugins, and trusts plugin files."""
+"""``aeframe plugins [trust PATH | untrust PATH]`` lists plugins, and trusts plugin files.
+
+A plugin registers names of parts by kind: ``loss`` is a kind, ``mse`` one of its names.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,10 @@ _UNTRUST = f"Stop loading the {FILE_NAME} of a folder"
 
 
 class Plugins(Command):
-    """List all plugins with their state, and the names that each registers, by kind. Parts are not imported."""
+    """List all plugins with their state, and the names that each registers, by kind.
+
+    The registered classes are not imported, so broken ones are listed too.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--kind", metavar="KIND", help=f"list only names of one kind: {', '.join(KINDS)}")
@@ -41,24 +47,25 @@ class Plugins(Command):
             print(f"'{untrust(args.path)}' is no longer trusted")
         else:
             return _list(args)
-        # The next use of the registry loads plugins with the changed trust.
+        # The list of trusted files has changed: the next use of the registry loads the plugins again.
         reset()
         return 0
 
 
 def _list(args: Namespace) -> int:
     if args.kind is not None:
-        # Raises an error with the nearest kind if the kind is unknown.
+        # Called for its error only: an unknown kind raises an AeframeError that suggests the closest spelling.
         registry().names(args.kind)
     plugins = registry().plugins
     if args.json:
-        print(json.dumps([_plain(plugin, args.kind) for plugin in plugins], indent=2))
+        print(json.dumps([_as_json(plugin, args.kind) for plugin in plugins], indent=2))
     else:
         print("\n".join(line for plugin in plugins for line in _lines(plugin, args.kind)))
     return 0
 
 
-def _plain(plugin: Plugin, kind: str | None) -> dict[str, Any]:
+def _as_json(plugin: Plugin, only: str | None) -> dict[str, Any]:
+    """Return a plugin as plain values for JSON, with all names, or only those of one kind."""
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
@@ -66,26 +73,27 @@ def _plain(plugin: Plugin, kind: str | None) -> dict[str, Any]:
         "state": plugin.state,
         "reason": plugin.reason,
         "adds": {
-            each: [
+            kind: [
                 {"name": entry.name, "target": entry.target, "summary": entry.summary}
                 for entry in plugin.entries
-                if entry.kind == each
+                if entry.kind == kind
             ]
-            for each in _kinds(plugin, kind)
+            for kind in _kinds(plugin, only)
         },
     }
 
 
-def _lines(plugin: Plugin, kind: str | None) -> Iterator[str]:
+def _lines(plugin: Plugin, only: str | None) -> Iterator[str]:
+    """Yield the lines on a plugin: names without summaries, or only those of one kind with their summaries."""
     reason = f": {plugin.reason}" if plugin.reason else ""
     yield f"{plugin.name} ({plugin.distribution} {plugin.version}) {plugin.state}{reason}"
-    for each in _kinds(plugin, kind):
-        entries = [entry for entry in plugin.entries if entry.kind == each]
-        if kind is None:
+    for kind in _kinds(plugin, only):
+        entries = [entry for entry in plugin.entries if entry.kind == kind]
+        if only is None:
             yield from textwrap.wrap(
                 ", ".join(entry.name for entry in entries),
                 width=max(40, shutil.get_terminal_size((100, 24)).columns),
-                initial_indent=f"  {each:<11} ",
+                initial_indent=f"  {kind:<11} ",
                 subsequent_indent=" " * 14,
             )
         else:
@@ -93,7 +101,7 @@ def _lines(plugin: Plugin, kind: str | None) -> Iterator[str]:
             yield from (f"  {entry.name:<{width}}  {entry.summary}".rstrip() for entry in entries)
 
 
-def _kinds(plugin: Plugin, kind: str | None) -> list[str]:
-    """Return the kinds of the names that `plugin` registers, in the order of the registry; only `kind` unless None."""
-    present = {entry.kind for entry in plugin.entries}
-    return [each for each in KINDS if each in present and kind in (None, each)]
+def _kinds(plugin: Plugin, only: str | None) -> list[str]:
+    """Return the kinds of the names that `plugin` registers, in the order of `KINDS`; at most `only`, unless None."""
+    registered = {entry.kind for entry in plugin.entries}
+    return [kind for kind in KINDS if kind in registered and only in (None, kind)]

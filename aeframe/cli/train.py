@@ -15,9 +15,9 @@ def main() -> int:
             from aeframe.experiment.main import main as run
 
             return run()
-        except Interrupted as ended:
-            print(f"{ended} before training began; nothing was written", file=sys.stderr)
-            return ended.exit_code
+        except Interrupted as interruption:
+            print(f"{interruption} before training began; nothing was written", file=sys.stderr)
+            return interruption.exit_code
 
 
 if __name__ == "__main__":

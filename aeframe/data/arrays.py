@@ -97,8 +97,9 @@ class SplitArrays(ArrayFile):
     Args:
         path: The file.
         who: The dataset or modality, for error messages.
-        nouns: Singular and plural of a sample, and further names for arrays of samples: ``("image", "images")``.
-        key: Name of the array of samples, if it is none of these.
+        nouns: Singular and plural of the word for a sample, such as ``("image", "images")``, and further names for
+            arrays of samples.
+        key: Name of the array of samples, if it is none of the names above.
 
     Raises:
         AeframeError: The file does not exist, has another format, is damaged, or has no array of samples.
@@ -136,6 +137,7 @@ class SplitArrays(ArrayFile):
         labels = self.load(name)
         # MedMNIST and others store labels as a column.
         labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+        # Kinds of dtype: signed and unsigned integers, booleans.
         if labels.shape != (num,) or labels.dtype.kind not in "iub":
             raise AeframeError(
                 f"{self.where(name)} is {labels.dtype} {tuple(labels.shape)}, expected whole numbers ({num},), "
@@ -144,6 +146,7 @@ class SplitArrays(ArrayFile):
         return torch.from_numpy(labels.astype(np.int64))
 
     def _keys(self, key: str | None, nouns: tuple[str, ...]) -> dict[str, str]:
+        """Return the name of the array of each split; see the class."""
         if key is not None:
             if key not in self.names:
                 raise AeframeError(
@@ -170,6 +173,7 @@ class SplitArrays(ArrayFile):
 
 
 def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
+    """Return the first of the `wanted` names that is among `names`, or None."""
     known = set(names)
     return next((name for name in wanted if name in known), None)
 

@@ -17,7 +17,8 @@ from aeframe.types import Batch
 class DataModule(L.LightningDataModule):
     """Loaders of the train, validation and test split, for any Trainer on any number of devices.
 
-    `BatchPlan` distributes batches over devices; Lightning's distributed sampler is not used.
+    `BatchPlan` chooses the rows of each batch and distributes them over devices; Lightning's distributed sampler is not
+    used.
 
     Args:
         splits: What `Modality.prepare` returned.
@@ -25,7 +26,7 @@ class DataModule(L.LightningDataModule):
         seed: Seed of the order of training samples.
         workers: Worker processes for each split; not used for data in memory.
         steps_per_call: Training batches in one call of ``training_step``; ``auto`` groups batches if no callback,
-            module or Trainer setting needs single ones (see `aeframe.data.grouping.batches_per_call`).
+            module or Trainer setting needs single batches (see `aeframe.data.grouping.batches_per_call`).
     """
 
     def __init__(
@@ -79,10 +80,13 @@ class DataModule(L.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _loader(self, split: str, source: Source, batches_per_item: int = 1) -> Loader:
-        """Return the loader of a split; it and its worker processes are created once."""
+        """Return the loader of a split; it and its worker processes are created once.
+
+        An item of the loader is a batch, or a list of `batches_per_item` batches if that is above 1.
+        """
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        key = split, rank, world, batches_per_item
+        key = (split, rank, world, batches_per_item)
         if key not in self._loaders:
             self._loaders[key] = Loader(
                 source,

@@ -108,6 +108,7 @@ def _verify_existing(path: Path, remote: Remote, who: str) -> None:
 
 
 def _verify_content(path: Path, check: Callable[[Path], None], what: str) -> None:
+    """Call `check`; `what` names the file at the start of its error message."""
     try:
         check(path)
     except AeframeError as error:
@@ -122,7 +123,7 @@ def _download(url: str, path: Path) -> None:
         return
     from pooch import HTTPDownloader
 
-    # A server that compresses on the fly would change the bytes that the checksum is of.
+    # Compression by the server would change the bytes, and so the checksum.
     headers = {"Accept-Encoding": "identity"}
     try:
         HTTPDownloader(chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS, headers=headers)(url, str(path), None)

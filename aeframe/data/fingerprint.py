@@ -61,21 +61,21 @@ def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spe
         spec: Its spec.
 
     Returns:
-        ``name`` of the dataset, ``rows`` of each split, ``samples`` of the dataset in all, ``shape`` of a sample, and
-        ``files`` for each option that is a path: the ``path``, size in ``bytes`` and ``sha256``; for a folder also the
-        ``count`` of its files. The SHA-256 of a large file is that of sampled blocks (see `MAX_HASHED_BYTES`), that of
-        a folder of the names and sizes of its files.
+        ``name`` of the dataset, ``rows`` (number in each split), ``samples`` (number in the dataset, in a split or
+        not), ``shape`` of a sample, and ``files``: for each option that is a path, the ``path``, size in ``bytes`` and
+        ``sha256``, and for a folder also the ``count`` of its files. The SHA-256 of a large file is computed from
+        sampled blocks (see `MAX_HASHED_BYTES`), that of a folder from the names and sizes of its files.
     """
     rows = {"train": len(splits.train), "validation": len(splits.validation), "test": len(splits.test)}
-    listed = dataset.files()
+    dataset_files = dataset.files()
     return {
         "name": config["name"],
         "shape": list(spec.shape),
         "rows": rows,
         "samples": dataset.split_record.num_samples or sum(rows.values()),
         "files": {
-            option: _of_files(str(path), [(file.name, file) for file in listed])
-            if listed and option == "path"
+            option: _of_files(str(path), [(file.name, file) for file in dataset_files])
+            if dataset_files and option == "path"
             else _of_path(path)
             for option, path in paths_of(config).items()
         },
@@ -83,7 +83,7 @@ def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spe
 
 
 def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each difference between two fingerprints. Other paths are no difference."""
+    """Return a sentence for each difference between two fingerprints. Paths are not compared: data may be moved."""
     if not saved:
         return []
     name = f"data '{now['name']}'"
@@ -112,7 +112,7 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def paths_of(config: Mapping[str, Any]) -> dict[str, Path]:
-    """Return the paths in the ``data`` section of a config by option, absolute and with ``~`` expanded.
+    """Return the paths in the ``data`` section of a config by option name, absolute and with ``~`` expanded.
 
     URLs are left out. An option annotated ``Path | str`` may also be a name: it is left out if no such path exists.
     """
@@ -123,7 +123,7 @@ def paths_of(config: Mapping[str, Any]) -> dict[str, Path]:
         if value is None or "://" in str(value):
             continue
         path = _absolute(Path(value))
-        if path.exists() or str not in _members(options[name].annotation):
+        if path.exists() or str not in _union_members(options[name].annotation):
             paths[name] = path
     return paths
 
@@ -169,13 +169,14 @@ def _absolute(path: Path) -> Path:
     return absolute.resolve() if ".." in absolute.parts else absolute
 
 
-def _members(annotation: Any) -> tuple[Any, ...]:
+def _union_members(annotation: Any) -> tuple[Any, ...]:
     """Return the members of a union, or the annotation itself."""
     union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     return typing.get_args(annotation) if union else (annotation,)
 
 
 def _of_path(path: Path) -> dict[str, Any]:
+    """Return the entry of one path under ``files``, see `fingerprint`."""
     if path.is_dir():
         return _of_files(str(path), [(file.relative_to(path).as_posix(), file) for file in _visible(path)])
     if not path.is_file():
@@ -184,6 +185,7 @@ def _of_path(path: Path) -> dict[str, Any]:
 
 
 def _of_files(path: str, files: Iterable[tuple[str, Path]]) -> dict[str, Any]:
+    """Return the entry of a path that holds several files, given with the names to hash."""
     sizes = [(name, file.stat().st_size) for name, file in files]
     return {
         "path": path,
@@ -199,6 +201,7 @@ def _visible(folder: Path) -> Iterator[Path]:
 
 
 def _hash(path: Path) -> str:
+    """Return the SHA-256 of a file, of sampled blocks if it is large."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if size <= MAX_HASHED_BYTES:

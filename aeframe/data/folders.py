@@ -60,7 +60,10 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
 
 
 def path_keys(folder: Path, paths: Iterable[Path]) -> Tensor:
-    """Return keys ``(N,)`` for `SplitRecord`, from the paths relative to `folder`: the folder may be moved."""
+    """Return the keys ``(N,)`` that identify samples in a `SplitRecord`.
+
+    They are computed from the paths relative to `folder`, so the folder may be moved.
+    """
     return keys_of_names(path.relative_to(folder).as_posix() for path in paths)
 
 
@@ -69,14 +72,15 @@ def folder_splits(
 ) -> dict[str, FolderSplit]:
     """Return the splits of a folder of samples: at least ``train``.
 
-    Sub-folders ``train`` (or ``training``), ``val`` (``valid``, ``validation``) and ``test`` are splits. Without
-    ``train`` all samples are ``train``; `RandomSplit` draws the others. If all samples lie in class folders, of which
-    there must be at least two, the label is the index of the class in the sorted names of all splits.
+    Sub-folders ``train`` (or ``training``), ``val`` (``valid``, ``validation``) and ``test`` are splits. Without such
+    sub-folders all samples are ``train``; the caller then draws the other splits with `RandomSplit`. If all samples lie
+    in class folders, of which there must be at least two, the label is the index of the class in the sorted names of
+    all splits.
 
     Args:
         folder: The folder.
         who: The dataset, for error messages.
-        what: Plural of a sample, for error messages: ``images``.
+        what: Plural of the word for a sample, for error messages: ``images``.
         find: Returns the samples below a folder: files, or folders of one sample each.
         expected: What `find` looks for, for error messages: ``files that end in .png``.
 
@@ -85,14 +89,15 @@ def folder_splits(
             are held-out splits without ``train``, or samples outside the splits.
     """
     if not folder.is_dir():
-        found = "found a file" if folder.is_file() else "which does not exist"
-        raise AeframeError(f"{who} expects a folder, {found}; set data.path to a folder of {what}")
+        problem = "found a file" if folder.is_file() else "which does not exist"
+        raise AeframeError(f"{who} expects a folder, {problem}; set data.path to a folder of {what}")
     roots = _split_folders(folder, who)
     paths = {split: find(root) for split, root in roots.items()}
     empty = next((split for split, samples in paths.items() if not samples), None)
     if empty is not None:
         raise AeframeError(f"{who} has no {what} in '{roots[empty]}'; expected {expected}")
-    if roots["train"] != folder:
+    has_split_folders = roots["train"] != folder
+    if has_split_folders:
         known = {path for samples in paths.values() for path in samples}
         outside = next((path for path in find(folder) if path not in known), None)
         if outside is not None:
@@ -120,6 +125,7 @@ def first_opened(files: Iterable[File], open_file: Callable[[File], Opened], *, 
 
 
 def _split_folders(folder: Path, who: str) -> dict[str, Path]:
+    """Return the folder of each split; `folder` itself as ``train`` if it has no split folders."""
     roots: dict[str, Path] = {}
     for subfolder in sorted(path for path in folder.iterdir() if path.is_dir() and path.name.lower() in _SPLIT_NAMES):
         split = _SPLIT_NAMES[subfolder.name.lower()]
@@ -135,17 +141,19 @@ def _split_folders(folder: Path, who: str) -> dict[str, Path]:
     return roots or {"train": folder}
 
 
-def _labels(parts: Mapping[str, list[tuple[str, ...]]]) -> dict[str, Tensor]:
+def _labels(path_parts: Mapping[str, list[tuple[str, ...]]]) -> dict[str, Tensor]:
     """Return the labels of each split; empty if there are no classes.
 
     Args:
-        parts: The parts of each sample's path relative to its split; the first one is the class.
+        path_parts: The components of each sample's path relative to its split; the first one is the class.
     """
-    all_parts = [part for split_parts in parts.values() for part in split_parts]
-    if any(len(part) < 2 for part in all_parts):
+    all_parts = [parts for split_parts in path_parts.values() for parts in split_parts]
+    if any(len(parts) < 2 for parts in all_parts):
         return {}
-    classes = sorted({part[0] for part in all_parts})
+    classes = sorted({parts[0] for parts in all_parts})
     if len(classes) < 2:
         return {}
-    label = {name: index for index, name in enumerate(classes)}
-    return {split: torch.tensor([label[part[0]] for part in split_parts]) for split, split_parts in parts.items()}
+    label_of = {name: index for index, name in enumerate(classes)}
+    return {
+        split: torch.tensor([label_of[parts[0]] for parts in split_parts]) for split, split_parts in path_parts.items()
+    }

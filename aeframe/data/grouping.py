@@ -16,7 +16,7 @@ _NEUTRAL = {"limit_train_batches": 1.0, "val_check_interval": 1.0, "max_steps": 
 
 
 class GroupedBatchesWarning(UserWarning):
-    """One call receives several batches, although something attached to the Trainer counts calls."""
+    """One call of ``training_step`` receives several batches, although something in the Trainer needs single ones."""
 
 
 def batches_per_call(trainer: L.Trainer | None, setting: int | Literal["auto"]) -> int:
@@ -26,13 +26,16 @@ def batches_per_call(trainer: L.Trainer | None, setting: int | Literal["auto"]) 
     unless something needs single batches:
 
     - a callback that overrides ``on_train_batch_start`` or ``on_train_batch_end``, unless its class attribute
-      ``works_in_groups`` is True. Such a callback receives ``on_train_batch_end`` for every batch and
-      ``on_train_batch_start`` for every group;
-    - a module that overrides one of them, or with a ``training_step`` without the attribute ``works_in_groups``;
+      ``works_in_groups`` is True;
+    - a module that overrides one of these hooks;
+    - a module whose ``training_step`` has no true attribute ``works_in_groups``;
     - a setting of the Trainer that counts batches.
 
+    A callback with ``works_in_groups`` receives ``on_train_batch_end`` for every batch, but ``on_train_batch_start``
+    only once for every group.
+
     Args:
-        trainer: The Trainer with its callbacks and module; None returns `setting`, or 1 for ``auto``.
+        trainer: The Trainer with its callbacks and module. If it is None, the result is `setting`, or 1 for ``auto``.
         setting: ``steps_per_call`` of the run.
 
     Warns:

@@ -28,9 +28,10 @@ def heatmap(panels: Mapping[str, Tensor], columns: Sequence[str] | None, *, dive
     arrays = {title: x.detach().float().cpu().flatten(1).numpy() for title, x in panels.items()}
     low, high = _limits(list(arrays.values()), diverging)
     width = max(array.shape[1] for array in arrays.values())
-    named = columns is not None and len(columns) == width <= _MAX_NAMES
+    show_names = columns is not None and len(columns) == width <= _MAX_NAMES
+    # In inches: 0.22 for each of up to 32 rows, and 0.55 for the title; more rows share the same height.
     heights = [0.22 * min(len(array), 32) + 0.55 for array in arrays.values()]
-    figure = Figure(figsize=(min(14.0, max(5.0, 0.26 * width + 1.5)), sum(heights) + (1.6 if named else 0.4)))
+    figure = Figure(figsize=(min(14.0, max(5.0, 0.26 * width + 1.5)), sum(heights) + (1.6 if show_names else 0.4)))
     figure.set_layout_engine("constrained")
     axes = figure.subplots(len(arrays), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     image = None
@@ -46,7 +47,7 @@ def heatmap(panels: Mapping[str, Tensor], columns: Sequence[str] | None, *, dive
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylabel("sample", fontsize=8)
         axis.set_yticks([])
-    if columns is not None and named:
+    if columns is not None and show_names:
         axes[-1].set_xticks(range(width), columns, rotation=90, fontsize=7)
     else:
         axes[-1].set_xlabel("column", fontsize=8)
@@ -57,12 +58,13 @@ def heatmap(panels: Mapping[str, Tensor], columns: Sequence[str] | None, *, dive
 
 
 def _limits(arrays: list[np.ndarray], diverging: bool) -> tuple[float, float]:
+    """Return the lowest and highest value of the colour scale."""
     values = torch.cat([torch.from_numpy(array).flatten() for array in arrays])
     finite = values[values.isfinite()].numpy()
     if not finite.size:
         return (-1.0, 1.0) if diverging else (0.0, 1.0)
     low, high = np.percentile(finite, [_CLIPPED_PERCENT, 100 - _CLIPPED_PERCENT])
     if diverging:
-        reach = max(abs(low), abs(high)) or 1.0
-        return float(-reach), float(reach)
+        bound = max(abs(low), abs(high)) or 1.0
+        return float(-bound), float(bound)
     return float(low), float(high if high > low else low + 1)

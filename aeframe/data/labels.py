@@ -14,11 +14,14 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch
 
 _CHUNK = 4096
-"""Rows whose labels are checked at a time."""
+"""Number of rows whose labels are checked at a time."""
 
 
 class LabelConditioned(SourceWrapper):
-    """A source that appends ``extras["label"]``, one-hot in `classes` numbers, to the condition of each sample."""
+    """A source that appends the label of each sample to its condition.
+
+    The integer label ``extras["label"]`` is encoded as a one-hot vector of length `classes`.
+    """
 
     def __init__(self, source: Source, classes: int) -> None:
         super().__init__(source)
@@ -56,11 +59,14 @@ def condition_on_labels(splits: Splits, classes: int) -> Splits:
         return splits
     sources = (splits.train, splits.validation, splits.test)
     train, validation, test = (LabelConditioned(source, classes) for source in sources)
-    return Splits(train, validation, test, splits.skipped)
+    # The messages on skipped files and rows are passed on.
+    return Splits(train, validation, test, skipped=splits.skipped)
 
 
 def check_labels(splits: Splits) -> None:
-    """Read all labels of the splits in memory, and one of the others, so that errors are raised before training.
+    """Check labels before training, by reading samples of the sources that `condition_on_labels` returned.
+
+    Every sample of a split in memory is read. Of a split that is read from files, only the first sample is.
 
     Raises:
         AeframeError: See `LabelConditioned.batch`.
@@ -68,6 +74,7 @@ def check_labels(splits: Splits) -> None:
     for source in (splits.train, splits.validation, splits.test):
         if source.in_memory:
             for index in torch.arange(len(source)).split(_CHUNK):
+                # Read for its checks; the batch is discarded.
                 source.batch(index)
         elif len(source):
             source.batch(torch.arange(1))

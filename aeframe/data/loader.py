@@ -17,14 +17,16 @@ from aeframe.types import Batch
 _CPU = torch.device("cpu")
 
 _BatchIndex = tuple[int, int, NDArray[np.int64]]
-"""Epoch, batch in the epoch, and rows. An array, because a tensor sent to a process needs a file descriptor."""
+"""Epoch, number of the batch in the epoch, and its rows. The rows are a NumPy array, because a tensor that is sent to a
+worker process needs a file descriptor.
+"""
 
 
 class Loader:
     """The batches of one split, for a Lightning Trainer or a plain loop.
 
-    A training loader (``plan.shuffle``) has a new order in each epoch, chosen by ``sampler.set_epoch``, and can be
-    placed inside an epoch by `load_state_dict`; Lightning calls both. With `batches_per_item` above 1 it yields lists
+    A training loader (``plan.shuffle``) has a new order in each epoch, chosen by ``sampler.set_epoch``. After
+    `load_state_dict` it resumes inside an epoch. Lightning calls both. With `batches_per_item` above 1 it yields lists
     of that many batches; which batches form a list does not depend on where the epoch was resumed. An evaluation loader
     yields single batches, in order.
 
@@ -34,7 +36,7 @@ class Loader:
     Args:
         source: The samples.
         plan: The rows of each batch.
-        batches_per_item: Training batches in one item.
+        batches_per_item: Training batches in each item that the loader yields.
         workers: Number of worker processes; not used for a source in memory.
         pin_memory: Copy batches to pinned memory, for faster transfer to a GPU.
     """
@@ -47,9 +49,10 @@ class Loader:
         self.pin_memory = pin_memory
         self.sampler = BatchSampler(plan)
         """Lightning calls its ``set_epoch`` at the start of each epoch."""
-        # A DataLoader whose sampler yields batches has None here.
+        # None as in a DataLoader whose `sampler` yields whole batches (batch_size=None).
         self.batch_sampler = None
         self._dataset = BatchDataset(source, plan)
+        # Epoch, and number of its batches that have been yielded; the same, where the next iteration starts.
         self._position = 0, 0
         self._resume: tuple[int, int] | None = None
         self._workers: DataLoader[Batch] | None = None
@@ -73,8 +76,8 @@ class Loader:
         # A generator function reads the state at the first batch: Lightning creates iterators that it does not use.
         epoch, start = self.sampler.epoch, 0
         if self._resume is not None:
-            resumed, position = self._resume
-            start = position if resumed == epoch else 0
+            resumed_epoch, position = self._resume
+            start = position if resumed_epoch == epoch else 0
             self._resume = None
         self.sampler.start = start
         item: list[Batch] = []
@@ -96,7 +99,7 @@ class Loader:
         return {"epoch": epoch, "batch": batch}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Start the next iteration over that epoch after that many batches."""
+        """Start the next iteration over the epoch of `state` after as many batches as it states."""
         self._position = self._resume = state["epoch"], state["batch"]
 
     def _batches(self) -> Iterator[Batch]:

@@ -21,7 +21,7 @@ class TensorSource:
         extras: ``(N, ...)`` each, by name.
         transform: Maps a batch of stored rows to the batch that is returned, for example bytes to floats. It may draw
             random numbers: the loader seeds torch's generator for each batch.
-        index: ``(N,)`` `Batch.index` of each row; by default its row number.
+        index: ``(N,)``: the `Batch.index` of each row, which identifies the sample; by default the row number.
 
     Raises:
         AeframeError: The tensors have different lengths.
@@ -40,10 +40,10 @@ class TensorSource:
         index: Tensor | None = None,
     ) -> None:
         index = torch.arange(len(x)) if index is None else index
-        self._stored = Batch(x, mask, condition, index, dict(extras or {}))
+        self._stored = Batch(x=x, mask=mask, condition=condition, index=index, extras=dict(extras or {}))
         self._transform = transform
-        others = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
-        for name, tensor in others.items():
+        tensors = {"mask": mask, "condition": condition, "index": index, **self._stored.extras}
+        for name, tensor in tensors.items():
             if tensor is not None and len(tensor) != len(x):
                 raise AeframeError(
                     f"TensorSource has {len(x)} rows of x but {len(tensor)} of '{name}'; pass one for each"

@@ -36,7 +36,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the samples of the rows `index` ``(B,)``, with ``Batch.index`` set."""
+        """Return the samples of the rows `index` ``(B,)``, with `Batch.index` set to their numbers in the dataset."""
         ...
 
 
@@ -65,8 +65,10 @@ class Dataset(ABC):
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
-        """Record of the samples of each split. Pass it to the function that draws the split, such as
-        `RandomSplit.complete`; resumed and evaluated runs then use the same split.
+        """Record of the samples of each split: stores a split drawn at random, or returns that of an earlier run.
+
+        Pass it to the function that draws the split, such as `RandomSplit.complete`. Resumed and evaluated runs then
+        use the same split.
         """
         return SplitRecord()
 
@@ -95,7 +97,9 @@ class Modality(ABC):
     """
 
     defaults: ClassVar[Mapping[str, str]] = {}
-    """Default parts by kind: ``{"encoder": "conv", "loss": "bernoulli"}``. Recipes and overrides take precedence."""
+    """Default parts of the model by kind: ``{"encoder": "conv", "loss": "bernoulli"}``. Recipes (``model=NAME``) and
+    overrides take precedence.
+    """
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
     """Names of the metrics that are computed on held-out data."""
     dataset: ClassVar[str | None] = None
@@ -103,7 +107,9 @@ class Modality(ABC):
 
     @abstractmethod
     def spec(self, dataset: Dataset) -> DataSpec:
-        """Return shape and domain of a sample, without loading the data."""
+        """Return the shape of a sample and its domain (the set of values, such as real or binary), without loading the
+        data.
+        """
 
     def prepare(self, dataset: Dataset, *, learn: bool = True) -> Splits:
         """Load a dataset and return its splits.

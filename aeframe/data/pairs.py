@@ -10,7 +10,7 @@ from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.types import Batch
 
 _CHUNK = 1024
-"""Rows whose labels are read at a time."""
+"""Number of rows whose labels are read at a time."""
 
 
 class Paired(SourceWrapper):
@@ -34,6 +34,7 @@ class Paired(SourceWrapper):
     def batch(self, index: Tensor) -> Batch:
         """Return the samples of the rows `index` ``(B,)``, each with a partner."""
         size, start = self._class_size[index], self._class_start[index]
+        # A random step within the class, cyclic. A step of less than the size leads to another row.
         step = 1 + (torch.rand(len(index)) * (size - 1)).long()
         partner = self._sorted_rows[start + (self._position[index] - start + step) % size]
         return self.source.batch(index).paired(self.source.batch(partner))
@@ -43,7 +44,7 @@ def _labels(source: Source) -> Tensor:
     """Return ``(N,)`` integer labels; all 0 if the source has none."""
     rows = torch.arange(len(source)).split(_CHUNK)
     labels = [source.batch(index).extras.get("label") for index in rows]
-    known = torch.cat([label for label in labels if label is not None]) if labels[0] is not None else None
-    if known is None or known.ndim > 1 or known.is_floating_point():
+    all_labels = torch.cat([label for label in labels if label is not None]) if labels[0] is not None else None
+    if all_labels is None or all_labels.ndim > 1 or all_labels.is_floating_point():
         return torch.zeros(len(source), dtype=torch.long)
-    return known
+    return all_labels

@@ -17,7 +17,7 @@ _CPU = torch.device("cpu")
 class BatchPlan:
     """The rows of each batch of each epoch, for one of `world` devices.
 
-    `batch_size` counts the rows of all devices. Each device takes a contiguous part of each batch, so that any number
+    `batch_size` counts the rows on all devices. Each device takes a contiguous part of each batch, so that any number
     of devices trains on the same batches in the same order.
 
     With `shuffle` (training) all parts have the same size. A last batch that is short keeps as many rows as can be
@@ -62,7 +62,7 @@ class BatchPlan:
             raise AeframeError(
                 f"{world} devices cannot share an evaluation split of {_samples(length)}; use {max(length, 1)} or fewer"
             )
-        # Training has already refused a batch size below the number of devices.
+        # Only evaluation can have a batch size below the number of devices: `_check_training` refuses it.
         self.length, self.batch_size = length, max(batch_size, world)
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world = rank, world
@@ -91,6 +91,7 @@ class BatchPlan:
             yield order[first + size * self.rank // self.world : first + size * (self.rank + 1) // self.world]
 
     def _order(self, epoch: int) -> Tensor:
+        """Return the rows ``(length,)`` in the order of an epoch."""
         if not self.shuffle:
             return torch.arange(self.length)
         with noise_of(_CPU, self.seed, ORDER, epoch):
@@ -117,7 +118,7 @@ class BatchPlan:
 
 
 def _check_training(length: int, batch_size: int, world: int) -> None:
-    """Raise AeframeError for an empty epoch, a batch of one sample, or parts of different size."""
+    """Raise AeframeError for an empty epoch, one sample on a device, or different numbers of samples on devices."""
     if length < 2 * world:
         on_each = f" on each of {world} devices" if world > 1 else ""
         raise AeframeError(f"training needs at least two samples{on_each}, found {_samples(length)}; add data")

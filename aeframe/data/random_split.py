@@ -31,13 +31,13 @@ Samples = TypeVar("Samples", bound=Indexable)
 class RandomSplit:
     """A random split of samples into train, validation and test.
 
-    A held-out split of N samples has ``round(fraction * N)`` of them (halves to even), at least one. They are drawn
+    A held-out split of N samples has ``round(fraction * N)`` of them (half to even), at least one. They are drawn
     without replacement from the training samples, and keep their order. The split is a function of `seed`, the
     fractions and N.
 
     Args:
         who: The dataset, for error messages.
-        what: Plural of a sample, for error messages: ``images``.
+        what: Plural of the word for a sample, for error messages: ``images``.
         validation: Fraction of the training samples, above 0.
         test: Fraction of the training samples, above 0; the sum of both fractions is below 1.
         seed: Seed of the draw.
@@ -58,12 +58,13 @@ class RandomSplit:
     def indices(self, keys: Mapping[str, Tensor], record: SplitRecord | None = None) -> dict[str, Tensor]:
         """Return the indices ``(n,)`` of the samples of each split, ascending.
 
-        They index the samples that the dataset has for that split; those of ``train`` if the split is drawn.
+        The indices of a split refer to the samples that the dataset has for it. If the dataset has none, the split is
+        drawn from ``train``, and they refer to the samples of ``train``.
 
         Args:
             keys: Keys ``(N,)`` of the samples of each split that the dataset has (see `SplitRecord`): at least
                 ``train``. Missing splits are drawn from it.
-            record: `Dataset.split_record`: stores the split, or returns that of an earlier run.
+            record: `Dataset.split_record`, which stores the drawn split, or returns that of an earlier run.
 
         Raises:
             AeframeError: A drawn split leaves fewer than two training samples, or samples of the earlier run are
@@ -95,6 +96,7 @@ class RandomSplit:
         return {split: _select(present.get(split, present["train"]), indices[split]) for split in SPLITS}
 
     def _draw(self, num: int, splits: list[str]) -> dict[str, Tensor]:
+        """Draw the indices of `splits` and of the remaining ``train`` from `num` samples."""
         sizes = {split: max(1, round(self.fractions[split] * num)) for split in splits}
         num_left = num - sum(sizes.values())
         if num_left < _MIN_TRAINING:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 Scale = Literal["none", "standard", "minmax"]
 _CHUNK = 1 << 20
-"""Values that are held in double precision at a time."""
+"""Number of values that are converted to double precision at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,13 @@ class Scaler:
 
     @classmethod
     def standard(cls, values: NDArray[Any]) -> Self:
-        """Fit mean 0 and standard deviation 1 (divided by N) for each element of ``(N, *shape)``."""
+        """Return the scaler to mean 0 and standard deviation 1 (with divisor N), fitted for each element of
+        ``(N, *shape)``.
+        """
         from sklearn.preprocessing import StandardScaler
 
         fitted = [StandardScaler().fit(columns) for columns in _column_blocks(values)]
-        return cls._of(
+        return cls._from_blocks(
             values,
             [np.nan_to_num(scaler.mean_, nan=0.0) for scaler in fitted],
             [np.nan_to_num(scaler.scale_, nan=1.0) for scaler in fitted],
@@ -43,20 +45,21 @@ class Scaler:
 
     @classmethod
     def minmax(cls, values: NDArray[Any], low: float, high: float) -> Self:
-        """Fit the range from `low` to `high` for each element of ``(N, *shape)``."""
+        """Return the scaler to the range from `low` to `high`, fitted for each element of ``(N, *shape)``."""
         from sklearn.preprocessing import MinMaxScaler
 
         fitted = [MinMaxScaler().fit(columns) for columns in _column_blocks(values)]
-        least = [np.nan_to_num(scaler.data_min_, nan=0.0) for scaler in fitted]
+        minima = [np.nan_to_num(scaler.data_min_, nan=0.0) for scaler in fitted]
         ranges = [np.where(scaler.data_range_ > 0, scaler.data_range_, high - low) for scaler in fitted]
-        factors = [each / (high - low) for each in ranges]
-        return cls._of(values, [each - low * factor for each, factor in zip(least, factors, strict=True)], factors)
+        factors = [value_range / (high - low) for value_range in ranges]
+        offsets = [minimum - low * factor for minimum, factor in zip(minima, factors, strict=True)]
+        return cls._from_blocks(values, offsets, factors)
 
     def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Return scaled values ``(N, *shape)``, computed in double precision."""
         scaled = np.empty(values.shape, np.float32)
         start = 0
-        # Values too large for single precision become infinite; the check of the domain refuses them.
+        # Values too large for single precision become infinite; the modality refuses them when it checks the data.
         with np.errstate(over="ignore"):
             for rows in _row_chunks(values):
                 scaled[start : start + len(rows)] = (rows - self.offset) / self.factor
@@ -77,8 +80,10 @@ class Scaler:
         return cls(*(torch.as_tensor(state[name], dtype=torch.float64).numpy() for name in ("offset", "factor")))
 
     @classmethod
-    def _of(cls, values: NDArray[Any], offsets: list[NDArray[np.float64]], factors: list[NDArray[np.float64]]) -> Self:
-        """Return the scaler of `values` from offset and factor of each block of columns."""
+    def _from_blocks(
+        cls, values: NDArray[Any], offsets: list[NDArray[np.float64]], factors: list[NDArray[np.float64]]
+    ) -> Self:
+        """Return the scaler of `values` ``(N, *shape)`` from offset and factor of each block of `_column_blocks`."""
         return cls(*(np.concatenate(blocks).reshape(values.shape[1:]) for blocks in (offsets, factors)))
 
 
@@ -94,6 +99,7 @@ def _column_blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
 
 
 def _row_chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+    """Yield ``(N, *shape)`` as blocks of rows of at most `_CHUNK` values where possible."""
     rows = max(1, _CHUNK // max(1, values[0].size)) if len(values) else 1
     for start in range(0, len(values), rows):
         yield values[start : start + rows].astype(np.float64)

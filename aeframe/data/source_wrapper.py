@@ -24,10 +24,10 @@ class SourceWrapper:
 
     @property
     def epoch_permutation(self) -> Callable[[], Tensor] | None:
-        """The method of the wrapped source, or None if it has none (see `Source`)."""
+        """The wrapped source's optional method of this name, or None (see `Source`)."""
         return getattr(self.source, "epoch_permutation", None)
 
     @property
     def batch_indices(self) -> Callable[[int, int], list[Tensor]] | None:
-        """The method of the wrapped source, or None if it has none (see `Source`)."""
+        """The wrapped source's optional method of this name, or None (see `Source`)."""
         return getattr(self.source, "batch_indices", None)

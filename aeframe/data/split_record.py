@@ -34,7 +34,8 @@ class SplitRecord:
     ) -> dict[str, Tensor]:
         """Return the indices ``(n,)`` of the samples of each split, ascending.
 
-        They index the samples that the dataset has for that split; those of ``train`` if it has none.
+        The indices of a split refer to the samples that the dataset has for it. If the dataset has none, they refer to
+        the samples of ``train``.
 
         Args:
             who: The dataset, for error messages.
@@ -54,17 +55,18 @@ class SplitRecord:
         return indices
 
     def _saved_indices(self, who: str, split: str, keys: Tensor) -> Tensor:
+        """Return the indices, ascending, of the samples among `keys` that are in the saved split."""
         assert self.saved is not None
-        wanted = self.saved[split]
-        ordered, order = keys.sort()
-        position = torch.searchsorted(ordered, wanted).clamp(max=max(len(keys) - 1, 0))
-        num_missing = len(wanted) if not len(keys) else int((ordered[position] != wanted).sum())
+        saved_keys = self.saved[split]
+        sorted_keys, order = keys.sort()
+        position = torch.searchsorted(sorted_keys, saved_keys).clamp(max=max(len(keys) - 1, 0))
+        num_missing = len(saved_keys) if not len(keys) else int((sorted_keys[position] != saved_keys).sum())
         if num_missing:
             num_then = sum(len(split_keys) for split_keys in self.saved.values())
             raise AeframeError(
-                f"{who} lacks {num_missing} of the {len(wanted)} samples of the {split} split that the run was trained "
-                f"with ({num_then} samples then, {self.num_samples} now); pass the data of that run with --data PATH, "
-                "or train a new model"
+                f"{who} lacks {num_missing} of the {len(saved_keys)} samples of the {split} split that the run was "
+                f"trained with ({num_then} samples then, {self.num_samples} now); pass the data of that run with "
+                "--data PATH, or train a new model"
             )
         return order[position].sort().values
 

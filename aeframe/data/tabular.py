@@ -1,4 +1,7 @@
-"""Datasets of the modality ``vector``: `Table`, a file of the user, and `BreastCancer`, bundled with scikit-learn."""
+"""Datasets of the modality ``vector``: `Table`, a file of the user, and `BreastCancer`, bundled with scikit-learn.
+
+A `Choice` states what to read from a file: array, label and columns.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ from aeframe.errors import AeframeError
 
 @dataclass(slots=True)
 class RowSplits:
-    """Raw rows of the three splits, as `Vector` expects them: of the same shape and columns, with numeric labels."""
+    """Raw rows of the three splits, which the modality ``vector`` prepares: of the same shape and columns, with numeric
+    labels.
+    """
 
     train: Rows
     validation: Rows
@@ -41,7 +46,7 @@ class Table(Dataset):
     Args:
         path: The file.
         test_path: A file of test rows; without it a fraction of `path` is held out.
-        key: The array of an NPZ file.
+        key: Name of the array to read from an NPZ file.
         label: A column (in NPZ an array) that is returned as `Batch.extras` ``label`` and is not part of x. Strings
             become integers in sorted order.
         columns: The columns of x by name; null for all but the label.
@@ -70,10 +75,10 @@ class Table(Dataset):
         self.split = RandomSplit(self.path.name, "rows", validation=validation, test=test, seed=split_seed)
 
     def describe(self) -> Mapping[str, Any]:
-        train, test = self._choices()
-        header = read_header(self.path, train)
-        if test is not None and self.test_path is not None:
-            test_header = read_header(self.test_path, test)
+        train_choice, test_choice = self._what_to_read()
+        header = read_header(self.path, train_choice)
+        if test_choice is not None and self.test_path is not None:
+            test_header = read_header(self.test_path, test_choice)
             if test_header != header:
                 raise AeframeError(
                     f"'{self.test_path.name}' has rows of shape {test_header.shape} and columns "
@@ -83,24 +88,26 @@ class Table(Dataset):
         return {"shape": header.shape, "columns": header.columns}
 
     def load(self) -> RowSplits:
+        # Checks that the files have the same shape and columns.
         self.describe()
-        train, test = self._choices()
-        present = {"train": read_rows(self.path, train)}
-        if test is not None:
-            present["test"] = read_rows(self.test_path or self.path, test)
+        train_choice, test_choice = self._what_to_read()
+        present = {"train": read_rows(self.path, train_choice)}
+        if test_choice is not None:
+            present["test"] = read_rows(self.test_path or self.path, test_choice)
+        # `Dataset.split_record` stores the drawn split, or returns that of an earlier run.
         splits = RowSplits(**self.split.complete(present, self.split_record))
         splits.encode_labels()
         return splits
 
-    def _choices(self) -> tuple[Choice, Choice | None]:
-        """Return what to read for training, and for testing; None if the test split is drawn at random."""
+    def _what_to_read(self) -> tuple[Choice, Choice | None]:
+        """Return what to read for training, and what for testing: None if the test split is drawn from the rows."""
         if self.path.suffix.lower() == ".npz" and self.choice.key is None and self.path.is_file():
-            known = ArrayFile(self.path).names
-            if "x_train" in known:
-                train = _choice_of_split(self.choice, "train")
+            array_names = ArrayFile(self.path).names
+            if "x_train" in array_names:
+                train_choice = _arrays_of_split(self.choice, "train")
                 if self.test_path is not None:
-                    return train, self.choice
-                return train, _choice_of_split(self.choice, "test") if "x_test" in known else None
+                    return train_choice, self.choice
+                return train_choice, _arrays_of_split(self.choice, "test") if "x_test" in array_names else None
         return self.choice, None if self.test_path is None else self.choice
 
 
@@ -135,7 +142,8 @@ class BreastCancer(Dataset):
         return Rows(bunch.data, "breast_cancer", names, bunch.target.astype(np.int64))
 
 
-def _choice_of_split(choice: Choice, split: str) -> Choice:
+def _arrays_of_split(choice: Choice, split: str) -> Choice:
+    """Return the arrays of a split in an NPZ file: ``x_train``, and ``LABEL_train`` if `choice` has a label."""
     label = None if choice.label is None else f"{choice.label}_{split}"
     return Choice(f"x_{split}", label, choice.columns)
 

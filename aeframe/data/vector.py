@@ -35,8 +35,8 @@ class Vector(Modality):
     """Rows of numbers ``(B, D)``; arrays of more dimensions keep their shape.
 
     Args:
-        domain: Domain of the scaled values: ``real``, ``unit``, ``signed``, ``binary``, ``count``, ``category(n)`` or
-            ``simplex``.
+        domain: Set of possible values after scaling: ``real``, ``unit`` (0 to 1), ``signed`` (-1 to 1), ``binary``,
+            ``count``, ``category(n)`` or ``simplex``.
         scale: ``standard`` scales each column to mean 0 and standard deviation 1 (for ``real`` only). ``minmax`` maps
             the minimum and maximum of each column to 0 and 1, to -1 and 1 if `domain` is ``signed``; in ``unit`` and
             ``signed`` held-out values are clipped to that range. Both are fitted on the training split.
@@ -118,7 +118,7 @@ class Vector(Modality):
         order of the columns must be the same.
 
         Raises:
-            AeframeError: A column is missing, rows have another shape, or a value is not valid in training either.
+            AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
         named = self._columns is not None and not _is_array(path) and read_header(path, Choice()).columns is not None
@@ -164,10 +164,11 @@ class Vector(Modality):
         return rows
 
     def _source(self, rows: Rows) -> TensorSource:
-        """Return scaled, masked and checked rows as a source."""
+        """Return a source of the rows after scaling; missing values are masked, and the domain is checked."""
         if self._scaler is not None:
             values = self._scaler.apply(rows.values)
         else:
+            # Values too large for single precision become infinite; `_check_domain` refuses them.
             with np.errstate(over="ignore"):
                 values = np.ascontiguousarray(rows.values, np.float32)
         x, mask = torch.from_numpy(values), None
@@ -210,6 +211,7 @@ class Vector(Modality):
                 f"{rows.where(row)}: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
                 "correct them, or set another modality.domain"
             )
+        # Each element as a sample of its own, to find the first one outside.
         first = int(self.domain.violations(x[row].reshape(-1, 1)).nonzero()[0])
         element = [int(i) for i in np.unravel_index(first, x.shape[1:])]
         raise AeframeError(

@@ -26,8 +26,8 @@ LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "dead_featu
 class Evaluator(Callback):
     """Compute metrics of a model on validation and test batches.
 
-    As a callback it reads the `EvaluationOutput` that `AutoencoderModule` returns for each batch, and adds its values
-    to those of the module. Without a Trainer, use `measure`.
+    As a callback it reads the `EvaluationOutput` that `AutoencoderModule` (the LightningModule of a run) returns for
+    each batch, and adds its values to the dictionary ``measured`` of the module. Without a Trainer, use `measure`.
 
     Args:
         model: The evaluated autoencoder.
@@ -61,12 +61,13 @@ class Evaluator(Callback):
         """Update every metric."""
         output = outputs.get("evaluation") if isinstance(outputs, Mapping) else None
         if isinstance(output, EvaluationOutput):
+            # The autocast context of the forward pass.
             with trainer.precision_plugin.forward_context():
                 self._update_metrics(output)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the values to those of the module."""
-        self._add(pl_module, "val")
+        """Add the values to those that the module has measured."""
+        self._add_values(pl_module, "val")
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Reset all metrics and move them to the module's device."""
@@ -85,10 +86,10 @@ class Evaluator(Callback):
         self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Add the values to those of the module."""
-        self._add(pl_module, "test")
+        """Add the values to those that the module has measured."""
+        self._add_values(pl_module, "test")
 
-    def _add(self, pl_module: L.LightningModule, split: str) -> None:
+    def _add_values(self, pl_module: L.LightningModule, split: str) -> None:
         values = _to_host(self._computed())
         measured = getattr(pl_module, "measured", None)
         if isinstance(measured, dict):
@@ -114,7 +115,7 @@ class Evaluator(Callback):
     def compute(self) -> dict[str, float]:
         """Return by name: mean unweighted loss terms, ``loss`` (their weighted sum), ``bound`` and metrics.
 
-        Terms of a critic are prefixed with its name, as in ``discriminator/loss``.
+        Loss terms of a critic are prefixed with its label, as in ``discriminator_x/loss``.
 
         Raises:
             AeframeError: No batch was evaluated, or two values have the same name.
@@ -142,6 +143,7 @@ class Evaluator(Callback):
                 metric.update(output.model, output.sampled if metric.sampled else output.at_mean())
 
     def _computed(self, reserved: frozenset[str] = frozenset()) -> dict[str, Tensor]:
+        """Return all values of the metrics by name; raise AeframeError for a name that occurs twice or is reserved."""
         values: dict[str, Tensor] = {}
         for label, metric in self.metrics.items():
             computed = cast("ModelMetric", metric).compute()
@@ -159,7 +161,9 @@ class Evaluator(Callback):
 
 
 def metrics_of(names: Iterable[str], overrides: Mapping[str, Any] | None = None) -> dict[str, Mapping[str, Any] | None]:
-    """Return the options of a run's metrics by name: those of its modality and of the latent, updated by its config.
+    """Return the options of a run's metrics by name.
+
+    The metrics are those of the modality and of the latent, updated by the run's config.
 
     Args:
         names: `Modality.metrics`.
@@ -186,10 +190,10 @@ def _to_host(values: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def _build(label: str, options: Mapping[str, Any], model: Autoencoder) -> ModelMetric | None:
-    """Return one metric, or None if it is not defined for the model."""
+    """Return the metric registered as `label`, or as the option ``name``; None if it is not defined for the model."""
     config = {"name": label, **options}
-    kind = registry().load("metric", config["name"])
-    if not kind.applies(model):
+    metric_class = registry().load("metric", config["name"])
+    if not metric_class.applies(model):
         return None
     metric: ModelMetric = build("metric", config, model=model)
     return metric

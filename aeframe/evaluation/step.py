@@ -21,12 +21,12 @@ class EvaluationOutput:
     model: Autoencoder
     batch: Batch
     sampled: ForwardOutput
-    """Forward output with z sampled from the posterior if the latent has one, with the importance samples of the
-    objective.
+    """Forward output with z sampled from the posterior if the latent has one, with as many importance samples as the
+    objective uses.
     """
     terms: dict[str, Tensor]
-    """``(B,)`` each: unweighted loss terms, ``loss`` (their weighted sum) and ``bound``. Terms of a critic are prefixed
-    with its label.
+    """``(B,)`` each: unweighted loss terms, ``loss`` (their weighted sum) and ``bound``. Loss terms of a critic are
+    prefixed with its label.
     """
     noise: tuple[int, int]
     """Seed of the evaluation and index of the batch, which determine all random draws."""
@@ -36,11 +36,12 @@ class EvaluationOutput:
     def at_mean(self) -> ForwardOutput:
         """Return the forward output with z at the posterior mean; computed at the first call."""
         if self._at_mean is None:
-            posterior = "posterior" in self.model.latent.provides
-            if not posterior and self.model.objective.num_samples is None:
+            has_posterior = "posterior" in self.model.latent.provides
+            if not has_posterior and self.model.objective.num_samples is None:
+                # z is deterministic, so the forward output is the same.
                 self._at_mean = self.sampled
             else:
-                # With the same noise the corruption is the same, so the features can be reused.
+                # With the same noise the corruption is the same, so the features of the encoder can be reused.
                 with (
                     evaluation_mode(self.model),
                     noise_of(self.batch.x.device, self.noise[0], EVALUATION, self.noise[1]),
@@ -86,6 +87,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
+    """Return `EvaluationOutput.terms`."""
     model_terms = model.terms(out, progress)
     terms = {**model_terms.raw, "loss": model_terms.total()}
     if model_terms.bound is not None:

@@ -33,8 +33,8 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
 
     Args:
         overrides: As on the command line: ``["latent.dim=8", "loss=mse"]``. They take precedence over `settings`.
-        settings: For a group, a name (``model="vae"``) or a mapping of options (``latent={"dim": 8}``); for a setting,
-            its value (``max_epochs=20``). Strings are literal: ``${...}`` is no interpolation.
+        settings: The name of a recipe, part or dataset (``model="vae"``), a mapping of options (``latent={"dim": 8}``),
+            or the value of a setting (``max_epochs=20``). Strings are literal: ``${...}`` is no interpolation.
 
     Raises:
         AeframeError: An error that the user can correct.
@@ -89,7 +89,9 @@ def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[Autoencode
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:
-    """Return keyword arguments as overrides in Hydra's grammar; a mapping's ``name`` chooses the group's option.
+    """Return keyword arguments as overrides in Hydra's grammar.
+
+    ``loss={"name": "huber", "delta": 2}`` becomes ``loss=huber`` and ``loss.delta=2``.
 
     Raises:
         AeframeError: A key or a value that a config cannot hold.
@@ -104,6 +106,7 @@ def as_overrides(settings: Mapping[str, Any]) -> list[str]:
         if isinstance(name := options.get("name"), str):
             del options["name"]
             overrides.append(f"{key}={_override_value(key, name)}")
+            # Loggers are stored by label, and a chosen one has its name as label.
             prefix = f"{key}.{name}." if key == LOGGER else prefix
         overrides += [f"{path}={_override_value(path, option)}" for path, option in flat(options, prefix)]
         if not value:

@@ -1,4 +1,7 @@
-"""Build the Lightning callbacks and loggers of a run: registered ones by name, others by class path."""
+"""Build the Lightning callbacks and loggers of a run: registered ones by name, others by class path.
+
+The config of one of them is called its part: ``{name: ..., options}`` or ``{class: package.module.Class, options}``.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 CLASS = "class"
 """The key that holds a class path: ``{class: package.module.Class, options}``."""
 _INJECTED = {"callback": frozenset[str](), "logger": frozenset({"save_dir", "root_dir"})}
-"""Arguments that the framework passes to a class of each kind, if its constructor takes them."""
+"""Arguments that the framework passes to a class given by its path, if its constructor takes them; by kind."""
 
 
 def checked_class(kind: str, key: str, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,8 +68,8 @@ def build_class(kind: str, key: str, part: Mapping[str, Any], **injected: Any) -
         injected: Arguments that are passed if the constructor takes them and `part` does not set them.
 
     Raises:
-        AeframeError: As `checked_class`; or the constructor raised TypeError, ValueError, ImportError or Lightning's
-            MisconfigurationException.
+        AeframeError: The errors of `checked_class`, or the constructor raised TypeError, ValueError, ImportError or
+            Lightning's MisconfigurationException.
     """
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -83,7 +86,7 @@ def build_class(kind: str, key: str, part: Mapping[str, Any], **injected: Any) -
 
 
 def load_class(kind: str, key: str, path: Any) -> type:
-    """Import a class by its path.
+    """Import the class of a callback or logger by its path, such as ``lightning.pytorch.callbacks.Timer``.
 
     Raises:
         AeframeError: There is no such module or class, or it is of another kind.

@@ -1,4 +1,8 @@
-"""Check that the parts of a run fit the data and each other, before any data are loaded."""
+"""Check that the parts of a run fit the data and each other, before any data are loaded.
+
+A part is one named component of a run, such as a loss. The spec of the data has their shape, their condition and their
+domain: which values they take (real, unit, count, ...).
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,7 @@ _LINEAR = (nn.Linear, nn.Identity, nn.Sequential)
 _NUM_SAMPLES = 2
 """Samples in the batch of a dry run."""
 _PROGRESS = TrainingProgress(planned=10, rows=100)
+"""The training progress of a dry run; its numbers are arbitrary, since only shapes are checked."""
 
 
 class SuspiciousConfigWarning(UserWarning):
@@ -136,7 +141,10 @@ def _check_requirements(config: Mapping[str, Any]) -> None:
 
 
 def _check_space(kind: str, name: str, latent: str) -> None:
-    """Raise an error for a prior or a sampler that is a density on another space than that of the latent's codes."""
+    """Raise an error if a prior or a sampler is a density on another space than that of the codes.
+
+    The spaces are Euclidean space, the hypersphere, the Poincaré ball, ...
+    """
     part, latent_class = registry().load(kind, name), registry().load("latent", latent)
     if not _supports_space(part, latent_class):
         suggestion = _suggestion(
@@ -155,6 +163,7 @@ def _supports_space(part: Any, latent: Any) -> bool:
 
 
 def _check_provides(kind: str, name: str, latent: str) -> None:
+    """Raise an error if a part requires something of the latent, such as a posterior, that it does not provide."""
     requires: frozenset[str] = registry().load(kind, name).requires
     latent_class = registry().load("latent", latent)
     provides: frozenset[str] = latent_class.provides
@@ -169,17 +178,17 @@ def _check_provides(kind: str, name: str, latent: str) -> None:
 
 def _warn_if_identity_fits(model: Autoencoder, spec: DataSpec) -> None:
     """Warn of a linear model with a code that is large enough to represent the identity."""
-    path = (model.encoder, model.latent, model.decoder)
-    leaves = [leaf for part in path for leaf in part.modules() if not list(leaf.children())]
-    code, data = math.prod(model.latent.shape), math.prod(spec.shape)
+    parts = (model.encoder, model.latent, model.decoder)
+    leaves = [leaf for part in parts for leaf in part.modules() if not list(leaf.children())]
+    code_size, data_size = math.prod(model.latent.shape), math.prod(spec.shape)
     if (
-        code >= data
+        code_size >= data_size
         and "sparse" not in model.latent.provides
-        and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in path)
+        and all(isinstance(leaf, _LINEAR) for leaf in leaves if leaf not in parts)
     ):
         warnings.warn(
-            f"the code of this linear autoencoder has {code} numbers and a sample {data}, so it can learn the "
-            f"identity; choose latent.dim below {data}",
+            f"the code of this linear autoencoder has {code_size} numbers and a sample {data_size}, so it can learn "
+            f"the identity; choose latent.dim below {data_size}",
             SuspiciousConfigWarning,
             stacklevel=3,
         )
@@ -218,11 +227,12 @@ def _or(names: Sequence[str]) -> str:
 
 
 def _activations_onto(low: float, high: float) -> list[str]:
-    """Return the activations with the range [low, high], and the identity."""
+    """Return the activations with the range [low, high], if one of these is finite, and the identity."""
     names = [
         name
         for name in registry().names("activation")
-        if (of := traits(registry().load("activation", name))).elementwise and (of.low, of.high) == (low, high)
+        if (declared := traits(registry().load("activation", name))).elementwise
+        and (declared.low, declared.high) == (low, high)
     ]
     return [*(names if math.isfinite(low) or math.isfinite(high) else []), "identity"]
 
@@ -238,7 +248,7 @@ def _listing(names: frozenset[str]) -> str:
 
 
 def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
-    """Assemble the model and evaluate the loss terms of every optimizer group for two samples, on the meta device.
+    """Assemble the model, and evaluate its loss terms and those of its critics for two samples, on the meta device.
 
     Meta tensors have shapes but no values or memory. If a part needs values, as quantisers do, the dry run is repeated
     on the CPU. The state of torch's generator is restored.
@@ -290,7 +300,10 @@ def _dry_run_on(device: torch.device, config: Mapping[str, Any], spec: DataSpec)
 
 
 def _check_output_shapes(model: Autoencoder, config: Mapping[str, Any], spec: DataSpec) -> None:
-    """Register hooks that compare each part's output with the shape it declares; an error names the part at fault."""
+    """Register forward hooks that compare the output of encoder, latent and decoder with the shape that each declares.
+
+    The forward pass then raises an error that names the part at fault.
+    """
 
     def check_shape(kind: str, shape: tuple[int, ...], output: Tensor) -> None:
         if tuple(output.shape[1:]) != shape:
@@ -306,7 +319,7 @@ def _check_output_shapes(model: Autoencoder, config: Mapping[str, Any], spec: Da
 
 
 def _batch(spec: DataSpec) -> Batch:
-    """Return a batch of two samples with values in the domain."""
+    """Return a batch of two equal samples with values in the domain of the data."""
     dtype = torch.long if spec.domain.kind == "category" else torch.get_default_dtype()
     value = 1 / spec.shape[-1] if spec.domain.kind == "simplex" else 0
     x = torch.full((_NUM_SAMPLES, *spec.shape), value, dtype=dtype)

@@ -23,8 +23,8 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
     With ``resume=FOLDER`` it is the stored config of that run, updated with the overrides that resume can change.
 
     Args:
-        overrides: In Hydra's grammar.
-        config_dir: The user's own options; by default ``./configs``, if present.
+        overrides: In Hydra's grammar: ``loss=mse``, ``latent.dim=8``.
+        config_dir: The folder of the user's own option files; by default ``./configs``, if present.
 
     Returns:
         Plain values: ``model``, one ``{name: ..., options}`` for each part, and every setting of `RunSettings`.
@@ -62,7 +62,10 @@ def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dic
 
 
 def _auto_resumed(composed: dict[str, Any]) -> dict[str, Any]:
-    """Return the config for ``resume=auto``: of a resumed run if its folder has a checkpoint, else of a new run."""
+    """Return the config for ``resume=auto``.
+
+    It is the config of a resumed run if the run's folder has a checkpoint, and that of a new run otherwise.
+    """
     if composed.get("folder") is None:
         raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
     config = validated({**composed, "resume": None})
@@ -81,6 +84,7 @@ def _stored_config(folder: RunFolder) -> dict[str, Any]:
 
 
 def _resuming(config: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
+    """Return a config with its settings of folders set to resume the run in `folder`."""
     return {**config, "folder": None, "resume": str(folder.path)}
 
 

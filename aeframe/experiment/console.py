@@ -18,7 +18,10 @@ from aeframe.model.autoencoder import Autoencoder
 def banner(
     console: Console, config: Mapping[str, Any], model: Autoencoder, splits: Splits, device: str, folder: Path
 ) -> None:
-    """Print the data, the parts of the model with their parameter counts, the device and the run folder."""
+    """Print the data, the parts of the model with their parameter counts, the device and the run folder.
+
+    A part is one component of the model, such as the encoder; penalties and critics are several, listed by label.
+    """
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
     table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
     shape = " x ".join(str(size) for size in model.spec.shape)

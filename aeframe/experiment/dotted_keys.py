@@ -35,7 +35,11 @@ def set_value(config: dict[str, Any], key: str, value: Any) -> None:
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted keys and their values; a mapping with a ``name`` (a part), or an empty one, is one value."""
+    """Yield all values of nested mappings with their dotted keys, each with `prefix` in front.
+
+    An empty mapping is yielded as a value, and so is one with a ``name``: a part ``{name: mse, ...}`` is not split into
+    its options.
+    """
     for name, value in config.items():
         if isinstance(value, Mapping) and value and "name" not in value:
             yield from flat(value, f"{prefix}{name}.")

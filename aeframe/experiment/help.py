@@ -1,4 +1,7 @@
-"""The help of ``aeframe-train``: names from registry and config folders, settings from the schema; without torch."""
+"""The help of ``aeframe-train``, made without importing torch.
+
+Names come from the registry and from the config folders, settings and their documentation from the schema.
+"""
 
 from __future__ import annotations
 

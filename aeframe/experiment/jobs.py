@@ -1,4 +1,8 @@
-"""The function that Hydra calls for a run or for each point of a sweep, and a check of all points beforehand."""
+"""The function that Hydra calls for a run or for each point of a sweep, and a check of all points beforehand.
+
+A sweep (``-m``) trains several runs, its points. Hydra's *sweeper* chooses the overrides of each point, and its
+*launcher* starts the points: in this process, in others, or as Slurm jobs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ from aeframe.runs.run_id import exported_run_id
 
 @dataclass(frozen=True, slots=True)
 class UserError:
-    """The result of a job that ended with an error of the user, which was printed."""
+    """The result of a job that ended with an error that the user can correct; its message was printed already."""
 
     message: str
 
@@ -30,19 +34,20 @@ class UserError:
 def job(config: DictConfig) -> float | UserError:
     """Train one run, and return its monitored metric, which a sweeper optimizes.
 
-    An error of the user is returned instead of raised, so that the other points of a sweep are trained.
+    An error that the user can correct is returned instead of raised, so that the other points of a sweep are trained.
     """
     hydra = HydraConfig.get()
     # Only the jobs of a sweep have a number.
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = overrides_of(hydra)
     try:
-        plain = resolve(config, overrides, _loader())
+        run_config = resolve(config, overrides, _loader())
         # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
 
+        # The environment passes the id of the run to the other processes of a run on several devices.
         with exported_run_id():
-            return train(plain, job=number, overrides=overrides).monitored
+            return train(run_config, job=number, overrides=overrides).monitored
     except AeframeError as error:
         point = "" if number is None else f"{point_name(overrides)}: "
         user_error = UserError(f"{point}{error}")
@@ -51,20 +56,23 @@ def job(config: DictConfig) -> float | UserError:
 
 
 def _loader() -> Loader:
-    """Return the loader of this command; in a process of a launcher, a new one."""
+    """Return the loader of this command. In a process that a launcher started there is none, so a new one is made."""
     application = GlobalHydra.instance()
     loader = application.config_loader() if application.is_initialized() else None
     return loader if isinstance(loader, Loader) else Loader()
 
 
 def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
-    """Compose all points of a sweep before anything is written, and check that they can run in this process.
+    """Compose all points of a sweep before anything is written, and check the number of devices of each.
+
+    A run on several devices starts this command once more for each further device, which would repeat the whole sweep.
 
     If the sweeper chooses its points during the sweep (Optuna), only the common config is checked.
 
     Raises:
-        AeframeError: A point cannot be composed, or requires several devices.
+        AeframeError: A point cannot be composed, or requires several devices without a launcher for Slurm.
     """
+    # The config that all points have in common.
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
     for point in _points(loader, master):
@@ -73,7 +81,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
             config = resolve(composed, overrides_of(composed.hydra), loader)
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
-        # On Slurm each point is a separate job, and Slurm starts the processes of its devices.
+        # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         if num_devices(config["trainer"]) > 1 and not launcher.endswith("SlurmLauncher"):
             raise AeframeError(
                 f"{point_name(point)} has trainer.devices={config['trainer']['devices']}, but each process of a "
@@ -98,10 +106,14 @@ def num_devices(trainer: Mapping[str, Any]) -> int:
 
 
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
-    """Return the overrides of each point; a single empty point for a sweeper other than Hydra's basic one."""
+    """Return the overrides of each point.
+
+    The points of other sweepers than Hydra's basic one are unknown: one point without overrides stands for them.
+    """
     sweeper: Any = master.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
         return [[]]
+    # Besides the command line, the config may list values to sweep over: ``hydra.sweeper.params``.
     params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
     overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)

@@ -30,8 +30,8 @@ from aeframe.version import __version__
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``aeframe-train ...`` and return the exit code.
 
-    The exit code is 2 after an error of the user, with one line on stderr, and 128 + n after signal n. Process-wide
-    state of Hydra, of `warnings` and of the environment is restored at the end.
+    The exit code is 2 after an error that the user can correct, with one line on stderr, and 128 + n after signal n.
+    Process-wide state of Hydra, of `warnings` and of the environment is restored at the end.
 
     Args:
         argv: The arguments, by default `sys.argv`. For runs on one device only: on several devices the other processes

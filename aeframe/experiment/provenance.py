@@ -1,4 +1,8 @@
-"""Find the sources of a config value: signatures, option files and overrides, of which the last sets the value."""
+"""Find the sources of a config value, of which the last sets the value.
+
+Sources are the signature of a part's constructor, option files (YAML files such as the recipe ``model/vae.yaml``) and
+overrides of the command line. A part is one named component of a run, such as the loss ``mse``, its kind ``loss``.
+"""
 
 from __future__ import annotations
 
@@ -63,9 +67,9 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
     """Return the value of `key` in the config composed from `overrides`, and its sources.
 
     Args:
-        key: A setting (``seed``), a part (``loss``) or an option (``latent.dim``).
+        key: A setting (``seed``), a config group (``loss``) or an option of a part (``latent.dim``).
         overrides: As in `aeframe.experiment.compose.compose`.
-        config_dir: The user's own options; by default ``./configs``, if present.
+        config_dir: The folder of the user's own option files; by default ``./configs``, if present.
 
     Raises:
         AeframeError: The config cannot be composed, or has no such key.
@@ -95,6 +99,7 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
 
 
 def _choice(loader: _RecordingLoader, group: str, overrides: list[str]) -> Provenance:
+    """Return the name that is chosen in a config group, and where it is chosen."""
     composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN).overrides
     name = composed.known_choices.get(group)
     sources = [ValueSource(value, _place(loader, CONFIG)) for value in _default_choice(loader, group)]
@@ -120,6 +125,7 @@ def _default_choice(loader: Loader, group: str) -> Iterator[str | None]:
 
 
 def _sources(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -> Iterator[ValueSource]:
+    """Yield the sources of the value at `key`, in order of precedence; `part` is kind and name of its part, if any."""
     if part is not None:
         option = key.rpartition(".")[2]
         options = defaults(*part)
@@ -127,6 +133,7 @@ def _sources(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -
             yield ValueSource(options[option], f"the signature of {part[0]} '{part[1]}' ({_target(part)})")
     composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN)
     for default in composed.defaults:
+        # The package of Hydra: the dotted key below which the content of the file is merged.
         path, package = str(default.config_path), default.package or ""
         if path.startswith("hydra/") or not f"{key}.".startswith(f"{package}." if package else ""):
             continue
@@ -141,7 +148,7 @@ def _sources(loader: _RecordingLoader, key: str, part: tuple[str, str] | None) -
 
 
 def _override_sources(overrides: Sequence[Override], key: str) -> Iterator[ValueSource]:
-    """Yield the overrides that set the value at `key`, or a part of it."""
+    """Yield the overrides that set the value at `key`, or one inside of it."""
     for override in overrides:
         line = str(override.input_line).removeprefix("++")
         overridden = str(override.key_or_group)
@@ -172,6 +179,7 @@ def _place(loader: Loader, path: str) -> str:
 
 
 def _target(part: tuple[str, str]) -> str:
+    """Return the ``module:Class`` of a part, given by kind and name."""
     return registry().entry(*part).target
 
 

@@ -33,7 +33,7 @@ MAY_CHANGE = (
     "checkpoint_every",
     "stretch_schedules",
 )
-"""Settings that resume can change."""
+"""Settings that resume can change; of a mapping such as ``trainer``, all keys below it."""
 AUTO = "auto"
 """The value of ``resume`` that resumes the run in ``folder``, or starts it if there is no checkpoint."""
 _FOLDER_SETTINGS = ("root", "folder", "resume")
@@ -59,7 +59,7 @@ def with_changes(
     for key in dict.fromkeys(_overridden_keys(overrides, loader)):
         value = get_value(composed, key)
         if key == LOGGER:
-            # The chosen loggers replace all loggers of the run.
+            # The loggers that the command chooses replace all loggers of the run.
             updated[LOGGER] = copy.deepcopy(value)
         elif _may_change(key, stored):
             set_value(updated, key, value)
@@ -115,6 +115,7 @@ def _overridden_keys(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
         if override.is_hydra_override() or key == "resume":
             continue
         value = override.value()
+        # An override with a package of Hydra, as in ``loss@other=mse``, sets another key than that of the group.
         if override.package is None and loader.is_group(str(override.key_or_group)):
             for name in value if isinstance(value, list) else [value]:
                 yield from _keys_of_choice(str(override.key_or_group), None if name is None else str(name), loader)
@@ -146,7 +147,10 @@ def _keys_of_option_file(group: str, name: str, loader: Loader) -> Iterator[str]
 
 
 def _leaves(*configs: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys of all configs, with their values in the first config, or `ABSENT`."""
+    """Yield each dotted key that a config has, with its value in the first config, or `ABSENT`.
+
+    A mapping is split into its keys only where all configs have a mapping there.
+    """
     for name in dict.fromkeys(key for config in configs for key in config):
         values = [config.get(name, ABSENT) for config in configs]
         if all(isinstance(value, Mapping) and value for value in values):

@@ -28,7 +28,7 @@ class RunSetup:
     """The objects of one run."""
 
     config: dict[str, Any]
-    """With absolute paths."""
+    """The config of the run, with absolute paths."""
     modality: Modality
     splits: Splits
     record: DataRecord
@@ -83,7 +83,7 @@ def build_run(
         seed=config["seed"],
         max_batches=config["max_batches"],
         stretch_schedules=config["stretch_schedules"],
-        # A compiled graph supports one backward pass only, but the norm of each term takes a pass of its own.
+        # A compiled graph supports one backward pass only, but each loss term's gradient norm takes a pass of its own.
         gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
         callbacks=[evaluator],
         config=config,

@@ -1,4 +1,7 @@
-"""The typed settings of a run, except its named parts. Each can be set on the command line."""
+"""The typed settings of a run, except its named parts, such as the loss ``mse``.
+
+Each can be set on the command line. The help of ``aeframe-train`` shows the docstrings below.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class OptimizerGroupSettings:
     clip: Positive | None = None
     """Clip the gradient of this group to this norm."""
     accumulate: int | None = None
-    """Batches whose gradients are added up for one step of this group."""
+    """Batches whose gradients are averaged for one step of this group."""
     every: int = 1
     """Batches between two updates."""
     start: int = 0
@@ -70,7 +73,7 @@ class RunSettings:
     clip: Positive | None = None
     """Clip the gradient of each optimizer group to this norm; null for no clipping."""
     accumulate: int = 1
-    """Batches whose gradients are added up for one step."""
+    """Batches whose gradients are averaged for one step."""
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Decay of a moving average of the weights, used for evaluation and the saved model; null for none."""
     monitor: str = "bound"

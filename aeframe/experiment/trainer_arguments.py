@@ -1,4 +1,7 @@
-"""Check arguments of Lightning's Trainer against the installed version. Lightning is imported only if one is set."""
+"""Check the arguments of Lightning's Trainer that a config sets, by the signature of the installed version.
+
+Lightning, whose import takes seconds, is imported only if a config sets such an argument.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,12 @@ _FIXED = {
     "plugins": "they are Python objects, which a config cannot hold; pass them to a Trainer of your own",
 }
 """Arguments of the Trainer that a run cannot set, and why."""
+# Days, hours, minutes and seconds.
 _DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
 _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
+# The module in front of the name of a class: ``collections.abc.``.
 _MODULES = re.compile(r"(?:\w+\.)+(?=\w)")
+# Types of values that a config can hold.
 _SIMPLE = (bool, int, float, str, type(None))
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 
@@ -144,6 +150,7 @@ def _check_duration(value: Any) -> None:
 
 
 def _check_type(name: str, annotation: Any, value: Any) -> None:
+    """Raise an error if a value is not of the type that the Trainer expects, as far as a config can hold that type."""
     expected = _without_objects(annotation)
     if expected is None:
         return

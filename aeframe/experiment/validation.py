@@ -1,4 +1,8 @@
-"""Validate a composed config: names and options are known, types and ranges are right, no value is missing."""
+"""Validate a composed config: names and options are known, types and ranges are right, no value is missing.
+
+A config has *settings*, such as ``seed``, and *parts*: named components such as the loss ``mse``, with *options*. A key
+in `GROUPS` (``loss``) has one part; a key in `LABELLED` (``penalties``, ``callbacks``) has several, by label.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +71,7 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
             # null removes a part that the recipe has.
             if options is not None
         }
-        # Metrics are checked, and kept as written: null removes a metric of the modality, which are added later.
+        # Metrics are checked, but kept as written: those of the modality are added later, and null removes one of them.
         if kind.name != "metric":
             settings[key] = parts_by_label
     return {"model": dict(model), **parts, **settings}
@@ -187,7 +191,7 @@ def _setting_error(error: pydantic.ValidationError) -> str:
     """Return the message for the first setting of another type, or outside its range."""
     errors = error.errors()
     path = [str(name) for name in errors[0]["loc"]]
-    # After the setting's name, pydantic's path names members of a union.
+    # Behind the setting's name, pydantic's path has names of members of a union, which are cut off.
     length = {"trainer": 2, "optimizers": 3}.get(path[0], 1)
     path, value = path[:length], errors[0]["input"]
     settings: Any = {"trainer": TrainerSettings, "optimizers": OptimizerGroupSettings}.get(path[0], RunSettings)

@@ -142,7 +142,7 @@ class _RunInProgress:
         self.loggers: list[Logger] = []
 
     def execute(self) -> Run:
-        """Check, train, test and save."""
+        """Check the run, train its model, test it and save it."""
         start = time.monotonic()
         newest = newest_checkpoint(self.folder) if self.resumes else None
         if self.finish_only and newest is None:
@@ -196,7 +196,7 @@ class _RunInProgress:
         if self.finish_only:
             return True
         progress, config = newest.progress, self.config
-        # The config in the checkpoint, not in the file: the first process rewrites the file while others read it.
+        # The config in the checkpoint is compared, not the file: the first process rewrites that while others read it.
         previous_config = newest.checkpoint.get("hyper_parameters", {})
         # A checkpoint after the last batch may have been written before the last validation.
         is_validated = newest.stopped or progress["batch_in_epoch"] == 0
@@ -373,7 +373,7 @@ class _RunInProgress:
         setup.module.load_state_dict(checkpoint["state_dict"])
 
     def _save(self, setup: RunSetup, metrics: dict[str, float]) -> None:
-        """Fit the ex-post density, calibrate the modality, save the model, and draw pictures."""
+        """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures."""
         config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
         model = setup.model.eval()
         if config["trainer"]["precision"] == "64-true":
@@ -384,7 +384,15 @@ class _RunInProgress:
         folder.write_metrics({"test": metrics})
         device = next(model.parameters()).device
         progress = setup.module.progress
-        trained = TrainedModel(model, setup.modality, sampler, dict(config), model.spec, progress, device)
+        trained = TrainedModel(
+            model=model,
+            modality=setup.modality,
+            sampler=sampler,
+            config=dict(config),
+            spec=model.spec,
+            progress=progress,
+            device=device,
+        )
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         save_model(
             folder.model,

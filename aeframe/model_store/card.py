@@ -1,4 +1,7 @@
-"""Write the card of a saved model, ``card.md``: data, parts, test metrics and how to load it."""
+"""The card of a saved model, ``card.md``: its data, parts and test metrics, and how to load it.
+
+A part is one named component of the model, such as a loss: a name, or ``{name: ..., options}``.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,21 @@ from typing import Any
 
 from aeframe.model_store.layout import saved_parts
 
+# The version of a plugin that is a plain Python file instead of an installed distribution.
+_FILE = "file"
 
-def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
-    """Return the card in Markdown, made from the config of a saved model and its test metrics."""
+
+def make_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
+    """Return the card as Markdown text.
+
+    Args:
+        config: The config of a saved model; its entry ``aeframe`` is the version of aeframe that saved the model.
+        metrics: Test metrics by name.
+        num_parameters: The number of parameters of the model.
+    """
     spec = config["spec"]
     shape = " x ".join(str(size) for size in spec["shape"])
+    # For a conditional model, the length of the condition vector of each sample.
     condition = f", a condition of {spec['condition']} numbers" if spec["condition"] else ""
     lines = [
         f"# {config['model']['name']}",
@@ -36,9 +49,9 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
     if config["plugins"]:
         plugins = config["plugins"].values()
         packages = " ".join(
-            f"'{plugin['distribution']}=={plugin['version']}'" for plugin in plugins if plugin["version"] != "file"
+            f"'{plugin['distribution']}=={plugin['version']}'" for plugin in plugins if plugin["version"] != _FILE
         )
-        files = [plugin["distribution"] for plugin in plugins if plugin["version"] == "file"]
+        files = [plugin["distribution"] for plugin in plugins if plugin["version"] == _FILE]
         lines += [f"It needs `pip install {packages}`.", ""] if packages else []
         lines += [f"It needs the plugin file {name}, named in `AEFRAME_PLUGIN_FILES`." for name in files]
     lines += [
@@ -54,7 +67,7 @@ def write_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_para
 
 
 def _described(part: str | Mapping[str, Any] | None) -> str:
-    """Return ``name (option value, ...)``."""
+    """Return a part, or the data of the run, as ``name (option value, ...)``."""
     if part is None:
         return "not recorded"
     if isinstance(part, str):

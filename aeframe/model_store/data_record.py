@@ -1,4 +1,7 @@
-"""The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``."""
+"""The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
+
+``data.json`` has the fingerprint of the data, by which a later command notices that they have changed.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
 def write_data_record(folder: Path, record: DataRecord) -> None:
     """Write the fingerprint as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
 
-    Each tensor holds the keys ``(n,)`` int64 of the samples of one split: row numbers of the file, or hashes of names.
+    Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
+    file, or a hash of its name.
     """
     text = json.dumps(record.fingerprint, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")

@@ -1,4 +1,8 @@
-"""Check the arguments of `TrainedModel`'s methods, and convert them to tensors and batches."""
+"""Check the arguments of `TrainedModel`'s methods, and convert them to tensors and batches.
+
+Shapes: N samples, `shape` of one sample or of one code, C numbers of the condition of each sample. In all functions,
+`who` names the model for error messages (``model 'vae'``), and `what` the argument (``x``).
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,23 @@ Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
 
 
 def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batch:
-    """Return samples as a batch of the spec's type.
+    """Return samples as a batch in the dtype that the model takes: integers for categories, else single precision.
+
+    Args:
+        who: The model's name for error messages.
+        x: The samples.
+        condition: Their condition ``(N, C)``; None for the one in `x`, if it is a batch.
+        spec: Shape, domain (which values the data take) and condition of the model's data.
 
     Raises:
-        AeframeError: The shape differs, a value is outside the domain, or there is a condition and the model takes none
-            (or the reverse).
+        AeframeError: The shape differs, a value is outside the domain, or the condition is missing, superfluous or of
+            another shape.
     """
     batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
     batch = batch.map(Tensor.detach)
     values = _as_tensor(who, "x", batch.x)
     _check_shape(who, "x", values, spec.shape)
+    # Values where the mask is False are not data, so they may lie outside the domain.
     checked = values if batch.mask is None else _zero_masked(values, batch.mask)
     if bool((bad := spec.domain.violations(checked)).any()):
         row = int(bad.nonzero()[0])
@@ -59,10 +70,10 @@ def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
 
 
 def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) -> Tensor | None:
-    """Return the condition ``(num, C)`` in single precision; None for a model without one.
+    """Return the condition of `num` samples, ``(num, C)`` in single precision; None for a model without one.
 
     Raises:
-        AeframeError: It is missing, of another shape or not finite, or the model has no condition.
+        AeframeError: The condition is missing, of another shape or not finite, or the model takes none.
     """
     if not spec.condition:
         if condition is not None:

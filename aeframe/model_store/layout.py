@@ -23,7 +23,10 @@ def stored_modules(model: Autoencoder, sampler: Sampler) -> nn.ModuleDict:
 
 
 def saved_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, str | Mapping[str, Any]]]:
-    """Yield kind and config of each part of a saved model; a labelled part without a name has its label as name."""
+    """Yield kind and config of each part of a saved model, such as ``("loss", {"name": "mse"})``.
+
+    Penalties and critics are several parts by label; one without a name has its label as name.
+    """
     for kind in SAVED:
         part = config.get(kind.key)
         if kind.labelled:

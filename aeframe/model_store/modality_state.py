@@ -1,4 +1,8 @@
-"""Write and read the fitted state of a modality, in the folder of a run or of a saved model."""
+"""Write and read the fitted state of a modality, in the folder of a run or of a saved model.
+
+A modality is a kind of data, such as images. Its state is what it learns from the training data, such as the scale of
+each column.
+"""
 
 from __future__ import annotations
 

@@ -26,9 +26,10 @@ from aeframe.parts.samplers.base import Sampler
 from aeframe.types import DataSpec, TrainingProgress
 from aeframe.version import __version__
 
+# The keys that every saved config has. Parts with a default, and those by label (penalties, critics), may be absent.
 _REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not (kind.labelled or kind.default)))
 _MANY_BATCHES = 1 << 40
-"""The progress of a saved model without a stored progress: all schedules are at their end."""
+"""A number of batches at which all schedules are at their end, for a saved model without a stored progress."""
 
 
 def load(path: str | Path, device: str = "cpu") -> TrainedModel:
@@ -69,14 +70,14 @@ def load(path: str | Path, device: str = "cpu") -> TrainedModel:
     modality.load_state(modality_state)
     stored_progress = config.get("progress", {"batch": _MANY_BATCHES, "planned": _MANY_BATCHES})
     return TrainedModel(
-        model.eval().to(device),
-        modality,
-        sampler.eval().to(device),
-        config,
-        spec,
-        TrainingProgress(**stored_progress),
-        torch.device(device),
-        read_data_record(folder),
+        model=model.eval().to(device),
+        modality=modality,
+        sampler=sampler.eval().to(device),
+        config=config,
+        spec=spec,
+        progress=TrainingProgress(**stored_progress),
+        device=torch.device(device),
+        data=read_data_record(folder),
     )
 
 

@@ -1,4 +1,7 @@
-"""Find the plugins that a saved model requires, and check that they are loaded."""
+"""Find the plugins that a saved model requires, and check that they are loaded.
+
+A plugin belongs to an installed distribution, or is a plain Python file: its version is then ``file``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from aeframe.registry import CORE, Entry, Plugin, registry
 
 
 def needed_plugins(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return ``{plugin: {distribution, version}}`` of the plugins, except core, that registered parts of a config."""
+    """Return ``{plugin: {distribution, version}}`` of the plugins, except core, that registered the config's parts."""
     required: dict[str, dict[str, str]] = {}
     entries = (entry for kind, part in saved_parts(config) for entry in _entries(kind, part))
     for entry in entries:
@@ -46,7 +49,7 @@ def check_plugins(path: Path, required: Mapping[str, Mapping[str, str]]) -> None
 
 
 def _entries(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:
-    """Yield a part's entry, and those of the parts in its options (a schedule, an activation)."""
+    """Yield the registry's entry of a part, and those of the parts in its options (a schedule, an activation)."""
     options: Mapping[str, Any] = {"name": part} if isinstance(part, str) else part
     entry = registry().entry(kind, options["name"])
     yield entry
@@ -58,5 +61,5 @@ def _entries(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def _shown(plugin: Plugin) -> str:
-    """Return the name of the distribution; for a plugin file, its name without the folder, which is private."""
+    """Return the name of the plugin's distribution; for a plugin file, the file's name without its private folder."""
     return Path(plugin.distribution).name if plugin.version == "file" else plugin.distribution

@@ -56,17 +56,17 @@ def load_tensors(module: nn.Module, path: Path) -> None:
         AeframeError: A tensor is missing, unknown or of another shape.
     """
     stored, expected = read_tensors(path), module.state_dict()
-    who = f"'{path}' does not fit the parts in config.yaml"
+    misfit = f"'{path}' does not fit the parts in config.yaml"
     for name, tensor in expected.items():
         if name not in stored:
-            raise AeframeError(f"{who}: it lacks the tensor '{name}'; copy the whole folder again")
+            raise AeframeError(f"{misfit}: it lacks the tensor '{name}'; copy the whole folder again")
         if stored[name].shape != tensor.shape:
             raise AeframeError(
-                f"{who}: tensor '{name}' has shape {tuple(stored[name].shape)}, expected {tuple(tensor.shape)}; copy "
-                "the whole folder again"
+                f"{misfit}: tensor '{name}' has shape {tuple(stored[name].shape)}, expected {tuple(tensor.shape)}; "
+                "copy the whole folder again"
             )
     for name in stored:
         if name not in expected:
-            raise AeframeError(f"{who}: it has an unknown tensor '{name}'; copy the whole folder again")
+            raise AeframeError(f"{misfit}: it has an unknown tensor '{name}'; copy the whole folder again")
     with torch.no_grad():
         module.load_state_dict(stored)

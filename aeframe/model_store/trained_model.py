@@ -33,7 +33,8 @@ class TrainedModel:
 
     Samples are a tensor or an array ``(N, *shape)`` of values in the domain of the training data, or the batch that
     ``modality.read(path)`` returns; `batch_size` of them are processed at a time. Results are on the device of the
-    argument. A model with a condition requires ``condition`` ``(N, C)``.
+    argument. A model with a condition requires ``condition`` ``(N, C)``. Shapes: N samples, `shape` of one sample,
+    `z_shape` of one code z, C numbers of a condition.
     """
 
     model: Autoencoder
@@ -60,7 +61,7 @@ class TrainedModel:
         return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
 
     def posterior(self, x: Data, *, condition: Array | None = None) -> Distribution:
-        """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device, in one batch.
+        """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device; all samples are one batch.
 
         Raises:
             AeframeError: The latent has no posterior.
@@ -72,7 +73,7 @@ class TrainedModel:
         return latent.posterior
 
     def codes(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
-        """Return the integer codes ``(N, *positions, levels)`` of a quantiser.
+        """Return the integer codes of a quantiser ``(N, *positions, levels)``: `levels` codes at each position of z.
 
         Raises:
             AeframeError: The latent has no integer codes.
@@ -152,11 +153,11 @@ class TrainedModel:
         ```
 
         Args:
-            sampler: A name, or ``{name: ..., options}``.
-            x: Samples whose codes the density is fitted to, usually the training samples, or batches of them;
-                ``prior`` needs none.
+            sampler: The name of a registered sampler (an ex-post density), or ``{name: ..., options}``.
+            x: Samples, or batches of samples, to whose codes the density is fitted: usually the training samples. The
+                sampler ``prior`` needs none.
             condition: The condition ``(N, C)`` of these samples.
-            seed: For random draws during the fit.
+            seed: The seed of random draws during the fit.
 
         Raises:
             AeframeError: The sampler does not fit the latent, or `x` is missing.

@@ -11,7 +11,7 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.kinds import SAVED
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.card import write_card
+from aeframe.model_store.card import make_card
 from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.files import write_text, write_yaml
 from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
@@ -31,7 +31,7 @@ _STORED = (
     "seed",
     "batch_size",
 )
-"""Keys of a run's config that are stored with a saved model."""
+"""Keys of a run's config that are stored with a saved model, after those that `save_model` adds."""
 
 
 def save_model(
@@ -45,8 +45,10 @@ def save_model(
     progress: TrainingProgress | None = None,
     data: DataRecord | None = None,
 ) -> None:
-    """Write a model as a folder of ``config.yaml``, ``model.safetensors``, ``modality.json`` (and ``.safetensors``
-    where the modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`) and ``card.md``.
+    """Write a model as a folder.
+
+    Its files are ``config.yaml``, ``model.safetensors``, ``modality.json`` (and ``modality.safetensors`` where the
+    modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`), and ``card.md``.
 
     The folder is written under another name and then renamed, so an interrupted save leaves the previous model.
 
@@ -80,7 +82,7 @@ def save_model(
     if data is not None:
         write_data_record(partial, data)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    write_text(partial / "card.md", write_card(stored, metrics, num_parameters))
+    write_text(partial / "card.md", make_card(stored, metrics, num_parameters))
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)

@@ -1,4 +1,8 @@
-"""The base classes of the parts of an autoencoder, which plugins subclass."""
+"""The base classes of the parts of an autoencoder, which plugins subclass, and two classes about activations.
+
+`MakeActivation` makes the activations of a network; it is the annotation of a constructor's activation option.
+`ActivationTraits` are the properties of an activation, such as its range, which a registered activation can declare.
+"""
 
 from aeframe.parts.activations import ActivationTraits, MakeActivation
 from aeframe.parts.corruptions import Corruption

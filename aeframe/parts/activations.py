@@ -18,7 +18,7 @@ _INF = math.inf
 
 @dataclass(frozen=True, slots=True)
 class ActivationTraits:
-    """Properties of an activation with its default arguments, for the composition checks."""
+    """Properties of an activation with its default arguments, which are compared with data and loss before a run."""
 
     low: float = -_INF
     """Lower bound of the outputs."""
@@ -109,10 +109,10 @@ _TRAITS: dict[type[nn.Module], ActivationTraits] = {
 
 
 def traits(activation: nn.Module | type[nn.Module]) -> ActivationTraits:
-    """Return the traits of an activation: its class attribute ``traits``, its row in the table, or the defaults."""
+    """Return the traits of an activation: its class attribute ``traits``, its entry in `_TRAITS`, or the defaults."""
     cls = activation if isinstance(activation, type) else type(activation)
-    own = getattr(cls, "traits", None)
-    return own if isinstance(own, ActivationTraits) else _TRAITS.get(cls, _UNBOUNDED)
+    declared = getattr(cls, "traits", None)
+    return declared if isinstance(declared, ActivationTraits) else _TRAITS.get(cls, _UNBOUNDED)
 
 
 class MakeActivation:
@@ -126,6 +126,7 @@ class MakeActivation:
     """
 
     part_kind: ClassVar[str] = "activation"
+    """The kind of the parts that an option with this annotation can name."""
 
     def __init__(self, config: Mapping[str, Any], build: Callable[..., Any]) -> None:
         self.config, self._build = dict(config), build
@@ -141,11 +142,12 @@ class MakeActivation:
 
     @classmethod
     def from_config(cls, value: Any, build: Callable[..., Any]) -> MakeActivation:
-        """Return the factory of a name or a ``{name: ..., options}`` mapping, after building it once as a check."""
+        """Return the factory of a name or a ``{name: ..., options}`` mapping; a module is built once as a check."""
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
             raise AeframeError(f"expected an activation's name or {{name: ..., options}}, found {value!r}")
+        # The result is not used: this raises the error of an unknown name or option before the first call.
         build("activation", value)
         return cls(value, build)
 
@@ -155,7 +157,7 @@ class MakeActivation:
         return cls.from_config(name, build)
 
     def same_shape(self, who: str) -> MakeActivation:
-        """Return itself; raise an `AeframeError` for an activation that changes the shape, as glu does."""
+        """Return itself; raise an `AeframeError` that names the network `who` if the shape changes, as with glu."""
         if not self.traits.same_shape:
             raise AeframeError(
                 f"{who} needs an activation that keeps its input's shape, '{self.config['name']}' does not"

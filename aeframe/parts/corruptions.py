@@ -15,15 +15,15 @@ from aeframe.types import Batch, Domain
 class Corruption(nn.Module):
     """Maps a clean batch to the encoder's input. It is called in training only, unless `in_evaluation`.
 
-    Implementations return a new `Batch` and draw from torch's default generator, so that runs are reproducible. If x is
-    hidden in part, ``extras["hidden"] (B, *shape)`` is True where it is.
+    Subclasses return a new `Batch` and draw from torch's default generator, so that runs are reproducible. Those that
+    hide a part of x add ``extras["hidden"] (B, *shape)``, which is True where x is hidden.
     """
 
     in_evaluation: bool = False
     """Whether validation and test samples are corrupted too, as for models that are trained to fill in hidden parts."""
 
     domains: ClassVar[frozenset[str]] = frozenset({"real", "unit", "signed", "binary", "count", "simplex"})
-    """The kinds of `Domain` it can be used for."""
+    """The kinds of `Domain`, the set of values that x can take, that it can be used for."""
 
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with corrupted x ``(B, *shape)``."""
@@ -69,12 +69,12 @@ class SaltAndPepper(Corruption):
     def forward(self, batch: Batch) -> Batch:
         x, (low, high) = batch.x, self.domain.bounds
         # Masked values may be NaN, and must not become the minimum or the maximum.
-        hidden = None if batch.mask is None else broadcast_mask(~batch.mask, x.ndim)
+        masked = None if batch.mask is None else broadcast_mask(~batch.mask, x.ndim)
         lowest, highest = x.new_full((), low), x.new_full((), high)
         if low == -torch.inf:
-            lowest = (x if hidden is None else x.masked_fill(hidden, torch.inf)).amin()
+            lowest = (x if masked is None else x.masked_fill(masked, torch.inf)).amin()
         if high == torch.inf:
-            highest = (x if hidden is None else x.masked_fill(hidden, -torch.inf)).amax()
+            highest = (x if masked is None else x.masked_fill(masked, -torch.inf)).amax()
         draw = torch.rand_like(x)
         x = torch.where(draw < self.amount / 2, lowest, x)
         return batch.with_x(torch.where(draw > 1 - self.amount / 2, highest, x))
@@ -91,8 +91,9 @@ class Masking(Corruption):
         self.amount, self.value, self.whole_channels = _fraction("masking", "amount", amount), value, whole_channels
 
     def corrupt(self, x: Tensor) -> Tensor:
-        like = x[:, :1] if self.whole_channels and x.ndim > 2 else x
-        return x.masked_fill(torch.rand_like(like) < self.amount, self.value)
+        # One random number for each position, or for each value.
+        drawn_for = x[:, :1] if self.whole_channels and x.ndim > 2 else x
+        return x.masked_fill(torch.rand_like(drawn_for) < self.amount, self.value)
 
 
 class Dropout(Corruption):
@@ -111,6 +112,7 @@ class Dropout(Corruption):
 
 
 def _fraction(who: str, option: str, value: float) -> float:
+    """Return `value`, or raise an `AeframeError` outside [0, 1] that names the corruption `who` and its option."""
     if not 0 <= value <= 1:
         raise AeframeError(f"corruption {who} needs {option} in [0, 1], found {value}")
     return value

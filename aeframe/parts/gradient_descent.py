@@ -1,4 +1,4 @@
-"""The training loop for small networks that are fitted outside a Lightning run, such as ex-post densities."""
+"""The training loop for small networks that are fitted outside a Lightning run, such as densities of z."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def minimise(
         module: The module that `optimizer` trains.
         loss: Maps a batch of n rows to their losses ``(n,)``, or to their mean ``()``.
         batches: One batch of rows for each step.
-        optimizer: Holds the parameters of `module`.
-        schedule: The learning rate, updated after each step.
-        held_out: The validation rows.
+        optimizer: The optimizer of `module`'s parameters.
+        schedule: The schedule of the learning rate, which is updated after each step.
+        held_out: The validation rows; None for no validation.
         validate_at: The numbers of steps after which the validation loss is computed; 0 is before the first step.
     """
-    best, lowest = module.state_dict(), math.inf
+    best_weights, lowest_loss = module.state_dict(), math.inf
 
     def validate(step: int) -> None:
-        nonlocal best, lowest
+        nonlocal best_weights, lowest_loss
         if held_out is not None and step in validate_at:
             with torch.no_grad():
                 value = float(loss(held_out).mean())
-            if value < lowest:
-                best, lowest = copy.deepcopy(module.state_dict()), value
+            if value < lowest_loss:
+                best_weights, lowest_loss = copy.deepcopy(module.state_dict()), value
 
     step = 0
     for step, batch in enumerate(batches, start=1):
@@ -54,13 +54,13 @@ def minimise(
             schedule.step()
     validate(step)
     if held_out is not None:
-        module.load_state_dict(best)
+        module.load_state_dict(best_weights)
 
 
 def hold_out(rows: Tensor, *, at_most: int | None = None) -> tuple[Tensor, Tensor]:
     """Return validation rows and training rows of shuffled rows ``(N, ...)``.
 
-    A tenth of the rows is held out, but no more than `at_most` and no fewer than one. A single row is in both.
+    A tenth of the rows is held out, but no more than `at_most` and no fewer than one. A single row is returned in both.
     """
     rows = rows[torch.randperm(len(rows)).to(rows.device)]
     tenth = len(rows) // 10

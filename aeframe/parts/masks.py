@@ -1,4 +1,8 @@
-"""Corruptions that hide patches, blocks or spans of positions, for models that learn to fill them in."""
+"""Corruptions that hide patches, blocks or spans of positions, for models that learn to fill them in.
+
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); K visible
+patches.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,8 @@ class _PositionMask(Corruption):
 
     The encoder's input has `value` at hidden positions, and its mask is False there. ``extras["hidden"] (B, *shape)``
     is True at hidden positions.
+
+    Arguments are those of the subclasses, and `who`: kind and name of the corruption, for error messages.
     """
 
     domains = Corruption.domains | {"category"}
@@ -34,15 +40,14 @@ class _PositionMask(Corruption):
         self.value, self.in_evaluation = value, in_evaluation
 
     def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return a mask of hidden positions, broadcastable to ``(num, *positions)``, and further entries of extras."""
+        """Return a mask of what is hidden, broadcastable to ``(num, *positions)``, and further entries of extras."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Batch:
         x = batch.x
-        positions, extras = self.sample_hidden(len(batch), x.device)
-        if x.ndim > len(self.positions) + 1:
-            positions = positions.unsqueeze(1)
-        hidden = positions.expand_as(x)
+        hidden, extras = self.sample_hidden(len(batch), x.device)
+        has_channels = x.ndim > len(self.positions) + 1
+        hidden = (hidden.unsqueeze(1) if has_channels else hidden).expand_as(x)
         mask = ~hidden if batch.mask is None else broadcast_mask(batch.mask, x.ndim) & ~hidden
         extras = {**batch.extras, **extras, "hidden": hidden}
         return replace(batch, x=x.masked_fill(hidden, self.value), mask=mask, extras=extras)
@@ -55,9 +60,9 @@ class PatchMasking(_PositionMask):
     skip the hidden ones.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions, or ``(T,)`` for classes.
-        domain: Domain of the data.
-        patch: Positions of a patch along each dimension, or one number for all; it must divide them.
+        shape: ``(C, *positions)`` with one to three spatial axes, or ``(T,)`` for classes.
+        domain: The set of values that x can take.
+        patch: Positions of a patch along each axis, or one number for all; it must divide the sizes of the axes.
         ratio: The fraction to hide, in [0, 1), rounded to whole patches; at least one stays visible.
         value: Value of x at hidden positions.
         in_evaluation: Whether validation and test samples are masked too.
@@ -79,6 +84,7 @@ class PatchMasking(_PositionMask):
         self.num_visible = max(1, self.num_patches - round(ratio * self.num_patches))
 
     def sample_hidden(self, num: int, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        # A random permutation of the patches for each sample, of which the first are visible.
         order = torch.rand(num, self.num_patches, device=device).argsort(1)
         visible = order[:, : self.num_visible].sort(1).values
         hidden = torch.ones_like(order, dtype=torch.bool).scatter(1, visible, False).unflatten(1, self.grid)
@@ -93,8 +99,8 @@ class BlockMasking(_PositionMask):
     The block is an interval, a rectangle or a box with the proportions of the sample, at a uniformly random place.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions, or ``(T,)`` for classes.
-        domain: Domain of the data.
+        shape: ``(C, *positions)`` with one to three spatial axes, or ``(T,)`` for classes.
+        domain: The set of values that x can take.
         ratio: The fraction of the positions to hide, in [0, 1); each side is rounded to whole positions.
         value: Value of x at hidden positions.
         in_evaluation: Whether validation and test samples are masked too.
@@ -116,18 +122,18 @@ class BlockMasking(_PositionMask):
 
 
 class SpanMasking(_PositionMask):
-    """Hide spans of positions along one dimension, such as parts of a sound, a text or a time series.
+    """Hide spans of positions along one axis, such as parts of a sound, a text or a time series.
 
     All spans have the same length and do not overlap, so each sample has the same hidden fraction; all arrangements
     have equal probability. In wav2vec 2.0 (Baevski et al. 2020, arXiv 2006.11477) spans overlap and the fraction
     varies.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions, or ``(T,)`` for classes.
-        domain: Domain of the data.
+        shape: ``(C, *positions)`` with one to three spatial axes, or ``(T,)`` for classes.
+        domain: The set of values that x can take.
         ratio: The fraction of the positions to hide, in [0, 1), rounded to whole spans.
         length: Positions of a span, at most the number of positions to hide.
-        axis: The dimension of the positions, counted from the first (0, 1, 2) or the last (-1, -2, -3).
+        axis: The axis of the spans among the spatial axes, counted from the first (0, 1, 2) or the last (-1, -2, -3).
         value: Value of x at hidden positions.
         in_evaluation: Whether validation and test samples are masked too.
     """
@@ -150,6 +156,7 @@ class SpanMasking(_PositionMask):
                 f"corruption spans needs length of at least 1 and axis in [-{dims}, {dims - 1}], "
                 f"found {length} and {axis}"
             )
+        # n positions along the axis.
         self.axis, self.n = axis % dims, self.positions[axis]
         self.length = min(length, max(1, round(ratio * self.n)))
         self.num_spans = min(round(ratio * self.n / self.length), (self.n - 1) // self.length)

@@ -1,4 +1,8 @@
-"""Division of the positions of a sample into patches of equal size, in one to three dimensions."""
+"""Division of the positions of a sample into patches of equal size, along one to three spatial axes.
+
+``positions`` are the sizes of the spatial axes, (T,), (H, W) or (D, H, W). ``who`` is the kind and name of the part
+that has the patches, such as ``encoder vit``, for error messages.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ from aeframe.errors import AeframeError
 from aeframe.types import Domain, Shape
 
 Patch = int | tuple[int, ...]
-"""Size of a patch: positions along each dimension, or one number for all dimensions."""
+"""Size of a patch: positions along each spatial axis, or one number for all axes."""
 
 
 def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
     """Return the positions of a sample's shape ``(C, *positions)``, or ``(T,)`` for classes.
 
     Raises:
-        AeframeError: A shape without positions or with more than three dimensions; the message recommends `instead`.
+        AeframeError: A shape with no spatial axis or more than three; the message recommends `instead`, such as
+            ``loss=mse``.
     """
     positions = shape if len(shape) == 1 and domain.kind == "category" else shape[1:]
     if not 1 <= len(positions) <= 3:
@@ -26,11 +31,11 @@ def positions_of(who: str, shape: Shape, domain: Domain, instead: str) -> Shape:
 
 
 def patch_grid(who: str, positions: Shape, patch: Patch) -> tuple[Shape, Shape]:
-    """Return the number of patches along each dimension, and the size of a patch.
+    """Return the number of patches along each axis, and the size of a patch along each axis.
 
     Raises:
-        AeframeError: A patch with another number of dimensions, or a size that does not divide the positions. The
-            message names the nearest size that does.
+        AeframeError: A patch with another number of axes, or a size that does not divide the positions. The message
+            names the nearest size that does.
     """
     size = patch if isinstance(patch, tuple) else (patch,) * len(positions)
     if len(size) != len(positions):

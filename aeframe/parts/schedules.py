@@ -20,6 +20,7 @@ class Schedule(ABC):
     An option that is annotated `Schedule` can be set to a number or to ``{name: linear, start: 0, ...}`` in a config.
     """
 
+    # The kind of the parts that an option with this annotation can name.
     part_kind: ClassVar[str] = "schedule"
 
     @abstractmethod
@@ -43,7 +44,7 @@ def fixed(value: float) -> Schedule:
 
 
 def length_in_batches(over: float, progress: TrainingProgress) -> float:
-    """Return a length in batches. Numbers above 1 are batches, numbers in [0, 1] are fractions of the planned run.
+    """Return the length `over` in batches. Numbers above 1 are batches, those in [0, 1] fractions of the planned run.
 
     Raises:
         AeframeError: A negative length, or a fraction of a run whose length is unknown.
@@ -75,7 +76,7 @@ class Constant(Schedule):
 
 
 class _Ramp(Schedule):
-    """From `start` to `end` during `over`, after `delay`; both lengths as for `length_in_batches`."""
+    """From `start` to `end` during the length `over`, after the length `delay`; see `length_in_batches`."""
 
     def __init__(self, *, start: float = 0.0, end: float = 1.0, over: float = 1.0, delay: float = 0.0) -> None:
         self.start, self.end, self.over, self.delay = float(start), float(end), over, delay
@@ -127,9 +128,9 @@ class Logistic(_Ramp):
         self.steepness = steepness
 
     def curve(self, fraction: float) -> float:
-        # The logistic function, written as a hyperbolic tangent.
-        half = math.tanh(0.25 * self.steepness)
-        return 0.5 + 0.5 * math.tanh(0.5 * self.steepness * (fraction - 0.5)) / half
+        # The logistic function, written as a hyperbolic tangent, which is rescaled by its value at t = 1.
+        at_end = math.tanh(0.25 * self.steepness)
+        return 0.5 + 0.5 * math.tanh(0.5 * self.steepness * (fraction - 0.5)) / at_end
 
 
 class Exponential(_Ramp):
@@ -166,13 +167,13 @@ class Cyclical(Schedule):
         if cycles < 1 or not 0 < ratio <= 1:
             raise AeframeError(f"cyclical needs cycles >= 1 and ratio in (0, 1], found {cycles} and {ratio}")
         self.start, self.end, self.cycles, self.ratio = float(start), float(end), cycles, ratio
-        self._curve = Linear(end=1.0).curve if shape == "linear" else Cosine(end=1.0).curve
+        self._curve = Linear().curve if shape == "linear" else Cosine().curve
 
     def __call__(self, progress: TrainingProgress) -> float:
         fraction = min(1.0, progress.batch / length_in_batches(1.0, progress))
         cycle = fraction * self.cycles
-        within = 1.0 if fraction >= 1.0 else cycle - math.floor(cycle)
-        return self.start + (self.end - self.start) * self._curve(min(1.0, within / self.ratio))
+        fraction_of_cycle = 1.0 if fraction >= 1.0 else cycle - math.floor(cycle)
+        return self.start + (self.end - self.start) * self._curve(min(1.0, fraction_of_cycle / self.ratio))
 
 
 class Step(Schedule):
@@ -188,15 +189,15 @@ class Step(Schedule):
 
 
 class Warmup(Schedule):
-    """A linear rise from 0 to `peak` during `warmup`, then a cosine decay to `end`; the usual learning rate."""
+    """A linear rise from 0 to `peak` during `warmup`, then a cosine decay to `end`: usual for learning rates."""
 
     def __init__(self, *, peak: float, end: float = 0.0, warmup: float = 0.05) -> None:
         self.peak, self.end, self.warmup = float(peak), float(end), warmup
 
     def __call__(self, progress: TrainingProgress) -> float:
-        rise = length_in_batches(self.warmup, progress)
-        if progress.batch < rise:
-            return self.peak * (progress.batch + 1) / (rise + 1)
-        fall = max(1.0, length_in_batches(1.0, progress) - rise)
-        fraction = min(1.0, (progress.batch - rise) / fall)
+        rise_batches = length_in_batches(self.warmup, progress)
+        if progress.batch < rise_batches:
+            return self.peak * (progress.batch + 1) / (rise_batches + 1)
+        decay_batches = max(1.0, length_in_batches(1.0, progress) - rise_batches)
+        fraction = min(1.0, (progress.batch - rise_batches) / decay_batches)
         return self.end + (self.peak - self.end) * 0.5 * (1.0 + math.cos(math.pi * fraction))

@@ -40,7 +40,7 @@ class RunFolder:
     path: Path
 
     def create(self) -> RunFolder:
-        """Create the folder of a new run. Files of a run that ended before its first checkpoint are removed.
+        """Create the folder of a new run. Files of a previous run that ended before its first checkpoint are removed.
 
         Raises:
             AeframeError: The folder contains other files.
@@ -183,7 +183,7 @@ class RunFolder:
         return state if isinstance(state, dict) else {}
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Write the final metrics by split and name, as `numbers_as_json` returns them."""
+        """Write the final metrics, by split and name; NaN and infinity become null."""
         write_text(self.metrics_json, numbers_as_json(metrics))
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
@@ -197,8 +197,8 @@ class RunFolder:
 
 def numbers_as_json(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Return metrics by split as JSON, which has no NaN or infinity: these become null."""
-    plain = {
+    finite = {
         split: {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         for split, numbers in metrics.items()
     }
-    return json.dumps(plain, indent=2) + "\n"
+    return json.dumps(finite, indent=2) + "\n"

@@ -23,6 +23,7 @@ else:
     _HAS_LOCKS = True
 
 NAME = ".lock"
+"""The name of the lock file in a run folder."""
 _held: set[str] = set()
 """Lock files that this process holds; the system's locks do not exclude other threads of the same process."""
 
@@ -31,8 +32,8 @@ _held: set[str] = set()
 def run_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a run folder inside.
 
-    The lock file contains host and process id. When a process ends, also by a crash, the system releases its lock. The
-    next process then takes over the file that was left, and prints a line on standard error.
+    The lock file contains host and process id of its holder. When a process ends, also by a crash, the system releases
+    its lock. The next process then takes over the file that was left, and prints a line on standard error.
 
     Raises:
         AeframeError: Another run of this or another process holds the lock.
@@ -90,6 +91,7 @@ def _lock(file: IO[str]) -> bool:
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
+    """Return the holder in a lock file: ``{host, pid}``, or ``{}`` if the file is empty or damaged."""
     file.seek(0)
     try:
         holder = json.loads(file.read() or "{}")

@@ -20,17 +20,17 @@ class NewestCheckpoint:
     path: Path
     checkpoint: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    """Sentences about newer checkpoints that are missing or cannot be read."""
+    """Sentences for the user about newer checkpoints that are missing or cannot be read."""
 
     @property
     def progress(self) -> dict[str, int]:
-        """The state of the `TrainingProgress`."""
+        """The state of the `TrainingProgress`: how many batches and epochs were done."""
         progress: dict[str, int] = self.checkpoint["aeframe"]["progress"]
         return progress
 
     @property
     def run_state(self) -> dict[str, Any]:
-        """The state of `RunCheckpoints`; ``{}`` if the Trainer that wrote the checkpoint did not have this callback."""
+        """The state of the callback `RunCheckpoints`; ``{}`` if the checkpoint was written without this callback."""
         state: dict[str, Any] = self.checkpoint.get("callbacks", {}).get(RunCheckpoints.__qualname__, {})
         return state
 
@@ -40,7 +40,10 @@ class NewestCheckpoint:
         return bool(self.run_state.get("stopped", False))
 
     def promote(self, folder: RunFolder) -> None:
-        """Rename or copy this checkpoint to ``last.ckpt``, which is missing or damaged; ``best.ckpt`` is copied."""
+        """Make this checkpoint ``last.ckpt``, if it is another one: ``last.ckpt`` is then missing or damaged.
+
+        ``last.previous.ckpt`` is renamed; ``best.ckpt`` is copied, since it is still needed.
+        """
         if self.path == folder.previous:
             os.replace(self.path, folder.last)
         elif self.path != folder.last:

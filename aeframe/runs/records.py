@@ -41,7 +41,7 @@ class Records:
                 )
 
     def append(self, numbers: Mapping[str, float], *, step: int, epoch: int, split: str) -> None:
-        """Append the metrics of a split after `step` batches to the file."""
+        """Append the metrics of a split, which were measured after `step` batches."""
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         # repr keeps every digit of a float.
@@ -53,13 +53,14 @@ class Records:
         self.num_rows += len(numbers)
 
     def read(self) -> list[Measurement]:
-        """Return all rows in order; of several rows with the same step, split and name the last one.
+        """Return all rows in order. Of several rows with the same step, split and name, only the last one is returned.
 
         Raises:
             AeframeError: A malformed row, or a file that is not text.
         """
         latest: dict[tuple[int, str, str], Measurement] = {}
         for line, fields in enumerate(self._rows(), start=1):
+            # The first line is the header.
             if line > 1:
                 row = self._row(line, fields)
                 latest[row.step, row.split, row.name] = row
@@ -82,6 +83,7 @@ class Records:
         self.num_rows = len(kept)
 
     def _rows(self) -> list[list[str]]:
+        """Return the fields of all lines, including the header."""
         if not self.path.exists():
             return []
         try:

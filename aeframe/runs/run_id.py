@@ -1,4 +1,4 @@
-"""The id of a run, which is the same in all its processes and after a requeue."""
+"""The id of a run: the same in all processes of a run on several devices, and after a queue restarts the job."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 VARIABLE = "AEFRAME_RUN_ID"
+"""The environment variable through which the other processes of a command receive its id."""
 _num_runs: Counter[str] = Counter()
 """Runs of this process by name, without the suffix of repeated names."""
 
@@ -17,7 +18,8 @@ _num_runs: Counter[str] = Counter()
 def make_run_id() -> str:
     """Return the id of this command, from the environment, the job of a queue, or the time.
 
-    In a Slurm or torchelastic job it is the job's id, on every node and after a requeue. Otherwise it is the time of
+    An id that another process exported is used first. In a Slurm or torchelastic job it is the job's id, which is the
+    same on every node and after the queue restarts the job. Otherwise it is the time of
     the first call followed by the process id, so that two commands started in the same second differ.
     """
     if exported := os.environ.get(VARIABLE):
@@ -49,8 +51,8 @@ def exported_run_id() -> Iterator[str]:
 def run_id(job_num: int | None = None) -> str:
     """Return the name of the next run of this process; call it once for each run.
 
-    The number of a sweep's point is appended, ``20250101-120000-321-7``. The second run of one Python session is named
-    ``20250101-120000-321.2``. All processes of a run on several devices count alike, so their names are equal.
+    The number of a run in a sweep is appended: ``20250101-120000-321-7``. The second run of one Python session is named
+    ``20250101-120000-321.2``. Every process of a run on several devices counts the same runs, so their names are equal.
     """
     name = make_run_id() if job_num is None else f"{make_run_id()}-{job_num}"
     _num_runs[name] += 1

@@ -15,6 +15,7 @@ from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 
 _SPLITS = ("train", "train_epoch", "val", "test")
+"""``train`` has means over the last batches, ``train_epoch`` means over a whole epoch."""
 
 
 class RunLogger(Logger):
@@ -63,10 +64,10 @@ class RunLogger(Logger):
             split, metric = (split, metric) if metric and split in _SPLITS else ("train", name)
             by_split.setdefault(split, {})[metric] = float(value)
         try:
-            for split, of_split in by_split.items():
-                self.records.append(of_split, step=step or 0, epoch=epoch, split=split)
+            for split, split_metrics in by_split.items():
+                self.records.append(split_metrics, step=step or 0, epoch=epoch, split=split)
                 if split != "train":
-                    self._write_line(of_split, step or 0, epoch, split)
+                    self._write_line(split_metrics, step or 0, epoch, split)
         except (OSError, AeframeError) as error:
             if not self._failed:
                 print(f"warning: metrics are no longer written to '{self._folder.path}': {error}", file=sys.stderr)
@@ -108,6 +109,7 @@ class RunLogger(Logger):
             self._cut_log(batch, drop_tests)
 
     def _cut_log(self, batch: int, drop_tests: bool) -> None:
+        """Remove the lines of ``log.txt`` after `batch`; their format is that of `_write_line`."""
         kept = []
         for line in self._folder.log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
             fields = line.split(maxsplit=5)

@@ -21,7 +21,7 @@ from aeframe.types import Batch, DataSpec
 
 
 def small_model(modality: Modality, spec: DataSpec, **parts: Any) -> Autoencoder:
-    """Return a model of the modality's default parts with a 4-dimensional point latent.
+    """Return a model of the modality's default parts whose latent is a point, a vector z of 4 numbers without noise.
 
     The initial weights are the same at each call.
 
@@ -36,7 +36,10 @@ def small_model(modality: Modality, spec: DataSpec, **parts: Any) -> Autoencoder
 
 
 def outputs_per_sample(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return ``code``, ``x_hat`` and each loss term of a batch in evaluation mode, ``(B, ...)`` each."""
+    """Return the mean code, the reconstruction ``x_hat`` and each loss term of a batch in evaluation mode.
+
+    A term is a summand of the loss, ``(B,)``; the others are ``(B, ...)``.
+    """
     with evaluation_mode(model), torch.no_grad():
         out = deterministic_forward_pass(model, batch)
         x_hat = out.batch.with_x(model.loss.mean(out.output)).masked_x()
@@ -51,8 +54,8 @@ def expect_batch_invariance(model: Autoencoder, batch: Batch, *, rtol: float = 1
     Args:
         model: A model that draws nothing in evaluation, and has no term that compares samples of a batch.
         batch: Samples that differ in length, or in their masks, as real samples of the modality do.
-        rtol: As in `torch.allclose`. Sums in float32 depend slightly on the batch size.
-        atol: As in `torch.allclose`.
+        rtol: The relative tolerance of `torch.allclose`. Sums in float32 depend slightly on the batch size.
+        atol: The absolute tolerance of `torch.allclose`.
 
     Raises:
         CheckFailedError: An output differs.
@@ -97,7 +100,7 @@ def expect_invariant_metrics(
 
     Args:
         model: A model that draws nothing in evaluation.
-        modality: The modality, which names its metrics; those of the latent are added.
+        modality: The modality, which names its metrics; the metrics that the latent names are added.
         source: The samples.
         also: Names of further metrics.
         sizes: Batch sizes to compare with one batch of all samples.
@@ -116,9 +119,9 @@ def expect_invariant_metrics(
 
     rows = torch.arange(len(source))
     expected = metrics_for(rows, len(rows))
-    results = {f"in batches of {size}": metrics_for(rows, size) for size in sizes}
-    results["in the reversed order"] = metrics_for(rows.flip(0), max(sizes))
-    for when, metrics in results.items():
+    metrics_by_batching = {f"in batches of {size}": metrics_for(rows, size) for size in sizes}
+    metrics_by_batching["in the reversed order"] = metrics_for(rows.flip(0), max(sizes))
+    for when, metrics in metrics_by_batching.items():
         for name, value in expected.items():
             near = abs(metrics[name] - value) <= max(rtol * abs(value), 1e-6)
             expect(near, f"'{name}' is {value:.6g} in one batch, and {metrics[name]:.6g} {when}")

@@ -1,4 +1,7 @@
-"""A conformance check: a function that tests one property of a part, and its outcome."""
+"""A conformance check: a function that tests one property of a part, and its outcome.
+
+A part is what a plugin registers under a name, such as the loss ``mse``; ``loss`` is its kind.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ class Check:
     depends_on: tuple[str, ...] = ()
     """Names of checks that must pass first. Without them, one fault of a part would fail several checks."""
     shared_work: SharedWork | None = None
+    """The work in other processes that `function` reads the results of."""
 
 
 @dataclass(frozen=True, slots=True)

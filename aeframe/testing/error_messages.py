@@ -19,7 +19,8 @@ def run_expecting_error(folder: Path, overrides: Sequence[str]) -> str:
     Raises:
         CheckFailedError: The exit code is not 2, stderr is not one line, or a file in `folder` changed.
     """
-    before, (code, stderr) = _files(folder), _train(folder, overrides)
+    before = _files(folder)
+    code, stderr = _train(folder, overrides)
     expect(code == 2, f"expected the run to end with exit code 2, found {code}:\n{stderr}")
     expect(
         stderr.startswith("error: ") and stderr.count("\n") == 1,

@@ -1,4 +1,7 @@
-"""Freeze the parameters of optimizer groups, without a Trainer."""
+"""Freeze the parameters of optimizer groups, without a Trainer.
+
+An optimizer group is the model, or one critic (such as a discriminator), with the parameters that its optimizer trains.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The forward output and the loss terms of a model, for tests that compare them."""
+"""The forward output and the loss terms of a model, for tests that compare them.
+
+A loss term is one named summand of the loss, such as ``reconstruction``, with one number for each sample.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,7 @@ def deterministic_forward_pass(model: Autoencoder, batch: Batch) -> ForwardOutpu
 
     A corruption that is active in evaluation receives the same noise at each call, as in the evaluator.
     """
+    # The seed 4 is arbitrary.
     noise = noise_of(batch.x.device, 4) if model.corruption.in_evaluation else nullcontext()
     with noise:
         out: ForwardOutput = model(batch, sample=False)
@@ -35,7 +39,9 @@ def deterministic_forward_pass(model: Autoencoder, batch: Batch) -> ForwardOutpu
 
 
 def all_terms(model: Autoencoder, out: ForwardOutput, progress: TrainingProgress) -> dict[str, Tensor]:
-    """Return the unweighted loss terms of the model and its critics, ``(B,)`` each, and the bound if there is one.
+    """Return the unweighted loss terms of the model and its critics, ``(B,)`` each.
+
+    If the objective is a bound on -log p(x), it is included as ``bound``.
 
     The names of a critic's terms start with its label and a slash.
     """

@@ -16,22 +16,23 @@ from aeframe.errors import AeframeError
 from aeframe.noise import seed_noise
 
 _NO_ROW = -1
-"""The id of the row in the seed of a draw without a batch dimension."""
+"""Placeholder for the id of the sample, in the seed of a draw that belongs to no sample."""
 
 
 class RowNoise(TorchDispatchMode):
     """A context manager in which each sample has the same random numbers in every batch.
 
-    A draw whose leading dimension is the batch is split into rows. The seed of each row is computed from `seed`, the
-    index of the draw and the id of the sample. So a batch with every sample twice has the same noise twice, a reordered
-    batch has reordered noise, and two devices that share a batch draw what one device would.
+    A draw is one call of an operation that returns random numbers; its index is the number of draws before it. A draw
+    whose leading dimension is the batch is split into rows. The seed of each row is computed from `seed`, the index of
+    the draw and the id of the sample. So a batch with every sample twice has the same noise twice, a reordered batch
+    has reordered noise, and two devices that share a batch draw what one device would.
 
     A leading dimension of B times n counts as n consecutive rows of each sample, as after flattening positions into the
     batch. Every other draw (such as the initial codebook) depends on `seed` and the index of the draw only. Draws
     with their own ``generator`` are unchanged. torch's default generators are restored at the end.
 
-    The mode acts below autograd and below operations composed of simpler draws. So dropout, `torch.distributions` and
-    every function of torch are covered, and gradients are unchanged.
+    PyTorch calls the mode after autograd, and after composite operations have been decomposed into simpler ones. So
+    gradients are unchanged, and dropout, `torch.distributions` and every function of torch are covered.
 
     ```python
     with RowNoise(torch.arange(7)):
@@ -41,8 +42,8 @@ class RowNoise(TorchDispatchMode):
     ```
 
     Args:
-        rows: ``(B,)`` integers, the id of each sample. Choose a B that divides no other dimension of the model, such
-            as 7, since any leading dimension that is a multiple of B counts as a batch.
+        rows: ``(B,)`` integers, the id of each sample. Any leading dimension that is a multiple of B counts as a batch,
+            so choose a B that divides no other dimension of the model, such as 7.
         seed: The seed of all draws.
         num_samples: K, where the model draws K importance samples. Then row k * B + b of ``(K * B, ...)`` belongs to
             sample b.
@@ -98,9 +99,9 @@ class RowNoise(TorchDispatchMode):
         results = []
         for position, row in enumerate(self._rows):
             seed_noise(device, self._seed, index, row)
-            of_row = layout.arguments_of_row(arguments, position)
-            positional = (of_row[name] for name in names[: len(args)])
-            results.append(func(*positional, **{name: of_row[name] for name in by_name}))
+            row_arguments = layout.arguments_of_row(arguments, position)
+            positional = (row_arguments[name] for name in names[: len(args)])
+            results.append(func(*positional, **{name: row_arguments[name] for name in by_name}))
         alias = func._schema.returns[0].alias_info
         if alias is not None:
             # An in-place operation: each row was drawn into a view of this tensor.
@@ -112,11 +113,13 @@ class RowNoise(TorchDispatchMode):
     def _layout(self, arguments: Mapping[str, Any]) -> _Layout | None:
         """Return how the result of a draw is divided into rows, None if it has no batch dimension."""
         num, k = len(self._rows), self._num_samples
+        # The first tensor of `torch.multinomial(weights, num_samples, replacement)` is named self in its schema.
         weights = arguments.get("self")
-        one_distribution = isinstance(weights, Tensor) and weights.ndim == 1
-        if arguments.get("num_samples") == num and arguments.get("replacement") and one_distribution:
-            # `torch.multinomial`: one distribution, and as many draws as rows.
+        has_one_distribution = isinstance(weights, Tensor) and weights.ndim == 1
+        if arguments.get("num_samples") == num and arguments.get("replacement") and has_one_distribution:
+            # One sample of the same distribution for each row.
             return _Layout(num, count="num_samples")
+        # The shape of the result: an argument of factories such as `torch.randn`, else that of the largest tensor.
         size: Sequence[int] | None = arguments.get("size")
         if size is None:
             shapes = [value.shape for value in arguments.values() if isinstance(value, Tensor)]
@@ -135,9 +138,9 @@ class _Layout:
     ndim: int = 0
     """The number of dimensions of the result. An argument of fewer dimensions is the same for every row."""
     strided: bool = False
-    """Whether the elements of a row are B apart, as importance samples are, and not consecutive."""
+    """Whether the elements of a row are B apart, as importance samples are; otherwise they are consecutive."""
     count: str | None = None
-    """The argument with the number of draws, where that number is B; it becomes 1 for each row."""
+    """The name of the argument with the number of samples, where that number is B; it becomes 1 for each row."""
 
     def arguments_of_row(self, arguments: Mapping[str, Any], position: int) -> dict[str, Any]:
         """Return the arguments for drawing the row at `position`."""

@@ -1,4 +1,4 @@
-"""The options of a conformance suite."""
+"""The options of a conformance suite, which tests the parts that one plugin registers (``kind=name``)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One registered part, with the model, data and short training run that the conformance checks test it with."""
+"""One registered part, with the model, data and short training run that the conformance checks test it with.
+
+A setup is the config of a small model that contains the part, with matching data.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from aeframe.testing.short_run import ShortRun, train_shortly
 PLUGIN = "plugin"
 """The kind and id of a `PartUnderTest` that stands for the plugin as a whole."""
 _REQUIRED = "???"
+"""The value in a config of an option without a default."""
 
 
 class PartUnderTest:
@@ -32,7 +36,7 @@ class PartUnderTest:
         plugin: The plugin that registers the part.
         entry: The registered name of the part; None for the plugin as a whole.
         options: The options of the suite.
-        folder: An existing folder, in which the part makes its own.
+        folder: An existing folder, in which the part creates a folder of its own.
     """
 
     def __init__(self, plugin: Plugin, entry: Entry | None, options: SuiteOptions, folder: Path) -> None:
@@ -109,6 +113,7 @@ class PartUnderTest:
     def _modalities(self) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
         """Yield the configs of a modality and its dataset: this modality, or else all modalities of the plugin."""
         for entry in self.plugin.entries:
+            # A modality is tested alone; every other part may be tested with each modality of the plugin.
             if entry.kind != "modality" or (self.kind == "modality" and entry != self._entry):
                 continue
             if inspect.isabstract(entry.load()):
@@ -147,7 +152,7 @@ def _config_of(entry: Entry, options: SuiteOptions) -> dict[str, Any]:
 def _dataset_of(modality: Entry, options: SuiteOptions) -> Mapping[str, Any] | None:
     """Return the config of a modality's dataset in the suite, or else of its default dataset.
 
-    None if there is neither, or if the default dataset has required options.
+    Return None if there is neither, or if the default dataset has required options.
     """
     if modality.name in options.datasets:
         return options.datasets[modality.name]

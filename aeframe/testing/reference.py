@@ -1,4 +1,9 @@
-"""Small model configs with matching data, in which one part is tested."""
+"""Small model configs with matching data, in which one part is tested.
+
+A part may declare which properties it requires of the latent, such as ``posterior`` (z has a distribution q(z | x)); a
+latent declares which of them it provides. A part may also declare the domains of its data (which values x takes:
+``real``, ``unit``, ``count``, ...) and the spaces of its z.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +44,7 @@ _LOSSES = {
     "simplex": "kl_divergence",
 }
 _EUCLIDEAN = frozenset({"euclidean"})
-# What a latent provides, and a small one that provides it.
+# Properties that a part may require, and the config of a small latent that provides them.
 _LATENTS: tuple[tuple[frozenset[str], dict[str, Any]], ...] = (
     (frozenset(), {"name": "point", "dim": 3}),
     (frozenset({"posterior"}), {"name": "gaussian", "dim": 3}),
@@ -121,9 +126,9 @@ def synthetic_setups(kind: str, part: Mapping[str, Any]) -> Iterator[ReferenceSe
             if loss is None:
                 continue
             spec = DataSpec(shape, domain, extras={"partner": shape})
-            options = {"name": "vector", "domain": name, "scale": "none"}
+            modality_config = {"name": "vector", "domain": name, "scale": "none"}
             encoder = {"name": "mlp", "hidden": [16]}
-            config = {**minimal_config(kind, part, loss=loss, encoder=encoder), "modality": options}
+            config = {**minimal_config(kind, part, loss=loss, encoder=encoder), "modality": modality_config}
             modality = Vector(domain=name, scale="none")
             modality.load_state({"shape": list(shape), "columns": None})
             yield ReferenceSetup(config, spec, synthetic_batch(spec), modality)
@@ -156,7 +161,7 @@ def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: An
         "optimizer": {"name": "adam", "lr": 1e-2},
     }
     if kind in ("objective", "penalty"):
-        # The critic that its option names by default.
+        # An objective or penalty that has an option `critic` requires the critic that the option names.
         label = {**defaults(kind, part["name"]), **part}.get("critic")
         config["critics"] = {label: {}} if label is not None and registry().has("critic", label) else {}
     if kind == "penalty":
@@ -170,7 +175,10 @@ def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: An
 
 
 def _user_of_critic(name: str, critic: Any) -> dict[str, Any]:
-    """Return the objective and penalties that call a critic's methods; none where it has only terms."""
+    """Return the config of the objective and penalties that call a critic's methods.
+
+    It is empty for a critic whose methods no other part calls, since only its own loss terms train it.
+    """
     config: dict[str, Any] = {}
     if hasattr(critic, "logit"):
         config["objective"] = {"name": "adversarial", "critic": name}
@@ -227,13 +235,13 @@ def modality_setup(
         modality: The config of the modality.
         dataset: The config of the dataset.
     """
-    built: Modality = build("modality", modality)
-    source = build("dataset", dataset)
-    spec = built.spec(source)
-    train = built.prepare(source).train
+    built_modality: Modality = build("modality", modality)
+    built_dataset = build("dataset", dataset)
+    spec = built_modality.spec(built_dataset)
+    train = built_modality.prepare(built_dataset).train
     with noise_of(CPU, 2):
         rows = train.batch(torch.arange(min(NUM_ROWS, len(train))))
-    own_defaults = dict(built.defaults)
+    own_defaults = dict(built_modality.defaults)
     config = {
         **minimal_config(kind, part, loss=own_defaults.pop("loss"), encoder=own_defaults.pop("encoder")),
         **{key: value for key, value in own_defaults.items() if key != kind},
@@ -242,4 +250,4 @@ def modality_setup(
     }
     if kind not in ("modality", "penalty", "critic"):
         config[kind] = dict(part)
-    return ReferenceSetup(config, spec, rows, built)
+    return ReferenceSetup(config, spec, rows, built_modality)

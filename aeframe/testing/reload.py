@@ -23,7 +23,10 @@ SETUP, OUTPUTS = "setup.pt", "outputs.pt"
 
 
 def evaluation_outputs(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
-    """Return embedding, reconstruction and reconstruction term of a batch in evaluation mode, without sampling z."""
+    """Return the embedding (the mean code), the reconstruction and the reconstruction loss of a batch.
+
+    The model is in evaluation mode, and z is not sampled.
+    """
     with evaluation_mode(model), torch.no_grad():
         out = deterministic_forward_pass(model, batch)
         outputs = {

@@ -21,7 +21,8 @@ def assert_state_restores_data(
 ) -> Splits:
     """Assert that a modality with a saved state prepares the same samples as the modality that saved the state.
 
-    The first modality learns its state from the data and draws the split. The second one loads both.
+    The first modality learns its state from the data, and its dataset draws the split, which `Dataset.split_record`
+    stores. The second modality and dataset load both.
 
     Args:
         modality: Returns a new modality.
@@ -31,16 +32,16 @@ def assert_state_restores_data(
     Returns:
         The splits of the second modality.
     """
-    trained, first = modality(), dataset()
-    splits = trained.prepare(first)
+    trained, first_dataset = modality(), dataset()
+    splits = trained.prepare(first_dataset)
     expected = {split: _all_samples(getattr(splits, split)) for split in SPLITS}
-    state, split_keys = trained.state(), dict(first.split_record.keys)
+    state, split_keys = trained.state(), dict(first_dataset.split_record.keys)
     if change is not None:
         change()
-    restored, second = modality(), dataset()
+    restored, second_dataset = modality(), dataset()
     restored.load_state(state)
-    second.split_record.saved = split_keys or None
-    restored_splits = restored.prepare(second, learn=False)
+    second_dataset.split_record.saved = split_keys or None
+    restored_splits = restored.prepare(second_dataset, learn=False)
     for split in SPLITS:
         _assert_equal(split, expected[split], _all_samples(getattr(restored_splits, split)))
     return restored_splits
@@ -54,8 +55,8 @@ def _all_samples(source: Source) -> Batch:
 def _assert_equal(split: str, expected: Batch, actual: Batch) -> None:
     actual_fields = _fields(actual)
     for name, value in _fields(expected).items():
-        other = actual_fields[name]
-        equal = value is other if value is None or other is None else torch.equal(value, other)
+        actual_value = actual_fields[name]
+        equal = value is actual_value if value is None or actual_value is None else torch.equal(value, actual_value)
         assert equal, f"{name} of the {split} split differs"
 
 

@@ -44,6 +44,7 @@ class _StopAfter(L.Callback):
     """Stop a run after some epochs, as if it were interrupted."""
 
     works_in_groups = True
+    """The module may run several batches in one training step; this callback acts on whole epochs only."""
 
     def __init__(self, epochs: int) -> None:
         self.epochs = epochs
@@ -81,8 +82,8 @@ def train_shortly(setup: ReferenceSetup, folder: Path, *, epochs: int, resume: b
 
 
 def _source(rows: Batch, start: int, stop: int) -> TensorSource:
-    part = rows.rows(slice(start, stop))
-    return TensorSource(part.x, mask=part.mask, condition=part.condition, extras=part.extras)
+    selected = rows.rows(slice(start, stop))
+    return TensorSource(selected.x, mask=selected.mask, condition=selected.condition, extras=selected.extras)
 
 
 def _state(module: AutoencoderModule) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PluginSuite:
-    """Test everything that a plugin registers: one test for each check of each part.
+    """Test everything that a plugin registers (its parts): one test for each check of each part.
 
     ```python
     class TestSpectra(PluginSuite):

@@ -84,11 +84,11 @@ class SuiteRunner:
         for key in (check.name, f"{check.name}:{part.id}"):
             if key in self.options.not_applicable:
                 return self.options.not_applicable[key]
-        for other in CHECKS:
-            if other.name in check.depends_on and part.kind in other.kinds:
-                state = self.outcome(other, part).state
+        for earlier in CHECKS:
+            if earlier.name in check.depends_on and part.kind in earlier.kinds:
+                state = self.outcome(earlier, part).state
                 if state != "ok":
-                    return f"it depends on the check '{other.name}', with the outcome '{state}'"
+                    return f"it depends on the check '{earlier.name}', with the outcome '{state}'"
         return None
 
     def _do_shared_work(self, check: Check, work: SharedWork, part: PartUnderTest) -> None:
@@ -96,14 +96,14 @@ class SuiteRunner:
         if check.name not in self._shared_work_errors:
             errors = self._shared_work_errors[check.name] = {}
             prepared = []
-            for each in self._parts:
-                if each.kind in check.kinds and self._reason_to_skip(check, each) is None:
+            for candidate in self._parts:
+                if candidate.kind in check.kinds and self._reason_to_skip(check, candidate) is None:
                     try:
-                        work.prepare(each)
+                        work.prepare(candidate)
                     except Exception as error:  # noqa: BLE001 -- the plugin boundary: raised when the part is checked
-                        errors[each.id] = error
+                        errors[candidate.id] = error
                     else:
-                        prepared.append(each)
+                        prepared.append(candidate)
             if prepared:
                 work.run(prepared)
         if part.id in self._shared_work_errors[check.name]:

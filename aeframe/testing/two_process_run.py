@@ -38,14 +38,16 @@ def expect_two_processes_equal_one(folder: Path, overrides: Sequence[str]) -> No
     _train(folder, [*overrides, "trainer.devices=2", f"folder={folder / 'two'}"])
     config = read_yaml(folder / "two" / "config.yaml")
     expect(config["trainer"]["devices"] == 2, "expected the second run to have two processes, it had one")
-    one, two = (_weights(folder / name) for name in ("one", "two"))
-    expect(one.keys() == two.keys(), f"two processes save other tensors: {sorted(one.keys() ^ two.keys())}")
-    for name, value in one.items():
-        near = torch.allclose(two[name].double(), value.double(), rtol=1e-3, atol=1e-4)
+    weights, weights_of_two = (_weights(folder / name) for name in ("one", "two"))
+    different_tensors = sorted(weights.keys() ^ weights_of_two.keys())
+    expect(not different_tensors, f"two processes save other tensors: {different_tensors}")
+    for name, value in weights.items():
+        near = torch.allclose(weights_of_two[name].double(), value.double(), rtol=1e-3, atol=1e-4)
         expect(near, f"'{name}' differs when two processes train it")
     metrics, metrics_of_two = (_metrics(folder / name) for name in ("one", "two"))
     different_names = sorted(metrics.keys() ^ metrics_of_two.keys())
     expect(not different_names, f"two processes log other metrics: {different_names}")
+    # The names are "step split name".
     splits = {name.split()[1] for name in metrics}
     expect(splits == _SPLITS, f"expected metrics of {sorted(_SPLITS)}, found those of {sorted(splits)}")
     for name, value_of_one in metrics.items():

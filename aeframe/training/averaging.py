@@ -26,13 +26,14 @@ class WeightAverage(WeightAveraging):
 
     - The decay of update t is the smaller of `decay` and ``(1 + t) / (10 + t)``, so that the initial weights soon lose
       their influence. The first update copies the weights.
-    - It is updated after each step of the first optimizer, also within a group of batches.
+    - It is updated after each step of the first optimizer, also if a call of `training_step` receives several batches.
     - It has the precision of the module.
 
     Args:
-        decay: In (0, 1).
+        decay: The decay of the average, in (0, 1).
     """
 
+    # Allows the data module to pass several batches to one call of `training_step`.
     works_in_groups = True
 
     def __init__(self, decay: float) -> None:
@@ -52,7 +53,10 @@ class WeightAverage(WeightAveraging):
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
 
     def on_before_zero_grad(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
-        """Update the average after a step of the first optimizer; `on_train_batch_end` runs once a group of batches."""
+        """Update the average after a step of the first optimizer.
+
+        `on_train_batch_end` would update once for each call of `training_step`, which may receive several batches.
+        """
         if optimizer is trainer.optimizers[0] and self._average_model is not None:
             self._average_model.update_parameters(pl_module)
             self._num_updates += 1
@@ -91,5 +95,6 @@ class WeightAverage(WeightAveraging):
 
     @torch.no_grad()
     def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _: Any) -> None:
+        """Move the averages towards the current parameters; called by Lightning's `WeightAveraging`."""
         decay = min(self.decay, (1 + self._num_updates) / (10 + self._num_updates))
         torch._foreach_lerp_(list(averages), list(current), 1.0 - decay)

@@ -132,10 +132,10 @@ def verify(path: Path) -> None:
         size = path.stat().st_size
         digest = hashlib.sha256()
         with path.open("rb") as file:
-            left = size - _TRAILER_SIZE
-            while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+            num_left = size - _TRAILER_SIZE
+            while num_left > 0 and (chunk := file.read(min(num_left, 1 << 20))):
                 digest.update(chunk)
-                left -= len(chunk)
+                num_left -= len(chunk)
             trailer = file.read()
     except OSError as error:
         raise DamagedCheckpointError(f"checkpoint '{path}' cannot be read: {error.strerror or error}") from error

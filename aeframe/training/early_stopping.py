@@ -8,7 +8,10 @@ from lightning.pytorch.callbacks import EarlyStopping
 
 
 class RunEarlyStopping(EarlyStopping):
-    """Lightning's `EarlyStopping`, checked at the end of each epoch; a checkpoint does not restore the patience."""
+    """Lightning's `EarlyStopping`, checked at the end of each epoch.
+
+    Loading a checkpoint keeps the patience that the constructor got.
+    """
 
     def __init__(self, monitor: str, *, patience: int, mode: str) -> None:
         super().__init__(monitor, patience=patience, mode=mode, check_on_train_epoch_end=True)

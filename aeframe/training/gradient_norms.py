@@ -1,4 +1,4 @@
-"""The gradient norm of each loss term."""
+"""The gradient norm of each loss term: of each summand of the training loss, such as the reconstruction."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aeframe.types import LossTerms
 
 
 def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """Return the norm of the gradient of each weighted term, over all devices; parameters and ``.grad`` do not change.
+    """Return the norm of the gradient of each weighted term, averaged over devices; ``.grad`` does not change.
 
     Two terms of similar value can have gradients of very different norms, and a term with a much smaller gradient than
     the others is hardly optimised. This takes one backward pass for each term, and keeps the graph.
 
     Args:
-        terms: The terms of one optimizer group, with their graph.
-        parameters: The parameters of the group.
+        terms: The terms of one optimizer group (the parameters of one optimizer), with their graph.
+        parameters: The parameters of that group.
     """
     norms: dict[str, Tensor] = {}
     for name, value in terms.raw.items():

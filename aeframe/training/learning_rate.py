@@ -30,7 +30,7 @@ class ScheduledLR(LRScheduler):
 
     def get_lr(self) -> list[float | Any]:
         """Return the rate of each parameter group."""
-        # Before training the length of the run is unknown, and schedules are at their start.
+        # Before training the length of the run is unknown: the rate is then that at the start of the schedule.
         has_started = self._progress.planned or self._progress.batch
         progress = self._progress if has_started else TrainingProgress(planned=1)
         return [self._schedule(progress)] * len(self.optimizer.param_groups)

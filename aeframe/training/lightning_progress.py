@@ -39,13 +39,14 @@ def place_loops(
         progress: The training progress of the checkpoint.
         batches_per_epoch: Batches of an epoch on each device.
         batches_per_call: Batches that one call of `training_step` receives.
-        validated: Whether the validation at this batch is complete.
+        validated: Whether the validation at the batch of `progress` is complete.
     """
     if "loops" not in checkpoint:
         return
     fit = checkpoint["loops"]["fit_loop"]
     epoch, batch = progress.epoch, progress.batch_in_epoch
     finished = batch >= batches_per_epoch
+    # Rounded up: the last call of an epoch may receive fewer batches.
     calls_per_epoch = -(-batches_per_epoch // batches_per_call)
     calls = calls_per_epoch if finished else batch // batches_per_call
     started = epoch + 1 if batch else epoch
@@ -77,7 +78,7 @@ def steps_directly(trainer: L.Trainer) -> bool:
     """Return whether ``backward`` and ``step`` of torch may be called without Lightning's wrappers.
 
     That is so on one device, without a gradient scaler, and if no hook of the backward pass is overridden. The wrappers
-    would then only call empty hooks, which takes a tenth of a millisecond.
+    would then only call empty hooks, which takes a tenth of a millisecond for each step.
     """
     hooks = ("on_before_backward", "on_after_backward", "on_before_optimizer_step")
     module = trainer.lightning_module
@@ -125,4 +126,5 @@ def evaluation_results(trainer: L.Trainer) -> list[dict[str, Any]]:
 
 
 def _counts(number: int) -> dict[str, int]:
+    """Return a counter of Lightning after `number` complete calls."""
     return {"ready": number, "started": number, "processed": number, "completed": number}

@@ -68,7 +68,7 @@ def mlflow(
     tracking_uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     run_id = _read_ids(folder).get("mlflow")
     logger_class = MLFlowLogger if run_id is None else _ResumedMLFlowLogger
-    # MLflow's default for pictures is the working directory.
+    # By default MLflow would write pictures to the working directory.
     artifacts = (folder.absolute() / "mlflow").as_uri() if uri is None else None
     logger = logger_class(
         experiment, run_name=run_name, tracking_uri=tracking_uri, tags=tags, run_id=run_id, artifact_location=artifacts

@@ -1,4 +1,8 @@
-"""`MetricBuffer`: collect the loss terms of training on the device, and copy them to the host every few batches."""
+"""`MetricBuffer`: collect the loss terms of training on the device, and copy them to the host every few batches.
+
+A term is one summand of the loss, with a weight and a value for each sample. An optimizer group is the parameters of
+one optimizer with the terms that it minimises: the autoencoder, or one critic.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +53,10 @@ class MetricBuffer:
         """Sum and number of the values of each term since the epoch began."""
 
     def add(self, prefix: str, group: str, terms: LossTerms, progress: TrainingProgress) -> Tensor:
-        """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`."""
+        """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`.
+
+        The names of the terms are reported with `prefix` in front.
+        """
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
         loss = terms.total().mean()
         window = self._windows.get(group)
@@ -65,7 +72,7 @@ class MetricBuffer:
         return loss
 
     def flush(self, extra: Mapping[str, float] | None = None) -> None:
-        """Copy the buffered terms to the host, check them, and report their means.
+        """Copy the buffered terms to the host, check them, and report their means together with the numbers in `extra`.
 
         Raises:
             NonFiniteLossError: A term of a batch is not finite.

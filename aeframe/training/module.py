@@ -66,9 +66,10 @@ class AutoencoderModule(L.LightningModule):
     Args:
         model: The autoencoder to train.
         optimizer: ``{name, lr, ...}``; ``lr`` is a number or a schedule.
-        optimizers: Settings of single optimizer groups, by name: ``{optimizer, clip, accumulate, every, start}``.
+        optimizers: Settings of single optimizer groups (the autoencoder, or one critic), by name:
+            ``{optimizer, clip, accumulate, every, start}``.
         clip: Clip the gradient of each optimizer group to this norm; None for no clipping.
-        accumulate: Batches whose gradients are summed for one step.
+        accumulate: Batches whose gradients are averaged for one step.
         seed: The seed of the random draws in training and evaluation.
         max_batches: End after this many batches, also within an epoch; None for the limits of the Trainer only.
         stretch_schedules: After a resume, spread schedules that are fractions of the run over its new length instead
@@ -194,27 +195,28 @@ class AutoencoderModule(L.LightningModule):
     # -- the step ------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """Train on a batch, or on each batch of a group; return the detached loss of the last one."""
-        is_group = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
-        batches = batch if is_group else [as_batch(batch)]
+        """Train on a batch, or on each batch of a list; return the detached loss of the last one."""
+        is_list_of_batches = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
+        batches = batch if is_list_of_batches else [as_batch(batch)]
         loss = None
         for number, current in enumerate(batches, start=1):
             if self._reached_max_batches():
                 break
             loss = self._train_on(current)
             if number < len(batches) and not self._reached_max_batches():
-                self._end_batch_in_group(loss, current)
+                self._end_batch_in_list(loss, current)
         count_batches(self.trainer, self.progress.batch)
         if self._reached_max_batches():
-            # A resumed run may have reached it before this call: then only its last validation is left.
+            # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
+            # validation is left.
             self.trainer.should_stop = True
         return loss
 
-    # `DataModule` groups batches only if this is set. A subclass that overrides `training_step` gets single batches.
+    # `DataModule` passes lists of batches only if this is set. A subclass that overrides `training_step` gets batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
-    def _end_batch_in_group(self, loss: Tensor | None, batch: Batch) -> None:
-        """Call `on_train_batch_end` of callbacks that allow groups; Lightning does so after the last batch only."""
+    def _end_batch_in_list(self, loss: Tensor | None, batch: Batch) -> None:
+        """Call `on_train_batch_end` of callbacks that allow lists; Lightning does so after the last batch only."""
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
             if getattr(callback, "works_in_groups", False):
                 callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
@@ -233,6 +235,7 @@ class AutoencoderModule(L.LightningModule):
         for group, optimizer in zip(self.groups, self._lightning_optimizers(), strict=True):
             if not group.is_due(progress):
                 continue
+            # The gradients of `size` batches are summed for one step, and `is_last` says that this is the last of them.
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
                 terms = group.terms(self.model, output, progress)
@@ -384,7 +387,7 @@ class AutoencoderModule(L.LightningModule):
         batch = as_batch(batch)
         if self._trainer is not None:
             set_batch_size(self.trainer, len(batch))
-        # In Lightning's sanity check the length of the run is unknown: evaluate with schedules at their end.
+        # In Lightning's sanity check the length of the run is unknown: schedules are then evaluated at their end.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
         self.term_means.update(output.terms)
@@ -399,8 +402,8 @@ class AutoencoderModule(L.LightningModule):
         means = self.term_means.compute()
         terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
         metrics = self.measured[split]
-        if both := metrics.keys() & terms.keys():
-            name = min(both)
+        if in_both := metrics.keys() & terms.keys():
+            name = min(in_both)
             raise AeframeError(
                 f"metric '{name}' has the name of a term, so one of them would be lost; leave it out with "
                 f"metrics.{name}=null"

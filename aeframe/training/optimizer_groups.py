@@ -27,14 +27,18 @@ AUTOENCODER = "autoencoder"
 
 @dataclass(frozen=True, slots=True)
 class GroupSettings:
-    """The optimizer of one group, and the batches with an update."""
+    """The optimizer of one group, and the batches at which it is updated."""
 
     optimizer: Mapping[str, Any]
     """``{name: adam, lr: a number or a schedule, options}``."""
     clip: float | None = None
+    """The largest norm of the group's gradient; None for no clipping."""
     accumulate: int = 1
+    """Batches whose gradients are averaged for one step."""
     every: int = 1
+    """Batches from one update to the next."""
     start: int = 0
+    """The first batch with an update."""
 
 
 class OptimizerGroup:
@@ -69,11 +73,12 @@ class OptimizerGroup:
         self.num_summed = 0
         """Number of batches with summed gradients since the last step."""
         self._size = 1
+        """Number of batches that the current step sums."""
 
     def is_due(self, progress: TrainingProgress) -> bool:
         """Return whether the group is trained at this batch."""
-        batches = progress.batch - self.settings.start
-        return batches >= 0 and batches % self.settings.every == 0
+        since_start = progress.batch - self.settings.start
+        return since_start >= 0 and since_start % self.settings.every == 0
 
     def terms(self, model: Autoencoder, output: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         """Return the terms that the group minimises; a critic receives the output detached from the graph."""
@@ -88,13 +93,17 @@ class OptimizerGroup:
     def next_sum(self, progress: TrainingProgress, batches_per_epoch: float) -> tuple[int, bool]:
         """Count one more due batch; return how many batches the step sums, and whether this is the last of them."""
         if self.num_summed == 0:
-            due = -(-(batches_per_epoch - progress.batch_in_epoch) // self.settings.every)
-            self._size = int(max(1, min(self.settings.accumulate, due)))
+            # The due batches that are left in this epoch, rounded up.
+            num_due = -(-(batches_per_epoch - progress.batch_in_epoch) // self.settings.every)
+            self._size = int(max(1, min(self.settings.accumulate, num_due)))
         self.num_summed += 1
         return self._size, self.num_summed >= self._size
 
     def clip_gradients(self, clip: float | None, algorithm: str) -> None:
-        """Clip the gradient's norm (or each value), and store the norm before; None leaves the gradients unchanged."""
+        """Clip the norm of the gradient and store its value before, or clip each value (``algorithm="value"``).
+
+        With None for `clip` the gradients are unchanged.
+        """
         if clip is None:
             return
         if algorithm == "value":
@@ -136,8 +145,8 @@ def make_optimizer_groups(
         model: The autoencoder; each of its critics is a group.
         optimizer: The run's optimizer, ``{name, lr, ...}``.
         settings: By group, the settings that differ from the run's: ``{optimizer, clip, accumulate, every, start}``.
-        clip: Largest gradient norm of a group without its own setting.
-        accumulate: Batches summed for a step, of a group without its own setting.
+        clip: The largest gradient norm, for groups without a setting of their own.
+        accumulate: Batches whose gradients are averaged for a step, for groups without a setting of their own.
 
     Raises:
         AeframeError: Settings for a group that does not exist, a group without trainable parameters, or a critic with

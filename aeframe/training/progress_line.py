@@ -22,11 +22,12 @@ from aeframe.training.module import AutoencoderModule
 
 
 class ProgressLine(Callback):
-    """Show epoch, batches, time, the last training loss and the last validation bound.
+    """Show epoch, batches, time, the last training loss and the last validation bound (the metric ``val/bound``).
 
     The loss is one that `MetricBuffer` has already copied to the host, so showing it does not wait for the device.
     """
 
+    # Allows the data module to pass several batches to one call of `training_step`.
     works_in_groups = True
 
     def __init__(self, console: Console | None = None) -> None:

@@ -28,7 +28,7 @@ class RunCheckpoints(Checkpoint):
     path, so that a run folder can be moved.
 
     Args:
-        folder: The folder of the two files.
+        folder: The folder of ``last.ckpt`` and ``best.ckpt``.
         monitor: The metric of the validation split that decides which checkpoint is best.
         mode: ``min`` or ``max``: whether the lowest or the highest value is best.
         every_batches: Interval in batches at which ``last.ckpt`` is also written.
@@ -38,6 +38,7 @@ class RunCheckpoints(Checkpoint):
             it, so that a resumed run can remove later rows.
     """
 
+    # Allows the data module to pass several batches to one call of `training_step`.
     works_in_groups = True
 
     def __init__(
@@ -57,6 +58,7 @@ class RunCheckpoints(Checkpoint):
         self.best_value: float | None = None
         """The monitored metric of ``best.ckpt``; None if there is none yet."""
         self.best_batch = 0
+        """The number of training batches at ``best.ckpt``."""
         self.written_batch: int | None = None
         """The number of training batches at the newest checkpoint of this process."""
         self._signals = signals

@@ -41,7 +41,7 @@ def make_trainer(
     """Return a Trainer that writes checkpoints atomically.
 
     Args:
-        settings: ``trainer`` of a run's config: `TrainerSettings` and any other argument of `L.Trainer`.
+        settings: The entry ``trainer`` of a run's config: settings of aeframe and any other argument of `L.Trainer`.
         folder: The default folder for files that Lightning writes.
         callbacks: The callbacks of the run.
         several_groups: Whether the model has several optimizer groups. A backward pass then leaves some parameters
@@ -84,12 +84,12 @@ def make_trainer(
 
 
 def _is_given(name: str, value: Any) -> bool:
-    """Return whether an error should list the setting."""
+    """Return whether the message of an error should list the setting: devices, and what the user may have set."""
     return name in ("accelerator", "devices", "strategy") or (name not in _NOT_LIGHTNING and value is not None)
 
 
 def _strategy(arguments: Mapping[str, Any], several_groups: bool) -> str | Strategy:
-    """Return the strategy; for ``ddp``, also by ``auto`` on several devices, a `DDPStrategy` that fits the model."""
+    """Return the strategy: a `DDPStrategy` for ``ddp``, and for ``auto`` on several devices; else its name."""
     name = arguments.get("strategy", "auto")
     devices, nodes = arguments.get("devices", 1), arguments.get("num_nodes", 1)
     is_parallel = isinstance(devices, int) and devices * int(nodes) > 1

@@ -125,7 +125,7 @@ def test_saving_again_replaces_and_a_failed_save_does_not(
     save()
     second, _ = save()
     assert torch.equal(load(tmp_path / "run").encode(x_of()), second.encode(x_of()))
-    monkeypatch.setattr("aeframe.model_store.writer.write_card", lambda *args: 1 / 0)
+    monkeypatch.setattr("aeframe.model_store.writer.make_card", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save()
     monkeypatch.undo()

@@ -14,6 +14,8 @@ from aeframe.errors import AeframeError, did_you_mean
 
 
 class _Format(Protocol):
+    """The functions of each module that reads and writes a format."""
+
     def header(self, path: Path, choice: Choice) -> Header: ...
 
     def read(self, path: Path, choice: Choice) -> Rows: ...
@@ -34,6 +36,8 @@ _FORMATS: dict[str, _Format] = {
 def read_header(path: Path, choice: Choice) -> Header:
     """Return the shape of a row and the names of its columns, without reading all rows.
 
+    `choice` names the array, the label and the columns to read.
+
     Raises:
         AeframeError: The file is missing or empty, has another format, or lacks an array or column of `choice`.
     """
@@ -41,7 +45,7 @@ def read_header(path: Path, choice: Choice) -> Header:
 
 
 def read_rows(path: Path, choice: Choice) -> Rows:
-    """Read all rows of a file.
+    """Read all rows of a file: the array, the label and the columns that `choice` names.
 
     Raises:
         AeframeError: As `read_header`; also for a cell that is not a number or a row of another length, with its line.
@@ -64,10 +68,11 @@ def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) 
 
 
 def _existing(path: Path) -> Path:
+    """Return `path`; raise AeframeError unless it is a file with content."""
     if path.is_dir():
         raise AeframeError(f"'{path}' is a folder, expected a file ending in {', '.join(_FORMATS)}")
     if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
         raise AeframeError(f"there is no file '{path}'{did_you_mean(path.name, siblings)}")
     if path.stat().st_size == 0:
         raise AeframeError(f"'{path}' is empty, expected rows of numbers")

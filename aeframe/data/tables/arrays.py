@@ -1,4 +1,7 @@
-"""NPY and NPZ files as tables: arrays ``(N, *shape)``."""
+"""NPY and NPZ files as tables: arrays ``(N, *shape)``.
+
+In all functions, `choice` names the array (in NPZ) and the label to read.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +23,19 @@ def header(path: Path, choice: Choice) -> Header:
     _check_no_columns(path, choice)
     file = ArrayFile(path)
     key = _key(file, choice.key)
-    return Header(_check(file, key, *file.header(key))[1:])
+    return Header(_check_array(file, key, *file.header(key))[1:])
 
 
 def read(path: Path, choice: Choice) -> Rows:
-    """Read the array of `choice`, and that of its label."""
+    """Read the array and the label that `choice` names."""
     _check_no_columns(path, choice)
     file = ArrayFile(path)
     if choice.label is not None and not file.is_npz:
         raise AeframeError(f"'{path.name}' holds one array and no label '{choice.label}'; put both into an .npz")
     key = _key(file, choice.key)
     values = file.load(key)
-    _check(file, key, values.shape, values.dtype)
-    label = None if choice.label is None else _label(file, choice.label, len(values))
+    _check_array(file, key, values.shape, values.dtype)
+    label = None if choice.label is None else _read_label(file, choice.label, len(values))
     origin = f"{path.name}, array '{key}'" if file.is_npz else path.name
     return check_not_empty(path.name, Rows(values, origin, label=label))
 
@@ -46,7 +49,7 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> No
 
 
 def _key(file: ArrayFile, key: str | None) -> str:
-    """Return `key`; if it is None ``x``, ``x_test``, or the only array."""
+    """Return the name of the array to read: `key`, or if it is None ``x``, ``x_test`` or the only array."""
     known, name = file.names, file.path.name
     if not file.is_npz:
         return known[0]
@@ -61,8 +64,9 @@ def _key(file: ArrayFile, key: str | None) -> str:
     return candidates[0]
 
 
-def _label(file: ArrayFile, key: str, length: int) -> NDArray[Any]:
+def _read_label(file: ArrayFile, key: str, length: int) -> NDArray[Any]:
     label = file.load(_key(file, key))
+    # Kinds of dtype: as in `_check_array`, and byte and Unicode strings.
     if label.shape != (length,) or label.dtype.kind not in "biufSU":
         raise AeframeError(
             f"label '{key}' of '{file.path.name}' has shape {label.shape} and type {label.dtype}, "
@@ -71,8 +75,10 @@ def _label(file: ArrayFile, key: str, length: int) -> NDArray[Any]:
     return label
 
 
-def _check(file: ArrayFile, key: str, shape: Shape, dtype: np.dtype[Any]) -> Shape:
+def _check_array(file: ArrayFile, key: str, shape: Shape, dtype: np.dtype[Any]) -> Shape:
+    """Return `shape`; raise AeframeError unless the array holds numbers in at least two dimensions."""
     what = f"array '{key}' of '{file.path.name}'" if file.is_npz else f"'{file.path.name}'"
+    # Kinds of dtype: booleans, signed and unsigned integers, floating-point numbers.
     if dtype.kind not in "biuf":
         raise AeframeError(f"{what} has dtype {dtype}, expected numbers")
     if len(shape) < 2:

@@ -14,13 +14,13 @@ from aeframe.errors import AeframeError
 
 
 def header(path: Path, choice: Choice) -> Header:
-    """Return names and number of columns, from the schema."""
+    """Return names and number of the columns of x, from the schema of the file."""
     chosen, names, _ = _schema(path, choice)
     return Header((len(chosen),), tuple(names[number] for number in chosen))
 
 
 def read(path: Path, choice: Choice) -> Rows:
-    """Read the chosen columns only; nulls become NaN."""
+    """Read the columns and the label that `choice` names; nulls become NaN."""
     pa, pq = _pyarrow(path)
     chosen, names, label = _schema(path, choice)
     _check_numeric(path, chosen)
@@ -42,6 +42,7 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> No
 
 
 def _schema(path: Path, choice: Choice) -> tuple[list[int], list[str], int | None]:
+    """Return the indices of the columns of x, the names of all columns, and the index of the label or None."""
     pa, pq = _pyarrow(path)
     try:
         schema = pq.read_schema(path)

@@ -1,4 +1,4 @@
-"""`Rows`: values of a table with column names and the place of each row in its file; selection of columns."""
+"""Classes and functions that all table formats share: `Choice` (what to read from a file), `Header` and `Rows`."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ class Rows:
     origin: str
     """Name of the file in error messages."""
     columns: tuple[str, ...] | None = None
+    """Names of the D columns; None if the file has no header."""
     label: NDArray[Any] | None = None
     """``(N,)`` numbers or strings."""
     numbers: NDArray[np.int64] | None = None
-    """``(N,)`` number of each row in error messages; by default `index`."""
+    """``(N,)`` number of each row in error messages, as counted by `place`; by default `index`."""
     index: NDArray[np.int64] | None = None
     """``(N,)`` index of each row in the file, from 0; by default 0 to N - 1."""
     place: Literal["row", "line"] = "row"
@@ -85,7 +86,7 @@ class Rows:
 
 
 def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[list[int], int | None]:
-    """Return the indices of the columns of x, and the index of the label or None.
+    """Return the indices among `names` of the columns of x that `choice` names, and that of the label or None.
 
     Raises:
         AeframeError: A column does not exist, occurs twice, has no name, or is both label and part of x.

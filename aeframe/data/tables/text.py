@@ -1,4 +1,7 @@
-"""CSV and TSV files. The first line is a header if none of its cells is a number."""
+"""CSV and TSV files. The first line is a header if none of its cells is a number.
+
+In all functions, `chosen` are the indices of the columns of x.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def header(path: Path, choice: Choice) -> Header:
 
 
 def read(path: Path, choice: Choice) -> Rows:
-    """Read every row; columns that were not chosen may hold anything.
+    """Read the columns and the label that `choice` names; other columns may hold anything.
 
     pandas parses the file. Where it fails, or where its result could differ from Python's own `csv` and `float`, the
     file is parsed again cell by cell, which names the line and column of an error.
@@ -63,7 +66,7 @@ def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> No
 
 
 def _cells(path: Path, limit: int | None = None) -> tuple[list[str] | None, list[list[str]], list[int]]:
-    """Return the names (None without a header), the cells of each row, and its line; of the first `limit` rows."""
+    """Return the names in the header (None without one), and of the first `limit` rows the cells and line numbers."""
     names: list[str] | None = None
     cells: list[list[str]] = []
     lines: list[int] = []
@@ -92,10 +95,11 @@ def _cells(path: Path, limit: int | None = None) -> tuple[list[str] | None, list
 
 
 _Parsed = tuple[NDArray[np.float64], Mapping[int, Sequence[str]], Sequence[int]]
-"""Values of the chosen columns ``(N, D)``, cells of the others by position, and the line of each row."""
+"""Values of the columns of x ``(N, D)``, cells of the other columns by index, and the line number of each row."""
 
 
 def _parse_by_cell(path: Path, columns: list[str], chosen: list[int]) -> _Parsed:
+    """Parse with `csv` and `float`; errors name the line and the column."""
     _, rows, lines = _cells(path)
     cells = dict(enumerate(zip(*rows, strict=True)))
     values = np.stack([_numbers(path, columns[number], cells[number], lines) for number in chosen], axis=1)
@@ -130,18 +134,19 @@ def _parse_fast(path: Path, width: int, chosen: list[int], *, num_header: int) -
     if bare_returns or b"\0" in content or len(table) + num_header != num_lines or table.shape[1] != width:
         return None
     # pandas fills up a row that is too short with missing values.
-    last = table[width - 1]
-    if (last.isna() | (last == "")).any() and not _has_width(path, width):
+    last_column = table[width - 1]
+    if (last_column.isna() | (last_column == "")).any() and not _has_width(path, width):
         return None
     values = np.ascontiguousarray(table[chosen].to_numpy(np.float64))
     # pandas parses a column of true and false as 1 and 0.
-    zero_one = ((values == 0) | (values == 1) | np.isnan(values)).all(0).any()
-    if zero_one and re.search(rb"true|false", content, re.IGNORECASE):
+    has_zero_one_column = ((values == 0) | (values == 1) | np.isnan(values)).all(0).any()
+    if has_zero_one_column and re.search(rb"true|false", content, re.IGNORECASE):
         return None
     return values, {number: table[number].tolist() for number in others}, range(num_header + 1, num_lines + 1)
 
 
 def _has_width(path: Path, width: int) -> bool:
+    """Return whether every row has `width` cells."""
     with _opened(path, "r") as file:
         return all(len(row) == width for row in csv.reader(file, delimiter=_delimiter(path)) if row)
 
@@ -172,6 +177,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _numbers(path: Path, name: str, cells: Sequence[str], lines: list[int]) -> NDArray[np.float64]:
+    """Return the numbers in the cells of column `name`; missing ones are NaN."""
     try:
         return np.array([float(cell) for cell in cells])
     except ValueError:
@@ -190,5 +196,6 @@ def _numbers(path: Path, name: str, cells: Sequence[str], lines: list[int]) -> N
 
 
 def _label(cells: Sequence[str]) -> NDArray[Any]:
+    """Return the labels as numbers if all cells are numbers, otherwise as strings."""
     numeric = all(_is_number(cell) for cell in cells)
     return np.array([float(cell) for cell in cells]) if numeric else np.array([cell.strip() for cell in cells])

@@ -16,7 +16,7 @@ from aeframe.parts.networks.unowned import Unowned
 from aeframe.types import ForwardOutput
 
 _MAX_ELEMENTS = 1 << 24
-"""Limit of posteriors² times dimensions, which bounds the time to about a quarter of a second."""
+"""Limit of (number of posteriors)² times dimensions, which bounds the time to about a quarter of a second."""
 
 
 class AggregatePosterior(ModelMetric):
@@ -33,18 +33,23 @@ class AggregatePosterior(ModelMetric):
     Args:
         model: The autoencoder; its latent has a normal posterior.
         samples: Maximum number of compared posteriors, the first of the split; fewer for codes of many dimensions.
-        named: Maximum number of dimensions whose KL is listed.
+        named: Maximum number of latent dimensions for which the KL of each is returned.
     """
 
     means: list[Tensor]
+    """``(n, D)`` each: means of the compared posteriors."""
     scales: list[Tensor]
+    """``(n, D)`` each: standard deviations of the compared posteriors."""
     by_dimension: Tensor
+    """``(D,)``: sum over samples of the KL to the standard normal."""
     count: Tensor
+    """``()``: number of samples in `by_dimension`."""
 
     def __init__(self, model: Autoencoder, *, samples: int = 1024, named: int = 64) -> None:
         super().__init__()
         if samples < 2:
             raise AeframeError(f"metric aggregate_posterior compares at least 2 samples, found samples={samples}")
+        # Not registered as a submodule of the metric.
         self._model = Unowned(model)
         dim = math.prod(model.latent.shape)
         self.samples, self.named = max(2, min(samples, math.isqrt(_MAX_ELEMENTS // dim))), named
@@ -77,6 +82,7 @@ class AggregatePosterior(ModelMetric):
             values |= {f"kl/{number}": value for number, value in enumerate(kl, start=1)}
         means, scales = _concatenated(self.means), _concatenated(self.scales)
         model = self._model.module
+        # A fixed seed, so that the values are reproducible.
         with noise_of(means.device, 0, EVALUATION):
             z = means + scales * torch.randn_like(means)
         log_posterior = Normal(means, scales).log_prob(z).sum(1)

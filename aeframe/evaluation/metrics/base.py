@@ -44,5 +44,5 @@ class ModelMetric(Metric):
         raise NotImplementedError
 
     def compute(self) -> Tensor | dict[str, Tensor]:
-        """Return one scalar, or several by name."""
+        """Return one scalar, which is logged under the metric's name, or several by name."""
         raise NotImplementedError

@@ -18,8 +18,11 @@ class ActiveUnits(ModelMetric):
     """
 
     total: Tensor
+    """``(*z_shape)``: sum over samples of the posterior mean."""
     squares: Tensor
+    """``(*z_shape)``: sum over samples of its square."""
     count: Tensor
+    """``()``: number of samples."""
 
     def __init__(self, model: Autoencoder, *, threshold: float = 0.01) -> None:
         super().__init__()
@@ -45,8 +48,8 @@ class CodebookUse(ModelMetric):
     """Measure ``codebook_used``, the fraction of codes that are chosen at least once, and ``codebook_perplexity``, exp
     of the entropy (in nats) of the frequencies of the codes.
 
-    Frequencies are counted over all positions. With several levels, ``codebook_used/1`` and so on are those of each
-    level, and the names without a number are their means.
+    Frequencies are counted over all positions. For a quantiser with several levels (codebooks), ``codebook_used/1``,
+    ``codebook_perplexity/1`` and so on are the values of each level, and the names without a number are their means.
     """
 
     chosen: Tensor

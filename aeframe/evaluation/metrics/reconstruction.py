@@ -15,7 +15,9 @@ class _ElementMean(ModelMetric):
     """Mean of `compare` over the elements of all samples that are evaluated (see `evaluated_elements`)."""
 
     total: Tensor
+    """``()``: sum of `compare` over elements."""
     count: Tensor
+    """``()``: number of elements."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,16 +29,16 @@ class _ElementMean(ModelMetric):
         return model.spec.domain.kind != "category"
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        elements = self.compare(model.loss.mean(out.output).float(), out.batch.x)
+        values = self.compare(model.loss.mean(out.output).float(), out.batch.x)
         evaluated = evaluated_elements(out)
-        self.total = self.total + torch.where(evaluated, elements, 0.0).sum(dtype=SUM_DTYPE)
+        self.total = self.total + torch.where(evaluated, values, 0.0).sum(dtype=SUM_DTYPE)
         self.count = self.count + evaluated.sum()
 
     def compute(self) -> Tensor:
         return self.total / self.count
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
-        """Return an error for each element: ``(B, *shape)`` twice -> ``(B, *shape)``."""
+        """Return the value of each element, such as its error: ``(B, *shape)`` twice -> ``(B, *shape)``."""
         raise NotImplementedError
 
 
@@ -68,14 +70,19 @@ class Accuracy(_ElementMean):
 class R2Score(ModelMetric):
     """R²: 1 - squared error / variance of the data about their mean sample. 1 is perfect, 0 equals predicting the mean.
 
-    All elements are pooled, so each is weighted by its variance. ``mse_of_mean`` is the squared error per element of
-    predicting the mean sample of the evaluated set. Constant data have no R² (NaN).
+    Squared error and variance are summed over all elements before the division, so that an element counts in proportion
+    to its variance. ``mse_of_mean`` is the squared error per element of predicting the mean sample of the evaluated
+    set. Constant data have no R² (NaN).
     """
 
     error: Tensor
+    """``()``: sum of the squared error over elements."""
     total: Tensor
+    """``(*shape)``: sum of x over samples."""
     squares: Tensor
+    """``(*shape)``: sum of x² over samples."""
     count: Tensor
+    """``(*shape)``: number of samples in which each element is evaluated."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()
@@ -102,10 +109,10 @@ class R2Score(ModelMetric):
 
 
 def evaluated_elements(out: ForwardOutput) -> Tensor:
-    """Return ``(B, *shape)``, True for the elements that count: where the mask is True.
+    """Return ``(B, *shape)``: True for the elements that are evaluated, which are those where the mask is True.
 
-    If a corruption has hidden part of the input, only the hidden elements count: the others can be copied.
+    If a corruption has hidden part of the input, only its hidden elements are evaluated: the others could be copied.
     """
     x, mask = out.batch.x, out.batch.mask
-    counted = torch.ones_like(x, dtype=torch.bool) if mask is None else broadcast_mask(mask, x.ndim).expand_as(x)
-    return counted & out.encoder_input.extras["hidden"] if "hidden" in out.encoder_input.extras else counted
+    valid = torch.ones_like(x, dtype=torch.bool) if mask is None else broadcast_mask(mask, x.ndim).expand_as(x)
+    return valid & out.encoder_input.extras["hidden"] if "hidden" in out.encoder_input.extras else valid

@@ -18,6 +18,7 @@ class DeadFeatures(ModelMetric):
     active: Tensor
     """``(features,)``: number of samples in which each feature is nonzero."""
     count: Tensor
+    """``()``: number of samples."""
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()

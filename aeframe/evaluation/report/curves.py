@@ -10,25 +10,31 @@ from matplotlib.figure import Figure
 from aeframe.evaluation.measurement import Measurement
 
 _FIRST = ("loss", "bound", "reconstruction")
+"""Names of the plots that come first, in this order."""
 _COLOURS = {"train": "tab:blue", "val": "tab:orange", "test": "tab:green"}
 
 
 def draw_curves(measurements: Sequence[Measurement]) -> Figure:
-    """Return a figure with one plot for each name, and in it a line for each split over the batches trained on.
+    """Return a figure with one plot for each name of a loss term or metric, and in it a line for each split.
 
-    A value that was measured only once, such as a test at the end, is drawn as a dot.
+    The horizontal axis is the number of batches trained on. A value that was measured only once, such as a test at the
+    end, is drawn as a dot.
     """
     names = list(dict.fromkeys(measurement.name for measurement in measurements))
     trained = {measurement.name for measurement in measurements if measurement.split == "train"}
-    # Loss terms first, then metrics, which the training split has not.
+    # After `_FIRST`, the other loss terms, then the metrics, which are not measured on the training split.
     names.sort(key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name not in trained, name))
-    columns = max(1, min(4, len(names)))
-    num_rows = math.ceil(len(names) / columns) or 1
-    figure = Figure(figsize=(3.6 * columns, 2.6 * num_rows), layout="constrained")
+    num_columns = max(1, min(4, len(names)))
+    num_rows = math.ceil(len(names) / num_columns) or 1
+    figure = Figure(figsize=(3.6 * num_columns, 2.6 * num_rows), layout="constrained")
     for position, name in enumerate(names):
-        axes = figure.add_subplot(num_rows, columns, position + 1)
+        axes = figure.add_subplot(num_rows, num_columns, position + 1)
         for split, colour in _COLOURS.items():
-            points = sorted((m.step, m.value) for m in measurements if (m.name, m.split) == (name, split))
+            points = sorted(
+                (measurement.step, measurement.value)
+                for measurement in measurements
+                if (measurement.name, measurement.split) == (name, split)
+            )
             points = [(step, value) for step, value in points if math.isfinite(value)]
             if points:
                 steps, values = zip(*points, strict=True)
@@ -39,6 +45,6 @@ def draw_curves(measurements: Sequence[Measurement]) -> Figure:
         axes.ticklabel_format(axis="y", useOffset=False)
         if axes.lines:
             axes.legend(fontsize=7, frameon=False)
-        if position >= len(names) - columns:
+        if position >= len(names) - num_columns:
             axes.set_xlabel("batches", fontsize=8)
     return figure

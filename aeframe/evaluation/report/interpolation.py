@@ -9,15 +9,15 @@ from aeframe.parts.latents.base import LatentSpace
 
 
 def interpolate_codes(latent: LatentSpace, start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """Interpolate from `start` to `end`, both included: ``(B, *z)`` twice -> ``(B, steps, *z)``.
+    """Interpolate from `start` to `end`, both included: ``(B, *z_shape)`` twice -> ``(B, steps, *z_shape)``.
 
     The path is the latent's `geodesic`: a great circle on the sphere, a geodesic of the Poincaré ball, otherwise a
     straight line. Spherical interpolation (White 2016, arXiv 1609.04468) is for samples of a Gaussian prior, which have
-    nearly the same norm; posterior means have not, so their path is straight.
+    nearly the same norm; posterior means do not, so their path is straight.
     """
     weight = _weights(start, steps)
     path = latent.geodesic(start.unsqueeze(1), end.unsqueeze(1), weight).to(start.dtype)
-    # Replace the ends, which rounding changes on a curved path.
+    # Replace the ends of a curved path, which differ from `start` and `end` by rounding.
     return torch.cat([start.unsqueeze(1), path[:, 1:-1], end.unsqueeze(1)], dim=1)
 
 
@@ -29,5 +29,6 @@ def interpolate_condition(start: Tensor | None, end: Tensor | None, steps: int) 
 
 
 def _weights(like: Tensor, steps: int) -> Tensor:
+    """Return the weights of the end points from 0 to 1, ``(1, steps, 1, ...)``, with a dimension more than `like`."""
     weight = torch.linspace(0, 1, steps, dtype=like.dtype, device=like.device)
     return weight.reshape(1, steps, *[1] * (like.ndim - 1))

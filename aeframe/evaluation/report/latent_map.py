@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 _MAX_CLASSES = 20
+"""Labels with more values have a colour bar instead of a legend: the palette tab20 has 20 colours."""
 
 
 def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
@@ -23,10 +24,10 @@ def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
         axes.set_xlabel("z")
         axes.set_ylabel("samples")
         return figure
-    points, names = (codes, ("z 1", "z 2")) if codes.shape[1] == 2 else _principal(codes)
+    points, axis_names = (codes, ("z 1", "z 2")) if codes.shape[1] == 2 else _principal(codes)
     x, y = points.double().numpy().T
-    axes.set_xlabel(names[0])
-    axes.set_ylabel(names[1])
+    axes.set_xlabel(axis_names[0])
+    axes.set_ylabel(axis_names[1])
     size = 8 if len(points) > 300 else 16
     if label is None or label.ndim != 1:
         axes.scatter(x, y, s=size, linewidths=0)
@@ -49,11 +50,11 @@ def _principal(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
     centred = codes.double() - codes.double().mean(0)
     _, scales, directions = torch.linalg.svd(centred, full_matrices=False)
     # The sign of a singular vector is arbitrary: make its largest entry positive, so that plots are reproducible.
-    first = directions[:2]
-    first = first * first.gather(1, first.abs().argmax(1, keepdim=True)).sign()
+    components = directions[:2]
+    components = components * components.gather(1, components.abs().argmax(1, keepdim=True)).sign()
     fraction = scales.square() / scales.square().sum().clamp(min=torch.finfo(torch.float64).tiny)
     names = tuple(f"principal component {k + 1} ({fraction[k]:.0%} of the variance)" for k in range(2))
-    return centred @ first.T, (names[0], names[1])
+    return centred @ components.T, (names[0], names[1])
 
 
 def _colour(palette: str, position: int) -> tuple[float, ...]:

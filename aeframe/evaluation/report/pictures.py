@@ -24,7 +24,14 @@ from aeframe.types import Batch
 if TYPE_CHECKING:
     from aeframe.data.modality import Modality
 
-_NUM_SHOWN, _NUM_SAMPLES, _NUM_PAIRS, _NUM_STEPS, _NUM_MAPPED = 10, 64, 5, 10, 2000
+_NUM_SHOWN = 10
+"""Number of reconstructions."""
+_NUM_SAMPLES = 64
+"""Number of new samples."""
+_NUM_PAIRS, _NUM_STEPS = 5, 10
+"""Number of interpolations, and of samples in each, both ends included."""
+_NUM_MAPPED = 2000
+"""Maximum number of codes in the latent map."""
 _DPI = 120
 
 
@@ -46,12 +53,12 @@ def draw_pictures(
 
     Args:
         folder: Where the files are written; created if necessary.
-        model: On the device of `batch`; its mode is restored.
-        modality: Renders samples.
+        model: The model, on the device of `batch`. It is evaluated in evaluation mode; the mode is restored.
+        modality: Renders samples as figures.
         batch: Test samples; ``extras["label"]`` colours the latent map.
-        sampler: Samples the codes of new samples.
+        sampler: Draws the codes of new samples.
         seed: Seed of all random draws.
-        measurements: Values of the run, for the curves.
+        measurements: Loss terms and metrics of the run, for the curves.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
@@ -88,7 +95,7 @@ def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
 
 
 def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
-    """Return new samples; their conditions are those of the test samples in turn."""
+    """Return new samples; if the model is conditional, they take the conditions of the test samples in turn."""
     z = sampler.sample(model, _NUM_SAMPLES)
     condition = batch.condition
     if condition is not None:

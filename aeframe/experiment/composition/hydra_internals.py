@@ -43,11 +43,11 @@ def global_state(name: str) -> Iterator[None]:
     """Set Hydra's process-wide state for a job called `name` inside, and restore the previous state afterwards.
 
     Hydra's globals are the job's name, the version base, the running application, its config and three resolvers of
-    OmegaConf. A calling program that is a Hydra application itself thus keeps its own.
+    OmegaConf. A calling program that is a Hydra application itself thus keeps its own state. Usable as a decorator.
     """
-    runtime, base = JobRuntime.instance(), VersionBase.instance()
+    runtime, version_base = JobRuntime.instance(), VersionBase.instance()
     application, config = GlobalHydra.instance(), HydraConfig.instance()
-    previous = (copy.deepcopy(runtime.conf), base.version_base, application.hydra, config.cfg)
+    previous = (copy.deepcopy(runtime.conf), version_base.version_base, application.hydra, config.cfg)
     resolvers = {resolver_name: BaseContainer._resolvers.get(resolver_name) for resolver_name in _RESOLVERS}
     try:
         version.setbase(VERSION_BASE)
@@ -55,7 +55,7 @@ def global_state(name: str) -> Iterator[None]:
         runtime.set("name", name)
         yield
     finally:
-        runtime.conf, base.version_base, application.hydra, config.cfg = previous
+        runtime.conf, version_base.version_base, application.hydra, config.cfg = previous
         for resolver_name, resolver in resolvers.items():
             if resolver is None:
                 BaseContainer._resolvers.pop(resolver_name, None)

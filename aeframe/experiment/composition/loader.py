@@ -1,4 +1,8 @@
-"""`Loader`: Hydra's config loader, with a default dataset for each modality and errors of one sentence."""
+"""`Loader`: Hydra's config loader, with a default dataset for each modality and errors of one sentence.
+
+A *group* is a key of the config whose value is chosen by name (``loss=mse``); its *options* are the YAML files and
+registered parts with these names. A *point* is one of the runs of a multirun (``-m``), given by its overrides.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +36,17 @@ class Loader(ConfigLoaderImpl):
     It differs from Hydra's loader in four ways:
 
     - Without ``data=`` the default dataset of the chosen modality is used.
-    - ``key=value`` needs no ``+`` for a new key, since `validated` rejects unknown keys.
+    - ``key=value`` needs no ``+`` for a new key, since the validation after composition rejects unknown keys.
     - Errors are `AeframeError`s.
     - Hydra's process-wide state is restored after each call.
 
+    The methods are decorated with `global_state`, which sets Hydra's process-wide state for the job ``train`` during
+    the call, and restores the previous state afterwards.
+
     Args:
-        config_dir: The user's own options; by default ``./configs``, if present.
-        names_only: List names without their signatures, and import no parts. Hydra's own errors are raised, since its
-            tab completion relies on them.
+        config_dir: The folder of the user's own option files; by default ``./configs``, if present.
+        names_only: Do not import registered parts: their options are then missing from the config, which suffices for
+            lists of names. Hydra's own errors are raised, since its tab completion relies on them.
     """
 
     def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
@@ -55,7 +62,7 @@ class Loader(ConfigLoaderImpl):
         from_shell: bool = True,
         validate_sweep_overrides: bool = True,
     ) -> DictConfig:
-        """Compose one run; in a multirun, the common config of its points."""
+        """Compose one run; in a multirun, the config that all its points have in common."""
         if self._names_only:
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         try:
@@ -67,7 +74,7 @@ class Loader(ConfigLoaderImpl):
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise AeframeError(sentence(error, self.repository)) from error
         # The sweeper composes its points from these overrides, without the default data: a point may choose its own.
-        config.hydra.overrides.task = [each.input_line for each in parsed if not each.is_hydra_override()]
+        config.hydra.overrides.task = [override.input_line for override in parsed if not override.is_hydra_override()]
         return config
 
     @global_state(CONFIG)
@@ -80,12 +87,12 @@ class Loader(ConfigLoaderImpl):
 
     @global_state(CONFIG)
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
-        """Return the defaults list that `overrides` choose, without composing it."""
+        """Return the defaults list (the options that are chosen in each group), without composing the config."""
         return super().compute_defaults_list(config_name, overrides, run_mode)
 
     @global_state(CONFIG)
     def list_groups(self, parent_name: str) -> list[str]:
-        """Return the groups below a group."""
+        """Return the groups below a group; all groups for the name ``""``."""
         return list(super().list_groups(parent_name))
 
     @global_state(CONFIG)
@@ -142,7 +149,7 @@ def task_config(config: DictConfig) -> dict[str, Any]:
     Missing values stay ``???``.
 
     Raises:
-        AeframeError: An interpolation of a missing value.
+        AeframeError: An interpolation refers to a missing value.
     """
     without_hydra = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:

@@ -1,4 +1,8 @@
-"""The sources of config options: the user's folder, config packages of core and plugins, and the registry."""
+"""The sources of config options: the user's folder, config packages of core and plugins, and the registry.
+
+A config package is a Python package of YAML files, such as ``aeframe.conf``. A registered part, such as the loss
+``mse``, is an option too: `RegistrySource` makes its config from the signature of its constructor.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +31,12 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
     """Return Hydra's search path; an option is read from the first source that has it.
 
     Args:
-        config_dir: The user's own options; by default the folder ``configs`` in the working folder, if there is one.
-        names_only: List the registry's options without their signatures, and import no parts.
+        config_dir: The folder of the user's own YAML files; by default ``configs`` in the working folder, if present.
+        names_only: Import no registered parts; the config of a part is then its name only.
 
     Raises:
-        AeframeError: No such folder, a plugin's config package that cannot be found, or one option in two packages.
+        AeframeError: There is no such folder, the config package of a plugin cannot be found, or two packages have the
+            same option.
     """
     # Registered here and not by a `hydra_plugins` namespace package, which breaks in editable installs.
     Plugins.instance().register(RegistrySource)
@@ -67,6 +72,7 @@ def refuse_duplicates(packages: list[Entry]) -> None:
 
 
 def _root(entry: Entry) -> Traversable:
+    """Return the folder of a config package."""
     try:
         return importlib.resources.files(entry.target)
     except ImportError as error:
@@ -77,6 +83,7 @@ def _root(entry: Entry) -> Traversable:
 
 
 def _options(folder: Traversable, prefix: str = "") -> Iterator[str]:
+    """Yield the paths of all YAML files below a folder, such as ``model/vae.yaml``."""
     for item in sorted(folder.iterdir(), key=lambda item: item.name):
         if item.is_dir():
             yield from _options(item, f"{prefix}{item.name}/")
@@ -87,7 +94,7 @@ def _options(folder: Traversable, prefix: str = "") -> Iterator[str]:
 SETTINGS = "settings"
 """The config that holds every setting of `RunSettings` with its default."""
 NAMES_ONLY = "names"
-"""The path of a registry source that lists names without signatures."""
+"""The path of a `RegistrySource` that imports no parts: ``registry://names``."""
 _CONFIG_GROUPS = (*GROUPS, LOGGER)
 
 
@@ -122,7 +129,7 @@ class RegistrySource(ConfigSource):
         if group == "":
             body: dict[str, Any] = dataclasses.asdict(RunSettings())
         elif group == LOGGER:
-            # `validated` adds the defaults of its options, except those that YAML cannot hold.
+            # The validation of the config adds the defaults of its options, except those that YAML cannot hold.
             body = {LOGGER: {name: {"name": name}}}
         elif self.path == NAMES_ONLY:
             body = {group: {"name": name}}
@@ -134,7 +141,8 @@ class RegistrySource(ConfigSource):
             config=OmegaConf.create(body),
             path=f"{self.scheme()}://{config_path}",
             provider=self.provider,
-            # In the package of the group, an override would refer to `encoder@modality.encoder`.
+            # By default Hydra would merge `body` below the key of the group, and ``override /encoder`` in its defaults
+            # list would refer to `encoder@modality.encoder`.
             header={"package": "_global_"},
         )
 
@@ -149,5 +157,6 @@ def _implied_choices(group: str, name: str) -> dict[str, str]:
 
 
 def _split(config_path: str) -> tuple[str, str]:
+    """Return the group and the name in a path: ``("loss", "mse")`` for ``loss/mse``."""
     group, _, name = config_path.removesuffix(".yaml").rpartition("/")
     return group, name

@@ -19,11 +19,12 @@ from aeframe.types import ForwardOutput, LossTerms, Model, Shape, TrainingProgre
 class DiscriminatorZ(Critic):
     """A classifier of codes against draws from the prior (AAE: Makhzani et al. 2016, arXiv 1511.05644).
 
-    Its terms ``real`` and ``fake`` are the cross-entropy in nats, with one draw from the prior for each sample.
+    Its loss terms are cross-entropies in nats: ``real`` of draws from the prior (one for each sample of the batch),
+    ``fake`` of the codes.
 
     Args:
         hidden: Sizes of the dense layers.
-        activation: Between the layers; null takes the run's.
+        activation: Activation between the layers; null takes the model's.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class DiscriminatorZ(Critic):
         )
 
     def logit(self, z: Tensor) -> Tensor:
-        """Return ``(B,)``: the logit of the probability that z ``(B, *z_shape)`` is real, and not a code of data."""
+        """Return ``(B,)``: the logit of the probability that z ``(B, *z_shape)`` is real, not the code of a sample."""
         logit: Tensor = self.layers(at_least_float32(z))
         return logit.squeeze(1)
 
@@ -53,18 +54,19 @@ class DiscriminatorZ(Critic):
 class PermutedCodes(DiscriminatorZ):
     """A classifier of codes against codes with independent dimensions (FactorVAE: Kim & Mnih 2018, arXiv 1802.05983).
 
-    Independent dimensions come from permuting each dimension over the batch. The paper permutes a second batch; here it
+    Permuting each dimension over the batch makes the dimensions independent. The paper permutes a second batch; here it
     is the same batch.
 
     Args:
         hidden: Sizes of the dense layers.
-        activation: Between the layers; null takes the run's.
+        activation: Activation between the layers; null takes the model's.
     """
 
     batch_terms = frozenset({"real"})
 
     def real_samples(self, model: Model, z: Tensor) -> Tensor:
         """Return the codes with each dimension permuted over the batch (of all devices in training)."""
-        rows, own = gather_rows(model, z)
-        keys, _ = gather_rows(model, torch.rand_like(rows[own]))
-        return rows.gather(0, keys.argsort(0))[own]
+        all_codes, local = gather_rows(model, z)
+        # The order of random keys is a random permutation, here one for each dimension.
+        keys, _ = gather_rows(model, torch.rand_like(all_codes[local]))
+        return all_codes.gather(0, keys.argsort(0))[local]

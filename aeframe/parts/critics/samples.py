@@ -1,4 +1,4 @@
-"""Critics of x: a discriminator of data and reconstructions."""
+"""Critics of x: a discriminator between data and reconstructions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ GanLossName = Literal["hinge", "vanilla", "non_saturating", "least_squares"]
 
 
 class GanLoss(NamedTuple):
-    """Three functions of logits: the discriminator's two losses and the generator's."""
+    """Functions of the discriminator's logits: its losses for data (`real`) and for reconstructions (`fake`), and the
+    generator's loss for reconstructions.
+    """
 
     real: Callable[[Tensor], Tensor]
     fake: Callable[[Tensor], Tensor]
@@ -43,8 +45,8 @@ class DiscriminatorX(Critic):
     """A classifier of data against reconstructions (VAE-GAN: Larsen et al. 2016, arXiv 1512.09300; VQGAN: Esser et al.
     2021, arXiv 2012.09841).
 
-    It returns a logit for each patch of a sample. Every term is the mean over patches, so its scale does not depend on
-    the size of x or of a patch.
+    It returns a logit for each patch of a sample. Every loss term is the mean over patches, so its scale does not
+    depend on the size of x or of a patch.
 
     Args:
         loss: ``hinge``: max(0, 1 - D(x)) + max(0, 1 + D(x_hat)), the autoencoder minimises -D(x_hat) (Lim & Ye 2017,
@@ -53,17 +55,17 @@ class DiscriminatorX(Critic):
             ``least_squares``: squared distance from 1 and 0 (Mao et al. 2017, arXiv 1611.04076).
         lecam: Weight of LeCam regularisation: the squared distance of the logits of data from the running average of
             the logits of reconstructions, and vice versa (Tseng et al. 2021, arXiv 2104.03310). The authors' code
-            clips each distance on one side; here it is the paper's. 0 leaves it out.
+            clips each distance on one side; here, as in the paper, it is not clipped. 0 leaves it out.
         lecam_decay: Decay of the running averages, per batch.
         r1: Weight of half the squared norm of the logit's gradient at data (Mescheder, Geiger & Nowozin 2018,
             arXiv 1801.04406). 0 leaves it out.
         network: The encoder that extracts the features; null takes strided convolutions, or dense layers for flat data.
-        scales: Number of networks; each receives x at half the resolution of the one before.
+        scales: Number of networks; each receives x at half the resolution of the previous one.
     """
 
     averages: Tensor
-    """``(3,)``: decayed sums of the logits of data, of the logits of reconstructions, and of ones. The ratios to the
-    last are the running averages, without bias from the first batch on."""
+    """``(3,)``: exponentially decayed sums over batches of the mean logit of data, the mean logit of reconstructions,
+    and 1. The first two divided by the third are the running averages, without bias from the initial zeros."""
 
     def __init__(
         self,
@@ -87,11 +89,11 @@ class DiscriminatorX(Critic):
         return self.network.features(batch)
 
     def generator_loss(self, batch: Batch) -> Tensor:
-        """Return ``(B,)``: the loss of a generator that made the samples of this batch."""
+        """Return ``(B,)``: the generator's loss for a batch with reconstructions as x."""
         return mean_over_patches(GAN_LOSSES[self.loss].generator, self.network(batch))
 
     def terms(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return ``real`` and ``fake``, and ``lecam`` and ``r1`` where they have a weight."""
+        """Return the loss terms ``real`` and ``fake``, and ``lecam`` and ``r1`` while their weights are above 0."""
         real = self.network(out.batch)
         fake = self.network(with_reconstruction(model, out.output, out.batch))
         loss = GAN_LOSSES[self.loss]
@@ -100,20 +102,26 @@ class DiscriminatorX(Critic):
         if (weight := self.lecam(progress)) > 0:
             terms.add("lecam", self._lecam(real, fake), weight)
         if (weight := self.r1(progress)) > 0:
-            slope = squared_jacobian(lambda x: _mean(self.network(out.batch.with_x(x))).unsqueeze(1), out.batch.x)
-            terms.add("r1", 0.5 * slope, weight)
+            squared_norm = squared_jacobian(
+                lambda x: _mean_logit(self.network(out.batch.with_x(x))).unsqueeze(1), out.batch.x
+            )
+            terms.add("r1", 0.5 * squared_norm, weight)
         return terms
 
     def _lecam(self, real: list[Tensor], fake: list[Tensor]) -> Tensor:
-        """Return ``(B,)``, by the averages over earlier batches; in training, then update the averages."""
+        """Return the LeCam term ``(B,)``, computed with the averages over earlier batches.
+
+        In training, the averages are updated afterwards.
+        """
         average_real, average_fake = self.averages[:2] / self.averages[2].clamp(min=1e-12)
         value = mean_over_patches(lambda logit: (logit - average_fake).square(), real)
         value = value + mean_over_patches(lambda logit: (logit - average_real).square(), fake)
         if self.training and torch.is_grad_enabled():
-            newest = torch.stack([_mean(real).mean(), _mean(fake).mean(), self.averages.new_ones(())])
-            self.averages.lerp_(mean_over_devices(newest), 1 - self.decay)
+            batch_means = [_mean_logit(real).mean(), _mean_logit(fake).mean(), self.averages.new_ones(())]
+            self.averages.lerp_(mean_over_devices(torch.stack(batch_means)), 1 - self.decay)
         return value
 
 
-def _mean(logits: list[Tensor]) -> Tensor:
+def _mean_logit(logits: list[Tensor]) -> Tensor:
+    """Return ``(B,)``: the logit averaged over patches and scales."""
     return mean_over_patches(lambda logit: logit, logits)

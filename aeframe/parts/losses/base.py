@@ -1,4 +1,8 @@
-"""The base classes of reconstruction losses: `Loss`, `BoundedMean` and `Likelihood`."""
+"""The base classes of reconstruction losses: `Loss`, `BoundedMean` and `Likelihood`.
+
+Shapes: B samples; K importance samples of each; `num_outputs` numbers from the decoder for each element of x, the
+parameters of the likelihood; ``...``: any dimensions that come before, such as K.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Loss(nn.Module):
 
     @property
     def output_range(self) -> ActivationTraits:
-        """The range of `mean`, which the composition checks compare with the domain."""
+        """The range of `mean`, which is compared with the domain of the data before a run."""
         return ActivationTraits()
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
@@ -38,6 +42,7 @@ class Loss(nn.Module):
             output: ``(B, num_outputs, *shape)``, or ``(K, B, num_outputs, *shape)`` with K importance samples.
             batch: The clean x ``(B, *shape)`` and its mask.
         """
+        # The number of dimensions before the shape of a sample: 1, or 2 with importance samples.
         lead = output.ndim - batch.x.ndim
         if batch.mask is None:
             return per_sample(self.elements(at_least_float32(output), batch.x), lead)
@@ -51,9 +56,9 @@ class Loss(nn.Module):
         """Combine the decoder's output with quantities of the samples, such as the library size of a cell.
 
         Args:
-            output: ``(B, outputs, *shape)`` from the decoder.
+            output: ``(B, num_outputs, *shape)`` from the decoder.
             batch: The samples; None when new codes are decoded.
-            condition: ``(B, C)``, as the decoder received it.
+            condition: ``(B, C)``, the C covariates of each sample that the decoder received.
 
         Returns:
             The output, perhaps with more numbers for each element; all other methods receive this.
@@ -87,14 +92,19 @@ class Loss(nn.Module):
 
 
 class BoundedMean(Loss):
-    """A loss whose reconstruction is the activation of the first output; None is the identity."""
+    """A loss whose reconstruction is the first of the decoder's outputs after an activation.
+
+    Args:
+        ndim: Number of dimensions of one sample.
+        activation: Name of the activation; None is the identity.
+    """
 
     def __init__(self, ndim: int, activation: str | None) -> None:
         super().__init__()
         self.ndim = ndim
-        factory = MakeActivation.named(activation or "identity")
-        self._range = factory.traits
-        self.activation = factory()
+        make_activation = MakeActivation.named(activation or "identity")
+        self._range = make_activation.traits
+        self.activation = make_activation()
 
     @property
     def output_range(self) -> ActivationTraits:
@@ -125,7 +135,7 @@ class Likelihood(Loss):
 
 
 def split_outputs(output: Tensor, ndim: int) -> tuple[Tensor, ...]:
-    """Split ``(..., outputs, *shape)`` into one ``(..., *shape)`` for each output; `ndim` is the length of shape."""
+    """Split ``(..., n, *shape)`` into the n outputs ``(..., *shape)``; `ndim` is the number of dimensions of shape."""
     dim = -1 - ndim
     # squeeze returns a view; the backward pass of unbind would copy the gradient.
     return (output.squeeze(dim),) if output.shape[dim] == 1 else output.unbind(dim)

@@ -10,6 +10,7 @@ from aeframe.parts.losses.base import Loss, split_outputs
 from aeframe.tensors import at_least_float32
 from aeframe.types import Shape
 
+# Taylor series are used where |h| is below this; see `ContinuousBernoulli`.
 _SMALL = 0.5
 
 
@@ -38,27 +39,27 @@ class ContinuousBernoulli(Loss):
 
     def mean(self, output: Tensor) -> Tensor:
         half = 0.5 * split_outputs(at_least_float32(output), self.ndim)[0]
-        size = half.abs()
+        magnitude = half.abs()
         # The derivative of log(sinh(h) / h): coth h - 1 / h, or its Taylor series near 0.
-        square = size.clamp(max=_SMALL).square()
-        near = size * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
-        far = size.clamp(min=_SMALL)
-        slope = torch.where(size < _SMALL, near, 1 / far.tanh() - 1 / far)
-        return 0.5 + 0.5 * slope.copysign(half)
+        square = magnitude.clamp(max=_SMALL).square()
+        series = magnitude * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square / 4725)))
+        large = magnitude.clamp(min=_SMALL)
+        derivative = torch.where(magnitude < _SMALL, series, 1 / large.tanh() - 1 / large)
+        return 0.5 + 0.5 * derivative.copysign(half)
 
     def sample(self, output: Tensor) -> Tensor:
         (logit,) = split_outputs(at_least_float32(output), self.ndim)
         # The inverse of the distribution function, measured from the end of [0, 1] with the higher density.
-        size = logit.abs().clamp(min=1e-4)
-        below = torch.log1p(torch.rand_like(size) * torch.expm1(-size)) / size
-        return torch.where(logit >= 0, 1 + below, -below).clamp(0, 1)
+        magnitude = logit.abs().clamp(min=1e-4)
+        minus_distance = torch.log1p(torch.rand_like(magnitude) * torch.expm1(-magnitude)) / magnitude
+        return torch.where(logit >= 0, 1 + minus_distance, -minus_distance).clamp(0, 1)
 
 
 def _log_sinhc(half: Tensor) -> Tensor:
     """Return log(sinh(h) / h): an even function, about h^2 / 6 near 0."""
-    size = half.abs()
+    magnitude = half.abs()
     # The clamps keep the gradient of the branch that `where` discards finite.
-    square = size.clamp(max=_SMALL).square()
-    near = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
-    far = size.clamp(min=_SMALL)
-    return torch.where(size < _SMALL, near, far + (-torch.expm1(-2 * far)).log() - (2 * far).log())
+    square = magnitude.clamp(max=_SMALL).square()
+    series = square * (1 / 6 - square * (1 / 180 - square * (1 / 2835 - square / 37800)))
+    large = magnitude.clamp(min=_SMALL)
+    return torch.where(magnitude < _SMALL, series, large + (-torch.expm1(-2 * large)).log() - (2 * large).log())

@@ -1,4 +1,7 @@
-"""Poisson and negative binomial likelihoods of counts, parameterised as in scVI (Lopez et al. 2018)."""
+"""Poisson and negative binomial likelihoods of counts, parameterised as in scVI (Lopez et al. 2018).
+
+x are counts of genes in cells: a gene is a feature, and a cell is a sample.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from aeframe.types import Batch, DataSpec, Shape
 _MAX_LOG_MEAN = 30.0
 _MAX_LOG_DISPERSION = 20.0
 _MIN_LIBRARY = 1e-6
-# Adam changes a parameter by about the learning rate in each step, which is too slow for log r: it has to change by
-# several units. Log r is the parameter times this factor.
+# The learned log r is its initial value plus a parameter times this factor. Adam changes a parameter by about the
+# learning rate in each step, which is too slow for log r itself: it has to change by several units.
 _LOG_R_FACTOR = 10.0
 
 
@@ -34,7 +37,7 @@ class Poisson(Loss):
 
     Args:
         shape: Shape of one sample.
-        library: ``observed`` as above; ``none``: the mean is the exponential of the output, without softmax.
+        library: ``observed``: the mean is as above; ``none``: the mean is the exponential of the output.
         default_library: Total count of new samples, which have no x.
     """
 
@@ -84,7 +87,7 @@ class NegativeBinomial(Poisson):
 
     Args:
         shape: Shape of one sample.
-        spec: Specification of the data, for the size of the condition.
+        spec: Specification of the data, which has the size of the condition.
         dispersion: ``gene``: one r for each feature. ``gene_batch``: one r for each feature and category of the
             condition ``(B, C)``; log r is linear in the condition. ``gene_cell``: one r for each element, from a second
             output of the decoder.
@@ -121,9 +124,9 @@ class NegativeBinomial(Poisson):
         output = super().postprocess(output, batch, condition)
         if self.dispersion != "gene_batch":
             return output
-        assert condition is not None  # The decoder raises an error before.
+        assert condition is not None  # Without a condition, the decoder has raised an error.
         log_r = self.log_initial + _LOG_R_FACTOR * torch.tensordot(condition.to(self.raw_r.dtype), self.raw_r, 1)
-        # Log r follows the mean, as the second output does for gene_cell.
+        # Log r becomes the second output, which for gene_cell comes from the decoder.
         return torch.cat([output[:, :1], log_r.unsqueeze(1), output[:, 1:]], 1)
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
@@ -195,26 +198,31 @@ def _loss_of_counts(x: Tensor, loss: Callable[..., Tensor], zero_loss: Tensor, *
 
 
 def _is_faster_by_index(x: Tensor) -> bool:
-    """Return whether to compute the loss of positive counts only: few are positive, but indexing synchronises a GPU."""
+    """Return whether it is faster to select the positive counts, which are few, than to compute the loss of all.
+
+    A selection synchronises a GPU with the CPU, so it is faster on the CPU only.
+    """
     return x.is_cpu
 
 
 def _poisson(x: Tensor, log_mean: Tensor) -> Tensor:
+    """Return -log p(x) for counts x above 0."""
     # -log p(x) = -log p(x | mean = x) + deviance. The terms of x log m - m - log x! are much larger than their sum.
     return _stirling(x) + 0.5 * (2 * math.pi * x).log() + _deviance(x, log_mean - x.log())
 
 
 def _negative_binomial(x: Tensor, log_mean: Tensor, log_r: Tensor) -> Tensor:
+    """Return -log p(x) for counts x above 0, in the same form as `_poisson`, with the mean m = exp(log_mean)."""
     r = log_r.exp()
-    # log((x + r) / (m + r)), accurate for x and m much smaller than r.
-    shrink = torch.log1p(x / r) - F.softplus(log_mean - log_r)
-    grow = log_mean - x.log() + shrink
-    log_p = _stirling(r + x) - _stirling(r) - _stirling(x) - _deviance(r, shrink) - _deviance(x, grow)
+    # log((x + r) / (m + r)), accurate for x and m much smaller than r; and log((m / x) (x + r) / (m + r)).
+    log_ratio_r = torch.log1p(x / r) - F.softplus(log_mean - log_r)
+    log_ratio_x = log_mean - x.log() + log_ratio_r
+    log_p = _stirling(r + x) - _stirling(r) - _stirling(x) - _deviance(r, log_ratio_r) - _deviance(x, log_ratio_x)
     return 0.5 * (2 * math.pi * x * (r + x)).log() - 0.5 * log_r - log_p
 
 
 def _deviance(x: Tensor, log_ratio: Tensor) -> Tensor:
-    """Return m - x - x log(m / x) of `log_ratio` log(m / x): 0 where m = x, otherwise positive."""
+    """Return m - x - x log(m / x), with `log_ratio` = log(m / x): 0 where m = x, otherwise positive."""
     return x * (torch.expm1(log_ratio) - log_ratio)
 
 

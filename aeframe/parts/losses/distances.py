@@ -15,9 +15,10 @@ from aeframe.types import Batch, Shape
 
 
 class Distance(BoundedMean):
-    """A loss with one output, whose activation is the reconstruction.
+    """A loss with one number from the decoder for each element, the reconstruction after an activation.
 
-    `activation` bounds the reconstruction: null is the identity, sigmoid is for data in [0, 1], tanh for [-1, 1].
+    The option `activation` bounds the reconstruction: null is the identity, sigmoid is for data in [0, 1], tanh for
+    [-1, 1].
     """
 
     unit = "distance"
@@ -55,9 +56,9 @@ class AbsoluteError(Distance):
 
 
 class Huber(Distance):
-    """0.5 e^2 where |e| = |x - x_hat| is below `delta`, delta (|e| - 0.5 delta) beyond (Huber 1964, Ann. Math. Stat.).
+    """0.5 e^2 for an error e = x - x_hat with |e| below `delta`, and delta (|e| - 0.5 delta) otherwise.
 
-    The gradient of an outlier is at most `delta`.
+    This is the loss of Huber 1964 (Ann. Math. Stat.). The gradient of an outlier is at most `delta`.
     """
 
     domains = frozenset({"real", "unit", "signed", "binary", "simplex"})
@@ -117,9 +118,10 @@ class Hinge(Loss):
 class Jaccard(Distance):
     """One minus the soft intersection over union of a sample: sum |x - x_hat| / sum max(x, x_hat), in [0, 1].
 
-    Intersection and union are sum min(x, x_hat) and sum max(x, x_hat) (Ruzicka). On binary x this equals the soft
-    Jaccard index of Rahman & Wang (2016, ISVC), x x_hat over x + x_hat - x x_hat. On x in [0, 1] only this form is 0 at
-    x_hat = x. Two empty samples have distance 0. The loss of an element is its |x - x_hat| divided by the union.
+    Intersection and union are sum min(x, x_hat) and sum max(x, x_hat), as in the Ruzicka distance. On binary x this
+    equals the soft Jaccard index of Rahman & Wang (2016, ISVC), x x_hat over x + x_hat - x x_hat. On x in [0, 1] only
+    the form with min and max is 0 at x_hat = x. Two empty samples have distance 0. The loss of an element is its
+    |x - x_hat| divided by the union.
     """
 
     domains = frozenset({"binary", "unit"})
@@ -138,6 +140,7 @@ class Jaccard(Distance):
         return per_sample(self.compare(reconstruction, at_least_float32(x)), reconstruction.ndim - self.ndim)
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
+        # The number of dimensions before the shape of a sample: 1, or 2 with importance samples.
         lead = reconstruction.ndim - self.ndim
         union = per_sample(reconstruction.maximum(x), lead).clamp(min=1e-12)
         return (reconstruction - x).abs() / union.reshape(*union.shape, *[1] * self.ndim)

@@ -12,6 +12,7 @@ from aeframe.errors import AeframeError
 from aeframe.parts.losses.location_scale import LocationScale
 from aeframe.types import Shape
 
+# The bound of the degrees of freedom; a t distribution with 100 is nearly normal.
 _MAX_DF = 100.0
 
 
@@ -21,10 +22,10 @@ class Laplace(LocationScale):
     Args:
         shape: Shape of one sample.
         variance: ``fixed``: b is `scale`. ``shared``: one learned b for all elements, initially `scale`. ``learned``:
-            one b for each element, from a second output (the logarithm of b^2 in units of `scale`).
-        scale: b, in the units of x; the variance is 2 b^2.
+            one b for each element, from a second output of the decoder, log((b / `scale`)^2).
+        scale: b or its initial value, in the units of x; the variance is 2 b^2.
         min_scale: Lower bound of a learned b. The bound is soft, so that the gradient does not vanish.
-        activation: Bounds m: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
+        activation: Activation that bounds m: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
     """
 
     def __init__(
@@ -52,11 +53,11 @@ class StudentT(LocationScale):
         df: Degrees of freedom, in (0, 100): 1 is the Cauchy distribution, 100 is nearly normal.
         learn_df: Learn one number of degrees of freedom for all elements, in (0, 100), initially `df`.
         variance: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
-            ``learned``: one scale for each element, from a second output (the logarithm of its square in units of
-            `scale`).
-        scale: In the units of x; the variance is scale^2 df / (df - 2) for df > 2.
+            ``learned``: one scale s for each element, from a second output of the decoder, log((s / `scale`)^2).
+        scale: The scale or its initial value, in the units of x; the variance is scale^2 df / (df - 2) for df > 2.
         min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
-        activation: Bounds the location: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
+        activation: Activation that bounds the location: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the
+            identity.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class StudentT(LocationScale):
         self.raw_df = nn.Parameter(torch.tensor(math.log(df / (_MAX_DF - df)))) if learn_df else None
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
-        # StudentT.log_prob would check df on the host, and compute lgamma for each element.
+        # StudentT.log_prob would check df on the CPU, waiting for a GPU, and compute lgamma for each element.
         location, scale = self.location_and_scale(output)
         df = self._degrees(location)
         normalizer = torch.lgamma(0.5 * df) - torch.lgamma(0.5 * (df + 1)) + 0.5 * (math.pi * df).log() + scale.log()

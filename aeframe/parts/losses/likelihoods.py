@@ -79,18 +79,18 @@ class Gaussian(LocationScale):
     """Normal likelihood whose mean is the activation of the decoder's first output.
 
     ``variance=optimal`` is the per-image optimal sigma of sigma-VAE (Rybkin, Daniilidis & Levine 2021,
-    arXiv 2006.13202): sigma^2 is the mean of (x - mean)^2 over one sample. It is computed from x, so new samples are
-    the mean, and losses can only be compared between models with this option.
+    arXiv 2006.13202): sigma^2 is the mean of (x - mean)^2 over one sample. It is computed from x, so samples
+    of the likelihood are the mean alone, and losses can only be compared between models with this option.
 
     Args:
         shape: Shape of one sample.
         variance: ``fixed``: the standard deviation is `scale`. ``shared``: one learned standard deviation for all
-            elements, initially `scale`. ``learned``: one for each element, from a second output (the logarithm of the
-            variance in units of `scale`; Kingma & Welling 2014, arXiv 1312.6114). ``optimal``: see above.
-        scale: The standard deviation, in the units of x.
+            elements, initially `scale`. ``learned``: one standard deviation s for each element, from a second output of
+            the decoder, log((s / `scale`)^2) (Kingma & Welling 2014, arXiv 1312.6114). ``optimal``: see above.
+        scale: The standard deviation or its initial value, in the units of x.
         min_scale: Lower bound of learned and optimal standard deviations, since the loss of a perfect reconstruction
             would be minus infinity. The bound of a learned one is soft, so that the gradient does not vanish.
-        activation: Bounds the mean: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
+        activation: Activation that bounds the mean: sigmoid for data in [0, 1], tanh for [-1, 1]; null is the identity.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Gaussian(LocationScale):
             return super().forward(output, batch)
         # The mask must be applied before the variance of the sample is computed.
         mask = broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x)
+        # The number of dimensions before the shape of a sample: 1, or 2 with importance samples.
         lead = output.ndim - batch.x.ndim
         return per_sample(self._optimal(at_least_float32(output), batch.x.masked_fill(~mask, 0), mask), lead)
 
@@ -134,12 +135,12 @@ class Gaussian(LocationScale):
 
     def _optimal(self, output: Tensor, x: Tensor, mask: Tensor) -> Tensor:
         """Return -log N(x; mean, sigma) of each element with the optimal sigma of its sample, and 0 where masked."""
-        squared = torch.where(mask, (x.to(output.dtype) - self.mean(output)).square(), 0.0)
-        lead = squared.ndim - self.ndim
-        variance = per_sample(squared, lead) / per_sample(mask).clamp(min=1)
+        squared_error = torch.where(mask, (x.to(output.dtype) - self.mean(output)).square(), 0.0)
+        lead = squared_error.ndim - self.ndim
+        variance = per_sample(squared_error, lead) / per_sample(mask).clamp(min=1)
         variance = variance.clamp(min=math.exp(self.min_log_variance))
         variance = variance.reshape(*variance.shape, *[1] * self.ndim)
-        return torch.where(mask, 0.5 * ((2 * math.pi * variance).log() + squared / variance), 0.0)
+        return torch.where(mask, 0.5 * ((2 * math.pi * variance).log() + squared_error / variance), 0.0)
 
 
 class KLDivergence(Loss):

@@ -16,13 +16,17 @@ from aeframe.types import Shape
 
 
 class LocationScale(BoundedMean, Likelihood):
-    """A likelihood whose location, the reconstruction, is the activation of the decoder's first output.
+    """A likelihood whose location, the reconstruction, is the decoder's first output after an activation.
 
-    Common options:
-
-    - `variance`: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
-      ``learned``: one scale for each element, from a second output: the logarithm of its square in units of `scale`.
-    - `min_scale`: the lower bound of a learned scale; it is soft, so that the gradient does not vanish.
+    Args:
+        name: Registered name of the loss, for error messages.
+        shape: Shape of one sample.
+        variance: ``fixed``: the scale is `scale`. ``shared``: one learned scale for all elements, initially `scale`.
+            ``learned``: one scale s for each element, from a second output of the decoder, log((s / `scale`)^2).
+            ``optimal``: the subclass computes the scale from x.
+        scale: The scale or its initial value, in the units of x.
+        min_scale: Lower bound of a learned scale. The bound is soft, so that the gradient does not vanish.
+        activation: Activation that bounds the location; None is the identity.
     """
 
     domains = frozenset({"real", "unit", "signed"})
@@ -55,5 +59,6 @@ class LocationScale(BoundedMean, Likelihood):
         if self.variance == "fixed":
             return location, location.new_full((), math.exp(0.5 * self.log_variance))
         raw = split_outputs(at_least_float32(output), self.ndim)[1] if self.shared is None else self.shared.float()
-        above = F.softplus(raw + (self.log_variance - self.min_log_variance))
-        return location, (0.5 * (self.min_log_variance + above)).exp()
+        # log(s^2) is log_variance + raw, with the soft lower bound min_log_variance.
+        above_min = F.softplus(raw + (self.log_variance - self.min_log_variance))
+        return location, (0.5 * (self.min_log_variance + above_min)).exp()

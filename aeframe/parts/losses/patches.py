@@ -20,12 +20,12 @@ class PatchSquaredError(Loss):
     The decoder predicts normalised patches, which improves the features of masked autoencoders (He et al. 2022, arXiv
     2111.06377, `norm_pix_loss` of their code). Reconstructions are mapped back to the units of x with the mean and s of
     the true patch, so metrics and pictures look better than the model is. New samples have no true patch and stay
-    normalised; choose loss=mse if new samples matter. In a partly masked patch, mean and s are those of the rest. s^2
-    is the unbiased variance plus 1e-6, as in the paper's code.
+    normalised; choose loss=mse if new samples matter. In a partly masked patch, mean and s are those of its unmasked
+    elements. s^2 is the unbiased variance plus 1e-6, as in the paper's code.
 
     Args:
         shape: Shape of one sample.
-        domain: Domain of the data.
+        domain: The set of values that x can take.
         patch: Positions of a patch along each dimension, or one number for all; it must divide them.
     """
 
@@ -39,6 +39,7 @@ class PatchSquaredError(Loss):
         self.ndim = len(shape)
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
+        # The number of dimensions before the shape of a sample: 1, or 2 with importance samples.
         lead = output.ndim - batch.x.ndim
         mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
         elements = self._compare(at_least_float32(output), batch.masked_x(), mask)
@@ -48,7 +49,7 @@ class PatchSquaredError(Loss):
         if batch is None:
             return output
         mask = None if batch.mask is None else broadcast_mask(batch.mask, batch.x.ndim)
-        mean, scale = self._patches(batch.masked_x(), mask)
+        mean, scale = self._patch_statistics(batch.masked_x(), mask)
         return torch.addcmul(mean.unsqueeze(1), scale.unsqueeze(1), at_least_float32(output))
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
@@ -58,19 +59,20 @@ class PatchSquaredError(Loss):
         return split_outputs(at_least_float32(output), self.ndim)[0]
 
     def _compare(self, output: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        _, scale = self._patches(x, mask)
+        _, scale = self._patch_statistics(x, mask)
         return ((self.mean(output) - x.to(output.dtype)) / scale).square()
 
-    def _patches(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _patch_statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return the mean and the standard deviation of each element's patch, ``(B, *shape)`` each."""
+        # Split each spatial axis in two: (B, C, n1, p1, n2, p2, ...) for n patches of p positions along each.
         pairs = zip(self.grid, self.patch, strict=True)
-        cut = (*x.shape[:2], *(size for pair in pairs for size in pair))
-        patch_dims = (1, *range(3, len(cut), 2))
-        counted = torch.ones_like(x) if mask is None else mask.expand_as(x)
-        pieces, counted = at_least_float32(x).reshape(cut), counted.reshape(cut)
+        split_shape = (*x.shape[:2], *(size for pair in pairs for size in pair))
+        patch_dims = (1, *range(3, len(split_shape), 2))
+        unmasked = torch.ones_like(x) if mask is None else mask.expand_as(x)
+        patches, unmasked = at_least_float32(x).reshape(split_shape), unmasked.reshape(split_shape)
         # Masked x are 0 and add nothing to the mean.
-        num = counted.sum(patch_dims, keepdim=True)
-        mean = pieces.sum(patch_dims, keepdim=True) / num.clamp(min=1)
-        variance = ((pieces - mean).square() * counted).sum(patch_dims, keepdim=True) / (num - 1).clamp(min=1)
+        num = unmasked.sum(patch_dims, keepdim=True)
+        mean = patches.sum(patch_dims, keepdim=True) / num.clamp(min=1)
+        variance = ((patches - mean).square() * unmasked).sum(patch_dims, keepdim=True) / (num - 1).clamp(min=1)
         scale = (variance + _MIN_VARIANCE).sqrt()
-        return mean.expand(cut).reshape(x.shape), scale.expand(cut).reshape(x.shape)
+        return mean.expand(split_shape).reshape(x.shape), scale.expand(split_shape).reshape(x.shape)

@@ -1,6 +1,11 @@
-"""Layers of convolutional networks, in one, two or three dimensions of positions.
+"""Layers of convolutional networks, with one, two or three spatial axes.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples; C channels in, C' channels out; ``positions``: the sizes of the spatial axes, (T,), (H, W) or
+(D, H, W); ``grid``: the numbers of patches along these axes; ``outputs``: the number of parameters of the likelihood
+for each element of x.
+
+Arguments: ``who`` is the kind and name of a network, such as ``encoder conv``, for error messages; ``make`` returns a
+new activation module at each call.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from aeframe.tensors import broadcast_mask
 from aeframe.types import Batch, Domain, Shape
 
 Norm = Literal["none", "group", "layer"]
-"""``group``: over groups of 16 or 8 channels and all positions; ``layer``: over all channels and positions.
+"""What is normalised together. ``group``: 16 or 8 channels at all positions; ``layer``: all channels at all positions.
 
 Neither uses other samples, so a code does not depend on the rest of its batch.
 """
@@ -33,6 +38,13 @@ _TRANSPOSED: dict[int, Callable[..., nn.Module]] = {
 def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | None, blocks: int = 1) -> None:
     """Check the sizes of a convolutional network.
 
+    Args:
+        who: Kind and name of the network.
+        channels: Channels of each stage.
+        kernel: Width of the convolutions.
+        dense: Units of the dense layer; None for a network without one.
+        blocks: Residual blocks in a stage; 1 for a network without them.
+
     Raises:
         AeframeError: No channels, a number below 1, or an even kernel, which has no central position.
     """
@@ -47,7 +59,7 @@ def check_sizes(who: str, channels: tuple[int, ...], kernel: int, dense: int | N
 
 
 def halved_sizes(positions: Shape, num_stages: int) -> list[Shape]:
-    """Return the positions before each stage of stride 2 and after the last; a stage maps n to ceil(n / 2)."""
+    """Return the sizes of the axes before each stage of stride 2 and after the last; one maps n to ceil(n / 2)."""
     sizes = [positions]
     for _ in range(num_stages):
         sizes.append(tuple((n + 1) // 2 for n in sizes[-1]))
@@ -57,7 +69,7 @@ def halved_sizes(positions: Shape, num_stages: int) -> list[Shape]:
 def convolution(
     num_dims: int, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1
 ) -> nn.Module:
-    """Return a padded convolution: n positions -> n at stride 1, ceil(n / 2) at stride 2."""
+    """Return a padded convolution: an axis of n positions keeps them at stride 1, and has ceil(n / 2) at stride 2."""
     return _CONV[num_dims](channels_in, channels_out, kernel, stride=stride, padding=kernel // 2, groups=groups)
 
 
@@ -75,7 +87,7 @@ def norm_layers(norm: Norm, channels: int) -> list[nn.Module]:
     """Return the norm of `channels` as a list of one module, or an empty list.
 
     Groups have 16 channels, which is as good as 32 groups (Wu & He 2018, arXiv 1803.08494, table 3); or 8 channels, or
-    all of them, where 16 does not divide. A group of one channel would be 0 at a single position.
+    all of them, where 16 does not divide. A group of one channel at a single position would be normalised to 0.
     """
     if norm == "none":
         return []
@@ -92,7 +104,7 @@ class InputChannels(nn.Module):
     ``(C * classes, *positions)``. Masked positions are 0 in every channel.
 
     Raises:
-        AeframeError: A shape without positions, or with more than three dimensions of them.
+        AeframeError: A shape without spatial axes, or with more than three.
     """
 
     def __init__(self, who: str, shape: Shape, domain: Domain) -> None:
@@ -119,7 +131,7 @@ class InputChannels(nn.Module):
 
 
 def check_positions(who: str, positions: Shape) -> None:
-    """Raise an `AeframeError` unless there are one to three dimensions of positions."""
+    """Raise an `AeframeError` unless there are one to three spatial axes."""
     if len(positions) not in _CONV:
         raise AeframeError(
             f"{who} needs one to three dimensions of positions, found {len(positions)} in {positions}; "
@@ -130,9 +142,9 @@ def check_positions(who: str, positions: Shape) -> None:
 class Upsample(nn.Module):
     """A transposed convolution of stride 2 to a given size: ``(B, C, *ceil(size / 2))`` -> ``(B, C', *size)``.
 
-    The kernel is one wider than the encoder's, hence even. Every output is then a sum of equally many terms, which
-    avoids checkerboard artefacts (Odena, Dumoulin & Olah 2016, doi 10.23915/distill.00003). For an odd size the last
-    position is dropped.
+    `kernel` is the width of the encoder's convolutions. That of this convolution is one more, hence even: every output
+    is a sum of equally many products, which avoids checkerboard artefacts (Odena, Dumoulin & Olah 2016, doi
+    10.23915/distill.00003). For an odd size the last position is dropped.
     """
 
     def __init__(self, channels_in: int, channels_out: int, size: Shape, kernel: int) -> None:
@@ -146,7 +158,7 @@ class Upsample(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
+    """x + f(x), where f is norm, activation and convolution, twice (He et al. 2016, arXiv 1603.05027)."""
 
     def __init__(self, num_dims: int, channels: int, kernel: int, make: MakeActivation, norm: Norm) -> None:
         super().__init__()
@@ -171,8 +183,10 @@ def dense_output(shape: Shape, dense: int, make: MakeActivation) -> nn.Sequentia
 class LatentProjection(nn.Module):
     """Projects z to the input of a decoder's first stage: ``(B, *z_shape)`` -> ``(B, C, *positions)``.
 
+    `shape` is the shape ``(C, *positions)`` of this input.
+
     A flat z is projected by a linear layer, a z with the same positions by a convolution of kernel 1. With `dense`, z
-    of any shape is flattened and a hidden dense layer comes first.
+    of any shape is flattened, and a hidden layer of this many units comes before the linear layer.
 
     Raises:
         AeframeError: A z with other positions than those of the first stage.
@@ -204,7 +218,7 @@ def output_channels(who: str, out_shape: Shape) -> tuple[int, Shape]:
     `out_shape` is ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
 
     Raises:
-        AeframeError: More than three dimensions of positions.
+        AeframeError: More than three spatial axes.
     """
     channels, positions = (
         (out_shape[0], out_shape[1:]) if len(out_shape) == 2 else (out_shape[0] * out_shape[1], out_shape[2:])

@@ -1,6 +1,7 @@
 """Strided convolutions, and transposed convolutions as their decoder.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); ``smallest``:
+the sizes after the encoder's last stage; ``outputs``: the number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from aeframe.types import Domain, Shape
 
 
 class ConvEncoder(StridedEncoder):
-    """Convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``, of any size.
+    """Convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``, for positions of any size.
 
-    Each stage maps n positions to ceil(n / 2). Integer classes (`Domain` ``category``) become one-hot channels.
-    Weights keep PyTorch's default initialisation, from which networks this shallow train with every activation.
+    Each stage maps an axis of n positions to ceil(n / 2). Integer classes (`Domain` ``category``) become one-hot
+    channels. Weights keep PyTorch's default initialisation, from which networks this shallow train with every
+    activation.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: Domain of the data; classes become one-hot channels.
-        channels: One number for each stage.
+        shape: ``(C, *positions)`` with one to three spatial axes; ``(T,)`` for classes.
+        domain: The set of values that x can take; classes become one-hot channels.
+        channels: Channels after each stage, one number for each.
         kernel: Width of every convolution, odd.
-        activation: After each stage; null takes the model's activation.
-        norm: Before each activation.
+        activation: The activation after each stage; null takes the model's activation.
+        norm: The norm before each activation: ``none``, ``group`` or ``layer``.
         dense: Units of a dense layer with an activation at the end; features are then ``(dense,)``.
     """
 
@@ -50,17 +52,17 @@ class ConvEncoder(StridedEncoder):
 
 
 class ConvDecoder(StridedDecoder):
-    """Transposed convolutions of stride 2: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
+    """Transposed convolutions of stride 2: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, for positions of any size.
 
-    Each stage returns the positions of the encoder's stage, from the smallest on. The last has no activation.
+    Each stage restores the sizes of the axes that an encoder stage has halved. No activation follows the last stage.
 
     Args:
-        z_shape: ``(dim,)``, or ``(dim, *smallest)``.
-        out_shape: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
-        channels: One number for each stage, from the smallest positions on.
+        z_shape: Shape of one z: ``(dim,)``, or ``(dim, *smallest)``.
+        out_shape: Shape of one output: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
+        channels: Channels before each stage, one number for each, from ``smallest`` to the sizes of x.
         kernel: Width of the encoder's convolutions, odd; the transposed ones are one wider.
-        activation: Before each stage; null takes the model's activation.
-        norm: Before each activation.
+        activation: The activation before each stage; null takes the model's activation.
+        norm: The norm before each activation: ``none``, ``group`` or ``layer``.
         dense: Units of a dense layer with an activation at the beginning.
     """
 

@@ -1,6 +1,7 @@
 """Networks of discriminators, with a logit for each patch of a sample.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W), P patches of a sample.
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); P patches of a
+sample.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         spec: Shape and domain of the data.
-        make_encoder: Builds the body.
-        activation: For a body without an activation of its own.
+        make_encoder: Builds the body for a shape and domain of data.
+        activation: Activation of the body, unless the config of `make_encoder` names another.
         scales: Number of networks; each receives x at half the resolution of the one before (pix2pixHD: Wang et al.
             2018, arXiv 1711.11585).
 

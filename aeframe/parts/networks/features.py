@@ -21,9 +21,14 @@ class MakeEncoder:
 
     A part annotates its option as ``MakeEncoder | None = None``; a config sets it to an encoder's name, or to
     ``{name: ..., options}``.
+
+    Args:
+        config: The name and options of the encoder.
+        build: The function that builds registered parts (`aeframe.factory.build`).
     """
 
     part_kind: ClassVar[str] = "encoder"
+    """The kind of the parts that an option with this annotation can name."""
 
     def __init__(self, config: Mapping[str, Any], build: Callable[..., Any]) -> None:
         self.config, self._build = dict(config), build
@@ -43,13 +48,13 @@ class MakeEncoder:
 
     @classmethod
     def usual(cls, spec: DataSpec, build: Callable[..., Any]) -> MakeEncoder:
-        """Return the default: three strided convolutions for data with positions, two dense layers for flat data."""
+        """Return the default where a config names no encoder: a small ``conv``, or ``mlp`` for flat data."""
         if len(spec.shape) == 1:
             return cls({"name": "mlp", "hidden": (256, 128), "activation": _LEAKY}, build)
         return cls({"name": "conv", "channels": (64, 128, 256), "activation": _LEAKY, "norm": "group"}, build)
 
     def __call__(self, spec: DataSpec, activation: MakeActivation) -> Encoder:
-        """Return a new encoder for data of this shape and domain."""
+        """Return a new encoder for data of this shape and domain; `activation` is used if the config names none."""
         encoder: Encoder = self._build(
             "encoder", self.config, shape=spec.shape, domain=spec.domain, spec=spec, activation=activation
         )
@@ -70,6 +75,7 @@ def stages(network: Encoder, batch: Batch) -> list[Tensor]:
         features.append(output)
 
     layers = getattr(network, "layers", None)
+    # The network itself comes last: its output ends the list of features.
     modules = [*(layers if isinstance(layers, nn.Sequential) else []), network]
     hooks = [module.register_forward_hook(record) for module in modules]
     try:

@@ -1,6 +1,11 @@
-"""`Head`: the linear layer from features to the parameters of a latent."""
+"""`Head`: a linear layer from features to the parameters of a latent space, or to the logits of a discriminator.
+
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, such as (H, W), and none for flat features.
+"""
 
 from __future__ import annotations
+
+import math
 
 from torch import Tensor, nn
 
@@ -24,11 +29,8 @@ class Head(nn.Module):
         channels, *positions = feature_shape
         self.spatial = spatial and bool(positions)
         self.shape: Shape = (dim, *positions) if self.spatial else (dim,)
-        size = channels
-        if not self.spatial:
-            for num_positions in positions:
-                size *= num_positions
-        self.linear = nn.Linear(size, dim)
+        num_inputs = channels if self.spatial else math.prod(feature_shape)
+        self.linear = nn.Linear(num_inputs, dim)
 
     def forward(self, features: Tensor) -> Tensor:
         if not self.spatial:

@@ -12,8 +12,14 @@ from aeframe.types import Shape
 def mirrored_decoder(z_shape: Shape, out_shape: Shape, encoder: Encoder, build: Callable[..., Decoder]) -> Decoder:
     """Return the decoder that mirrors the encoder.
 
+    Args:
+        z_shape: Shape of one z.
+        out_shape: Shape of one output, ``(outputs, *shape)`` with the parameters of the likelihood for each element.
+        encoder: Encoder of the model.
+        build: The function that builds registered parts (`aeframe.factory.build`).
+
     Raises:
-        AeframeError: An encoder that has none; see `Encoder.mirrored_decoder_config`.
+        AeframeError: An encoder without a mirrored decoder; see `Encoder.mirrored_decoder_config`.
     """
     config = encoder.mirrored_decoder_config()
     if config is None:

@@ -1,6 +1,6 @@
 """Encoder and decoder of dense layers, for flattened samples.
 
-Shapes: B samples, D numbers of a flattened sample, H hidden units.
+Shapes: B samples; ``outputs``: the number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class MLPEncoder(Encoder):
 
     Args:
         shape: Shape of one sample.
-        domain: Domain of the data.
+        domain: The set of values that x can take.
         hidden: Units of each layer.
-        activation: After each layer; null takes the model's activation.
+        activation: The activation after each layer; null takes the model's activation.
         norm: Whether a layer norm comes before each activation.
         dropout: Fraction of each layer's outputs that is dropped in training.
     """
@@ -76,9 +76,9 @@ class MLPEncoder(Encoder):
         if self.classes is not None:
             x = nn.functional.one_hot(x.long(), self.classes)
             x = x if batch.mask is None else x * broadcast_mask(batch.mask, x.ndim)
-        features: Tensor = self.layers(
-            x.flatten(1).to(next(self.parameters(), x if x.is_floating_point() else x.float()).dtype)
-        )
+        # Without layers there are no parameters: x keeps its precision, and integers become float32.
+        like = next(self.parameters(), x if x.is_floating_point() else x.float())
+        features: Tensor = self.layers(x.flatten(1).to(like.dtype))
         return features
 
     def mirrored_decoder_config(self) -> dict[str, Any]:
@@ -90,9 +90,9 @@ class MLPDecoder(Decoder):
 
     Args:
         z_shape: Shape of one z, which is flattened.
-        out_shape: ``(outputs, *shape)``.
+        out_shape: Shape ``(outputs, *shape)`` of one output.
         hidden: Units of each layer but the last.
-        activation: After each layer but the last; null takes the model's activation.
+        activation: The activation after each layer but the last; null takes the model's activation.
         norm: Whether a layer norm comes before each activation.
         dropout: Fraction of each hidden layer's outputs that is dropped in training.
     """

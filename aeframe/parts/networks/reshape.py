@@ -14,7 +14,8 @@ from aeframe.types import Batch, Shape
 class Reshape(Decoder):
     """Reshapes the decoder's input: ``(B, *z_shape)`` -> ``(B, 1, *shape)``.
 
-    For sparse dictionaries: they reconstruct the encoder's features, which are x if the encoder only flattens.
+    It is for sparse dictionaries. The z that they return is a reconstruction of the encoder's features, and these are x
+    if the encoder only flattens.
     """
 
     def __init__(self, z_shape: Shape, out_shape: Shape) -> None:

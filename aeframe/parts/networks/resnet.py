@@ -1,6 +1,7 @@
 """Residual convolutions, and residual transposed convolutions as their decoder.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); ``smallest``:
+the sizes after the encoder's last stage; ``outputs``: the number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from aeframe.types import Domain, Shape
 class ResNetEncoder(StridedEncoder):
     """Residual blocks between convolutions of stride 2: ``(B, C, *positions)`` -> ``(B, channels[-1], *smallest)``.
 
-    Each stage maps n positions, of any size, to ceil(n / 2); `blocks` residual blocks follow, in which norm and
-    activation come first (He et al. 2016, arXiv 1603.05027). Integer classes become one-hot channels.
+    Each stage maps an axis of n positions, for any n, to ceil(n / 2). Then `blocks` residual blocks follow, in which
+    norm and activation come before the convolution (He et al. 2016, arXiv 1603.05027). Integer classes become one-hot
+    channels.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: Domain of the data; classes become one-hot channels.
-        channels: One number for each stage.
+        shape: ``(C, *positions)`` with one to three spatial axes; ``(T,)`` for classes.
+        domain: The set of values that x can take; classes become one-hot channels.
+        channels: Channels after each stage, one number for each.
         blocks: Residual blocks in a stage.
         kernel: Width of every convolution, odd.
-        activation: In the blocks and at the end; null takes the model's activation.
-        norm: Before each activation.
+        activation: The activation in the blocks and at the end; null takes the model's activation.
+        norm: The norm before each activation: ``none``, ``group`` or ``layer``.
         dense: Units of a dense layer with an activation at the end; features are then ``(dense,)``.
     """
 
@@ -54,18 +56,18 @@ class ResNetEncoder(StridedEncoder):
 
 
 class ResNetDecoder(StridedDecoder):
-    """Residual blocks between transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size.
+    """Residual blocks between transposed convolutions: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``.
 
-    Each stage returns the positions of the encoder's stage, from the smallest on.
+    Each stage restores the sizes of the axes, of any size, that an encoder stage has halved.
 
     Args:
-        z_shape: ``(dim,)``, or ``(dim, *smallest)``.
-        out_shape: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
-        channels: One number for each stage, from the smallest positions on.
+        z_shape: Shape of one z: ``(dim,)``, or ``(dim, *smallest)``.
+        out_shape: Shape of one output: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
+        channels: Channels before each stage, one number for each, from ``smallest`` to the sizes of x.
         blocks: Residual blocks in a stage.
         kernel: Width of the convolutions, odd; the transposed ones are one wider.
-        activation: In the blocks and before the last stage; null takes the model's activation.
-        norm: Before each activation.
+        activation: The activation in the blocks and before the last convolution; null takes the model's activation.
+        norm: The norm before each activation: ``none``, ``group`` or ``layer``.
         dense: Units of a dense layer with an activation at the beginning.
     """
 
@@ -96,6 +98,6 @@ def residual_blocks(stage: Stage, channels: int) -> list[nn.Module]:
     """Return the residual blocks of a stage, with `channels` in and out."""
     options = stage.options
     return [
-        ResidualBlock(len(stage.size), channels, options.kernel, stage.make, options.norm)
+        ResidualBlock(len(stage.size), channels, options.kernel, stage.make_activation, options.norm)
         for _ in range(options.blocks or 0)
     ]

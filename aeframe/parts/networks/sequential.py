@@ -1,6 +1,7 @@
 """Encoders and decoders that are one sequence of layers over channels at positions.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); ``outputs``: the
+number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ class SequentialEncoder(Encoder):
 
     Args:
         channels: Converts a batch to channels at positions.
-        layers: Map these to features.
+        layers: The layers that map these channels to features.
         out_shape: Shape of one sample's features.
         mirrored_decoder: See `Encoder.mirrored_decoder_config`.
     """
@@ -44,8 +45,8 @@ class SequentialDecoder(Decoder):
     """Layers applied in order: ``(B, *z_shape)`` -> ``(B, *out_shape)``.
 
     Args:
-        layers: The first takes z; the last returns as many numbers as `out_shape` has.
-        out_shape: ``(outputs, *shape)``.
+        layers: The layers. The first takes z; the last returns as many numbers as `out_shape` has.
+        out_shape: Shape ``(outputs, *shape)`` of one output.
     """
 
     def __init__(self, layers: list[nn.Module], out_shape: Shape) -> None:

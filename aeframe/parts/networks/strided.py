@@ -1,6 +1,7 @@
-"""Encoders and decoders in stages of stride 2, the frame of conv and resnet.
+"""Encoders and decoders in stages of stride 2, which the networks ``conv`` and ``resnet`` share.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples; C channels; ``positions``: the sizes of the spatial axes, (T,), (H, W) or (D, H, W); ``smallest``:
+the sizes after the encoder's last stage; ``outputs``: the number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -37,10 +38,14 @@ class StageOptions:
     who: str
     """Kind and name of the network, such as ``encoder conv``."""
     channels: tuple[int, ...]
+    """Channels of each stage."""
     kernel: int
+    """Width of the convolutions."""
     activation: MakeActivation | None
+    """None, which a network outside a model may have, stands for relu."""
     norm: Norm
     dense: int | None
+    """Units of the dense layer between the stages and z; None for a network without one."""
     blocks: int | None = None
     """Residual blocks in a stage; None for a network without them."""
 
@@ -66,37 +71,37 @@ class StageOptions:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a network: from n to ceil(n / 2) positions in an encoder, and back in a decoder."""
+    """One stage of a network: an axis of n positions is mapped to ceil(n / 2) in an encoder, and back in a decoder."""
 
     options: StageOptions
-    make: MakeActivation
+    make_activation: MakeActivation
     channels_in: int
     channels_out: int
     size: Shape
-    """The larger positions: before the stage of an encoder, after that of a decoder."""
+    """The larger sizes of the spatial axes: those before a stage of an encoder, or after a stage of a decoder."""
     is_last: bool
 
     def norm_and_activation(self, channels: int) -> list[nn.Module]:
         """Return the norm, if there is one, and the activation of a layer of `channels`."""
-        return [*norm_layers(self.options.norm, channels), self.make()]
+        return [*norm_layers(self.options.norm, channels), self.make_activation()]
 
 
 class StridedEncoder(SequentialEncoder):
     """Stages of stride 2, and perhaps a dense layer: ``(B, C, *positions)`` -> ``(B, *out_shape)``."""
 
     def __init__(self, shape: Shape, domain: Domain, options: StageOptions) -> None:
-        make = options.make_activation()
+        make_activation = options.make_activation()
         channels = InputChannels(options.who, shape, domain)
         channels_in, *positions = channels.shape
         *sizes, smallest = halved_sizes(tuple(positions), len(options.channels))
         layers: list[nn.Module] = []
-        steps = itertools.pairwise((channels_in, *options.channels))
-        for number, ((size_in, size_out), size) in enumerate(zip(steps, sizes, strict=True), start=1):
+        channel_pairs = itertools.pairwise((channels_in, *options.channels))
+        for number, ((before, after), size) in enumerate(zip(channel_pairs, sizes, strict=True), start=1):
             is_last = number == len(options.channels)
-            layers += self.stage_layers(Stage(options, make, size_in, size_out, size, is_last))
+            layers += self.stage_layers(Stage(options, make_activation, before, after, size, is_last))
         out_shape = (options.channels[-1], *smallest)
         if options.dense is not None:
-            layers.append(dense_output(out_shape, options.dense, make))
+            layers.append(dense_output(out_shape, options.dense, make_activation))
             out_shape = (options.dense,)
         super().__init__(channels, layers, out_shape, options.mirrored_decoder_config())
 
@@ -106,18 +111,18 @@ class StridedEncoder(SequentialEncoder):
 
 
 class StridedDecoder(SequentialDecoder):
-    """Stages of stride 2 back to the positions of x: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, of any size."""
+    """Stages of stride 2 back to the sizes of x: ``(B, *z_shape)`` -> ``(B, outputs, *shape)``, for any sizes."""
 
     def __init__(self, z_shape: Shape, out_shape: Shape, options: StageOptions) -> None:
-        make = options.make_activation()
+        make_activation = options.make_activation()
         channels_out, positions = output_channels(options.who, out_shape)
         *sizes, smallest = halved_sizes(positions, len(options.channels))
         shape = (options.channels[0], *smallest)
-        layers: list[nn.Module] = [LatentProjection(options.who, z_shape, shape, make, options.dense)]
-        steps = itertools.pairwise((*options.channels, channels_out))
-        for number, ((size_in, size_out), size) in enumerate(zip(steps, reversed(sizes), strict=True), start=1):
+        layers: list[nn.Module] = [LatentProjection(options.who, z_shape, shape, make_activation, options.dense)]
+        channel_pairs = itertools.pairwise((*options.channels, channels_out))
+        for number, ((before, after), size) in enumerate(zip(channel_pairs, reversed(sizes), strict=True), start=1):
             is_last = number == len(options.channels)
-            layers += self.stage_layers(Stage(options, make, size_in, size_out, size, is_last))
+            layers += self.stage_layers(Stage(options, make_activation, before, after, size, is_last))
         super().__init__(layers, out_shape)
 
     def stage_layers(self, stage: Stage) -> list[nn.Module]:

@@ -13,12 +13,14 @@ from aeframe.types import Shape
 
 
 class Transformer(nn.Module):
-    """Self-attention blocks with a final layer norm: ``(B, n, D)`` -> ``(B, n, D)``. Tokens include their positions.
+    """Self-attention blocks with a final layer norm: ``(B, n, D)`` -> ``(B, n, D)``.
+
+    It adds no position embeddings: the caller adds them to the tokens.
 
     Args:
-        dim: D.
+        dim: Numbers in a token, D.
         depth: Number of blocks.
-        heads: H; it must divide `dim`.
+        heads: Number of attention heads, H; it must divide `dim`.
         hidden: Hidden units of each block's dense layers.
         dropout: Fraction of each residual branch's output that is dropped in training.
     """
@@ -74,7 +76,7 @@ class TransformerBlock(nn.Module):
         return self._residual(tokens, self.query(self.norm(tokens)), self.key_value(self.norm(tokens)), mask)
 
     def forward_incremental(self, tokens: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend from n new tokens to themselves and the m in `cache` ``(B, m, 2 D)``; see `Transformer`."""
+        """Attend from n new tokens to themselves and the m in `cache` ``(B, m, 2 D)``; return output and new cache."""
         new = self.key_value(self.norm(tokens))
         m, n = cache.shape[1], tokens.shape[1]
         keys_and_values = torch.cat([cache.to(new.dtype), new], 1)
@@ -82,7 +84,8 @@ class TransformerBlock(nn.Module):
         return self._residual(tokens, self.query(self.norm(tokens)), keys_and_values, mask), keys_and_values
 
     def _residual(self, tokens: Tensor, query: Tensor, keys_and_values: Tensor, mask: Tensor | None) -> Tensor:
-        key, value = (self._by_head(part) for part in keys_and_values.chunk(2, -1))
+        """Return the block's output for tokens with these queries, keys and values."""
+        key, value = map(self._by_head, keys_and_values.chunk(2, -1))
         attended = scaled_dot_product_attention(self._by_head(query), key, value, attn_mask=mask)
         tokens = tokens + self.drop(self.out(attended.transpose(1, 2).flatten(2)))
         return tokens + self.drop(self.dense(self.norm2(tokens)))
@@ -95,8 +98,8 @@ class TransformerBlock(nn.Module):
 def sinusoidal_positions(grid: Shape, dim: int) -> Tensor:
     """Return position embeddings ``(N, dim)`` of the N positions of a grid of one to three dimensions.
 
-    Each coordinate has an equal share of the numbers: its sines and cosines at wavelengths from 2 pi to 20000 pi
-    (Vaswani et al. 2017, arXiv 1706.03762). Remaining numbers are zero.
+    Each coordinate has an equal share of the `dim` numbers: its sines and cosines at wavelengths from 2 pi to 20000 pi
+    (Vaswani et al. 2017, arXiv 1706.03762). The numbers that remain if `dim` is no multiple are zero.
     """
     num_frequencies = dim // (2 * len(grid))
     frequencies = 10000.0 ** -(torch.arange(num_frequencies) / max(1, num_frequencies))

@@ -1,7 +1,8 @@
 """Vision transformers (Dosovitskiy et al. 2021, arXiv 2010.11929), with the masked encoding of MAE.
 
-Shapes: B samples, N patches, D numbers in a token, ``grid`` (N1,), (N1, N2) or (N1, N2, N3) with N = N1 N2 N3;
-``positions`` are the grid times the patch.
+Shapes: B samples; N patches, K of them visible; D numbers in a token; ``grid``: the numbers of patches along the
+spatial axes, (N1,), (N1, N2) or (N1, N2, N3) with N = N1 N2 N3; ``positions``: the sizes of these axes, grid times
+patch; ``outputs``: the number of parameters of the likelihood for each element of x.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class BlockOptions:
     activation: MakeActivation | None
 
     def config(self) -> dict[str, Any]:
-        """Return the options as a config writes them."""
+        """Return the options by name, for the config of a decoder with the same options."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def check(self, who: str) -> None:
@@ -65,9 +66,9 @@ class ViTEncoder(Encoder):
     channels; missing values are read as 0.
 
     Args:
-        shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: Domain of the data; classes become one-hot channels.
-        corruption: Corruption of the model.
+        shape: ``(C, *positions)`` with one to three spatial axes; ``(T,)`` for classes.
+        domain: The set of values that x can take; classes become one-hot channels.
+        corruption: Corruption of the model; ``patches`` tells which patches are hidden.
         patch: Positions of a patch along each dimension, or one number for all; it must divide them. Null takes the
             patch of the corruption ``patches``, or 4 with any other corruption.
         dim: Numbers in a token.
@@ -75,7 +76,7 @@ class ViTEncoder(Encoder):
         heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
         places: Position embedding: ``sincos`` or ``learned``.
-        activation: In the dense layers; null takes the model's activation.
+        activation: The activation in the dense layers; null takes the model's activation.
     """
 
     def __init__(
@@ -96,8 +97,8 @@ class ViTEncoder(Encoder):
         self.channels = InputChannels("encoder vit", shape, domain)
         channels_in, *positions = self.channels.shape
         masking = corruption if isinstance(corruption, PatchMasking) else None
-        default: Patch = 4 if masking is None else masking.patch
-        self.grid, self.patch = patch_grid("encoder vit", tuple(positions), default if patch is None else patch)
+        default_patch: Patch = 4 if masking is None else masking.patch
+        self.grid, self.patch = patch_grid("encoder vit", tuple(positions), default_patch if patch is None else patch)
         if masking is not None and masking.patch != self.patch:
             raise AeframeError(
                 f"encoder vit has patches of {list(self.patch)}, but corruption patches hides patches of "
@@ -113,6 +114,7 @@ class ViTEncoder(Encoder):
     def forward(self, batch: Batch) -> Tensor:
         x: Tensor = self.channels(batch)
         tokens = self.embed(x.to(next(self.parameters()).dtype)).flatten(2).transpose(1, 2)
+        # The indices (B, K) of the visible patches, from the corruption; absent where nothing is hidden.
         visible = batch.extras.get("visible")
         if self.mask_token is None or visible is None:
             tokens = self.blocks(tokens)
@@ -132,8 +134,8 @@ class ViTDecoder(Decoder):
     A z with the positions of the grid is projected to tokens position by position; a flat z by one linear layer.
 
     Args:
-        z_shape: ``(dim,)``, or ``(dim, *grid)``.
-        out_shape: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
+        z_shape: Shape of one z: ``(dim,)``, or ``(dim, *grid)``.
+        out_shape: Shape of one output: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
         encoder: Encoder of the model, for the default of `patch`.
         patch: Positions of a patch along each dimension, or one number for all; it must divide them. Null takes the
             patch of an encoder ``vit``, or 4 with any other encoder.
@@ -142,7 +144,7 @@ class ViTDecoder(Decoder):
         heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
         places: Position embedding: ``sincos`` or ``learned``.
-        activation: In the dense layers; null takes the model's activation.
+        activation: The activation in the dense layers; null takes the model's activation.
     """
 
     def __init__(
@@ -161,18 +163,18 @@ class ViTDecoder(Decoder):
     ) -> None:
         super().__init__()
         channels_out, positions = output_channels("decoder vit", out_shape)
-        default: Patch = encoder.patch if isinstance(encoder, ViTEncoder) else 4
-        self.grid, size = patch_grid("decoder vit", positions, default if patch is None else patch)
+        default_patch: Patch = encoder.patch if isinstance(encoder, ViTEncoder) else 4
+        self.grid, patch_size = patch_grid("decoder vit", positions, default_patch if patch is None else patch)
         if len(z_shape) > 1 and z_shape[1:] != self.grid:
             raise AeframeError(
                 f"decoder vit needs a flat z or one at the positions {self.grid} of its patches, found z of shape "
                 f"{z_shape}; set latent.spatial=false, or a patch with this grid"
             )
         make = activation or MakeActivation.named("gelu")
-        self.entrance = LatentProjection("decoder vit", z_shape, (dim, *self.grid), make, None)
+        self.entrance = LatentProjection("decoder vit", z_shape, (dim, *self.grid), make, dense=None)
         options = BlockOptions(dim, depth, heads, expansion, places, activation)
         self.blocks = ViTBlocks("decoder vit", self.grid, options)
-        self.leave = patch_projection(dim, channels_out, size)
+        self.leave = patch_projection(dim, channels_out, patch_size)
         self.out_shape = out_shape
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
@@ -201,7 +203,9 @@ class ViTBlocks(nn.Module):
         hidden = int(options.expansion * dim)
         self.layers = nn.Sequential(
             *(
-                nn.TransformerEncoderLayer(dim, options.heads, hidden, 0.0, make(), batch_first=True, norm_first=True)
+                nn.TransformerEncoderLayer(
+                    dim, options.heads, hidden, dropout=0.0, activation=make(), batch_first=True, norm_first=True
+                )
                 for _ in range(options.depth)
             ),
             nn.LayerNorm(dim),

@@ -13,8 +13,8 @@ class Adversarial(Objective):
     """Minimise reconstruction + weight * -log D(z), with a discriminator D of codes and draws from the prior (Makhzani
     et al. 2016, arXiv 1511.05644).
 
-    This is the non-saturating form (Goodfellow et al. 2014, arXiv 1406.2661). Both terms are minimised in one step; the
-    paper alternates two.
+    This is the non-saturating form (Goodfellow et al. 2014, arXiv 1406.2661). Both loss terms are minimised in one
+    step of the optimizer; the paper alternates two steps.
 
     Args:
         weight: Weight of -log D(z); a number or a schedule.

@@ -15,21 +15,22 @@ from aeframe.types import Batch, ForwardOutput, Latent, LossTerms, Model, Traini
 
 
 class Objective(nn.Module):
-    """Combines the loss terms into the number that the autoencoder minimises."""
+    """Computes the loss terms; the autoencoder minimises their weighted sum."""
 
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Properties that the latent must provide (see `LatentSpace.provides`)."""
+    """Properties that the latent must provide, such as ``posterior`` (see `LatentSpace.provides`)."""
     num_samples: int | None = None
     """Number K of importance samples of z for each x; None where they are not used."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
-    """Names of terms that compare the samples of a batch, so that a sample's value depends on the others."""
+    """Names of loss terms that compare the samples of a batch, so that a sample's value depends on the others."""
     used_critics: Mapping[str, tuple[str, ...]] = {}
-    """By label, the critics that the terms are computed with, and the methods that are called."""
+    """Names of the methods that the terms call of each critic, by the critic's label in the config section
+    ``critics:``."""
 
     def log_joint(self, model: Model, batch: Batch) -> Callable[[Tensor], Tensor]:
         """Return the function that maps z ``(B, *z_shape)`` to log p(x, z) ``(B,)`` in nats.
 
-        A latent that refines its posterior follows the gradient of this function.
+        `LatentSpace.refine_posterior` receives it: a latent may move samples along its gradient.
         """
 
         def log_probability(z: Tensor) -> Tensor:
@@ -38,16 +39,19 @@ class Objective(nn.Module):
         return log_probability
 
     def combine_posteriors(self, model: Model, latent: Latent, batch: Batch, *, sample: bool) -> Latent:
-        """Return the code to decode: `latent` by default, or one that combines the posteriors of several samples."""
+        """Return the latent to decode: `latent` by default, or one that combines the posteriors of several samples.
+
+        With `sample`, z is drawn from the posterior; otherwise it is the mean.
+        """
         return latent
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-        """Return the loss terms, each ``(B,)``, and the bound."""
+        """Return the loss terms, ``(B,)`` each, with `LossTerms.bound`, the value that checkpoints are selected by."""
         raise NotImplementedError
 
 
 def reconstruction_terms(model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
-    """Return the terms of every objective: the reconstruction, and the latent's own (commitment, ...)."""
+    """Return the loss terms of every objective: the reconstruction, and those of the latent (commitment, ...)."""
     terms = LossTerms(bound=out.reconstruction).add("reconstruction", out.reconstruction)
     for name, value in out.latent.terms.items():
         schedule = model.latent.weights.get(name)
@@ -75,8 +79,9 @@ def normal_posterior(name: str, latent: Latent) -> Normal:
 
 
 def gather_rows(model: Model, value: Tensor) -> tuple[Tensor, slice]:
-    """Return z, or a tensor like it, as flat rows ``(N, D)`` of the whole batch, and the slice of this device's rows.
+    """Return the rows ``(N, D)`` of `value` for the whole batch, and the slice of this device's rows among them.
 
+    `value` is z or a tensor of its shape on this device; each sample is flattened to one row.
     In training the rows of all devices are gathered, so that the number of devices does not change the loss. In
     evaluation devices may have batches of different sizes, so the rows are this device's only.
     """

@@ -1,4 +1,4 @@
-"""The deterministic objective: the reconstruction and the latent's own terms, without a prior."""
+"""The deterministic objective: the reconstruction and the loss terms of the latent, without a prior."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 
 
 class Deterministic(Objective):
-    """Minimise the reconstruction and the latent's own terms (commitment, ...).
+    """Minimise the reconstruction and the loss terms of the latent (commitment, ...).
 
     Args:
         counts: The elements that the reconstruction term sums over: ``all``, or only those ``hidden`` by the
@@ -24,6 +24,7 @@ class Deterministic(Objective):
         self.counts = counts
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        # True for the elements that the corruption has hidden from the encoder; absent if it hides none.
         hidden = out.encoder_input.extras.get("hidden")
         if self.counts == "hidden" and hidden is not None:
             mask = hidden if out.batch.mask is None else hidden & broadcast_mask(out.batch.mask, hidden.ndim)

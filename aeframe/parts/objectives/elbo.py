@@ -19,16 +19,17 @@ class Elbo(Objective):
     Args:
         beta: Weight of the KL (Higgins et al. 2017); a number or a schedule.
         free_bits: Nats per latent dimension without cost: a dimension whose KL, averaged over the batch, is below this
-            counts as this constant, without gradient (Kingma et al. 2016, arXiv 1606.04934). The paper's floor is for
-            groups of dimensions; here each dimension is a group.
+            counts as this constant, without gradient (Kingma et al. 2016, arXiv 1606.04934). The paper applies this
+            minimum to groups of dimensions; here each dimension is a group.
         capacity: Target of the KL in nats: ``|KL - C|`` is minimised instead of the KL (Burgess et al. 2018,
             arXiv 1804.03599); a number or a schedule. Null leaves it out.
-        class_capacity: Beside `capacity`, which is that of the numbers then, the one of the classes of latent joint
-            (Dupont 2018, arXiv 1804.00104); a number or a schedule. Null has one capacity for both.
-        balance: In training while beta is below 1, weight the KL of each group of a hierarchy in proportion to its
-            mean over the batch and the group's dimensions, so that groups with a large KL pay more; the mean weight is
-            1 (Vahdat & Kautz 2020, arXiv 2007.03898, appendix A). The paper multiplies by a group's size where the
-            authors' code divides by it; this follows the code (github.com/NVlabs/NVAE, issue 26).
+        class_capacity: Target of the KL of the categorical variables of ``latent=joint``; `capacity` is then the target
+            for its continuous variables only (Dupont 2018, arXiv 1804.00104). A number or a schedule. Null takes
+            `capacity` as the target for the KL of all variables together.
+        balance: In training while beta is below 1, weight the KL of each group of latent variables of a hierarchy in
+            proportion to its mean over the batch and the group's dimensions, so that a large KL counts more; the mean
+            weight is 1 (Vahdat & Kautz 2020, arXiv 2007.03898, appendix A). The paper multiplies by a group's size
+            where the authors' code divides by it; this follows the code (github.com/NVlabs/NVAE, issue 26).
     """
 
     requires = frozenset({"posterior"})
@@ -43,8 +44,8 @@ class Elbo(Objective):
         balance: bool = False,
     ) -> None:
         super().__init__()
-        free = not (isinstance(free_bits, Constant) and free_bits.value == 0)
-        variants = {"free_bits": free, "capacity": capacity is not None, "balance": balance}
+        has_free_bits = not (isinstance(free_bits, Constant) and free_bits.value == 0)
+        variants = {"free_bits": has_free_bits, "capacity": capacity is not None, "balance": balance}
         chosen = [name for name, is_set in variants.items() if is_set]
         if len(chosen) > 1:
             raise AeframeError(f"objective elbo takes {chosen[0]} or {chosen[1]}, not both; leave one at its default")
@@ -55,12 +56,12 @@ class Elbo(Objective):
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
         terms = reconstruction_terms(model, out, progress)
-        by_dimension = model.prior.kl(out.latent)
-        kl = per_sample(by_dimension)
+        kl_by_dimension = model.prior.kl(out.latent)
+        kl = per_sample(kl_by_dimension)
         terms.bound = out.reconstruction + kl
-        beta, floor = self.beta(progress), self.free_bits(progress)
+        beta, free_bits = self.beta(progress), self.free_bits(progress)
         if self.capacity is not None:
-            # The raw KL is logged in addition to the term that replaces it.
+            # With weight 0 the KL is only logged, here and below; another term replaces it in the loss.
             terms.add("kl", kl, 0.0)
             if self.class_capacity is not None:
                 if model.latent.num_continuous is None:
@@ -68,9 +69,9 @@ class Elbo(Objective):
                         "objective elbo takes class_capacity for latents of numbers and classes only; choose "
                         "latent=joint, or leave class_capacity at null"
                     )
-                classes = per_sample(by_dimension[:, model.latent.num_continuous :])
-                terms.add("classes_from_capacity", (classes - self.class_capacity(progress)).abs(), beta)
-                kl = kl - classes
+                class_kl = per_sample(kl_by_dimension[:, model.latent.num_continuous :])
+                terms.add("classes_from_capacity", (class_kl - self.class_capacity(progress)).abs(), beta)
+                kl = kl - class_kl
             return terms.add("kl_from_capacity", (kl - self.capacity(progress)).abs(), beta)
         if self.balance and not model.latent.groups:
             raise AeframeError(
@@ -79,27 +80,28 @@ class Elbo(Objective):
             )
         if self.balance and beta < 1 and model.training:
             terms.add("kl", kl, 0.0)
-            return terms.add("kl_balanced", _balanced(by_dimension, model.latent.groups), beta)
-        if floor > 0:
+            return terms.add("kl_balanced", _balanced_kl(kl_by_dimension, model.latent.groups), beta)
+        if free_bits > 0:
             terms.add("kl", kl, 0.0)
-            return terms.add("kl_free_bits", _above_floor(by_dimension, floor, training=model.training), beta)
+            return terms.add("kl_free_bits", _with_free_bits(kl_by_dimension, free_bits, training=model.training), beta)
         return terms.add("kl", kl, beta)
 
 
-def _balanced(by_dimension: Tensor, groups: tuple[int, ...]) -> Tensor:
+def _balanced_kl(kl_by_dimension: Tensor, group_sizes: tuple[int, ...]) -> Tensor:
     """Return ``(B,)``: the weighted sum of the groups' KLs, with weights from the batch of all devices."""
-    by_group = by_dimension.flatten(1).split(groups, dim=1)
-    # With the small constant, the weights are equal where every KL is zero, as it may be before training.
-    means = mean_over_devices(torch.stack([kl.mean() for kl in by_group])).clamp(min=0) + 1e-6
-    return (torch.stack([kl.sum(1) for kl in by_group], dim=1) * (means / means.mean())).sum(1)
+    kl_by_group = kl_by_dimension.flatten(1).split(group_sizes, dim=1)
+    # The small constant makes the weights equal where every KL is zero, as it may be before training.
+    means = mean_over_devices(torch.stack([kl.mean() for kl in kl_by_group])).clamp(min=0) + 1e-6
+    return (torch.stack([kl.sum(1) for kl in kl_by_group], dim=1) * (means / means.mean())).sum(1)
 
 
-def _above_floor(by_dimension: Tensor, floor: float, *, training: bool) -> Tensor:
-    """Return ``(B,)``: the sum over dimensions of the KL, or of `floor` where the KL's mean over the batch is below it.
+def _with_free_bits(kl_by_dimension: Tensor, free_bits: float, *, training: bool) -> Tensor:
+    """Return ``(B,)``: the sum over dimensions of the KL, or of `free_bits` where its mean over the batch is smaller.
 
-    A sample has its own KL in the dimensions above the floor, so the batch mean is the paper's sum of maxima. In
-    training the mean is over all devices, so that their number does not change the loss.
+    In the other dimensions each sample keeps its own KL. The mean of the result over the batch is therefore the paper's
+    sum over dimensions of max(`free_bits`, mean KL). In training the mean is over all devices, so that their number
+    does not change the loss.
     """
-    mean = by_dimension.detach().mean(0, keepdim=True)
-    below = (mean_over_devices(mean) if training else mean) < floor
-    return per_sample(by_dimension.masked_fill(below, floor))
+    mean = kl_by_dimension.detach().mean(0, keepdim=True)
+    below = (mean_over_devices(mean) if training else mean) < free_bits
+    return per_sample(kl_by_dimension.masked_fill(below, free_bits))

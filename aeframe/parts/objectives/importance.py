@@ -18,14 +18,15 @@ from aeframe.types import ForwardOutput, Latent, LossTerms, Model, TrainingProgr
 class Importance(Objective):
     """Minimise -log of the mean of K importance weights w = p(x|z) p(z) / q(z|x), in nats.
 
-    With its defaults it is the IWAE (Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519). Models are selected by
-    this bound of all K samples, whichever bound is minimised; evaluation uses the same K.
+    With its defaults it is the IWAE (Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519). The options below minimise
+    variants; checkpoints are always selected by the bound above, of all K samples. Evaluation uses the same K.
 
     Args:
         num_samples: K samples of z for each x.
         groups: Minimise the mean of this many bounds, of K / groups samples each (MIWAE: Rainforth et al. 2018,
             arXiv 1802.04537); groups of one sample are the evidence lower bound.
-        partial: Train the encoder by the bound of groups, and the decoder by that of all K (PIWAE, the same paper).
+        partial: Train the encoder by the mean bound of the groups, and the decoder by the bound of all K samples
+            (PIWAE, the same paper).
         beta: Weight in [0, 1] of the evidence lower bound; the importance bound has weight 1 - beta (CIWAE, the same
             paper); a number or a schedule.
         doubly_reparameterised: Use the doubly reparameterised gradient for the encoder (DReG: Tucker et al. 2019,
@@ -53,24 +54,26 @@ class Importance(Objective):
         self.beta, self.doubly_reparameterised = beta, doubly_reparameterised
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:
+        # The first dimension of all tensors is K * B.
         latent, num = out.latent, out.num_samples or 1
         assert latent.posterior is not None
+        # log q(z|x) - log p(z) at each sample, an estimate of the KL.
         kl = per_sample(latent.posterior.log_prob(latent.z)) - model.prior.log_prob(latent.z)
         log_weight = (-out.reconstruction - kl).unflatten(0, (num, -1))
         beta = self.beta(progress)
-        # Without importance samples num is 1, and there is one group.
+        # Group sizes of the bounds. Without importance samples num is 1, and there is one group.
         encoder_size = num // math.gcd(num, self.groups)
         decoder_size = num if self.partial else encoder_size
         value = beta * log_weight.mean(0) + (1 - beta) * _bound(log_weight, decoder_size)
         if latent.z.requires_grad and (self.partial or self.doubly_reparameterised):
             value = self._redirected(value, latent, log_weight, (decoder_size, encoder_size), beta)
-        mean = replace(
+        mean_out = replace(
             out,
             reconstruction=_sample_mean(out.reconstruction, num),
             latent=replace(latent, terms={name: _sample_mean(term, num) for name, term in latent.terms.items()}),
         )
-        terms = reconstruction_terms(model, mean, progress).add("kl", _sample_mean(kl, num), 0.0)
-        # Logged only.
+        terms = reconstruction_terms(model, mean_out, progress).add("kl", _sample_mean(kl, num), 0.0)
+        # The term `importance` contains the reconstruction, which is only logged as a term of its own.
         terms.weights["reconstruction"] = 0.0
         terms.bound = -_bound(log_weight, num)
         return terms.add("importance", -value)
@@ -88,18 +91,21 @@ class Importance(Objective):
                 "objective importance with partial or doubly_reparameterised needs a decoder that reads z, but this "
                 "latent provides another decoder input; leave both at false"
             )
-        decoder, encoder = (_weight_gradient(log_weight.detach(), size, beta) for size in sizes)
+        decoder_factor, encoder_factor = (_weight_gradient(log_weight.detach(), size, beta) for size in sizes)
         if self.doubly_reparameterised:
-            encoder = _weight_gradient(log_weight.detach(), sizes[1], beta, power=2)
-        # Its gradient is that of log q with respect to the parameters of q at fixed z.
-        density = per_sample(latent.posterior.log_prob(latent.z.detach())).view_as(log_weight)
-        through_z = log_weight + density
+            encoder_factor = _weight_gradient(log_weight.detach(), sizes[1], beta, power=2)
+        # The gradient of this is that of log q with respect to the parameters of q at fixed z. Adding it to log w
+        # cancels this part of log w: the encoder's gradient then flows through z only.
+        log_q_fixed_z = per_sample(latent.posterior.log_prob(latent.z.detach())).view_as(log_weight)
+        through_z = log_weight + log_q_fixed_z
+        # The gradient of `path` is the encoder's gradient alone, without that of the decoder and the prior.
         (z_gradient,) = torch.autograd.grad(through_z.sum(), latent.z, retain_graph=True)
         path = per_sample(z_gradient * latent.z).view_as(log_weight)
-        gradient = decoder * through_z + (encoder - decoder) * path
+        surrogate = decoder_factor * through_z + (encoder_factor - decoder_factor) * path
         if not self.doubly_reparameterised:
-            gradient = gradient - encoder * density
-        return value.detach() + (gradient - gradient.detach()).sum(0)
+            surrogate = surrogate - encoder_factor * log_q_fixed_z
+        # The value of the bound, with the gradient of the surrogate.
+        return value.detach() + (surrogate - surrogate.detach()).sum(0)
 
 
 def _sample_mean(value: Tensor, num_samples: int) -> Tensor:
@@ -115,7 +121,8 @@ def _bound(log_weight: Tensor, size: int) -> Tensor:
 def _weight_gradient(log_weight: Tensor, size: int, beta: float, power: int = 1) -> Tensor:
     """Return the gradient of the bound with respect to each log-weight ``(K, B)``.
 
-    It is the normalised weight within its group of `size`; DReG raises it to a power of 2.
+    For the importance bound it is the weight, normalised within its group of `size`, divided by the number of groups;
+    DReG squares the normalised weight (`power` 2). For the evidence lower bound, of weight `beta`, it is 1 / K.
     """
     normalised = log_weight.unflatten(0, (-1, size)).softmax(1).pow(power).flatten(0, 1)
     return (beta + (1 - beta) * size * normalised) / len(log_weight)

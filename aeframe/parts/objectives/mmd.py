@@ -21,9 +21,9 @@ class MaximumMeanDiscrepancy(Objective):
     (Zhao, Song & Ermon 2019, arXiv 1706.02262), whose alpha and lambda are ``beta = 1 - alpha`` and
     ``weight = alpha + lambda - 1``.
 
-    MMD^2 is estimated without bias: no sample is compared with itself. The estimate is therefore negative half of the
-    time once the codes follow the prior. A sample's term is the contribution of its code and of one draw from the
-    prior; the mean of the terms is the estimate. Distances are Euclidean.
+    MMD^2 is estimated without bias: no sample is compared with itself. The estimate can therefore be negative, about
+    half of the time if the codes follow the prior. The loss term of a sample is the contribution of its code and of one
+    draw from the prior; its mean over the batch is the estimate. Distances are Euclidean.
 
     Args:
         weight: Weight of MMD^2; a number or a schedule.
@@ -31,12 +31,12 @@ class MaximumMeanDiscrepancy(Objective):
         kernel: ``imq``: C / (C + |a - b|^2), which has heavy tails, so that distant codes still have a gradient.
             ``rbf``: exp(-|a - b|^2 / C).
         scales: C in units of 2 * D, the mean squared distance of two draws of N(0, I) in D dimensions. The kernel is
-            the mean over all scales (the paper's code takes the sum).
+            the mean over all scales; the code of Tolstikhin et al. takes the sum.
     """
 
     batch_terms = frozenset({"mmd"})
     scales: Tensor
-    """``(S, 1, 1)``."""
+    """``(S, 1, 1)``: the option `scales`."""
 
     def __init__(
         self,
@@ -61,17 +61,20 @@ class MaximumMeanDiscrepancy(Objective):
         weight = self.weight(progress)
         if not is_computed(model, weight):
             return terms
-        z, own = gather_rows(model, out.latent.z)
+        z, local = gather_rows(model, out.latent.z)
         prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
-        return terms.add("mmd", self._contributions(z, prior_samples, own), weight)
+        return terms.add("mmd", self._contributions(z, prior_samples, local), weight)
 
-    def _contributions(self, z: Tensor, prior_samples: Tensor, own: slice) -> Tensor:
-        """Return ``(own,)``: the contributions of this device's rows to MMD^2 between two sets ``(N, D)``."""
-        others = max(len(z) - 1, 1)
+    def _contributions(self, z: Tensor, prior_samples: Tensor, local: slice) -> Tensor:
+        """Return ``(B,)``: the contribution of each row of this device to MMD^2 between two sets ``(N, D)``.
+
+        `local` is the slice of this device's rows among the N of all devices.
+        """
+        num_others = max(len(z) - 1, 1)
         # Minus 1: the kernel of a row with itself.
-        within = self._kernel_matrix(z[own], z).sum(1) - 1
-        within = (within + self._kernel_matrix(prior_samples[own], prior_samples).sum(1) - 1) / others
-        return within - 2 * self._kernel_matrix(z[own], prior_samples).mean(1)
+        within = self._kernel_matrix(z[local], z).sum(1) - 1
+        within = (within + self._kernel_matrix(prior_samples[local], prior_samples).sum(1) - 1) / num_others
+        return within - 2 * self._kernel_matrix(z[local], prior_samples).mean(1)
 
     def _kernel_matrix(self, a: Tensor, b: Tensor) -> Tensor:
         """Return ``(A, B)``: the kernel of each pair of rows of ``(A, D)`` and ``(B, D)``."""

@@ -15,13 +15,13 @@ from aeframe.types import ForwardOutput, LossTerms, Model, TrainingProgress
 class SlicedWasserstein(Objective):
     """Minimise reconstruction + weight * SW_2^2(q(z), p(z)) (Kolouri et al. 2019, arXiv 1804.01947).
 
-    In one dimension, optimal transport maps the i-th smallest value of one set to the i-th smallest of the other. A
-    sample's term is the squared transport distance of its code, averaged over the lines. The mean over the batch is the
-    estimate of SW_2^2, in squared units of z.
+    In one dimension, optimal transport maps the i-th smallest value of one set to the i-th smallest of the other. The
+    loss term of a sample is the squared transport distance of its code, averaged over random lines. Its mean over the
+    batch is the estimate of SW_2^2, in squared units of z.
 
     Args:
         weight: Weight of the distance; a number or a schedule.
-        lines: Number of random directions for each batch, uniform on the sphere.
+        lines: Number of random lines, drawn for each batch with directions uniform on the sphere.
     """
 
     batch_terms = frozenset({"sliced"})
@@ -37,15 +37,15 @@ class SlicedWasserstein(Objective):
         weight = self.weight(progress)
         if not is_computed(model, weight):
             return terms
-        z, own = gather_rows(model, out.latent.z)
+        z, local = gather_rows(model, out.latent.z)
         prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
-        return terms.add("sliced", self._squared_distances(z, prior_samples)[own], weight)
+        return terms.add("sliced", self._squared_distances(z, prior_samples)[local], weight)
 
     def _squared_distances(self, z: Tensor, prior_samples: Tensor) -> Tensor:
         """Return ``(N,)``: the mean squared transport distance of each row of z ``(N, D)`` to ``(N, D)`` samples."""
         directions = F.normalize(torch.randn(self.lines, z.shape[1], device=z.device)).T
         projected = z @ directions
         sorted_samples = (prior_samples @ directions).sort(0).values
-        # The sample of the same rank, in the order of the rows of z.
+        # For each row of z and each line, the prior sample of the same rank.
         targets = torch.empty_like(sorted_samples).scatter(0, projected.argsort(0), sorted_samples)
         return (projected - targets).square().mean(1)

@@ -1,4 +1,7 @@
-"""The KL of the evidence lower bound in three parts: mutual information, total correlation and the KL by dimension."""
+"""The KL of the evidence lower bound in three parts: mutual information, total correlation and the KL by dimension.
+
+Shapes: N training samples, M samples of the batch on all devices, B of them on this device, D latent dimensions.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ class TotalCorrelation(Objective):
     a closed form) plus the three estimates, each with its weight minus 1. A part of weight 1 is thus only logged.
 
     q(z), the mean of the posteriors of all N training samples, is estimated from the M samples of the batch. Both
-    estimates of the paper underestimate log q(z) where posteriors are narrow, because a code then lies far from every
-    posterior but its own. The estimate of the total correlation is then about (D - 1) * log N, whatever its true value.
+    estimators of the paper (see `estimator`) underestimate log q(z) where posteriors are narrow, because a code then
+    lies far from every posterior but its own. The estimate of the total correlation is then about (D - 1) * log N,
+    whatever its true value.
 
     Args:
         alpha: Weight of I(x; z), the index-code mutual information; a number or a schedule.
@@ -54,8 +58,8 @@ class TotalCorrelation(Objective):
         critic: str = "permuted_codes",
     ) -> None:
         super().__init__()
-        others_are_one = all(isinstance(weight, Constant) and weight.value == 1 for weight in (alpha, gamma))
-        if estimator == "adversarial" and not others_are_one:
+        alpha_gamma_are_one = all(isinstance(weight, Constant) and weight.value == 1 for weight in (alpha, gamma))
+        if estimator == "adversarial" and not alpha_gamma_are_one:
             raise AeframeError(
                 "objective total_correlation with estimator=adversarial estimates no part of the KL but the total "
                 "correlation; leave alpha and gamma at 1"
@@ -91,22 +95,27 @@ class TotalCorrelation(Objective):
 
     def _log_aggregate(self, model: Model, q: Normal, z: Tensor, progress: TrainingProgress) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` log q(z) and ``(B,)`` sum_j log q(z_j), for codes z ``(B, D)``."""
-        loc, own = gather_rows(model, q.loc)
+        loc, local = gather_rows(model, q.loc)
         scale, _ = gather_rows(model, q.scale)
         # (B, M, D): each code under each posterior of the batch.
         log_probs = Normal(loc, scale, validate_args=False).log_prob(z[:, None])
-        log_weights = self._log_weights(loc, progress.rows)[own]
+        log_weights = self._log_weights(loc, progress.rows)[local]
         log_q_z = (log_probs.sum(2) + log_weights).logsumexp(1)
         return log_q_z, (log_probs + log_weights[:, :, None]).logsumexp(1).sum(1)
 
-    def _log_weights(self, loc: Tensor, num_rows: int) -> Tensor:
-        """Return ``(M, M)``: for each code (row), the log weight of each posterior of the batch (column) in q(z)."""
-        num, own = len(loc), torch.eye(len(loc), device=loc.device)
-        total, others = max(num_rows, num), num - 1
+    def _log_weights(self, loc: Tensor, num_training: int) -> Tensor:
+        """Return ``(M, M)``: for each code (row), the log weight of each posterior of the batch (column) in q(z).
+
+        `loc` are the means ``(M, D)`` of these posteriors, and `num_training` is N, or 0 while it is unknown.
+        """
+        # 1 where the posterior is that of the code.
+        num_batch, own = len(loc), torch.eye(len(loc), device=loc.device)
+        total, num_others = max(num_training, num_batch), num_batch - 1
         if self.estimator == "weighted":
-            return torch.full_like(own, -math.log(total * num))
-        if not others:
+            return torch.full_like(own, -math.log(total * num_batch))
+        if not num_others:
             return torch.zeros_like(own)
-        # One of the other posteriors also has the weight of all samples that are not in the batch.
-        rest = (total - others) / (total * others)
-        return (1 / others + own * (1 / total - 1 / others) + own.roll(1, 0) * (rest - 1 / others)).log()
+        # The weights of a row are 1 / N for the code's own posterior, 1 / (M - 1) for all others but one, and for that
+        # one, here the previous in the batch, the rest, so that they sum to one.
+        rest = (total - num_others) / (total * num_others)
+        return (1 / num_others + own * (1 / total - 1 / num_others) + own.roll(1, 0) * (rest - 1 / num_others)).log()

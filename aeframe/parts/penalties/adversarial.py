@@ -23,9 +23,10 @@ class AdversarialPenalty(Penalty):
     Args:
         weight: Weight of the term. To start later in the run: ``{name: linear, end: 0.1, over: 0, delay: 0.25}``.
         adaptive: Scale each sample's term so that its gradient has the norm of the reconstruction's gradient (times
-            `weight`). The factor is |d rec / d output| / (|d adv / d output| + 1e-4), at most 1e4, by the decoder's
-            output and for each sample. VQGAN takes gradients by the decoder's last weights, with one factor for a
-            batch. The term then has the unit of the reconstruction.
+            `weight`). The term then has the unit of the reconstruction. The factor of a sample is
+            |d rec / d output| / (|d adv / d output| + 1e-4), at most 1e4, where ``output`` is the decoder's output,
+            ``rec`` the reconstruction loss and ``adv`` this term. VQGAN takes the gradients with respect to the
+            decoder's last weights, and one factor for a batch.
         critic: Label of the discriminator in ``critics:``.
     """
 
@@ -45,11 +46,11 @@ class AdversarialPenalty(Penalty):
         # Evaluation disables gradients, but the factor needs them.
         with torch.enable_grad():
             output = out.output if out.output.requires_grad else out.output.detach().requires_grad_()
-            value = self._generator_loss(model, out, output)
+            adversarial_loss = self._generator_loss(model, out, output)
             (reconstruction_gradient,) = torch.autograd.grad(model.loss(output, out.batch).sum(), output)
-            (adversarial_gradient,) = torch.autograd.grad(value.sum(), output, retain_graph=True)
+            (adversarial_gradient,) = torch.autograd.grad(adversarial_loss.sum(), output, retain_graph=True)
         ratio = _norm(reconstruction_gradient) / (_norm(adversarial_gradient) + 1e-4)
-        return value * ratio.clamp(max=_MAX_RATIO)
+        return adversarial_loss * ratio.clamp(max=_MAX_RATIO)
 
     def _generator_loss(self, model: Model, out: ForwardOutput, output: Tensor) -> Tensor:
         loss: Tensor = model.critics[self.critic].generator_loss(with_reconstruction(model, output, out.batch))

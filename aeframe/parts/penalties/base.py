@@ -17,9 +17,10 @@ class Penalty(nn.Module):
 
     weight: Schedule
     batch_term: ClassVar[bool] = False
-    """Whether the term compares the samples of a batch, so that a sample's value depends on the others."""
+    """Whether the penalty compares the samples of a batch, so that a sample's value depends on the others."""
     used_critics: Mapping[str, tuple[str, ...]] = {}
-    """By label, the critics that the term is computed with, and the methods that are called."""
+    """Names of the methods that the penalty calls of each critic, by the critic's label in the config section
+    ``critics:``."""
 
     def weight_at(self, model: Model, progress: TrainingProgress) -> float:
         """Return the weight at this point of training."""

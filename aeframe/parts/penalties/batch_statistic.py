@@ -1,4 +1,4 @@
-"""Functions of a batch mean as per-sample terms, such as a penalty on the covariance of the codes."""
+"""Penalties that are functions of a batch mean, such as the covariance of the codes, as one value for each sample."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def linearized_batch_statistic(function: Callable[[Tensor], Tensor], statistic: 
     devices, so both hold for any number of devices. A single value may be negative.
 
     Args:
-        function: f, a smooth ``(*any)`` -> ``()``.
+        function: f, smooth: ``(*any)`` -> ``()``.
         statistic: ``(B, *any)``: s_b of each sample.
-        training: Whether the mean is over all devices.
+        training: True takes the mean over all devices; False over this one.
     """
     statistic = at_least_float32(statistic)
     mean = batch_mean(statistic, training=training).requires_grad_()
     with torch.enable_grad():
         value = function(mean)
-        (slope,) = torch.autograd.grad(value, mean)
-    return value.detach() + (statistic - mean.detach()).flatten(1) @ slope.flatten()
+        (gradient,) = torch.autograd.grad(value, mean)
+    return value.detach() + (statistic - mean.detach()).flatten(1) @ gradient.flatten()

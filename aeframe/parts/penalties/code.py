@@ -43,9 +43,9 @@ class L2(Penalty):
 class KLRate(Penalty):
     """KL(rate || mean activity), in nats and summed over units (Ng 2011, CS294A lecture notes).
 
-    A unit is a dimension of the code, and its activity the value there, between 0 and 1. Its mean is over the batch, in
-    training over the batch of all devices. The mean of the samples' terms is the penalty (see
-    `linearized_batch_statistic`); a single term may be negative.
+    A unit is a dimension of the code, and its activity the value there, between 0 and 1. The mean activity is over the
+    batch, in training over the batch of all devices. The penalty is the mean of one value for each sample (see
+    `linearized_batch_statistic`); a single value may be negative.
 
     Args:
         rate: Target of each unit's mean activity, in (0, 1).
@@ -64,6 +64,7 @@ class KLRate(Penalty):
         self.weight, self.rate = weight, rate
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
+        # The traits of an activation include the range of its outputs.
         code_range = traits(getattr(model.latent, "activation", nn.Identity()))
         if code_range.low < 0 or code_range.high > 1:
             raise AeframeError(
@@ -73,5 +74,6 @@ class KLRate(Penalty):
         return linearized_batch_statistic(self._divergence, out.latent.mean.flatten(1), training=model.training)
 
     def _divergence(self, activity: Tensor) -> Tensor:
+        """Return the KL ``()`` of the mean activity ``(units,)``."""
         activity, on, off = activity.clamp(_EPSILON, 1 - _EPSILON), self.rate, 1 - self.rate
         return (on * (math.log(on) - activity.log()) + off * (math.log(off) - (1 - activity).log())).sum()

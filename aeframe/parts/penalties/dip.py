@@ -21,8 +21,8 @@ class Dip(Penalty):
     2018, arXiv 1711.00848).
 
     With the covariance C it is the sum of C_ij^2 over i != j, plus `diagonal` times the sum of (C_ii - 1)^2. C is the
-    covariance of the batch with the divisor B; in training the batch is that of all devices. The mean of the samples'
-    terms is the penalty (see `linearized_batch_statistic`); a single term may be negative.
+    covariance of the batch with the divisor B; in training the batch is that of all devices. The penalty is the mean
+    of one value for each sample (see `linearized_batch_statistic`); a single value may be negative.
 
     Args:
         weight: Weight of the off-diagonal elements, the paper's lambda_od.
@@ -45,6 +45,7 @@ class Dip(Penalty):
         mean = at_least_float32(out.latent.mean).flatten(1)
         # The mean may be detached: the gradient through it is zero, since deviations from it sum to zero.
         centred = mean - batch_mean(mean, training=model.training)
+        # (B, D, D); their mean over the batch is the covariance.
         products = centred.unsqueeze(2) * centred.unsqueeze(1)
         if self.kind == "ii":
             q = out.latent.posterior

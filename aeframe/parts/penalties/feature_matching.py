@@ -16,7 +16,7 @@ from aeframe.types import ForwardOutput, Model, TrainingProgress
 class FeatureMatching(Penalty):
     """The distance between x and its reconstruction in the features of a discriminator, summed over all its stages.
 
-    The discriminator is a critic, which this term does not train.
+    The discriminator is a critic, trained by its own loss; this penalty does not train it.
 
     Args:
         distance: ``absolute``: the sum of |f(x) - f(x_hat)| (pix2pixHD: Wang et al. 2018, arXiv 1711.11585);
@@ -42,9 +42,9 @@ class FeatureMatching(Penalty):
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         features = model.critics[self.critic].features
         with torch.no_grad():
-            of_x = features(out.batch)
-        of_x_hat = features(with_reconstruction(model, out.output, out.batch))
-        differences = [real - fake for real, fake in zip(of_x, of_x_hat, strict=True)]
+            x_features = features(out.batch)
+        x_hat_features = features(with_reconstruction(model, out.output, out.batch))
+        differences = [of_x - of_x_hat for of_x, of_x_hat in zip(x_features, x_hat_features, strict=True)]
         if self.distance == "squared":
             return 0.5 * torch.stack([per_sample(difference.square()) for difference in differences]).sum(0)
         return torch.stack([per_sample(difference.abs()) for difference in differences]).sum(0)

@@ -18,36 +18,42 @@ def squared_jacobian(
     Args:
         function: ``(B, *n)`` -> ``(B, *m)``, computed for each sample independently.
         at: ``(B, *n)``; no gradient flows back to it.
-        probes: 0 is exact, with one backward pass for each of the m outputs, or for each of the n inputs (and one more)
-            where those are fewer. k > 0 estimates the norm without bias from k random directions of the output
-            (Hutchinson 1990), with one backward pass each.
+        probes: 0 computes the norm exactly, with one backward pass for each row of the Jacobian (m passes). If it has
+            fewer columns than rows (n < m), it is computed by column instead, with n + 1 passes: the first one computes
+            the vector-Jacobian product that is then differentiated. k > 0 estimates the norm without bias from k random
+            directions of the output (Hutchinson 1990), with one backward pass each.
         training: Draw the random directions anew for each sample and call; otherwise they are fixed, so that evaluation
             is repeatable.
     """
-    at = at.detach().requires_grad_()
+    x = at.detach().requires_grad_()
     # Evaluation disables gradients, but the Jacobian needs them.
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        value = function(at).flatten(1)
-        inputs = at
-        if probes == 0 and at[0].numel() < value.shape[1]:
+        outputs = function(x).flatten(1)
+        if probes == 0 and x[0].numel() < outputs.shape[1]:
             # J^T u is linear in u, so the gradient of one of its elements with respect to u is a column of J.
-            inputs = torch.zeros_like(value).requires_grad_()
-            (vector_jacobian,) = torch.autograd.grad(value, at, inputs, create_graph=True)
-            value = vector_jacobian.flatten(1)
-        if probes and training:
-            directions = [torch.randn_like(value) for _ in range(probes)]
+            cotangent = torch.zeros_like(outputs).requires_grad_()
+            (vector_jacobian,) = torch.autograd.grad(outputs, x, cotangent, create_graph=True)
+            differentiated, variable = vector_jacobian.flatten(1), cotangent
         else:
-            size = value.shape[1]
+            differentiated, variable = outputs, x
+        if probes and training:
+            directions = [torch.randn_like(differentiated) for _ in range(probes)]
+        else:
+            size = differentiated.shape[1]
             generator = torch.Generator().manual_seed(0)
             rows = (
-                torch.randn(probes, size, generator=generator, device="cpu").to(value)
+                torch.randn(probes, size, generator=generator, device="cpu").to(differentiated)
                 if probes
-                else torch.eye(size, dtype=value.dtype, device=value.device)
+                else torch.eye(size, dtype=differentiated.dtype, device=differentiated.device)
             )
-            directions = [row.expand_as(value) for row in rows]
-        norm = at.new_zeros(len(at))
+            directions = [row.expand_as(differentiated) for row in rows]
+        squared_norm = x.new_zeros(len(x))
         for direction in directions:
-            (slope,) = torch.autograd.grad(value, inputs, direction, create_graph=create_graph, retain_graph=True)
-            norm = norm + per_sample(slope.square())
-    return norm / max(1, probes)
+            # A row or column of J, or the product of J^T with a random direction.
+            (product,) = torch.autograd.grad(
+                differentiated, variable, direction, create_graph=create_graph, retain_graph=True
+            )
+            # `per_sample` sums over all dimensions but that of the batch.
+            squared_norm = squared_norm + per_sample(product.square())
+    return squared_norm / max(1, probes)

@@ -29,7 +29,7 @@ class Perceptual(Penalty):
 
     At each stage the features are normalised to length 1 along the channels. Their squared difference is summed over
     channels and averaged over positions, which is between 0 and 4; the penalty is the sum over stages. The network's
-    weights are saved with the model, which can be opened without the file.
+    weights are saved with the model, so the saved model does not need the file.
 
     Args:
         network: An encoder; null takes strided convolutions, or dense layers for flat data.
@@ -57,36 +57,42 @@ class Perceptual(Penalty):
         with noise_of(torch.device("cpu"), seed):
             self.network: Encoder = (network or MakeEncoder.usual(spec, build))(spec, activation)
         self.network.requires_grad_(False)
-        # A saved model contains the weights; the file may be missing where it is opened.
+        # While a saved model is restored, its own weights are loaded; the file may not exist there.
         if file is not None and not restoring():
             _load_weights(self.network, Path(file).expanduser(), sha256, prefix)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         with torch.no_grad():
-            of_x = self._features(out.batch)
-        of_x_hat = self._features(with_reconstruction(model, out.output, out.batch))
-        distances = [(real - fake).square().sum(1) for real, fake in zip(of_x, of_x_hat, strict=True)]
-        return torch.stack([each.flatten(1).mean(1) if each.ndim > 1 else each for each in distances]).sum(0)
+            x_features = self._features(out.batch)
+        x_hat_features = self._features(with_reconstruction(model, out.output, out.batch))
+        distances = [
+            (of_x - of_x_hat).square().sum(1) for of_x, of_x_hat in zip(x_features, x_hat_features, strict=True)
+        ]
+        # ``(B, *positions)`` for each stage; flat features have no positions.
+        means = [distance.flatten(1).mean(1) if distance.ndim > 1 else distance for distance in distances]
+        return torch.stack(means).sum(0)
 
     def _features(self, batch: Batch) -> list[Tensor]:
-        # In any mode of the model: dropout and running statistics of a frozen network stay off.
+        # `train()` of the model has switched this network too; a frozen one needs fixed statistics and no dropout.
         self.network.eval()
         return [F.normalize(at_least_float32(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
 
 
 def _load_weights(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:
-    """Load the network's weights from a file, after checking the file's hash."""
-    who = f"penalty perceptual reads its network from '{path}'"
+    """Load the network's weights from a file, after checking the file's hash and the shapes of its tensors."""
+    error_start = f"penalty perceptual reads its network from '{path}'"
     if not path.is_file():
-        raise AeframeError(f"{who}, which does not exist; correct penalties.perceptual.file")
+        raise AeframeError(f"{error_start}, which does not exist; correct penalties.perceptual.file")
     try:
         with path.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise AeframeError(f"{who}, which cannot be read ({error}); correct penalties.perceptual.file") from error
+        raise AeframeError(
+            f"{error_start}, which cannot be read ({error}); correct penalties.perceptual.file"
+        ) from error
     if sha256 is None or digest != sha256.lower():
         raise AeframeError(
-            f"{who} with sha256 {digest}, expected {sha256 or 'one in the config'}; "
+            f"{error_start} with sha256 {digest}, expected {sha256 or 'one in the config'}; "
             "if this is the right file, set penalties.perceptual.sha256 to its hash"
         )
     try:
@@ -94,13 +100,13 @@ def _load_weights(network: Encoder, path: Path, sha256: str | None, prefix: str)
             name.removeprefix(prefix): value for name, value in load_file(path).items() if name.startswith(prefix)
         }
     except SafetensorError as error:
-        raise AeframeError(f"{who}, which is not a safetensors file ({error}); convert its weights") from error
+        raise AeframeError(f"{error_start}, which is not a safetensors file ({error}); convert its weights") from error
     expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     shapes = {name: tuple(value.shape) for name, value in stored.items()}
     for name in sorted(expected.keys() | shapes.keys()):
         if expected.get(name) != shapes.get(name):
             raise AeframeError(
-                f"{who}, where tensor '{prefix}{name}' has shape {shapes.get(name)}, but the network's has "
+                f"{error_start}, where tensor '{prefix}{name}' has shape {shapes.get(name)}, but the network's has "
                 f"{expected.get(name)}; set penalties.perceptual.network to the saved one"
             )
     # In a dry run the network is on the meta device, without memory for weights.

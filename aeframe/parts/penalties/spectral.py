@@ -22,15 +22,15 @@ class Spectral(Penalty):
     """The sum over dense and convolutional layers of the weight's largest singular value (Vahdat & Kautz 2020,
     arXiv 2007.03898; Yoshida & Miyato 2017, arXiv 1705.10941, square it).
 
-    A convolution's weight is taken as a matrix of outputs by inputs times kernel elements. Its largest singular value
-    bounds that of the convolution up to a factor from the kernel's size. Every sample has the same value.
+    A convolution's weight is taken as a matrix (output channels, input channels * kernel size). Its largest singular
+    value bounds that of the convolution up to a factor from the kernel's size. Every sample has the same value.
 
     The singular value is estimated by power iteration from a fixed vector, so there is no state from step to step. The
     estimate is too low, by a few percent where many singular values are near the largest.
 
     Args:
         weight: Weight of the sum; a number or a schedule.
-        of: The part with the layers; ``all`` are encoder, latent and decoder.
+        of: The network whose layers are penalised; ``all`` are encoder, latent and decoder.
         iterations: Number of power iterations.
     """
 
@@ -47,11 +47,11 @@ class Spectral(Penalty):
         self.weight, self.of, self.iterations = weight, of, iterations
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
-        parts = {"encoder": [model.encoder], "decoder": [model.decoder]}
+        networks = {"encoder": [model.encoder], "decoder": [model.decoder]}
         # Matrices of the same shape are stacked: deep networks have many of them.
         by_shape: dict[torch.Size, list[Tensor]] = defaultdict(list)
-        for part in parts.get(self.of, [model.encoder, cast("nn.Module", model.latent), model.decoder]):
-            for layer in part.modules():
+        for network in networks.get(self.of, [model.encoder, cast("nn.Module", model.latent), model.decoder]):
+            for layer in network.modules():
                 if isinstance(layer, _LAYERS):
                     weight: Tensor = layer.weight
                     matrix = (weight.transpose(0, 1) if isinstance(layer, _TRANSPOSED) else weight).flatten(1)
@@ -65,7 +65,7 @@ class Spectral(Penalty):
 def largest_singular_values(matrices: Tensor, iterations: int) -> Tensor:
     """Return ``(N,)``: lower estimates of the largest singular values of ``(N, rows, columns)``, differentiable."""
     matrices = at_least_float32(matrices)
-    # A fixed vector of irregular values, which weights are hardly orthogonal to.
+    # Power iteration fails from a vector orthogonal to the singular vector; one of irregular values is unlikely to be.
     start = torch.arange(1, matrices.shape[2] + 1, dtype=matrices.dtype, device=matrices.device).square().sin()
     right = start[None, :, None].expand(len(matrices), -1, -1)
     with autocast_disabled(matrices.device):

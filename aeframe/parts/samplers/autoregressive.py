@@ -1,6 +1,10 @@
 """An autoregressive sampler of integer codes: a causal transformer over positions and levels.
 
-Shapes: B samples, P places (positions times levels, levels last), K different codes, D numbers in a token.
+A quantiser has one or more levels, and returns one integer code of each level at each position. A place is a position
+and a level.
+
+Shapes: B samples, n codes or tokens in sequence, P places (levels within positions), K different codes, D numbers in a
+token.
 """
 
 from __future__ import annotations
@@ -34,13 +38,13 @@ class AutoregressiveSampler(CodeSampler):
 
     Args:
         model: A model whose latent space is a quantiser.
-        dim: D.
-        depth: Transformer blocks.
-        heads: Attention heads; they must divide `dim`.
-        steps: Training batches. Their cost grows with the square of the number of places.
+        dim: Numbers in a token, D.
+        depth: Number of transformer blocks.
+        heads: Number of attention heads; it must divide `dim`.
+        steps: Number of training batches. The cost of one grows with the square of the number of places.
         batch_size: Samples in a batch, drawn with replacement.
         lr: Initial learning rate of Adam; it decays to 0 along a cosine.
-        temperature: Divides the logits; below 1 samples are more typical and less diverse.
+        temperature: Divides the logits; below 1, samples are more typical and less diverse.
         top_k: Draw from this number of most probable codes only; null draws from all.
     """
 
@@ -70,21 +74,21 @@ class AutoregressiveSampler(CodeSampler):
         self.steps, self.batch_size, self.lr = steps, batch_size, lr
         self.temperature, self.top_k = temperature, top_k
         num_places, num_codes = self.frequencies.shape
-        self.make = functools.partial(
+        self._make_transformer = functools.partial(
             CodeTransformer, num_places, num_codes, model.latent.num_levels, dim=dim, depth=depth, heads=heads
         )
-        self.transformer = self.make()
+        self.transformer = self._make_transformer()
 
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
         super().fit(z, codes)
         assert codes is not None
         # New initial weights, so that a second fit does not depend on the first.
-        self.transformer.load_state_dict(self.make().state_dict())
+        self.transformer.load_state_dict(self._make_transformer().state_dict())
         held_out, rows = hold_out(codes.to(self.frequencies.device), at_most=_MAX_HELD_OUT_BATCHES * self.batch_size)
         optimizer = torch.optim.Adam(self.transformer.parameters(), lr=self.lr)
         minimise(
             self.transformer,
-            lambda codes: -self.log_prob(codes),
+            lambda batch: -self.log_prob(batch),
             random_batches(rows, self.batch_size, self.steps),
             optimizer,
             schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
@@ -105,9 +109,9 @@ class AutoregressiveSampler(CodeSampler):
         )
         cache = self.transformer.blocks.empty_cache(log_frequencies.new_empty(num))
         codes: list[Tensor] = []
-        for place, bias in enumerate(log_frequencies):
+        for place, log_frequencies_here in enumerate(log_frequencies):
             output, cache = self.transformer.forward_incremental(previous, place, cache)
-            logits = (bias + output[:, 0]) / self.temperature
+            logits = (log_frequencies_here + output[:, 0]) / self.temperature
             if self.top_k is not None and self.top_k < logits.shape[1]:
                 threshold = logits.topk(self.top_k).values[:, -1:]
                 logits = logits.masked_fill(logits < threshold, -torch.inf)
@@ -155,7 +159,7 @@ class CodeTransformer(nn.Module):
         )[0]
 
     def forward_incremental(self, previous: Tensor, start: int, cache: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return the logits ``(B, n, K)`` of n places from `start` on, and the extended cache (see `Transformer`)."""
+        """Return the logits ``(B, n, K)`` of n places from `start` on, and the extended cache of `Transformer`."""
         x = self.tokens(previous) + self.places.weight[start : start + previous.shape[1]]
         x, cache = self.blocks.forward_incremental(x, cache)
         num = min(self.num_levels, x.shape[1])

@@ -1,4 +1,7 @@
-"""The base class of samplers: ex-post densities of z, fitted after training, that new codes are drawn from."""
+"""The base class of samplers: densities of z that are fitted after training, and that new codes are drawn from.
+
+A code is the z of a sample. The integer codes of a quantiser are named as such.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ class Sampler(nn.Module):
     """Whether `fit` must be called before `sample`."""
 
     def fit(self, z: Tensor, codes: Tensor | None) -> None:
-        """Fit the density to training codes: z ``(N, *z_shape)``, and the integer codes of a quantiser."""
+        """Fit the density to z ``(N, *z_shape)`` of training samples, and to `codes`, the integers of a quantiser."""
 
     def sample(self, model: Model, num: int) -> Tensor:
-        """Draw ``(num, *z_shape)``."""
+        """Draw new codes z ``(num, *z_shape)``."""
         raise NotImplementedError
 
 
 def check_fitted(name: str, buffer: Tensor) -> None:
-    """Raise an `AeframeError` for a sampler that has not been fitted, whose `buffer` is all zero."""
+    """Raise an `AeframeError` if `buffer` is all zero, as before the fit; `name` is the sampler's, for the message."""
     if not buffer.any():
         raise AeframeError(f"sampler {name} must be fitted before it can sample; fit it to training codes first")

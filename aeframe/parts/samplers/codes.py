@@ -1,4 +1,8 @@
-"""A sampler of integer codes that treats positions and levels as independent."""
+"""A sampler of a quantiser's integer codes that treats all codes of a sample as independent.
+
+A quantiser has one or more levels, and returns one integer code of each level at each position. A place is a position
+and a level.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +27,9 @@ class CodeSampler(Sampler):
     requires = frozenset({"codes"})
     requires_fit = True
     name: ClassVar[str] = "codes"
+    """The registered name, for error messages."""
     frequencies: Tensor
-    """``(positions * num_levels, num_codes)``: the relative frequency of each code."""
+    """``(positions * num_levels, num_codes)``: the relative frequency of each code at each place."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -39,22 +44,27 @@ class CodeSampler(Sampler):
         if not len(codes):
             raise AeframeError(f"sampler {self.name} needs at least 1 sample to fit, found 0")
         codes = codes.flatten(1).to(self.frequencies.device)
-        num_places, num_codes = self.frequencies.shape
-        bins = codes + num_codes * torch.arange(num_places, device=codes.device)
-        counts = bins.flatten().bincount(minlength=num_places * num_codes)
-        self.frequencies.copy_(counts.reshape(num_places, num_codes) / len(codes))
+        num_places, num_different = self.frequencies.shape
+        # One bin for each code at each place.
+        bins = codes + num_different * torch.arange(num_places, device=codes.device)
+        counts = bins.flatten().bincount(minlength=num_places * num_different)
+        self.frequencies.copy_(counts.reshape(num_places, num_different) / len(codes))
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted(self.name, self.frequencies)
         return model.latent.from_codes(self.draw(num).reshape(num, *model.latent.shape[1:], model.latent.num_levels))
 
     def draw(self, num: int) -> Tensor:
-        """Draw codes ``(num, positions * num_levels)``."""
+        """Draw integer codes ``(num, positions * num_levels)``."""
         return torch.multinomial(self.frequencies, num, replacement=True).T
 
 
 def num_codes(name: str, model: Model) -> int:
-    """Return the number of different integer codes; a latent space without integer codes is an error."""
+    """Return the number of different integer codes of the model's latent space.
+
+    Raises:
+        AeframeError: A latent space without integer codes; the message has the sampler's `name`.
+    """
     count = model.latent.num_codes
     if not count:
         raise AeframeError(

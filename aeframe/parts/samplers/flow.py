@@ -28,13 +28,15 @@ class FlowSampler(Sampler):
             arXiv 1906.04032).
         num_transforms: Number of transforms in sequence.
         hidden: Units of the dense layers in each transform.
-        steps: Training steps of 256 codes each.
+        steps: Number of training steps, of 256 codes each.
         lr: Learning rate of Adam.
     """
 
     requires_fit = True
     mean: Tensor
+    """``(D,)``: the mean of the training codes, each flattened to D numbers."""
     scale: Tensor
+    """``(D,)``: their standard deviation; 0 before the fit."""
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class FlowSampler(Sampler):
         held_out, rows = hold_out((rows - self.mean) / self.scale)
         minimise(
             self.density,
-            lambda rows: -self.density.log_prob(rows),
+            lambda batch: -self.density.log_prob(batch),
             random_batches(rows, _BATCH_SIZE, self.steps),
             torch.optim.Adam(self.density.parameters(), lr=self.lr),
             held_out=held_out,

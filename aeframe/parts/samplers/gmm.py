@@ -13,7 +13,7 @@ from aeframe.errors import AeframeError
 from aeframe.parts.samplers.base import Sampler, check_fitted
 from aeframe.types import Model
 
-# Ten covariances of this size have 168 MB, and fitting one takes minutes.
+# The largest z for full covariances: ten of this size have 168 MB, and fitting one takes minutes.
 _MAX_DIM_FULL = 2048
 
 
@@ -22,13 +22,15 @@ class GaussianMixtureSampler(Sampler):
 
     Args:
         model: A trained model; its z is flattened.
-        components: Maximum number of Gaussians; fewer different codes than that have one each.
+        components: Maximum number of Gaussians. If there are fewer different codes, each code has one.
         covariance: ``full``: D^2 numbers in each component for a z of D numbers; ``diag``: D numbers.
     """
 
     requires_fit = True
     weights: Tensor
+    """``(components,)``: 0 for unused components."""
     means: Tensor
+    """``(components, D)``, for codes that are flattened to D numbers."""
     scales: Tensor
     """``(components, D, D)`` lower triangles L with covariance L L^T, or ``(components, D)`` standard deviations."""
 

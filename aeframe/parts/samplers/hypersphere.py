@@ -22,14 +22,17 @@ class HypersphereSampler(Sampler):
 
     Args:
         model: A trained model whose z are unit vectors.
-        components: Maximum number of components; fewer different codes than that have one each.
+        components: Maximum number of components. If there are fewer different codes, each code has one.
     """
 
     spaces = frozenset({"sphere"})
     requires_fit = True
     weights: Tensor
+    """``(components,)``: 0 for unused components."""
     directions: Tensor
+    """``(components, D)``: unit vectors, the mode of each component."""
     concentrations: Tensor
+    """``(components,)``."""
 
     def __init__(self, model: Model, *, components: int = 10) -> None:
         super().__init__()
@@ -55,8 +58,9 @@ class HypersphereSampler(Sampler):
             counts, sums = responsibilities.sum(0).clamp(min=1e-9), responsibilities.T @ rows
             directions = normalize(sums, dim=1)
             concentrations = _concentration(sums.norm(dim=1) / counts, rows.shape[1])
-            peaks = VonMisesFisher(directions, concentrations).log_prob(directions)
-            responsibilities = (counts.log() + peaks + concentrations * (rows @ directions.T - 1)).softmax(1)
+            # The log-density of a component at z is that at its mode, plus concentration * (cosine - 1).
+            log_peaks = VonMisesFisher(directions, concentrations).log_prob(directions)
+            responsibilities = (counts.log() + log_peaks + concentrations * (rows @ directions.T - 1)).softmax(1)
         for buffer, values in (
             (self.weights, counts / len(rows)),
             (self.directions, directions),
@@ -72,7 +76,11 @@ class HypersphereSampler(Sampler):
 
 
 def _concentration(mean_cosine: Tensor, d: int) -> Tensor:
-    """Return the concentration ``(components,)`` of mean cosines ``(components,)`` in d dimensions."""
+    """Return the concentrations of distributions in d dimensions with these mean cosines, both ``(components,)``.
+
+    A cosine is that of the angle between a sample and the mode. The first value is an approximation, which three steps
+    of Newton's method improve.
+    """
     kappa = (mean_cosine * (d - mean_cosine.square()) / (1 - mean_cosine.square())).clamp(1e-6, _MAX_CONCENTRATION)
     for _ in range(3):
         cosine = VonMisesFisher(kappa.new_ones(len(kappa), d), kappa).mean[:, 0]

@@ -27,7 +27,7 @@ class KernelDensitySampler(Sampler):
 
     requires_fit = True
     centres: Tensor
-    """``(kernels, D)``: the stored codes."""
+    """``(kernels, D)``: the stored codes, each flattened to D numbers."""
     weights: Tensor
     """``(kernels,)``: equal for all stored codes, 0 for unused kernels."""
     scale: Tensor
@@ -57,12 +57,12 @@ class KernelDensitySampler(Sampler):
         rows = z.flatten(1).to(self.centres)
         selected = torch.randperm(len(rows))[: len(self.centres)].to(rows.device)
         num, dim = len(selected), rows.shape[1]
-        factor = self.bandwidth
-        if not isinstance(factor, float):
-            factor = (num if factor == "scott" else num * (dim + 2) / 4) ** (-1 / (dim + 4))
+        bandwidth = self.bandwidth
+        if not isinstance(bandwidth, float):
+            bandwidth = (num if bandwidth == "scott" else num * (dim + 2) / 4) ** (-1 / (dim + 4))
         self.centres.zero_()[:num] = rows[selected]
         self.weights.zero_()[:num] = 1 / num
-        self.scale.copy_(factor * rows.std(0))
+        self.scale.copy_(bandwidth * rows.std(0))
 
     def sample(self, model: Model, num: int) -> Tensor:
         check_fitted("kde", self.weights)

@@ -21,21 +21,22 @@ from aeframe.types import Batch, Domain, Model
 class TwoStageSampler(Sampler):
     """Draws from a second, small VAE that is trained on the codes (Dai & Wipf 2019, arXiv 1903.05789).
 
-    The codes do not have the prior as their distribution. But unlike data they fill all dimensions of z, so a second
-    VAE with as many latent dimensions can model them. The noise of its decoder is learned and is part of the samples.
+    The distribution of the codes is not the prior. But unlike data, codes fill all dimensions of z, so a second VAE
+    with as many latent dimensions can model them. The noise of its decoder is learned and is part of the samples.
     Codes are standardised first. The paper trains on samples of the first posterior; here, as for all samplers, the VAE
     is trained on the posterior means.
 
     Args:
         model: A trained model; its z is flattened.
         hidden: Units of the second encoder's dense layers; the decoder has them in reverse.
-        steps: Training batches.
+        steps: Number of training batches.
         batch_size: Codes in a batch, drawn with replacement.
         lr: Initial learning rate of Adam; it decays to 0 along a cosine.
     """
 
     requires_fit = True
     center: Tensor
+    """``(D,)``: the mean of the training codes, each flattened to D numbers."""
     scale: Tensor
     """``(D,)``: the standard deviation of the codes; 0 before the fit."""
 
@@ -70,10 +71,10 @@ class TwoStageSampler(Sampler):
         second = _SecondStage(self.dim, self.hidden).to(rows.device)
         optimizer = torch.optim.Adam(second.parameters(), lr=self.lr)
         minimise(
-            second,
-            second,
-            random_batches(rows, self.batch_size, self.steps),
-            optimizer,
+            module=second,
+            loss=second,
+            batches=random_batches(rows, self.batch_size, self.steps),
+            optimizer=optimizer,
             schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps),
         )
         self.second.load_state_dict(second.state_dict())

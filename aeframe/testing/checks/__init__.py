@@ -1,4 +1,7 @@
-"""All conformance checks, in the order in which they run."""
+"""All conformance checks, in the order in which they run.
+
+Each check is a function of one part (what a plugin registers under a name); see `aeframe.testing.check`.
+"""
 
 from aeframe.testing.checks import activations, composition, data, losses, models, pieces, plugin, runs, signatures
 

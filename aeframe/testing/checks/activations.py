@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
@@ -23,7 +25,7 @@ _SHAPE = (5, 4, 6, 8)
 def declared_traits(part: PartUnderTest) -> None:
     module: nn.Module = build("activation", part.config)
     declared = traits(part.target)
-    x = torch.linspace(-30, 30, 5 * 4 * 6 * 8).reshape(_SHAPE).requires_grad_()
+    x = torch.linspace(-30, 30, math.prod(_SHAPE)).reshape(_SHAPE).requires_grad_()
     output = module(x)
     y = output.detach()
     expect(bool(y.isfinite().all()), f"{part.id} is not finite on [-30, 30]")

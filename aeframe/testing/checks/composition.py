@@ -1,4 +1,8 @@
-"""Checks that a part can be selected by its name in a config, and that the recipes of a plugin compose."""
+"""Checks that a part can be selected by its name in a config, and that the recipes of a plugin compose.
+
+A recipe is a config file ``model/NAME.yaml`` that chooses the parts of a whole model. A config composes if Hydra can
+merge its files and overrides.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +28,7 @@ def composes(part: PartUnderTest) -> None:
     if "???" in defaults(part.kind, name).values():
         raise NotApplicableError("it has required options")
     kind = KINDS[part.kind]
+    # The key of a labelled kind, such as penalties, holds several parts by label.
     if kind.labelled:
         composed = _compose(part, f"{kind.key}={{{name}: {{}}}}")[kind.key][name]["name"]
     else:

@@ -166,11 +166,15 @@ def data_from_saved_state(part: PartUnderTest) -> None:
     restored.load_state(part.setup.modality.state())
     train = restored.prepare(build("dataset", part.setup.config["data"]), learn=False).train
     expected = part.setup.rows
+    # The seed with which `aeframe.testing.reference.modality_setup` read the rows.
     with noise_of(torch.device("cpu"), 2):
         actual = _fields(train.batch(torch.arange(len(expected))))
     for name, value in _fields(expected).items():
-        other = actual.get(name)
-        equal = value is other if value is None or other is None else torch.equal(other, value)
+        restored_value = actual.get(name)
+        if value is None or restored_value is None:
+            equal = value is restored_value
+        else:
+            equal = torch.equal(restored_value, value)
         expect(
             equal,
             f"{part.id} prepares another {name} from its saved state than in training; in `apply`, use only what "

@@ -1,4 +1,7 @@
-"""Checks of a loss on decoder outputs, without a model."""
+"""Checks of a loss on decoder outputs, without a model.
+
+A decoder output is ``(B, outputs, *shape)``: for each element, the parameters of the loss, such as mean and variance.
+"""
 
 from __future__ import annotations
 
@@ -40,17 +43,17 @@ def minimum_at_the_data(part: PartUnderTest) -> None:
             optimizer.step()
         with torch.no_grad():
             error_after = _error(loss, output, batch.x)
-            own = loss(output, batch)
-            other = loss(output, batch.rows(torch.arange(BATCH_SIZE).roll(1)))
+            loss_of_own = loss(output, batch)
+            loss_of_other = loss(output, batch.rows(torch.arange(BATCH_SIZE).roll(1)))
         expect(
             float(error_after) < float(error_before),
             f"{part.id} on {domain} data: minimising it moves reconstructions away from x "
             f"(|x - x_hat| changes from {float(error_before):.3g} to {float(error_after):.3g})",
         )
         expect(
-            float(own.sum()) <= float(other.sum()),
-            f"{part.id} on {domain} data: the mean loss of reconstructions is {float(own.mean()):.3g} for their own x, "
-            f"and only {float(other.mean()):.3g} for another sample's x",
+            float(loss_of_own.sum()) <= float(loss_of_other.sum()),
+            f"{part.id} on {domain} data: the mean loss of reconstructions is {float(loss_of_own.mean()):.3g} for "
+            f"their own x, and only {float(loss_of_other.mean()):.3g} for another sample's x",
         )
 
 
@@ -68,9 +71,9 @@ def masked_output(part: PartUnderTest) -> None:
         batch = setup.batch()
         with noise_of(CPU, 6), torch.no_grad():
             batch.mask = torch.rand(batch.x.shape) < 0.6
-            output, other = torch.randn(2, BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            output, changed_output = torch.randn(2, BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
             expected = loss(output, batch)
-            actual = loss(torch.where(batch.mask.unsqueeze(1), output, other), batch)
+            actual = loss(torch.where(batch.mask.unsqueeze(1), output, changed_output), batch)
         expect(
             torch.allclose(expected, actual, rtol=1e-4, atol=1e-5),
             f"{part.id} on {domain} data: it changes with the output at masked elements, by up to "
@@ -87,6 +90,7 @@ def masked_output(part: PartUnderTest) -> None:
 def samples_in_the_domain(part: PartUnderTest) -> None:
     for domain, setup, loss in _in_each_domain(part):
         with noise_of(CPU, 6), torch.no_grad():
+            # Large outputs reach the ends of the range that a loss declares.
             output = 8 * torch.randn(BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
             mean, samples = loss.mean(output), loss.sample(output)
         declared = loss.output_range

@@ -1,4 +1,7 @@
-"""Checks of a part inside a small model."""
+"""Checks of a part inside a small model.
+
+Terms are the named summands of the loss (and the bound), with one number for each sample: ``(B,)``.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def shapes(part: PartUnderTest) -> None:
 
     with noise_of(CPU, 4):
         out = forward_pass(model, batch)
-        # Importance samples are rows.
+        # Where the objective draws K importance samples, z and the output have K * B rows.
         num_rows = BATCH_SIZE * (model.objective.num_samples or 1)
         sample_shape = part.setup.spec.shape
         expect_shape("the encoder input", out.encoder_input.x, tuple(batch.x.shape))
@@ -120,11 +123,12 @@ def batch_invariance(part: PartUnderTest) -> None:
     setup, rows = part.setup, torch.arange(BATCH_SIZE)
     model = setup.model()
     with noise_of(CPU, 4), torch.no_grad():
-        # Some parts, such as a codebook, initialise themselves from the first batch.
+        # The result is not needed: some parts, such as a codebook, initialise themselves from the first batch.
         forward_pass(model, setup.batch())
     copied = copy.deepcopy(model)
     once = _terms(model, setup.batch(), rows)
     twice = _terms(copied, setup.batch().rows(rows.repeat(2)), rows.repeat(2))
+    # Terms that compare the samples of a batch, such as a divergence between their distribution and the prior.
     batch_terms = model.batch_terms
 
     def without_batch_terms(terms: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -202,9 +206,9 @@ def condition(part: PartUnderTest) -> None:
     if part.kind == "decoder":
         with evaluation_mode(model), torch.no_grad():
             z = model.embed(batch).mean
-            one = model.decode(z, condition=batch.condition)
-            other = model.decode(z, condition=batch.condition.roll(1, 1))
-        expect(not torch.equal(one, other), f"{part.id} returns the same output for different conditions")
+            output = model.decode(z, condition=batch.condition)
+            changed = model.decode(z, condition=batch.condition.roll(1, 1))
+        expect(not torch.equal(output, changed), f"{part.id} returns the same output for different conditions")
 
 
 @check(
@@ -223,9 +227,9 @@ def repeatable_evaluation(part: PartUnderTest) -> None:
             "reconstruction term": (first.reconstruction, second.reconstruction),
             "reconstruction": (model.loss.mean(first.output), model.loss.mean(second.output)),
         }
-    for name, (one, other) in pairs.items():
+    for name, (first_value, second_value) in pairs.items():
         expect(
-            torch.equal(one, other),
+            torch.equal(first_value, second_value),
             f"{part.id}: the {name} differs at each call in evaluation mode; draw noise in training mode only",
         )
 

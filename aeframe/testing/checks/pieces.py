@@ -1,4 +1,4 @@
-"""Checks of schedules, optimizers, samplers and metrics."""
+"""Checks of the parts around a model: schedules, optimizers, samplers and metrics."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def sampler(part: PartUnderTest) -> None:
     restored = build("sampler", part.config, model=model)
     restored.load_state_dict(built.state_dict())
     samples = []
-    for each in (built, restored):
+    for fitted in (built, restored):
         with noise_of(CPU, 9), torch.no_grad():
-            samples.append(each.sample(model, BATCH_SIZE))
+            samples.append(fitted.sample(model, BATCH_SIZE))
     shape = (BATCH_SIZE, *model.latent.shape)
     expect(
         tuple(samples[0].shape) == shape and bool(samples[0].isfinite().all()),
@@ -125,16 +125,17 @@ def metric(part: PartUnderTest) -> None:
         applies = True
         try:
             in_one_batch = _compute_metric(part, model, setup, [2 * BATCH_SIZE])
+            # Unequal batches, so that a mean over batches would differ.
             in_two_batches = _compute_metric(part, model, setup, [3, 2 * BATCH_SIZE - 3])
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: the metric may require other data
             first_error = first_error or error
             continue
         for name, value in in_one_batch.items():
-            other = in_two_batches[name]
+            value_in_two = in_two_batches[name]
             expect(value.numel() == 1 and bool(value.isfinite()), f"{part.id}: '{name}' is {value}")
             expect(
-                torch.allclose(value, other, rtol=1e-4),
-                f"{part.id}: '{name}' is {float(value):.6g} in one batch and {float(other):.6g} in two",
+                torch.allclose(value, value_in_two, rtol=1e-4),
+                f"{part.id}: '{name}' is {float(value):.6g} in one batch and {float(value_in_two):.6g} in two",
             )
         return
     if not applies:
@@ -156,7 +157,7 @@ def _compute_metric(
 
 
 def _metric_setups(part: PartUnderTest) -> Iterator[ReferenceSetup]:
-    """Yield each setup with a Gaussian, a quantised and a sparse latent, since a metric may apply to one of them."""
+    """Yield each setup with a Gaussian, a quantised and a sparse latent: a metric may apply to only one of these."""
     latents = (
         ({"name": "gaussian", "dim": 3}, "elbo"),
         ({"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4}, "deterministic"),

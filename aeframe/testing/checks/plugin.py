@@ -17,6 +17,7 @@ from aeframe.testing.check import check
 from aeframe.testing.expectations import expect
 from aeframe.testing.part_under_test import PLUGIN, PartUnderTest
 
+# Packages that take long to import.
 _HEAVY = ("torch", "lightning", "hydra", "numpy", "pydantic")
 _PRINT_IMPORTED = f"""
 import json, sys
@@ -68,6 +69,7 @@ def _module(plugin: Plugin) -> ModuleType:
     """Return the module that implements the plugin's hooks."""
     if plugin.distribution == CORE:
         return importlib.import_module("aeframe.builtin")
+    # A plugin that is a single file is imported under its own name; other plugins are entry points of distributions.
     if plugin.version == "file":
         return sys.modules[plugin.name]
     (point,) = importlib.metadata.entry_points(group=PROJECT, name=plugin.name)

@@ -132,8 +132,8 @@ def _compare(
         expect(same, f"{part.id}: the {name} changes {when}")
 
 
-def _equal(one: Tensor | None, other: Tensor) -> bool:
-    return one is not None and torch.equal(one, other)
+def _equal(actual: Tensor | None, expected: Tensor) -> bool:
+    return actual is not None and torch.equal(actual, expected)
 
 
 CHECKS = (trains, safe_checkpoint, exact_resume, saved_model, two_processes)

@@ -58,7 +58,7 @@ def test_the_f8_network_has_the_size_of_latent_diffusions() -> None:
         encoder = VQGANEncoder((3, 256, 256), Domain("signed"), channels=(128, 256, 512, 512))
         decoder = VQGANDecoder((4, 32, 32), (1, 3, 256, 256), channels=(512, 512, 256, 128))
     assert encoder.out_shape == (512, 32, 32)
-    assert encoder.mirror()["blocks"] == 3
+    assert encoder.mirrored_decoder_config()["blocks"] == 3
     # Self-attention at the lowest resolution only.
     assert sum(isinstance(module, SelfAttention) for module in encoder.modules()) == 1
     assert sum(isinstance(module, NearestUpsample) for module in decoder.modules()) == 3

@@ -1,6 +1,6 @@
 """1-d convolutions over time, symmetric or causal. Causal ones can process a signal chunk by chunk.
 
-Shapes: B samples, C channels, T positions in time at the rate of the layer.
+Shapes: B samples, C channels, C' output channels, T positions in time at the rate of the layer.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from aeframe.parts.activations import MakeActivation
 
 StreamState = dict[nn.Module, Tensor]
-"""The last inputs of each layer, which the outputs of the next chunk depend on."""
+"""The last inputs of each layer, on which its outputs for the next chunk also depend; empty before the first chunk."""
 
 
 class TimeConv(nn.Module):
@@ -35,7 +35,7 @@ class TimeConv(nn.Module):
 
     def step(self, x: Tensor, state: StreamState) -> Tensor:
         """Return the outputs for the next inputs of a causal layer, and update `state`."""
-        if not self.pad_start:
+        if not self.pad_start:  # The layer needs no earlier inputs.
             return self.conv(x)
         extended = torch.cat([state.get(self, x.new_zeros(*x.shape[:2], self.pad_start)), x], 2)
         state[self] = extended[..., -self.pad_start :]
@@ -60,6 +60,7 @@ class TimeUpsample(nn.Module):
         """Return the outputs for the next inputs of a causal layer, and update `state`."""
         extended = torch.cat([state.get(self, x.new_zeros(*x.shape[:2], 1)), x], 2)
         state[self] = x[..., -1:]
+        # The first outputs belong to the previous input, and the last ones lack the next input.
         return self.conv(extended)[..., self.stride : self.stride * extended.shape[2]]
 
 
@@ -68,12 +69,14 @@ class TimeResidual(nn.Module):
     van den Oord et al. 2016, arXiv 1609.03499).
     """
 
-    def __init__(self, channels: int, kernel: int, dilation: int, make: MakeActivation, *, causal: bool) -> None:
+    def __init__(
+        self, channels: int, kernel: int, dilation: int, make_activation: MakeActivation, *, causal: bool
+    ) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            make(),
+            make_activation(),
             TimeConv(channels, channels, kernel, causal=causal, dilation=dilation),
-            make(),
+            make_activation(),
             TimeConv(channels, channels, 1, causal=causal),
         )
 
@@ -82,7 +85,10 @@ class TimeResidual(nn.Module):
 
 
 def stream_step(module: nn.Module, x: Tensor, state: StreamState) -> Tensor:
-    """Return the outputs of a causal network for the next inputs ``(B, C, n)``, and update `state`."""
+    """Return the outputs of a causal network for the next inputs ``(B, C, n)``, and update `state`.
+
+    Layers of other classes than those in this file, such as activations, must map each position separately.
+    """
     if isinstance(module, (TimeConv, TimeUpsample)):
         return module.step(x, state)
     if isinstance(module, TimeResidual):

@@ -9,7 +9,9 @@ from aeframe.model.autoencoder import Autoencoder
 
 
 def num_codebooks(model: Autoencoder) -> int:
-    """Return the number of codebooks (residual levels) of a model; the groups of one level count as one codebook.
+    """Return the number of codebooks of a model: the number of its residual levels.
+
+    If vectors are divided into groups that are quantised separately, the groups of one level count as one codebook.
 
     Raises:
         AeframeError: A latent without integer codes.
@@ -25,10 +27,10 @@ def z_from_first_codebooks(model: Autoencoder, codes: Tensor, count: int) -> Ten
     Raises:
         AeframeError: A count that is not between 1 and `num_codebooks`.
     """
-    num_levels = num_codebooks(model)
-    if not 1 <= count <= num_levels:
-        raise AeframeError(f"the codec has {num_levels} codebooks per frame, found {count}; choose 1 to {num_levels}")
-    # `from_codes` treats -1 as an unused level.
+    num_books = num_codebooks(model)
+    if not 1 <= count <= num_books:
+        raise AeframeError(f"the codec has {num_books} codebooks per frame, found {count}; choose 1 to {num_books}")
+    # `from_codes` treats -1 as an unused level. The last axis has one code per level and group, level by level.
     truncated = codes.clone()
-    truncated[..., count * (codes.shape[-1] // num_levels) :] = -1
+    truncated[..., count * (codes.shape[-1] // num_books) :] = -1
     return model.latent.from_codes(truncated)

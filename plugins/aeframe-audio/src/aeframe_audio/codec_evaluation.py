@@ -1,4 +1,7 @@
-"""Evaluate a codec with each number of its codebooks, and a linear baseline: principal components of frames."""
+"""Evaluate a codec with each number of its codebooks, and a linear baseline: principal components of frames.
+
+Shapes: B samples, C channels, T time samples.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,8 @@ def evaluate_by_codebooks(model: Autoencoder, source: Source, batch_size: int) -
     Keys: ``codebooks``, ``bitrate`` (bits per second), ``mel_distance``, ``log_spectral_distance`` and ``si_sdr``
     (dB), ``codebook_used`` (fraction of the codes of the last codebook that occur).
     """
-    num_levels = num_codebooks(model)
-    metrics_by_count = [(MelDB(model), LogSpectral(model), SISDR()) for _ in range(num_levels)]
+    num_books = num_codebooks(model)
+    metrics_by_count = [(MelDB(model), LogSpectral(model), SISDR()) for _ in range(num_books)]
     codebook_use = CodebookUse(model)
     device = next(model.parameters()).device
     with evaluation_mode(model):
@@ -41,18 +44,20 @@ def evaluate_by_codebooks(model: Autoencoder, source: Source, batch_size: int) -
                 for metric in metrics:
                     metric.to(device).update(model, replace(out, output=output))
     frames_per_second = math.prod(model.latent.shape[1:]) * (model.spec.rate or 1.0) / model.spec.shape[-1]
-    bitrate = model.latent.num_levels / num_levels * math.log2(model.latent.num_codes) * frames_per_second
+    codes_per_book = model.latent.num_levels / num_books
+    bits_per_second = codes_per_book * math.log2(model.latent.num_codes) * frames_per_second
     used = codebook_use.compute()
     return [
         {
             "codebooks": count,
-            "bitrate": count * bitrate,
+            "bitrate": count * bits_per_second,
             "mel_distance": float(mel.compute()),
             "log_spectral_distance": float(log_spectral.compute()),
-            "si_sdr": float(ratio.compute()),
+            "si_sdr": float(signal_to_distortion.compute()),
+            # A metric of a single codebook has no numbered entries.
             "codebook_used": float(used.get(f"codebook_used/{count}", used["codebook_used"])),
         }
-        for count, (mel, log_spectral, ratio) in enumerate(metrics_by_count, start=1)
+        for count, (mel, log_spectral, signal_to_distortion) in enumerate(metrics_by_count, start=1)
     ]
 
 
@@ -68,13 +73,15 @@ def pca_si_sdr(train: Source, test: Source, *, frame: int, count: int, batch_siz
         count: Number of principal components.
         batch_size: Samples per batch.
     """
-    total, products, number = torch.zeros(frame).double(), torch.zeros(frame, frame).double(), 0
+    frame_sum, product_sum, num_frames = torch.zeros(frame).double(), torch.zeros(frame, frame).double(), 0
     for batch in _batches(train, batch_size):
         frames = _frames(batch.masked_x(), frame).flatten(0, -2).double()
         frames = frames[frames.square().sum(1) > 0]
-        total, products, number = total + frames.sum(0), products + frames.T @ frames, number + len(frames)
-    mean = total / max(number, 1)
-    _, eigenvectors = torch.linalg.eigh(products / max(number, 1) - mean.outer(mean))
+        frame_sum, product_sum = frame_sum + frames.sum(0), product_sum + frames.T @ frames
+        num_frames += len(frames)
+    mean = frame_sum / max(num_frames, 1)
+    # Eigenvectors of the covariance matrix, in ascending order of the eigenvalues.
+    _, eigenvectors = torch.linalg.eigh(product_sum / max(num_frames, 1) - mean.outer(mean))
     components = eigenvectors[:, -count:]
     ratios = []
     for batch in _batches(test, batch_size):

@@ -12,8 +12,9 @@ from aeframe.errors import AeframeError
 class CodecReport(ModelCommand):
     """Evaluate a codec with each number of its codebooks, and print a table.
 
-    The line below the table is the SI-SDR of a linear baseline: principal components of frames as long as those of the
-    codec, as many as its latent has dimensions per frame. They are not quantised.
+    The line below the table is the SI-SDR (scale-invariant signal-to-distortion ratio) of a linear baseline: principal
+    components of frames as long as those of the codec. There are as many components as the latent has dimensions per
+    frame, and they are not quantised.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -41,11 +42,13 @@ class CodecReport(ModelCommand):
         splits, batch_size = self.splits(model, args), self.batch_size(args, model)
         source = getattr(splits, args.split)
         rows = evaluate_by_codebooks(model.model, source, batch_size)
+        # `frames` is empty for a latent without a time axis, which has no baseline.
         dim, *frames = model.model.latent.shape
         report = {"split": args.split, "rows": rows}
         if frames:
             frame = -(-model.spec.shape[-1] // frames[0])
             count = min(dim, frame)
+            # A seed, since training segments are drawn at random.
             with noise_of(torch.device("cpu"), 0, EVALUATION):
                 report["pca_si_sdr"] = pca_si_sdr(splits.train, source, frame=frame, count=count, batch_size=batch_size)
             report["pca"] = {"frame": frame, "components": count}

@@ -29,7 +29,7 @@ class Header:
     """Samples per second."""
     channels: int
     frames: int
-    """Samples per channel."""
+    """Number of samples per channel; soundfile calls them frames."""
 
 
 def read_header(recording: Recording) -> Header:

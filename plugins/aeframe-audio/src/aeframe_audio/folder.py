@@ -27,17 +27,18 @@ class AudioFolder(Dataset):
     """A folder of WAV, FLAC, OGG, MP3 or AIFF files, at any depth.
 
     Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. Missing splits
-    are drawn at random from the training sounds. If all sounds lie in at least two class folders,
-    ``extras["label"]`` is the position of the class in the sorted names. Sounds of different sampling rates require
-    ``modality.rate``, mono together with stereo requires ``modality.channels``.
+    are drawn at random from the training sounds. If every sound lies in a sub-folder named after its class, with at
+    least two classes, ``extras["label"]`` is the position of the class in the sorted names. Sounds of different
+    sampling rates require ``modality.rate``, mono together with stereo requires ``modality.channels``.
 
     Args:
         path: The folder.
         validation: Fraction of the training sounds for validation, if there is no folder for it.
         test: Fraction of the training sounds for testing, if there is no folder for it.
         seed: Seed of the random splits.
-        max_memory_mb: If the sounds fit into this many megabytes (16 bits, after conversion), they are decoded once
-            and kept in memory. Otherwise ``workers`` decode the segments of each batch.
+        max_memory_mb: If the decoded sounds, with 16 bits per sample at the final rate, fit into this many megabytes,
+            they are decoded once and kept in memory. Otherwise the worker processes of the data loader decode the
+            segments of each batch.
     """
 
     modality = "audio"
@@ -46,6 +47,7 @@ class AudioFolder(Dataset):
         self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
+        # The name of the dataset in error messages.
         self.who = f"dataset 'audio_folder' at '{path}'"
         self.splitter = RandomSplit(self.who, "sounds", validation=validation, test=test, seed=seed)
         self.max_memory_mb = max_memory_mb
@@ -60,6 +62,8 @@ class AudioFolder(Dataset):
             split: path_keys(self.path, (Path(recording.name) for recording in files.recordings))
             for split, files in splits.items()
         }
+        # `split_record`, inherited from `Dataset`, stores the drawn split by these keys: a later run of it uses the
+        # same.
         return self.splitter.complete(splits, self.split_record, keys)
 
     def _folder_splits(self) -> dict[str, Files]:
@@ -75,8 +79,13 @@ class AudioFolder(Dataset):
 def first_format(who: str, recordings: list[Recording]) -> dict[str, Any]:
     """Return sampling rate and channels of the first file with a readable header.
 
+    Args:
+        who: The name of the dataset, for error messages.
+        recordings: The files.
+
     Raises:
         AeframeError: No file has one.
     """
-    header = first_opened(recordings, read_header, sentence=f"{who} has no sound that can be opened")
+    message = f"{who} has no sound that can be opened"
+    header = first_opened(recordings, read_header, sentence=message)
     return {"rate": header.rate, "channels": header.channels}

@@ -20,7 +20,7 @@ from aeframe_audio.recordings import Files, RawSplits, Recording
 _NAME = re.compile(r"(\d)_(\w+)_(\d+)\.wav")
 _LOCAL_NAMES = ("fsdd.tar.gz", "audio/fsdd.tar.gz", "fsdd", "audio/fsdd")
 _EXPECTED = "fsdd.tar.gz or a folder with its WAV files (github.com/Jakobovski/free-spoken-digit-dataset)"
-# Without a checksum: the server creates the archive on demand, so that its bytes may differ.
+# It has no checksum: the server creates the archive on demand, so that its bytes may differ.
 _REMOTE = Remote(
     "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v1.0.10.tar.gz", saved_as="fsdd.tar.gz"
 )
@@ -31,18 +31,20 @@ class FSDD(Dataset):
     """The Free Spoken Digit Dataset: 3,000 recordings of the digits by six speakers, 8 kHz mono (Jackson et al. 2018,
     CC BY-SA 4.0).
 
-    For each digit and speaker, takes 0-4 are for testing (the authors' split), 5-9 for validation and 10-49 for
-    training. ``extras["label"]`` is the digit.
+    Each speaker says each digit in 50 takes: takes 0-4 are for testing (the authors' split), 5-9 for validation and
+    10-49 for training. ``extras["label"]`` is the digit.
 
     Args:
-        path: The archive, or a folder with the WAV files. With null the folder in ``AEFRAME_DATA`` and
-            ``~/.cache/aeframe`` are searched; otherwise 15 MB are downloaded.
+        path: The archive, or a folder with the WAV files. With null it is searched in the folder that the
+            environment variable ``AEFRAME_DATA`` names and in ``~/.cache/aeframe``, and downloaded (15 MB) if it is in
+            neither.
     """
 
     modality = "audio"
 
     def __init__(self, *, path: Path | None = None) -> None:
         self.path = None if path is None else Path(path).expanduser()
+        # The name of the dataset in error messages.
         self.who = "dataset 'fsdd'"
 
     def describe(self) -> Mapping[str, Any]:
@@ -76,6 +78,7 @@ class FSDD(Dataset):
         return self.path or local(*_LOCAL_NAMES)
 
     def _check_num_recordings(self, path: Path) -> None:
+        """Raise an error if a downloaded archive is incomplete."""
         num_recordings = len(self._recordings(path))
         if num_recordings != _NUM_RECORDINGS:
             raise AeframeError(f"{num_recordings} recordings, expected {_NUM_RECORDINGS}")

@@ -1,4 +1,8 @@
-"""The loss `snr`: negative signal-to-noise ratio of waves."""
+"""The loss `snr`: negative signal-to-noise ratio of waves.
+
+Shapes: B segments of sound (the samples of the batch), N numbers in each; with K importance samples ``(B,)`` is
+``(K, B)``.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,19 @@ from aeframe_audio.spectra import power_of_decibels
 
 
 class SignalToNoise(BoundedMean):
-    """10 log10(|x - x_hat|^2 / |x|^2) of a whole sample, in dB. It does not depend on the loudness of the sample.
+    """10 log10(|x - x_hat|^2 / |x|^2) in dB, with sums over a whole segment.
+
+    It hardly depends on the loudness of a segment that is well above `floor`. As in every `BoundedMean`, x_hat is an
+    activation of the decoder's output.
 
     Args:
-        shape: Of a sample.
-        floor: In dB of full scale: this power is added to the noise and to the signal at every sample of the mask, so
-            that the ratio is finite in silence.
+        shape: Shape of one segment, ``(C, T)``.
+        floor: A power in dB of full scale. For each unmasked element it is added to the energy of the noise and to that
+            of the signal, so that the ratio is finite in silence.
         activation: Bounds the reconstruction, such as tanh for data in [-1, 1]; null is the identity.
     """
 
+    # Data with unbounded values ("real"), or with values in [-1, 1] ("signed").
     domains = frozenset({"real", "signed"})
     unit = "dB"
 
@@ -29,15 +37,16 @@ class SignalToNoise(BoundedMean):
         super().__init__(len(shape), activation)
         if floor >= 0:
             raise AeframeError(f"loss snr requires a floor below 0 dB, found {floor:g}")
-        self.floor = power_of_decibels(floor)
+        self.floor_power = power_of_decibels(floor)
 
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
+        # Both are flattened to (B, N) and 0 where masked, so that masked elements add nothing to the sums.
         x, x_hat = self.flat_x_and_reconstruction(output, batch)
         mask = (
             torch.ones_like(batch.x)
             if batch.mask is None
             else broadcast_mask(batch.mask, batch.x.ndim).expand_as(batch.x)
         )
-        floor = self.floor * mask.flatten(1).sum(1)
-        noise = (x - x_hat).square().sum(-1) + floor
-        return 10 * (noise.log10() - (x.square().sum(-1) + floor).log10())
+        floor_energy = self.floor_power * mask.flatten(1).sum(1)
+        noise_energy = (x - x_hat).square().sum(-1) + floor_energy
+        return 10 * (noise_energy.log10() - (x.square().sum(-1) + floor_energy).log10())

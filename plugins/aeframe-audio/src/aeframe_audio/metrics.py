@@ -1,4 +1,7 @@
-"""Metrics of reconstructed sounds: SI-SDR, spectral distances and bitrate."""
+"""Metrics of reconstructed sounds: SI-SDR, spectral distances and bitrate.
+
+Shapes: B segments, C channels, T time samples, F frequencies (or mel bands). Masks are True for elements to include.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +20,19 @@ if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
 _LIMIT_DB = 100.0
+"""Bound of the absolute SI-SDR."""
 
 
 def si_sdr(x_hat: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return the scale-invariant signal-to-distortion ratio ``(B,)`` in dB, over all channels together (Le Roux,
     Wisdom, Erdogan & Hershey 2019, arXiv 1811.02508).
 
-    Both signals are centred first. Results are within +-100 dB; a silent x has -100.
+    Both signals are centred first. Results are clipped to +-100 dB; a silent x has -100.
 
     Args:
-        x_hat: ``(B, *any)``.
-        x: ``(B, *any)``.
-        mask: ``(B, *any)``, True for samples to compare; None compares all.
+        x_hat: The reconstructions, ``(B, *any)``.
+        x: The originals, ``(B, *any)``.
+        mask: ``(B, *any)``, True for elements to compare; None compares all.
     """
     x_hat, x = _centre(x_hat, mask), _centre(x, mask)
     tiny = torch.finfo(x.dtype).tiny
@@ -74,7 +78,10 @@ class _Mean(ModelMetric):
         self.count = self.count + included.sum()
 
     def measure(self, x_hat: Tensor, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Return values of any shape, and True for those to include; all three arguments are ``(B, C, T)``."""
+        """Return values of any shape, and a mask of the same shape that is True for those to include in the mean.
+
+        All three arguments are ``(B, C, T)``.
+        """
         raise NotImplementedError
 
     def compute(self) -> Tensor:
@@ -139,8 +146,8 @@ class LogSpectral(_SpectralMean):
 class Bitrate(ModelMetric):
     """Bits per second of the codes of a quantiser.
 
-    ``bitrate``: log2 of the codebook size for each code. ``bitrate_entropy``: the entropy of the empirical code
-    frequencies of each level, which an entropy coder could reach.
+    ``bitrate``: log2 of the codebook size for each code. ``bitrate_entropy``: for each code the entropy of the
+    empirical code frequencies of its residual level, which an entropy coder could reach.
     """
 
     code_counts: Tensor
@@ -160,6 +167,7 @@ class Bitrate(ModelMetric):
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         assert out.latent.codes is not None
         codes = out.latent.codes.long().flatten(0, -2).T
+        # A code of -1 is a level that is not used; it adds 0 to the counts.
         self.code_counts = self.code_counts.scatter_add(1, codes.clamp(min=0), (codes >= 0).long())
 
     def compute(self) -> dict[str, Tensor]:

@@ -1,4 +1,7 @@
-"""The modality `audio`: fixed-length segments of sounds."""
+"""The modality `audio`: fixed-length segments of sounds.
+
+Shapes: B or N segments, C channels, T time samples.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,12 @@ class Audio(Modality):
 
     Args:
         seconds: Length of a segment.
-        rate: Sampling rate in Hz that all sounds are resampled to. null keeps that of the data; all must have the same.
+        rate: Sampling rate in Hz that all sounds are resampled to. null keeps that of the data, which must then be the
+            same for all sounds.
         channels: 1 mixes stereo down, 2 repeats mono; null keeps the channels of the data.
         gate: Training segments with a root mean square below this level, in dB of full scale, are redrawn; null
             accepts all.
-        on_error: For files that cannot be decoded: ``raise``, or ``skip`` and list them.
+        on_error: What to do with files that cannot be decoded: ``raise`` an error, or ``skip`` and list them.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "wave_conv", "loss": "mae"}
@@ -66,7 +70,9 @@ class Audio(Modality):
 
     def spec(self, dataset: Dataset) -> DataSpec:
         description = dataset.describe()
-        rate, channels = self.format_options.resolve(Header(description["rate"], description["channels"], 1))
+        # The number of samples does not matter here.
+        header = Header(rate=description["rate"], channels=description["channels"], frames=1)
+        rate, channels = self.format_options.resolve(header)
         length = self._segment_length(rate)
         if length < 1:
             raise AeframeError(
@@ -78,7 +84,7 @@ class Audio(Modality):
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         """Determine the sampling rate and the number of channels."""
-        self.spec(dataset)
+        self.spec(dataset)  # Creates the reader.
         if not isinstance(raw, Mapping) or not all(isinstance(raw.get(split), (Waves, Files)) for split in SPLITS):
             raise AeframeError(
                 f"modality audio reads Waves or Files for each split, and dataset {type(dataset).__name__} loads "
@@ -91,6 +97,7 @@ class Audio(Modality):
         headers = {
             split: self._headers(files, skipped) for split in SPLITS if isinstance(files := raw[split], Files)
         }  # fmt: skip
+        # Waves are in memory anyway; files are decoded into memory if all splits together fit.
         num_samples = sum(reader.num_samples(header) for split in headers.values() for header in split.values())
         limits = [files.max_memory_mb for files in raw.values() if isinstance(files, Files)]
         in_memory = not limits or num_samples * reader.channels * _BYTES_PER_SAMPLE <= min(limits) * _MEGABYTE
@@ -125,6 +132,8 @@ class Audio(Modality):
             # Not checked against the options: the rate of these waves determined that of the reader.
             packed = PackedSounds.pack(reader.convert(sound, raw.rate) for sound in raw.sounds)
             return _in_memory_source(packed, raw.labels, length, random=random, gate=gate)
+        # The positions of the files that can be decoded. They are only decoded here to keep them or to find damaged
+        # ones.
         readable, waves = list(headers), []
         if in_memory or self.on_error == "skip":
             readable = []

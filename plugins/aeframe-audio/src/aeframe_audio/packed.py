@@ -1,4 +1,7 @@
-"""`PackedSounds`: sounds of any lengths concatenated in one tensor, from which batches of segments are gathered."""
+"""`PackedSounds`: sounds of any lengths concatenated in one tensor, from which batches of segments are gathered.
+
+Shapes: N sounds, B segments, C channels. A sample is one value per channel at one time.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ class PackedSounds:
     """N sounds, stored with 16 bits per sample."""
 
     samples: Tensor
-    """``(C, total)`` int16."""
+    """``(C, total)`` int16: all sounds, one after another."""
     starts: Tensor
-    """``(N,)``: the first sample of each sound."""
+    """``(N,)``: the position of the first sample of each sound in `samples`."""
     lengths: Tensor
     """``(N,)``: the number of samples of each sound."""
 
@@ -42,9 +45,10 @@ class PackedSounds:
             offset: ``(B,)``, the first sample of each segment in its sound.
             length: Samples of a segment.
         """
-        step = torch.arange(length)
-        position = (self.starts[sound] + offset).unsqueeze(1) + step
-        mask = step < (self.lengths[sound] - offset).unsqueeze(1)
+        sample = torch.arange(length)
+        position = (self.starts[sound] + offset).unsqueeze(1) + sample
+        mask = sample < (self.lengths[sound] - offset).unsqueeze(1)
+        # Positions after the last sound are masked below.
         samples = self.samples[:, position.clamp(max=self.samples.shape[1] - 1)].movedim(0, 1)
         return samples.float().div(_FULL_SCALE).masked_fill(~mask.unsqueeze(1), 0.0), mask
 

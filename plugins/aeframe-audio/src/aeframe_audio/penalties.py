@@ -22,22 +22,24 @@ from aeframe.types import Batch, DataSpec, ForwardOutput, Model
 from aeframe_audio.spectra import MelBands, PowerSpectrogram, amplitude, log_amplitude, power_of_decibels
 
 _EPSILON = 1e-10
+"""Added to a squared ratio before its square root, whose gradient at 0 is infinite."""
 
 
 class STFTDistance(Penalty):
     """The multi-resolution STFT distance (Yamamoto, Song & Kim 2020, arXiv 1910.11480), a mean over resolutions.
 
-    It is the sum of |log S - log S_hat| over frames, and of the spectral convergence ||S - S_hat|| / ||S|| times the
-    number of samples. S are amplitudes. Both terms and their gradients are 0 where both sounds are silent. Masked
-    samples are replaced by silence. With K importance samples only the first is used.
+    With the amplitudes S of x and S_hat of its reconstruction, it has two terms: |log S - log S_hat|, summed over
+    frames as above, and the spectral convergence ||S - S_hat|| / ||S||, times the number of samples of all channels.
+    Both terms and their gradients are 0 where both sounds are silent. Masked samples are replaced by silence. With K
+    importance samples only the first is used.
 
     Args:
-        spec: Of the data, ``(C, T)``; channels are compared separately.
+        spec: The format of the data, of shape ``(C, T)``; channels are compared separately.
         weight: A number or a schedule.
-        windows: Samples of the Hann windows; hops are a quarter of each.
+        windows: Number of samples of each Hann window; the hop is a quarter of it.
         logarithm: Weight of the first term.
         convergence: Weight of the second term.
-        floor: In dB of full scale; differences below it have little effect.
+        floor: A power in dB of full scale; differences below it have little effect.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class STFTDistance(Penalty):
         super().__init__()
         _check_options("penalty stft", spec, windows)
         self.weight, self.logarithm, self.convergence = weight, logarithm, convergence
-        self.floor = power_of_decibels(floor)
+        self.floor_power = power_of_decibels(floor)
         self.spectrograms = _spectrograms(windows)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
@@ -68,12 +70,16 @@ class STFTDistance(Penalty):
         """Return the distance ``(B,)`` at one resolution."""
         power, power_hat = (_power(spectrogram, wave) for wave in (x, x_hat))
         hop, num_bins = spectrogram.hop, power.shape[-2]
-        log_distance = (log_amplitude(power, self.floor) - log_amplitude(power_hat, self.floor)).abs()
+        log_distance = (log_amplitude(power, self.floor_power) - log_amplitude(power_hat, self.floor_power)).abs()
         distance = self.logarithm * hop * log_distance.mean(-2).flatten(1).sum(1)
         if self.convergence:
-            size = amplitude(power, self.floor).square().flatten(1).sum(1) + self.floor * num_bins * num_samples / hop
-            error = (amplitude(power, self.floor) - amplitude(power_hat, self.floor)).square().flatten(1).sum(1)
-            # Unlike sqrt(error / size), it has a gradient at 0.
+            # Squared norms; the floor of the denominator is that of all bins of all frames.
+            floor_size = self.floor_power * num_bins * num_samples / hop
+            size = amplitude(power, self.floor_power).square().flatten(1).sum(1) + floor_size
+            error = (
+                (amplitude(power, self.floor_power) - amplitude(power_hat, self.floor_power)).square().flatten(1).sum(1)
+            )
+            # Unlike sqrt(error / size), it has a finite gradient at 0.
             ratio = (error / size + _EPSILON).sqrt() - _EPSILON**0.5
             distance = distance + self.convergence * num_samples * ratio
         return distance
@@ -88,10 +94,10 @@ class MelDistance(Penalty):
     the first is used.
 
     Args:
-        spec: Of the data, ``(C, T)``, with a sampling rate; channels are compared separately.
+        spec: The format of the data, of shape ``(C, T)`` with a sampling rate; channels are compared separately.
         weight: A number or a schedule.
-        windows: Samples of the Hann windows; hops are a quarter of each.
-        floor: In dB of full scale; differences below it have little effect.
+        windows: Number of samples of each Hann window; the hop is a quarter of it.
+        floor: A power in dB of full scale; differences below it have little effect.
     """
 
     def __init__(
@@ -106,7 +112,7 @@ class MelDistance(Penalty):
         _check_options("penalty mel", spec, windows)
         if spec.rate is None:
             raise AeframeError("penalty mel requires data with a sampling rate; choose penalties.stft for other data")
-        self.weight, self.floor = weight, power_of_decibels(floor)
+        self.weight, self.floor_power = weight, power_of_decibels(floor)
         self.spectrograms = _spectrograms(windows)
         self.bands = nn.ModuleList(MelBands(size, min(80, size // 8), spec.rate) for size in windows)
 
@@ -116,7 +122,7 @@ class MelDistance(Penalty):
         with autocast_disabled(waves[0].device):
             spectrograms = cast("Iterable[PowerSpectrogram]", self.spectrograms)
             for spectrogram, bands in zip(spectrograms, self.bands, strict=True):
-                mel, mel_hat = (log_amplitude(bands(_power(spectrogram, wave)), self.floor) for wave in waves)
+                mel, mel_hat = (log_amplitude(bands(_power(spectrogram, wave)), self.floor_power) for wave in waves)
                 distances.append(spectrogram.hop * (mel - mel_hat).abs().mean(-2).flatten(1).sum(1))
         return torch.stack(distances).mean(0)
 
@@ -148,6 +154,7 @@ def _num_unmasked(batch: Batch) -> Tensor:
 
 
 def _check_options(who: str, spec: DataSpec, windows: tuple[int, ...]) -> None:
+    """Raise an error for data or windows that do not fit; `who` is the name of the penalty in it."""
     if len(spec.shape) != 2 or spec.domain.classes is not None:
         raise AeframeError(f"{who} requires waves of shape (C, T), found {spec.domain} data of shape {spec.shape}")
     if not windows or any(size < 16 or size % 4 for size in windows):

@@ -1,4 +1,7 @@
-"""Decode audio files and convert them to one sampling rate and number of channels."""
+"""Decode audio files and convert them to one sampling rate and number of channels.
+
+Shapes: C channels, n samples in time.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +49,13 @@ class Reader:
         return self.convert(wave, rate)
 
     def read_segment(self, recording: Recording, header: Header, start: int, length: int) -> Tensor:
-        """Decode ``(channels, length)`` from sample `start` on, both at `self.rate`; fewer at the end of the file."""
+        """Decode ``(channels, length)`` from sample `start` on; fewer samples at the end of the file.
+
+        `start` and `length` count samples at `self.rate`.
+        """
         if header.rate == self.rate:
             return self.convert(decode(recording, start, length)[0], header.rate)
+        # `start` and `length` in samples of the file, the length rounded up and one more.
         first = start * header.rate // self.rate
         wave, rate = decode(recording, first, -(-length * header.rate // self.rate) + 1)
         return self.convert(wave, rate)[:, :length]

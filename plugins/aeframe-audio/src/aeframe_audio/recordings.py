@@ -17,7 +17,7 @@ class Recording:
     """One encoded audio file: a path, or the bytes of a file in an archive."""
 
     name: str
-    """The name in error messages."""
+    """The name of the file in error messages."""
     content: Path | bytes = field(repr=False)
 
 
@@ -30,7 +30,7 @@ class Waves:
     rate: int
     """Samples per second."""
     labels: Tensor | None = None
-    """``(N,)`` int64."""
+    """``(N,)`` int64, the class of each sound."""
 
     def __len__(self) -> int:
         return len(self.sounds)
@@ -47,10 +47,10 @@ class Files:
 
     recordings: list[Recording]
     labels: Tensor | None = None
-    """``(N,)`` int64."""
+    """``(N,)`` int64, the class of each sound."""
     max_memory_mb: int = 2048
     """If the decoded sounds of all splits fit into this many megabytes, they are decoded once and kept in memory;
-    otherwise each batch decodes its own segments."""
+    otherwise the files are decoded again for each batch, only at the segments that it contains."""
 
     def __len__(self) -> int:
         return len(self.recordings)

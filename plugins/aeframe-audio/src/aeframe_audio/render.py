@@ -11,6 +11,7 @@ from torch import Tensor
 _COLUMNS, _GRID_ROWS = 6, 4
 _FLOOR_DB = -80.0
 _WINDOW = 256
+"""Samples of the window of a spectrogram."""
 
 
 def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
@@ -32,6 +33,7 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
     columns = max(len(x) for _, x in rows)
     figure = Figure(figsize=(1.0 + 1.9 * columns, 2.0 * len(rows)), layout="constrained")
     grid = figure.add_gridspec(2 * len(rows), columns, height_ratios=[1, 3] * len(rows))
+    # A row of sounds takes two rows of the grid: waves, and spectrograms below them.
     for row, (title, x) in enumerate(rows):
         for column, wave in enumerate(x.detach().float().cpu().mean(1)):
             wave_axes = figure.add_subplot(grid[2 * row, column])
@@ -39,10 +41,10 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
             wave_axes.plot(wave.numpy(), linewidth=0.4, color="black")
             wave_axes.set(ylim=(-1, 1), xlim=(0, len(wave)))
             wave_axes.set_axis_off()
-            seconds, kilohertz = len(wave) / rate, rate / 2000
+            seconds, nyquist_kilohertz = len(wave) / rate, rate / 2000
             spectrum_axes.imshow(
                 _decibels(wave).numpy(), origin="lower", aspect="auto", cmap="magma", vmin=_FLOOR_DB, vmax=-10.0,
-                extent=(0, seconds, 0, kilohertz),
+                extent=(0, seconds, 0, nyquist_kilohertz),
             )  # fmt: skip
             spectrum_axes.tick_params(labelsize=6, labelleft=column == 0)
             if column == 0:

@@ -1,4 +1,7 @@
-"""Sources of fixed-length segments of sounds: random ones for training, consecutive ones for evaluation."""
+"""Sources of fixed-length segments of sounds: random ones for training, consecutive ones for evaluation.
+
+Shapes: N sounds, B segments, C channels, T samples of a segment.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from aeframe_audio.recordings import Recording
 from aeframe_audio.spectra import power_of_decibels
 
 TRIES = 8
-"""Random segments of a sound that are compared with the loudness gate."""
+"""Random segments of a sound that are candidates when a loudness gate chooses one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ class RandomSegments:
     Args:
         sounds: The sounds in memory.
         length: Samples of a segment.
-        gate: Redraws segments below its level, at most `TRIES` times; None accepts all.
-        labels: ``(N,)``.
+        gate: Chooses each segment among `TRIES` random candidates: the first that is loud enough, otherwise the
+            loudest. None draws a single segment.
+        labels: ``(N,)``, the class of each sound.
     """
 
     in_memory = True
@@ -66,6 +70,7 @@ class RandomSegments:
         return _batch(x, mask if self._masked else None, index, self._labels)
 
     def _random_offsets(self, index: Tensor) -> Tensor:
+        """Return the first sample ``(B,)`` of each segment in its sound."""
         num_offsets = (self._sounds.lengths[index] - self._length).clamp(min=0) + 1
         if self._gate is None or self._energy is None:
             return random_offsets(num_offsets)
@@ -101,12 +106,12 @@ class FileSegments:
 
     Args:
         recordings: The files.
-        headers: Their formats.
-        reader: Decodes them to one format.
+        headers: The format of each file.
+        reader: Decodes the files to one format.
         length: Samples of a segment.
-        random: One random segment per file, otherwise consecutive ones.
+        random: Return one random segment per file and epoch; otherwise all consecutive segments.
         gate: See `RandomSegments`.
-        labels: ``(N,)``.
+        labels: ``(N,)``, the class of each file.
     """
 
     in_memory = False
@@ -125,6 +130,7 @@ class FileSegments:
         self._recordings, self._headers, self._reader, self._length = recordings, headers, reader, length
         self._gate, self._labels = gate, labels
         self._lengths = torch.tensor([reader.num_samples(header) for header in headers])
+        # The file of each segment, and its first sample in the file; None if that is random.
         self._sound = torch.arange(len(headers))
         self._offset: Tensor | None = None
         if not random:
@@ -147,16 +153,18 @@ class FileSegments:
         return _batch(x, mask, sound, self._labels)
 
     def _read_random(self, number: int) -> Tensor:
+        """Return a random segment of one file, chosen by the gate as in `RandomSegments`."""
         num_offsets = max(0, int(self._lengths[number]) - self._length) + 1
         offsets = random_offsets(torch.full((TRIES,), num_offsets)).tolist()
-        loudest = self._read(number, offsets[0])
+        chosen = self._read(number, offsets[0])
         if self._gate is None or num_offsets == 1:
-            return loudest
+            return chosen
+        # The loudest candidate so far is kept until one is accepted, so that later ones need not be decoded.
         for offset in offsets[1:]:
-            if float(loudest.square().mean()) >= self._gate.power:
+            if float(chosen.square().mean()) >= self._gate.power:
                 break
-            loudest = max(loudest, self._read(number, offset), key=lambda wave: float(wave.square().mean()))
-        return loudest
+            chosen = max(chosen, self._read(number, offset), key=lambda wave: float(wave.square().mean()))
+        return chosen
 
     def _read(self, number: int, offset: int) -> Tensor:
         return self._reader.read_segment(self._recordings[number], self._headers[number], offset, self._length)
@@ -178,4 +186,5 @@ def consecutive_segments(lengths: Tensor, length: int) -> tuple[Tensor, Tensor]:
 def _batch(x: Tensor, mask: Tensor | None, sound: Tensor, labels: Tensor | None) -> Batch:
     """Return a batch from segments ``(B, C, T)``, a mask ``(B, T)`` and the numbers of the sounds ``(B,)``."""
     full_mask = None if mask is None else mask.unsqueeze(1).expand_as(x).contiguous()
-    return Batch(x, full_mask, None, sound, {} if labels is None else {"label": labels[sound]})
+    extras = {} if labels is None else {"label": labels[sound]}
+    return Batch(x, mask=full_mask, index=sound, extras=extras)

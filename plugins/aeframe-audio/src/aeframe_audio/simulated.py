@@ -15,9 +15,11 @@ from aeframe.errors import AeframeError
 from aeframe_audio.recordings import RawSplits, Waves
 
 _FORMANTS = ((730, 1090, 2440), (530, 1840, 2480), (270, 2290, 3010), (570, 840, 2410), (300, 870, 2240))
-"""Hertz, of the vowels in father, bet, beet, bought and boot (Peterson & Barney 1952, J. Acoust. Soc. Am. 24, men)."""
+"""Formants in hertz of the vowels in father, bet, beet, bought and boot, for men (Peterson & Barney 1952, J. Acoust.
+Soc. Am. 24).
+"""
 _HALF_WIDTHS = (90.0, 110.0, 170.0)
-"""Hertz, half the width at half maximum of each formant."""
+"""Half the width of each formant at half of its maximum, in hertz."""
 _FORMANT_WEIGHTS = (1.0, 0.5, 0.25)
 
 
@@ -43,6 +45,7 @@ def simulate_vowel(rng: np.random.Generator, *, vowel: int, seconds: float, rate
         # Harmonics above the Nyquist frequency would alias.
         sound += np.where(frequency < rate / 2, amplitude, 0.0) * np.sin(2 * np.pi * (k * phase + rng.random()))
     sound *= np.minimum(1.0, time / 0.02) * np.exp(-2.0 * time / seconds)
+    # 0.01 of the root mean square is -40 dB.
     sound += 0.01 * np.sqrt(np.mean(sound**2)) * rng.normal(size=n)
     return (rng.uniform(0.3, 0.9) * sound / np.abs(sound).max()).astype(np.float32)
 
@@ -50,7 +53,7 @@ def simulate_vowel(rng: np.random.Generator, *, vowel: int, seconds: float, rate
 class VowelsSimulated(Dataset):
     """Simulated sung vowels (`aeframe_audio.simulated.simulate_vowel`), mono; nothing is downloaded.
 
-    ``extras["label"]`` is the vowel, 0 to 4, in rotation.
+    ``extras["label"]`` is the number of the vowel; sounds have the vowels 0, 1, 2, 3, 4, 0, 1 and so on.
 
     Args:
         sounds: Number of sounds.
@@ -82,4 +85,5 @@ class VowelsSimulated(Dataset):
             for vowel in labels.tolist()
         ]
         splitter = RandomSplit("dataset 'vowels_simulated'", "sounds", validation=0.1, test=0.1, seed=self.seed)
+        # `split_record`, inherited from `Dataset`, stores the drawn split, so that later runs use the same.
         return splitter.complete({"train": Waves(waves, self.rate, labels)}, self.split_record)

@@ -12,7 +12,7 @@ from aeframe.parts.activations import ActivationTraits
 
 
 class Snake(nn.Module):
-    """x + sin^2(a x) / a, with one learned frequency a > 0 per layer (Ziyin, Hartwig & Ueda 2020, arXiv 2006.08195).
+    """x + sin^2(a x) / a (Ziyin, Hartwig & Ueda 2020, arXiv 2006.08195); all elements share the learned a > 0.
 
     Args:
         frequency: Initial value of a.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 FLOOR_DB = -80.0
+"""Lowest level of `DecibelSpectrogram`, in dB of full scale."""
 NUM_MEL_BANDS = 40
 WINDOW_SECONDS, HOPS_PER_WINDOW = 0.032, 4
 
@@ -47,6 +48,7 @@ class MelBands(nn.Module):
 
     def __init__(self, size: int, bands: int, rate: float) -> None:
         super().__init__()
+        # `size` samples of a window; `top` is the Nyquist frequency on the mel scale.
         top = 2595 * torch.log10(torch.tensor(1 + rate / 2 / 700, dtype=torch.float64))
         edges = 700 * (10 ** (torch.linspace(0, float(top), bands + 2, dtype=torch.float64) / 2595) - 1)
         frequencies = torch.linspace(0, rate / 2, size // 2 + 1, dtype=torch.float64)
@@ -93,10 +95,10 @@ def power_of_decibels(decibels: float) -> float:
 
 
 def log_amplitude(power: Tensor, floor: float) -> Tensor:
-    """Return log sqrt(power + floor), in nats. The gradient is bounded, and 0 in silence."""
+    """Return log sqrt(power + floor), in nats; `floor` is a power. The gradient is bounded, and 0 in silence."""
     return 0.5 * (power + floor).log()
 
 
 def amplitude(power: Tensor, floor: float) -> Tensor:
-    """Return sqrt(power + floor) - sqrt(floor): a smooth amplitude that is 0 in silence."""
+    """Return sqrt(power + floor) - sqrt(floor), a smooth amplitude that is 0 in silence; `floor` is a power."""
     return (power + floor).sqrt() - floor**0.5

@@ -11,6 +11,9 @@ if (latent := encode.finish()) is not None:         # the last frame, padded wit
 ```
 
 The result equals that of the whole sound at once, up to rounding.
+
+Shapes: B sounds, C channels, n samples of a chunk (or n frames), D dimensions of z; the encoder's `hop` is the number
+of samples per frame.
 """
 
 from __future__ import annotations
@@ -77,6 +80,7 @@ class StreamDecoder:
     @torch.no_grad()
     def __call__(self, z: Tensor) -> Tensor:
         """Return samples ``(B, C, n * hop)`` for the next n frames of z ``(B, D, n)``."""
+        # `outputs`: numbers that the loss needs for each sample of a wave, such as a mean and a variance.
         outputs, channels, _ = self._decoder.out_shape
         values = stream_step(self._decoder.layers, self._model.latent.decoder_input(z), self._state)
         output = self._model.loss.postprocess(values.reshape(len(z), outputs, channels, -1), None)
@@ -96,7 +100,7 @@ def stream_reconstruction(
     """
     encode, decode = StreamEncoder(model), StreamDecoder(model)
     if codebooks is not None:
-        num_codebooks(model)
+        num_codebooks(model)  # Raises an error for a latent without codebooks.
 
     def latents() -> Iterator[Latent | None]:
         yield from map(encode, chunks)

@@ -9,6 +9,7 @@ from aeframe.cli.model_command import ModelCommand, add_output, check_output, po
 from aeframe.errors import AeframeError
 
 _CHUNK_SECONDS = 10
+"""Length of the pieces that are processed one after another, which bounds the memory."""
 
 
 class Transcode(ModelCommand):

@@ -1,6 +1,7 @@
 """The encoder and the decoder `wave_conv`: strided and transposed 1-d convolutions of waves.
 
-Shapes: B samples, C channels, T time samples.
+Shapes: B segments of sound (the samples of the batch), C channels, T time samples, `outputs` numbers that the loss
+needs for each element of x, such as a mean and a variance. A frame is one position at the lowest rate.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ class WaveConvEncoder(Encoder):
     encoder can process a stream (`aeframe_audio.streaming`).
 
     Args:
-        shape: ``(C, T)``; ``(T,)`` for classes.
+        shape: ``(C, T)``, or ``(T,)`` for integer classes at T positions.
         domain: Domain of the values.
-        channels: Of each stage.
-        strides: Of each stage.
+        channels: Output channels of each stage.
+        strides: Stride of each stage.
         kernel: Width of the convolutions in the residual units, odd.
-        dilations: Of the residual units of each stage, one unit each.
+        dilations: Every stage has one residual unit for each of these dilations.
         causal: A frame depends only on its own samples and earlier ones; false pads symmetrically.
         activation: In the residual units and at the end; null uses that of the model.
     """
@@ -51,7 +52,10 @@ class WaveConvEncoder(Encoder):
         activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
-        make = _check_options("encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        make_activation = _check_options(
+            "encoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal
+        )
+        # A module that converts a batch to waves (B, C, T); here `positions` is [T].
         self.channels = InputChannels("encoder wave_conv", shape, domain)
         channels_in, *positions = self.channels.shape
         _check_time("encoder wave_conv", positions)
@@ -60,8 +64,11 @@ class WaveConvEncoder(Encoder):
         layers: list[nn.Module] = []
         for (size_in, size_out), stride in zip(itertools.pairwise((channels_in, *channels)), strides, strict=True):
             layers.append(TimeConv(size_in, size_out, 2 * stride, stride=stride, causal=causal))
-            layers += [TimeResidual(size_out, kernel, dilation, make, causal=causal) for dilation in dilations]
-        self.layers = nn.Sequential(*layers, make())
+            layers += [
+                TimeResidual(size_out, kernel, dilation, make_activation, causal=causal) for dilation in dilations
+            ]
+        self.layers = nn.Sequential(*layers, make_activation())
+        # The config of the decoder with the same stages in reverse order.
         self._mirror = {
             "name": "wave_conv",
             "channels": tuple(reversed(channels)),
@@ -85,11 +92,11 @@ class WaveConvDecoder(Decoder):
 
     Args:
         z_shape: ``(dim,)``, or ``(dim, frames)``.
-        out_shape: ``(outputs, C, T)``, or ``(outputs, T)`` for classes.
-        channels: Of each stage, from frames to samples.
-        strides: Of each stage.
+        out_shape: ``(outputs, C, T)``, or ``(outputs, T)`` for integer classes at T positions.
+        channels: Input channels of each stage, from frames to samples.
+        strides: Stride of each stage.
         kernel: Width of the convolutions in the residual units, odd.
-        dilations: Of the residual units of each stage, one unit each.
+        dilations: Every stage has one residual unit for each of these dilations.
         causal: A sample depends only on its own frame and earlier ones; false pads symmetrically.
         activation: In the residual units and before each transposed convolution; null uses that of the model.
     """
@@ -107,15 +114,22 @@ class WaveConvDecoder(Decoder):
         activation: MakeActivation | None = None,
     ) -> None:
         super().__init__()
-        make = _check_options("decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal)
+        make_activation = _check_options(
+            "decoder wave_conv", channels, strides, kernel, dilations, activation, causal=causal
+        )
+        # `channels_out` is outputs * C, and `positions` is (T,).
         channels_out, positions = output_channels("decoder wave_conv", out_shape)
         _check_time("decoder wave_conv", positions)
         self.hop, self.causal, self.out_shape = math.prod(strides), causal, out_shape
         frames = -(-positions[0] // self.hop)
-        layers: list[nn.Module] = [LatentProjection("decoder wave_conv", z_shape, (channels[0], frames), make, None)]
+        layers: list[nn.Module] = [
+            LatentProjection("decoder wave_conv", z_shape, (channels[0], frames), make_activation, None)
+        ]
         for (size_in, size_out), stride in zip(itertools.pairwise((*channels, channels_out)), strides, strict=True):
-            layers += [TimeResidual(size_in, kernel, dilation, make, causal=causal) for dilation in dilations]
-            layers += [make(), TimeUpsample(size_in, size_out, stride, causal=causal)]
+            layers += [
+                TimeResidual(size_in, kernel, dilation, make_activation, causal=causal) for dilation in dilations
+            ]
+            layers += [make_activation(), TimeUpsample(size_in, size_out, stride, causal=causal)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
@@ -133,7 +147,10 @@ def _check_options(
     *,
     causal: bool,
 ) -> MakeActivation:
-    """Check the options that the encoder and the decoder share, and return the activation."""
+    """Check the options that the encoder and the decoder share, and return the factory of the activation.
+
+    `who` is the name of the network in error messages.
+    """
     check_sizes(who, channels, kernel, None)
     if len(strides) != len(channels) or any(stride < 1 for stride in strides):
         raise AeframeError(
@@ -141,16 +158,18 @@ def _check_options(
         )
     if any(dilation < 1 for dilation in dilations):
         raise AeframeError(f"{who} requires dilations of at least 1, found {list(dilations)}")
-    make = (activation or MakeActivation.named("relu")).same_shape(who)
-    if causal and not make.traits.elementwise:
+    # `same_shape` rejects an activation that changes the shape, such as glu.
+    make_activation = (activation or MakeActivation.named("relu")).same_shape(who)
+    if causal and not make_activation.traits.elementwise:
         raise AeframeError(
-            f"{who} with causal=true requires an elementwise activation, found '{make.config['name']}'; choose "
-            "another, such as snake"
+            f"{who} with causal=true requires an elementwise activation, found '{make_activation.config['name']}'; "
+            "choose another, such as snake"
         )
-    return make
+    return make_activation
 
 
 def _check_time(who: str, positions: Shape | list[int]) -> None:
+    """Raise an error for images and other data with more than one axis of positions."""
     if len(positions) != 1:
         raise AeframeError(
             f"{who} requires data of shape (C, T), found {len(positions)} axes of positions, {tuple(positions)}; "

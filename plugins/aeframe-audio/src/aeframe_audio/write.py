@@ -11,6 +11,7 @@ from aeframe.errors import AeframeError
 
 _FORMATS = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _CHUNK = 1 << 16
+"""Samples per channel that are written at once."""
 
 
 def write_sounds(x: Tensor, path: Path, rate: int) -> list[Path]:

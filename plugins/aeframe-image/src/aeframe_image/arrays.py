@@ -68,6 +68,7 @@ def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
 
 
 def _pixels(where: str, array: Array) -> Tensor:
+    """Return an array of images as ``(N, C, H, W)``, uint8 or float32 in [0, 1]; `where` begins error messages."""
     _check_dtype(where, array.dtype)
     layout, _ = _layout(where, array.shape)
     if array.dtype == np.bool_:
@@ -75,9 +76,9 @@ def _pixels(where: str, array: Array) -> Tensor:
     if array.dtype != np.uint8:
         array = array.astype(np.float32)
         # The negation makes NaN count as outside.
-        bad = ~((array >= 0) & (array <= 1)).reshape(len(array), -1).all(axis=1)
-        if bad.any():
-            row = int(bad.argmax())
+        is_outside = ~((array >= 0) & (array <= 1)).reshape(len(array), -1).all(axis=1)
+        if is_outside.any():
+            row = int(is_outside.argmax())
             raise AeframeError(
                 f"{where}, row {row}, has values from {array[row].min():g} to {array[row].max():g}, expected floats in "
                 "[0, 1]; scale them, or save whole numbers 0 to 255 as uint8"
@@ -109,6 +110,7 @@ class ImageNPZ(Dataset):
         return {"shape": self._file().shape()}
 
     def load(self) -> RawSplits:
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:

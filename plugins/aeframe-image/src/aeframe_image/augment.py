@@ -18,7 +18,7 @@ class Augment:
 
     crop: int = 0
     """Pad each image by this many pixels on each side with its reflection, and crop a random window of its original
-    size (He et al. 2016, arXiv 1512.03385, with black padding)."""
+    size. He et al. (2016, arXiv 1512.03385) pad with black instead."""
     flip: bool = False
     """Mirror left and right with probability 1/2."""
 
@@ -36,10 +36,11 @@ class Augment:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         num, _, height, width = pixels.shape
+        # The row and column of the original image from which each row and column of the result is taken.
         rows, columns = torch.arange(height).expand(num, -1), torch.arange(width).expand(num, -1)
         if self.crop:
-            down, right = torch.randint(-self.crop, self.crop + 1, (2, num, 1))
-            rows, columns = _reflect(rows + down, height), _reflect(columns + right, width)
+            shift_down, shift_right = torch.randint(-self.crop, self.crop + 1, (2, num, 1))
+            rows, columns = _reflect(rows + shift_down, height), _reflect(columns + shift_right, width)
         if self.flip:
             columns = torch.where(torch.rand(num, 1) < 0.5, columns.flip(1), columns)
         if self.crop:

@@ -70,17 +70,18 @@ def first_shape(who: str, files: Iterable[ImageFile]) -> Shape:
 
 def _to_array(file: ImageFile, image: Image.Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     if image.mode.startswith("I;16"):
-        wide = np.asarray(image).astype(np.uint32)
-        return ((wide + 128) // 257).astype(np.uint8)[None]
+        # 65535 is 257 * 255, so division by 257, with rounding, maps 16 bits to 8.
+        grey_16_bit = np.asarray(image).astype(np.uint32)
+        return ((grey_16_bit + 128) // 257).astype(np.uint8)[None]
     if image.mode in ("I", "F"):
         raise AeframeError(
             f"image '{file}' has 32-bit pixels (mode {image.mode}) of unknown range; save it with 8 or 16 bits, or as "
             "floats in [0, 1] in a NPZ file"
         )
-    grey = image.mode in _GREY
+    is_grey = image.mode in _GREY
     if image.mode in _ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("L" if grey else "RGB")
+    image = image.convert("L" if is_grey else "RGB")
     array = np.array(image)
-    return array[None] if grey else np.ascontiguousarray(array.transpose(2, 0, 1))
+    return array[None] if is_grey else np.ascontiguousarray(array.transpose(2, 0, 1))

@@ -30,5 +30,6 @@ class Digits(Dataset):
         bunch = load_digits()
         pixels = torch.from_numpy(bunch.images).float().div(16).unsqueeze(1)
         stack = Stack(pixels, torch.from_numpy(bunch.target).long())
-        shares = RandomSplit("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0)
-        return shares.complete({"train": stack}, self.split_record)
+        splitter = RandomSplit("dataset 'digits'", "images", validation=0.1, test=0.1, seed=0)
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
+        return splitter.complete({"train": stack}, self.split_record)

@@ -23,16 +23,17 @@ from aeframe_image.fit import Fit
 
 _FORMAT = 1
 _UNIT = Domain("unit")
+"""Values in [0, 1]."""
 
 
 class Classifier(nn.Module):
-    """Strided convolutions and a dense layer, whose F units are the features, with a linear layer to class logits.
+    """Strided convolutions and a dense layer, whose F outputs are the features, and a linear layer to class logits.
 
     Args:
         shape: ``(C, H, W)`` of its training images.
         classes: Number of classes.
-        channels: One number for each convolution.
-        features: F.
+        channels: Output channels of each convolution.
+        features: F, the number of features.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(B, F)`` of images ``(B, C, H, W)`` in [0, 1], which are resized to `shape`."""
         channels, height, width = self.shape
-        resized = Fit((height, width), "resize", 1 if channels == 1 else 3)(x)
+        resized = Fit((height, width), how="resize", channels=1 if channels == 1 else 3)(x)
         features: Tensor = self.encoder(Batch(resized))
         return features
 
@@ -133,7 +134,8 @@ def train_classifier(
         lambda rows: nn.functional.cross_entropy(network.logits(images[rows]), labels[rows]),
         _shuffled_batches(len(images), batch_size, epochs, torch.Generator().manual_seed(seed)),
         optimizer,
-        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps_in_epoch + 1),
+        # One more than the steps of the optimizer, because the scheduler counts its creation as a step.
+        schedule=torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=epochs * steps_in_epoch + 1),
     )
     network.eval()
 

@@ -25,7 +25,9 @@ class Reader:
     """Decode image files to uint8 pixels ``(C, H, W)`` of one shape."""
 
     fit: Fit
+    """Converts size and channels."""
     shape: Shape
+    """The shape that every image must have after `fit`."""
 
     def __call__(self, file: ImageFile) -> Tensor:
         """Decode one file.
@@ -75,9 +77,9 @@ class Reader:
         """Decode all files once and select those that can be decoded.
 
         Args:
-            files: To be decoded.
+            files: The files to decode.
             on_error: ``skip`` leaves out files that cannot be decoded, ``raise`` stops at the first.
-            keep: Whether to keep the pixels in memory.
+            keep: Whether to return the pixels.
 
         Returns:
             The selected files, their pixels (an empty stack unless `keep`), and a message for each skipped file.
@@ -116,7 +118,7 @@ class FileSource:
 
     def batch(self, index: Tensor) -> Batch:
         """Return the images of the rows `index` ``(B,)``."""
-        chosen = self._files.rows(index)
-        x = torch.stack([self._reader(file) for file in chosen.files])
-        extras = {} if chosen.labels is None else {"label": chosen.labels}
+        files = self._files.rows(index)
+        x = torch.stack([self._reader(file) for file in files.files])
+        extras = {} if files.labels is None else {"label": files.labels}
         return self._transform(Batch(x, index=index, extras=extras))

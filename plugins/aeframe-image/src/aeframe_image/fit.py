@@ -13,7 +13,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import Shape
 
 FitMode = Literal["crop", "resize", "pad"]
-# ITU-R BT.601 luma, as in PNG and JPEG tools.
+# Weights of red, green and blue in the grey value: ITU-R BT.601 luma, as in PNG and JPEG tools.
 _LUMA = (0.299, 0.587, 0.114)
 _CHUNK = 1024
 

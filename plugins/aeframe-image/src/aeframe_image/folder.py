@@ -49,6 +49,7 @@ class ImageFolder(Dataset):
         keys = {
             split: path_keys(self.path, (Path(str(file)) for file in files.files)) for split, files in present.items()
         }
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(present, self.split_record, keys)
 
     def _present(self) -> dict[str, Files]:

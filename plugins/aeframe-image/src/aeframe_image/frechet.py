@@ -35,7 +35,7 @@ class Moments:
     """Sums from which the mean and covariance of features are computed; those of two sets of rows can be added.
 
     Args:
-        num: Number of rows.
+        num: Number of rows, one for each image.
         total: ``(F,)`` sum of the features.
         products: ``(F, F)`` sum of their outer products.
     """
@@ -45,7 +45,7 @@ class Moments:
 
     @classmethod
     def from_features(cls, features: Tensor) -> Moments:
-        """Return the moments of rows ``(N, F)``."""
+        """Return the moments of features ``(N, F)``, one row for each image."""
         rows = features.to(SUM_DTYPE)
         return cls(rows.new_tensor(float(len(rows))), rows.sum(0), rows.T @ rows)
 
@@ -105,10 +105,10 @@ class FrechetReconstruction(ModelMetric):
 
 
 def check_number_of_images(who: str, num: int, features: int) -> None:
-    """Check that there are enough images for a covariance of full rank.
+    """Check that there are enough images for a covariance of full rank; `who` begins the error message.
 
     Raises:
-        AeframeError: There are not.
+        AeframeError: There are too few images.
     """
     if num <= features:
         raise AeframeError(

@@ -27,7 +27,7 @@ class ImageClassifier(Command):
         parser.add_argument("data", nargs="+", metavar="DATA", help="a data set and its options: mnist data.path=...")
         parser.add_argument("--name", help="name of the classifier in results (default: name of the data set)")
         parser.add_argument("--epochs", type=positive, default=3, help="default: 3")
-        parser.add_argument("--seed", type=int, default=0, help="of initial weights and shuffling (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of initial weights and shuffling (0)")
         add_output(parser, "a new .safetensors file")
 
     def run(self, args: Namespace) -> int:
@@ -62,7 +62,7 @@ class ImageClassifier(Command):
 class ImageFrechet(ModelCommand):
     """Print the Fréchet distance of a model's samples and reconstructions to a split, in the features of a classifier.
 
-    ``floor`` is the distance of the same number of training images to the split, for comparison.
+    For comparison, ``floor`` is the distance to the split of as many images of the training split.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -71,7 +71,7 @@ class ImageFrechet(ModelCommand):
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("-n", "--num", type=positive, help="images of each kind (the size of the split)")
-        parser.add_argument("--seed", type=int, default=0, help="of the samples (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
 
     def run(self, args: Namespace) -> int:
         import torch

@@ -25,9 +25,11 @@ class Cell:
     """An image file in one row of a table."""
 
     table: Any
+    """A split of the dataset, with undecoded images."""
     column: str
     row: int
     origin: str
+    """Dataset and split, for error messages."""
 
     def __str__(self) -> str:
         return f"{self.origin}, row {self.row}"
@@ -57,9 +59,9 @@ class HuggingFaceImages(Dataset):
         config: The configuration of the dataset, if it has several.
         column: The column of images; null takes the first.
         label: A column of whole numbers for ``extras["label"]``; null has no labels.
-        validation: Fraction of the training images for validation, without such a split.
-        test: Fraction of the training images for testing, without such a split.
-        seed: Of the random split.
+        validation: Fraction of the training images for validation, if the dataset has no such split.
+        test: Fraction of the training images for testing, if the dataset has no such split.
+        seed: Seed of the random split.
         max_memory_mb: If all images, converted to uint8 of the model's size, fit into this many MiB, they are decoded
             once into memory. Otherwise they are decoded in each epoch.
     """
@@ -89,6 +91,7 @@ class HuggingFaceImages(Dataset):
         return {"shape": first_shape(self.who, self._present()["train"].files)}
 
     def load(self) -> RawSplits:
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(self._present(), self.split_record)
 
     def _present(self) -> dict[str, Files]:

@@ -1,4 +1,4 @@
-"""The datasets ``mnist`` and ``fashion_mnist``, and their file format IDX."""
+"""The datasets ``mnist`` and ``fashion_mnist``, and their file format IDX: a header with the shape, then bytes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 _UNSIGNED_BYTE = 8
+"""The code of this type in the header."""
 
 
 def read_idx(path: Path, *, who: str) -> NDArray[np.uint8]:

@@ -18,9 +18,9 @@ class _StructuralLoss(BoundedMean):
     & Kautz 2017, arXiv 1511.08861).
 
     Args:
-        who: Names the loss in errors.
-        shape: ``(C, H, W)``.
-        domain: Of the values.
+        who: The loss's name, for error messages.
+        shape: Shape of one image, ``(C, H, W)``.
+        domain: Domain of x: which values pixels take.
         mix: The weight of the dissimilarity, in [0, 1].
         activation: Bounds the reconstruction; None, ``sigmoid`` or ``tanh``.
     """
@@ -41,7 +41,8 @@ class _StructuralLoss(BoundedMean):
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         # Masked pixels are equal in both images, so they do not affect windows around visible pixels.
         x, x_hat = self.masked_x_and_reconstruction(output, batch)
-        lead = x_hat.shape[: x_hat.ndim - self.ndim]
+        # x_hat is (B, C, H, W), or (..., B, C, H, W) for several reconstructions of each image.
+        leading_shape = x_hat.shape[: x_hat.ndim - self.ndim]
         reconstruction = x_hat.reshape(-1, *x.shape[1:])
         target = at_least_float32(x).to(reconstruction.dtype).expand(x_hat.shape).reshape(reconstruction.shape)
         mask = None
@@ -50,7 +51,7 @@ class _StructuralLoss(BoundedMean):
         distance = self.mix * self.dissimilarity(reconstruction, target, mask)
         if self.mix < 1:
             distance = distance + (1 - self.mix) / self.span * per_sample((reconstruction - target).abs())
-        return distance.reshape(lead)
+        return distance.reshape(leading_shape)
 
     def dissimilarity(self, reconstruction: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         """Return the dissimilarity ``(B,)`` of images ``(B, C, H, W)``, summed over unmasked pixels and channels."""
@@ -64,8 +65,8 @@ class StructuralSimilarity(_StructuralLoss):
     and smaller on smaller images.
 
     Args:
-        shape: ``(C, H, W)``.
-        domain: Of the values; must be bounded.
+        shape: Shape of one image, ``(C, H, W)``.
+        domain: Domain of x: ``unit``, ``signed`` or ``binary``.
         mix: The weight of 1 - SSIM, in [0, 1]; the rest is the absolute error. 0.84 is usual.
         activation: Bounds the reconstruction: null, ``sigmoid`` for data in [0, 1], ``tanh`` for [-1, 1].
     """
@@ -86,8 +87,8 @@ class MultiScaleSimilarity(_StructuralLoss):
     loss equals ``ssim``. With fewer scales, the paper's weights of the finest ones are normalised to sum 1.
 
     Args:
-        shape: ``(C, H, W)``.
-        domain: Of the values; must be bounded.
+        shape: Shape of one image, ``(C, H, W)``.
+        domain: Domain of x: ``unit``, ``signed`` or ``binary``.
         scales: The number of scales, at most 5; null takes as many as fit.
         mix: The weight of 1 - MS-SSIM, in [0, 1]; the rest is the absolute error. 0.84 is usual.
         activation: Bounds the reconstruction: null, ``sigmoid`` for data in [0, 1], ``tanh`` for [-1, 1].

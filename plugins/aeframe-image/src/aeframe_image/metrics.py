@@ -34,7 +34,8 @@ def psnr(reconstruction: Tensor, x: Tensor, span: float) -> Tensor:
 class _PerImage(ModelMetric):
     """The base class of metrics that are a mean over images.
 
-    Pixels that are masked, or that a corruption left visible, count as reconstructed without error.
+    Masked pixels count as reconstructed without error. So do pixels that a corruption left visible, if it hides pixels
+    from the encoder.
     """
 
     total: Tensor
@@ -50,8 +51,8 @@ class _PerImage(ModelMetric):
         return len(model.spec.shape) == 3 and math.isfinite(value_span(model.spec.domain))
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        counted, x = evaluated_elements(out), out.batch.masked_x().float()
-        reconstruction = torch.where(counted, model.loss.mean(out.output).float(), x)
+        is_evaluated, x = evaluated_elements(out), out.batch.masked_x().float()
+        reconstruction = torch.where(is_evaluated, model.loss.mean(out.output).float(), x)
         values = self.measure(reconstruction, x, value_span(model.spec.domain))
         self.total = self.total + values.sum(dtype=SUM_DTYPE)
         self.num_images = self.num_images + len(values)
@@ -116,13 +117,14 @@ class BitsPerDimension(ModelMetric):
         return discrete and "posterior" in model.latent.provides
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        # Scheduled weights do not enter the bound, so any training progress serves.
         bound = model.objective(model, out, TrainingProgress()).bound
         if bound is None:
             return
         x, mask = out.batch.x, out.batch.mask
-        counted = x.numel() if mask is None else broadcast_mask(mask, x.ndim).expand_as(x).sum()
+        num_elements = x.numel() if mask is None else broadcast_mask(mask, x.ndim).expand_as(x).sum()
         self.total = self.total + bound.sum(dtype=SUM_DTYPE)
-        self.count = self.count + counted
+        self.count = self.count + num_elements
 
     def compute(self) -> Tensor:
         return self.total / (self.count * math.log(2))

@@ -78,10 +78,11 @@ class Image(Modality):
             raise AeframeError(f"modality 'image' needs size >= 1, found {size}")
         self.domain = Domain.parse(domain)
         self.values = Values(domain, sample=binarize == "sample")
-        self.fit = Fit(sides, fit, channels, padding)
-        self.augment = Augment(random_crop, flip)
+        self.fit = Fit(sides, how=fit, channels=channels, padding=padding)
+        self.augment = Augment(crop=random_crop, flip=flip)
         self.on_error: OnError = on_error
         self._shape: Shape | None = None
+        """``(C, H, W)`` of every image after conversion; None before the data are known."""
 
     def spec(self, dataset: Dataset) -> DataSpec:
         self._shape = self.fit.shape(tuple(dataset.describe()["shape"]))
@@ -190,6 +191,7 @@ class Image(Modality):
             )
 
     def _known_shape(self) -> Shape:
+        """Return `_shape`, which must be known."""
         if self._shape is None:
             raise RuntimeError("modality image has no shape yet; call prepare or load_state first")
         return self._shape

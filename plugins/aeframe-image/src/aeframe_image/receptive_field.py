@@ -1,4 +1,7 @@
-"""The receptive field of convolutional encoders and decoders, in pixels."""
+"""The receptive field of convolutional encoders and decoders, in pixels.
+
+Its radius is the largest distance at which a position still has an influence.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def decoder_receptive_field(who: str, decoder: Decoder, stride: int) -> int:
     """Return the radius, in pixels, of the output region that depends on one position of the code.
 
     Args:
-        who: Names the model in errors.
+        who: The model's name, for error messages.
         decoder: The network.
         stride: Pixels between two positions of the code.
 
@@ -60,10 +63,11 @@ def decoder_receptive_field(who: str, decoder: Decoder, stride: int) -> int:
     for module in decoder.modules():
         if isinstance(module, nn.ConvTranspose2d):
             stride //= 2
-            # An even kernel extends one position further to one side; this is the larger extent.
+            # An even kernel reaches one position further to one side than to the other; this is the larger reach.
             radius += module.kernel_size[0] // 2 * stride
         elif isinstance(module, NearestUpsample):
             stride //= 2
+            # Each position becomes two, of which the second is one finer position further to one side.
             radius += stride
         elif isinstance(module, nn.Conv2d):
             radius += module.kernel_size[0] // 2 * stride

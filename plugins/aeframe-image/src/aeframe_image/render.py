@@ -35,16 +35,17 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
         canvases = {title: _canvas(pixels[:columns], columns) for title, pixels in panels.items()}
     width = columns * _TILE_INCHES
     heights = {title: width * canvas.shape[0] / canvas.shape[1] for title, canvas in canvases.items()}
-    total = sum(heights.values()) + len(heights) * _TITLE_INCHES + _MARGIN_INCHES
+    figure_height = sum(heights.values()) + len(heights) * _TITLE_INCHES + _MARGIN_INCHES
     # A narrow figure is widened to its longest title.
-    full = max(width, _LETTER_INCHES * max(len(title) for title in panels)) + 2 * _MARGIN_INCHES
-    figure = Figure(figsize=(full, total), dpi=150)
-    top = total
+    figure_width = max(width, _LETTER_INCHES * max(len(title) for title in panels)) + 2 * _MARGIN_INCHES
+    figure = Figure(figsize=(figure_width, figure_height), dpi=150)
+    top = figure_height
     for title, canvas in canvases.items():
         top -= _TITLE_INCHES
-        figure.text(_MARGIN_INCHES / full, (top + 0.05) / total, title, fontsize=8, va="bottom", ha="left")
+        left = _MARGIN_INCHES / figure_width
+        figure.text(left, (top + 0.05) / figure_height, title, fontsize=8, va="bottom", ha="left")
         top -= heights[title]
-        axes = figure.add_axes((_MARGIN_INCHES / full, top / total, width / full, heights[title] / total))
+        axes = figure.add_axes((left, top / figure_height, width / figure_width, heights[title] / figure_height))
         axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=_WHITE, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
     return figure

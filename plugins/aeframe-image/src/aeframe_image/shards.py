@@ -96,6 +96,7 @@ class ImageShards(Dataset):
     def load(self) -> RawSplits:
         present = self._present()
         keys = {split: keys_of_names(map(self._name, files.files)) for split, files in present.items()}
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(present, self.split_record, keys)
 
     def files(self) -> list[Path]:
@@ -161,6 +162,7 @@ def shards_of(who: str, path: Path) -> list[Path]:
 def _expand_braces(pattern: str) -> Iterator[str]:
     """Yield the brace expansion of a pattern, as in shells: ``{000..146}`` and ``{a,b}``."""
     pieces = re.split(r"\{([^{}]*)\}", pattern)
+    # Even pieces are the text between braces, odd ones the content of a pair of braces.
     for chosen in itertools.product(*(_alternatives(piece) for piece in pieces[1::2])):
         yield "".join(itertools.chain.from_iterable(itertools.zip_longest(pieces[::2], chosen, fillvalue="")))
 

@@ -16,8 +16,11 @@ WINDOW = 11
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """The weight of each scale, from the finest; Wang, Simoncelli & Bovik (2003) calibrated them by human judgements."""
 _SIGMA = 1.5
+"""Standard deviation of the window in pixels."""
 _K1, _K2 = 0.01, 0.03
-_FLOOR = 0.05
+"""The constants of Wang, Bovik, Sheikh & Simoncelli (2004), which keep quotients of small numbers stable."""
+_TANGENT_AT = 0.05
+"""Below this, `ms_ssim` replaces the logarithm by its tangent."""
 
 
 def value_span(domain: Domain) -> float:
@@ -34,9 +37,8 @@ def ssim_maps(reconstruction: Tensor, x: Tensor, span: float) -> tuple[Tensor, T
     extended by reflection. `span` is the width of the value range.
     """
     window = _window(min(WINDOW, *x.shape[2:]), x)
-    num = len(x)
     images = torch.cat([reconstruction, x, reconstruction * reconstruction, x * x, reconstruction * x])
-    mean_r, mean_x, square_r, square_x, product = _blur(images, window).split(num)
+    mean_r, mean_x, square_r, square_x, product = _blur(images, window).split(len(x))
     # Rounding can make a variance of about 0 negative.
     variances = (square_r - mean_r.square()).clamp_min(0) + (square_x - mean_x.square()).clamp_min(0)
     c1, c2 = (_K1 * span) ** 2, (_K2 * span) ** 2
@@ -58,10 +60,10 @@ def ms_ssim(reconstruction: Tensor, x: Tensor, span: float, weights: tuple[float
     be negative or have a vanishing gradient, so there its logarithm is replaced by the tangent at 0.05.
 
     Args:
-        reconstruction: ``(B, C, H, W)``.
-        x: ``(B, C, H, W)``.
+        reconstruction: The reconstructed images, ``(B, C, H, W)``.
+        x: The original images, ``(B, C, H, W)``.
         span: The width of the value range.
-        weights: Of each scale, from the finest.
+        weights: The weight of each scale, from the finest.
     """
     if len(weights) == 1:
         return ssim(reconstruction, x, span)
@@ -70,7 +72,8 @@ def ms_ssim(reconstruction: Tensor, x: Tensor, span: float, weights: tuple[float
         similarity, structure = ssim_maps(reconstruction, x, span)
         last = number == len(weights)
         mean = (similarity if last else structure).flatten(1).mean(1)
-        logarithm = logarithm + weight * (mean.clamp_min(_FLOOR).log() + (mean - _FLOOR).clamp_max(0) / _FLOOR)
+        tangent = (mean - _TANGENT_AT).clamp_max(0) / _TANGENT_AT
+        logarithm = logarithm + weight * (mean.clamp_min(_TANGENT_AT).log() + tangent)
         if not last:
             reconstruction, x = F.avg_pool2d(reconstruction, 2), F.avg_pool2d(x, 2)
     return logarithm.exp()
@@ -86,6 +89,7 @@ def _window(side: int, like: Tensor) -> Tensor:
     """Return the normalised one-dimensional Gaussian window of the largest odd length up to `side`."""
     side -= 1 - side % 2
     radius = side // 2
+    # A smaller window ends at 3.5 standard deviations, as the full one does up to rounding: 3.5 * 1.5 is 5.25.
     sigma = _SIGMA if side == WINDOW else max(radius, 1) / 3.5
     offsets = torch.arange(-radius, radius + 1, dtype=like.dtype, device=like.device)
     window = (-offsets.square() / (2 * sigma**2)).exp()

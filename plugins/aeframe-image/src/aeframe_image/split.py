@@ -20,7 +20,7 @@ def split_by_name(who: str, names: Mapping[Archive, str]) -> dict[str, list[Arch
     If no name begins with one of these, all archives are ``train``.
 
     Args:
-        who: The dataset, for messages.
+        who: The dataset, for error messages.
         names: The name of each archive.
 
     Returns:

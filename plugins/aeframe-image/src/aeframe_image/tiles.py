@@ -1,6 +1,7 @@
 """Apply a convolutional model to images of any size, tile by tile.
 
-Shapes: C channels, H x W pixels, D channels at each of h x w positions of the code.
+Shapes: C channels, H x W pixels; a code z has D channels at each of h x w positions. The stride is the distance of two
+positions in pixels.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Tiles:
     ```
 
     Args:
-        model: With convolutions, without group norm, attention or dense layers, and with a spatial code.
+        model: A model of convolutions, without group norm, attention or dense layers, and with a spatial code.
         tile: The side of a tile in pixels, without margin, rounded down to a multiple of the encoder's stride.
 
     Raises:
@@ -80,7 +81,9 @@ class Tiles:
             raise AeframeError(
                 f"{who} has a stride of {self.stride} pixels, found tile={tile}; set tile to {self.stride} or more"
             )
-        self.model, self.who, self.tile = model, who, tile // self.stride
+        self.model, self.who = model, who
+        self.tile = tile // self.stride
+        """The side of a tile in positions of the code."""
         self._nets: dict[tuple[int, int], Autoencoder] = {}
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -166,4 +169,6 @@ class Tiles:
 
 def _relative(inner: tuple[slice, ...], outer: tuple[slice, ...]) -> tuple[slice, ...]:
     """Return the slices `inner` relative to the start of the slices `outer`."""
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    return tuple(
+        slice(part.start - whole.start, part.stop - whole.start) for part, whole in zip(inner, outer, strict=True)
+    )

@@ -1,6 +1,8 @@
 """The encoder and decoder of VQGAN, also used by latent diffusion.
 
-Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W).
+Shapes: B samples, C channels, ``positions`` (T,), (H, W) or (D, H, W), and ``smallest``, the positions at the lowest
+resolution; a decoder returns `outputs` parameters of the likelihood for each element. A stage is the layers at one
+resolution.
 """
 
 from __future__ import annotations
@@ -41,15 +43,15 @@ class VQGANEncoder(SequentialEncoder):
 
     Args:
         shape: ``(C, *positions)`` with one to three dimensions of positions; ``(T,)`` for classes.
-        domain: ``category`` makes the values classes.
-        channels: One number for each stage.
+        domain: Domain of x; the values of ``category`` data are classes.
+        channels: Channels of each stage, from the highest resolution.
         blocks: Residual blocks in a stage; the decoder has one more.
         attention: The number of stages, from the lowest resolution, with self-attention after each block. The two
             blocks after the last stage have self-attention between them unless this is null.
         norm: ``group``, as in the papers, or ``position``, which normalises each position separately. With
             ``attention=null`` and ``norm=position`` the network can be applied to images of any size in tiles.
-        activation: In the blocks and after the last one; null takes the run's activation, by default ``silu`` as in the
-            papers.
+        activation: The activation in the blocks and after the last one; null takes the run's activation, by default
+            ``silu`` as in the papers.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class VQGANEncoder(SequentialEncoder):
     ) -> None:
         who = "encoder vqgan"
         _check(who, channels, blocks, attention)
-        make = (activation or MakeActivation.named("silu")).same_shape(who)
+        make_activation = (activation or MakeActivation.named("silu")).same_shape(who)
         inputs = InputChannels(who, shape, domain)
         width, *positions = inputs.shape
         num_dims = len(positions)
@@ -75,13 +77,14 @@ class VQGANEncoder(SequentialEncoder):
             if stage:
                 layers.append(convolution(num_dims, width, width, 3, stride=2))
             for _ in range(blocks):
-                layers.append(ResidualBlock(num_dims, width, stage_width, make, norm))
+                layers.append(ResidualBlock(num_dims, width, stage_width, make_activation, norm))
                 width = stage_width
                 if len(channels) - stage <= (attention or 0):
                     layers.append(SelfAttention(num_dims, width, norm))
-        layers += middle_blocks(num_dims, width, make, norm, attention=attention is not None)
-        layers += [make_norm(norm, num_dims, width), make()]
+        layers += middle_blocks(num_dims, width, make_activation, norm, attention=attention is not None)
+        layers += [make_norm(norm, num_dims, width), make_activation()]
         out_shape = (width, *halved_sizes(tuple(positions), len(channels) - 1)[-1])
+        # The config of the decoder that mirrors this encoder.
         mirror = {
             "name": "vqgan",
             "channels": tuple(reversed(channels)),
@@ -100,14 +103,15 @@ class VQGANDecoder(SequentialDecoder):
     The resolutions are those of the encoder's stages, so outputs of any size are possible.
 
     Args:
-        z_shape: ``(dim,)``, or ``(dim, *smallest)``.
+        z_shape: Shape of one z: ``(dim,)``, or ``(dim, *smallest)`` for a spatial code.
         out_shape: ``(outputs, C, *positions)``, or ``(outputs, T)`` for classes at T positions.
-        channels: One number for each stage, from the lowest resolution.
+        channels: Channels of each stage, from the lowest resolution.
         blocks: Residual blocks in a stage.
         attention: The number of stages, from the lowest resolution, with self-attention after each block. The two
             blocks before the first stage have self-attention between them unless this is null.
         norm: ``group`` or ``position``.
-        activation: In the blocks and before the last convolution; null takes the run's activation, by default ``silu``.
+        activation: The activation in the blocks and before the last convolution; null takes the run's activation, by
+            default ``silu``.
     """
 
     def __init__(
@@ -123,21 +127,21 @@ class VQGANDecoder(SequentialDecoder):
     ) -> None:
         who = "decoder vqgan"
         _check(who, channels, blocks, attention)
-        make = (activation or MakeActivation.named("silu")).same_shape(who)
+        make_activation = (activation or MakeActivation.named("silu")).same_shape(who)
         channels_out, positions = output_channels(who, out_shape)
         num_dims, width = len(positions), channels[0]
         *sizes, smallest = halved_sizes(positions, len(channels) - 1)
-        layers: list[nn.Module] = [LatentProjection(who, z_shape, (width, *smallest), make, None)]
-        layers += middle_blocks(num_dims, width, make, norm, attention=attention is not None)
+        layers: list[nn.Module] = [LatentProjection(who, z_shape, (width, *smallest), make_activation, None)]
+        layers += middle_blocks(num_dims, width, make_activation, norm, attention=attention is not None)
         for stage, stage_width in enumerate(channels):
             if stage:
                 layers.append(NearestUpsample(width, sizes[-stage]))
             for _ in range(blocks):
-                layers.append(ResidualBlock(num_dims, width, stage_width, make, norm))
+                layers.append(ResidualBlock(num_dims, width, stage_width, make_activation, norm))
                 width = stage_width
                 if stage < (attention or 0):
                     layers.append(SelfAttention(num_dims, width, norm))
-        layers += [make_norm(norm, num_dims, width), make(), convolution(num_dims, width, channels_out, 3)]
+        layers += [make_norm(norm, num_dims, width), make_activation(), convolution(num_dims, width, channels_out, 3)]
         super().__init__(layers, out_shape)
 
 

@@ -50,15 +50,15 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, num_dims: int, channels_in: int, channels_out: int, make: MakeActivation, norm: StageNorm
+        self, num_dims: int, channels_in: int, channels_out: int, make_activation: MakeActivation, norm: StageNorm
     ) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             make_norm(norm, num_dims, channels_in),
-            make(),
+            make_activation(),
             convolution(num_dims, channels_in, channels_out, 3),
             make_norm(norm, num_dims, channels_out),
-            make(),
+            make_activation(),
             convolution(num_dims, channels_out, channels_out, 3),
         )
         same = channels_in == channels_out
@@ -69,7 +69,7 @@ class ResidualBlock(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """x + attention(norm(x)) with one head over all positions: ``(B, C, *positions)``, O(N^2)."""
+    """x + attention(norm(x)) with one head over all positions: ``(B, C, *positions)``; its cost is O(N^2)."""
 
     def __init__(self, num_dims: int, channels: int, norm: StageNorm) -> None:
         super().__init__()
@@ -96,9 +96,9 @@ class NearestUpsample(nn.Module):
 
 
 def middle_blocks(
-    num_dims: int, channels: int, make: MakeActivation, norm: StageNorm, *, attention: bool
+    num_dims: int, channels: int, make_activation: MakeActivation, norm: StageNorm, *, attention: bool
 ) -> list[nn.Module]:
     """Return the blocks at the lowest resolution: residual block, optional self-attention, residual block."""
     optional = [SelfAttention(num_dims, channels, norm)] if attention else []
-    first, second = (ResidualBlock(num_dims, channels, channels, make, norm) for _ in range(2))
+    first, second = (ResidualBlock(num_dims, channels, channels, make_activation, norm) for _ in range(2))
     return [first, *optional, second]

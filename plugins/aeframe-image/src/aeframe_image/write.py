@@ -28,18 +28,20 @@ def write_images(pixels: Tensor, path: Path) -> list[Path]:
             f"modality 'image' writes PNG files and NPZ, not '{path.name}'; end the path in .png or .npz, "
             "or name a folder"
         )
-    rows = pixels.permute(0, 2, 3, 1).numpy()
-    rows = rows[..., 0] if rows.shape[-1] == 1 else rows
-    if suffix == ".png" and len(rows) != 1:
-        raise AeframeError(f"modality 'image' has {len(rows)} images for one file '{path.name}'; name a folder instead")
-    files = [path] if suffix in (".png", ".npz") else [path / f"{number:06d}.png" for number in range(len(rows))]
+    images = pixels.permute(0, 2, 3, 1).numpy()
+    images = images[..., 0] if images.shape[-1] == 1 else images
+    if suffix == ".png" and len(images) != 1:
+        raise AeframeError(
+            f"modality 'image' has {len(images)} images for one file '{path.name}'; name a folder instead"
+        )
+    files = [path] if suffix in (".png", ".npz") else [path / f"{number:06d}.png" for number in range(len(images))]
     existing = next((file for file in files if file.exists()), None)
     if existing is not None:
         raise AeframeError(f"'{existing}' exists and is not overwritten; remove it, or choose another path")
     (path.parent if suffix in (".png", ".npz") else path).mkdir(parents=True, exist_ok=True)
     if suffix == ".npz":
-        np.savez_compressed(path, x=rows)
+        np.savez_compressed(path, x=images)
         return files
-    for file, row in zip(files, rows, strict=True):
-        Image.fromarray(row).save(file, format="PNG")
+    for file, image in zip(files, images, strict=True):
+        Image.fromarray(image).save(file, format="PNG")
     return files

@@ -17,7 +17,7 @@ class CellMap(ModelCommand):
         super().arguments(parser)
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-        parser.add_argument("--seed", type=int, default=0, help="of UMAP (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of UMAP (0)")
         add_output(parser, "a new .png, .pdf or .svg file")
 
     def run(self, args: Namespace) -> int:
@@ -37,6 +37,7 @@ class CellMap(ModelCommand):
         source = getattr(self.splits(model, args), args.split)
         batches = [source.batch(rows) for rows in torch.arange(len(source)).split(self.batch_size(args, model))]
         codes = torch.cat([model.encode(batch, batch_size=len(batch)) for batch in batches]).flatten(1)
+        # By role (label, batch): the category code of each cell, and the names of the categories.
         colours = {
             role: (torch.cat([batch.extras[role] for batch in batches]).numpy(), names)
             for role, names in model.modality.category_names.items()

@@ -1,4 +1,8 @@
-"""The raw data that a dataset of cells loads: counts, metadata, splits and the roles of metadata columns."""
+"""The raw data that a dataset of cells loads: counts, metadata, splits and the roles of metadata columns.
+
+The names are those of AnnData: X is the matrix of counts, a layer another matrix of the same shape, and ``obs`` the
+table of the cells. ``obsm`` holds matrices with a row for each cell; a view is one of these, such as protein levels.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class Roles:
     continuous: tuple[str, ...] = ()
     """Columns that condition the decoder, standardised."""
     label: str | None = None
-    """The column for ``extras["label"]``."""
+    """The column for ``extras["label"]``; None has no labels."""
     batch: str | None = None
     """The column for ``extras["batch"]``; None takes the first of `categorical`."""
     library: str | None = None
@@ -45,8 +49,8 @@ class Roles:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Roles:
         """Return the roles that `state` returned."""
-        plain: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
-        return cls(**plain)
+        fields: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in state.items()}
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,22 +145,23 @@ def shared_out(
         present: The rows of each split that the data define: at least ``train``.
         validation: Fraction of the rows in ``train`` for a missing validation split.
         test: Fraction of the rows in ``train`` for a missing test split.
-        seed: Of the random split.
+        seed: Seed of the random split.
         origin: The dataset, for messages.
         record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
-        names: Of all cells. Cells are recorded by name if names are unique, otherwise by row.
+        names: The names of all cells. Cells are recorded by name if names are unique, otherwise by row.
 
     Raises:
         AeframeError: See `RandomSplit`.
     """
-    rows = {split: torch.from_numpy(np.asarray(own, np.int64)) for split, own in present.items()}
+    rows = {split: torch.from_numpy(np.asarray(rows_of_split, np.int64)) for split, rows_of_split in present.items()}
+    # The keys identify cells in the record.
     if len(names) and len(set(names)) == len(names):
-        known = keys_of_names(names)
-        keys = {split: known[own] for split, own in rows.items()}
+        key_of_row = keys_of_names(names)
+        keys = {split: key_of_row[rows_of_split] for split, rows_of_split in rows.items()}
     else:
         keys = rows
-    split = RandomSplit(origin, "cells", validation=validation, test=test, seed=seed)
-    indices = split.indices(keys, record)
+    splitter = RandomSplit(origin, "cells", validation=validation, test=test, seed=seed)
+    indices = splitter.indices(keys, record)
     return {name: present.get(name, present["train"])[indices[name].numpy()] for name in SPLITS}
 
 

@@ -16,6 +16,7 @@ from aeframe_omics.counts import Counts, iterate_chunks
 
 OnError = Literal["raise", "skip"]
 Tables = Mapping[str, NDArray[np.float32]]
+"""Views, which are tables of further measurements of the cells, by name."""
 _NEXT_STEP = "correct or remove it, or set modality.on_error=skip to leave such cells out of training"
 
 
@@ -26,11 +27,11 @@ def check_cells(
 
     Args:
         metadata: Names of cells and genes, for messages.
-        counts: Of all cells.
+        counts: Counts of all cells.
         views: Tables ``(cells, columns)`` of all cells.
         rows: The cells to check, in ascending order.
         integers: Whether values must be whole numbers, as likelihoods of counts require.
-        on_error: ``raise`` stops at the first unusable cell.
+        on_error: ``raise`` stops at the first unusable cell, ``skip`` goes on.
 
     Returns:
         The totals ``(rows,)``, and the messages.

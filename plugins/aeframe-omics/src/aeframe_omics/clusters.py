@@ -32,14 +32,14 @@ class CellClusters(ModelMetric):
 
     Args:
         model: The model that is evaluated.
-        cells: Only the first so many cells are compared.
-        seed: Of k-means and PCA.
+        cells: The number of cells that are compared, the first of the data.
+        seed: Seed of k-means and PCA.
     """
 
     codes: list[Tensor]
     x: list[Tensor]
     annotations: list[Tensor]
-    """``(B, 1 + roles)``: `Batch.index`, then the code of each role."""
+    """``(B, 1 + roles)``: `Batch.index`, then the category code for each role (label, batch) that the data have."""
 
     def __init__(self, model: Autoencoder, *, cells: int = 4096, seed: int = 0) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class CellClusters(ModelMetric):
 
     def compute(self) -> dict[str, Tensor]:
         codes, x, annotations = (_concatenated(rows).cpu().numpy() for rows in (self.codes, self.x, self.annotations))
-        # Sorted by row, so that the metrics do not depend on batches and devices.
+        # Sorted by `Batch.index`, so that the metrics do not depend on batches and devices.
         order = annotations[:, 0].argsort(kind="stable")
         codes, x, annotations = codes[order], x[order], annotations[order]
         metrics = self._metrics(codes, annotations)
@@ -87,7 +87,7 @@ class CellClusters(ModelMetric):
         return PCA(num_components, svd_solver="randomized", random_state=self.seed).fit_transform(x)
 
     def _metrics(self, points: NDArray[Any], annotations: NDArray[Any]) -> dict[str, float]:
-        """Return the metrics of points ``(N, D)``."""
+        """Return the metrics of points ``(N, D)``, which are codes or principal components of the cells."""
         from sklearn.cluster import KMeans
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score

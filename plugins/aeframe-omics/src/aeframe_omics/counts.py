@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from aeframe.errors import AeframeError
 
 _CHUNK = 4096
+"""Rows that `iterate_chunks` yields at a time."""
 _MAX_GAP = 8
 """Rows of a file closer than this are read together with the rows between them."""
 
@@ -53,7 +54,7 @@ class BackedCounts:
 
     Args:
         path: The file.
-        key: Of the matrix in the file.
+        key: The name of the matrix in the file, such as ``X`` or ``layers/raw``.
         origin: The dataset, for messages.
 
     Raises:
@@ -118,22 +119,23 @@ def check_sparse(matrix: Any, origin: str, key: str) -> None:
         AeframeError: Pointers that are not ascending or do not match the values, or an index out of range.
     """
     by_rows = matrix.format == "csr"
-    size, other_size = matrix.shape if by_rows else matrix.shape[::-1]
+    # The number of rows (or columns) that pointers delimit, and of the columns (or rows) that indices name.
+    num_pointed, num_indexed = matrix.shape if by_rows else matrix.shape[::-1]
     subject = f"{origin}: the {'row' if by_rows else 'column'} pointers of '{key}'"
-    check_pointers(matrix.indptr, size, len(matrix.indices), len(matrix.data), subject)
-    check_indices(matrix.indices, matrix.indptr, other_size, f"{origin}: '{key}'", by_rows=by_rows)
+    check_pointers(matrix.indptr, num_pointed, len(matrix.indices), len(matrix.data), subject)
+    check_indices(matrix.indices, matrix.indptr, num_indexed, f"{origin}: '{key}'", by_rows=by_rows)
 
 
 def check_pointers(pointers: NDArray[Any], size: int, num_indices: int, num_values: int, subject: str) -> None:
     """Check that pointers ``(size + 1,)`` ascend from 0 to the number of values.
 
     Raises:
-        AeframeError: They do not; the message begins with `subject`.
+        AeframeError: The pointers do not; the message begins with `subject`.
     """
-    matching = (
+    is_matching = (
         len(pointers) == size + 1 and num_indices == num_values and pointers[0] == 0 and pointers[-1] == num_values
     )
-    if not matching or (np.diff(pointers) < 0).any():
+    if not is_matching or (np.diff(pointers) < 0).any():
         raise AeframeError(f"{subject} are not ascending, or do not match its {num_values} values; save the file again")
 
 
@@ -162,6 +164,7 @@ def check_indices(
     if not len(indices) or (indices.min() >= 0 and indices.max() < size):
         return
     first = int(np.flatnonzero((indices < 0) | (indices >= size))[0])
+    # The row with this value, or the column if not `by_rows`.
     line = int(np.searchsorted(pointers, first, side="right")) - 1
     line = line if rows is None else int(rows[line])
     kinds = ("gene", "row") if by_rows else ("row", "gene")

@@ -1,4 +1,7 @@
-"""Encode the covariates of cells that condition the decoder: one-hot categories and standardised numbers."""
+"""Encode the covariates of cells that condition the decoder: one-hot categories and standardised numbers.
+
+The covariates are columns of ``obs``, the table of the cells.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Covariates:
         """Return the encoded covariates ``(rows, width)``, or None if there are none.
 
         Args:
-            metadata: Of all cells.
+            metadata: Metadata of all cells.
             rows: The cells to encode.
             unseen: Missing values and categories without training cells: ``refuse`` raises an error, ``unknown``
                 encodes them as the mean over the training cells.

@@ -1,4 +1,4 @@
-"""Read single elements of AnnData files: metadata, counts and views."""
+"""Read single elements of AnnData files: metadata, counts and views (tables of further measurements, in ``obsm``)."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class CellFile:
         """Return the counts of a layer, or of X if `layer` is None.
 
         Args:
-            layer: Its name.
+            layer: The name of the layer, or None for X.
             backed: Leave the counts in the file.
 
         Raises:

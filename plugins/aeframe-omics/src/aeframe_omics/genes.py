@@ -14,7 +14,7 @@ from aeframe_omics.counts import Counts
 
 
 class _GeneSubset:
-    """Some columns of a count matrix; implements `Counts`."""
+    """Some columns (genes) of a count matrix; implements `Counts`."""
 
     backed = False
 

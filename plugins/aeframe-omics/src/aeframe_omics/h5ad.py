@@ -42,7 +42,7 @@ class H5AD(Dataset):
             fraction of the training cells.
         validation: Fraction of the cells for a missing validation split.
         test: Fraction of the cells for a missing test split.
-        seed: Of the random split.
+        seed: Seed of the random split.
         min_counts: Cells with a smaller total count are left out.
         views: Tables of ``obsm`` that are concatenated to the counts, such as proteins.
         backed: Leave the counts (CSR only) in the file. Training then shuffles blocks of 16 consecutive cells, reads
@@ -72,7 +72,15 @@ class H5AD(Dataset):
     ) -> None:
         self.path = Path(path).expanduser()
         self.origin = f"dataset 'h5ad' at '{path}'"
-        self.roles = Roles(layer, categorical, continuous, label, batch, library, views)
+        self.roles = Roles(
+            layer=layer,
+            categorical=categorical,
+            continuous=continuous,
+            label=label,
+            batch=batch,
+            library=library,
+            views=views,
+        )
         self.where, self.split = dict(where or {}), split
         self.validation, self.test, self.seed = validation, test, seed
         self.min_counts, self.backed = min_counts, backed
@@ -91,11 +99,12 @@ class H5AD(Dataset):
             file.counts(self.roles.layer, backed=self.backed),
             self._splits(metadata),
             self.roles,
-            self.min_counts,
-            {name: file.view(name) for name in self.roles.views},
+            min_counts=self.min_counts,
+            views={name: file.view(name) for name in self.roles.views},
         )
 
     def _splits(self, metadata: CellMetadata) -> dict[str, Rows]:
+        """Return the rows of each split, of the cells that `where` selects."""
         selected = np.ones(len(metadata.obs), bool)
         for column, category in self.where.items():
             codes, categories = metadata.categories(column, "where")
@@ -114,6 +123,7 @@ class H5AD(Dataset):
             test=self.test,
             seed=self.seed,
             origin=self.origin,
+            # Inherited; it stores the drawn split, so that a resumed run uses the same one.
             record=self.split_record,
             names=[str(name) for name in metadata.obs.index],
         )

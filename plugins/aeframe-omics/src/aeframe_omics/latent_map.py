@@ -46,9 +46,9 @@ def draw_map(
     Points are drawn in random order, so that no category covers the others.
 
     Args:
-        codes: Of the cells.
-        colours: By title: category codes ``(N,)``, -1 for missing values (grey), and the category names.
-        seed: Of UMAP and of the order of the points.
+        codes: Codes of the cells.
+        colours: For each title, category codes ``(N,)``, -1 for missing values (grey), and the category names.
+        seed: Seed of UMAP and of the order of the points.
     """
     points, axis_name = project(codes, seed)
     order = np.random.default_rng(seed).permutation(len(points))
@@ -63,6 +63,7 @@ def draw_map(
         axes.scatter(*points[order].T, c=rgba[categories[order]], s=4 if len(points) > 1000 else 9, linewidths=0)
         for k, name in enumerate(names):
             if (categories == k).any():
+                # An empty plot, for the legend only.
                 axes.scatter([], [], color=rgba[k], label=name, s=24)
         if (categories < 0).any() and names:
             axes.scatter([], [], color=grey, label="missing", s=24)

@@ -1,4 +1,8 @@
-"""The loss ``views``: a joint likelihood of several views of a sample."""
+"""The loss ``views``: a joint likelihood of several views of a sample.
+
+A view is one kind of measurement, such as RNA or proteins of a cell; x holds the views side by side, in the order of
+`DataSpec.views`. A loss has `num_outputs` parameters for each element: ``(B, outputs, *shape)``.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ class Views(Loss):
     Methods 18). Data without views have the single view ``x``.
 
     Args:
-        shape: Of a sample, with the views concatenated along the first axis.
-        spec: Of the data, with the views.
+        shape: Shape of one sample, with the views concatenated along the first axis.
+        spec: Properties of the data, with the size and domain of each view.
         losses: ``{view: name}``, or ``{view: {name: ..., options}}``. By default, ``negative_binomial`` for counts, and
             ``gaussian`` with a single learned variance for other views. ``extras["library"]`` is used for the first
             view only.
@@ -70,7 +74,8 @@ class Views(Loss):
             view_spec = replace(spec, shape=view_shape, domain=domain, views={})
             self.parts[name] = build("loss", config, shape=view_shape, domain=domain, spec=view_spec)
         self.num_outputs = max(loss.num_outputs for loss in self._losses())
-        # `postprocess` may add parameters to those of the decoder; their number is found with a dummy output.
+        # `postprocess` may add parameters, such as a learned variance, to those that the decoder returns. Their total
+        # number is found with a dummy output.
         condition = torch.zeros(1, spec.condition) if spec.condition else None
         self.num_completed = [
             loss.postprocess(torch.zeros(1, loss.num_outputs, size, *shape[1:]), None, condition).shape[1]
@@ -82,7 +87,7 @@ class Views(Loss):
         for number, (loss, size) in enumerate(zip(self._losses(), self.sizes, strict=True)):
             view_batch = None
             if batch is not None:
-                extras = {k: v for k, v in batch.extras.items() if number == 0 or k != "library"}
+                extras = {name: v for name, v in batch.extras.items() if number == 0 or name != "library"}
                 # Masked values are set to 0, so the mask is not needed.
                 x = batch.masked_x()[:, start : start + size]
                 view_batch = replace(batch, x=x, mask=None, extras=extras)

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class Omics(Modality):
     """Cells as counts of molecules ``(B, genes)``, stored sparse and returned as dense batches.
 
-    ``extras["library"]`` is the library size of each cell. ``extras["label"]`` and ``extras["batch"]`` are category
-    codes of the columns of ``obs`` with these roles, -1 for missing values. Covariates are `Batch.condition`: they
-    condition the decoder, and the encoder with ``condition_encoder``. Views are concatenated to the counts in x,
-    standardised by the training cells.
+    ``extras["library"]`` is the library size of each cell, by default its total count. ``extras["label"]`` and
+    ``extras["batch"]`` are category codes of the columns of ``obs`` with these roles, -1 for missing values. Covariates
+    are `Batch.condition`: they condition the decoder, and the encoder with ``condition_encoder``. Views (tables of
+    further measurements, such as proteins) are standardised by mean and deviation of the training cells, and are
+    concatenated to the counts in x.
 
     Args:
         values: ``counts``, for likelihoods of counts; ``log`` for log(1 + 10,000 count / library), real numbers for
@@ -75,9 +76,10 @@ class Omics(Modality):
         extras: dict[str, tuple[int, ...]] = {"library": (), **dict.fromkeys(_category_columns(roles), ())}
         num_genes = len(metadata.genes)
         if not views:
-            return DataSpec((num_genes,), domain, width, extras)
+            return DataSpec((num_genes,), domain, condition=width, extras=extras)
         size = num_genes + sum(size for size, _ in views.values())
-        return DataSpec((size,), Domain("real"), width, extras, {"counts": (num_genes, domain), **views})
+        all_views = {"counts": (num_genes, domain), **views}
+        return DataSpec((size,), Domain("real"), condition=width, extras=extras, views=all_views)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, Cells):
@@ -123,6 +125,7 @@ class Omics(Modality):
         return self._checked
 
     def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any]) -> CellSource:
+        """Return the data source of the cells `rows`; `totals` are the total counts of all cells."""
         metadata, roles = cells.metadata, cells.roles
         library = totals if roles.library is None else metadata.numbers(roles.library, "the library")
         invalid = ~(library[rows] > 0)

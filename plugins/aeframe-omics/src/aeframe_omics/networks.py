@@ -17,14 +17,15 @@ from aeframe_omics.source import TARGET_SUM
 class CountsMLP(MLPEncoder):
     """Dense layers on log(1 + count): ``(B, *shape)`` -> ``(B, hidden[-1])``; the matching decoder is ``mlp``.
 
-    Other views and covariates, which are concatenated to the counts in x, are not transformed.
+    Covariates and other views (further measurements, such as proteins) are concatenated to the counts in x, and are not
+    transformed.
 
     Args:
-        shape: Of the encoder's input, covariates included.
+        shape: Shape of the encoder's input for one sample, covariates included.
         domain: Must be ``count``, unless the data have views.
-        spec: Of the data, with the sizes of the views.
+        spec: Properties of the data, with the sizes of the views.
         hidden: Units of each layer.
-        activation: After each layer; null takes the run's activation.
+        activation: The activation after each layer; null takes the run's activation.
         norm: Layer norm before each activation (Ba, Kiros & Hinton 2016, arXiv 1607.06450).
         dropout: Dropout probability after each layer.
         normalise: Scale each cell to 10,000 counts before the logarithm, which makes the input independent of the

@@ -17,8 +17,8 @@ def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, coun
     """Return a figure of panels below each other, with the 40 columns that have the largest variance in the first.
 
     Args:
-        panels: ``(N, genes + views)``, by title.
-        names: Of the columns.
+        panels: Cells ``(N, genes + columns of views)`` by title.
+        names: The names of the columns.
         genes: The number of columns that are genes; these are the first.
         counts: Whether the genes are counts, drawn as log(1 + count).
     """

@@ -40,9 +40,10 @@ def simulate(*, cells: int, genes: int, types: int, batches: int, seed: int, pro
 
     The count of gene g in cell i of type t and batch b is NB(l_i rho_ig, r_g). rho_i is the softmax over genes of
     ``base_g + type_tg + batch_bg``, with base ~ N(0, 1), batch ~ N(0, 0.5^2), and type ~ N(0, 1.5^2) for a random fifth
-    of the genes of each type, otherwise 0. The expected total l_i is log-normal with median 2 per gene and log-scale
-    deviation 0.4, and r_g ~ Gamma(2, 2). Each cell type is 0.8 times as frequent as the one before; batches are equally
-    frequent. Proteins are N(level_tp, 1), with level ~ N(0, 2^2).
+    of the genes of each type, otherwise 0. The expected total l_i is log-normal with a median of 2 counts per gene and
+    log-scale deviation 0.4. r_g is Gamma-distributed with shape 2 and scale 2, but at least 0.05. Each cell type is 0.8
+    times as frequent as the one before; batches are equally frequent. Proteins are N(level_tp, 1), with level ~
+    N(0, 2^2).
     """
     rng = np.random.default_rng(seed)
     base = rng.normal(size=genes)
@@ -75,7 +76,7 @@ class CellsSimulated(Dataset):
         proteins: Number of columns of the second view ``protein``; 0 for no second view.
         categorical: Columns that condition the decoder as one-hot vectors, such as ``[batch]``.
         continuous: Columns that condition the decoder as standardised numbers, such as ``[total]``.
-        seed: Of the cells and of the split.
+        seed: Seed of the cells and of the split.
     """
 
     modality = "omics"
@@ -102,7 +103,9 @@ class CellsSimulated(Dataset):
         sizes = {"cells": cells, "genes": genes, "types": types, "batches": batches, "proteins": proteins}
         self.size = {**sizes, "seed": seed}
         views = ("protein",) if proteins else ()
-        self.roles = Roles(None, categorical, continuous, "cell_type", "batch", views=views)
+        self.roles = Roles(
+            categorical=categorical, continuous=continuous, label="cell_type", batch="batch", views=views
+        )
         self.seed = seed
 
     def describe(self) -> Mapping[str, Any]:
@@ -131,6 +134,7 @@ class CellsSimulated(Dataset):
             test=0.1,
             seed=self.seed,
             origin=origin,
+            # Inherited; it stores the drawn split, so that a resumed run uses the same one.
             record=self.split_record,
         )
         views = dict.fromkeys(self.roles.views, simulation.proteins)

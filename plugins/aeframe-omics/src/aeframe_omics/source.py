@@ -26,7 +26,7 @@ class CellSource:
     """Cells of a count matrix, returned as dense batches.
 
     Args:
-        counts: Of all cells.
+        counts: Counts of all cells.
         rows: The cells of this source.
         log: Return log(1 + 10,000 count / library) instead of counts.
         library: ``(rows,)`` library sizes.
@@ -51,7 +51,12 @@ class CellSource:
         self._counts, self._rows, self._log = counts, rows, log
         # Everything but the counts; `batch` prepends these to the views in x.
         x_without_counts = torch.empty(len(rows), 0) if views is None else views
-        self._stored = Batch(x_without_counts, None, condition, torch.from_numpy(rows), {"library": library, **extras})
+        self._stored = Batch(
+            x_without_counts,
+            condition=condition,
+            index=torch.from_numpy(rows),
+            extras={"library": library, **extras},
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -102,7 +107,8 @@ class BackedCellSource(CellSource):
         positions = self._position[index]
         numbers = np.unique(positions // (BLOCK_SIZE * FETCH_FACTOR)).tolist()
         if numbers[-1] - numbers[0] > 1:
-            # The cells are requested in another order.
+            # In this order, a batch smaller than a fetch lies in one or two successive fetches. This one does not, so
+            # the cells are requested in another order.
             return super()._sparse_counts(index)
         self._fetched = {number: self._fetch(number) for number in numbers}
         matrices = list(self._fetched.values())

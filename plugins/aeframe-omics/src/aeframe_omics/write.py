@@ -26,7 +26,7 @@ def check_new(path: Path) -> None:
     """Check that a path ends in .h5ad and does not exist.
 
     Raises:
-        AeframeError: Otherwise.
+        AeframeError: The path has another suffix, or exists.
     """
     if path.suffix.lower() != ".h5ad":
         raise AeframeError(f"modality 'omics' writes .h5ad files, not '{path.name}'; end the path in .h5ad")
@@ -69,8 +69,8 @@ def annotate(
     """Copy a file of cells and add codes and denoised counts to the copy; return the copy.
 
     Args:
-        path: The file.
-        out: The copy.
+        path: The file of cells.
+        out: The path of the copy.
         codes: ``(N, D)``, for ``obsm["X_aeframe"]``.
         denoised: ``(N, genes)``, for ``layers["aeframe"]``; other genes of the file are NaN. None adds no layer.
         genes: The columns of `denoised`.

@@ -12,10 +12,10 @@ from aeframe.errors import AeframeError
 class Anomalies(ModelCommand):
     """Score each time step of a series by its reconstruction error, and flag scores above a threshold.
 
-    The score is the squared error in the scaled unit, averaged over the columns and over the windows that contain the
-    time step. The threshold is a quantile of the scores of the validation split. The output has one row per time
-    step: score, anomaly flag, and for each column the reconstruction in the unit of the file and the error. With
-    --windows it has one row per window, without reconstructions.
+    The score is the squared error of the values as the model receives them (scaled), averaged over the columns and over
+    the windows that contain the time step. The threshold is a quantile of the scores of the validation split. The
+    output has one row per time step: score, anomaly flag, and for each column the reconstruction in the unit of the
+    file and the squared error. With --windows the output has one row per window, without reconstructions.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -61,6 +61,7 @@ class Anomalies(ModelCommand):
         for path in write_columns(args.output, table):
             print(path)
         if args.picture is not None:
+            # The plot has a score for each time step, also with --windows.
             plot_scores(modality, series, scores, thresholds.at(args.quantile)).savefig(args.picture)
             print(args.picture)
         flags = table["anomaly"]

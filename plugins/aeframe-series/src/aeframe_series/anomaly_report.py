@@ -1,4 +1,7 @@
-"""Tables and a plot of the anomaly scores of a series."""
+"""Tables and a plot of the anomaly scores of a series.
+
+A score is a squared error of scaled values: those that the model receives, in the scaled unit.
+"""
 
 from __future__ import annotations
 
@@ -57,6 +60,7 @@ def plot_scores(modality: Series, series: CheckedSeries, scores: AnomalyScores, 
     score_axes.set_ylabel("score", fontsize=8)
     score_axes.set_xlabel("row", fontsize=8)
     score_axes.set_xlim(0, len(values))
+    # The first time step of each flagged interval, and the first one after it, in turn.
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flagged, [False]])))
     for axes in (*column_axes, score_axes):
         axes.tick_params(labelsize=7)
@@ -66,8 +70,10 @@ def plot_scores(modality: Series, series: CheckedSeries, scores: AnomalyScores, 
 
 
 def _row_and_time(modality: Series, series: CheckedSeries, positions: NDArray[np.int64]) -> Table:
+    """Return the columns that identify time steps: the row of the file and, if known, the time."""
     assert series.rows.index is not None
     table: Table = {"row": series.rows.index[positions]}
+    # `Rows.label` holds the times.
     if series.rows.label is not None:
         table[modality.time or "time"] = series.rows.label[positions]
     return table

@@ -1,4 +1,8 @@
-"""Check the times and values of a series, and reject or skip rows that cannot be used."""
+"""Check the times and values of a series, and reject or skip rows that cannot be used.
+
+Shapes: N rows (time steps), D columns. `Rows` holds the values, `Rows.label` the times, and `Rows.index` the position
+of each row in the file.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ class CheckedSeries:
     """A series of N time steps with strictly increasing times."""
 
     rows: Rows
-    """``(N, D)``, without the skipped rows; `Rows.index` holds the position of each row in the file."""
+    """``(N, D)``, without the skipped rows."""
     excluded: NDArray[np.bool_]
     """``(N,)``, True for rows with a bad value, which no window may contain."""
     after_gap: NDArray[np.bool_]
@@ -34,7 +38,7 @@ class CheckedSeries:
     """A message for each skipped row and each excluded one."""
 
     def steps(self, file_rows: range) -> range:
-        """Return the range of time steps that remain of a range of rows of the file."""
+        """Return the time steps of this series that come from the given rows of the file, without skipped rows."""
         assert self.rows.index is not None
         first, end = np.searchsorted(self.rows.index, [file_rows.start, file_rows.stop]).tolist()
         return range(first, end)
@@ -46,8 +50,9 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
     Args:
         recording: The series.
         missing: ``refuse`` treats NaN as a bad value; ``mask`` allows it.
-        on_error: ``raise`` an error for the first bad row, or ``skip`` bad rows and list them.
-        cut_gaps: Mark the rows after a gap in time.
+        on_error: ``raise`` an error for the first bad row, or ``skip``: remove rows that are out of order, mark those
+            with bad values as excluded, and list both.
+        cut_gaps: Whether to mark the rows after a gap in time.
 
     Raises:
         AeframeError: A row that is out of order or has a bad value, with ``on_error="raise"``; `cut_gaps` for a series

@@ -15,24 +15,28 @@ from aeframe_series.splits import split_by_rows
 
 COLUMNS = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 BOUNDS = (0, 8640, 11520, 14400)
-"""The splits of the benchmark: 12, 4 and 4 months of 30 days each."""
+"""The start of training, and the ends of training, validation and test in the benchmark: 12, 4 and 4 months of 30 days
+with 24 rows each.
+"""
 _URL = "https://raw.githubusercontent.com/zhouhaoyi/ETDataset/main/ETT-small/"
-# Replaces a checksum: the URL refers to a branch whose bytes may change.
+# A download is checked by its number of rows. It has no checksum, since the URL refers to a branch, which may change.
 _NUM_ROWS = 17420
 
 
 class ETT(Dataset):
     """Hourly measurements of six loads and the oil temperature of a transformer (Zhou et al. 2021, arXiv 2012.07436).
 
-    Rows 0 to 8640 are for training, to 11520 for validation, to 14400 for testing; later rows are not used.
+    Rows 0 to 8639 are for training, rows 8640 to 11519 for validation and rows 11520 to 14399 for testing. Later rows
+    are not used.
     The licence is CC BY-ND 4.0.
 
     Args:
-        path: ``ETTh1.csv`` or ``ETTh2.csv``, plain or compressed. With null the folder in ``AEFRAME_DATA`` and
-            ``~/.cache/aeframe`` are searched; otherwise 2.6 MB are downloaded.
-        station: The file to search for without `path`.
-        context: Rows before the validation and test splits that are added to them. Set it to the length of a window
-            for the splits of the benchmark; with 0 no row belongs to two splits.
+        path: ``ETTh1.csv`` or ``ETTh2.csv``, plain or compressed. With null the file is searched in the folder that
+            the environment variable ``AEFRAME_DATA`` names and in ``~/.cache/aeframe``, and downloaded (2.6 MB) if it
+            is in neither.
+        station: The transformer whose file is used if `path` is null.
+        context: Number of rows before the validation and the test split that are also added to them. The benchmark adds
+            as many as a window has; with 0 no row belongs to two splits.
     """
 
     modality = "series"

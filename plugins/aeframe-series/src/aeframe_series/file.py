@@ -49,13 +49,13 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
     Raises:
         AeframeError: As `read_series_header`, and for a cell that cannot be parsed.
     """
-    read_series_header(path, roles)
+    read_series_header(path, roles)  # Checks the shape of the array.
     choice = _choice(path, roles)
     rows = read_rows(path, choice)
     if roles.anomaly is None:
-        return Recording(rows, choice.label)
+        return Recording(rows, time=choice.label)
     # `read_rows` returns one label column per call, so that the flags require a second call.
-    flags = read_rows(path, Choice(roles.key, roles.anomaly, choice.columns)).label
+    flags = read_rows(path, Choice(roles.key, label=roles.anomaly, columns=choice.columns)).label
     assert flags is not None
     valid = np.isin(flags, (0, 1))
     if not valid.all():
@@ -63,14 +63,14 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
         raise AeframeError(
             f"{rows.where(row)}, column '{roles.anomaly}': '{flags[row]}' is not an anomaly flag, expected 0 or 1"
         )
-    return Recording(rows, choice.label, anomaly=flags.astype(bool))
+    return Recording(rows, time=choice.label, anomaly=flags.astype(bool))
 
 
 def _choice(path: Path, roles: ColumnRoles) -> Choice:
-    """Return the columns to read, with the time column as their label."""
+    """Return the columns to read, with the time column as the label (a column that is not part of x)."""
     names = read_header(path, Choice(roles.key)).columns
     if names is None:
-        return Choice(roles.key, roles.time, roles.columns)
+        return Choice(roles.key, label=roles.time, columns=roles.columns)
     for role, name in (("time", roles.time), ("anomaly", roles.anomaly)):
         if name is not None and name not in names:
             raise AeframeError(
@@ -80,26 +80,27 @@ def _choice(path: Path, roles: ColumnRoles) -> Choice:
     chosen = roles.columns or ()
     time = roles.time or next((name for name in names if is_time_column(name) and name not in chosen), None)
     columns = roles.columns or tuple(name for name in names if name not in (time, roles.anomaly))
-    return Choice(None, time, columns)
+    return Choice(label=time, columns=columns)
 
 
 class SeriesFile(Dataset):
     """A series in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
 
-    The series is split in temporal order. With ``context=0`` no row belongs to two splits.
+    The series is split in temporal order.
 
     Args:
         path: The file.
         columns: The columns of x by name; null selects all except `time` and `anomaly`.
         time: The column of strictly increasing times, numbers or ISO dates; null selects a column named time, date,
-            datetime or timestamp if there is one. In NPZ the name of an array.
-        anomaly: A column (in NPZ an array) of 0 and 1 that labels known anomalies, for evaluation.
+            datetime or timestamp if there is one. In an NPZ file it is the name of an array.
+        anomaly: A column (in an NPZ file an array) of 0 and 1 that labels known anomalies, for evaluation.
         key: The array of an NPZ file.
         validation: Fraction of the rows for validation, after the training rows.
         test: Fraction of the rows for testing, at the end.
         bounds: Four row numbers instead of fractions, counted from 0: the start of training, and the exclusive ends
             of training, validation and test.
-        context: Rows before the validation and test splits that are added to them, as in forecasting benchmarks.
+        context: Number of rows before the validation and the test split that are also added to them, as in forecasting
+            benchmarks. With 0 no row belongs to two splits.
     """
 
     modality = "series"
@@ -128,6 +129,7 @@ class SeriesFile(Dataset):
 
     def load(self) -> Recording:
         recording = read_series(self.path, self.roles)
+        # `split_record`, inherited from `Dataset`, stores the split, so that later runs use the same.
         rows, record = recording.rows, self.split_record
         if self.bounds is None:
             recording.splits = split_by_fractions(rows, **self.fractions, context=self.context, record=record)

@@ -21,7 +21,7 @@ class AnomalyRanking(ModelMetric):
     The error of a time step is the mean over its observed values. A time step that several windows contain counts
     once for each of them. ``anomaly_auroc``: the probability that an anomaly has a larger error than another time
     step, 0.5 by chance; ties count half. ``anomaly_ap``: average precision, by chance the fraction of anomalies.
-    Both are 0 for a split without anomalies or with nothing else.
+    Both are 0 for a split without anomalies, and for one with anomalies only.
     """
 
     errors: list[Tensor]
@@ -37,6 +37,7 @@ class AnomalyRanking(ModelMetric):
         return "anomaly" in model.spec.extras
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
+        # All tensors are (B, D, T); the error of a time step is a mean over the D columns.
         observed = evaluated_elements(out)
         errors = torch.where(observed, (model.loss.mean(out.output) - out.batch.x).square(), 0.0)
         num_observed = observed.sum(1)

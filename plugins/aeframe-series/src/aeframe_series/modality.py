@@ -1,4 +1,7 @@
-"""The modality `series`: windows of multivariate time series."""
+"""The modality `series`: windows of multivariate time series.
+
+Shapes: N time steps (rows of a file), D columns, T time steps of a window, B windows.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,14 @@ class Series(Modality):
     the encoder only; the loss includes them.
 
     Args:
-        window: T.
-        stride: Time steps from one window to the next, in every split.
+        window: Number of time steps of a window, T.
+        stride: Time steps from the start of one window to that of the next, in every split.
         scale: ``standard`` scales each column to mean 0 and standard deviation 1 over the training rows, ``minmax`` to
             [0, 1]; ``none`` keeps the values.
         missing: ``refuse`` treats NaN and empty cells as errors; ``mask`` excludes them from the loss.
-        on_error: For infinite values, missing values with ``missing=refuse``, and rows out of temporal order:
-            ``raise``, or ``skip`` the rows out of order and the windows with bad values, and list them.
-        cut_gaps: Exclude windows across a gap: consecutive times that differ by more than 1.5 times the median.
+        on_error: What to do with infinite values, missing values with ``missing=refuse``, and rows out of temporal
+            order: ``raise`` an error, or ``skip`` the rows out of order and the windows with bad values, and list them.
+        cut_gaps: Whether to exclude windows across a gap: a difference of consecutive times above 1.5 times the median.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "mse"}
@@ -81,7 +84,7 @@ class Series(Modality):
         return DataSpec((description["num_columns"], self.window), Domain("real"), extras=extras)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
-        """Compute the scale from the training rows, without rows that contain bad values."""
+        """Store the columns, and compute the scale from the training rows without bad values."""
         if not isinstance(raw, Recording) or raw.splits is None:
             raise AeframeError(
                 f"modality series reads a Recording, and dataset {type(dataset).__name__} loads "
@@ -166,7 +169,7 @@ class Series(Modality):
         """Read and check a series of at least one window.
 
         Columns are selected by their names in training, and others are ignored. Times are checked if the file has the
-        time column.
+        time column of training.
 
         Raises:
             AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
@@ -183,7 +186,7 @@ class Series(Modality):
         return series
 
     def overlapping_windows(self, series: CheckedSeries) -> WindowSource:
-        """Return windows of a whole series at the stride of training, plus the last possible window."""
+        """Return windows of a whole series at the stride of training, and the one that ends at the last time step."""
         num_steps = len(series.rows)
         starts = np.unique([*range(0, num_steps - self.window + 1, self.stride), num_steps - self.window])
         return self._source(series, *self._scale(series), starts)
@@ -261,7 +264,7 @@ class Series(Modality):
         The mask is None unless ``missing=mask``.
         """
         values = series.rows.values
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):  # Overflow raises an error below.
             scaled = values.astype(np.float32) if self._scaler is None else self._scaler.apply(values)
         observed = np.isfinite(values)
         overflow = observed & ~np.isfinite(scaled)

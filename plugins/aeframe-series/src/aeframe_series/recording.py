@@ -1,4 +1,7 @@
-"""`Recording`: a multivariate time series in memory, as the datasets of this plugin load it."""
+"""`Recording`: a multivariate time series in memory, as the datasets of this plugin load it.
+
+Shapes: N time steps, D columns.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from aeframe.data.tables import Rows
 
 @dataclass(slots=True)
 class Recording:
-    """A long series in memory."""
+    """One series, from which windows are cut."""
 
     rows: Rows
     """``(N, D)``, one row per time step, NaN where a value is missing; `Rows.label` holds the times."""

@@ -1,4 +1,8 @@
-"""Line plots of windows of a series."""
+"""Line plots of windows of a series.
+
+A panel is a titled set of windows, such as the originals or the reconstructions. Shapes: N windows, D columns of the
+series, T time steps.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from numpy.typing import NDArray
 Windows = NDArray[Any]
 """``(N, D, T)``."""
 _MAX_COLUMNS = 7
-"""Columns of the series that are plotted."""
+"""Maximal number of columns of the series that are plotted."""
 _OVERLAY_SAMPLES = 4
-"""Windows in a plot of originals and reconstructions."""
+"""Maximal number of windows in a plot of originals and reconstructions."""
 _ROW_SAMPLES = 10
-"""Windows in a row of a plot with several panels."""
+"""Maximal number of windows in a row of a plot with several panels."""
 _GRID_SIZE = 8
 """Maximal rows, and windows in each, of a plot with a single panel."""
 _GAP = 0.15

@@ -1,4 +1,8 @@
-"""Anomaly scores of a series from reconstruction errors, and thresholds from their distribution."""
+"""Anomaly scores of a series from reconstruction errors, and thresholds from their distribution.
+
+Shapes: N time steps of the series, D columns, W windows of T time steps, B windows of a batch. Values and errors are in
+the scaled unit, in which the model receives the values.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,17 @@ Reconstruct = Callable[[Batch], Tensor]
 """Returns the deterministic reconstruction ``(B, D, T)`` of a batch."""
 _BATCH_SIZE = 256
 _MAX_LEVELS = 10_001
-"""Quantiles that are stored of a distribution: thresholds are exact to 1/10,000 of the time steps."""
+"""Maximal number of stored quantiles of a distribution. A threshold is exact to 1/10,000 of the scores."""
 _STATE_KEYS = ("point_quantiles", "window_quantiles")
+"""Names of the stored quantiles of the scores of time steps ("points") and of windows."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnomalyScores:
-    """Squared errors in the scaled unit; NaN where no value was observed."""
+    """Squared errors; NaN where no value was observed."""
 
     reconstruction: NDArray[np.float64]
-    """``(N, D)``, scaled: the mean over all windows that contain the time step; NaN where there is none."""
+    """``(N, D)``: the mean over all windows that contain the time step; NaN for time steps in no window."""
     errors: NDArray[np.float64]
     """``(N, D)``: the error of each value, the mean over all windows that contain it."""
     time_steps: NDArray[np.float64]
@@ -41,9 +46,10 @@ def score_windows(reconstruct: Reconstruct, source: WindowSource) -> AnomalyScor
     """Return the squared errors between windows and their reconstructions.
 
     Args:
-        reconstruct: The model.
+        reconstruct: Returns the reconstruction of a batch.
         source: The windows, which may overlap.
     """
+    # Sums over windows for each time step: of reconstructions, errors and observed values.
     totals: Tensor | None = None
     num_windows = torch.zeros(source.num_steps, dtype=torch.float64)
     window_errors = []
@@ -80,7 +86,7 @@ class Thresholds:
     time_steps: NDArray[np.float64]
     """Quantiles of the scores of time steps, at evenly spaced levels from 0 to 1."""
     windows: NDArray[np.float64]
-    """The same for the scores of windows."""
+    """Quantiles of the scores of windows, at evenly spaced levels from 0 to 1."""
 
     @classmethod
     def from_scores(cls, scores: AnomalyScores) -> Thresholds | None:

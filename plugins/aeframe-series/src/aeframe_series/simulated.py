@@ -18,7 +18,7 @@ NOISE = 0.2
 """Standard deviation of the white noise on each value."""
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 8.0, 64.0
 _SPIKE_SIZE, _SHIFT_SIZE = 8.0, 5.0
-"""Anomalies, in standard deviations of the noise."""
+"""What an anomaly adds to the values, in standard deviations of the noise."""
 _SHIFT_LENGTH = 12
 """Time steps of a shift."""
 
@@ -48,7 +48,8 @@ class SeriesSimulated(Dataset):
         columns: Number of columns.
         waves: Number of sine waves.
         anomalies: Number of anomalies.
-        missing: Fraction of the values, in all splits, that are missing, for ``modality.missing=mask``.
+        missing: Fraction of the values, in all splits, that are replaced by NaN, for
+            ``modality.missing=mask``.
         validation: Fraction of the time steps for validation.
         test: Fraction of the time steps for testing, at the end.
         seed: Seed of the simulation.
@@ -83,8 +84,12 @@ class SeriesSimulated(Dataset):
     def load(self) -> Recording:
         values = simulate(**self.simulation)
         names = tuple(f"wave{column}" for column in range(values.shape[1]))
+        # `Rows` does not copy `values`: the anomalies and missing values below are added to the rows too.
         rows = Rows(values, "dataset 'series_simulated'", names)
+        # With a context of 0 no row belongs to two splits. `split_record`, inherited from `Dataset`, stores the split,
+        # so that later runs use the same.
         splits = split_by_fractions(rows, **self.fractions, context=0, record=self.split_record)
+        # Another generator than that of `simulate`, so that the waves do not depend on the anomalies.
         rng = np.random.default_rng(self.simulation["seed"] + 1)
         flags = np.zeros(len(values), bool)
         first, end = splits["test"].start, splits["test"].stop

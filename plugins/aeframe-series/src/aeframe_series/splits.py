@@ -20,8 +20,8 @@ def split_by_fractions(
         rows: The whole series.
         validation: Fraction of the rows for validation.
         test: Fraction of the rows for testing.
-        context: See `split_by_rows`.
-        record: See `split_by_rows`.
+        context: Number of rows before the validation and the test split that are also added to them.
+        record: As in `split_by_rows`.
 
     Raises:
         AeframeError: Fractions that are not positive, or that leave no rows for training.
@@ -44,8 +44,9 @@ def split_by_rows(
     Args:
         rows: The whole series.
         bounds: The start of training, and the exclusive ends of training, validation and test.
-        context: Rows before the validation and test splits that are added to them.
-        record: `Dataset.split_record`. It stores the split, or overrides `bounds` with the split of an earlier run.
+        context: Number of rows before the validation and the test split that are also added to them.
+        record: `Dataset.split_record`, which stores the split. If it holds the split of an earlier run, that replaces
+            `bounds`. None stores nothing.
 
     Raises:
         AeframeError: Bounds that do not increase within the series, or more context than training rows.

@@ -1,4 +1,7 @@
-"""Parse the time column of a series, and find rows that are out of order and gaps."""
+"""Parse the time column of a series, and find gaps and rows that are out of order.
+
+`Rows` holds the N rows of a series, and `Rows.label` their times as in the file.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,7 @@ def after_gaps(times: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _seconds(text: str) -> float:
+    """Return an ISO date as seconds since 1970."""
     date = datetime.fromisoformat(text)
     return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
@@ -92,6 +96,7 @@ def _text(value: Any) -> str:
 
 
 def _number(rows: Rows, row: int) -> int:
+    """Return the number of a row in error messages."""
     numbers = rows.numbers if rows.numbers is not None else rows.index
     assert numbers is not None
     return int(numbers[row])

@@ -1,4 +1,7 @@
-"""`WindowSource`: fixed-length windows of one series, gathered into batches."""
+"""`WindowSource`: fixed-length windows of one series, gathered into batches.
+
+Shapes: N time steps of the series, D columns, W windows of T time steps, B windows of a batch.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ class WindowSource:
     Args:
         values: ``(D, N)``, scaled, 0 where a value is missing.
         starts: ``(W,)`` the index of the first time step of each window, in [0, N - window].
-        window: T.
+        window: Number of time steps of a window, T.
         observed: ``(D, N)``, False where a value is missing; None if no value is missing.
         anomaly: ``(N,)``, True for anomalous time steps; None if unknown.
         rows: ``(N,)`` the row of each time step in the file; by default 0 to N - 1.
@@ -65,14 +68,16 @@ def window_starts(
 
     Args:
         steps: The time steps of a split.
-        window: T.
-        stride: Time steps from one window to the next.
+        window: Number of time steps of a window, T.
+        stride: Time steps from the start of one window to that of the next.
         excluded: ``(N,)``, True for time steps that no window may contain.
         after_gap: ``(N,)``, True for time steps that no window may contain together with the preceding one.
     """
     starts = np.arange(steps.start, steps.stop - window + 1, stride, dtype=np.int64)
+    # Numbers before each time step; a window contains none if the number does not change from its start to its end.
     num_excluded = np.concatenate([[0], np.cumsum(excluded)])
     num_gaps = np.concatenate([[0], np.cumsum(after_gap)])
     without_excluded = num_excluded[starts + window] == num_excluded[starts]
+    # A gap directly before the first time step is outside the window.
     without_gap = num_gaps[starts + window] == num_gaps[starts + 1]
     return starts[without_excluded & without_gap]

@@ -1,4 +1,7 @@
-"""Write series and tables to files."""
+"""Write series and tables to files.
+
+Shapes: N rows, D columns.
+"""
 
 from __future__ import annotations
 

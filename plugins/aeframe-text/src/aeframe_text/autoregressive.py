@@ -30,17 +30,17 @@ class Autoregressive(Decoder):
     Subclasses implement `initial_state` and `forward_incremental`.
 
     Args:
-        who: Names the decoder in errors.
-        z_shape: Of z, which is flattened.
+        who: The decoder's name, for error messages.
+        z_shape: Shape of one z, which is flattened.
         out_shape: ``(V, T)``.
         condition_via: How the decoder is conditioned on z: one or more of `Conditioning`.
-        embedding: D.
-        hidden: H.
+        embedding: D, the size of a token embedding.
+        hidden: H, the size of a hidden vector.
         word_dropout: Probability that a token before the predicted one is replaced by ``<unk>`` in training (Bowman et
             al. 2016, arXiv 1511.06349), so that the decoder has to use z.
         dropout: Dropout probability of the embeddings and of the hidden vectors.
         temperature: Divides the logits when tokens are sampled; below 1 it sharpens the distribution.
-        beams: K of beam search when tokens are not sampled; 1 is greedy decoding.
+        beams: Number of beams of the beam search, where tokens are not sampled; 1 is greedy decoding.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Autoregressive(Decoder):
         self.length: int = out_shape[1]
 
     def initial_state(self, z: Tensor) -> State:
-        """Return the state, tensors ``(B, ...)``, before the first token; z is ``(B, Z)``."""
+        """Return the state before the first token, tensors ``(B, ...)``; z is flattened, one row for each sentence."""
         raise NotImplementedError
 
     def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
@@ -117,7 +117,10 @@ class Autoregressive(Decoder):
         return self._logits(hidden).squeeze(1), [z, *state]
 
     def _inputs(self, tokens: Tensor, z: Tensor, *, first: bool) -> Tensor:
-        """Return input embeddings ``(B, n, D)`` of tokens ``(B, n)``; `first` if these begin with the start token."""
+        """Return the input embeddings ``(B, n, D)`` of tokens ``(B, n)``.
+
+        `first` is True if the first of these is the start token, whose embedding z may replace.
+        """
         inputs: Tensor = self.embed(tokens)
         if first and self.prefix_projection is not None:
             inputs = torch.cat([self.prefix_projection(z).unsqueeze(1).to(inputs.dtype), inputs[:, 1:]], 1)

@@ -1,4 +1,4 @@
-"""Byte-pair encoding with the library tokenizers."""
+"""Byte-pair encoding with the library ``tokenizers``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Corruptions of single tokens: replacement by ``<unk>`` and deletion.
 
-Shapes: B sentences, T positions.
+Shapes: B sentences, T positions; V is the number of tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class TokenCorruption(Corruption):
     """The base class of corruptions of tokens; they leave padding and end tokens as they are.
 
     Args:
-        who: Names the corruption in errors.
-        shape: ``(T,)``.
+        who: The corruption's name, for error messages.
+        shape: ``(T,)``, the shape of one sentence.
         domain: Must be ``category(V)``.
         amount: The fraction of tokens to corrupt, in [0, 1).
     """

@@ -21,14 +21,14 @@ class TextFiles(Dataset):
     """Texts from a file: the lines of ``.txt`` or ``.smi``, a key of JSONL, or a column of CSV or TSV.
 
     Args:
-        path: The training texts, and those of splits without a file.
-        validation_path: The validation texts; without it, a random fraction of `path`.
-        test_path: The test texts; without it, a random fraction of `path`.
+        path: The file of the training texts, and of the texts of each split that has no file of its own.
+        validation_path: The file of the validation texts; null takes a random fraction of the texts in `path`.
+        test_path: The file of the test texts; null takes a random fraction of the texts in `path`.
         column: The column, or the key of a JSON object, that holds the text.
         label: The column or key with a class name for each text; it colours the plot of the latent space.
-        validation: Fraction of the texts for validation, without `validation_path`.
-        test: Fraction of the texts for testing, without `test_path`.
-        split_seed: Of the random split.
+        validation: Fraction of the texts for validation, if there is no `validation_path`.
+        test: Fraction of the texts for testing, if there is no `test_path`.
+        split_seed: Seed of the random split.
     """
 
     modality: ClassVar[str] = "text"
@@ -54,6 +54,7 @@ class TextFiles(Dataset):
         self.split = RandomSplit(f"'{self.path.name}'", "texts", validation=validation, test=test, seed=split_seed)
 
     def describe(self) -> Mapping[str, Any]:
+        # The modality learns shape and vocabulary from the texts, so only the files are checked here.
         for path in (self.path, *self.held_out.values()):
             if path is not None:
                 _check_file(path)
@@ -64,6 +65,7 @@ class TextFiles(Dataset):
         for name, path in self.held_out.items():
             if path is not None:
                 present[name] = read_texts(path, self.column, self.label)
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return complete_splits(present, self.split, self.split_record, column=self.column)
 
 
@@ -100,7 +102,7 @@ def write_texts(path: Path, texts: Sequence[str], column: str = "text") -> list[
 
     Args:
         path: The file.
-        texts: To be written.
+        texts: The texts to write.
         column: The key in JSONL, the header in CSV and TSV.
 
     Raises:

@@ -1,6 +1,6 @@
 """Corruptions that replace each span of tokens by a single ``<mask>``, so that a model must infer its length.
 
-Shapes: B sentences, T positions, S spans at most.
+Shapes: B sentences, T positions, S spans at most; V is the number of tokens in the vocabulary.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def replace_spans(
     """Return sentences ``(B, T)`` with each span replaced by a ``<mask>``, and their lengths ``(B,)``.
 
     Args:
-        tokens: ``(B, T)``.
+        tokens: ``(B, T)``, left-aligned.
         num_tokens: ``(B,)`` the number of tokens, the end token excluded.
         has_end: ``(B,)`` whether an end token follows them.
         lengths: ``(B, S)`` the length of each span, in order; -1 for unused entries.
@@ -141,7 +141,7 @@ def _left_align(lengths: Tensor) -> Tensor:
 
 
 def _random_subset(num: Tensor, total: Tensor, width: int) -> Tensor:
-    """Return a random subset of `num` ``(B,)`` of the first `total` ``(B,)`` positions, as ``(B, width)`` bool."""
+    """Return `num` ``(B,)`` random positions among the first `total` ``(B,)``, as ``(B, width)`` bool."""
     keys = torch.rand(len(num), width, device=num.device)
     keys = keys.masked_fill(torch.arange(width, device=num.device) >= total.unsqueeze(1), torch.inf)
     return keys.argsort(1).argsort(1) < num.unsqueeze(1)
@@ -151,11 +151,12 @@ def _random_composition(total: Tensor, num_parts: Tensor, width: int) -> Tensor:
     """Return a uniformly random division of `total` ``(B,)`` into `num_parts` ``(B,)`` positive integers: ``(B,
     width)``, 0 after the last.
     """
-    # A part may begin at any unit but the first, which always begins one.
+    # The units 1, ..., total are cut into parts; a cut may lie before any unit but the first.
     cuts = _random_subset((num_parts - 1).clamp(min=0), (total - 1).clamp(min=0), width)
-    part = torch.nn.functional.pad(cuts[:, :-1], (1, 0)).long().cumsum(1)
+    part_of_unit = torch.nn.functional.pad(cuts[:, :-1], (1, 0)).long().cumsum(1)
     valid = (torch.arange(width, device=total.device) < total.unsqueeze(1)) & (num_parts > 0).unsqueeze(1)
-    return torch.zeros(len(total), width, dtype=torch.long, device=total.device).scatter_add(1, part, valid.long())
+    sizes = torch.zeros(len(total), width, dtype=torch.long, device=total.device)
+    return sizes.scatter_add(1, part_of_unit, valid.long())
 
 
 def _positive(who: str, mean_length: float) -> float:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 class Perplexity(ModelMetric):
     """The perplexity per word, ``exp(nats_by_word)``, of the bound on the negative log-likelihood.
 
-    ``words`` and ``tokens`` are the evaluated numbers of both, one end of sentence counted as one of each;
-    ``nats_by_word`` and ``nats_by_token`` are the total bound divided by these. Words are separated by whitespace
-    whatever the tokeniser, so that models with different tokenisers can be compared. The bound of a VAE is estimated
-    with one sample of z; it is an upper bound, and so is the perplexity. A model without a bound is measured by its
-    reconstruction term.
+    ``words`` and ``tokens`` are the numbers of words and tokens in the evaluated sentences, where the end of a sentence
+    counts as one of each. ``nats_by_word`` and ``nats_by_token`` are the total bound divided by these. Words are
+    separated by whitespace whatever the tokeniser, so that models with different tokenisers can be compared. The bound
+    of a VAE is estimated with one sample of z; it is an upper bound, and so is the perplexity. For a model without a
+    bound, the reconstruction loss takes its place.
     """
 
     sampled: ClassVar[bool] = True
@@ -63,7 +63,8 @@ class SentenceMatch(ModelMetric):
     instead.
 
     Args:
-        rows: Only sentences whose row in the data is below this number, since token-by-token generation is slow.
+        rows: Only sentences whose row number in the data is below this are decoded, since token-by-token generation is
+            slow.
     """
 
     sums: Tensor
@@ -88,8 +89,8 @@ class SentenceMatch(ModelMetric):
         valid = torch.ones_like(batch.x, dtype=torch.bool) if batch.mask is None else batch.mask
         # x may be padded only to the longest sentence of its batch; generated sentences have the full width.
         correct = (generated[:, : batch.x.shape[1]] == batch.x) & valid
-        exact = correct.sum(1) == valid.sum(1)
-        sums = (correct.sum(), valid.sum(), exact.sum(), exact.new_tensor(len(exact), dtype=torch.long))
+        is_exact = correct.sum(1) == valid.sum(1)
+        sums = (correct.sum(), valid.sum(), is_exact.sum(), is_exact.new_tensor(len(is_exact), dtype=torch.long))
         self.sums = self.sums + torch.stack([value.to(SUM_DTYPE) for value in sums])
 
     def compute(self) -> dict[str, Tensor]:

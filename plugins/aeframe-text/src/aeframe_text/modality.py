@@ -40,7 +40,7 @@ class Text(Modality):
         vocabulary_size: Maximal size of the vocabulary, special tokens included; the most frequent tokens are kept.
             Null has no limit, except 4096 for ``bpe``.
         min_count: Minimal number of occurrences of a token in the training split.
-        max_length: T; null takes the longest sentence.
+        max_length: T, the end token included; null takes the length of the longest sentence.
         too_long: Sentences of more than `max_length` tokens: ``refuse`` makes them errors, ``cut`` truncates them to
             T - 1 tokens and an end token.
         unknown: Tokens outside the vocabulary: ``token`` replaces them by ``<unk>``, ``refuse`` makes them errors.
@@ -181,7 +181,7 @@ class Text(Modality):
         """Return texts as a batch ``(N, T)``.
 
         Raises:
-            AeframeError: No list, or a text that `read` would refuse.
+            AeframeError: `texts` is not a list, or has a text that `read` would refuse.
         """
         if isinstance(texts, str) or not texts:
             raise AeframeError(f"modality 'text' encodes a list of at least one text, found {texts!r}")
@@ -226,11 +226,11 @@ class Text(Modality):
         """Return the encoded usable lines.
 
         Args:
-            lines: To be encoded.
-            skipped: Receives a message for each unusable line, with `on_error` ``skip``.
+            lines: The lines to encode.
+            skipped: A list to which a message for each unusable line is appended, with `on_error` ``skip``.
 
         Raises:
-            AeframeError: An unusable line, without `skipped` or with `on_error` ``raise``.
+            AeframeError: A line is unusable, and `skipped` is None or `on_error` is ``raise``.
         """
         encoded = _Encoded([], [], [], [])
         for number, line in enumerate(lines):
@@ -253,10 +253,10 @@ class Text(Modality):
     def _problem(self, line: Line, row: Sequence[int]) -> str | None:
         """Return why a line with the tokens `row` cannot be used, or None."""
         if self.unknown == "refuse":
-            piece = self.vocabulary.unknown(line.text)
-            if piece is not None:
+            unknown_piece = self.vocabulary.unknown(line.text)
+            if unknown_piece is not None:
                 return (
-                    f"has '{piece}', which is not in the vocabulary (modality.unknown=token replaces it by "
+                    f"has '{unknown_piece}', which is not in the vocabulary (modality.unknown=token replaces it by "
                     f"{SPECIALS[UNKNOWN]})"
                 )
         if self.too_long == "refuse" and 0 < self._width < len(row):
@@ -267,6 +267,13 @@ class Text(Modality):
         return None
 
     def _source(self, encoded: _Encoded, *, bucketed: bool = False, trim: bool | None = None) -> TextSource:
+        """Return the data source of encoded texts.
+
+        Args:
+            encoded: The texts.
+            bucketed: Batches have sentences of similar length.
+            trim: Pad each batch only to its longest sentence; None does so with `buckets`.
+        """
         extras = {"words": torch.tensor(encoded.words)}
         if self._labels is not None:
             extras["label"] = torch.tensor(encoded.labels)

@@ -20,7 +20,7 @@ class MoleculeReport(ModelCommand):
         parser.add_argument("--rows", type=positive, default=1000, help="rows of the split to reconstruct (1000)")
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-        parser.add_argument("--seed", type=int, default=0, help="of the generated molecules (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the generated molecules (0)")
         parser.add_argument("--draw", action="store_true", help="sample each token instead of taking the most likely")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to this file")
 
@@ -35,17 +35,18 @@ class MoleculeReport(ModelCommand):
         from aeframe_text.molecules import generation_metrics, reconstruction_metrics
 
         model = self.open(args)
-        text = model.modality
-        if not isinstance(text, Text) or text.tokeniser != "smiles":
+        modality = model.modality
+        if not isinstance(modality, Text) or modality.tokeniser != "smiles":
             raise AeframeError(f"'{args.model}' is not a model of SMILES; molecules is for modality.tokeniser=smiles")
         splits, size = self.splits(model, args), self.batch_size(args, model)
-        generated = text.decode(model.sample(args.number, seed=args.seed, batch_size=size, draw=args.draw).cpu())
+        generated = modality.decode(model.sample(args.number, seed=args.seed, batch_size=size, draw=args.draw).cpu())
         train = splits.train
-        training = [line for rows in torch.arange(len(train)).split(size) for line in text.decode(train.batch(rows).x)]
+        batches = (train.batch(rows) for rows in torch.arange(len(train)).split(size))
+        training = [smiles for batch in batches for smiles in modality.decode(batch.x)]
         source = getattr(splits, args.split)
-        originals = text.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
+        originals = modality.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
         # `encode` pads to the full width; with modality.buckets, batches of the source are trimmed.
-        reconstructions = text.decode(model.reconstruct(text.encode(originals), batch_size=size).cpu())
+        reconstructions = modality.decode(model.reconstruct(modality.encode(originals), batch_size=size).cpu())
         metrics = generation_metrics(generated, training) | reconstruction_metrics(originals, reconstructions)
         for name, value in metrics.items():
             print(f"{name:<26}{value:.3f}")

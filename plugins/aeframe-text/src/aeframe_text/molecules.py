@@ -36,7 +36,7 @@ def generation_metrics(generated: Sequence[str], training: Sequence[str]) -> dic
     Returns:
         ``validity``: the fraction of valid SMILES; ``uniqueness``: the fraction of distinct molecules among the valid
         ones; ``novelty``: the fraction of the distinct molecules that are not in the training split. A fraction of
-        nothing is 0.
+        zero molecules is 0.
     """
     valid = [molecule for molecule in canonical(generated) if molecule is not None]
     unique = set(valid)
@@ -53,7 +53,8 @@ def reconstruction_metrics(originals: Sequence[str], reconstructions: Sequence[s
     ``reconstruction_accuracy``, the fraction that are the original molecule, in any notation.
     """
     pairs = list(zip(canonical(originals), canonical(reconstructions), strict=True))
+    same = sum(before is not None and before == after for before, after in pairs)
     return {
         "reconstruction_validity": sum(after is not None for _, after in pairs) / max(len(pairs), 1),
-        "reconstruction_accuracy": sum(a is not None and a == b for a, b in pairs) / max(len(pairs), 1),
+        "reconstruction_accuracy": same / max(len(pairs), 1),
     }

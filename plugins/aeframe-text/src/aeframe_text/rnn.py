@@ -34,8 +34,8 @@ class TokenRNN(Encoder):
         shape: ``(T,)``.
         domain: Must be ``category(V)``.
         cell: ``lstm`` or ``gru``.
-        embedding: D.
-        hidden: H.
+        embedding: D, the size of a token embedding.
+        hidden: H, the size of a hidden state.
         layers: Number of stacked layers.
         bidirectional: Whether a second RNN reads each sentence from its end.
         dropout: Dropout probability of the inputs of each layer.
@@ -60,10 +60,10 @@ class TokenRNN(Encoder):
         nn.init.normal_(self.embed.weight, std=embedding**-0.5)
         width = hidden * (2 if bidirectional else 1)
         input_sizes = [embedding] + [width] * (layers - 1)
-        make = _CELLS[cell]
-        self.forward_layers = nn.ModuleList(make(size, hidden, batch_first=True) for size in input_sizes)
+        rnn_class = _CELLS[cell]
+        self.forward_layers = nn.ModuleList(rnn_class(size, hidden, batch_first=True) for size in input_sizes)
         self.backward_layers = nn.ModuleList(
-            make(size, hidden, batch_first=True) for size in input_sizes if bidirectional
+            rnn_class(size, hidden, batch_first=True) for size in input_sizes if bidirectional
         )
         self.drop = nn.Dropout(dropout)
         self.out_shape = (width,)
@@ -78,6 +78,7 @@ class TokenRNN(Encoder):
 
     def forward(self, batch: Batch) -> Tensor:
         tokens, lengths = pack_tokens(batch)
+        # A sentence without unmasked tokens is read as a single padding token.
         lengths = lengths.clamp(min=1)
         values = self.embed(tokens)
         final_states: list[Tensor] = []
@@ -100,11 +101,11 @@ class TokenRNNDecoder(Autoregressive):
     """An autoregressive LSTM or GRU: ``(B, *z_shape)`` -> logits ``(B, V, T)``.
 
     Args:
-        z_shape: Of z, which is flattened.
+        z_shape: Shape of one z, which is flattened.
         out_shape: ``(V, T)``.
         cell: ``lstm`` or ``gru``.
-        embedding: D, of the token embeddings, which are also the weights of the output layer.
-        hidden: H.
+        embedding: D, the size of a token embedding; the embeddings are also the weights of the output layer.
+        hidden: H, the size of a hidden state.
         layers: Number of stacked layers.
         condition_via: How the decoder is conditioned on z: ``start`` computes the initial state from it, ``input`` adds
             a vector to each token embedding, and ``prefix`` replaces the embedding of the start token.
@@ -112,7 +113,7 @@ class TokenRNNDecoder(Autoregressive):
             al. 2016, arXiv 1511.06349), so that the decoder has to use z.
         dropout: Dropout probability of the embeddings, between layers and of the hidden vectors.
         temperature: Divides the logits when tokens are sampled; below 1 it sharpens the distribution.
-        beams: K of beam search when tokens are not sampled; 1 is greedy decoding.
+        beams: Number of beams of the beam search, where tokens are not sampled; 1 is greedy decoding.
     """
 
     def __init__(

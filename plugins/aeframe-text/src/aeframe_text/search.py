@@ -13,24 +13,27 @@ from torch import Tensor
 from aeframe_text.specials import END, MASK, PAD, START
 
 State = list[Tensor]
-"""The state of an autoregressive decoder: tensors ``(B, ...)``."""
+"""What an autoregressive decoder keeps between steps, such as the hidden state of an RNN: tensors ``(B, ...)``."""
 
 
 class Step(Protocol):
-    """One decoder step: the last tokens ``(B,)`` -> logits ``(B, V)`` of the next tokens, and the new state."""
+    """One decoder step: the last tokens ``(B,)`` -> logits ``(B, V)`` of the next tokens, and the new state.
+
+    `first` is True in the first step, whose tokens are start tokens.
+    """
 
     def __call__(self, tokens: Tensor, state: State, *, first: bool) -> tuple[Tensor, State]: ...
 
 
 def greedy_or_sample(step: Step, state: State, length: int, *, temperature: float | None) -> Tensor:
-    """Generate a sentence token by token, and return logits ``(B, V, T)`` with its tokens as their argmax.
+    """Generate sentences token by token, and return logits ``(B, V, T)`` whose argmax over V are their tokens.
 
     Args:
         step: The decoder.
         state: Its initial state.
-        length: T.
-        temperature: Sample each token from the logits divided by this; None takes the argmax. Logits of sampled tokens
-            are one-hot, so that sampling from them again returns the same tokens.
+        length: T, the number of positions to return.
+        temperature: Sample each token from the logits divided by this; None takes the argmax. The returned logits of
+            sampled tokens are one-hot, so that sampling from them again returns the same tokens.
     """
     tokens = torch.full((len(state[0]),), START, device=state[0].device)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
@@ -61,23 +64,23 @@ def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
     Args:
         step: The decoder.
         state: Its initial state.
-        length: T.
+        length: T, the number of positions to return.
         beams: K.
     """
-    num, device = len(state[0]), state[0].device
+    num_sentences, device = len(state[0]), state[0].device
     state = [tensor.repeat_interleave(beams, 0) for tensor in state]
-    tokens = torch.full((num, beams), START, device=device)
-    paths = tokens.new_empty(num, beams, 0)
+    tokens = torch.full((num_sentences, beams), START, device=device)
+    paths = tokens.new_empty(num_sentences, beams, 0)
     # All beams are equal at first, so only the first one may be extended.
-    scores = torch.full((num, beams), -torch.inf, device=device).index_fill(1, tokens.new_zeros(1), 0.0)
-    offsets = torch.arange(num, device=device).unsqueeze(1) * beams
+    scores = torch.full((num_sentences, beams), -torch.inf, device=device).index_fill(1, tokens.new_zeros(1), 0.0)
+    offsets = torch.arange(num_sentences, device=device).unsqueeze(1) * beams
     vocabulary_size = 0
     for position in range(length):
         ended = (paths == END).any(2)
         if bool(ended.all()):
             break
         logits, state = step(tokens.flatten(), state, first=position == 0)
-        log_p = mask_special_tokens(logits).log_softmax(1).unflatten(0, (num, beams))
+        log_p = mask_special_tokens(logits).log_softmax(1).unflatten(0, (num_sentences, beams))
         vocabulary_size = log_p.shape[2]
         # A sentence that has ended is extended by padding at log-probability 0.
         log_p = torch.where(ended.unsqueeze(2), one_hot_logits(torch.zeros_like(tokens) + PAD, log_p), log_p)
@@ -86,7 +89,7 @@ def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
         paths = torch.cat([paths.gather(1, beam.unsqueeze(2).expand(-1, -1, position)), tokens.unsqueeze(2)], 2)
         rows = (offsets + beam).flatten()
         state = [tensor.index_select(0, rows) for tensor in state]
-    best = paths[torch.arange(num, device=device), scores.argmax(1)]
+    best = paths[torch.arange(num_sentences, device=device), scores.argmax(1)]
     best = torch.nn.functional.pad(best, (0, length - best.shape[1]), value=PAD)
     return one_hot_logits(best, scores.new_zeros(*best.shape, vocabulary_size)).transpose(1, 2)
 

@@ -32,7 +32,7 @@ class Sentences(Dataset):
         size: The number of sentences.
         validation: Fraction of the sentences for validation.
         test: Fraction of the sentences for testing.
-        seed: Of the sentences and of the split.
+        seed: Seed of the sentences and of the split.
     """
 
     modality: ClassVar[str] = "text"
@@ -47,6 +47,7 @@ class Sentences(Dataset):
     def load(self) -> TextSplits:
         with noise_of(torch.device("cpu"), self.seed, SPLITTING):
             lines = [_sentence(row) for row in range(self.size)]
+        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return complete_splits({"train": lines}, self.split, self.split_record)
 
 

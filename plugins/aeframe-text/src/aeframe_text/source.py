@@ -50,9 +50,8 @@ class TextSource:
         mask = positions < lengths.unsqueeze(1)
         offsets = (self._starts[index].unsqueeze(1) + positions).clamp(max=len(self._tokens) - 1)
         x = torch.where(mask, self._tokens[offsets], PAD).long()
-        return Batch(
-            x, mask, index=self._index[index], extras={name: value[index] for name, value in self._extras.items()}
-        )
+        extras = {name: value[index] for name, value in self._extras.items()}
+        return Batch(x, mask=mask, index=self._index[index], extras=extras)
 
 
 class BucketSource(TextSource):
@@ -86,12 +85,17 @@ class BucketSource(TextSource):
 
         Sentences are sorted by length (those of equal length in random order) and cut into batches, and the batches are
         shuffled. Where the batches are cut depends on the lengths only, so each epoch has the same number of batches.
+
+        Args:
+            batch_size: The number of sentences in a batch, without `max_tokens`.
+            world: The number of devices, which share each batch.
         """
         permutation = torch.randperm(len(self))
         rows = permutation[self.lengths[permutation].argsort(stable=True)]
         batches = rows.split(self._batch_sizes(self.lengths[rows], batch_size, world))
         # Each device needs an equal number of rows; the remainder is dropped, and differs between epochs.
         divisible = [batch[: len(batch) - len(batch) % world] for batch in batches]
+        # Batches of fewer than two rows for each device are dropped: batch statistics need at least two.
         large_enough = [batch for batch in divisible if len(batch) >= 2 * world]
         return [large_enough[number] for number in torch.randperm(len(large_enough)).tolist()]
 

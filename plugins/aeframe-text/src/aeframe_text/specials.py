@@ -7,16 +7,17 @@ from aeframe.types import Shape
 
 PAD, START, END, UNKNOWN, MASK = range(5)
 SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
-"""In the order of their ids. `PAD` is 0, the value that networks read at masked positions (`Batch.visible`)."""
+"""The special tokens in the order of their ids. `PAD` is 0, the value that networks read at masked positions
+(`Batch.masked_x`)."""
 
 
 def check_tokens(who: str, shape: Shape, classes: int | None) -> int:
     """Return the vocabulary size V of data that are token sequences.
 
     Args:
-        who: Names the part in errors.
-        shape: Of one sample; must be ``(T,)``.
-        classes: Of the data's domain; None for a domain without classes.
+        who: The name of the part that requires tokens, for error messages.
+        shape: Shape of one sample; must be ``(T,)``.
+        classes: Number of classes of the data's domain; None for a domain without classes.
 
     Raises:
         AeframeError: The data are not sequences ``(T,)`` over a vocabulary that includes `SPECIALS`.

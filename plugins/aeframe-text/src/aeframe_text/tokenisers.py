@@ -1,4 +1,7 @@
-"""Tokenisers with a vocabulary of listed pieces: words, characters, and the atoms and bonds of SMILES."""
+"""The interface of tokenisers, and those whose vocabulary is a list of pieces of text.
+
+The pieces are words, characters, or the atoms and bonds of SMILES, a notation of molecules as text.
+"""
 
 from __future__ import annotations
 

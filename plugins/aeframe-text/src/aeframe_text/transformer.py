@@ -1,7 +1,7 @@
 """A transformer encoder of sentences, and an autoregressive transformer decoder (Vaswani et al. 2017, arXiv
 1706.03762).
 
-Shapes: B sentences, T positions, D numbers in a token, V tokens of the vocabulary.
+Shapes: B sentences, T positions, D dimensions of a token's vector, V tokens of the vocabulary.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TokenTransformer(Encoder):
     Args:
         shape: ``(T,)``.
         domain: Must be ``category(V)``.
-        dim: D.
+        dim: D, the size of a token's vector.
         depth: Number of pre-norm blocks.
         heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.
@@ -80,7 +80,7 @@ class TokenTransformerDecoder(Autoregressive):
     Args:
         z_shape: Shape of one z, which is flattened.
         out_shape: ``(V, T)``.
-        dim: D.
+        dim: D, the size of a token's vector.
         depth: Number of pre-norm blocks.
         heads: Attention heads; they must divide `dim`.
         expansion: Hidden units of a block's dense layers, in units of `dim`.

@@ -1,4 +1,8 @@
-"""Clips in NPZ and NPY files, and the datasets `video_npz` and `moving_mnist`."""
+"""Videos in NPZ and NPY files, and the datasets `video_npz` and `moving_mnist`.
+
+Shapes: N videos of equal length, T frames, C channels, H x W pixels. `Stack` holds their pixels and labels. The
+modality `video` divides them into clips, by default one per video, so that they are called clips here.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +29,24 @@ _MOVING_MNIST_FRAMES = 20
 class ArrayFile(SplitArrays):
     """A NPZ or NPY file of clips: ``(N, T, H, W)``, ``(N, T, H, W, C)`` or ``(N, T, C, H, W)``, with C = 1 or 3.
 
-    Values are uint8 or bool. With `time_first` the shape is ``(T, N, H, W)``.
+    Values are uint8 or bool. With `time_first` the shape is ``(T, N, H, W)``. The base class reads the arrays, and
+    finds those of each split by their names.
+
+    Args:
+        path: The file.
+        who: The dataset or modality, for error messages.
+        key: The array of clips, if it is not found by its name.
+        time_first: Whether the first dimension of the array is time.
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None, time_first: bool = False) -> None:
+        # `nouns` are names of the array of clips, besides ``x``.
         super().__init__(path, who=who, nouns=("clip", "clips", "video", "videos"), key=key)
         self.time_first = time_first
 
     def describe(self) -> tuple[int, Shape]:
         """Return the number of frames of a training clip, and their shape ``(C, H, W)``, without reading the array."""
+        # How error messages name the array.
         where = self.where(self.keys["train"])
         shape, dtype = self.header(self.keys["train"])
         _check_dtype(where, dtype)
@@ -50,6 +63,7 @@ class ArrayFile(SplitArrays):
         return {split: Stack(clips, self.labels(split, len(clips))) for split, clips in pixels.items()}
 
     def _pixels(self, key: str) -> Tensor:
+        """Return an array of the file as uint8 ``(N, T, C, H, W)``."""
         where, array = self.where(key), self.load(key)
         _check_dtype(where, array.dtype)
         permutation, shape = self._layout(where, array.shape)
@@ -58,7 +72,14 @@ class ArrayFile(SplitArrays):
         return torch.from_numpy(np.ascontiguousarray(array.transpose(permutation))).reshape(shape)
 
     def _layout(self, where: str, shape: Shape) -> tuple[Shape, Shape]:
-        """Return the permutation of the dimensions to ``(N, T, C, H, W)`` (without C for greyscale), and that shape."""
+        """Return the permutation of the dimensions to ``(N, T, C, H, W)``, and the shape in that order.
+
+        The permutation of an array ``(N, T, H, W)`` is that to ``(N, T, H, W)``; the returned shape then has C = 1.
+
+        Args:
+            where: How error messages name the array.
+            shape: The shape of the array in the file.
+        """
         permutation: Shape | None = None
         if len(shape) == 4:
             permutation = (1, 0, 2, 3) if self.time_first else (0, 1, 2, 3)
@@ -107,6 +128,7 @@ class VideoNPZ(Dataset):
         return {"shape": shape, "frames": frames}
 
     def load(self) -> RawSplits:
+        # `split_record`, inherited from `Dataset`, stores the drawn split, so that later runs use the same.
         return self.splitter.complete(self._file().stacks(), self.split_record)
 
     def _file(self) -> ArrayFile:
@@ -139,10 +161,12 @@ class MovingMNIST(VideoNPZ):
                 num_train = len(train) - max(1, round(self.splitter.fractions[name] * len(train)))
                 splits[name] = train.rows(torch.arange(num_train, len(train)))
                 splits["train"] = train.rows(torch.arange(num_train))
+        # Nothing is drawn, since no split is missing.
         return self.splitter.complete(splits)
 
     def _file(self) -> ArrayFile:
         file = ArrayFile(self.path, who=self.splitter.who)
+        # The second dimension of the published file is not 20: its first one is time.
         if file.describe()[0] != _MOVING_MNIST_FRAMES:
             file.time_first = True
         return file

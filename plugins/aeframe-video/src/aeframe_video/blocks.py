@@ -1,6 +1,7 @@
 """Building blocks of networks on clips: causal or symmetric convolutions in 3-d or (2+1)-d form.
 
-Shapes: B samples, C channels, T frames, H x W pixels.
+Shapes: B clips (the samples of the batch), C channels, C' output channels, T frames, H x W pixels, n pixels along a
+side.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ Form = Literal["3d", "2+1d"]
 (Tran et al. 2018, arXiv 1711.11248).
 """
 _SPACE_STRIDE = 2
-"""Of every stage."""
+"""Stride in space of every stage of a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,16 @@ class ConvOptions:
 class Convolution(nn.Module):
     """A convolution of clips: ``(B, C, T, H, W)`` -> ``(B, C', ceil(T / s), ceil(H / s'), ceil(W / s'))``.
 
-    If causal, frame j of the output depends on input frames up to ``s j + s - 1``, the last of its own group of s. The
-    start is zero-padded.
+    s and s' are the strides in time and space; `kernel` is its width in time and in space. If causal, frame j of the
+    output depends on input frames up to ``s j + s - 1``: each output frame has a group of s input frames, and depends
+    on this group and on earlier ones. The start is zero-padded.
     """
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: tuple[int, int], stride: tuple[int, int], causal: bool
     ) -> None:
         super().__init__()
+        # `self.stride` is that in time.
         (time, space), (self.stride, space_stride) = kernel, stride
         self.pad_start = time - self.stride if causal else None
         padding = (0 if causal else time // 2, space // 2, space // 2)
@@ -97,8 +100,9 @@ class Convolution(nn.Module):
 class Upsample(nn.Module):
     """A transposed convolution of clips to a given size, the counterpart of `Convolution`.
 
-    If causal, frame t of the output depends on input frames up to ``floor(t / s)``, that of its own group. With
-    stride 2 the kernel is wider by one, hence even, so that every output is a sum of the same number of terms.
+    `kernel` and `stride` have a value for time and one for space, and `size` is ``(T, H, W)`` of the output. If causal,
+    frame t of the output depends on input frames up to ``floor(t / s)``, where s is the stride in time. With stride 2
+    the kernel is wider by one, hence even, so that every output is a sum of the same number of products.
     """
 
     def __init__(
@@ -127,7 +131,7 @@ class Upsample(nn.Module):
 
 
 class PerFrame(nn.Module):
-    """Apply a module of images to each frame of ``(B, C, T, H, W)`` separately."""
+    """Apply `inner`, a module of images, to each frame of ``(B, C, T, H, W)`` separately."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -139,7 +143,7 @@ class PerFrame(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + f(x) with f: norm, activation, convolution, twice (He et al. 2016, arXiv 1603.05027)."""
+    """x + f(x), where f has norm, activation and convolution twice in turn (He et al. 2016, arXiv 1603.05027)."""
 
     def __init__(self, channels: int, options: ConvOptions) -> None:
         super().__init__()
@@ -158,6 +162,12 @@ def resolve_time_strides(
     who: str, time_strides: tuple[int, ...] | None, num_stages: int, time_kernel: int
 ) -> tuple[int, ...]:
     """Return the stride in time of each stage; the default is 2, or 1 with a time kernel of 1.
+
+    Args:
+        who: The name of the network, for error messages.
+        time_strides: One stride for each stage; None is the default.
+        num_stages: Number of stages.
+        time_kernel: Width of the convolutions in time.
 
     Raises:
         AeframeError: A number of strides other than `num_stages`, a stride other than 1 or 2, or an even kernel.
@@ -180,7 +190,7 @@ def resolve_time_strides(
 
 
 def stage_sizes(positions: Shape, time_strides: tuple[int, ...]) -> list[Shape]:
-    """Return ``(T, H, W)`` before each stage, and after the last one."""
+    """Return the sizes ``(T, H, W)`` before each stage, and after the last one; `positions` is the first of them."""
     sizes = [positions]
     for stride in time_strides:
         time, *space = sizes[-1]

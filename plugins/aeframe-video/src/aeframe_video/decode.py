@@ -64,7 +64,8 @@ def read_info(path: Path) -> VideoInfo:
             packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
             rate = float(stream.average_rate) if stream.average_rate else None
             header_frames = stream.frames
-        # A truncated file has fewer packets than frames in its header; decoding then reports the missing ones.
+        # A truncated file has fewer packets than frames in its header. The larger number is kept, so that decoding
+        # reports the missing frames. Packets to discard are decoded but not shown.
         num_frames = max(len(packets), header_frames) - sum(discarded for _, discarded in packets)
         first = next(_decoded_frames(path, None), None) if num_frames else None
     except av.FFmpegError as error:
@@ -78,10 +79,14 @@ def read_info(path: Path) -> VideoInfo:
 
 
 def read_frames(info: VideoInfo, numbers: NDArray[np.int64]) -> tuple[list[Tensor], str | None]:
-    """Decode the frames `numbers` (ascending, unique) of a video to uint8 ``(C, H, W)`` each.
+    """Decode the frames with the given numbers of a video to uint8 ``(C, H, W)`` each.
+
+    Args:
+        info: The video.
+        numbers: Numbers of the frames, ascending and unique.
 
     Returns:
-        The frames before the first that cannot be decoded, and an error message for that one; None without an error.
+        The decoded frames, and None. If a frame cannot be decoded: the frames before it, and an error message.
     """
     frames: list[Tensor] = []
     if info.path.is_dir():
@@ -93,6 +98,7 @@ def read_frames(info: VideoInfo, numbers: NDArray[np.int64]) -> tuple[list[Tenso
             return frames, str(error)
         return frames, None
     requested = numbers.tolist()
+    # Decoding starts at the first requested frame if its timestamp is known, otherwise at the beginning.
     position = requested[0] if info.timestamps else 0
     start = info.timestamps[position] if info.timestamps else None
     reason = "end of file"

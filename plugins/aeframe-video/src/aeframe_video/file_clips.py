@@ -1,4 +1,7 @@
-"""`FileClips`: a source of clips that are decoded when their batch is requested."""
+"""`FileClips`: a source of clips that are decoded when their batch is requested.
+
+Shapes: B clips of T frames, C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ class FileClips:
     def __init__(self, videos: list[VideoClips], reader: Reader) -> None:
         self._videos, self._reader = videos, reader
         num_clips = [len(video.clips) for video in videos]
+        # Clips are numbered across videos: for each clip its video, and for each video the number of its first clip.
         self._video_of_clip = np.repeat(np.arange(len(videos)), num_clips)
         self._first_clip = np.cumsum([0, *num_clips])
         self._labels, self._num_starts = labels_of(videos), num_starts_of(videos)
@@ -37,10 +41,11 @@ class FileClips:
 
     def _decode(self, clip: int, offset: int) -> Tensor:
         """Return the uint8 frames ``(T, C, H, W)`` of a clip whose frame numbers are shifted by `offset`."""
-        number = self._video_of_clip[clip]
-        video = self._videos[number]
+        video_number = self._video_of_clip[clip]
+        video = self._videos[video_number]
         # Clips can contain a frame twice; each is decoded once.
-        unique, position = np.unique(video.clips[clip - self._first_clip[number]] + offset, return_inverse=True)
+        numbers = video.clips[clip - self._first_clip[video_number]] + offset
+        unique, position = np.unique(numbers, return_inverse=True)
         frames, error = read_frames(video.info, unique)
         if error is not None:
             raise AeframeError(error)

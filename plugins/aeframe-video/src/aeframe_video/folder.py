@@ -1,4 +1,7 @@
-"""The dataset `video_files`: a video file, or folders of videos and of frames."""
+"""The dataset `video_files`: a video file, or folders of videos and of frames.
+
+A dataset only lists the files. The modality `video` divides the videos into clips, its samples, and decodes them.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,9 @@ from aeframe_video.videos import Files, RawSplits, VideoPart, split_by_time
 
 
 def find_videos(path: Path) -> list[Path]:
-    """Return the video files in a folder at any depth, and the folders of frames, sorted; for a file the file itself.
+    """Return the videos below a folder at any depth, sorted: video files, and folders of frames.
 
-    Hidden files and files of other types are ignored.
+    If `path` is a file, it is the only video. Hidden files and files of other types are ignored.
     """
     if not path.is_dir():
         return [path]
@@ -36,16 +39,18 @@ class VideoFiles(Dataset):
 
     A folder with images and without videos is one video, with frames in the order of the numbers in their names.
     Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. Missing splits
-    are drawn at random from the training videos; a single video is split by time. If all videos lie in at least two
-    class folders, ``extras["label"]`` is the position of the class in the sorted names.
+    are drawn at random from the training videos; a single video is split by time. If every video lies in a sub-folder
+    named after its class, with at least two classes, ``extras["label"]`` is the position of the class in the sorted
+    names.
 
     Args:
         path: The file or folder.
         validation: Fraction of the videos, or of the time of a single video, for validation.
         test: Fraction of the videos, or of the time of a single video, for testing.
         seed: Seed of the random splits.
-        max_memory_mb: If the clips fit into this many megabytes (as uint8, after resizing), they are decoded once and
-            kept in memory. Otherwise ``workers`` decode the clips of each batch.
+        max_memory_mb: If all frames of the clips, resized and with one byte per value, fit into this many megabytes,
+            they are decoded once and kept in memory. Otherwise the worker processes of the data loader decode the
+            clips of each batch.
     """
 
     modality = "video"
@@ -54,6 +59,7 @@ class VideoFiles(Dataset):
         self, *, path: Path, validation: float = 0.1, test: float = 0.1, seed: int = 0, max_memory_mb: int = 2048
     ) -> None:
         self.path = Path(path).expanduser()
+        # Draws missing splits. The first argument, `splitter.who`, names the dataset in error messages.
         self.splitter = RandomSplit(
             f"dataset 'video_files' at '{path}'", "videos", validation=validation, test=test, seed=seed
         )
@@ -61,27 +67,31 @@ class VideoFiles(Dataset):
 
     def describe(self) -> Mapping[str, Any]:
         """Return frame shape and rate of the first readable training video."""
-        sentence = f"{self.splitter.who} has no video that can be decoded"
-        info = first_opened(self._folder_splits()["train"].parts, lambda part: read_info(part.path), sentence=sentence)
+        message = f"{self.splitter.who} has no video that can be decoded"
+        info = first_opened(self._folder_splits()["train"].parts, lambda part: read_info(part.path), sentence=message)
         return {"shape": info.shape, "rate": info.rate}
 
     def load(self) -> RawSplits:
         splits = self._folder_splits()
         if len(splits["train"]) == 1:
             return split_by_time(splits, self.splitter.fractions)
+        # `split_record`, inherited from `Dataset`, stores the drawn split by these keys: a later run of it uses the
+        # same.
         keys = {split: path_keys(self.path, (part.path for part in files.parts)) for split, files in splits.items()}
         return self.splitter.complete(splits, self.split_record, keys)
 
     def _folder_splits(self) -> dict[str, Files]:
-        """Return the splits that have a folder: at least ``train``."""
+        """Return the splits that have a folder: at least ``train``. Each video is one part, from begin to end."""
         who = self.splitter.who
         if not self.path.exists():
             raise AeframeError(f"{who} expects a video or a folder, which does not exist; set data.path")
         if self.path.is_file():
-            return {"train": Files([VideoPart(self.path)], None, self.max_memory_mb)}
+            return {"train": Files([VideoPart(self.path)], labels=None, max_memory_mb=self.max_memory_mb)}
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of images"
         folders = folder_splits(self.path, who=who, what="videos", find=find_videos, expected=expected)
         return {
-            split: Files([VideoPart(path) for path in folder.paths], folder.labels, self.max_memory_mb)
+            split: Files(
+                [VideoPart(path) for path in folder.paths], labels=folder.labels, max_memory_mb=self.max_memory_mb
+            )
             for split, folder in folders.items()
         }

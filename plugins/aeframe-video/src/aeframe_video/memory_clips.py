@@ -1,4 +1,7 @@
-"""`MemoryClips`: a source of clips whose decoded frames are kept in memory."""
+"""`MemoryClips`: a source of clips whose decoded frames are kept in memory.
+
+Shapes: F frames in memory, N clips (of which B form a batch) of T frames, C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,9 @@ class MemoryClips:
 
     Args:
         frames: ``(F, C, H, W)`` uint8.
-        clips: ``(N, T)``: the frames of each clip.
-        labels: ``(N,)``.
-        num_starts: ``(N,)``: number of random offsets, one of which is added to the frames of a clip at each access
+        clips: ``(N, T)``: the positions in `frames` of the frames of each clip.
+        labels: ``(N,)``, the class of each clip.
+        num_starts: ``(N,)``: at each access a random offset below this number is added to the frames of a clip
             (`ClipSampling.random_clips`); None adds none.
     """
 
@@ -45,19 +48,19 @@ class MemoryClips:
 def clips_of_stack(
     stack: Stack, fit: Fit, sampling: ClipSampling, who: str, *, random_start: bool = False
 ) -> MemoryClips:
-    """Return the clips of videos ``(N, T, C, H, W)`` in memory.
+    """Return the clips of videos of equal length in memory.
 
     Args:
-        stack: The videos.
+        stack: The videos, with pixels ``(videos, frames, C, H, W)``.
         fit: Resizes the frames.
         sampling: Divides the videos into clips.
-        who: Of the data, for messages.
-        random_start: Clips start at random frames.
+        who: The name of the data, for error messages.
+        random_start: Whether clips start at random frames.
 
     Raises:
         AeframeError: Videos that are too short for a clip.
     """
-    num, length = stack.pixels.shape[:2]
+    num_videos, length = stack.pixels.shape[:2]
     if random_start:
         video_clips, num_starts = sampling.random_clips(0, length, None)
     else:
@@ -67,10 +70,13 @@ def clips_of_stack(
             f"{who} has videos of {length} frames, expected at least {sampling.min_frames(None)} for a clip of "
             f"{sampling.frames}; lower modality.frames"
         )
-    clips = torch.from_numpy((np.arange(num)[:, None, None] * length + video_clips).reshape(-1, video_clips.shape[1]))
+    # The clips of one video, shifted to the first frame of each video.
+    clips = torch.from_numpy(
+        (np.arange(num_videos)[:, None, None] * length + video_clips).reshape(-1, video_clips.shape[1])
+    )
     labels = None if stack.labels is None else stack.labels.repeat_interleave(len(video_clips))
-    starts = None if num_starts == 1 else torch.full((len(clips),), num_starts)
-    return MemoryClips(fit(stack.pixels.flatten(0, 1)), clips, labels, starts)
+    clip_num_starts = None if num_starts == 1 else torch.full((len(clips),), num_starts)
+    return MemoryClips(fit(stack.pixels.flatten(0, 1)), clips, labels, clip_num_starts)
 
 
 def clip_batch(frames: Tensor, index: Tensor, labels: Tensor | None) -> Batch:

@@ -3,7 +3,8 @@
 All metrics include only the elements of the mask and, if a corruption masks held-out clips, only the elements that it
 masks (see `aeframe.evaluation.metrics.reconstruction`).
 
-Shapes: B samples, C channels, T frames, H x W pixels.
+Shapes: B clips (the samples of the batch), C channels, T frames, H x W pixels. `included` is True for the elements to
+include.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from aeframe.model.autoencoder import Autoencoder
 
 _MAX_DB = 100.0
+"""Upper limit of the PSNR, which is infinite without an error."""
 _TIME_DIM = 2
-"""Of ``(B, C, T, H, W)``."""
+"""The dimension of time in ``(B, C, T, H, W)``."""
 
 
 def psnr(error: Tensor, value_range: float) -> Tensor:
@@ -68,8 +70,8 @@ class _ClipMeans(_ClipMetric):
 class ClipPSNR(_ClipMeans):
     """The PSNR in dB of the mean squared error of each clip, averaged over clips.
 
-    The peak is the range of the domain. ``_of_first_frame`` is that of the first frame repeated over the whole clip, a
-    baseline without motion.
+    The peak is the range of the domain. ``clip_psnr_of_first_frame`` is a baseline without motion: the PSNR if the
+    first frame of x, repeated over the whole clip, were the reconstruction.
     """
 
     higher_is_better = True
@@ -82,7 +84,10 @@ class ClipPSNR(_ClipMeans):
 
 
 class FramePSNR(_ClipMeans):
-    """The PSNR of single frames in dB, averaged over frames and then clips; ``_worst`` is the minimum of each clip."""
+    """The PSNR of single frames in dB, averaged over the frames of a clip and then over clips.
+
+    ``frame_psnr_worst`` is that of the worst frame of each clip, averaged over clips.
+    """
 
     higher_is_better = True
     names = ("frame_psnr", "frame_psnr_worst")
@@ -98,8 +103,8 @@ class FramePSNR(_ClipMeans):
 class Flicker(_ClipMeans):
     """The absolute error of the change between consecutive frames, averaged over elements and then clips.
 
-    ``_of_still`` is that of a clip without motion: the mean absolute change of x. An element is included if it is in
-    both frames.
+    ``flicker_of_still`` is the error of a reconstruction without motion: the mean absolute change of x. An element is
+    included if it is included in both frames.
     """
 
     higher_is_better = False
@@ -119,7 +124,7 @@ class FrameMSE(_ClipMetric):
     """The mean squared error of the first, the last and the worst frame.
 
     Args:
-        each: Also return that of each frame, as ``frame_mse_000`` and so on.
+        each: Whether to return also the error of each frame, as ``frame_mse_000`` and so on.
     """
 
     higher_is_better = False
@@ -150,17 +155,17 @@ class FrameMSE(_ClipMetric):
 
 
 def _mean_per_clip(value: Tensor, included: Tensor) -> Tensor:
-    """Return the mean ``(B,)`` of the included elements of ``(B, C, T, H, W)``; 0 without any."""
+    """Return the mean ``(B,)`` of the included elements of ``(B, C, T, H, W)``; 0 if none is included."""
     return _masked_mean(value, included, 1)
 
 
 def _mean_per_frame(value: Tensor, included: Tensor) -> Tensor:
-    """Return the mean ``(B, T)`` of the included elements of ``(B, C, T, H, W)``; 0 without any."""
+    """Return the mean ``(B, T)`` of the included elements of ``(B, C, T, H, W)``; 0 if none is included."""
     return _masked_mean(value, included, 2)
 
 
 def _masked_mean(value: Tensor, included: Tensor, num_dims: int) -> Tensor:
-    """Return the mean over all but the first `num_dims` dimensions of ``(B, T, C, H, W)``."""
+    """Return the mean of the included elements of ``(B, C, T, H, W)``: ``(B,)``, or ``(B, T)`` if `num_dims` is 2."""
     value, included = (t.movedim(_TIME_DIM, 1).flatten(num_dims) for t in (value.where(included, 0.0), included))
     return value.sum(num_dims) / included.sum(num_dims).clamp(min=1)
 

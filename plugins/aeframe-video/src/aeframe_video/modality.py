@@ -1,4 +1,8 @@
-"""The modality `video`: clips of frames."""
+"""The modality `video`: clips of frames.
+
+A dataset has videos, as arrays of equal length (`Stack`) or as files (`Files`). The modality divides each into clips,
+the samples of a model. Shapes: N clips, C channels, T frames, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,7 @@ if TYPE_CHECKING:
 
 _MEGABYTE = 2**20
 _DEFAULT_FRAMES = 16
-"""Frames of a clip from files."""
+"""Default number of frames of a clip from files."""
 _DEFAULT_RATE = 10.0
 """Frames per second of clips from data without a rate."""
 
@@ -41,20 +45,20 @@ class Video(Modality):
     """Clips ``(C, T, H, W)`` in [0, 1] with one channel (greyscale) or three, stored as bytes.
 
     Args:
-        frames: Frames of a clip, T. null uses all frames of a video in an array, and 16 frames of files.
+        frames: Number of frames of a clip, T. null is 16 for video files, and the length of the videos for arrays.
         stride: Distance of consecutive frames of a clip, in frames at `fps`.
         fps: Frames per second at which files are sampled, before the stride; null uses all frames of the file.
         every: Distance of the starts of consecutive clips, in frames of the video. null yields clips without overlap;
             remaining frames at the end are not used.
-        random_start: Training clips start at random frames of their video, drawn anew in each epoch. There are as
-            many as without this option. Validation and test clips are fixed.
+        random_start: Whether training clips start at random frames of their video, drawn anew in each epoch. Their
+            number is the same as without this option. Validation and test clips are fixed.
         size: Height and width, or one number for both; null keeps the size of the data.
         fit: Conversion of frames to that size: ``crop`` uses the largest centred part of the same aspect ratio,
             ``resize`` changes the aspect ratio, ``pad`` adds a border of brightness `padding`.
-        padding: With ``fit=pad``, from 0 (black) to 1. Losses and metrics include the border.
+        padding: Brightness of the border with ``fit=pad``, from 0 (black) to 1. Losses and metrics include the border.
         channels: 1 converts colour to greyscale, 3 repeats greyscale; null keeps the channels of the data.
-        on_error: For videos that cannot be decoded or are too short: ``raise``, or ``skip`` and list them. Of a damaged
-            video the clips before the damage are kept.
+        on_error: What to do with videos that cannot be decoded or are too short: ``raise`` an error, or ``skip`` and
+            list them. Of a damaged video the clips before the damage are kept.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "video_conv", "loss": "bernoulli"}
@@ -108,7 +112,7 @@ class Video(Modality):
 
     def learn(self, dataset: Dataset, raw: RawSplits) -> None:
         """Determine the shape and the frame rate of clips."""
-        self.spec(dataset)
+        self.spec(dataset)  # Stores them.
 
     def apply(self, raw: RawSplits) -> Splits:
         if self._shape is None:
@@ -122,6 +126,7 @@ class Video(Modality):
             for split, files in raw.items()
             if isinstance(files, Files)
         }
+        # Decode into memory if the frames of all splits fit together.
         limit = min((files.max_memory_mb for files in raw.values() if isinstance(files, Files)), default=0)
         num_frames = sum(len(video.frames) for split in videos.values() for video in split)
         in_memory = num_frames * math.prod(reader.shape) <= limit * _MEGABYTE
@@ -160,7 +165,9 @@ class Video(Modality):
         return plot_film_strips({title: as_bytes(x) for title, x in panels.items()})
 
     def read(self, path: Path) -> Batch:
-        """Read the clips of a video, a folder of frames, a folder of either, or a NPZ or NPY file, in their order.
+        """Read the clips of a file or folder in their order.
+
+        It is a video, a folder of the frames of one video, a folder of such videos and folders, or a NPZ or NPY file.
 
         Clips are sampled and resized with the options of training, and must have the same shape.
 
@@ -181,6 +188,7 @@ class Video(Modality):
             fit = self._fit_of_training(shape)
             expected = fit.shape(shape) if self._shape is None else (self._shape[0], *self._shape[2:])
             reader = Reader(fit, expected, self.sampling)
+            # Each video from begin to end.
             files = Files([VideoPart(video) for video in paths])
             source = reader.load(reader.find_clips(files, []), [])
         batch = source.batch(torch.arange(len(source)))

@@ -1,6 +1,7 @@
 """The encoder and the decoder `video_conv`: convolutional networks on clips.
 
-Shapes: B samples, C channels, T frames, H x W pixels.
+Shapes: B clips (the samples of the batch), C channels, T frames, H x W pixels, `outputs` numbers that the loss needs
+for each element of x (such as a mean and a variance), `smallest` frames, height and width after all stages.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ class VideoConvEncoder(SequentialEncoder):
     name.
 
     Args:
-        shape: ``(C, T, H, W)``, including condition channels.
+        shape: ``(C, T, H, W)``; C includes the channels of a condition.
         domain: Domain of the values.
-        channels: Of each stage.
+        channels: Output channels of each stage.
         time_strides: 1 or 2 for each stage; null is 2 for all stages, or 1 with ``time_kernel=1``.
-        kernel: Width in space, odd.
-        time_kernel: Width in time, odd; 1 processes each frame separately.
-        form: ``3d`` convolutions, or ``2+1d``: over space and then over time, with an activation in between.
-        causal: A code depends only on its own frames and earlier ones. Each code has a group of frames, as many as the
-            product of all time strides.
+        kernel: Width of the convolutions in space, odd.
+        time_kernel: Width of the convolutions in time, odd; 1 processes each frame separately.
+        form: ``3d``, or ``2+1d``: a convolution over space and then one over time, with an activation in between.
+        causal: A code (one time of the features) depends only on its own frames and earlier ones. Its own frames are a
+            group of as many frames as the product of all time strides.
         blocks: Residual blocks after the last stage, which extend the receptive field at low cost.
-        activation: After each stage; null uses that of the model.
-        norm: Before each activation; if causal, of each frame separately.
+        activation: Activation after each stage; null uses that of the model.
+        norm: Normalisation before each activation; a causal network normalises each frame separately.
         dense: Units of a dense layer with an activation at the end, for features ``(dense,)``; null omits it.
     """
 
@@ -69,8 +70,10 @@ class VideoConvEncoder(SequentialEncoder):
         _check_clips("encoder video_conv", shape[1:], shape)
         _check_blocks("encoder video_conv", blocks)
         strides = resolve_time_strides("encoder video_conv", time_strides, len(channels), time_kernel)
-        make = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
-        options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
+        # `same_shape` rejects an activation that changes the shape, such as glu.
+        make_activation = (activation or MakeActivation.named("relu")).same_shape("encoder video_conv")
+        options = ConvOptions(form, kernel, time_kernel, causal, norm, make_activation)
+        # A module that converts a batch to clips (B, C, T, H, W); here `positions` is [T, H, W].
         inputs = InputChannels("encoder video_conv", shape, domain)
         channels_in, *positions = inputs.shape
         layers: list[nn.Module] = []
@@ -79,8 +82,9 @@ class VideoConvEncoder(SequentialEncoder):
         layers += [ResidualBlock(channels[-1], options) for _ in range(blocks)]
         out_shape = (channels[-1], *stage_sizes(tuple(positions), strides)[-1])
         if dense is not None:
-            layers.append(dense_output(out_shape, dense, make))
+            layers.append(dense_output(out_shape, dense, make_activation))
             out_shape = (dense,)
+        # The config of the decoder with the same stages in reverse order.
         mirror = {
             "name": "video_conv",
             "channels": tuple(reversed(channels)),
@@ -105,15 +109,16 @@ class VideoConvDecoder(SequentialDecoder):
     Args:
         z_shape: ``(dim,)``, or ``(dim, *smallest)``.
         out_shape: ``(outputs, C, T, H, W)``.
-        channels: Of each stage, from the smallest size on.
+        channels: Input channels of each stage, from the smallest size on.
         time_strides: 1 or 2 for each stage; null is 2 for all stages, or 1 with ``time_kernel=1``.
         kernel: Width in space of the encoder's convolutions, odd; those of the decoder are wider by one.
-        time_kernel: Width in time, odd, plus one with a time stride of 2; 1 processes each frame separately.
-        form: ``3d`` convolutions, or ``2+1d``: over time and then over space.
+        time_kernel: Width of the convolutions in time, odd; those with a time stride of 2 are wider by one. 1 processes
+            each frame separately.
+        form: ``3d``, or ``2+1d``: a convolution over time and then one over space, with an activation in between.
         causal: A frame depends only on its own code and earlier ones.
         blocks: Residual blocks before the first stage.
-        activation: Before each stage; null uses that of the model.
-        norm: Before each activation; if causal, of each frame separately.
+        activation: Activation before each stage; null uses that of the model.
+        norm: Normalisation before each activation; a causal network normalises each frame separately.
         dense: Units of a dense layer with an activation at the start; null omits it.
     """
 
@@ -136,13 +141,15 @@ class VideoConvDecoder(SequentialDecoder):
         check_sizes("decoder video_conv", channels, kernel, dense)
         _check_blocks("decoder video_conv", blocks)
         strides = resolve_time_strides("decoder video_conv", time_strides, len(channels), time_kernel)
-        make = (activation or MakeActivation.named("relu")).same_shape("decoder video_conv")
+        # `same_shape` rejects an activation that changes the shape, such as glu.
+        make_activation = (activation or MakeActivation.named("relu")).same_shape("decoder video_conv")
+        # `channels_out` is outputs * C, and `positions` is (T, H, W).
         channels_out, positions = output_channels("decoder video_conv", out_shape)
         _check_clips("decoder video_conv", positions, out_shape)
-        options = ConvOptions(form, kernel, time_kernel, causal, norm, make)
+        options = ConvOptions(form, kernel, time_kernel, causal, norm, make_activation)
         *sizes, smallest = stage_sizes(positions, tuple(reversed(strides)))
         layers: list[nn.Module] = [
-            LatentProjection("decoder video_conv", z_shape, (channels[0], *smallest), make, dense)
+            LatentProjection("decoder video_conv", z_shape, (channels[0], *smallest), make_activation, dense)
         ]
         layers += [ResidualBlock(channels[0], options) for _ in range(blocks)]
         steps = zip(itertools.pairwise((*channels, channels_out)), strides, reversed(sizes), strict=True)
@@ -152,6 +159,7 @@ class VideoConvDecoder(SequentialDecoder):
 
 
 def _check_clips(who: str, positions: Shape, shape: Shape) -> None:
+    """Raise an error unless there are three dimensions of positions; `who` is the name of the network in it."""
     if len(positions) != _NUM_DIMS:
         raise AeframeError(
             f"{who} requires clips (C, T, H, W), found the shape {shape}; choose {who.split()[0]}=conv or mlp"

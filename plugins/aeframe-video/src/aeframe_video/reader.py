@@ -1,4 +1,8 @@
-"""Find the clips of video files, check that they can be decoded, and load them into memory."""
+"""Find the clips of video files, check that they can be decoded, and load them into memory.
+
+Shapes: F frames, C channels, H x W pixels. A video is divided into N clips of T frames, which may share frames. A part
+of a video (`VideoPart`) belongs to one split.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +32,15 @@ class VideoClips:
 
     info: VideoInfo
     clips: NDArray[np.int64]
-    """``(N, T)``: the frames of each clip."""
+    """``(N, T)``: the numbers of the frames of each clip."""
     label: int | None = None
+    """The class of the video."""
     num_starts: int = 1
-    """Number of random offsets, one of which is added to `clips` at each access (`ClipSampling.random_clips`)."""
+    """At each access a random offset below this is added to the frames of a clip (`ClipSampling.random_clips`)."""
 
     @property
     def frames(self) -> NDArray[np.int64]:
-        """The frames that clips can contain, unique and ascending."""
+        """The numbers of all frames that clips can contain, unique and ascending."""
         if self.num_starts == 1:
             return np.unique(self.clips)
         return np.arange(self.clips.min(), self.clips.max() + self.num_starts)
@@ -65,7 +70,7 @@ class Reader:
     """``(C, H, W)`` of all frames after resizing."""
     sampling: ClipSampling
     on_error: OnError = "raise"
-    """For videos that cannot be decoded or are too short."""
+    """What to do with videos that cannot be decoded or are too short: raise an error, or skip them."""
 
     def find_clips(self, files: Files, skipped: list[str], *, random_start: bool = False) -> list[VideoClips]:
         """Return the clips of each video, without decoding them.
@@ -73,7 +78,7 @@ class Reader:
         Args:
             files: The videos.
             skipped: Error messages of skipped videos are added to it.
-            random_start: Clips start at random frames.
+            random_start: Whether clips start at random frames.
 
         Raises:
             AeframeError: A video that cannot be opened or is too short, with ``on_error="raise"``; a video of another
@@ -102,6 +107,7 @@ class Reader:
             AeframeError: A damaged video, with ``on_error="raise"``; no video that can be used.
         """
         decodable, frames = self._decode(videos, skipped, keep_frames=True)
+        # The numbers of frames in their video become positions in the concatenated frames.
         clips, start = [], 0
         for video, video_frames in zip(decodable, frames, strict=True):
             clips.append(np.searchsorted(video.frames, video.clips) + start)
@@ -125,6 +131,7 @@ class Reader:
             frames, error = read_frames(video.info, numbers)
             if error is not None:
                 self._raise_or_skip(error, skipped)
+                # Only the clips before the first frame that cannot be decoded remain.
                 first, end = int(video.clips[0, 0]), int(numbers[len(frames)])
                 video = self._clips_within(video.info, first, end, video.label, random_start=video.num_starts > 1)
                 if not len(video.clips):
@@ -134,6 +141,7 @@ class Reader:
             if keep_frames:
                 pixels.append(self.convert(video.info, frames))
         if not decodable:
+            # Each of the videos has added one message.
             raise AeframeError(f"none of the {len(videos)} videos can be used; the first: {skipped[-len(videos)]}")
         return decodable, pixels
 
@@ -158,7 +166,7 @@ class Reader:
         """Check that frames have the shape of all videos.
 
         Args:
-            who: The video, for messages.
+            who: The name of the video, for error messages.
             shape: ``(C, H, W)`` of its frames after resizing.
 
         Raises:
@@ -177,6 +185,7 @@ class Reader:
         )
 
     def _clips_of_part(self, info: VideoInfo, part: VideoPart, label: int | None, *, random_start: bool) -> VideoClips:
+        """Return the clips of a part; raise an error if it is too short for a clip."""
         first, end = (round(fraction * info.num_frames) for fraction in (part.begin, part.end))
         try:
             video = self._clips_within(info, first, end, label, random_start=random_start)

@@ -1,4 +1,7 @@
-"""Film strips: the frames of each clip in a row."""
+"""Film strips: the frames of each clip in a row.
+
+Shapes: N clips, T frames, C channels, H x W pixels.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 _CLIPS, _SINGLE_PANEL_CLIPS, _FRAMES = 4, 12, 10
+"""Maximal numbers of clips in one of several panels, of clips in a single panel, and of frames of a clip."""
 _WIDTH_INCHES = 8.4
 _TITLE_INCHES = 0.28
 _MARGIN_INCHES = 0.08
@@ -18,8 +22,8 @@ _WHITE = 255
 def plot_film_strips(panels: Mapping[str, Tensor]) -> Figure:
     """Plot uint8 frames ``(N, T, C, H, W)`` by title.
 
-    Each panel has at most 4 clips (a single panel 12) with at most 10 frames each. Clips and frames are evenly spaced
-    and include the first and the last one.
+    One of several panels has at most 4 clips, a single panel at most 12, and each clip at most 10 frames. Clips and
+    frames are evenly spaced and include the first and the last one.
     """
     num_clips = _SINGLE_PANEL_CLIPS if len(panels) == 1 else _CLIPS
     images = {title: film_strips(pixels[_evenly_spaced(len(pixels), num_clips)]) for title, pixels in panels.items()}
@@ -44,7 +48,7 @@ def plot_film_strips(panels: Mapping[str, Tensor]) -> Figure:
 def film_strips(pixels: Tensor) -> Tensor:
     """Return an image ``(rows, columns)`` or ``(rows, columns, 3)`` of clips ``(N, T, C, H, W)``.
 
-    Each clip is a row of at most 10 frames. White lines separate frames, and wider ones clips.
+    Each clip is a row of at most 10 frames. White lines separate frames, and wider white lines separate clips.
     """
     pixels = pixels[:, _evenly_spaced(pixels.shape[1], _FRAMES)]
     num, frames, channels, height, width = pixels.shape

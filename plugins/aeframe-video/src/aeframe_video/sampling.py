@@ -1,4 +1,7 @@
-"""`ClipSampling`: the frames of a video that form each clip."""
+"""`ClipSampling`: the frames of a video that form each clip.
+
+Shapes: N clips of T frames. Frames are given by their numbers in the video, from 0.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +18,10 @@ class ClipSampling:
     """Divides videos into clips.
 
     Args:
-        frames: Frames of a clip, T.
+        frames: Number of frames of a clip, T.
         stride: Distance of consecutive frames of a clip, in frames at `fps`.
-        fps: Frames per second before the stride; the nearest frame in time is used. None uses all frames of the file.
+        fps: Frames per second at which the video is sampled, before the stride; the nearest frame in time is used. None
+            uses all frames of the file.
         every: Distance of the starts of consecutive clips, in frames of the file; None yields clips without overlap.
     """
 
@@ -27,9 +31,9 @@ class ClipSampling:
     every: int | None = None
 
     def offsets(self, rate: float | None) -> NDArray[np.int64]:
-        """Return ``(frames + 1,)``: the frame of the file of each frame of a clip, and of the next clip's first one.
+        """Return the offsets ``(T + 1,)`` of the frames of a clip in the file, relative to its first frame.
 
-        Offsets are relative to the first frame of the clip.
+        The last one is not in the clip: it is the offset of the first frame of the next clip without overlap.
 
         Args:
             rate: Frames per second of the video; None if unknown.
@@ -59,8 +63,8 @@ class ClipSampling:
     def random_clips(self, first: int, end: int, rate: float | None) -> tuple[NDArray[np.int64], int]:
         """Return the frames ``(N, T)`` of clips without their random offset, and the number of possible offsets.
 
-        There are as many clips as `fixed_clips` returns, all with the frames of the first one. Adding an offset from 0
-        to that number (exclusive) to the frames of a clip yields a random start.
+        There are as many clips as `fixed_clips` returns, all with the frames of the first one. Adding a random offset,
+        from 0 to the number of possible offsets (exclusive), to the frames of a clip yields a random start.
         """
         clips = self.fixed_clips(first, end, rate)
         return np.repeat(clips[:1], len(clips), 0), end - int(clips[0, -1]) if len(clips) else 1

@@ -16,6 +16,7 @@ from aeframe_image.pictures import Stack
 from aeframe_video.videos import RawSplits
 
 KINDS = ("disc", "square", "diamond")
+# Bounds of uniform distributions; lengths are in units of the frame size, times in frames.
 _RADIUS = (0.14, 0.22)
 _SPEED = (0.03, 0.09)
 _BRIGHTNESS = (0.5, 1.0)
@@ -50,9 +51,10 @@ def simulate(*, clips: int, frames: int, size: int, shapes: int, seed: int) -> t
         dy = np.abs(grid[:, None] - centre[:, shape, :, 0, None, None])
         dx = np.abs(grid[None, :] - centre[:, shape, :, 1, None, None])
         shape_kind = kind[:, shape, None, None, None]
-        norms = [np.hypot(dy, dx), np.maximum(dy, dx)]
-        norm = np.select([shape_kind == 0, shape_kind == 1], norms, (dy + dx) / np.sqrt(2))
-        coverage = ((radius[:, shape, None, None, None] - norm) * size + 0.5).clip(0, 1)
+        # A shape is a ball of this radius: in the Euclidean, the maximum or the (scaled) sum norm.
+        distances = [np.hypot(dy, dx), np.maximum(dy, dx)]
+        to_centre = np.select([shape_kind == 0, shape_kind == 1], distances, (dy + dx) / np.sqrt(2))
+        coverage = ((radius[:, shape, None, None, None] - to_centre) * size + 0.5).clip(0, 1)
         pixels = np.maximum(pixels, coverage * brightness[:, shape, None, None, None])
     return (pixels * 255).round().astype(np.uint8), kind[:, 0]
 
@@ -63,8 +65,8 @@ class MovingShapes(Dataset):
     ``extras["label"]`` is the kind of the first shape of a clip: disc, square or diamond.
 
     Args:
-        clips: Number of clips; a tenth each is for validation and test.
-        frames: Frames of a clip.
+        clips: Number of clips; a tenth of them is for validation, and a tenth for testing.
+        frames: Number of frames of a clip.
         size: Height and width of a frame.
         shapes: Number of shapes in each clip.
         seed: Seed of the simulation and of the random splits.
@@ -88,4 +90,5 @@ class MovingShapes(Dataset):
         pixels, kinds = simulate(**self.options)
         stack = Stack(torch.from_numpy(pixels).unsqueeze(2), torch.from_numpy(kinds))
         splitter = RandomSplit("dataset 'moving_shapes'", "videos", validation=0.1, test=0.1, seed=self.options["seed"])
+        # `split_record`, inherited from `Dataset`, stores the drawn split, so that later runs use the same.
         return splitter.complete({"train": stack}, self.split_record)

@@ -1,9 +1,12 @@
-"""The raw data that datasets of this plugin load: clips in memory (`Stack`), or video files to decode (`Files`)."""
+"""The raw data that datasets of this plugin load: videos in memory (`Stack`), or video files to decode (`Files`).
+
+The modality `video` divides the videos into clips, the samples of a model.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -13,7 +16,10 @@ from aeframe_image.pictures import Stack
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A part of a video file or of a folder of frames, between two fractions of its frames."""
+    """A part of a video file or of a folder of frames, between two fractions of its frames; by default all of it.
+
+    The splits of a single video are parts of it.
+    """
 
     path: Path
     begin: float = 0.0
@@ -22,14 +28,14 @@ class VideoPart:
 
 @dataclass(slots=True)
 class Files:
-    """N videos that are not decoded yet."""
+    """N videos, or parts of them, that are not decoded yet."""
 
     parts: list[VideoPart]
     labels: Tensor | None = None
-    """``(N,)`` int64."""
+    """``(N,)`` int64, the class of each video."""
     max_memory_mb: int = 2048
     """If the decoded frames of all splits fit into this many megabytes, they are decoded once and kept in memory;
-    otherwise each batch decodes its own clips."""
+    otherwise the files are decoded again for each batch, only at the clips that it contains."""
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -54,7 +60,7 @@ def split_by_time(splits: Mapping[str, Files], fractions: Mapping[str, float]) -
     for name in ("test", "validation"):
         if name not in splits:
             begin = end - fractions[name]
-            result[name] = Files([VideoPart(part.path, begin, end)], train.labels, train.max_memory_mb)
+            result[name] = replace(train, parts=[VideoPart(part.path, begin, end)])
             end = begin
-    result["train"] = Files([VideoPart(part.path, 0.0, end)], train.labels, train.max_memory_mb)
+    result["train"] = replace(train, parts=[VideoPart(part.path, 0.0, end)])
     return result

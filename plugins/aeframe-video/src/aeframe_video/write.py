@@ -18,8 +18,9 @@ from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS
 from aeframe_video.render import film_strips
 
 _SUFFIXES = frozenset({".mp4", ".gif", ".npz", ".png"})
+"""Formats of a file with all clips."""
 _X264_OPTIONS = {"crf": "10", "preset": "medium"}
-"""Nearly lossless, so that visible errors are those of the model."""
+"""Options of the encoder libx264: nearly lossless, so that visible errors are those of the model."""
 
 Frames = NDArray[np.uint8]
 
@@ -31,6 +32,7 @@ def write_clips(pixels: Tensor, path: Path, rate: float) -> list[Path]:
         AeframeError: An unknown suffix, or a file that exists.
     """
     suffix = path.suffix.lower()
+    # Any other suffix, such as that of a name with a dot, is part of the name of a folder.
     if suffix in (EXTENSIONS | FRAME_EXTENSIONS | {".npy"}) - _SUFFIXES:
         raise AeframeError(
             f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), found '{path.name}'; choose one of these "

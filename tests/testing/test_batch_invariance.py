@@ -69,7 +69,7 @@ def test_a_model_that_ignores_the_mask_fails(prepared: Prepared, monkeypatch: py
     model, batch = small_model(modality, spec), first(splits)
     masked = replace(batch, mask=torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(0)) < 0.5)
     expect_batch_invariance(model, masked)
-    monkeypatch.setattr(Batch, "visible", lambda self: self.x)
+    monkeypatch.setattr(Batch, "masked_x", lambda self: self.x)
     with fails("'code' changes with values of other samples where x is masked, by up to "):
         expect_batch_invariance(model, masked)
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from aeframe.data.conditions import ConditionCoding
 from aeframe.data.folders import visible_files
 from aeframe.data.modality import Dataset, Splits
 from aeframe.errors import AeframeError
@@ -33,6 +34,8 @@ class DataRecord:
     """See `fingerprint`; empty for a model that was saved without one."""
     split: dict[str, Tensor] = field(default_factory=dict)
     """Keys ``(n,)`` of the samples of each split (see `SplitRecord`); empty for datasets with fixed splits."""
+    condition: ConditionCoding | None = None
+    """How the conditions of samples in memory become numbers; None for any other data."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -44,7 +47,8 @@ class DataRecord:
             splits: What `Modality.prepare` returned.
             spec: The spec of the data.
         """
-        return cls(fingerprint(config, dataset, splits, spec), dict(dataset.split_record.keys))
+        split = dict(dataset.split_record.keys)
+        return cls(fingerprint(config, dataset, splits, spec), split, dataset.condition)
 
     def use_split(self, dataset: Dataset) -> None:
         """Make a dataset use the split of this record, if it has one, when it is loaded."""

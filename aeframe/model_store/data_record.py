@@ -1,6 +1,7 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
-``data.json`` has the fingerprint of the data, by which a later command notices that they have changed.
+``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, and the names of
+the categories of a condition.
 """
 
 from __future__ import annotations
@@ -8,11 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from aeframe.data.conditions import ConditionCoding
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
+_CONDITION = "condition"
+"""The key in ``data.json`` with the names of categories that condition the model."""
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
@@ -21,7 +25,8 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
     Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
     file, or a hash of its name.
     """
-    text = json.dumps(record.fingerprint, indent=2, ensure_ascii=False) + "\n"
+    condition = {} if record.condition is None else {_CONDITION: record.condition.state()}
+    text = json.dumps({**record.fingerprint, **condition}, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
     if record.split:
@@ -41,4 +46,6 @@ def read_data_record(folder: Path) -> DataRecord:
         fingerprint = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
-    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {})
+    coding = fingerprint.pop(_CONDITION, None)
+    condition = None if coding is None else ConditionCoding.from_state(coding)
+    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {}, condition)

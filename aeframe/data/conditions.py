@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data.samples import as_array
+from aeframe.data.samples import as_array, side_by_side
 from aeframe.errors import AeframeError, did_you_mean
 
 
@@ -24,9 +24,11 @@ class ConditionCoding:
 
     categories: tuple[tuple[str, ...] | None, ...]
     """For each column the names of its categories, sorted; None for a column of numbers."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns in a data frame; empty for an array."""
 
     @classmethod
-    def learn(cls, condition: NDArray[Any]) -> Self:
+    def learn(cls, condition: NDArray[Any], columns: Sequence[str] = ()) -> Self:
         """Return the coding of the condition ``(N,)`` or ``(N, columns)`` of the training samples.
 
         A column of floating-point numbers stays as it is. Whole numbers, truth values and strings are categories if
@@ -35,10 +37,10 @@ class ConditionCoding:
         Raises:
             AeframeError: A value is missing.
         """
-        columns = _columns(condition)
         is_matrix = condition.ndim == 2 and condition.dtype.kind in "fiub"
-        categories = [None if is_matrix or _is_number(column) else _names(column) for column in columns]
-        return cls(tuple(None if names is None else tuple(sorted(set(names), key=_order)) for names in categories))
+        categories = [None if is_matrix or _is_number(values) else _names(values) for values in _columns(condition)]
+        by_column = (None if names is None else tuple(sorted(set(names), key=_order)) for names in categories)
+        return cls(tuple(by_column), tuple(columns))
 
     @property
     def width(self) -> int:
@@ -89,14 +91,22 @@ class ConditionCoding:
         one_hot[np.arange(len(column)), [codes[name] for name in names]] = 1
         return one_hot
 
-    def state(self) -> list[list[str] | None]:
+    def in_frame(self, frame: Any) -> NDArray[Any] | None:
+        """Return the condition ``(N, columns)`` that is in a data frame, or None if it lacks one of the columns."""
+        if not self.columns or not set(self.columns) <= {str(name) for name in frame.columns}:
+            return None
+        return side_by_side([as_array(frame[name]) for name in self.columns])
+
+    def state(self) -> dict[str, Any]:
         """Return the coding as values that JSON can represent."""
-        return [None if names is None else list(names) for names in self.categories]
+        categories = [None if names is None else list(names) for names in self.categories]
+        return {"categories": categories, "columns": list(self.columns)}
 
     @classmethod
-    def from_state(cls, state: Sequence[Sequence[str] | None]) -> Self:
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
         """Return the coding that `state` describes."""
-        return cls(tuple(None if names is None else tuple(names) for names in state))
+        categories = (None if names is None else tuple(names) for names in state["categories"])
+        return cls(tuple(categories), tuple(state["columns"]))
 
 
 def encode_categories(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:

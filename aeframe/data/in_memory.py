@@ -14,7 +14,7 @@ from torch import Tensor
 from aeframe.data.conditions import ConditionCoding, encode_categories
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import Indexable, RandomSplit
-from aeframe.data.samples import Samples, as_array, described, num_samples
+from aeframe.data.samples import Samples, as_array, described, is_frame, names_of_columns, num_samples
 from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError
@@ -64,7 +64,7 @@ class MemoryDataset(Dataset):
         """The names of the labels in the order of their codes; empty for labels that are whole numbers."""
         labels = self._labels()
         self._raw = {split: self.read(given.x, labels.get(split)) for split, given in self.samples.items()}
-        self.condition = self._learn_condition()
+        self.condition = self._learn_condition(samples.by_split["train"])
         """The coding of the condition; None without a condition."""
         self._extras: dict[str, _Extra] = {}
 
@@ -131,7 +131,7 @@ class MemoryDataset(Dataset):
         parts = torch.from_numpy(codes).split([len(labels) for labels in given.values()])
         return dict(zip(given, parts, strict=True))
 
-    def _learn_condition(self) -> ConditionCoding | None:
+    def _learn_condition(self, given: Samples) -> ConditionCoding | None:
         conditions = {split: samples.condition for split, samples in self.samples.items()}
         if conditions["train"] is None:
             return None
@@ -141,7 +141,8 @@ class MemoryDataset(Dataset):
                 f"fit: the training samples have a condition, and those for {lacking} have none; pass "
                 f"{lacking}=aeframe.Samples(x, condition=...)"
             )
-        return ConditionCoding.learn(np.concatenate([as_array(condition) for condition in conditions.values()]))
+        values = np.concatenate([as_array(condition) for condition in conditions.values()])
+        return ConditionCoding.learn(values, names_of_columns(given.condition) if is_frame(given.x) else ())
 
     def _rows(self) -> dict[str, Tensor]:
         """Return the rows ``(n,)`` of each split, in the samples that were passed for it or else in ``train``."""

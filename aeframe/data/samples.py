@@ -162,16 +162,23 @@ def _without_columns(who: str, samples: Samples) -> Samples:
             columns[field] = {name: column(field, name) for name in value}
     kept = [original for original, name in zip(frame.columns, names, strict=True) if name not in used]
     if columns.keys() >= {"condition"} and isinstance(columns["condition"], Mapping):
-        columns["condition"] = _side_by_side(columns["condition"])
+        columns["condition"] = side_by_side([as_array(column) for column in columns["condition"].values()])
     return replace(samples, x=frame[kept] if used else frame, **columns)
 
 
-def _side_by_side(columns: Mapping[str, Any]) -> NDArray[Any]:
-    """Return columns as one array ``(N, columns)`` of Python objects, so that each keeps its type."""
-    stacked = np.empty((len(next(iter(columns.values()))), len(columns)), object)
-    for number, column in enumerate(columns.values()):
-        stacked[:, number] = as_array(column)
+def side_by_side(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return columns ``(N,)`` as one array ``(N, columns)`` of Python objects, so that each keeps its type."""
+    stacked = np.empty((len(columns[0]), len(columns)), object)
+    for number, column in enumerate(columns):
+        stacked[:, number] = column
     return stacked
+
+
+def names_of_columns(value: Any) -> tuple[str, ...]:
+    """Return the names of columns that a field of `Samples` has instead of values; none for values."""
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) and is_list_of(value, str) else ()
 
 
 def _unpacked(samples: Samples) -> Samples:

@@ -119,7 +119,7 @@ class Vector(Modality):
 
     def prepare_samples(self, x: Any) -> Batch:
         self._known_shape()
-        rows = self._match_columns(rows_of(x))
+        rows = self._match_columns(rows_of(x, self._columns))
         self._check_finite(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))

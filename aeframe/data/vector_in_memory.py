@@ -12,7 +12,8 @@ from torch import Tensor
 from aeframe.data.in_memory import MemoryDataset
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.samples import as_array, described, is_frame, is_sparse, is_tensor
-from aeframe.data.tables import Rows
+from aeframe.data.tables import Choice, Rows
+from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import RowSplits
 from aeframe.errors import AeframeError
 
@@ -52,13 +53,21 @@ class VectorInMemory(MemoryDataset):
         return RowSplits(**splits)
 
 
-def rows_of(x: Any) -> Rows:
+def rows_of(x: Any, columns: tuple[str, ...] | None = None) -> Rows:
     """Return rows of an array, tensor, data frame or sparse matrix; nothing is copied where it can be avoided.
 
+    Args:
+        x: The rows.
+        columns: The columns of a data frame to return, in this order; None for all.
+
     Raises:
-        AeframeError: It has no rows of numbers.
+        AeframeError: It has no rows of numbers, or lacks one of the columns.
     """
     if is_frame(x):
+        if columns is not None:
+            names = [str(name) for name in x.columns]
+            chosen, _ = select_columns("x", names, Choice(columns=columns))
+            x = x[[x.columns[number] for number in chosen]]
         return Rows(LazyRows(_frame_values(x)), "x", tuple(str(name) for name in x.columns))
     values = x if is_sparse(x) else x if isinstance(x, np.ndarray) else as_array(x)
     if values.ndim < 2:

@@ -14,7 +14,7 @@ from torch.distributions import Distribution
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
-from aeframe.data.samples import Samples
+from aeframe.data.samples import Samples, is_frame
 from aeframe.errors import AeframeError
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.step import evaluation_mode
@@ -73,6 +73,9 @@ class TrainedModel:
         samples = Samples.of(x)
         batch = self.modality.prepare_samples(samples.x)
         given = samples.condition if condition is None else condition
+        coding = self.data.condition
+        if given is None and coding is not None and is_frame(samples.x):
+            given = coding.in_frame(samples.x)
         return batch if given is None else replace(batch, condition=self._condition(given))
 
     def restore(self, x: Tensor) -> Any:

@@ -38,7 +38,9 @@ def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     _check_array(file, key, values.shape, values.dtype)
     label = None if choice.label is None else _read_label(file, choice.label, len(values))
     origin = f"{path.name}, array '{key}'" if file.is_npz else path.name
-    return check_not_empty(path.name, Rows(LazyRows(values) if mapped and not file.is_npz else values, origin, label=label))
+    return check_not_empty(
+        path.name, Rows(LazyRows(values) if mapped and not file.is_npz else values, origin, label=label)
+    )
 
 
 def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from aeframe.errors import AeframeError
 from aeframe.hooks import hookimpl
+from aeframe.registry import register
 from aeframe.version import __version__
 
 if TYPE_CHECKING:
+    from aeframe.data.samples import Samples
     from aeframe.experiment.api import build, fit
     from aeframe.model_store.reader import load
     from aeframe.model_store.trained_model import TrainedModel
@@ -17,6 +19,7 @@ _LAZY = {
     "build": "aeframe.experiment.api:build",
     "fit": "aeframe.experiment.api:fit",
     "load": "aeframe.model_store.reader:load",
+    "Samples": "aeframe.data.samples:Samples",
     "TrainedModel": "aeframe.model_store.trained_model:TrainedModel",
 }
 
@@ -31,4 +34,14 @@ def __getattr__(name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-__all__ = ["AeframeError", "TrainedModel", "__version__", "build", "fit", "hookimpl", "load"]
+__all__ = [
+    "AeframeError",
+    "Samples",
+    "TrainedModel",
+    "__version__",
+    "build",
+    "fit",
+    "hookimpl",
+    "load",
+    "register",
+]

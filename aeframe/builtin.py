@@ -29,6 +29,7 @@ def register_modalities(register: Register) -> None:
 @hookimpl
 def register_datasets(register: Register) -> None:
     register("table", "aeframe.data.vector:Table", summary="a NPZ, NPY, CSV or Parquet file of your own")
+    register("vector_in_memory", "aeframe.data.vector:VectorInMemory", summary="rows that aeframe.fit received")
     register("breast_cancer", "aeframe.data.vector:BreastCancer", summary="569 rows of 30 features, embedded")
 
 
@@ -49,6 +50,7 @@ def register_corruptions(register: Register) -> None:
 @hookimpl
 def register_encoders(register: Register) -> None:
     at = f"{_PARTS}.networks"
+    register("own", f"{_PARTS}.own:OwnEncoder", summary="a module that aeframe.fit received")
     register("mlp", f"{at}.mlp:MLPEncoder", summary="dense layers on the flattened sample")
     register("conv", f"{at}.conv:ConvEncoder", summary="strided convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetEncoder", summary="residual convolutions, in one to three dimensions")
@@ -59,6 +61,7 @@ def register_encoders(register: Register) -> None:
 def register_decoders(register: Register) -> None:
     at = f"{_PARTS}.networks"
     register("mirror", f"{at}.mirrored:mirrored_decoder", summary="the encoder, mirrored")
+    register("own", f"{_PARTS}.own:OwnDecoder", summary="a module that aeframe.fit received")
     register("mlp", f"{at}.mlp:MLPDecoder", summary="dense layers")
     register("conv", f"{at}.conv:ConvDecoder", summary="upsampling convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetDecoder", summary="residual upsampling convolutions")
@@ -122,6 +125,7 @@ def register_priors(register: Register) -> None:
 @hookimpl
 def register_losses(register: Register) -> None:
     at = f"{_PARTS}.losses"
+    register("own", f"{_PARTS}.own:OwnLoss", summary="a function that aeframe.fit received")
     register("mse", f"{at}.distances:SquaredError", summary="squared error")
     register("mae", f"{at}.distances:AbsoluteError", summary="absolute error")
     register("huber", f"{at}.distances:Huber", summary="squared near zero, absolute beyond delta")

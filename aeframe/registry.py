@@ -11,11 +11,11 @@ import importlib.metadata
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pluggy
 
@@ -28,6 +28,7 @@ from aeframe.trust import FolderPlugin, folder_plugin
 
 CORE = "aeframe"
 """The distribution of the plugin ``core``, which registers aeframe's own parts."""
+Registered = TypeVar("Registered")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _PACKAGE = re.compile(r"[A-Za-z_][\w.]*")
@@ -43,6 +44,8 @@ class Entry:
     summary: str
     plugin: str
     distribution: str
+    registered: Any = None
+    """The object itself, of a part that `register` added; None for a part of a plugin."""
 
     def load(self) -> Any:
         """Import and return the object.
@@ -50,6 +53,8 @@ class Entry:
         Raises:
             AeframeError: The import fails, or the module has no such object; the message names the plugin.
         """
+        if self.registered is not None:
+            return self.registered
         module, _, attribute = self.target.partition(":")
         try:
             imported: Any = importlib.import_module(module)
@@ -130,6 +135,9 @@ class Registry:
             self._register(plugin, module)
         for kind in KINDS.values():
             self._call_hook(kind)
+        self._program = Plugin(PROGRAM, "this program", "program")
+        for kind_name, name in list(_registered):
+            self.add_registered(kind_name, name)
 
     # -- look-up -------------------------------------------------------------------------------------------------
 
@@ -236,6 +244,28 @@ class Registry:
         self._files.append(file.stem)
         self._add(plugin, module)
 
+    def add_registered(self, kind: str, name: str) -> None:
+        """Add the part that `register` received under this kind and name; replace an earlier one of it.
+
+        Raises:
+            AeframeError: There is no such kind, the name is not in snake_case, or a plugin has registered it.
+        """
+        entries = self._of_kind(kind)
+        if name in entries and entries[name].plugin != PROGRAM:
+            raise AeframeError(
+                f"{kind} '{name}' is registered by {entries[name].distribution} already; choose another name: "
+                f"@aeframe.register('{kind}', name=...)"
+            )
+        if not _NAME.fullmatch(name):
+            raise AeframeError(f"{kind} name '{name}' is not in snake_case (letters, digits and _); pass name=")
+        target, summary = _registered[kind, name]
+        if self._program not in self.plugins:
+            self.plugins.append(self._program)
+        where = f"{target.__module__}:{target.__qualname__}"
+        self._program.entries = [entry for entry in self._program.entries if (entry.kind, entry.name) != (kind, name)]
+        entries[name] = Entry(kind, name, where, summary, PROGRAM, self._program.distribution, target)
+        self._program.entries.append(entries[name])
+
     def forget_files(self) -> None:
         """Remove the modules of plugin files from `sys.modules`, so that they can be imported again."""
         for name in self._files:
@@ -322,7 +352,59 @@ def _reason(error: Exception) -> str:
     return str(error) if isinstance(error, AeframeError) else f"{type(error).__name__}: {error}"
 
 
+PROGRAM = "program"
+"""The plugin of the parts that `register` adds: classes in the program that runs."""
+_registered: dict[tuple[str, str], tuple[Any, str]] = {}
+"""Object and summary of each part that `register` added, by kind and name; they outlive `reset`."""
 _registry: Registry | None = None
+
+
+def register(kind: str, name: str | None = None) -> Callable[[Registered], Registered]:
+    """Return a decorator that makes a class a named part, in a script or a notebook.
+
+    ```python
+    @aeframe.register("loss")
+    class Quantile(aeframe.parts.Loss):
+        ...
+
+    aeframe.fit(x, model="ae", loss={"name": "quantile", "level": 0.9})
+    ```
+
+    A class that is registered again under the same name replaces the first one, as when a notebook's cell runs again. A
+    saved model stores the name only: the class must be registered before the model is opened.
+
+    Args:
+        kind: The kind of part: ``loss``, ``encoder``, ``penalty``, ...
+        name: The name of the part; by default that of the class in snake_case.
+
+    Raises:
+        AeframeError: There is no such kind, the name is not in snake_case, or a plugin has registered it.
+    """
+
+    def decorate(target: Registered) -> Registered:
+        part_name = _snake_case(getattr(target, "__name__", "")) if name is None else name
+        previous = _registered.get((kind, part_name))
+        _registered[kind, part_name] = target, _summary(target)
+        try:
+            registry().add_registered(kind, part_name)
+        except AeframeError:
+            del _registered[kind, part_name]
+            if previous is not None:
+                _registered[kind, part_name] = previous
+            raise
+        return target
+
+    return decorate
+
+
+def _snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _summary(target: Any) -> str:
+    """Return the first line of a docstring, without the full stop."""
+    lines = (getattr(target, "__doc__", None) or "").strip().splitlines()
+    return lines[0].rstrip(".") if lines else "registered by this program"
 
 
 def registry() -> Registry:
@@ -355,4 +437,4 @@ def reset() -> None:
     _registry = None
 
 
-__all__ = ["CORE", "Entry", "Plugin", "Registry", "registry", "reset"]
+__all__ = ["CORE", "PROGRAM", "Entry", "Plugin", "Registry", "register", "registry", "reset"]

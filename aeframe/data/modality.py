@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor
 
+from aeframe.data.conditions import ConditionCoding
 from aeframe.data.split_record import SplitRecord
+from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class Dataset(ABC):
 
     modality: ClassVar[str]
     """Name of the modality that prepares the data."""
+    condition: ConditionCoding | None = None
+    """How the conditions that `attach` adds become numbers; None if it adds none."""
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
@@ -88,6 +92,21 @@ class Dataset(ABC):
     def load(self) -> Any:
         """Return the raw train, validation and test split, of the type that the modality expects."""
 
+    def content(self) -> Mapping[str, dict[str, Any]]:
+        """Return entries of the fingerprint (see `aeframe.data.fingerprint`) for data that no file has."""
+        return {}
+
+    def extend_spec(self, spec: DataSpec) -> DataSpec:
+        """Return the spec with what `attach` adds to the samples, such as a condition; unchanged by default."""
+        return spec
+
+    def attach(self, splits: Splits) -> Splits:
+        """Return prepared splits with what belongs to each sample besides x; unchanged by default.
+
+        Called after `load`.
+        """
+        return splits
+
 
 class Modality(ABC):
     """A kind of data, such as images: maps files to batches of tensors, and tensors back to files and figures.
@@ -104,6 +123,8 @@ class Modality(ABC):
     """Names of the metrics that are computed on held-out data."""
     dataset: ClassVar[str | None] = None
     """Name of the default dataset."""
+    in_memory: ClassVar[str | None] = None
+    """Name of the dataset that takes samples in memory, a `aeframe.data.MemoryDataset`; None if there is none."""
 
     @abstractmethod
     def spec(self, dataset: Dataset) -> DataSpec:
@@ -159,6 +180,24 @@ class Modality(ABC):
     @abstractmethod
     def read(self, path: Path) -> Batch:
         """Read samples from a file in a common format of the field, and prepare them as in training."""
+
+    def prepare_samples(self, x: Any) -> Batch:
+        """Prepare samples in memory, as `in_memory` takes them, as in training.
+
+        Raises:
+            AeframeError: The modality takes nothing in memory, or a sample is refused as in a file.
+        """
+        raise AeframeError(
+            f"modality {type(self).__name__} prepares files only, found {type(x).__name__} in memory; write it to a "
+            "file, and use modality.read(path)"
+        )
+
+    def restore_samples(self, x: Tensor) -> Any:
+        """Return samples ``(N, *shape)`` in the unit and form of the training data; undoes `prepare_samples`.
+
+        The default returns an array of the values themselves.
+        """
+        return x.detach().cpu().numpy()
 
     @abstractmethod
     def write(self, x: Tensor, path: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from aeframe.data.lazy_rows import LazyRows
 
 Scale = Literal["none", "standard", "minmax"]
 _CHUNK = 1 << 20
@@ -30,13 +33,13 @@ class Scaler:
     """``(*shape)``, never zero: 1 for an element that is constant or always missing."""
 
     @classmethod
-    def standard(cls, values: NDArray[Any]) -> Self:
+    def standard(cls, values: NDArray[Any] | LazyRows) -> Self:
         """Return the scaler to mean 0 and standard deviation 1 (with divisor N), fitted for each element of
         ``(N, *shape)``.
         """
         from sklearn.preprocessing import StandardScaler
 
-        fitted = [StandardScaler().fit(columns) for columns in _column_blocks(values)]
+        fitted = _fitted(StandardScaler, values)
         return cls._from_blocks(
             values,
             [np.nan_to_num(scaler.mean_, nan=0.0) for scaler in fitted],
@@ -44,18 +47,18 @@ class Scaler:
         )
 
     @classmethod
-    def minmax(cls, values: NDArray[Any], low: float, high: float) -> Self:
+    def minmax(cls, values: NDArray[Any] | LazyRows, low: float, high: float) -> Self:
         """Return the scaler to the range from `low` to `high`, fitted for each element of ``(N, *shape)``."""
         from sklearn.preprocessing import MinMaxScaler
 
-        fitted = [MinMaxScaler().fit(columns) for columns in _column_blocks(values)]
+        fitted = _fitted(MinMaxScaler, values)
         minima = [np.nan_to_num(scaler.data_min_, nan=0.0) for scaler in fitted]
         ranges = [np.where(scaler.data_range_ > 0, scaler.data_range_, high - low) for scaler in fitted]
         factors = [value_range / (high - low) for value_range in ranges]
         offsets = [minimum - low * factor for minimum, factor in zip(minima, factors, strict=True)]
         return cls._from_blocks(values, offsets, factors)
 
-    def apply(self, values: NDArray[Any]) -> NDArray[np.float32]:
+    def apply(self, values: NDArray[Any] | LazyRows) -> NDArray[np.float32]:
         """Return scaled values ``(N, *shape)``, computed in double precision."""
         scaled = np.empty(values.shape, np.float32)
         start = 0
@@ -81,24 +84,38 @@ class Scaler:
 
     @classmethod
     def _from_blocks(
-        cls, values: NDArray[Any], offsets: list[NDArray[np.float64]], factors: list[NDArray[np.float64]]
+        cls, values: NDArray[Any] | LazyRows, offsets: list[NDArray[np.float64]], factors: list[NDArray[np.float64]]
     ) -> Self:
         """Return the scaler of `values` ``(N, *shape)`` from offset and factor of each block of `_column_blocks`."""
         return cls(*(np.concatenate(blocks).reshape(values.shape[1:]) for blocks in (offsets, factors)))
 
 
-def _column_blocks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+def _fitted(scaler: Callable[[], Any], values: NDArray[Any] | LazyRows) -> list[Any]:
+    """Return scalers of scikit-learn that are fitted to blocks of the elements of ``(N, *shape)``."""
+    if isinstance(values, LazyRows) and not values.has_fast_columns:
+        # The rows are read once; a pass for each block of elements would read the whole file each time.
+        by_rows = scaler()
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+            for _, rows in values.chunks():
+                by_rows.partial_fit(rows.reshape(len(rows), -1).astype(np.float64))
+        return [by_rows]
+    return [scaler().fit(columns) for columns in _column_blocks(values)]
+
+
+def _column_blocks(values: NDArray[Any] | LazyRows) -> Iterator[NDArray[np.float64]]:
     """Yield the elements of ``(N, *shape)`` as blocks ``(N, columns)`` of at most `_CHUNK` values where possible."""
-    flat = values.reshape(len(values), -1)
-    width = max(1, _CHUNK // max(1, len(flat)))
+    num_elements = math.prod(values.shape[1:])
+    width = max(1, _CHUNK // max(1, len(values)))
+    lazy = values if isinstance(values, LazyRows) else LazyRows(values)
     # scikit-learn warns of columns that have missing values only.
     with np.errstate(invalid="ignore"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
-        for start in range(0, flat.shape[1], width):
-            yield flat[:, start : start + width].astype(np.float64)
+        for start in range(0, num_elements, width):
+            yield lazy.flat_columns(start, start + width).astype(np.float64)
 
 
-def _row_chunks(values: NDArray[Any]) -> Iterator[NDArray[np.float64]]:
+def _row_chunks(values: NDArray[Any] | LazyRows) -> Iterator[NDArray[np.float64]]:
     """Yield ``(N, *shape)`` as blocks of rows of at most `_CHUNK` values where possible."""
     rows = max(1, _CHUNK // max(1, values[0].size)) if len(values) else 1
     for start in range(0, len(values), rows):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,18 +12,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.memory import TensorSource
-from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.modality import Dataset, Modality, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.tables import Choice, Rows, read_header, read_rows, write_rows
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
+from aeframe.data.vector_in_memory import VectorInMemory, rows_of
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MAX_COPIED_BYTES = 1 << 31
+"""Up to this size, rows that are not in memory as an array of single precision are copied into one after scaling;
+larger ones stay where they are, and each batch is scaled when it is read."""
 _SCALABLE: dict[str, frozenset[str]] = {
     "standard": frozenset({"real"}),
     "minmax": frozenset({"real", "unit", "signed"}),
@@ -49,6 +54,7 @@ class Vector(Modality):
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "mlp", "loss": "mse"}
     dataset: ClassVar[str | None] = "breast_cancer"
+    in_memory: ClassVar[str | None] = "vector_in_memory"
 
     def __init__(
         self, *, domain: str = "real", scale: Scale = "standard", missing: Literal["refuse", "mask"] = "refuse"
@@ -109,6 +115,24 @@ class Vector(Modality):
         self._columns = None if state["columns"] is None else tuple(state["columns"])
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        self._known_shape()
+        rows = self._match_columns(rows_of(x, self._columns))
+        self._check_finite(rows)
+        source = self._source(rows)
+        return source.batch(torch.arange(len(source)))
+
+    def restore_samples(self, x: Tensor) -> Any:
+        values: NDArray[Any] = x.detach().cpu().numpy()
+        values = values if self._scaler is None else self._scaler.undo(values)
+        if self._columns is None:
+            return values
+        import pandas as pd
+
+        return pd.DataFrame(values, columns=list(self._columns))
+
     # -- files and figures ---------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
@@ -155,7 +179,7 @@ class Vector(Modality):
         """
         if rows.columns is not None and self._columns is not None and rows.columns != self._columns:
             chosen, _ = select_columns(rows.origin, rows.columns, Choice(columns=self._columns))
-            rows = replace(rows, values=rows.values[:, chosen], columns=self._columns)
+            rows = rows.with_columns(chosen, self._columns)
         shape = self._known_shape()
         if rows.header.shape != shape:
             raise AeframeError(
@@ -163,59 +187,70 @@ class Vector(Modality):
             )
         return rows
 
-    def _source(self, rows: Rows) -> TensorSource:
+    def _source(self, rows: Rows) -> Source:
         """Return a source of the rows after scaling; missing values are masked, and the domain is checked."""
+        extras = {} if rows.label is None else {"label": torch.from_numpy(rows.label)}
+        index = None if rows.index is None else torch.from_numpy(rows.index)
+        if isinstance(rows.values, LazyRows) and 4 * math.prod(rows.values.shape) > MAX_COPIED_BYTES:
+            for start, values in rows.values.chunks():
+                self._check_domain(rows, self._prepared(values)[0], start)
+            return LazySource(rows.values, self._prepared, extras=extras, index=index)
+        x, mask = self._prepared(rows.values)
+        self._check_domain(rows, x)
+        return TensorSource(x, mask=mask, extras=extras, index=index)
+
+    def _prepared(self, values: NDArray[Any] | LazyRows) -> tuple[Tensor, Tensor | None]:
+        """Return x ``(n, *shape)`` of rows ``(n, *shape)`` after scaling, and its mask if missing values are masked."""
         if self._scaler is not None:
-            values = self._scaler.apply(rows.values)
+            scaled: NDArray[Any] = self._scaler.apply(values)
         else:
             # Values too large for single precision become infinite; `_check_domain` refuses them.
             with np.errstate(over="ignore"):
-                values = np.ascontiguousarray(rows.values, np.float32)
-        x, mask = torch.from_numpy(values), None
+                # An array of single precision is used as it is, unless rows of it are selected.
+                dense = values[:] if isinstance(values, LazyRows) else values
+                scaled = np.ascontiguousarray(dense, np.float32)
+        x, mask = torch.from_numpy(scaled if scaled.flags.writeable else scaled.copy()), None
         if self._scaler is not None and self.domain.kind in ("unit", "signed"):
             x = x.clamp(*self.domain.bounds)
         if self.missing == "mask":
             mask = ~x.isnan()
             x = x.masked_fill(~mask, 0.0)
-        self._check_domain(rows, x)
-        return TensorSource(
-            x.long() if self.domain.kind == "category" else x,
-            mask=mask,
-            extras={} if rows.label is None else {"label": torch.from_numpy(rows.label)},
-            index=None if rows.index is None else torch.from_numpy(rows.index),
-        )
+        return x.long() if self.domain.kind == "category" else x, mask
 
     def _check_finite(self, rows: Rows) -> None:
         """Raise AeframeError for infinite values, and for NaN unless it is masked."""
         if rows.values.dtype.kind != "f":
             return
-        bad = np.isinf(rows.values) if self.missing == "mask" else ~np.isfinite(rows.values)
-        if not bad.any():
-            return
-        row, *element = (int(i) for i in np.argwhere(bad)[0])
-        where = rows.where(row, element)
-        if np.isinf(rows.values[row, *element]):
-            raise AeframeError(f"{where}: the value is infinite; correct it or drop the row")
-        raise AeframeError(
-            f"{where}: the value is missing (NaN); fill it, drop the row, or set modality.missing=mask to leave it out"
-        )
+        for start, values in rows.chunks():
+            bad = np.isinf(values) if self.missing == "mask" else ~np.isfinite(values)
+            if not bad.any():
+                continue
+            row, *element = (int(i) for i in np.argwhere(bad)[0])
+            where = rows.where(start + row, element)
+            if np.isinf(values[row, *element]):
+                raise AeframeError(f"{where}: the value is infinite; correct it or drop the row")
+            raise AeframeError(
+                f"{where}: the value is missing (NaN); fill it, drop the row, or set modality.missing=mask to leave it "
+                "out"
+            )
 
-    def _check_domain(self, rows: Rows, x: Tensor) -> None:
-        """Raise AeframeError for the first value of x outside the domain."""
+    def _check_domain(self, rows: Rows, x: Tensor, start: int = 0) -> None:
+        """Raise AeframeError for the first value of x, whose first row is number `start`, outside the domain."""
         outside = self.domain.violations(x).nonzero()
         if not len(outside):
             return
-        row = int(outside[0])
+        first_row = int(outside[0])
+        row = start + first_row
         if self.domain.kind == "simplex":
             raise AeframeError(
                 f"{rows.where(row)}: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
                 "correct them, or set another modality.domain"
             )
         # Each element as a sample of its own, to find the first one outside.
-        first = int(self.domain.violations(x[row].reshape(-1, 1)).nonzero()[0])
-        element = [int(i) for i in np.unravel_index(first, x.shape[1:])]
+        first = int(self.domain.violations(x[first_row].reshape(-1, 1)).nonzero()[0])
+        element = tuple(int(i) for i in np.unravel_index(first, x.shape[1:]))
         raise AeframeError(
-            f"{rows.where(row, element)}: {float(rows.values[row, *element]):g} is outside domain '{self.domain}'; "
+            f"{rows.where(row, element)}: {float(rows.values[row][element]):g} is outside domain '{self.domain}'; "
             "correct it, or set another modality.domain"
         )
 
@@ -224,4 +259,4 @@ def _is_array(path: Path) -> bool:
     return path.suffix.lower() in (".npy", ".npz")
 
 
-__all__ = ["BreastCancer", "Table", "Vector"]
+__all__ = ["BreastCancer", "Table", "Vector", "VectorInMemory"]

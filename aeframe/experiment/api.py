@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.dotted_keys import flat
+from aeframe.experiment.received import received_objects, received_samples
 from aeframe.interruption import Interrupted
 from aeframe.kinds import LOGGER
 from aeframe.runs.run_id import exported_run_id
@@ -28,13 +29,38 @@ _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _KEY = re.compile(r"[A-Za-z_][\w-]*")
 
 
-def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
+def fit(
+    x: Any = None,
+    *,
+    y: Any = None,
+    condition: Any = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    overrides: Sequence[str] = (),
+    **settings: Any,
+) -> Run:
     """Compose the config of a run, and train it.
 
     Args:
+        x: The samples: an array or tensor ``(N, ...)``, also memory-mapped, a data frame of pandas or polars, a sparse
+            matrix, an AnnData, a list of strings, of pictures or of arrays, a dataset of torch or of the library
+            ``datasets``, or `aeframe.Samples`. Their type selects the modality, unless ``modality=`` names it. None
+            takes the dataset that ``data=`` names.
+        y: The labels ``(N,)``, or the name of a column of x.
+        condition: The condition ``(N, C)``, categories ``(N,)``, or the names of columns of x.
+        sample_weight: The weight ``(N,)`` of each sample's loss in training, or the name of a column of x.
+        groups: The group ``(N,)`` of each sample, or the name of a column of x; no group is in two splits.
+        validation: Samples like `x`, a pair ``(x, y)``, or the fraction of x that is held out (0.1 by default). The
+            name of a column of x whose values are ``train``, ``validation`` and ``test`` defines the splits.
+        test: Samples like `x`, a pair ``(x, y)``, or the fraction of x that is held out (0.1 by default).
         overrides: As on the command line: ``["latent.dim=8", "loss=mse"]``. They take precedence over `settings`.
         settings: The name of a recipe, part or dataset (``model="vae"``), a mapping of options (``latent={"dim": 8}``),
             or the value of a setting (``max_epochs=20``). Strings are literal: ``${...}`` is no interpolation.
+            ``encoder`` and ``decoder`` also take a `torch.nn.Module`, of which a copy is trained, ``loss`` a function
+            of the reconstruction and x, ``callbacks`` a list of Lightning callbacks, and ``logger`` a Lightning logger
+            or a list of them.
 
     Raises:
         AeframeError: An error that the user can correct.
@@ -43,9 +69,16 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
 
     Example:
         >>> import aeframe
-        >>> run = aeframe.fit(model="vae", data="digits", max_epochs=20)  # doctest: +SKIP
-        >>> model = aeframe.load(run.folder)  # doctest: +SKIP
+        >>> run = aeframe.fit(x, model="vae", max_epochs=20)  # doctest: +SKIP
+        >>> codes = run.model.encode(run.model.prepare(x))  # doctest: +SKIP
     """
+    samples = received_samples(
+        x,
+        {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups},
+        {"validation": validation, "test": test},
+        settings,
+    )
+    objects = received_objects(samples, settings)
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
     # Importing Lightning takes seconds, so errors in the config are raised first.
@@ -53,7 +86,7 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
 
     try:
         with exported_run_id():
-            return train(config, overrides=all_overrides)
+            return train(config, overrides=all_overrides, objects=objects)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         # The handlers of the calling program are installed again; Python's own raises KeyboardInterrupt after Ctrl-C.
@@ -62,15 +95,33 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
         raise SystemExit(interruption.exit_code) from None
 
 
-def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[AutoencoderModule, DataModule]:
+def build(
+    x: Any = None,
+    *,
+    y: Any = None,
+    condition: Any = None,
+    sample_weight: Any = None,
+    groups: Any = None,
+    validation: Any = None,
+    test: Any = None,
+    overrides: Sequence[str] = (),
+    **settings: Any,
+) -> tuple[AutoencoderModule, DataModule]:
     """Return the `LightningModule` and the `LightningDataModule` of a run, for a Trainer of your own.
 
     The module adds its metrics as a callback. Settings that belong to a Trainer (``max_epochs``, ``ema``,
     ``patience``, ``trainer``, ``callbacks``, ``logger``) have no effect here.
 
     Args:
+        x: As for `fit`, like all that follow.
+        y: The labels.
+        condition: The condition.
+        sample_weight: The weight of each sample's loss in training.
+        groups: The group of each sample.
+        validation: Samples, or a fraction.
+        test: Samples, or a fraction.
         overrides: As on the command line.
-        settings: As for `fit`.
+        settings: Names of recipes and parts, options and settings.
 
     Example:
         >>> import aeframe
@@ -78,13 +129,20 @@ def build(*, overrides: Sequence[str] = (), **settings: Any) -> tuple[Autoencode
         >>> module, data = aeframe.build(model="vae", data="digits")  # doctest: +SKIP
         >>> L.Trainer(max_epochs=20).fit(module, data)  # doctest: +SKIP
     """
+    samples = received_samples(
+        x,
+        {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups},
+        {"validation": validation, "test": test},
+        settings,
+    )
+    objects = received_objects(samples, settings)
     config = compose([*as_overrides(settings), *overrides])
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.run_setup import build_run
     from aeframe.training.process_state import restored_generators
 
     with restored_generators():
-        setup = build_run(config)
+        setup = build_run(config, objects=objects)
     return setup.module, setup.data
 
 

@@ -10,15 +10,17 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aeframe.data.fingerprint import DataRecord
+from aeframe.data.in_memory import build_dataset
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
+from aeframe.experiment.objects import RunObjects
 from aeframe.factory import build
 from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
@@ -41,12 +43,15 @@ class SuspiciousConfigWarning(UserWarning):
     """A valid config that is probably not what the user intends."""
 
 
-def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[Modality, Dataset, DataSpec]:
+def check(
+    config: Mapping[str, Any], record: DataRecord | None = None, objects: RunObjects | None = None
+) -> tuple[Modality, Dataset, DataSpec]:
     """Check a composed config against the spec of its data, which are not loaded.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
         record: For a resumed run, the fingerprint and split of its data; the dataset then uses the same split.
+        objects: What `aeframe.fit` received besides the config: samples in memory and modules.
 
     Returns:
         The modality, the dataset and the spec of the data.
@@ -54,8 +59,9 @@ def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[
     Raises:
         AeframeError: The data are of another modality, or parts do not fit the data or each other.
     """
+    objects = RunObjects() if objects is None else objects
     modality: Modality = build("modality", config["modality"])
-    dataset: Dataset = build("dataset", config["data"])
+    dataset = build_dataset(config["data"], objects.samples)
     chosen = config["modality"]["name"]
     if chosen != dataset.modality:
         raise AeframeError(
@@ -65,11 +71,13 @@ def check(config: Mapping[str, Any], record: DataRecord | None = None) -> tuple[
     if record is not None:
         # Set before the spec is computed, since some datasets read and split their data for it.
         record.use_split(dataset)
-    spec = modality.spec(dataset)
-    return modality, dataset, check_parts(config, spec)
+    spec = dataset.extend_spec(modality.spec(dataset))
+    return modality, dataset, check_parts(config, spec, objects.modules)
 
 
-def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
+def check_parts(
+    config: Mapping[str, Any], spec: DataSpec, modules: Mapping[str, Any] = MappingProxyType({})
+) -> DataSpec:
     """Check the parts of a composed config against the spec of the data, and against each other.
 
     Returns:
@@ -88,7 +96,7 @@ def check_parts(config: Mapping[str, Any], spec: DataSpec) -> DataSpec:
         spec = replace(spec, extras={**spec.extras, "partner": spec.shape})
     _check_domains(config, spec)
     _check_requirements(config)
-    model = dry_run(config, spec)
+    model = dry_run(config, spec, modules)
     _check_output_range(config, model.loss, spec)
     _warn_if_identity_fits(model, spec)
     _warn_of_unused_critics(model)
@@ -247,7 +255,9 @@ def _listing(names: frozenset[str]) -> str:
     return " and ".join(sorted(names)) or "nothing but a point"
 
 
-def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
+def dry_run(
+    config: Mapping[str, Any], spec: DataSpec, modules: Mapping[str, Any] = MappingProxyType({})
+) -> Autoencoder:
     """Assemble the model, and evaluate its loss terms and those of its critics for two samples, on the meta device.
 
     Meta tensors have shapes but no values or memory. If a part needs values, as quantisers do, the dry run is repeated
@@ -261,13 +271,13 @@ def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
     """
     with torch.random.fork_rng(devices=[]):
         try:
-            return _dry_run_on(torch.device("meta"), config, spec)
+            return _dry_run_on(torch.device("meta"), config, spec, modules)
         except AeframeError:
             raise
         except Exception:  # noqa: BLE001 -- an error on meta is reported only if it is repeated on the CPU
             pass
         try:
-            return _dry_run_on(torch.device("cpu"), config, spec)
+            return _dry_run_on(torch.device("cpu"), config, spec, modules)
         except AeframeError:
             raise
         except Exception as error:
@@ -279,9 +289,11 @@ def dry_run(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             ) from error
 
 
-def _dry_run_on(device: torch.device, config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
+def _dry_run_on(
+    device: torch.device, config: Mapping[str, Any], spec: DataSpec, modules: Mapping[str, Any]
+) -> Autoencoder:
     with device:
-        model = assemble(config, spec)
+        model = assemble(config, spec, modules=modules)
         _check_output_shapes(model, config, spec)
         out = model(_batch(spec))
         groups = {"the model": model.terms(out, _PROGRESS)}

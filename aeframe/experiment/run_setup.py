@@ -15,6 +15,7 @@ from aeframe.data.modality import Modality, Splits
 from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
+from aeframe.experiment.objects import RunObjects
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
@@ -40,12 +41,17 @@ class RunSetup:
 
 
 def build_run(
-    config: Mapping[str, Any], *, record: DataRecord | None = None, modality_state: Mapping[str, Any] | None = None
+    config: Mapping[str, Any],
+    *,
+    objects: RunObjects | None = None,
+    record: DataRecord | None = None,
+    modality_state: Mapping[str, Any] | None = None,
 ) -> RunSetup:
     """Return the objects of a run; the initial weights are a function of its seed.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
+        objects: What `aeframe.fit` received besides the config: samples in memory and modules.
         record: For a resumed run, the fingerprint and split of its data; the split is used again.
         modality_state: For a resumed run, the fitted state of its modality; without it, the modality is fitted to
             the data.
@@ -53,11 +59,13 @@ def build_run(
     Raises:
         AeframeError: An error in the config or the data that the user can correct.
     """
-    modality, dataset, spec = check(config, record)
+    objects = RunObjects() if objects is None else objects
+    modality, dataset, spec = check(config, record, objects)
     config = resolved_paths(config)
     if modality_state is not None:
         modality.load_state(modality_state)
     splits = modality.prepare(dataset, learn=modality_state is None)
+    splits = dataset.attach(splits)
     record = DataRecord.of(config["data"], dataset, splits, spec)
     splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
@@ -65,7 +73,7 @@ def build_run(
     if config["pairs"]:
         splits.train = Paired(splits.train)
     L.seed_everything(config["seed"], verbose=False)
-    model = assemble(config, spec)
+    model = assemble(config, spec, modules=objects.modules)
     data = DataModule(
         splits,
         batch_size=config["batch_size"],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as L
 import torch
@@ -23,6 +23,7 @@ from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.console import banner, closing_table
+from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
@@ -49,6 +50,9 @@ from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.types import TrainingProgress
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _NUM_PICTURED = 512
 """Samples of the test split that are used for pictures."""
 _UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
@@ -71,9 +75,27 @@ class Run:
     """The metrics of the test split, by name."""
     monitored: float
     """The monitored metric of the best weights, on the validation split; NaN if it was never finite."""
+    model: TrainedModel = field(repr=False)
+    """The trained model: what `aeframe.load` opens, without reading it again."""
+
+    @property
+    def history(self) -> DataFrame:
+        """The measurements of the run as a table with the columns step, epoch, split, name and value.
+
+        ``run.history.pivot(index="step", columns=["split", "name"], values="value")`` has one column for each metric.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(Records(RunFolder(self.folder).metrics).read())
 
 
-def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()) -> Run:
+def train(
+    config: Mapping[str, Any],
+    *,
+    job: int | None = None,
+    overrides: Sequence[str] = (),
+    objects: RunObjects | None = None,
+) -> Run:
     """Train the model of a composed config, test it and save it.
 
     A resumed run continues at its newest checkpoint. If its training is complete but its model is not saved, it is
@@ -83,13 +105,14 @@ def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Seque
         config: As `aeframe.experiment.compose.compose` returns it.
         job: The number of this run in a sweep.
         overrides: The overrides that the config was composed from; they are stored in the run folder.
+        objects: What `aeframe.fit` received besides the config.
 
     Raises:
         AeframeError: An error that the user can correct, raised before anything is written; a loss that is not finite;
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    return _execute(_run_folder(config, job), config, overrides, finish_only=False)
+    return _execute(_run_folder(config, job), config, overrides, objects or RunObjects(), finish_only=False)
 
 
 def finish(folder: Path) -> Run:
@@ -101,13 +124,16 @@ def finish(folder: Path) -> Run:
     run = RunFolder.open(folder)
     config = run.read_config()
     single_device = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
-    return _execute(run, {**config, "trainer": single_device, "resume": str(run.path)}, (), finish_only=True)
+    resumed = {**config, "trainer": single_device, "resume": str(run.path)}
+    return _execute(run, resumed, (), RunObjects(), finish_only=True)
 
 
-def _execute(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
+def _execute(
+    folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], objects: RunObjects, *, finish_only: bool
+) -> Run:
     """Execute a run, report signals and system errors in one sentence, and restore the state of the process."""
     with SignalGuard() as signals, run_process(config["trainer"]):
-        run = _RunInProgress(folder, config, overrides, signals, finish_only)
+        run = _RunInProgress(folder, config, overrides, objects, signals, finish_only)
         try:
             return run.execute()
         except Interrupted as interruption:
@@ -132,11 +158,12 @@ class _RunInProgress:
         folder: RunFolder,
         config: Mapping[str, Any],
         overrides: Sequence[str],
+        objects: RunObjects,
         signals: SignalGuard,
         finish_only: bool,
     ) -> None:
         self.folder, self.overrides, self.signals, self.finish_only = folder, overrides, signals, finish_only
-        self.config = config
+        self.config, self.objects = config, objects
         self.resumes = config["resume"] is not None
         self.console = Console(stderr=True)
         self.checkpoints: RunCheckpoints | None = None
@@ -154,7 +181,10 @@ class _RunInProgress:
         record = read_data_record(self.folder.path) if self.resumes else None
         modality_state = read_modality_state(self.folder.path) if self.resumes else None
         setup = build_run(
-            self.config, record=record if modality_state is not None else None, modality_state=modality_state
+            self.config,
+            objects=self.objects,
+            record=record if modality_state is not None else None,
+            modality_state=modality_state,
         )
         # The paths of this config are absolute. The errors above name paths as the user wrote them.
         self.config = setup.config
@@ -252,7 +282,7 @@ class _RunInProgress:
         config, folder = self.config, self.folder
         every, mode = config["checkpoint_every"], monitor_mode(config)
         monitor = f"val/{config['monitor']}"
-        callbacks: list[Callback] = build_callbacks(config["callbacks"])
+        callbacks: list[Callback] = [*build_callbacks(config["callbacks"]), *self.objects.callbacks]
         for callback in callbacks:
             for unsupported, reason in _UNSUPPORTED_CALLBACKS.items():
                 if isinstance(callback, unsupported):
@@ -331,7 +361,8 @@ class _RunInProgress:
 
     def _open_loggers(self) -> list[Logger]:
         folder = self.folder.path
-        self.loggers = [self._run_logger, *build_loggers(self.config["logger"], folder=folder, run_name=folder.name)]
+        configured = build_loggers(self.config["logger"], folder=folder, run_name=folder.name)
+        self.loggers = [self._run_logger, *configured, *self.objects.loggers]
         return self.loggers
 
     # -- training and after --------------------------------------------------------------------------------------
@@ -351,14 +382,15 @@ class _RunInProgress:
         self._load_best(setup)
         trainer.test(setup.module, datamodule=setup.data, verbose=False)
         metrics = setup.module.measured["test"]
+        trained = self._trained_model(setup)
         if is_first_process():
-            self._save(setup, metrics)
+            self._save(setup, trained, metrics)
             self.folder.write_state("finished")
             closing_table(self.console, metrics, self.folder.path, time.monotonic() - start)
             for sentence in advice(metrics):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
         monitored = self.checkpoints.best_value
-        return Run(self.folder.path, metrics, float("nan") if monitored is None else monitored)
+        return Run(self.folder.path, metrics, float("nan") if monitored is None else monitored, trained)
 
     def _load_best(self, setup: RunSetup) -> None:
         """Load the weights of ``best.ckpt`` (with ``ema``, their average), or of ``last.ckpt`` if it is missing."""
@@ -373,28 +405,31 @@ class _RunInProgress:
         checkpoint = read_checkpoint(path, setup.module.device)
         setup.module.load_state_dict(checkpoint["state_dict"])
 
-    def _save(self, setup: RunSetup, metrics: dict[str, float]) -> None:
-        """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures."""
-        config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
+    def _trained_model(self, setup: RunSetup) -> TrainedModel:
+        """Return the model with its best weights, in single precision and in evaluation mode."""
         model = setup.model.eval()
-        if config["trainer"]["precision"] == "64-true":
+        if self.config["trainer"]["precision"] == "64-true":
             # A saved model computes in single precision.
             model.float()
+        return TrainedModel(
+            model=model,
+            modality=setup.modality,
+            sampler=setup.sampler,
+            config=dict(self.config),
+            spec=model.spec,
+            progress=setup.module.progress,
+            device=next(model.parameters()).device,
+            data=setup.record,
+        )
+
+    def _save(self, setup: RunSetup, trained: TrainedModel, metrics: dict[str, float]) -> None:
+        """Fit the ex-post density (the sampler of new codes), calibrate the modality, save the model, draw pictures."""
+        config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
+        model, progress, device = trained.model, trained.progress, trained.device
         if sampler.requires_fit:
             batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
             fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics})
-        device = next(model.parameters()).device
-        progress = setup.module.progress
-        trained = TrainedModel(
-            model=model,
-            modality=setup.modality,
-            sampler=sampler,
-            config=dict(config),
-            spec=model.spec,
-            progress=progress,
-            device=device,
-        )
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         save_model(
             folder.model,

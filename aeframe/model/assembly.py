@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -20,7 +21,9 @@ from aeframe.registry import registry
 from aeframe.types import DataSpec
 
 
-def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
+def assemble(
+    config: Mapping[str, Any], spec: DataSpec, *, modules: Mapping[str, Any] = MappingProxyType({})
+) -> Autoencoder:
     """Build the model of a composed config for data with a given spec.
 
     Args:
@@ -28,6 +31,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
             ``{name: ..., options}``. ``penalties`` and ``critics`` are ``{label: {name: ..., options}}``; without a
             ``name`` the label is the name. ``condition_encoder`` is whether the encoder receives the condition.
         spec: The spec of the data: shape, domain and condition.
+        modules: The caller's own objects by kind, for parts of the name ``own`` (see `aeframe.parts.own`).
 
     Raises:
         AeframeError: A part cannot be built.
@@ -42,7 +46,7 @@ def assemble(config: Mapping[str, Any], spec: DataSpec) -> Autoencoder:
 
     def build_part(kind: str, part: str | Mapping[str, Any], **injected: Any) -> Any:
         """Build a part; its constructor receives those of the injected arguments that it has parameters for."""
-        return build(kind, part, activation=activation, spec=spec, **injected)
+        return build(kind, part, activation=activation, spec=spec, module=modules.get(kind), **injected)
 
     encoder_takes_condition = bool(config.get("condition_encoder", True)) and spec.condition > 0
     shape, domain = spec.shape, spec.domain

@@ -1,18 +1,23 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
-``data.json`` has the fingerprint of the data, by which a later command notices that they have changed.
+``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, and the names of
+the categories of a condition, and the range of the values.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from aeframe.data.conditions import ConditionCoding
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
+_CONDITION, _RANGE = "condition", "value_range"
+"""Keys in ``data.json`` next to those of the fingerprint, see `DataRecord`."""
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
@@ -21,7 +26,12 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
     Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
     file, or a hash of its name.
     """
-    text = json.dumps(record.fingerprint, indent=2, ensure_ascii=False) + "\n"
+    fields: dict[str, Any] = dict(record.fingerprint)
+    if record.condition is not None:
+        fields[_CONDITION] = record.condition.state()
+    if record.value_range is not None:
+        fields[_RANGE] = list(record.value_range)
+    text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
     if record.split:
@@ -41,4 +51,12 @@ def read_data_record(folder: Path) -> DataRecord:
         fingerprint = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
-    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {})
+    coding = fingerprint.pop(_CONDITION, None)
+    condition = None if coding is None else ConditionCoding.from_state(coding)
+    low_high = fingerprint.pop(_RANGE, None)
+    return DataRecord(
+        fingerprint,
+        read_tensors(split) if split.is_file() else {},
+        condition,
+        None if low_high is None else (low_high[0], low_high[1]),
+    )

@@ -10,7 +10,7 @@ import torch
 
 from aeframe.data.modality import Modality
 from aeframe.devices import check_device
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build, restored_weights
 from aeframe.kinds import SAVED
 from aeframe.model.assembly import assemble
@@ -22,6 +22,7 @@ from aeframe.model_store.requirements import check_plugins
 from aeframe.model_store.tensors import load_tensors
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import noise_of
+from aeframe.parts.own import OWN, OWN_KINDS
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import DataSpec, TrainingProgress
 from aeframe.version import __version__
@@ -32,7 +33,7 @@ _MANY_BATCHES = 1 << 40
 """A number of batches at which all schedules are at their end, for a saved model without a stored progress."""
 
 
-def load(path: str | Path, device: str = "cpu") -> TrainedModel:
+def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     """Open a saved model; no code from its folder is run.
 
     ```python
@@ -43,20 +44,30 @@ def load(path: str | Path, device: str = "cpu") -> TrainedModel:
     Args:
         path: The folder of a run, or of a saved model.
         device: The device of the model: ``cpu``, ``cuda``, ``cuda:1``.
+        modules: For a model that was trained with modules of its author's own (``encoder``, ``decoder``) or with an own
+            function as ``loss``: such modules, whose weights are replaced by the saved ones.
 
     Raises:
         AeframeError: The folder has no model, a plugin is missing, the format is newer, a part is unknown, the tensors
             do not fit the parts, or the device cannot be used.
     """
     check_device(device, "device=")
+    for kind in modules:
+        if kind not in OWN_KINDS:
+            raise AeframeError(f"load has no argument '{kind}'{did_you_mean(kind, OWN_KINDS)}; leave it out")
     folder = _model_folder(Path(path))
     config = read_yaml(folder / "config.yaml")
     _check_config(folder, config)
+    for kind in modules:
+        if config[kind]["name"] != OWN:
+            raise AeframeError(
+                f"model '{folder}' has the {kind} '{config[kind]['name']}', which needs no code; leave {kind}= out"
+            )
     spec = DataSpec.from_dict(config["spec"])
     try:
         # Building draws initial weights; `noise_of` restores the state of torch's generator.
         with noise_of(torch.device("cpu"), 0), restored_weights():
-            model = assemble(config, spec)
+            model = assemble(config, spec, modules=modules)
             sampler: Sampler = build("sampler", config["sampler"], model=model)
         modality: Modality = build("modality", config["modality"])
     except AeframeError as error:

@@ -43,6 +43,11 @@ def check_plugins(path: Path, required: Mapping[str, Mapping[str, str]]) -> None
         who = f"model '{path}' needs plugin '{name}' of {distribution} {version}"
         if plugin is not None:
             raise AeframeError(f"{who}, which is {plugin.state}: {plugin.reason}")
+        if version == "program":
+            raise AeframeError(
+                f"model '{path}' needs parts that the program which trained it registered with @aeframe.register; run "
+                "that code before you open the model"
+            )
         if version == "file":
             raise AeframeError(f"{who}, which is not loaded; name it in AEFRAME_PLUGIN_FILES")
         raise AeframeError(f"{who}, which is not installed; pip install '{distribution}=={version}'")

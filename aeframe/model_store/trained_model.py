@@ -14,13 +14,14 @@ from torch.distributions import Distribution
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
+from aeframe.data.samples import Samples, is_frame
 from aeframe.errors import AeframeError
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
-from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size
+from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size, warn_if_far
 from aeframe.model_store.scoring import check_scorable, score_batch
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
@@ -56,6 +57,39 @@ class TrainedModel:
         name: str = self.config["model"]["name"]
         return name
 
+    def prepare(self, x: Any, *, condition: Any = None) -> Batch:
+        """Return samples in memory as a batch, prepared as in training: scaled, tokenised, columns matched by name.
+
+        ```python
+        codes = model.encode(model.prepare(frame))
+        ```
+
+        Args:
+            x: Samples in the form and unit of the training data, as `aeframe.fit` takes them.
+            condition: Their condition, for a model with one: numbers ``(N, C)``, or categories by their names.
+
+        Raises:
+            AeframeError: A sample is refused as in training, a column is missing, or a category is unknown.
+        """
+        samples = Samples.of(x)
+        batch = self.modality.prepare_samples(samples.x)
+        given = samples.condition if condition is None else condition
+        coding = self.data.condition
+        if given is None and coding is not None and is_frame(samples.x):
+            given = coding.in_frame(samples.x)
+        return batch if given is None else replace(batch, condition=self._condition(given))
+
+    def restore(self, x: Tensor) -> Any:
+        """Return samples ``(N, *shape)`` in the form and unit of the training data: a frame, strings, pictures, ...
+
+        Undoes `prepare`.
+
+        ```python
+        frame = model.restore(model.sample(100))
+        ```
+        """
+        return self.modality.restore_samples(x)
+
     def encode(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
         """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
         batch = self._batch(x, condition)
@@ -90,7 +124,7 @@ class TrainedModel:
         """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
         check_batch_size(self._who(), batch_size)
         codes = as_codes(self._who(), z, self.model.latent.shape)
-        conditions = as_condition(self._who(), condition, self.spec, len(codes))
+        conditions = as_condition(self._who(), self._condition(condition), self.spec, len(codes))
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -268,8 +302,19 @@ class TrainedModel:
     def _who(self) -> str:
         return f"model '{self.name}'"
 
-    def _batch(self, x: Data, condition: Array | None) -> Batch:
-        return as_batch(self._who(), x, condition, self.spec)
+    def _batch(self, x: Any, condition: Any) -> Batch:
+        if not isinstance(x, (Batch, Tensor, np.ndarray)):
+            # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
+            x = self.prepare(x)
+        batch = as_batch(self._who(), x, self._condition(condition), self.spec)
+        if isinstance(x, (Tensor, np.ndarray)) and self.data.value_range is not None:
+            warn_if_far(self._who(), batch, self.data.value_range)
+        return batch
+
+    def _condition(self, condition: Any) -> Tensor | None:
+        """Return a condition as numbers ``(N, C)``; categories may be given by their names."""
+        coding = self.data.condition
+        return condition if condition is None or coding is None else coding.encode(self._who(), condition)
 
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)

@@ -52,13 +52,23 @@ class MetricBuffer:
         self._epoch: dict[str, list[float]] = {}
         """Sum and number of the values of each term since the epoch began."""
 
-    def add(self, prefix: str, group: str, terms: LossTerms, progress: TrainingProgress) -> Tensor:
+    def add(
+        self,
+        prefix: str,
+        group: str,
+        terms: LossTerms,
+        progress: TrainingProgress,
+        *,
+        sample_weight: Tensor | None = None,
+    ) -> Tensor:
         """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`.
 
-        The names of the terms are reported with `prefix` in front.
+        The names of the terms are reported with `prefix` in front. With `sample_weight` ``(B,)`` the loss of each
+        sample is multiplied by its weight; reported terms are not.
         """
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
-        loss = terms.total().mean()
+        total = terms.total()
+        loss = total.mean() if sample_weight is None else (total * sample_weight).mean()
         window = self._windows.get(group)
         if window is None or window.names != names:
             if window is not None:

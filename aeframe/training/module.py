@@ -44,7 +44,7 @@ from aeframe.training.optimizer_groups import (
     make_optimizer_groups,
     synchronized_states,
 )
-from aeframe.types import Batch, TrainingProgress
+from aeframe.types import WEIGHT, Batch, TrainingProgress
 
 _DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
 _TRAINED = TrainingProgress(batch=1, planned=1)
@@ -239,7 +239,9 @@ class AutoencoderModule(L.LightningModule):
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
                 terms = group.terms(self.model, output, progress)
-                loss = self.metric_buffer.add(group.prefix, group.name, terms, progress)
+                loss = self.metric_buffer.add(
+                    group.prefix, group.name, terms, progress, sample_weight=batch.extras.get(WEIGHT)
+                )
                 first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
                     norms = gradient_norms(terms, group.parameters)

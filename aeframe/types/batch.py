@@ -10,6 +10,9 @@ from torch import Tensor
 
 from aeframe.tensors import broadcast_mask
 
+WEIGHT = "weight"
+"""The entry of `Batch.extras` ``(B,)`` with the weight of each sample's loss in training, 1 on average."""
+
 
 @dataclass(slots=True)
 class Batch:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.lazy_rows import LazyRows
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
 
@@ -39,7 +40,7 @@ class Header:
 class Rows:
     """Rows of a file or of a bundled dataset."""
 
-    values: NDArray[Any]
+    values: NDArray[Any] | LazyRows
     """``(N, *shape)``, of any real dtype; missing values are NaN."""
     origin: str
     """Name of the file in error messages."""
@@ -72,7 +73,22 @@ class Rows:
         chosen = index.numpy()
         label = None if self.label is None else self.label[chosen]
         numbers = None if self.numbers is None else self.numbers[chosen]
-        return Rows(self.values[chosen], self.origin, self.columns, label, numbers, self.index[chosen], self.place)
+        values = self.values.rows(chosen) if isinstance(self.values, LazyRows) else self.values[chosen]
+        return Rows(values, self.origin, self.columns, label, numbers, self.index[chosen], self.place)
+
+    def with_columns(self, chosen: list[int], columns: tuple[str, ...]) -> Rows:
+        """Return the columns at `chosen` of rows ``(N, D)``, under the names `columns`."""
+        if isinstance(self.values, LazyRows):
+            return replace(self, values=self.values.with_columns(np.array(chosen)), columns=columns)
+        values = self.values[:, chosen]
+        return replace(self, values=values, columns=columns)
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Yield the values in blocks of rows, each with the number of its first row; an array is one block."""
+        if isinstance(self.values, LazyRows):
+            yield from self.values.chunks()
+        else:
+            yield 0, self.values
 
     def where(self, row: int, element: Sequence[int] = ()) -> str:
         """Return how error messages name a row or value: ``"rows.csv, line 7, column 'age'"``."""

@@ -70,7 +70,7 @@ def test_each_name_is_a_class_of_its_kind(kind: str, name: str) -> None:
     assert target.__doc__
     assert not target.__abstractmethods__ if hasattr(target, "__abstractmethods__") else True
     if kind in ("modality", "dataset", "command"):
-        assert not signature(target).given
+        assert not signature(target).injected
     if kind == "dataset":
         assert target.modality == "image"
 

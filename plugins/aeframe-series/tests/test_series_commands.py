@@ -145,7 +145,7 @@ def test_errors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     out = tmp_path / "out.csv"
     out.write_text("mine")
     message = refusal(capsys, "anomalies", str(run), str(path), "-o", str(out))
-    assert "exists, and nothing is written over it" in message
+    assert "exists already; choose another path with --output" in message
     assert out.read_text() == "mine"
     message = refusal(capsys, "anomalies", str(run), str(path), "-o", str(tmp_path / "out.xls"))
     assert message.endswith("'out.xls' has suffix '.xls', expected .csv, .csv.gz or .npz")

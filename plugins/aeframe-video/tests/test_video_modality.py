@@ -41,7 +41,7 @@ def colours(num: int = 3, frames: int = 5, side: int = 12) -> Tensor:
 
 
 def test_spec(tmp_path: Path) -> None:
-    assert Video().spec(SMALL).plain() == {"shape": [1, 5, 12, 12], "domain": "unit", "condition": 0}
+    assert Video().spec(SMALL).to_dict() == {"shape": [1, 5, 12, 12], "domain": "unit", "condition": 0}
     path = save(tmp_path / "a.mp4", numbered_frames(200))
     dataset = VideoFiles(path=str(path))
     assert Video().spec(dataset).shape == (3, 16, 16, 24)

@@ -195,7 +195,7 @@ class Video(Modality):
         if self._shape is not None and tuple(batch.x.shape[1:]) != self._shape:
             raise AeframeError(
                 f"modality 'video': '{path}' has clips of {format_shape(tuple(batch.x.shape[1:]))} (channels x frames "
-                f"x height x width) where {format_shape(self._shape)} is expected; bring them to that shape"
+                f"x height x width), expected {format_shape(self._shape)}; convert them to that shape"
             )
         return batch
 

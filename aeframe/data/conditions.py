@@ -1,0 +1,155 @@
+"""`ConditionCoding`: turns the conditions of samples into numbers, categories by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aeframe.data.samples import as_array, side_by_side
+from aeframe.errors import AeframeError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionCoding:
+    """The columns of a condition: numbers as they are, categories as one-hot vectors.
+
+    Learned from the training samples, and saved with the model.
+    """
+
+    categories: tuple[tuple[str, ...] | None, ...]
+    """For each column the names of its categories, sorted; None for a column of numbers."""
+    columns: tuple[str, ...] = ()
+    """The names of the columns in a data frame; empty for an array."""
+
+    @classmethod
+    def learn(cls, condition: NDArray[Any], columns: Sequence[str] = ()) -> Self:
+        """Return the coding of the condition ``(N,)`` or ``(N, columns)`` of the training samples.
+
+        A column of floating-point numbers stays as it is. Whole numbers, truth values and strings are categories if
+        they are the only column ``(N,)`` or come from a data frame; a matrix of numbers is taken as it is.
+
+        Raises:
+            AeframeError: A value is missing.
+        """
+        is_matrix = condition.ndim == 2 and condition.dtype.kind in "fiub"
+        categories = [None if is_matrix or _is_number(values) else _names(values) for values in _columns(condition)]
+        by_column = (None if names is None else tuple(sorted(set(names), key=_order)) for names in categories)
+        return cls(tuple(by_column), tuple(columns))
+
+    @property
+    def width(self) -> int:
+        """The number C of numbers of a condition."""
+        return sum(1 if names is None else len(names) for names in self.categories)
+
+    def encode(self, who: str, condition: Any) -> Tensor:
+        """Return the condition of N samples as numbers ``(N, C)``, float32.
+
+        Args:
+            who: How error messages name the receiver.
+            condition: ``(N, C)`` numbers as this method returns them, or ``(N,)`` or ``(N, columns)`` as in training.
+
+        Raises:
+            AeframeError: A category that was not in training, or another number of columns.
+        """
+        values = as_array(condition)
+        if values.ndim == 2 and values.shape[1] == self.width and values.dtype.kind in "fiub":
+            return torch.from_numpy(values.astype(np.float32))
+        columns = _columns(values)
+        if len(columns) != len(self.categories):
+            raise AeframeError(
+                f"{who} has a condition of {len(self.categories)} columns, found one of shape {values.shape}; pass "
+                f"the same columns as in training"
+            )
+        encoded = [
+            self._encode_column(who, number, column, names)
+            for number, (column, names) in enumerate(zip(columns, self.categories, strict=True))
+        ]
+        return torch.from_numpy(np.concatenate(encoded, 1))
+
+    def _encode_column(
+        self, who: str, number: int, column: NDArray[Any], categories: Sequence[str] | None
+    ) -> NDArray[np.float32]:
+        if categories is None:
+            if not _is_number(column):
+                raise AeframeError(f"{who} has numbers in column {number} of its condition, found {column[0]!r}")
+            return column.astype(np.float32)[:, None]
+        codes = {name: code for code, name in enumerate(categories)}
+        names = _names(column)
+        unknown = next((name for name in names if name not in codes), None)
+        if unknown is not None:
+            raise AeframeError(
+                f"{who} was trained without the category '{unknown}'{did_you_mean(unknown, categories)}; its "
+                f"categories are {', '.join(categories)}"
+            )
+        one_hot = np.zeros((len(column), len(categories)), np.float32)
+        one_hot[np.arange(len(column)), [codes[name] for name in names]] = 1
+        return one_hot
+
+    def in_frame(self, frame: Any) -> NDArray[Any] | None:
+        """Return the condition ``(N, columns)`` that is in a data frame, or None if it lacks one of the columns."""
+        if not self.columns or not set(self.columns) <= {str(name) for name in frame.columns}:
+            return None
+        return side_by_side([as_array(frame[name]) for name in self.columns])
+
+    def state(self) -> dict[str, Any]:
+        """Return the coding as values that JSON can represent."""
+        categories = [None if names is None else list(names) for names in self.categories]
+        return {"categories": categories, "columns": list(self.columns)}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self:
+        """Return the coding that `state` describes."""
+        categories = (None if names is None else tuple(names) for names in state["categories"])
+        return cls(tuple(categories), tuple(state["columns"]))
+
+
+def encode_categories(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return labels ``(N,)`` as their numbers among the sorted names, and the names.
+
+    Whole numbers of at least 0 keep their values as codes; their names are then empty.
+
+    Raises:
+        AeframeError: A label is missing.
+    """
+    values = as_array(labels)
+    if values.dtype.kind in "iu" and (len(values) == 0 or values.min() >= 0):
+        return values.astype(np.int64), ()
+    texts = _names(values)
+    names = tuple(sorted(set(texts), key=_order))
+    codes: Mapping[str, int] = {name: code for code, name in enumerate(names)}
+    return np.array([codes[text] for text in texts], np.int64), names
+
+
+def _columns(condition: NDArray[Any]) -> list[NDArray[Any]]:
+    if condition.ndim == 1:
+        return [condition]
+    if condition.ndim == 2:
+        return [np.array(condition[:, number].tolist()) for number in range(condition.shape[1])]
+    raise AeframeError(f"a condition has one or more columns for each sample, found shape {condition.shape}")
+
+
+def _is_number(column: NDArray[Any]) -> bool:
+    return column.dtype.kind == "f"
+
+
+def _names(column: NDArray[Any]) -> list[str]:
+    """Return the values of a column as strings: whole numbers without a decimal point."""
+    values = column.tolist()
+    missing = next((row for row, value in enumerate(values) if value is None or value != value), None)
+    if missing is not None:
+        raise AeframeError(f"row {missing} has no label or category; leave the row out, or name the missing ones")
+    return [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
+
+
+def _order(name: str) -> tuple[bool, float, str]:
+    """Return a key that sorts numbers by value, and before other names."""
+    try:
+        return False, float(name), name
+    except ValueError:
+        return True, 0.0, name

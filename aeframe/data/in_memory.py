@@ -1,0 +1,262 @@
+"""`MemoryDataset`: the base class of datasets that take samples in memory instead of a file, one for each modality."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aeframe.data.conditions import ConditionCoding, encode_categories
+from aeframe.data.fingerprint import MEMORY
+from aeframe.data.modality import Dataset, Source, Splits
+from aeframe.data.random_split import Indexable, RandomSplit
+from aeframe.data.samples import Samples, as_array, described, is_frame, is_sparse, names_of_columns, num_samples
+from aeframe.data.source_wrapper import SourceWrapper
+from aeframe.data.split_record import SPLITS
+from aeframe.errors import AeframeError
+from aeframe.factory import build, signature
+from aeframe.registry import registry
+from aeframe.types import WEIGHT, Batch, DataSpec
+
+_HASHED = 1024
+"""Samples in the fingerprint of each split."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleSplits:
+    """The samples that a caller passed, by split: at least ``train``; missing splits are drawn from it."""
+
+    by_split: Mapping[str, Samples]
+
+    def __post_init__(self) -> None:
+        for split, samples in self.by_split.items():
+            if num_samples(samples.x) == 0:
+                raise AeframeError(f"fit: x has no samples for the {split} split, found {described(samples.x)}")
+
+
+@dataclass(slots=True)
+class _Extra:
+    """What belongs to the samples of one split besides x: tensors with a row for each."""
+
+    condition: Tensor | None = None
+    weight: Tensor | None = None
+
+
+class MemoryDataset(Dataset):
+    """Samples in memory; a subclass defines which objects it accepts, and makes raw samples of its modality of them.
+
+    Args:
+        samples: The samples by split, injected.
+        validation: Fraction of the samples for validation, if no validation split was passed.
+        test: Fraction of the samples for testing, if no test split was passed.
+        split_seed: Seed of the random split.
+    """
+
+    noun: ClassVar[str] = "samples"
+    """Plural of the word for a sample, for error messages."""
+
+    def __init__(
+        self, samples: SampleSplits, *, validation: float = 0.1, test: float = 0.1, split_seed: int = 0
+    ) -> None:
+        self.samples = {split: given.resolved("fit") for split, given in samples.by_split.items()}
+        self.split = RandomSplit("fit", self.noun, validation=validation, test=test, seed=split_seed)
+        self.label_names: tuple[str, ...] = ()
+        """The names of the labels in the order of their codes; empty for labels that are whole numbers."""
+        labels = self._labels()
+        self._raw = {split: self.read(given.x, labels.get(split)) for split, given in self.samples.items()}
+        self.condition = self._learn_condition(samples.by_split["train"])
+        """The coding of the condition; None without a condition."""
+        self._extras: dict[str, _Extra] = {}
+
+    @staticmethod
+    @abstractmethod
+    def accepts(x: Any) -> bool:
+        """Return whether x is an object of this modality, by its type and shape; nothing is imported for it."""
+
+    @abstractmethod
+    def read(self, x: Any, labels: Tensor | None) -> Indexable:
+        """Return the raw samples of x with their labels ``(N,)`` int64.
+
+        Raises:
+            AeframeError: The samples are of a type, shape or range that the modality does not have.
+        """
+
+    @abstractmethod
+    def describe_raw(self, train: Any) -> Mapping[str, Any]:
+        """Return what `describe` returns, from the raw training samples."""
+
+    def raw_splits(self, splits: Mapping[str, Any]) -> Any:
+        """Return what `load` returns, from the raw samples of each split; by default the mapping itself."""
+        return dict(splits)
+
+    def describe(self) -> Mapping[str, Any]:
+        return self.describe_raw(self._raw["train"])
+
+    def load(self) -> Any:
+        rows = self._rows()
+        splits: dict[str, Any] = {}
+        for split in SPLITS:
+            origin = split if split in self._raw else "train"
+            raw, index = self._raw[origin], rows[split]
+            splits[split] = raw if len(index) == len(raw) else raw.rows(index)
+            self._extras[split] = self._extra(origin, index)
+        return self.raw_splits(splits)
+
+    def content(self) -> dict[str, dict[str, Any]]:
+        return {split: _content(samples.x) for split, samples in self.samples.items()}
+
+    def extend_spec(self, spec: DataSpec) -> DataSpec:
+        return spec if self.condition is None else replace(spec, condition=spec.condition + self.condition.width)
+
+    def attach(self, splits: Splits) -> Splits:
+        sources = (
+            self._attached(split, source)
+            for split, source in zip(SPLITS, (splits.train, splits.validation, splits.test), strict=True)
+        )
+        train, validation, test = sources
+        return Splits(train, validation, test, skipped=splits.skipped)
+
+    # -- what belongs to each sample -----------------------------------------------------------------------------
+
+    def _labels(self) -> dict[str, Tensor]:
+        """Return the codes of the labels of each split that has labels; all splits share the names."""
+        given = {split: as_array(samples.y) for split, samples in self.samples.items() if samples.y is not None}
+        if not given:
+            return {}
+        for split, labels in given.items():
+            if labels.ndim == 2 and labels.shape[1] == 1:
+                given[split] = labels[:, 0]
+            elif labels.ndim != 1:
+                raise AeframeError(
+                    f"fit: y has shape {labels.shape} for the {split} split, expected one label for each sample (N,)"
+                )
+        codes, self.label_names = encode_categories(np.concatenate(list(given.values())))
+        parts = torch.from_numpy(codes).split([len(labels) for labels in given.values()])
+        return dict(zip(given, parts, strict=True))
+
+    def _learn_condition(self, given: Samples) -> ConditionCoding | None:
+        conditions = {split: samples.condition for split, samples in self.samples.items()}
+        if conditions["train"] is None:
+            return None
+        lacking = next((split for split, condition in conditions.items() if condition is None), None)
+        if lacking is not None:
+            raise AeframeError(
+                f"fit: the training samples have a condition, and those for {lacking} have none; pass "
+                f"{lacking}=aeframe.Samples(x, condition=...)"
+            )
+        values = np.concatenate([as_array(condition) for condition in conditions.values()])
+        return ConditionCoding.learn(values, names_of_columns(given.condition) if is_frame(given.x) else ())
+
+    def _rows(self) -> dict[str, Tensor]:
+        """Return the rows ``(n,)`` of each split, in the samples that were passed for it or else in ``train``."""
+        keys = {split: torch.arange(len(raw)) for split, raw in self._raw.items()}
+        groups = self.samples["train"].groups
+        return self.split.indices(keys, self.split_record, groups=groups)
+
+    def _extra(self, split: str, index: Tensor) -> _Extra:
+        samples, extra = self.samples[split], _Extra()
+        if self.condition is not None:
+            extra.condition = self.condition.encode("fit", samples.condition)[index]
+        if samples.sample_weight is not None:
+            weight = torch.from_numpy(as_array(samples.sample_weight).astype(np.float32))[index]
+            if not bool((weight.isfinite() & (weight >= 0)).all()) or float(weight.sum()) == 0:
+                raise AeframeError("fit: sample_weight must be finite, at least 0, and not 0 for all samples")
+            # A mean of 1, so that weights do not change the learning rate.
+            extra.weight = weight / weight.mean()
+        return extra
+
+    def _attached(self, split: str, source: Source) -> Source:
+        extra = self._extras[split]
+        if extra.condition is None and extra.weight is None:
+            return source
+        for name, rows in (("condition", extra.condition), ("sample_weight", extra.weight)):
+            if rows is not None and len(rows) != len(source):
+                raise AeframeError(
+                    f"fit: {name} has {len(rows)} rows for the {split} split, which has {len(source)} samples after "
+                    f"its preparation; pass {self.noun} of which each becomes one sample, or leave {name} out"
+                )
+        return _WithExtra(source, extra)
+
+
+class _WithExtra(SourceWrapper):
+    """A source whose batches also have conditions and weights."""
+
+    def __init__(self, source: Source, extra: _Extra) -> None:
+        super().__init__(source)
+        self.extra = extra
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the samples of the rows `index` ``(B,)``."""
+        batch = self.source.batch(index)
+        if self.extra.condition is not None:
+            condition = self.extra.condition[index]
+            known = batch.condition
+            batch = replace(batch, condition=condition if known is None else torch.cat([known, condition], 1))
+        if self.extra.weight is not None:
+            batch = replace(batch, extras={**batch.extras, WEIGHT: self.extra.weight[index]})
+        return batch
+
+
+def _content(x: Any) -> dict[str, Any]:
+    """Return the entry of samples in memory in the fingerprint of a run's data: of at most `_HASHED` of them."""
+    num = num_samples(x)
+    rows = np.unique(np.linspace(0, num - 1, min(num, _HASHED)).round().astype(int))
+    if is_frame(x):
+        hashed = [x[name].to_numpy()[rows] for name in x.columns]
+    elif isinstance(x, (list, tuple)):
+        hashed = [x[row] for row in rows]
+    else:
+        chosen = x.tocsr()[rows] if is_sparse(x) else x[rows]
+        hashed = [chosen.toarray() if is_sparse(x) else chosen]
+    digest = hashlib.sha256(str(num).encode())
+    for item in hashed:
+        array = as_array(item)
+        digest.update(repr(item).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
+    return {"path": MEMORY, "bytes": int(getattr(x, "nbytes", 0) or 0), "sha256": digest.hexdigest()}
+
+
+def build_dataset(config: Mapping[str, Any], samples: SampleSplits | None = None) -> Dataset:
+    """Return the dataset of the ``data`` section of a config; `samples` are those in memory, if there are any.
+
+    Raises:
+        AeframeError: The dataset takes samples in memory, and there are none.
+    """
+    if samples is not None:
+        in_memory: Dataset = build("dataset", config, samples=samples)
+        return in_memory
+    if "samples" in signature(registry().load("dataset", config["name"])).injected:
+        raise AeframeError(
+            f"data '{config['name']}' were in the memory of the program that trained the model; pass them again: "
+            "aeframe.fit(x, ...), or use the methods of aeframe.load(folder)"
+        )
+    dataset: Dataset = build("dataset", config)
+    return dataset
+
+
+def memory_dataset(x: Any, modality: str | None) -> str:
+    """Return the name of the dataset that takes x: that of `modality`, or of the first modality that accepts x.
+
+    Modalities are asked in the order of their names, ``vector`` last.
+
+    Raises:
+        AeframeError: The modality takes nothing in memory, or no modality accepts x.
+    """
+    if modality is not None:
+        name: str | None = registry().load("modality", modality).in_memory
+        if name is None:
+            raise AeframeError(f"modality '{modality}' takes no samples in memory; write them to a file")
+        return name
+    for candidate in sorted(registry().names("modality"), key=lambda name: (name == "vector", name)):
+        name = registry().load("modality", candidate).in_memory
+        if name is not None and registry().load("dataset", name).accepts(x):
+            return name
+    raise AeframeError(
+        f"fit: no modality takes {described(x)} as samples; pass an array (N, ...), a data frame, a list of strings or "
+        "of pictures, or name the modality: modality='audio'"
+    )

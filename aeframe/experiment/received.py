@@ -1,0 +1,196 @@
+"""Sort the arguments of `aeframe.fit`: objects of the caller's program, and settings that a config can hold.
+
+The settings are changed in place: an object is replaced by the config that stands for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from aeframe.errors import AeframeError
+from aeframe.experiment.objects import RunObjects
+
+_SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "0", "false"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "1", "true"), "validation"),
+    "test": "test",
+}
+"""The split of each value that a column of splits may have, in lower case."""
+
+
+def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, Any], settings: dict[str, Any]) -> Any:
+    """Return the samples by split, or None if there are none; the ``data`` section then names their dataset.
+
+    Args:
+        x: The samples, or None.
+        columns: The other fields of `aeframe.Samples`.
+        held_out: Samples or a fraction for ``validation`` and ``test``, or None.
+        settings: The settings of the run.
+
+    Raises:
+        AeframeError: The arguments exclude each other, or no modality takes such samples.
+    """
+    if x is None:
+        given = [name for name, value in {**columns, **held_out}.items() if value is not None]
+        if given:
+            raise AeframeError(
+                f"fit: {given[0]}= belongs to samples in memory, found none; pass them as the first argument, or set "
+                f"data={{...}} for a dataset of files"
+            )
+        _refuse_data_object(settings)
+        return None
+    # The rest of this module needs numpy and torch; a run whose data are files does not wait for them here.
+    from aeframe.data.in_memory import SampleSplits, memory_dataset
+    from aeframe.data.samples import Samples, is_frame
+
+    data = settings.get("data") or {}
+    if not isinstance(data, Mapping) or "name" in data:
+        raise AeframeError(
+            f"fit: x and data={data!r} both name the data; leave out data=, or pass options of the samples: "
+            'data={"split_seed": 1}'
+        )
+    samples = Samples.of(x)
+    given_columns = {name: value for name, value in columns.items() if value is not None}
+    if given_columns:
+        samples = Samples(samples.x, **{**_fields(samples), **given_columns})
+    options = dict(data)
+    by_split = {"train": samples}
+    validation = held_out["validation"]
+    if isinstance(validation, str):
+        if not is_frame(samples.x):
+            raise AeframeError(f"fit: validation='{validation}' names a column, but x has no columns; pass samples")
+        by_split = _split_by_column(samples, validation)
+        held_out = {"validation": None, "test": held_out["test"]}
+    for split, value in held_out.items():
+        if isinstance(value, (float, int)) and not isinstance(value, bool):
+            options[split] = float(value)
+        elif value is not None:
+            named = {name: value for name, value in given_columns.items() if isinstance(value, (str, list))}
+            split_samples = Samples.of(value)
+            names_columns = {name: column for name, column in named.items() if _names_columns(column, split_samples.x)}
+            by_split[split] = Samples(split_samples.x, **{**names_columns, **_fields(split_samples)})
+    modality = settings.get("modality")
+    chosen = modality.get("name") if isinstance(modality, Mapping) else modality
+    settings["data"] = {"name": memory_dataset(samples.x, chosen), **options}
+    return SampleSplits(by_split)
+
+
+def received_objects(samples: Any, settings: dict[str, Any]) -> RunObjects:
+    """Return the objects among the settings: modules, functions, callbacks and loggers.
+
+    Raises:
+        AeframeError: An object that a run cannot take, such as a Trainer.
+    """
+    if _is_lightning(settings.get("trainer"), "lightning.pytorch", "Trainer"):
+        raise AeframeError(
+            "fit makes its own Trainer; pass its arguments as trainer={...}, or use module, data = aeframe.build(...) "
+            "with a Trainer of your own"
+        )
+    optimizer = settings.get("optimizer")
+    if optimizer is not None and not isinstance(optimizer, (str, Mapping)):
+        raise AeframeError(
+            f"fit: optimizer expects a name such as 'adam', or {{'name': ..., options}}, found {optimizer!r}; register "
+            "a class with @aeframe.register('optimizer')"
+        )
+    modules = _take_modules(settings)
+    callbacks = _take_list(settings, "callbacks", "lightning.pytorch.callbacks", "Callback")
+    loggers = _take_list(settings, "logger", "lightning.pytorch.loggers", "Logger")
+    return RunObjects(samples, modules, callbacks, loggers)
+
+
+def _fields(samples: Any) -> dict[str, Any]:
+    from aeframe.data.samples import COLUMNS
+
+    return {name: value for name in COLUMNS if (value := getattr(samples, name)) is not None}
+
+
+def _names_columns(column: Any, x: Any) -> bool:
+    """Return whether `column` names columns of the data frame x."""
+    from aeframe.data.samples import is_frame
+
+    names = [column] if isinstance(column, str) else column
+    return is_frame(x) and all(isinstance(name, str) and name in list(x.columns) for name in names)
+
+
+def _split_by_column(samples: Any, name: str) -> dict[str, Any]:
+    """Return the samples of each split that the column `name` of a data frame defines."""
+    from aeframe.data.samples import COLUMNS, Samples, as_array
+
+    frame = samples.x
+    if name not in list(frame.columns):
+        raise AeframeError(f"fit: validation='{name}' is no column of x; its columns are {', '.join(frame.columns)}")
+    values = [str(value).lower() for value in as_array(frame[name]).tolist()]
+    unknown = next((value for value in values if value not in _SPLIT_NAMES), None)
+    if unknown is not None:
+        raise AeframeError(
+            f"fit: column '{name}' has the value '{unknown}', expected train, validation or test for each row"
+        )
+    splits = np.array([_SPLIT_NAMES[value] for value in values])
+    by_split = {}
+    for split in dict.fromkeys(("train", *splits.tolist())):
+        rows = np.flatnonzero(splits == split)
+        is_pandas = hasattr(frame, "iloc")
+        part = frame.iloc[rows].drop(columns=[name]) if is_pandas else frame[rows].drop(name)
+        columns = {
+            field: value if _names_columns(value, frame) else as_array(value)[rows]
+            for field in COLUMNS
+            if (value := getattr(samples, field)) is not None
+        }
+        by_split[split] = Samples(part, **columns)
+    return by_split
+
+
+def _refuse_data_object(settings: Mapping[str, Any]) -> None:
+    data = settings.get("data")
+    if data is None or isinstance(data, (str, Mapping)):
+        return
+    raise AeframeError(
+        f"fit: data expects the name of a dataset, found {type(data).__name__}; pass samples as the first argument: "
+        "aeframe.fit(x, ...)"
+    )
+
+
+def _take_modules(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the modules and functions among the settings by kind, and leave their configs."""
+    modules: dict[str, Any] = {}
+    for kind in ("encoder", "decoder", "loss"):
+        value = settings.get(kind)
+        if value is None or isinstance(value, (str, Mapping)):
+            continue
+        if not callable(value):
+            raise AeframeError(
+                f"fit: {kind} expects a name, {{'name': ..., options}} or a module, found {type(value).__name__}"
+            )
+        from aeframe.parts.own import OWN, described_code
+
+        modules[kind] = value
+        settings[kind] = {"name": OWN, "code": described_code(value)}
+    return modules
+
+
+def _take_list(settings: dict[str, Any], key: str, module: str, name: str) -> list[Any]:
+    """Return the objects of a class of Lightning under a key, a single one or a list, and remove them."""
+    value = settings.get(key)
+    if value is None or isinstance(value, (str, Mapping)):
+        return []
+    objects = list(value) if isinstance(value, (list, tuple)) else [value]
+    if objects and all(isinstance(item, str) for item in objects):
+        return []
+    for item in objects:
+        if not _is_lightning(item, module, name):
+            raise AeframeError(
+                f"fit: {key} expects objects of {module}.{name}, found {type(item).__module__}.{type(item).__name__}; "
+                f"import them from lightning.pytorch"
+            )
+    del settings[key]
+    return objects
+
+
+def _is_lightning(value: Any, module: str, name: str) -> bool:
+    """Return whether a value is an object of a class of Lightning; Lightning is not imported for it."""
+    loaded = sys.modules.get(module)
+    return value is not None and loaded is not None and isinstance(value, getattr(loaded, name))

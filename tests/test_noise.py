@@ -7,7 +7,19 @@ import itertools
 import pytest
 import torch
 
-from aeframe.noise import EVALUATION, PICTURES, TRAINING, noise_of, seed_noise
+from aeframe.noise import (
+    EVALUATION,
+    PICTURES,
+    TRAINING,
+    mix,
+    mix_elements,
+    noise_of,
+    random_rows,
+    seed_noise,
+    smallest,
+    subset_keys,
+    to_signed,
+)
 
 CPU = torch.device("cpu")
 
@@ -69,3 +81,47 @@ def test_the_generator_is_restored_after_an_error() -> None:
     with pytest.raises(KeyError):
         failing()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_elements_are_hashed_as_integers_are() -> None:
+    numbers = [0, 1, 2**31, 2**63 - 1, -1, -(2**63)]
+    hashed = mix_elements(torch.tensor(numbers)).tolist()
+    # `mix` folds the high bits into the low ones at the end.
+    for number, value in zip(numbers, hashed, strict=True):
+        unsigned = value % 2**64
+        assert unsigned ^ (unsigned >> 32) == mix(number)
+        assert to_signed(unsigned) == value
+
+
+def test_random_rows_are_a_seeded_subset_in_ascending_order() -> None:
+    rows = random_rows(30_000, 10_000, seed=3)
+    assert rows.unique().numel() == 10_000
+    assert torch.equal(rows, rows.sort().values)
+    assert 0 <= rows[0] < rows[-1] < 30_000
+    assert torch.equal(rows, random_rows(30_000, 10_000, seed=3))
+    # Two independent subsets of a third share a third of their rows.
+    shared = torch.isin(rows, random_rows(30_000, 10_000, seed=4)).double().mean()
+    assert abs(shared - 1 / 3) < 0.03
+    # Each third of the rows has its share, up to five standard errors.
+    assert ((torch.bincount(rows // 10_000) - 10_000 / 3).abs() < 5 * (10_000 * 2 / 9) ** 0.5).all()
+
+
+def test_all_rows_are_taken_if_there_are_no_more() -> None:
+    for num in (5, 6, 10_000):
+        assert random_rows(5, num, seed=1).tolist() == [0, 1, 2, 3, 4]
+    assert random_rows(0, 3, seed=1).tolist() == []
+
+
+def test_random_rows_use_no_generator() -> None:
+    state = torch.get_rng_state()
+    random_rows(100, 10, seed=0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_rows_that_arrive_in_batches_are_reduced_to_the_same_subset() -> None:
+    expected = random_rows(100, 10, seed=2)
+    kept = torch.zeros(0, dtype=torch.long)
+    for rows in torch.randperm(100, generator=torch.Generator().manual_seed(0)).split(7):
+        kept = torch.cat([kept, rows])
+        kept = kept[smallest(subset_keys(kept, 2), 10)]
+    assert torch.equal(kept.sort().values, expected)

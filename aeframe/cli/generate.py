@@ -57,13 +57,14 @@ class Generate(ModelCommand):
 
     def _with_sampler(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:
         """Return the model with another sampler; an ex-post density is fitted to the training data of the run."""
-        from aeframe.model.density import first_batches
+        from aeframe.model.density import batches_to_fit
         from aeframe.registry import registry
 
         if not registry().load("sampler", sampler["name"]).requires_fit:
             return model.with_sampler(sampler)
-        batches = first_batches(self.splits(model, args).train, self.batch_size(args, model))
-        return model.with_sampler(sampler, batches, seed=int(model.config.get("seed", 0)))
+        seed = int(model.config.get("seed", 0))
+        batches = batches_to_fit(self.splits(model, args).train, self.batch_size(args, model), seed)
+        return model.with_sampler(sampler, batches, seed=seed)
 
 
 def _condition(args: Namespace, model: TrainedModel) -> list[float] | None:

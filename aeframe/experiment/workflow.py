@@ -27,11 +27,12 @@ from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
-from aeframe.model.density import first_batches, fit_sampler
+from aeframe.model.density import batches_to_fit, fit_sampler
 from aeframe.model_store.data_record import read_data_record, write_data_record
 from aeframe.model_store.modality_state import read_modality_state, write_modality_state
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
+from aeframe.noise import random_rows
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
@@ -426,7 +427,8 @@ class _RunInProgress:
         config, folder, splits, sampler = self.config, self.folder, setup.splits, setup.sampler
         model, progress, device = trained.model, trained.progress, trained.device
         if sampler.requires_fit:
-            fit_sampler(sampler, model, first_batches(splits.train, config["batch_size"]), config["seed"])
+            batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
+            fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics})
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         save_model(
@@ -440,7 +442,7 @@ class _RunInProgress:
             data=setup.record,
         )
         if config["pictures"]:
-            pictured = splits.test.batch(torch.arange(min(_NUM_PICTURED, len(splits.test))))
+            pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
             pictures = draw_pictures(
                 folder.pictures,
                 model,

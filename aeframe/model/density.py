@@ -8,7 +8,7 @@ import torch
 
 from aeframe.data.modality import Source
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.noise import FITTING, noise_of
+from aeframe.noise import FITTING, noise_of, random_rows
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch
 
@@ -16,10 +16,16 @@ _MAX_CODES = 10_000
 """The largest number of codes that a density is fitted to."""
 
 
-def first_batches(source: Source, batch_size: int) -> Iterable[Batch]:
-    """Yield the first samples of a source in batches, at most as many as a density is fitted to."""
-    for index in torch.arange(min(_MAX_CODES, len(source))).split(batch_size):
-        yield source.batch(index)
+def batches_to_fit(source: Source, batch_size: int, seed: int) -> Iterable[Batch]:
+    """Yield a random subset of the samples in batches, in the order of the source; all of them up to 10,000.
+
+    Args:
+        source: Usually the training split.
+        batch_size: Samples per batch.
+        seed: The seed of the run.
+    """
+    for rows in random_rows(len(source), _MAX_CODES, seed).split(batch_size):
+        yield source.batch(rows)
 
 
 @torch.no_grad()

@@ -22,10 +22,11 @@ from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
 from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size, warn_if_far
-from aeframe.noise import EVALUATION, PICTURES, noise_of
+from aeframe.model_store.scoring import check_scorable, score_batch
+from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
-from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, TrainingProgress
+from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,25 +249,54 @@ class TrainedModel:
         return decoded.unflatten(0, (len(start), steps))
 
     @torch.no_grad()
-    def score(self, x: Data, *, condition: Array | None = None, batch_size: int = 256, seed: int = 0) -> Tensor:
-        """Return the bound ``(N,)`` of each sample; lower means more likely under the model.
+    def score(
+        self,
+        x: Data,
+        *,
+        condition: Array | None = None,
+        batch_size: int = 256,
+        draws: int = 1,
+        importance: int | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Return the bound ``(N,)`` of each sample, such as minus the ELBO; lower means more likely under the model.
 
-        For a VAE it is the negative evidence lower bound in nats, with one draw of z that depends on `seed` and on the
-        sample's position only. For a deterministic model it is the reconstruction loss.
+        A score is a function of the sample and the arguments: it is the same alone and in any batch, up to rounding.
+        The noise of z is drawn from `seed` and a hash of the sample's values. Equal samples have equal noise, and
+        others independent noise, so that errors cancel in a mean over samples.
+
+        The unit is nats if the loss is a likelihood (`Loss.unit` is ``nats``); otherwise it is that of the loss, and
+        for a VAE the sum of that loss and a KL in nats, whose level is comparable within one model only. For objectives
+        without a bound on the likelihood, such as those of deterministic models, it is the reconstruction loss.
+
+        Args:
+            x: The samples.
+            condition: ``(N, C)``, for a model with a condition.
+            batch_size: Samples that are processed at a time.
+            draws: Number of draws of z whose bounds are averaged; the variance falls as 1 / `draws`.
+            importance: K, for the importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): minus the log of the
+                mean of K weights p(x|z) p(z) / q(z|x). In expectation it falls with K towards -log p(x). With `draws`,
+                so many of these bounds are averaged. None takes the bound of the model's objective.
+            seed: The seed of the noise; scores of different seeds are independent estimates.
 
         Raises:
-            AeframeError: The objective has no bound.
+            AeframeError: The objective has no bound, or `importance` does not fit the latent or the objective.
         """
-        batch = self._batch(x, condition)
-        draw, scores = "posterior" in self.model.latent.provides, []
+        batch, scores = self._batch(x, condition), []
+        check_scorable(self._who(), self.model, draws, importance)
         with evaluation_mode(self.model):
-            for number, rows in enumerate(self._chunks(batch, batch_size)):
-                with noise_of(self.device, seed, EVALUATION, number):
-                    out: ForwardOutput = self.model(rows, sample=draw, num_samples=self.model.objective.num_samples)
-                    bound = self.model.terms(out, self.progress).bound
-                if bound is None:
-                    raise AeframeError(f"{self._who()} has an objective without a bound, so nothing can be scored")
-                scores.append(bound.to(batch.x.device))
+            for rows in self._chunks(batch, batch_size):
+                score = score_batch(
+                    self._who(),
+                    self.model,
+                    rows,
+                    self.progress,
+                    batch_size=batch_size,
+                    draws=draws,
+                    importance=importance,
+                    seed=seed,
+                )
+                scores.append(score.to(batch.x.device))
         return torch.cat(scores)
 
     def _who(self) -> str:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torch.distributions import Categorical, Gamma, Independent, Normal
 from torch.nn import functional as F
@@ -102,6 +104,52 @@ def test_draws_have_their_distribution() -> None:
     assert (counts.float().mean() - 0.8).abs() < 5 * 0.4 / 4000**0.5
 
 
+# Draws of 4,000 rows, and the distribution that scipy compares them with.
+DISTRIBUTIONS: dict[str, tuple[Callable[[int], Tensor], Any]] = {
+    "randn": (lambda num: torch.randn(num, 2), stats.norm()),
+    "normal": (lambda num: torch.normal(torch.full((num, 2), 3.0), 2.0), stats.norm(3, 2)),
+    "normal_": (lambda num: torch.empty(num, 2).normal_(-1, 0.5), stats.norm(-1, 0.5)),
+    "rand": (lambda num: torch.rand(num, 2), stats.uniform()),
+    "rand in double precision": (lambda num: torch.rand(num, 2, dtype=torch.float64), stats.uniform()),
+    "uniform_": (lambda num: torch.empty(num, 2).uniform_(-2, 5), stats.uniform(-2, 7)),
+    "exponential_": (lambda num: torch.empty(num, 2).exponential_(4), stats.expon(scale=1 / 4)),
+}
+
+
+@pytest.mark.parametrize(("draw", "distribution"), DISTRIBUTIONS.values(), ids=DISTRIBUTIONS)
+def test_common_draws_have_their_distribution_over_rows_and_over_elements(
+    draw: Callable[[int], Tensor], distribution: Any
+) -> None:
+    values = draw_rows(lambda rows: draw(len(rows)), torch.arange(4000))
+    assert stats.kstest(values[:, 0].numpy(), distribution.cdf).pvalue > 1e-3
+    assert values.unique().numel() > 7900
+    # The elements of one row.
+    wide = draw_rows(lambda rows: draw(4000 * len(rows)), torch.arange(1))
+    assert stats.kstest(wide[:, 1].numpy(), distribution.cdf).pvalue > 1e-3
+
+
+def test_uniform_numbers_of_half_precision_are_below_1() -> None:
+    values = draw_rows(lambda rows: torch.rand(len(rows), 8, dtype=torch.bfloat16), torch.arange(1000))
+    assert values.max() < 1
+    assert values.min() >= 0
+
+
+def test_probabilities_of_bernoulli_draws_are_those_of_each_element() -> None:
+    p = torch.tensor([0.1, 0.9]).expand(4000, 2)
+    shares = draw_rows(lambda _: torch.bernoulli(p), torch.arange(4000)).mean(0)
+    assert torch.allclose(shares, p[0], atol=5 * 0.3 / 4000**0.5)
+
+
+def test_attention_without_dropout_draws_nothing() -> None:
+    q = x_of(torch.arange(B)).unsqueeze(1)
+    noise = RowNoise(torch.arange(B))
+    with noise:
+        result = F.scaled_dot_product_attention(q, q, q)
+        following = torch.randn(B, 2)
+    assert torch.equal(result, F.scaled_dot_product_attention(q, q, q))
+    assert torch.equal(following, draw_rows(lambda rows: torch.randn(len(rows), 2), torch.arange(B)))
+
+
 def test_importance_samples_are_rows_with_a_draw_of_their_own() -> None:
     rows, k = torch.arange(B), 3
 
@@ -190,8 +238,11 @@ def test_rows_must_be_integers(rows: Tensor, found: str) -> None:
 def test_a_row_has_the_same_noise_in_every_batch_on_a_gpu() -> None:
     rows = torch.arange(B)
 
-    def draw(rows: Tensor) -> Tensor:
-        return F.dropout(torch.randn(len(rows), 50, device="cuda"), 0.5)
+    def draw(rows: Tensor, device: str = "cuda") -> Tensor:
+        weights = x_of(rows).flatten(1).to(device)
+        chosen = torch.multinomial(weights, 4) + torch.randint(0, 9, (len(rows), 4), device=device)
+        return torch.cat([torch.randn(len(rows), 50, device=device), chosen], 1)
 
     once = draw_rows(draw, rows)
+    assert torch.equal(once.cpu(), draw_rows(lambda rows: draw(rows, "cpu"), rows))
     assert torch.equal(draw_rows(draw, rows.repeat(2)), torch.cat([once, once]))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from aeframe.errors import AeframeError
-from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.subset import SubsetMetric
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.parts.networks.unowned import Unowned
@@ -19,7 +19,7 @@ _MAX_ELEMENTS = 1 << 24
 """Limit of (number of posteriors)² times dimensions, which bounds the time to about a quarter of a second."""
 
 
-class AggregatePosterior(ModelMetric):
+class AggregatePosterior(SubsetMetric):
     """Split the mean KL into the mutual information of x and z and the marginal KL (Hoffman & Johnson 2016, NIPS
     workshop).
 
@@ -32,29 +32,25 @@ class AggregatePosterior(ModelMetric):
 
     Args:
         model: The autoencoder; its latent has a normal posterior.
-        samples: Maximum number of compared posteriors, the first of the split; fewer for codes of many dimensions.
+        samples: Maximum number of compared posteriors, a random subset of the split; fewer for codes of many
+            dimensions.
         named: Maximum number of latent dimensions for which the KL of each is returned.
     """
 
-    means: list[Tensor]
-    """``(n, D)`` each: means of the compared posteriors."""
-    scales: list[Tensor]
-    """``(n, D)`` each: standard deviations of the compared posteriors."""
     by_dimension: Tensor
     """``(D,)``: sum over samples of the KL to the standard normal."""
     count: Tensor
     """``()``: number of samples in `by_dimension`."""
 
     def __init__(self, model: Autoencoder, *, samples: int = 1024, named: int = 64) -> None:
-        super().__init__()
         if samples < 2:
             raise AeframeError(f"metric aggregate_posterior compares at least 2 samples, found samples={samples}")
+        dim = math.prod(model.latent.shape)
+        # A fixed seed, so that all models are compared on the same samples.
+        super().__init__(max(2, min(samples, math.isqrt(_MAX_ELEMENTS // dim))), 0, "means", "scales")
         # Not registered as a submodule of the metric.
         self._model = Unowned(model)
-        dim = math.prod(model.latent.shape)
-        self.samples, self.named = max(2, min(samples, math.isqrt(_MAX_ELEMENTS // dim))), named
-        self.add_state("means", [], dist_reduce_fx="cat")
-        self.add_state("scales", [], dist_reduce_fx="cat")
+        self.named = named
         self.add_state("by_dimension", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -70,17 +66,15 @@ class AggregatePosterior(ModelMetric):
         kl = 0.5 * (mean.square() + scale.square() - 1.0) - scale.log()
         self.by_dimension = self.by_dimension + kl.sum(0, dtype=torch.float64)
         self.count = self.count + len(mean)
-        num_stored = sum(len(stored) for stored in self.means)
-        if num_stored < self.samples:
-            self.means.append(mean[: self.samples - num_stored])
-            self.scales.append(scale[: self.samples - num_stored])
+        self.store(out.batch, means=mean, scales=scale)
 
     def compute(self) -> dict[str, Tensor]:
         kl = self.by_dimension / self.count
         values = {"kl_dimensions": (kl > 0.01).double().mean()}
         if len(kl) <= self.named:
             values |= {f"kl/{number}": value for number, value in enumerate(kl, start=1)}
-        means, scales = _concatenated(self.means), _concatenated(self.scales)
+        stored = self.stored()
+        means, scales = stored["means"], stored["scales"]
         model = self._model.module
         # A fixed seed, so that the values are reproducible.
         with noise_of(means.device, 0, EVALUATION):
@@ -93,8 +87,3 @@ class AggregatePosterior(ModelMetric):
             "mutual_information": (log_posterior - log_aggregate).mean().double(),
             "marginal_kl": (log_aggregate - log_prior).mean().double(),
         }
-
-
-def _concatenated(rows: list[Tensor] | Tensor) -> Tensor:
-    # torchmetrics replaces the list by one tensor when devices are synchronised.
-    return rows if isinstance(rows, Tensor) else torch.cat(rows)

@@ -16,7 +16,7 @@ from aeframe.evaluation.report.interpolation import interpolate_codes, interpola
 from aeframe.evaluation.report.latent_map import draw_latent_map
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.noise import PICTURES, noise_of
+from aeframe.noise import PICTURES, noise_of, random_rows
 from aeframe.parts.corruptions import NoCorruption
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import Batch
@@ -55,7 +55,8 @@ def draw_pictures(
         folder: Where the files are written; created if necessary.
         model: The model, on the device of `batch`. It is evaluated in evaluation mode; the mode is restored.
         modality: Renders samples as figures.
-        batch: Test samples; ``extras["label"]`` colours the latent map.
+        batch: Test samples; ``extras["label"]`` colours the latent map. A figure of fewer samples shows a random subset
+            of them, since they may be sorted.
         sampler: Draws the codes of new samples.
         seed: Seed of all random draws.
         measurements: Loss terms and metrics of the run, for the curves.
@@ -63,12 +64,12 @@ def draw_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
     with evaluation_mode(model), noise_of(batch.x.device, seed, PICTURES):
-        figures["reconstructions"] = _render(modality, _reconstructions(model, batch.rows(slice(_NUM_SHOWN))))
-        figures["samples"] = _render(modality, {"samples": _samples(model, sampler, batch)})
+        figures["reconstructions"] = _render(modality, _reconstructions(model, _subset(batch, _NUM_SHOWN, seed)))
+        figures["samples"] = _render(modality, {"samples": _samples(model, sampler, batch, seed)})
         if len(batch) > 1:
-            figures["interpolation"] = _render(modality, _interpolation(model, batch))
+            figures["interpolation"] = _render(modality, _interpolation(model, batch, seed))
         if len(batch) > 2:
-            mapped = batch.rows(slice(_NUM_MAPPED))
+            mapped = _subset(batch, _NUM_MAPPED, seed)
             codes = model.embed(mapped).mean
             figures["latent"] = draw_latent_map(codes.flatten(1).cpu(), mapped.extras.get("label"))
     if measurements:
@@ -78,6 +79,10 @@ def draw_pictures(
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1], dpi=_DPI)
     return paths
+
+
+def _subset(batch: Batch, num: int, seed: int) -> Batch:
+    return batch.rows(random_rows(len(batch), num, seed).to(batch.x.device))
 
 
 def _render(modality: Modality, panels: dict[str, Tensor]) -> Figure:
@@ -94,24 +99,25 @@ def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     return panels
 
 
-def _samples(model: Autoencoder, sampler: Sampler, batch: Batch) -> Tensor:
-    """Return new samples; if the model is conditional, they take the conditions of the test samples in turn."""
+def _samples(model: Autoencoder, sampler: Sampler, batch: Batch, seed: int) -> Tensor:
+    """Return new samples; if the model is conditional, they take the conditions of random test samples."""
     z = sampler.sample(model, _NUM_SAMPLES)
-    condition = batch.condition
+    condition = _subset(batch, _NUM_SAMPLES, seed).condition
     if condition is not None:
-        condition = condition[torch.arange(_NUM_SAMPLES, device=condition.device) % len(batch)]
+        condition = condition[torch.arange(_NUM_SAMPLES, device=condition.device) % len(condition)]
     return model.generate(z, condition=condition)
 
 
-def _interpolation(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
+def _interpolation(model: Autoencoder, batch: Batch, seed: int) -> dict[str, Tensor]:
     """Return a panel for each of a few pairs of samples: the decoded interpolation between them."""
     num_pairs = min(_NUM_PAIRS, len(batch) // 2)
-    pairs = batch.rows(slice(2 * num_pairs))
+    pairs = _subset(batch, 2 * num_pairs, seed)
     codes = model.embed(pairs).mean
-    path = interpolate_codes(model.latent, codes[0::2], codes[1::2], _NUM_STEPS)
+    # In sorted data, neighbours are alike: each of the first half is paired with one of the second.
+    path = interpolate_codes(model.latent, codes[:num_pairs], codes[num_pairs:], _NUM_STEPS)
     condition = None
     if pairs.condition is not None:
-        condition = interpolate_condition(pairs.condition[0::2], pairs.condition[1::2], _NUM_STEPS)
+        condition = interpolate_condition(pairs.condition[:num_pairs], pairs.condition[num_pairs:], _NUM_STEPS)
     x = model.generate(path.flatten(0, 1), condition=None if condition is None else condition.flatten(0, 1))
     x = x.unflatten(0, (num_pairs, _NUM_STEPS))
-    return {f"from sample {2 * pair + 1} to {2 * pair + 2}": x[pair] for pair in range(num_pairs)}
+    return {f"from sample {pair + 1} to {num_pairs + pair + 1}": x[pair] for pair in range(num_pairs)}

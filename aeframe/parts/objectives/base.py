@@ -23,6 +23,8 @@ class Objective(nn.Module):
     """Number K of importance samples of z for each x; None where they are not used."""
     batch_terms: ClassVar[frozenset[str]] = frozenset()
     """Names of loss terms that compare the samples of a batch, so that a sample's value depends on the others."""
+    bounds_likelihood: bool = False
+    """Whether `LossTerms.bound` is a bound on -log p(x), so that importance samples of z make it tighter."""
     used_critics: Mapping[str, tuple[str, ...]] = {}
     """Names of the methods that the terms call of each critic, by the critic's label in the config section
     ``critics:``."""

@@ -32,6 +32,7 @@ class Elbo(Objective):
             where the authors' code divides by it; this follows the code (github.com/NVlabs/NVAE, issue 26).
     """
 
+    bounds_likelihood = True
     requires = frozenset({"posterior"})
 
     def __init__(

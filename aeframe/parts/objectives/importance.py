@@ -34,6 +34,7 @@ class Importance(Objective):
             backward pass through the decoder.
     """
 
+    bounds_likelihood = True
     requires = frozenset({"posterior"})
 
     def __init__(

@@ -50,6 +50,7 @@ class MaximumMeanDiscrepancy(Objective):
         if not scales or min(scales) <= 0:
             raise AeframeError(f"objective mmd needs one or more scales above 0, found {list(scales)}")
         self.weight, self.beta, self.kernel = weight, beta, kernel
+        self.bounds_likelihood = beta is not None
         self.register_buffer("scales", torch.tensor(scales)[:, None, None], persistent=False)
 
     def forward(self, model: Model, out: ForwardOutput, progress: TrainingProgress) -> LossTerms:

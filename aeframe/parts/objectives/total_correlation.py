@@ -45,6 +45,7 @@ class TotalCorrelation(Objective):
             ``adversarial``.
     """
 
+    bounds_likelihood = True
     requires = frozenset({"posterior"})
     batch_terms = frozenset({"index_code_information", "total_correlation", "dimension_kl"})
 

@@ -41,6 +41,7 @@ class WeakPairs(Objective):
             of the product, unlike here.
     """
 
+    bounds_likelihood = True
     requires = frozenset({"posterior"})
 
     def __init__(

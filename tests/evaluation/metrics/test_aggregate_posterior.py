@@ -11,6 +11,7 @@ from torch.distributions import Normal
 
 from aeframe.evaluation.metrics.aggregate_posterior import AggregatePosterior
 from aeframe.evaluation.report.advice import advice
+from aeframe.noise import random_rows
 from aeframe.types import Batch, ForwardOutput, Latent
 
 
@@ -66,6 +67,25 @@ def test_values_do_not_depend_on_the_batch_size(make_model: Any) -> None:
     assert measured(model, mean, scale, 7, 7, 7, 7, 7, 5, samples=32) == pytest.approx(whole, rel=1e-6)
     assert "kl/3" in whole
     assert "kl/3" not in measured(model, mean, scale, named=2)
+
+
+def test_sorted_samples_are_compared_as_shuffled_ones(make_model: Any) -> None:
+    # Four classes with disjoint posteriors, sorted: their mutual information is log 4, but 0 for the first of them.
+    model = make_model((30,), "real", latent={"name": "gaussian", "dim": 1})
+    mean = 100.0 * torch.arange(4.0).repeat_interleave(500)[:, None]
+    ordered = measured(model, mean, torch.ones(2000, 1), *[100] * 20, samples=200)
+    assert ordered["mutual_information"] == pytest.approx(math.log(4), abs=0.05)
+    # Neither the order in which the samples arrive nor the batch size changes the subset.
+    metric = AggregatePosterior(model, samples=200)
+    for rows in torch.randperm(2000).split(7):
+        q = Normal(mean[rows], torch.ones(len(rows), 1))
+        x = torch.zeros(len(rows), 30)
+        batch = Batch(x, index=rows)
+        metric.update(model, ForwardOutput(batch, batch, Latent(q.loc, q.loc, q), x[:, None], torch.zeros(len(rows))))
+        assert sum(len(keys) for keys in metric.keys) <= 400 + 7
+    assert torch.equal(metric.stored()["means"].sort(0).values, mean[random_rows(2000, 200, 0)])
+    metric.reset()
+    assert metric.keys == []
 
 
 def test_advice_for_an_unused_latent() -> None:

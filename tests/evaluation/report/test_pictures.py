@@ -14,6 +14,7 @@ from aeframe.evaluation.report.interpolation import interpolate_codes, interpola
 from aeframe.evaluation.report.latent_map import draw_latent_map
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.factory import build
+from aeframe.noise import random_rows
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.types import Batch
 
@@ -85,11 +86,11 @@ def test_panels_of_reconstructions(make_model: Any, modality: Any, digits: Batch
     assert list(shown["original"]) == ["original", "reconstruction"]
     with torch.no_grad():
         # Domain 'unit' clamps the reconstruction.
-        expected = clean.eval()(digits.rows(slice(10))).output[:, 0].clamp(0, 1)
+        expected = clean.eval()(digits.rows(random_rows(60, 10, 0))).output[:, 0].clamp(0, 1)
     assert torch.allclose(shown["original"]["reconstruction"], expected, atol=1e-6)
     # The interpolation between two samples begins and ends at their reconstructions.
-    path = shown["from sample 1 to 2"]["from sample 1 to 2"]
-    assert torch.allclose(path[[0, -1]], expected[:2], atol=1e-6)
+    path = shown["from sample 1 to 6"]["from sample 1 to 6"]
+    assert torch.allclose(path[[0, -1]], expected[[0, 5]], atol=1e-6)
     shown.clear()
     draw(tmp_path, make_model((1, 8, 8), "unit", corruption="masking"), RecordingModality(), digits)
     panels = shown["original"]
@@ -97,6 +98,43 @@ def test_panels_of_reconstructions(make_model: Any, modality: Any, digits: Batch
     hidden = panels["input of the encoder"] != panels["original"]
     assert (panels["input of the encoder"][hidden] == 0).all()
     assert 0.1 < hidden.float().mean() < 0.5
+
+
+def test_figures_of_sorted_samples_show_several_classes(
+    make_model: Any, modality: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: dict[str, dict[str, torch.Tensor]] = {}
+
+    class RecordingModality(type(modality)):  # type: ignore[misc]
+        def render(self, panels: Any) -> Any:
+            shown.setdefault(next(iter(panels)), dict(panels))
+            return super().render(panels)
+
+    # 100 samples of each of 5 classes.
+    label = torch.arange(5).repeat_interleave(100)
+    x = (label.float() / 5).reshape(-1, 1, 1, 1).expand(500, 1, 8, 8)
+    model = make_model((1, 8, 8), "unit", condition=5)
+    conditions: list[torch.Tensor] = []
+    monkeypatch.setattr(model, "generate", recording(model.generate, conditions))
+    condition = torch.nn.functional.one_hot(label, 5).float()
+    draw(tmp_path, model, RecordingModality(), Batch(x, condition=condition))
+    assert len(shown["original"]["original"][:, 0, 0, 0].unique()) > 2
+    (of_samples,) = [each for each in conditions if len(each) == 64]
+    assert (of_samples.sum(0) > 4).all()
+    # Neighbours are of one class, so pairs are not neighbours.
+    first, last = conditions[-1].unflatten(0, (5, 10))[:, [0, -1]].argmax(2).unbind(1)
+    assert (first != last).sum() >= 4
+
+
+def recording(generate: Any, conditions: list[torch.Tensor]) -> Any:
+    """Return `generate`, which also appends the condition to a list."""
+
+    def recorded(z: torch.Tensor, *, condition: torch.Tensor, **options: Any) -> torch.Tensor:
+        conditions.append(condition)
+        result: torch.Tensor = generate(z, condition=condition, **options)
+        return result
+
+    return recorded
 
 
 def test_an_interpolation_is_straight_and_has_both_ends() -> None:
@@ -128,8 +166,8 @@ def test_conditions_are_interpolated_with_the_codes(
     batch = Batch(digits.x, condition=label)
     draw(tmp_path, model, RecordingModality(), batch)
     with torch.no_grad():
-        expected = model(batch.rows(slice(2))).output[:, 0].clamp(0, 1)
-    assert torch.allclose(shown["from sample 1 to 2"][[0, -1]], expected, atol=1e-5)
+        expected = model(batch.rows(random_rows(60, 10, 0)[[0, 5]])).output[:, 0].clamp(0, 1)
+    assert torch.allclose(shown["from sample 1 to 6"][[0, -1]], expected, atol=1e-5)
 
 
 def test_one_plot_for_each_name_and_one_line_for_each_split() -> None:

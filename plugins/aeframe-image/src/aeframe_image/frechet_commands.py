@@ -62,7 +62,8 @@ class ImageClassifier(Command):
 class ImageFrechet(ModelCommand):
     """Print the Fréchet distance of a model's samples and reconstructions to a split, in the features of a classifier.
 
-    For comparison, ``floor`` is the distance to the split of as many images of the training split.
+    For comparison, ``floor`` is the distance to the split of as many images of the training split. Of a split with more
+    images than are compared, a random subset is taken.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -71,11 +72,10 @@ class ImageFrechet(ModelCommand):
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
         parser.add_argument("-n", "--num", type=positive, help="images of each kind (the size of the split)")
-        parser.add_argument("--seed", type=int, default=0, help="seed of the samples (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the samples and of the subsets (0)")
 
     def run(self, args: Namespace) -> int:
-        import torch
-
+        from aeframe.noise import random_rows
         from aeframe_image.extractor import Extractor, in_unit
         from aeframe_image.frechet import Moments, check_number_of_images, squared_frechet_distance
         from aeframe_image.modality import Image
@@ -93,13 +93,13 @@ class ImageFrechet(ModelCommand):
         def moments(x: Tensor) -> Moments:
             return Moments.from_features(network(in_unit(x.to(model.device), domain)))
 
-        chunks = torch.arange(num).split(size)
-        batches = [source.batch(rows) for rows in chunks]
+        batches = [source.batch(rows) for rows in random_rows(len(source), num, args.seed).split(size)]
+        train_rows = random_rows(len(splits.train), num, args.seed).split(size)
         samples = model.sample(num, seed=args.seed, batch_size=size).split(size)
         kinds = {
             "samples": [moments(x) for x in samples],
             "reconstructions": [moments(model.reconstruct(batch, batch_size=size)) for batch in batches],
-            "floor": [moments(splits.train.batch(rows).x) for rows in chunks],
+            "floor": [moments(splits.train.batch(rows).x) for rows in train_rows],
         }
         data = sum((moments(batch.x) for batch in batches[1:]), moments(batches[0].x)).mean_and_covariance()
         print(f"Fréchet distance to {num} images of the {args.split} split, by {extractor.name}")

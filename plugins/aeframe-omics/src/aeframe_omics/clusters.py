@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.evaluation.metrics.base import ModelMetric
+from aeframe.evaluation.metrics.subset import SubsetMetric
 from aeframe.types import ForwardOutput
 from aeframe_omics.source import TARGET_SUM
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NUM_COMPONENTS = 20
 
 
-class CellClusters(ModelMetric):
+class CellClusters(SubsetMetric):
     """Compare the codes (posterior means) of cells with their labels and batches.
 
     ``ari`` and ``nmi`` are the adjusted Rand index (Hubert & Arabie 1985) and the normalised mutual information between
@@ -32,44 +32,39 @@ class CellClusters(ModelMetric):
 
     Args:
         model: The model that is evaluated.
-        cells: The number of cells that are compared, the first of the data.
-        seed: Seed of k-means and PCA.
+        cells: The maximum number of cells that are compared, a random subset.
+        seed: Seed of the subset, k-means and PCA.
     """
 
-    codes: list[Tensor]
-    x: list[Tensor]
-    annotations: list[Tensor]
-    """``(B, 1 + roles)``: `Batch.index`, then the category code for each role (label, batch) that the data have."""
-
     def __init__(self, model: Autoencoder, *, cells: int = 4096, seed: int = 0) -> None:
-        super().__init__()
-        self.cells, self.seed = cells, seed
+        super().__init__(cells, seed, "codes", "x", "annotations")
+        self.seed = seed
         self._roles = _roles(model)
         # The first view is the counts.
         views = model.spec.views or {"x": (model.spec.shape[0], model.spec.domain)}
         self._num_genes, domain = next(iter(views.values()))
         self._counts = domain.kind == "count"
-        for name in ("codes", "x", "annotations"):
-            self.add_state(name, [], dist_reduce_fx="cat")
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         return bool(_roles(model)) and len(model.spec.shape) == 1
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
-        remaining = self.cells - sum(len(codes) for codes in self.codes)
-        if remaining <= 0:
-            return
-        self.codes.append(out.latent.mean.flatten(1).float()[:remaining])
-        self.x.append(out.batch.masked_x()[:remaining, : self._num_genes].float())
         index = (
             torch.arange(len(out.batch.x), device=out.batch.x.device) if out.batch.index is None else out.batch.index
         )
         annotations = [out.batch.extras[role].long() for role in self._roles]
-        self.annotations.append(torch.stack([index, *annotations], 1)[:remaining])
+        # Columns of the annotations: the index, then the category code for each role (label, batch) of the data.
+        self.store(
+            out.batch,
+            codes=out.latent.mean.flatten(1).float(),
+            x=out.batch.masked_x()[:, : self._num_genes].float(),
+            annotations=torch.stack([index, *annotations], 1),
+        )
 
     def compute(self) -> dict[str, Tensor]:
-        codes, x, annotations = (_concatenated(rows).cpu().numpy() for rows in (self.codes, self.x, self.annotations))
+        stored = self.stored()
+        codes, x, annotations = (stored[name].cpu().numpy() for name in ("codes", "x", "annotations"))
         # Sorted by `Batch.index`, so that the metrics do not depend on batches and devices.
         order = annotations[:, 0].argsort(kind="stable")
         codes, x, annotations = codes[order], x[order], annotations[order]
@@ -118,8 +113,3 @@ def _silhouette(points: NDArray[Any], values: NDArray[Any]) -> float:
 def _roles(model: Autoencoder) -> tuple[str, ...]:
     """Return which of label and batch the data have."""
     return tuple(role for role in ("label", "batch") if role in model.spec.extras)
-
-
-def _concatenated(rows: list[Tensor] | Tensor) -> Tensor:
-    # When torchmetrics synchronises devices, it concatenates the list.
-    return rows if isinstance(rows, Tensor) else torch.cat(rows)

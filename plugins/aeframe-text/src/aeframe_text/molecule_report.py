@@ -17,10 +17,12 @@ class MoleculeReport(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("-n", "--number", type=positive, default=1000, help="molecules to generate (1000)")
-        parser.add_argument("--rows", type=positive, default=1000, help="rows of the split to reconstruct (1000)")
+        parser.add_argument(
+            "--rows", type=positive, default=1000, help="random rows of the split to reconstruct (1000)"
+        )
         add_data(parser)
         parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
-        parser.add_argument("--seed", type=int, default=0, help="seed of the generated molecules (0)")
+        parser.add_argument("--seed", type=int, default=0, help="seed of the generated molecules and the rows (0)")
         parser.add_argument("--draw", action="store_true", help="sample each token instead of taking the most likely")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to this file")
 
@@ -31,6 +33,7 @@ class MoleculeReport(ModelCommand):
 
         import torch
 
+        from aeframe.noise import random_rows
         from aeframe_text.modality import Text
         from aeframe_text.molecules import generation_metrics, reconstruction_metrics
 
@@ -44,7 +47,7 @@ class MoleculeReport(ModelCommand):
         batches = (train.batch(rows) for rows in torch.arange(len(train)).split(size))
         training = [smiles for batch in batches for smiles in modality.decode(batch.x)]
         source = getattr(splits, args.split)
-        originals = modality.decode(source.batch(torch.arange(min(args.rows, len(source)))).x)
+        originals = modality.decode(source.batch(random_rows(len(source), args.rows, args.seed)).x)
         # `encode` pads to the full width; with modality.buckets, batches of the source are trimmed.
         reconstructions = modality.decode(model.reconstruct(modality.encode(originals), batch_size=size).cpu())
         metrics = generation_metrics(generated, training) | reconstruction_metrics(originals, reconstructions)

@@ -1,0 +1,137 @@
+"""Scores of samples: the bound of the objective, with noise that depends on the sample only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+from aeframe.errors import AeframeError
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.noise import INCREMENT, mix_elements, to_signed
+from aeframe.parts.objectives.base import Objective
+from aeframe.parts.objectives.importance import Importance
+from aeframe.row_noise import RowNoise
+from aeframe.types import Batch, ForwardOutput, TrainingProgress
+
+_MIN_ROWS = 7
+"""Smallest number of rows that the model receives, see `_prime_from`."""
+
+
+def check_scorable(who: str, model: Autoencoder, draws: int, importance: int | None) -> None:
+    """Raise an error for arguments of `score_batch` that are out of range or do not fit the model."""
+    for name, value in {"draws": draws, "importance": importance}.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise AeframeError(f"{who} takes {name} of at least 1, found {value!r}")
+    if importance is None:
+        return
+    if "posterior" not in model.latent.provides:
+        raise AeframeError(
+            f"{who} draws importance samples from a posterior, found the latent {type(model.latent).__name__} without "
+            "one; leave out importance"
+        )
+    if not model.objective.bounds_likelihood:
+        raise AeframeError(
+            f"{who} takes importance where its bound is one on the likelihood, found the objective "
+            f"{type(model.objective).__name__}; leave out importance"
+        )
+
+
+def score_batch(
+    who: str,
+    model: Autoencoder,
+    batch: Batch,
+    progress: TrainingProgress,
+    *,
+    batch_size: int,
+    draws: int,
+    importance: int | None,
+    seed: int,
+) -> Tensor:
+    """Return the score ``(B,)`` of each sample, on the model's device; see `TrainedModel.score`.
+
+    Args:
+        who: The model's name for error messages.
+        model: The model, in evaluation mode.
+        batch: The samples, on the model's device.
+        progress: The training progress.
+        batch_size: Pairs of a sample and a draw that are decoded at a time.
+        draws: Number of bounds that are averaged.
+        importance: Number of importance samples of each bound; None takes the objective's own bound.
+        seed: The seed of the noise.
+
+    Raises:
+        AeframeError: The objective has no bound.
+    """
+    sample = "posterior" in model.latent.provides
+    corrupts = model.corruption.in_evaluation
+    if not sample and not corrupts:
+        # Without noise, all draws are the same.
+        draws = 1
+    objective = model.objective if importance is None else Importance(num_samples=1)
+    num_samples = objective.num_samples
+    # Each sample is repeated for each draw, and the copies have noise of their own.
+    copies = draws * (importance or 1)
+    keys = content_keys(batch)
+    features = None
+    if not corrupts:
+        with RowNoise(keys, seed=seed):
+            features = model.encode_features(batch)
+    bounds = []
+    for pairs in torch.arange(len(batch) * copies).split(batch_size):
+        padded = pairs[torch.arange(_prime_from(max(len(pairs), _MIN_ROWS))).clamp(max=len(pairs) - 1)]
+        rows, draw = padded // copies, padded % copies
+        on_device = rows.to(batch.x.device)
+        with RowNoise(mix_elements(keys[rows] + draw), seed=seed, num_samples=num_samples):
+            out: ForwardOutput = model(
+                batch.rows(on_device),
+                sample=sample,
+                num_samples=num_samples,
+                features=None if features is None else features[on_device],
+            )
+            bound = _bound(who, objective, model, out, progress)
+        bounds.append(bound[: len(pairs)])
+    by_draw = torch.cat(bounds).unflatten(0, (len(batch), draws, -1))
+    # With importance samples these are -log w of each; otherwise the last dimension has one bound.
+    return (math.log(by_draw.shape[2]) - (-by_draw).logsumexp(2)).mean(1)
+
+
+def content_keys(batch: Batch) -> Tensor:
+    """Return a hash ``(B,)`` of the content of each sample on the CPU: x where the mask is True, mask and condition.
+
+    It does not depend on the other samples, the device, or the position in the batch.
+    """
+    keys = torch.zeros(len(batch), dtype=torch.int64)
+    for value in (batch.masked_x(), batch.mask, batch.condition):
+        if value is not None:
+            keys = mix_elements(keys + _hash_rows(value.cpu()))
+    return keys
+
+
+def _hash_rows(value: Tensor) -> Tensor:
+    """Return a hash ``(B,)`` of each row ``(B, ...)``: the sum of the hashes of its elements and their positions."""
+    # Adding 0 turns -0 into 0.
+    bits = (value.double() + 0.0).view(torch.int64) if value.is_floating_point() else value.long()
+    bits = bits.reshape(len(bits), -1)
+    positions = mix_elements(to_signed(INCREMENT) * torch.arange(bits.shape[1]))
+    return mix_elements(bits ^ positions).sum(1)
+
+
+def _bound(
+    who: str, objective: Objective, model: Autoencoder, out: ForwardOutput, progress: TrainingProgress
+) -> Tensor:
+    bound: Tensor | None = objective(model, out, progress).bound
+    if bound is None:
+        raise AeframeError(f"{who} has an objective without a bound, so nothing can be scored")
+    return bound
+
+
+def _prime_from(num: int) -> int:
+    """Return the smallest prime that is at least `num`.
+
+    `RowNoise` takes every leading dimension that is a multiple of the number of rows for the batch. Batches are padded
+    to a prime number of rows, since other dimensions of a model are hardly ever a multiple of one.
+    """
+    return next(n for n in itertools.count(max(num, 2)) if all(n % divisor for divisor in range(2, math.isqrt(n) + 1)))

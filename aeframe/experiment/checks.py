@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -28,6 +28,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, traits
 from aeframe.parts.losses.base import Loss
 from aeframe.registry import registry
+from aeframe.training.freezing import freeze
 from aeframe.training.optimizer_groups import make_optimizer_groups
 from aeframe.types import Batch, DataSpec, LossTerms, TrainingProgress
 
@@ -294,6 +295,7 @@ def _dry_run_on(
 ) -> Autoencoder:
     with device:
         model = assemble(config, spec, modules=modules)
+        frozen = freeze(model, config["freeze"])
         _check_output_shapes(model, config, spec)
         out = model(_batch(spec))
         groups = {"the model": model.terms(out, _PROGRESS)}
@@ -302,10 +304,20 @@ def _dry_run_on(
             if name not in groups["the model"].raw:
                 groups["the model"].add(name, penalty(model, out), 0.0)
         groups |= model.critic_terms(out, _PROGRESS)
-        make_optimizer_groups(
-            model, config["optimizer"], config["optimizers"], clip=config["clip"], accumulate=config["accumulate"]
+        optimizer_groups = make_optimizer_groups(
+            model,
+            config["optimizer"],
+            config["optimizers"],
+            clip=config["clip"],
+            accumulate=config["accumulate"],
+            frozen=frozen,
+            lr_factors=config["lr_factors"],
         )
         build("sampler", config["sampler"], model=model)
+    if frozen:
+        for optimizer_group in optimizer_groups:
+            terms = groups["the model" if optimizer_group.critic is None else optimizer_group.name]
+            _check_trainable(optimizer_group.name, terms, frozen)
     for group, terms in groups.items():
         _check_terms(group, terms)
     return model
@@ -350,6 +362,15 @@ def _check_terms(group: str, terms: LossTerms) -> None:
                 f"the term '{name}' of {group} has shape {tuple(value.shape)} for a batch of {_NUM_SAMPLES}, expected "
                 f"({_NUM_SAMPLES},): one number for each sample, summed over its own elements"
             )
+
+
+def _check_trainable(group: str, terms: LossTerms, frozen: Iterable[str]) -> None:
+    """Check that a term of an optimizer group depends on a parameter that is not frozen."""
+    if not any(value.requires_grad for value in terms.raw.values()):
+        raise AeframeError(
+            f"freeze=[{','.join(frozen)}] leaves optimizer group '{group}' no term that depends on a trainable "
+            "parameter; freeze fewer parts"
+        )
 
 
 def _failing_part(trace: TracebackType | None) -> str | None:

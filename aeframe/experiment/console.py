@@ -33,7 +33,9 @@ def banner(
         part = getattr(model, kind.key)
         names = ", ".join(part) if kind.labelled else config[kind.key]["name"]
         if names not in ("", "none"):
-            table.add_row(kind.key, f"{names:<24}{num_parameters(part):>12,} parameters")
+            is_frozen = kind.key in config["freeze"]
+            number = sum(parameter.numel() for parameter in part.parameters()) if is_frozen else num_parameters(part)
+            table.add_row(kind.key, f"{names:<24}{number:>12,} parameters{', frozen' if is_frozen else ''}")
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")

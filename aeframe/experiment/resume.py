@@ -12,6 +12,7 @@ from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import file_groups, option_file
 from aeframe.experiment.dotted_keys import ABSENT, get_value, set_value
+from aeframe.experiment.warm_start import with_absolute_init
 from aeframe.factory import path_options
 from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import registry
@@ -57,7 +58,7 @@ def with_changes(
     """
     updated = copy.deepcopy(dict(stored))
     for key in dict.fromkeys(_overridden_keys(overrides, loader)):
-        value = get_value(composed, key)
+        value = get_value(with_absolute_init(composed), key)
         if key == LOGGER:
             # The loggers that the command chooses replace all loggers of the run.
             updated[LOGGER] = copy.deepcopy(value)
@@ -77,7 +78,7 @@ def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder
     Raises:
         AeframeError: A setting differs that resume cannot change.
     """
-    for key, value in _leaves(config, stored):
+    for key, value in _leaves(with_absolute_init(config), stored):
         stored_value = get_value(stored, key)
         if key.partition(".")[0] in _FOLDER_SETTINGS or _may_change(key, stored):
             continue

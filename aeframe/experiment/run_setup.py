@@ -16,9 +16,11 @@ from aeframe.data.pairs import Paired
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.objects import RunObjects
+from aeframe.experiment.warm_start import init_source, with_absolute_init
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
+from aeframe.model.initialisation import Initialisation, initialise
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
 from aeframe.training.module import AutoencoderModule
@@ -38,6 +40,8 @@ class RunSetup:
     sampler: Sampler
     data: DataModule
     module: AutoencoderModule
+    init: Initialisation | None = None
+    """Which weights the setting ``init`` gave the model; None without it."""
 
 
 def build_run(
@@ -46,6 +50,7 @@ def build_run(
     objects: RunObjects | None = None,
     record: DataRecord | None = None,
     modality_state: Mapping[str, Any] | None = None,
+    init: bool = True,
 ) -> RunSetup:
     """Return the objects of a run; the initial weights are a function of its seed.
 
@@ -55,12 +60,15 @@ def build_run(
         record: For a resumed run, the fingerprint and split of its data; the split is used again.
         modality_state: For a resumed run, the fitted state of its modality; without it, the modality is fitted to
             the data.
+        init: Initialise the model with the weights that the config names; False if those of a checkpoint replace them.
 
     Raises:
         AeframeError: An error in the config or the data that the user can correct.
     """
     objects = RunObjects() if objects is None else objects
     modality, dataset, spec = check(config, record, objects)
+    # Opened before the data are loaded, which can take long.
+    source = init_source(config) if init else None
     config = resolved_paths(config)
     if modality_state is not None:
         modality.load_state(modality_state)
@@ -74,6 +82,10 @@ def build_run(
         splits.train = Paired(splits.train)
     L.seed_everything(config["seed"], verbose=False)
     model = assemble(config, spec, modules=objects.modules)
+    report = None
+    if source is not None:
+        report = initialise(model, source, name=config["init"], parts=config["init_parts"])
+    config = with_absolute_init(config)
     data = DataModule(
         splits,
         batch_size=config["batch_size"],
@@ -93,11 +105,13 @@ def build_run(
         stretch_schedules=config["stretch_schedules"],
         # A compiled graph supports one backward pass only, but each loss term's gradient norm takes a pass of its own.
         gradient_norms=config["gradient_norms"] and not config["trainer"]["compile"],
+        freeze=config["freeze"],
+        lr_factors=config["lr_factors"],
         callbacks=[evaluator],
         config=config,
     )
     sampler: Sampler = build("sampler", config["sampler"], model=model)
-    return RunSetup(dict(config), modality, splits, record, model, sampler, data, module)
+    return RunSetup(dict(config), modality, splits, record, model, sampler, data, module, report)
 
 
 def monitor_mode(config: Mapping[str, Any]) -> str:

@@ -108,6 +108,15 @@ class RunSettings:
     """Lightning loggers by label, written like callbacks; ``logger=NAME`` adds a registered one under its name."""
     optimizers: dict[str, OptimizerGroupSettings] = field(default_factory=dict)
     """Settings of single optimizer groups, by the group's name."""
+    init: str | None = None
+    """A finished run or a saved model whose weights initialise the model, as far as names and shapes fit."""
+    init_parts: list[str] = field(default_factory=list)
+    """The parts that `init` initialises, such as ``[encoder,latent]``; all if empty."""
+    freeze: list[str] = field(default_factory=list)
+    """Parts that are not trained, such as ``[encoder,critics.LABEL]``: their parameters and buffers do not change."""
+    lr_factors: dict[str, Positive] = field(default_factory=dict)
+    """Factors of the learning rate of single parts, such as ``{encoder: 0.1}``: at each step a part's rate is its
+    factor times that of the optimizer."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     pictures: bool = True
     progress: bool | None = None

@@ -166,6 +166,11 @@ def _validated_settings(composed: Mapping[str, Any]) -> dict[str, Any]:
     """Return all settings of `RunSettings`, with defaults, and the other arguments of the Trainer."""
     trainer = _mapping("trainer", composed.get("trainer"))
     lightning_arguments = extra_arguments(trainer)
+    if isinstance(init := composed.get("init"), Mapping):
+        raise AeframeError(
+            f"init expects the path of a run or a saved model, found the settings {', '.join(map(str, init))}; write "
+            "init=RUN, and init_parts=[encoder] to select parts"
+        )
     groups = _mapping("optimizers", composed.get("optimizers"))
     for label, group in groups.items():
         known = [field.name for field in dataclasses.fields(OptimizerGroupSettings)]

@@ -185,6 +185,7 @@ class _RunInProgress:
             objects=self.objects,
             record=record if modality_state is not None else None,
             modality_state=modality_state,
+            init=newest is None,
         )
         # The paths of this config are absolute. The errors above name paths as the user wrote them.
         self.config = setup.config
@@ -208,6 +209,8 @@ class _RunInProgress:
                 if is_first_process():
                     device = str(trainer.strategy.root_device)
                     banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
+                if setup.init is not None:
+                    self._print_note(setup.init.summary())
                 if not is_trained:
                     self._fit(trainer, setup, newest)
                 run = self._test_and_save(trainer, setup, start)
@@ -333,6 +336,8 @@ class _RunInProgress:
                 self.folder.write_state("training")
             if not self.finish_only:
                 self.folder.write_config({**self.config, "resume": None})
+            if setup.init is not None:
+                (self.folder.path / "init.txt").write_text(setup.init.text(), encoding="utf-8")
             if setup.splits.skipped:
                 skipped = "\n".join(setup.splits.skipped) + "\n"
                 (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")

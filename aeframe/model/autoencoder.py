@@ -101,7 +101,8 @@ class Autoencoder(nn.Module):
         latent: Latent = self.latent(row_features, sample=sample)
         if sample:
             latent = self.latent.refine_posterior(latent, self.objective.log_joint(self, rows))
-            if self.training and torch.is_grad_enabled():
+            # A frozen latent is in evaluation mode while the model is in training mode.
+            if self.latent.training and torch.is_grad_enabled():
                 # The first B of K * B rows, since the rows of one x have the same mean.
                 self.latent.observe(latent.mean[: len(batch)])
         latent = self.objective.combine_posteriors(self, latent, rows, sample=sample)

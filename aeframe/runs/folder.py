@@ -20,6 +20,7 @@ _BEFORE_CHECKPOINT = (
     "overrides.yaml",
     "metrics.csv",
     "log.txt",
+    "init.txt",
     "skipped.txt",
     "data.json",
     "splits.safetensors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch.optim import Optimizer
@@ -12,14 +13,22 @@ from aeframe.types import TrainingProgress
 
 
 class ScheduledLR(LRScheduler):
-    """Set the learning rate of all parameter groups to the value of a schedule, a function of the training progress.
+    """Set the learning rate of each parameter group to the value of a schedule, a function of the training progress,
+    times a factor of the group.
 
     ``step`` sets the rate of the current batch, however often it is called. The scheduler has no state of its own: the
     module stores the progress.
     """
 
-    def __init__(self, optimizer: Optimizer, schedule: Schedule, progress: TrainingProgress) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        progress: TrainingProgress,
+        factors: Sequence[float] | None = None,
+    ) -> None:
         self._schedule, self._progress = schedule, progress
+        self._factors = [1.0] * len(optimizer.param_groups) if factors is None else factors
         super().__init__(optimizer)
 
     def step(self, epoch: int | None = None) -> None:
@@ -33,7 +42,8 @@ class ScheduledLR(LRScheduler):
         # Before training the length of the run is unknown: the rate is then that at the start of the schedule.
         has_started = self._progress.planned or self._progress.batch
         progress = self._progress if has_started else TrainingProgress(planned=1)
-        return [self._schedule(progress)] * len(self.optimizer.param_groups)
+        rate = self._schedule(progress)
+        return [factor * rate for factor in self._factors]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the current rates, for callbacks that read them."""

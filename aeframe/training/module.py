@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Self
 
 import lightning.pytorch as L
 import torch
@@ -25,6 +25,7 @@ from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
+from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.lightning_progress import (
     count_batches,
@@ -75,6 +76,8 @@ class AutoencoderModule(L.LightningModule):
         stretch_schedules: After a resume, spread schedules that are fractions of the run over its new length instead
             of keeping their first length.
         gradient_norms: Log the gradient norm of each term at the first batch of every epoch.
+        freeze: Parts that are not trained and stay in evaluation mode, such as ``["encoder", "critics.LABEL"]``.
+        lr_factors: Factors of the learning rate of parts of the autoencoder, such as ``{"encoder": 0.1}``.
         callbacks: Callbacks that the module adds to its Trainer, such as an `Evaluator`.
         config: Plain values that describe the run, stored as hyper-parameters in loggers and checkpoints.
     """
@@ -91,6 +94,8 @@ class AutoencoderModule(L.LightningModule):
         max_batches: int | None = None,
         stretch_schedules: bool = False,
         gradient_norms: bool = False,
+        freeze: Sequence[str] = (),
+        lr_factors: Mapping[str, float] | None = None,
         callbacks: Sequence[Callback] = (),
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -107,6 +112,7 @@ class AutoencoderModule(L.LightningModule):
         self.measured: dict[str, dict[str, float]] = {}
         """The newest metrics of each split, by name."""
         self._settings = dict(optimizer), dict(optimizers or {}), clip, accumulate
+        self._frozen, self._lr_factors = freeze_parts(model, freeze), dict(lr_factors or {})
         self._trainer_settings: tuple[float | None, str | None, int] | None = None
         self._measures_gradients = gradient_norms
         self._term_gradient_norms: dict[str, Tensor] = {}
@@ -139,7 +145,15 @@ class AutoencoderModule(L.LightningModule):
         if self._trainer_settings is not None:
             clip = clip if self._trainer_settings[0] is None else self._trainer_settings[0]
             accumulate = max(accumulate, self._trainer_settings[2])
-        self.groups = make_optimizer_groups(self.model, optimizer, settings, clip=clip, accumulate=accumulate)
+        self.groups = make_optimizer_groups(
+            self.model,
+            optimizer,
+            settings,
+            clip=clip,
+            accumulate=accumulate,
+            frozen=self._frozen,
+            lr_factors=self._lr_factors,
+        )
         check_ownership(self, self.groups)
         return [
             {
@@ -153,6 +167,13 @@ class AutoencoderModule(L.LightningModule):
             }
             for group in self.groups
         ]
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen.values():
+            part.eval()
+        return self
 
     def on_fit_start(self) -> None:
         """Reset the progress to batch 0, unless a checkpoint was loaded or the same Trainer continues."""
@@ -226,7 +247,9 @@ class AutoencoderModule(L.LightningModule):
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
         seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, progress.batch)
-        self.model.set_progress(progress)
+        if "latent" not in self._frozen:
+            # It sets buffers of the latent.
+            self.model.set_progress(progress)
         output = self.model(batch, num_samples=self.model.objective.num_samples)
         if is_forward_only(self.trainer):
             progress.advance()
@@ -320,7 +343,7 @@ class AutoencoderModule(L.LightningModule):
         """Return learning rates and gradient norms; this copies the norms to the host."""
         readings: dict[str, float] = {}
         for group in self.groups:
-            readings[f"lr/{group.name}"] = float(group.optimizer.param_groups[0]["lr"])
+            readings |= {f"lr/{name}": rate for name, rate in group.rates().items()}
             if group.gradient_norm is not None:
                 readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
         readings |= {name: float(norm) for name, norm in self._term_gradient_norms.items()}

@@ -5,7 +5,7 @@ A model has the group ``autoencoder``, and one group for each of its critics.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
+from aeframe.model.part_names import part_of, selected_parts
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
@@ -41,6 +42,14 @@ class GroupSettings:
     """The first batch with an update."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScaledParameters:
+    """The parameters of a part, and the factor of their learning rate."""
+
+    parameters: list[nn.Parameter]
+    factor: float
+
+
 class OptimizerGroup:
     """Parameters with their optimizer, learning rate and loss terms.
 
@@ -50,7 +59,12 @@ class OptimizerGroup:
     """
 
     def __init__(
-        self, name: str, parameters: list[nn.Parameter], settings: GroupSettings, critic: Critic | None
+        self,
+        name: str,
+        parameters: list[nn.Parameter],
+        settings: GroupSettings,
+        critic: Critic | None,
+        scaled: Mapping[str, ScaledParameters] | None = None,
     ) -> None:
         self.name, self.parameters, self.settings, self.critic = name, parameters, settings, critic
         self.prefix = "" if critic is None else f"{name}/"
@@ -61,8 +75,18 @@ class OptimizerGroup:
         self._rate = Schedule.from_config(options.pop("lr"), build)
         # A preliminary rate: the scheduler sets the real one when the length of the run is known.
         rate = self._rate(TrainingProgress(planned=1))
+        self._scaled = dict(scaled or {})
+        in_parts = {id(parameter) for part in self._scaled.values() for parameter in part.parameters}
+        others = [parameter for parameter in parameters if id(parameter) not in in_parts]
+        # An optimizer group is an optimizer with its terms; torch's parameter groups differ in their learning rate.
+        torch_groups = [{"params": part.parameters, "name": label} for label, part in self._scaled.items()]
+        if torch_groups and others:
+            torch_groups.insert(0, {"params": others, "name": "others"})
+        self._factors = [*([1.0] if others else []), *(part.factor for part in self._scaled.values())]
         try:
-            self.optimizer: Optimizer = build("optimizer", {**options, "lr": rate}, params=parameters)
+            self.optimizer: Optimizer = build(
+                "optimizer", {**options, "lr": rate}, params=torch_groups if torch_groups else parameters
+            )
         except ValueError as error:
             first = str(error).partition("\n")[0]
             raise AeframeError(
@@ -88,7 +112,15 @@ class OptimizerGroup:
 
     def make_scheduler(self, progress: TrainingProgress) -> ScheduledLR:
         """Return the scheduler that sets the learning rate by its schedule."""
-        return ScheduledLR(self.optimizer, self._rate, progress)
+        return ScheduledLR(self.optimizer, self._rate, progress, self._factors)
+
+    def rates(self) -> dict[str, float]:
+        """Return the current learning rates: of the group under its name, and of parts with a factor as
+        ``GROUP/PART``.
+        """
+        labels = [f"{self.name}/{label}" for label in self._scaled]
+        names = labels if len(labels) == len(self._factors) else [self.name, *labels]
+        return {name: float(group["lr"]) for name, group in zip(names, self.optimizer.param_groups, strict=True)}
 
     def next_sum(self, progress: TrainingProgress, batches_per_epoch: float) -> tuple[int, bool]:
         """Count one more due batch; return how many batches the step sums, and whether this is the last of them."""
@@ -138,8 +170,10 @@ def make_optimizer_groups(
     *,
     clip: float | None = None,
     accumulate: int = 1,
+    frozen: Collection[str] = (),
+    lr_factors: Mapping[str, float] | None = None,
 ) -> list[OptimizerGroup]:
-    """Return the optimizer groups of a model, the autoencoder first.
+    """Return the optimizer groups of a model, the autoencoder first; a group whose parts are all frozen is left out.
 
     Args:
         model: The autoencoder; each of its critics is a group.
@@ -147,10 +181,12 @@ def make_optimizer_groups(
         settings: By group, the settings that differ from the run's: ``{optimizer, clip, accumulate, every, start}``.
         clip: The largest gradient norm, for groups without a setting of their own.
         accumulate: Batches whose gradients are averaged for a step, for groups without a setting of their own.
+        frozen: The names of the frozen parts (see `aeframe.training.freezing.freeze`).
+        lr_factors: By part of the autoencoder, the factor of its learning rate.
 
     Raises:
-        AeframeError: Settings for a group that does not exist, a group without trainable parameters, or a critic with
-            the label of the first group.
+        AeframeError: Settings for a group that does not exist, a group without trainable parameters, only frozen
+            groups, a factor for a part without trainable parameters, or a critic with the label of the first group.
     """
     critics: dict[str, Any] = dict(model.critics.items())
     if AUTOENCODER in critics:
@@ -168,8 +204,11 @@ def make_optimizer_groups(
             )
     parameters = {AUTOENCODER: [p for p in model.parameters() if p.requires_grad and id(p) not in in_critics]}
     parameters |= {name: [p for p in critic.parameters() if p.requires_grad] for name, critic in critics.items()}
+    scaled = _scaled_parameters(model, lr_factors or {})
     groups = []
     for name in names:
+        if not parameters[name] and (f"critics.{name}" in frozen or (name == AUTOENCODER and frozen)):
+            continue
         if not parameters[name]:
             raise AeframeError(f"optimizer group '{name}' has no trainable parameters; unfreeze some, or leave it out")
         own = dict(settings.get(name) or {})
@@ -189,8 +228,33 @@ def make_optimizer_groups(
         if (critic := critics.get(name)) is not None:
             # Other terms that are computed with the critic have weight 0 before its start.
             critic.start = group.start
-        groups.append(OptimizerGroup(name, parameters[name], group, critic))
+        groups.append(OptimizerGroup(name, parameters[name], group, critic, scaled if critic is None else None))
+    if not groups:
+        raise AeframeError(f"freeze=[{','.join(frozen)}] leaves no parameter to train; freeze fewer parts")
     return groups
+
+
+def _scaled_parameters(model: Autoencoder, factors: Mapping[str, float]) -> dict[str, ScaledParameters]:
+    """Return the trainable parameters of each part with a factor; a parameter of two parts belongs to the first.
+
+    Raises:
+        AeframeError: An unknown part, a critic, or a part without trainable parameters.
+    """
+    for name in factors:
+        if name.partition(".")[0] == "critics":
+            raise AeframeError(
+                f"lr_factors names '{name}', but a critic has an optimizer of its own; set "
+                f"optimizers.{name.partition('.')[2] or 'LABEL'}.optimizer.lr"
+            )
+    parts = selected_parts(model, list(factors), "lr_factors")
+    scaled: dict[str, ScaledParameters] = {}
+    for name in parts:
+        # `named_parameters` yields a parameter of two parts once, under the name of the first.
+        parameters = [p for tensor, p in model.named_parameters() if part_of(tensor, [name]) and p.requires_grad]
+        if not parameters:
+            raise AeframeError(f"lr_factors names '{name}', which has no trainable parameters; leave it out")
+        scaled[name] = ScaledParameters(parameters, factors[name])
+    return scaled
 
 
 def check_ownership(module: nn.Module, groups: list[OptimizerGroup]) -> None:

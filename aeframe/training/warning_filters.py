@@ -19,6 +19,8 @@ _NOT_APPLICABLE = (
     "The `srun` command is available on your system but is not used",
     # A checkpoint after a step has the weights after that step, as in automatic optimization.
     "Using ModelCheckpoint with manual optimization and every_n_train_steps",
+    # Frozen parts are in evaluation mode intentionally.
+    r"Found \d+ module\(s\) in eval mode at the start of training",
     # Lightning 2.6 with torch 2.13.
     r".*isinstance\(treespec, LeafSpec\)",
 )

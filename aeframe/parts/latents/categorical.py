@@ -49,7 +49,7 @@ class Categorical(LatentSpace):
             raise AeframeError(
                 f"a categorical latent needs dim of at least 1 and classes of at least 2, found {dim} and {classes}"
             )
-        self.head = Head(feature_shape, dim * classes, spatial=False)
+        self.head = Head(feature_shape, dim * classes, spatial=False, groups=(classes,) * dim)
         self.shape, self.groups = (dim * classes,), (classes,) * dim
         self.temperature, self.hard = temperature, hard
         self.register_buffer("tau", torch.ones(()))

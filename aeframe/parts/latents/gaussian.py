@@ -25,7 +25,7 @@ class Gaussian(LatentSpace):
         self, feature_shape: Shape, *, dim: int = 16, spatial: bool = False, max_log_variance: float = 20.0
     ) -> None:
         super().__init__()
-        self.head = Head(feature_shape, 2 * dim, spatial=spatial)
+        self.head = Head(feature_shape, 2 * dim, spatial=spatial, groups=(dim, dim))
         self.shape = (dim, *self.head.shape[1:])
         self.max_log_variance = max_log_variance
 

@@ -34,7 +34,7 @@ class Hypersphere(LatentSpace):
                 f"latent hypersphere needs dim of at least 2 and max_concentration above 1, found {dim} and "
                 f"{max_concentration}"
             )
-        self.head = Head(feature_shape, dim + 1, spatial=False)
+        self.head = Head(feature_shape, dim + 1, spatial=False, groups=(dim, 1))
         self.shape = (dim,)
         self.max_concentration = max_concentration
 

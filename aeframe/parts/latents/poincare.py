@@ -54,7 +54,8 @@ class Poincare(LatentSpace):
         self.family = WrappedNormal if posterior == "wrapped" else RiemannianNormal
         # With a larger scale, most of the mass would lie where single precision fails.
         self.max_scale = self.family.max_scale(dim, self.ball)
-        self.head = Head(feature_shape, dim + (dim if posterior == "wrapped" else 1), spatial=False)
+        num_scales = dim if posterior == "wrapped" else 1
+        self.head = Head(feature_shape, dim + num_scales, spatial=False, groups=(dim, num_scales))
         self.shape = (dim,)
         self.planes = Gyroplanes(dim, gyroplanes, self.ball) if gyroplanes else None
 

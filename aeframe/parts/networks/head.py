@@ -18,16 +18,19 @@ class Head(nn.Module):
 
     With ``spatial=False`` it is applied to the flattened features, and `shape` is ``(dim,)``. With ``spatial=True`` it
     is applied at each position, like a convolution of kernel 1, and `shape` is ``(dim, *positions)``.
+
+    `groups` are the sizes of consecutive groups of the outputs, such as means and log-variances; None is one group.
+    `aeframe.model.initialisation.initialise` copies each group separately into a head of another size.
     """
 
-    def __init__(self, feature_shape: Shape, dim: int, *, spatial: bool) -> None:
+    def __init__(self, feature_shape: Shape, dim: int, *, spatial: bool, groups: tuple[int, ...] | None = None) -> None:
         super().__init__()
         if dim < 1:
             raise AeframeError(
                 f"a latent needs dim of at least 1, found a linear layer with {dim} outputs; set latent.dim=1 or more"
             )
         channels, *positions = feature_shape
-        self.spatial = spatial and bool(positions)
+        self.spatial, self.groups = spatial and bool(positions), groups or (dim,)
         self.shape: Shape = (dim, *positions) if self.spatial else (dim,)
         num_inputs = channels if self.spatial else math.prod(feature_shape)
         self.linear = nn.Linear(num_inputs, dim)

@@ -38,7 +38,8 @@ class TokenProjection(nn.Module):
             raise AeframeError(f"a quantised latent needs dim and tokens of at least 1, found {dim} and {tokens}")
         positions = feature_shape[1:] or (tokens,)
         self.flat = len(feature_shape) == 1
-        self.head = Head(feature_shape, tokens * dim if self.flat else dim, spatial=not self.flat)
+        groups = (tokens,) * dim if self.flat else None
+        self.head = Head(feature_shape, tokens * dim if self.flat else dim, spatial=not self.flat, groups=groups)
         self.shape: Shape = (dim, *positions)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ class PointLatent(LatentSpace):
         self.register_buffer("noise_std", torch.tensor(initial), persistent=False)
 
     def on_progress(self, progress: TrainingProgress) -> None:
-        self.noise_std.fill_(self._noise(progress))
+        if self._has_noise:
+            self.noise_std.fill_(self._noise(progress))
 
     def latent_of_code(self, code: Tensor, *, sample: bool) -> Latent:
         """Return the latent of codes ``(B, *shape)``; in training, and with `sample`, z has noise."""

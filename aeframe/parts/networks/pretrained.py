@@ -109,10 +109,8 @@ class PretrainedEncoder(Encoder):
             elif not restoring():
                 file.keep_archive()
         self.network.requires_grad_(not freeze)
-        self._network_shape = network_shape
         self._mirrored_decoder = self.network.mirrored_decoder_config() if isinstance(self.network, Encoder) else None
         self.out_shape = self._arranged_shape(network_shape)
-        self.train()
 
     def forward(self, batch: Batch) -> Tensor:
         if self.mean is not None:
@@ -121,6 +119,10 @@ class PretrainedEncoder(Encoder):
             resized = F.interpolate(batch.masked_x(), self.size, mode="bilinear", antialias=True, align_corners=False)
             batch = replace(batch, x=resized, mask=None)
         if not self.is_archive:
+            if self.freeze:
+                # `train()` of the model has switched this network too; a frozen one needs fixed statistics and no
+                # dropout. Lightning warns of modules that are in evaluation mode when a fit starts, so this is here.
+                self.network.eval()
             return self._arranged(self.network(batch))
         x = batch.masked_x()
         if x.is_meta:
@@ -131,10 +133,10 @@ class PretrainedEncoder(Encoder):
         return self._arranged(features)
 
     def train(self, mode: bool = True) -> Self:
-        self.training = mode
-        # An exported graph has no modes; its methods raise an error.
         if not self.is_archive:
-            self.network.train(mode and not self.freeze)
+            return super().train(mode)
+        # An exported graph has no modes: its own method raises an error.
+        self.training = mode
         return self
 
     def mirrored_decoder_config(self) -> dict[str, Any] | None:

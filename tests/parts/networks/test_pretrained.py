@@ -193,8 +193,8 @@ def test_a_frozen_encoder_is_not_trained(file: str, request: pytest.FixtureReque
         groups[0].optimizer.step()
     after = model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before if name.startswith("encoder."))
-    assert not any(torch.equal(after[name], before[name]) for name in before if name.endswith("decoder.layers.weight"))
-    assert any(not torch.equal(after[name], before[name]) for name in before if name.startswith("decoder."))
+    assert any(name.startswith("encoder.") for name in before)
+    assert all(not torch.equal(after[name], before[name]) for name in before if name.startswith("decoder."))
 
 
 @pytest.mark.parametrize("file", ["archive", "weights"])

@@ -320,8 +320,8 @@ def test_tensors_can_be_ignored(weights: dict[str, Any], tmp_path: Path) -> None
 
 def test_each_format_is_named_if_the_other_is_expected(weights: dict[str, Any], archive: dict[str, Any]) -> None:
     assert sentence(path=weights["path"], sha256=weights["sha256"]) == (
-        f"encoder pretrained reads its network from '{weights['path']}', which is not an archive of torch.export; write "
-        "it with torch.export.save, or set encoder.architecture if it is a safetensors file"
+        f"encoder pretrained reads its network from '{weights['path']}', which is not an archive of torch.export; "
+        "write it with torch.export.save, or set encoder.architecture if it is a safetensors file"
     )
     message = sentence(**archive, architecture=SMALL)
     assert message.startswith(
@@ -346,15 +346,15 @@ def test_an_output_that_is_no_tensor_of_features_is_refused(tmp_path: Path) -> N
 
     options = exported(Pair(), tmp_path / "pair.pt2")
     assert sentence(**options) == (
-        f"encoder pretrained expects that the network in '{options['path']}' returns features (1, C, ...) of 1 samples, "
-        "found an output of type tuple; export a network that returns one such tensor"
+        f"encoder pretrained expects that the network in '{options['path']}' returns features (1, C, ...) of 1 "
+        "samples, found an output of type tuple; export a network that returns one such tensor"
     )
 
 
 def test_tokens_that_are_no_square_are_refused(archive: dict[str, Any], weights: dict[str, Any]) -> None:
     assert sentence(**archive, tokens="positions") == (
-        "encoder pretrained arranges tokens as a square, found 5 tokens; set encoder.skip_tokens to the number of class "
-        "and register tokens, or encoder.tokens=none"
+        "encoder pretrained arranges tokens as a square, found 5 tokens; set encoder.skip_tokens to the number of "
+        "class and register tokens, or encoder.tokens=none"
     )
     assert sentence(**weights, tokens="positions") == (
         "encoder pretrained needs tokens (T, C) with T > encoder.skip_tokens=0, found features of shape (4, 2, 2); "
@@ -365,7 +365,7 @@ def test_tokens_that_are_no_square_are_refused(archive: dict[str, Any], weights:
 def test_a_condition_and_a_wrong_normalisation_are_refused(archive: dict[str, Any]) -> None:
     config = {"encoder": {"name": "pretrained", **archive}, "latent": "identity", "decoder": "mlp", "loss": "mse"}
     spec = DataSpec(IMAGE, Domain("unit"), condition=3)
-    with pytest.raises(AeframeError, match="without a condition, found .*; set condition_encoder=false"):
+    with pytest.raises(AeframeError, match=r"without a condition, found .*; set condition_encoder=false"):
         assemble(config, spec)
     assert assemble({**config, "condition_encoder": False}, spec).encoder.out_shape == (5, 5)
     assert sentence(**archive, mean=(0.1, 0.2)) == (

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import aeframe
+from aeframe.types import Batch
 
 RESULTS = Path(__file__).with_name("results")
 NAME = "digits_representation_ae"
@@ -31,6 +33,11 @@ RUNS = {
 SEEDS = (0, 1, 2)
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Standard deviations of the noise that is added to the codes of test images."""
+
+
+def batches(loader: Iterable[Any]) -> Iterator[Batch]:
+    """Yield the batches of a loader whose steps have one batch each."""
+    yield from loader
 
 
 def train_classifier(seed: int = 0, epochs: int = 40) -> tuple[nn.Module, float]:
@@ -48,14 +55,16 @@ def train_classifier(seed: int = 0, epochs: int = 40) -> tuple[nn.Module, float]
     head = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(256, 10))
     optimizer = torch.optim.Adam([*features.parameters(), *head.parameters()], lr=1e-3)
     for _ in range(epochs):
-        for batch in data.train_dataloader():
+        for batch in batches(data.train_dataloader()):
             loss = nn.functional.cross_entropy(head(features(batch.x)), batch.extras["label"])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
     features.eval()
     with torch.no_grad():
-        correct = [head(features(batch.x)).argmax(1) == batch.extras["label"] for batch in data.test_dataloader()]
+        correct = [
+            head(features(batch.x)).argmax(1) == batch.extras["label"] for batch in batches(data.test_dataloader())
+        ]
     return features, torch.cat(correct).float().mean().item()
 
 
@@ -89,7 +98,7 @@ def measure(folder: Path) -> int:
     pictures: dict[str, Tensor] = {}
     _, data = aeframe.build(model="ae", data="digits", batch_size=1000)
     data.setup("test")
-    x = torch.cat([batch.x for batch in data.test_dataloader()])
+    x = torch.cat([batch.x for batch in batches(data.test_dataloader())])
     for name, changes in RUNS.items():
         for seed in SEEDS:
             run_folder = folder / f"{name.replace(' ', '_').replace(',', '')}_{seed}"
@@ -105,8 +114,8 @@ def measure(folder: Path) -> int:
                 noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))
                 pictures[name] = torch.cat([model.decode(z), model.decode(z + 0.6 * noise), model.sample(10)])
     (RESULTS / f"{NAME}.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    mean_image = (x - x.median(0).values).abs().mean().item()
-    print(f"median image: {mean_image:.4f}")
+    median_image = (x - x.median(0).values).abs().mean().item()
+    print(f"median image: {median_image:.4f}")
     for metric in ("mae", "feature_error"):
         for name in RUNS:
             means = torch.tensor([row[metric] for row in rows if row["run"] == name]).mean(0)

@@ -55,6 +55,7 @@ def register_encoders(register: Register) -> None:
     register("conv", f"{at}.conv:ConvEncoder", summary="strided convolutions, in one to three dimensions")
     register("resnet", f"{at}.resnet:ResNetEncoder", summary="residual convolutions, in one to three dimensions")
     register("vit", f"{at}.vit:ViTEncoder", summary="a transformer on patches, which skips masked ones")
+    register("pretrained", f"{at}.pretrained:PretrainedEncoder", summary="a frozen network from a file")
 
 
 @hookimpl
@@ -73,6 +74,7 @@ def register_decoders(register: Register) -> None:
 def register_latents(register: Register) -> None:
     at = f"{_PARTS}.latents"
     register("point", f"{at}.point:Point", summary="a deterministic code")
+    register("identity", f"{at}.point:Identity", summary="the encoder's features as the code")
     register("gaussian", f"{at}.gaussian:Gaussian", summary="a diagonal normal posterior")
     register("vq", f"{at}.quantized.vq:VectorQuantized", summary="vector quantisation with a codebook")
     register("flow", f"{at}.flow:FlowPosterior", summary="a normal posterior transformed by a normalising flow")
@@ -180,6 +182,11 @@ def register_penalties(register: Register) -> None:
     register("adversarial", f"{at}.adversarial:AdversarialPenalty", summary="the generator's loss of a GAN")
     register("feature_matching", f"{at}.feature_matching:FeatureMatching", summary="distance of a critic's features")
     register("perceptual", f"{at}.perceptual:Perceptual", summary="distance of a frozen network's features")
+    register(
+        "feature_consistency",
+        f"{at}.feature_consistency:FeatureConsistency",
+        summary="distance of the encoder's features",
+    )
 
 
 @hookimpl

@@ -104,6 +104,9 @@ class Model(Protocol):
     def critics(self) -> CriticParts:
         """The critics by label."""
 
+    def encode_features(self, batch: Batch) -> Tensor:
+        """Return the encoder's features ``(B, C, *positions)`` of a batch, with its condition, without corruption."""
+
     def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent codes of a batch, without corruption.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from aeframe.errors import AeframeError
 from aeframe.parts.activations import MakeActivation
+from aeframe.parts.corruptions import Corruption, NoCorruption
 from aeframe.parts.networks.base import Encoder
 from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec
@@ -53,10 +54,22 @@ class MakeEncoder:
             return cls({"name": "mlp", "hidden": (256, 128), "activation": _LEAKY}, build)
         return cls({"name": "conv", "channels": (64, 128, 256), "activation": _LEAKY, "norm": "group"}, build)
 
-    def __call__(self, spec: DataSpec, activation: MakeActivation) -> Encoder:
-        """Return a new encoder for data of this shape and domain; `activation` is used if the config names none."""
+    def __call__(self, spec: DataSpec, activation: MakeActivation, *, corruption: Corruption | None = None) -> Encoder:
+        """Return a new encoder for data of this shape and domain.
+
+        Args:
+            spec: The spec of its input.
+            activation: The activation, if the config names none.
+            corruption: The model's corruption, for an encoder of the model; None for a network that reads clean data.
+        """
         encoder: Encoder = self._build(
-            "encoder", self.config, shape=spec.shape, domain=spec.domain, spec=spec, activation=activation
+            "encoder",
+            self.config,
+            shape=spec.shape,
+            domain=spec.domain,
+            spec=spec,
+            activation=activation,
+            corruption=NoCorruption() if corruption is None else corruption,
         )
         return encoder
 

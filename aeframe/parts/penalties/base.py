@@ -41,6 +41,7 @@ def with_reconstruction(model: Model, output: Tensor, batch: Batch) -> Batch:
     if not x.is_floating_point():
         raise AeframeError(
             f"the reconstruction of {type(model.loss).__name__} consists of classes, through which no gradient flows "
-            "from another network; leave out the penalties adversarial, feature_matching and perceptual"
+            "from another network; leave out the penalties adversarial, feature_consistency, feature_matching and "
+            "perceptual"
         )
     return batch.with_x(x)

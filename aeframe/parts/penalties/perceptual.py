@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.errors import AeframeError
 from aeframe.factory import build, restoring
 from aeframe.noise import noise_of
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.networks.base import Encoder
 from aeframe.parts.networks.features import MakeEncoder, stages
+from aeframe.parts.networks.pretrained_file import PretrainedFile
 from aeframe.parts.penalties.base import Penalty, with_reconstruction
 from aeframe.parts.schedules import Schedule, fixed
 from aeframe.tensors import at_least_float32
@@ -59,7 +56,15 @@ class Perceptual(Penalty):
         self.network.requires_grad_(False)
         # While a saved model is restored, its own weights are loaded; the file may not exist there.
         if file is not None and not restoring():
-            _load_weights(self.network, Path(file).expanduser(), sha256, prefix)
+            pretrained = PretrainedFile(
+                Path(file).expanduser(),
+                sha256,
+                "penalty perceptual",
+                path_key="penalties.perceptual.file",
+                sha256_key="penalties.perceptual.sha256",
+                network_key="penalties.perceptual.network",
+            )
+            pretrained.load_weights(self.network, prefix=prefix)
 
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         with torch.no_grad():
@@ -76,39 +81,3 @@ class Perceptual(Penalty):
         # `train()` of the model has switched this network too; a frozen one needs fixed statistics and no dropout.
         self.network.eval()
         return [F.normalize(at_least_float32(features), dim=1, eps=1e-6) for features in stages(self.network, batch)]
-
-
-def _load_weights(network: Encoder, path: Path, sha256: str | None, prefix: str) -> None:
-    """Load the network's weights from a file, after checking the file's hash and the shapes of its tensors."""
-    error_start = f"penalty perceptual reads its network from '{path}'"
-    if not path.is_file():
-        raise AeframeError(f"{error_start}, which does not exist; correct penalties.perceptual.file")
-    try:
-        with path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise AeframeError(
-            f"{error_start}, which cannot be read ({error}); correct penalties.perceptual.file"
-        ) from error
-    if sha256 is None or digest != sha256.lower():
-        raise AeframeError(
-            f"{error_start} with sha256 {digest}, expected {sha256 or 'one in the config'}; "
-            "if this is the right file, set penalties.perceptual.sha256 to its hash"
-        )
-    try:
-        stored = {
-            name.removeprefix(prefix): value for name, value in load_file(path).items() if name.startswith(prefix)
-        }
-    except SafetensorError as error:
-        raise AeframeError(f"{error_start}, which is not a safetensors file ({error}); convert its weights") from error
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    shapes = {name: tuple(value.shape) for name, value in stored.items()}
-    for name in sorted(expected.keys() | shapes.keys()):
-        if expected.get(name) != shapes.get(name):
-            raise AeframeError(
-                f"{error_start}, where tensor '{prefix}{name}' has shape {shapes.get(name)}, but the network's has "
-                f"{expected.get(name)}; set penalties.perceptual.network to the saved one"
-            )
-    # In a dry run the network is on the meta device, without memory for weights.
-    if not any(value.is_meta for value in network.state_dict().values()):
-        network.load_state_dict(stored)

@@ -159,5 +159,6 @@ def test_classes_are_refused() -> None:
         model.terms(model(Batch(torch.randint(4, (3, *FLAT)))), PROGRESS)
     assert str(error.value) == (
         "the reconstruction of Categorical consists of classes, through which no gradient flows from another network; "
-        "leave out the penalties adversarial, feature_matching and perceptual"
+        "leave out the penalties adversarial, feature_consistency, feature_matching and "
+        "perceptual"
     )

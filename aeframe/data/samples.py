@@ -56,7 +56,7 @@ class Samples:
         Raises:
             AeframeError: A column is missing, or does not have one value for each sample.
         """
-        samples = _unpacked(self)
+        samples = unpacked(self)
         if is_frame(samples.x):
             samples = _without_columns(who, samples)
         for name in COLUMNS:
@@ -181,7 +181,7 @@ def names_of_columns(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and is_list_of(value, str) else ()
 
 
-def _unpacked(samples: Samples) -> Samples:
+def unpacked(samples: Samples) -> Samples:
     """Return the samples with the content of a dataset of torch or of the library ``datasets`` as x and y."""
     if _is(samples.x, "datasets", "Dataset"):
         return _of_hugging_face(samples)

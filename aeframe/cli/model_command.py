@@ -48,13 +48,13 @@ class ModelCommand(Command):
             AeframeError: The model has no dataset, the data cannot be read, or they lack samples of the saved split.
         """
         from aeframe.data.fingerprint import compare, describe_fingerprint, fingerprint, replace_paths
+        from aeframe.data.in_memory import build_dataset
         from aeframe.data.labels import condition_on_labels
-        from aeframe.factory import build
 
         if "data" not in model.config:
             raise AeframeError(f"the config of model '{model.name}' names no dataset, so that it has no splits")
         config = replace_paths(model.config["data"], args.data or ())
-        dataset = build("dataset", config)
+        dataset = build_dataset(config)
         model.data.use_split(dataset)
         splits = model.modality.prepare(dataset, learn=False)
         current = fingerprint(config, dataset, splits, model.spec)

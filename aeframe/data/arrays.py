@@ -52,15 +52,16 @@ class ArrayFile:
         except _READ_ERRORS as error:
             raise self._unreadable(error) from error
 
-    def load(self, name: str) -> Array:
-        """Read an array.
+    def load(self, name: str, *, mapped: bool = False) -> Array:
+        """Read an array; with `mapped` that of an NPY file is a memory map, of which only used rows are read.
 
         Raises:
             AeframeError: The array is damaged, or holds Python objects.
         """
         try:
             with self.path.open("rb") as file:
-                loaded = np.load(file, allow_pickle=False)
+                is_mapped = mapped and not self.is_npz
+                loaded = np.load(self.path, mmap_mode="r") if is_mapped else np.load(file, allow_pickle=False)
                 array: Array = loaded[name] if self.is_npz else loaded
         except _READ_ERRORS as error:
             raise self._unreadable(error) from error

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.folders import visible_files
-from aeframe.data.modality import Dataset, Splits
+from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.errors import AeframeError
 from aeframe.factory import path_options, signature
 from aeframe.registry import registry
@@ -23,6 +24,10 @@ from aeframe.types import DataSpec
 
 MAX_HASHED_BYTES = 1 << 26
 """Files up to 64 MiB are hashed completely. Of larger files the size and `NUM_BLOCKS` equidistant blocks are hashed."""
+NUM_OBSERVED = 1024
+"""Training samples whose lowest and highest value are stored."""
+MEMORY = "memory"
+"""The ``path`` of samples that were in the memory of a program."""
 NUM_BLOCKS, BLOCK_BYTES = 64, 1 << 18
 
 
@@ -36,6 +41,8 @@ class DataRecord:
     """Keys ``(n,)`` of the samples of each split (see `SplitRecord`); empty for datasets with fixed splits."""
     condition: ConditionCoding | None = None
     """How the conditions of samples in memory become numbers; None for any other data."""
+    value_range: tuple[float, float] | None = None
+    """The lowest and highest value of training samples after preparation, see `observed_range`."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -48,11 +55,26 @@ class DataRecord:
             spec: The spec of the data.
         """
         split = dict(dataset.split_record.keys)
-        return cls(fingerprint(config, dataset, splits, spec), split, dataset.condition)
+        value_range = observed_range(splits.train, spec)
+        return cls(fingerprint(config, dataset, splits, spec), split, dataset.condition, value_range)
 
     def use_split(self, dataset: Dataset) -> None:
         """Make a dataset use the split of this record, if it has one, when it is loaded."""
         dataset.split_record.saved = self.split or None
+
+
+def observed_range(train: Source, spec: DataSpec) -> tuple[float, float] | None:
+    """Return the lowest and the highest value of some prepared training samples, for real data that are in memory.
+
+    Other domains have bounds, which are checked anyway.
+    """
+    if spec.domain.kind != "real" or not train.in_memory:
+        return None
+    rows = torch.linspace(0, len(train) - 1, min(len(train), NUM_OBSERVED)).round().long().unique()
+    with torch.random.fork_rng(devices=[]):
+        batch = train.batch(rows)
+    x = batch.masked_x()
+    return float(x.min()), float(x.max())
 
 
 def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> dict[str, Any]:
@@ -82,7 +104,8 @@ def fingerprint(config: Mapping[str, Any], dataset: Dataset, splits: Splits, spe
             if dataset_files and option == "path"
             else _of_path(path)
             for option, path in paths_of(config).items()
-        },
+        }
+        | dict(dataset.content()),
     }
 
 
@@ -98,6 +121,9 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for option, files_then in saved["files"].items():
         files_now = now["files"].get(option)
         if files_now is None or files_now["sha256"] == files_then["sha256"]:
+            continue
+        if files_now["path"] == MEMORY:
+            differences.append(f"the samples of the {option} split are not those of training: {counts}")
             continue
         what = name if option == "path" else f"{name}, data.{option},"
         if saved["samples"] != now["samples"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,14 +13,19 @@ import torch
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding, encode_categories
+from aeframe.data.fingerprint import MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import Indexable, RandomSplit
-from aeframe.data.samples import Samples, as_array, described, is_frame, names_of_columns, num_samples
+from aeframe.data.samples import Samples, as_array, described, is_frame, is_sparse, names_of_columns, num_samples
 from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError
+from aeframe.factory import build, signature
 from aeframe.registry import registry
 from aeframe.types import WEIGHT, Batch, DataSpec
+
+_HASHED = 1024
+"""Samples in the fingerprint of each split."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,9 @@ class MemoryDataset(Dataset):
             splits[split] = raw if len(index) == len(raw) else raw.rows(index)
             self._extras[split] = self._extra(origin, index)
         return self.raw_splits(splits)
+
+    def content(self) -> dict[str, dict[str, Any]]:
+        return {split: _content(samples.x) for split, samples in self.samples.items()}
 
     def extend_spec(self, spec: DataSpec) -> DataSpec:
         return spec if self.condition is None else replace(spec, condition=spec.condition + self.condition.width)
@@ -192,6 +201,42 @@ class _WithExtra(SourceWrapper):
         if self.extra.weight is not None:
             batch = replace(batch, extras={**batch.extras, WEIGHT: self.extra.weight[index]})
         return batch
+
+
+def _content(x: Any) -> dict[str, Any]:
+    """Return the entry of samples in memory in the fingerprint of a run's data: of at most `_HASHED` of them."""
+    num = num_samples(x)
+    rows = np.unique(np.linspace(0, num - 1, min(num, _HASHED)).round().astype(int))
+    if is_frame(x):
+        hashed = [x[name].to_numpy()[rows] for name in x.columns]
+    elif isinstance(x, (list, tuple)):
+        hashed = [x[row] for row in rows]
+    else:
+        chosen = x.tocsr()[rows] if is_sparse(x) else x[rows]
+        hashed = [chosen.toarray() if is_sparse(x) else chosen]
+    digest = hashlib.sha256(str(num).encode())
+    for item in hashed:
+        array = as_array(item)
+        digest.update(repr(item).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
+    return {"path": MEMORY, "bytes": int(getattr(x, "nbytes", 0) or 0), "sha256": digest.hexdigest()}
+
+
+def build_dataset(config: Mapping[str, Any], samples: SampleSplits | None = None) -> Dataset:
+    """Return the dataset of the ``data`` section of a config; `samples` are those in memory, if there are any.
+
+    Raises:
+        AeframeError: The dataset takes samples in memory, and there are none.
+    """
+    if samples is not None:
+        in_memory: Dataset = build("dataset", config, samples=samples)
+        return in_memory
+    if "samples" in signature(registry().load("dataset", config["name"])).injected:
+        raise AeframeError(
+            f"data '{config['name']}' were in the memory of the program that trained the model; pass them again: "
+            "aeframe.fit(x, ...), or use the methods of aeframe.load(folder)"
+        )
+    dataset: Dataset = build("dataset", config)
+    return dataset
 
 
 def memory_dataset(x: Any, modality: str | None) -> str:

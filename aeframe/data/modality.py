@@ -92,6 +92,10 @@ class Dataset(ABC):
     def load(self) -> Any:
         """Return the raw train, validation and test split, of the type that the modality expects."""
 
+    def content(self) -> Mapping[str, dict[str, Any]]:
+        """Return entries of the fingerprint (see `aeframe.data.fingerprint`) for data that no file has."""
+        return {}
+
     def extend_spec(self, spec: DataSpec) -> DataSpec:
         """Return the spec with what `attach` adds to the samples, such as a condition; unchanged by default."""
         return spec

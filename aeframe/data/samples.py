@@ -45,10 +45,23 @@ class Samples:
             return cls(*x)
         return cls(x)
 
+    def unpacked(self) -> Samples:
+        """Return the samples with the content of a dataset of torch or of the library ``datasets`` as x and y.
+
+        Raises:
+            AeframeError: The dataset has no numbered samples.
+        """
+        if _is(self.x, "datasets", "Dataset"):
+            return _of_hugging_face(self)
+        if _is(self.x, "torch.utils.data", "IterableDataset"):
+            raise AeframeError(
+                "fit reads samples by their numbers, and an IterableDataset has none; write its samples to a file or "
+                "an array, or register a dataset whose Source reads them"
+            )
+        return _of_torch(self) if _is(self.x, "torch.utils.data", "Dataset") else self
+
     def resolved(self, who: str) -> Samples:
         """Return the samples with every column as an array, and x without these columns and as an array-like object.
-
-        Datasets of torch and of the library ``datasets`` are read here.
 
         Args:
             who: How error messages name the samples: ``fit``.
@@ -56,7 +69,7 @@ class Samples:
         Raises:
             AeframeError: A column is missing, or does not have one value for each sample.
         """
-        samples = unpacked(self)
+        samples = self.unpacked()
         if is_frame(samples.x):
             samples = _without_columns(who, samples)
         for name in COLUMNS:
@@ -115,7 +128,9 @@ def num_samples(x: Any) -> int:
 def as_array(values: Any) -> NDArray[Any]:
     """Return a list, tensor, series or array as an array; an array is not copied."""
     if is_tensor(values):
-        array: NDArray[Any] = values.detach().cpu().numpy()
+        # NumPy has no bfloat16.
+        is_bfloat16 = str(values.dtype) == "torch.bfloat16"
+        array: NDArray[Any] = (values.float() if is_bfloat16 else values).detach().cpu().numpy()
         return array
     if hasattr(values, "to_numpy"):
         return np.asarray(values.to_numpy())
@@ -181,17 +196,8 @@ def names_of_columns(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and is_list_of(value, str) else ()
 
 
-def unpacked(samples: Samples) -> Samples:
-    """Return the samples with the content of a dataset of torch or of the library ``datasets`` as x and y."""
-    if _is(samples.x, "datasets", "Dataset"):
-        return _of_hugging_face(samples)
-    if _is(samples.x, "torch.utils.data", "IterableDataset"):
-        raise AeframeError(
-            "fit reads samples by their numbers, and an IterableDataset has none; write its samples to a file or an "
-            "array, or register a dataset whose Source reads them"
-        )
-    if not _is(samples.x, "torch.utils.data", "Dataset"):
-        return samples
+def _of_torch(samples: Samples) -> Samples:
+    """Return the items of a dataset of torch as x, and the second element of items that are pairs as y."""
     items = [samples.x[number] for number in range(len(samples.x))]
     if items and isinstance(items[0], (tuple, list)):
         y = samples.y if samples.y is not None or len(items[0]) < 2 else [item[1] for item in items]

@@ -91,9 +91,9 @@ class Table(Dataset):
         # Checks that the files have the same shape and columns.
         self.describe()
         train_choice, test_choice = self._what_to_read()
-        present = {"train": read_rows(self.path, train_choice)}
+        present = {"train": read_rows(self.path, train_choice, mapped=True)}
         if test_choice is not None:
-            present["test"] = read_rows(self.test_path or self.path, test_choice)
+            present["test"] = read_rows(self.test_path or self.path, test_choice, mapped=True)
         # `Dataset.split_record` stores the drawn split, or returns that of an earlier run.
         splits = RowSplits(**self.split.complete(present, self.split_record))
         splits.encode_labels()

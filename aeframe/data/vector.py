@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_COPIED_BYTES = 1 << 31
-"""Up to this size, rows that are not in memory as an array of single precision are copied into one after scaling;
-larger ones stay where they are, and each batch is scaled when it is read."""
+"""Up to this size of all splits together, rows are copied after scaling. Larger ones stay where they are, in memory or
+in a file, and each batch is scaled when it is read."""
+_BYTES = 4
+"""Bytes of a value in single precision."""
 _SCALABLE: dict[str, frozenset[str]] = {
     "standard": frozenset({"real"}),
     "minmax": frozenset({"real", "unit", "signed"}),
@@ -75,6 +77,8 @@ class Vector(Modality):
         self._shape: Shape | None = None
         self._columns: tuple[str, ...] | None = None
         self._scaler: Scaler | None = None
+        self._finite: RowSplits | None = None
+        """Rows that `learn` has checked, so that `apply` need not."""
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -89,6 +93,7 @@ class Vector(Modality):
             )
         for rows in (raw.train, raw.validation, raw.test):
             self._check_finite(rows)
+        self._finite = raw
         self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
         if self.scale == "standard":
             self._scaler = Scaler.standard(raw.train.values)
@@ -97,9 +102,11 @@ class Vector(Modality):
 
     def apply(self, raw: RowSplits) -> Splits:
         splits = [self._match_columns(rows) for rows in (raw.train, raw.validation, raw.test)]
-        for rows in splits:
+        for rows in splits if self._finite is not raw else ():
             self._check_finite(rows)
-        train, validation, test = (self._source(rows) for rows in splits)
+        self._finite = None
+        num_values = sum(math.prod(rows.values.shape) for rows in splits)
+        train, validation, test = (self._source(rows, num_values) for rows in splits)
         return Splits(train, validation, test)
 
     def state(self) -> dict[str, Any]:
@@ -187,11 +194,14 @@ class Vector(Modality):
             )
         return rows
 
-    def _source(self, rows: Rows) -> Source:
-        """Return a source of the rows after scaling; missing values are masked, and the domain is checked."""
+    def _source(self, rows: Rows, num_values: int = 0) -> Source:
+        """Return a source of the rows after scaling; missing values are masked, and the domain is checked.
+
+        `num_values` is the number of values of all splits, which decides together whether they are copied.
+        """
         extras = {} if rows.label is None else {"label": torch.from_numpy(rows.label)}
         index = None if rows.index is None else torch.from_numpy(rows.index)
-        if isinstance(rows.values, LazyRows) and 4 * math.prod(rows.values.shape) > MAX_COPIED_BYTES:
+        if isinstance(rows.values, LazyRows) and _BYTES * num_values > MAX_COPIED_BYTES:
             for start, values in rows.values.chunks():
                 self._check_domain(rows, self._prepared(values)[0], start)
             return LazySource(rows.values, self._prepared, extras=extras, index=index)

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from aeframe.data.fingerprint import DataRecord
+from aeframe.data.in_memory import build_dataset
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.experiment.objects import RunObjects
-from aeframe.factory import build, signature
+from aeframe.factory import build
 from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
@@ -60,7 +61,7 @@ def check(
     """
     objects = RunObjects() if objects is None else objects
     modality: Modality = build("modality", config["modality"])
-    dataset = _build_dataset(config["data"], objects)
+    dataset = build_dataset(config["data"], objects.samples)
     chosen = config["modality"]["name"]
     if chosen != dataset.modality:
         raise AeframeError(
@@ -72,20 +73,6 @@ def check(
         record.use_split(dataset)
     spec = dataset.extend_spec(modality.spec(dataset))
     return modality, dataset, check_parts(config, spec, objects.modules)
-
-
-def _build_dataset(config: Mapping[str, Any], objects: RunObjects) -> Dataset:
-    """Return the dataset of the ``data`` section of a config."""
-    if objects.samples is not None:
-        in_memory: Dataset = build("dataset", config, samples=objects.samples)
-        return in_memory
-    if "samples" in signature(registry().load("dataset", config["name"])).injected:
-        raise AeframeError(
-            f"data '{config['name']}' were in the memory of the program that trained this model; pass them again: "
-            "aeframe.fit(x, ...), or use the methods of aeframe.load(folder)"
-        )
-    dataset: Dataset = build("dataset", config)
-    return dataset
 
 
 def check_parts(

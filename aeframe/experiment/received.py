@@ -45,7 +45,7 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
         return None
     # The rest of this module needs numpy and torch; a run whose data are files does not wait for them here.
     from aeframe.data.in_memory import SampleSplits, memory_dataset
-    from aeframe.data.samples import Samples, is_frame, unpacked
+    from aeframe.data.samples import Samples, is_frame
 
     data = settings.get("data") or {}
     if not isinstance(data, Mapping) or "name" in data:
@@ -57,8 +57,7 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
     given_columns = {name: value for name, value in columns.items() if value is not None}
     if given_columns:
         samples = Samples(samples.x, **{**_fields(samples), **given_columns})
-    # The modality follows from the content of a dataset of torch or of the library datasets, not from its type.
-    samples = unpacked(samples)
+    samples = samples.unpacked()
     options = dict(data)
     by_split = {"train": samples}
     validation = held_out["validation"]
@@ -72,7 +71,7 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
             options[split] = float(value)
         elif value is not None:
             named = {name: value for name, value in given_columns.items() if isinstance(value, (str, list))}
-            split_samples = Samples.of(value)
+            split_samples = Samples.of(value).unpacked()
             names_columns = {name: column for name, column in named.items() if _names_columns(column, split_samples.x)}
             by_split[split] = Samples(split_samples.x, **{**names_columns, **_fields(split_samples)})
     modality = settings.get("modality")

@@ -1,13 +1,14 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
 ``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, and the names of
-the categories of a condition.
+the categories of a condition, and the range of the values.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.fingerprint import DataRecord
@@ -15,8 +16,8 @@ from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
-_CONDITION = "condition"
-"""The key in ``data.json`` with the names of categories that condition the model."""
+_CONDITION, _RANGE = "condition", "value_range"
+"""Keys in ``data.json`` next to those of the fingerprint, see `DataRecord`."""
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
@@ -25,8 +26,12 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
     Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
     file, or a hash of its name.
     """
-    condition = {} if record.condition is None else {_CONDITION: record.condition.state()}
-    text = json.dumps({**record.fingerprint, **condition}, indent=2, ensure_ascii=False) + "\n"
+    fields: dict[str, Any] = dict(record.fingerprint)
+    if record.condition is not None:
+        fields[_CONDITION] = record.condition.state()
+    if record.value_range is not None:
+        fields[_RANGE] = list(record.value_range)
+    text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
     if record.split:
@@ -48,4 +53,10 @@ def read_data_record(folder: Path) -> DataRecord:
         raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
     coding = fingerprint.pop(_CONDITION, None)
     condition = None if coding is None else ConditionCoding.from_state(coding)
-    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {}, condition)
+    low_high = fingerprint.pop(_RANGE, None)
+    return DataRecord(
+        fingerprint,
+        read_tensors(split) if split.is_file() else {},
+        condition,
+        None if low_high is None else (low_high[0], low_high[1]),
+    )

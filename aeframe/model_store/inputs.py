@@ -6,6 +6,7 @@ Shapes: N samples, `shape` of one sample or of one code, C numbers of the condit
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -16,6 +17,8 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Shape
 
+_MANY_FAR = 0.1
+"""The share of samples with values far from those of training above which a warning is shown."""
 Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
 """Samples ``(N, *shape)`` of values in the domain of the training data, or a batch as `Modality.read` returns it."""
@@ -50,6 +53,28 @@ def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batc
     dtype = torch.long if spec.domain.kind == "category" else torch.float32
     chosen = batch.condition if condition is None else condition
     return replace(batch, x=values.to(dtype), condition=as_condition(who, chosen, spec, len(values)))
+
+
+class FarFromTrainingWarning(UserWarning):
+    """Samples that a model receives have other values than those it was trained with."""
+
+
+def warn_if_far(who: str, batch: Batch, value_range: tuple[float, float]) -> None:
+    """Warn if more than a tenth of the samples have values far outside `value_range`, by more than its width.
+
+    A warning of the same text is shown once.
+    """
+    low, high = value_range
+    width = max(high - low, torch.finfo(torch.float32).tiny)
+    x = batch.masked_x().flatten(1)
+    far = ((x < low - width) | (x > high + width)).any(1)
+    if float(far.float().mean()) > _MANY_FAR:
+        warnings.warn(
+            f"{who} was trained with values from {low:.4g} to {high:.4g}, and x has values from {float(x.min()):.4g} "
+            f"to {float(x.max()):.4g}; if these are not scaled as in training, pass model.prepare(x)",
+            FarFromTrainingWarning,
+            stacklevel=4,
+        )
 
 
 def as_codes(who: str, z: Array, shape: Shape) -> Tensor:

@@ -21,7 +21,7 @@ from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
-from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size
+from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size, warn_if_far
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
@@ -276,7 +276,10 @@ class TrainedModel:
         if not isinstance(x, (Batch, Tensor, np.ndarray)):
             # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
             x = self.prepare(x)
-        return as_batch(self._who(), x, self._condition(condition), self.spec)
+        batch = as_batch(self._who(), x, self._condition(condition), self.spec)
+        if isinstance(x, (Tensor, np.ndarray)) and self.data.value_range is not None:
+            warn_if_far(self._who(), batch, self.data.value_range)
+        return batch
 
     def _condition(self, condition: Any) -> Tensor | None:
         """Return a condition as numbers ``(N, C)``; categories may be given by their names."""

@@ -171,9 +171,10 @@ def _class_name(module: Any) -> str:
 def _check_given(kind: str, module: Any, code: str) -> None:
     """Raise an error if the object is missing, or cannot be called."""
     if module is None:
+        article = "an" if kind == "encoder" else "a"
         raise AeframeError(
-            f"this model has an {kind} of the class {code or 'of its author'}, whose code is not saved with it; pass "
-            f"an object of this class: aeframe.load(folder, {kind}=...)"
+            f"this model has {article} {kind} of the class {code or 'of its author'}, whose code is not saved with it; "
+            f"pass an object of this class: aeframe.load(folder, {kind}=...)"
         )
     if not callable(module):
         raise AeframeError(f"{kind} expects a module or a function, found {module!r}; pass an nn.Module")

@@ -18,7 +18,7 @@ class _Format(Protocol):
 
     def header(self, path: Path, choice: Choice) -> Header: ...
 
-    def read(self, path: Path, choice: Choice) -> Rows: ...
+    def read(self, path: Path, choice: Choice, *, mapped: bool = False) -> Rows: ...
 
     def write(self, path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None: ...
 
@@ -44,13 +44,15 @@ def read_header(path: Path, choice: Choice) -> Header:
     return _format(_existing(path)).header(path, choice)
 
 
-def read_rows(path: Path, choice: Choice) -> Rows:
+def read_rows(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     """Read all rows of a file: the array, the label and the columns that `choice` names.
+
+    With `mapped` the values of an NPY file are `LazyRows` of a memory map, of which only used rows are read.
 
     Raises:
         AeframeError: As `read_header`; also for a cell that is not a number or a row of another length, with its line.
     """
-    return _format(_existing(path)).read(path, choice)
+    return _format(_existing(path)).read(path, choice, mapped=mapped)
 
 
 def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aeframe.data.arrays import ArrayFile
+from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, listed
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
@@ -26,18 +27,20 @@ def header(path: Path, choice: Choice) -> Header:
     return Header(_check_array(file, key, *file.header(key))[1:])
 
 
-def read(path: Path, choice: Choice) -> Rows:
+def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     """Read the array and the label that `choice` names."""
     _check_no_columns(path, choice)
     file = ArrayFile(path)
     if choice.label is not None and not file.is_npz:
         raise AeframeError(f"'{path.name}' holds one array and no label '{choice.label}'; put both into an .npz")
     key = _key(file, choice.key)
-    values = file.load(key)
+    values = file.load(key, mapped=mapped)
     _check_array(file, key, values.shape, values.dtype)
     label = None if choice.label is None else _read_label(file, choice.label, len(values))
     origin = f"{path.name}, array '{key}'" if file.is_npz else path.name
-    return check_not_empty(path.name, Rows(values, origin, label=label))
+    return check_not_empty(
+        path.name, Rows(LazyRows(values) if mapped and not file.is_npz else values, origin, label=label)
+    )
 
 
 def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:

@@ -19,7 +19,7 @@ def header(path: Path, choice: Choice) -> Header:
     return Header((len(chosen),), tuple(names[number] for number in chosen))
 
 
-def read(path: Path, choice: Choice) -> Rows:
+def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     """Read the columns and the label that `choice` names; nulls become NaN."""
     pa, pq = _pyarrow(path)
     chosen, names, label = _schema(path, choice)

@@ -83,6 +83,11 @@ class Rows:
         values = self.values[:, chosen]
         return replace(self, values=values, columns=columns)
 
+    @property
+    def array(self) -> NDArray[Any]:
+        """The values as an array in memory; lazy values are read now."""
+        return self.values[:] if isinstance(self.values, LazyRows) else self.values
+
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
         """Yield the values in blocks of rows, each with the number of its first row; an array is one block."""
         if isinstance(self.values, LazyRows):

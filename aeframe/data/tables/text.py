@@ -33,7 +33,7 @@ def header(path: Path, choice: Choice) -> Header:
     return Header((len(chosen),), tuple(names[number] for number in chosen) if names else None)
 
 
-def read(path: Path, choice: Choice) -> Rows:
+def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     """Read the columns and the label that `choice` names; other columns may hold anything.
 
     pandas parses the file. Where it fails, or where its result could differ from Python's own `csv` and `float`, the

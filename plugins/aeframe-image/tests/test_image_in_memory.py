@@ -36,6 +36,7 @@ FORMS: dict[str, tuple[Any, NDArray[np.uint8]]] = {
     "double floats NHWC": (COLOUR / 255, COLOUR),
     "tensor of bytes": (torch.from_numpy(CHANNELS_FIRST), COLOUR),
     "tensor of floats": (torch.from_numpy(CHANNELS_FIRST) / 255, COLOUR),
+    "tensor of bfloat16": (torch.from_numpy(BOOL)[:, None].bfloat16(), 255 * BOOL.astype(np.uint8)),
     "tensor of bool": (torch.from_numpy(BOOL), 255 * BOOL.astype(np.uint8)),
     "list of grey pictures": ([Pillow.fromarray(image) for image in GREY], GREY),
     "tuple of colour pictures": (tuple(Pillow.fromarray(image) for image in COLOUR), COLOUR),

@@ -86,7 +86,7 @@ def raw_images(x: Any) -> SharedStack | Files:
             f"x is {described(x)}, expected images: an array (N, H, W), (N, C, H, W) or (N, H, W, C), or a list of "
             "pictures of PIL or of arrays"
         )
-    array = plain_array(x)
+    array = as_array(x)
     if not (_is_bytes(array) or _is_float(array)):
         raise AeframeError(
             f"x has dtype {array.dtype}, expected uint8, bool, or floats in [0, 1]; if its values are 0 to 255, pass "
@@ -102,15 +102,10 @@ def stacked_arrays(items: list[Any] | tuple[Any, ...]) -> NDArray[Any] | None:
     """Return a list of arrays or tensors of one shape and type as one array; None for any other list."""
     if not items or not all(_is_array(item) for item in items):
         return None
-    arrays = [plain_array(item) for item in items]
+    arrays = [as_array(item) for item in items]
     if any(array.shape != arrays[0].shape or array.dtype != arrays[0].dtype for array in arrays):
         return None
     return np.stack(arrays)
-
-
-def plain_array(x: Any) -> NDArray[Any]:
-    """Return an array or tensor as an array; nothing is copied, except a tensor of bfloat16, which NumPy lacks."""
-    return as_array(x.float() if is_tensor(x) and str(x.dtype) == "torch.bfloat16" else x)
 
 
 def _check_range(array: NDArray[Any]) -> None:

@@ -74,7 +74,7 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
             kept = np.flatnonzero(~disordered)
             rows, times = rows.rows(torch.from_numpy(kept)), times[kept]
             anomaly = None if anomaly is None else anomaly[kept]
-    bad = _bad_values(rows.values, missing)
+    bad = _bad_values(rows.array, missing)
     excluded: NDArray[np.bool_] = np.any(bad, axis=1)
     for row in np.flatnonzero(excluded).tolist():
         column = int(np.flatnonzero(bad[row])[0])

@@ -263,7 +263,7 @@ class Series(Modality):
 
         The mask is None unless ``missing=mask``.
         """
-        values = series.rows.values
+        values = series.rows.array
         with np.errstate(over="ignore"):  # Overflow raises an error below.
             scaled = values.astype(np.float32) if self._scaler is None else self._scaler.apply(values)
         observed = np.isfinite(values)

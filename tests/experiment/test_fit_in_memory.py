@@ -1,0 +1,248 @@
+"""`aeframe.fit` with samples in memory: every form trains, splits and columns are those that were asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+import aeframe
+from aeframe.data import vector
+from aeframe.errors import AeframeError
+from aeframe.experiment.workflow import Run
+from aeframe.model_store.inputs import FarFromTrainingWarning
+
+torch.set_num_threads(1)
+
+SCALES = np.array([1.0, 10.0, 100.0, 1.0, 0.1])
+
+
+def rows(num: int = 120, seed: int = 0) -> NDArray[np.float64]:
+    return np.random.default_rng(seed).normal(size=(num, 5)) * SCALES + 3
+
+
+@pytest.fixture
+def fit(tmp_path: Path) -> Any:
+    def fit(x: Any, **settings: Any) -> Run:
+        quick = {
+            "model": "ae",
+            "max_batches": 2,
+            "pictures": False,
+            "progress": False,
+            "batch_size": 16,
+            "folder": tmp_path / "run",
+        }
+        return aeframe.fit(x, **{**quick, "trainer": {"threads": 1, "accelerator": "cpu"}, **settings})
+
+    return fit
+
+
+class Pairs(Dataset[tuple[torch.Tensor, str]]):
+    def __len__(self) -> int:
+        return 120
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, str]:
+        return torch.from_numpy(rows()[number]), f"class {number % 3}"
+
+
+class Endless(IterableDataset[torch.Tensor]):
+    def __iter__(self) -> Any:
+        return iter([torch.zeros(3)])
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame(rows(), columns=list("abcde"))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        rows(),
+        rows().astype(np.float32),
+        np.asfortranarray(rows()),
+        rows().round().astype(np.int16),
+        torch.from_numpy(rows()),
+        frame(),
+        pl.DataFrame(frame().to_dict("list")),
+        scipy.sparse.coo_matrix(rows()),
+        scipy.sparse.csr_array(rows()),
+        TensorDataset(torch.from_numpy(rows())),
+        Pairs(),
+        aeframe.Samples(rows()),
+        (rows(), np.arange(120) % 3),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_rows_of_every_form_are_trained_on(fit: Any, x: Any) -> None:
+    run = fit(x)
+    assert run.model.spec.shape == (5,)
+    assert run.model.data.fingerprint["rows"] == {"train": 96, "validation": 12, "test": 12}
+    assert np.isfinite(run.metrics["loss"])
+
+
+def test_the_run_has_model_history_and_metrics(fit: Any) -> None:
+    run = fit(rows())
+    opened = aeframe.load(run.folder)
+    batch = run.model.prepare(rows())
+    torch.testing.assert_close(run.model.encode(batch), opened.encode(batch), rtol=0, atol=0)
+    table = run.history
+    assert list(table.columns) == ["step", "epoch", "split", "name", "value"]
+    test_loss = table[(table["split"] == "test") & (table["name"] == "loss")]["value"]
+    assert test_loss.tolist() == [run.metrics["loss"]]
+
+
+def test_a_memory_map_is_trained_on_without_a_copy(fit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "x.npy", rows())
+    copied = fit(np.load(tmp_path / "x.npy"), folder=tmp_path / "copied")
+    monkeypatch.setattr(vector, "MAX_COPIED_BYTES", 1000)
+    mapped = fit(np.load(tmp_path / "x.npy", mmap_mode="r"), folder=tmp_path / "mapped")
+    file = fit(None, data={"name": "table", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
+    for run in (mapped, file):
+        assert run.metrics == pytest.approx(copied.metrics, rel=1e-5)
+
+
+def test_an_array_is_the_same_as_its_file(fit: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", rows())
+    memory = fit(rows(), folder=tmp_path / "memory")
+    file = fit(None, data={"name": "table", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
+    assert memory.metrics == file.metrics
+
+
+def test_held_out_samples_and_fractions(fit: Any, tmp_path: Path) -> None:
+    run = fit(rows(), validation=rows(30, seed=1), test=0.25, folder=tmp_path / "a")
+    assert run.model.data.fingerprint["rows"] == {"train": 90, "validation": 30, "test": 30}
+    run = fit(rows(), validation=0.5, test=(rows(7, seed=1), np.zeros(7, int)), folder=tmp_path / "b")
+    assert run.model.data.fingerprint["rows"] == {"train": 60, "validation": 60, "test": 7}
+
+
+def test_a_column_defines_the_splits(fit: Any) -> None:
+    x = frame()
+    x["part"] = ["test"] * 20 + ["val"] * 30 + ["train"] * 70
+    run = fit(x, validation="part")
+    assert run.model.data.fingerprint["rows"] == {"train": 70, "validation": 30, "test": 20}
+    assert run.model.spec.shape == (5,)
+
+
+def test_no_group_is_in_two_splits(fit: Any) -> None:
+    groups = np.repeat([f"patient {number}" for number in range(24)], 5)
+    run = fit(rows(), groups=groups, validation=0.25, test=0.25)
+    parts = [set(groups[index.numpy()]) for index in run.model.data.split.values()]
+    assert [len(part) for part in parts] == [12, 6, 6]
+    assert len(set.union(*parts)) == 24
+
+
+def test_weights_are_those_of_repeated_samples(tmp_path: Path) -> None:
+    x, weight = rows(40), np.array([1, 3] * 20)
+    losses = []
+    settings = {"model": "ae", "seed": 1, "batch_size": 1000, "modality": {"name": "vector", "scale": "none"}}
+    for train, weights in ((x, weight), (x.repeat(weight, 0), None)):
+        module, data = aeframe.build(train, sample_weight=weights, validation=x, test=x, **settings)
+        data.setup("fit")
+        batch = data.splits.train.batch(torch.arange(len(train)))
+        terms = module.model.eval().terms(module.model(batch), module.progress)
+        buffer = module.metric_buffer
+        losses.append(buffer.add("", "", terms, module.progress, sample_weight=batch.extras.get("weight")).item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_categories_are_given_by_their_names(fit: Any) -> None:
+    x = frame()
+    x["city"], x["age"] = ["Oslo", "Rome", "Kyiv"] * 40, np.linspace(20, 60, 120)
+    run = fit(x, model="cvae", condition=["city", "age"])
+    model = aeframe.load(run.folder)
+    assert model.spec.shape == (5,)
+    assert model.spec.condition == 4
+    by_name = model.sample(2, seed=0, condition=pd.DataFrame({"city": ["Rome", "Oslo"], "age": [30.0, 40.0]}))
+    numbers = torch.tensor([[0.0, 0.0, 1.0, 30.0], [0.0, 1.0, 0.0, 40.0]])
+    torch.testing.assert_close(by_name, model.sample(2, seed=0, condition=numbers))
+    # The frame has the columns of the condition, so that nothing more need be said.
+    torch.testing.assert_close(
+        model.encode(x), model.encode(model.prepare(x[list("abcde")], condition=x[["city", "age"]]))
+    )
+    with pytest.raises(AeframeError, match="without the category 'Osl', did you mean 'Oslo'"):
+        model.sample(1, condition=pd.DataFrame({"city": ["Osl"], "age": [3.0]}))
+
+
+def test_labels_of_any_type(fit: Any) -> None:
+    run = fit(rows(), y=["yes", "no", "maybe"] * 40, model="cvae", label_classes=3)
+    assert run.model.spec.condition == 3
+
+
+def test_frames_are_matched_by_the_names_of_columns(fit: Any) -> None:
+    model = fit(frame()).model
+    codes = model.encode(frame())
+    shuffled = frame()[list("edcba")].assign(extra="words")
+    torch.testing.assert_close(model.encode(shuffled), codes, rtol=0, atol=0)
+    with pytest.raises(AeframeError, match="no column 'c' for columns"):
+        model.encode(frame().drop(columns="c"))
+
+
+def test_prepare_and_restore_are_inverse(fit: Any) -> None:
+    model = fit(frame()).model
+    restored = model.restore(model.prepare(frame()).x)
+    pd.testing.assert_frame_equal(restored, frame(), rtol=1e-5)
+
+
+def test_unscaled_values_are_said_once(fit: Any) -> None:
+    model = fit(rows() * 1e4).model
+    with pytest.warns(FarFromTrainingWarning, match=r"trained with values from -\d.* x has values from .*e\+"):
+        model.reconstruct(rows() * 1e4)
+
+
+def test_a_run_is_resumed_with_the_samples(fit: Any, tmp_path: Path) -> None:
+    first = fit(rows(), max_batches=None, max_epochs=1)
+    again = aeframe.fit(rows(), resume=first.folder, max_epochs=2)
+    straight = fit(rows(), max_batches=None, max_epochs=2, folder=tmp_path / "straight")
+    assert again.metrics == straight.metrics
+
+
+class Counting(Callback):
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.batches += 1
+
+
+def test_callbacks_and_loggers_are_objects(fit: Any, tmp_path: Path) -> None:
+    callback, logger = Counting(), CSVLogger(tmp_path / "log")
+    fit(rows(), callbacks=[callback], logger=logger)
+    assert callback.batches == 2
+    assert list((tmp_path / "log").rglob("metrics.csv"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": rows()[:, 0]}, "no modality takes numpy.ndarray of shape"),
+        ({"x": Endless()}, "an IterableDataset has none"),
+        ({"x": rows()[:0]}, "x has no samples for the train split"),
+        ({"x": frame().assign(a="word")}, "column 'a' of str, expected numbers"),
+        ({"x": frame(), "y": "aa"}, "y='aa' is no column of x"),
+        ({"x": rows(), "y": "a"}, "has no named columns"),
+        ({"x": rows(), "y": [1, 2]}, r"y has shape \(2,\), and x has 120 samples"),
+        ({"x": rows(), "sample_weight": -np.ones(120)}, "sample_weight must be finite, at least 0"),
+        ({"x": rows(), "data": "digits"}, "both name the data"),
+        ({"x": None, "data": rows()}, "found ndarray; pass samples as the first argument"),
+        ({"x": None, "y": [1, 2]}, "y= belongs to samples in memory"),
+        ({"x": rows(), "validation": rows()[:, :3]}, "has rows of shape \\(3,\\), expected \\(5,\\)"),
+        ({"x": rows(), "optimizer": torch.optim.SGD}, "optimizer expects a name"),
+        ({"x": rows(), "callbacks": [print]}, "callbacks expects objects of lightning.pytorch.callbacks.Callback"),
+        ({"x": rows(), "condition": [None, *"ab" * 59, "a"]}, "row 0 has no label or category"),
+        ({"x": np.where(rows() > 3, np.nan, 1.0)}, "the value is missing"),
+    ],
+)
+def test_errors(fit: Any, tmp_path: Path, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(AeframeError, match=message):
+        fit(**arguments)
+    assert not (tmp_path / "run").exists()

@@ -128,7 +128,9 @@ def num_samples(x: Any) -> int:
 def as_array(values: Any) -> NDArray[Any]:
     """Return a list, tensor, series or array as an array; an array is not copied."""
     if is_tensor(values):
-        array: NDArray[Any] = values.detach().cpu().numpy()
+        # NumPy has no bfloat16.
+        is_bfloat16 = str(values.dtype) == "torch.bfloat16"
+        array: NDArray[Any] = (values.float() if is_bfloat16 else values).detach().cpu().numpy()
         return array
     if hasattr(values, "to_numpy"):
         return np.asarray(values.to_numpy())

@@ -24,6 +24,7 @@ NAMES = {
         "fashion_mnist",
         "image_folder",
         "image_huggingface",
+        "image_in_memory",
         "image_npz",
         "image_shards",
         "mnist",
@@ -70,7 +71,7 @@ def test_each_name_is_a_class_of_its_kind(kind: str, name: str) -> None:
     assert target.__doc__
     assert not target.__abstractmethods__ if hasattr(target, "__abstractmethods__") else True
     if kind in ("modality", "dataset", "command"):
-        assert not signature(target).injected
+        assert list(signature(target).injected) == (["samples"] if name == "image_in_memory" else [])
     if kind == "dataset":
         assert target.modality == "image"
 
@@ -105,3 +106,4 @@ def test_the_defaults_of_the_modality_are_registered() -> None:
     for name in modality.metrics:
         assert registry().has("metric", name)
     assert registry().has("dataset", modality.dataset)
+    assert registry().has("dataset", modality.in_memory)

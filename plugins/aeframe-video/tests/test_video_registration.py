@@ -10,7 +10,7 @@ from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["video"],
-    "dataset": ["moving_mnist", "moving_shapes", "video_files", "video_npz"],
+    "dataset": ["moving_mnist", "moving_shapes", "video_files", "video_in_memory", "video_npz"],
     "encoder": ["video_conv"],
     "decoder": ["video_conv"],
     "corruption": ["frames", "tubes"],

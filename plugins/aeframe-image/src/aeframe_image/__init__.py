@@ -15,6 +15,7 @@ def register_datasets(register: Register) -> None:
     register("mnist", "aeframe_image.idx:MNIST", summary="70,000 handwritten digits of 28 x 28")
     register("fashion_mnist", "aeframe_image.idx:FashionMNIST", summary="70,000 images of clothing of 28 x 28")
     register("cifar10", "aeframe_image.cifar:CIFAR10", summary="60,000 colour photographs of 32 x 32")
+    register("image_in_memory", "aeframe_image.in_memory:ImageInMemory", summary="images that aeframe.fit received")
     register("image_npz", "aeframe_image.arrays:ImageNPZ", summary="a NPZ or NPY file")
     register("image_folder", "aeframe_image.folder:ImageFolder", summary="a folder of PNG, JPEG or similar files")
     register("image_shards", "aeframe_image.shards:ImageShards", summary="tar archives in the WebDataset format")

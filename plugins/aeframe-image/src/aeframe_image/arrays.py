@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset
@@ -32,7 +34,7 @@ class ArrayFile(SplitArrays):
         where = self.where(self.keys["train"])
         shape, dtype = self.header(self.keys["train"])
         _check_dtype(where, dtype)
-        return _layout(where, shape)[1]
+        return layout_of(where, shape)[1]
 
     def stacks(self) -> dict[str, Stack]:
         """Load and check the splits that the file has.
@@ -51,7 +53,7 @@ def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
         )
 
 
-def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
+def layout_of(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
     """Return the layout of an array of images (``NHW``, ``NCHW`` or ``NHWC``), and the shape ``(C, H, W)`` of one."""
     if len(shape) == 3 and 0 not in shape:
         return "NHW", (1, *shape[1:])
@@ -70,7 +72,7 @@ def _layout(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
 def _pixels(where: str, array: Array) -> Tensor:
     """Return an array of images as ``(N, C, H, W)``, uint8 or float32 in [0, 1]; `where` begins error messages."""
     _check_dtype(where, array.dtype)
-    layout, _ = _layout(where, array.shape)
+    layout, _ = layout_of(where, array.shape)
     if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if array.dtype != np.uint8:
@@ -87,6 +89,32 @@ def _pixels(where: str, array: Array) -> Tensor:
         array = array.transpose(0, 3, 1, 2)
     pixels = torch.from_numpy(np.ascontiguousarray(array))
     return pixels.unsqueeze(1) if layout == "NHW" else pixels
+
+
+def shared_pixels(array: NDArray[Any], layout: str) -> Tensor:
+    """Return an array of images as ``(N, C, H, W)`` without copying it, except an array of bool.
+
+    Args:
+        array: uint8, bool or floats.
+        layout: ``NHW``, ``NCHW`` or ``NHWC``.
+    """
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    pixels = shared_tensor(array)
+    if layout == "NHW":
+        return pixels.unsqueeze(1)
+    return pixels.permute(0, 3, 1, 2) if layout == "NHWC" else pixels
+
+
+def shared_tensor(array: NDArray[Any]) -> Tensor:
+    """Return a tensor, for reading only, that shares the memory of an array, also of a memory map."""
+    if not array.dtype.isnative or any(stride < 0 for stride in array.strides):
+        # torch has no other byte orders, and no steps backwards.
+        array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    with warnings.catch_warnings():
+        # The tensor is never written to.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
 
 
 class ImageNPZ(Dataset):

@@ -1,4 +1,4 @@
-"""Decode an image file to pixels."""
+"""Decode an image file, or a picture in memory, to pixels."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from aeframe.data.folders import first_opened
+from aeframe.data.samples import as_array
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
-from aeframe_image.pictures import ImageFile
+from aeframe_image.arrays import layout_of, shared_pixels
+from aeframe_image.pictures import ImageFile, Picture
 
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
@@ -29,7 +31,7 @@ _NEXT_STEP = "replace it, or leave such files out of training with modality.on_e
 
 
 def decode(file: ImageFile) -> Tensor:
-    """Return the image of a file as uint8 ``(C, H, W)``, with C = 1 for grey formats and 3 otherwise.
+    """Return an image of a file or in memory as uint8 ``(C, H, W)``, with C = 1 for grey formats and 3 otherwise.
 
     The EXIF orientation is applied. Transparent pixels are blended with white. Of an animation, the first frame is
     returned. 16-bit grey values are scaled to 8 bits.
@@ -39,7 +41,12 @@ def decode(file: ImageFile) -> Tensor:
     """
     if isinstance(file, Path) and not file.is_file():
         raise AeframeError(f"there is no image file '{file}'")
+    if isinstance(file, Picture) and not isinstance(file.image, Image.Image):
+        return _from_array(file)
     try:
+        if isinstance(file, Picture):
+            # A picture that PIL opened is read from its file here.
+            return torch.from_numpy(_to_array(file, ImageOps.exif_transpose(file.image)))
         content = file.read_bytes() if isinstance(file, Path) else file.read()
         if not content:
             raise AeframeError(f"image '{file}' is empty (0 bytes); {_NEXT_STEP}")
@@ -55,6 +62,18 @@ def decode(file: ImageFile) -> Tensor:
             reason = "no image format is recognised"
         raise AeframeError(f"image '{file}' cannot be decoded ({reason}); {_NEXT_STEP}") from error
     return torch.from_numpy(array)
+
+
+def _from_array(picture: Picture) -> Tensor:
+    """Return the pixels ``(C, H, W)`` of a picture that is an array; an array of bytes is not copied."""
+    array = as_array(picture.image)
+    if array.dtype not in (np.uint8, np.bool_):
+        raise AeframeError(
+            f"{picture} has dtype {array.dtype}, expected uint8 or bool in a list of images of different shapes; "
+            "convert it to uint8"
+        )
+    layout, _ = layout_of(str(picture), (1, *array.shape))
+    return shared_pixels(array[None], layout)[0]
 
 
 def first_shape(who: str, files: Iterable[ImageFile]) -> Shape:
@@ -75,8 +94,12 @@ def _to_array(file: ImageFile, image: Image.Image) -> np.ndarray[tuple[int, ...]
         return ((grey_16_bit + 128) // 257).astype(np.uint8)[None]
     if image.mode in ("I", "F"):
         raise AeframeError(
-            f"image '{file}' has 32-bit pixels (mode {image.mode}) of unknown range; save it with 8 or 16 bits, or as "
-            "floats in [0, 1] in a NPZ file"
+            f"image '{file}' has 32-bit pixels (mode {image.mode}) of unknown range; "
+            + (
+                "convert it to 8 or 16 bits, or all images to arrays of floats in [0, 1]"
+                if isinstance(file, Picture)
+                else "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
+            )
         )
     is_grey = image.mode in _GREY
     if image.mode in _ALPHA or "transparency" in image.info:

@@ -1,4 +1,4 @@
-"""Decode image files to one shape: all into memory, or batch by batch."""
+"""Convert image files and arrays to one shape: all into memory, or batch by batch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, Shape
 from aeframe_image.decode import decode
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import Files, ImageFile, Stack, format_shape
+from aeframe_image.pictures import Files, ImageFile, SharedStack, Stack, format_shape
 
 OnError = Literal["raise", "skip"]
+_CHUNK = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +123,33 @@ class FileSource:
         x = torch.stack([self._reader(file) for file in files.files])
         extras = {} if files.labels is None else {"label": files.labels}
         return self._transform(Batch(x, index=index, extras=extras))
+
+
+class SharedSource:
+    """A data source of images in an array of the caller, of which each batch is a copy.
+
+    Args:
+        stack: The images.
+        fit: Converts size and channels of the images of a batch.
+        transform: Maps a batch of pixels to the batch that is returned.
+    """
+
+    in_memory = True
+
+    def __init__(self, stack: SharedStack, fit: Fit, transform: Callable[[Batch], Batch]) -> None:
+        self._stack, self._fit, self._transform = stack, fit, transform
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    def batch(self, index: Tensor) -> Batch:
+        """Return the images of the rows `index` ``(B,)``."""
+        labels = self._stack.labels
+        extras = {} if labels is None else {"label": labels[index]}
+        return self._transform(Batch(self._fit(self._stack.copied(index)), index=index, extras=extras))
+
+
+def converted(stack: SharedStack, fit: Fit) -> Stack:
+    """Return a copy of the images after conversion; a chunk of them is read at a time."""
+    chunks = torch.arange(len(stack)).split(_CHUNK)
+    return Stack(torch.cat([fit(stack.copied(chunk)) for chunk in chunks]), stack.labels)

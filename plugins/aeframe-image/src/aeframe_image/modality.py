@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
@@ -16,17 +19,20 @@ from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
 from aeframe_image.decode import decode
-from aeframe_image.files import FileSource, OnError, Reader
+from aeframe_image.files import FileSource, OnError, Reader, SharedSource, converted
 from aeframe_image.fit import Fit, FitMode
 from aeframe_image.folder import images_below
-from aeframe_image.pictures import Files, ImageFile, RawSplits, Stack, format_shape
+from aeframe_image.in_memory import raw_images
+from aeframe_image.pictures import Files, ImageFile, RawSplits, SharedStack, Stack, format_shape
 from aeframe_image.values import ImageDomain, Values
-from aeframe_image.write import write_images
+from aeframe_image.write import as_numpy, write_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MEGABYTE = 2**20
+MAX_COPIED_BYTES = 2048 * _MEGABYTE
+"""Up to this size, images of an array that must be resized are kept in memory after that."""
 
 
 class Image(Modality):
@@ -54,6 +60,7 @@ class Image(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "bernoulli"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "psnr", "ssim", "bits_per_dimension")
     dataset: ClassVar[str | None] = "digits"
+    in_memory: ClassVar[str | None] = "image_in_memory"
 
     def __init__(
         self,
@@ -116,7 +123,7 @@ class Image(Modality):
 
     def _source(
         self,
-        raw: Stack | Files,
+        raw: Stack | SharedStack | Files,
         reader: Reader,
         transform: Callable[[Batch], Batch],
         *,
@@ -131,11 +138,36 @@ class Image(Modality):
             skipped.extend(messages)
             if not in_memory:
                 return FileSource(readable, reader, transform)
+        elif isinstance(raw, SharedStack):
+            shape = self.fit.shape(raw.shape)
+            self._check_shape(shape, "x")
+            value_bytes = 1 if raw.pixels.dtype == torch.uint8 else 4
+            if shape == raw.shape or len(raw) * math.prod(shape) * value_bytes > MAX_COPIED_BYTES:
+                return SharedSource(raw, self.fit, transform)
+            stack = converted(raw, self.fit)
         else:
             stack = Stack(self.fit(raw.pixels), raw.labels)
-            self._check_shape(stack.pixels, "the data")
+            self._check_shape(tuple(stack.pixels.shape[1:]), "the data")
         extras = {} if stack.labels is None else {"label": stack.labels}
         return TensorSource(stack.pixels, extras=extras, transform=transform)
+
+    def prepare_samples(self, x: Any) -> Batch:
+        raw = raw_images(x)
+        if isinstance(raw, Files):
+            reader = Reader(self.fit, self._known_shape())
+            pixels = torch.stack([reader(file) for file in raw.files])
+        else:
+            self._known_shape()
+            self._check_shape(self.fit.shape(raw.shape), "x")
+            pixels = converted(raw, self.fit).pixels
+        return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
+
+    def restore_samples(self, x: Tensor) -> NDArray[np.uint8]:
+        """Return images as a uint8 array ``(N, H, W)`` if they are grey, otherwise ``(N, H, W, 3)``.
+
+        NumPy, matplotlib and ``PIL.Image.fromarray`` take them in this layout. Values outside the domain are clipped.
+        """
+        return as_numpy(self.values.pixels(x))
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return a figure: one titled row of at most 12 images for each panel, or a grid for a single panel."""
@@ -180,14 +212,14 @@ class Image(Modality):
         stacks = ArrayFile(path, who="modality 'image'").stacks()
         # Splits are concatenated in their order, so that row numbers are defined.
         pixels = self.fit(torch.cat([stacks[split].pixels for split in SPLITS if split in stacks]))
-        self._check_shape(pixels, f"'{path}'")
+        self._check_shape(tuple(pixels.shape[1:]), f"'{path}'")
         return pixels
 
-    def _check_shape(self, pixels: Tensor, where: str) -> None:
-        if self._shape is not None and tuple(pixels.shape[1:]) != self._shape:
+    def _check_shape(self, shape: Shape, where: str) -> None:
+        if self._shape is not None and shape != self._shape:
             raise AeframeError(
-                f"modality 'image': {where} has images of {format_shape(tuple(pixels.shape[1:]))} (channels x height x "
-                f"width), expected {format_shape(self._shape)}; convert them to that shape"
+                f"modality 'image': {where} has images of {format_shape(shape)} (channels x height x width), expected "
+                f"{format_shape(self._shape)}; convert them to that shape"
             )
 
     def _known_shape(self) -> Shape:

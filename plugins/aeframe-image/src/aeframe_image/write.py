@@ -5,11 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS
+
+
+def as_numpy(pixels: Tensor) -> NDArray[np.uint8]:
+    """Return uint8 images ``(N, C, H, W)`` as ``(N, H, W)`` if C = 1, otherwise as ``(N, H, W, C)``."""
+    images: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).numpy()
+    return images[..., 0] if images.shape[-1] == 1 else images
 
 
 def write_images(pixels: Tensor, path: Path) -> list[Path]:
@@ -28,8 +35,7 @@ def write_images(pixels: Tensor, path: Path) -> list[Path]:
             f"modality 'image' writes PNG files and NPZ, not '{path.name}'; end the path in .png or .npz, "
             "or name a folder"
         )
-    images = pixels.permute(0, 2, 3, 1).numpy()
-    images = images[..., 0] if images.shape[-1] == 1 else images
+    images = as_numpy(pixels)
     if suffix == ".png" and len(images) != 1:
         raise AeframeError(
             f"modality 'image' has {len(images)} images for one file '{path.name}'; name a folder instead"

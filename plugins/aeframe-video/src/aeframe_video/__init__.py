@@ -13,6 +13,7 @@ def register_modalities(register: Register) -> None:
 def register_datasets(register: Register) -> None:
     register("moving_shapes", "aeframe_video.shapes:MovingShapes", summary="simulated shapes that bounce off walls")
     register("moving_mnist", "aeframe_video.arrays:MovingMNIST", summary="two moving handwritten digits, 64 x 64")
+    register("video_in_memory", "aeframe_video.in_memory:VideoInMemory", summary="videos that aeframe.fit received")
     register("video_npz", "aeframe_video.arrays:VideoNPZ", summary="clips in a NPZ or NPY file")
     register("video_files", "aeframe_video.folder:VideoFiles", summary="a video, or a folder of videos and frames")
 

@@ -50,7 +50,7 @@ class ArrayFile(SplitArrays):
         where = self.where(self.keys["train"])
         shape, dtype = self.header(self.keys["train"])
         _check_dtype(where, dtype)
-        _, length, *frame = self._layout(where, shape)[1]
+        _, length, *frame = layout_of(where, shape, time_first=self.time_first)[1]
         return length, tuple(frame)
 
     def stacks(self) -> dict[str, Stack]:
@@ -66,32 +66,34 @@ class ArrayFile(SplitArrays):
         """Return an array of the file as uint8 ``(N, T, C, H, W)``."""
         where, array = self.where(key), self.load(key)
         _check_dtype(where, array.dtype)
-        permutation, shape = self._layout(where, array.shape)
+        permutation, shape = layout_of(where, array.shape, time_first=self.time_first)
         if array.dtype == np.bool_:
             array = array.astype(np.uint8) * np.uint8(255)
         return torch.from_numpy(np.ascontiguousarray(array.transpose(permutation))).reshape(shape)
 
-    def _layout(self, where: str, shape: Shape) -> tuple[Shape, Shape]:
-        """Return the permutation of the dimensions to ``(N, T, C, H, W)``, and the shape in that order.
 
-        The permutation of an array ``(N, T, H, W)`` is that to ``(N, T, H, W)``; the returned shape then has C = 1.
+def layout_of(where: str, shape: Shape, *, time_first: bool = False) -> tuple[Shape, Shape]:
+    """Return the permutation of the dimensions to ``(N, T, C, H, W)``, and the shape in that order.
 
-        Args:
-            where: How error messages name the array.
-            shape: The shape of the array in the file.
-        """
-        permutation: Shape | None = None
-        if len(shape) == 4:
-            permutation = (1, 0, 2, 3) if self.time_first else (0, 1, 2, 3)
-        elif len(shape) == 5 and not self.time_first and (shape[4] in (1, 3) or shape[2] in (1, 3)):
-            permutation = (0, 1, 4, 2, 3) if shape[4] in (1, 3) else (0, 1, 2, 3, 4)
-        if permutation is None or 0 in shape:
-            raise AeframeError(
-                f"{where} has shape {shape}, expected clips (N, T, H, W), (N, T, H, W, C) or (N, T, C, H, W)"
-                " with C = 1 or 3 and no dimension of 0; reshape it"
-            )
-        sizes = tuple(shape[dim] for dim in permutation)
-        return permutation, sizes if len(sizes) == 5 else (*sizes[:2], 1, *sizes[2:])
+    The permutation of an array ``(N, T, H, W)`` is that to ``(N, T, H, W)``; the returned shape then has C = 1.
+
+    Args:
+        where: How error messages name the array.
+        shape: The shape of the array.
+        time_first: Whether the first dimension is time.
+    """
+    permutation: Shape | None = None
+    if len(shape) == 4:
+        permutation = (1, 0, 2, 3) if time_first else (0, 1, 2, 3)
+    elif len(shape) == 5 and not time_first and (shape[4] in (1, 3) or shape[2] in (1, 3)):
+        permutation = (0, 1, 4, 2, 3) if shape[4] in (1, 3) else (0, 1, 2, 3, 4)
+    if permutation is None or 0 in shape:
+        raise AeframeError(
+            f"{where} has shape {shape}, expected clips (N, T, H, W), (N, T, H, W, C) or (N, T, C, H, W)"
+            " with C = 1 or 3 and no dimension of 0; reshape it"
+        )
+    sizes = tuple(shape[dim] for dim in permutation)
+    return permutation, sizes if len(sizes) == 5 else (*sizes[:2], 1, *sizes[2:])
 
 
 def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:

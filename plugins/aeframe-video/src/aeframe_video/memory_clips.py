@@ -5,7 +5,8 @@ Shapes: F frames in memory, N clips (of which B form a batch) of T frames, C cha
 
 from __future__ import annotations
 
-import numpy as np
+import math
+
 import torch
 from torch import Tensor
 
@@ -13,8 +14,12 @@ from aeframe.data.random_offsets import random_offsets
 from aeframe.errors import AeframeError
 from aeframe.types import Batch
 from aeframe_image.fit import Fit
-from aeframe_image.pictures import Stack
+from aeframe_image.pictures import SharedStack, Stack
 from aeframe_video.sampling import ClipSampling
+
+MAX_COPIED_BYTES = 1 << 31
+"""Up to this size, frames of an array that must be resized are kept in memory after that."""
+_CHUNK = 64
 
 
 class MemoryClips:
@@ -26,12 +31,22 @@ class MemoryClips:
         labels: ``(N,)``, the class of each clip.
         num_starts: ``(N,)``: at each access a random offset below this number is added to the frames of a clip
             (`ClipSampling.random_clips`); None adds none.
+        fit: Resizes the frames of each batch; None for frames that have their size.
     """
 
     in_memory = True
 
-    def __init__(self, frames: Tensor, clips: Tensor, labels: Tensor | None, num_starts: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        frames: Tensor,
+        clips: Tensor,
+        labels: Tensor | None,
+        num_starts: Tensor | None = None,
+        *,
+        fit: Fit | None = None,
+    ) -> None:
         self._frames, self._clips, self._labels, self._num_starts = frames, clips, labels, num_starts
+        self._fit = fit
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -41,17 +56,19 @@ class MemoryClips:
         clips = self._clips.index_select(0, index)
         if self._num_starts is not None:
             clips = clips + random_offsets(self._num_starts[index]).unsqueeze(1)
-        frames = self._frames.index_select(0, clips.flatten()).unflatten(0, tuple(clips.shape))
-        return clip_batch(frames, index, self._labels)
+        frames = self._frames.index_select(0, clips.flatten())
+        frames = frames if self._fit is None else self._fit(frames)
+        return clip_batch(frames.unflatten(0, tuple(clips.shape)), index, self._labels)
 
 
 def clips_of_stack(
-    stack: Stack, fit: Fit, sampling: ClipSampling, who: str, *, random_start: bool = False
+    stack: Stack | SharedStack, fit: Fit, sampling: ClipSampling, who: str, *, random_start: bool = False
 ) -> MemoryClips:
     """Return the clips of videos of equal length in memory.
 
     Args:
-        stack: The videos, with pixels ``(videos, frames, C, H, W)``.
+        stack: The videos, with pixels ``(videos, frames, C, H, W)``. Those of a `SharedStack` stay where they are if
+            they need no resizing, or are larger than `MAX_COPIED_BYTES` after it.
         fit: Resizes the frames.
         sampling: Divides the videos into clips.
         who: The name of the data, for error messages.
@@ -60,7 +77,7 @@ def clips_of_stack(
     Raises:
         AeframeError: Videos that are too short for a clip.
     """
-    num_videos, length = stack.pixels.shape[:2]
+    length = stack.pixels.shape[1]
     if random_start:
         video_clips, num_starts = sampling.random_clips(0, length, None)
     else:
@@ -70,13 +87,21 @@ def clips_of_stack(
             f"{who} has videos of {length} frames, expected at least {sampling.min_frames(None)} for a clip of "
             f"{sampling.frames}; lower modality.frames"
         )
-    # The clips of one video, shifted to the first frame of each video.
-    clips = torch.from_numpy(
-        (np.arange(num_videos)[:, None, None] * length + video_clips).reshape(-1, video_clips.shape[1])
-    )
     labels = None if stack.labels is None else stack.labels.repeat_interleave(len(video_clips))
+    videos = torch.arange(len(stack))
+    resized_by_batch = None
+    if isinstance(stack, SharedStack):
+        shape = tuple(stack.pixels.shape[2:])
+        if fit.shape(shape) == shape or len(stack) * length * math.prod(fit.shape(shape)) > MAX_COPIED_BYTES:
+            videos, frames, resized_by_batch = stack.positions(videos), stack.pixels.flatten(0, 1), fit
+        else:
+            frames = torch.cat([fit(stack.copied(chunk).flatten(0, 1)) for chunk in videos.split(_CHUNK)])
+    else:
+        frames = fit(stack.pixels.flatten(0, 1))
+    # The clips of one video, shifted to the first frame of each video.
+    clips = (videos.view(-1, 1, 1) * length + torch.from_numpy(video_clips)).flatten(0, 1)
     clip_num_starts = None if num_starts == 1 else torch.full((len(clips),), num_starts)
-    return MemoryClips(fit(stack.pixels.flatten(0, 1)), clips, labels, clip_num_starts)
+    return MemoryClips(frames, clips, labels, clip_num_starts, fit=resized_by_batch)
 
 
 def clip_batch(frames: Tensor, index: Tensor, labels: Tensor | None) -> Batch:

@@ -1,7 +1,7 @@
 """The modality `video`: clips of frames.
 
-A dataset has videos, as arrays of equal length (`Stack`) or as files (`Files`). The modality divides each into clips,
-the samples of a model. Shapes: N clips, C channels, T frames, H x W pixels.
+A dataset has videos, as arrays (`Stack`, `SharedStack`, `VideoList`) or as files (`Files`). The modality divides each
+into clips, the samples of a model. Shapes: N clips, C channels, T frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits
@@ -20,15 +22,16 @@ from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.fit import Fit, FitMode
-from aeframe_image.pictures import Stack, format_shape
+from aeframe_image.pictures import SharedStack, Stack, format_shape
 from aeframe_video.arrays import ArrayFile
 from aeframe_video.decode import read_info
 from aeframe_video.file_clips import FileClips
 from aeframe_video.folder import find_videos
+from aeframe_video.in_memory import raw_videos
 from aeframe_video.memory_clips import clips_of_stack
 from aeframe_video.reader import OnError, Reader, VideoClips
 from aeframe_video.sampling import ClipSampling
-from aeframe_video.videos import Files, RawSplits, VideoPart
+from aeframe_video.videos import Files, RawSplits, VideoList, VideoPart
 from aeframe_video.write import write_clips
 
 if TYPE_CHECKING:
@@ -45,7 +48,8 @@ class Video(Modality):
     """Clips ``(C, T, H, W)`` in [0, 1] with one channel (greyscale) or three, stored as bytes.
 
     Args:
-        frames: Number of frames of a clip, T. null is 16 for video files, and the length of the videos for arrays.
+        frames: Number of frames of a clip, T. null is 16 for video files, and the length of the (shortest) video for
+            arrays.
         stride: Distance of consecutive frames of a clip, in frames at `fps`.
         fps: Frames per second at which files are sampled, before the stride; null uses all frames of the file.
         every: Distance of the starts of consecutive clips, in frames of the video. null yields clips without overlap;
@@ -64,6 +68,7 @@ class Video(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "video_conv", "loss": "bernoulli"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "clip_psnr", "frame_psnr", "frame_mse", "flicker")
     dataset: ClassVar[str | None] = "moving_shapes"
+    in_memory: ClassVar[str | None] = "video_in_memory"
 
     def __init__(
         self,
@@ -133,7 +138,9 @@ class Video(Modality):
 
         def source(split: str) -> Source:
             stack = raw[split]
-            if isinstance(stack, Stack):
+            if isinstance(stack, VideoList):
+                return reader.clips_of_list(stack, skipped, random_start=random_start[split])
+            if isinstance(stack, (Stack, SharedStack)):
                 who = "modality 'video': the array"
                 reader.check_shape(who, self.fit.shape(tuple(stack.pixels.shape[2:])))
                 return clips_of_stack(stack, self.fit, self.sampling, who, random_start=random_start[split])
@@ -155,6 +162,28 @@ class Video(Modality):
         if "shape" in state:
             self._shape, self._rate = tuple(state["shape"]), float(state["rate"])
             self.sampling = replace(self.sampling, frames=self._shape[1])
+
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        if self._shape is None:
+            raise RuntimeError("modality video has no state yet; call prepare or load_state first")
+        raw = raw_videos(x)
+        if isinstance(raw, SharedStack):
+            source: Source = clips_of_stack(raw, self._fit_of_training(raw.shape[1:]), self.sampling, "x")
+        else:
+            fit = self._fit_of_training(tuple(raw.videos[0].shape[1:]))
+            reader = Reader(fit, (self._shape[0], *self._shape[2:]), self.sampling)
+            source = reader.clips_of_list(raw, [])
+        return self._all_clips(source, "x")
+
+    def restore_samples(self, x: Tensor) -> NDArray[np.uint8]:
+        """Return clips as a uint8 array ``(N, T, H, W)`` if they are greyscale, otherwise ``(N, T, H, W, 3)``.
+
+        Values outside [0, 1] are clipped.
+        """
+        clips: NDArray[np.uint8] = as_bytes(x).permute(0, 1, 3, 4, 2).numpy()
+        return clips[..., 0] if clips.shape[-1] == 1 else clips
 
     # -- files and plots -----------------------------------------------------------------------------------------
 
@@ -191,10 +220,14 @@ class Video(Modality):
             # Each video from begin to end.
             files = Files([VideoPart(video) for video in paths])
             source = reader.load(reader.find_clips(files, []), [])
+        return self._all_clips(source, f"'{path}'")
+
+    def _all_clips(self, source: Source, who: str) -> Batch:
+        """Return all clips of a source as one batch; `who` names the data in error messages."""
         batch = source.batch(torch.arange(len(source)))
         if self._shape is not None and tuple(batch.x.shape[1:]) != self._shape:
             raise AeframeError(
-                f"modality 'video': '{path}' has clips of {format_shape(tuple(batch.x.shape[1:]))} (channels x frames "
+                f"modality 'video': {who} has clips of {format_shape(tuple(batch.x.shape[1:]))} (channels x frames "
                 f"x height x width), expected {format_shape(self._shape)}; convert them to that shape"
             )
         return batch

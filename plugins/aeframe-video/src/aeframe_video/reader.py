@@ -21,7 +21,7 @@ from aeframe_image.pictures import format_shape
 from aeframe_video.decode import SKIP_HINT, VideoInfo, read_frames, read_info
 from aeframe_video.memory_clips import MemoryClips
 from aeframe_video.sampling import ClipSampling
-from aeframe_video.videos import Files, VideoPart
+from aeframe_video.videos import Files, VideoList, VideoPart
 
 OnError = Literal["raise", "skip"]
 
@@ -114,6 +114,48 @@ class Reader:
             start += len(video_frames)
         return MemoryClips(
             torch.cat(frames), torch.from_numpy(np.concatenate(clips)), labels_of(decodable), num_starts_of(decodable)
+        )
+
+    def clips_of_list(self, listed: VideoList, skipped: list[str], *, random_start: bool = False) -> MemoryClips:
+        """Return the clips of videos in memory, resized.
+
+        Args:
+            listed: The videos.
+            skipped: Error messages of skipped videos are added to it.
+            random_start: Whether clips start at random frames.
+
+        Raises:
+            AeframeError: A video that is too short, with ``on_error="raise"``; a video of another frame shape; no video
+                that can be used.
+        """
+        frames, clips, used, num_starts = [], [], [], []
+        start, num_skipped = 0, len(skipped)
+        for position, (video, number) in enumerate(zip(listed.videos, listed.numbers, strict=True)):
+            if random_start:
+                video_clips, video_starts = self.sampling.random_clips(0, len(video), None)
+            else:
+                video_clips, video_starts = self.sampling.fixed_clips(0, len(video), None), 1
+            if not len(video_clips):
+                message = (
+                    f"video 'x[{number}]' has {len(video)} frames, expected at least "
+                    f"{self.sampling.min_frames(None)} for a clip of {self.sampling.frames}; lower modality.frames, "
+                    f"{SKIP_HINT}"
+                )
+                self._raise_or_skip(message, skipped)
+                continue
+            self.check_shape(f"video 'x[{number}]'", self.fit.shape(tuple(video.shape[1:])))
+            frames.append(self.fit(video))
+            clips.append(video_clips + start)
+            used += [position] * len(video_clips)
+            num_starts += [video_starts] * len(video_clips)
+            start += len(video)
+        if not frames:
+            raise AeframeError(f"none of the {len(listed)} videos can be used; the first: {skipped[num_skipped]}")
+        return MemoryClips(
+            torch.cat(frames),
+            torch.from_numpy(np.concatenate(clips)),
+            None if listed.labels is None else listed.labels[torch.tensor(used)],
+            torch.tensor(num_starts) if random_start else None,
         )
 
     def decodable_clips(self, videos: list[VideoClips], skipped: list[str]) -> list[VideoClips]:

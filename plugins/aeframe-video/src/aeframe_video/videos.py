@@ -1,4 +1,7 @@
-"""The raw data that datasets of this plugin load: videos in memory (`Stack`), or video files to decode (`Files`).
+"""The raw data that datasets of this plugin load.
+
+Videos in memory are a `Stack` or `SharedStack` if they have one length and size, otherwise a `VideoList`. Files to
+decode are `Files`.
 
 The modality `video` divides the videos into clips, the samples of a model.
 """
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from aeframe_image.pictures import Stack
+from aeframe_image.pictures import SharedStack, Stack
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,30 @@ class Files:
         return Files(parts, None if self.labels is None else self.labels[index], self.max_memory_mb)
 
 
-RawSplits = Mapping[str, Stack | Files]
+@dataclass(slots=True)
+class VideoList:
+    """N videos of different lengths or sizes in memory."""
+
+    videos: list[Tensor]
+    """``(F, C, H, W)`` uint8 each, with F frames."""
+    numbers: list[int]
+    """The place of each video in the list of the caller, for messages."""
+    labels: Tensor | None = None
+    """``(N,)`` int64, the class of each video."""
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def rows(self, index: Tensor) -> VideoList:
+        """Return the videos at the positions `index` ``(n,)``, without copying them."""
+        return VideoList(
+            [self.videos[i] for i in index.tolist()],
+            [self.numbers[i] for i in index.tolist()],
+            None if self.labels is None else self.labels[index],
+        )
+
+
+RawSplits = Mapping[str, Stack | SharedStack | VideoList | Files]
 """The return value of `Dataset.load`: one entry for each of `aeframe.data.random_split.SPLITS`."""
 
 

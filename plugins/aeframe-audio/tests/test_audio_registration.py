@@ -10,7 +10,7 @@ from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["audio"],
-    "dataset": ["audio_folder", "fsdd", "vowels_simulated"],
+    "dataset": ["audio_folder", "audio_in_memory", "fsdd", "vowels_simulated"],
     "encoder": ["spectrogram", "wave_conv"],
     "decoder": ["spectrogram", "wave_conv"],
     "activation": ["snake"],

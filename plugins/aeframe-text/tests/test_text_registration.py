@@ -10,7 +10,7 @@ from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["text"],
-    "dataset": ["sentences", "text_files"],
+    "dataset": ["sentences", "text_files", "text_in_memory"],
     "corruption": ["span_corruption", "text_infilling", "token_deletion", "token_dropout"],
     "encoder": ["token_rnn", "token_transformer"],
     "decoder": ["token_rnn", "token_transformer"],

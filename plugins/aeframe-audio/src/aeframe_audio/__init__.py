@@ -17,6 +17,9 @@ def register_datasets(register: Register) -> None:
     register(
         "audio_folder", "aeframe_audio.folder:AudioFolder", summary="a folder of WAV, FLAC, OGG, MP3 or AIFF files"
     )
+    register(
+        "audio_in_memory", "aeframe_audio.audio_in_memory:AudioInMemory", summary="sounds that aeframe.fit received"
+    )
     register("fsdd", "aeframe_audio.fsdd:FSDD", summary="3,000 spoken digits by six speakers, 8 kHz")
 
 

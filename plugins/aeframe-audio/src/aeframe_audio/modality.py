@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
+from aeframe_audio.audio_in_memory import waves_of
 from aeframe_audio.decode import Header, read_header
 from aeframe_audio.folder import audio_files, recordings_of
 from aeframe_audio.packed import PackedSounds
@@ -50,6 +53,7 @@ class Audio(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "wave_conv", "loss": "mae"}
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate")
     dataset: ClassVar[str | None] = "vowels_simulated"
+    in_memory: ClassVar[str | None] = "audio_in_memory"
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class Audio(Modality):
         self.seconds, self.format_options, self.on_error = seconds, FormatOptions(rate, channels), on_error
         self.gate = None if gate is None else LoudnessGate(gate)
         self._reader: Reader | None = None
+        self._data_rate: int | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -79,7 +84,7 @@ class Audio(Modality):
                 f"modality 'audio' has no sample in a segment of {self.seconds:g} s at {rate} Hz; "
                 "increase modality.seconds"
             )
-        self._reader = Reader(self.format_options, rate, channels)
+        self._reader, self._data_rate = Reader(self.format_options, rate, channels), header.rate
         return DataSpec((channels, length), Domain("signed"), rate=rate)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
@@ -129,8 +134,7 @@ class Audio(Modality):
         reader, random = self._known_reader(), split == "train"
         length, gate = self._segment_length(reader.rate), self.gate if random else None
         if isinstance(raw, Waves):
-            # Not checked against the options: the rate of these waves determined that of the reader.
-            packed = PackedSounds.pack(reader.convert(sound, raw.rate) for sound in raw.sounds)
+            packed = PackedSounds.pack(reader.convert_checked(wave, rate, name) for wave, rate, name in raw)
             return _in_memory_source(packed, raw.labels, length, random=random, gate=gate)
         # The positions of the files that can be decoded. They are only decoded here to keep them or to find damaged
         # ones.
@@ -160,10 +164,13 @@ class Audio(Modality):
         )
 
     def state(self) -> dict[str, Any]:
-        return {} if self._reader is None else {"rate": self._reader.rate, "channels": self._reader.channels}
+        if self._reader is None:
+            return {}
+        return {"rate": self._reader.rate, "channels": self._reader.channels, "data_rate": self._data_rate}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._reader = Reader(self.format_options, state["rate"], state["channels"]) if "rate" in state else None
+        self._data_rate = state.get("data_rate")
 
     @property
     def converting_reader(self) -> Reader:
@@ -171,6 +178,41 @@ class Audio(Modality):
         reader = self._known_reader()
         channels: Literal[1, 2] | None = 1 if reader.channels == 1 else 2 if reader.channels == 2 else None
         return Reader(FormatOptions(reader.rate, channels), reader.rate, reader.channels)
+
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        """Return sounds as consecutive segments ``(M, C, T)`` in the format of training, as `read`.
+
+        Args:
+            x: A list of arrays or tensors ``(n,)`` or ``(C, n)``, or of pairs of an array and its rate in Hz, or an
+                array ``(N, n)`` or ``(N, C, n)``. Arrays without a rate have that of the training data. If the option
+                `rate` resampled these, arrays without a rate are refused, since they could have either rate.
+
+        Raises:
+            AeframeError: A sound has no known rate, another shape or type, or values beyond [-1, 1].
+        """
+        reader = self.converting_reader
+        resampled = self._data_rate not in (None, reader.rate)
+        waves = waves_of(
+            "modality audio",
+            x,
+            None if resampled else reader.rate,
+            next_step=f"pass pairs (array, rate), since the training data were resampled from {self._data_rate} to "
+            f"{reader.rate} Hz",
+        )
+        packed = PackedSounds.pack(reader.convert_checked(wave, rate, name) for wave, rate, name in waves)
+        source = ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=None)
+        return source.batch(torch.arange(len(source)))
+
+    def restore_samples(self, x: Tensor) -> NDArray[np.float32]:
+        """Return segments as an array ``(N, C, T)`` at the sampling rate of the model, clipped to [-1, 1] as in files.
+
+        The padding after the end of a sound is not removed, since x does not show where a sound ends: `Batch.mask` of
+        the prepared batch does.
+        """
+        samples: NDArray[np.float32] = x.detach().cpu().float().clamp(-1.0, 1.0).numpy()
+        return samples
 
     # -- files and plots -----------------------------------------------------------------------------------------
 

@@ -45,8 +45,7 @@ class Reader:
     def __call__(self, recording: Recording) -> Tensor:
         """Decode a whole file."""
         wave, rate = decode(recording)
-        self.check_convertible(recording.name, rate, len(wave))
-        return self.convert(wave, rate)
+        return self.convert_checked(wave, rate, recording.name)
 
     def read_segment(self, recording: Recording, header: Header, start: int, length: int) -> Tensor:
         """Decode ``(channels, length)`` from sample `start` on; fewer samples at the end of the file.
@@ -86,6 +85,11 @@ class Reader:
     def num_samples(self, header: Header) -> int:
         """Return the number of samples per channel of a file after resampling."""
         return max(1, header.frames * self.rate // header.rate)
+
+    def convert_checked(self, wave: Tensor, rate: int, name: str) -> Tensor:
+        """Convert as `convert`, if the options allow it; see `check_convertible`."""
+        self.check_convertible(name, rate, len(wave))
+        return self.convert(wave, rate)
 
     def convert(self, wave: Tensor, rate: int) -> Tensor:
         """Convert samples ``(C, n)`` of any rate to `self.rate` and `self.channels`."""

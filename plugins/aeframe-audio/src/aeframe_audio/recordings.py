@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,14 +31,30 @@ class Waves:
     """Samples per second."""
     labels: Tensor | None = None
     """``(N,)`` int64, the class of each sound."""
+    rates: list[int] | None = None
+    """Samples per second of each sound; None if all have `rate`."""
+    names: list[str] | None = None
+    """The name of each sound in error messages; None for its number."""
 
     def __len__(self) -> int:
         return len(self.sounds)
 
+    def __iter__(self) -> Iterator[tuple[Tensor, int, str]]:
+        """Yield the samples ``(C, n)`` of each sound, its rate and its name."""
+        for number, sound in enumerate(self.sounds):
+            rate = self.rate if self.rates is None else self.rates[number]
+            yield sound, rate, f"sound {number}" if self.names is None else self.names[number]
+
     def rows(self, index: Tensor) -> Waves:
         """Return the sounds at the positions `index` ``(n,)``."""
-        sounds = [self.sounds[i] for i in index.tolist()]
-        return Waves(sounds, self.rate, None if self.labels is None else self.labels[index])
+        numbers = index.tolist()
+        return Waves(
+            [self.sounds[i] for i in numbers],
+            self.rate,
+            None if self.labels is None else self.labels[index],
+            None if self.rates is None else [self.rates[i] for i in numbers],
+            None if self.names is None else [self.names[i] for i in numbers],
+        )
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from aeframe.types import Batch, DataSpec, Domain
 from aeframe_text.files import read_texts, write_texts
 from aeframe_text.source import BucketSource, TextSource
 from aeframe_text.specials import END, PAD, SPECIALS, UNKNOWN
+from aeframe_text.text_in_memory import lines_of
 from aeframe_text.texts import Line, TextSplits
 from aeframe_text.tokenisers import Characters, Smiles, Tokeniser, TokeniserName, Words
 
@@ -33,6 +34,7 @@ class Text(Modality):
     The vocabulary is learned from the training split. T is the length of the longest sentence of all splits, end token
     included. ``extras["words"]`` ``(B,)`` is the number of words, plus one for the end, whatever the tokeniser. Where
     the data have labels, ``extras["label"]`` ``(B,)`` is the class index, -1 for a class without training sentence.
+    Labels of samples in memory keep the codes of their dataset.
 
     Args:
         tokeniser: ``words`` (separated by whitespace), ``characters``, ``smiles`` (atoms and bonds of molecules) or
@@ -58,6 +60,7 @@ class Text(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "token_rnn", "loss": "categorical"}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "sentences")
     dataset: ClassVar[str | None] = "sentences"
+    in_memory: ClassVar[str | None] = "text_in_memory"
 
     def __init__(
         self,
@@ -122,7 +125,8 @@ class Text(Modality):
         usable = (line.text for line in raw.train if line.problem is None)
         self._vocabulary = tokeniser.learn(usable, size=self.vocabulary_size, min_count=self.min_count)
         labels = {line.label for line in raw.train if line.label is not None}
-        self._labels = tuple(sorted(labels)) if labels else None
+        names = tuple(sorted(map(str, labels))) if raw.label_names is None else raw.label_names
+        self._labels = names if labels else None
         self._width = self.max_length or 0
         if self.max_length is None:
             encoded, skipped = self._encode_splits(raw)
@@ -174,6 +178,24 @@ class Text(Modality):
         self._labels = None if state["labels"] is None else tuple(state["labels"])
         self._column = state["column"]
         self._vocabulary = _tokeniser_class(self.tokeniser).from_state(state)
+
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        """Return strings as a batch ``(N, T)``; no text is skipped, whatever `on_error`.
+
+        Args:
+            x: A list, an array ``(N,)`` or a series of strings, or a data frame with one column of strings.
+
+        Raises:
+            AeframeError: A text is empty, missing or too long for the model, or has an unknown token with `unknown`
+                ``refuse``.
+        """
+        return self._batch(lines_of(x))
+
+    def restore_samples(self, x: Tensor) -> list[str]:
+        """Return the texts of tokens ``(N, T)``, as `decode`."""
+        return self.decode(x.cpu())
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
@@ -243,12 +265,18 @@ class Text(Modality):
                 encoded.numbers.append(number)
                 encoded.words.append(len(line.text.split()) + 1)
                 if self._labels is not None:
-                    encoded.labels.append(self._labels.index(line.label) if line.label in self._labels else -1)
+                    encoded.labels.append(self._label_code(line.label))
             elif skipped is None or self.on_error == "raise":
                 raise AeframeError(f"{line.where} {problem}; {_NEXT_STEP}")
             else:
                 skipped.append(f"{line.where} {problem}")
         return encoded
+
+    def _label_code(self, label: str | int | None) -> int:
+        """Return a code as it is, the code of a name, or -1 for none and for an unknown one."""
+        if isinstance(label, int):
+            return label
+        return self._labels.index(label) if self._labels and label in self._labels else -1
 
     def _problem(self, line: Line, row: Sequence[int]) -> str | None:
         """Return why a line with the tokens `row` cannot be used, or None."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import overload
 
 import torch
+from torch import Tensor
 
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import SPLITS, SplitRecord
@@ -20,7 +22,31 @@ class Line:
     """The origin, for messages: ``'train.txt', line 3``."""
     problem: str | None = None
     """Why the text cannot be used, for messages: ``is empty``; None for a usable text."""
-    label: str | None = None
+    label: str | int | None = None
+    """The name of the class, or the code of the label."""
+
+
+class Lines(Sequence[Line]):
+    """N lines, which can be selected by index."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @overload
+    def __getitem__(self, number: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[Line]: ...
+
+    def __getitem__(self, number: int | slice) -> Line | Sequence[Line]:
+        return self._lines[number]
+
+    def rows(self, index: Tensor) -> Lines:
+        """Return the lines at the positions `index` ``(n,)``."""
+        return Lines([self._lines[number] for number in index.tolist()])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +58,9 @@ class TextSplits:
     test: Sequence[Line]
     column: str = field(default="text", kw_only=True)
     """The JSON key or column that holds the text; a trained model reads and writes files with the same one."""
+    label_names: tuple[str, ...] | None = field(default=None, kw_only=True)
+    """The names of the labels in the order of their codes, if lines have codes; empty if these are numbers that have no
+    names. None takes the sorted classes of the training texts."""
 
 
 def complete_splits(

@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
             """Register named sources of data (``data=NAME``): subclasses of `aeframe.data.Dataset`.
 
             A dataset names its modality, describes its data without loading them, and loads them for the modality
-            to split. Injected: nothing.
+            to split. Injected: `samples`, what `aeframe.fit` received, for datasets of samples in memory.
             """,
             base="aeframe.data.modality:Dataset",
             key="data",

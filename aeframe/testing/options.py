@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,3 +22,5 @@ class SuiteOptions:
     """``{modality: {"name": dataset, option: value}}``: data to use in place of the modality's default dataset."""
     formats: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """``{modality: ["samples.xyz"]}``: names of files or folders that the modality can write."""
+    samples: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    """``{modality: function}``, which returns samples in memory to use in place of those that the modality restores."""

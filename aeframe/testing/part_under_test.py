@@ -14,7 +14,7 @@ from typing import Any
 from aeframe.errors import AeframeError
 from aeframe.factory import defaults
 from aeframe.noise import noise_of
-from aeframe.registry import Entry, Plugin
+from aeframe.registry import Entry, Plugin, registry
 from aeframe.testing.expectations import CheckFailedError, NotApplicableError
 from aeframe.testing.model_outputs import all_terms, forward_pass
 from aeframe.testing.options import SuiteOptions
@@ -98,6 +98,26 @@ class PartUnderTest:
             f"{self.id} fails in all of {len(errors)} small models; the first error is "
             f"{type(first).__name__}: {str(first).strip().splitlines()[0] if str(first).strip() else ''}"
         ) from first
+
+    @functools.cached_property
+    def samples(self) -> Any:
+        """At least 3 samples in memory of this modality, or of the modality of this dataset.
+
+        Raises:
+            NotApplicableError: The suite has none, and the modality has no default dataset to take them from.
+        """
+        modality = self.entry if self.kind == "modality" else registry().entry("modality", self.target.modality)
+        if modality.name in self.options.samples:
+            return self.options.samples[modality.name]()
+        dataset = _dataset_of(modality, self.options)
+        if dataset is None:
+            raise NotApplicableError(
+                f"modality '{modality.name}' has no default dataset that loads without options; set its samples in the "
+                f"suite: samples = {{{modality.name!r}: ...}}"
+            )
+        config = _config_of(modality, self.options)
+        setup = modality_setup("modality", config, config, dataset)
+        return setup.modality.restore_samples(setup.rows.x)
 
     @functools.cached_property
     def short_run(self) -> ShortRun:

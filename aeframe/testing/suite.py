@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from aeframe.testing.options import SuiteOptions
@@ -35,6 +35,8 @@ class PluginSuite:
             defaults.
         datasets: ``{modality: {"name": dataset, option: value}}``, for a modality without a suitable default dataset.
         formats: ``{modality: ["samples.xyz"]}``: names of files or folders that the modality can write.
+        samples: ``{modality: function}``: returns samples in memory, as `aeframe.fit` takes them. By default they are
+            those of the modality's dataset, restored by `Modality.restore_samples`.
     """
 
     plugin: ClassVar[str]
@@ -42,6 +44,7 @@ class PluginSuite:
     options: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     datasets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     formats: ClassVar[Mapping[str, Sequence[str]]] = {}
+    samples: ClassVar[Mapping[str, Callable[[], Any]]] = {}
 
     @classmethod
     def runner(cls) -> SuiteRunner:
@@ -49,7 +52,7 @@ class PluginSuite:
         # The checks import Lightning and Hydra. Tests that import only `RowNoise` need not wait for that.
         from aeframe.testing.suite_runner import SuiteRunner
 
-        options = SuiteOptions(cls.plugin, cls.not_applicable, cls.options, cls.datasets, cls.formats)
+        options = SuiteOptions(cls.plugin, cls.not_applicable, cls.options, cls.datasets, cls.formats, cls.samples)
         return SuiteRunner(options)
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:

@@ -50,6 +50,7 @@ FAILED_CHECKS = {
     "metric=mean_of_means": {"metric"},
     "modality=without_render": {"complete"},
     "modality=inverted": {"files round trip"},
+    "modality=not_restoring": {"samples in memory"},
     "modality=outside": {"data in the domain"},
     "modality=rendering_none": {"rendering"},
     "modality=unregistered_default": {"registered defaults"},

@@ -7,8 +7,10 @@ import json
 import torch
 from torch import Tensor
 
+from aeframe.data.in_memory import SampleSplits
+from aeframe.data.samples import Samples, described
 from aeframe.errors import AeframeError
-from aeframe.factory import build
+from aeframe.factory import build, signature
 from aeframe.noise import noise_of
 from aeframe.registry import registry
 from aeframe.testing.check import check
@@ -28,9 +30,11 @@ _LARGEST_ERROR = 0.02
     depends_on=("complete", "plain defaults"),
 )
 def dataset_description(part: PartUnderTest) -> None:
-    dataset = build("dataset", part.config)
     modality = part.target.modality
     expect(modality in registry().names("modality"), f"{part.id} is of modality '{modality}', which is not registered")
+    takes_samples = "samples" in signature(part.target).injected
+    injected = {"samples": SampleSplits({"train": Samples.of(part.samples)})} if takes_samples else {}
+    dataset = build("dataset", part.config, **injected)
     try:
         spec = build("modality", modality).spec(dataset)
     except AeframeError as error:
@@ -108,11 +112,56 @@ def _expect_near(part: PartUnderTest, name: str, actual: Tensor, x: Tensor) -> N
         actual.shape == x.shape and actual.dtype == x.dtype,
         f"{part.id} writes {x.dtype} {tuple(x.shape)} to '{name}', but reads {actual.dtype} {tuple(actual.shape)}",
     )
-    span = float(x.max() - x.min()) or 1.0
-    error = float((actual - x).abs().float().mean()) / span
+    error = _relative_error(actual, x)
     expect(
         error <= _LARGEST_ERROR,
         f"{part.id} reads values from '{name}' that differ from those written by {error:.1%} of their range",
+    )
+
+
+def _relative_error(actual: Tensor, x: Tensor) -> float:
+    """Return the mean absolute error of values, relative to the range of `x`."""
+    span = float(x.max() - x.min()) or 1.0
+    return float((actual - x).abs().float().mean()) / span
+
+
+@check(
+    "samples in memory",
+    "`aeframe.fit` takes samples without a file, and a model prepares and restores them",
+    kinds=["modality"],
+    depends_on=("builds",),
+)
+def samples_in_memory(part: PartUnderTest) -> None:
+    name = part.target.in_memory
+    if name is None:
+        raise NotApplicableError(f"{part.id} takes no samples in memory")
+    samples = part.samples
+    expect(
+        registry().load("dataset", name).accepts(samples),
+        f"{part.id} has samples such as {described(samples)}, which its dataset '{name}' does not accept",
+    )
+    modality, dataset = (
+        build("modality", part.config),
+        build("dataset", name, samples=SampleSplits({"train": Samples.of(samples)})),
+    )
+    spec = modality.spec(dataset)
+    trained = modality.prepare(dataset).train.batch(torch.arange(1)).x
+    x = modality.prepare_samples(samples).x
+    for does, shape in (("trains on", tuple(trained.shape[1:])), ("prepares", tuple(x.shape[1:]))):
+        expect(
+            shape == spec.shape,
+            f"{part.id} declares shape {spec.shape} for samples in memory, but {does} samples of shape {shape}",
+        )
+    restored = modality.prepare_samples(modality.restore_samples(x)).x
+    expect(
+        restored.shape == x.shape and restored.dtype == x.dtype,
+        f"{part.id} prepares {x.dtype} {tuple(x.shape)}, and after `restore_samples` {restored.dtype} "
+        f"{tuple(restored.shape)}",
+    )
+    error = _relative_error(restored, x)
+    expect(
+        error <= _LARGEST_ERROR,
+        f"{part.id} prepares what `restore_samples` returned to values that differ by {error:.1%} of their range",
     )
 
 
@@ -187,4 +236,12 @@ def _fields(batch: Batch) -> dict[str, Tensor | None]:
 
 
 CHECKS_BEFORE_MODELS = (registered_defaults,)
-CHECKS = (dataset_description, data_in_the_domain, files_round_trip, rendering, modality_state, data_from_saved_state)
+CHECKS = (
+    dataset_description,
+    data_in_the_domain,
+    files_round_trip,
+    samples_in_memory,
+    rendering,
+    modality_state,
+    data_from_saved_state,
+)

@@ -3,6 +3,7 @@ import torch
 from matplotlib.figure import Figure
 
 from aeframe.data import Dataset, Modality, Splits, TensorSource
+from aeframe.data.vector import Vector
 from aeframe.types import Batch, DataSpec, Domain
 
 
@@ -68,6 +69,13 @@ class InvertedNoise(Noise):
     """Rows for `Inverted`."""
 
     modality = "inverted"
+
+
+class NotRestoring(Vector):
+    """Restores samples with the opposite sign."""
+
+    def restore_samples(self, x):
+        return -super().restore_samples(x)
 
 
 class Outside(Rows):

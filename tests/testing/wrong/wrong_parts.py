@@ -86,6 +86,7 @@ def register_metrics(register):
 def register_modalities(register):
     register("without_render", "wrong_modalities:WithoutRender", summary="an abstract method not defined")
     register("inverted", "wrong_modalities:Inverted", summary="other values read than written")
+    register("not_restoring", "wrong_modalities:NotRestoring", summary="other samples restored than prepared")
     register("outside", "wrong_modalities:Outside", summary="values outside the declared domain")
     register("rendering_none", "wrong_modalities:RenderingNone", summary="no figure rendered")
     register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding, encode_categories
 from aeframe.data.modality import Dataset, Source, Splits
-from aeframe.data.random_split import Indexable, RandomSplit
+from aeframe.data.random_split import RandomSplit
 from aeframe.data.samples import Samples, as_array, described, is_frame, names_of_columns, num_samples
 from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.data.split_record import SPLITS
@@ -74,8 +74,9 @@ class MemoryDataset(Dataset):
         """Return whether x is an object of this modality, by its type and shape; nothing is imported for it."""
 
     @abstractmethod
-    def read(self, x: Any, labels: Tensor | None) -> Indexable:
-        """Return the raw samples of x with their labels ``(N,)`` int64.
+    def read(self, x: Any, labels: Tensor | None) -> Any:
+        """Return the raw samples of x with their labels ``(N,)`` int64: an
+        `aeframe.data.random_split.Indexable`, unless `load` is overridden.
 
         Raises:
             AeframeError: The samples are of a type, shape or range that the modality does not have.
@@ -84,6 +85,10 @@ class MemoryDataset(Dataset):
     @abstractmethod
     def describe_raw(self, train: Any) -> Mapping[str, Any]:
         """Return what `describe` returns, from the raw training samples."""
+
+    def kept_rows(self, split: str, source: Source) -> Tensor | None:
+        """Return which rows ``(n,)`` of a split became samples of its source; None, the default, for all of them."""
+        return None
 
     def raw_splits(self, splits: Mapping[str, Any]) -> Any:
         """Return what `load` returns, from the raw samples of each split; by default the mapping itself."""
@@ -166,6 +171,10 @@ class MemoryDataset(Dataset):
         extra = self._extras[split]
         if extra.condition is None and extra.weight is None:
             return source
+        kept = self.kept_rows(split, source)
+        if kept is not None:
+            condition, weight = (None if rows is None else rows[kept] for rows in (extra.condition, extra.weight))
+            extra = _Extra(condition, weight)
         for name, rows in (("condition", extra.condition), ("sample_weight", extra.weight)):
             if rows is not None and len(rows) != len(source):
                 raise AeframeError(

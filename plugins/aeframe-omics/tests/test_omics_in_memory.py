@@ -16,6 +16,7 @@ from scipy.sparse import csc_matrix, csr_array
 import aeframe
 from aeframe.data.in_memory import SampleSplits, memory_dataset
 from aeframe.errors import AeframeError
+from aeframe.types import WEIGHT
 from aeframe_omics.in_memory import OmicsInMemory
 from aeframe_omics.modality import Omics
 from aeframe_omics.source import BackedCellSource
@@ -64,7 +65,6 @@ def forms(adata: anndata.AnnData, folder: Path) -> dict[str, Any]:
         "view": twice[: len(adata)],
         "backed": anndata.read_h5ad(path, backed="r"),
         "writable": anndata.read_h5ad(saved(adata, folder, "w.h5ad"), backed="r+"),
-        "view of backed": anndata.read_h5ad(path, backed="r")[np.arange(len(adata))],
         "dense backed": anndata.read_h5ad(dense_path, backed="r"),
     }
 
@@ -74,7 +74,7 @@ def forms(adata: anndata.AnnData, folder: Path) -> dict[str, Any]:
 
 def test_an_anndata_trains_and_is_prepared_like_a_file(tmp_path: Path) -> None:
     adata = cells()
-    model = fit(adata, tmp_path, y="type", condition=["batch", "age"], data={"views": ["protein"]}).model
+    model = fit(adata, tmp_path, y="type", condition=["batch", "age"]).model
     assert model.config["modality"]["name"] == "omics"
     prepared, read = model.prepare(adata), model.modality.read(saved(adata, tmp_path))
     assert prepared.x.equal(read.x)
@@ -84,9 +84,8 @@ def test_an_anndata_trains_and_is_prepared_like_a_file(tmp_path: Path) -> None:
     }
     assert model.encode(adata).equal(model.encode(read))
     other = columns(adata, [3, 0, 1, 2, 6, 5, 4])
-    other.obsm["protein"] = adata.obsm["protein"]
     extra = anndata.concat([other, anndata.AnnData(adata.X[:, :1], adata.obs, pd.DataFrame(index=["new"]))], axis=1)
-    extra.obs, extra.obsm["protein"] = adata.obs, adata.obsm["protein"]
+    extra.obs = adata.obs
     assert model.encode(extra).equal(model.encode(adata))
 
 
@@ -167,6 +166,19 @@ def test_arrays_become_columns_of_a_copy_of_obs() -> None:
     assert list(adata.obs.columns) == own
 
 
+def test_views_and_a_library_are_options(tmp_path: Path) -> None:
+    adata = cells()
+    adata.obs["size"] = 100.0
+    options = {"views": ["protein"], "library": "size"}
+    model = fit(adata, tmp_path, data=options, loss={"name": "views", "losses": {"protein": "gaussian"}}).model
+    prepared, read = model.prepare(adata), model.modality.read(saved(adata, tmp_path))
+    assert prepared.x.shape == (40, 10)
+    assert prepared.x.equal(read.x)
+    assert prepared.extras["library"].tolist() == [100.0] * 40
+    restored = model.restore(prepared.x)
+    assert np.allclose(restored.obsm["protein"], adata.obsm["protein"], atol=1e-4)
+
+
 # -- splits, weights ---------------------------------------------------------------------------------------------------
 
 
@@ -226,14 +238,13 @@ def test_validation_cells_are_matched_by_name_of_gene_and_category() -> None:
 
 def test_weights_follow_their_cells_past_those_left_out() -> None:
     adata = cells(40)
-    adata.X[:20, 1:] = 0
+    adata.X = np.where(np.arange(40)[:, None] < 20, adata.X.toarray() * (np.arange(7) < 1), adata.X.toarray() + 9)
     adata.obs["weight"] = np.arange(40.0)
-    small = int(np.asarray(adata.X.sum(1)).ravel()[:20].max())
-    data = dataset(adata, sample_weight="weight", options={"min_counts": small + 1})
+    data = dataset(adata, sample_weight="weight", options={"min_counts": 60})
     train = data.attach(Omics().prepare(data)).train
     batch = train.batch(torch.arange(len(train)))
     assert len(train) < 30
-    ratio = batch.extras["sample_weight"] / batch.index
+    ratio = batch.extras[WEIGHT] / batch.index
     assert ratio.allclose(ratio[:1])
 
 
@@ -282,14 +293,14 @@ def test_cells_without_the_columns_take_their_condition_from_the_argument(model:
         model.encode(bare)
 
 
-def test_errors_name_the_nearest_gene_and_column(model: Any) -> None:
+def test_errors_name_the_nearest_gene_and_column(model: Any, tmp_path: Path) -> None:
     renamed = cells()
     renamed.var_names = strings(["g0", "g1", "g2", "g3", "g4", "g5", "g6_"])
     with pytest.raises(AeframeError) as error:
         model.prepare(renamed)
     assert str(error.value) == (
-        "x lacks 1 of the 7 genes that the model was trained on, the first is 'g6', did you mean 'g6_'?; add them (with "
-        "count 0 if they were not measured)"
+        "x lacks 1 of the 7 genes that the model was trained on, the first is 'g6', did you mean 'g6_'?; add them "
+        "(with count 0 if they were not measured)"
     )
     with pytest.raises(AeframeError) as error:
         dataset(cells(), y="tipe")
@@ -300,6 +311,13 @@ def test_errors_name_the_nearest_gene_and_column(model: Any) -> None:
         dataset(cells(), options={"layer": "count"})
     with pytest.raises(AeframeError, match="fit: x has no 'proteins' in obsm, did you mean 'protein'"):
         dataset(cells(), options={"views": ["proteins"]})
+    backed = anndata.read_h5ad(saved(cells(), tmp_path), backed="r")
+    with pytest.raises(AeframeError) as error:
+        dataset(backed[:9])
+    assert str(error.value) == (
+        "fit: x is a view of an AnnData in backed mode, whose counts stay in the file; pass adata.to_memory()[rows], "
+        "or name a column of splits: validation='column'"
+    )
     with pytest.raises(AeframeError, match="without names of genes, expected the 7 genes of training in their order"):
         model.prepare(np.ones((2, 6)))
     with pytest.raises(AeframeError, match=r"has the column 'type' of .*, expected counts of a gene"):

@@ -273,7 +273,7 @@ def _stacked_obs(parts: list[CellMetadata], roles: Roles) -> pd.DataFrame:
         number = {category: code for code, category in enumerate(names)}
         table = [np.array([*(number[category] for category in part), -1], np.int64) for part in categories]
         stacked = np.concatenate([table[part][part_codes] for part, part_codes in enumerate(codes)])
-        columns[name] = pd.Categorical.from_codes(stacked.tolist(), categories=names)
+        columns[name] = pd.Categorical.from_codes(stacked.tolist(), categories=pd.Index(names))
     index = pd.Index([str(name) for part in parts for name in part.obs.index], dtype=object)
     return pd.DataFrame(columns, index=index)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import csr_matrix
 
 from aeframe.data.samples import as_array, described, is_anndata, is_frame, is_sparse
 from aeframe.errors import AeframeError
@@ -22,8 +22,7 @@ def table_of(
 ) -> CellTable:
     """Return the cells of an AnnData, or of counts ``(N, genes)`` in a data frame, sparse matrix or array.
 
-    The counts of an AnnData in backed mode stay in its file if they are stored as CSR in X; those of a view of one are
-    read into memory.
+    The counts of an AnnData in backed mode stay in its file if they are stored as CSR in X.
 
     Args:
         x: The cells.
@@ -65,14 +64,20 @@ def _counts_of(adata: Any, layer: str | None, origin: str) -> Counts:
     layers = [str(name) for name in adata.layers]
     if layer is not None and layer not in layers:
         raise no_layer_error(origin, layer, layers)
-    matrix = adata.X if layer is None else adata.layers[layer]
+    if layer is None and adata.isbacked and adata.is_view:
+        # Reading these counts fails in anndata 0.12 with scipy 1.17.
+        raise AeframeError(
+            f"{origin} is a view of an AnnData in backed mode, whose counts stay in the file; pass "
+            "adata.to_memory()[rows], or name a column of splits: validation='column'"
+        )
+    matrix: Any = adata.X if layer is None else adata.layers[layer]
     if matrix is None:
         raise no_layer_error(origin, None, layers)
-    if layer is None and adata.isbacked and not adata.is_view:
+    if layer is None and adata.isbacked:
         if getattr(matrix, "format", None) == "csr":
             return BackedCounts(Path(adata.filename), "X", origin=origin)
         matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix[:]
-    if not (issparse(matrix) or isinstance(matrix, np.ndarray)) or matrix.dtype.kind not in "fiub":
+    if not (is_sparse(matrix) or isinstance(matrix, np.ndarray)) or matrix.dtype.kind not in "fiub":
         where = "X" if layer is None else f"layer '{layer}'"
         raise AeframeError(
             f"{origin} has {described(matrix)} in {where}, expected numbers in a sparse matrix or an array; convert it "
@@ -85,8 +90,8 @@ def _view_of(adata: Any, name: str, origin: str) -> NDArray[np.float32]:
     """Return a table ``(N, P)`` of ``obsm``."""
     if name not in adata.obsm:
         raise no_view_error(origin, name, [str(key) for key in adata.obsm])
-    table = adata.obsm[name]
-    return np.ascontiguousarray(table.toarray() if issparse(table) else np.asarray(table), np.float32)
+    table: Any = adata.obsm[name]
+    return np.ascontiguousarray(table.toarray() if is_sparse(table) else np.asarray(table), np.float32)
 
 
 def _table_of_frame(frame: Any, genes: tuple[str, ...] | None, origin: str) -> CellTable:

@@ -168,7 +168,7 @@ class MemoryDataset(Dataset):
         return extra
 
     def _attached(self, split: str, source: Source) -> Source:
-        extra = self._extras[split]
+        extra = self._extras.get(split, _Extra())
         if extra.condition is None and extra.weight is None:
             return source
         kept = self.kept_rows(split, source)

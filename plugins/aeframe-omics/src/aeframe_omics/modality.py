@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.data.samples import as_array, is_frame
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows
 from aeframe_omics.check_cells import OnError, check_cells, check_unique_genes
@@ -332,6 +332,6 @@ def _category_columns(roles: Roles) -> dict[str, str]:
 
 
 def _has_condition(metadata: CellMetadata, roles: Roles) -> bool:
-    """Return whether ``obs`` has a column that conditions the decoder, or one of nearly the same name."""
-    columns = [str(column) for column in metadata.obs.columns]
-    return any(name in columns or did_you_mean(name, columns) for name in roles.condition)
+    """Return whether ``obs`` has a column that conditions the decoder, in upper or lower case."""
+    columns = {str(column).casefold() for column in metadata.obs.columns}
+    return any(name.casefold() in columns for name in roles.condition)

@@ -16,7 +16,16 @@ from aeframe.data.conditions import ConditionCoding, encode_categories
 from aeframe.data.fingerprint import MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import Indexable, RandomSplit
-from aeframe.data.samples import Samples, as_array, described, is_frame, is_sparse, names_of_columns, num_samples
+from aeframe.data.samples import (
+    Samples,
+    as_array,
+    described,
+    is_anndata,
+    is_frame,
+    is_sparse,
+    names_of_columns,
+    num_samples,
+)
 from aeframe.data.source_wrapper import SourceWrapper
 from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError
@@ -80,8 +89,9 @@ class MemoryDataset(Dataset):
         """Return whether x is an object of this modality, by its type and shape; nothing is imported for it."""
 
     @abstractmethod
-    def read(self, x: Any, labels: Tensor | None) -> Indexable:
-        """Return the raw samples of x with their labels ``(N,)`` int64.
+    def read(self, x: Any, labels: Tensor | None) -> Any:
+        """Return the raw samples of x with their labels ``(N,)`` int64: an
+        `aeframe.data.random_split.Indexable`, unless `load` is overridden.
 
         Raises:
             AeframeError: The samples are of a type, shape or range that the modality does not have.
@@ -90,6 +100,10 @@ class MemoryDataset(Dataset):
     @abstractmethod
     def describe_raw(self, train: Any) -> Mapping[str, Any]:
         """Return what `describe` returns, from the raw training samples."""
+
+    def kept_rows(self, split: str, source: Source) -> Tensor | None:
+        """Return which rows ``(n,)`` of a split became samples of its source; None, the default, for all of them."""
+        return None
 
     def raw_splits(self, splits: Mapping[str, Any]) -> Any:
         """Return what `load` returns, from the raw samples of each split; by default the mapping itself."""
@@ -172,9 +186,13 @@ class MemoryDataset(Dataset):
         return extra
 
     def _attached(self, split: str, source: Source) -> Source:
-        extra = self._extras[split]
+        extra = self._extras.get(split, _Extra())
         if extra.condition is None and extra.weight is None:
             return source
+        kept = self.kept_rows(split, source)
+        if kept is not None:
+            condition, weight = (None if rows is None else rows[kept] for rows in (extra.condition, extra.weight))
+            extra = _Extra(condition, weight)
         for name, rows in (("condition", extra.condition), ("sample_weight", extra.weight)):
             if rows is not None and len(rows) != len(source):
                 raise AeframeError(
@@ -205,6 +223,7 @@ class _WithExtra(SourceWrapper):
 
 def _content(x: Any) -> dict[str, Any]:
     """Return the entry of samples in memory in the fingerprint of a run's data: of at most `_HASHED` of them."""
+    x = x.X if is_anndata(x) else x
     num = num_samples(x)
     rows = np.unique(np.linspace(0, num - 1, min(num, _HASHED)).round().astype(int))
     if is_frame(x):

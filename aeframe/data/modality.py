@@ -199,6 +199,21 @@ class Modality(ABC):
         """
         return x.detach().cpu().numpy()
 
+    def encode_condition(self, who: str, condition: Any) -> Tensor | None:
+        """Return the condition of N samples as numbers ``(N, C)``, float32; categories may be given by their names.
+
+        For modalities whose own state has the categories. The default returns None: the condition is then encoded by
+        `Dataset.condition`, if the dataset has one.
+
+        Args:
+            who: How error messages name the model.
+            condition: Numbers ``(N, C)`` as batches have them, or the values of each sample.
+
+        Raises:
+            AeframeError: A category that was not in training, or another number of columns.
+        """
+        return None
+
     @abstractmethod
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write samples ``(N, *shape)`` in a common format of the field, undoing `apply`; return the files."""

@@ -21,7 +21,7 @@ class Samples:
     """N samples in memory, for `aeframe.fit` and for the methods of a trained model.
 
     Where x is a data frame, each of the other fields may be the name of one of its columns, which is then not part of
-    x; `condition` may also be a list of names.
+    x; `condition` may also be a list of names. For an AnnData these are columns of ``obs``.
     """
 
     x: Any
@@ -70,7 +70,7 @@ class Samples:
             AeframeError: A column is missing, or does not have one value for each sample.
         """
         samples = self.unpacked()
-        if is_frame(samples.x):
+        if is_frame(samples.x) or is_anndata(samples.x):
             samples = _without_columns(who, samples)
         for name in COLUMNS:
             value = getattr(samples, name)
@@ -94,6 +94,19 @@ class Samples:
 def is_frame(x: Any) -> bool:
     """Return whether x is a data frame of pandas or polars."""
     return _is(x, "pandas", "DataFrame") or _is(x, "polars", "DataFrame")
+
+
+def is_anndata(x: Any) -> bool:
+    """Return whether x is an AnnData: a matrix of cells with the columns of each cell in ``obs``."""
+    return _is(x, "anndata", "AnnData")
+
+
+def named_columns(x: Any) -> Any:
+    """Return the data frame whose columns the other fields of `Samples` may name: x itself, or ``obs`` of an AnnData.
+
+    None if x has no named columns.
+    """
+    return x.obs if is_anndata(x) else x if is_frame(x) else None
 
 
 def is_sparse(x: Any) -> bool:
@@ -155,15 +168,16 @@ def _is(x: Any, module: str, name: str) -> bool:
 
 
 def _without_columns(who: str, samples: Samples) -> Samples:
-    """Return the samples with the columns that are named as arrays, and x without them."""
-    frame, used = samples.x, []
+    """Return the samples with the columns that are named as arrays, and x without them; an AnnData stays."""
+    frame, used = named_columns(samples.x), []
     names = [str(name) for name in frame.columns]
+    table = "x.obs" if is_anndata(samples.x) else "x"
 
     def column(field: str, name: str) -> Any:
         if name not in names:
             raise AeframeError(
-                f"{who}: {field}='{name}' is no column of x{did_you_mean(name, names)}; its columns are "
-                f"{', '.join(names[:12])}{', ...' if len(names) > 12 else ''}"
+                f"{who}: {field}='{name}' is no column of {table}{did_you_mean(name, names)}; its columns are "
+                f"{', '.join(names[:12]) or 'none'}{', ...' if len(names) > 12 else ''}"
             )
         used.append(name)
         return frame[frame.columns[names.index(name)]]
@@ -178,7 +192,8 @@ def _without_columns(who: str, samples: Samples) -> Samples:
     kept = [original for original, name in zip(frame.columns, names, strict=True) if name not in used]
     if columns.keys() >= {"condition"} and isinstance(columns["condition"], Mapping):
         columns["condition"] = side_by_side([as_array(column) for column in columns["condition"].values()])
-    return replace(samples, x=frame[kept] if used else frame, **columns)
+    x = frame[kept] if used and is_frame(samples.x) else samples.x
+    return replace(samples, x=x, **columns)
 
 
 def side_by_side(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -45,7 +45,7 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
         return None
     # The rest of this module needs numpy and torch; a run whose data are files does not wait for them here.
     from aeframe.data.in_memory import SampleSplits, memory_dataset
-    from aeframe.data.samples import Samples, is_frame
+    from aeframe.data.samples import Samples, is_anndata, is_frame
 
     data = settings.get("data") or {}
     if not isinstance(data, Mapping) or "name" in data:
@@ -61,7 +61,11 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
     options = dict(data)
     by_split = {"train": samples}
     validation = held_out["validation"]
-    if isinstance(validation, str):
+    if isinstance(validation, str) and is_anndata(samples.x):
+        # The dataset splits the cells itself: an AnnData per split would be a copy of the counts.
+        options["split"] = validation
+        held_out = {"validation": None, "test": held_out["test"]}
+    elif isinstance(validation, str):
         if not is_frame(samples.x):
             raise AeframeError(f"fit: validation='{validation}' names a column, but x has no columns; pass samples")
         by_split = _split_by_column(samples, validation)
@@ -110,11 +114,11 @@ def _fields(samples: Any) -> dict[str, Any]:
 
 
 def _names_columns(column: Any, x: Any) -> bool:
-    """Return whether `column` names columns of the data frame x."""
-    from aeframe.data.samples import is_frame
+    """Return whether `column` names columns of the data frame x, or of ``obs`` of the AnnData x."""
+    from aeframe.data.samples import named_columns
 
-    names = [column] if isinstance(column, str) else column
-    return is_frame(x) and all(isinstance(name, str) and name in list(x.columns) for name in names)
+    names, frame = [column] if isinstance(column, str) else column, named_columns(x)
+    return frame is not None and all(isinstance(name, str) and name in list(frame.columns) for name in names)
 
 
 def _split_by_column(samples: Any, name: str) -> dict[str, Any]:

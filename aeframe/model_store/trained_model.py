@@ -313,8 +313,13 @@ class TrainedModel:
 
     def _condition(self, condition: Any) -> Tensor | None:
         """Return a condition as numbers ``(N, C)``; categories may be given by their names."""
+        if condition is None:
+            return None
+        encoded = self.modality.encode_condition(self._who(), condition)
+        if encoded is not None:
+            return encoded
         coding = self.data.condition
-        return condition if condition is None or coding is None else coding.encode(self._who(), condition)
+        return condition if coding is None else coding.encode(self._who(), condition)
 
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)

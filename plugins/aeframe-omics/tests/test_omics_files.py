@@ -273,8 +273,9 @@ def test_a_category_without_training_cells(tmp_path: Path) -> None:
     data = dataset(path, categorical=("batch",), split="set", validation=0.25)
     assert Omics().spec(data).condition == 2
     assert message(data) == (
-        f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has 'b9' in column 'batch' of obs, expected one of the "
-        "categories of the training cells (b1, b0); correct it, or set modality.unseen=unknown to use their mean"
+        f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has 'b9' in column 'batch' of obs, did you mean "
+        "'b1'?, expected one of the categories of the training cells (b1, b0); correct it, or set "
+        "modality.unseen=unknown to use their mean"
     )
     splits = Omics(unseen="unknown").prepare(data)
     train = full_batch(splits.train).condition

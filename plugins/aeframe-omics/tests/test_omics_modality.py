@@ -63,7 +63,7 @@ def test_other_genes_are_ignored_and_missing_ones_are_errors(tmp_path: Path) -> 
     assert torch.equal(modality.read(path).x, torch.from_numpy(adata.X.toarray()[:, [5, 0, 3]]))
     assert refusal(prepared(path), tmp_path / "some.h5ad") == (
         f"modality 'omics': '{tmp_path}/some.h5ad' lacks 4 of the 7 genes that the model was trained on, the first is "
-        "'g1'; add them (with count 0 if they were not measured)"
+        "'g1', did you mean 'g5'?; add them (with count 0 if they were not measured)"
     )
 
 

@@ -10,7 +10,7 @@ from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["omics"],
-    "dataset": ["cells_simulated", "h5ad"],
+    "dataset": ["cells_simulated", "h5ad", "omics_in_memory"],
     "encoder": ["counts_mlp"],
     "loss": ["views"],
     "metric": ["cell_clusters", "poisson_deviance"],

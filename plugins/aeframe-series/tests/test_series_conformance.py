@@ -1,5 +1,6 @@
 """The conformance suite that every plugin must pass."""
 
+import numpy as np
 import torch
 
 from aeframe.testing import PluginSuite
@@ -11,3 +12,4 @@ class TestSeries(PluginSuite):
     plugin = "series"
     options = {"modality=series": {"window": 16}}  # noqa: RUF012
     datasets = {"series": {"name": "series_simulated", "rows": 400}}  # noqa: RUF012
+    samples = {"series": lambda: [np.random.default_rng(0).normal(size=(160, 3)) for _ in range(2)]}  # noqa: RUF012

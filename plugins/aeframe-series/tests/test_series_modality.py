@@ -128,8 +128,8 @@ def test_split_with_a_bad_row_in_every_window(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         prepared(csv(tmp_path, rows), on_error="skip")
     assert str(caught.value) == (
-        "a.csv: every window of 5 rows in the validation split contains a gap or a bad row; lower "
-        "modality.window, or set modality.missing=mask"
+        "a.csv: every window of 5 rows in the validation split contains a gap, a bad row or the "
+        "end of a recording; lower modality.window, or set modality.missing=mask"
     )
 
 

@@ -10,7 +10,7 @@ from aeframe.factory import defaults
 
 NAMES = {
     "modality": ["series"],
-    "dataset": ["ett", "series_file", "series_simulated"],
+    "dataset": ["ett", "series_file", "series_in_memory", "series_simulated"],
     "metric": ["anomaly_ranking"],
     "command": ["anomalies"],
 }

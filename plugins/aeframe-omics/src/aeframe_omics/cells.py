@@ -41,6 +41,13 @@ class Roles:
     """The column with the library size of each cell; None sums the counts."""
     views: tuple[str, ...] = ()
     """Tables of ``obsm``, concatenated to the counts."""
+    order: tuple[str, ...] = ()
+    """The columns that condition the decoder in the order of the caller; empty for `categorical`, then `continuous`."""
+
+    @property
+    def condition(self) -> tuple[str, ...]:
+        """The columns that condition the decoder, in the order in which a caller passes them."""
+        return self.order or (*self.categorical, *self.continuous)
 
     def state(self) -> dict[str, Any]:
         """Return the roles as plain values."""
@@ -115,6 +122,19 @@ class CellMetadata:
 
 
 @dataclass(frozen=True, slots=True)
+class CellTable:
+    """All cells of a file, or of an object in memory."""
+
+    metadata: CellMetadata
+    counts: Counts
+    views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Tables ``(N, P)`` of further measurements of the cells."""
+
+    def __len__(self) -> int:
+        return len(self.metadata.obs)
+
+
+@dataclass(frozen=True, slots=True)
 class Cells:
     """The value of `Dataset.load` for the modality ``omics``."""
 
@@ -129,6 +149,34 @@ class Cells:
     """Tables ``(N, P)`` of further measurements of the cells."""
 
 
+_SPLIT_NAMES = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+def splits_of_column(metadata: CellMetadata, column: str, selected: NDArray[np.bool_]) -> dict[str, Rows]:
+    """Return the rows of each split that a column of ``obs`` defines for the cells `selected`, and of ``train``.
+
+    Raises:
+        AeframeError: No such column, or a value that is no split.
+    """
+    codes, categories = metadata.categories(column, "split")
+    unknown = next((category for category in categories if category not in _SPLIT_NAMES), None)
+    if unknown is not None or (codes[selected] < 0).any():
+        found = "a missing value" if unknown is None else f"'{unknown}'"
+        raise AeframeError(
+            f"{metadata.origin}: column '{column}' in obs has {found}, expected train, validation or test for each "
+            "cell; correct it, or leave out data.split"
+        )
+    splits = np.array([_SPLIT_NAMES[category] for category in categories])[codes]
+    present = {name: np.flatnonzero(selected & (splits == name)) for name in SPLITS}
+    return {name: rows for name, rows in present.items() if len(rows) or name == "train"}
+
+
 def shared_out(
     present: Mapping[str, Rows],
     *,
@@ -138,6 +186,7 @@ def shared_out(
     origin: str,
     record: SplitRecord | None = None,
     names: Sequence[str] = (),
+    groups: NDArray[Any] | None = None,
 ) -> dict[str, Rows]:
     """Return the rows of the three splits; those missing from `present` are random subsets of ``train``.
 
@@ -149,6 +198,7 @@ def shared_out(
         origin: The dataset, for messages.
         record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
         names: The names of all cells. Cells are recorded by name if names are unique, otherwise by row.
+        groups: The group of all cells, such as the donor; no group is then in two of the splits that are drawn.
 
     Raises:
         AeframeError: See `RandomSplit`.
@@ -161,8 +211,8 @@ def shared_out(
     else:
         keys = rows
     splitter = RandomSplit(origin, "cells", validation=validation, test=test, seed=seed)
-    indices = splitter.indices(keys, record)
+    indices = splitter.indices(keys, record, groups=None if groups is None else groups[present["train"]])
     return {name: present.get(name, present["train"])[indices[name].numpy()] for name in SPLITS}
 
 
-__all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "shared_out"]
+__all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "shared_out", "splits_of_column"]

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.cells import CellMetadata, Roles, Rows
 
 Unseen = Literal["refuse", "unknown"]
@@ -96,11 +96,13 @@ class Covariates:
         new_codes = recode(codes, categories, training_categories)[rows]
         if (new_codes < 0).any() and unseen == "refuse":
             row = int(rows[np.flatnonzero(new_codes < 0)[0]])
-            found = "no value" if codes[row] < 0 else f"'{categories[codes[row]]}'"
+            category = None if codes[row] < 0 else categories[codes[row]]
+            near = "" if category is None else did_you_mean(category, training_categories)
+            found = "no value" if category is None else f"'{category}'"
             raise AeframeError(
-                f"{metadata.name_cell(row)} has {found} in column '{name}' of obs, expected one of the categories of "
-                f"the training cells ({', '.join(training_categories)}); correct it, or set modality.unseen=unknown to "
-                "use their mean"
+                f"{metadata.name_cell(row)} has {found} in column '{name}' of obs{near}, expected one of the "
+                f"categories of the training cells ({', '.join(training_categories)}); correct it, or set "
+                "modality.unseen=unknown to use their mean"
             )
         # Code -1 selects the last row, the mean.
         return np.concatenate([np.eye(len(training_categories)), mean[None]])[new_codes]

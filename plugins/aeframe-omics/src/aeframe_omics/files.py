@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_omics.cells import CellMetadata
+from aeframe_omics.cells import CellMetadata, CellTable
 from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts, check_sparse, unreadable_file_error
 
 Element = TypeVar("Element")
@@ -50,6 +50,15 @@ class CellFile:
 
         return self._read(read)
 
+    def table(self, layer: str | None, views: Iterable[str], *, backed: bool = False) -> CellTable:
+        """Return all cells, with the counts of a layer (None for X) and some tables of ``obsm``.
+
+        Raises:
+            AeframeError: As in `counts` and `view`.
+        """
+        counts = self.counts(layer, backed=backed)
+        return CellTable(self.metadata(), counts, {name: self.view(name) for name in views})
+
     def counts(self, layer: str | None, *, backed: bool = False) -> Counts:
         """Return the counts of a layer, or of X if `layer` is None.
 
@@ -64,11 +73,7 @@ class CellFile:
 
         def read(file: h5py.File) -> Counts:
             if key not in file:
-                layers, missing = list(file.get("layers", {})), "X" if layer is None else f"layer '{layer}'"
-                raise AeframeError(
-                    f"{self.origin} has no {missing}{did_you_mean(layer or '', layers)}; "
-                    f"its layers are {', '.join(layers) or 'none'}; choose one with data.layer=..."
-                )
+                raise no_layer_error(self.origin, layer, list(file.get("layers", {})))
             if backed:
                 return BackedCounts(self.path, key, origin=self.origin)
             return MemoryCounts(csr_matrix(self._matrix(file, key)))
@@ -84,11 +89,7 @@ class CellFile:
 
         def read(file: h5py.File) -> NDArray[np.float32]:
             if f"obsm/{name}" not in file:
-                names = list(file.get("obsm", {}))
-                raise AeframeError(
-                    f"{self.origin} has no '{name}' in obsm{did_you_mean(name, names)}; "
-                    f"it has {', '.join(names) or 'none'}"
-                )
+                raise no_view_error(self.origin, name, list(file.get("obsm", {})))
             table = self._matrix(file, f"obsm/{name}")
             sparse = issparse(table)
             return np.ascontiguousarray(table.toarray() if sparse else table, np.float32)
@@ -111,3 +112,19 @@ class CellFile:
             raise
         except _BROKEN as error:
             raise unreadable_file_error(self.path, self.origin, error) from error
+
+
+def no_layer_error(origin: str, layer: str | None, layers: list[str]) -> AeframeError:
+    """Return the error for cells without the layer, or without X if `layer` is None."""
+    missing = "X" if layer is None else f"layer '{layer}'"
+    return AeframeError(
+        f"{origin} has no {missing}{did_you_mean(layer or '', layers)}; its layers are {', '.join(layers) or 'none'}; "
+        "choose one with data.layer=..."
+    )
+
+
+def no_view_error(origin: str, name: str, names: list[str]) -> AeframeError:
+    """Return the error for cells without the table `name` in ``obsm``."""
+    return AeframeError(
+        f"{origin} has no '{name}' in obsm{did_you_mean(name, names)}; it has {', '.join(names) or 'none'}"
+    )

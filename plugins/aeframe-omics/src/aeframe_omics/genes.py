@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.cells import CellMetadata
 from aeframe_omics.counts import Counts
 
@@ -37,8 +37,9 @@ def select_genes(genes: tuple[str, ...], metadata: CellMetadata, counts: Counts)
     columns = {name: column for column, name in enumerate(metadata.genes)}
     missing = [name for name in genes if name not in columns]
     if missing:
+        near = did_you_mean(missing[0], metadata.genes)
         raise AeframeError(
             f"{metadata.origin} lacks {len(missing)} of the {len(genes)} genes that the model was trained on, the "
-            f"first is '{missing[0]}'; add them (with count 0 if they were not measured)"
+            f"first is '{missing[0]}'{near}; add them (with count 0 if they were not measured)"
         )
     return _GeneSubset(counts, np.array([columns[name] for name in genes]))

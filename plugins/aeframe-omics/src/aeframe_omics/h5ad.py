@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aeframe.data import Dataset
-from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_omics.cells import CellMetadata, Cells, Roles, Rows, shared_out
+from aeframe_omics.cells import CellMetadata, Cells, Roles, Rows, shared_out, splits_of_column
 from aeframe_omics.files import CellFile
-
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 class H5AD(Dataset):
@@ -92,16 +82,9 @@ class H5AD(Dataset):
         return {"metadata": metadata, "splits": self._splits(metadata), "roles": self.roles, "views": views}
 
     def load(self) -> Cells:
-        file = CellFile(self.path, origin=self.origin)
-        metadata = file.metadata()
-        return Cells(
-            metadata,
-            file.counts(self.roles.layer, backed=self.backed),
-            self._splits(metadata),
-            self.roles,
-            min_counts=self.min_counts,
-            views={name: file.view(name) for name in self.roles.views},
-        )
+        table = CellFile(self.path, origin=self.origin).table(self.roles.layer, self.roles.views, backed=self.backed)
+        splits = self._splits(table.metadata)
+        return Cells(table.metadata, table.counts, splits, self.roles, min_counts=self.min_counts, views=table.views)
 
     def _splits(self, metadata: CellMetadata) -> dict[str, Rows]:
         """Return the rows of each split, of the cells that `where` selects."""
@@ -116,7 +99,7 @@ class H5AD(Dataset):
             selected &= codes == categories.index(str(category))
         present: dict[str, Rows] = {"train": np.flatnonzero(selected)}
         if self.split is not None:
-            present = self._splits_of_column(metadata, selected)
+            present = splits_of_column(metadata, self.split, selected)
         return shared_out(
             present,
             validation=self.validation,
@@ -127,18 +110,3 @@ class H5AD(Dataset):
             record=self.split_record,
             names=[str(name) for name in metadata.obs.index],
         )
-
-    def _splits_of_column(self, metadata: CellMetadata, selected: NDArray[np.bool_]) -> dict[str, Rows]:
-        """Return the selected rows of each split that the column `split` defines, and of ``train``."""
-        assert self.split is not None
-        codes, categories = metadata.categories(self.split, "split")
-        unknown = next((category for category in categories if category not in _SPLIT_NAMES), None)
-        if unknown is not None or (codes[selected] < 0).any():
-            found = "a missing value" if unknown is None else f"'{unknown}'"
-            raise AeframeError(
-                f"{self.origin}: column '{self.split}' in obs has {found}, expected train, validation or test for each "
-                "cell; correct it, or leave out data.split"
-            )
-        splits = np.array([_SPLIT_NAMES[category] for category in categories])[codes]
-        present = {name: np.flatnonzero(selected & (splits == name)) for name in SPLITS}
-        return {name: rows for name, rows in present.items() if len(rows) or name == "train"}

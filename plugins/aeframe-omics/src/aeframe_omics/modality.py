@@ -8,23 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Splits
+from aeframe.data.samples import as_array, is_frame
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_omics.cells import SPLITS, CellMetadata, Cells, Roles, Rows
+from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows
 from aeframe_omics.check_cells import OnError, check_cells, check_unique_genes
 from aeframe_omics.covariates import Covariates, Unseen, recode
 from aeframe_omics.files import CellFile
 from aeframe_omics.genes import select_genes
+from aeframe_omics.memory import table_of
 from aeframe_omics.source import TARGET_SUM, BackedCellSource, CellSource
 from aeframe_omics.views import Standardizer
-from aeframe_omics.write import write_cells
+from aeframe_omics.write import as_anndata, write_cells
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from matplotlib.figure import Figure
 
 
@@ -49,6 +53,7 @@ class Omics(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "counts_mlp", "loss": "negative_binomial"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "poisson_deviance", "cell_clusters")
     dataset: ClassVar[str | None] = "cells_simulated"
+    in_memory: ClassVar[str | None] = "omics_in_memory"
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class Omics(Modality):
         self._checked = _CheckedCells(cells, totals, splits, skipped)
         return self._checked
 
-    def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any]) -> CellSource:
+    def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any], *, condition: bool = True) -> CellSource:
         """Return the data source of the cells `rows`; `totals` are the total counts of all cells."""
         metadata, roles = cells.metadata, cells.roles
         library = totals if roles.library is None else metadata.numbers(roles.library, "the library")
@@ -150,7 +155,7 @@ class Omics(Modality):
             rows,
             log=self.values == "log",
             library=torch.from_numpy(library[rows]).float(),
-            condition=self._covariates.encode(metadata, rows, self.unseen),
+            condition=self._covariates.encode(metadata, rows, self.unseen) if condition else None,
             extras=extras,
             views=torch.cat(views, 1) if views else None,
         )
@@ -198,6 +203,62 @@ class Omics(Modality):
             counts = counts.expm1().clamp(min=0) * (library / TARGET_SUM).unsqueeze(1)
         return counts.numpy()
 
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        """Prepare an AnnData, or counts ``(N, genes)`` in a data frame, sparse matrix or array, as in training.
+
+        Genes are matched by name, and those that are not part of the model are ignored; a matrix without names has the
+        genes of training, in their order. The condition comes from ``obs``, or from the other columns of a data frame.
+        If none of its columns is there, the batch has no condition.
+
+        Raises:
+            AeframeError: A missing gene, layer or view, an unusable cell, or a covariate as in a file.
+        """
+        table = table_of(x, layer=self._roles.layer, views=tuple(self._views), origin="x", genes=self.genes)
+        return self._batch(table, condition=self.unseen == "unknown" or _has_condition(table.metadata, self._roles))
+
+    def restore_samples(self, x: Tensor) -> AnnData:
+        """Return samples x ``(N, *shape)`` as an AnnData: counts in X or the layer of training, views in obsm.
+
+        With ``values=log``, the counts of a cell sum to 10,000.
+        """
+        counts, views = self._restored(x)
+        return as_anndata(counts, self.genes, layer=self._roles.layer, views=views)
+
+    def encode_condition(self, who: str, condition: Any) -> Tensor | None:
+        """Return the covariates of N cells as numbers ``(N, C)``, encoded as those of the training cells.
+
+        Args:
+            who: How error messages name the model.
+            condition: The values of each cell: ``(N,)`` or ``(N, columns)`` in the order in which training had the
+                columns, or a data frame or mapping with their names. Numbers ``(N, C)`` are encoded already, as
+                `Batch.condition` is.
+
+        Raises:
+            AeframeError: A category without training cells, a missing column, or another number of columns.
+        """
+        names = self._roles.condition
+        if not names:
+            return None
+        if isinstance(condition, Mapping):
+            condition = pd.DataFrame(dict(condition))
+        if is_frame(condition):
+            obs = pd.DataFrame({str(name): as_array(condition[name]) for name in condition.columns})
+        else:
+            values = as_array(condition)
+            if values.ndim == 2 and values.shape[1] == self._covariates.width and values.dtype.kind in "fiub":
+                return torch.from_numpy(values.astype(np.float32))
+            values = values[:, None] if values.ndim == 1 else values
+            if values.ndim != 2 or values.shape[1] != len(names):
+                raise AeframeError(
+                    f"{who} has a condition of the columns {', '.join(names)}, found one of shape {values.shape}; pass "
+                    "a value of each column for each sample"
+                )
+            obs = pd.DataFrame({name: values[:, number].tolist() for number, name in enumerate(names)})
+        metadata = CellMetadata((), obs, f"{who}: condition")
+        return self._covariates.encode(metadata, np.arange(len(obs)), self.unseen)
+
     # -- files and figures ---------------------------------------------------------------------------------------
 
     def read(self, path: Path) -> Batch:
@@ -208,17 +269,8 @@ class Omics(Modality):
         Raises:
             AeframeError: A missing gene or covariate, or an unusable cell.
         """
-        genes, origin = self.genes, f"modality 'omics': '{path}'"
-        file = CellFile(path, origin=origin)
-        file_metadata = file.metadata()
-        check_unique_genes(file_metadata)
-        metadata = CellMetadata(genes, file_metadata.obs, origin)
-        counts = select_genes(genes, file_metadata, file.counts(self._roles.layer))
-        rows = np.arange(len(metadata.obs), dtype=np.int64)
-        views = {name: file.view(name) for name in self._views}
-        totals, _ = check_cells(metadata, counts, views, rows, integers=self.values == "counts", on_error="raise")
-        cells = Cells(metadata, counts, {}, self._roles, views=views)
-        return self._source(cells, rows, totals).batch(torch.from_numpy(rows))
+        file = CellFile(path, origin=f"modality 'omics': '{path}'")
+        return self._batch(file.table(self._roles.layer, self._views))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write samples x ``(N, *shape)`` to a new ``.h5ad`` file: counts in X or the layer of training, views in obsm.
@@ -228,14 +280,29 @@ class Omics(Modality):
         Raises:
             AeframeError: Another suffix, or a file that exists.
         """
+        counts, views = self._restored(x)
+        return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views)
+
+    def _batch(self, table: CellTable, *, condition: bool = True) -> Batch:
+        """Return all cells of a table, prepared as in training; `condition` adds their covariates."""
+        check_unique_genes(table.metadata)
+        metadata = replace(table.metadata, genes=self.genes)
+        counts = select_genes(self.genes, table.metadata, table.counts)
+        rows = np.arange(len(table), dtype=np.int64)
+        integers = self.values == "counts"
+        totals, _ = check_cells(metadata, counts, table.views, rows, integers=integers, on_error="raise")
+        cells = Cells(metadata, counts, {}, self._roles, views=table.views)
+        return self._source(cells, rows, totals, condition=condition).batch(torch.from_numpy(rows))
+
+    def _restored(self, x: Tensor) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
+        """Return the counts ``(N, genes)`` and the views of samples x ``(N, *shape)``, in the unit of training."""
         sizes = [len(self.genes), *(len(standardizer.mean) for standardizer in self._views.values())]
         counts, *tables = x.detach().cpu().float().split(sizes, 1)
         views = {
             name: standardizer.undo(table)
             for (name, standardizer), table in zip(self._views.items(), tables, strict=True)
         }
-        values = self.as_counts(counts, torch.full((len(x),), TARGET_SUM))
-        return write_cells(path, values, self.genes, layer=self._roles.layer, views=views)
+        return self.as_counts(counts, torch.full((len(x),), TARGET_SUM)), views
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return heat maps of log(1 + count) for the 40 genes with the largest variance in the first panel."""
@@ -262,3 +329,9 @@ def _category_columns(roles: Roles) -> dict[str, str]:
     """Return the columns of ``obs`` for ``extras["label"]`` and ``extras["batch"]``, by role."""
     batch = roles.batch or next(iter(roles.categorical), None)
     return {role: name for role, name in (("label", roles.label), ("batch", batch)) if name is not None}
+
+
+def _has_condition(metadata: CellMetadata, roles: Roles) -> bool:
+    """Return whether ``obs`` has a column that conditions the decoder, in upper or lower case."""
+    columns = {str(column).casefold() for column in metadata.obs.columns}
+    return any(name.casefold() in columns for name in roles.condition)

@@ -61,6 +61,11 @@ class CellSource:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def rows(self) -> Rows:
+        """The cells of this source, as rows of the count matrix."""
+        return self._rows
+
     def batch(self, index: Tensor) -> Batch:
         """Return the cells `index` ``(B,)`` of this source."""
         batch = self._stored.map(lambda tensor: tensor.index_select(0, index))

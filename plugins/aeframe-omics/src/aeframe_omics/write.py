@@ -34,6 +34,24 @@ def check_new(path: Path) -> None:
         raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
 
 
+def as_anndata(
+    counts: NDArray[np.float32],
+    genes: tuple[str, ...],
+    *,
+    layer: str | None,
+    views: Mapping[str, NDArray[np.float32]],
+) -> anndata.AnnData:
+    """Return cells with counts ``(cells, genes)`` in X or a layer, and views in obsm."""
+    values = _sparse_if_mostly_zero(counts)
+    return anndata.AnnData(
+        X=values if layer is None else None,
+        obs=_index_only(f"cell{row}" for row in range(len(counts))),
+        var=_index_only(genes),
+        layers=None if layer is None else {layer: values},
+        obsm=dict(views),
+    )
+
+
 def write_cells(
     path: Path,
     counts: NDArray[np.float32],
@@ -44,14 +62,7 @@ def write_cells(
 ) -> list[Path]:
     """Write counts ``(cells, genes)`` to X or a layer of a new file, and views to obsm; return the file."""
     check_new(path)
-    values = _sparse_if_mostly_zero(counts)
-    cells = anndata.AnnData(
-        X=values if layer is None else None,
-        obs=_index_only(f"cell{row}" for row in range(len(counts))),
-        var=_index_only(genes),
-        layers=None if layer is None else {layer: values},
-        obsm=dict(views),
-    )
+    cells = as_anndata(counts, genes, layer=layer, views=views)
     partial = _partial_path(path)
     cells.write_h5ad(partial, compression="gzip")
     partial.rename(path)

@@ -31,7 +31,8 @@ class CheckedSeries:
     excluded: NDArray[np.bool_]
     """``(N,)``, True for rows with a bad value, which no window may contain."""
     after_gap: NDArray[np.bool_]
-    """``(N,)``, True for rows that no window may contain together with the preceding one."""
+    """``(N,)``, True for rows that no window may contain together with the preceding one: it is of another recording,
+    or separated by a gap."""
     anomaly: NDArray[np.bool_] | None
     """``(N,)``, True for known anomalies."""
     skipped: list[str] = field(default_factory=list)
@@ -52,7 +53,7 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
         missing: ``refuse`` treats NaN as a bad value; ``mask`` allows it.
         on_error: ``raise`` an error for the first bad row, or ``skip``: remove rows that are out of order, mark those
             with bad values as excluded, and list both.
-        cut_gaps: Whether to mark the rows after a gap in time.
+        cut_gaps: Whether to mark the rows after a gap in time; the first rows of recordings are always marked.
 
     Raises:
         AeframeError: A row that is out of order or has a bad value, with ``on_error="raise"``; `cut_gaps` for a series
@@ -60,11 +61,13 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
     """
     rows, anomaly = recording.rows, recording.anomaly
     times = parse_times(rows)
+    starts = np.zeros(1, np.int64) if recording.starts is None else recording.starts
+    number = np.searchsorted(starts, np.arange(len(rows)), side="right") - 1
     skipped: list[str] = []
     if times is not None:
-        disordered = out_of_order(times)
+        disordered = np.concatenate([out_of_order(part) for part in np.split(times, starts[1:])])
         for row in np.flatnonzero(disordered).tolist():
-            fault = describe_disorder(rows, times, row)
+            fault = describe_disorder(rows, times, row, int(starts[number[row]]))
             if on_error == "raise":
                 raise AeframeError(
                     f"{fault}; correct the file, or skip such rows in training with modality.on_error=skip"
@@ -72,13 +75,14 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
             skipped.append(f"{fault}; the row is skipped")
         if disordered.any():
             kept = np.flatnonzero(~disordered)
-            rows, times = rows.rows(torch.from_numpy(kept)), times[kept]
+            rows, times, number = rows.rows(torch.from_numpy(kept)), times[kept], number[kept]
             anomaly = None if anomaly is None else anomaly[kept]
-    bad = _bad_values(rows.array, missing)
+    values = rows.array
+    bad = _bad_values(values, missing)
     excluded: NDArray[np.bool_] = np.any(bad, axis=1)
     for row in np.flatnonzero(excluded).tolist():
         column = int(np.flatnonzero(bad[row])[0])
-        infinite = np.isinf(rows.values[row, column])
+        infinite = np.isinf(values[row, column])
         fault = f"{rows.where(row, [column])}: the value is {'infinite' if infinite else 'missing (NaN)'}"
         if on_error == "raise":
             mask = "" if infinite else "modality.missing=mask to exclude the value from the loss, or with "
@@ -86,13 +90,14 @@ def check_series(recording: Recording, *, missing: Missing, on_error: OnError, c
                 f"{fault}; correct it, or train with {mask}modality.on_error=skip to skip the windows that contain it"
             )
         skipped.append(f"{fault}; the windows that contain it are skipped")
-    after_gap = np.zeros(len(rows), bool)
+    is_first = np.diff(number, prepend=-1) > 0
+    after_gap = is_first & (np.arange(len(rows)) > 0)
     if cut_gaps:
         if times is None:
             raise AeframeError(
                 f"{rows.origin} has no times, which cut_gaps requires; name the time column with data.time"
             )
-        after_gap = after_gaps(times)
+        after_gap |= after_gaps(times, is_first)
     return CheckedSeries(rows, excluded, after_gap, anomaly, skipped)
 
 

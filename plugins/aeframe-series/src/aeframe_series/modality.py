@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from aeframe.data import Dataset, Modality, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
@@ -22,6 +23,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_series.checks import CheckedSeries, Missing, OnError, check_series
 from aeframe_series.file import ColumnRoles, read_series
+from aeframe_series.memory import recording_of
 from aeframe_series.recording import Recording
 from aeframe_series.scores import Reconstruct, Thresholds, score_windows
 from aeframe_series.windows import WindowSource, window_starts
@@ -52,6 +54,7 @@ class Series(Modality):
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "mse"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "anomaly_ranking")
     dataset: ClassVar[str | None] = "series_simulated"
+    in_memory: ClassVar[str | None] = "series_in_memory"
 
     def __init__(
         self,
@@ -157,13 +160,7 @@ class Series(Modality):
 
         The last window is padded to T time steps, which the mask excludes. See `read_series`.
         """
-        x, observed = self._scale(self.read_series(path))
-        padding = -x.shape[1] % self.window
-        if padding:
-            observed = torch.ones_like(x, dtype=torch.bool) if observed is None else observed
-            x, observed = torch.nn.functional.pad(x, (0, padding)), torch.nn.functional.pad(observed, (0, padding))
-        source = WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=observed)
-        return source.batch(torch.arange(len(source)))
+        return self._consecutive_windows([self.read_series(path)])
 
     def read_series(self, path: Path) -> CheckedSeries:
         """Read and check a series of at least one window.
@@ -178,11 +175,7 @@ class Series(Modality):
         roles = ColumnRoles(self._columns if names else None, self._time if self._time in names else None)
         series = check_series(read_series(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
         self._check_columns(series)
-        if len(series.rows) < self.window:
-            raise AeframeError(
-                f"'{path.name}' has {len(series.rows)} rows, expected at least one window of {self.window}; "
-                "use a longer series"
-            )
+        self._check_length(series, path.name)
         return series
 
     def overlapping_windows(self, series: CheckedSeries) -> WindowSource:
@@ -217,6 +210,41 @@ class Series(Modality):
         unscaled = {title: self.unscale(x.transpose(0, 2, 1)).transpose(0, 2, 1) for title, x in arrays.items()}
         return plot_overlaid(unscaled, self.columns)
 
+    # -- samples in memory ---------------------------------------------------------------------------------------
+
+    def prepare_samples(self, x: Any) -> Batch:
+        """Prepare an array ``(T, D)``, a tensor or a data frame, or a list of them, as consecutive windows like `read`.
+
+        Columns are matched by name, and others are ignored. Times are checked if x has the time column of training, or
+        an index of dates.
+
+        Raises:
+            AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
+        """
+        self._known_num_columns()
+        recordings = x if isinstance(x, (list, tuple)) else [x]
+        checked = []
+        for number, recording in enumerate(recordings):
+            origin = f"x[{number}]" if len(recordings) > 1 else "x"
+            read = recording_of(recording, origin=origin, time=self._time, columns=self._columns)
+            series = check_series(read, missing=self.missing, on_error="raise", cut_gaps=False)
+            self._check_columns(series)
+            self._check_length(series, origin)
+            checked.append(series)
+        return self._consecutive_windows(checked)
+
+    def restore_samples(self, x: Tensor) -> Any:
+        """Return windows ``(N, D, T)`` one after another as rows ``(N * T, D)`` in the unit of the training data.
+
+        A data frame if the columns have names, otherwise an array. Row ``n * T + t`` is time step t of window n.
+        """
+        values = self.unscale(x.detach().cpu().transpose(1, 2).flatten(0, 1).numpy())
+        if self._columns is None:
+            return values
+        import pandas as pd
+
+        return pd.DataFrame(values, columns=list(self._columns))
+
     # -- shared by training and reading --------------------------------------------------------------------------
 
     def _known_num_columns(self) -> int:
@@ -242,6 +270,26 @@ class Series(Modality):
                 f"{self._known_num_columns()} as in training"
             )
 
+    def _check_length(self, series: CheckedSeries, name: str) -> None:
+        """Raise an error unless the series has at least one window."""
+        if len(series.rows) < self.window:
+            raise AeframeError(
+                f"'{name}' has {len(series.rows)} rows, expected at least one window of {self.window}; "
+                "use a longer series"
+            )
+
+    def _consecutive_windows(self, recordings: list[CheckedSeries]) -> Batch:
+        """Return windows without overlap; the last one of each recording is padded, which the mask excludes."""
+        scaled = [self._scale(series) for series in recordings]
+        paddings = [-x.shape[1] % self.window for x, _ in scaled]
+        x = torch.cat([pad(x, (0, padding)) for (x, _), padding in zip(scaled, paddings, strict=True)], 1)
+        mask = None
+        if self.missing == "mask" or any(paddings):
+            masks = [torch.ones_like(x, dtype=torch.bool) if observed is None else observed for x, observed in scaled]
+            mask = torch.cat([pad(known, (0, size)) for known, size in zip(masks, paddings, strict=True)], 1)
+        source = WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=mask)
+        return source.batch(torch.arange(len(source)))
+
     def _window_starts(self, series: CheckedSeries, split: str, steps: range) -> NDArray[np.int64]:
         """Return the first time step of each window of a split."""
         origin = series.rows.origin
@@ -253,8 +301,8 @@ class Series(Modality):
         starts = window_starts(steps, self.window, self.stride, excluded=series.excluded, after_gap=series.after_gap)
         if not len(starts):
             raise AeframeError(
-                f"{origin}: every window of {self.window} rows in the {split} split contains a gap or a bad row; "
-                "lower modality.window, or set modality.missing=mask"
+                f"{origin}: every window of {self.window} rows in the {split} split contains a gap, a bad row or the "
+                "end of a recording; lower modality.window, or set modality.missing=mask"
             )
         return starts
 

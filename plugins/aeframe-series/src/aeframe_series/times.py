@@ -62,26 +62,34 @@ def out_of_order(times: NDArray[np.float64]) -> NDArray[np.bool_]:
     return ~(known > latest_before)
 
 
-def describe_disorder(rows: Rows, times: NDArray[np.float64], row: int) -> str:
-    """Return a message with the position and the fault of a row that is `out_of_order`."""
+def describe_disorder(rows: Rows, times: NDArray[np.float64], row: int, start: int = 0) -> str:
+    """Return a message with the position and the fault of a row that is `out_of_order`.
+
+    `start` is the first row of its recording.
+    """
     assert rows.label is not None
     if np.isnan(times[row]):
         return f"{rows.where(row)}: the row has no time"
-    latest = int(np.nanargmax(times[:row]))
+    latest = start + int(np.nanargmax(times[start:row]))
     time, latest_line = _text(rows.label[row]), f"{rows.place} {_number(rows, latest)}"
     if times[latest] == times[row]:
         return f"{rows.where(row)}: time {time} repeats that of {latest_line}"
     return f"{rows.where(row)}: time {time} is earlier than {_text(rows.label[latest])} in {latest_line}"
 
 
-def after_gaps(times: NDArray[np.float64]) -> NDArray[np.bool_]:
+def after_gaps(times: NDArray[np.float64], is_first: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return ``(N,)``, True for rows after a gap.
 
     A gap is a difference between consecutive times of more than 1.5 times the median.
+
+    Args:
+        times: ``(N,)``.
+        is_first: ``(N,)``, True for the first row of each recording, which is after no gap.
     """
+    within = ~is_first[1:]
     differences = np.diff(times)
     after_gap = np.zeros(len(times), bool)
-    after_gap[1:] = differences > _GAP_FACTOR * np.median(differences)
+    after_gap[1:] = within & (differences > _GAP_FACTOR * np.median(differences[within]))
     return after_gap
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from aeframe.data.conditions import ConditionCoding, encode_categories
 from aeframe.data.fingerprint import MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
-from aeframe.data.random_split import Indexable, RandomSplit
+from aeframe.data.random_split import RandomSplit
 from aeframe.data.samples import (
     Samples,
     as_array,
@@ -223,7 +223,6 @@ class _WithExtra(SourceWrapper):
 
 def _content(x: Any) -> dict[str, Any]:
     """Return the entry of samples in memory in the fingerprint of a run's data: of at most `_HASHED` of them."""
-    x = x.X if is_anndata(x) else x
     num = num_samples(x)
     rows = np.unique(np.linspace(0, num - 1, min(num, _HASHED)).round().astype(int))
     if is_frame(x):
@@ -231,12 +230,13 @@ def _content(x: Any) -> dict[str, Any]:
     elif isinstance(x, (list, tuple)):
         hashed = [x[row] for row in rows]
     else:
-        chosen = x.tocsr()[rows] if is_sparse(x) else x[rows]
-        hashed = [chosen.toarray() if is_sparse(x) else chosen]
+        chosen = x.tocsr()[rows] if is_sparse(x) else x[rows].to_memory().X if is_anndata(x) else x[rows]
+        hashed = [chosen.toarray() if is_sparse(chosen) else chosen]
     digest = hashlib.sha256(str(num).encode())
-    for item in hashed:
-        array = as_array(item)
-        digest.update(repr(item).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
+    # A sound may be a pair of its samples and its rate.
+    for value in (value for item in hashed for value in (item if isinstance(item, tuple) else (item,))):
+        array = as_array(value)
+        digest.update(repr(value).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
     return {"path": MEMORY, "bytes": int(getattr(x, "nbytes", 0) or 0), "sha256": digest.hexdigest()}
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aeframe.data.in_memory import SampleSplits
-
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
     from lightning.pytorch.loggers import Logger
+
+    from aeframe.data.in_memory import SampleSplits
+    from aeframe.model_store.trained_model import TrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,5 @@ class RunObjects:
     """Modules and functions by the kind of part whose config names ``own``: encoder, decoder, loss."""
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+    init: TrainedModel | None = None
+    """The model whose weights initialise the new one."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.objects import RunObjects
+from aeframe.experiment.warm_start import INIT_IN_MEMORY
 
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "0", "false"), "train"),
@@ -85,7 +87,7 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
 
 
 def received_objects(samples: Any, settings: dict[str, Any]) -> RunObjects:
-    """Return the objects among the settings: modules, functions, callbacks and loggers.
+    """Return the objects among the settings: modules, functions, callbacks, loggers and a model to start from.
 
     Raises:
         AeframeError: An object that a run cannot take, such as a Trainer.
@@ -104,7 +106,7 @@ def received_objects(samples: Any, settings: dict[str, Any]) -> RunObjects:
     modules = _take_modules(settings)
     callbacks = _take_list(settings, "callbacks", "lightning.pytorch.callbacks", "Callback")
     loggers = _take_list(settings, "logger", "lightning.pytorch.loggers", "Logger")
-    return RunObjects(samples, modules, callbacks, loggers)
+    return RunObjects(samples, modules, callbacks, loggers, _take_init(settings))
 
 
 def _fields(samples: Any) -> dict[str, Any]:
@@ -175,6 +177,24 @@ def _take_modules(settings: dict[str, Any]) -> dict[str, Any]:
         modules[kind] = value
         settings[kind] = {"name": OWN, "code": described_code(value)}
     return modules
+
+
+def _take_init(settings: dict[str, Any]) -> Any:
+    """Return the trained model under ``init``, and leave a text that stands for it; a path or a run stays a path."""
+    value = settings.get("init")
+    if value is None or isinstance(value, (str, Path)):
+        return None
+    from aeframe.experiment.workflow import Run
+    from aeframe.model_store.trained_model import TrainedModel
+
+    trained = value.model if isinstance(value, Run) else value
+    if not isinstance(trained, TrainedModel):
+        raise AeframeError(
+            f"fit: init expects a folder, a run or a trained model, found {type(value).__name__}; pass "
+            "aeframe.load(folder)"
+        )
+    settings["init"] = str(value.folder) if isinstance(value, Run) else INIT_IN_MEMORY
+    return trained
 
 
 def _take_list(settings: dict[str, Any], key: str, module: str, name: str) -> list[Any]:

@@ -68,7 +68,7 @@ def build_run(
     objects = RunObjects() if objects is None else objects
     modality, dataset, spec = check(config, record, objects)
     # Opened before the data are loaded, which can take long.
-    source = init_source(config) if init else None
+    source = init_source(config, objects) if init else None
     config = resolved_paths(config)
     if modality_state is not None:
         modality.load_state(modality_state)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeframe.errors import AeframeError
-from aeframe.model.autoencoder import Autoencoder
-from aeframe.model_store.layout import resolved
-from aeframe.model_store.reader import load
+from aeframe.experiment.objects import RunObjects
+
+if TYPE_CHECKING:
+    from aeframe.model.autoencoder import Autoencoder
+
+INIT_IN_MEMORY = "a model in memory"
+"""The value of ``init`` in the config of a run that started from a `TrainedModel` of the caller's program."""
 
 
-def init_source(config: Mapping[str, Any]) -> Autoencoder | None:
-    """Return the model that the setting ``init`` of a run names; None if it names none.
+def init_source(config: Mapping[str, Any], objects: RunObjects) -> Autoencoder | None:
+    """Return the model that the setting ``init`` of a run names, or that `aeframe.fit` received; None without one.
 
     Raises:
         AeframeError: There is no saved model, it cannot be opened, or ``init_parts`` is set without ``init``.
     """
+    if objects.init is not None:
+        return objects.init.model
     path = config["init"]
     if path is None:
         if config["init_parts"]:
@@ -26,6 +32,9 @@ def init_source(config: Mapping[str, Any]) -> Autoencoder | None:
                 "init_parts out"
             )
         return None
+    # Torch takes long to import, and the module is imported for every command.
+    from aeframe.model_store.reader import load
+
     try:
         return load(path).model
     except AeframeError as error:
@@ -35,4 +44,8 @@ def init_source(config: Mapping[str, Any]) -> Autoencoder | None:
 def with_absolute_init(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with the path of ``init`` absolute, as a run stores it."""
     path = config.get("init")
-    return {**config, "init": str(resolved(Path(path)))} if isinstance(path, str) else dict(config)
+    from aeframe.model_store.layout import resolved
+
+    if not isinstance(path, str) or path == INIT_IN_MEMORY:
+        return dict(config)
+    return {**config, "init": str(resolved(Path(path)))}

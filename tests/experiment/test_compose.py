@@ -309,7 +309,8 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
         ("zzz=1", "a run has no setting and no part 'zzz'; aeframe-train --help lists what it has"),
         (
             "latent.dmi=3",
-            "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
+            "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, "
+            "activation, noise, noise_scale",
         ),
         (
             "latent=null",

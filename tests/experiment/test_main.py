@@ -64,7 +64,8 @@ def test_an_error_of_the_user_is_one_line_and_code_2(
     assert main(["latent.dmi=3"]) == 2
     assert main(["seed=13"]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        "error: latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
+        "error: latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, "
+        "activation, noise, noise_scale",
         "error: seed 13 brings no luck",
     ]
     assert list(workplace.iterdir()) == []

@@ -179,3 +179,22 @@ def test_the_same_command_resumes_a_run_with_a_relative_init(source: RunFolder) 
         aeframe.fit(resume="part", init="another", max_epochs=4)
     with pytest.raises(AeframeError, match="resume cannot change 'freeze'"):
         aeframe.fit(resume="part", freeze=["encoder"], max_epochs=4)
+
+
+@pytest.mark.parametrize("form", ["run", "model"])
+def test_a_run_or_a_model_in_memory_is_a_source(form: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    first = aeframe.fit(folder=tmp_path / "first", **SMALL, model="vae", latent={"dim": 3})
+    value, name = (first, str(first.folder)) if form == "run" else (first.model, "a model in memory")
+    run = fit(tmp_path / "second", init=value, freeze=["encoder"])
+    assert f"note: init took 8 tensors of '{name}' (encoder, latent, decoder)" in capfd.readouterr().err
+    before, after = weights(RunFolder(first.folder)), weights(run)
+    assert all(torch.equal(after[key], before[key]) for key in after if key.startswith("model.encoder."))
+    assert f"init: {name}" in (run.path / "config.yaml").read_text(encoding="utf-8")
+
+
+def test_only_a_folder_a_run_or_a_trained_model_is_a_source() -> None:
+    with pytest.raises(AeframeError) as error:
+        fit("second", init=torch.nn.Linear(2, 2))
+    assert str(error.value) == (
+        "fit: init expects a folder, a run or a trained model, found Linear; pass aeframe.load(folder)"
+    )

@@ -43,9 +43,10 @@ def init_source(config: Mapping[str, Any], objects: RunObjects) -> Autoencoder |
 
 def with_absolute_init(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with the path of ``init`` absolute, as a run stores it."""
-    path = config.get("init")
+    # It imports torch, which takes long.
     from aeframe.model_store.layout import resolved
 
+    path = config.get("init")
     if not isinstance(path, str) or path == INIT_IN_MEMORY:
         return dict(config)
     return {**config, "init": str(resolved(Path(path)))}

@@ -12,6 +12,7 @@ NAMES = {
     "modality": ["series"],
     "dataset": ["ett", "series_file", "series_simulated"],
     "metric": ["anomaly_ranking"],
+    "config": ["series"],
     "command": ["anomalies"],
 }
 

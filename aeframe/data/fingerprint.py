@@ -27,12 +27,14 @@ NUM_BLOCKS, BLOCK_BYTES = 64, 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
-    """What a run saves about its data: a fingerprint and the split."""
+    """What a run saves about its data: a fingerprint, the split and the names of the labels."""
 
     fingerprint: dict[str, Any] = field(default_factory=dict)
     """See `fingerprint`; empty for a model that was saved without one."""
     split: dict[str, Tensor] = field(default_factory=dict)
     """Keys ``(n,)`` of the samples of each split (see `SplitRecord`); empty for datasets with fixed splits."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the integer labels 0, 1, ...; None for data whose labels have no names."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -44,7 +46,7 @@ class DataRecord:
             splits: What `Modality.prepare` returned.
             spec: The spec of the data.
         """
-        return cls(fingerprint(config, dataset, splits, spec), dict(dataset.split_record.keys))
+        return cls(fingerprint(config, dataset, splits, spec), dict(dataset.split_record.keys), splits.label_names)
 
     def use_split(self, dataset: Dataset) -> None:
         """Make a dataset use the split of this record, if it has one, when it is loaded."""

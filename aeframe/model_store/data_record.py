@@ -1,6 +1,7 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
-``data.json`` has the fingerprint of the data, by which a later command notices that they have changed.
+``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, and as
+``label_names`` the names of the integer labels.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
 
-_FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
+_FINGERPRINT, _SPLIT, _LABEL_NAMES = "data.json", "splits.safetensors", "label_names"
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
-    """Write the fingerprint as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
+    """Write fingerprint and label names as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
 
     Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
     file, or a hash of its name.
     """
-    text = json.dumps(record.fingerprint, indent=2, ensure_ascii=False) + "\n"
+    names = {} if record.label_names is None else {_LABEL_NAMES: list(record.label_names)}
+    text = json.dumps({**record.fingerprint, **names}, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
     if record.split:
@@ -41,4 +43,6 @@ def read_data_record(folder: Path) -> DataRecord:
         fingerprint = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
-    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {})
+    names = fingerprint.pop(_LABEL_NAMES, None)
+    label_names = None if names is None else tuple(str(name) for name in names)
+    return DataRecord(fingerprint, read_tensors(split) if split.is_file() else {}, label_names)

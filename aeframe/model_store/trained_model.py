@@ -20,7 +20,16 @@ from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
-from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size
+from aeframe.model_store.inputs import (
+    Array,
+    Condition,
+    Data,
+    Labels,
+    as_batch,
+    as_codes,
+    as_condition,
+    check_batch_size,
+)
 from aeframe.noise import EVALUATION, PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
@@ -33,7 +42,9 @@ class TrainedModel:
 
     Samples are a tensor or an array ``(N, *shape)`` of values in the domain of the training data, or the batch that
     ``modality.read(path)`` returns; `batch_size` of them are processed at a time. Results are on the device of the
-    argument. A model with a condition requires ``condition`` ``(N, C)``. Shapes: N samples, `shape` of one sample,
+    argument. A model with a condition requires ``condition`` ``(N, C)``; one that was trained with ``label_classes``
+    also takes the labels of the samples, by name or as integers, or one label for all. Without ``condition``, the
+    labels of a batch are taken. Shapes: N samples, `shape` of one sample,
     `z_shape` of one code z, C numbers of a condition.
     """
 
@@ -47,7 +58,7 @@ class TrainedModel:
     """The training progress when the model was saved."""
     device: torch.device
     data: DataRecord = field(default_factory=DataRecord)
-    """Fingerprint and split of the training data."""
+    """Fingerprint, split and label names of the training data."""
 
     @property
     def name(self) -> str:
@@ -55,12 +66,22 @@ class TrainedModel:
         name: str = self.config["model"]["name"]
         return name
 
-    def encode(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, ... of the training data; None if the labels have no names."""
+        return self.data.label_names
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that are the condition of the model, or its last part; number 0 for a model without."""
+        return Labels(int(self.config.get("label_classes", 0)), self.label_names)
+
+    def encode(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
         batch = self._batch(x, condition)
         return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
 
-    def posterior(self, x: Data, *, condition: Array | None = None) -> Distribution:
+    def posterior(self, x: Data, *, condition: Condition | None = None) -> Distribution:
         """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device; all samples are one batch.
 
         Raises:
@@ -72,7 +93,7 @@ class TrainedModel:
             raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
         return latent.posterior
 
-    def codes(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    def codes(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the integer codes of a quantiser ``(N, *positions, levels)``: `levels` codes at each position of z.
 
         Raises:
@@ -85,11 +106,13 @@ class TrainedModel:
         return torch.cat([codes.to(batch.x.device) for codes in chunks])
 
     @torch.no_grad()
-    def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
+    def decode(
+        self, z: Array, *, condition: Condition | None = None, batch_size: int = 256, draw: bool = False
+    ) -> Tensor:
         """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
         check_batch_size(self._who(), batch_size)
         codes = as_codes(self._who(), z, self.model.latent.shape)
-        conditions = as_condition(self._who(), condition, self.spec, len(codes))
+        conditions = as_condition(self._who(), condition, self.spec, len(codes), self.labels)
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -100,7 +123,7 @@ class TrainedModel:
         return torch.cat(decoded)
 
     @torch.no_grad()
-    def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    def reconstruct(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood."""
         batch, reconstructions = self._batch(x, condition), []
         with evaluation_mode(self.model):
@@ -116,7 +139,7 @@ class TrainedModel:
         num: int,
         *,
         seed: int | None = None,
-        condition: Array | None = None,
+        condition: Condition | None = None,
         batch_size: int = 256,
         draw: bool = False,
     ) -> Tensor:
@@ -125,7 +148,7 @@ class TrainedModel:
         Args:
             num: The number of samples, at least 1.
             seed: Makes the samples repeatable; without it, torch's global generator is used.
-            condition: ``(num, C)``, for a model with a condition.
+            condition: For a model with a condition: ``(num, C)``, or labels.
             batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood instead of taking its mean.
         """
@@ -143,7 +166,7 @@ class TrainedModel:
         sampler: str | Mapping[str, Any],
         x: Data | Iterable[Batch] | None = None,
         *,
-        condition: Array | None = None,
+        condition: Condition | None = None,
         seed: int = 0,
     ) -> TrainedModel:
         """Return the same model with another ex-post density, from which `sample` draws codes.
@@ -156,7 +179,7 @@ class TrainedModel:
             sampler: The name of a registered sampler (an ex-post density), or ``{name: ..., options}``.
             x: Samples, or batches of samples, to whose codes the density is fitted: usually the training samples. The
                 sampler ``prior`` needs none.
-            condition: The condition ``(N, C)`` of these samples.
+            condition: The condition of these samples: ``(N, C)``, or labels.
             seed: The seed of random draws during the fit.
 
         Raises:
@@ -185,7 +208,7 @@ class TrainedModel:
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
 
     def interpolate(
-        self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256
+        self, a: Data, b: Data, steps: int = 10, *, condition: Condition | None = None, batch_size: int = 256
     ) -> Tensor:
         """Return samples between a and b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
 
@@ -197,7 +220,7 @@ class TrainedModel:
             a: The first samples; a batch with conditions for a model with a condition.
             b: The last samples, as many as in `a`.
             steps: Number of samples on a path, both ends included.
-            condition: One condition ``(N, C)`` for a and b.
+            condition: One condition for a and b: ``(N, C)``, or labels.
             batch_size: Samples that are processed at a time.
         """
         start, end = self._batch(a, condition), self._batch(b, condition)
@@ -238,8 +261,8 @@ class TrainedModel:
     def _who(self) -> str:
         return f"model '{self.name}'"
 
-    def _batch(self, x: Data, condition: Array | None) -> Batch:
-        return as_batch(self._who(), x, condition, self.spec)
+    def _batch(self, x: Data, condition: Condition | None) -> Batch:
+        return as_batch(self._who(), x, condition, self.spec, self.labels)
 
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)

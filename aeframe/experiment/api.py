@@ -14,6 +14,8 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.composition.hidden import hidden_options
+from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.dotted_keys import flat
 from aeframe.interruption import Interrupted
 from aeframe.kinds import LOGGER
@@ -52,12 +54,13 @@ def fit(*, overrides: Sequence[str] = (), **settings: Any) -> Run:
     """
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
+    hidden = hidden_options(Loader(), all_overrides)
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.workflow import train
 
     try:
         with exported_run_id():
-            return train(config, overrides=all_overrides)
+            return train(config, overrides=all_overrides, hidden_options=hidden)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         # The handlers of the calling program are installed again; Python's own raises KeyboardInterrupt after Ctrl-C.

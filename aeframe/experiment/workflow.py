@@ -72,7 +72,13 @@ class Run:
     """The monitored metric of the best weights, on the validation split; NaN if it was never finite."""
 
 
-def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Sequence[str] = ()) -> Run:
+def train(
+    config: Mapping[str, Any],
+    *,
+    job: int | None = None,
+    overrides: Sequence[str] = (),
+    hidden_options: Sequence[str] = (),
+) -> Run:
     """Train the model of a composed config, test it and save it.
 
     A resumed run continues at its newest checkpoint. If its training is complete but its model is not saved, it is
@@ -82,13 +88,15 @@ def train(config: Mapping[str, Any], *, job: int | None = None, overrides: Seque
         config: As `aeframe.experiment.compose.compose` returns it.
         job: The number of this run in a sweep.
         overrides: The overrides that the config was composed from; they are stored in the run folder.
+        hidden_options: Files of the user that hide packaged options, for the banner and the card; a resumed run has
+            those that it began with.
 
     Raises:
         AeframeError: An error that the user can correct, raised before anything is written; a loss that is not finite;
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    return _execute(_run_folder(config, job), config, overrides, finish_only=False)
+    return _execute(_run_folder(config, job), config, overrides, hidden_options, finish_only=False)
 
 
 def finish(folder: Path) -> Run:
@@ -100,13 +108,20 @@ def finish(folder: Path) -> Run:
     run = RunFolder.open(folder)
     config = run.read_config()
     single_device = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
-    return _execute(run, {**config, "trainer": single_device, "resume": str(run.path)}, (), finish_only=True)
+    return _execute(run, {**config, "trainer": single_device, "resume": str(run.path)}, (), (), finish_only=True)
 
 
-def _execute(folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], *, finish_only: bool) -> Run:
+def _execute(
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    hidden_options: Sequence[str],
+    *,
+    finish_only: bool,
+) -> Run:
     """Execute a run, report signals and system errors in one sentence, and restore the state of the process."""
     with SignalGuard() as signals, run_process(config["trainer"]):
-        run = _RunInProgress(folder, config, overrides, signals, finish_only)
+        run = _RunInProgress(folder, config, overrides, hidden_options, signals, finish_only)
         try:
             return run.execute()
         except Interrupted as interruption:
@@ -131,12 +146,14 @@ class _RunInProgress:
         folder: RunFolder,
         config: Mapping[str, Any],
         overrides: Sequence[str],
+        hidden_options: Sequence[str],
         signals: SignalGuard,
         finish_only: bool,
     ) -> None:
         self.folder, self.overrides, self.signals, self.finish_only = folder, overrides, signals, finish_only
         self.config = config
         self.resumes = config["resume"] is not None
+        self.hidden_options = folder.read_hidden_options() if self.resumes else list(hidden_options)
         self.console = Console(stderr=True)
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
@@ -176,7 +193,15 @@ class _RunInProgress:
             try:
                 if is_first_process():
                     device = str(trainer.strategy.root_device)
-                    banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
+                    banner(
+                        self.console,
+                        self.config,
+                        setup.model,
+                        setup.splits,
+                        device,
+                        self.folder.path,
+                        self.hidden_options,
+                    )
                 if not is_trained:
                     self._fit(trainer, setup, newest)
                 run = self._test_and_save(trainer, setup, start)
@@ -299,6 +324,7 @@ class _RunInProgress:
                 write_data_record(self.folder.path, setup.record)
                 write_modality_state(self.folder.path, setup.modality.state())
                 self.folder.write_overrides(self.overrides)
+                self.folder.write_hidden_options(self.hidden_options)
                 self.folder.write_state("training")
             if not self.finish_only:
                 self.folder.write_config({**self.config, "resume": None})
@@ -398,7 +424,7 @@ class _RunInProgress:
             folder.model,
             model,
             setup.modality,
-            config,
+            {**config, "hidden_options": self.hidden_options},
             sampler,
             metrics=metrics,
             progress=progress,

@@ -127,6 +127,19 @@ def encode_names(names: Iterable[str], label_names: Sequence[str]) -> Tensor:
     return torch.tensor([label_of.get(name, -1) for name in names], dtype=torch.int64)
 
 
+def read_labels(folder: Path, paths: Iterable[Path], label_names: Sequence[str] | None) -> Tensor | None:
+    """Return the labels ``(N,)`` of samples in class folders, for `Modality.read`; -1 for a class not in training.
+
+    None if training had no class folders, a sample lies outside of such folders, or no folder is a class of training:
+    other folders, such as dates, are no classes.
+    """
+    names = class_folders(folder, paths)
+    if label_names is None or names is None:
+        return None
+    labels = encode_names(names, label_names)
+    return None if bool((labels < 0).all()) else labels
+
+
 def first_opened(files: Iterable[File], open_file: Callable[[File], Opened], *, sentence: str) -> Opened:
     """Return ``open_file(file)`` of the first file for which it raises no error, for `Dataset.describe`.
 

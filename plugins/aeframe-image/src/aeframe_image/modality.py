@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
-from aeframe.data.folders import class_folders, encode_names
+from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -165,18 +165,9 @@ class Image(Modality):
             first = decode(files[0])
             reader = Reader(self.fit, self._shape or self.fit.shape(tuple(first.shape)))
             pixels = torch.stack([reader.convert(files[0], first), *(reader(file) for file in files[1:])])
-            labels = self._folder_labels(path) if path.is_dir() else None
+            labels = read_labels(path, images_below(path), self._label_names) if path.is_dir() else None
         extras = {} if labels is None else {"label": labels}
         return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels)), extras=extras))
-
-    def _folder_labels(self, folder: Path) -> Tensor | None:
-        """Return the label of each image in a folder; None if training or the folder has no class folders."""
-        if self._label_names is None:
-            return None
-        names = class_folders(folder, images_below(folder))
-        labels = None if names is None else encode_names(names, self._label_names)
-        # Other folders, such as splits or dates, are no classes.
-        return None if labels is None or bool((labels < 0).all()) else labels
 
     def read_full_size(self, path: Path) -> Tensor:
         """Read one image file at its full size, ``(C, H, W)``, with values in the model's domain.

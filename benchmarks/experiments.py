@@ -1,7 +1,7 @@
 """Collect the test metrics of an experiment: ``python benchmarks/experiments.py NAME RUN_FOLDER...``.
 
 Writes ``results/NAME.json`` with one entry for each run: its overrides (without paths of this machine), seed and test
-metrics. The head of ``configs/experiment/NAME.yaml`` lists the expected results.
+metrics. The head of the file of each experiment (``conf/experiment/NAME.yaml`` of a plugin) lists the expected results.
 """
 
 from __future__ import annotations

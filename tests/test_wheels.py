@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -118,3 +119,22 @@ def test_a_wheel_of_a_new_plugin_passes_its_suite_without_the_checkout(
     assert all(Path(path).is_relative_to(site) for path in where)
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     assert " passed" in run(*tests, cwd=empty, environment=environment).stdout
+
+
+def test_every_experiment_is_known_without_the_checkout(wheels: dict[Path, Path], tmp_path: Path) -> None:
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    environment = installed(site, *wheels.values())
+    packages = [package for package in SOURCES.values() if (package / "conf" / "experiment").is_dir()]
+    names = {file.stem for package in packages for file in (package / "conf" / "experiment").glob("*.yaml")}
+    assert {"mnist_vae", "digits_quick", "pbmc_nb_vae", "ptb_lstm_vae"} <= names
+    code = (
+        "import json\n"
+        "from aeframe.experiment.composition.loader import Loader\n"
+        "print(json.dumps(Loader().get_group_options('experiment')))"
+    )
+    listed = run(sys.executable, "-c", code, cwd=empty, environment=environment).stdout
+    assert set(json.loads(listed)) == names
+    script = site / "bin" / "aeframe-train"
+    done = run(sys.executable, script, "experiment=mnist_vae", "--cfg", "job", cwd=empty, environment=environment)
+    assert "bernoulli" in done.stdout

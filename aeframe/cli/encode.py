@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
 from aeframe.errors import AeframeError
 
 
@@ -18,6 +18,7 @@ class Encode(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_condition(parser)
         add_output(parser, "a new .npz file")
 
     def run(self, args: Namespace) -> int:
@@ -28,10 +29,12 @@ class Encode(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         batch, batch_size = model.modality.read(args.file), self.batch_size(args, model)
-        z = model.encode(batch, batch_size=batch_size).numpy()
+        condition = self.condition(args, model, len(batch))
+        z = model.encode(batch, condition=condition, batch_size=batch_size).numpy()
         with args.output.open("xb") as file:
             if "codes" in model.model.latent.provides:
-                np.savez(file, z=z, codes=model.codes(batch, batch_size=batch_size).numpy())
+                codes = model.codes(batch, condition=condition, batch_size=batch_size)
+                np.savez(file, z=z, codes=codes.numpy())
             else:
                 np.savez(file, z=z)
         print(args.output)

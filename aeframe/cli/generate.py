@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_output, positive
+from aeframe.cli.model_command import ModelCommand, add_condition, add_data, add_output, check_output, positive
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
@@ -28,11 +28,7 @@ class Generate(ModelCommand):
         parser.add_argument("--seed", type=int, help="seed of the random draws (default: a random seed)")
         parser.add_argument("--draw", action="store_true", help="sample from the likelihood instead of taking its mean")
         add_data(parser)
-        condition = parser.add_mutually_exclusive_group()
-        condition.add_argument("--label", type=int, help="class of all samples, for a model with label_classes")
-        condition.add_argument(
-            "--condition", metavar="C,C,...", type=_numbers, help="condition of all samples, for a conditional model"
-        )
+        add_condition(parser)
         add_output(parser, "a new file or folder, in a format of the model's modality")
 
     def run(self, args: Namespace) -> int:
@@ -42,12 +38,12 @@ class Generate(ModelCommand):
         model = self.open(args)
         if args.sampler:
             model = self._with_sampler(model, parse_sampler(args.sampler), args)
-        condition = _condition(args, model)
+        condition = self.condition(args, model, args.num)
         seed = torch.seed() if args.seed is None else args.seed
         x = model.sample(
             args.num,
             seed=seed,
-            condition=None if condition is None else torch.tensor(condition).expand(args.num, -1),
+            condition=condition,
             batch_size=self.batch_size(args, model),
             draw=args.draw,
         )
@@ -65,41 +61,6 @@ class Generate(ModelCommand):
         seed = int(model.config.get("seed", 0))
         batches = batches_to_fit(self.splits(model, args).train, self.batch_size(args, model), seed)
         return model.with_sampler(sampler, batches, seed=seed)
-
-
-def _condition(args: Namespace, model: TrainedModel) -> list[float] | None:
-    """Return the condition ``(C,)`` of ``--label`` or ``--condition``, None if neither is set.
-
-    Raises:
-        AeframeError: The model was trained without labels, its condition has more numbers than the label, or it has no
-            such label.
-    """
-    if args.label is None:
-        condition: list[float] | None = args.condition
-        return condition
-    num_classes, size = model.config.get("label_classes", 0), model.spec.condition
-    found = f"found --label {args.label}"
-    if not num_classes:
-        remedy = f"use --condition with its {size} numbers" if size else "omit --label"
-        raise AeframeError(f"model '{model.name}' was trained without label_classes, {found}; {remedy}")
-    if num_classes < size:
-        raise AeframeError(
-            f"the condition of model '{model.name}' has {size} numbers, of which {num_classes} are the label, {found}; "
-            f"use --condition with all {size} numbers"
-        )
-    if not 0 <= args.label < num_classes:
-        raise AeframeError(
-            f"model '{model.name}' has labels 0 to {num_classes - 1}, {found}; choose one of these labels"
-        )
-    return [float(label == args.label) for label in range(num_classes)]
-
-
-def _numbers(text: str) -> list[float]:
-    """Parse numbers separated by commas, for ``type=`` of an argument."""
-    try:
-        return [float(number) for number in text.split(",")]
-    except ValueError:
-        raise ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
 
 
 def parse_sampler(overrides: list[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Splits
+    from aeframe.model_store.inputs import Condition
     from aeframe.model_store.trained_model import TrainedModel
 
 
@@ -67,12 +68,42 @@ class ModelCommand(Command):
             print(f"warning: {difference}; {consequence}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in current["rows"].items())
         print(f"{describe_fingerprint(current)}: {counts}", file=sys.stderr)
-        return condition_on_labels(splits, model.config.get("label_classes", 0))
+        return condition_on_labels(splits, model.config.get("label_classes", 0), model.label_names)
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return the batch size of ``--batch-size``, or else of the run."""
         batch_size: int | None = args.batch_size
         return batch_size or int(model.config.get("batch_size", 256))
+
+    def condition(self, args: Namespace, model: TrainedModel, num: int) -> Condition | None:
+        """Return the condition of `num` samples that ``--label`` or ``--condition`` sets; None if neither is set.
+
+        Args:
+            args: The arguments of a verb that called `add_condition`.
+            model: The model that `open` returned.
+            num: The number of samples.
+
+        Raises:
+            AeframeError: The model was trained without labels, or has no such label.
+        """
+        import torch
+
+        from aeframe.errors import did_you_mean
+
+        if args.label is None:
+            return None if args.condition is None else torch.tensor(args.condition).expand(num, -1)
+        labels, size = model.labels, model.spec.condition
+        found = f"found --label {args.label}"
+        if not labels.num_classes:
+            remedy = f"use --condition with its {size} numbers" if size else "omit --label"
+            raise AeframeError(f"model '{model.name}' was trained without label_classes, {found}; {remedy}")
+        index = labels.index(args.label)
+        if index is None:
+            hint = did_you_mean(args.label, labels.names or ())
+            raise AeframeError(
+                f"model '{model.name}' has the labels {labels.describe()}, {found}{hint}; choose one of these labels"
+            )
+        return index
 
 
 def add_data(parser: ArgumentParser) -> None:
@@ -83,6 +114,25 @@ def add_data(parser: ArgumentParser) -> None:
         action="append",
         help="current path of the run's data (default: as in training); OPTION=PATH for an option other than data.path",
     )
+
+
+def add_condition(parser: ArgumentParser) -> None:
+    """Add ``--label NAME`` and ``--condition C,C,...``, for a verb that calls `ModelCommand.condition`."""
+    condition = parser.add_mutually_exclusive_group()
+    condition.add_argument(
+        "--label", metavar="NAME", help="label of all samples, by name or number, for a model with label_classes"
+    )
+    condition.add_argument(
+        "--condition", metavar="C,C,...", type=_numbers, help="condition of all samples, for a conditional model"
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    """Parse numbers separated by commas, for ``type=`` of an argument."""
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise ArgumentTypeError(f"expected numbers separated by commas, found '{text}'") from None
 
 
 def add_output(parser: ArgumentParser, help_text: str) -> None:

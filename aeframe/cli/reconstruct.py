@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
 
 
 class Reconstruct(ModelCommand):
@@ -14,13 +14,15 @@ class Reconstruct(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_condition(parser)
         add_output(parser, "a new file or folder, in a format of the model's modality")
 
     def run(self, args: Namespace) -> int:
         check_output(args.output)
         model = self.open(args)
         batch = model.modality.read(args.file)
-        x = model.reconstruct(batch, batch_size=self.batch_size(args, model))
+        condition = self.condition(args, model, len(batch))
+        x = model.reconstruct(batch, condition=condition, batch_size=self.batch_size(args, model))
         for path in model.modality.write(x, args.output):
             print(path)
         return 0

@@ -126,6 +126,25 @@ def encode_categories(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     return np.array([codes[text] for text in texts], np.int64), names
 
 
+def encode_known_categories(labels: Any, names: Sequence[str] | None) -> Tensor:
+    """Return labels ``(N,)`` as int64 codes as `encode_categories` did, -1 for a label that is not among the names.
+
+    Args:
+        labels: The labels of new samples.
+        names: What `encode_categories` returned; None or empty for labels that are whole numbers.
+
+    Raises:
+        AeframeError: A label is missing, or not a whole number where `names` are not given.
+    """
+    values = as_array(labels)
+    if names:
+        codes = {name: code for code, name in enumerate(names)}
+        return torch.tensor([codes.get(text, -1) for text in _names(values)], dtype=torch.int64)
+    if values.dtype.kind not in "iu":
+        raise AeframeError(f"labels were whole numbers in training, found {values[0]!r}; pass their numbers")
+    return torch.from_numpy(values.astype(np.int64))
+
+
 def _columns(condition: NDArray[Any]) -> list[NDArray[Any]]:
     if condition.ndim == 1:
         return [condition]

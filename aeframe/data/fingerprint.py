@@ -33,7 +33,7 @@ NUM_BLOCKS, BLOCK_BYTES = 64, 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class DataRecord:
-    """What a run saves about its data: a fingerprint and the split."""
+    """What a run saves about its data: a fingerprint, the split and the names of the labels."""
 
     fingerprint: dict[str, Any] = field(default_factory=dict)
     """See `fingerprint`; empty for a model that was saved without one."""
@@ -43,6 +43,8 @@ class DataRecord:
     """How the conditions of samples in memory become numbers; None for any other data."""
     value_range: tuple[float, float] | None = None
     """The lowest and highest value of training samples after preparation, see `observed_range`."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the integer labels 0, 1, ...; None for data whose labels have no names."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -54,9 +56,13 @@ class DataRecord:
             splits: What `Modality.prepare` returned.
             spec: The spec of the data.
         """
-        split = dict(dataset.split_record.keys)
-        value_range = observed_range(splits.train, spec)
-        return cls(fingerprint(config, dataset, splits, spec), split, dataset.condition, value_range)
+        return cls(
+            fingerprint(config, dataset, splits, spec),
+            dict(dataset.split_record.keys),
+            dataset.condition,
+            observed_range(splits.train, spec),
+            splits.label_names,
+        )
 
     def use_split(self, dataset: Dataset) -> None:
         """Make a dataset use the split of this record, if it has one, when it is loaded."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,8 @@ class FolderSplit:
     paths: list[Path]
     labels: Tensor | None
     """``(N,)`` int64; None if there are no class folders."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the class folders of all splits, sorted; None if there are none."""
 
 
 def visible_files(folder: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -105,8 +107,37 @@ def folder_splits(
                 f"{who} has split folders, but also {what} outside them, such as '{outside}'; "
                 "move them into a split, or out of the folder"
             )
-    labels = _labels({split: [path.relative_to(roots[split]).parts for path in paths[split]] for split in paths})
-    return {split: FolderSplit(paths[split], labels.get(split)) for split in paths}
+    classes = {split: class_folders(roots[split], paths[split]) for split in paths}
+    names = _label_names(classes.values())
+    return {
+        split: FolderSplit(paths[split], None if names is None else encode_names(classes[split] or [], names), names)
+        for split in paths
+    }
+
+
+def class_folders(folder: Path, paths: Iterable[Path]) -> list[str] | None:
+    """Return the name of the sub-folder of `folder` that each sample lies in; None if one lies in `folder` itself."""
+    parts = [path.relative_to(folder).parts for path in paths]
+    return None if any(len(each) < 2 for each in parts) else [each[0] for each in parts]
+
+
+def encode_names(names: Iterable[str], label_names: Sequence[str]) -> Tensor:
+    """Return the labels ``(N,)`` of samples: indices in `label_names`, -1 for a name that is not there."""
+    label_of = {name: label for label, name in enumerate(label_names)}
+    return torch.tensor([label_of.get(name, -1) for name in names], dtype=torch.int64)
+
+
+def read_labels(folder: Path, paths: Iterable[Path], label_names: Sequence[str] | None) -> Tensor | None:
+    """Return the labels ``(N,)`` of samples in class folders, for `Modality.read`; -1 for a class not in training.
+
+    None if training had no class folders, a sample lies outside of such folders, or no folder is a class of training:
+    other folders, such as dates, are no classes.
+    """
+    names = class_folders(folder, paths)
+    if label_names is None or names is None:
+        return None
+    labels = encode_names(names, label_names)
+    return None if bool((labels < 0).all()) else labels
 
 
 def first_opened(files: Iterable[File], open_file: Callable[[File], Opened], *, sentence: str) -> Opened:
@@ -141,19 +172,15 @@ def _split_folders(folder: Path, who: str) -> dict[str, Path]:
     return roots or {"train": folder}
 
 
-def _labels(path_parts: Mapping[str, list[tuple[str, ...]]]) -> dict[str, Tensor]:
-    """Return the labels of each split; empty if there are no classes.
+def _label_names(classes: Iterable[Sequence[str] | None]) -> tuple[str, ...] | None:
+    """Return the sorted names of the classes of all splits; None if there are fewer than two.
 
     Args:
-        path_parts: The components of each sample's path relative to its split; the first one is the class.
+        classes: The class of each sample of each split; None for a split with a sample outside the class folders.
     """
-    all_parts = [parts for split_parts in path_parts.values() for parts in split_parts]
-    if any(len(parts) < 2 for parts in all_parts):
-        return {}
-    classes = sorted({parts[0] for parts in all_parts})
-    if len(classes) < 2:
-        return {}
-    label_of = {name: index for index, name in enumerate(classes)}
-    return {
-        split: torch.tensor([label_of[parts[0]] for parts in split_parts]) for split, split_parts in path_parts.items()
-    }
+    names: set[str] = set()
+    for of_split in classes:
+        if of_split is None:
+            return None
+        names.update(of_split)
+    return tuple(sorted(names)) if len(names) > 1 else None

@@ -75,8 +75,9 @@ class MemoryDataset(Dataset):
     ) -> None:
         self.samples = {split: given.resolved("fit") for split, given in samples.by_split.items()}
         self.split = RandomSplit("fit", self.noun, validation=validation, test=test, seed=split_seed)
-        self.label_names: tuple[str, ...] = ()
-        """The names of the labels in the order of their codes; empty for labels that are whole numbers."""
+        y = samples.by_split["train"].y
+        self.label_column = y if isinstance(y, str) else None
+        """The column of a data frame that has the labels; None for labels outside of it."""
         labels = self._labels()
         self._raw = {split: self.read(given.x, labels.get(split)) for split, given in self.samples.items()}
         self.condition = self._learn_condition(samples.by_split["train"])
@@ -134,7 +135,7 @@ class MemoryDataset(Dataset):
             for split, source in zip(SPLITS, (splits.train, splits.validation, splits.test), strict=True)
         )
         train, validation, test = sources
-        return Splits(train, validation, test, skipped=splits.skipped)
+        return replace(splits, train=train, validation=validation, test=test)
 
     # -- what belongs to each sample -----------------------------------------------------------------------------
 
@@ -150,7 +151,8 @@ class MemoryDataset(Dataset):
                 raise AeframeError(
                     f"fit: y has shape {labels.shape} for the {split} split, expected one label for each sample (N,)"
                 )
-        codes, self.label_names = encode_categories(np.concatenate(list(given.values())))
+        codes, names = encode_categories(np.concatenate(list(given.values())))
+        self.label_names = names or None
         parts = torch.from_numpy(codes).split([len(labels) for labels in given.values()])
         return dict(zip(given, parts, strict=True))
 

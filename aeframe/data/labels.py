@@ -21,11 +21,17 @@ class LabelConditioned(SourceWrapper):
     """A source that appends the label of each sample to its condition.
 
     The integer label ``extras["label"]`` is encoded as a one-hot vector of length `classes`.
+
+    Args:
+        source: The samples.
+        classes: The number of classes.
+        encoding: ``(L,)``, the class of each label of the source; -1 for a label without a class. By default label and
+            class are the same.
     """
 
-    def __init__(self, source: Source, classes: int) -> None:
+    def __init__(self, source: Source, classes: int, encoding: Tensor | None = None) -> None:
         super().__init__(source)
-        self.classes = classes
+        self.classes, self.encoding = classes, encoding
 
     def batch(self, index: Tensor) -> Batch:
         """Return the samples of the rows `index` ``(B,)``.
@@ -41,6 +47,9 @@ class LabelConditioned(SourceWrapper):
                 f"setting 'label_classes' needs samples with labels that are whole numbers, found {found}; "
                 "set label_classes=0, or name the labels in the data's options"
             )
+        if self.encoding is not None:
+            # Index -1, a missing label, would be the last class.
+            label = torch.where(label < 0, label, self.encoding[label.long().clamp(min=0)])
         wrong = (label < 0) | (label >= self.classes)
         if wrong.any():
             row = int(wrong.nonzero()[0])
@@ -53,14 +62,23 @@ class LabelConditioned(SourceWrapper):
         return replace(batch, condition=condition)
 
 
-def condition_on_labels(splits: Splits, classes: int) -> Splits:
-    """Return the splits with `LabelConditioned` sources; unchanged if `classes` is 0."""
+def condition_on_labels(splits: Splits, classes: int, names: tuple[str, ...] | None = None) -> Splits:
+    """Return the splits with `LabelConditioned` sources; unchanged if `classes` is 0.
+
+    Args:
+        splits: The splits.
+        classes: The number of classes.
+        names: The names of the classes of a saved model: labels of the splits with the same names have these classes.
+            None if label and class are the same.
+    """
     if not classes:
         return splits
+    encoding = None
+    if names is not None and splits.label_names is not None and splits.label_names != names:
+        encoding = torch.tensor([names.index(name) if name in names else -1 for name in splits.label_names])
     sources = (splits.train, splits.validation, splits.test)
-    train, validation, test = (LabelConditioned(source, classes) for source in sources)
-    # The messages on skipped files and rows are passed on.
-    return Splits(train, validation, test, skipped=splits.skipped)
+    train, validation, test = (LabelConditioned(source, classes, encoding) for source in sources)
+    return replace(splits, train=train, validation=validation, test=test)
 
 
 def check_labels(splits: Splits) -> None:

@@ -51,6 +51,8 @@ class Splits:
     test: Source
     skipped: list[str] = field(default_factory=list)
     """One sentence for each bad file or row that was skipped at the user's request."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the integer labels 0, 1, ... in ``Batch.extras["label"]``; None if the data have no names."""
 
 
 class Dataset(ABC):
@@ -66,6 +68,8 @@ class Dataset(ABC):
     """Name of the modality that prepares the data."""
     condition: ConditionCoding | None = None
     """How the conditions that `attach` adds become numbers; None if it adds none."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the integer labels 0, 1, ... of the samples, set by `load`; None if the data have no names."""
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
@@ -145,7 +149,10 @@ class Modality(ABC):
         raw = dataset.load()
         if learn:
             self.learn(dataset, raw)
-        return self.apply(raw)
+        splits = self.apply(raw)
+        if splits.label_names is None:
+            splits.label_names = dataset.label_names
+        return splits
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         """Compute the state, such as a scaler or a vocabulary, from the training split.

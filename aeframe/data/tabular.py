@@ -28,11 +28,15 @@ class RowSplits:
     train: Rows
     validation: Rows
     test: Rows
+    label: str | None = None
+    """Name of the label in the file; None without one."""
+    label_names: tuple[str, ...] | None = None
+    """The names of the integer labels 0, 1, ...; None if they have no names."""
 
     def encode_labels(self) -> None:
         """Replace string labels by integers: their indices in the sorted labels of all splits."""
         labelled = [(rows, rows.label) for rows in (self.train, self.validation, self.test) if rows.label is not None]
-        encoded = encode_labels(*(label for _, label in labelled))
+        encoded, self.label_names = encode_labels(*(label for _, label in labelled))
         for (rows, _), label in zip(labelled, encoded, strict=True):
             rows.label = label
 
@@ -95,7 +99,8 @@ class Table(Dataset):
         if test_choice is not None:
             present["test"] = read_rows(self.test_path or self.path, test_choice, mapped=True)
         # `Dataset.split_record` stores the drawn split, or returns that of an earlier run.
-        splits = RowSplits(**self.split.complete(present, self.split_record))
+        rows = self.split.complete(present, self.split_record)
+        splits = RowSplits(rows["train"], rows["validation"], rows["test"], label=self.choice.label)
         splits.encode_labels()
         return splits
 
@@ -132,7 +137,9 @@ class BreastCancer(Dataset):
         return {"shape": header.shape, "columns": header.columns}
 
     def load(self) -> RowSplits:
-        return RowSplits(**self.split.complete({"train": self._rows()}, self.split_record))
+        rows = self.split.complete({"train": self._rows()}, self.split_record)
+        label_names = ("malignant", "benign")
+        return RowSplits(rows["train"], rows["validation"], rows["test"], label_names=label_names)
 
     def _rows(self) -> Rows:
         from sklearn.datasets import load_breast_cancer

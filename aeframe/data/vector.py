@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,11 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.arrays import ArrayFile
+from aeframe.data.conditions import encode_known_categories
+from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
+from aeframe.data.samples import is_frame
 from aeframe.data.scaling import Scale, Scaler
-from aeframe.data.tables import Choice, Rows, read_header, read_rows, write_rows
+from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows, write_rows
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
@@ -79,6 +84,8 @@ class Vector(Modality):
         self._scaler: Scaler | None = None
         self._finite: RowSplits | None = None
         """Rows that `learn` has checked, so that `apply` need not."""
+        self._label: str | None = None
+        self._label_names: tuple[str, ...] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -95,6 +102,7 @@ class Vector(Modality):
             self._check_finite(rows)
         self._finite = raw
         self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
+        self._label, self._label_names = raw.label, raw.label_names
         if self.scale == "standard":
             self._scaler = Scaler.standard(raw.train.values)
         elif self.scale == "minmax":
@@ -105,21 +113,30 @@ class Vector(Modality):
         for rows in splits if self._finite is not raw else ():
             self._check_finite(rows)
         self._finite = None
+        if self._label_names is not None and raw.label_names is not None and raw.label_names != self._label_names:
+            # The data have changed since training.
+            classes = np.array([*encode_names(raw.label_names, self._label_names)])
+            splits = [rows if rows.label is None else replace(rows, label=classes[rows.label]) for rows in splits]
         num_values = sum(math.prod(rows.values.shape) for rows in splits)
         train, validation, test = (self._source(rows, num_values) for rows in splits)
-        return Splits(train, validation, test)
+        return Splits(train, validation, test, label_names=self._label_names)
 
     def state(self) -> dict[str, Any]:
         columns = None if self._columns is None else list(self._columns)
         return {
             "shape": list(self._known_shape()),
             "columns": columns,
+            "label": self._label,
+            "label_names": None if self._label_names is None else list(self._label_names),
             **(self._scaler.state() if self._scaler else {}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._shape = tuple(state["shape"])
         self._columns = None if state["columns"] is None else tuple(state["columns"])
+        self._label = state.get("label")
+        label_names = state.get("label_names")
+        self._label_names = None if label_names is None else tuple(label_names)
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -127,6 +144,8 @@ class Vector(Modality):
     def prepare_samples(self, x: Any) -> Batch:
         self._known_shape()
         rows = self._match_columns(rows_of(x, self._columns))
+        if is_frame(x) and self._label is not None and self._label in (str(name) for name in x.columns):
+            rows.label = encode_known_categories(x[self._label], self._label_names).numpy()
         self._check_finite(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))
@@ -146,14 +165,18 @@ class Vector(Modality):
         """Read rows of CSV, NPY, NPZ (array ``x``, ``x_test`` or the only one) or Parquet, scaled as in training.
 
         Columns are matched by name, and others are ignored. If the file or the training split has no names, number and
-        order of the columns must be the same.
+        order of the columns must be the same. If the file has the label of training, ``extras["label"]`` is the index
+        of each label in the labels of training, -1 for another one.
 
         Raises:
             AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
-        named = self._columns is not None and not _is_array(path) and read_header(path, Choice()).columns is not None
-        rows = self._match_columns(read_rows(path, Choice(columns=self._columns if named else None)))
+        choice = Choice()
+        if self._columns is not None and not _is_array(path) and read_header(path, choice).columns is not None:
+            choice = Choice(columns=self._columns)
+        rows = self._match_columns(read_rows(path, self._with_label(path, choice)))
+        rows = replace(rows, label=None if rows.label is None else self._encode_label(rows.label))
         self._check_finite(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))
@@ -177,6 +200,31 @@ class Vector(Modality):
         if self._shape is None:
             raise RuntimeError("modality vector has no state yet; call prepare or load_state first")
         return self._shape
+
+    def _with_label(self, path: Path, choice: Choice) -> Choice:
+        """Return `choice` with the label of training, if the file has it."""
+        if self._label is None:
+            return choice
+        if _is_array(path):
+            known = ArrayFile(path).names
+            # As in training: the label of x_test is LABEL_test.
+            label = self._label if "x" in known or "x_test" not in known else f"{self._label}_test"
+            return replace(choice, label=label) if label in known and len(known) > 1 else choice
+        with_label = replace(choice, label=self._label)
+        try:
+            shape = read_header(path, with_label).shape
+        except AeframeError:
+            # The file has no such column, or another problem, which is raised again when the rows are read.
+            return choice
+        # Columns without names: the label is there if the file has a column more than x.
+        return with_label if shape == self._shape else choice
+
+    def _encode_label(self, label: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the labels of a file as those of training; None if those of training are numbers and these are not."""
+        if self._label_names is not None:
+            return encode_names(label.astype(str).tolist(), self._label_names).numpy()
+        (encoded,), names = encode_labels(label)
+        return encoded if names is None else None
 
     def _match_columns(self, rows: Rows) -> Rows:
         """Return rows with the columns of training, in their order.

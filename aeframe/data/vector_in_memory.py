@@ -46,7 +46,7 @@ class VectorInMemory(MemoryDataset):
         return {"shape": train.header.shape, "columns": train.header.columns}
 
     def raw_splits(self, splits: Mapping[str, Any]) -> RowSplits:
-        return RowSplits(**splits)
+        return RowSplits(**splits, label=self.label_column, label_names=self.label_names)
 
 
 def rows_of(x: Any, columns: tuple[str, ...] | None = None) -> Rows:

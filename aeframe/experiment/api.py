@@ -6,13 +6,16 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.composition.hidden import hidden_options
+from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.dotted_keys import flat
 from aeframe.experiment.received import received_objects, received_samples
 from aeframe.interruption import Interrupted
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
 
 # OmegaConf reads backslashes before `${` as an escape, and every other backslash literally.
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
-_KEY = re.compile(r"[A-Za-z_][\w-]*")
+_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+# Hydra reads these as values even where they are the key of a mapping.
+_CONSTANTS = frozenset({"true", "false", "null", "nan", "inf"})
+_PATH = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
 def fit(
@@ -81,12 +87,13 @@ def fit(
     objects = received_objects(samples, settings)
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
+    hidden = hidden_options(Loader(), all_overrides)
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.workflow import train
 
     try:
         with exported_run_id():
-            return train(config, overrides=all_overrides, objects=objects)
+            return train(config, overrides=all_overrides, objects=objects, hidden_options=hidden)
     except Interrupted as interruption:
         print(interruption, file=sys.stderr)
         # The handlers of the calling program are installed again; Python's own raises KeyboardInterrupt after Ctrl-C.
@@ -161,12 +168,17 @@ def as_overrides(settings: Mapping[str, Any]) -> list[str]:
             continue
         options = dict(value)
         prefix = f"{key}."
-        if isinstance(name := options.get("name"), str):
+        name = options.get("name")
+        name = name.value if isinstance(name, Enum) else name
+        if isinstance(name, str):
             del options["name"]
             overrides.append(f"{key}={_override_value(key, name)}")
             # Loggers are stored by label, and a chosen one has its name as label.
             prefix = f"{key}.{name}." if key == LOGGER else prefix
-        overrides += [f"{path}={_override_value(path, option)}" for path, option in flat(options, prefix)]
+        for path, option in flat(options, prefix):
+            if not _PATH.fullmatch(path):
+                raise AeframeError(f"'{path}' is a key that a config cannot hold; use letters, digits, _ and -")
+            overrides.append(f"{path}={_override_value(path, option)}")
         if not value:
             overrides.append(f"{key}={{}}")
     return overrides
@@ -178,15 +190,24 @@ def _override_value(key: str, value: Any) -> str:
         return "null"
     if isinstance(value, Mapping):
         for name in value:
-            if not (isinstance(name, str) and _KEY.fullmatch(name)):
+            if not (isinstance(name, str) and _KEY.fullmatch(name)) or name.lower() in _CONSTANTS:
                 raise AeframeError(f"{key} has a key {name!r}, which a config cannot hold; use letters, digits and _")
         return "{" + ",".join(f"{name}:{_override_value(f'{key}.{name}', item)}" for name, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ",".join(_override_value(key, item) for item in value) + "]"
+    if isinstance(value, Set):
+        raise AeframeError(f"{key} is a {type(value).__name__}, whose values have no order; use a list")
+    if isinstance(value, Enum):
+        return _override_value(key, value.value)
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if isinstance(value, str):
-        return _quoted(value)
+        return _quoted(key, value)
+    if getattr(value, "ndim", 0):
+        raise AeframeError(
+            f"{key} is an array of shape {tuple(value.shape)}, which a config does not hold; save data to a file, and "
+            "convert a few values by .tolist()"
+        )
     if hasattr(value, "item"):
         # A scalar of NumPy or torch.
         value = value.item()
@@ -198,7 +219,17 @@ def _override_value(key: str, value: Any) -> str:
     )
 
 
-def _quoted(text: str) -> str:
+def _quoted(key: str, text: str) -> str:
     """Return `text` quoted for Hydra, and with interpolations escaped for OmegaConf."""
+    if text == "???":
+        raise AeframeError(f"{key} is '???', which marks a missing value in a config; use another string")
+    if "\0" in text:
+        raise AeframeError(f"{key} is {text[:80]!r}, which has a NUL character that no path can contain; remove it")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise AeframeError(
+            f"{key} is {text[:80]!r}, which cannot be written as UTF-8; rename the file, or use another string"
+        ) from None
     escaped = _INTERPOLATION.sub(lambda match: match.group(1) * 2 + "\\${", text)
     return QuotedString(escaped, Quote.single).with_quotes()

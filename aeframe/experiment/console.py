@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import nn
 
@@ -16,11 +17,18 @@ from aeframe.model.autoencoder import Autoencoder
 
 
 def banner(
-    console: Console, config: Mapping[str, Any], model: Autoencoder, splits: Splits, device: str, folder: Path
+    console: Console,
+    config: Mapping[str, Any],
+    model: Autoencoder,
+    splits: Splits,
+    device: str,
+    folder: Path,
+    hidden_options: Sequence[str] = (),
 ) -> None:
     """Print the data, the parts of the model with their parameter counts, the device and the run folder.
 
     A part is one component of the model, such as the encoder; penalties and critics are several, listed by label.
+    `hidden_options` are files of the user that hide packaged options.
     """
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
     table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
@@ -40,6 +48,8 @@ def banner(
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
     table.add_row("folder", str(folder))
+    for file in hidden_options:
+        table.add_row("options", f"{escape(file)} hides the packaged option of that name")
     for sentence in splits.skipped[:5]:
         table.add_row("skipped", sentence)
     if len(splits.skipped) > 5:

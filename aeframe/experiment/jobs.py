@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import overrides_of, resolve
+from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
 from aeframe.runs.run_id import exported_run_id
@@ -41,13 +42,15 @@ def job(config: DictConfig) -> float | UserError:
     number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
     overrides = overrides_of(hydra)
     try:
-        run_config = resolve(config, overrides, _loader())
+        loader = _loader()
+        run_config = resolve(config, overrides, loader)
+        hidden = hidden_options(loader, overrides)
         # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
 
         # The environment passes the id of the run to the other processes of a run on several devices.
         with exported_run_id():
-            return train(run_config, job=number, overrides=overrides).monitored
+            return train(run_config, job=number, overrides=overrides, hidden_options=hidden).monitored
     except AeframeError as error:
         point = "" if number is None else f"{point_name(overrides)}: "
         user_error = UserError(f"{point}{error}")

@@ -95,6 +95,7 @@ def train(
     job: int | None = None,
     overrides: Sequence[str] = (),
     objects: RunObjects | None = None,
+    hidden_options: Sequence[str] = (),
 ) -> Run:
     """Train the model of a composed config, test it and save it.
 
@@ -106,13 +107,17 @@ def train(
         job: The number of this run in a sweep.
         overrides: The overrides that the config was composed from; they are stored in the run folder.
         objects: What `aeframe.fit` received besides the config.
+        hidden_options: Files of the user that hide packaged options, for the banner and the card; a resumed run has
+            those that it began with.
 
     Raises:
         AeframeError: An error that the user can correct, raised before anything is written; a loss that is not finite;
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    return _execute(_run_folder(config, job), config, overrides, objects or RunObjects(), finish_only=False)
+    return _execute(
+        _run_folder(config, job), config, overrides, objects or RunObjects(), hidden_options, finish_only=False
+    )
 
 
 def finish(folder: Path) -> Run:
@@ -125,15 +130,21 @@ def finish(folder: Path) -> Run:
     config = run.read_config()
     single_device = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
     resumed = {**config, "trainer": single_device, "resume": str(run.path)}
-    return _execute(run, resumed, (), RunObjects(), finish_only=True)
+    return _execute(run, resumed, (), RunObjects(), (), finish_only=True)
 
 
 def _execute(
-    folder: RunFolder, config: Mapping[str, Any], overrides: Sequence[str], objects: RunObjects, *, finish_only: bool
+    folder: RunFolder,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    objects: RunObjects,
+    hidden_options: Sequence[str],
+    *,
+    finish_only: bool,
 ) -> Run:
     """Execute a run, report signals and system errors in one sentence, and restore the state of the process."""
     with SignalGuard() as signals, run_process(config["trainer"]):
-        run = _RunInProgress(folder, config, overrides, objects, signals, finish_only)
+        run = _RunInProgress(folder, config, overrides, objects, hidden_options, signals, finish_only)
         try:
             return run.execute()
         except Interrupted as interruption:
@@ -159,12 +170,14 @@ class _RunInProgress:
         config: Mapping[str, Any],
         overrides: Sequence[str],
         objects: RunObjects,
+        hidden_options: Sequence[str],
         signals: SignalGuard,
         finish_only: bool,
     ) -> None:
         self.folder, self.overrides, self.signals, self.finish_only = folder, overrides, signals, finish_only
         self.config, self.objects = config, objects
         self.resumes = config["resume"] is not None
+        self.hidden_options = folder.read_hidden_options() if self.resumes else list(hidden_options)
         self.console = Console(stderr=True)
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
@@ -208,7 +221,15 @@ class _RunInProgress:
             try:
                 if is_first_process():
                     device = str(trainer.strategy.root_device)
-                    banner(self.console, self.config, setup.model, setup.splits, device, self.folder.path)
+                    banner(
+                        self.console,
+                        self.config,
+                        setup.model,
+                        setup.splits,
+                        device,
+                        self.folder.path,
+                        self.hidden_options,
+                    )
                 if setup.init is not None:
                     self._print_note(setup.init.summary())
                 if not is_trained:
@@ -333,6 +354,7 @@ class _RunInProgress:
                 write_data_record(self.folder.path, setup.record)
                 write_modality_state(self.folder.path, setup.modality.state())
                 self.folder.write_overrides(self.overrides)
+                self.folder.write_hidden_options(self.hidden_options)
                 self.folder.write_state("training")
             if not self.finish_only:
                 self.folder.write_config({**self.config, "resume": None})
@@ -440,7 +462,7 @@ class _RunInProgress:
             folder.model,
             model,
             setup.modality,
-            config,
+            {**config, "hidden_options": self.hidden_options},
             sampler,
             metrics=metrics,
             progress=progress,

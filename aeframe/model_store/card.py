@@ -34,6 +34,10 @@ def make_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_param
         f"- Data: {_described(config.get('data'))}",
         f"- Modality: {_described(config['modality'])}",
         f"- A sample: {shape}, values {spec['domain']}{condition}",
+        *(
+            f"- Options: `{file}` of the user hid the packaged option of that name"
+            for file in config.get("hidden_options", ())
+        ),
         "",
         "## Parts",
         "",

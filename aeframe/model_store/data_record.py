@@ -1,7 +1,7 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
-``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, and the names of
-the categories of a condition, and the range of the values.
+``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, the names of the
+categories of a condition and of the integer labels, and the range of the values.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
-_CONDITION, _RANGE = "condition", "value_range"
+_CONDITION, _RANGE, _LABEL_NAMES = "condition", "value_range", "label_names"
 """Keys in ``data.json`` next to those of the fingerprint, see `DataRecord`."""
 
 
 def write_data_record(folder: Path, record: DataRecord) -> None:
-    """Write the fingerprint as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
+    """Write fingerprint and label names as ``data.json``, and the split, if there is one, as ``splits.safetensors``.
 
     Each tensor of ``splits.safetensors`` has an int64 key ``(n,)`` for each sample of one split: its row number in the
     file, or a hash of its name.
@@ -31,6 +31,8 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
         fields[_CONDITION] = record.condition.state()
     if record.value_range is not None:
         fields[_RANGE] = list(record.value_range)
+    if record.label_names is not None:
+        fields[_LABEL_NAMES] = list(record.label_names)
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
@@ -54,9 +56,11 @@ def read_data_record(folder: Path) -> DataRecord:
     coding = fingerprint.pop(_CONDITION, None)
     condition = None if coding is None else ConditionCoding.from_state(coding)
     low_high = fingerprint.pop(_RANGE, None)
+    names = fingerprint.pop(_LABEL_NAMES, None)
     return DataRecord(
         fingerprint,
         read_tensors(split) if split.is_file() else {},
         condition,
         None if low_high is None else (low_high[0], low_high[1]),
+        None if names is None else tuple(str(name) for name in names),
     )

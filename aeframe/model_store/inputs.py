@@ -7,14 +7,16 @@ Shapes: N samples, `shape` of one sample or of one code, C numbers of the condit
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Batch, DataSpec, Shape
 
 _MANY_FAR = 0.1
@@ -22,16 +24,47 @@ _MANY_FAR = 0.1
 Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
 """Samples ``(N, *shape)`` of values in the domain of the training data, or a batch as `Modality.read` returns it."""
+Condition: TypeAlias = "Array | str | int | Sequence[str] | Sequence[int]"
+"""Numbers ``(N, C)``; or for a model with labels as its condition the label of each sample, by name or as an integer,
+or one label for all samples.
+"""
 
 
-def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The labels that are the condition of a model, or its last part."""
+
+    num_classes: int = 0
+    """The setting ``label_classes``: the number of labels; 0 for a model without."""
+    names: tuple[str, ...] | None = None
+    """The names of the labels 0, 1, ...; None if they have no names."""
+
+    def describe(self) -> str:
+        """Return the valid labels for error messages."""
+        if self.names is None:
+            return f"0 to {self.num_classes - 1}"
+        return ", ".join(self.names[:12]) + (f", ... ({len(self.names)} in all)" if len(self.names) > 12 else "")
+
+    def index(self, label: str | int) -> int | None:
+        """Return the integer of a label; None if there is no such label. A string is a name, or else an integer."""
+        if isinstance(label, str):
+            if self.names is not None and label in self.names:
+                return self.names.index(label)
+            if not label.isdecimal():
+                return None
+        return int(label) if 0 <= int(label) < self.num_classes else None
+
+
+def as_batch(who: str, x: Data, condition: Condition | None, spec: DataSpec, labels: Labels) -> Batch:
     """Return samples as a batch in the dtype that the model takes: integers for categories, else single precision.
 
     Args:
         who: The model's name for error messages.
         x: The samples.
-        condition: Their condition ``(N, C)``; None for the one in `x`, if it is a batch.
+        condition: Their condition; None for the one in `x`, if it is a batch. For a model with labels, the labels in
+            ``extras["label"]`` of a batch are appended to its condition, if they are not part of it.
         spec: Shape, domain (which values the data take) and condition of the model's data.
+        labels: The labels that are the condition of the model, or its last part.
 
     Raises:
         AeframeError: The shape differs, a value is outside the domain, or the condition is missing, superfluous or of
@@ -51,8 +84,9 @@ def as_batch(who: str, x: Data, condition: Array | None, spec: DataSpec) -> Batc
             "prepare the data as in training, or read them from a file with the model's modality"
         )
     dtype = torch.long if spec.domain.kind == "category" else torch.float32
-    chosen = batch.condition if condition is None else condition
-    return replace(batch, x=values.to(dtype), condition=as_condition(who, chosen, spec, len(values)))
+    chosen = _condition_of(batch, spec, labels) if condition is None else condition
+    complete = as_condition(who, chosen, spec, len(values), labels, covariates=batch.condition)
+    return replace(batch, x=values.to(dtype), condition=None if complete is None else complete.to(values.device))
 
 
 class FarFromTrainingWarning(UserWarning):
@@ -94,20 +128,46 @@ def as_codes(who: str, z: Array, shape: Shape) -> Tensor:
     return codes.float()
 
 
-def as_condition(who: str, condition: Array | None, spec: DataSpec, num: int) -> Tensor | None:
+def as_condition(
+    who: str,
+    condition: Condition | None,
+    spec: DataSpec,
+    num: int,
+    labels: Labels,
+    *,
+    covariates: Tensor | None = None,
+) -> Tensor | None:
     """Return the condition of `num` samples, ``(num, C)`` in single precision; None for a model without one.
 
+    Args:
+        who: The model's name for error messages.
+        condition: Numbers ``(num, C)``, or labels.
+        spec: The spec of the model's data.
+        num: The number of samples.
+        labels: The labels that are the condition of the model, or its last part.
+        covariates: Numbers ``(num, ...)`` in front of the labels, for a model whose condition is not labels only.
+
     Raises:
-        AeframeError: The condition is missing, of another shape or not finite, or the model takes none.
+        AeframeError: The condition is missing, of another shape or not finite, the model takes none, or a label is
+            unknown.
     """
     if not spec.condition:
         if condition is not None:
             raise AeframeError(f"{who} was trained without a condition, found one; leave it out")
         return None
-    values = None if condition is None else _as_tensor(who, "condition", condition)
+    values: Tensor | None = None
+    if condition is not None:
+        chosen = _as_labels(condition, num)
+        if chosen is None:
+            values = _as_tensor(who, "condition", condition)
+        else:
+            values = _with_covariates(who, _encode_labels(who, chosen, num, spec, labels), spec, covariates)
     if values is None or tuple(values.shape) != (num, spec.condition):
         found = "none" if values is None else f"shape {tuple(values.shape)}"
-        raise AeframeError(f"{who} needs a condition of shape ({num}, {spec.condition}), found {found}; set condition=")
+        alternative = f", or the labels of the samples ({labels.describe()})" if labels.num_classes else ""
+        raise AeframeError(
+            f"{who} needs a condition of shape ({num}, {spec.condition}), found {found}; set condition={alternative}"
+        )
     values = values.float()
     _check_finite(who, "condition", values)
     return values
@@ -119,7 +179,73 @@ def check_batch_size(who: str, batch_size: int) -> None:
         raise AeframeError(f"{who} takes a batch_size of at least 1, found {batch_size!r}")
 
 
-def _as_tensor(who: str, what: str, values: Array) -> Tensor:
+def _condition_of(batch: Batch, spec: DataSpec, labels: Labels) -> Condition | None:
+    """Return the condition of a batch, or its labels if they are not part of that."""
+    label = batch.extras.get("label")
+    if not labels.num_classes or label is None or label.ndim != 1 or label.is_floating_point():
+        return batch.condition
+    has_labels = batch.condition is not None and batch.condition.shape[1] == spec.condition
+    return batch.condition if has_labels else label
+
+
+def _as_labels(condition: Condition, num: int) -> list[str] | list[int] | None:
+    """Return a condition as a list of labels; None if it is an array of numbers."""
+    if isinstance(condition, (str, int)):
+        return [condition] * num if isinstance(condition, str) else [int(condition)] * num
+    if isinstance(condition, Tensor):
+        integers = not condition.is_floating_point() and not condition.is_complex() and condition.dtype != torch.bool
+        return [int(label) for label in condition.tolist()] if integers and condition.ndim == 1 else None
+    # Indexed columns of pandas are lists for NumPy.
+    array = np.asarray(condition)
+    if array.ndim != 1 or array.dtype.kind not in "iuUO":
+        return None
+    values = array.tolist()
+    return values if all(isinstance(label, (str, int)) for label in values) else None
+
+
+def _encode_labels(who: str, chosen: Sequence[str | int], num: int, spec: DataSpec, labels: Labels) -> Tensor:
+    """Return labels as one-hot vectors ``(num, num_classes)``.
+
+    Raises:
+        AeframeError: The model has no labels, an unknown one is among them, or their number is not `num`.
+    """
+    if not labels.num_classes:
+        raise AeframeError(
+            f"{who} was trained without label_classes, found labels; set condition= to the {spec.condition} numbers of "
+            "each sample"
+        )
+    if len(chosen) != num:
+        raise AeframeError(f"{who} needs a label for each of {num} samples, found {len(chosen)}; correct condition=")
+    index = {label: labels.index(label) for label in dict.fromkeys(chosen)}
+    unknown = next((number for number, label in enumerate(chosen) if index[label] is None), None)
+    if unknown is not None:
+        label = chosen[unknown]
+        hint = did_you_mean(label, labels.names or ()) if isinstance(label, str) else ""
+        # A modality returns -1 for a label that training did not have.
+        found = "has a label that training did not have" if label == -1 else f"has the label {label!r}{hint}"
+        raise AeframeError(f"{who} has the labels {labels.describe()}, sample {unknown} {found}; set condition=")
+    return one_hot(torch.tensor([index[label] for label in chosen]), labels.num_classes).float()
+
+
+def _with_covariates(who: str, encoded: Tensor, spec: DataSpec, covariates: Tensor | None) -> Tensor:
+    """Return one-hot labels behind the covariates of a batch.
+
+    Raises:
+        AeframeError: The model takes covariates in front of the labels, and there are none.
+    """
+    num_labels = encoded.shape[1]
+    num_covariates = spec.condition - num_labels
+    if not num_covariates:
+        return encoded
+    if covariates is None or covariates.shape[1] < num_covariates:
+        raise AeframeError(
+            f"the condition of {who} has {spec.condition} numbers, of which {num_labels} are the label, found a label "
+            f"only; set condition= to all {spec.condition} numbers"
+        )
+    return torch.cat([covariates[:, :num_covariates].float(), encoded.to(covariates.device)], 1)
+
+
+def _as_tensor(who: str, what: str, values: Any) -> Tensor:
     """Return a tensor without a gradient; it shares the memory of an array if torch supports its dtype."""
     if isinstance(values, Tensor):
         tensor = values.detach()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from aeframe.data.conditions import encode_known_categories
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.data.samples import Samples, is_frame
@@ -21,7 +22,17 @@ from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.density import fit_sampler
-from aeframe.model_store.inputs import Array, Data, as_batch, as_codes, as_condition, check_batch_size, warn_if_far
+from aeframe.model_store.inputs import (
+    Array,
+    Condition,
+    Data,
+    Labels,
+    as_batch,
+    as_codes,
+    as_condition,
+    check_batch_size,
+    warn_if_far,
+)
 from aeframe.model_store.scoring import check_scorable, score_batch
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
@@ -35,7 +46,9 @@ class TrainedModel:
 
     Samples are a tensor or an array ``(N, *shape)`` of values in the domain of the training data, or the batch that
     ``modality.read(path)`` returns; `batch_size` of them are processed at a time. Results are on the device of the
-    argument. A model with a condition requires ``condition`` ``(N, C)``. Shapes: N samples, `shape` of one sample,
+    argument. A model with a condition requires ``condition`` ``(N, C)``; one that was trained with ``label_classes``
+    also takes the labels of the samples, by name or as integers, or one label for all. Without ``condition``, the
+    labels of a batch are taken. Shapes: N samples, `shape` of one sample,
     `z_shape` of one code z, C numbers of a condition.
     """
 
@@ -49,13 +62,23 @@ class TrainedModel:
     """The training progress when the model was saved."""
     device: torch.device
     data: DataRecord = field(default_factory=DataRecord)
-    """Fingerprint and split of the training data."""
+    """Fingerprint, split and label names of the training data."""
 
     @property
     def name(self) -> str:
         """The name of the model's recipe."""
         name: str = self.config["model"]["name"]
         return name
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """The names of the labels 0, 1, ... of the training data; None if the labels have no names."""
+        return self.data.label_names
+
+    @property
+    def labels(self) -> Labels:
+        """The labels that are the condition of the model, or its last part; number 0 for a model without."""
+        return Labels(int(self.config.get("label_classes", 0)), self.label_names)
 
     def prepare(self, x: Any, *, condition: Any = None) -> Batch:
         """Return samples in memory as a batch, prepared as in training: scaled, tokenised, columns matched by name.
@@ -65,7 +88,8 @@ class TrainedModel:
         ```
 
         Args:
-            x: Samples in the form and unit of the training data, as `aeframe.fit` takes them.
+            x: Samples in the form and unit of the training data, as `aeframe.fit` takes them. Labels, in a pair
+                ``(x, y)`` or in the column of a data frame that had them in training, become ``extras["label"]``.
             condition: Their condition, for a model with one: numbers ``(N, C)``, or categories by their names.
 
         Raises:
@@ -73,11 +97,14 @@ class TrainedModel:
         """
         samples = Samples.of(x)
         batch = self.modality.prepare_samples(samples.x)
+        if samples.y is not None:
+            label = encode_known_categories(samples.y, self.label_names)
+            batch = replace(batch, extras={**batch.extras, "label": label})
         given = samples.condition if condition is None else condition
         coding = self.data.condition
         if given is None and coding is not None and is_frame(samples.x):
             given = coding.in_frame(samples.x)
-        return batch if given is None else replace(batch, condition=self._condition(given))
+        return batch if given is None else replace(batch, condition=self._encoded(given))
 
     def restore(self, x: Tensor) -> Any:
         """Return samples ``(N, *shape)`` in the form and unit of the training data: a frame, strings, pictures, ...
@@ -90,12 +117,12 @@ class TrainedModel:
         """
         return self.modality.restore_samples(x)
 
-    def encode(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    def encode(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
         batch = self._batch(x, condition)
         return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
 
-    def posterior(self, x: Data, *, condition: Array | None = None) -> Distribution:
+    def posterior(self, x: Data, *, condition: Condition | None = None) -> Distribution:
         """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device; all samples are one batch.
 
         Raises:
@@ -107,7 +134,7 @@ class TrainedModel:
             raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
         return latent.posterior
 
-    def codes(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    def codes(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the integer codes of a quantiser ``(N, *positions, levels)``: `levels` codes at each position of z.
 
         Raises:
@@ -120,11 +147,13 @@ class TrainedModel:
         return torch.cat([codes.to(batch.x.device) for codes in chunks])
 
     @torch.no_grad()
-    def decode(self, z: Array, *, condition: Array | None = None, batch_size: int = 256, draw: bool = False) -> Tensor:
+    def decode(
+        self, z: Array, *, condition: Condition | None = None, batch_size: int = 256, draw: bool = False
+    ) -> Tensor:
         """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
         check_batch_size(self._who(), batch_size)
         codes = as_codes(self._who(), z, self.model.latent.shape)
-        conditions = as_condition(self._who(), self._condition(condition), self.spec, len(codes))
+        conditions = as_condition(self._who(), self._encoded(condition), self.spec, len(codes), self.labels)
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -135,7 +164,7 @@ class TrainedModel:
         return torch.cat(decoded)
 
     @torch.no_grad()
-    def reconstruct(self, x: Data, *, condition: Array | None = None, batch_size: int = 256) -> Tensor:
+    def reconstruct(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
         """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood."""
         batch, reconstructions = self._batch(x, condition), []
         with evaluation_mode(self.model):
@@ -151,7 +180,7 @@ class TrainedModel:
         num: int,
         *,
         seed: int | None = None,
-        condition: Array | None = None,
+        condition: Condition | None = None,
         batch_size: int = 256,
         draw: bool = False,
     ) -> Tensor:
@@ -160,7 +189,7 @@ class TrainedModel:
         Args:
             num: The number of samples, at least 1.
             seed: Makes the samples repeatable; without it, torch's global generator is used.
-            condition: ``(num, C)``, for a model with a condition.
+            condition: For a model with a condition: ``(num, C)``, or labels.
             batch_size: Samples that are decoded at a time.
             draw: Draw from the likelihood instead of taking its mean.
         """
@@ -178,7 +207,7 @@ class TrainedModel:
         sampler: str | Mapping[str, Any],
         x: Data | Iterable[Batch] | None = None,
         *,
-        condition: Array | None = None,
+        condition: Condition | None = None,
         seed: int = 0,
     ) -> TrainedModel:
         """Return the same model with another ex-post density, from which `sample` draws codes.
@@ -191,7 +220,7 @@ class TrainedModel:
             sampler: The name of a registered sampler (an ex-post density), or ``{name: ..., options}``.
             x: Samples, or batches of samples, to whose codes the density is fitted: usually the training samples. The
                 sampler ``prior`` needs none.
-            condition: The condition ``(N, C)`` of these samples.
+            condition: The condition of these samples: ``(N, C)``, or labels.
             seed: The seed of random draws during the fit.
 
         Raises:
@@ -220,7 +249,7 @@ class TrainedModel:
         return replace(self, sampler=density.to(self.device).eval(), config={**self.config, "sampler": config})
 
     def interpolate(
-        self, a: Data, b: Data, steps: int = 10, *, condition: Array | None = None, batch_size: int = 256
+        self, a: Data, b: Data, steps: int = 10, *, condition: Condition | None = None, batch_size: int = 256
     ) -> Tensor:
         """Return samples between a and b, ``(N, *shape)`` each, as ``(N, steps, *shape)``.
 
@@ -232,7 +261,7 @@ class TrainedModel:
             a: The first samples; a batch with conditions for a model with a condition.
             b: The last samples, as many as in `a`.
             steps: Number of samples on a path, both ends included.
-            condition: One condition ``(N, C)`` for a and b.
+            condition: One condition for a and b: ``(N, C)``, or labels.
             batch_size: Samples that are processed at a time.
         """
         start, end = self._batch(a, condition), self._batch(b, condition)
@@ -302,19 +331,19 @@ class TrainedModel:
     def _who(self) -> str:
         return f"model '{self.name}'"
 
-    def _batch(self, x: Any, condition: Any) -> Batch:
+    def _batch(self, x: Any, condition: Condition | None) -> Batch:
         if not isinstance(x, (Batch, Tensor, np.ndarray)):
             # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
             x = self.prepare(x)
-        batch = as_batch(self._who(), x, self._condition(condition), self.spec)
+        batch = as_batch(self._who(), x, self._encoded(condition), self.spec, self.labels)
         if isinstance(x, (Tensor, np.ndarray)) and self.data.value_range is not None:
             warn_if_far(self._who(), batch, self.data.value_range)
         return batch
 
-    def _condition(self, condition: Any) -> Tensor | None:
-        """Return a condition as numbers ``(N, C)``; categories may be given by their names."""
-        if condition is None:
-            return None
+    def _encoded(self, condition: Any) -> Any:
+        """Return a condition as numbers ``(N, C)`` if modality or data encode its categories; otherwise unchanged."""
+        if condition is None or self.labels.num_classes:
+            return condition
         encoded = self.modality.encode_condition(self._who(), condition)
         if encoded is not None:
             return encoded

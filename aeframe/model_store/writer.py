@@ -72,6 +72,7 @@ def save_model(
         "model": dict(config.get("model") or {"name": "unnamed"}),
         "spec": model.spec.to_dict(),
         **{key: config[key] for key in _STORED if key in config},
+        **({"hidden_options": list(config["hidden_options"])} if config.get("hidden_options") else {}),
         "plugins": needed_plugins(config),
     }
     if progress is not None:

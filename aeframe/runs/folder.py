@@ -18,6 +18,7 @@ from aeframe.training.checkpoint_files import BEST, LAST, PREVIOUS
 _BEFORE_CHECKPOINT = (
     "config.yaml",
     "overrides.yaml",
+    "hidden_options.yaml",
     "metrics.csv",
     "log.txt",
     "init.txt",
@@ -106,6 +107,11 @@ class RunFolder:
         return self.path / "overrides.yaml"
 
     @property
+    def hidden_options(self) -> Path:
+        """The files of the user that hid packaged options; missing if there are none."""
+        return self.path / "hidden_options.yaml"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of checkpoints."""
         return self.path / "checkpoints"
@@ -170,6 +176,17 @@ class RunFolder:
     def read_overrides(self) -> list[str]:
         """Read the overrides of the command line."""
         return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
+
+    def write_hidden_options(self, files: Sequence[str]) -> None:
+        """Write the files of the user that hid packaged options, if there are any."""
+        if files:
+            write_yaml(self.hidden_options, list(files))
+
+    def read_hidden_options(self) -> list[str]:
+        """Read the files of the user that hid packaged options."""
+        if not self.hidden_options.is_file():
+            return []
+        return list(yaml.safe_load(self.hidden_options.read_text(encoding="utf-8")))
 
     def write_state(self, status: str) -> None:
         """Write ``{"status": status}``: ``training``, ``trained`` (the model is not saved yet) or ``finished``."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import aeframe
 from aeframe import registry
 from aeframe.cli.main import main
 from aeframe.experiment.main import main as train
@@ -100,6 +101,43 @@ def test_aeframe_load_executes_nothing_and_prints_no_warning(
     assert not executed(file)
     assert (done.returncode, done.stderr) == (0, "")
     assert "holds no saved model" in done.stdout
+
+
+def test_the_file_beside_a_model_of_a_stranger_is_not_executed(
+    file: Path, python: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    run = aeframe.fit(
+        model="vae",
+        latent={"dim": 2},
+        max_batches=2,
+        pictures=False,
+        folder=file.parent / "run",
+        trainer={"accelerator": "cpu", "threads": 1},
+    ).folder
+    model = run / "model"
+    assert not executed(file)
+    beside = model / "aeplugin.py"
+    beside.write_text(HOOKS, encoding="utf-8")
+    # The config says that the model requires the file.
+    config = (model / "config.yaml").read_text(encoding="utf-8")
+    assert "plugins: {}" in config
+    required = "plugins: {aeplugin: {distribution: aeplugin.py, version: file}}"
+    (model / "config.yaml").write_text(config.replace("plugins: {}", required), encoding="utf-8")
+    places = [(str(file.parent), str(model)), (str(model), "."), (str(model), str(model))]
+    verbs = [["generate", str(model), "-o", "x.csv"], ["encode", str(model), "x.csv", "-o", "z.npz"]]
+    done = python(
+        "-c",
+        "import os, aeframe\n"
+        "from aeframe.cli.main import main\n"
+        f"for folder, path in {places}:\n"
+        "    os.chdir(folder)\n"
+        "    try: aeframe.load(path)\n"
+        "    except aeframe.AeframeError: print('refused')\n"
+        f"print(*(main(verb) for verb in {verbs}))\n",
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, [*3 * ["refused"], "2 2"])
+    assert not executed(file)
+    assert not executed(beside)
 
 
 def test_plugins_lists_the_state(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

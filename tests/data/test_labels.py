@@ -150,11 +150,12 @@ def test_evaluate_reads_the_labels_of_the_run(run: Path, tmp_path: Path) -> None
     [
         (
             ["--label", "2"],
-            "model 'cvae' has labels 0 to 1, found --label 2; choose one of these labels",
+            "model 'cvae' has the labels 0 to 1, found --label 2; choose one of these labels",
         ),
         (
             [],
-            "model 'cvae' needs a condition of shape (5, 2), found none; set condition=",
+            "model 'cvae' needs a condition of shape (5, 2), found none; set condition=, or the labels of the samples "
+            "(0 to 1)",
         ),
     ],
 )

@@ -1,23 +1,92 @@
 """Keywords of `aeframe.fit` are read as the same values again."""
 
+from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.api import as_overrides
 from aeframe.experiment.compose import compose
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["2024", "null", "true", "1e3", "a b", "it's", 'q"', "back\\", "\\'", "${seed}", "\\${seed}", "", "a,b", "[x"],
-)
-def test_strings_are_literal(text: str) -> None:
-    config = compose(as_overrides({"data": {"name": "table", "path": Path("x.csv"), "label": text}, "root": text}))
-    assert (config["data"]["path"], config["data"]["label"], config["root"]) == ("x.csv", text, text)
+class Interval(Enum):
+    STEP = "step"
+
+
+class Width(IntEnum):
+    NARROW = 8
+
+
+STRINGS = [
+    *("2024", "0123", "1_000", "1e3", "nan", "inf", "null", "None", "true", "on", "yes", "\uff11\uff12", "-", ""),
+    *(
+        "a b",
+        " a",
+        "a ",
+        "a\tb",
+        "a\nb",
+        "\r\n",
+        "\u2028",
+        "\x1b[31mred",
+        "\u202egnp.csv",
+        "\u65e5\u672c\u8a9e",
+        "\u00e9",
+    ),
+    *("it's", "''", "\\'", "ends\\'", 'say "hi"', "back\\", "a\\\\b", "C:\\data\\x.csv", "\\\\server\\share"),
+    *(
+        "${seed}",
+        "${oc.env:HOME}",
+        "\\${seed}",
+        "\\\\${seed}",
+        "a${b",
+        "$HOME/x",
+        "%s",
+        "choice(a,b)",
+        "int(3)",
+        "glob(*)",
+    ),
+    *(
+        "a,b",
+        "a=b",
+        "{a:1}",
+        "[1,2]",
+        "[x",
+        "(x)",
+        "<x>",
+        "a:b",
+        "a@b",
+        "a|b",
+        "a;b",
+        "~home",
+        "+x",
+        "#c",
+        "!x",
+        "&a",
+        "*",
+    ),
+    "x" * 5000,
+]
+
+
+def test_strings_are_literal() -> None:
+    data = {"name": "table", "path": Path("x.csv"), "columns": STRINGS}
+    logger = {"name": "wandb", "tags": STRINGS}
+    config = compose(as_overrides({"data": data, "logger": logger}))
+    assert (config["data"]["path"], config["data"]["columns"]) == ("x.csv", STRINGS)
+    assert config["logger"]["wandb"]["tags"] == STRINGS
+
+
+@pytest.mark.parametrize("text", STRINGS)
+def test_a_string_is_literal_as_a_setting(text: str) -> None:
+    dirpath = {"class": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": text}
+    config = compose(
+        as_overrides({"data": {"name": "table", "path": text}, "folder": text, "callbacks": {"each": dirpath}})
+    )
+    assert (config["data"]["path"], config["folder"], config["callbacks"]["each"]["dirpath"]) == (text, text, text)
 
 
 def test_a_part_within_an_option_replaces_a_number() -> None:
@@ -33,6 +102,14 @@ def test_a_part_within_an_option_replaces_a_number() -> None:
     [
         ({"max_epochs": np.int64(3)}, "max_epochs", 3),
         ({"clip": np.float32(0.5)}, "clip", 0.5),
+        ({"latent": {"dim": torch.tensor(8)}}, "latent", {"dim": 8}),
+        ({"latent": {"dim": Width.NARROW}}, "latent", {"dim": 8}),
+        ({"data": {"name": "table", "path": np.str_("a,b")}}, "data", {"path": "a,b"}),
+        (
+            {"callbacks": {"timer": {"class": "lightning.pytorch.callbacks.Timer", "interval": Interval.STEP}}},
+            "callbacks",
+            {"timer": {"interval": "step"}},
+        ),
         ({"model": "vae", "latent": {"dim": 8}}, "latent", {"name": "gaussian", "dim": 8}),
         ({"encoder": {"name": "mlp", "hidden": (8, 4)}}, "encoder", {"name": "mlp", "hidden": [8, 4]}),
         ({"trainer": {"max_time": {"hours": 1}}}, "trainer", {"max_time": {"hours": 1}}),
@@ -60,10 +137,40 @@ def holds(found: Any, value: Any) -> bool:
     return bool(found == value)
 
 
-def test_a_value_that_a_config_cannot_hold_is_an_error() -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"latent": {"dim": object()}},
+            "latent.dim expects a value that a config can hold, found object; use a number, a string, a list or a "
+            "mapping of these",
+        ),
+        ({"data": {"columns": {"a", "b"}}}, "data.columns is a set, whose values have no order; use a list"),
+        (
+            {"data": np.zeros((3, 2))},
+            "data is an array of shape (3, 2), which a config does not hold; save data to a file, and convert a few "
+            "values by .tolist()",
+        ),
+        (
+            {"folder": "a\0b"},
+            "folder is 'a\\x00b', which has a NUL character that no path can contain; remove it",
+        ),
+        (
+            {"data": {"columns": ["\ud800"]}},
+            "data.columns is '\\ud800', which cannot be written as UTF-8; rename the file, or use another string",
+        ),
+        ({"folder": "???"}, "folder is '???', which marks a missing value in a config; use another string"),
+        (
+            {"penalties": {"l1;x": {"weight": 1}}},
+            "'penalties.l1;x.weight' is a key that a config cannot hold; use letters, digits, _ and -",
+        ),
+        (
+            {"loss": {"name": "views", "losses": {"x": {"name": "mse", "null": 1}}}},
+            "loss.losses.x has a key 'null', which a config cannot hold; use letters, digits and _",
+        ),
+    ],
+)
+def test_a_value_that_a_config_cannot_hold_is_an_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(AeframeError) as error:
-        as_overrides({"latent": {"dim": object()}})
-    assert str(error.value) == (
-        "latent.dim expects a value that a config can hold, found object; use a number, a string, a list or a mapping "
-        "of these"
-    )
+        as_overrides(settings)
+    assert str(error.value) == message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -112,17 +113,18 @@ def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[lis
     Raises:
         AeframeError: A column does not exist, occurs twice, has no name, or is both label and part of x.
     """
+    index = {name: number for number, name in enumerate(names)}
 
     def index_of(name: str, what: str) -> int:
-        if name not in names:
+        if name not in index:
             raise AeframeError(
                 f"'{file}' has no column '{name}' for {what}{did_you_mean(name, names)}; "
                 f"its columns are {listed(names)}"
             )
-        return list(names).index(name)
+        return index[name]
 
-    duplicate = next((name for name in names if list(names).count(name) > 1), None)
-    if duplicate is not None:
+    if len(index) < len(names):
+        duplicate = next(name for name, count in Counter(names).items() if count > 1)
         raise AeframeError(f"'{file}' has two columns named '{duplicate}'; rename one")
     label = None if choice.label is None else index_of(choice.label, "label")
     if choice.columns is None:
@@ -157,18 +159,20 @@ def check_not_empty(file: str, rows: Rows) -> Rows:
     return rows
 
 
-def encode_labels(*labels: NDArray[Any]) -> list[NDArray[Any]]:
-    """Return the labels of several splits as numbers, encoded in the same way in every split.
+def encode_labels(*labels: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[str, ...] | None]:
+    """Return the labels of several splits as numbers, encoded in the same way in every split, and their names.
 
     Strings are replaced by their indices in the sorted strings of all splits; numbers stay.
 
     Returns:
-        int64 if all labels are strings or whole numbers, float32 otherwise.
+        The labels: int64 if all are strings or whole numbers, float32 otherwise. The sorted strings; None if all labels
+        are numbers.
     """
     if any(label.dtype.kind in "US" for label in labels):
         # A column may hold numbers in one file and other strings in another.
         strings = [label.astype(str) for label in labels]
         classes = np.unique(np.concatenate(strings))
-        return [np.searchsorted(classes, split_strings) for split_strings in strings]
+        names = tuple(classes.tolist())
+        return [np.searchsorted(classes, split_strings) for split_strings in strings], names
     whole = all(np.isfinite(label).all() and (label == np.round(label)).all() for label in labels)
-    return [label.astype(np.int64 if whole else np.float32) for label in labels]
+    return [label.astype(np.int64 if whole else np.float32) for label in labels], None

@@ -110,7 +110,7 @@ def _parse_fast(path: Path, width: int, chosen: list[int], *, num_header: int) -
     """Parse with pandas; None where the result could differ from that of `_parse_by_cell`."""
     import pandas as pd
 
-    others = [number for number in range(width) if number not in chosen]
+    others = sorted(set(range(width)).difference(chosen))
     options: dict[str, Any] = {"na_values": dict.fromkeys(chosen, _MISSING_SPELLINGS)}
     if Version(pd.__version__) < Version("3.1"):
         # Since 3.1 the default is as exact, and the option deprecated.

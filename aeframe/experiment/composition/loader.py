@@ -16,7 +16,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
@@ -67,9 +67,7 @@ class Loader(ConfigLoaderImpl):
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
-            completed = [self._without_plus(override) for override in parsed]
-            if not any(override.key_or_group == "data" for override in parsed):
-                completed += self._default_data(config_name, completed)
+            completed = self._completed(config_name, parsed)
             config = super().load_configuration(config_name, completed, run_mode, from_shell, validate_sweep_overrides)
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise AeframeError(sentence(error, self.repository)) from error
@@ -89,6 +87,18 @@ class Loader(ConfigLoaderImpl):
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
         """Return the defaults list (the options that are chosen in each group), without composing the config."""
         return super().compute_defaults_list(config_name, overrides, run_mode)
+
+    @global_state(CONFIG)
+    def used_options(self, overrides: Sequence[str]) -> list[str]:
+        """Return the paths of the options that a run uses, without Hydra's own: ``train``, ``model/vae``, ..."""
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        chosen = self.compute_defaults_list(CONFIG, self._completed(CONFIG, parsed), RunMode.RUN).defaults
+        paths = dict.fromkeys(str(default.config_path) for default in chosen)
+        return [path for path in paths if not path.startswith("hydra/")]
+
+    def sources(self) -> list[ConfigSource]:
+        """Return the sources of options, the first of which that has an option is used."""
+        return list(self.repository.get_sources())
 
     @global_state(CONFIG)
     def list_groups(self, parent_name: str) -> list[str]:
@@ -114,6 +124,13 @@ class Loader(ConfigLoaderImpl):
     def is_group(self, name: str) -> bool:
         """Return whether `name` is a group of options."""
         return bool(self.repository.group_exists(name))
+
+    def _completed(self, config_name: str | None, parsed: Sequence[Override]) -> list[str]:
+        """Return overrides that need no ``+``, with the default dataset of the modality if none is chosen."""
+        completed = [self._without_plus(override) for override in parsed]
+        if any(override.key_or_group == "data" for override in parsed):
+            return completed
+        return completed + self._default_data(config_name, completed)
 
     def _without_plus(self, override: Override) -> str:
         """Return an override that also sets a new key, so that ``penalties.l1.weight=1`` needs no ``+``.

@@ -26,6 +26,9 @@ from aeframe.factory import defaults
 from aeframe.kinds import BY_KEY, GROUPS, LOGGER
 from aeframe.registry import Entry, registry
 
+USER = "user"
+"""The provider, in Hydra's search path, of the user's folder of option files."""
+
 
 def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> ConfigSearchPath:
     """Return Hydra's search path; an option is read from the first source that has it.
@@ -46,7 +49,7 @@ def search_path(config_dir: Path | None = None, *, names_only: bool = False) -> 
         raise AeframeError(f"the config folder '{config_dir}' does not exist; use one that does")
     user_folder = config_dir or Path("configs")
     if user_folder.is_dir():
-        path.append("user", f"file://{user_folder.resolve()}")
+        path.append(USER, f"file://{user_folder.resolve()}")
     packages = list(registry().entries("config"))
     refuse_duplicates(packages)
     for entry in packages:

@@ -357,3 +357,17 @@ def test_plot_has_a_spectrogram_for_each_sound(audio: Audio) -> None:
     assert images[0].images[0].get_extent() == [0, 0.05, 0, 4.0]
     grid = audio.render({"samples": noise(40, 2, 400)})
     assert len([axes for axes in grid.axes if axes.images]) == 24
+
+
+def test_the_class_folders_of_new_sounds_are_read(tmp_path: Path) -> None:
+    for name in ("train/bark", "train/meow", "new/meow", "new/bark", "new/hiss", "dates/2024"):
+        for number in range(3):
+            # Sounds of two segments.
+            saved(tmp_path / name / f"{number}.wav", noise(1200, seed=number))
+    modality = Audio(seconds=0.1)
+    assert modality.prepare(AudioFolder(path=str(tmp_path / "train"))).label_names == ("bark", "meow")
+    opened = Audio(seconds=0.1)
+    opened.load_state(modality.state())
+    assert opened.read(tmp_path / "new").extras["label"].tolist() == 6 * [0] + 6 * [-1] + 6 * [1]
+    for unlabelled in ("dates", "new/bark", "new/bark/0.wav"):
+        assert "label" not in opened.read(tmp_path / unlabelled).extras

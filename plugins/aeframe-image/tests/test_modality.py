@@ -347,3 +347,20 @@ def test_a_npz_of_floats_is_kept_as_floats(tmp_path: Path) -> None:
     splits = modality.prepare(ImageNPZ(path=str(tmp_path / "a.npz")))
     rows = torch.cat([full_batch(source).x for source in sources(splits)])
     assert torch.equal(rows.flatten(1).unique(dim=0), torch.from_numpy(x).flatten(1).unique(dim=0))
+
+
+def test_class_folders_and_labels_of_arrays_are_read(folder: Path, tmp_path: Path) -> None:
+    modality = Image(channels=1)
+    dataset = ImageFolder(path=folder)
+    modality.spec(dataset)
+    assert modality.prepare(dataset).label_names == ("cat", "dog")
+    opened = Image(channels=1)
+    opened.load_state(modality.state())
+    for kind in ("new/bird", "new/cat", "new/dog", "flat", "dates/2024"):
+        (tmp_path / kind).mkdir(parents=True)
+        PILImage.fromarray(np.zeros((6, 9), np.uint8)).save(tmp_path / kind / "a.png")
+    assert opened.read(tmp_path / "new").extras["label"].tolist() == [-1, 0, 1]
+    for unlabelled in ("flat", "dates"):
+        assert opened.read(tmp_path / unlabelled).extras == {}
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 6, 9), np.uint8), y=[1, 0])
+    assert opened.read(tmp_path / "x.npz").extras["label"].tolist() == [1, 0]

@@ -22,8 +22,8 @@ def categorical(values: list[str | None]) -> pd.Categorical:
 
 
 def strings(names: Any) -> pd.Index:
-    """Return an index of strings as objects, since anndata cannot write the Arrow strings of pandas 3."""
-    return pd.Index(list(names), dtype=object)
+    """Return an index of strings."""
+    return pd.Index(list(names))
 
 
 def cells(num: int = CELLS, genes: int = GENES, seed: int = 0) -> anndata.AnnData:

@@ -307,3 +307,18 @@ def test_covariates_of_dtype_object(tmp_path: Path) -> None:
     data = dataset(saved(adata, tmp_path), categorical=("plain",))
     batch = full_batch(Omics().prepare(data).train)
     assert batch.condition.tolist() == np.eye(2)[batch.index.numpy() % 2].tolist()
+
+
+def test_columns_of_words_are_written_and_read(tmp_path: Path) -> None:
+    # As a user writes them, without categories: the pinned anndata and pandas fit together.
+    adata = cells()
+    words = [f"donor {row % 3}" for row in range(len(adata))]
+    adata.obs["donor"], adata.obs["maybe"] = words, [None, *words[1:]]
+    adata.obs.index = [f"cell {row}" for row in range(len(adata))]
+    modality = Omics()
+    splits = modality.prepare(dataset(saved(adata, tmp_path), label="donor"))
+    assert splits.label_names == ("donor 0", "donor 1", "donor 2")
+    batch = modality.read(tmp_path / "a.h5ad")
+    assert batch.extras["label"].tolist() == [row % 3 for row in range(len(adata))]
+    (written,) = modality.write(batch.x, tmp_path / "written.h5ad")
+    assert modality.read(written).x.equal(batch.x)

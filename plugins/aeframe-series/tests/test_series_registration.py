@@ -12,6 +12,7 @@ NAMES = {
     "modality": ["series"],
     "dataset": ["ett", "series_file", "series_in_memory", "series_simulated"],
     "metric": ["anomaly_ranking"],
+    "config": ["series"],
     "command": ["anomalies"],
 }
 

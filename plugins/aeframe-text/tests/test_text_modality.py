@@ -218,3 +218,21 @@ def test_a_figure_shows_missing_glyphs_and_dollar_signs(tmp_path: Path) -> None:
     assert "  1  costs $5 and $6" in shown
     assert "  1  (empty)" in shown
     assert "  2  \N{WHITE SQUARE}\N{WHITE SQUARE}" in shown
+
+
+def test_the_labels_of_a_file_are_read(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("text,kind\n" + 10 * "good day,good\nbad day,bad\n", encoding="utf-8")
+    modality = Text()
+    dataset = TextFiles(path=tmp_path / "train.csv", label="kind")
+    modality.spec(dataset)
+    assert modality.prepare(dataset).label_names == ("bad", "good")
+    opened = Text()
+    opened.load_state(modality.state())
+    lines = [{"text": "bad day", "kind": kind} for kind in ("good", "bad", "odd")]
+    (tmp_path / "new.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert opened.read(tmp_path / "new.jsonl").extras["label"].tolist() == [1, 0, -1]
+    (tmp_path / "new.csv").write_text("text\nbad day\n", encoding="utf-8")
+    (tmp_path / "new.txt").write_text("bad day\n", encoding="utf-8")
+    (tmp_path / "no.jsonl").write_text('{"text": "bad day"}\n', encoding="utf-8")
+    for name in ("new.csv", "new.txt", "no.jsonl"):
+        assert "label" not in opened.read(tmp_path / name).extras

@@ -167,3 +167,13 @@ def test_too_short_videos(tmp_path: Path) -> None:
     assert str(raised.value) == (
         "modality 'video': the array has videos of 6 frames, expected at least 7 for a clip of 4; lower modality.frames"
     )
+
+
+def test_the_labels_of_new_arrays_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "labelled.npz", x=CLIPS[:4], y=[2, 0, 1, 0])
+    np.savez(tmp_path / "splits.npz", x_test=CLIPS[:2], y_test=[1, 0], x_train=CLIPS[:2], y_train=[2, 2])
+    np.savez(tmp_path / "unlabelled.npz", x=CLIPS[:4])
+    modality = Video(frames=6)
+    assert modality.read(tmp_path / "labelled.npz").extras["label"].tolist() == [2, 0, 1, 0]
+    assert modality.read(tmp_path / "splits.npz").extras["label"].tolist() == [2, 2, 1, 0]
+    assert "label" not in modality.read(tmp_path / "unlabelled.npz").extras

@@ -247,3 +247,16 @@ def test_selected_files_keep_their_labels(tmp_path: Path) -> None:
     assert [part.path.name for part in selected.parts] == ["c", "a"]
     assert selected.labels is not None
     assert selected.labels.tolist() == [6, 4]
+
+
+def test_the_class_folders_of_new_videos_are_read(tmp_path: Path) -> None:
+    for name in ("train/run", "train/walk", "new/walk", "new/run", "new/sit", "dates/2024"):
+        folder_of(tmp_path / name, 2)
+    modality = Video(frames=4)
+    assert modality.prepare(VideoFiles(path=str(tmp_path / "train"))).label_names == ("run", "walk")
+    opened = Video(frames=4)
+    opened.load_state(modality.state())
+    # Each video has two clips.
+    assert opened.read(tmp_path / "new").extras["label"].tolist() == 4 * [0] + 4 * [-1] + 4 * [1]
+    for unlabelled in ("dates", "new/run", "new/run/0.mkv"):
+        assert "label" not in opened.read(tmp_path / unlabelled).extras

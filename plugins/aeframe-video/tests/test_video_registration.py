@@ -15,6 +15,7 @@ NAMES = {
     "decoder": ["video_conv"],
     "corruption": ["frames", "tubes"],
     "metric": ["clip_psnr", "flicker", "frame_mse", "frame_psnr"],
+    "config": ["video"],
 }
 
 

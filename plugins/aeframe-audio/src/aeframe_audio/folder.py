@@ -70,6 +70,7 @@ class AudioFolder(Dataset):
         """Return the splits that have a folder: at least ``train``."""
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}"
         folders = folder_splits(self.path, who=self.who, what="sounds", find=audio_files, expected=expected)
+        self.label_names = folders["train"].label_names
         return {
             split: Files(recordings_of(folder.paths), folder.labels, self.max_memory_mb)
             for split, folder in folders.items()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
@@ -70,6 +71,7 @@ class Audio(Modality):
         self.gate = None if gate is None else LoudnessGate(gate)
         self._reader: Reader | None = None
         self._data_rate: int | None = None
+        self._label_names: tuple[str, ...] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -88,8 +90,9 @@ class Audio(Modality):
         return DataSpec((channels, length), Domain("signed"), rate=rate)
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
-        """Determine the sampling rate and the number of channels."""
+        """Determine the sampling rate, the number of channels and the names of the class folders."""
         self.spec(dataset)  # Creates the reader.
+        self._label_names = dataset.label_names
         if not isinstance(raw, Mapping) or not all(isinstance(raw.get(split), (Waves, Files)) for split in SPLITS):
             raise AeframeError(
                 f"modality audio reads Waves or Files for each split, and dataset {type(dataset).__name__} loads "
@@ -164,13 +167,17 @@ class Audio(Modality):
         )
 
     def state(self) -> dict[str, Any]:
-        if self._reader is None:
-            return {}
-        return {"rate": self._reader.rate, "channels": self._reader.channels, "data_rate": self._data_rate}
+        state: dict[str, Any] = {}
+        if self._label_names is not None:
+            state["label_names"] = list(self._label_names)
+        if self._reader is not None:
+            state |= {"rate": self._reader.rate, "channels": self._reader.channels, "data_rate": self._data_rate}
+        return state
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._reader = Reader(self.format_options, state["rate"], state["channels"]) if "rate" in state else None
         self._data_rate = state.get("data_rate")
+        self._label_names = tuple(state["label_names"]) if "label_names" in state else None
 
     @property
     def converting_reader(self) -> Reader:
@@ -219,12 +226,18 @@ class Audio(Modality):
     def read(self, path: Path) -> Batch:
         """Read a sound file, or all in a folder, as consecutive segments in the format of training.
 
-        The last segment of a sound is padded and masked.
+        The last segment of a sound is padded and masked. ``extras["label"]`` is the index of the class folder of its
+        sound in the class folders of training, -1 for another one.
 
         Raises:
             AeframeError: No sounds, or one that cannot be decoded.
         """
-        recordings = recordings_of(audio_files(path)) if path.is_dir() else [Recording(str(path), path)]
+        labels: Tensor | None = None
+        if path.is_dir():
+            files = audio_files(path)
+            recordings, labels = recordings_of(files), read_labels(path, files, self._label_names)
+        else:
+            recordings = [Recording(str(path), path)]
         if not recordings:
             raise AeframeError(f"modality 'audio' found no sounds in '{path}'; choose a folder that contains some")
         if self._reader is None:
@@ -232,7 +245,7 @@ class Audio(Modality):
             self._reader = Reader(self.format_options, *self.format_options.resolve(header))
         reader = self.converting_reader
         packed = PackedSounds.pack(reader(recording) for recording in recordings)
-        source = ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=None)
+        source = ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=labels)
         return source.batch(torch.arange(len(source)))
 
     def write(self, x: Tensor, path: Path) -> list[Path]:

@@ -59,6 +59,11 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_configs(register: Register) -> None:
+    register("image", "aeframe_image.conf", summary="experiments")
+
+
+@hookimpl
 def register_commands(register: Register) -> None:
     register("image_tiles", "aeframe_image.tile_command:ImageTiles", summary="reconstruct a large image in tiles")
     register(

@@ -56,4 +56,5 @@ class ImageFolder(Dataset):
         """Return the splits that the folder defines, at least ``train``."""
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}"
         splits = folder_splits(self.path, who=self.who, what="images", find=images_below, expected=expected)
+        self.label_names = splits["train"].label_names
         return {name: Files([*split.paths], split.labels, self.max_memory_mb) for name, split in splits.items()}

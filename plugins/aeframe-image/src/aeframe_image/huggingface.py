@@ -58,7 +58,7 @@ class HuggingFaceImages(Dataset):
             written by ``save_to_disk`` or with Parquet files.
         config: The configuration of the dataset, if it has several.
         column: The column of images; null takes the first.
-        label: A column of whole numbers for ``extras["label"]``; null has no labels.
+        label: A column of classes (``ClassLabel``) or whole numbers for ``extras["label"]``; null has no labels.
         validation: Fraction of the training images for validation, if the dataset has no such split.
         test: Fraction of the training images for testing, if the dataset has no such split.
         seed: Seed of the random split.
@@ -143,6 +143,8 @@ class HuggingFaceImages(Dataset):
                 f"split '{split}' are {', '.join(table.features)}"
             )
         values = table[self.label]
+        names = getattr(table.features[self.label], "names", None)
+        self.label_names = None if names is None else tuple(names)
         row = next((row for row, value in enumerate(values) if not isinstance(value, int)), None)
         if row is not None:
             raise AeframeError(

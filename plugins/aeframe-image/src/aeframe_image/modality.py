@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
+from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -90,6 +91,7 @@ class Image(Modality):
         self.on_error: OnError = on_error
         self._shape: Shape | None = None
         """``(C, H, W)`` of every image after conversion; None before the data are known."""
+        self._label_names: tuple[str, ...] | None = None
 
     def spec(self, dataset: Dataset) -> DataSpec:
         self._shape = self.fit.shape(tuple(dataset.describe()["shape"]))
@@ -98,6 +100,7 @@ class Image(Modality):
 
     def learn(self, dataset: Dataset, raw: RawSplits) -> None:
         self.spec(dataset)
+        self._label_names = dataset.label_names
 
     def apply(self, raw: RawSplits) -> Splits:
         reader = Reader(self.fit, self._known_shape())
@@ -178,13 +181,15 @@ class Image(Modality):
     def read(self, path: Path) -> Batch:
         """Read an image file, a folder of them, or a NPZ or NPY file.
 
-        Images are converted with the options of training.
+        Images are converted with the options of training. ``extras["label"]`` is the label in an NPZ file, or the
+        index of the class folder of an image in the class folders of training, -1 for another one.
 
         Raises:
             AeframeError: No images, a file that cannot be decoded, or images of another shape than in training.
         """
+        labels: Tensor | None = None
         if path.suffix.lower() in (".npz", ".npy"):
-            pixels = self._read_arrays(path)
+            pixels, labels = self._read_arrays(path)
         else:
             files: list[ImageFile] = [*images_below(path)] if path.is_dir() else [path]
             if not files:
@@ -192,7 +197,9 @@ class Image(Modality):
             first = decode(files[0])
             reader = Reader(self.fit, self._shape or self.fit.shape(tuple(first.shape)))
             pixels = torch.stack([reader.convert(files[0], first), *(reader(file) for file in files[1:])])
-        return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
+            labels = read_labels(path, images_below(path), self._label_names) if path.is_dir() else None
+        extras = {} if labels is None else {"label": labels}
+        return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels)), extras=extras))
 
     def read_full_size(self, path: Path) -> Tensor:
         """Read one image file at its full size, ``(C, H, W)``, with values in the model's domain.
@@ -208,12 +215,15 @@ class Image(Modality):
             )
         return self.values.evaluation(Batch(pixels, index=torch.arange(1))).x[0]
 
-    def _read_arrays(self, path: Path) -> Tensor:
+    def _read_arrays(self, path: Path) -> tuple[Tensor, Tensor | None]:
+        """Return the images of all splits, and their labels if every image has one."""
         stacks = ArrayFile(path, who="modality 'image'").stacks()
         # Splits are concatenated in their order, so that row numbers are defined.
-        pixels = self.fit(torch.cat([stacks[split].pixels for split in SPLITS if split in stacks]))
+        present = [stacks[split] for split in SPLITS if split in stacks]
+        pixels = self.fit(torch.cat([stack.pixels for stack in present]))
         self._check_shape(tuple(pixels.shape[1:]), f"'{path}'")
-        return pixels
+        labels = [stack.labels for stack in present if stack.labels is not None]
+        return pixels, torch.cat(labels) if len(labels) == len(present) else None
 
     def _check_shape(self, shape: Shape, where: str) -> None:
         if self._shape is not None and shape != self._shape:
@@ -240,7 +250,9 @@ class Image(Modality):
         return write_images(self.values.pixels(x), path)
 
     def state(self) -> dict[str, Any]:
-        return {} if self._shape is None else {"shape": list(self._shape)}
+        shape = {} if self._shape is None else {"shape": list(self._shape)}
+        return shape if self._label_names is None else {**shape, "label_names": list(self._label_names)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._shape = tuple(state["shape"]) if "shape" in state else None
+        self._label_names = tuple(state["label_names"]) if "label_names" in state else None

@@ -39,6 +39,11 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_configs(register: Register) -> None:
+    register("omics", "aeframe_omics.conf", summary="experiments")
+
+
+@hookimpl
 def register_commands(register: Register) -> None:
     register("annotate", "aeframe_omics.annotate:Annotate", summary="write a .h5ad with codes and denoised counts")
     register("cell_map", "aeframe_omics.cell_map:CellMap", summary="plot codes by UMAP, coloured by label and batch")

@@ -106,7 +106,7 @@ class Omics(Modality):
         counts = select_genes(self.genes, raw.metadata, raw.counts)
         cells = replace(raw, metadata=replace(raw.metadata, genes=self.genes), counts=counts)
         train, validation, test = (self._source(cells, checked.splits[split], checked.totals) for split in SPLITS)
-        return Splits(train, validation, test, checked.skipped)
+        return Splits(train, validation, test, checked.skipped, self._category_names.get("label"))
 
     def _check(self, cells: Cells) -> _CheckedCells:
         """Check all cells; `learn` and `apply` share the result."""

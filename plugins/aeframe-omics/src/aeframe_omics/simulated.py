@@ -142,6 +142,6 @@ class CellsSimulated(Dataset):
         return Cells(CellMetadata(genes, obs, origin), counts, splits, self.roles, views=views)
 
 
-def _categorical(prefix: str, codes: Rows, num: int) -> pd.Categorical[str]:
+def _categorical(prefix: str, codes: Rows, num: int) -> pd.Categorical:
     """Return codes 0 to `num` - 1 as categories ``prefix0``, ``prefix1``, ..."""
     return pd.Categorical([f"{prefix}{code}" for code in codes.tolist()], [f"{prefix}{code}" for code in range(num)])

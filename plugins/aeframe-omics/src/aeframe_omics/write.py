@@ -110,8 +110,7 @@ def _partial_path(path: Path) -> Path:
 
 def _index_only(names: Iterable[str]) -> pd.DataFrame:
     """Return a data frame without columns."""
-    # dtype=object, because anndata cannot write the Arrow strings of pandas 3.
-    return pd.DataFrame(index=pd.Index(list(names), dtype=object))
+    return pd.DataFrame(index=pd.Index(list(names)))
 
 
 def _sparse_if_mostly_zero(values: NDArray[np.float32]) -> NDArray[np.float32] | csr_matrix[Any]:

@@ -66,7 +66,7 @@ class TextFiles(Dataset):
             if path is not None:
                 present[name] = read_texts(path, self.column, self.label)
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
-        return complete_splits(present, self.split, self.split_record, column=self.column)
+        return complete_splits(present, self.split, self.split_record, column=self.column, label=self.label)
 
 
 def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:

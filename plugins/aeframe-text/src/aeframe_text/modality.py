@@ -91,6 +91,7 @@ class Text(Modality):
         self._width = 0
         self._labels: tuple[str, ...] | None = None
         self._column = "text"
+        self._label: str | None = None
         # `spec` keeps the loaded texts for `prepare`, and `learn` the encoded ones for `apply`; each is used once.
         self._loaded: tuple[Dataset, TextSplits] | None = None
         self._encoded_raw: tuple[TextSplits, dict[str, _Encoded], list[str]] | None = None
@@ -120,7 +121,7 @@ class Text(Modality):
                 f"modality text reads TextSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        self._column = raw.column
+        self._column, self._label = raw.column, raw.label
         tokeniser = _tokeniser_class(self.tokeniser)
         usable = (line.text for line in raw.train if line.problem is None)
         self._vocabulary = tokeniser.learn(usable, size=self.vocabulary_size, min_count=self.min_count)
@@ -150,6 +151,7 @@ class Text(Modality):
             self._source(encoded["validation"]),
             self._source(encoded["test"]),
             skipped,
+            self._labels or None,
         )
 
     def _encode_splits(self, raw: TextSplits) -> tuple[dict[str, _Encoded], list[str]]:
@@ -171,12 +173,13 @@ class Text(Modality):
 
     def state(self) -> dict[str, Any]:
         labels = None if self._labels is None else list(self._labels)
-        return {"width": self._width, "labels": labels, "column": self._column, **self.vocabulary.state()}
+        names = {"column": self._column, "label": self._label}
+        return {"width": self._width, "labels": labels, **names, **self.vocabulary.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._width = int(state["width"])
         self._labels = None if state["labels"] is None else tuple(state["labels"])
-        self._column = state["column"]
+        self._column, self._label = state["column"], state.get("label")
         self._vocabulary = _tokeniser_class(self.tokeniser).from_state(state)
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -222,12 +225,24 @@ class Text(Modality):
     def read(self, path: Path) -> Batch:
         """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column of the training data).
 
-        Row n of the batch is text n of the file; no text is skipped, whatever `on_error`.
+        Row n of the batch is text n of the file; no text is skipped, whatever `on_error`. If the file has the labels of
+        training, ``extras["label"]`` is the class index, -1 for another class.
 
         Raises:
             AeframeError: A text that is unusable or too long for the model.
         """
-        return self._batch(read_texts(path, self._column))
+        return self._batch(self._labelled_texts(path) or read_texts(path, self._column))
+
+    def _labelled_texts(self, path: Path) -> list[Line] | None:
+        """Return the texts of a file with labels; None for a file without labels."""
+        if self._label is None:
+            return None
+        try:
+            lines = read_texts(path, self._column, self._label)
+        except AeframeError:
+            # No such column; any other problem is raised again when the texts are read without labels.
+            return None
+        return None if any(line.problem for line in lines) else lines
 
     def write(self, x: Tensor, path: Path) -> list[Path]:
         """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `read` reads."""
@@ -240,7 +255,10 @@ class Text(Modality):
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         source = self._source(self._encode_lines(lines), trim=False)
-        return source.batch(torch.arange(len(source)))
+        batch = source.batch(torch.arange(len(source)))
+        if all(line.label is None for line in lines):
+            batch.extras.pop("label", None)
+        return batch
 
     # -- shared by training and reading --------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ class TextInMemory(MemoryDataset):
 
     def raw_splits(self, splits: Mapping[str, Any]) -> TextSplits:
         column = _column_name(self.samples["train"].x)
-        return TextSplits(**splits, column=column, label_names=self.label_names)
+        return TextSplits(**splits, column=column, label_names=self.label_names or ())
 
 
 def lines_of(x: Any, labels: Sequence[int] | None = None) -> Lines:

@@ -58,13 +58,20 @@ class TextSplits:
     test: Sequence[Line]
     column: str = field(default="text", kw_only=True)
     """The JSON key or column that holds the text; a trained model reads and writes files with the same one."""
+    label: str | None = field(default=None, kw_only=True)
+    """The JSON key or column that holds the label; None without labels, and for texts in memory."""
     label_names: tuple[str, ...] | None = field(default=None, kw_only=True)
     """The names of the labels in the order of their codes, if lines have codes; empty if these are numbers that have no
     names. None takes the sorted classes of the training texts."""
 
 
 def complete_splits(
-    present: Mapping[str, Sequence[Line]], split: RandomSplit, record: SplitRecord, *, column: str = "text"
+    present: Mapping[str, Sequence[Line]],
+    split: RandomSplit,
+    record: SplitRecord,
+    *,
+    column: str = "text",
+    label: str | None = None,
 ) -> TextSplits:
     """Return the texts of the three splits, in the order of the file.
 
@@ -73,10 +80,11 @@ def complete_splits(
         split: Draws the missing splits from ``train``.
         record: `Dataset.split_record`, which stores the split, or returns that of an earlier run.
         column: See `TextSplits`.
+        label: See `TextSplits`.
 
     Raises:
         AeframeError: See `RandomSplit.indices`.
     """
     indices = split.indices({name: torch.arange(len(lines)) for name, lines in present.items()}, record)
     texts = [[present.get(name, present["train"])[row] for row in indices[name].tolist()] for name in SPLITS]
-    return TextSplits(*texts, column=column)
+    return TextSplits(*texts, column=column, label=label)

@@ -89,6 +89,7 @@ class VideoFiles(Dataset):
             return {"train": Files([VideoPart(self.path)], labels=None, max_memory_mb=self.max_memory_mb)}
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of images"
         folders = folder_splits(self.path, who=who, what="videos", find=find_videos, expected=expected)
+        self.label_names = folders["train"].label_names
         return {
             split: Files(
                 [VideoPart(path) for path in folder.paths], labels=folder.labels, max_memory_mb=self.max_memory_mb

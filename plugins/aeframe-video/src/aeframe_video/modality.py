@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -96,6 +97,7 @@ class Video(Modality):
         self.fit = Fit(sides, fit, channels, padding)
         self._shape: Shape | None = None
         self._rate = _DEFAULT_RATE
+        self._label_names: tuple[str, ...] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -116,8 +118,9 @@ class Video(Modality):
         return DataSpec(self._shape, Domain("unit"))
 
     def learn(self, dataset: Dataset, raw: RawSplits) -> None:
-        """Determine the shape and the frame rate of clips."""
-        self.spec(dataset)  # Stores them.
+        """Determine the shape and the frame rate of clips, and the names of the class folders."""
+        self.spec(dataset)  # Stores shape and rate.
+        self._label_names = dataset.label_names
 
     def apply(self, raw: RawSplits) -> Splits:
         if self._shape is None:
@@ -156,12 +159,16 @@ class Video(Modality):
         return FileClips(reader.decodable_clips(videos, skipped) if self.on_error == "skip" else videos, reader)
 
     def state(self) -> dict[str, Any]:
-        return {} if self._shape is None else {"shape": list(self._shape), "rate": self._rate}
+        if self._shape is None:
+            return {}
+        state = {"shape": list(self._shape), "rate": self._rate}
+        return state if self._label_names is None else {**state, "label_names": list(self._label_names)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         if "shape" in state:
             self._shape, self._rate = tuple(state["shape"]), float(state["rate"])
             self.sampling = replace(self.sampling, frames=self._shape[1])
+        self._label_names = tuple(state["label_names"]) if "label_names" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------
 
@@ -198,7 +205,9 @@ class Video(Modality):
 
         It is a video, a folder of the frames of one video, a folder of such videos and folders, or a NPZ or NPY file.
 
-        Clips are sampled and resized with the options of training, and must have the same shape.
+        Clips are sampled and resized with the options of training, and must have the same shape. ``extras["label"]`` is
+        the label in a NPZ file, or the index of the class folder of the video in the class folders of training, -1 for
+        another one.
 
         Raises:
             AeframeError: A video that cannot be decoded, is too short or has another shape, whatever `on_error` is.
@@ -206,9 +215,12 @@ class Video(Modality):
         if path.suffix.lower() in (".npz", ".npy"):
             stacks = ArrayFile(path, who="modality 'video'").stacks()
             # The splits of a file are concatenated in the order of `SPLITS`.
-            pixels = torch.cat([stacks[split].pixels for split in SPLITS if split in stacks])
+            present = [stacks[split] for split in SPLITS if split in stacks]
+            labels = [stack.labels for stack in present if stack.labels is not None]
+            pixels = torch.cat([stack.pixels for stack in present])
+            stack = Stack(pixels, torch.cat(labels) if len(labels) == len(present) else None)
             fit = self._fit_of_training(tuple(pixels.shape[2:]))
-            source: Source = clips_of_stack(Stack(pixels), fit, self.sampling, f"modality 'video': '{path}'")
+            source: Source = clips_of_stack(stack, fit, self.sampling, f"modality 'video': '{path}'")
         else:
             paths = find_videos(path)
             if not paths:
@@ -218,7 +230,7 @@ class Video(Modality):
             expected = fit.shape(shape) if self._shape is None else (self._shape[0], *self._shape[2:])
             reader = Reader(fit, expected, self.sampling)
             # Each video from begin to end.
-            files = Files([VideoPart(video) for video in paths])
+            files = Files([VideoPart(video) for video in paths], read_labels(path, paths, self._label_names))
             source = reader.load(reader.find_clips(files, []), [])
         return self._all_clips(source, f"'{path}'")
 

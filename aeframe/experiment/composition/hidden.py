@@ -1,0 +1,37 @@
+"""Find the option files of the user that hide packaged options, such as ``configs/model/vae.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aeframe.experiment.composition.loader import Loader
+from aeframe.experiment.composition.sources import USER
+
+
+def hidden_options(loader: Loader, overrides: Sequence[str]) -> list[str]:
+    """Return the files of the user's folder that a run uses instead of packaged options of the same name.
+
+    ``configs/model/vae.yaml`` hides the recipe ``vae``, ``configs/loss/mse.yaml`` the registered loss ``mse``, and
+    ``configs/train.yaml`` the choices of a run without overrides.
+
+    Args:
+        loader: The loader that composed the config of the run.
+        overrides: The overrides that the config was composed from.
+    """
+    sources = loader.sources()
+    user = next((source for source in sources if source.provider == USER), None)
+    if user is None:
+        return []
+    packaged = [source for source in sources if source.provider != USER]
+    return [
+        _shown(Path(user.path.removeprefix("file://")) / f"{option}.yaml")
+        for option in loader.used_options(overrides)
+        if user.is_config(option) and any(source.is_config(option) for source in packaged)
+    ]
+
+
+def _shown(file: Path) -> str:
+    """Return a path relative to the working folder, if it is below that."""
+    folder = Path.cwd()
+    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)

@@ -26,8 +26,10 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int |
     """Replace the workflow with one that records its config; the real one has tests of its own."""
     calls: list[tuple[dict[str, Any], int | None]] = []
 
-    def train(config: dict[str, Any], *, job: int | None = None, overrides: list[str]) -> types.SimpleNamespace:
-        del overrides
+    def train(
+        config: dict[str, Any], *, job: int | None = None, overrides: list[str], hidden_options: list[str]
+    ) -> types.SimpleNamespace:
+        del overrides, hidden_options
         calls.append((config, job))
         if config["seed"] == 13:
             raise AeframeError("seed 13 brings no luck")

@@ -123,7 +123,7 @@ def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
 def test_every_base_class_named_by_a_hook_has_its_contract() -> None:
     page = (DOCS / "reference" / "contracts.md").read_text(encoding="utf-8")
     for hook in HOOKS:
-        for place in re.findall(r"`(aeframe\.[\w.]+)`", HOOKS[hook].__doc__ or ""):
+        for place in re.findall(r"`(aeframe\.[\w.]*[A-Z]\w*)`", HOOKS[hook].__doc__ or ""):
             module, _, name = place.rpartition(".")
             assert f"## {name}\n\n`from {module} import {name}`\n" in page, hook
 

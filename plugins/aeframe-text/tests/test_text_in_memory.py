@@ -112,7 +112,7 @@ def test_other_objects_are_no_texts(x: Any) -> None:
 )
 def test_labels_have_the_codes_of_the_dataset(y: list[Any], codes: list[int], names: tuple[str, ...]) -> None:
     dataset = TextInMemory(SampleSplits({"train": aeframe.Samples(TEXTS, y)}))
-    assert dataset.label_names == names
+    assert dataset.label_names == (names or None)
     modality = Text()
     assert modality.spec(dataset).extras == {"words": (), "label": ()}
     splits = modality.prepare(dataset)

@@ -14,6 +14,8 @@ from aeframe.errors import AeframeError, did_you_mean
 
 COLUMNS = ("y", "sample_weight", "groups", "condition")
 """Fields of `Samples` with a value for each sample."""
+_ROWS_OF_SOURCE = 1024
+"""Samples that are read at a time from a `Source`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +27,8 @@ class Samples:
     """
 
     x: Any
-    """An array, tensor, data frame, sparse matrix, AnnData, list of strings, of pictures or of arrays, or a dataset of
-    torch or of the library ``datasets``."""
+    """An array, tensor, data frame, sparse matrix, AnnData, list of strings, pictures or arrays, dataset of torch or of
+    the library ``datasets``, or `aeframe.data.Source`."""
     y: Any = None
     """``(N,)``: the label of each sample, numbers or strings."""
     condition: Any = None
@@ -46,7 +48,7 @@ class Samples:
         return cls(x)
 
     def unpacked(self) -> Samples:
-        """Return the samples with the content of a dataset of torch or of the library ``datasets`` as x and y.
+        """Return the samples with the content of a dataset of torch or of ``datasets``, or of a `Source`, as x and y.
 
         Raises:
             AeframeError: The dataset has no numbered samples.
@@ -58,7 +60,10 @@ class Samples:
                 "fit reads samples by their numbers, and an IterableDataset has none; write its samples to a file or "
                 "an array, or register a dataset whose Source reads them"
             )
-        return _of_torch(self) if _is(self.x, "torch.utils.data", "Dataset") else self
+        if _is(self.x, "torch.utils.data", "Dataset"):
+            return _of_torch(self)
+        is_source = hasattr(self.x, "batch") and hasattr(self.x, "in_memory") and hasattr(self.x, "__len__")
+        return _of_source(self) if is_source else self
 
     def resolved(self, who: str) -> Samples:
         """Return the samples with every column as an array, and x without these columns and as an array-like object.
@@ -219,6 +224,25 @@ def _of_torch(samples: Samples) -> Samples:
         samples = replace(samples, y=None if y is None else as_array(_plain_labels(y)))
         items = [item[0] for item in items]
     return replace(samples, x=_stacked(items))
+
+
+def _of_source(samples: Samples) -> Samples:
+    """Return the samples of a `Source` as an array, NaN where a mask is False, with their labels and conditions."""
+    import torch
+
+    from aeframe.tensors import broadcast_mask
+
+    batches = [samples.x.batch(index) for index in torch.arange(len(samples.x)).split(_ROWS_OF_SOURCE)]
+    values = [
+        batch.x if batch.mask is None else batch.x.masked_fill(~broadcast_mask(batch.mask, batch.x.ndim), float("nan"))
+        for batch in batches
+    ]
+    columns: dict[str, Any] = {}
+    if samples.y is None and all("label" in batch.extras for batch in batches):
+        columns["y"] = torch.cat([batch.extras["label"] for batch in batches]).numpy()
+    if samples.condition is None and all(batch.condition is not None for batch in batches):
+        columns["condition"] = torch.cat([batch.condition for batch in batches]).numpy()
+    return replace(samples, x=torch.cat(values).numpy(), **columns)
 
 
 def _plain_labels(labels: Any) -> Any:

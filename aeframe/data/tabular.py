@@ -6,7 +6,7 @@ A `Choice` states what to read from a file: array, label and columns.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -53,7 +53,10 @@ class Table(Dataset):
         key: Name of the array to read from an NPZ file.
         label: A column (in NPZ an array) that is returned as `Batch.extras` ``label`` and is not part of x. Strings
             become integers in sorted order.
-        columns: The columns of x by name; null for all but the label.
+        columns: The columns of x by name; null for all but the label and `exclude`.
+        exclude: Columns that are not read, by name.
+        header: Whether the first line of a text file names the columns. null takes a line without numbers as a header,
+            and raises an error for a line of numbers that can be one, such as 2019, 2020, 2021.
         validation: Fraction of the rows for validation.
         test: Fraction of the rows for testing, if there is no test split.
         split_seed: Seed of the random split.
@@ -69,13 +72,15 @@ class Table(Dataset):
         key: str | None = None,
         label: str | None = None,
         columns: tuple[str, ...] | None = None,
+        exclude: tuple[str, ...] = (),
+        header: bool | None = None,
         validation: float = 0.1,
         test: float = 0.1,
         split_seed: int = 0,
     ) -> None:
         self.path = Path(path).expanduser()
         self.test_path = None if test_path is None else Path(test_path).expanduser()
-        self.choice = Choice(key, label, columns)
+        self.choice = Choice(key, label, columns, exclude, header)
         self.split = RandomSplit(self.path.name, "rows", validation=validation, test=test, seed=split_seed)
 
     def describe(self) -> Mapping[str, Any]:
@@ -152,7 +157,7 @@ class BreastCancer(Dataset):
 def _arrays_of_split(choice: Choice, split: str) -> Choice:
     """Return the arrays of a split in an NPZ file: ``x_train``, and ``LABEL_train`` if `choice` has a label."""
     label = None if choice.label is None else f"{choice.label}_{split}"
-    return Choice(f"x_{split}", label, choice.columns)
+    return replace(choice, key=f"x_{split}", label=label)
 
 
 def _names(columns: tuple[str, ...] | None) -> str:

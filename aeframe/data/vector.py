@@ -21,7 +21,7 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
 from aeframe.data.samples import is_frame
 from aeframe.data.scaling import Scale, Scaler
-from aeframe.data.tables import Choice, Rows, encode_labels, read_header, read_rows, write_rows
+from aeframe.data.tables import Choice, Rows, encode_labels, infer_header, read_header, read_rows, write_rows
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
@@ -172,9 +172,9 @@ class Vector(Modality):
             AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
-        choice = Choice()
+        choice = Choice(header=None if _is_array(path) else infer_header(path, self._columns))
         if self._columns is not None and not _is_array(path) and read_header(path, choice).columns is not None:
-            choice = Choice(columns=self._columns)
+            choice = replace(choice, columns=self._columns)
         rows = self._match_columns(read_rows(path, self._with_label(path, choice)))
         rows = replace(rows, label=None if rows.label is None else self._encode_label(rows.label))
         self._check_finite(rows)

@@ -27,6 +27,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "simplex": (0.0, 1.0),
 }
 _INTEGER_KINDS = frozenset({"binary", "count", "category"})
+_NUM_CHECKED = 1 << 22
+"""Number of values that are checked at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,10 @@ class Domain:
 
     def violations(self, x: Tensor) -> Tensor:
         """Return ``(B,)``: True for each sample of x with a value outside the domain, such as NaN or infinity."""
+        rows = max(1, _NUM_CHECKED * len(x) // max(1, x.numel()))
+        if rows < len(x):
+            # The comparisons of all values at once would need more memory than the values.
+            return torch.cat([self.violations(block) for block in x.split(rows)])
         low, high = self.bounds
         bad = ~(torch.isfinite(x) if x.is_floating_point() else torch.ones_like(x, dtype=torch.bool))
         bad |= (x < low) | (x > high)

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from aeframe.data.random_split import SPLITS, RandomSplit
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
+from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build, defaults
 from aeframe.testing.fixtures import real_file
@@ -85,11 +87,29 @@ def test_a_separate_file_of_test_rows(tmp_path: Path) -> None:
 def test_options_are_those_of_the_registry() -> None:
     assert defaults("dataset", "table") == {
         "name": "table", "path": "???", "test_path": None, "key": None, "label": None, "columns": None,
-        "validation": 0.1, "test": 0.1, "split_seed": 0,
+        "exclude": [], "header": None, "validation": 0.1, "test": 0.1, "split_seed": 0,
     }  # fmt: skip
     with pytest.raises(AeframeError) as refused:
         build("dataset", "table")
     assert str(refused.value) == "dataset 'table' needs a value for 'path'; set dataset.path=..."
+
+
+def test_a_file_with_numbers_as_names_is_read_after_training_without_an_option(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    path = tmp_path / "years.csv"
+    pd.DataFrame(x, columns=["2019", "2020", "2021", "2022"]).to_csv(path, index=False)
+    with pytest.raises(AeframeError, match=r"the first line .* can be a header of numbers"):
+        Table(path=path).describe()
+    modality = Vector()
+    train = modality.prepare(Table(path=path, header=True)).train
+    assert len(train) == 160
+    values = train.batch(torch.arange(160)).x
+    assert torch.allclose(values.std(0), torch.ones(4), atol=0.01)
+    batch = modality.read(path)
+    assert batch.x.shape == (200, 4)
+    modality.write(batch.x, tmp_path / "copy.csv")
+    assert (tmp_path / "copy.csv").read_text().splitlines()[0] == "2019,2020,2021,2022"
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "copy.csv", delimiter=",", skiprows=1), x, atol=1e-5)
 
 
 def test_breast_cancer() -> None:

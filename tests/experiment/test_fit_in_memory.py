@@ -18,6 +18,8 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import aeframe
 from aeframe.data import vector
+from aeframe.data.memory import TensorSource
+from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError
 from aeframe.experiment.workflow import Run
 from aeframe.model_store.inputs import FarFromTrainingWarning
@@ -78,6 +80,7 @@ def frame() -> pd.DataFrame:
         scipy.sparse.csr_array(rows()),
         TensorDataset(torch.from_numpy(rows())),
         Pairs(),
+        TensorSource(torch.from_numpy(rows())),
         aeframe.Samples(rows()),
         (rows(), np.arange(120) % 3),
     ],
@@ -88,6 +91,17 @@ def test_rows_of_every_form_are_trained_on(fit: Any, x: Any) -> None:
     assert run.model.spec.shape == (5,)
     assert run.model.data.fingerprint["rows"] == {"train": 96, "validation": 12, "test": 12}
     assert np.isfinite(run.metrics["loss"])
+
+
+def test_a_source_brings_mask_label_and_condition(fit: Any) -> None:
+    x, label = torch.from_numpy(rows()).float(), torch.arange(120) % 3
+    source = TensorSource(x, mask=x < 1, condition=x[:, :2], extras={"label": label})
+    samples = Samples.of(source).unpacked()
+    np.testing.assert_array_equal(samples.x, np.where(x < 1, x, np.nan))
+    np.testing.assert_array_equal(samples.y, label)
+    np.testing.assert_array_equal(samples.condition, x[:, :2])
+    run = fit(source, model="cvae", modality={"name": "vector", "missing": "mask"})
+    assert run.model.spec.condition == 2
 
 
 def test_the_run_has_model_history_and_metrics(fit: Any) -> None:

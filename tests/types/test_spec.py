@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from aeframe.errors import AeframeError
-from aeframe.types import DataSpec, Domain
+from aeframe.types import DataSpec, Domain, spec
 
 DOMAINS = ["real", "unit", "signed", "binary", "count", "category(4)", "simplex"]
 
@@ -109,3 +109,12 @@ def test_a_spec_survives_json(spec: DataSpec) -> None:
     assert [name in loaded for name in ("extras", "views", "rate")] == [
         bool(spec.extras), bool(spec.views), spec.rate is not None,
     ]  # fmt: skip
+
+
+def test_values_are_checked_in_blocks_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(50, 3)
+    x[7, 1], x[30, 0] = 2.0, float("nan")
+    whole = Domain("unit").violations(x)
+    monkeypatch.setattr(spec, "_NUM_CHECKED", 10)
+    assert torch.equal(Domain("unit").violations(x), whole)
+    assert whole.nonzero().flatten().tolist() == [7, 30]

@@ -55,6 +55,14 @@ def read_rows(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
     return _format(_existing(path)).read(path, choice, mapped=mapped)
 
 
+def infer_header(path: Path, columns: Sequence[str] | None) -> bool | None:
+    """Return True if the first line of a text file has all the names `columns`; None if its lines have to decide.
+
+    For files that are read as the training data were, whose names may be numbers.
+    """
+    return True if _format(_existing(path)) is text and columns and {*columns} <= {*text.first_cells(path)} else None
+
+
 def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
     """Write rows ``(N, *shape)``; only ``(N, D)`` in CSV, TSV and Parquet.
 
@@ -89,4 +97,4 @@ def _format(path: Path) -> _Format:
     return _FORMATS[suffix]
 
 
-__all__ = ["Choice", "Header", "Rows", "encode_labels", "read_header", "read_rows", "write_rows"]
+__all__ = ["Choice", "Header", "Rows", "encode_labels", "infer_header", "read_header", "read_rows", "write_rows"]

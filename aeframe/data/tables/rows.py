@@ -25,7 +25,11 @@ class Choice:
     label: str | None = None
     """Name of the label: a column, or an array of an NPZ file. It is not part of x."""
     columns: tuple[str, ...] | None = None
-    """Names of the columns of x, in this order; None for all columns but the label."""
+    """Names of the columns of x, in this order; None for all columns but the label and `exclude`."""
+    exclude: tuple[str, ...] = ()
+    """Names of columns that are not read."""
+    header: bool | None = None
+    """Whether the first line of a text file names the columns; None decides by the first lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,8 @@ def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[lis
         raise AeframeError(f"'{file}' has two columns named '{duplicate}'; rename one")
     label = None if choice.label is None else index_of(choice.label, "label")
     if choice.columns is None:
-        chosen = [number for number in range(len(names)) if number != label]
+        excluded = {index_of(name, "exclude") for name in choice.exclude}
+        chosen = [number for number in range(len(names)) if number != label and number not in excluded]
     else:
         chosen = [index_of(name, "columns") for name in choice.columns]
     if label in chosen:
@@ -140,7 +145,7 @@ def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[lis
     unnamed = next((number for number in chosen if not names[number].strip()), None)
     if unnamed is not None:
         raise AeframeError(
-            f"column {unnamed} of '{file}' has no name in the header; name it, or choose others with columns"
+            f"column {unnamed} of '{file}' has no name in the header; name it, or leave it out with exclude=['']"
         )
     return chosen, label
 

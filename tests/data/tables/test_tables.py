@@ -3,14 +3,16 @@ from __future__ import annotations
 import gzip
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aeframe.data.tables import Choice, Header, encode_labels, read_header, read_rows, write_rows
+from aeframe.data.tables import Choice, Header, encode_labels, infer_header, read_header, read_rows, write_rows
 from aeframe.errors import AeframeError
 
 SUFFIXES = (".csv", ".csv.gz", ".tsv", ".npy", ".npz", ".parquet")
@@ -162,13 +164,8 @@ def test_numbers_are_the_nearest_doubles(tmp_path: Path) -> None:
         ("\n\n", Choice(), "'{path}' has no rows, expected rows of numbers"),
         (
             "a,b\n1,2\n3,?x\n", Choice(),
-            "rows.csv, line 3, column 'b': '?x' is not a number; name the columns to read with columns, or the one to "
-            "set aside with label",
-        ),
-        (
-            "a,b\ntrue,1\n,0\n", Choice(),
-            "rows.csv, line 2, column 'a': 'true' is not a number; name the columns to read with columns, or the one "
-            "to set aside with label",
+            "rows.csv, line 3, column 'b': '?x' is not a number; name the columns to read with columns, those to "
+            "leave out with exclude, or the label with label",
         ),
         ("a,b\n1,2\n\n3\n", Choice(), "rows.csv, line 4: the row has 1 cells, expected 2 as above it"),
         ("1,2\n3,4,5\n", Choice(), "rows.csv, line 2: the row has 3 cells, expected 2 as above it"),
@@ -185,13 +182,99 @@ def test_numbers_are_the_nearest_doubles(tmp_path: Path) -> None:
         ("a,b,a\n1,2,3\n", Choice(), "'rows.csv' has two columns named 'a'; rename one"),
         (
             ",a\n0,1\n", Choice(),
-            "column 0 of 'rows.csv' has no name in the header; name it, or choose others with columns",
+            "column 0 of 'rows.csv' has no name in the header; name it, or leave it out with exclude=['']",
         ),
     ],
 )  # fmt: skip
 def test_errors_of_csv(tmp_path: Path, content: str, choice: Choice, message: str) -> None:
     path = text(tmp_path, content)
     assert error_of(path, choice) == message.format(path=path)
+
+
+NUMBERS = "".join(f"{0.37 * n:.2f},{1 - n / 7:.4f},{n * n + 0.5}\n" for n in range(8))
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("name,2019,2020\n1,2,3\n4,5,6\n", ("name", "2019", "2020")),  # text above numbers
+        ("True,False\n1,0\n", None),
+        ("NA,1,2\n3,4,5\n", None),
+        ("0,0,0\n" + NUMBERS, None),  # a recording that starts at zero
+        ("1,2\n3,4.5\n", None),
+        ("7,5,9\n7,5,8\n" * 3, None),
+        ("3.5,setosa\n3.0,virginica\n", None),
+    ],
+)
+def test_whether_the_first_line_is_a_header(tmp_path: Path, content: str, names: tuple[str, ...] | None) -> None:
+    path = text(tmp_path, content)
+    label = "1" if "setosa" in content else None
+    assert read_rows(path, Choice(label=label)).columns == names
+
+
+@pytest.mark.parametrize(
+    ("first", "shown"),
+    [
+        ("0,1,2", "0, 1, 2"),
+        ("2019,2020,2021", "2019, 2020, 2021"),
+        ("10,30,20", "10, 30, 20"),  # whole numbers above fractions
+        ("400.5,401.0,402.25", "400.5, 401.0, 402.25"),  # wavelengths, far outside the columns
+    ],
+)
+def test_a_header_of_numbers_is_doubtful(tmp_path: Path, first: str, shown: str) -> None:
+    path = text(tmp_path, f"{first}\n{NUMBERS}")
+    message = (
+        f"'rows.csv': the first line ({shown}) can be a header of numbers or a row of them; set data.header to true or "
+        "false, or give the columns names that are not numbers"
+    )
+    assert error_of(path) == message
+    assert error_of(path, header=True) == message
+    named, bare = (read_rows(path, Choice(header=header)) for header in (True, False))
+    assert named.columns == tuple(first.split(","))
+    assert (len(named), len(bare)) == (8, 9)
+    assert bare.columns is None
+    np.testing.assert_array_equal(bare.values[1:], named.values)
+    assert infer_header(path, first.split(",")) is True
+    assert infer_header(path, ["400"]) is None
+
+
+def test_an_index_of_pandas_is_no_column_of_numbers_by_mistake(tmp_path: Path) -> None:
+    frame = pd.DataFrame(np.arange(6.0).reshape(3, 2) / 4)
+    frame.to_csv(tmp_path / "rows.csv")
+    assert "the first line (, 0, 1) can be a header" in error_of(tmp_path / "rows.csv")
+    rows = read_rows(tmp_path / "rows.csv", Choice(header=True, exclude=("",)))
+    assert rows.columns == ("0", "1")
+    np.testing.assert_array_equal(rows.values, frame.to_numpy())
+
+
+@pytest.mark.parametrize("spelling", [str, str.lower, str.upper])
+def test_truth_values_are_numbers(tmp_path: Path, spelling: Callable[[str], str]) -> None:
+    rows = read_rows(text(tmp_path, f"a,b,c\n1,{spelling('True')},2\n2,{spelling('False')},True\n"), Choice())
+    np.testing.assert_array_equal(rows.values, [[1, 1, 2], [2, 0, 1]])
+
+
+def test_words_for_missing_values(tmp_path: Path) -> None:
+    words = ["", "nan", "NaN", "NA", "N/A", "n/a", "null", "NULL", "None", "none", "#N/A", "#NA", "<NA>", "?", " na "]
+    rows = read_rows(text(tmp_path, "a,b\n" + "".join(f"1,{word}\n" for word in words)), Choice())
+    assert np.isnan(rows.values[:, 1]).all()
+    assert "'-' is not a number" in error_of(text(tmp_path, "a,b\n1,-\n"))
+
+
+def test_columns_are_left_out_by_name(tmp_path: Path) -> None:
+    path = text(tmp_path, "id,a,day,b\nx1,1,monday,2\n")
+    rows = read_rows(path, Choice(exclude=("id", "day")))
+    assert rows.columns == ("a", "b")
+    assert "has no column 'dya' for exclude, did you mean 'day'?" in error_of(path, Choice(exclude=("dya",)))
+
+
+@pytest.mark.parametrize(
+    ("content", "separator"),
+    [("a;b\n1,5;2,5\n", "';'"), ("a;b\n1;2\n", "';'"), ("a|b\n1|2\n", "'|'"), ("a\tb\n1\t2\n", "tabs")],
+)
+def test_another_separator_is_recognised_in_errors(tmp_path: Path, content: str, separator: str) -> None:
+    assert error_of(text(tmp_path, content)).endswith(
+        f"; its cells seem to be separated by {separator}: write it with commas between cells and points in decimals"
+    )
 
 
 def test_truncated_gzip(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ class ColumnRoles:
     """The column of anomaly flags."""
     key: str | None = None
     """The array of x in an NPZ file."""
+    exclude: tuple[str, ...] = ()
+    """Columns that are not read."""
+    header: bool | None = None
+    """Whether the first line of a text file names the columns; None decides by the first lines."""
 
 
 def read_series_header(path: Path, roles: ColumnRoles) -> Header:
@@ -55,7 +59,7 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
     if roles.anomaly is None:
         return Recording(rows, time=choice.label)
     # `read_rows` returns one label column per call, so that the flags require a second call.
-    flags = read_rows(path, Choice(roles.key, label=roles.anomaly, columns=choice.columns)).label
+    flags = read_rows(path, replace(choice, key=roles.key, label=roles.anomaly)).label
     assert flags is not None
     valid = np.isin(flags, (0, 1))
     if not valid.all():
@@ -68,10 +72,11 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
 
 def _choice(path: Path, roles: ColumnRoles) -> Choice:
     """Return the columns to read, with the time column as the label (a column that is not part of x)."""
-    names = read_header(path, Choice(roles.key)).columns
+    names = read_header(path, Choice(roles.key, header=roles.header)).columns
     if names is None:
-        return Choice(roles.key, label=roles.time, columns=roles.columns)
-    for role, name in (("time", roles.time), ("anomaly", roles.anomaly)):
+        return Choice(roles.key, roles.time, roles.columns, roles.exclude, roles.header)
+    excluded = (("exclude", name) for name in roles.exclude)
+    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *excluded):
         if name is not None and name not in names:
             raise AeframeError(
                 f"'{path.name}' has no column '{name}' for {role}{did_you_mean(name, names)}; "
@@ -79,8 +84,9 @@ def _choice(path: Path, roles: ColumnRoles) -> Choice:
             )
     chosen = roles.columns or ()
     time = roles.time or next((name for name in names if is_time_column(name) and name not in chosen), None)
-    columns = roles.columns or tuple(name for name in names if name not in (time, roles.anomaly))
-    return Choice(label=time, columns=columns)
+    left_out = {time, roles.anomaly, *roles.exclude}
+    columns = roles.columns or tuple(name for name in names if name not in left_out)
+    return Choice(label=time, columns=columns, header=roles.header)
 
 
 class SeriesFile(Dataset):
@@ -90,7 +96,10 @@ class SeriesFile(Dataset):
 
     Args:
         path: The file.
-        columns: The columns of x by name; null selects all except `time` and `anomaly`.
+        columns: The columns of x by name; null selects all except `time`, `anomaly` and `exclude`.
+        exclude: Columns that are not read, by name.
+        header: Whether the first line of a text file names the columns. null takes a line without numbers as a header,
+            and raises an error for a line of numbers that can be one, such as 2019, 2020, 2021.
         time: The column of strictly increasing times, numbers or ISO dates; null selects a column named time, date,
             datetime or timestamp if there is one. In an NPZ file it is the name of an array.
         anomaly: A column (in an NPZ file an array) of 0 and 1 that labels known anomalies, for evaluation.
@@ -113,13 +122,15 @@ class SeriesFile(Dataset):
         time: str | None = None,
         anomaly: str | None = None,
         key: str | None = None,
+        exclude: tuple[str, ...] = (),
+        header: bool | None = None,
         validation: float = 0.2,
         test: float = 0.2,
         bounds: tuple[int, int, int, int] | None = None,
         context: int = 0,
     ) -> None:
         self.path = Path(path).expanduser()
-        self.roles = ColumnRoles(columns, time, anomaly, key)
+        self.roles = ColumnRoles(columns, time, anomaly, key, exclude, header)
         self.fractions = {"validation": validation, "test": test}
         self.bounds, self.context = bounds, context
 

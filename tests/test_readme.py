@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -147,8 +148,18 @@ def test_every_other_command_runs(arguments: list[str], run: Path, workplace: Pa
         assert (workplace / arguments[arguments.index("-o") + 1]).exists()
 
 
-def test_the_first_block_works_as_written() -> None:
-    (block,) = [text for text in blocks() if text.startswith("import aeframe")]
+def test_the_first_block_trains_on_an_array() -> None:
+    block = blocks()[0]
+    quick = "max_batches=2, pictures=False, trainer={'accelerator': 'cpu', 'threads': 1}"
+    shorter = block.replace('model="vae"', f'model="vae", {quick}')
+    assert shorter != block
+    names: dict[str, Any] = {"x": np.random.default_rng(0).normal(size=(700, 5))}
+    exec(compile(shorter, "README.md", "exec"), names)
+    assert names["codes"].shape == (700, 16)
+
+
+def test_the_block_of_the_section_use_works_as_written() -> None:
+    block = blocks()[1]
     # Only the length of the run and the device are changed.
     shorter = block.replace("max_epochs=20", "max_epochs=1, trainer={'accelerator': 'cpu', 'threads': 1}")
     assert shorter != block

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data.samples import as_array, side_by_side
+from aeframe.data.samples import as_array, is_frame, side_by_side
 from aeframe.errors import AeframeError, did_you_mean
 
 
@@ -53,11 +53,12 @@ class ConditionCoding:
         Args:
             who: How error messages name the receiver.
             condition: ``(N, C)`` numbers as this method returns them, or ``(N,)`` or ``(N, columns)`` as in training.
+                A data frame or a mapping has the columns by their names, in any order.
 
         Raises:
-            AeframeError: A category that was not in training, or another number of columns.
+            AeframeError: A category that was not in training, or other columns.
         """
-        values = as_array(condition)
+        values = as_array(self._by_name(who, condition))
         if values.ndim == 2 and values.shape[1] == self.width and values.dtype.kind in "fiub":
             return torch.from_numpy(values.astype(np.float32))
         columns = _columns(values)
@@ -71,6 +72,25 @@ class ConditionCoding:
             for number, (column, names) in enumerate(zip(columns, self.categories, strict=True))
         ]
         return torch.from_numpy(np.concatenate(encoded, 1))
+
+    def _by_name(self, who: str, condition: Any) -> Any:
+        """Return a data frame or mapping with the columns in the order of training; anything else as it is."""
+        is_mapping = isinstance(condition, Mapping)
+        if not is_mapping and not (is_frame(condition) and self.columns):
+            return condition
+        names = [str(name) for name in (condition if is_mapping else condition.columns)]
+        if not self.columns:
+            raise AeframeError(
+                f"{who} was trained on a condition without names of columns, found the names {', '.join(names)}; pass "
+                "an array (N,) or (N, columns)"
+            )
+        missing = next((name for name in self.columns if name not in names), None)
+        if missing is not None:
+            raise AeframeError(
+                f"{who} has a condition of the columns {', '.join(self.columns)}, found none named "
+                f"'{missing}'{did_you_mean(missing, names)}; pass all of them"
+            )
+        return side_by_side([as_array(condition[name]) for name in self.columns])
 
     def _encode_column(
         self, who: str, number: int, column: NDArray[Any], categories: Sequence[str] | None
@@ -107,6 +127,18 @@ class ConditionCoding:
         """Return the coding that `state` describes."""
         categories = (None if names is None else tuple(names) for names in state["categories"])
         return cls(tuple(categories), tuple(state["columns"]))
+
+
+def for_each_sample(condition: Any, num: int) -> Any:
+    """Return a condition with a value for each of `num` samples: a single category is that of all of them.
+
+    A mapping may have a single category or number for a column.
+    """
+    if isinstance(condition, Mapping):
+        return {
+            name: [value] * num if isinstance(value, (str, int, float)) else value for name, value in condition.items()
+        }
+    return [condition] * num if isinstance(condition, (str, int)) else condition
 
 
 def encode_categories(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:

@@ -7,7 +7,7 @@ Shapes: N samples, `shape` of one sample or of one code, C numbers of the condit
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -24,9 +24,10 @@ _MANY_FAR = 0.1
 Array: TypeAlias = "Tensor | np.ndarray[Any, Any]"
 Data: TypeAlias = "Tensor | np.ndarray[Any, Any] | Batch"
 """Samples ``(N, *shape)`` of values in the domain of the training data, or a batch as `Modality.read` returns it."""
-Condition: TypeAlias = "Array | str | int | Sequence[str] | Sequence[int]"
+Condition: TypeAlias = "Array | str | int | Sequence[str] | Sequence[int] | Mapping[str, Any]"
 """Numbers ``(N, C)``; or for a model with labels as its condition the label of each sample, by name or as an integer,
-or one label for all samples.
+or one label for all samples. For a model with a condition of categories and numbers, its columns as in training: an
+array, or a data frame or mapping with their names, or one category for all samples.
 """
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from aeframe.data.conditions import encode_known_categories
+from aeframe.data.conditions import encode_known_categories, for_each_sample
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.data.samples import Samples, is_frame
@@ -104,7 +104,7 @@ class TrainedModel:
         coding = self.data.condition
         if given is None and coding is not None and is_frame(samples.x):
             given = coding.in_frame(samples.x)
-        return batch if given is None else replace(batch, condition=self._encoded(given))
+        return batch if given is None else replace(batch, condition=self._encoded(given, len(batch)))
 
     def restore(self, x: Tensor) -> Any:
         """Return samples ``(N, *shape)`` in the form and unit of the training data: a frame, strings, pictures, ...
@@ -153,7 +153,7 @@ class TrainedModel:
         """Decode codes ``(N, *z_shape)`` to data ``(N, *shape)``: the mean of the likelihood, or with `draw` a draw."""
         check_batch_size(self._who(), batch_size)
         codes = as_codes(self._who(), z, self.model.latent.shape)
-        conditions = as_condition(self._who(), self._encoded(condition), self.spec, len(codes), self.labels)
+        conditions = as_condition(self._who(), self._encoded(condition, len(codes)), self.spec, len(codes), self.labels)
         decoded = []
         with evaluation_mode(self.model):
             for start in range(0, len(codes), batch_size):
@@ -335,15 +335,20 @@ class TrainedModel:
         if not isinstance(x, (Batch, Tensor, np.ndarray)):
             # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
             x = self.prepare(x)
-        batch = as_batch(self._who(), x, self._encoded(condition), self.spec, self.labels)
+        num = len(x) if isinstance(x, Batch) or x.ndim else 1
+        batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels)
         if isinstance(x, (Tensor, np.ndarray)) and self.data.value_range is not None:
             warn_if_far(self._who(), batch, self.data.value_range)
         return batch
 
-    def _encoded(self, condition: Any) -> Any:
-        """Return a condition as numbers ``(N, C)`` if modality or data encode its categories; otherwise unchanged."""
+    def _encoded(self, condition: Any, num: int) -> Any:
+        """Return the condition of `num` samples as numbers ``(N, C)`` if modality or data encode its categories.
+
+        Otherwise it is returned unchanged.
+        """
         if condition is None or self.labels.num_classes:
             return condition
+        condition = for_each_sample(condition, num)
         encoded = self.modality.encode_condition(self._who(), condition)
         if encoded is not None:
             return encoded

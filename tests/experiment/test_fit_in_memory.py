@@ -187,6 +187,37 @@ def test_categories_are_given_by_their_names(fit: Any) -> None:
         model.sample(1, condition=pd.DataFrame({"city": ["Osl"], "age": [3.0]}))
 
 
+def test_conditions_are_matched_by_the_names_of_columns(fit: Any) -> None:
+    x = frame()
+    x["size"], x["age"], x["city"] = np.linspace(0, 1, 120), np.linspace(20, 60, 120), ["Oslo", "Rome", "Kyiv"] * 40
+    model = fit(x, model="cvae", condition=["size", "age", "city"]).model
+    table = pd.DataFrame({"size": [0.5, 0.5], "age": [30.0, 30.0], "city": ["Rome", "Rome"]})
+    expected = model.sample(2, seed=0, condition=table)
+    # A single category or number is that of all samples.
+    one = {"city": "Rome", "age": 30.0, "size": 0.5}
+    for condition in (table[["city", "age", "size"]], dict(table), one):
+        assert model.sample(2, seed=0, condition=condition).equal(expected)
+    assert model.prepare(x[list("abcde")], condition=one).condition[7].tolist() == [0.5, 30.0, 0.0, 0.0, 1.0]
+    with pytest.raises(AeframeError) as error:
+        model.sample(2, condition={"town": "Rome", "age": 30.0, "size": 0.5})
+    assert str(error.value) == (
+        "model 'cvae' has a condition of the columns size, age, city, found none named 'city'; pass all of them"
+    )
+
+
+def test_a_category_may_be_that_of_all_samples(fit: Any) -> None:
+    x = rows()
+    model = fit(x, model="cvae", condition=["Oslo", "Rome", "Kyiv"] * 40).model
+    scaled = model.prepare(x[:3]).x
+    z = model.encode(scaled, condition="Oslo")
+    for method, argument in (("encode", scaled), ("prepare", x[:3]), ("decode", z)):
+        results = [getattr(model, method)(argument, condition=value) for value in ("Rome", ["Rome"] * 3)]
+        first, second = (result.condition if method == "prepare" else result for result in results)
+        assert first.equal(second)
+    with pytest.raises(AeframeError, match="trained on a condition without names of columns, found the names city"):
+        model.sample(2, condition={"city": "Rome"})
+
+
 def test_labels_of_any_type(fit: Any) -> None:
     run = fit(rows(), y=["yes", "no", "maybe"] * 40, model="cvae", label_classes=3)
     assert run.model.spec.condition == 3

@@ -268,6 +268,8 @@ def test_conditions_are_passed_by_their_names(model: Any) -> None:
         assert model.decode(z, condition=condition).equal(expected)
         assert model.sample(2, seed=0, condition=condition).shape == (2, 7)
     assert model.prepare(adata[:2], condition=by_name).condition.equal(encoded)
+    # A single value is that of all cells.
+    assert model.prepare(adata[:2], condition={"batch": "b1", "age": 20.0}).condition[:, :2].tolist() == [[0, 1]] * 2
     with pytest.raises(AeframeError) as error:
         model.sample(1, condition={"batch": ["b00"], "age": [1.0]})
     assert str(error.value) == (

@@ -231,6 +231,9 @@ class AutoencoderModule(L.LightningModule):
             # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
             # validation is left.
             self.trainer.should_stop = True
+        if self.progress.batch_in_epoch >= self.batches_per_epoch:
+            # Callbacks read the means in `on_train_epoch_end`, which Lightning calls before that of the module.
+            self._log_epoch()
         return loss
 
     # `DataModule` passes lists of batches only if this is set. A subclass that overrides `training_step` gets batches.
@@ -350,10 +353,15 @@ class AutoencoderModule(L.LightningModule):
         self._term_gradient_norms.clear()
         return readings
 
-    def on_train_epoch_end(self) -> None:
-        """Log the means of the epoch and advance the progress, so that later checkpoints resume at the next epoch."""
+    def _log_epoch(self) -> None:
         means = self.metric_buffer.end_epoch(self._readings())
-        self.log_dict({f"train/{name}": value for name, value in means.items()}, **self._for_callbacks())
+        means = {f"train/{name}": value for name, value in means.items()}
+        self.log_dict(means, on_step=False, on_epoch=True, **self._for_callbacks())
+
+    def on_train_epoch_end(self) -> None:
+        """Advance the progress, so that later checkpoints resume at the next epoch."""
+        # An epoch that ended early has not been logged yet.
+        self._log_epoch()
         self._step_schedulers("epoch")
         if self.progress.batch_in_epoch >= self.batches_per_epoch:
             self.progress.epoch += 1

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import pandas as pd
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -290,6 +291,31 @@ def test_the_metrics_of_the_trainer_have_the_names_of_the_terms(
         assert float(its_trainer.callback_metrics[f"val/{name}"]) == pytest.approx(value, rel=1e-6)
     means = {f"train/{name}": float(logged[f"train_epoch/{name}"]) for name in TERMS}
     assert {name: float(its_trainer.callback_metrics[name]) for name in means} == pytest.approx(means, rel=1e-6)
+
+
+class EpochMeans(Callback):
+    """A callback that stores what callbacks can read at the end of each epoch."""
+
+    def __init__(self) -> None:
+        self.read: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        self.read.append({name: float(metrics[name]) for name in ("train/loss", "val/loss")})
+
+
+def test_callbacks_read_the_means_of_an_epoch_at_its_end(
+    tmp_path: Path, trainer: MakeTrainer, module: MakeModule, data: DataModule
+) -> None:
+    means = EpochMeans()
+    logger = CSVLogger(tmp_path)
+    its_trainer = trainer(enable_checkpointing=False, callbacks=[means], logger=logger, log_every_n_steps=1)
+    its_trainer.fit(module(), datamodule=data)
+    table = pd.read_csv(Path(logger.log_dir) / "metrics.csv")
+    for split, column in (("train", "train_epoch/loss"), ("val", "val/loss")):
+        logged = table[column].dropna().tolist()
+        assert len(logged) == 2
+        assert [read[f"{split}/loss"] for read in means.read] == pytest.approx(logged, rel=1e-6)
 
 
 def test_self_log_of_a_subclass_reaches_every_logger(

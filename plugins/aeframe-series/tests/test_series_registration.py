@@ -42,6 +42,6 @@ def test_options_and_their_defaults() -> None:
     }  # fmt: skip
     assert defaults("dataset", "series_file") == {
         "name": "series_file", "path": "???", "columns": None, "time": None, "anomaly": None, "key": None,
-        "validation": 0.2, "test": 0.2, "bounds": None, "context": 0,
+        "exclude": [], "header": None, "validation": 0.2, "test": 0.2, "bounds": None, "context": 0,
     }  # fmt: skip
     assert defaults("dataset", "ett") == {"name": "ett", "path": None, "station": "ETTh1", "context": 0}

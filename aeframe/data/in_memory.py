@@ -73,7 +73,8 @@ class MemoryDataset(Dataset):
     def __init__(
         self, samples: SampleSplits, *, validation: float = 0.1, test: float = 0.1, split_seed: int = 0
     ) -> None:
-        self.samples = {split: given.resolved("fit") for split, given in samples.by_split.items()}
+        by_split = _with_equal_columns(samples.by_split)
+        self.samples = {split: given.resolved("fit") for split, given in by_split.items()}
         self.split = RandomSplit("fit", self.noun, validation=validation, test=test, seed=split_seed)
         y = samples.by_split["train"].y
         self.label_column = y if isinstance(y, str) else None
@@ -167,7 +168,8 @@ class MemoryDataset(Dataset):
                 f"{lacking}=aeframe.Samples(x, condition=...)"
             )
         values = np.concatenate([as_array(condition) for condition in conditions.values()])
-        return ConditionCoding.learn(values, names_of_columns(given.condition) if is_frame(given.x) else ())
+        has_names = is_frame(given.x) or is_frame(given.condition)
+        return ConditionCoding.learn(values, names_of_columns(given.condition) if has_names else ())
 
     def _rows(self) -> dict[str, Tensor]:
         """Return the rows ``(n,)`` of each split, in the samples that were passed for it or else in ``train``."""
@@ -202,6 +204,25 @@ class MemoryDataset(Dataset):
                     f"its preparation; pass {self.noun} of which each becomes one sample, or leave {name} out"
                 )
         return _WithExtra(source, extra)
+
+
+def _with_equal_columns(by_split: Mapping[str, Samples]) -> dict[str, Samples]:
+    """Return the samples with the columns of conditions that are data frames in the order of those of training."""
+    columns = names_of_columns(by_split["train"].condition) if is_frame(by_split["train"].condition) else ()
+    ordered = dict(by_split)
+    for split, given in by_split.items():
+        if not columns or not is_frame(given.condition):
+            continue
+        names = names_of_columns(given.condition)
+        missing = next((name for name in columns if name not in names), None)
+        if missing is not None:
+            raise AeframeError(
+                f"fit: the condition of the {split} samples has the columns {', '.join(names)}, expected "
+                f"{', '.join(columns)} as for the training samples; add '{missing}'"
+            )
+        chosen = [given.condition.columns[names.index(name)] for name in columns]
+        ordered[split] = replace(given, condition=given.condition[chosen])
+    return ordered
 
 
 class _WithExtra(SourceWrapper):

@@ -210,7 +210,9 @@ def side_by_side(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def names_of_columns(value: Any) -> tuple[str, ...]:
-    """Return the names of columns that a field of `Samples` has instead of values; none for values."""
+    """Return the names of columns that a field of `Samples` has instead of values, or with them in a data frame."""
+    if is_frame(value):
+        return tuple(str(name) for name in value.columns)
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) and is_list_of(value, str) else ()

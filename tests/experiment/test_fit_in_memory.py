@@ -18,8 +18,10 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import aeframe
 from aeframe.data import vector
+from aeframe.data.in_memory import SampleSplits
 from aeframe.data.memory import TensorSource
 from aeframe.data.samples import Samples
+from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
 from aeframe.experiment.workflow import Run
 from aeframe.model_store.inputs import FarFromTrainingWarning
@@ -91,6 +93,28 @@ def test_rows_of_every_form_are_trained_on(fit: Any, x: Any) -> None:
     assert run.model.spec.shape == (5,)
     assert run.model.data.fingerprint["rows"] == {"train": 96, "validation": 12, "test": 12}
     assert np.isfinite(run.metrics["loss"])
+
+
+def test_a_condition_in_a_frame_has_its_columns_by_name(fit: Any) -> None:
+    condition = pd.DataFrame({"a": [0.0, 1.0] * 60, "b": [5.0] * 120})
+    held_out = aeframe.Samples(rows(20), condition=condition[["b", "a"]][:20])
+    run = fit(aeframe.Samples(rows(), condition=condition), validation=held_out, test=0.2, model="cvae")
+    expected = torch.tensor([[0.0, 5.0], [1.0, 5.0]])
+    assert torch.equal(run.model.prepare(rows(2), condition=condition[["b", "a"]][:2]).condition, expected)
+    memory = SampleSplits({"train": aeframe.Samples(rows(), condition=condition), "validation": held_out})
+    dataset = VectorInMemory(memory)
+    splits = dataset.attach(vector.Vector().prepare(dataset))
+    assert torch.equal(splits.validation.batch(torch.arange(2)).condition, expected)
+    with pytest.raises(AeframeError) as error:
+        fit(
+            aeframe.Samples(rows(), condition=condition),
+            validation=aeframe.Samples(rows(20), condition=condition[["a"]][:20]),
+            model="cvae",
+        )
+    assert str(error.value) == (
+        "fit: the condition of the validation samples has the columns a, expected a, b as for the training samples; "
+        "add 'b'"
+    )
 
 
 def test_a_source_brings_mask_label_and_condition(fit: Any) -> None:

@@ -68,18 +68,18 @@ class DataRecord:
         )
 
     def use_split(self, dataset: Dataset) -> None:
-        """Make a dataset use the split and the coding of conditions of this record, if it has them, when it is loaded."""
+        """Make a dataset use the split and the coding of conditions of this record, if it has them."""
         dataset.split_record.saved = self.split or None
         if self.condition is not None:
             dataset.condition = self.condition
 
 
 def observed_range(train: Source, spec: DataSpec) -> tuple[float, float] | None:
-    """Return the lowest and the highest value of some prepared training samples, for real data that are in memory.
+    """Return the lowest and the highest value of some prepared training samples, for numbers or counts in memory.
 
     Other domains have bounds, which are checked anyway.
     """
-    if spec.domain.kind != "real" or not train.in_memory:
+    if spec.domain.kind not in ("real", "count") or not train.in_memory:
         return None
     rows = torch.linspace(0, len(train) - 1, min(len(train), NUM_OBSERVED)).round().long().unique()
     with torch.random.fork_rng(devices=[]):

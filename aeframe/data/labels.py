@@ -54,7 +54,7 @@ class LabelConditioned(SourceWrapper):
         if wrong.any():
             row = int(wrong.nonzero()[0])
             hint = (
-                "-1 stands for a missing label, and for one that training did not have; correct it, or leave the row out"
+                "-1 stands for a missing label, and for one that training did not have; correct it or leave the row out"
                 if label[row] == -1
                 else "set label_classes to one more than the largest label"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,27 @@ def test_unscaled_values_are_said_once(fit: Any) -> None:
     model = fit(rows() * 1e4).model
     with pytest.warns(FarFromTrainingWarning, match=r"trained with values from -\d.* x has values from .*e\+"):
         model.reconstruct(rows() * 1e4)
+
+
+FAR: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "vector": (frame(), frame() * 1e4, {}),
+    "series": (rows(), rows() * 1e4, {"modality": {"name": "series", "window": 8}, "batch_size": 8}),
+    "counts": (
+        rows().round().clip(0),
+        (rows() * 1e4).round().clip(0),
+        {"modality": {"name": "vector", "domain": "count", "scale": "none"}, "loss": "poisson"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("x", "far", "settings"), FAR.values(), ids=FAR)
+def test_prepared_samples_in_another_unit_are_said(fit: Any, x: Any, far: Any, settings: dict[str, Any]) -> None:
+    model = fit(x, **settings).model
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarFromTrainingWarning)
+        model.encode(model.prepare(x))
+    with pytest.warns(FarFromTrainingWarning, match="check that the samples have the unit of the training data"):
+        model.encode(model.prepare(far))
 
 
 def test_a_run_is_resumed_with_the_samples(fit: Any, tmp_path: Path) -> None:

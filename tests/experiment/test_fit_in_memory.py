@@ -262,6 +262,17 @@ def test_changed_samples_are_said_and_prepared_as_in_training(
     assert str(again.model.modality.state()) == str(first.model.modality.state())
 
 
+def test_one_changed_sample_of_many_is_said(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    x = rows(3000)
+    first = fit(x, y=["yes", "no"] * 1500, max_batches=None, max_epochs=1, batch_size=500)
+    changed = x.copy()
+    changed[1] += 1
+    for epochs, (samples, labels) in enumerate(((changed, ["yes", "no"]), (x, ["no", "yes"]), (x, ["yes", "no"])), 2):
+        aeframe.fit(samples, y=labels * 1500, resume=first.folder, max_epochs=epochs)
+        # The third has the samples of training again.
+        assert ("not those of training" in capsys.readouterr().err) == (epochs < 4)
+
+
 def test_a_resumed_run_keeps_the_categories_of_its_condition(fit: Any) -> None:
     settings = {"model": "cvae", "max_batches": None, "max_epochs": 1}
     first = fit(rows(), condition=["north", "south"] * 60, **settings)

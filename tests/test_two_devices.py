@@ -73,4 +73,4 @@ def test_a_script_with_samples_in_memory_trains_on_two_processes_what_it_would_o
     one, two = weights
     assert one.keys() == two.keys()
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=f"'{name}' differs")

@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import pickle  # noqa: TID251 -- users pickle models to send them to other processes
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -48,9 +49,12 @@ def test_a_trained_model_of_every_modality_pickles_and_copies(modality: str) -> 
         assert each.modality.state().keys() == prepared.state().keys()
 
 
-QUANTIZED = {"latent": {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4}, "objective": "deterministic"}
-SPHERE = {"latent": {"name": "hypersphere", "dim": 3}, "prior": "sphere"}
-SAMPLERS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+QUANTIZED: dict[str, Any] = {
+    "latent": {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4},
+    "objective": "deterministic",
+}
+SPHERE: dict[str, Any] = {"latent": {"name": "hypersphere", "dim": 3}, "prior": "sphere"}
+SAMPLERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "prior": ({}, {}),
     "gmm": ({"components": 2}, {}),
     "kde": ({}, {}),

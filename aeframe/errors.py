@@ -21,3 +21,16 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 def first_sentence(error: BaseException) -> str:
     """Return the first sentence of the message of a library's error, on one line and without its full stop."""
     return " ".join(str(error).split()).partition(". ")[0].rstrip(".!")
+
+
+def quoting_hint(error_type: str, value: object) -> str:
+    """Return how to write a text that a command line reads as a number: ``; write '"2024"' for the text 2024``.
+
+    Args:
+        error_type: The type of the error of pydantic.
+        value: The wrong value. The hint is empty for other errors and values.
+    """
+    if error_type not in ("string_type", "path_type") or not isinstance(value, (int, float)):
+        return ""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"; write '\"{text}\"' for the text {text}"

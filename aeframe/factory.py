@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError, did_you_mean, quoting_hint
 from aeframe.kinds import KINDS
 from aeframe.registry import registry
 
@@ -234,6 +234,7 @@ def _validated(who: str, option: Option, value: Any) -> Any:
         where = ".".join([option.name, *(str(part) for part in first["loc"] if isinstance(part, int))])
         raise AeframeError(
             f"{who}: option '{where}' expects {_readable(option.annotation)}, found {value!r} ({first['msg']})"
+            + quoting_hint(first["type"], first["input"])
         ) from None
 
 

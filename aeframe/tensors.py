@@ -1,4 +1,4 @@
-"""Sums over samples, precision and masks: functions on tensors that many parts use."""
+"""Sums over samples, precision, masks and selections: functions on tensors that many parts use."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def autocast_disabled(device: torch.device) -> AbstractContextManager[object]:
 def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
     """Append dimensions of size 1 to a mask ``(B, *first sizes of shape)``, up to the `ndim` dimensions of x."""
     return mask.reshape(*mask.shape, *[1] * (ndim - mask.ndim))
+
+
+def evenly_spaced(num: int, limit: int) -> Tensor:
+    """Return at most `limit` evenly spaced indices of `num` rows, the first and the last among them."""
+    return torch.linspace(0, num - 1, min(num, limit)).round().long()

@@ -91,6 +91,12 @@ CASES = {
     "latnt.dim=3": "a run has no setting and no part 'latnt', did you mean 'latent'?",
     "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
+    "data=table data.path=2024": "dataset 'table': option 'path' expects Path, found 2024 (Input is not a valid path "
+    "for <class 'pathlib.Path'>); write '\"2024\"' for the text 2024",
+    "data=table data.path=x.csv data.columns=[a,true]": "dataset 'table': option 'columns.1' expects tuple[str, ...] | "
+    "None, found ['a', True] (Input should be a valid string); write '\"true\"' for the text true",
+    "folder=300": "setting 'folder' expects str | null, found 300 (Input should be a valid string); write '\"300\"' "
+    "for the text 300",
     "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
     "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
     "are autoencoder; remove the settings with '~optimizers.enemy'",

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from aeframe.testing.subprocess_io import TIMEOUT
 from aeframe.testing.two_process_run import expect_two_processes_equal_one
 
 pytestmark = pytest.mark.slow
@@ -26,3 +32,45 @@ def test_two_processes_train_what_one_would(words: list[str], tmp_path: Path) ->
     data = ["data=table", f"data.path={tmp_path / 'rows.npy'}", "batch_size=32"]
     small = ["encoder.hidden=[32,16]", "latent.dim=4"]
     expect_two_processes_equal_one(tmp_path, [*data, *small, *words])
+
+
+SCRIPT = """
+import numpy as np
+import aeframe
+
+rng = np.random.default_rng(0)
+x = rng.normal(size=(480, 6)) @ np.diag([3, 2, 1, 1, 0.5, 0.1])
+weight = rng.uniform(0.2, 3, 480) if {weighted} else None
+run = aeframe.fit(
+    x, sample_weight=weight, model="ae", max_epochs=2, batch_size=32, pictures=False, folder="{folder}",
+    encoder={{"hidden": [32, 16]}}, latent={{"dim": 4}},
+    trainer={{"devices": {devices}, "accelerator": "cpu", "threads": 1}},
+)
+codes = run.model.encode(run.model.prepare(x))
+if {devices} == 1:
+    np.save("codes.npy", codes.numpy())
+else:
+    # Each process has the trained model.
+    assert np.allclose(codes, np.load("codes.npy"), atol=1e-5)
+"""
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_script_with_samples_in_memory_trains_on_two_processes_what_it_would_on_one(
+    weighted: bool, tmp_path: Path
+) -> None:
+    weights = []
+    for devices, folder in enumerate(("one", "two"), start=1):
+        script = tmp_path / f"{folder}.py"
+        script.write_text(SCRIPT.format(weighted=weighted, devices=devices, folder=folder), encoding="utf-8")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+        done = subprocess.run(
+            [sys.executable, script.name],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        weights.append(load_file(tmp_path / folder / "model" / "model.safetensors"))
+    one, two = weights
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=f"'{name}' differs")

@@ -11,6 +11,7 @@ from aeframe.errors import AeframeError
 from aeframe.interruption import Interrupted
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.registry import Entry, registry
+from aeframe.short_warnings import short_warnings
 from aeframe.version import __version__
 
 
@@ -20,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Such an error is printed in one line.
     """
     try:
-        with plugin_files(sys.argv[1:] if argv is None else argv) as rest:
+        with plugin_files(sys.argv[1:] if argv is None else argv) as rest, short_warnings():
             code = _run(rest)
         sys.stdout.flush()
         return code

@@ -45,6 +45,8 @@ class DataRecord:
     """The lowest and highest value of training samples after preparation, see `observed_range`."""
     label_names: tuple[str, ...] | None = None
     """The names of the integer labels 0, 1, ...; None for data whose labels have no names."""
+    spec: DataSpec | None = None
+    """The spec of the model's data, which those of a resumed run must fit; None for a record without one."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -62,19 +64,22 @@ class DataRecord:
             dataset.condition,
             observed_range(splits.train, spec),
             splits.label_names,
+            spec,
         )
 
     def use_split(self, dataset: Dataset) -> None:
-        """Make a dataset use the split of this record, if it has one, when it is loaded."""
+        """Make a dataset use the split and the coding of conditions of this record, if it has them."""
         dataset.split_record.saved = self.split or None
+        if self.condition is not None:
+            dataset.condition = self.condition
 
 
 def observed_range(train: Source, spec: DataSpec) -> tuple[float, float] | None:
-    """Return the lowest and the highest value of some prepared training samples, for real data that are in memory.
+    """Return the lowest and the highest value of some prepared training samples, for numbers or counts in memory.
 
     Other domains have bounds, which are checked anyway.
     """
-    if spec.domain.kind != "real" or not train.in_memory:
+    if spec.domain.kind not in ("real", "count") or not train.in_memory:
         return None
     rows = torch.linspace(0, len(train) - 1, min(len(train), NUM_OBSERVED)).round().long().unique()
     with torch.random.fork_rng(devices=[]):
@@ -129,7 +134,10 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if files_now is None or files_now["sha256"] == files_then["sha256"]:
             continue
         if files_now["path"] == MEMORY:
-            differences.append(f"the samples of the {option} split are not those of training: {counts}")
+            detail = counts
+            if saved["samples"] == now["samples"]:
+                detail = f"other values in as many rows ({now['samples']})"
+            differences.append(f"the samples of the {option} split are not those of training: {detail}")
             continue
         what = name if option == "path" else f"{name}, data.{option},"
         if saved["samples"] != now["samples"]:

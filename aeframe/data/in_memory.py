@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding, encode_categories
-from aeframe.data.fingerprint import MEMORY
+from aeframe.data.fingerprint import MAX_HASHED_BYTES, MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.samples import (
@@ -22,6 +22,7 @@ from aeframe.data.samples import (
     described,
     is_anndata,
     is_frame,
+    is_picture,
     is_sparse,
     names_of_columns,
     num_samples,
@@ -34,7 +35,7 @@ from aeframe.registry import registry
 from aeframe.types import WEIGHT, Batch, DataSpec
 
 _HASHED = 1024
-"""Samples in the fingerprint of each split."""
+"""Samples of each split in its fingerprint, if there are too many to hash all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class MemoryDataset(Dataset):
         return self.raw_splits(splits)
 
     def content(self) -> dict[str, dict[str, Any]]:
-        return {split: _content(samples.x) for split, samples in self.samples.items()}
+        return {split: _content(samples) for split, samples in self.samples.items()}
 
     def extend_spec(self, spec: DataSpec) -> DataSpec:
         return spec if self.condition is None else replace(spec, condition=spec.condition + self.condition.width)
@@ -244,10 +245,16 @@ class _WithExtra(SourceWrapper):
         return batch
 
 
-def _content(x: Any) -> dict[str, Any]:
-    """Return the entry of samples in memory in the fingerprint of a run's data: of at most `_HASHED` of them."""
-    num = num_samples(x)
-    rows = np.unique(np.linspace(0, num - 1, min(num, _HASHED)).round().astype(int))
+def _content(samples: Samples) -> dict[str, Any]:
+    """Return the entry of samples in memory in the fingerprint of a run's data.
+
+    All samples up to `MAX_HASHED_BYTES` are hashed, and `_HASHED` evenly spaced ones of more; labels and conditions
+    are always hashed completely.
+    """
+    x, num = samples.x, num_samples(samples.x)
+    size = _num_bytes(x)
+    limit = num if size <= MAX_HASHED_BYTES else _HASHED
+    rows = np.unique(np.linspace(0, num - 1, min(num, limit)).round().astype(int))
     if is_frame(x):
         hashed = [x[name].to_numpy()[rows] for name in x.columns]
     elif isinstance(x, (list, tuple)):
@@ -255,12 +262,33 @@ def _content(x: Any) -> dict[str, Any]:
     else:
         chosen = x.tocsr()[rows] if is_sparse(x) else x[rows].to_memory().X if is_anndata(x) else x[rows]
         hashed = [chosen.toarray() if is_sparse(chosen) else chosen]
+    hashed += [column for column in (samples.y, samples.condition) if column is not None]
     digest = hashlib.sha256(str(num).encode())
     # A sound may be a pair of its samples and its rate.
     for value in (value for item in hashed for value in (item if isinstance(item, tuple) else (item,))):
         array = as_array(value)
-        digest.update(repr(value).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
-    return {"path": MEMORY, "bytes": int(getattr(x, "nbytes", 0) or 0), "sha256": digest.hexdigest()}
+        digest.update(repr(array.tolist()).encode() if array.dtype.hasobject else np.ascontiguousarray(array).tobytes())
+    return {"path": MEMORY, "bytes": size, "sha256": digest.hexdigest()}
+
+
+def _num_bytes(x: Any) -> int:
+    """Return about how much memory samples take."""
+    if is_frame(x):
+        return sum(x[name].to_numpy().nbytes for name in x.columns)
+    if isinstance(x, (list, tuple)):
+        return sum(_num_bytes(item) for item in x)
+    if isinstance(x, str):
+        return len(x)
+    if is_picture(x):
+        return int(x.width * x.height * len(x.getbands()))
+    if isinstance(x, (int, float)):
+        return 8
+    if is_anndata(x):
+        x = x.X
+    if is_sparse(x):
+        # Its rows are hashed as dense ones.
+        return int(np.prod(x.shape)) * int(x.dtype.itemsize)
+    return int(x.nbytes) if hasattr(x, "nbytes") else MAX_HASHED_BYTES + 1
 
 
 def build_dataset(config: Mapping[str, Any], samples: SampleSplits | None = None) -> Dataset:

@@ -53,9 +53,14 @@ class LabelConditioned(SourceWrapper):
         wrong = (label < 0) | (label >= self.classes)
         if wrong.any():
             row = int(wrong.nonzero()[0])
+            hint = (
+                "-1 stands for a missing label, and for one that training did not have; correct it or leave the row out"
+                if label[row] == -1
+                else "set label_classes to one more than the largest label"
+            )
             raise AeframeError(
                 f"setting 'label_classes' is {self.classes}, but row {int(index[row])} has the label "
-                f"{int(label[row])}; set label_classes to one more than the largest label"
+                f"{int(label[row])}; {hint}"
             )
         encoded = one_hot(label.long(), self.classes).to(torch.get_default_dtype())
         condition = encoded if batch.condition is None else torch.cat([batch.condition, encoded], 1)

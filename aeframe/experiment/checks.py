@@ -72,7 +72,11 @@ def check(
     if record is not None:
         # Set before the spec is computed, since some datasets read and split their data for it.
         record.use_split(dataset)
-    spec = dataset.extend_spec(modality.spec(dataset))
+    if record is None or record.spec is None:
+        spec = dataset.extend_spec(modality.spec(dataset))
+    else:
+        # Data that have changed, such as texts with new words, are prepared to fit the model.
+        spec = replace(record.spec, condition=record.spec.condition - config["label_classes"])
     return modality, dataset, check_parts(config, spec, objects.modules)
 
 

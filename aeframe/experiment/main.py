@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from aeframe.experiment.jobs import UserError, check_sweep, job
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.runs.run_id import exported_run_id
+from aeframe.short_warnings import short_warnings
 from aeframe.version import __version__
 
 
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = sys.argv[1:] if argv is None else argv
-        with SignalGuard(), _short_warnings(), global_state(CONFIG), plugin_files(arguments) as rest:
+        with SignalGuard(), short_warnings(), global_state(CONFIG), plugin_files(arguments) as rest:
             return _run(rest)
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -109,25 +108,6 @@ def _check_flags(args: argparse.Namespace) -> None:
         )
     if args.experimental_rerun is not None:
         raise AeframeError("--experimental-rerun opens a pickle, which nothing here does; use resume=RUN_FOLDER")
-
-
-@contextmanager
-def _short_warnings() -> Iterator[None]:
-    """Print warnings of aeframe on one line, like its errors; warnings of libraries are unchanged."""
-    original = warnings.formatwarning
-
-    def one_line(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-    ) -> str:
-        if category.__module__.partition(".")[0] == "aeframe":
-            return f"warning: {message}\n"
-        return original(message, category, filename, lineno, line)
-
-    warnings.formatwarning = one_line
-    try:
-        yield
-    finally:
-        warnings.formatwarning = original
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ import numpy as np
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.objects import RunObjects
+from aeframe.experiment.resume import AUTO
 from aeframe.experiment.warm_start import INIT_IN_MEMORY
+from aeframe.runs.folder import RunFolder
 
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "0", "false"), "train"),
@@ -82,6 +84,8 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
             by_split[split] = Samples(split_samples.x, **{**names_columns, **_fields(split_samples)})
     modality = settings.get("modality")
     chosen = modality.get("name") if isinstance(modality, Mapping) else modality
+    if chosen is None and settings.get("resume") not in (None, AUTO):
+        chosen = RunFolder.open(settings["resume"]).read_config()["modality"]["name"]
     settings["data"] = {"name": memory_dataset(samples.x, chosen), **options}
     return SampleSplits(by_split)
 

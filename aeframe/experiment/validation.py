@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 import pydantic
 
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.errors import AeframeError, did_you_mean, quoting_hint
 from aeframe.experiment.callbacks_and_loggers import CLASS, checked_class
 from aeframe.experiment.schema import OptimizerGroupSettings, RunSettings, TrainerSettings
 from aeframe.experiment.trainer_arguments import (
@@ -208,7 +208,8 @@ def _setting_error(error: pydantic.ValidationError) -> str:
     annotation = get_type_hints(settings).get(path[-1], "a value")
     # A union has one reason for each of its members; none of them alone is right.
     reason = f" ({errors[0]['msg']})" if len(of_setting) == 1 else ""
-    return f"setting '{key}' expects {readable(annotation)}, found {value!r}{reason}"
+    hint = quoting_hint(errors[0]["type"], value)
+    return f"setting '{key}' expects {readable(annotation)}, found {value!r}{reason}{hint}"
 
 
 def _range(annotation: Any) -> str:

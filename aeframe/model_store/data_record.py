@@ -1,7 +1,7 @@
 """The record of a run's data in its folder: ``data.json`` and ``splits.safetensors``.
 
 ``data.json`` has the fingerprint of the data, by which a later command notices that they have changed, the names of the
-categories of a condition and of the integer labels, and the range of the values.
+categories of a condition and of the integer labels, the range of the values, and the spec of the model's data.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from aeframe.data.conditions import ConditionCoding
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
 from aeframe.model_store.tensors import read_tensors, write_tensors
+from aeframe.types import DataSpec
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
-_CONDITION, _RANGE, _LABEL_NAMES = "condition", "value_range", "label_names"
+_CONDITION, _RANGE, _LABEL_NAMES, _SPEC = "condition", "value_range", "label_names", "spec"
 """Keys in ``data.json`` next to those of the fingerprint, see `DataRecord`."""
 
 
@@ -33,6 +34,8 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
         fields[_RANGE] = list(record.value_range)
     if record.label_names is not None:
         fields[_LABEL_NAMES] = list(record.label_names)
+    if record.spec is not None:
+        fields[_SPEC] = record.spec.to_dict()
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
@@ -57,10 +60,12 @@ def read_data_record(folder: Path) -> DataRecord:
     condition = None if coding is None else ConditionCoding.from_state(coding)
     low_high = fingerprint.pop(_RANGE, None)
     names = fingerprint.pop(_LABEL_NAMES, None)
+    spec = fingerprint.pop(_SPEC, None)
     return DataRecord(
         fingerprint,
         read_tensors(split) if split.is_file() else {},
         condition,
         None if low_high is None else (low_high[0], low_high[1]),
         None if names is None else tuple(str(name) for name in names),
+        None if spec is None else DataSpec.from_dict(spec),
     )

@@ -94,19 +94,30 @@ class FarFromTrainingWarning(UserWarning):
     """Samples that a model receives have other values than those it was trained with."""
 
 
-def warn_if_far(who: str, batch: Batch, value_range: tuple[float, float]) -> None:
+def warn_if_far(who: str, batch: Batch, value_range: tuple[float, float], *, is_prepared: bool) -> None:
     """Warn if more than a tenth of the samples have values far outside `value_range`, by more than its width.
 
     A warning of the same text is shown once.
+
+    Args:
+        who: The model's name.
+        batch: The samples, in the unit that the model receives.
+        value_range: The lowest and highest value in training.
+        is_prepared: Whether the modality prepared the samples; otherwise the caller may have forgotten to.
     """
     low, high = value_range
     width = max(high - low, torch.finfo(torch.float32).tiny)
     x = batch.masked_x().flatten(1)
     far = ((x < low - width) | (x > high + width)).any(1)
     if float(far.float().mean()) > _MANY_FAR:
+        hint = (
+            "check that the samples have the unit of the training data"
+            if is_prepared
+            else "if these are not scaled as in training, pass model.prepare(x)"
+        )
         warnings.warn(
             f"{who} was trained with values from {low:.4g} to {high:.4g}, and x has values from {float(x.min()):.4g} "
-            f"to {float(x.max()):.4g}; if these are not scaled as in training, pass model.prepare(x)",
+            f"to {float(x.max()):.4g}; {hint}",
             FarFromTrainingWarning,
             stacklevel=4,
         )

@@ -101,9 +101,11 @@ def _model_folder(path: Path) -> Path:
             if (candidate / "model.safetensors").is_file():
                 return candidate
     folder = existing_folder(path)
+    hint = "use the folder of a finished run"
+    if any((folder / "checkpoints").glob("*.ckpt")):
+        hint = f"save the model of its best checkpoint with aeframe finish {folder}"
     raise AeframeError(
-        f"'{folder}' holds no saved model: there is no model.safetensors in it, nor in its folder 'model'; "
-        "use the folder of a finished run"
+        f"'{folder}' holds no saved model: there is no model.safetensors in it, nor in its folder 'model'; {hint}"
     )
 
 

@@ -332,13 +332,14 @@ class TrainedModel:
         return f"model '{self.name}'"
 
     def _batch(self, x: Any, condition: Condition | None) -> Batch:
+        is_prepared = not isinstance(x, (Tensor, np.ndarray))
         if not isinstance(x, (Batch, Tensor, np.ndarray)):
             # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
             x = self.prepare(x)
         num = len(x) if isinstance(x, Batch) or x.ndim else 1
         batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels)
-        if isinstance(x, (Tensor, np.ndarray)) and self.data.value_range is not None:
-            warn_if_far(self._who(), batch, self.data.value_range)
+        if self.data.value_range is not None:
+            warn_if_far(self._who(), batch, self.data.value_range, is_prepared=is_prepared)
         return batch
 
     def _encoded(self, condition: Any, num: int) -> Any:

@@ -21,7 +21,9 @@ from aeframe.factory import build, defaults
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
+from aeframe.parts.networks.base import Encoder
 from aeframe.registry import registry
+from aeframe.testing.own_modules import own_modules
 from aeframe.types import Batch, DataSpec, Domain, Shape, TrainingProgress
 
 BATCH_SIZE = 7
@@ -68,7 +70,7 @@ class ReferenceSetup:
     def model(self) -> Autoencoder:
         """Return a new model in training mode; its initial weights are the same at each call."""
         with noise_of(CPU, 1):
-            return assemble(self.config, self.spec)
+            return assemble(self.config, self.spec, modules=own_modules(self.config))
 
     def batch(self, num: int = BATCH_SIZE) -> Batch:
         """Return a copy of the first `num` samples."""
@@ -152,7 +154,7 @@ def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: An
         "encoder": encoder,
         "latent": latent,
         "prior": _prior_for(provides, latent_class.space),
-        "decoder": "mirror",
+        "decoder": "mirror" if _has_mirror(kind, target) else "mlp",
         "loss": loss,
         "objective": "elbo" if "posterior" in provides else "deterministic",
         "penalties": {},
@@ -172,6 +174,12 @@ def minimal_config(kind: str, part: Mapping[str, Any], *, loss: Any, encoder: An
     elif kind != "modality":
         config[kind] = dict(part)
     return config
+
+
+def _has_mirror(kind: str, target: Any) -> bool:
+    """Return whether the encoder of a model that contains a part may have a mirrored decoder."""
+    inherited = Encoder.mirrored_decoder_config
+    return kind != "encoder" or getattr(target, "mirrored_decoder_config", None) is not inherited
 
 
 def _user_of_critic(name: str, critic: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.reader import load
 from aeframe.testing.model_outputs import deterministic_forward_pass
+from aeframe.testing.own_modules import own_modules
 from aeframe.testing.reference import BATCH_SIZE
 from aeframe.testing.subprocess_io import read_setup, write_result
 from aeframe.types import Batch
@@ -40,8 +41,9 @@ def evaluation_outputs(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
 def write_outputs(folder: Path) -> None:
     """Load the model and the data in a folder, and write the outputs, or the error message, to the folder."""
     try:
-        batch = read_setup(folder / SETUP).batch(BATCH_SIZE)
-        write_result(folder / OUTPUTS, evaluation_outputs(load(folder).model, batch))
+        setup = read_setup(folder / SETUP)
+        model = load(folder, **own_modules(setup.config)).model
+        write_result(folder / OUTPUTS, evaluation_outputs(model, setup.batch(BATCH_SIZE)))
     except Exception as error:  # noqa: BLE001 -- the plugin boundary: any error is a result
         write_result(folder / OUTPUTS, f"{type(error).__name__}: {error}")
 

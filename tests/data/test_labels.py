@@ -59,8 +59,8 @@ def test_every_split_is_conditioned_unless_there_are_no_classes() -> None:
         ),
         (
             LABELS - 1,
-            "setting 'label_classes' is 2, but row 1 has the label -1; set label_classes to one more than the largest "
-            "label",
+            "setting 'label_classes' is 2, but row 1 has the label -1; -1 stands for a missing label, and for one that "
+            "training did not have; correct it or leave the row out",
         ),
         (
             LABELS,

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import aeframe
 from aeframe.errors import AeframeError
 from aeframe.experiment.api import as_overrides
 from aeframe.experiment.compose import compose
+from aeframe.runs.folder import RunFolder
 
 
 class Interval(Enum):
@@ -68,6 +71,19 @@ STRINGS = [
         "&a",
         "*",
     ),
+    *(
+        "a,b.csv",
+        "a=b.csv",
+        "it's.csv",
+        'say "hi".csv',
+        "~home.csv",
+        "+x.csv",
+        "\u00e9.csv",
+        "a b.csv",
+        "tab\there.csv",
+    ),
+    *("nl\nhere.csv", "ends\\", "a\\'b", "a\\\\b.csv", "${oc.env:SECRET}", "12", " lead.csv", "trail.csv ", "%s.csv"),
+    *("#c.csv", "range(1,3)", "a/../b", "file://x", "~", "\ufb01.csv"),
     "x" * 5000,
 ]
 
@@ -87,6 +103,36 @@ def test_a_string_is_literal_as_a_setting(text: str) -> None:
         as_overrides({"data": {"name": "table", "path": text}, "folder": text, "callbacks": {"each": dirpath}})
     )
     assert (config["data"]["path"], config["folder"], config["callbacks"]["each"]["dirpath"]) == (text, text, text)
+
+
+def test_strings_are_literal_in_the_config_of_a_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run").create()
+    run.write_config({"data": {"columns": STRINGS}})
+    assert run.read_config() == {"data": {"columns": STRINGS}}
+
+
+def test_odd_paths_and_columns_reach_the_data(tmp_path: Path) -> None:
+    folder = tmp_path / "C:\\data ${seed}, it's 100% [1,2] {a: b}" / "\u65e5\u672c\u8a9e=null"
+    folder.mkdir(parents=True)
+    columns = ["2024", "null", "a,b", "${seed}", "1e3", "back\\slash"]
+    x = np.random.default_rng(0).normal(size=(40, 8))
+    pd.DataFrame(x, columns=[*columns, "other", "true"]).to_parquet(folder / "2024.parquet")
+    run = aeframe.fit(
+        model="ae",
+        data={"name": "table", "path": folder / "2024.parquet", "columns": columns},
+        folder=folder / "~run; $HOME",
+        latent={"dim": np.int64(2)},
+        batch_size=Width.NARROW,
+        max_batches=1,
+        pictures=False,
+        trainer={"threads": 1, "accelerator": "cpu"},
+    )
+    assert run.folder == folder / "~run; $HOME"
+    config = aeframe.load(run.folder).config
+    assert (config["data"]["path"], config["data"]["columns"]) == (str(folder / "2024.parquet"), columns)
+    assert (config["latent"]["dim"], config["batch_size"]) == (2, 8)
+    frame = pd.DataFrame(x[:, :6], columns=columns)
+    pd.testing.assert_frame_equal(run.model.restore(run.model.prepare(frame).x), frame, rtol=1e-4)
 
 
 def test_a_part_within_an_option_replaces_a_number() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -268,11 +269,86 @@ def test_unscaled_values_are_said_once(fit: Any) -> None:
         model.reconstruct(rows() * 1e4)
 
 
+FAR: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "vector": (frame(), frame() * 1e4, {}),
+    "series": (rows(), rows() * 1e4, {"modality": {"name": "series", "window": 8}, "batch_size": 8}),
+    "counts": (
+        rows().round().clip(0),
+        (rows() * 1e4).round().clip(0),
+        {"modality": {"name": "vector", "domain": "count", "scale": "none"}, "loss": "poisson"},
+    ),
+}
+
+
+@pytest.mark.parametrize(("x", "far", "settings"), FAR.values(), ids=FAR)
+def test_prepared_samples_in_another_unit_are_said(fit: Any, x: Any, far: Any, settings: dict[str, Any]) -> None:
+    model = fit(x, **settings).model
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarFromTrainingWarning)
+        model.encode(model.prepare(x))
+    with pytest.warns(FarFromTrainingWarning, match="check that the samples have the unit of the training data"):
+        model.encode(model.prepare(far))
+
+
 def test_a_run_is_resumed_with_the_samples(fit: Any, tmp_path: Path) -> None:
     first = fit(rows(), max_batches=None, max_epochs=1)
     again = aeframe.fit(rows(), resume=first.folder, max_epochs=2)
     straight = fit(rows(), max_batches=None, max_epochs=2, folder=tmp_path / "straight")
     assert again.metrics == straight.metrics
+
+
+def test_a_resumed_run_has_the_modality_of_the_run(fit: Any) -> None:
+    quick = {"max_batches": None, "max_epochs": 1, "batch_size": 8}
+    first = fit(rows(), modality={"name": "series", "window": 8}, **quick)
+    again = aeframe.fit(rows(), resume=first.folder, max_epochs=2)
+    assert again.model.spec.shape == (5, 8)
+
+
+SENTENCES = [f"a {animal} sees {number}" for number in range(20) for animal in ("cat", "dog", "owl")]
+CHANGED: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "another value": (rows(), rows() + np.eye(120, 5), {}),
+    "another column": (frame(), frame().assign(more=1.0), {}),
+    "another order of columns": (frame(), frame()[list("edcba")], {}),
+    "other words": (SENTENCES, [sentence.replace("cat", "lion") for sentence in SENTENCES], {}),
+    "another image": (
+        np.zeros((60, 8, 8), np.uint8),
+        np.full((60, 8, 8), 1, np.uint8),
+        {"latent": {"dim": 2}, "encoder": {"channels": [4]}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("x", "changed", "settings"), CHANGED.values(), ids=CHANGED)
+def test_changed_samples_are_said_and_prepared_as_in_training(
+    fit: Any, capsys: pytest.CaptureFixture[str], x: Any, changed: Any, settings: dict[str, Any]
+) -> None:
+    first = fit(x, max_batches=None, max_epochs=1, **settings)
+    assert "not those of training" not in capsys.readouterr().err
+    again = aeframe.fit(changed, resume=first.folder, max_epochs=2)
+    assert again.model.spec == first.model.spec
+    note = f"the samples of the train split are not those of training: other values in as many rows ({len(x)})"
+    assert f"note: {note}\n" in capsys.readouterr().err
+    assert str(again.model.modality.state()) == str(first.model.modality.state())
+
+
+def test_one_changed_sample_of_many_is_said(fit: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    x = rows(3000)
+    first = fit(x, y=["yes", "no"] * 1500, max_batches=None, max_epochs=1, batch_size=500)
+    changed = x.copy()
+    changed[1] += 1
+    for epochs, (samples, labels) in enumerate(((changed, ["yes", "no"]), (x, ["no", "yes"]), (x, ["yes", "no"])), 2):
+        aeframe.fit(samples, y=labels * 1500, resume=first.folder, max_epochs=epochs)
+        # The third has the samples of training again.
+        assert ("not those of training" in capsys.readouterr().err) == (epochs < 4)
+
+
+def test_a_resumed_run_keeps_the_categories_of_its_condition(fit: Any) -> None:
+    settings = {"model": "cvae", "max_batches": None, "max_epochs": 1}
+    first = fit(rows(), condition=["north", "south"] * 60, **settings)
+    again = aeframe.fit(rows(), condition=["north"] * 120, resume=first.folder, max_epochs=2)
+    assert again.model.spec.condition == 2
+    with pytest.raises(AeframeError, match="was trained without the category 'east'; its categories are north, south"):
+        aeframe.fit(rows(), condition=["north", "east"] * 60, resume=first.folder, max_epochs=3)
 
 
 class Counting(Callback):

@@ -8,6 +8,7 @@ import torch
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
 from aeframe.model_store.data_record import read_data_record, write_data_record
+from aeframe.types import DataSpec, Domain
 
 
 def test_a_record_is_written_and_read(tmp_path: Path) -> None:
@@ -16,6 +17,9 @@ def test_a_record_is_written_and_read(tmp_path: Path) -> None:
     found = read_data_record(tmp_path)
     assert found.fingerprint == record.fingerprint
     assert {name: keys.tolist() for name, keys in found.split.items()} == {"train": [2, 0], "test": [1]}
+    spec = DataSpec((3, 4), Domain("category", 5), condition=2, extras={"label": ()})
+    write_data_record(tmp_path, DataRecord({"name": "x"}, spec=spec))
+    assert read_data_record(tmp_path) == DataRecord({"name": "x"}, spec=spec)
     write_data_record(tmp_path, DataRecord({"name": "x"}))
     assert read_data_record(tmp_path).split == {}
 

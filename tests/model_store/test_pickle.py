@@ -7,6 +7,7 @@ import io
 import multiprocessing
 import pickle  # noqa: TID251 -- users pickle models to send them to other processes
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -48,11 +49,32 @@ def test_a_trained_model_of_every_modality_pickles_and_copies(modality: str) -> 
         assert each.modality.state().keys() == prepared.state().keys()
 
 
-@pytest.mark.parametrize(
-    "sampler", [{"name": "gmm", "components": 2}, {"name": "kde"}, {"name": "two_stage", "steps": 2}, {"name": "prior"}]
-)
-def test_a_trained_model_with_every_sampler_pickles_and_copies(save: Save, sampler: dict[str, object]) -> None:
-    model, _ = save(sampler=sampler)
+QUANTIZED: dict[str, Any] = {
+    "latent": {"name": "vq", "dim": 2, "codebook_size": 8, "tokens": 4},
+    "objective": "deterministic",
+}
+SPHERE: dict[str, Any] = {"latent": {"name": "hypersphere", "dim": 3}, "prior": "sphere"}
+SAMPLERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "prior": ({}, {}),
+    "gmm": ({"components": 2}, {}),
+    "kde": ({}, {}),
+    "flow": ({"steps": 2}, {}),
+    "two_stage": ({"steps": 2}, {}),
+    "hypersphere": ({"components": 2}, SPHERE),
+    "riemannian": ({"num_steps": 2}, {"latent": {"name": "riemannian", "dim": 3}}),
+    "codes": ({}, QUANTIZED),
+    "autoregressive": ({"steps": 2}, QUANTIZED),
+}
+
+
+def test_every_sampler_is_listed() -> None:
+    assert {entry.name for entry in registry().plugins[0].entries if entry.kind == "sampler"} == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_trained_model_with_every_sampler_pickles_and_copies(save: Save, name: str) -> None:
+    options, parts = SAMPLERS[name]
+    model, _ = save(sampler={"name": name, **options}, **parts)
     expected = model.sample(3, seed=0)
     for each in copies(model):
         assert torch.equal(each.sample(3, seed=0), expected)

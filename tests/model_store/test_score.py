@@ -13,12 +13,14 @@ from scipy import stats
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model_store.scoring import content_keys
 from aeframe.model_store.trained_model import TrainedModel
+from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
 
 from .conftest import Save
@@ -84,6 +86,22 @@ def test_the_score_is_a_function_of_the_sample(recipe: str) -> None:
     if model.model.objective.bounds_likelihood:
         alone = torch.cat([model.score(batch.rows(slice(row, row + 1)), importance=3) for row in range(5)])
         check(model.score(few, importance=3, batch_size=4), alone)
+
+
+@pytest.mark.parametrize("modality", registry().names("modality"))
+def test_the_score_of_every_modality_is_a_function_of_the_sample(modality: str) -> None:
+    config = compose([f"modality={modality}", "model=vae", "latent.dim=3"])
+    prepared, dataset, spec = check(config)
+    batch = prepared.prepare(dataset).test.batch(torch.arange(9))
+    network = assemble(config, spec).eval()
+    sampler, progress = build("sampler", "prior", model=network), TrainingProgress(batch=30, planned=40)
+    model = TrainedModel(network, prepared, sampler, config, spec, progress, CPU)
+    score = model.score(batch, draws=2)
+    for rows in (torch.tensor([4]), torch.arange(9).flip(0)):
+        torch.testing.assert_close(model.score(batch.rows(rows), draws=2), score[rows], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(model.score(batch, draws=2, batch_size=2), score, rtol=1e-4, atol=1e-3)
+    bound = model.score(batch, importance=3)
+    torch.testing.assert_close(model.score(batch.rows(slice(2, 3)), importance=3), bound[2:3], rtol=1e-4, atol=1e-3)
 
 
 def test_equal_samples_have_equal_noise_and_others_independent_noise(save: Save) -> None:

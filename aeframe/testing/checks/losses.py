@@ -16,6 +16,7 @@ from aeframe.parts.losses.base import Loss
 from aeframe.tensors import per_sample
 from aeframe.testing.check import check
 from aeframe.testing.expectations import expect
+from aeframe.testing.own_modules import own_modules
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import BATCH_SIZE, CPU, ReferenceSetup
 from aeframe.types import DataSpec, Domain
@@ -118,7 +119,8 @@ def _in_each_domain(part: PartUnderTest) -> Iterator[tuple[Domain, ReferenceSetu
         setup = part.setup if domain == part.setup.spec.domain else part.setup.with_domain(domain)
         spec: DataSpec = setup.spec
         with noise_of(CPU, 1):
-            yield domain, setup, build("loss", part.config, shape=spec.shape, domain=domain, spec=spec)
+            module = own_modules({"loss": part.config}).get("loss")
+            yield domain, setup, build("loss", part.config, shape=spec.shape, domain=domain, spec=spec, module=module)
 
 
 def _error(loss: Loss, output: Tensor, x: Tensor) -> Tensor:

@@ -359,6 +359,16 @@ def test_plot_has_a_spectrogram_for_each_sound(audio: Audio) -> None:
     assert len([axes for axes in grid.axes if axes.images]) == 24
 
 
+def test_a_plot_of_sorted_sounds_has_the_first_and_the_last(audio: Audio) -> None:
+    # Sound n is constant, n / 100: the classes of a folder, or the steps of an interpolation.
+    x = (torch.arange(40.0) / 100).reshape(40, 1, 1).expand(40, 2, 400)
+    for panels, shown in (({"samples": x}, 24), ({"from 1 to 2": x, "from 3 to 4": x}, 6)):
+        lines = [axes.lines[0].get_ydata() for axes in audio.render(panels).axes if axes.lines]
+        levels = [float(line[0]) for line in lines[:shown]]
+        assert (levels[0], levels[-1]) == pytest.approx((0.0, 0.39))
+        assert levels == sorted(set(levels))
+
+
 def test_the_class_folders_of_new_sounds_are_read(tmp_path: Path) -> None:
     for name in ("train/bark", "train/meow", "new/meow", "new/bark", "new/hiss", "dates/2024"):
         for number in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import aeframe
 from aeframe import AeframeError
 from aeframe.data.in_memory import SampleSplits, memory_dataset
+from aeframe.model_store.inputs import FarFromTrainingWarning
 from aeframe_text.modality import Text
 from aeframe_text.text_in_memory import TextInMemory
 
@@ -66,6 +68,20 @@ def test_each_form_trains_and_is_prepared_as_a_file(form: str, tmp_path: Path) -
     assert run.model.restore(batch.x) == TEXTS
     assert all(isinstance(text, str) for text in run.model.restore(run.model.sample(3)))
     assert run.model.encode(batch).shape == (len(TEXTS), 2)
+
+
+def test_unknown_words_are_said(tmp_path: Path) -> None:
+    modality = Text()
+    modality.prepare(TextInMemory(SampleSplits({"train": aeframe.Samples(TEXTS)})))
+    (tmp_path / "texts.txt").write_text("ein alter Hund .\n")
+    message = "modality text: 3 of 4 tokens are not in the vocabulary of the training texts, such as 'ein'; check that"
+    with pytest.warns(FarFromTrainingWarning, match=message):
+        modality.prepare_samples(["ein alter Hund ."])
+    with pytest.warns(FarFromTrainingWarning, match=message):
+        modality.read(tmp_path / "texts.txt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        modality.prepare_samples(["the alter cat sees"])
 
 
 def test_molecules_train_and_are_restored(tmp_path: Path) -> None:

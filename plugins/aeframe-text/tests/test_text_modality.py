@@ -15,6 +15,7 @@ from aeframe import AeframeError
 from aeframe.data.vector import BreastCancer
 from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
+from aeframe_text.render import draw
 from aeframe_text.sentences import Sentences
 
 TRAIN = ["the cat sees the dog", "a dog sleeps", "the dog sees a cat today", "cat sleeps"]
@@ -236,3 +237,10 @@ def test_the_labels_of_a_file_are_read(tmp_path: Path) -> None:
     (tmp_path / "no.jsonl").write_text('{"text": "bad day"}\n', encoding="utf-8")
     for name in ("new.csv", "new.txt", "no.jsonl"):
         assert "label" not in opened.read(tmp_path / name).extras
+
+
+def test_a_figure_of_sorted_texts_has_the_first_and_the_last() -> None:
+    figure = draw({"samples": [f"class {number // 16}" for number in range(64)]})
+    lines = [" ".join(text.get_text().split()) for text in figure.texts]
+    assert (lines[1], lines[24]) == ("1 class 0", "64 class 3")
+    assert {line.partition(" ")[2] for line in lines[1:25]} == {f"class {number}" for number in range(4)}

@@ -20,6 +20,12 @@ class Dense(Encoder):
         return {"name": "mlp", "hidden": (8,)}
 
 
+class WithoutMirror(Dense):
+    """Has no mirrored decoder, which is no fault."""
+
+    mirrored_decoder_config = Encoder.mirrored_decoder_config
+
+
 class IgnoringMask(Dense):
     """Reads masked elements of x too."""
 

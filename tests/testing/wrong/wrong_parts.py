@@ -19,6 +19,7 @@ def register_losses(register):
 
 @hookimpl
 def register_encoders(register):
+    register("without_mirror", "wrong_networks:WithoutMirror", summary="no mirrored decoder, and no fault")
     register("ignoring_mask", "wrong_networks:IgnoringMask", summary="masked elements used")
     register("plain_attribute", "wrong_networks:PlainAttribute", summary="a statistic in a plain attribute")
     register("pickled", "wrong_networks:Pickled", summary="an object in its state")

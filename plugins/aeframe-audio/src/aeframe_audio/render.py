@@ -8,6 +8,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aeframe.tensors import evenly_spaced
+
 _COLUMNS, _GRID_ROWS = 6, 4
 _FLOOR_DB = -80.0
 _WINDOW = 256
@@ -17,7 +19,8 @@ _WINDOW = 256
 def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
     """Plot spectrograms in dB of full scale, with the wave from -1 to 1 above each; channels are averaged.
 
-    Several panels are rows of at most six sounds. A single panel is a grid of at most 6 x 4 sounds.
+    Several panels are rows of at most six sounds. A single panel is a grid of at most 6 x 4 sounds. Of more sounds,
+    evenly spaced ones are drawn, since the first may be of one class or the start of an interpolation.
 
     Args:
         panels: Sounds ``(N, C, T)`` by title.
@@ -25,11 +28,11 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
     """
     if len(panels) == 1:
         ((title, x),) = panels.items()
-        x = x[: _COLUMNS * _GRID_ROWS]
+        x = x[evenly_spaced(len(x), _COLUMNS * _GRID_ROWS)]
         starts = range(0, max(1, len(x)), _COLUMNS)
         rows = [(title if not start else "", x[start : start + _COLUMNS]) for start in starts]
     else:
-        rows = [(title, x[:_COLUMNS]) for title, x in panels.items()]
+        rows = [(title, x[evenly_spaced(len(x), _COLUMNS)]) for title, x in panels.items()]
     columns = max(len(x) for _, x in rows)
     figure = Figure(figsize=(1.0 + 1.9 * columns, 2.0 * len(rows)), layout="constrained")
     grid = figure.add_gridspec(2 * len(rows), columns, height_ratios=[1, 3] * len(rows))

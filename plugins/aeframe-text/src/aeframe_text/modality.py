@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, Modality, Splits
 from aeframe.errors import AeframeError
+from aeframe.model_store.inputs import FarFromTrainingWarning
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_text.files import read_texts, write_texts
 from aeframe_text.source import BucketSource, TextSource
@@ -254,11 +256,28 @@ class Text(Modality):
         return draw({title: self.decode(x) for title, x in panels.items()})
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
-        source = self._source(self._encode_lines(lines), trim=False)
+        encoded = self._encode_lines(lines)
+        self._warn_of_unknown(lines, encoded)
+        source = self._source(encoded, trim=False)
         batch = source.batch(torch.arange(len(source)))
         if all(line.label is None for line in lines):
             batch.extras.pop("label", None)
         return batch
+
+    def _warn_of_unknown(self, lines: Sequence[Line], encoded: _Encoded) -> None:
+        """Warn if more than half of the tokens are not in the vocabulary: the codes of such texts say little."""
+        # Each row ends in an end token.
+        num = sum(len(row) - 1 for row in encoded.rows)
+        num_unknown = sum(row.count(UNKNOWN) for row in encoded.rows)
+        if 2 * num_unknown > num:
+            pieces = (self.vocabulary.unknown(line.text) for line in lines)
+            first = next(piece for piece in pieces if piece is not None)
+            warnings.warn(
+                f"modality text: {num_unknown} of {num} tokens are not in the vocabulary of the training texts, such "
+                f"as '{first}'; check that the texts are of the same kind",
+                FarFromTrainingWarning,
+                stacklevel=4,
+            )
 
     # -- shared by training and reading --------------------------------------------------------------------------
 

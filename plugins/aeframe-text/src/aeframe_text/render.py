@@ -8,18 +8,24 @@ from collections.abc import Mapping, Sequence
 from matplotlib import font_manager, ft2font
 from matplotlib.figure import Figure
 
+from aeframe.tensors import evenly_spaced
+
 _CHARACTERS_PER_LINE, _MAX_SENTENCES = 110, 24
 _LINE_INCHES = 0.19
 
 
 def draw(panels: Mapping[str, Sequence[str]]) -> Figure:
-    """Return a figure with the first 24 sentences of each panel below its title, numbered; long ones are wrapped."""
+    """Return a figure with at most 24 sentences of each panel below its title, numbered; long ones are wrapped.
+
+    They are evenly spaced, since the first sentences may be of one class.
+    """
     lines: list[tuple[str, bool]] = []
     for title, texts in panels.items():
         lines.append((title, True))
-        for row, text in enumerate(texts[:_MAX_SENTENCES], start=1):
+        for row in evenly_spaced(len(texts), _MAX_SENTENCES).tolist():
+            text, number = texts[row], row + 1
             wrapped = textwrap.wrap(_printable(text), _CHARACTERS_PER_LINE) or ["(empty)"]
-            lines.append((f"{row:>3}  {wrapped[0]}", False))
+            lines.append((f"{number:>3}  {wrapped[0]}", False))
             lines += [(f"     {continuation}", False) for continuation in wrapped[1:]]
         lines.append(("", False))
     figure = Figure(figsize=(8, max(1.0, _LINE_INCHES * (len(lines) + 1))), layout=None)

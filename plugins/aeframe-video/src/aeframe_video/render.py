@@ -11,6 +11,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aeframe.tensors import evenly_spaced
+
 _CLIPS, _SINGLE_PANEL_CLIPS, _FRAMES = 4, 12, 10
 """Maximal numbers of clips in one of several panels, of clips in a single panel, and of frames of a clip."""
 _WIDTH_INCHES = 8.4
@@ -26,7 +28,7 @@ def plot_film_strips(panels: Mapping[str, Tensor]) -> Figure:
     frames are evenly spaced and include the first and the last one.
     """
     num_clips = _SINGLE_PANEL_CLIPS if len(panels) == 1 else _CLIPS
-    images = {title: film_strips(pixels[_evenly_spaced(len(pixels), num_clips)]) for title, pixels in panels.items()}
+    images = {title: film_strips(pixels[evenly_spaced(len(pixels), num_clips)]) for title, pixels in panels.items()}
     heights = {title: _WIDTH_INCHES * image.shape[0] / image.shape[1] for title, image in images.items()}
     width = _WIDTH_INCHES + 2 * _MARGIN_INCHES
     height = sum(heights.values()) + len(heights) * _TITLE_INCHES
@@ -50,7 +52,7 @@ def film_strips(pixels: Tensor) -> Tensor:
 
     Each clip is a row of at most 10 frames. White lines separate frames, and wider white lines separate clips.
     """
-    pixels = pixels[:, _evenly_spaced(pixels.shape[1], _FRAMES)]
+    pixels = pixels[:, evenly_spaced(pixels.shape[1], _FRAMES)]
     num, frames, channels, height, width = pixels.shape
     gap = max(1, round(max(height, width) / 32))
     image = torch.full(
@@ -61,8 +63,3 @@ def film_strips(pixels: Tensor) -> Tensor:
             top, left = row * (height + 2 * gap), column * (width + gap)
             image[top : top + height, left : left + width] = pixels[row, column].permute(1, 2, 0)
     return image[..., 0] if channels == 1 else image
-
-
-def _evenly_spaced(num: int, limit: int) -> Tensor:
-    """Return at most `limit` evenly spaced indices of `num`."""
-    return torch.linspace(0, num - 1, min(num, limit)).round().long()

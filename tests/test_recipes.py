@@ -21,7 +21,7 @@ from aeframe.evaluation.evaluator import Evaluator, evaluation_mode, measure, me
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
-from aeframe.experiment.workflow import Run
+from aeframe.experiment.finished_run import Run
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder

@@ -6,9 +6,11 @@ import collections
 import copy
 import io
 import pickle  # noqa: TID251 -- users pickle models to send them to other processes
+import tempfile
 import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,12 +27,14 @@ from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.registry import registry
+from aeframe.testing.fixtures import pretrained_mlp
 from aeframe.testing.options import SuiteOptions
 from aeframe.testing.suite_runner import SuiteRunner
 from aeframe.types import Batch, TrainingProgress
 
 torch.set_num_threads(1)
 
+_FOLDER = tempfile.TemporaryDirectory()
 CPU = torch.device("cpu")
 SAMPLES = 7
 PARTS = ("activation", *(kind.name for kind in SLOTS))
@@ -201,7 +205,8 @@ def parts() -> list[tuple[str, str]]:
 
 @cache
 def runner(plugin: str) -> SuiteRunner:
-    return SuiteRunner(SuiteOptions(plugin))
+    options = {"encoder=pretrained": pretrained_mlp(Path(_FOLDER.name))} if plugin == "core" else {}
+    return SuiteRunner(SuiteOptions(plugin, options=options))
 
 
 def of_part(plugin: str, part: str) -> tuple[Autoencoder, Batch]:

@@ -24,7 +24,7 @@ from aeframe.runs.run_id import exported_run_id
 
 if TYPE_CHECKING:
     from aeframe.data.datamodule import DataModule
-    from aeframe.experiment.workflow import Run
+    from aeframe.experiment.finished_run import Run
     from aeframe.training.module import AutoencoderModule
 
 # OmegaConf reads backslashes before `${` as an escape, and every other backslash literally.

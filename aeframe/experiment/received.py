@@ -188,7 +188,7 @@ def _take_init(settings: dict[str, Any]) -> Any:
     value = settings.get("init")
     if value is None or isinstance(value, (str, Path)):
         return None
-    from aeframe.experiment.workflow import Run
+    from aeframe.experiment.finished_run import Run
     from aeframe.model_store.trained_model import TrainedModel
 
     trained = value.model if isinstance(value, Run) else value

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lightning.pytorch as L
 import torch
@@ -23,6 +22,7 @@ from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.console import banner, closing_table
+from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
 from aeframe.experiment.validation import interval_seconds
@@ -50,9 +50,6 @@ from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.types import TrainingProgress
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 _NUM_PICTURED = 512
 """Samples of the test split that are used for pictures."""
 _UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
@@ -64,29 +61,6 @@ _UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
 """Callbacks that do not work in a run: why, and what to use instead."""
 _LIMITS = ("max_epochs", "max_batches", "patience")
 """Settings that end training."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A finished run."""
-
-    folder: Path
-    metrics: dict[str, float]
-    """The metrics of the test split, by name."""
-    monitored: float
-    """The monitored metric of the best weights, on the validation split; NaN if it was never finite."""
-    model: TrainedModel = field(repr=False)
-    """The trained model: what `aeframe.load` opens, without reading it again."""
-
-    @property
-    def history(self) -> DataFrame:
-        """The measurements of the run as a table with the columns step, epoch, split, name and value.
-
-        ``run.history.pivot(index="step", columns=["split", "name"], values="value")`` has one column for each metric.
-        """
-        import pandas as pd
-
-        return pd.DataFrame(Records(RunFolder(self.folder).metrics).read())
 
 
 def train(

@@ -1,10 +1,11 @@
-"""`ScheduledLR`: a `Schedule` of the training progress as an `LRScheduler` of torch."""
+"""`ScheduledLR`: a `Schedule` of the training progress as an `LRScheduler` of torch; `step_schedulers` steps them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import lightning.pytorch as L
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -52,3 +53,13 @@ class ScheduledLR(LRScheduler):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the current rates."""
         self._last_lr = list(state["last_lr"])
+
+
+def step_schedulers(trainer: L.Trainer, interval: str) -> None:
+    """Step the schedulers of an interval, ``step`` or ``epoch``; Lightning does so in automatic optimization only.
+
+    The schedulers may be those of a callback: stochastic weight averaging replaces them.
+    """
+    for config in trainer.lr_scheduler_configs:
+        if config.interval == interval and isinstance(config.scheduler, LRScheduler):
+            config.scheduler.step()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aeframe.devices import mean_over_devices
 from aeframe.errors import AeframeError
@@ -145,6 +145,17 @@ class MetricBuffer:
         total[0] += float(column.sum())
         total[1] += len(column)
         return float(column.mean())
+
+
+def check_finite_weights(model: nn.Module, progress: TrainingProgress) -> None:
+    """Raise `NonFiniteLossError` if a weight is not finite; it names the first such weight and the newest batch."""
+    bad = torch.stack([~torch.isfinite(p.detach()).all() for p in model.parameters()]).cpu()
+    if bool(bad.any()):
+        name = [name for name, _ in model.named_parameters()][int(bad.nonzero()[0])]
+        raise NonFiniteLossError(
+            f"training stopped: weight '{name}' is not finite after batch {progress.batch - 1}, so a gradient was not; "
+            "lower optimizer.lr, set clip=1.0, or look at the data of that batch"
+        )
 
 
 def _check_finite(group: str, window: _Window, values: Tensor) -> None:

@@ -15,7 +15,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
@@ -27,6 +26,7 @@ from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
 from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
+from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
     count_batches,
     evaluation_results,
@@ -38,11 +38,12 @@ from aeframe.training.lightning_progress import (
     steps_directly,
 )
 from aeframe.training.loader_output import as_batch
-from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
+from aeframe.training.metric_buffer import MetricBuffer, check_finite_weights
 from aeframe.training.optimizer_groups import (
     OptimizerGroup,
     check_ownership,
     make_optimizer_groups,
+    planned_batches,
     synchronized_states,
 )
 from aeframe.types import WEIGHT, Batch, TrainingProgress
@@ -187,7 +188,9 @@ class AutoencoderModule(L.LightningModule):
         plan = loader.plan if isinstance(loader, Loader) and trainer.limit_train_batches == 1.0 else None
         self.batches_per_epoch = trainer.num_training_batches if plan is None else len(plan)
         if not self.progress.planned or self.stretch_schedules:
-            self.progress.planned = self._planned_batches()
+            self.progress.planned = planned_batches(
+                trainer, self.groups, batches_per_epoch=self.batches_per_epoch, max_batches=self.max_batches
+            )
         if plan is not None:
             self.progress.rows = plan.length
         if self._restored is not None:
@@ -197,21 +200,7 @@ class AutoencoderModule(L.LightningModule):
             self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
             self._restored = None
         self._steps_directly = steps_directly(trainer)
-        self._step_schedulers("step")
-
-    def _planned_batches(self) -> int:
-        """Return the planned number of batches, 0 if there is no limit."""
-        trainer, limits = self.trainer, []
-        if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-            limits.append(trainer.max_epochs * self.batches_per_epoch)
-        if trainer.max_steps >= 0:
-            # Lightning counts the steps of every optimizer.
-            accumulate = min(group.settings.accumulate for group in self.groups)
-            limits.append(trainer.max_steps * accumulate // len(self.groups))
-        if self.max_batches is not None:
-            limits.append(self.max_batches)
-        planned = min(limits, default=math.inf)
-        return 0 if math.isinf(planned) else int(planned)
+        step_schedulers(self.trainer, "step")
 
     # -- the step ------------------------------------------------------------------------------------------------
 
@@ -282,7 +271,7 @@ class AutoencoderModule(L.LightningModule):
                 if is_last:
                     self._step(group, optimizer)
         progress.advance()
-        self._step_schedulers("step")
+        step_schedulers(self.trainer, "step")
         if progress.batch % self._log_every == 0:
             self.metric_buffer.flush(self._readings())
         return first_loss
@@ -326,15 +315,6 @@ class AutoencoderModule(L.LightningModule):
             return nullcontext()
         return optimizer.toggle_model(sync_grad=sync)
 
-    def _step_schedulers(self, interval: str) -> None:
-        """Step the schedulers of an interval; Lightning does so in automatic optimization only.
-
-        The schedulers may be those of a callback: stochastic weight averaging replaces them.
-        """
-        for config in self.trainer.lr_scheduler_configs:
-            if config.interval == interval and isinstance(config.scheduler, LRScheduler):
-                config.scheduler.step()
-
     def _reached_max_batches(self) -> bool:
         return self.max_batches is not None and self.progress.batch >= self.max_batches
 
@@ -362,7 +342,7 @@ class AutoencoderModule(L.LightningModule):
         """Advance the progress, so that later checkpoints resume at the next epoch."""
         # An epoch that ended early has not been logged yet.
         self._log_epoch()
-        self._step_schedulers("epoch")
+        step_schedulers(self.trainer, "epoch")
         if self.progress.batch_in_epoch >= self.batches_per_epoch:
             self.progress.epoch += 1
             self.progress.batch_in_epoch = 0
@@ -375,7 +355,7 @@ class AutoencoderModule(L.LightningModule):
         """Flush the training terms, and check that the weights are finite."""
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.metric_buffer.flush(self._readings())
-            self.check_finite_weights()
+            check_finite_weights(self.model, self.progress)
         self._start_evaluation("val")
 
     def on_validation_model_zero_grad(self) -> None:
@@ -452,16 +432,6 @@ class AutoencoderModule(L.LightningModule):
         for result in self._results:
             result |= {f"{split}/{name}": value for name, value in self.measured[split].items()}
         self._results = []
-
-    def check_finite_weights(self) -> None:
-        """Raise an error if a weight is not finite; it names the first such weight and the newest batch."""
-        bad = torch.stack([~torch.isfinite(p.detach()).all() for p in self.model.parameters()]).cpu()
-        if bool(bad.any()):
-            name = [name for name, _ in self.model.named_parameters()][int(bad.nonzero()[0])]
-            raise NonFiniteLossError(
-                f"training stopped: weight '{name}' is not finite after batch {self.progress.batch - 1}, so a gradient "
-                "was not; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
-            )
 
     # -- logging -------------------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ A model has the group ``autoencoder``, and one group for each of its critics.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import lightning.pytorch as L
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -282,3 +284,18 @@ def synchronized_states(groups: list[OptimizerGroup]) -> dict[str, dict[str, Any
     for state in states.values():
         state["gradients"] = {row: mean_over_devices(gradient) for row, gradient in state["gradients"].items()}
     return states
+
+
+def planned_batches(
+    trainer: L.Trainer, groups: Sequence[OptimizerGroup], *, batches_per_epoch: float, max_batches: int | None
+) -> int:
+    """Return the number of batches that a Trainer plans, 0 if there is no limit."""
+    limits: list[float] = [] if max_batches is None else [max_batches]
+    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
+        limits.append(trainer.max_epochs * batches_per_epoch)
+    if trainer.max_steps >= 0:
+        # Lightning counts the steps of every optimizer.
+        accumulate = min(group.settings.accumulate for group in groups)
+        limits.append(trainer.max_steps * accumulate // len(groups))
+    planned = min(limits, default=math.inf)
+    return 0 if math.isinf(planned) else int(planned)

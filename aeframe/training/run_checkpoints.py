@@ -18,6 +18,7 @@ from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import publish_copy
 from aeframe.training.checkpoint_files import BEST, LAST
+from aeframe.training.metric_buffer import check_finite_weights
 from aeframe.training.module import AutoencoderModule
 
 
@@ -186,7 +187,8 @@ class RunCheckpoints(Checkpoint):
         return True
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule, path: Path) -> None:
-        _module(pl_module).check_finite_weights()
+        module = _module(pl_module)
+        check_finite_weights(module.model, module.progress)
         if trainer.is_global_zero and not path.parent.is_dir():
             # Lightning would create the folder again, but the config of the run would be missing.
             raise AeframeError(

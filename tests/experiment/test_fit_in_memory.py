@@ -24,7 +24,7 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.samples import Samples
 from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
-from aeframe.experiment.workflow import Run
+from aeframe.experiment.finished_run import Run
 from aeframe.model_store.inputs import FarFromTrainingWarning
 
 torch.set_num_threads(1)

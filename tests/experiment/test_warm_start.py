@@ -139,7 +139,7 @@ def test_an_error_is_raised_before_anything_is_written(
 def test_a_run_without_a_saved_model_is_an_error(source: RunFolder) -> None:
     shutil.copytree(source.path, "first")
     shutil.rmtree("first/model")
-    with pytest.raises(AeframeError, match=r"init=first cannot be used: .* use the folder of a finished run"):
+    with pytest.raises(AeframeError, match=r"init=first cannot be used: .* with aeframe finish"):
         fit("run", init="first")
 
 

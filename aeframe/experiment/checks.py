@@ -21,7 +21,7 @@ from aeframe.data.in_memory import build_dataset
 from aeframe.data.modality import Dataset, Modality
 from aeframe.errors import AeframeError
 from aeframe.experiment.objects import RunObjects
-from aeframe.factory import build
+from aeframe.factory import build, signature
 from aeframe.kinds import SLOTS
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
@@ -222,14 +222,17 @@ def _warn_of_unused_critics(model: Autoencoder) -> None:
 
 
 def _suggestion(kind: str, fits: Callable[[Any], bool]) -> str:
-    """Return ``"choose loss=mae or mse"``: the names of all registered parts that fit and can be imported."""
+    """Return ``"choose loss=mae or mse"``: the names of all registered parts that fit and can be imported.
+
+    A part that wraps a module of the user's program has no name to choose.
+    """
     names = []
     for name in registry().names(kind):
         try:
             part = registry().load(kind, name)
         except AeframeError:
             continue
-        if fits(part):
+        if fits(part) and "module" not in signature(part).injected:
             names.append(name)
     return f"choose {kind}={_or(names)}" if names else f"no {kind} that is installed fits"
 

@@ -170,10 +170,14 @@ def _class_name(module: Any) -> str:
 
 def _check_given(kind: str, module: Any, code: str) -> None:
     """Raise an error if the object is missing, or cannot be called."""
+    if module is None and not code:
+        raise AeframeError(
+            f"{kind} 'own' is a module or function of a program, found none; pass it: aeframe.fit({kind}=...)"
+        )
     if module is None:
         article = "an" if kind == "encoder" else "a"
         raise AeframeError(
-            f"this model has {article} {kind} of the class {code or 'of its author'}, whose code is not saved with it; "
+            f"this model has {article} {kind} of the class {code}, whose code is not saved with it; "
             f"pass an object of this class: aeframe.load(folder, {kind}=...)"
         )
     if not callable(module):

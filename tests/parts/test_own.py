@@ -111,3 +111,12 @@ def test_errors(fit: Any, tmp_path: Path, settings: dict[str, Any], message: str
     with pytest.raises(AeframeError, match=message):
         fit(**settings)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["encoder", "decoder", "loss"])
+def test_a_config_alone_cannot_name_a_module_of_a_program(fit: Any, kind: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        fit(**{kind: "own"})
+    assert str(error.value) == (
+        f"{kind} 'own' is a module or function of a program, found none; pass it: aeframe.fit({kind}=...)"
+    )

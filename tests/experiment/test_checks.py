@@ -55,8 +55,9 @@ def test_data_of_another_modality_are_refused(grid: Path) -> None:
 
 
 def fitting(kind: str, domain: str) -> str:
-    """All that are installed, of core and of plugins."""
-    *most, last = (name for name in registry().names(kind) if domain in registry().load(kind, name).domains)
+    """All that are installed, of core and of plugins, and that a config can name."""
+    names = (name for name in registry().names(kind) if name != "own")
+    *most, last = (name for name in names if domain in registry().load(kind, name).domains)
     return f"{', '.join(most)} or {last}"
 
 

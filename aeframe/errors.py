@@ -14,8 +14,9 @@ class AeframeError(Exception):
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'right'?"`` for the known name of the closest spelling; empty if none is close."""
-    closest = difflib.get_close_matches(str(wrong), [str(name) for name in known], n=1, cutoff=0.5)
-    return f", did you mean '{closest[0]}'?" if closest else ""
+    by_lower_case = {str(name).lower(): str(name) for name in known}
+    closest = difflib.get_close_matches(str(wrong).lower(), by_lower_case, n=1, cutoff=0.5)
+    return f", did you mean '{by_lower_case[closest[0]]}'?" if closest else ""
 
 
 def first_sentence(error: BaseException) -> str:

@@ -326,7 +326,9 @@ def memory_dataset(x: Any, modality: str | None) -> str:
         name = registry().load("modality", candidate).in_memory
         if name is not None and registry().load("dataset", name).accepts(x):
             return name
+    names = ", ".join(registry().names("modality"))
+    dtype = f" and dtype {x.dtype}" if hasattr(x, "dtype") else ""
     raise AeframeError(
-        f"fit: no modality takes {described(x)} as samples; pass an array (N, ...), a data frame, a list of strings or "
-        "of pictures, or name the modality: modality='audio'"
+        f"fit: no modality takes {described(x)}{dtype} as samples; pass an array (N, ...) of numbers, a data frame, a "
+        f"list of strings or of pictures, or name one of the modalities: modality={names}"
     )

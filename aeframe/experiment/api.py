@@ -52,8 +52,8 @@ def fit(
     Args:
         x: The samples: an array or tensor ``(N, ...)``, also memory-mapped, a data frame of pandas or polars, a sparse
             matrix, an AnnData, a list of strings, of pictures or of arrays, a dataset of torch or of the library
-            ``datasets``, or `aeframe.Samples`. Their type selects the modality, unless ``modality=`` names it. None
-            takes the dataset that ``data=`` names.
+            ``datasets``, a `Source`, or `aeframe.Samples`. Their type selects the modality, unless ``modality=``
+            names it. None takes the dataset that ``data=`` names.
         y: The labels ``(N,)``, or the name of a column of x.
         condition: The condition ``(N, C)``, categories ``(N,)``, or the names of columns of x.
         sample_weight: The weight ``(N,)`` of each sample's loss in training, or the name of a column of x.
@@ -65,8 +65,8 @@ def fit(
         settings: The name of a recipe, part or dataset (``model="vae"``), a mapping of options (``latent={"dim": 8}``),
             or the value of a setting (``max_epochs=20``). Strings are literal: ``${...}`` is no interpolation.
             ``encoder`` and ``decoder`` also take a `torch.nn.Module`, of which a copy is trained, ``loss`` a function
-            of the reconstruction and x, ``callbacks`` a list of Lightning callbacks, and ``logger`` a Lightning logger
-            or a list of them.
+            of the reconstruction and x, ``callbacks`` a list of Lightning callbacks, ``logger`` a Lightning logger
+            or a list of them, and ``init`` a run or a trained model.
 
     Raises:
         AeframeError: An error that the user can correct.

@@ -27,6 +27,7 @@ from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.activations import ActivationTraits, traits
 from aeframe.parts.losses.base import Loss
+from aeframe.parts.own import OwnDecoder
 from aeframe.registry import registry
 from aeframe.training.freezing import freeze
 from aeframe.training.optimizer_groups import make_optimizer_groups
@@ -103,6 +104,7 @@ def check_parts(
     _check_requirements(config)
     model = dry_run(config, spec, modules)
     _check_output_range(config, model.loss, spec)
+    _check_last_activation(config, model)
     _warn_if_identity_fits(model, spec)
     _warn_of_unused_critics(model)
     return spec
@@ -186,6 +188,25 @@ def _check_provides(kind: str, name: str, latent: str) -> None:
             f"{_listing(provides)}; "
             f"{_suggestion('latent', lambda part: requires <= part.provides)}, or with '{latent}' "
             f"{_suggestion(kind, lambda part: part.requires <= provides and _supports_space(part, latent_class))}"
+        )
+
+
+def _check_last_activation(config: Mapping[str, Any], model: Autoencoder) -> None:
+    """Raise an error if a decoder of the user ends in an activation, and the loss applies one of its own.
+
+    Losses such as ``bernoulli`` take logits; a sigmoid of a sigmoid has no value below 0.5.
+    """
+    if not isinstance(model.decoder, OwnDecoder):
+        return
+    last = list(model.decoder.module.modules())[-1]
+    if not isinstance(last, (nn.Sigmoid, nn.Tanh, nn.Softmax, nn.LogSoftmax)):
+        return
+    mean = model.loss.mean(torch.full((1, *model.decoder.out_shape), 0.25, device="cpu"))
+    if not mean.is_meta and not bool((mean == 0.25).all()):
+        raise AeframeError(
+            f"the decoder ends in {type(last).__name__}, and loss '{config['loss']['name']}' applies an activation of "
+            f"its own to the decoder's output (logits); leave out {type(last).__name__}, or choose another loss, such "
+            "as loss=mse"
         )
 
 

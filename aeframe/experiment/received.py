@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.resume import AUTO
 from aeframe.experiment.warm_start import INIT_IN_MEMORY
@@ -110,7 +110,9 @@ def received_objects(samples: Any, settings: dict[str, Any]) -> RunObjects:
     modules = _take_modules(settings)
     callbacks = _take_list(settings, "callbacks", "lightning.pytorch.callbacks", "Callback")
     loggers = _take_list(settings, "logger", "lightning.pytorch.loggers", "Logger")
-    return RunObjects(samples, modules, callbacks, loggers, _take_init(settings))
+    init = _take_init(settings)
+    _refuse_arrays(settings)
+    return RunObjects(samples, modules, callbacks, loggers, init)
 
 
 def _fields(samples: Any) -> dict[str, Any]:
@@ -181,6 +183,17 @@ def _take_modules(settings: dict[str, Any]) -> dict[str, Any]:
         modules[kind] = value
         settings[kind] = {"name": OWN, "code": described_code(value)}
     return modules
+
+
+def _refuse_arrays(settings: Mapping[str, Any]) -> None:
+    """Raise an error for an array or a data frame under a name that is no argument for samples."""
+    names = ("x", "y", "condition", "sample_weight", "groups", "validation", "test")
+    for key, value in settings.items():
+        if getattr(value, "ndim", 0) and hasattr(value, "shape"):
+            raise AeframeError(
+                f"fit has no argument '{key}' for samples (found {type(value).__name__} of shape "
+                f"{tuple(value.shape)}){did_you_mean(key, names)}; its arguments for samples are {', '.join(names)}"
+            )
 
 
 def _take_init(settings: dict[str, Any]) -> Any:

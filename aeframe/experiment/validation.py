@@ -41,6 +41,18 @@ _LOSSY = {"bf16-true": "bf16-mixed", "16-true": "16-mixed"}
 """Precisions of Lightning with weights in half precision, which the parts do not support, and what to use instead."""
 _OUT_OF_RANGE = frozenset({"greater_than", "greater_than_equal", "less_than", "less_than_equal"})
 """The types of pydantic's errors for a number outside its range."""
+_NAMES_ELSEWHERE = {
+    **dict.fromkeys(("lr", "learning_rate"), "optimizer.lr"),
+    **dict.fromkeys(("epochs", "num_epochs", "n_epochs"), "max_epochs"),
+    **dict.fromkeys(("latent_dim", "n_latent", "z_dim"), "latent.dim"),
+    **dict.fromkeys(("device", "accelerator"), "trainer.accelerator"),
+    **dict.fromkeys(("devices", "gpus"), "trainer.devices"),
+    "precision": "trainer.precision",
+    "early_stopping": "patience",
+    "num_workers": "workers",
+    "output_dir": "folder",
+}
+"""What settings are called in other libraries."""
 _TIME = re.compile(r"(\d+(?:\.\d+)?) ?(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
 
@@ -55,6 +67,8 @@ def validated(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in config:
         if key not in (*known, *GROUPS, "model"):
             suggestion = did_you_mean(key, [*known, *GROUPS])
+            if key in _NAMES_ELSEWHERE:
+                suggestion = f", did you mean '{_NAMES_ELSEWHERE[key]}'?"
             raise AeframeError(
                 f"a run has no setting and no part '{key}'{suggestion or '; aeframe-train --help lists what it has'}"
             )

@@ -33,10 +33,12 @@ def init_source(config: Mapping[str, Any], objects: RunObjects) -> Autoencoder |
             )
         return None
     # Torch takes long to import, and the module is imported for every command.
-    from aeframe.model_store.reader import load
+    from aeframe.model_store.reader import load, own_kinds
 
     try:
-        return load(path).model
+        # The source may have the modules that the new run has.
+        kinds = own_kinds(path) & objects.modules.keys()
+        return load(path, **{kind: objects.modules[kind] for kind in kinds}).model
     except AeframeError as error:
         raise AeframeError(f"init={path} cannot be used: {error}") from error
 

@@ -92,6 +92,18 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     )
 
 
+def own_kinds(path: str | Path) -> set[str]:
+    """Return the kinds of part for which `load` needs a module of the model's author, such as ``{"encoder"}``.
+
+    Raises:
+        AeframeError: The folder has no model.
+    """
+    folder = _model_folder(Path(path))
+    config = read_yaml(folder / "config.yaml")
+    _check_config(folder, config)
+    return {kind for kind in OWN_KINDS if config[kind]["name"] == OWN}
+
+
 def _model_folder(path: Path) -> Path:
     """Return the folder of the saved model: ``model`` below the folder of a run, or `path` itself."""
     path = resolved(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -146,7 +147,12 @@ class OwnLoss(Loss):
         else:
             # K importance samples of each x: the function sees them as further samples.
             loss = self.function(x_hat.flatten(0, lead - 1), x.expand_as(x_hat).flatten(0, lead - 1))
-            loss = loss.unflatten(0, x_hat.shape[:lead]) if loss.ndim else loss
+            loss = loss.unflatten(0, x_hat.shape[:lead]) if isinstance(loss, Tensor) and loss.ndim else loss
+        if not isinstance(loss, Tensor):
+            raise AeframeError(
+                f"loss {self._name} returns {type(loss).__name__}, expected a tensor with one number for each element "
+                f"{tuple(x.shape)} or each sample ({len(x)},)"
+            )
         if loss.shape[:lead] != output.shape[:lead]:
             raise AeframeError(
                 f"loss {self._name} returns shape {tuple(loss.shape)} for x of shape {tuple(x.shape)}, expected one "
@@ -168,6 +174,10 @@ def _class_name(module: Any) -> str:
     return described_code(module).rpartition(".")[2]
 
 
+class OtherCodeWarning(UserWarning):
+    """A saved model is opened with a module or function of another name than the one that it was trained with."""
+
+
 def _check_given(kind: str, module: Any, code: str) -> None:
     """Raise an error if the object is missing, or cannot be called."""
     if module is None and not code:
@@ -180,17 +190,24 @@ def _check_given(kind: str, module: Any, code: str) -> None:
             f"this model has {article} {kind} of the class {code}, whose code is not saved with it; "
             f"pass an object of this class: aeframe.load(folder, {kind}=...)"
         )
-    if not callable(module):
-        raise AeframeError(f"{kind} expects a module or a function, found {module!r}; pass an nn.Module")
-
-
-def _module_copy(kind: str, module: Any, code: str) -> nn.Module:
-    """Return a copy of a module, so that a run leaves the caller's module as it is."""
     if inspect.isclass(module):
         raise AeframeError(
             f"{kind} expects a module, found the class {module.__qualname__}; pass an object of it, "
             f"{module.__qualname__}(...), or register the class with @aeframe.register('{kind}')"
         )
+    if not callable(module):
+        raise AeframeError(f"{kind} expects a module or a function, found {module!r}; pass an nn.Module")
+    if code and code.rpartition(".")[2] != _class_name(module):
+        warnings.warn(
+            f"the model was trained with the {kind} {code}, and is opened with {described_code(module)}; its results "
+            "may differ",
+            OtherCodeWarning,
+            stacklevel=2,
+        )
+
+
+def _module_copy(kind: str, module: Any, code: str) -> nn.Module:
+    """Return a copy of a module, so that a run leaves the caller's module as it is."""
     _check_given(kind, module, code)
     if not isinstance(module, nn.Module):
         raise AeframeError(f"{kind} expects a torch.nn.Module, found {type(module).__name__}; write a module")

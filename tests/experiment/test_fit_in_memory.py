@@ -369,7 +369,12 @@ def test_callbacks_and_loggers_are_objects(fit: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"x": rows()[:, 0]}, "no modality takes numpy.ndarray of shape"),
+        ({"x": rows()[:, 0]}, r"no modality takes numpy.ndarray of shape \(120,\) and dtype float64 as samples"),
+        ({"x": rows(), "validation_data": rows(20)}, "has no argument 'validation_data' for samples"),
+        ({"x": rows(), "validation_data": rows(20)}, "did you mean 'validation'"),
+        ({"x": rows(), "lr": 1e-3}, "a run has no setting and no part 'lr', did you mean 'optimizer.lr'"),
+        ({"x": rows(), "device": "cpu"}, "did you mean 'trainer.accelerator'"),
+        ({"x": rows(), "model": "VAE"}, "did you mean 'vae'"),
         ({"x": Endless()}, "an IterableDataset has none"),
         ({"x": rows()[:0]}, "x has no samples for the train split"),
         ({"x": frame().assign(a="word")}, "column 'a' of (str|object), expected numbers"),

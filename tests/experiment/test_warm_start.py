@@ -198,3 +198,19 @@ def test_only_a_folder_a_run_or_a_trained_model_is_a_source() -> None:
     assert str(error.value) == (
         "fit: init expects a folder, a run or a trained model, found Linear; pass aeframe.load(folder)"
     )
+
+
+class OwnEncoder(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(30, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.layer(x))
+
+
+def test_the_source_may_have_the_modules_of_the_new_run(tmp_path: Path) -> None:
+    first = fit(tmp_path / "first", encoder=OwnEncoder(), decoder="mlp")
+    run = fit(tmp_path / "second", encoder=OwnEncoder(), decoder="mlp", init=first.path, freeze=["encoder"])
+    name = "model.encoder.module.layer.weight"
+    assert torch.equal(weights(run)[name], weights(first)[name])

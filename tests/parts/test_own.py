@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import aeframe
 from aeframe.errors import AeframeError
 from aeframe.parts import Encoder
+from aeframe.parts.own import OtherCodeWarning
 from aeframe.types import Batch
 
 torch.set_num_threads(1)
@@ -49,6 +50,7 @@ def fit(tmp_path: Path) -> Any:
 
 
 def test_a_run_trains_a_copy_of_a_module(fit: Any) -> None:
+    torch.manual_seed(0)
     module = OwnNet()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     run = fit(encoder=module, decoder=nn.Linear(5, 6), latent={"dim": 5})
@@ -56,7 +58,8 @@ def test_a_run_trains_a_copy_of_a_module(fit: Any) -> None:
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
     trained = run.model.model.encoder.module.state_dict()
     assert not torch.equal(trained["layers.0.weight"], before["layers.0.weight"])
-    assert int(trained["layers.1.num_batches_tracked"]) == 3
+    # The weights of the best epoch.
+    assert int(trained["layers.1.num_batches_tracked"]) > 0
 
 
 def test_a_saved_model_is_opened_with_the_code(fit: Any) -> None:
@@ -120,3 +123,39 @@ def test_a_config_alone_cannot_name_a_module_of_a_program(fit: Any, kind: str) -
     assert str(error.value) == (
         f"{kind} 'own' is a module or function of a program, found none; pass it: aeframe.fit({kind}=...)"
     )
+
+
+def test_a_sigmoid_before_logits_is_an_error(fit: Any, tmp_path: Path) -> None:
+    decoder = nn.Sequential(nn.Linear(5, 6), nn.Sigmoid())
+    unit = {"modality": {"name": "vector", "domain": "unit", "scale": "minmax"}, "latent": {"dim": 5}}
+    with pytest.raises(AeframeError) as error:
+        fit(decoder=decoder, loss="bernoulli", **unit)
+    assert str(error.value) == (
+        "the decoder ends in Sigmoid, and loss 'bernoulli' applies an activation of its own to the decoder's output "
+        "(logits); leave out Sigmoid, or choose another loss, such as loss=mse"
+    )
+    fit(decoder=decoder, loss="mse", **unit)
+    fit(decoder=nn.Linear(5, 6), loss="bernoulli", folder=tmp_path / "logits", **unit)
+
+
+def test_other_code_than_in_training_is_said(fit: Any) -> None:
+    run = fit(encoder=OwnNet(), decoder="mlp")
+    with pytest.warns(OtherCodeWarning, match=r"was trained with the encoder .*OwnNet, and is opened with .*_Renamed"):
+        aeframe.load(run.folder, encoder=_Renamed())
+
+
+class _Renamed(OwnNet):
+    """The same layers under another name."""
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda x_hat, x: 1.0, "returns float, expected a tensor with one number for each element"),
+        (nn.MSELoss, "loss expects a module, found the class MSELoss; pass an object of it, MSELoss(...)"),
+    ],
+)
+def test_a_loss_that_is_no_function_of_tensors(fit: Any, loss: Any, message: str) -> None:
+    with pytest.raises(AeframeError) as error:
+        fit(loss=loss)
+    assert message in str(error.value)

@@ -1,7 +1,8 @@
-"""`short_warnings`: how the commands print warnings."""
+"""`short_warnings`: how the commands print warnings; `stacklevel_of_caller`: which line a warning names."""
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,3 +25,18 @@ def short_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.formatwarning = original
+
+
+def stacklevel_of_caller() -> int:
+    """Return the ``stacklevel`` with which a warning names the line of the user's program.
+
+    The caller passes it to `warnings.warn`. Frames of aeframe and of torch, whose decorators are in between, are
+    skipped.
+    """
+    frame, level = inspect.currentframe(), 0
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in ("aeframe", "torch"):
+            return level
+        frame, level = frame.f_back, level + 1
+    return level

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.short_warnings import stacklevel_of_caller
 from aeframe.types import Batch, DataSpec, Shape
 
 _MANY_FAR = 0.1
@@ -119,7 +120,7 @@ def warn_if_far(who: str, batch: Batch, value_range: tuple[float, float], *, is_
             f"{who} was trained with values from {low:.4g} to {high:.4g}, and x has values from {float(x.min()):.4g} "
             f"to {float(x.max()):.4g}; {hint}",
             FarFromTrainingWarning,
-            stacklevel=4,
+            stacklevel=stacklevel_of_caller(),
         )
 
 

@@ -263,6 +263,14 @@ def test_prepare_and_restore_are_inverse(fit: Any) -> None:
     pd.testing.assert_frame_equal(restored, frame(), rtol=1e-5)
 
 
+def test_a_warning_names_the_line_of_the_program(fit: Any) -> None:
+    model = fit(rows()).model
+    for method in (model.encode, model.reconstruct, model.score):
+        with pytest.warns(FarFromTrainingWarning) as caught:
+            method(rows() * 1000)
+        assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_unscaled_values_are_said_once(fit: Any) -> None:
     model = fit(rows() * 1e4).model
     with pytest.warns(FarFromTrainingWarning, match=r"trained with values from -\d.* x has values from .*e\+"):

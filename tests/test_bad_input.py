@@ -83,13 +83,16 @@ def refused(capsys: pytest.CaptureFixture[str], place: Path, *words: str) -> str
 
 
 LOSSES = registry.registry().names("loss")
-*MOST, LAST = (name for name in LOSSES if "real" in registry.registry().load("loss", name).domains)
+FITTING = (name for name in LOSSES if "real" in registry.registry().load("loss", name).domains)
+# A config cannot name a function of the user.
+*MOST, LAST = (name for name in FITTING if name != "own")
 WHOLE = "Input should be a valid integer, unable to parse string as an integer"
 CASES = {
     # Names, options, types.
     "loss=mes": f"unknown loss 'mes', did you mean 'mse'?; known are {', '.join(LOSSES)}",
     "latnt.dim=3": "a run has no setting and no part 'latnt', did you mean 'latent'?",
-    "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, activation",
+    "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, "
+    "activation, noise, noise_scale",
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
     "data=table data.path=2024": "dataset 'table': option 'path' expects Path, found 2024 (Input is not a valid path "
     "for <class 'pathlib.Path'>); write '\"2024\"' for the text 2024",
@@ -116,7 +119,7 @@ CASES = {
     "Read); replace it, or leave such files out of training with modality.on_error=skip",
     # Values and counts.
     "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; name the columns to read "
-    "with columns, or the one to set aside with label",
+    "with columns, those to leave out with exclude, or the label with label",
     "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, drop "
     "the row, or set modality.missing=mask to leave it out",
     "data=table data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: 7 "

@@ -140,7 +140,8 @@ def test_an_encoder_without_a_mirrored_decoder_is_an_error() -> None:
     with pytest.raises(AeframeError) as error:
         mirrored(Alone(), (3,), (1, 4))
     assert str(error.value) == (
-        "decoder 'mirror': encoder Alone has no mirrored decoder; choose a decoder by name, decoder=..."
+        "decoder 'mirror': encoder Alone has no mirrored decoder; choose a decoder by name, decoder=..., or "
+        "pass a module"
     )
 
 

@@ -25,6 +25,6 @@ def mirrored_decoder(z_shape: Shape, out_shape: Shape, encoder: Encoder, build: 
     if config is None:
         raise AeframeError(
             f"decoder 'mirror': encoder {type(encoder).__name__} has no mirrored decoder; "
-            "choose a decoder by name, decoder=..."
+            "choose a decoder by name, decoder=..., or pass a module"
         )
     return build("decoder", config, z_shape=z_shape, out_shape=out_shape, encoder=encoder, build=build)

@@ -185,7 +185,7 @@ def test_repeated_genes(tmp_path: Path) -> None:
          "list it in data.categorical, or convert it"),
         ({"label": "cell"}, " has no column 'cell' in obs for the label; it has type, batch, age"),
         ({"views": ("protien",)}, " has no 'protien' in obsm, did you mean 'protein'?; it has protein"),
-        ({"where": {"type": "b"}}, " has no cell with 'b' in column 'type'; it has T, B"),
+        ({"where": {"type": "b"}}, " has no cell with 'b' in column 'type', did you mean 'B'?; it has T, B"),
         ({"split": "type"}, ": column 'type' in obs has 'T', expected train, validation or test for each cell; "
          "correct it, or leave out data.split"),
         ({"min_counts": 1000}, " has no usable cell for the train split; lower data.min_counts"),

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data.samples import as_array, is_frame, side_by_side
+from aeframe.data.folders import encode_names
+from aeframe.data.samples import as_array, column_of, is_frame, names_of_columns, side_by_side
 from aeframe.errors import AeframeError, did_you_mean
 
 
@@ -78,7 +79,7 @@ class ConditionCoding:
         is_mapping = isinstance(condition, Mapping)
         if not is_mapping and not (is_frame(condition) and self.columns):
             return condition
-        names = [str(name) for name in (condition if is_mapping else condition.columns)]
+        names = [str(name) for name in condition] if is_mapping else names_of_columns(condition)
         if not self.columns:
             raise AeframeError(
                 f"{who} was trained on a condition without names of columns, found the names {', '.join(names)}; pass "
@@ -90,7 +91,8 @@ class ConditionCoding:
                 f"{who} has a condition of the columns {', '.join(self.columns)}, found none named "
                 f"'{missing}'{did_you_mean(missing, names)}; pass all of them"
             )
-        return side_by_side([as_array(condition[name]) for name in self.columns])
+        columns = (condition[name] if is_mapping else column_of(condition, name) for name in self.columns)
+        return side_by_side([as_array(column) for column in columns])
 
     def _encode_column(
         self, who: str, number: int, column: NDArray[Any], categories: Sequence[str] | None
@@ -111,11 +113,9 @@ class ConditionCoding:
         one_hot[np.arange(len(column)), [codes[name] for name in names]] = 1
         return one_hot
 
-    def in_frame(self, frame: Any) -> NDArray[Any] | None:
-        """Return the condition ``(N, columns)`` that is in a data frame, or None if it lacks one of the columns."""
-        if not self.columns or not set(self.columns) <= {str(name) for name in frame.columns}:
-            return None
-        return side_by_side([as_array(frame[name]) for name in self.columns])
+    def is_in(self, x: Any) -> bool:
+        """Return whether x is a data frame that has all columns of the condition."""
+        return bool(self.columns) and is_frame(x) and {*self.columns} <= {*names_of_columns(x)}
 
     def state(self) -> dict[str, Any]:
         """Return the coding as values that JSON can represent."""
@@ -170,8 +170,7 @@ def encode_known_categories(labels: Any, names: Sequence[str] | None) -> Tensor:
     """
     values = as_array(labels)
     if names:
-        codes = {name: code for code, name in enumerate(names)}
-        return torch.tensor([codes.get(text, -1) for text in _names(values)], dtype=torch.int64)
+        return encode_names(_names(values), names)
     if values.dtype.kind not in "iu":
         raise AeframeError(f"labels were whole numbers in training, found {values[0]!r}; pass their numbers")
     return torch.from_numpy(values.astype(np.int64))

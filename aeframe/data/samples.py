@@ -114,6 +114,15 @@ def named_columns(x: Any) -> Any:
     return x.obs if is_anndata(x) else x if is_frame(x) else None
 
 
+def column_of(frame: Any, name: str) -> Any:
+    """Return a column of a data frame by its name as text: column 4 of pandas is ``"4"``.
+
+    Raises:
+        ValueError: The frame has no such column.
+    """
+    return frame[frame.columns[names_of_columns(frame).index(name)]]
+
+
 def is_sparse(x: Any) -> bool:
     """Return whether x is a matrix or array of `scipy.sparse`."""
     sparse = sys.modules.get("scipy.sparse")
@@ -175,7 +184,7 @@ def _is(x: Any, module: str, name: str) -> bool:
 def _without_columns(who: str, samples: Samples) -> Samples:
     """Return the samples with the columns that are named as arrays, and x without them; an AnnData stays."""
     frame, used = named_columns(samples.x), []
-    names = [str(name) for name in frame.columns]
+    names = names_of_columns(frame)
     table = "x.obs" if is_anndata(samples.x) else "x"
 
     def column(field: str, name: str) -> Any:
@@ -185,7 +194,7 @@ def _without_columns(who: str, samples: Samples) -> Samples:
                 f"{', '.join(names[:12]) or 'none'}{', ...' if len(names) > 12 else ''}"
             )
         used.append(name)
-        return frame[frame.columns[names.index(name)]]
+        return column_of(frame, name)
 
     columns: dict[str, Any] = {}
     for field in COLUMNS:

@@ -19,7 +19,7 @@ from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
-from aeframe.data.samples import is_frame
+from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.tables import Choice, Rows, encode_labels, infer_header, read_header, read_rows, write_rows
 from aeframe.data.tables.rows import select_columns
@@ -144,8 +144,8 @@ class Vector(Modality):
     def prepare_samples(self, x: Any) -> Batch:
         self._known_shape()
         rows = self._match_columns(rows_of(x, self._columns))
-        if is_frame(x) and self._label is not None and self._label in (str(name) for name in x.columns):
-            rows.label = encode_known_categories(x[self._label], self._label_names).numpy()
+        if is_frame(x) and self._label is not None and self._label in names_of_columns(x):
+            rows.label = encode_known_categories(column_of(x, self._label), self._label_names).numpy()
         self._check_finite(rows)
         source = self._source(rows)
         return source.batch(torch.arange(len(source)))

@@ -17,7 +17,7 @@ from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.dotted_keys import flat
-from aeframe.experiment.received import received_objects, received_samples
+from aeframe.experiment.received import received
 from aeframe.interruption import Interrupted
 from aeframe.kinds import LOGGER
 from aeframe.runs.run_id import exported_run_id
@@ -78,13 +78,8 @@ def fit(
         >>> run = aeframe.fit(x, model="vae", max_epochs=20)  # doctest: +SKIP
         >>> codes = run.model.encode(run.model.prepare(x))  # doctest: +SKIP
     """
-    samples = received_samples(
-        x,
-        {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups},
-        {"validation": validation, "test": test},
-        settings,
-    )
-    objects = received_objects(samples, settings)
+    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups}
+    objects = received(x, columns, {"validation": validation, "test": test}, settings)
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
     hidden = hidden_options(Loader(), all_overrides)
@@ -136,13 +131,8 @@ def build(
         >>> module, data = aeframe.build(model="vae", data="digits")  # doctest: +SKIP
         >>> L.Trainer(max_epochs=20).fit(module, data)  # doctest: +SKIP
     """
-    samples = received_samples(
-        x,
-        {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups},
-        {"validation": validation, "test": test},
-        settings,
-    )
-    objects = received_objects(samples, settings)
+    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups}
+    objects = received(x, columns, {"validation": validation, "test": test}, settings)
     config = compose([*as_overrides(settings), *overrides])
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.run_setup import build_run

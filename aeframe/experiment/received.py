@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from aeframe.experiment.resume import AUTO
 from aeframe.experiment.warm_start import INIT_IN_MEMORY
 from aeframe.runs.folder import RunFolder
 
+if TYPE_CHECKING:
+    from aeframe.data.in_memory import SampleSplits
+
 _SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "0", "false"), "train"),
     **dict.fromkeys(("validation", "valid", "val", "1", "true"), "validation"),
@@ -26,8 +29,8 @@ _SPLIT_NAMES = {
 """The split of each value that a column of splits may have, in lower case."""
 
 
-def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, Any], settings: dict[str, Any]) -> Any:
-    """Return the samples by split, or None if there are none; the ``data`` section then names their dataset.
+def received(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, Any], settings: dict[str, Any]) -> RunObjects:
+    """Return the objects among the arguments: samples by split, modules, callbacks, loggers and a model to start from.
 
     Args:
         x: The samples, or None.
@@ -36,8 +39,16 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
         settings: The settings of the run.
 
     Raises:
-        AeframeError: The arguments exclude each other, or no modality takes such samples.
+        AeframeError: Arguments that exclude each other, samples that no modality takes, or an object that a run cannot
+            take, such as a Trainer.
     """
+    return _received_objects(_received_samples(x, columns, held_out, settings), settings)
+
+
+def _received_samples(
+    x: Any, columns: Mapping[str, Any], held_out: Mapping[str, Any], settings: dict[str, Any]
+) -> SampleSplits | None:
+    """Return the samples by split, or None if there are none; the ``data`` section then names their dataset."""
     if x is None:
         given = [name for name, value in {**columns, **held_out}.items() if value is not None]
         if given:
@@ -90,12 +101,8 @@ def received_samples(x: Any, columns: Mapping[str, Any], held_out: Mapping[str, 
     return SampleSplits(by_split)
 
 
-def received_objects(samples: Any, settings: dict[str, Any]) -> RunObjects:
-    """Return the objects among the settings: modules, functions, callbacks, loggers and a model to start from.
-
-    Raises:
-        AeframeError: An object that a run cannot take, such as a Trainer.
-    """
+def _received_objects(samples: SampleSplits | None, settings: dict[str, Any]) -> RunObjects:
+    """Return the samples with the objects among the settings."""
     if _is_lightning(settings.get("trainer"), "lightning.pytorch", "Trainer"):
         raise AeframeError(
             "fit makes its own Trainer; pass its arguments as trainer={...}, or use module, data = aeframe.build(...) "
@@ -123,20 +130,23 @@ def _fields(samples: Any) -> dict[str, Any]:
 
 def _names_columns(column: Any, x: Any) -> bool:
     """Return whether `column` names columns of the data frame x, or of ``obs`` of the AnnData x."""
-    from aeframe.data.samples import named_columns
+    from aeframe.data.samples import named_columns, names_of_columns
 
     names, frame = [column] if isinstance(column, str) else column, named_columns(x)
-    return frame is not None and all(isinstance(name, str) and name in list(frame.columns) for name in names)
+    if frame is None:
+        return False
+    known = names_of_columns(frame)
+    return all(isinstance(name, str) and name in known for name in names)
 
 
 def _split_by_column(samples: Any, name: str) -> dict[str, Any]:
     """Return the samples of each split that the column `name` of a data frame defines."""
-    from aeframe.data.samples import COLUMNS, Samples, as_array
+    from aeframe.data.samples import COLUMNS, Samples, as_array, column_of, names_of_columns
 
-    frame = samples.x
-    if name not in list(frame.columns):
-        raise AeframeError(f"fit: validation='{name}' is no column of x; its columns are {', '.join(frame.columns)}")
-    values = [str(value).lower() for value in as_array(frame[name]).tolist()]
+    frame, names = samples.x, names_of_columns(samples.x)
+    if name not in names:
+        raise AeframeError(f"fit: validation='{name}' is no column of x; its columns are {', '.join(names)}")
+    values = [str(value).lower() for value in as_array(column_of(frame, name)).tolist()]
     unknown = next((value for value in values if value not in _SPLIT_NAMES), None)
     if unknown is not None:
         raise AeframeError(
@@ -146,8 +156,8 @@ def _split_by_column(samples: Any, name: str) -> dict[str, Any]:
     by_split = {}
     for split in dict.fromkeys(("train", *splits.tolist())):
         rows = np.flatnonzero(splits == split)
-        is_pandas = hasattr(frame, "iloc")
-        part = frame.iloc[rows].drop(columns=[name]) if is_pandas else frame[rows].drop(name)
+        kept = [original for original in frame.columns if str(original) != name]
+        part = (frame.iloc[rows] if hasattr(frame, "iloc") else frame[rows])[kept]
         columns = {
             field: value if _names_columns(value, frame) else as_array(value)[rows]
             for field in COLUMNS

@@ -15,7 +15,7 @@ from torch.distributions import Distribution
 from aeframe.data.conditions import encode_known_categories, for_each_sample
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
-from aeframe.data.samples import Samples, is_frame
+from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.step import evaluation_mode
@@ -101,10 +101,12 @@ class TrainedModel:
             label = encode_known_categories(samples.y, self.label_names)
             batch = replace(batch, extras={**batch.extras, "label": label})
         given = samples.condition if condition is None else condition
+        if given is not None:
+            return replace(batch, condition=self._encoded(given, len(batch)))
         coding = self.data.condition
-        if given is None and coding is not None and is_frame(samples.x):
-            given = coding.in_frame(samples.x)
-        return batch if given is None else replace(batch, condition=self._encoded(given, len(batch)))
+        if coding is not None and coding.is_in(samples.x):
+            return replace(batch, condition=coding.encode(self._who(), samples.x))
+        return batch
 
     def restore(self, x: Tensor) -> Any:
         """Return samples ``(N, *shape)`` in the form and unit of the training data: a frame, strings, pictures, ...

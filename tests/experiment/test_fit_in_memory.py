@@ -118,6 +118,23 @@ def test_a_condition_in_a_frame_has_its_columns_by_name(fit: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("field", ["condition", "y", "validation"])
+def test_columns_whose_names_are_numbers(fit: Any, field: str) -> None:
+    table = pd.DataFrame(rows())
+    table[5] = ["train", "train", "test"] * 40
+    run = fit(table, **{field: "5"}, model="cvae")
+    assert run.model.encode(table).shape[0] == 120
+    prepared = run.model.prepare(table[[5, 3, 1, 0, 2, 4]])
+    if field == "condition":
+        assert prepared.condition.tolist()[:3] == [[0, 1], [0, 1], [1, 0]]
+    elif field == "y":
+        assert prepared.extras["label"].tolist()[:3] == [1, 1, 0]
+    else:
+        assert run.model.data.fingerprint["rows"] == {"train": 72, "validation": 8, "test": 40}
+    with pytest.raises(AeframeError, match="validation='x' is no column of x; its columns are 0, 1, 2"):
+        fit(table, validation="x")
+
+
 def test_a_source_brings_mask_label_and_condition(fit: Any) -> None:
     x, label = torch.from_numpy(rows()).float(), torch.arange(120) % 3
     source = TensorSource(x, mask=x < 1, condition=x[:, :2], extras={"label": label})

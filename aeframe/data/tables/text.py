@@ -98,7 +98,7 @@ def _names(path: Path, has_header: bool | None) -> list[str] | None:
     for name, column in zip(names, columns, strict=True):
         if name and not _is_value(name) and column and all(_is_value(cell) for cell in column):
             return names
-    # Text above text, such as a label, tells nothing.
+    # Text above text, such as a label, may be a name or a value.
     numeric = [number for number, name in enumerate(names) if not name or _is_number(name)]
     if _is_doubtful([names[number] for number in numeric], [columns[number] for number in numeric]):
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

@@ -165,7 +165,7 @@ class PretrainedFile:
     def kept_archive(self) -> PretrainedFile:
         """Return the copy of the archive in the `archive_folder`, for a saved model.
 
-        The path in the saved model's config is not used: a model from somebody else could name a file of its own,
+        The path in the saved model's config is not used: a model of another author could name a file of its own,
         and opening that file could run code.
 
         Raises:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.data.samples import as_array, described, is_frame
+from aeframe.data.samples import as_array, column_of, described, is_frame
 from aeframe.data.tables import Rows
 from aeframe.data.vector_in_memory import rows_of
 from aeframe.errors import AeframeError, did_you_mean
@@ -70,7 +70,7 @@ def _without_times(
     chosen = time if time in names else next((n for n in names if is_time_column(n) and n not in columns), None)
     if chosen is None:
         return frame, None, None
-    times = as_array(frame[frame.columns[names.index(chosen)]])
+    times = as_array(column_of(frame, chosen))
     if times.dtype.kind == "O":
         times = times.astype(str)
     kept = [original for original, name in zip(frame.columns, names, strict=True) if name != chosen]

@@ -1,15 +1,33 @@
 """The error for mistakes of the user, and helpers for its message."""
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
+
+_CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories of characters that change how other text is shown."""
 
 
 class AeframeError(Exception):
     """An error that the user can correct; commands print its message in one line and exit with code 2.
 
     The message is one sentence: the part or file concerned, what was expected, what was found, the valid name of the
-    closest spelling, and the next step.
+    closest spelling, and the next step. Control characters, which a name of a stranger's file may have, are escaped.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(printable(str(message)))
+
+
+def printable(text: str) -> str:
+    """Return text in which control characters, such as those that move the cursor of a terminal, are escaped.
+
+    Line breaks stay.
+    """
+    return "".join(
+        char.encode("unicode_escape").decode() if unicodedata.category(char) in _CONTROL and char != "\n" else char
+        for char in text
+    )
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

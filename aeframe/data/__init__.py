@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
 
@@ -20,4 +21,4 @@ def __getattr__(name: str) -> Any:
     return DataModule
 
 
-__all__ = ["DataModule", "Dataset", "Modality", "Source", "Splits", "TensorSource"]
+__all__ = ["DataModule", "Dataset", "FileSamples", "Modality", "OnError", "Source", "Splits", "TensorSource"]

@@ -47,6 +47,10 @@ class DataRecord:
     """The names of the integer labels 0, 1, ...; None for data whose labels have no names."""
     spec: DataSpec | None = None
     """The spec of the model's data, which those of a resumed run must fit; None for a record without one."""
+    notes: tuple[str, ...] = ()
+    """What was changed, left out or guessed while the data were read, see `aeframe.data.notes`."""
+    num_skipped: int = 0
+    """Number of bad files and rows that were left out, with ``on_error=skip``."""
 
     @classmethod
     def of(cls, config: Mapping[str, Any], dataset: Dataset, splits: Splits, spec: DataSpec) -> DataRecord:
@@ -65,6 +69,8 @@ class DataRecord:
             observed_range(splits.train, spec),
             splits.label_names,
             spec,
+            tuple(splits.notes),
+            len(splits.skipped),
         )
 
     def use_split(self, dataset: Dataset) -> None:

@@ -101,6 +101,7 @@ class LazySource:
         prepare: Maps rows ``(B, *shape)`` to x and its mask.
         extras: ``(N, ...)`` each, by name.
         index: ``(N,)``: the `Batch.index` of each row; by default the row number.
+        columns: ``(N,)`` each, by name: what identifies the samples in outputs, such as ``name``; see `Source`.
     """
 
     in_memory = True
@@ -112,7 +113,9 @@ class LazySource:
         *,
         extras: Mapping[str, Tensor],
         index: Tensor | None,
+        columns: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
+        self._columns = dict(columns or {})
         self._rows, self._prepare, self._extras = rows, prepare, dict(extras)
         self._index = torch.arange(len(rows)) if index is None else index
 
@@ -124,3 +127,7 @@ class LazySource:
         x, mask = self._prepare(self._rows[index.numpy()])
         extras = {name: value[index] for name, value in self._extras.items()}
         return Batch(x, mask=mask, index=self._index[index], extras=extras)
+
+    def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
+        """Return what identifies the samples of the rows `index` ``(n,)``, see `Source`."""
+        return {name: values[index.numpy()] for name, values in self._columns.items()}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding
+from aeframe.data.file_samples import FileSamples, OnError
+from aeframe.data.notes import Notes
 from aeframe.data.split_record import SplitRecord
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 class Source(Protocol):
     """Samples that are read by row index, a batch at a time.
 
-    Two methods are optional; both draw from torch's default generator, which is seeded for each epoch:
+    Three methods are optional. `columns` identifies samples wherever codes or scores are written; the other two draw
+    from torch's default generator, which is seeded for each epoch:
 
+    - ``columns(index)`` returns what identifies the samples of the rows `index` ``(n,)``, as arrays ``(n,)`` by name:
+      ``name`` (file, cell or row id), ``time`` and so on. `Batch.index` need not be among them.
     - ``epoch_permutation()`` returns the rows ``(N,)`` in the order of a training epoch. It suits large files that are
       read faster in long runs of rows. Without it the order is a uniform permutation.
     - ``batch_indices(batch_size, world)`` returns the rows ``(n,)`` of each batch of a training epoch. It suits samples
@@ -53,6 +58,8 @@ class Splits:
     """One sentence for each bad file or row that was skipped at the user's request."""
     label_names: tuple[str, ...] | None = None
     """The names of the integer labels 0, 1, ... in ``Batch.extras["label"]``; None if the data have no names."""
+    notes: Notes = field(default_factory=Notes)
+    """One sentence for everything that was changed, left out or guessed, besides `skipped`."""
 
 
 class Dataset(ABC):
@@ -79,6 +86,11 @@ class Dataset(ABC):
         use the same split.
         """
         return SplitRecord()
+
+    @functools.cached_property
+    def notes(self) -> Notes:
+        """Sentences about what `describe`, `load` and `attach` change, leave out or guess, which a run prints."""
+        return Notes()
 
     def files(self) -> Sequence[Path] | None:
         """Return the files of the dataset, if they are not those that its `Path` options name."""
@@ -129,6 +141,13 @@ class Modality(ABC):
     """Name of the default dataset."""
     in_memory: ClassVar[str | None] = None
     """Name of the dataset that takes samples in memory, a `aeframe.data.MemoryDataset`; None if there is none."""
+    on_error: OnError = "raise"
+    """What happens to bad files and rows. A modality with an option of this name stores it here."""
+
+    @functools.cached_property
+    def notes(self) -> Notes:
+        """Sentences about what `apply`, `open` and `prepare_samples` change, leave out or guess."""
+        return Notes()
 
     @abstractmethod
     def spec(self, dataset: Dataset) -> DataSpec:
@@ -152,6 +171,7 @@ class Modality(ABC):
         splits = self.apply(raw)
         if splits.label_names is None:
             splits.label_names = dataset.label_names
+        splits.notes = Notes([*dataset.notes, *self.notes, *splits.notes])
         return splits
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
@@ -185,8 +205,25 @@ class Modality(ABC):
         """
 
     @abstractmethod
-    def read(self, path: Path) -> Batch:
-        """Read samples from a file in a common format of the field, and prepare them as in training."""
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
+        """Open a file in a common format of the field, or a folder; the samples are prepared as in training.
+
+        Args:
+            path: The file or folder.
+            on_error: ``raise`` stops at a bad file or row, ``skip`` leaves it out and lists it.
+
+        Raises:
+            AeframeError: A file cannot be read, or no sample is left; the message names the file and row.
+        """
+
+    def read(self, path: Path, *, on_error: OnError | None = None) -> Batch:
+        """Return all samples of a file or folder as one batch, see `open`.
+
+        Args:
+            path: The file or folder.
+            on_error: What happens to a bad file or row; None for the option of training.
+        """
+        return self.open(Path(path), self.on_error if on_error is None else on_error).batch()
 
     def prepare_samples(self, x: Any) -> Batch:
         """Prepare samples in memory, as `in_memory` takes them, as in training.
@@ -222,8 +259,15 @@ class Modality(ABC):
         return None
 
     @abstractmethod
-    def write(self, x: Tensor, path: Path) -> list[Path]:
-        """Write samples ``(N, *shape)`` in a common format of the field, undoing `apply`; return the files."""
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+        """Write samples ``(N, *shape)`` in a common format of the field, undoing `apply`; return the files.
+
+        Args:
+            x: The samples.
+            path: The new file or folder.
+            names: The name of each sample, from `Source.columns`: file names, cells or row ids are kept. None for
+                samples without names.
+        """
 
     def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
         """Compute state that needs the trained model, such as the distribution of its errors on held-out samples.

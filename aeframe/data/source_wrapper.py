@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.modality import Source
@@ -21,6 +23,11 @@ class SourceWrapper:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def columns(self) -> Callable[[Tensor], Mapping[str, NDArray[Any]]] | None:
+        """The wrapped source's optional method of this name, or None (see `Source`)."""
+        return getattr(self.source, "columns", None)
 
     @property
     def epoch_permutation(self) -> Callable[[], Tensor] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.conditions import encode_known_categories
+from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.memory import TensorSource
@@ -161,7 +162,7 @@ class Vector(Modality):
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read rows of CSV, NPY, NPZ (array ``x``, ``x_test`` or the only one) or Parquet, scaled as in training.
 
         Columns are matched by name, and others are ignored. If the file or the training split has no names, number and
@@ -178,10 +179,9 @@ class Vector(Modality):
         rows = self._match_columns(read_rows(path, self._with_label(path, choice)))
         rows = replace(rows, label=None if rows.label is None else self._encode_label(rows.label))
         self._check_finite(rows)
-        source = self._source(rows)
-        return source.batch(torch.arange(len(source)))
+        return FileSamples(self._source(rows))
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write x ``(N, *shape)`` in the unit of the training file; the suffix selects the format."""
         values: NDArray[Any] = x.detach().cpu().numpy()
         write_rows(path, values if self._scaler is None else self._scaler.undo(values), self._columns)

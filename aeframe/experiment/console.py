@@ -50,8 +50,10 @@ def banner(
     table.add_row("folder", str(folder))
     for file in hidden_options:
         table.add_row("options", f"{escape(file)} hides the packaged option of that name")
+    for sentence in splits.notes:
+        table.add_row("note", escape(sentence))
     for sentence in splits.skipped[:5]:
-        table.add_row("skipped", sentence)
+        table.add_row("skipped", escape(sentence))
     if len(splits.skipped) > 5:
         table.add_row("skipped", f"and {len(splits.skipped) - 5} more, listed in the run folder")
     console.print(table, soft_wrap=True)

@@ -5,22 +5,28 @@ A part is one named component of the model, such as a loss: a name, or ``{name: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from aeframe.data.fingerprint import DataRecord
+from aeframe.errors import printable
 from aeframe.model_store.layout import saved_parts
 
 # The version of a plugin that is a plain Python file instead of an installed distribution.
 _FILE = "file"
 
 
-def make_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int) -> str:
+def make_card(
+    config: Mapping[str, Any], metrics: Mapping[str, float], num_parameters: int, data: DataRecord | None = None
+) -> str:
     """Return the card as Markdown text.
 
     Args:
         config: The config of a saved model; its entry ``aeframe`` is the version of aeframe that saved the model.
         metrics: Test metrics by name.
         num_parameters: The number of parameters of the model.
+        data: The record of the training data, whose notes are listed.
     """
     spec = config["spec"]
     shape = " x ".join(str(size) for size in spec["shape"])
@@ -38,6 +44,7 @@ def make_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_param
             f"- Options: `{file}` of the user hid the packaged option of that name"
             for file in config.get("hidden_options", ())
         ),
+        *(_notes(data) if data is not None else ()),
         "",
         "## Parts",
         "",
@@ -68,6 +75,18 @@ def make_card(config: Mapping[str, Any], metrics: Mapping[str, float], num_param
         "",
     ]
     return "\n".join(lines)
+
+
+def _notes(data: DataRecord) -> list[str]:
+    """Return what was changed, left out or guessed in the data, as lines of Markdown."""
+    skipped = [f"- {data.num_skipped} bad files or rows were left out"] if data.num_skipped else []
+    lines = [*(f"- {as_markdown(note)}" for note in data.notes), *skipped]
+    return ["", "## What was done to the data", "", *lines] if lines else []
+
+
+def as_markdown(text: str) -> str:
+    """Return text on one line, in which no character has a meaning in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(printable(text).split()))
 
 
 def _described(part: str | Mapping[str, Any] | None) -> str:

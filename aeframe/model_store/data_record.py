@@ -18,6 +18,7 @@ from aeframe.types import DataSpec
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
 _CONDITION, _RANGE, _LABEL_NAMES, _SPEC = "condition", "value_range", "label_names", "spec"
+_NOTES, _SKIPPED = "notes", "skipped"
 """Keys in ``data.json`` next to those of the fingerprint, see `DataRecord`."""
 
 
@@ -36,6 +37,10 @@ def write_data_record(folder: Path, record: DataRecord) -> None:
         fields[_LABEL_NAMES] = list(record.label_names)
     if record.spec is not None:
         fields[_SPEC] = record.spec.to_dict()
+    if record.notes:
+        fields[_NOTES] = list(record.notes)
+    if record.num_skipped:
+        fields[_SKIPPED] = record.num_skipped
     text = json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
     (folder / _FINGERPRINT).write_text(text, encoding="utf-8")
     (folder / _SPLIT).unlink(missing_ok=True)
@@ -61,6 +66,7 @@ def read_data_record(folder: Path) -> DataRecord:
     low_high = fingerprint.pop(_RANGE, None)
     names = fingerprint.pop(_LABEL_NAMES, None)
     spec = fingerprint.pop(_SPEC, None)
+    notes, num_skipped = fingerprint.pop(_NOTES, ()), fingerprint.pop(_SKIPPED, 0)
     return DataRecord(
         fingerprint,
         read_tensors(split) if split.is_file() else {},
@@ -68,4 +74,6 @@ def read_data_record(folder: Path) -> DataRecord:
         None if low_high is None else (low_high[0], low_high[1]),
         None if names is None else tuple(str(name) for name in names),
         None if spec is None else DataSpec.from_dict(spec),
+        tuple(str(note) for note in notes),
+        int(num_skipped),
     )

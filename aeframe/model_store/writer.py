@@ -83,7 +83,7 @@ def save_model(
     if data is not None:
         write_data_record(partial, data)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    write_text(partial / "card.md", make_card(stored, metrics, num_parameters))
+    write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data))
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
         folder.rename(previous)

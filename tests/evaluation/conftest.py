@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.types import Batch, DataSpec, Domain
+from aeframe.types import DataSpec, Domain
 
 
 class Grey(Modality):
@@ -26,10 +27,10 @@ class Grey(Modality):
     def apply(self, raw: Any) -> Splits:
         raise AssertionError
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         raise AssertionError
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         raise AssertionError
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:

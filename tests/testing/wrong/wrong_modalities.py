@@ -2,9 +2,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from aeframe.data import Dataset, Modality, Splits, TensorSource
+from aeframe.data import Dataset, FileSamples, Modality, Splits, TensorSource
 from aeframe.data.vector import Vector
-from aeframe.types import Batch, DataSpec, Domain
+from aeframe.types import DataSpec, Domain
 
 
 class Rows(Modality):
@@ -22,11 +22,10 @@ class Rows(Modality):
     def render(self, panels):
         return Figure()
 
-    def read(self, path):
-        x = torch.from_numpy(np.load(path)["x"])
-        return Batch(x, index=torch.arange(len(x)))
+    def open(self, path, on_error):
+        return FileSamples(TensorSource(torch.from_numpy(np.load(path)["x"])))
 
-    def write(self, x, path):
+    def write(self, x, path, *, names=None):
         path = path.with_suffix(".npz")
         np.savez(path, x=x.numpy())
         return [path]
@@ -46,7 +45,7 @@ class WithoutRender(Modality):
     """Does not define `render`, an abstract method."""
 
     dataset = "without_render_noise"
-    spec, apply, read, write = Rows.spec, Rows.apply, Rows.read, Rows.write
+    spec, apply, open, write = Rows.spec, Rows.apply, Rows.open, Rows.write
 
 
 class WithoutRenderNoise(Noise):
@@ -60,9 +59,8 @@ class Inverted(Rows):
 
     dataset = "inverted_noise"
 
-    def read(self, path):
-        batch = super().read(path)
-        return batch.with_x(1 - batch.x)
+    def open(self, path, on_error):
+        return FileSamples(TensorSource(1 - super().open(path, on_error).batch().x))
 
 
 class InvertedNoise(Noise):

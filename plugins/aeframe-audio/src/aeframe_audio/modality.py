@@ -5,7 +5,7 @@ Shapes: B or N segments, C channels, T time samples.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
@@ -24,7 +24,7 @@ from aeframe_audio.decode import Header, read_header
 from aeframe_audio.folder import audio_files, recordings_of
 from aeframe_audio.packed import PackedSounds
 from aeframe_audio.reader import FormatOptions, Reader
-from aeframe_audio.recordings import Files, OnError, RawSplits, Recording, Waves
+from aeframe_audio.recordings import Files, RawSplits, Recording, Waves
 from aeframe_audio.segments import ConsecutiveSegments, FileSegments, LoudnessGate, RandomSegments
 from aeframe_audio.write import write_sounds
 
@@ -223,7 +223,7 @@ class Audio(Modality):
 
     # -- files and plots -----------------------------------------------------------------------------------------
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read a sound file, or all in a folder, as consecutive segments in the format of training.
 
         The last segment of a sound is padded and masked. ``extras["label"]`` is the index of the class folder of its
@@ -245,10 +245,9 @@ class Audio(Modality):
             self._reader = Reader(self.format_options, *self.format_options.resolve(header))
         reader = self.converting_reader
         packed = PackedSounds.pack(reader(recording) for recording in recordings)
-        source = ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=labels)
-        return source.batch(torch.arange(len(source)))
+        return FileSamples(ConsecutiveSegments(packed, self._segment_length(reader.rate), labels=labels))
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write segments ``(N, C, T)`` to one ``.wav``, ``.flac`` or ``.ogg`` file, one after another.
 
         A path without a suffix is a folder for one file per segment, ``000000.wav`` and so on.

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor
-
-OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,18 +6,17 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, Shape
 from aeframe_image.decode import decode
 from aeframe_image.fit import Fit
 from aeframe_image.pictures import Files, ImageFile, SharedStack, Stack, format_shape
 
-OnError = Literal["raise", "skip"]
 _CHUNK = 1024
 
 

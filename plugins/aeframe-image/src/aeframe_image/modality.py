@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data import Dataset, Modality, Source, Splits, TensorSource
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits, TensorSource
 from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
@@ -20,7 +20,7 @@ from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
 from aeframe_image.decode import decode
-from aeframe_image.files import FileSource, OnError, Reader, SharedSource, converted
+from aeframe_image.files import FileSource, Reader, SharedSource, converted
 from aeframe_image.fit import Fit, FitMode
 from aeframe_image.folder import images_below
 from aeframe_image.in_memory import raw_images
@@ -178,7 +178,7 @@ class Image(Modality):
 
         return draw({title: self.values.pixels(x) for title, x in panels.items()})
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read an image file, a folder of them, or a NPZ or NPY file.
 
         Images are converted with the options of training. ``extras["label"]`` is the label in an NPZ file, or the
@@ -199,7 +199,7 @@ class Image(Modality):
             pixels = torch.stack([reader.convert(files[0], first), *(reader(file) for file in files[1:])])
             labels = read_labels(path, images_below(path), self._label_names) if path.is_dir() else None
         extras = {} if labels is None else {"label": labels}
-        return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels)), extras=extras))
+        return FileSamples(TensorSource(pixels, extras=extras, transform=self.values.evaluation))
 
     def read_full_size(self, path: Path) -> Tensor:
         """Read one image file at its full size, ``(C, H, W)``, with values in the model's domain.
@@ -238,7 +238,7 @@ class Image(Modality):
             raise RuntimeError("modality image has no shape yet; call prepare or load_state first")
         return self._shape
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write images ``(N, C, H, W)`` with 8 bits; return the files.
 
         A path that ends in ``.png`` holds a single image. One that ends in ``.npz`` holds the array ``x``, uint8 ``(N,

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
 from aeframe_omics.cells import CellMetadata, Rows
 from aeframe_omics.counts import Counts, iterate_chunks
 
-OnError = Literal["raise", "skip"]
 Tables = Mapping[str, NDArray[np.float32]]
 """Views, which are tables of further measurements of the cells, by name."""
 _NEXT_STEP = "correct or remove it, or set modality.on_error=skip to leave such cells out of training"

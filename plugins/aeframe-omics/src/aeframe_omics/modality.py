@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data import Dataset, Modality, Splits
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.samples import as_array, is_frame
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows
-from aeframe_omics.check_cells import OnError, check_cells, check_unique_genes
+from aeframe_omics.check_cells import check_cells, check_unique_genes
 from aeframe_omics.covariates import Covariates, Unseen, recode
 from aeframe_omics.files import CellFile
 from aeframe_omics.genes import select_genes
@@ -216,7 +216,10 @@ class Omics(Modality):
             AeframeError: A missing gene, layer or view, an unusable cell, or a covariate as in a file.
         """
         table = table_of(x, layer=self._roles.layer, views=tuple(self._views), origin="x", genes=self.genes)
-        return self._batch(table, condition=self.unseen == "unknown" or _has_condition(table.metadata, self._roles))
+        source = self._prepared(
+            table, condition=self.unseen == "unknown" or _has_condition(table.metadata, self._roles)
+        )
+        return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> AnnData:
         """Return samples x ``(N, *shape)`` as an AnnData: counts in X or the layer of training, views in obsm.
@@ -261,7 +264,7 @@ class Omics(Modality):
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read all cells of an ``.h5ad`` file, from the layer of training.
 
         Genes are matched by name; genes that are not part of the model are ignored.
@@ -270,9 +273,9 @@ class Omics(Modality):
             AeframeError: A missing gene or covariate, or an unusable cell.
         """
         file = CellFile(path, origin=f"modality 'omics': '{path}'")
-        return self._batch(file.table(self._roles.layer, self._views))
+        return FileSamples(self._prepared(file.table(self._roles.layer, self._views)))
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write samples x ``(N, *shape)`` to a new ``.h5ad`` file: counts in X or the layer of training, views in obsm.
 
         With ``values=log``, the counts of a cell sum to 10,000.
@@ -283,8 +286,8 @@ class Omics(Modality):
         counts, views = self._restored(x)
         return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views)
 
-    def _batch(self, table: CellTable, *, condition: bool = True) -> Batch:
-        """Return all cells of a table, prepared as in training; `condition` adds their covariates."""
+    def _prepared(self, table: CellTable, *, condition: bool = True) -> Source:
+        """Return the cells of a table, prepared as in training; `condition` adds their covariates."""
         check_unique_genes(table.metadata)
         metadata = replace(table.metadata, genes=self.genes)
         counts = select_genes(self.genes, table.metadata, table.counts)
@@ -292,7 +295,7 @@ class Omics(Modality):
         integers = self.values == "counts"
         totals, _ = check_cells(metadata, counts, table.views, rows, integers=integers, on_error="raise")
         cells = Cells(metadata, counts, {}, self._roles, views=table.views)
-        return self._source(cells, rows, totals, condition=condition).batch(torch.from_numpy(rows))
+        return self._source(cells, rows, totals, condition=condition)
 
     def _restored(self, x: Tensor) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Return the counts ``(N, genes)`` and the views of samples x ``(N, *shape)``, in the unit of training."""

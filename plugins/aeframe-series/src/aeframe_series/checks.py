@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from aeframe.data.file_samples import OnError
 from aeframe.data.tables import Rows
 from aeframe.errors import AeframeError
 from aeframe_series.recording import Recording
 from aeframe_series.times import after_gaps, describe_disorder, out_of_order, parse_times
 
-OnError = Literal["raise", "skip"]
 Missing = Literal["refuse", "mask"]
 
 

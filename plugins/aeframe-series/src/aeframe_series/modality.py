@@ -5,7 +5,7 @@ Shapes: N time steps (rows of a file), D columns, T time steps of a window, B wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.split_record import SPLITS
 from aeframe.data.tables import Choice, infer_header, read_header
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_series.checks import CheckedSeries, Missing, OnError, check_series
+from aeframe_series.checks import CheckedSeries, Missing, check_series
 from aeframe_series.file import ColumnRoles, read_series
 from aeframe_series.memory import recording_of
 from aeframe_series.recording import Recording
@@ -155,12 +155,12 @@ class Series(Modality):
 
     # -- files and plots -----------------------------------------------------------------------------------------
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read a series as consecutive windows without overlap, scaled as in training.
 
         The last window is padded to T time steps, which the mask excludes. See `read_series`.
         """
-        return self._consecutive_windows([self.read_series(path)])
+        return FileSamples(self._consecutive_windows([self.read_series(path)]))
 
     def read_series(self, path: Path) -> CheckedSeries:
         """Read and check a series of at least one window.
@@ -187,7 +187,7 @@ class Series(Modality):
         starts = np.unique([*range(0, num_steps - self.window + 1, self.stride), num_steps - self.window])
         return self._source(series, *self._scale(series), starts)
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write windows ``(N, D, T)`` one after another in the unit of the training file: CSV, NPY, NPZ or Parquet.
 
         Row ``n * T + t`` is time step t of window n.
@@ -234,7 +234,8 @@ class Series(Modality):
             self._check_columns(series)
             self._check_length(series, origin)
             checked.append(series)
-        return self._consecutive_windows(checked)
+        source = self._consecutive_windows(checked)
+        return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> Any:
         """Return windows ``(N, D, T)`` one after another as rows ``(N * T, D)`` in the unit of the training data.
@@ -281,7 +282,7 @@ class Series(Modality):
                 "use a longer series"
             )
 
-    def _consecutive_windows(self, recordings: list[CheckedSeries]) -> Batch:
+    def _consecutive_windows(self, recordings: list[CheckedSeries]) -> WindowSource:
         """Return windows without overlap; the last one of each recording is padded, which the mask excludes."""
         scaled = [self._scale(series) for series in recordings]
         paddings = [-x.shape[1] % self.window for x, _ in scaled]
@@ -290,8 +291,7 @@ class Series(Modality):
         if self.missing == "mask" or any(paddings):
             masks = [torch.ones_like(x, dtype=torch.bool) if observed is None else observed for x, observed in scaled]
             mask = torch.cat([pad(known, (0, size)) for known, size in zip(masks, paddings, strict=True)], 1)
-        source = WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=mask)
-        return source.batch(torch.arange(len(source)))
+        return WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=mask)
 
     def _window_starts(self, series: CheckedSeries, split: str, steps: range) -> NDArray[np.int64]:
         """Return the first time step of each window of a split."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from aeframe.data import Dataset, Modality, Splits
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits, TensorSource
 from aeframe.errors import AeframeError
 from aeframe.model_store.inputs import FarFromTrainingWarning
 from aeframe.types import Batch, DataSpec, Domain
@@ -25,7 +25,6 @@ from aeframe_text.tokenisers import Characters, Smiles, Tokeniser, TokeniserName
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OnError = Literal["raise", "skip"]
 _NEXT_STEP = "correct or remove it, or set modality.on_error=skip to leave such texts out of training"
 
 
@@ -224,7 +223,7 @@ class Text(Modality):
             texts.append(self.vocabulary.decode(row[:end]))
         return texts
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column of the training data).
 
         Row n of the batch is text n of the file; no text is skipped, whatever `on_error`. If the file has the labels of
@@ -233,7 +232,9 @@ class Text(Modality):
         Raises:
             AeframeError: A text that is unusable or too long for the model.
         """
-        return self._batch(self._labelled_texts(path) or read_texts(path, self._column))
+        batch = self._batch(self._labelled_texts(path) or read_texts(path, self._column))
+        source = TensorSource(batch.x, mask=batch.mask, condition=batch.condition, extras=batch.extras)
+        return FileSamples(source)
 
     def _labelled_texts(self, path: Path) -> list[Line] | None:
         """Return the texts of a file with labels; None for a file without labels."""
@@ -246,7 +247,7 @@ class Text(Modality):
             return None
         return None if any(line.problem for line in lines) else lines
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `read` reads."""
         return write_texts(path, self.decode(x.cpu()), self._column)
 

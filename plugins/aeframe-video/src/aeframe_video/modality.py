@@ -7,7 +7,7 @@ into clips, the samples of a model. Shapes: N clips, C channels, T frames, H x W
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aeframe.data import Dataset, Modality, Source, Splits
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
@@ -30,7 +30,7 @@ from aeframe_video.file_clips import FileClips
 from aeframe_video.folder import find_videos
 from aeframe_video.in_memory import raw_videos
 from aeframe_video.memory_clips import clips_of_stack
-from aeframe_video.reader import OnError, Reader, VideoClips
+from aeframe_video.reader import Reader, VideoClips
 from aeframe_video.sampling import ClipSampling
 from aeframe_video.videos import Files, RawSplits, VideoList, VideoPart
 from aeframe_video.write import write_clips
@@ -200,7 +200,7 @@ class Video(Modality):
 
         return plot_film_strips({title: as_bytes(x) for title, x in panels.items()})
 
-    def read(self, path: Path) -> Batch:
+    def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Read the clips of a file or folder in their order.
 
         It is a video, a folder of the frames of one video, a folder of such videos and folders, or a NPZ or NPY file.
@@ -232,7 +232,8 @@ class Video(Modality):
             # Each video from begin to end.
             files = Files([VideoPart(video) for video in paths], read_labels(path, paths, self._label_names))
             source = reader.load(reader.find_clips(files, []), [])
-        return self._all_clips(source, f"'{path}'")
+        self._all_clips(source, f"'{path}'")
+        return FileSamples(source)
 
     def _all_clips(self, source: Source, who: str) -> Batch:
         """Return all clips of a source as one batch; `who` names the data in error messages."""
@@ -251,7 +252,7 @@ class Video(Modality):
             channels = 1
         return replace(self.fit, channels=channels)
 
-    def write(self, x: Tensor, path: Path) -> list[Path]:
+    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write clips ``(N, C, T, H, W)`` with 8 bits, at the rate of the training data.
 
         ``.mp4`` and ``.gif`` files contain all clips one after another, as `read` expects them. ``.npz`` contains the

@@ -7,13 +7,13 @@ of a video (`VideoPart`) belongs to one split.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.file_samples import OnError
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.fit import Fit
@@ -22,8 +22,6 @@ from aeframe_video.decode import SKIP_HINT, VideoInfo, read_frames, read_info
 from aeframe_video.memory_clips import MemoryClips
 from aeframe_video.sampling import ClipSampling
 from aeframe_video.videos import Files, VideoList, VideoPart
-
-OnError = Literal["raise", "skip"]
 
 
 @dataclass(slots=True)

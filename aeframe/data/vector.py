@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,7 +22,16 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
 from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
-from aeframe.data.tables import Choice, Rows, encode_labels, infer_header, read_header, read_rows, write_rows
+from aeframe.data.tables import (
+    Choice,
+    Rows,
+    TextOptions,
+    encode_labels,
+    options_like,
+    read_header,
+    read_rows,
+    write_rows,
+)
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
@@ -87,6 +96,7 @@ class Vector(Modality):
         """Rows that `learn` has checked, so that `apply` need not."""
         self._label: str | None = None
         self._label_names: tuple[str, ...] | None = None
+        self._text = TextOptions()
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -104,6 +114,7 @@ class Vector(Modality):
         self._finite = raw
         self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
         self._label, self._label_names = raw.label, raw.label_names
+        self._text = raw.text
         if self.scale == "standard":
             self._scaler = Scaler.standard(raw.train.values)
         elif self.scale == "minmax":
@@ -129,6 +140,7 @@ class Vector(Modality):
             "columns": columns,
             "label": self._label,
             "label_names": None if self._label_names is None else list(self._label_names),
+            "text": asdict(self._text),
             **(self._scaler.state() if self._scaler else {}),
         }
 
@@ -138,6 +150,7 @@ class Vector(Modality):
         self._label = state.get("label")
         label_names = state.get("label_names")
         self._label_names = None if label_names is None else tuple(label_names)
+        self._text = _text_options(state.get("text", {}))
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -173,7 +186,7 @@ class Vector(Modality):
             AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
-        choice = Choice(header=None if _is_array(path) else infer_header(path, self._columns))
+        choice = Choice(text=options_like(path, self._columns, self._text))
         if self._columns is not None and not _is_array(path) and read_header(path, choice).columns is not None:
             choice = replace(choice, columns=self._columns)
         rows = self._match_columns(read_rows(path, self._with_label(path, choice)))
@@ -276,7 +289,9 @@ class Vector(Modality):
         return x.long() if self.domain.kind == "category" else x, mask
 
     def _check_finite(self, rows: Rows) -> None:
-        """Raise AeframeError for infinite values, and for NaN unless it is masked."""
+        """Raise AeframeError for rows that could not be read, infinite values, and for NaN unless it is masked."""
+        if rows.bad:
+            raise AeframeError(rows.bad[min(rows.bad)])
         if rows.values.dtype.kind != "f":
             return
         for start, values in rows.chunks():
@@ -311,6 +326,11 @@ class Vector(Modality):
             f"{rows.where(row, element)}: {float(rows.values[row][element]):g} is outside domain '{self.domain}'; "
             "correct it, or set another modality.domain"
         )
+
+
+def _text_options(state: Mapping[str, Any]) -> TextOptions:
+    """Return the options of text files from their state, in which a tuple is a list."""
+    return TextOptions(**{**state, "missing": tuple(state.get("missing", ()))})
 
 
 def _is_array(path: Path) -> bool:

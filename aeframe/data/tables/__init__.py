@@ -20,6 +20,8 @@ class _Format(Protocol):
 
     def header(self, path: Path, choice: Choice) -> Header: ...
 
+    def names(self, path: Path, choice: Choice) -> tuple[str, ...] | None: ...
+
     def read(self, path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows: ...
 
     def write(
@@ -57,12 +59,21 @@ def read_header(path: Path, choice: Choice) -> Header:
     return _format(_existing(path)).header(path, choice)
 
 
+def column_names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return the names of all columns of a file, also of those that `choice` leaves out; None if they have no names.
+
+    Raises:
+        AeframeError: As `read_header`.
+    """
+    return _format(_existing(path)).names(path, choice)
+
+
 def read_rows(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read all rows of a file: the array, the label and the columns that `choice` names.
 
-    With `mapped` the values of an NPY file are `LazyRows` of a memory map, of which only used rows are read. With
-    `keep_bad` rows of a text file that have another length, or a cell that is not a number, are returned as NaN, with
-    a sentence in `Rows.bad`; the caller leaves them out or raises the error.
+    With `mapped` the values are `LazyRows`; those of an NPY file are a memory map, of which only used rows are read.
+    With `keep_bad` rows of a text file that have another length, or a cell that is not a number, are returned as NaN,
+    with a sentence in `Rows.bad`; the caller leaves them out or raises the error.
 
     Raises:
         AeframeError: As `read_header`; also for a cell that is not a number or a row of another length, with its line.
@@ -141,6 +152,7 @@ __all__ = [
     "Header",
     "Rows",
     "TextOptions",
+    "column_names",
     "encode_labels",
     "is_text",
     "options_like",

@@ -28,6 +28,11 @@ def header(path: Path, choice: Choice) -> Header:
     return Header(_check_array(file, key, *file.header(key))[1:])
 
 
+def names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return None: arrays have no names of columns."""
+    return None
+
+
 def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read the array and the label that `choice` names."""
     _check_no_columns(path, choice)
@@ -39,8 +44,8 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
     values = file.load(key, mapped=mapped)
     _check_array(file, key, values.shape, values.dtype)
     label = None if choice.label is None else _read_label(file, choice.label, len(values))
-    names = None if choice.id is None else _read_label(file, choice.id, len(values), "id").astype(str)
-    lazy: NDArray[Any] | LazyRows = LazyRows(values) if mapped and not file.is_npz else values
+    row_names = None if choice.id is None else _read_label(file, choice.id, len(values), "id").astype(str)
+    lazy: NDArray[Any] | LazyRows = LazyRows(values) if mapped else values
     notes = []
     marks = CellReader(".", choice.text.missing)
     if marks.numbers:
@@ -53,7 +58,7 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
             lazy,
             f"{path.name}, array '{key}'" if file.is_npz else path.name,
             label=label,
-            names=names,
+            names=row_names,
             id_column=choice.id,
             others={name: _read_label(file, name, len(values), "others") for name in choice.others},
             notes=tuple(notes),
@@ -68,13 +73,14 @@ def write(
     names: Sequence[str] | None = None,
     id_column: str = "",
 ) -> None:
-    """Write ``(N, *shape)``, in NPZ as array ``x``, and `names` as array ``name``; column names are not stored."""
+    """Write ``(N, *shape)``, in NPZ as array ``x``, and `names` as array `id_column`; column names are not stored."""
     if path.suffix.lower() == ".npy":
         np.save(path, values, allow_pickle=False)
     elif names is None:
         np.savez_compressed(path, x=values)
     else:
-        np.savez_compressed(path, x=values, name=np.array(names, str))
+        contents: dict[str, Any] = {"x": values, id_column if id_column not in ("", "x") else "name": np.array(names)}
+        np.savez_compressed(path, **contents)
 
 
 def _key(file: ArrayFile, key: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.limits import check_memory
 from aeframe.data.tables.cells import CellReader
 from aeframe.data.tables.parse import raise_for_large_integers
@@ -45,32 +46,43 @@ def header(path: Path, choice: Choice) -> Header:
     return Header((len(file.x),), tuple(file.names[number] for number in file.x))
 
 
+def names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return the names of all columns, from the schema of the file."""
+    return tuple(_schema(path)[0].names)
+
+
 def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read the columns that `choice` names, one group of rows at a time; nulls become NaN."""
     file = _opened(path, choice)
-    names = [file.names[number] for number in file.x]
+    columns = [file.names[number] for number in file.x]
     _check_numeric(path, file, is_given=choice.columns is not None)
     dtype = _dtype(file)
     check_memory(
-        f"'{path.name}'", dtype.itemsize * file.num_rows * len(names), f"{file.num_rows} rows of {len(names)} columns"
+        f"'{path.name}'",
+        dtype.itemsize * file.num_rows * len(columns),
+        f"{file.num_rows} rows of {len(columns)} columns",
     )
-    values, start = np.empty((file.num_rows, len(names)), dtype), 0
+    values, start = np.empty((file.num_rows, len(columns)), dtype), 0
     text: dict[int, list[NDArray[Any]]] = {}
     for number in (file.label, file.row_id, *file.others):
         if number is not None:
             text[number] = []
     large: dict[str, str] = {}
-    for block in _blocks(path, [*names, *(file.names[number] for number in text)]):
+    for block in _blocks(path, [*columns, *(file.names[number] for number in text)]):
         stop = start + block.num_rows
-        for position, name in enumerate(names):
+        if stop > file.num_rows:
+            raise AeframeError(f"'{path}' has more rows than its footer states, {file.num_rows}; write it again")
+        for position, name in enumerate(columns):
             values[start:stop, position] = _numbers(path, name, block.column(name), start, large)
         for number, parts in text.items():
             parts.append(_values(block.column(file.names[number])))
         start = stop
+    if start != file.num_rows:
+        raise AeframeError(f"'{path}' has {start} rows, and its footer states {file.num_rows}; write it again")
     raise_for_large_integers(path, large)
-    columns = {number: np.concatenate(parts) if parts else np.empty(0, object) for number, parts in text.items()}
+    values_of = {number: np.concatenate(parts) if parts else np.empty(0, object) for number, parts in text.items()}
     CellReader(".", choice.text.missing).without_marks(values)
-    num_missing = int(sum(np.isnan(values[:, position]).sum() for position in range(len(names))))
+    num_missing = int(sum(np.isnan(values[:, position]).sum() for position in range(len(columns))))
     notes = [f"'{path.name}': {num_missing} of {values.size} numbers are missing"] if num_missing else []
     if file.index:
         notes.append(
@@ -78,13 +90,13 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
             "column of x"
         )
     rows = Rows(
-        values,
+        LazyRows(values) if mapped else values,
         path.name,
-        tuple(names),
-        None if file.label is None else columns[file.label],
-        names=None if file.row_id is None else columns[file.row_id].astype(str),
+        tuple(columns),
+        None if file.label is None else values_of[file.label],
+        names=None if file.row_id is None else values_of[file.row_id].astype(str),
         id_column=None if file.row_id is None else file.names[file.row_id],
-        others={file.names[number]: columns[number] for number in file.others},
+        others={file.names[number]: values_of[number] for number in file.others},
         notes=tuple(notes),
     )
     return check_not_empty(path.name, rows)
@@ -120,19 +132,7 @@ def write(
 
 def _opened(path: Path, choice: Choice) -> _File:
     """Return the columns of a file, and those that are read."""
-    pa = _pyarrow(path)
-    try:
-        if path.suffix.lower() == ".feather":
-            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
-                schema = reader.schema
-                num_rows = sum(reader.get_batch(number).num_rows for number in range(reader.num_record_batches))
-        else:
-            import pyarrow.parquet as pq
-
-            with pq.ParquetFile(path) as file:
-                schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None
+    schema, num_rows = _schema(path)
     names = list(schema.names)
     index = tuple(name for name in _index_columns(schema) if name in names and not choice.uses(name))
     x, label = select_columns(path.name, names, replace(choice, exclude=(*choice.exclude, *index)))
@@ -141,6 +141,22 @@ def _opened(path: Path, choice: Choice) -> _File:
     if choice.id is not None:
         [row_id] = select_others(path.name, names, (choice.id,), "id")
     return _File(schema, num_rows, x, label, row_id, others, index)
+
+
+def _schema(path: Path) -> tuple[Any, int]:
+    """Return the schema of a file and its number of rows."""
+    pa = _pyarrow(path)
+    try:
+        if path.suffix.lower() == ".feather":
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                batches = range(reader.num_record_batches)
+                return reader.schema, sum(reader.get_batch(number).num_rows for number in batches)
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None
 
 
 def _index_columns(schema: Any) -> list[str]:

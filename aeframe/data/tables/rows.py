@@ -83,9 +83,12 @@ class Rows:
     notes: tuple[str, ...] = ()
     """What was found out, guessed or changed while the rows were read."""
 
+    is_whole: bool = False
+    """Whether `index` counts all rows of the file; set here."""
+
     def __post_init__(self) -> None:
         if self.index is None:
-            self.index = np.arange(len(self.values))
+            self.index, self.is_whole = np.arange(len(self.values)), True
 
     def __len__(self) -> int:
         return len(self.values)
@@ -104,7 +107,9 @@ class Rows:
             values=self.values.rows(chosen) if isinstance(self.values, LazyRows) else self.values[chosen],
             label=None if self.label is None else self.label[chosen],
             numbers=None if self.numbers is None else self.numbers[chosen],
-            index=self.index[chosen],
+            # The numbers of many narrow rows take as much memory as a column; the values share them.
+            index=chosen if self.is_whole else self.index[chosen],
+            is_whole=False,
             names=None if self.names is None else self.names[chosen],
             others={name: values[chosen] for name, values in self.others.items()},
             bad={new: self.bad[old] for new, old in enumerate(chosen.tolist()) if old in self.bad} if self.bad else {},
@@ -123,11 +128,8 @@ class Rows:
         return self.values[:] if isinstance(self.values, LazyRows) else self.values
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the values in blocks of rows, each with the number of its first row; an array is one block."""
-        if isinstance(self.values, LazyRows):
-            yield from self.values.chunks()
-        else:
-            yield 0, self.values
+        """Yield the values in blocks of rows, each with the number of its first row."""
+        yield from (self.values if isinstance(self.values, LazyRows) else LazyRows(self.values)).chunks()
 
     def where(self, row: int, element: Sequence[int] = ()) -> str:
         """Return how error messages name a row or value: ``"rows.csv, line 7, column 'age'"``."""
@@ -246,13 +248,18 @@ def encode_labels(*labels: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[str,
         # -1 can be a label of its own where none is missing.
         if not has_gaps or all(not len(label) or label.min() >= 0 for label in numbers):
             return [_filled(label, gaps, -1, np.int64) for label, gaps in zip(numbers, missing, strict=True)], None
-        present = [label.astype(np.int64) for label in numbers]
     # A column may hold numbers in one file and other strings in another.
-    strings = [label.astype(str) for label in present]
+    strings = [np.array(label_texts(label), str) for label in present]
     classes = np.unique(np.concatenate(strings))
     codes = (np.searchsorted(classes, split_strings) for split_strings in strings)
     names = tuple(classes.tolist())
     return [_filled(label, gaps, -1, np.int64) for label, gaps in zip(codes, missing, strict=True)], names
+
+
+def label_texts(label: NDArray[Any]) -> list[str]:
+    """Return labels, of which none is missing, as strings: whole numbers without a decimal point."""
+    values = label.tolist()
+    return [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
 
 
 def missing_labels(label: NDArray[Any]) -> NDArray[np.bool_]:

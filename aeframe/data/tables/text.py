@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.tables.cells import CellReader, is_number, is_whole
 from aeframe.data.tables.compression import open_for_writing, plain_suffix
 from aeframe.data.tables.dialect import Dialect, DialectError, TextOptions, find_dialect
@@ -27,6 +28,12 @@ def header(path: Path, choice: Choice) -> Header:
     return Header((len(wanted.x),), tuple(wanted.columns[number] for number in wanted.x) if first.names else None)
 
 
+def names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return the names in the first line; None if it is a row."""
+    first = read_first_lines(path, find_dialect(path, choice.text), choice.text.header)
+    return None if first.names is None else tuple(first.names)
+
+
 def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read the columns that `choice` names; other columns may hold anything."""
     wanted, dialect, first = _wanted(path, choice)
@@ -34,23 +41,21 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
     notes = [*dialect.notes, *parsed.notes]
     if truth := first.truth_columns(wanted.x):
         notes.append(f"'{path.name}': true and false were read as 1 and 0 in {len(truth)} columns ({listed(truth)})")
-    names = None
+    row_names = None
     if wanted.row_id is not None:
-        names = np.array([cell.strip() for cell in parsed.cells[wanted.row_id]])
+        row_names = np.array([cell.strip() for cell in parsed.cells[wanted.row_id]])
         if choice.id is None:
-            what = repr(wanted.columns[wanted.row_id]) if wanted.columns[wanted.row_id] else "without a name"
-            notes.append(
-                f"'{path.name}': the first column ({what}: {names[0]}{', ...' * (len(names) > 1)}) identifies the "
-                "rows, and is no column of x"
-            )
+            name = wanted.columns[wanted.row_id]
+            example = f"{repr(name) if name else 'without a name'}: {row_names[0]}{', ...' * (len(row_names) > 1)}"
+            notes.append(f"'{path.name}': the first column ({example}) identifies the rows, and is no column of x")
     return Rows(
-        parsed.values,
+        LazyRows(parsed.values) if mapped else parsed.values,
         path.name,
         tuple(wanted.columns[number] for number in wanted.x) if first.names else None,
         None if wanted.label is None else _label(parsed.cells[wanted.label], dialect.cells),
         parsed.lines,
         place="line",
-        names=names,
+        names=row_names,
         id_column=None if wanted.row_id is None else wanted.columns[wanted.row_id],
         others={wanted.columns[number]: _label(parsed.cells[number], dialect.cells) for number in wanted.others},
         bad=parsed.bad,

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from aeframe.cli.model_command import ModelCommand, add_data, check_output
+from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output
 
 if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
@@ -19,7 +19,7 @@ class Evaluate(ModelCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
+        parser.add_argument("--split", choices=SPLITS, default="test", help="(default: test)")
         add_data(parser)
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")

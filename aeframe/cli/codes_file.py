@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) ->
     pa, pq = _pyarrow(path)
     writer = None
     # Opened with "x", so that a file that appeared in the meantime is not overwritten.
-    with path.open("xb") as file, _removed_after_error(path):
+    with path.open("xb") as file, _removed_after_error(path), ExitStack() as stack:
         for batch in batches:
             columns: dict[str, Any] = {}
             for name, values in batch.items():
@@ -61,10 +61,8 @@ def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) ->
                 else:
                     columns[name] = _plain(values)
             table = pa.table(columns)
-            writer = writer or pq.ParquetWriter(file, table.schema)
+            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table)
-        if writer is not None:
-            writer.close()
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 _COLLAPSED = 0.1
 """KL in nats below which the code holds no information."""
 

@@ -1,4 +1,4 @@
-"""Advice for a run whose latent is not used: sentences with a next step."""
+"""Advice for a run whose latent is not used, or whose error is high: sentences with a next step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ _COLLAPSED = 0.1
 
 
 def advice(metrics: Mapping[str, float]) -> list[str]:
-    """Return one sentence for each sign that the latent is not used: posterior collapse, unused codes, dead features.
+    """Return one sentence for each sign of a poor run.
+
+    These are posterior collapse, a higher error than that of PCA, unused codes and dead features.
 
     Args:
         metrics: Values on held-out data by name.
@@ -25,6 +27,12 @@ def advice(metrics: Mapping[str, float]) -> list[str]:
     elif active == 0:
         # The posterior differs from the prior, but by the same amount for all samples, as before training.
         sentences.append(f"the code does not vary between samples (kl {kl:.3g} nats, 0 active units); train longer")
+    mse, mse_of_pca = metrics.get("mse"), metrics.get("mse_of_pca")
+    if mse is not None and mse_of_pca is not None and mse > mse_of_pca:
+        sentences.append(
+            f"PCA with as many numbers reconstructs better (mse {mse_of_pca:.3g}, here {mse:.3g}); train longer, or "
+            "try a higher optimizer.lr or less regularisation, such as a lower objective.beta"
+        )
     used = metrics.get("codebook_used")
     if used is not None and used < 0.1:
         sentences.append(

@@ -338,8 +338,7 @@ class TrainedModel:
         Single precision rounds the results of a sample differently in batches of different sizes, by some 1e-7 of their
         value; in double precision they agree to some 1e-15.
         """
-        model, sampler = copy.deepcopy((self.model, self.sampler))
-        return replace(self, model=model.double(), sampler=sampler.double())
+        return replace(self, model=copy.deepcopy(self.model).double())
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from aeframe.data.fingerprint import compare
-from aeframe.errors import AeframeError, did_you_mean, first_sentence
+from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
@@ -335,7 +335,8 @@ class _RunInProgress:
             if setup.init is not None:
                 (self.folder.path / "init.txt").write_text(setup.init.text(), encoding="utf-8")
             if setup.splits.skipped:
-                skipped = "\n".join(setup.splits.skipped) + "\n"
+                # One line for each, whatever the names of files contain.
+                skipped = "".join(printable(sentence).replace("\n", "\\n") + "\n" for sentence in setup.splits.skipped)
                 (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")
             yield
 
@@ -471,7 +472,7 @@ class _RunInProgress:
 
     def _print_note(self, sentence: str) -> None:
         if is_first_process():
-            self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
+            self.console.print(f"note: {printable(sentence)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _run_folder(config: Mapping[str, Any], job: int | None) -> RunFolder:

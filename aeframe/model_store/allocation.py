@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from aeframe.errors import AeframeError
 
@@ -44,13 +43,13 @@ class AllocationLimit(TorchDispatchMode):
                 f"{self._who} takes more than {self._max_operations:,} operations to build its parts, far more than "
                 "its tensors need; copy the whole folder again"
             )
-        makes_tensor = "device" in kwargs and not any(isinstance(leaf, Tensor) for leaf in tree_leaves((args, kwargs)))
+        makes_tensor = "device" in kwargs and not any(isinstance(argument, Tensor) for argument in args)
         if makes_tensor:
             # A tensor on the device meta has a shape, but no memory.
             self._add(func(*args, **{**kwargs, "device": torch.device("meta"), "pin_memory": False}))
         result = func(*args, **kwargs)
         if not makes_tensor:
-            for tensor in tree_leaves(result):
+            for tensor in result if isinstance(result, (tuple, list)) else (result,):
                 if isinstance(tensor, Tensor):
                     self._check(tensor)
         return result
@@ -75,6 +74,8 @@ class AllocationLimit(TorchDispatchMode):
 
 def _num_bytes(tensor: Tensor) -> int:
     """Return the bytes of a tensor's own memory: a tensor that repeats its elements by strides has less."""
+    if tensor.is_contiguous():
+        return tensor.nbytes
     num = 1
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         num *= size if stride else 1

@@ -11,6 +11,7 @@ import torch
 
 from aeframe.data.modality import Modality
 from aeframe.devices import check_device
+from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError, did_you_mean, reason_and_place
 from aeframe.factory import build, restored_weights
 from aeframe.kinds import KINDS
@@ -36,6 +37,7 @@ _MANY_BATCHES = 1 << 40
 """A number of batches at which all schedules are at their end, for a saved model without a stored progress."""
 
 
+@user_errors()
 def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     """Open a saved model; no code from its folder is run.
 

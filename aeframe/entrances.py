@@ -91,6 +91,8 @@ def sentence_of(error: Exception) -> str | None:
             f"there is too little memory ({reason_and_place(error)}); use a smaller file or batch size, or a machine "
             "with more memory"
         )
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return "a path has a NUL character, which no file can have; correct the path"
     if isinstance(error, OSError) and error.errno is not None:
         files = " and ".join(f"'{file}'" for file in (error.filename, error.filename2) if file is not None)
         remedy = _REMEDIES.get(error.errno, "correct that, and try again")

@@ -54,14 +54,17 @@ CAUSED: dict[str, tuple[Callable[[], Any], str]] = {
         "the system reports 'No such file or directory' at '/nowhere/file'; check the path",
     ),
     "folder": (lambda: Path("/").read_bytes(), "the system reports 'Is a directory' at '/'; choose a file instead of"),
-    "rename": (lambda: os.rename("/nowhere/a", "/b"), "the system reports 'No such file or directory' at '/nowhere/a' and"),
+    "rename": (
+        lambda: os.rename("/nowhere/a", "/b"),
+        "the system reports 'No such file or directory' at '/nowhere/a' and '/b'; check the path",
+    ),
     "full": (
         raising(OSError(errno.ENOSPC, "No space left on device")),
         "the system reports 'No space left on device', in test_entrances.py:",
     ),
     "unnamed": (raising(OSError("cannot identify it")), f"{DAMAGED}OSError: cannot identify it, in test_entrances.py:"),
-    "gzip": (lambda: gzip.decompress(b"xxxxxxxxxxxxxxxxxxxx"), f"{DAMAGED}BadGzipFile: Not a gzipped file (b'xx'), in gzip.py:"),
-    "zip": (raising(zipfile.BadZipFile("Bad magic number")), f"{DAMAGED}BadZipFile: Bad magic number, in test_entrances.py:"),
+    "gzip": (lambda: gzip.decompress(b"x" * 20), f"{DAMAGED}BadGzipFile: Not a gzipped file (b'xx'), in gzip.py:"),
+    "zip": (raising(zipfile.BadZipFile("bad")), f"{DAMAGED}BadZipFile: bad, in test_entrances.py:"),
     "struct": (lambda: struct.unpack("<I", b"12"), f"{DAMAGED}error: unpack requires a buffer of 4 bytes, in test_ent"),
     "json": (lambda: json.loads("{"), f"{DAMAGED}JSONDecodeError: "),
     "yaml": (lambda: yaml.safe_load("a: ["), f"{DAMAGED}ParserError: "),
@@ -84,7 +87,9 @@ def test_what_the_user_caused_becomes_one_sentence(what: str) -> None:
     assert error.value.__cause__ is not None
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), RuntimeError("x"), BrokenPipeError(), NotImplementedError()])
+@pytest.mark.parametrize(
+    "error", [ValueError("x"), KeyError("x"), RuntimeError("x"), BrokenPipeError(), NotImplementedError()]
+)
 def test_programming_errors_are_not_changed(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, user_errors():
         raise error
@@ -98,17 +103,17 @@ def test_an_endless_recursion_of_a_program_is_not_changed() -> None:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Write a plugin file with a wrong loss, and load it."""
+    """Write a plugin file with a wrong callback, and load it."""
     file = tmp_path / "wrongly.py"
     file.write_text(
         "from aeframe import hookimpl\n"
-        "from aeframe.parts.losses.distances import SquaredError\n"
+        "from lightning.pytorch.callbacks import Callback\n"
         "def helper():\n    return {}['lost']\n"
-        "class Wrong(SquaredError):\n"
-        "    def __call__(self, output, batch):\n"
+        "class Wrong(Callback):\n"
+        "    def on_train_batch_end(self, *args):\n"
         "        return helper()\n"
         "@hookimpl\n"
-        "def register_losses(register):\n"
+        "def register_callbacks(register):\n"
         "    register('wrong', 'wrongly:Wrong')\n"
     )
     monkeypatch.setenv("AEFRAME_PLUGIN_FILES", str(file))
@@ -121,13 +126,15 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_an_error_of_a_plugin_keeps_its_traceback_and_names_the_part(plugin: Path) -> None:
     with pytest.raises(KeyError) as error:
-        aeframe.fit(model="ae", data="breast_cancer", loss="wrong", max_batches=2, pictures=False, folder="run")
+        aeframe.fit(
+            model="ae", data="breast_cancer", callbacks={"wrong": {}}, max_batches=2, pictures=False, folder="run"
+        )
     assert error.value.__notes__ == [
-        f"This error was raised in loss 'wrong' of {plugin} file. Report it to its author if your input is right."
+        f"This error was raised in callback 'wrong' of {plugin} file. Report it to its author if your input is right."
     ]
     text = "".join(traceback.format_exception(error.value))
     assert "in helper" in text
-    assert "This error was raised in loss 'wrong'" in text
+    assert "This error was raised in callback 'wrong'" in text
 
 
 COMMANDS = {
@@ -185,11 +192,18 @@ def test_a_run_folder_that_cannot_be_made_ends_in_one_sentence(
     monkeypatch.chdir(run)
     if not (run / "dangling").is_symlink():
         (run / "dangling").symlink_to(run / "nothing" / "there")
-    arguments = ["data=table", "data.path=rows.npy", "batch_size=4", "max_batches=1", "pictures=false", f"folder={folder}"]
+    arguments = [
+        "data=table",
+        "data.path=rows.npy",
+        "batch_size=4",
+        "max_batches=1",
+        "pictures=false",
+        f"folder={folder}",
+    ]
     code = train_main(arguments)
     err = capsys.readouterr().err
     assert "Traceback" not in err
-    assert code == (0 if folder == "dangling/x" else 2), err
+    assert code == 2, err
 
 
 def test_load_ends_in_one_sentence(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,5 +215,5 @@ def test_load_ends_in_one_sentence(run: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.EIO, "Input/output error", "tensors")
 
     monkeypatch.setattr("aeframe.model_store.reader.load_tensors", full)
-    with pytest.raises(AeframeError, match="^the system reports 'Input/output error' at 'tensors'; check the disk$"):
+    with pytest.raises(AeframeError, match=r"^the system reports 'Input/output error' at 'tensors'; check the disk$"):
         aeframe.load(run / "run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -14,12 +16,28 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.limits import check_memory
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
 
 Array = NDArray[Any]
 
-_READ_ERRORS = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_READ_ERRORS = (
+    EOFError,
+    KeyError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What `zipfile` and NumPy raise for damaged files; NumPy parses a header as an expression of Python."""
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -56,8 +74,15 @@ class ArrayFile:
         """Read an array; with `mapped` that of an NPY file is a memory map, of which only used rows are read.
 
         Raises:
-            AeframeError: The array is damaged, or holds Python objects.
+            AeframeError: The array is damaged or too large, or holds Python objects.
         """
+        shape, dtype = self.header(name)
+        if not (mapped and not self.is_npz):
+            check_memory(
+                f"{self.who}{': ' * bool(self.who)}'{self.path}'",
+                math.prod(shape) * dtype.itemsize,
+                f"array '{name}' of shape {shape}",
+            )
         try:
             with self.path.open("rb") as file:
                 is_mapped = mapped and not self.is_npz
@@ -183,4 +208,6 @@ def _header(file: Any) -> tuple[Shape, np.dtype[Any]]:
     version = npy_format.read_magic(file)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its header has the shape {tuple(shape)}")
     return tuple(shape), dtype

@@ -85,7 +85,7 @@ def films(folder: Path) -> None:
 
 
 def texts(folder: Path) -> None:
-    words = "a model reads short lines of plain words and learns them by heart".split()
+    words = ["a", "model", "reads", "short", "lines", "of", "plain", "words", "and", "learns", "them", "by", "heart"]
     lines = [" ".join(RNG.choice(words, 5)) for _ in range(30)]
     (folder / "t.txt").write_text("\n".join(lines) + "\n")
     (folder / "t.jsonl").write_text(
@@ -123,7 +123,11 @@ def series(folder: Path) -> None:
 # The modality's options, the function that writes its files, and the datasets that read them by the suffix of the path.
 CASES: dict[str, tuple[Mapping[str, Any], Write, Mapping[str, Mapping[str, Any]]]] = {
     "vector": ({}, table, {"": {"name": "table"}}),
-    "image": ({}, pictures, {".npz": {"name": "image_npz"}, ".npy": {"name": "image_npz"}, "": {"name": "image_folder"}}),
+    "image": (
+        {},
+        pictures,
+        {".npz": {"name": "image_npz"}, ".npy": {"name": "image_npz"}, "": {"name": "image_folder"}},
+    ),
     "audio": ({"seconds": 0.05}, sounds, {"": {"name": "audio_folder"}}),
     "video": ({"frames": 4}, films, {"": {"name": "video_files"}, ".npz": {"name": "video_npz"}}),
     "text": ({}, texts, {"": {"name": "text_files"}}),

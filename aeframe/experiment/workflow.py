@@ -43,6 +43,7 @@ from aeframe.runs.run_id import run_id
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
+from aeframe.training.checkpoint_structure import restored_from
 from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.process_state import run_process
@@ -372,7 +373,7 @@ class _RunInProgress:
 
     def _fit(self, trainer: L.Trainer, setup: RunSetup, newest: NewestCheckpoint | None) -> None:
         path = None if newest is None else self.folder.last
-        with self.signals.deferring():
+        with self.signals.deferring(), restored_from(path):
             trainer.fit(setup.module, datamodule=setup.data, ckpt_path=path, weights_only=True)
         if is_first_process():
             self.folder.write_state("trained")

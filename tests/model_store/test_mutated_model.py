@@ -10,7 +10,6 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -87,7 +86,7 @@ def test_a_mutated_model_is_opened_or_refused(run: Path, tmp_path: Path) -> None
 
     shutil.copytree(original, model)
     aeframe.load(model)
-    assert_no_faults(faults_of(attempt, 400, tmp_path, seconds=20))
+    assert_no_faults(faults_of(attempt, 380, tmp_path, seconds=20))
 
 
 def with_hash(archive: bytes) -> bytes:
@@ -139,7 +138,7 @@ def test_mutated_files_of_a_run_are_read_or_refused(run: Path, tmp_path: Path) -
         (copy.path / name).write_bytes(content)
         return f"{name}: {what}", lambda: read(name)
 
-    assert_no_faults(faults_of(attempt, 160, tmp_path, seconds=20))
+    assert_no_faults(faults_of(attempt, 120, tmp_path, seconds=20))
 
 
 def test_resume_from_a_mutated_checkpoint_ends_in_one_sentence(run: Path, tmp_path: Path) -> None:
@@ -159,4 +158,4 @@ def test_resume_from_a_mutated_checkpoint_ends_in_one_sentence(run: Path, tmp_pa
         overrides = [f"resume={copy.path}", "max_epochs=2", "pictures=false"]
         return what, lambda: train(compose(overrides), overrides=overrides)
 
-    assert_no_faults(faults_of(attempt, 24, tmp_path, seconds=60))
+    assert_no_faults(faults_of(attempt, 16, tmp_path, seconds=60))

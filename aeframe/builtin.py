@@ -282,6 +282,7 @@ def register_commands(register: Register) -> None:
     register("decode", f"{at}.decode:Decode", summary="decode codes, such as edited ones")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
+    register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")
     register("doctor", f"{at}.doctor:Doctor", summary="print versions, devices and plugins for an issue")

@@ -112,6 +112,26 @@ def test_evaluate_computes_the_metrics_of_the_run(
     assert sorted(run.rglob("*")) == before
 
 
+def test_evaluate_computes_further_metrics(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(loss={"name": "gaussian", "scale": 1.0}), tmp_path / "numbers.json"
+    run_verb("evaluate", run, "metrics.nll.samples=3", "metrics.nll.chunk=50", "--metrics", "nll,mae", "-o", out)
+    metrics = json.loads(out.read_text())["test"]
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    batch = source.batch(torch.arange(len(source)))
+    assert metrics["nll"] == pytest.approx(float(load(run).score(batch, importance=3).mean()), rel=1e-5)
+    assert "mae" in metrics
+    capsys.readouterr()
+    for arguments, message in (
+        (["--metrics", "nil"], "unknown metric 'nil', did you mean 'nll'?"),
+        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
+        (["--metrics", "codebook"], "metric 'codebook' is not defined for model 'vae'"),
+        (["metrics.nll.samples=0"], "metric nll takes samples and chunk of at least 1, found 0 and 4096"),
+    ):
+        assert message in error_of(capsys, "evaluate", run, *arguments)
+
+
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
     run_verb("encode", run, file, "-o", tmp_path / "z.npz")

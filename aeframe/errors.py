@@ -13,11 +13,12 @@ class AeframeError(Exception):
     """An error that the user can correct; commands print its message in one line and exit with code 2.
 
     The message is one sentence: the part or file concerned, what was expected, what was found, the valid name of the
-    closest spelling, and the next step. Control characters, which a name of a stranger's file may have, are escaped.
+    closest spelling, and the next step. Control characters, which a name of a stranger's file may have, are escaped,
+    and lines, as in the errors of some libraries, are joined.
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(in_one_line(str(message)))
 
 
 def printable(text: str) -> str:
@@ -29,6 +30,11 @@ def printable(text: str) -> str:
         char.encode("unicode_escape").decode() if unicodedata.category(char) in _CONTROL and char != "\n" else char
         for char in text
     )
+
+
+def in_one_line(text: str) -> str:
+    """Return text without control characters (see `printable`), its lines joined by spaces."""
+    return printable(" ".join(line.strip() for line in text.split("\n")).strip() if "\n" in text else text)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ A reader may crash, hang or exhaust the memory; then the test must go on and rep
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -96,6 +97,7 @@ def _child(attempt: Attempt, numbers: range, log: Path, seconds: float) -> None:
     """Run attempts, and write what happens to the log; never return."""
     try:
         torch.set_num_threads(1)
+        faulthandler.disable()
         quiet = os.open(os.devnull, os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(quiet, descriptor)
@@ -150,3 +152,4 @@ def _limit_memory() -> None:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + EXTRA_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

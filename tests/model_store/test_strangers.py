@@ -12,8 +12,11 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from aeframe import plain_files
+from aeframe.data import limits
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
+from aeframe.model_store import allocation, integrity
 from aeframe.model_store.allocation import AllocationLimit
 from aeframe.model_store.card import as_code, as_markdown, make_card
 from aeframe.model_store.integrity import file_hashes
@@ -252,3 +255,18 @@ def test_text_in_markdown() -> None:
     assert as_markdown("_a_ *b* <c>\n[d](e)") == r"\_a\_ \*b\* \<c\> \[d\](e)"
     assert as_code("a_b") == "`a_b`"
     assert as_code("a`b|c") == r"`` a`b\|c ``"
+
+
+def test_the_page_of_limits_has_the_numbers_of_the_code() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "limits.md").read_text(encoding="utf-8")
+    for text in (
+        f"{plain_files.MAX_BYTES:,} bytes, {plain_files.MAX_DEPTH} levels",
+        f"{plain_files.MAX_VALUES:,} values",
+        f"{allocation._ONE >> 20} MiB and {allocation._TIMES_ONE} times",
+        f"{allocation._ALL >> 30} GiB and {allocation._TIMES_ALL} times",
+        f"{allocation._OPERATIONS:,}, and one more for every {allocation._BYTES_AN_OPERATION} bytes",
+        f"| `{limits.MEMORY_VARIABLE}` | the physical memory",
+        f"| `{limits.PIXELS_VARIABLE}` | {limits.DEFAULT_MEGAPIXELS:g} |",
+        *(f"`{name}`" for name in integrity.HASHED),
+    ):
+        assert text in page, text

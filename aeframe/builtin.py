@@ -249,6 +249,7 @@ def register_metrics(register: Register) -> None:
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
     register("nll", f"{at}.likelihood:NegativeLogLikelihood", summary="importance-weighted -log p(x) in nats")
+    register("probe", f"{at}.probe:Probe", summary="labels from codes: linear probe, kNN, k-means, with baselines")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
     register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(

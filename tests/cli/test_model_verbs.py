@@ -241,6 +241,41 @@ def test_what_is_no_file_of_codes_is_refused(
         assert found in error_of(capsys, "decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
 
 
+@pytest.mark.parametrize("name", ["near.csv", "near.parquet"])
+def test_neighbours_are_the_samples_with_the_nearest_codes(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, name: str
+) -> None:
+    run, file, model = named
+    out = tmp_path / name
+    run_verb("neighbours", run, file, "-k", 2, "--on-error", "skip", "--batch-size", 4, "-o", out)
+    frame = pd.read_csv(out) if name.endswith("csv") else pd.read_parquet(out)
+    train = model.modality.prepare(build("dataset", CONFIG["data"])).train
+    known = train.batch(torch.arange(len(train)))
+    queries = model.modality.read(file, on_error="skip")
+    distance = torch.cdist(model.encode(queries), model.encode(known))
+    expected = distance.argsort(1)[:, :2]
+    assert frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6) for _ in range(2)]
+    assert frame["rank"].tolist() == [1, 2] * 6
+    assert frame["neighbour_index"].tolist() == known.index[expected].flatten().tolist()
+    assert frame["neighbour_label"].tolist() == known.extras["label"][expected].flatten().tolist()
+    assert np.allclose(frame["distance"], distance.gather(1, expected).flatten(), atol=1e-4)
+
+
+def test_samples_of_a_file_are_searched(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    run_verb("neighbours", run, file, "--among-file", file, "-k", 1, "-o", tmp_path / "near.csv")
+    frame = pd.read_csv(tmp_path / "near.csv")
+    assert frame["neighbour_index"].tolist() == frame["index"].tolist() == list(range(7))
+    assert frame["distance"].max() < 1e-5
+    capsys.readouterr()
+    assert "-k 9 is more than the 7 samples that are searched" in error_of(
+        capsys, "neighbours", run, file, "--among-file", file, "-k", 9, "-o", tmp_path / "more.csv"
+    )
+    assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
+
+
 def test_reconstruct_passes_the_names_to_the_modality(
     named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -23,21 +24,19 @@ from aeframe.types import Shape
 Array = NDArray[Any]
 
 _READ_ERRORS = (
-    EOFError,
-    KeyError,
-    NotImplementedError,
-    OSError,
-    OverflowError,
-    RecursionError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
     ValueError,
-    tokenize.TokenError,
+    OSError,
+    EOFError,
     zipfile.BadZipFile,
     zlib.error,
+    # A header that is no literal, or a compression that zipfile does not know.
+    SyntaxError,
+    tokenize.TokenError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
 )
-"""What `zipfile` and NumPy raise for damaged files; NumPy parses a header as an expression of Python."""
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -61,28 +60,16 @@ class ArrayFile:
 
     def header(self, name: str) -> tuple[Shape, np.dtype[Any]]:
         """Return shape and dtype of an array, without reading its values."""
-        try:
-            if self.is_npz:
-                with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
-                    return _header(member)
-            with self.path.open("rb") as file:
-                return _header(file)
-        except _READ_ERRORS as error:
-            raise self._unreadable(error) from error
+        shape, dtype, _ = self._sizes(name)
+        return shape, dtype
 
     def load(self, name: str, *, mapped: bool = False) -> Array:
         """Read an array; with `mapped` that of an NPY file is a memory map, of which only used rows are read.
 
         Raises:
-            AeframeError: The array is damaged or too large, or holds Python objects.
+            AeframeError: The array is damaged, or holds Python objects.
         """
-        shape, dtype = self.header(name)
-        if not (mapped and not self.is_npz):
-            check_memory(
-                f"{self.who}{': ' * bool(self.who)}'{self.path}'",
-                math.prod(shape) * dtype.itemsize,
-                f"array '{name}' of shape {shape}",
-            )
+        self._check_size(name, mapped=mapped)
         try:
             with self.path.open("rb") as file:
                 is_mapped = mapped and not self.is_npz
@@ -91,6 +78,31 @@ class ArrayFile:
         except _READ_ERRORS as error:
             raise self._unreadable(error) from error
         return array
+
+    def _sizes(self, name: str) -> tuple[Shape, np.dtype[Any], int]:
+        """Return shape and dtype of an array as its header states them, and the bytes of its values in the file."""
+        try:
+            if self.is_npz:
+                with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
+                    shape, dtype = _header(member)
+                    return shape, dtype, archive.getinfo(f"{name}.npy").file_size - member.tell()
+            with self.path.open("rb") as file:
+                shape, dtype = _header(file)
+                return shape, dtype, self.path.stat().st_size - file.tell()
+        except _READ_ERRORS as error:
+            raise self._unreadable(error) from error
+
+    def _check_size(self, name: str, *, mapped: bool) -> None:
+        """Raise AeframeError for an array that is cut off, or larger than the memory."""
+        shape, dtype, num_bytes = self._sizes(name)
+        stated = math.prod(shape) * dtype.itemsize
+        # The size of Python objects is unknown; they are refused when they are read.
+        if stated > num_bytes and not dtype.hasobject:
+            raise self._unreadable(
+                ValueError(f"array '{name}' of shape {shape} needs {stated} bytes, and the file has {num_bytes}")
+            )
+        if not mapped or self.is_npz:
+            check_memory(f"'{self.path}'", stated, f"array '{name}' of shape {shape}")
 
     def where(self, name: str) -> str:
         """Return how error messages name an array."""
@@ -209,5 +221,5 @@ def _header(file: Any) -> tuple[Shape, np.dtype[Any]]:
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(file)
     if any(size < 0 for size in shape):
-        raise ValueError(f"its header has the shape {tuple(shape)}")
+        raise ValueError(f"its header states the shape {shape}")
     return tuple(shape), dtype

@@ -161,15 +161,8 @@ def test_headers_that_are_no_headers(tmp_path: Path, header: str) -> None:
         assert "\n" not in message
 
 
-def test_a_header_that_claims_more_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 4)}"
-    path = npy_with_header(tmp_path / "x.npy", header)
+def test_an_array_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     remedy = "use a smaller file, or set the environment variable AEFRAME_MAX_GB to more gigabytes"
-    monkeypatch.setenv("AEFRAME_MAX_GB", "1")
-    assert error_of(ArrayFile(path, who="w").load, "arr_0") == (
-        f"w: '{path}': array 'arr_0' of shape (1000000000000, 4) would occupy 16 TB of memory, and the limit is 1 GB; "
-        f"{remedy}"
-    )
     bomb = tmp_path / "bomb.npz"
     np.savez_compressed(bomb, x=np.zeros(1_000_000, np.float32))
     monkeypatch.setenv("AEFRAME_MAX_GB", "0.001")

@@ -36,6 +36,9 @@ _READ_ERRORS = (
     NotImplementedError,
     RuntimeError,
     struct.error,
+    # A member of an archive that its directory does not list, and a size beyond 64 bits.
+    KeyError,
+    OverflowError,
 )
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")

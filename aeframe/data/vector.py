@@ -232,6 +232,8 @@ class Vector(Modality):
         values: NDArray[Any] = x.detach().cpu().numpy()
         values = values if self._scaler is None else self._scaler.undo(values)
         id_column = "name" if self._id_column is None else self._id_column
+        # The name under which Parquet stores an index without a name.
+        id_column = "" if id_column.startswith("__index_level_") else id_column
         write_rows(path, values, self._columns, names=names, id_column=id_column)
         return [path]
 

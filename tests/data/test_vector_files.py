@@ -131,9 +131,12 @@ def test_row_ids_are_kept(tmp_path: Path, suffix: str, index_name: str | None) -
     samples = again.open(path, "raise")
     assert names_of(samples.source) == [*data.index]
     assert columns_of(samples.source, torch.tensor([2]))["name"].tolist() == ["s2"]
-    copy = tmp_path / f"copy{suffix}"
+    copy = tmp_path / f"new{suffix}"
     again.write(samples.batch().x, copy, names=names_of(samples.source))
     assert names_of(again.open(copy, "raise").source) == [*data.index]
+    if index_name is None:
+        again.write(samples.batch().x, tmp_path / "copy.csv", names=names_of(samples.source))
+        assert (tmp_path / "copy.csv").read_text().startswith(",a,b,c\ns0,")
     if suffix == ".csv":
         pd.testing.assert_frame_equal(pd.read_csv(copy, index_col=0).rename_axis(index_name), data, atol=1e-5)
     if suffix == ".parquet":

@@ -20,6 +20,8 @@ from aeframe.data.tables.scan import unreadable
 from aeframe.errors import AeframeError
 
 _MAX_SHOWN = 6
+_BUFFER = 1 << 16
+"""Bytes of a column that are read at a time."""
 _LARGEST = 2**53
 
 
@@ -183,7 +185,8 @@ def _blocks(path: Path, names: list[str]) -> Iterator[Any]:
             return
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        # Read in parts: groups of rows may be as large as the file.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
             yield from file.iter_batches(columns=[*dict.fromkeys(names)])
     except (pa.ArrowException, OSError) as error:
         raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None

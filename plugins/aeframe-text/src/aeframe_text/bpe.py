@@ -20,8 +20,8 @@ class BytePairs(Tokeniser):
     """Byte-level byte-pair encoding (Sennrich, Haddow & Birch 2016, arXiv 1508.07909).
 
     The vocabulary starts with the 256 bytes and repeatedly merges the most frequent pair of neighbouring tokens. No
-    text has unknown tokens, and decoding restores each text exactly. The library knows no special tokens, which it would
-    find in texts that spell them: its ids come after those of `SPECIALS`.
+    text has unknown tokens, and decoding restores each text exactly. The library has no special tokens, since it would
+    find them in texts that spell them; its ids come after those of `SPECIALS`.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:

@@ -98,7 +98,7 @@ def _read_lines(file: TextIO, path: Path, origin: Origin, notes: Notes) -> Itera
         blank.clear()
         yield Line(text, origin, number, problem_of(text))
     if blank:
-        notes.add(f"'{origin.name}': {_counted(len(blank), 'blank line')} at the end left out")
+        notes.add(f"'{origin.name}': {_blank_lines(len(blank))} left out")
 
 
 def _read_smiles(file: TextIO, path: Path, origin: Origin, notes: Notes) -> Iterator[Line]:
@@ -274,5 +274,5 @@ def _parse_rows(reader: Any, path: Path) -> Iterator[list[str]]:
         ) from error
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"1 {noun} is" if count == 1 else f"{count} {noun}s are"
+def _blank_lines(count: int) -> str:
+    return "1 blank line at its end is" if count == 1 else f"{count} blank lines at its end are"

@@ -279,7 +279,9 @@ class Text(Modality):
         elif known:
             num = encoded.labels.count(-1)
             if num:
-                self.notes.add(f"'{path.name}': {num} of {len(encoded)} texts have no label of training, but -1")
+                self.notes.add(
+                    f"'{path.name}': {num} of {len(encoded)} texts have no label of training; their label is -1"
+                )
         return FileSamples(self._source(encoded, trim=False, has_labels=bool(known)), skipped)
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:

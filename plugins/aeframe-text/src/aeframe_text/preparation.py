@@ -10,7 +10,7 @@ from aeframe.errors import AeframeError
 from aeframe_text.line_encoder import LineEncoder, length_problem, problem_for
 from aeframe_text.specials import SPECIALS, UNKNOWN
 from aeframe_text.texts import Line, TextSplits
-from aeframe_text.tokenisers import Tokeniser
+from aeframe_text.tokenisers import Tokeniser, Words
 from aeframe_text.tokens import Encoded
 from aeframe_text.vocabulary_checks import length_limit, usual_length
 
@@ -66,9 +66,9 @@ def limit_lengths(
         usual = usual_length(encoded["train"].lengths)
         raise AeframeError(
             f"modality 'text': {where} has {longest:,} tokens, end token included, and 99 % of the training texts have "
-            f"at most {usual:,}; {len(long)} of {num_texts:,} texts have more than {limit:,}, the most without "
-            f"max_length: set modality.max_length={longest} to pad all texts to this length, modality.too_long=cut to "
-            "cut them, or modality.on_error=skip to leave them out"
+            f"at most {usual:,}; texts of more than {limit:,}, here {len(long)} of {num_texts:,}, need max_length: set "
+            f"modality.max_length={longest} to pad all texts to this length, modality.too_long=cut to cut them, or "
+            "modality.on_error=skip to leave them out"
         )
     skipped += [f"{where} {length_problem(num, limit, is_trained=False)}" for num, where in long]
     return {name: split.limited(limit, None) for name, split in encoded.items()}
@@ -95,9 +95,10 @@ def add_notes(notes: Notes, raw: TextSplits, encoded: Mapping[str, Encoded], enc
         split = encoded[name]
         num_tokens = split.num_tokens - len(split)
         if split.num_unknown > _MANY_UNKNOWN * num_tokens:
+            fewer = ", characters fewer" if type(encoder.vocabulary) is Words else ""
             notes.add(
                 f"{split.num_unknown} of {num_tokens} tokens of the {name} texts are not in the vocabulary, and are "
-                f"read as {SPECIALS[UNKNOWN]}; modality.tokeniser=bpe or characters has fewer unknown tokens"
+                f"read as {SPECIALS[UNKNOWN]}; modality.tokeniser=bpe has no unknown tokens{fewer}"
             )
         if encoder.labels and raw.label_names is None:
             unknown = [

@@ -60,6 +60,13 @@ class Tokeniser(ABC):
         """Return the tokeniser with the vocabulary that `state` returned."""
 
 
+class _Ids(dict[str, int]):
+    """The ids of pieces; that of any other piece is `UNKNOWN`."""
+
+    def __missing__(self, piece: str) -> int:
+        return UNKNOWN
+
+
 class _PieceTokeniser(Tokeniser):
     """A tokeniser that splits texts by a rule; its vocabulary is a list of the pieces."""
 
@@ -71,7 +78,7 @@ class _PieceTokeniser(Tokeniser):
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = [*SPECIALS, *pieces]
         # Special tokens are no pieces: a text that spells one, such as </s>, has its own id, or is unknown.
-        self._ids = {piece: number for number, piece in enumerate(pieces, start=len(SPECIALS))}
+        self._ids = _Ids((piece, number) for number, piece in enumerate(pieces, start=len(SPECIALS)))
         if self.unknown_piece is not None:
             self._ids[self.unknown_piece] = UNKNOWN
 
@@ -100,7 +107,7 @@ class _PieceTokeniser(Tokeniser):
         return len(self._pieces)
 
     def encode(self, text: str) -> list[int]:
-        return [self._ids.get(piece, UNKNOWN) for piece in self.split(text)]
+        return list(map(self._ids.__getitem__, self.split(text)))
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.separator.join(self._pieces[token] for token in tokens if token >= UNKNOWN)

@@ -240,8 +240,8 @@ def test_a_trained_model_reads_the_encoding_of_training_and_utf_8(tmp_path: Path
 
 
 ZEROS = (
-    "'a.txt' has a zero in every second byte, and seems to be UTF-16 without a byte order mark; set data.encoding={}, or "
-    "save it as UTF-8"
+    "'a.txt' has a zero in every second byte, and seems to be UTF-16 without a byte order mark; set data.encoding={}, "
+    "or save it as UTF-8"
 )
 
 

@@ -48,6 +48,7 @@ class LineEncoder:
         """
         encoded = Encoded()
         unknown: str | None = None
+        codes = {name: code for code, name in enumerate(self.labels or ())}
         for number, line in enumerate(lines):
             problem = problem_for(line, type(self.vocabulary))
             row = [] if problem else [*self.vocabulary.encode(line.text), END]
@@ -58,11 +59,13 @@ class LineEncoder:
                 skipped.append(f"{line.where} {problem}")
                 continue
             words = len(line.text.split()) + 1
+            # Samples in memory have codes.
+            label = line.label if isinstance(line.label, int) else codes.get(line.label or "", -1)
             if len(row) > self.width > 0:
                 row = [*row[: self.width - 1], END]
                 words = self.count_words(row[:-1]) + 1
                 encoded.num_cut += 1
-            encoded.append(line, row, number=number, words=words, label=self._label_code(line.label))
+            encoded.append(line, row, number=number, words=words, label=label)
             if warn and unknown is None and UNKNOWN in row:
                 unknown = self.vocabulary.unknown(line.text)
         num = encoded.num_tokens - len(encoded)
@@ -89,12 +92,6 @@ class LineEncoder:
         if self.too_long == "refuse" and 0 < self.width < len(row):
             return length_problem(len(row), self.width, is_trained=self.is_trained)
         return None
-
-    def _label_code(self, label: str | int | None) -> int:
-        """Return a code as it is, the code of a name, or -1 for none and for an unknown one."""
-        if isinstance(label, int):
-            return label
-        return self.labels.index(label) if self.labels and label in self.labels else -1
 
 
 def problem_for(line: Line, tokeniser: type[Tokeniser]) -> str | None:

@@ -15,10 +15,18 @@ from aeframe.data.notes import Notes
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_text.line_encoder import LineEncoder, TooLong, Unknown, problem_for
-from aeframe_text.preparation import TRAINING_STEP, add_notes, check_lines, check_not_empty, limit_lengths, splits_of
+from aeframe_text.preparation import (
+    TRAINING_STEP,
+    add_notes,
+    check_lines,
+    check_not_empty,
+    count_unknown_words,
+    limit_lengths,
+    splits_of,
+)
 from aeframe_text.reading import ReadOptions
 from aeframe_text.source import BucketSource, TextSource
-from aeframe_text.specials import END, PAD, SPECIALS, UNKNOWN
+from aeframe_text.specials import END, PAD
 from aeframe_text.text_files import open_texts
 from aeframe_text.text_in_memory import lines_of
 from aeframe_text.texts import Line, Origin, TextSplits, problem_of, sorted_labels
@@ -134,7 +142,8 @@ class Text(Modality):
             check_lines([*raw.train, *raw.validation, *raw.test], kind)
         if self.tokeniser == "words":
             check_words(usable)
-            self._note_unknown_words(usable)
+            if num := count_unknown_words(usable):
+                self.notes.add(f"the training texts have the word <unk> {num} times, the token of unknown words")
         texts = (line.text for line in usable)
         self._vocabulary = kind.learn(texts, size=self.vocabulary_size, min_count=self.min_count)
         labels = {line.label for line in raw.train if line.label is not None}
@@ -175,13 +184,6 @@ class Text(Modality):
 
     def _encoder(self, *, is_trained: bool = False) -> LineEncoder:
         return LineEncoder(self.vocabulary, self._width, self.too_long, self.unknown, self._labels, is_trained)
-
-    def _note_unknown_words(self, lines: Sequence[Line]) -> None:
-        """Add a note with the number of words <unk> in the training texts, which are the special token."""
-        word = SPECIALS[UNKNOWN]
-        num = sum(line.text.split().count(word) for line in lines if word in line.text)
-        if num:
-            self.notes.add(f"the training texts have the word {word} {num} times, the token of unknown words")
 
     @property
     def vocabulary(self) -> Tokeniser:

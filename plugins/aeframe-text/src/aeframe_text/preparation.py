@@ -74,6 +74,12 @@ def limit_lengths(
     return {name: split.limited(limit, None) for name, split in encoded.items()}
 
 
+def count_unknown_words(lines: Iterable[Line]) -> int:
+    """Return how often texts have the word <unk>, which is the token of unknown words."""
+    word = SPECIALS[UNKNOWN]
+    return sum(line.text.split().count(word) for line in lines if word in line.text)
+
+
 def check_not_empty(encoded: Mapping[str, Encoded], skipped: Sequence[str]) -> None:
     """Raise an error if a split has no usable text."""
     for name, split in encoded.items():
@@ -94,10 +100,12 @@ def add_notes(notes: Notes, raw: TextSplits, encoded: Mapping[str, Encoded], enc
     for name in ("validation", "test"):
         split = encoded[name]
         num_tokens = split.num_tokens - len(split)
-        if split.num_unknown > _MANY_UNKNOWN * num_tokens:
-            fewer = ", characters fewer" if type(encoder.vocabulary) is Words else ""
+        is_words = type(encoder.vocabulary) is Words
+        num_unknown = split.num_unknown - (count_unknown_words(lines[name]) if is_words else 0)
+        if num_unknown > _MANY_UNKNOWN * num_tokens:
+            fewer = ", characters fewer" if is_words else ""
             notes.add(
-                f"{split.num_unknown} of {num_tokens} tokens of the {name} texts are not in the vocabulary, and are "
+                f"{num_unknown} of {num_tokens} tokens of the {name} texts are not in the vocabulary, and are "
                 f"read as {SPECIALS[UNKNOWN]}; modality.tokeniser=bpe has no unknown tokens{fewer}"
             )
         if encoder.labels and raw.label_names is None:

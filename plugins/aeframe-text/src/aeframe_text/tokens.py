@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -122,8 +123,9 @@ class Encoded:
     def _spill(self) -> None:
         """Move the tokens in memory to the temporary file."""
         if self._file is None:
-            # It lives as long as the tensor that `tokens` returns, which maps it.
+            # The tensor that `tokens` returns maps it, also after it is closed.
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
         self._tokens.tofile(self._file)
         self._file.flush()
         self._num_in_file += len(self._tokens)

@@ -164,6 +164,11 @@ def test_parquet(tmp_path: Path) -> None:
         "'a.parquet' has no column 'txt', did you mean 'text'?; its columns are text, y, d, m; set data.column, or "
         "rename one"
     )
+    strings = pa.Array.from_buffers(
+        pa.string(), 2, [*pa.array(["good", "bad"]).buffers()[:2], pa.py_buffer(b"good\xff\xfe ")]
+    )
+    pq.write_table(pa.table({"text": strings}), tmp_path / "c.parquet")
+    assert [line.problem for line in read(tmp_path / "c.parquet")[0]] == [None, "is not UTF-8"]
     (tmp_path / "b.parquet").write_bytes(b"PAR1" + b"\0" * 20)
     assert error_of(tmp_path / "b.parquet").startswith("'b.parquet' cannot be read as .parquet (")
 
@@ -315,7 +320,7 @@ def test_a_folder_has_one_text_a_file_with_class_and_name(tmp_path: Path) -> Non
     lines = [*splits.train, *splits.validation, *splits.test]
     assert sorted(line.name or "" for line in lines) == names
     assert all(line.label == str(line.name)[:3] and line.text == f"the text\nof {line.name}" for line in lines)
-    assert list(dataset.notes) == ["'d': 3 files with other suffixes are left out (2 .md, 1 no suffix)"]
+    assert list(dataset.notes) == ["'d': 3 files with another suffix left out (2 .md, 1 no suffix)"]
     # Files that are added do not change the split.
     folder(root, {"neg/000.txt": "new"})
     again = TextFiles(path=root, validation=0.2, test=0.2)

@@ -90,6 +90,7 @@ def test_books_are_refused_by_their_length(tmp_path: Path) -> None:
         "modality 'text': '11.txt' has 4,278 tokens, end token included, and 99 % of the training"
     )
     assert "texts of more than 2,048, here 12 of 12, need max_length: set modality.max_length=4278" in message
+    assert ", data.unit=line to read the lines of files, or" in message
 
 
 def test_a_model_cuts_new_texts_as_in_training(tmp_path: Path) -> None:

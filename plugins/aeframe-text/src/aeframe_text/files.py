@@ -165,11 +165,24 @@ def _read_parquet(path: Path, origin: Origin, reading: ReadOptions) -> Iterator[
                 row_group = file.metadata.row_group(group)
                 check_memory(f"'{path.name}'", row_group.total_byte_size, f"row group {group}")
             for batch in file.iter_batches(_BATCH, columns=columns):
-                for record in batch.to_pylist():
-                    yield line_of(record, origin, number, reading)
+                for record in _records(batch):
+                    problem = "is not UTF-8" if record is None else None
+                    yield Line("", origin, number, problem) if problem else line_of(record, origin, number, reading)
                     number += 1
     except (pa.ArrowException, OSError) as error:
         raise AeframeError(f"'{path.name}' cannot be read as .parquet ({error}); write it again") from None
+
+
+def _records(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of a batch of pyarrow; None for a row with bytes that are not UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield None
+        else:
+            for row in range(batch.num_rows):
+                yield from _records(batch.slice(row, 1))
 
 
 def _parquet_columns(path: Path, leaves: list[str], reading: ReadOptions) -> list[str]:

@@ -52,7 +52,7 @@ def limit_lengths(
     limit = length_limit(encoded["train"].lengths)
     lines = splits_of(raw)
     long = [
-        (num, lines[name][split.numbers[row]].where)
+        (num, lines[name][split.numbers[row]])
         for name, split in encoded.items()
         for row, num in enumerate(split.lengths)
         if num > limit
@@ -62,15 +62,17 @@ def limit_lengths(
     if encoder.too_long == "cut":
         return {name: split.limited(limit, encoder.count_words) for name, split in encoded.items()}
     if on_error == "raise":
-        (longest, where), num_texts = max(long), sum(map(len, encoded.values()))
+        longest, line = max(long, key=lambda each: each[0])
+        num_texts = sum(map(len, encoded.values()))
+        unit = ", data.unit=line to read the lines of files" if line.number is None else ""
         usual = usual_length(encoded["train"].lengths)
         raise AeframeError(
-            f"modality 'text': {where} has {longest:,} tokens, end token included, and 99 % of the training texts have "
-            f"at most {usual:,}; texts of more than {limit:,}, here {len(long)} of {num_texts:,}, need max_length: set "
-            f"modality.max_length={longest} to pad all texts to this length, modality.too_long=cut to cut them, or "
-            "modality.on_error=skip to leave them out"
+            f"modality 'text': {line.where} has {longest:,} tokens, end token included, and 99 % of the training texts "
+            f"have at most {usual:,}; texts of more than {limit:,}, here {len(long)} of {num_texts:,}, need "
+            f"max_length: set modality.max_length={longest} to pad all texts to this length, modality.too_long=cut to "
+            f"cut them{unit}, or modality.on_error=skip to leave them out"
         )
-    skipped += [f"{where} {length_problem(num, limit, is_trained=False)}" for num, where in long]
+    skipped += [f"{line.where} {length_problem(num, limit, is_trained=False)}" for num, line in long]
     return {name: split.limited(limit, None) for name, split in encoded.items()}
 
 

@@ -211,4 +211,5 @@ def _note_others(folder: Path, notes: Notes) -> None:
     counts = Counter(name.suffix.lower() or "no suffix" for name in names if format_of(name) not in FORMATS)
     if counts:
         found = ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
-        notes.add(f"'{folder.name}': {sum(counts.values())} files with other suffixes are left out ({found})")
+        num = sum(counts.values())
+        notes.add(f"'{folder.name}': {num} {'file' if num == 1 else 'files'} with another suffix left out ({found})")

@@ -104,11 +104,32 @@ def test_evaluate_computes_the_metrics_of_the_run(
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
         evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
+    assert metrics.pop("mse_of_pca") > 0
     assert metrics == evaluator.compute()
     assert "mae" not in metrics
     assert "active_units" in metrics
     run_verb("evaluate", run / "model", "--batch-size", 5)
     assert sorted(run.rglob("*")) == before
+
+
+def test_evaluate_computes_further_metrics(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(loss={"name": "gaussian", "scale": 1.0}), tmp_path / "numbers.json"
+    run_verb("evaluate", run, "metrics.nll.samples=3", "metrics.nll.chunk=50", "--metrics", "nll,mae", "-o", out)
+    metrics = json.loads(out.read_text())["test"]
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    batch = source.batch(torch.arange(len(source)))
+    assert metrics["nll"] == pytest.approx(float(load(run).score(batch, importance=3).mean()), rel=1e-5)
+    assert "mae" in metrics
+    capsys.readouterr()
+    for arguments, message in (
+        (["--metrics", "nil"], "unknown metric 'nil', did you mean 'nll'?"),
+        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
+        (["--metrics", "codebook"], "metric 'codebook' is not defined for model 'vae'"),
+        (["metrics.nll.samples=0"], "metric nll takes samples and chunk of at least 1, found 0 and 4096"),
+    ):
+        assert message in error_of(capsys, "evaluate", run, *arguments)
 
 
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
@@ -183,6 +204,76 @@ def test_labels_are_written_by_name(named: tuple[Path, Path, TrainedModel], tmp_
     run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
         assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]
+
+
+@pytest.mark.parametrize("name", ["z.npz", "z.parquet"])
+def test_codes_are_decoded_as_they_were_encoded(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run, file, model = named
+    run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / name)
+    written: list[Any] = []
+    monkeypatch.setattr(Vector, "write", lambda self, x, path, *, names: written.append((x, names)) or [])
+    run_verb("decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+    (x, names), batch = written[0], model.modality.read(file, on_error="skip")
+    assert torch.allclose(x, model.reconstruct(batch), atol=1e-6)
+    assert names == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
+
+
+def test_what_is_no_file_of_codes_is_refused(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = table[0]
+    np.savez(tmp_path / "wide.npz", z=np.zeros((4, 5)))
+    np.savez(tmp_path / "other.npz", x=np.zeros((4, 3)))
+    pd.DataFrame({"z0": [0.0], "z1": [1.0]}).to_parquet(tmp_path / "narrow.parquet")
+    (tmp_path / "broken.npz").write_bytes(b"PK no zip")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    for name, found in (
+        ("wide.npz", "'wide.npz' has z (4, 5), expected codes z of shape (N, 3)"),
+        ("other.npz", "'other.npz' has the arrays x, expected codes z of shape (N, 3)"),
+        ("narrow.parquet", "'narrow.parquet' has the columns z0, z1, expected codes z of shape (N, 3)"),
+        ("broken.npz", "broken.npz' cannot be read as NPZ"),
+        ("broken.parquet", "broken.parquet' cannot be read as Parquet"),
+        ("wyde.npz", "wyde.npz', did you mean 'wide.npz'?"),
+        ("z.csv", "codes are stored as NPZ or Parquet"),
+    ):
+        assert found in error_of(capsys, "decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("name", ["near.csv", "near.parquet"])
+def test_neighbours_are_the_samples_with_the_nearest_codes(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, name: str
+) -> None:
+    run, file, model = named
+    out = tmp_path / name
+    run_verb("neighbours", run, file, "-k", 2, "--on-error", "skip", "--batch-size", 4, "-o", out)
+    frame = pd.read_csv(out) if name.endswith("csv") else pd.read_parquet(out)
+    train = model.modality.prepare(build("dataset", CONFIG["data"])).train
+    known = train.batch(torch.arange(len(train)))
+    queries = model.modality.read(file, on_error="skip")
+    distance = torch.cdist(model.encode(queries), model.encode(known))
+    expected = distance.argsort(1)[:, :2]
+    assert frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6) for _ in range(2)]
+    assert frame["rank"].tolist() == [1, 2] * 6
+    assert frame["neighbour_index"].tolist() == known.index[expected].flatten().tolist()
+    assert frame["neighbour_label"].tolist() == known.extras["label"][expected].flatten().tolist()
+    assert np.allclose(frame["distance"], distance.gather(1, expected).flatten(), atol=1e-4)
+
+
+def test_samples_of_a_file_are_searched(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    run_verb("neighbours", run, file, "--among-file", file, "-k", 1, "-o", tmp_path / "near.csv")
+    frame = pd.read_csv(tmp_path / "near.csv")
+    assert frame["neighbour_index"].tolist() == frame["index"].tolist() == list(range(7))
+    assert frame["distance"].max() < 1e-5
+    capsys.readouterr()
+    assert "-k 9 is more than the 7 samples that are searched" in error_of(
+        capsys, "neighbours", run, file, "--among-file", file, "-k", 9, "-o", tmp_path / "more.csv"
+    )
+    assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
 
 
 def test_reconstruct_passes_the_names_to_the_modality(
@@ -272,14 +363,14 @@ def test_generate_with_another_sampler_than_that_of_the_run(
         model.with_sampler("gmm")
 
 
-@pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "reconstruct", "generate", "evaluate"])
 def test_no_output_is_overwritten(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     out = tmp_path / "mine.npz"
     out.write_text("mine")
-    files = [file] if verb in ("encode", "reconstruct") else []
+    files = [file] if verb in ("encode", "decode", "reconstruct") else []
     assert error_of(capsys, verb, run, *files, "-o", out) == (
         f"error: '{out}' exists already; choose another path with --output\n"
     )
@@ -298,7 +389,7 @@ def test_bad_input_is_reported_in_one_sentence(
         f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
     )
     assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
-        f"error: codes are written as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
+        f"error: codes are stored as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
     assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
         "error: model 'vae' was trained without label_classes, found --label 0; omit --label\n"

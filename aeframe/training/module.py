@@ -407,9 +407,8 @@ class AutoencoderModule(L.LightningModule):
 
     def _end_evaluation(self, split: str) -> None:
         """Log the means of the terms, and the metrics that an `Evaluator` added to `measured`."""
-        means = self.term_means.compute()
+        means, metrics = self.term_means.compute(), self.measured[split]
         terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
-        metrics = self.measured[split]
         for name in sorted(metrics.keys() & terms.keys()):
             raise AeframeError(
                 f"metric '{name}' has the name of a term, so one of them would be lost; leave it out with "

@@ -17,11 +17,15 @@ from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
-from aeframe_image.decode import EXTENSIONS, first_shape
+from aeframe_image.decode import EXTENSIONS
 from aeframe_image.pictures import Files, ImageFile, RawSplits
 from aeframe_image.split import split_by_name
+from aeframe_image.survey import describe_files
 
-_NEXT_STEP = "create it again, or leave it out of training with modality.on_error=skip"
+_NEXT_STEP = "create it again, or leave it out with on_error=skip"
+_MAX_LABEL_BYTES = 64
+"""Size of a label file; larger ones are no whole numbers of 64 bits."""
+_MAX_LABEL = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +94,12 @@ class ImageShards(Dataset):
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].files)}
+        """Return the shape of the first training image that can be decoded, in colour if any image has colour."""
+        return describe_files(self.who, self._present(), self.notes)
 
     def load(self) -> RawSplits:
         present = self._present()
-        keys = {split: keys_of_names(map(self._name, files.files)) for split, files in present.items()}
+        keys = {split: keys_of_names(files.names or ()) for split, files in present.items()}
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(present, self.split_record, keys)
 
@@ -136,7 +140,7 @@ class ImageShards(Dataset):
                 )
         # An unreadable rest of an archive needs some label; it is never returned, since reading it raises.
         numbers = torch.tensor([0 if label is None else label for label in labels]) if has_labels else None
-        return Files(images, numbers, self.max_memory_mb)
+        return Files(images, numbers, self.max_memory_mb, [self._name(image) for image in images])
 
 
 def shards_of(who: str, path: Path) -> list[Path]:
@@ -216,7 +220,12 @@ def _split_extension(name: str) -> tuple[str, str]:
 
 
 def _read_class(member: Member) -> int:
-    text = member.read().decode("utf-8", "replace").strip()
-    if not text.isdecimal():
-        raise AeframeError(f"'{member}' contains {text[:20]!r}, expected the class as a whole number; correct it")
-    return int(text)
+    text = member.read().decode("utf-8", "replace").strip() if member.size <= _MAX_LABEL_BYTES else ""
+    # A label that is too long is not converted, which takes time that grows with the square of its length.
+    label = int(text) if text.isdecimal() else -1
+    if not 0 <= label <= _MAX_LABEL:
+        found = repr(text[:20]) if text else f"{member.size} bytes"
+        raise AeframeError(
+            f"'{member}' contains {found}, expected the class as a whole number up to {_MAX_LABEL}; correct it"
+        )
+    return label

@@ -97,9 +97,9 @@ def _stack(where: str, array: Array) -> Stack:
         if found is not None:
             row, low, high = found
             outside_unit = (
-                f"{where}, row {row}, has values from {low:g} to {high:g}, expected floats in [0, 1]; scale them, save "
-                f"whole numbers 0 to 255 as uint8, or set the values of black and white: modality.range=[{low:g},"
-                f"{high:g}]"
+                f"{where}, row {row}, has values from {low:g} to {high:g}, expected floats in [0, 1]",
+                "scale them, save whole numbers 0 to 255 as uint8, or set the values of black and white, such as "
+                f"modality.range=[{low:g},{high:g}]",
             )
             _check_finite(where, row, low, high)
     pixels = shared_pixels(array, layout).contiguous()

@@ -22,7 +22,7 @@ from aeframe.data.limits import check_pixels
 from aeframe.data.samples import as_array
 from aeframe.errors import AeframeError
 from aeframe_image import png16, tiff
-from aeframe_image.arrays import layout_of, shared_pixels
+from aeframe_image.arrays import layout_of, shared_pixels, shared_tensor
 from aeframe_image.pictures import ImageFile, Page, Picture
 from aeframe_image.ranges import Kind, Range, kind_of
 
@@ -311,7 +311,7 @@ def _pixels_of_array(picture: Picture) -> Tensor:
 def _tensor(array: NDArray[Any] | Tensor) -> Tensor:
     """Return values as a tensor of uint8, a signed integer that holds them, or float32 (float64 for doubles)."""
     if isinstance(array, np.ndarray):
-        array = torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
+        array = shared_tensor(array)
     # torch computes little with unsigned integers of more than 8 bits.
     wider = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.float64}
     return array.to(wider.get(array.dtype, torch.float32 if array.dtype == torch.float16 else array.dtype))

@@ -34,8 +34,8 @@ class ImageInMemory(MemoryDataset):
     need ``modality.size``; if some are grey and some have colour, all are read in colour. Images of a list are
     converted once if they fit into 2 GiB, and otherwise in each epoch.
 
-    A float array ``(N, H, W)`` is taken for rows of numbers, and an array ``(N, C, H, W)`` with other C than 1 and 3
-    for other data, unless ``modality="image"`` is named.
+    A float array ``(N, H, W)`` is taken for rows of numbers, and a float array or an array ``(N, C, H, W)`` with other
+    C than 1 and 3 for other data, unless ``modality="image"`` is named.
 
     Args:
         samples: The samples by split, injected.
@@ -58,7 +58,7 @@ class ImageInMemory(MemoryDataset):
         if x.ndim != 4 or not (_is_pixels(x) or _is_float(x)):
             return False
         # The last axis of a video is its width.
-        has_bands = x.shape[3] <= _MAX_BANDS and x.shape[3] < min(x.shape[1:3])
+        has_bands = _is_pixels(x) and x.shape[3] <= _MAX_BANDS and x.shape[3] < min(x.shape[1:3])
         return has_bands or x.shape[1] in _CHANNELS or x.shape[3] in _CHANNELS
 
     def read(self, x: Any, labels: Tensor | None) -> SharedStack | Files:
@@ -115,8 +115,8 @@ def stacked_arrays(items: list[Any] | tuple[Any, ...]) -> NDArray[Any] | None:
     return np.stack(arrays)
 
 
-def _outside_unit(array: NDArray[Any]) -> str | None:
-    """Return the error message for floats outside [0, 1], None if there are none.
+def _outside_unit(array: NDArray[Any]) -> tuple[str, str] | None:
+    """Return what is wrong with floats outside [0, 1], and the next step; None if there are none.
 
     Raises:
         AeframeError: A value is not finite.
@@ -125,21 +125,15 @@ def _outside_unit(array: NDArray[Any]) -> str | None:
     if found is None:
         return None
     row, low, high = found
+    problem = f"x[{row}] has values from {low:g} to {high:g}, expected floats in [0, 1] or uint8"
     if not np.isfinite([low, high]).all():
-        step = "fill missing and infinite values, or drop the image"
-    elif low >= 0 and high <= 255:
-        step = "divide by 255, or set the values of black and white: modality={'name': 'image', 'range': [0, 255]}"
-    elif low >= -1 and high <= 1:
-        step = "pass (x + 1) / 2, and modality={'name': 'image', 'domain': 'signed'} to train on [-1, 1]"
-    else:
-        step = (
-            f"set the values of black and white: modality={{'name': 'image', 'range': [{low:g}, {high:g}]}}, or pass "
-            "modality='vector' for numbers of any range"
-        )
-    message = f"x[{row}] has values from {low:g} to {high:g}, expected floats in [0, 1] or uint8; {step}"
-    if not np.isfinite([low, high]).all():
-        raise AeframeError(message)
-    return message
+        raise AeframeError(f"{problem}; fill missing and infinite values, or drop the image")
+    levels = f"set the values of black and white: modality={{'name': 'image', 'range': [{low:g}, {high:g}]}}"
+    if low >= 0 and high <= 255:
+        return problem, f"divide by 255, or {levels}"
+    if low >= -1 and high <= 1:
+        return problem, "pass (x + 1) / 2, and modality={'name': 'image', 'domain': 'signed'} to train on [-1, 1]"
+    return problem, f"{levels}, or pass modality='vector' for numbers of any range"
 
 
 def _is_array(x: Any) -> bool:

@@ -169,10 +169,11 @@ class Image(Modality):
     def _reader(self, *, is_trained: bool = False, refuses_clipping: bool = False) -> Reader:
         return Reader(self.fit, self._known_shape(), self.levels, is_trained, refuses_clipping)
 
-    def _check_unit_floats(self, raw: Stack | SharedStack) -> None:
-        """Raise AeframeError for floats outside [0, 1], unless their range is known."""
+    def _check_unit_floats(self, raw: Stack | SharedStack, *, is_trained: bool = False) -> None:
+        """Raise AeframeError for floats outside [0, 1], unless their range is chosen."""
         if raw.outside_unit is not None and self.levels.chosen is None:
-            raise AeframeError(raw.outside_unit)
+            problem, step = raw.outside_unit
+            raise AeframeError(f"{problem}; {'scale them as those of training' if is_trained else step}")
 
     def _note_clipping(self, raw: Stack | SharedStack, what: str) -> None:
         if kind_of(raw.pixels.dtype) != "bytes" or self.levels.chosen is not None:
@@ -194,8 +195,8 @@ class Image(Modality):
             pixels = stacked([reader(file) for file in raw.files])
             reader.add_clipped(self.notes, len(pixels), "images")
         else:
+            self._check_unit_floats(raw, is_trained=True)
             self._check_shape(self.fit.shape(raw.shape), "x")
-            self._check_unit_floats(raw)
             self._note_clipping(raw, "images")
             pixels = converted(raw, self.fit, self.levels).pixels
         assert tuple(pixels.shape[1:]) == shape
@@ -295,8 +296,8 @@ class Image(Modality):
         # Splits are concatenated in their order, so that row numbers are defined.
         present = [stacks[split] for split in SPLITS if split in stacks]
         for stack in present:
+            self._check_unit_floats(stack, is_trained=self._shape is not None)
             self._check_shape(self.fit.shape(tuple(stack.pixels.shape[1:])), f"'{path}'")
-            self._check_unit_floats(stack)
             self._note_clipping(stack, f"images of '{path}'")
         pixels = torch.cat([converted(stack, self.fit, self.levels).pixels for stack in present])
         labels = [stack.labels for stack in present if stack.labels is not None]

@@ -23,8 +23,9 @@ class Stack:
     """``(N,)`` int64."""
     names: list[str] | None = None
     """The name of each image, such as its file; None for images without names."""
-    outside_unit: str | None = None
-    """The error message for floats outside [0, 1], which is raised unless the values of black and white are set."""
+    outside_unit: tuple[str, str] | None = None
+    """What is wrong with floats outside [0, 1], and the next step in training: an error unless the values of black and
+    white are set."""
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
@@ -49,7 +50,7 @@ class SharedStack:
     """``(N,)`` int64."""
     index: Tensor | None = None
     """``(N,)``: the rows of `pixels` that belong to the stack; None for all."""
-    outside_unit: str | None = None
+    outside_unit: tuple[str, str] | None = None
     """As in `Stack`."""
 
     def __len__(self) -> int:

@@ -140,22 +140,15 @@ def full_size_pages(path: Path) -> list[int]:
     """Return the numbers of the pages of a TIFF file, without those that are smaller copies of others.
 
     Raises:
-        AeframeError: The file cannot be read, or ImageJ stored images in it without their pages.
+        AeframeError: The file cannot be read.
     """
     with _reasons(path), _stream(path) as stream:
         try:
             image = _opened(stream)
         except UnidentifiedImageError:
-            return [0]
+            return tiff.full_size_pages(f"image '{path}'", stream) or [0]
         with image:
-            tags = tags_of(image)
             num = getattr(image, "n_frames", 1)
-            hidden = tiff.hidden_pages(tags, num)
-            if hidden:
-                raise AeframeError(
-                    f"image '{path}' has {hidden} images of which ImageJ stored {num} as pages; save it as an image "
-                    "sequence"
-                )
             if num == 1:
                 return [0]
             pages = []
@@ -240,8 +233,12 @@ def _from_stream(file: ImageFile, stream: BinaryIO) -> Decoded:
             orientation = image.getexif().get(tiff.ORIENTATION, 1)
             values: NDArray[Any] = png16.read(who, stream)
             return _from_values(tiff.blended(values) if values.shape[-1] in (2, 4) else values, orientation)
-        if image.format == "TIFF" and tiff.needs_library(tags_of(image)):
-            return _from_library(who, stream, page)
+        if image.format == "TIFF":
+            hidden = tiff.hidden_pages(tags_of(image), lambda: getattr(image, "n_frames", 1))
+            if hidden:
+                raise AeframeError(f"{who} has {hidden} images of ImageJ in one page; save it as an image sequence")
+            if tiff.needs_library(tags_of(image)):
+                return _from_library(who, stream, page)
         return _values(image)
 
 

@@ -46,11 +46,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def list_images(folder: Path) -> Listing:
-    """Return the images in a folder and its sub-folders, with notes about what was left out.
-
-    Raises:
-        AeframeError: ImageJ stored images in a TIFF file without their pages.
-    """
+    """Return the images in a folder and its sub-folders, with notes about what was left out."""
     paths, masks, others = _found(folder)
     listing = _with_pages(folder, paths)
     return Listing(listing.files, listing.names, [*_left_out(folder, masks, others), *listing.notes])
@@ -82,6 +78,22 @@ def left_out(folder: Path) -> list[str]:
     """Return notes about the files below a folder that are no images, and about folders of masks."""
     _, masks, others = _found(folder)
     return [*_left_out(folder, masks, others)]
+
+
+def passed_over(others: Counter[str], what: str) -> str:
+    """Return a note about files that are no images.
+
+    Args:
+        others: The number of files of each suffix.
+        what: What they are: ``file``.
+    """
+    kinds = sorted(others, key=lambda suffix: (-others[suffix], suffix))
+    listed = [f"{others[kind]} {kind}" for kind in kinds[:_LISTED]]
+    num_more = sum(others[kind] for kind in kinds[_LISTED:])
+    listed += [f"{num_more} others"] if num_more else []
+    num = others.total()
+    noun, _, rest = what.partition(" ")
+    return f"{num} {noun}{'s' * (num > 1)}{rest and ' '}{rest} passed over for another format: {', '.join(listed)}"
 
 
 def _found(folder: Path) -> tuple[list[Path], Counter[str], Counter[str]]:
@@ -116,12 +128,12 @@ def _mask_folder(folder: Path, root: Path) -> str | None:
 
 def _left_out(folder: Path, masks: Counter[str], others: Counter[str]) -> Iterator[str]:
     if others:
-        kinds = [f"{num} {suffix}" for suffix, num in others.most_common(_LISTED)]
-        num_more = sum(others.values()) - sum(num for _, num in others.most_common(_LISTED))
-        kinds += [f"{num_more} others"] if num_more else []
-        yield f"{_plural(others.total(), 'file')} of other formats were passed over: {', '.join(kinds)}"
-    for name, num in masks.items():
-        yield f"{_plural(num, 'image')} in the folder '{name}' of masks were passed over; its path reads them"
+        yield passed_over(others, "file")
+    for name, num in sorted(masks.items()):
+        yield (
+            f"{num} image{'s' * (num > 1)} in the folder '{name}' {'are' if num > 1 else 'is'} passed over as masks; "
+            "the path of that folder reads them"
+        )
 
 
 def _with_pages(folder: Path, paths: list[Path]) -> Listing:
@@ -138,8 +150,8 @@ def _with_pages(folder: Path, paths: list[Path]) -> Listing:
         listing.names += [f"{name}#{page}" for page in pages]
     if num_stacks:
         listing.notes.append(
-            f"{_plural(num_stacks, 'TIFF file')} with several pages: each of the {num_pages} pages is an image, such "
-            f"as '{example}'"
+            f"{num_stacks} TIFF file{'s have' if num_stacks > 1 else ' has'} several pages: each of the {num_pages} "
+            f"pages is an image, such as '{example}'"
         )
     return listing
 
@@ -158,7 +170,3 @@ def _pages(path: Path) -> list[int]:
 def _path(file: ImageFile) -> Path:
     assert isinstance(file, (Path, Page))
     return file.path if isinstance(file, Page) else file
-
-
-def _plural(num: int, noun: str) -> str:
-    return f"{num} {noun}{'s' * (num != 1)}"

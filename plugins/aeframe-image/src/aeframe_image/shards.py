@@ -6,6 +6,7 @@ import glob
 import itertools
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
 from aeframe_image.decode import EXTENSIONS
+from aeframe_image.listing import passed_over
 from aeframe_image.pictures import Files, ImageFile, RawSplits
 from aeframe_image.split import split_by_name
 from aeframe_image.survey import describe_files
@@ -120,10 +122,13 @@ class ImageShards(Dataset):
     def _files(self, split: str, shards: list[Path]) -> Files:
         images: list[ImageFile] = []
         labels: list[int | None] = []
+        others = Counter[str]()
         for shard in shards:
-            for image, label in members(shard, self.label):
+            for image, label in members(shard, self.label, others):
                 images.append(image)
                 labels.append(label)
+        if others:
+            self.notes.add(f"{self.who}: {passed_over(others, f'member of the {split} archives')}")
         if not images:
             raise AeframeError(
                 f"{self.who} has no images for the {split} split; expected members that end in "
@@ -180,7 +185,7 @@ def _alternatives(braces: str) -> list[str]:
     return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
 
 
-def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
+def members(shard: Path, label: str, others: Counter[str]) -> Iterator[tuple[ImageFile, int | None]]:
     """Yield the images of an archive with their labels (None without one); no image content is read.
 
     The last item of a damaged archive is an `Unreadable`.
@@ -188,6 +193,7 @@ def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
     Args:
         shard: The archive.
         label: The extension of the label files.
+        others: Receives the number of members that are neither images nor labels, by suffix.
     """
     images: list[Member] = []
     classes: dict[str, int] = {}
@@ -203,6 +209,8 @@ def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
                     images.append(member)
                 elif extension == label:
                     classes[stem] = _read_class(member)
+                else:
+                    others[f".{extension}"] += 1
     except (tarfile.TarError, OSError, EOFError) as error:
         problem = f"is truncated or damaged after {len(images)} images ({error})"
         if not images:

@@ -6,7 +6,7 @@ They are read and written by the library tifffile, an extra of the plugin that i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,14 +47,34 @@ def needs_library(tags: Mapping[int, Any]) -> bool:
     return num_extra > 1 or (num_extra == 1 and bool(extra) and extra[0] not in _ALPHA)
 
 
-def hidden_pages(tags: Mapping[int, Any], num_pages: int) -> int:
-    """Return the number of images that ImageJ stored behind the only page of a file, 0 for other files."""
+def hidden_pages(tags: Mapping[int, Any], count_pages: Callable[[], int]) -> int:
+    """Return the number of images that ImageJ stored behind the only page of a file, 0 for other files.
+
+    Args:
+        tags: The tags of the first page.
+        count_pages: Returns the number of pages, which reads the file to its end.
+    """
     lines = str(tags.get(DESCRIPTION, "")).splitlines()
     if not lines or not lines[0].startswith("ImageJ="):
         return 0
     counts = [line.partition("=")[2] for line in lines if line.startswith("images=")]
     num = int(counts[0]) if counts and counts[0].isdecimal() and len(counts[0]) < 10 else 1
-    return num if num > num_pages else 0
+    return num if num > 1 and count_pages() == 1 else 0
+
+
+def full_size_pages(who: str, stream: BinaryIO) -> list[int]:
+    """Return the numbers of the pages of a file that Pillow cannot open, without smaller copies of others.
+
+    Raises:
+        AeframeError: The library is not installed, or cannot read the file.
+    """
+    library = _library(_problem(who))
+    stream.seek(0)
+    try:
+        with library.TiffFile(stream) as file:
+            return [number for number, page in enumerate(file.pages) if not int(page.subfiletype) & 1]
+    except _ERRORS as error:
+        raise _undecodable(who, error) from error
 
 
 def read(who: str, stream: BinaryIO, page_number: int) -> tuple[NDArray[Any], int]:
@@ -65,7 +85,7 @@ def read(who: str, stream: BinaryIO, page_number: int) -> tuple[NDArray[Any], in
     Raises:
         AeframeError: The library is not installed, cannot decode the file, or the image is larger than the limits.
     """
-    library = _library(f"{who} has several bands of more than 8 bits, or bands besides red, green and blue")
+    library = _library(_problem(who))
     stream.seek(0)
     try:
         with library.TiffFile(stream) as file:
@@ -76,10 +96,7 @@ def read(who: str, stream: BinaryIO, page_number: int) -> tuple[NDArray[Any], in
             photometric, extra = int(page.photometric), tuple(int(each) for each in page.extrasamples)
             orientation = page.tags.get(ORIENTATION)
     except _ERRORS as error:
-        raise AeframeError(
-            f"{who} cannot be decoded by tifffile ({first_sentence(error) or type(error).__name__}); save it without "
-            "compression, or install the library imagecodecs"
-        ) from error
+        raise _undecodable(who, error) from error
     if axes not in ("YX", "YXS", "SYX") or photometric == CMYK:
         raise AeframeError(f"{who} has the layout {axes} of values, expected grey, RGB or bands; convert it")
     values = values[..., None] if axes == "YX" else values.transpose(1, 2, 0) if axes == "SYX" else values
@@ -120,6 +137,17 @@ def write(images: list[NDArray[Any]], path: Path) -> None:
 def _extra_samples(tags: Mapping[int, Any]) -> tuple[int, ...]:
     extra = tags.get(EXTRA_SAMPLES, ())
     return extra if isinstance(extra, tuple) else (int(extra),)
+
+
+def _problem(who: str) -> str:
+    return f"{who} has several bands of more than 8 bits, or bands besides red, green and blue"
+
+
+def _undecodable(who: str, error: Exception) -> AeframeError:
+    return AeframeError(
+        f"{who} cannot be decoded by tifffile ({first_sentence(error) or type(error).__name__}); save it without "
+        "compression, or install the library imagecodecs"
+    )
 
 
 def _library(problem: str) -> Any:

@@ -194,6 +194,18 @@ def test_bad_files_are_skipped_and_the_others_keep_their_numbers(tmp_path: Path)
     assert names_of(samples.source) == ["0.png", "1.png", "3.png", "4.png"]
 
 
+def test_images_of_another_shape_are_skipped_after_training(tmp_path: Path) -> None:
+    for number in range(3):
+        save(tmp_path / f"{number}.png", GREY[number] if number != 1 else GREY[number, :3])
+    modality = Image()
+    modality.load_state({"shape": [1, 6, 5]})
+    samples = modality.open(tmp_path, "skip")
+    assert samples.batch().index.tolist() == [0, 2]  # type: ignore[union-attr]
+    assert samples.skipped == [
+        f"image '{tmp_path}/1.png' is 1 x 3 x 5 (channels x height x width), expected 1 x 6 x 5; convert it to that shape"
+    ]
+
+
 def test_opened_files_are_decoded_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(6):
         save(tmp_path / f"{number}.png", GREY[number])

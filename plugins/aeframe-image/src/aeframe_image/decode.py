@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import threading
 import zlib
@@ -34,8 +35,10 @@ EXTENSIONS = TIFF_EXTENSIONS | {
 }  # fmt: skip
 """Suffixes of the image files in a folder."""
 NEXT_STEP = "replace it, or leave such files out with on_error=skip"
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ArithmeticError, KeyError, IndexError,
-          TypeError)  # fmt: skip
+BROKEN = (
+    OSError, SyntaxError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError,
+    RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
 """Exceptions of Pillow for truncated, damaged or unsupported files."""
 _GREY = frozenset({"1", "L", "LA", "La"})
 _ALPHA = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
@@ -45,6 +48,8 @@ _PPM_WHITE = 65535.0
 # Values of the EXIF orientation at which rows and columns are swapped first, and then rows or columns reversed.
 _TRANSPOSED, _REVERSED_ROWS, _REVERSED_COLUMNS = (5, 6, 7, 8), (3, 4, 7, 8), (2, 3, 6, 7)
 _opening = threading.Lock()
+# Without a handler, Python prints the messages of a library's logger about damaged files, which errors report anyway.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,8 @@ class Reader:
     """Whether the images are those of a trained model, whose options are fixed."""
     refuses_clipping: bool = False
     """Whether values outside an inferred range are an error."""
+    skips_unfit: bool = False
+    """Whether `select` also skips images of another shape, or outside the range, which are not damaged."""
     clipped: list[Extent] = field(default_factory=list)
     """The images of which values were cut off, since the list was cleared."""
 
@@ -143,7 +145,12 @@ class Reader:
             decoded = decode_values(file)
         except AeframeError as error:
             return str(error)
-        return self.convert(file, decoded)
+        try:
+            return self.convert(file, decoded)
+        except AeframeError as error:
+            if self.skips_unfit:
+                return str(error)
+            raise
 
     def select(self, files: Files, *, on_error: OnError, keep: bool) -> Selected:
         """Decode all files once and select those that can be decoded.

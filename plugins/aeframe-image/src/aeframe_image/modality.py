@@ -241,7 +241,8 @@ class Image(Modality):
         found = survey(files.files)
         for note in (*listing.notes, *survey_notes(found, shape[0]), *self._note_kinds(found)):
             self.notes.add(f"'{path}': {note}")
-        reader = Reader(self.fit, shape, self.levels, is_trained=self._shape is not None)
+        # Training has options that convert images of another shape, so that it does not skip them.
+        reader = Reader(self.fit, shape, self.levels, is_trained=self._shape is not None, skips_unfit=True)
         if on_error == "raise":
             return FileSamples(FileSource(files, reader, self.values.evaluation, notes=self.notes))
         in_memory = len(files) * math.prod(shape) * 4 <= files.max_memory_mb * _MEGABYTE

@@ -6,6 +6,9 @@ They are read and written by the library tifffile, an extra of the plugin that i
 from __future__ import annotations
 
 import importlib
+import logging
+import struct
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,7 +29,10 @@ WHITE_IS_ZERO, CMYK = 0, 5
 _COLOUR_SAMPLES = {2: 3, CMYK: 4, 6: 3, 8: 3}
 """Number of samples of RGB, CMYK, YCbCr and Lab; other values of `PHOTOMETRIC` have one."""
 _ALPHA = (1, 2)
-_ERRORS = (ValueError, TypeError, KeyError, IndexError, OSError, RuntimeError, ImportError, ArithmeticError)
+_ERRORS = (
+    OSError, ValueError, EOFError, ArithmeticError, LookupError, TypeError, AttributeError, AssertionError,
+    RuntimeError, MemoryError, ImportError, struct.error, zlib.error,
+)  # fmt: skip
 """Exceptions of tifffile for damaged files and for compressions that it lacks."""
 
 
@@ -151,6 +157,8 @@ def _undecodable(who: str, error: Exception) -> AeframeError:
 
 
 def _library(problem: str) -> Any:
+    # Without a handler, Python prints what the library logs about damaged files, which errors report anyway.
+    logging.getLogger("tifffile").addHandler(logging.NullHandler())
     try:
         return importlib.import_module("tifffile")
     except ImportError as error:

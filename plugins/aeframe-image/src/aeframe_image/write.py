@@ -113,19 +113,26 @@ def _paths(folder: Path, images: NDArray[Any], names: Sequence[str] | None) -> l
     insides = [PurePosixPath(*_parts(name) or (f"{number:06d}",)) for number, name in enumerate(names)]
     # Some file systems do not distinguish capitals.
     taken = {str(parent).lower() for inside in insides for parent in inside.parents}
-    paths: list[Path] = []
-    for inside in insides:
+    paths: dict[int, Path] = {}
+    # A name that is kept as it is precedes one that gets another suffix: x.jpg becomes x.png unless there is one.
+    for number in sorted(range(len(insides)), key=lambda number: not _keeps_suffix(insides[number], default)):
+        inside = insides[number]
         file_name, hash_sign, page = inside.name.partition("#")
         suffix = PurePosixPath(file_name).suffix
-        is_kept = suffix.lower() in TIFF_EXTENSIONS or (suffix.lower() == ".png" and default == ".png")
         stem = (file_name.removesuffix(suffix) if suffix.lower() in EXTENSIONS else file_name) + hash_sign + page
-        ending = suffix if is_kept else default
-        others = (f"{stem}-{number}" for number in itertools.count(2))
+        ending = suffix if _keeps_suffix(inside, default) else default
+        others = (f"{stem}-{count}" for count in itertools.count(2))
         candidates = (inside.with_name(f"{each}{ending}") for each in itertools.chain((stem, inside.name), others))
         chosen = next(each for each in candidates if str(each).lower() not in taken)
         taken.add(str(chosen).lower())
-        paths.append(folder / chosen)
-    return paths
+        paths[number] = folder / chosen
+    return [paths[number] for number in range(len(insides))]
+
+
+def _keeps_suffix(inside: PurePosixPath, default: str) -> bool:
+    """Return whether a file is written with the suffix of its name."""
+    suffix = PurePosixPath(inside.name.partition("#")[0]).suffix.lower()
+    return suffix in TIFF_EXTENSIONS or suffix == default
 
 
 def _parts(name: str) -> list[str]:

@@ -207,7 +207,12 @@ def test_types_are_scaled_separately_and_counted(tmp_path: Path) -> None:
     )
 
 
-def test_new_images_beyond_the_range_are_cut_off_and_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_new_images_beyond_the_range_are_cut_off_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.setattr("aeframe_image.modality._MEGABYTE", 0)
     modality = Image()
     (tmp_path / "in").mkdir()
     (tmp_path / "new").mkdir()
@@ -218,10 +223,10 @@ def test_new_images_beyond_the_range_are_cut_off_and_counted(tmp_path: Path) -> 
     bright[1, 0, 0] = 9000
     saved(tmp_path / "new", bright)
     assert float(opened.read(tmp_path / "new").x.max()) == 1
-    lowest = bright[1].min()
+    lowest, where = bright[1].min(), f"'{tmp_path}/new'" if in_memory else "a batch"
     assert [*opened.notes] == [
-        "modality 'image': 1 of 2 images of a batch have values outside the range from 0 to 4095 (from "
-        f"{lowest} to 9000), which are cut off"
+        f"modality 'image': 1 of 2 images of {where} have values outside the range from 0 to 4095 (from {lowest} to "
+        "9000), which are cut off"
     ]
 
 

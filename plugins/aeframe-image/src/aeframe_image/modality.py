@@ -222,10 +222,10 @@ class Image(Modality):
     def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Open an image file, a folder of them, or a NPZ or NPY file.
 
-        Images are converted with the options of training, and files are decoded by batch. The pages of a TIFF file are
-        samples. The column ``name`` is the path of a file relative to the folder, with the number of the page.
-        ``extras["label"]`` is the label in an NPZ file, or the index of the class folder of an image in the class
-        folders of training, -1 for another one.
+        Images are converted with the options of training. Files are decoded by batch, except those of more than 8 bits
+        that fit into 2 GiB, and with ``on_error=skip``. The pages of a TIFF file are samples. The column ``name`` is
+        the path of a file relative to the folder, with the number of the page. ``extras["label"]`` is the label in an
+        NPZ file, or the index of the class folder of an image in the class folders of training, -1 for another one.
 
         Raises:
             AeframeError: No images, a file that cannot be decoded, or images of another shape than in training.
@@ -243,9 +243,11 @@ class Image(Modality):
             self.notes.add(f"'{path}': {note}")
         # Training has options that convert images of another shape, so that it does not skip them.
         reader = Reader(self.fit, shape, self.levels, is_trained=self._shape is not None, skips_unfit=True)
-        if on_error == "raise":
-            return FileSamples(FileSource(files, reader, self.values.evaluation, notes=self.notes))
         in_memory = len(files) * math.prod(shape) * 4 <= files.max_memory_mb * _MEGABYTE
+        # Whether values are cut off is known, and noted, only after all files were decoded.
+        may_clip = self.levels.chosen is not None or bool(found.kinds.keys() - {"bytes"})
+        if on_error == "raise" and not (may_clip and in_memory):
+            return FileSamples(FileSource(files, reader, self.values.evaluation, notes=self.notes))
         selected = reader.select(files, on_error=on_error, keep=in_memory)
         reader.add_clipped(self.notes, len(selected.files), f"images of '{path}'")
         if not in_memory:

@@ -177,7 +177,12 @@ def test_training_images_have_names(tmp_path: Path, max_memory_mb: int) -> None:
         assert names_of(split) == [f"in/{number}.png" for number in numbers]
 
 
-def test_bad_files_are_skipped_and_the_others_keep_their_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_bad_files_are_skipped_and_the_others_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+) -> None:
+    if not in_memory:
+        monkeypatch.setattr("aeframe_image.modality._MEGABYTE", 0)
     for number in range(5):
         save(tmp_path / f"{number}.png", np.full((6, 5), number, np.uint8))
     (tmp_path / "2.png").write_bytes(b"")

@@ -95,8 +95,8 @@ def test_missing_columns_and_splits_are_errors(hub: Any, tmp_path: Path) -> None
         f"{who} has no column 'digits', did you mean 'digit'?; the columns of split 'train' are picture, digit, name"
     )
     assert message(path=path, label="name") == (
-        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number of 64 bits; choose another column, "
-        "or leave data.label out"
+        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number of 64 bits; choose "
+        "another column, or leave data.label out"
     )
     two = str(tmp_path / "two")
     hub.DatasetDict({"a": table(hub, range(2)), "b": table(hub, range(2))}).save_to_disk(two)

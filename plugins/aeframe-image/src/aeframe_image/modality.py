@@ -203,11 +203,17 @@ class Image(Modality):
         return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
 
     def restore_samples(self, x: Tensor) -> NDArray[Any]:
-        """Return images as an array ``(N, H, W)`` if they are grey, otherwise ``(N, H, W, C)``.
+        """Return images as an array ``(N, H, W)`` if they are grey integers, otherwise ``(N, H, W, C)``.
 
         Values have the type and range of the training images: uint8, integers of more bits, or float32. NumPy,
         matplotlib and ``PIL.Image.fromarray`` take them in this layout. Values outside the domain are clipped.
         """
+        images = self._restored(x)
+        # Floats (N, H, W) are taken for rows of numbers, not for images.
+        return images[..., None] if images.ndim == 3 and images.dtype.kind == "f" else images
+
+    def _restored(self, x: Tensor) -> NDArray[Any]:
+        """Return images ``(N, H, W)`` or ``(N, H, W, C)`` in the type and range of the training images."""
         return channels_last(self.levels.values(self.values.unit(x)))
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
@@ -331,7 +337,7 @@ class Image(Modality):
         Raises:
             AeframeError: A file that exists, several images for one PNG, or another image format.
         """
-        return write_images(self.restore_samples(x), path, names)
+        return write_images(self._restored(x), path, names)
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {} if self._shape is None else {"shape": list(self._shape)}

@@ -42,6 +42,7 @@ class Evaluate(ModelCommand):
         """Return the metrics of the split by name, and the number of its samples. Data are prepared as in the run."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
+        from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
@@ -53,7 +54,9 @@ class Evaluate(ModelCommand):
         # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        return measure(evaluator, batches, model.progress, model.device), len(source)
+        measured = measure(evaluator, batches, model.progress, model.device)
+        error = pca_error(model.model, splits.train, source, seed=config.get("seed", 0))
+        return measured | baseline_metrics(error), len(source)
 
 
 def _print(title: str, metrics: dict[str, float]) -> None:

@@ -261,3 +261,12 @@ def test_further_streams_are_counted(tmp_path: Path) -> None:
     modality = Video(frames=4)
     assert numbers(modality.open(path, "raise").source) == [[0, 1, 2, 3]]
     assert list(modality.notes) == [f"video '{path}' has 2 streams of pictures; the first is read"]
+
+
+@pytest.mark.parametrize("requested", [[0, 1], [13], [5, 39]])
+def test_transport_streams_are_decoded_from_any_frame(tmp_path: Path, requested: list[int]) -> None:
+    # A seek in MPEG-TS may end behind the frame, and its times do not begin at 0.
+    info = read_info(save(tmp_path / "a.ts", numbered_frames(40), g="20", bf="2"))
+    decoded, error = read_frames(info, np.array(requested))
+    assert error is None
+    assert [number_of(frame) for frame in decoded] == requested

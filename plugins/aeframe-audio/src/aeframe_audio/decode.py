@@ -35,6 +35,8 @@ CONTAINER_EXTENSIONS = frozenset(
 """Suffixes of files that PyAV decodes: sounds, and videos with sound."""
 EXTENSIONS = SOUNDFILE_EXTENSIONS | CONTAINER_EXTENSIONS
 NEXT_STEP = "replace it, or skip such files with on_error=skip"
+_HEAD = 32
+"""Bytes at the beginning of a file that show its format."""
 BLOCK = 1 << 18
 """Samples per channel that are decoded at a time when a whole file is read."""
 _FLOAT_SUBTYPES = frozenset({"FLOAT", "DOUBLE"})
@@ -139,12 +141,15 @@ def in_container(recording: Recording) -> bool:
         return True
     content = recording.content
     if isinstance(content, bytes):
-        head = content[:8]
+        head = content[:_HEAD]
     elif content.is_file():
         with content.open("rb") as file:
-            head = file.read(8)
+            head = file.read(_HEAD)
     else:
         return False
+    # CAF with an encoding that libsndfile does not decode, such as Apple Lossless.
+    if head[:4] == b"caff" and head[8:12] == b"desc":
+        return head[28:32] not in (b"lpcm", b"ulaw", b"alaw")
     # MP4, Matroska or WebM, and ASF.
     return head[4:8] == b"ftyp" or head[:4] in (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75")
 

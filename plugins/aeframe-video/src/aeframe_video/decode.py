@@ -183,18 +183,26 @@ class _CorruptFrameError(Exception):
 
 def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
     """Yield the frames of a file as ``(C, H, W)``, from the timestamp `start` on; None starts at the beginning."""
-    with av.open(str(path)) as container:
-        stream, _ = _picture_stream(container)
-        if start:
-            container.seek(start, stream=stream, backward=True)
-        # The type annotation differs between versions of PyAV.
-        decoded: Any = container.decode(stream)
-        for frame in decoded:
-            if start is not None and frame.pts is not None and frame.pts < start:
-                continue
-            if frame.is_corrupt:
-                raise _CorruptFrameError
-            yield torch.from_numpy(_array(path, frame))
+    for seeks in (True, False) if start is not None else (False,):
+        is_found = False
+        with av.open(str(path)) as container:
+            stream, _ = _picture_stream(container)
+            if seeks:
+                container.seek(start or 0, stream=stream, backward=True)
+            # The type annotation differs between versions of PyAV.
+            decoded: Any = container.decode(stream)
+            for frame in decoded:
+                if start is not None and frame.pts is not None and frame.pts < start:
+                    continue
+                if seeks and not is_found and frame.pts != start:
+                    # The seek ended behind the frame, as it may in MPEG-TS: decode from the beginning.
+                    break
+                is_found = True
+                if frame.is_corrupt:
+                    raise _CorruptFrameError
+                yield torch.from_numpy(_array(path, frame))
+        if is_found:
+            return
 
 
 def _unchanged(frame: Tensor) -> Tensor:

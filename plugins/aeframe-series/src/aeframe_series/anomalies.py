@@ -14,8 +14,9 @@ class Anomalies(ModelCommand):
 
     The score is the squared error of the values as the model receives them (scaled), averaged over the columns and over
     the windows that contain the time step. The threshold is a quantile of the scores of the validation split. The
-    output has one row per time step: score, anomaly flag, and for each column the reconstruction in the unit of the
-    file and the squared error. With --windows the output has one row per window, without reconstructions.
+    output has one row per row of the file, with its series and time: score, anomaly flag, and for each column the
+    reconstruction in the unit of the file and the squared error. Rows that are skipped, or that are in no window, have
+    an empty score. With --windows the output has one row per window, without reconstructions.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -50,7 +51,7 @@ class Anomalies(ModelCommand):
         if thresholds is None:
             raise AeframeError(f"'{args.model}' has no thresholds, because its validation split has no observed values")
         threshold = thresholds.at(args.quantile, windows=args.windows)
-        series = modality.read_series(args.file)
+        series = modality.read_series(args.file, on_error=args.on_error)
         source = modality.overlapping_windows(series)
         batch_size = self.batch_size(args, model)
         scores = score_windows(lambda batch: model.reconstruct(batch, batch_size=batch_size), source)
@@ -64,9 +65,10 @@ class Anomalies(ModelCommand):
             # The plot has a score for each time step, also with --windows.
             plot_scores(modality, series, scores, thresholds.at(args.quantile)).savefig(args.picture)
             print(args.picture)
+        print_notes(modality, series)
         flags = table["anomaly"]
         print(
-            f"{int(flags.sum())} of {len(flags)} {'windows' if args.windows else 'time steps'} are above "
+            f"{int(flags.sum())} of {num_scored} {'windows' if args.windows else 'time steps'} are above "
             f"{threshold:.6g}, the {args.quantile:g} quantile of the validation split"
         )
         return 0

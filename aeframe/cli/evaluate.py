@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from aeframe.cli.model_command import ModelCommand, add_data, check_output
+from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output
 
 if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
@@ -19,7 +19,7 @@ class Evaluate(ModelCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
+        parser.add_argument("--split", choices=SPLITS, default="test", help="(default: test)")
         add_data(parser)
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
@@ -42,6 +42,7 @@ class Evaluate(ModelCommand):
         """Return the metrics of the split by name, and the number of its samples. Data are prepared as in the run."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
+        from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
@@ -53,7 +54,9 @@ class Evaluate(ModelCommand):
         # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        return measure(evaluator, batches, model.progress, model.device), len(source)
+        measured = measure(evaluator, batches, model.progress, model.device)
+        error = pca_error(model.model, splits.train, source, seed=config.get("seed", 0))
+        return measured | baseline_metrics(error), len(source)
 
 
 def _print(title: str, metrics: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 
 from aeframe.data.modality import Splits
+from aeframe.evaluation.baselines import PcaError
 from aeframe.kinds import SLOTS
 from aeframe.model.autoencoder import Autoencoder
 
@@ -59,8 +60,10 @@ def banner(
     console.print(table, soft_wrap=True)
 
 
-def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, seconds: float) -> None:
-    """Print the test metrics, the time and the run folder."""
+def closing_table(
+    console: Console, metrics: Mapping[str, float], folder: Path, seconds: float, baseline: PcaError | None = None
+) -> None:
+    """Print the test metrics, the error of the baseline with its protocol, the time and the run folder."""
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -69,6 +72,8 @@ def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, 
         if not name.rpartition("/")[2].isdigit():
             table.add_row(name, f"{value:.6g}")
     console.print(table)
+    if baseline is not None:
+        console.print(baseline.describe(), soft_wrap=True, highlight=False)
     console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from aeframe.cli.main import main
+from aeframe.data.file_samples import FileSamples
+from aeframe.data.memory import TensorSource
+from aeframe.data.modality import Modality
+from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
+from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.reader import load
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
@@ -97,6 +104,7 @@ def test_evaluate_computes_the_metrics_of_the_run(
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
         evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
+    assert metrics.pop("mse_of_pca") > 0
     assert metrics == evaluator.compute()
     assert "mae" not in metrics
     assert "active_units" in metrics
@@ -108,8 +116,102 @@ def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path)
     run, file, model = table
     run_verb("encode", run, file, "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
-        assert written.files == ["z"]
+        assert written.files == ["z", "index"]
+        assert written["index"].tolist() == list(range(7))
         assert np.array_equal(written["z"], model.encode(model.modality.read(file), batch_size=20).numpy())
+
+
+@pytest.fixture
+def named(table: tuple[Path, Path, TrainedModel], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, TrainedModel]:
+    """The fixture `table`, whose samples have names, labels and times; sample 2 of the file is bad."""
+    batch = table[2].modality.read(table[1])
+
+    def open_file(self: Modality, path: Path, on_error: str) -> FileSamples:
+        if on_error == "raise":
+            raise AeframeError(f"'{path.name}', row 2: bad")
+        self.notes.add("1 of 7 labels is missing")
+        kept = torch.tensor([0, 1, 3, 4, 5, 6])
+        columns = {"name": np.array([f"row {i}" for i in kept], object), "time": np.arange(6) * 0.5}
+        labels = {"label": torch.tensor([0, 1, -1, 1, 0, 0])}
+        source = TensorSource(batch.x[kept], index=kept, extras=labels, columns=columns)
+        return FileSamples(source, ["row 2: bad \x1b[2J"])
+
+    monkeypatch.setattr(Vector, "open", open_file)
+    return table
+
+
+def test_codes_keep_the_identity_of_their_samples(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = named
+    assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.npz") == f"error: '{file.name}', row 2: bad\n"
+    assert not (tmp_path / "z.npz").exists()
+    for name in ("z.npz", "z.parquet"):
+        run_verb("encode", run, file, "--on-error", "skip", "--batch-size", 4, "-o", tmp_path / name)
+    printed = capsys.readouterr().err
+    assert printed == 2 * "note: 1 of 7 labels is missing\nskipped: row 2: bad \\x1b[2J\n"
+    frame = pd.read_parquet(tmp_path / "z.parquet")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written["index"].tolist() == frame["index"].tolist() == [0, 1, 3, 4, 5, 6]
+        assert written["name"].tolist() == frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
+        assert written["label"].tolist() == frame["label"].tolist() == [0, 1, -1, 1, 0, 0]
+        assert written["time"].tolist() == frame["time"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+        assert np.array_equal(written["z"], frame[["z0", "z1", "z2"]].to_numpy())
+
+
+def test_codes_of_a_part_of_the_samples_are_not_left_behind(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    run, file, _ = named
+    whole = TensorSource.batch
+
+    def damaged(self: TensorSource, index: torch.Tensor) -> Batch:
+        if int(index[0]) > 0:
+            raise AeframeError("sample 4 cannot be decoded")
+        return whole(self, index)
+
+    monkeypatch.setattr(TensorSource, "batch", damaged)
+    for name in ("z.npz", "z.parquet"):
+        arguments = ("--on-error", "skip", "--batch-size", 4, "-o", tmp_path / name)
+        assert "sample 4 cannot be decoded" in error_of(capsys, "encode", run, file, *arguments)
+        assert not (tmp_path / name).exists()
+
+
+def test_labels_are_written_by_name(named: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
+    run, file, model = named
+    record = replace(model.data, label_names=("benign", "malignant"))
+    write_data_record(run / "model", record)
+    run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]
+
+
+def test_reconstruct_passes_the_names_to_the_modality(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+    monkeypatch.setattr(Vector, "write", lambda self, x, path, *, names: written.append((len(x), names)) or [])
+    run_verb("reconstruct", named[0], named[1], "--on-error", "skip", "--batch-size", 4, "-o", tmp_path / "x.csv")
+    assert written == [(6, [f"row {i}" for i in (0, 1, 3, 4, 5, 6)])]
+
+
+def test_a_split_of_the_run_is_read_instead_of_a_file(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    for split in ("validation", "test"):
+        run_verb("encode", run, "--split", split, "-o", tmp_path / f"{split}.npz")
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    with np.load(tmp_path / "test.npz") as test, np.load(tmp_path / "validation.npz") as validation:
+        assert not {*test["index"]} & {*validation["index"]}
+        batch = source.batch(torch.arange(len(source)))
+        assert test["index"].tolist() == batch.index.tolist()
+        assert test["label"].tolist() == batch.extras["label"].tolist()
+    capsys.readouterr()
+    for arguments in ((), (tmp_path / "a.csv", "--split", "test")):
+        assert "encode reads either FILE or --split of the run's data, found " in error_of(
+            capsys, "encode", run, *arguments, "-o", tmp_path / "z.npz"
+        )
 
 
 def test_encode_adds_the_codes_of_a_quantised_latent(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -197,7 +299,7 @@ def test_bad_input_is_reported_in_one_sentence(
         f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
     )
     assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
-        f"error: codes are written as NPZ, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
+        f"error: codes are written as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
     assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
         "error: model 'vae' was trained without label_classes, found --label 0; omit --label\n"

@@ -43,10 +43,9 @@ def test_truncated_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", values())
     np.savez(tmp_path / "a.npz", x=values())
     for name, reason in (
-        ("a.npy", "Failed to read all data for array. Expected (100, 3) = 300 elements, could only read 295 elements. "
-                  "(file seems not fully written?)"),
+        ("a.npy", "mmap length is greater than file size"),
         ("a.npz", "File is not a zip file"),
-    ):  # fmt: skip
+    ):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-40])
         assert run_expecting_error(tmp_path, [*OVERRIDES, f"data.path={name}"]) == (

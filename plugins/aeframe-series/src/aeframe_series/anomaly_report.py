@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib import dates
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -87,9 +87,9 @@ def plot_scores(modality: Series, series: CheckedSeries, scores: AnomalyScores, 
     score_axes.set_ylabel("score", fontsize=8)
     score_axes.set_xlabel(label, fontsize=8)
     if is_date:
-        locator = AutoDateLocator()
+        locator: Any = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
         score_axes.xaxis.set_major_locator(locator)
-        score_axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+        score_axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
     half_step = float(np.median(np.diff(x))) / 2 if len(x) > 1 else 0.5
     score_axes.set_xlim(x[0] - half_step, x[-1] + half_step)
     # The first time step of each flagged interval, and the last one, in turn.
@@ -117,7 +117,8 @@ def _abscissa(modality: Series, series: CheckedSeries) -> tuple[NDArray[np.float
     name = modality.time or "time"
     values = times.values[series.kept]
     if times.are_dates:
-        return np.asarray(date2num(values), np.float64), name, True
+        numbers = dates.date2num(values)  # type: ignore[no-untyped-call]
+        return np.asarray(numbers, np.float64), name, True
     if values.dtype.kind == "m":
         return values / np.timedelta64(1, "s"), f"{name} (s)", False
     return values.astype(np.float64), name, False

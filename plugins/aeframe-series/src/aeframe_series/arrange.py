@@ -73,9 +73,10 @@ def _grouped(recording: Recording, ids: NDArray[Any]) -> Recording:
     if (np.diff(codes) < 0).any():
         recording = reordered(recording, np.argsort(codes, kind="stable"))
     recording.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+    num_rows = f"{sizes.min()}" + (f" to {sizes.max()}" if sizes.max() > sizes.min() else "")
     recording.notes.append(
-        f"'{rows.origin}' has {len(names)} series (column {_listed(recording.series)}), of {sizes.min()} to "
-        f"{sizes.max()} rows; no window has rows of two series"
+        f"'{rows.origin}' has {len(names)} series (column {_listed(recording.series)}) of {num_rows} rows; no window "
+        "has rows of two series"
     )
     return recording
 

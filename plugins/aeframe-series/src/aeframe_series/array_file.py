@@ -65,21 +65,21 @@ def series_of_array(values: NDArray[Any], origin: str, *, is_mapped: bool = Fals
             known = np.flatnonzero(~np.isnan(values[number]).all(axis=1))
             lengths[number] = known[-1] + 1 if len(known) else 0
     flat = values.reshape(num_series * length, num_columns)
-    number, step = np.divmod(np.arange(len(flat)), length)
+    series_of_row, step = np.divmod(np.arange(len(flat)), length)
     notes = [f"'{origin}' has the shape {values.shape}: {num_series} series of {length} time steps"]
     rows = Rows(LazyRows(flat) if is_mapped else flat, origin)
     if (lengths < length).any():
         import torch
 
-        kept = np.flatnonzero(step < lengths[number])
+        kept = np.flatnonzero(step < lengths[series_of_row])
         if not len(kept):
             raise AeframeError(f"'{origin}' has no values but NaN; expected numbers")
-        rows, number = rows.rows(torch.from_numpy(kept)), number[kept]
+        rows, series_of_row = rows.rows(torch.from_numpy(kept)), series_of_row[kept]
         notes.append(
             f"'{origin}': {len(flat) - len(kept)} rows of NaN at the end of {int((lengths < length).sum())} series are "
             "left out as padding"
         )
-    return SeriesArray(rows, number, notes)
+    return SeriesArray(rows, series_of_row, notes)
 
 
 def other_array(path: Path, name: str, length: int) -> NDArray[Any]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_MONTHS = "january february march april may june july august september october november december".split()
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_DAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 _TOKEN = re.compile(
     r"(?P<clock>\d{1,2}:\d{2}(:\d{2}(?P<fraction>\.\d+)?)?(\s?(?P<half>[ap]m))?)"
     r"|(?P<zone>(?<=\d)\s?(Z|UTC|GMT|[+-]\d{2}:?\d{2})\b)"

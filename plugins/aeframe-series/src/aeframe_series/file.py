@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from aeframe.data.tables import Choice, Header, Rows, read_header, read_rows
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_series.array_file import array_header, other_array, read_array
 from aeframe_series.arrange import arrange
+from aeframe_series.array_file import SeriesArray, array_header, other_array, read_array
 from aeframe_series.panels import find_series
 from aeframe_series.recording import Recording
 from aeframe_series.times import INDEX_NAMES, TimeOptions, time_column
@@ -68,7 +68,7 @@ def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Reco
         AeframeError: As `read_series_header`, and for a cell that cannot be parsed.
     """
     read_series_header(path, roles)  # Checks the shape of the array.
-    if array_header(path, roles.key) is not None:
+    if path.suffix.lower() in _ARRAYS:
         return _of_array(path, roles, mapped=mapped)
     choice = _choice(path, roles)
     rows = read_rows(path, choice, mapped=mapped)
@@ -93,8 +93,11 @@ def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Reco
 
 
 def _of_array(path: Path, roles: ColumnRoles, *, mapped: bool) -> Recording:
-    """Return the series in an array of one or three dimensions."""
-    array = read_array(path, roles.key, mapped=mapped)
+    """Return the series in an array, with times, names of series and flags in further arrays of an NPZ file."""
+    if array_header(path, roles.key) is not None:
+        array = read_array(path, roles.key, mapped=mapped)
+    else:
+        array = SeriesArray(read_rows(path, replace(_choice(path, roles), label=None), mapped=mapped), None)
     for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *(("series", name) for name in roles.series)):
         if name is None:
             continue
@@ -166,6 +169,8 @@ def _has_dates(label: NDArray[Any] | None) -> bool:
 
 def all_names(path: Path, roles: ColumnRoles) -> tuple[str, ...] | None:
     """Return the names of all columns of a table, also those of an index of pandas; None for a file without names."""
+    if path.suffix.lower() in _ARRAYS:
+        return None
     if path.suffix.lower() == ".parquet":
         import pyarrow.parquet as pq
 
@@ -177,8 +182,6 @@ def all_names(path: Path, roles: ColumnRoles) -> tuple[str, ...] | None:
 
 
 def _has_column(path: Path, name: str, roles: ColumnRoles) -> bool:
-    if path.suffix.lower() in _ARRAYS:
-        return False
     try:
         read_header(path, Choice(label=name, header=roles.header))
     except AeframeError:

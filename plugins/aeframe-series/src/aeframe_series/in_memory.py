@@ -115,7 +115,7 @@ class SeriesInMemory(MemoryDataset):
         missing = [split for split in ("validation", "test") if split not in self._raw]
         whole = holds_out_whole(self.split_by, num_series)
         if len(recording.starts) == 1 and len(missing) == 2 and not whole:
-            splits = split_by_fractions(recording, **self.split.fractions, record=self.split_record)
+            splits = split_by_fractions(recording, **self.split.fractions, context=0, record=self.split_record)
             return replace(recording, splits=splits)
         if missing and num_series > 1:
             recording.notes.append(describe_split("fit: x", whole=whole))

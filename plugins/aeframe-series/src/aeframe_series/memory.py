@@ -17,8 +17,8 @@ from aeframe.data.samples import as_array, column_of, described, is_frame
 from aeframe.data.tables import Rows
 from aeframe.data.vector_in_memory import rows_of
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_series.array_file import series_of_array
 from aeframe_series.arrange import arrange
+from aeframe_series.array_file import series_of_array
 from aeframe_series.recording import Recording
 from aeframe_series.times import TimeOptions, Times, time_column
 
@@ -82,8 +82,8 @@ def recording_of(
     Raises:
         AeframeError: A column is missing or has no numbers, x has more dimensions, or y is neither 0 nor 1.
     """
-    times, name, ids, notes = None, None, None, []
-    used = None
+    times, name, ids, used = None, None, None, None
+    notes: list[str] = []
     if is_frame(x):
         x, time, series, notes = _without_levels(x, origin, time, series)
         names = tuple(str(name) for name in x.columns)

@@ -84,7 +84,7 @@ class Series(Modality):
         self._series: tuple[str, ...] | None = None
         self._times = TimeOptions(training=False)
         self._checked: tuple[Recording, CheckedSeries] | None = None
-        self._opened: weakref.ref[WindowSource] | None = None
+        self._sources: list[weakref.ref[WindowSource]] = []
         self._scaler: Scaler | None = None
         self._thresholds: Thresholds | None = None
 
@@ -221,27 +221,25 @@ class Series(Modality):
         """
         runs = series.runs
         starts, lengths = consecutive_starts(runs[runs[:, 1] - runs[:, 0] >= self.window], self.window)
-        source = self._source(series, None, starts, lengths=torch.from_numpy(lengths))
-        self._opened = weakref.ref(source)
-        return source
+        return self._source(series, None, starts, lengths=torch.from_numpy(lengths))
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write windows ``(N, D, T)`` one after another in the unit of the training file: CSV, NPY, NPZ or Parquet.
 
-        Row ``n * T + t`` is time step t of window n. With the names of windows of the file that was opened last, the
-        rows are those of the file: in its order, with the names of their series and their times, and without padding.
+        Row ``n * T + t`` is time step t of window n. With the names of windows that this modality opened or prepared,
+        and that are still in memory, the rows are those of the file: in its order, with the names of their series and
+        their times, and without padding.
 
         Raises:
             AeframeError: An unknown suffix, or a file that exists.
         """
         rows = x.detach().cpu().transpose(1, 2).flatten(0, 1).numpy()
-        source = None if self._opened is None else self._opened()
-        found = None if source is None or names is None else source.find(names)
-        if source is None or found is None:
-            return write_series(path, self.unscale(rows), self._columns)
-        kept, steps = source.rows_of_windows(found)
-        identity = named_identity(source.identity.at(steps), time=self._time, series=self._series)
-        return write_series(path, self.unscale(rows[kept]), self._columns, identity)
+        for source in (reference() for reference in reversed(self._sources) if names is not None):
+            if source is not None and names is not None and (found := source.find(names)) is not None:
+                kept, steps = source.rows_of_windows(found)
+                identity = named_identity(source.identity.at(steps), time=self._time, series=self._series)
+                return write_series(path, self.unscale(rows[kept]), self._columns, identity)
+        return write_series(path, self.unscale(rows), self._columns)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return line plots.
@@ -293,8 +291,8 @@ class Series(Modality):
         return pd.DataFrame(values, columns=list(self._columns))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state without the file that was opened last, so that copies can be pickled."""
-        return {**self.__dict__, "_opened": None, "_checked": None}
+        """Return the state without the data that were read last, so that copies can be pickled."""
+        return {**self.__dict__, "_sources": [], "_checked": None}
 
     # -- shared by training and reading --------------------------------------------------------------------------
 
@@ -374,10 +372,11 @@ class Series(Modality):
         longest = int(lengths.max()) if len(lengths) else 0
         if longest < self.window:
             several = len(series.recording.starts) > 1
+            where = " in its longest series" if several else ""
             remedy = "enlarge the split" + (", or hold out whole series with data.split_by=series" if several else "")
             raise AeframeError(
-                f"{origin}: the {split} split has {longest} rows{' in its longest series' if several else ''}, expected "
-                f"at least one window of {self.window}; lower modality.window, or {remedy}"
+                f"{origin}: the {split} split has {longest} rows{where}, expected at least one window of "
+                f"{self.window}; lower modality.window, or {remedy}"
             )
         if num_short := int((lengths < self.window).sum()):
             notes.add(
@@ -427,7 +426,7 @@ class Series(Modality):
         if scaled is None:
             for start, values in series.rows.chunks():
                 self._check_overflow(series.rows, start, values, self._scaled(values))
-        return WindowSource(
+        source = WindowSource(
             series.rows.values if scaled is None else scaled,
             torch.from_numpy(starts),
             self.window,
@@ -437,3 +436,5 @@ class Series(Modality):
             anomaly=None if series.anomaly is None else torch.from_numpy(series.anomaly),
             identity=series.identity,
         )
+        self._sources = [*(reference for reference in self._sources if reference() is not None), weakref.ref(source)]
+        return source

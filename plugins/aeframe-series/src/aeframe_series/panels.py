@@ -66,7 +66,7 @@ def check_no_ids(rows: Rows, *, chosen: bool, has_times: bool) -> list[str]:
         has_times: Whether the rows have times in ascending order, which those of several series have not.
 
     Raises:
-        AeframeError: There are no times, and a column has the name of an id, and whole numbers that are constant over many rows.
+        AeframeError: There are no times, and a column has the name of an id and whole numbers that occur repeatedly.
     """
     if rows.columns is None or chosen or len(rows) < 2 * _MIN_BLOCK:
         return []
@@ -81,8 +81,8 @@ def check_no_ids(rows: Rows, *, chosen: bool, has_times: bool) -> list[str]:
         num_blocks = 1 + int((differences != 0).sum())
         if distinct == len(column) and (differences == differences[0]).all():
             notes.append(
-                f"'{rows.origin}': column '{name}' grows by {differences[0]:g} in each row, as times and row numbers do, "
-                f"and is part of x; data.time={name} makes it the time, data.exclude=[{name}] leaves it out"
+                f"'{rows.origin}': column '{name}' grows by {differences[0]:g} in each row, as times and row numbers "
+                f"do, and is part of x; data.time={name} makes it the time, data.exclude=[{name}] leaves it out"
             )
         elif has_times:
             continue

@@ -124,6 +124,15 @@ def named_identity(
     return named
 
 
+def as_text(column: NDArray[Any]) -> NDArray[np.str_]:
+    """Return a column as text: dates and durations as pandas writes them."""
+    if column.dtype.kind in "mM":
+        import pandas as pd
+
+        return pd.Series(column).astype(str).to_numpy(np.str_)
+    return column.astype(np.str_)
+
+
 def compact(label: NDArray[Any] | None) -> NDArray[Any] | None:
     """Return text as bytes if it is ASCII, which takes a quarter of the memory."""
     if label is None or label.dtype.kind != "U":

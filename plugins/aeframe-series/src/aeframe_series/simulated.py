@@ -89,7 +89,7 @@ class SeriesSimulated(Dataset):
         # No row belongs to two splits. `split_record`, inherited from `Dataset`, stores the split,
         # so that later runs use the same.
         recording = Recording(rows)
-        recording.splits = split_by_fractions(recording, **self.fractions, record=self.split_record)
+        recording.splits = split_by_fractions(recording, **self.fractions, context=0, record=self.split_record)
         # Another generator than that of `simulate`, so that the waves do not depend on the anomalies.
         rng = np.random.default_rng(self.simulation["seed"] + 1)
         flags = np.zeros(len(values), bool)

@@ -28,6 +28,8 @@ class Step:
     """The step with its unit: ``1 h``, ``1 month``."""
     after_gap: NDArray[np.bool_]
     """``(N,)``, True for rows after a gap: more than 1.5 steps after the row before."""
+    is_constant: bool = False
+    """Whether all rows are one step after the row before."""
 
     @property
     def num_gaps(self) -> int:
@@ -52,19 +54,19 @@ def step_of(times: Times, is_first: NDArray[np.bool_]) -> Step:
     differences, unit = _differences(times, within)
     step = float(np.median(differences[within]))
     # Differences are measured to a millionth of the step.
-    is_regular = float((np.abs(differences[within] - step) <= 1e-6 * abs(step)).mean()) > _REGULAR
+    is_equal = np.abs(differences[within] - step) <= 1e-6 * abs(step)
     after_gap[1:] = within & (differences > _GAP_FACTOR * step)
     text = _described(step, unit)
-    return Step(text if is_regular else f"{text} in the median (irregular)", after_gap)
+    if is_equal.mean() <= _REGULAR:
+        text += " in the median (irregular)"
+    return Step(text, after_gap, bool(is_equal.all()))
 
 
 def _differences(times: Times, within: NDArray[np.bool_]) -> tuple[NDArray[np.float64], str]:
     """Return the differences ``(N - 1,)`` of consecutive times, and their unit."""
-    ticks = times.ticks
     if times.values.dtype.kind not in "mM":
-        return np.diff(ticks).astype(np.float64), ""
-    per_second = np.timedelta64(1, "s") / np.timedelta64(1, np.datetime_data(times.values.dtype)[0])
-    seconds = np.diff(ticks) / (per_second / np.datetime_data(times.values.dtype)[1])
+        return np.diff(times.ticks).astype(np.float64), ""
+    seconds = np.diff(times.values) / np.timedelta64(1, "s")
     if times.are_dates:
         day = 86_400.0
         median = float(np.median(seconds[within]))

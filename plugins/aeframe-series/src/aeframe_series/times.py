@@ -136,7 +136,7 @@ def parse_times(
         return _known(label, "durations")
     if label.dtype.kind in "biuf":
         return _numbers(label, options.time_format)
-    times = _Texts(label.astype(str), starts, options).parse(rows.origin)
+    times = _Texts(label.astype(str, copy=False), starts, options).parse(rows.origin)
     if times is None or times.unreadable.sum() > _MAX_UNREADABLE * len(label):
         row = 0 if times is None else int(np.flatnonzero(times.unreadable)[0])
         form = options.time_format
@@ -172,7 +172,7 @@ def _numbers(numbers: NDArray[Any], time_format: str | None = None) -> Times:
         if known.min() >= _EPOCH[0] * factor and known.max() <= _EPOCH[1] * factor:
             # Fractions of seconds are kept to microseconds.
             scale, resolution = (10**6, "us") if unit == "s" else (1, unit)
-            dates = np.full(len(values), np.datetime64("NaT", resolution))
+            dates = np.full(len(values), "NaT", f"datetime64[{resolution}]")
             present = np.ones(len(values), bool) if is_integer else ~np.isnan(values)
             dates[present] = np.round(known * scale).astype(np.int64).astype(f"datetime64[{resolution}]")
             return _known(dates, f"{name} since 1970")
@@ -212,9 +212,9 @@ class _Texts:
 
     def parse(self, origin: str) -> Times | None:
         """Return the times; None if not even the first cell is a time."""
-        texts = np.char.strip(self.texts)
-        present = ~np.isin(np.char.lower(texts), _MISSING)
-        known = texts[present]
+        texts = self.texts
+        present = np.concatenate([~np.isin(np.char.lower(chunk), _MISSING) for chunk in _chunks(texts)])
+        known = texts if present.all() else texts[present]
         if not len(known):
             return Times(np.full(len(texts), np.nan), "numbers", np.zeros(len(texts), bool))
         found = self._parse_known(known, np.flatnonzero(present), origin)
@@ -240,7 +240,7 @@ class _Texts:
             pass
         else:
             return numbers.values, numbers.form
-        if known[0].endswith((" UTC", " GMT")):
+        if known[0].strip().endswith((" UTC", " GMT")):
             known = np.char.replace(np.char.replace(known, " UTC", ""), " GMT", "")
         for parse, form in _FORMS:
             values = parse(known)
@@ -256,7 +256,7 @@ class _Texts:
             left = np.flatnonzero(np.isnat(values))[attempt - len(forms) :]
             if not left.size:
                 break
-            candidates = candidate_formats(str(known[left[0]]))
+            candidates = candidate_formats(str(known[left[0]]).strip())
             if forms:
                 # The order of day and month is that of the other cells.
                 candidates = [form for form in candidates if _is_day_first(form) == _is_day_first(forms[0])]
@@ -283,6 +283,8 @@ class _Texts:
             number = np.searchsorted(self.starts, index, side="right")
             ordered = [(form, dates) for form, dates in fitting if _is_monotone(dates, number)]
             fitting = ordered or fitting
+        if len(fitting) > 1:
+            fitting = [(form, dates) for form, dates in fitting if _is_regular(dates, number)] or fitting
         if len(fitting) > 1 and "." in fitting[0][0].partition(" ")[0]:
             # Dates with points have the day first everywhere.
             fitting = [(form, dates) for form, dates in fitting if _is_day_first(form)] or fitting
@@ -308,9 +310,19 @@ def _is_monotone(dates: NDArray[Any], number: NDArray[Any]) -> bool:
     return bool((differences >= 0).all() or (differences <= 0).all())
 
 
+def _is_regular(dates: NDArray[Any], number: NDArray[Any]) -> bool:
+    """Return whether all dates of each series are one step of the calendar apart, and later ones below."""
+    from aeframe_series.steps import step_of
+
+    times = _known(dates[~np.isnat(dates)], "dates")
+    step = step_of(times, np.diff(number[~np.isnat(dates)], prepend=0) > 0)
+    return step.is_constant and step.num_gaps == 0
+
+
 def _chunks(texts: NDArray[np.str_]) -> Iterator[NDArray[np.str_]]:
+    """Yield cells in parts, without blanks around them."""
     for start in range(0, len(texts), _CHUNK):
-        yield texts[start : start + _CHUNK]
+        yield np.char.strip(texts[start : start + _CHUNK])
 
 
 def _with_format(texts: NDArray[np.str_], form: str) -> NDArray[Any]:
@@ -330,7 +342,9 @@ def _with_format(texts: NDArray[np.str_], form: str) -> NDArray[Any]:
 def _iso_dates(texts: NDArray[np.str_]) -> NDArray[Any]:
     """Return datetime64 (UTC) of ISO 8601; NaT for other cells."""
     dates = _with_format(texts, "ISO8601")
-    for row in np.flatnonzero(np.isnat(dates)).tolist() if np.isnat(dates).any() and _is_early(texts[0]) else ():
+    for row in (
+        np.flatnonzero(np.isnat(dates)).tolist() if np.isnat(dates).any() and _is_early(str(texts[0]).strip()) else ()
+    ):
         # Nanoseconds begin in 1677.
         dates = dates.astype("datetime64[us]")
         try:
@@ -348,10 +362,11 @@ def _durations(texts: NDArray[np.str_]) -> NDArray[Any]:
     """Return timedelta64 of ``1 days 02:00:00``, ``02:00:00``; NaT for other cells."""
     import pandas as pd
 
-    if re.search(r":\d\d|day", texts[0]) is None:
+    first = str(texts[0]).strip()
+    if re.search(r":\d\d|day", first) is None:
         return np.full(len(texts), np.timedelta64("NaT", "ns"))
-    if re.fullmatch(r"\d{1,2}:\d\d", texts[0]):
-        texts = np.char.add(texts, ":00")
+    if re.fullmatch(r"\d{1,2}:\d\d", first):
+        texts = np.char.add(np.char.strip(texts), ":00")
     parts = [pd.to_timedelta(pd.Series(chunk, dtype=object), errors="coerce").to_numpy() for chunk in _chunks(texts)]
     return np.asarray(np.concatenate(parts))
 
@@ -363,9 +378,9 @@ def _periods(
     compiled = re.compile(pattern, re.IGNORECASE)
 
     def parse(texts: NDArray[np.str_]) -> NDArray[Any]:
-        if compiled.fullmatch(texts[0]) is None:
+        if compiled.fullmatch(str(texts[0]).strip()) is None:
             return np.full(len(texts), np.datetime64("NaT", "ns"))
-        matches = (compiled.fullmatch(text) for text in texts.tolist())
+        matches = (compiled.fullmatch(text.strip()) for text in texts.tolist())
         return _with_format(np.array(["" if match is None else write(match) for match in matches]), form)
 
     return parse

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.types import Batch
-from aeframe_series.recording import RowIdentity, Segments
+from aeframe_series.recording import RowIdentity, Segments, as_text
 
 
 class WindowSource:
@@ -80,7 +80,7 @@ class WindowSource:
     def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
         """Return the name, series, first time and first row of the windows `index` ``(n,)``, see `Source`."""
         columns = self.identity.at(self.starts[index].numpy())
-        parts = [columns[name].astype(str).tolist() for name in ("series", "time") if name in columns]
+        parts = [as_text(columns[name]).tolist() for name in ("series", "time") if name in columns]
         if "time" not in columns:
             parts.append([f"row {row}" for row in columns["row"].tolist()])
         names = [" ".join(words) for words in zip(*parts, strict=True)]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aeframe.data.tables import write_rows
 from aeframe.errors import AeframeError
+from aeframe_series.recording import as_text
 
 _CHUNK = 100_000
 """Rows that are formatted at a time."""
@@ -77,7 +78,7 @@ def _write_csv(path: Path, columns: Mapping[str, NDArray[Any]], delimiter: str =
         writer.writerow(columns)
         num_rows = len(next(iter(columns.values())))
         for start in range(0, num_rows, _CHUNK):
-            parts = [column[start : start + _CHUNK].astype(str).tolist() for column in columns.values()]
+            parts = [as_text(column[start : start + _CHUNK]).tolist() for column in columns.values()]
             writer.writerows(zip(*([_EMPTY.get(text, text) for text in cells] for cells in parts), strict=True))
 
 

@@ -279,6 +279,7 @@ def register_commands(register: Register) -> None:
     register("finish", f"{at}.finish:Finish", summary="save the best model of an interrupted run")
     register("evaluate", f"{at}.evaluate:Evaluate", summary="compute metrics of a model on a split of its data")
     register("encode", f"{at}.encode:Encode", summary="encode the samples in a file")
+    register("decode", f"{at}.decode:Decode", summary="decode codes, such as edited ones")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")

@@ -119,6 +119,8 @@ class RunSettings:
     factor times that of the optimizer."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     pictures: bool = True
+    verbose: bool = True
+    """Whether to print the parts, the test metrics, notes and advice."""
     progress: bool | None = None
     """Whether to show a progress bar; null shows it only on a terminal."""
     root: str = "runs"

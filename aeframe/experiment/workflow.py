@@ -153,7 +153,7 @@ class _RunInProgress:
         self.config, self.objects = config, objects
         self.resumes = config["resume"] is not None
         self.hidden_options = folder.read_hidden_options() if self.resumes else list(hidden_options)
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=not config["verbose"])
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
 

@@ -186,6 +186,41 @@ def test_labels_are_written_by_name(named: tuple[Path, Path, TrainedModel], tmp_
         assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]
 
 
+@pytest.mark.parametrize("name", ["z.npz", "z.parquet"])
+def test_codes_are_decoded_as_they_were_encoded(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run, file, model = named
+    run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / name)
+    written: list[Any] = []
+    monkeypatch.setattr(Vector, "write", lambda self, x, path, *, names: written.append((x, names)) or [])
+    run_verb("decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+    (x, names), batch = written[0], model.modality.read(file, on_error="skip")
+    assert torch.allclose(x, model.reconstruct(batch), atol=1e-6)
+    assert names == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
+
+
+def test_what_is_no_file_of_codes_is_refused(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = table[0]
+    np.savez(tmp_path / "wide.npz", z=np.zeros((4, 5)))
+    np.savez(tmp_path / "other.npz", x=np.zeros((4, 3)))
+    pd.DataFrame({"z0": [0.0], "z1": [1.0]}).to_parquet(tmp_path / "narrow.parquet")
+    (tmp_path / "broken.npz").write_bytes(b"PK no zip")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    for name, found in (
+        ("wide.npz", "'wide.npz' has z (4, 5), expected codes z of shape (N, 3)"),
+        ("other.npz", "'other.npz' has the arrays x, expected codes z of shape (N, 3)"),
+        ("narrow.parquet", "'narrow.parquet' has the columns z0, z1, expected codes z of shape (N, 3)"),
+        ("broken.npz", "broken.npz' cannot be read as NPZ"),
+        ("broken.parquet", "broken.parquet' cannot be read as Parquet"),
+        ("wyde.npz", "wyde.npz', did you mean 'wide.npz'?"),
+        ("z.csv", "codes are stored as NPZ or Parquet"),
+    ):
+        assert found in error_of(capsys, "decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+
+
 def test_reconstruct_passes_the_names_to_the_modality(
     named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,14 +308,14 @@ def test_generate_with_another_sampler_than_that_of_the_run(
         model.with_sampler("gmm")
 
 
-@pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "reconstruct", "generate", "evaluate"])
 def test_no_output_is_overwritten(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     out = tmp_path / "mine.npz"
     out.write_text("mine")
-    files = [file] if verb in ("encode", "reconstruct") else []
+    files = [file] if verb in ("encode", "decode", "reconstruct") else []
     assert error_of(capsys, verb, run, *files, "-o", out) == (
         f"error: '{out}' exists already; choose another path with --output\n"
     )
@@ -299,7 +334,7 @@ def test_bad_input_is_reported_in_one_sentence(
         f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
     )
     assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
-        f"error: codes are written as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
+        f"error: codes are stored as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
     assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
         "error: model 'vae' was trained without label_classes, found --label 0; omit --label\n"

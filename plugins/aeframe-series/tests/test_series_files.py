@@ -130,8 +130,7 @@ def test_text_in_a_numeric_column(tmp_path: Path) -> None:
     lines[11] = "2016-07-01 10:00:00,1,broken,3"
     path.write_text("\n".join(lines))
     assert refusal(path) == (
-        "a.csv, line 12, column 'b': 'broken' is not a number; name the columns to read with columns, those to "
-        "leave out with exclude, or the label with label"
+        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, or choose other columns"
     )
 
 

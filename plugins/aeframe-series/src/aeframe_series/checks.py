@@ -128,9 +128,19 @@ def _excluded(rows: Rows, checks: Checks) -> tuple[NDArray[np.bool_], list[str]]
     """Return ``(N,)``, True for rows with a bad value, and a message for each."""
     excluded = np.zeros(len(rows), bool)
     faults = []
+    for row, fault in rows.bad.items():
+        excluded[row] = True
+        if checks.on_error == "raise":
+            raise AeframeError(
+                f"{fault}; correct the cells, choose other columns, or skip the windows that contain them "
+                f"{checks.skip_hint}"
+            )
+        faults.append(f"{fault}; the windows that contain it are skipped")
     for start, values in rows.chunks():
         bad = _bad_values(values, checks.missing)
-        excluded[start : start + len(values)] = bad.any(axis=1)
+        # These have a message.
+        bad[excluded[start : start + len(values)]] = False
+        excluded[start : start + len(values)] |= bad.any(axis=1)
         for row in np.flatnonzero(bad.any(axis=1)).tolist():
             column = int(np.flatnonzero(bad[row])[0])
             infinite = np.isinf(values[row, column])

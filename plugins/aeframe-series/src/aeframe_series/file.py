@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.data.tables import Choice, Header, Rows, read_header, read_rows
+from aeframe.data.tables import Choice, Header, Rows, TextOptions, column_names, read_header, read_rows
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_series.arrange import arrange
 from aeframe_series.array_file import SeriesArray, array_header, other_array, read_array
 from aeframe_series.panels import find_series
 from aeframe_series.recording import Recording
-from aeframe_series.times import INDEX_NAMES, TimeOptions, time_column
+from aeframe_series.times import TimeOptions, parse_times, time_column
 
 _ARRAYS = (".npy", ".npz")
 
@@ -34,8 +34,8 @@ class ColumnRoles:
     """The array of x in an NPZ file."""
     exclude: tuple[str, ...] = ()
     """Columns that are not read."""
-    header: bool | None = None
-    """Whether the first line of a text file names the columns; None decides by the first lines."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """How a text file is written, as far as it is known."""
     series: tuple[str, ...] = ()
     """The columns that name the series of each row."""
     times: TimeOptions = field(default_factory=TimeOptions)
@@ -62,33 +62,41 @@ def read_series_header(path: Path, roles: ColumnRoles) -> Header:
 def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Recording:
     """Read the columns of x, the times, the series and the anomaly flags of a file.
 
-    With `mapped` the values of an NPY file are a memory map.
+    With `mapped` the values of an NPY file are a memory map. Rows with a cell that is not a number are kept for
+    `check_series`, with a sentence in `Rows.bad`.
 
     Raises:
-        AeframeError: As `read_series_header`, and for a cell that cannot be parsed.
+        AeframeError: As `read_series_header`, and for a file that cannot be parsed.
     """
     read_series_header(path, roles)  # Checks the shape of the array.
     if path.suffix.lower() in _ARRAYS:
         return _of_array(path, roles, mapped=mapped)
     choice = _choice(path, roles)
-    rows = read_rows(path, choice, mapped=mapped)
-    time = choice.label
-    if time in INDEX_NAMES and not _has_dates(rows.label):
-        rows.label, time = None, None
-    ids = [_other_column(path, choice, roles, name) for name in roles.series]
+    rows = read_rows(path, choice, keep_bad=True)
+    time, notes = choice.label, list(rows.notes)
+    if time is None and rows.names is not None and _are_dates(rows):
+        # The index of a data frame.
+        rows.label, time = rows.names, rows.id_column or ""
+        notes.append(f"'{path.name}': the index of the data frame has dates, which are the times")
     recording = arrange(
         rows,
         time=time,
-        ids=_joined_ids(ids) if ids else None,
+        ids=_joined_ids([rows.others[name] for name in roles.series]) if roles.series else None,
         series=roles.series or None,
-        anomaly=None if roles.anomaly is None else _flags(path, choice, roles, rows),
+        anomaly=None if roles.anomaly is None else _checked_flags(rows, rows.others[roles.anomaly], roles),
         options=roles.times,
     )
+    recording.notes = [*notes, *recording.notes]
+    recording.text = roles.text
     if not roles.series and time is not None and rows.columns is not None:
         starting_anew = recording
-        recording.find_series = lambda: find_series(
-            starting_anew, all_names(path, roles) or (), lambda name: _other_column(path, choice, roles, name)
-        )
+
+        def column(name: str) -> NDArray[Any]:
+            found = tuple(column for column in rows.columns or () if column != name)[:1]
+            return read_rows(path, replace(choice, columns=found, others=(name,)), keep_bad=True).others[name]
+
+        names = column_names(path, choice) or ()
+        recording.find_series = lambda: find_series(starting_anew, names, column)
     return recording
 
 
@@ -97,7 +105,7 @@ def _of_array(path: Path, roles: ColumnRoles, *, mapped: bool) -> Recording:
     if array_header(path, roles.key) is not None:
         array = read_array(path, roles.key, mapped=mapped)
     else:
-        array = SeriesArray(read_rows(path, replace(_choice(path, roles), label=None), mapped=mapped), None)
+        array = SeriesArray(read_rows(path, Choice(roles.key, text=roles.text), mapped=mapped), None)
     for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *(("series", name) for name in roles.series)):
         if name is None:
             continue
@@ -119,11 +127,6 @@ def _of_array(path: Path, roles: ColumnRoles, *, mapped: bool) -> Recording:
     return recording
 
 
-def _flags(path: Path, choice: Choice, roles: ColumnRoles, rows: Rows) -> NDArray[np.bool_]:
-    assert roles.anomaly is not None
-    return _checked_flags(rows, _other_column(path, choice, roles, roles.anomaly), roles)
-
-
 def _checked_flags(rows: Rows, flags: NDArray[Any], roles: ColumnRoles) -> NDArray[np.bool_]:
     """Return anomaly flags, which are 0 and 1, as truth values."""
     valid = np.isin(flags, (0, 1))
@@ -133,14 +136,6 @@ def _checked_flags(rows: Rows, flags: NDArray[Any], roles: ColumnRoles) -> NDArr
             f"{rows.where(row)}, column '{roles.anomaly}': '{flags[row]}' is not an anomaly flag, expected 0 or 1"
         )
     return flags.astype(bool)
-
-
-def _other_column(path: Path, choice: Choice, roles: ColumnRoles, name: str) -> NDArray[Any]:
-    """Return a column that is not part of x. `read_rows` returns one such column per call."""
-    columns = None if choice.columns is None else tuple(column for column in choice.columns if column != name)[:1]
-    label = read_rows(path, replace(choice, key=roles.key, label=name, columns=columns)).label
-    assert label is not None
-    return label
 
 
 def _joined_ids(columns: list[NDArray[Any]]) -> NDArray[Any]:
@@ -159,50 +154,37 @@ def _id_texts(column: NDArray[Any]) -> NDArray[np.str_]:
         texts = np.where(np.isnan(column), "", column.astype(np.str_))
         texts[whole] = column[whole].astype(np.int64).astype(np.str_)
         return texts
-    return np.char.strip(column.astype(np.str_))
+    texts = np.char.strip(column.astype(np.str_))
+    if column.dtype == object:
+        texts[[value is None for value in column.tolist()]] = ""
+    return texts
 
 
-def _has_dates(label: NDArray[Any] | None) -> bool:
+def _are_dates(rows: Rows) -> bool:
     """Return whether the index of a data frame has dates or durations, not row numbers or words."""
-    return label is not None and label.dtype.kind not in "biuf"
-
-
-def all_names(path: Path, roles: ColumnRoles) -> tuple[str, ...] | None:
-    """Return the names of all columns of a table, also those of an index of pandas; None for a file without names."""
-    if path.suffix.lower() in _ARRAYS:
-        return None
-    if path.suffix.lower() == ".parquet":
-        import pyarrow.parquet as pq
-
-        return tuple(pq.read_schema(path).names)
-    is_indexed = _has_column(path, "", roles)
-    choice = Choice(roles.key, exclude=("",) if is_indexed else (), header=roles.header)
-    names = read_header(path, choice).columns
-    return ("", *names) if is_indexed and names is not None else names
-
-
-def _has_column(path: Path, name: str, roles: ColumnRoles) -> bool:
+    names = rows.names
+    assert names is not None
     try:
-        read_header(path, Choice(label=name, header=roles.header))
+        times = parse_times(replace(rows, label=names), np.zeros(1, np.int64), TimeOptions())
     except AeframeError:
         return False
-    return True
+    return times is not None and times.values.dtype.kind in "mM"
 
 
 def _choice(path: Path, roles: ColumnRoles) -> Choice:
     """Return the columns to read, with the time column as the label (a column that is not part of x)."""
-    names = all_names(path, roles)
+    others = (*roles.series, *([roles.anomaly] if roles.anomaly is not None else []))
+    choice = Choice(roles.key, roles.time, roles.columns, roles.exclude, others=others, text=roles.text)
+    names = column_names(path, choice)
     if names is None:
-        return Choice(roles.key, roles.time, roles.columns, roles.exclude, roles.header)
-    others = (*(("series", name) for name in roles.series), *(("exclude", name) for name in roles.exclude))
-    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *others):
+        return choice
+    chosen = (*(("series", name) for name in roles.series), *(("exclude", name) for name in roles.exclude))
+    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *chosen):
         if name is not None and name not in names:
             raise AeframeError(
                 f"'{path.name}' has no column '{name}' for {role}{did_you_mean(name, names)}; "
                 f"its columns are {', '.join(names)}"
             )
-    taken = (*(roles.columns or ()), *roles.exclude, *roles.series, *([roles.anomaly] if roles.anomaly else ()))
-    time = roles.time if roles.time is not None else time_column(names, taken)
-    left_out = {time, roles.anomaly, *roles.series, *roles.exclude, *INDEX_NAMES}
-    columns = roles.columns or tuple(name for name in names if name not in left_out)
-    return Choice(label=time, columns=columns, header=roles.header)
+    if roles.time is not None:
+        return choice
+    return replace(choice, label=time_column(names, (*(roles.columns or ()), *roles.exclude, *others)))

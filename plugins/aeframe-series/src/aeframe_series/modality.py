@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,11 +21,11 @@ from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.notes import Notes
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.split_record import SPLITS
-from aeframe.data.tables import Rows, infer_header
+from aeframe.data.tables import Choice, Rows, TextOptions, column_names, options_like
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_series.checks import CheckedSeries, Checks, Missing, check_series
-from aeframe_series.file import ColumnRoles, all_names, read_series
+from aeframe_series.file import ColumnRoles, read_series
 from aeframe_series.memory import join, recordings_of
 from aeframe_series.recording import Recording, Segments, named_identity
 from aeframe_series.scores import Reconstruct, Thresholds, score_windows
@@ -82,7 +82,7 @@ class Series(Modality):
         self._columns: tuple[str, ...] | None = None
         self._time: str | None = None
         self._series: tuple[str, ...] | None = None
-        self._times = TimeOptions(training=False)
+        self._times, self._text = TimeOptions(training=False), TextOptions()
         self._checked: tuple[Recording, CheckedSeries] | None = None
         self._sources: list[weakref.ref[WindowSource]] = []
         self._scaler: Scaler | None = None
@@ -108,6 +108,7 @@ class Series(Modality):
         day_first = raw.options.day_first
         if day_first is None and raw.times is not None:
             day_first = raw.times.day_first
+        self._text = raw.text
         self._times = replace(raw.options, day_first=day_first, training=False)
         train = rows_of(series.segments(raw.splits["train"]))
         values = series.rows.values
@@ -141,6 +142,7 @@ class Series(Modality):
             "time_format": self._times.time_format,
             "day_first": self._times.day_first,
             "sort": self._times.sort,
+            "text": asdict(self._text),
             **(self._scaler.state() if self._scaler else {}),
             **(self._thresholds.state() if self._thresholds else {}),
         }
@@ -151,6 +153,7 @@ class Series(Modality):
         self._time = state["time"]
         self._series = None if state["series"] is None else tuple(state["series"])
         self._times = TimeOptions(state["time_format"], state["day_first"], state["sort"], training=False)
+        self._text = TextOptions(**{**state["text"], "missing": tuple(state["text"]["missing"])})
         self._scaler = Scaler.from_state(state) if "offset" in state else None
         self._thresholds = Thresholds.from_state(state)
 
@@ -320,13 +323,13 @@ class Series(Modality):
 
     def _read(self, path: Path) -> Recording:
         """Read a file after training."""
-        array = path.suffix.lower() in (".npy", ".npz")
-        header = None if array else infer_header(path, self._columns)
-        names = all_names(path, ColumnRoles(header=header)) or ()
-        time = self._time if self._time in names else None
+        text = options_like(path, self._columns, self._text)
+        names = column_names(path, Choice(text=text)) or ()
+        # The index of a data frame without a name is found by its dates.
+        time = self._time if self._time and self._time in names else None
         series = self._series if self._series is not None and {*self._series} <= {*names} else ()
         columns = self._columns if names else None
-        roles = ColumnRoles(columns, time, header=header, series=series, times=self._times)
+        roles = ColumnRoles(columns, time, text=text, series=series, times=self._times)
         return read_series(path, roles, mapped=True)
 
     def _check_columns(self, series: CheckedSeries) -> None:

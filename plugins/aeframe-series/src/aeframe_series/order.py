@@ -88,7 +88,7 @@ def check_few(recording: Recording, times: Times, disordered: NDArray[np.bool_],
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
+    if isinstance(value, (int, float, np.number)):
         return f"{value:.10g}"
     return f"'{value.decode() if isinstance(value, bytes) else value}'"
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.data.tables import Rows
+from aeframe.data.tables import Rows, TextOptions
 from aeframe_series.times import TimeOptions, Times
 
 Segments = NDArray[np.int64]
@@ -47,6 +47,8 @@ class Recording:
     """One sentence for everything that was changed or guessed."""
     options: TimeOptions = field(default_factory=TimeOptions)
     """How the times were read."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """How the text file is written, as far as the user stated it."""
     find_series: Callable[[], tuple[str, ...] | None] | None = None
     """Returns the columns of the file that tell series apart, for the message about times that start anew."""
 

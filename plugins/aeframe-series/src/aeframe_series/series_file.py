@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
+from aeframe.data.tables import TextOptions
 from aeframe_series.file import ColumnRoles, read_series, read_series_header
 from aeframe_series.panels import check_no_ids
 from aeframe_series.recording import Recording
@@ -23,7 +24,7 @@ from aeframe_series.times import TimeOptions
 
 
 class SeriesFile(Dataset):
-    """Series in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
+    """Series in a file: text such as CSV and TSV (also compressed), NPY, NPZ, Parquet or Feather, one row per time step.
 
     A file has one series, or several that the columns `series` tell apart. An NPY or NPZ array ``(T,)`` is a series of
     one column, ``(T, D)`` one of D columns, and ``(S, T, D)`` S series, in which NaN at the end is padding.
@@ -37,6 +38,11 @@ class SeriesFile(Dataset):
         exclude: Columns that are not read, by name.
         header: Whether the first line of a text file names the columns. null takes a line without numbers as a header,
             and raises an error for a line of numbers that can be one, such as 2019, 2020, 2021.
+        delimiter: What separates the cells of a text file: one character, ``tab`` or ``whitespace``.
+        decimal: The decimal mark of a text file, ``.`` or ``,``.
+        encoding: The encoding of a text file, such as ``cp1252``.
+        missing: Marks for missing values, besides the usual ones such as ``NA`` and ``?``. A number, such as -999, is
+            compared by its value.
         series: The column, or columns, that name the series of each row. No window has rows of two series, and the rows
             of each are sorted by time.
         time: The column of times; null selects a column named time, date, datetime, timestamp or ds, else year or
@@ -74,6 +80,10 @@ class SeriesFile(Dataset):
         key: str | None = None,
         exclude: tuple[str, ...] = (),
         header: bool | None = None,
+        delimiter: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
+        missing: tuple[str | float, ...] = (),
         split_by: SplitBy | None = None,
         validation: float = 0.2,
         test: float = 0.2,
@@ -84,7 +94,8 @@ class SeriesFile(Dataset):
         self.path = Path(path).expanduser()
         names = (series,) if isinstance(series, str) else tuple(series or ())
         times = TimeOptions(time_format, day_first, sort)
-        self.roles = ColumnRoles(columns, time, anomaly, key, exclude, header, names, times)
+        text = TextOptions(header, delimiter, decimal, encoding, missing)
+        self.roles = ColumnRoles(columns, time, anomaly, key, exclude, text, names, times)
         self.fractions = {"validation": validation, "test": test}
         self.split_by, self.split_seed = split_by, split_seed
         self.bounds, self.context = bounds, context

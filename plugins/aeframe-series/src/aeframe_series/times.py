@@ -21,8 +21,6 @@ TIME_NAMES = ("time", "date", "datetime", "timestamp", "ds")
 """Without a named time column, a column with one of these names is used, in any case and with any punctuation."""
 _YEAR_NAMES = ("year", "quarter")
 """Names of time columns where there is none of `TIME_NAMES`."""
-INDEX_NAMES = ("", "__index_level_0__")
-"""Names that an index without a name has in files of pandas; it is the time if it has dates."""
 _MISSING = ("", "nan", "nat", "na", "n/a", "null", "none", "<na>")
 _CHUNK = 100_000
 """Cells that are parsed at a time."""
@@ -105,7 +103,7 @@ def time_column(names: tuple[str, ...], taken: tuple[str, ...]) -> str | None:
         for name in free:
             if re.sub(r"[\W_]", "", name.lower()) in known:
                 return name
-    return next((name for name in free if name in INDEX_NAMES), None)
+    return None
 
 
 def parse_times(

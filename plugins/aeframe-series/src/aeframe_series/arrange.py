@@ -64,7 +64,7 @@ def _grouped(recording: Recording, ids: NDArray[Any]) -> Recording:
     nameless = np.char.strip(ids.astype(str)) == ""
     if nameless.any():
         raise AeframeError(
-            f"{rows.where(int(np.flatnonzero(nameless)[0]))}: the row has no name of its series in column "
+            f"{rows.where(int(np.flatnonzero(nameless)[0]))}: the row has no name of its series in "
             f"{_listed(recording.series)}; add it, or remove the row"
         )
     codes, names = pd.factorize(ids.astype(object))
@@ -75,7 +75,7 @@ def _grouped(recording: Recording, ids: NDArray[Any]) -> Recording:
     recording.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
     num_rows = f"{sizes.min()}" + (f" to {sizes.max()}" if sizes.max() > sizes.min() else "")
     recording.notes.append(
-        f"'{rows.origin}' has {len(names)} series (column {_listed(recording.series)}) of {num_rows} rows; no window "
+        f"'{rows.origin}' has {len(names)} series ({_listed(recording.series)}) of {num_rows} rows; no window "
         "has rows of two series"
     )
     return recording
@@ -129,4 +129,5 @@ def reordered(recording: Recording, order: NDArray[np.int64]) -> Recording:
 
 
 def _listed(columns: tuple[str, ...] | None) -> str:
-    return ", ".join(f"'{name}'" for name in columns or ())
+    names = [f"'{name}'" for name in columns or ()]
+    return f"column{'s' * (len(names) > 1)} {', '.join(names)}"

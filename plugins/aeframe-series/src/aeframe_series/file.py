@@ -72,7 +72,7 @@ def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Reco
     if path.suffix.lower() in _ARRAYS:
         return _of_array(path, roles, mapped=mapped)
     choice = _choice(path, roles)
-    rows = read_rows(path, choice, keep_bad=True)
+    rows = _read_table(path, choice)
     time, notes = choice.label, list(rows.notes)
     if time is None and rows.names is not None and _are_dates(rows):
         # The index of a data frame.
@@ -92,8 +92,10 @@ def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Reco
         starting_anew = recording
 
         def column(name: str) -> NDArray[Any]:
-            found = tuple(column for column in rows.columns or () if column != name)[:1]
-            return read_rows(path, replace(choice, columns=found, others=(name,)), keep_bad=True).others[name]
+            columns = rows.columns or ()
+            if name in columns:
+                return rows.array[:, columns.index(name)]
+            return read_rows(path, replace(choice, columns=columns[:1], others=(name,)), keep_bad=True).others[name]
 
         names = column_names(path, choice) or ()
         recording.find_series = lambda: find_series(starting_anew, names, column)
@@ -158,6 +160,17 @@ def _id_texts(column: NDArray[Any]) -> NDArray[np.str_]:
     if column.dtype == object:
         texts[[value is None for value in column.tolist()]] = ""
     return texts
+
+
+def _read_table(path: Path, choice: Choice) -> Rows:
+    """Return the rows of a table; errors name the options of series."""
+    try:
+        return read_rows(path, choice, keep_bad=True)
+    except AeframeError as error:
+        text = str(error).replace(
+            "use a column as data.label or data.id", "name the series with data.series or the time with data.time"
+        )
+        raise AeframeError(text) from None
 
 
 def _are_dates(rows: Rows) -> bool:

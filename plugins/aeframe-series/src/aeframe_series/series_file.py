@@ -24,7 +24,7 @@ from aeframe_series.times import TimeOptions
 
 
 class SeriesFile(Dataset):
-    """Series in a file: text such as CSV and TSV (also compressed), NPY, NPZ, Parquet or Feather, one row per time step.
+    """Series in a file: text such as CSV (also compressed), NPY, NPZ, Parquet or Feather, one row per time step.
 
     A file has one series, or several that the columns `series` tell apart. An NPY or NPZ array ``(T,)`` is a series of
     one column, ``(T, D)`` one of D columns, and ``(S, T, D)`` S series, in which NaN at the end is padding.

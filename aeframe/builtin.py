@@ -248,6 +248,8 @@ def register_metrics(register: Register) -> None:
     register("mse", f"{at}.reconstruction:MeanSquaredError", summary="squared error per element")
     register("mae", f"{at}.reconstruction:MeanAbsoluteError", summary="absolute error per element")
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
+    register("nll", f"{at}.likelihood:NegativeLogLikelihood", summary="importance-weighted -log p(x) in nats")
+    register("probe", f"{at}.probe:Probe", summary="labels from codes: linear probe, kNN, k-means, with baselines")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
     register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(
@@ -281,7 +283,9 @@ def register_commands(register: Register) -> None:
     register("encode", f"{at}.encode:Encode", summary="encode the samples in a file")
     register("decode", f"{at}.decode:Decode", summary="decode codes, such as edited ones")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
+    register("neighbours", f"{at}.neighbours:Neighbours", summary="find the samples with the nearest codes")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
+    register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")
     register("doctor", f"{at}.doctor:Doctor", summary="print versions, devices and plugins for an issue")

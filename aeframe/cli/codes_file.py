@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.cli.rows_file import import_pyarrow, without_objects, write_parquet
 from aeframe.errors import AeframeError, did_you_mean, first_sentence
 
 SUFFIXES = (".npz", ".parquet")
@@ -24,7 +24,7 @@ def check_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise AeframeError(f"codes are stored as NPZ or Parquet, found '{path}'; choose a name that ends in .npz")
     if path.suffix.lower() == ".parquet":
-        _pyarrow(path)
+        import_pyarrow(path)
 
 
 def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
@@ -39,12 +39,12 @@ def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> No
         batches: The arrays ``(B, ...)`` of each batch by name; all batches have the same names.
     """
     if path.suffix.lower() == ".parquet":
-        _write_parquet(path, batches)
+        write_parquet(path, (_flat(batch) for batch in batches))
         return
     parts: dict[str, list[NDArray[Any]]] = {}
     for batch in batches:
         for name, values in batch.items():
-            parts.setdefault(name, []).append(_plain(values))
+            parts.setdefault(name, []).append(without_objects(values))
     with path.open("xb") as file:
         np.savez(file, allow_pickle=False, **{name: np.concatenate(values) for name, values in parts.items()})
 
@@ -88,7 +88,7 @@ def _npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], str]:
 
 def _parquet_arrays(path: Path, num: int) -> tuple[dict[str, NDArray[Any]], str]:
     """Return ``z`` from `num` columns and ``name``, and what error messages say of the content."""
-    pa, pq = _pyarrow(path)
+    pa, pq = import_pyarrow(path)
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -100,45 +100,13 @@ def _parquet_arrays(path: Path, num: int) -> tuple[dict[str, NDArray[Any]], str]
     return arrays, f"the columns {', '.join(table.column_names[:8])}"
 
 
-def _write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-    pa, pq = _pyarrow(path)
-    writer = None
-    # Opened with "x", so that a file that appeared in the meantime is not overwritten.
-    with path.open("xb") as file, _removed_after_error(path), ExitStack() as stack:
-        for batch in batches:
-            columns: dict[str, Any] = {}
-            for name, values in batch.items():
-                if name in VECTORS:
-                    flat = values.reshape(len(values), -1)
-                    columns |= {f"{name}{number}": flat[:, number] for number in range(flat.shape[1])}
-                else:
-                    columns[name] = _plain(values)
-            table = pa.table(columns)
-            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
-            writer.write_table(table)
-
-
-@contextmanager
-def _removed_after_error(path: Path) -> Iterator[None]:
-    """Remove a file if the block fails: a part of the codes could be taken for all."""
-    try:
-        yield
-    except BaseException:
-        path.unlink()
-        raise
-
-
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values as an array that needs no pickle: objects as strings."""
-    return values.astype(str) if values.dtype == object else values
-
-
-def _pyarrow(path: Path) -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise AeframeError(
-            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
-        ) from error
-    return pyarrow, pyarrow.parquet
+def _flat(batch: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return a batch with a column ``(B,)`` for each number of the codes."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name, values in batch.items():
+        if name in VECTORS:
+            flat = values.reshape(len(values), -1)
+            columns |= {f"{name}{number}": flat[:, number] for number in range(flat.shape[1])}
+        else:
+            columns[name] = values
+    return columns

@@ -41,19 +41,10 @@ class Encode(ModelCommand):
 
     def _encoded(self, model: TrainedModel, samples: FileSamples, args: Namespace) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the codes of each batch, and what identifies its samples."""
-        import numpy as np
-
         batch_size = self.batch_size(args, model)
         for batch, identity in self.batches(samples, model, args):
             condition = self.condition(args, model, len(batch))
             columns = {"z": model.encode(batch, condition=condition, batch_size=batch_size).numpy()}
             if "codes" in model.model.latent.provides:
                 columns["codes"] = model.codes(batch, condition=condition, batch_size=batch_size).numpy()
-            if batch.index is not None:
-                columns["index"] = batch.index.numpy()
-            label = batch.extras.get("label")
-            if label is not None and label.ndim == 1:
-                names = model.label_names
-                # Index -1 is a missing label, or one that training did not have.
-                columns["label"] = label.numpy() if names is None else np.array([*names, ""])[label.numpy()]
-            yield columns | {name: values for name, values in identity.items() if name not in columns}
+            yield columns | self.identity(model, batch, identity)

@@ -130,6 +130,22 @@ class ModelCommand(Command):
                 # Its text differs by batch; one warning is enough.
                 warnings.simplefilter("ignore", FarFromTrainingWarning)
 
+    def identity(
+        self, model: TrainedModel, batch: Batch, columns: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return what identifies the samples of a batch: ``index``, ``label`` and the columns that `batches` yields."""
+        import numpy as np
+
+        identity: dict[str, NDArray[Any]] = {}
+        if batch.index is not None:
+            identity["index"] = batch.index.numpy()
+        label = batch.extras.get("label")
+        if label is not None and label.ndim == 1:
+            names = model.label_names
+            # Index -1 is a missing label, or one that training did not have.
+            identity["label"] = label.numpy() if names is None else np.array([*names, ""])[label.numpy()]
+        return {**columns, **identity} if identity else dict(columns)
+
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return the batch size of ``--batch-size``, or else of the run."""
         batch_size: int | None = args.batch_size

@@ -19,6 +19,7 @@ from aeframe.data.modality import Modality
 from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
+from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
@@ -34,7 +35,6 @@ from aeframe.model_store.inputs import (
     check_batch_size,
     warn_if_far,
 )
-from aeframe.model_store.scoring import check_scorable, score_batch
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry

@@ -193,12 +193,7 @@ class AutoencoderModule(L.LightningModule):
             )
         if plan is not None:
             self.progress.rows = plan.length
-        if self._restored is not None:
-            for group in self.groups:
-                group.load_state_dict(self._restored["groups"][group.name])
-            self.metric_buffer.load_state_dict(self._restored["buffered"], self.device)
-            self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
-            self._restored = None
+        self.restore_groups()
         self._steps_directly = steps_directly(trainer)
         step_schedulers(self.trainer, "step")
 
@@ -488,6 +483,15 @@ class AutoencoderModule(L.LightningModule):
             batches_per_call=data.batches_per_call() if is_data_module else 1,
             validated=self._validated_at == self.progress.batch,
         )
+
+    def restore_groups(self) -> None:
+        """Restore optimizer groups and buffered terms from the checkpoint that was loaded, if one was."""
+        if self._restored is not None:
+            for group in self.groups:
+                group.load_state_dict(self._restored["groups"][group.name])
+            self.metric_buffer.load_state_dict(self._restored["buffered"], self.device)
+            self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
+            self._restored = None
 
     def restore_progress(self, stored: dict[str, int]) -> None:
         """Restore the progress of a checkpoint, including the planned length of the run."""

@@ -112,6 +112,26 @@ def test_evaluate_computes_the_metrics_of_the_run(
     assert sorted(run.rglob("*")) == before
 
 
+def test_evaluate_computes_further_metrics(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(loss={"name": "gaussian", "scale": 1.0}), tmp_path / "numbers.json"
+    run_verb("evaluate", run, "metrics.nll.samples=3", "metrics.nll.chunk=50", "--metrics", "nll,mae", "-o", out)
+    metrics = json.loads(out.read_text())["test"]
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    batch = source.batch(torch.arange(len(source)))
+    assert metrics["nll"] == pytest.approx(float(load(run).score(batch, importance=3).mean()), rel=1e-5)
+    assert "mae" in metrics
+    capsys.readouterr()
+    for arguments, message in (
+        (["--metrics", "nil"], "unknown metric 'nil', did you mean 'nll'?"),
+        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
+        (["--metrics", "codebook"], "metric 'codebook' is not defined for model 'vae'"),
+        (["metrics.nll.samples=0"], "metric nll takes samples and chunk of at least 1, found 0 and 4096"),
+    ):
+        assert message in error_of(capsys, "evaluate", run, *arguments)
+
+
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
     run_verb("encode", run, file, "-o", tmp_path / "z.npz")
@@ -219,6 +239,41 @@ def test_what_is_no_file_of_codes_is_refused(
         ("z.csv", "codes are stored as NPZ or Parquet"),
     ):
         assert found in error_of(capsys, "decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("name", ["near.csv", "near.parquet"])
+def test_neighbours_are_the_samples_with_the_nearest_codes(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, name: str
+) -> None:
+    run, file, model = named
+    out = tmp_path / name
+    run_verb("neighbours", run, file, "-k", 2, "--on-error", "skip", "--batch-size", 4, "-o", out)
+    frame = pd.read_csv(out) if name.endswith("csv") else pd.read_parquet(out)
+    train = model.modality.prepare(build("dataset", CONFIG["data"])).train
+    known = train.batch(torch.arange(len(train)))
+    queries = model.modality.read(file, on_error="skip")
+    distance = torch.cdist(model.encode(queries), model.encode(known))
+    expected = distance.argsort(1)[:, :2]
+    assert frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6) for _ in range(2)]
+    assert frame["rank"].tolist() == [1, 2] * 6
+    assert frame["neighbour_index"].tolist() == known.index[expected].flatten().tolist()
+    assert frame["neighbour_label"].tolist() == known.extras["label"][expected].flatten().tolist()
+    assert np.allclose(frame["distance"], distance.gather(1, expected).flatten(), atol=1e-4)
+
+
+def test_samples_of_a_file_are_searched(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    run_verb("neighbours", run, file, "--among-file", file, "-k", 1, "-o", tmp_path / "near.csv")
+    frame = pd.read_csv(tmp_path / "near.csv")
+    assert frame["neighbour_index"].tolist() == frame["index"].tolist() == list(range(7))
+    assert frame["distance"].max() < 1e-5
+    capsys.readouterr()
+    assert "-k 9 is more than the 7 samples that are searched" in error_of(
+        capsys, "neighbours", run, file, "--among-file", file, "-k", 9, "-o", tmp_path / "more.csv"
+    )
+    assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
 
 
 def test_reconstruct_passes_the_names_to_the_modality(

@@ -70,6 +70,8 @@ def read_info(path: Path) -> VideoInfo:
         first = next(_decoded_frames(path, None), None) if num_frames else None
     except av.FFmpegError as error:
         raise AeframeError(f"video '{path}' cannot be decoded ({error.strerror}); {_NEXT_STEP}") from error
+    except _CorruptFrameError as error:
+        raise AeframeError(f"video '{path}' cannot be decoded (its first frame is damaged); {_NEXT_STEP}") from error
     if first is None:
         raise AeframeError(f"video '{path}' has no frames; {_NEXT_STEP}")
     timestamps = tuple(sorted(time for time, discarded in packets if time is not None and not discarded))

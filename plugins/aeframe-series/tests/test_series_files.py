@@ -130,7 +130,8 @@ def test_text_in_a_numeric_column(tmp_path: Path) -> None:
     lines[11] = "2016-07-01 10:00:00,1,broken,3"
     path.write_text("\n".join(lines))
     assert refusal(path) == (
-        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, or choose other columns"
+        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, choose other columns, or skip the "
+        "windows that contain them in training with modality.on_error=skip"
     )
 
 

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_TEXT = "text_"
+"""Prefix of the state of `TextOptions`, whose fields must be plain values."""
+
+
 class Series(Modality):
     """Windows ``(B, D, T)`` of T consecutive time steps of a series with D columns (channels first).
 
@@ -142,7 +146,10 @@ class Series(Modality):
             "time_format": self._times.time_format,
             "day_first": self._times.day_first,
             "sort": self._times.sort,
-            "text": asdict(self._text),
+            **{
+                f"{_TEXT}{name}": list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(self._text).items()
+            },
             **(self._scaler.state() if self._scaler else {}),
             **(self._thresholds.state() if self._thresholds else {}),
         }
@@ -153,7 +160,8 @@ class Series(Modality):
         self._time = state["time"]
         self._series = None if state["series"] is None else tuple(state["series"])
         self._times = TimeOptions(state["time_format"], state["day_first"], state["sort"], training=False)
-        self._text = TextOptions(**{**state["text"], "missing": tuple(state["text"]["missing"])})
+        text = {name.removeprefix(_TEXT): value for name, value in state.items() if name.startswith(_TEXT)}
+        self._text = TextOptions(**{**text, "missing": tuple(text["missing"])})
         self._scaler = Scaler.from_state(state) if "offset" in state else None
         self._thresholds = Thresholds.from_state(state)
 

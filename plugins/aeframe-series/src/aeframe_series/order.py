@@ -43,6 +43,8 @@ def describe_disorder(recording: Recording, times: Times, row: int, start: int =
     rows = recording.rows
     assert rows.label is not None
     if times.missing[row]:
+        if row in rows.bad:
+            return rows.bad[row]
         if times.unreadable[row]:
             return f"{rows.where(row)}: {_text(rows.label[row])} is not a time"
         return f"{rows.where(row)}: the row has no time"

@@ -202,6 +202,8 @@ def _without_levels(
     names = [str(name) if name is not None else f"level_{number}" for number, name in enumerate(index.names)]
     dated = [name for name, level in zip(names, index.levels, strict=True) if level.dtype.kind in "mM"]
     time = time or (dated[0] if dated else time_column(tuple(names), ()))
+    if time is None and series is None and index.levels[-1].dtype.kind in "iuf":
+        time = names[-1]
     frame = frame.reset_index(names=names)
     if series is None:
         series = tuple(name for name in names if name != time)

@@ -74,15 +74,15 @@ def check_few(recording: Recording, times: Times, disordered: NDArray[np.bool_],
         raise AeframeError(f"{fault}; correct the times, or name further columns of the series with data.series")
     if not training:
         raise AeframeError(f"{fault}; write each series to a file of its own, in order of time")
+    known = times.ticks[~times.missing]
+    if len(np.unique(known)) == len(known):
+        raise AeframeError(f"{fault}; sort the rows by time with data.sort=true, or correct the file")
     columns = None if recording.find_series is None else recording.find_series()
     if columns is not None:
         name = columns[0] if len(columns) == 1 else f"[{','.join(columns)}]"
         raise AeframeError(
             f"{fault}, because the file holds several series; name the column that tells them apart: data.series={name}"
         )
-    known = times.ticks[~times.missing]
-    if len(np.unique(known)) == len(known):
-        raise AeframeError(f"{fault}; sort the rows by time with data.sort=true, or correct the file")
     raise AeframeError(
         f"{fault}, so that the file seems to hold several series; name the column that tells them apart with "
         "data.series, or write each to a file of its own"

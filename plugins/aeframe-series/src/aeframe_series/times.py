@@ -361,7 +361,7 @@ def _durations(texts: NDArray[np.str_]) -> NDArray[Any]:
     import pandas as pd
 
     first = str(texts[0]).strip()
-    if re.search(r":\d\d|day", first) is None:
+    if re.fullmatch(r"[+-]?(\d+ days?,? ?)?([+-]?\d+:\d\d(:\d\d(\.\d+)?)?)?", first) is None:
         return np.full(len(texts), np.timedelta64("NaT", "ns"))
     if re.fullmatch(r"\d{1,2}:\d\d", first):
         texts = np.char.add(np.char.strip(texts), ":00")

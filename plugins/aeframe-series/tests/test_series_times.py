@@ -182,7 +182,7 @@ def test_durations_in_parquet_are_times(tmp_path: Path) -> None:
 def test_rows_out_of_order_that_are_sorted(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(60)
     path = table(tmp_path, time=order, x=order % 7)
-    with pytest.raises(AeframeError, match="sort the rows by time with data.sort=true"):
+    with pytest.raises(AeframeError, match=r"sort the rows by time with data.sort=true"):
         Series(window=8, on_error="skip").prepare(dataset(path))
     splits = Series(window=8, scale="none").prepare(dataset(path, sort=True))
     assert splits.train.batch(np_index(0)).x[0, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 0]

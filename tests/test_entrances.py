@@ -140,6 +140,7 @@ def test_an_error_of_a_plugin_keeps_its_traceback_and_names_the_part(plugin: Pat
 COMMANDS = {
     "a folder for a file": ["encode", "run", "folder.npy", "-o", "z.npz"],
     "a pipe": ["encode", "run", "pipe.npy", "-o", "z.npz"],
+    "a device": ["encode", "run", "/dev/zero", "-o", "z.npz"],
     "a file that may not be read": ["encode", "run", "secret.npy", "-o", "z.npz"],
     "a file for a run": ["encode", "file.npy", "file.npy", "-o", "z.npz"],
     "text in another encoding": ["encode", "run", "latin.csv", "-o", "z.npz"],

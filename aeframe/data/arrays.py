@@ -40,6 +40,7 @@ _READ_ERRORS = (
     KeyError,
     OverflowError,
 )
+_MAX_HEADER_BYTES = 1 << 16
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -221,6 +222,12 @@ def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
 
 def _header(file: Any) -> tuple[Shape, np.dtype[Any]]:
     version = npy_format.read_magic(file)
+    if version != (1, 0):
+        # NumPy allocates as many bytes as such a header claims to have, up to 4 GB, before it reads them.
+        length = int.from_bytes(file.read(4), "little")
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f"its header states a length of {length} bytes")
+        file.seek(-4, 1)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(file)
     if any(size < 0 for size in shape):

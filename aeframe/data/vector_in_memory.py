@@ -12,6 +12,7 @@ from torch import Tensor
 from aeframe.data.in_memory import MemoryDataset
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.samples import as_array, described, is_frame, is_sparse, is_tensor
+from aeframe.data.sparse_checks import checked_csr
 from aeframe.data.tables import Choice, Rows
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import RowSplits
@@ -77,6 +78,8 @@ def rows_of(x: Any, columns: tuple[str, ...] | None = None) -> Rows:
         raise AeframeError(f"x is {described(x)}, expected rows (N, ...); x[:, None] has rows of one number")
     if values.dtype.kind not in "fiub":
         raise AeframeError(f"x is {described(x)} of {values.dtype}, expected numbers; convert it")
+    if is_sparse(values):
+        values = checked_csr(values, "x", "x")
     return Rows(LazyRows(values), "x")
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -73,7 +74,7 @@ def as_batch(who: str, x: Data, condition: Condition | None, spec: DataSpec, lab
             another shape.
     """
     batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
-    batch = batch.map(Tensor.detach)
+    batch = _padded(batch.map(Tensor.detach), spec.shape)
     values = _as_tensor(who, "x", batch.x)
     _check_shape(who, "x", values, spec.shape)
     # Values where the mask is False are not data, so they may lie outside the domain.
@@ -295,6 +296,24 @@ def _check_finite(who: str, what: str, values: Tensor) -> None:
         raise AeframeError(
             f"{who} expects finite values of {what}, row {int(bad.nonzero()[0])} has NaN or infinity; correct that row"
         )
+
+
+def _padded(batch: Batch, shape: Shape) -> Batch:
+    """Return a batch whose masked positions are padded to the model's, as sources may pad to the longest sample only.
+
+    Batches without a mask, and those that differ in another dimension or are longer, are returned as they are.
+    """
+    x, mask = batch.x, batch.mask
+    if mask is None or not isinstance(x, Tensor) or x.ndim != len(shape) + 1 or tuple(x.shape[1:]) == shape:
+        return batch
+    missing = [size - have for size, have in zip(shape, x.shape[1:], strict=True)]
+    num_positions = mask.ndim - 1
+    if min(missing) < 0 or any(missing[num_positions:]):
+        return batch
+    # `pad` takes the last dimension first.
+    x_padding = [amount for size in reversed(missing) for amount in (0, size)]
+    mask_padding = [amount for size in reversed(missing[:num_positions]) for amount in (0, size)]
+    return replace(batch, x=F.pad(x, x_padding), mask=F.pad(mask, mask_padding))
 
 
 def _zero_masked(x: Tensor, mask: Tensor) -> Tensor:

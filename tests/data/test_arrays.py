@@ -169,3 +169,14 @@ def test_an_array_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.Mon
     assert error_of(ArrayFile(bomb).load, "x") == (
         f"'{bomb}': array 'x' of shape (1000000,) would occupy 4 MB of memory, and the limit is 1 MB; {remedy}"
     )
+
+
+def test_a_header_of_another_length(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}")
+    assert error_of(ArrayFile(path).load, "arr_0").startswith(
+        f"'{path}' cannot be read (its header states a length of 4294967295 bytes); "
+    )
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.arange(3), version=(2, 0))
+    assert ArrayFile(path).load("arr_0").tolist() == [0, 1, 2]

@@ -18,6 +18,7 @@ class _ElementMean(ModelMetric):
     """``()``: sum of `compare` over elements."""
     count: Tensor
     """``()``: number of elements."""
+    by_position = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,6 +84,7 @@ class R2Score(ModelMetric):
     """``(*shape)``: sum of x² over samples."""
     count: Tensor
     """``(*shape)``: number of samples in which each element is evaluated."""
+    by_position = True
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()

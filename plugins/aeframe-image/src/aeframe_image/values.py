@@ -52,9 +52,9 @@ class Values:
         return batch.with_x(samples)
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Convert values to uint8 pixels; values outside the domain are clipped."""
+        """Convert values to uint8 pixels; values outside the domain are clipped, and masked ones (NaN) are black."""
         unit = (x.detach().float().cpu() + 1) / 2 if self.domain == "signed" else x.detach().float().cpu()
-        return (unit.clamp(0, 1) * 255).round().to(torch.uint8)
+        return (unit.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _to_unit(pixels: Tensor) -> Tensor:

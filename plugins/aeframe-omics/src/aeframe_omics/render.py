@@ -23,7 +23,8 @@ def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, coun
         counts: Whether the genes are counts, drawn as log(1 + count).
     """
     values = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
-    first = next(iter(values.values()))
+    # Masked values are NaN.
+    first = next(iter(values.values())).nan_to_num(0.0)
     variance = first.var(0, correction=0)
     columns = variance.topk(min(_MAX_COLUMNS, len(variance))).indices.sort().values
     return heatmap(

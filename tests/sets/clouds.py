@@ -3,6 +3,7 @@
 Shapes: B samples, N points of a sample (padded), M points of a reconstruction.
 """
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from aeframe import AeframeError
 from aeframe.data import Dataset, FileSamples, Modality, Splits, TensorSource
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.parts import Corruption, Decoder, Encoder, Loss, MakeActivation
@@ -57,6 +59,8 @@ class Clouds(Modality):
         return FileSamples(_source(torch.from_numpy(np.load(path)).float()))
 
     def write(self, x, path, *, names=None):
+        if path.suffix != ".npy":
+            raise AeframeError(f"modality cloud writes .npy, found '{path}'")
         np.save(path, x.numpy())
         return [path]
 
@@ -108,8 +112,10 @@ class Chamfer(Loss):
 class PointNet(Encoder):
     """The maximum over the points of a network's features of each point (Qi et al. 2017, arXiv 1612.00593)."""
 
-    def __init__(self, shape, *, width: int = 16, activation: MakeActivation | None = None):
+    def __init__(self, shape, spec, *, width: int = 16, activation: MakeActivation | None = None):
         super().__init__()
+        if not spec.unordered or len(shape) != 2:
+            raise AeframeError(f"encoder pointnet takes unordered points (N, coordinates), found {shape}")
         make = activation or MakeActivation.named("relu")
         self.layers = nn.Sequential(nn.Linear(shape[-1], width), make(), nn.Linear(width, width))
         self.out_shape = (width,)
@@ -117,8 +123,7 @@ class PointNet(Encoder):
     def forward(self, batch):
         features = self.layers(batch.masked_x())
         if batch.mask is not None:
-            mask = batch.mask if batch.mask.ndim == 2 else batch.mask.all(-1)
-            features = features.masked_fill(~mask.unsqueeze(-1), -1e9)
+            features = features.masked_fill(~batch.mask.unsqueeze(-1), -1e9)
         return features.amax(1)
 
     def mirrored_decoder_config(self):
@@ -128,12 +133,14 @@ class PointNet(Encoder):
 class Points(Decoder):
     """Dense layers that return `points` points, as many as x has with 0."""
 
-    def __init__(self, z_shape, out_shape, *, points: int = 7):
+    def __init__(self, z_shape, out_shape, spec, *, points: int = 7):
         super().__init__()
         outputs, num, *rest = out_shape
+        if not spec.unordered or len(rest) != 1:
+            raise AeframeError(f"decoder points returns unordered points (N, coordinates), found {out_shape[1:]}")
         self.shape = (outputs, points or num, *rest)
         self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(z_shape[0], 32), nn.ReLU(), nn.Linear(32, outputs * self.shape[1] * 3)
+            nn.Flatten(), nn.Linear(z_shape[0], 32), nn.ReLU(), nn.Linear(32, math.prod(self.shape))
         )
 
     def forward(self, z, batch=None):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,7 +29,11 @@ class Evaluate(ModelCommand):
             check_output(args.output)
         model = self.open(args)
         metrics, num_samples = self.measure(model, args)
-        _print(f"{model.name}, {args.split} split", metrics)
+        from aeframe.evaluation.evaluator import metrics_of
+        from aeframe.evaluation.units import units_of
+
+        units = units_of(model.model, metrics_of(model.modality.metrics, model.config.get("metrics")))
+        _print(f"{model.name}, {args.split} split", metrics, units)
         print(f"{num_samples} samples")
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
@@ -56,12 +60,13 @@ class Evaluate(ModelCommand):
         return measure(evaluator, batches, model.progress, model.device), len(source)
 
 
-def _print(title: str, metrics: dict[str, float]) -> None:
+def _print(title: str, metrics: dict[str, float], units: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("metric", title=title)
     table.add_column("value", justify="right")
+    table.add_column("unit")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.6g}")
+        table.add_row(name, f"{value:.6g}", units.get(name, ""))
     Console().print(table)

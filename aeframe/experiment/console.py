@@ -59,15 +59,18 @@ def banner(
     console.print(table, soft_wrap=True)
 
 
-def closing_table(console: Console, metrics: Mapping[str, float], folder: Path, seconds: float) -> None:
-    """Print the test metrics, the time and the run folder."""
+def closing_table(
+    console: Console, metrics: Mapping[str, float], folder: Path, seconds: float, units: Mapping[str, str]
+) -> None:
+    """Print the test metrics with their units where they are known, the time and the run folder."""
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
+    table.add_column("unit")
     for name, value in metrics.items():
         # Metrics of single dimensions or levels, such as `NAME/0`, are only written to files.
         if not name.rpartition("/")[2].isdigit():
-            table.add_row(name, f"{value:.6g}")
+            table.add_row(name, f"{value:.6g}", units.get(name, ""))
     console.print(table)
     console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
 

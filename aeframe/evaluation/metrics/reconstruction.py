@@ -46,12 +46,16 @@ class _ElementMean(ModelMetric):
 class MeanSquaredError(_ElementMean):
     """Mean squared error per element, in the squared unit of the data."""
 
+    unit = "squared units of x"
+
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).square()
 
 
 class MeanAbsoluteError(_ElementMean):
     """Mean absolute error per element, in the unit of the data."""
+
+    unit = "units of x"
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).abs()

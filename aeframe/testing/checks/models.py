@@ -24,7 +24,7 @@ from aeframe.testing.noise import RowNoise
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import BATCH_SIZE, CPU, PROGRESS
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
-from aeframe.types import Batch, DataSpec
+from aeframe.types import Batch, DataSpec, Domain
 
 _ORDER = [3, 0, 5, 1, 6, 2, 4]
 """An order of the samples of a batch in which none has the neighbours that it had, also not from end to start."""
@@ -328,11 +328,11 @@ def padding_length(part: PartUnderTest) -> None:
     """
     setup = part.setup.padded()
     try:
-        model, batch = setup.model().eval(), setup.batch()
+        model, size = setup.model().eval(), part.setup.spec.shape[setup.length_axis]
         with torch.no_grad():
-            features = model.encoder(batch)
-            size = part.setup.spec.shape[setup.length_axis]
-            shorter = model.encoder(setup.shortened(batch, size))
+            batches = [setup.batch().with_x(x) for x in _away_from_zero(setup.batch().x, setup.spec.domain)]
+            features = torch.cat([model.encoder(batch) for batch in batches])
+            shorter = torch.cat([model.encoder(setup.shortened(batch, size)) for batch in batches])
     except Exception as error:
         raise NotApplicableError("it takes samples of one size only") from error
     if shorter.shape != features.shape:
@@ -342,6 +342,14 @@ def padding_length(part: PartUnderTest) -> None:
         f"{part.id}: the features change when masked padding is added behind a sample, by up to "
         f"{float((shorter - features).abs().max()):.3g}; leave masked elements out of means and maxima",
     )
+
+
+def _away_from_zero(x: Tensor, domain: Domain) -> list[Tensor]:
+    """Return x, and values of the domain that are all above 0, or all below: padding read as zeros is then extreme."""
+    if domain.kind not in ("real", "signed", "unit"):
+        return [x]
+    positive = (x.abs() + 1) if domain.kind == "real" else (x.abs() + 1) / 2
+    return [shifted for shifted in (x, positive, -positive) if float(shifted.nan_to_num().min()) >= domain.bounds[0]]
 
 
 def same_values(actual: Tensor, expected: Tensor) -> bool:

@@ -143,7 +143,7 @@ class MakeActivation:
         return traits(self._target())
 
     def begin(self, layer: _Layer, *, first: bool = False) -> _Layer:
-        """Set the initial weights of the layer before the activation, if it needs others than torch's; return the layer.
+        """Set the initial weights of the layer before the activation, if it needs others; return the layer.
 
         An activation that does has a method ``initialise_layer(layer, *, first)``, such as a sine, whose inputs have to
         keep their variance (Sitzmann et al. 2020, arXiv 2006.09661).

@@ -25,9 +25,9 @@ class TestSpectra(PluginSuite):
     plugin = "spectra"
 ```
 
-A part is tested inside a small model. Synthetic data of several shapes and domains are tried, then the data of the plugin's
-modalities, until one fits: a part refuses what it is not made for with an `AeframeError` in its constructor. A modality is
-tested with its default parts on its default dataset. Attributes of the class change that:
+A part is tested inside a small model. Synthetic data of several shapes and domains are tried, then the data of the
+plugin's modalities, until one fits: a part refuses what it is not made for with an `AeframeError` in its constructor. A
+modality is tested with its default parts on its default dataset. Attributes of the class change that:
 
 | attribute | for |
 |---|---|
@@ -35,10 +35,10 @@ tested with its default parts on its default dataset. Attributes of the class ch
 | `datasets = {"spectra": {"name": "spectra_simulated", "length": 32}}` | the data of a modality |
 | `formats = {"spectra": ["samples.csv"]}` | the names of files that a modality writes |
 | `samples = {"spectra": make_samples}` | samples in memory |
-| `not_applicable = {"condition:decoder=fixed": "it has no input for one"}` | a check that does not apply, with the reason |
+| `not_applicable = {"condition:decoder=fixed": "no input for one"}` | a check that does not apply, with the reason |
 
-A check that cannot apply is *not applicable*, with a sentence why. Read these sentences: one that says that no sample has a masked
-element, or that a term is 0 for all samples, means that something was not tested.
+A check that cannot apply is *not applicable*, with a sentence why. Read these sentences: one that says that no sample has
+a masked element, or that a term is 0 for all samples, means that something was not tested.
 
 {checks}
 """

@@ -1,41 +1,50 @@
-"""``aeframe encode RUN FILE -o OUT.npz`` encodes the samples in a file."""
+"""``aeframe encode RUN FILE -o OUT.npz`` encodes the samples in a file or in a split of the run's data."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
-from aeframe.errors import AeframeError
+from aeframe.cli.codes_file import check_suffix, write_codes
+from aeframe.cli.model_command import ModelCommand, add_condition, add_output, add_samples, check_output
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aeframe.data.file_samples import FileSamples
+    from aeframe.model_store.trained_model import TrainedModel
 
 
 class Encode(ModelCommand):
-    """Encode the samples in a file, and write an NPZ file with the array z (N, ...).
+    """Encode the samples in a file, or in a split of the run's data, and write an NPZ or Parquet file.
 
-    For a quantised latent, the file also has an array codes of integers.
+    Its array z has the code of each sample, and codes the integers of a quantised latent. index is the number of the
+    sample in the file. Where samples have them: name (file, cell or row id), label, time and further columns of the
+    modality. Samples are read and encoded by batch.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_samples(parser)
         add_condition(parser)
-        add_output(parser, "a new .npz file")
+        add_output(parser, "a new .npz or .parquet file")
 
     def run(self, args: Namespace) -> int:
-        import numpy as np
-
-        if args.output.suffix != ".npz":
-            raise AeframeError(f"codes are written as NPZ, found '{args.output}'; choose a name that ends in .npz")
+        check_suffix(args.output)
         check_output(args.output)
         model = self.open(args)
-        batch, batch_size = model.modality.read(args.file), self.batch_size(args, model)
-        condition = self.condition(args, model, len(batch))
-        z = model.encode(batch, condition=condition, batch_size=batch_size).numpy()
-        with args.output.open("xb") as file:
-            if "codes" in model.model.latent.provides:
-                codes = model.codes(batch, condition=condition, batch_size=batch_size)
-                np.savez(file, z=z, codes=codes.numpy())
-            else:
-                np.savez(file, z=z)
+        samples = self.samples(args, model)
+        write_codes(args.output, self._encoded(model, samples, args))
         print(args.output)
         return 0
+
+    def _encoded(self, model: TrainedModel, samples: FileSamples, args: Namespace) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the codes of each batch, and what identifies its samples."""
+        batch_size = self.batch_size(args, model)
+        for batch, identity in self.batches(samples, model, args):
+            condition = self.condition(args, model, len(batch))
+            columns = {"z": model.encode(batch, condition=condition, batch_size=batch_size).numpy()}
+            if "codes" in model.model.latent.provides:
+                columns["codes"] = model.codes(batch, condition=condition, batch_size=batch_size).numpy()
+            yield columns | self.identity(model, batch, identity)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from aeframe.cli.model_command import ModelCommand, add_data, check_output
+from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output
+from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
@@ -19,8 +20,15 @@ class Evaluate(ModelCommand):
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="(default: test)")
+        parser.add_argument("--split", choices=SPLITS, default="test", help="(default: test)")
         add_data(parser)
+        parser.add_argument("--metrics", metavar="A,B", help="metrics to compute besides those of the run: nll, ...")
+        parser.add_argument(
+            "options",
+            nargs="*",
+            metavar="metrics.NAME.OPTION=VALUE",
+            help="options of metrics: metrics.nll.samples=5000",
+        )
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
 
@@ -29,10 +37,10 @@ class Evaluate(ModelCommand):
             check_output(args.output)
         model = self.open(args)
         metrics, num_samples = self.measure(model, args)
-        from aeframe.evaluation.evaluator import metrics_of
         from aeframe.evaluation.units import units_of
+        from aeframe.registry import registry
 
-        units = units_of(model.model, metrics_of(model.modality.metrics, model.config.get("metrics")))
+        units = units_of(model.model, {name: {} for name in metrics if registry().has("metric", name)})
         _print(f"{model.name}, {args.split} split", metrics, units)
         print(f"{num_samples} samples")
         if args.output is not None:
@@ -46,18 +54,47 @@ class Evaluate(ModelCommand):
         """Return the metrics of the split by name, and the number of its samples. Data are prepared as in the run."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
+        from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
         splits = self.splits(model, args)
-        metrics = metrics_of(model.modality.metrics, config.get("metrics"))
+        overrides = {**(config.get("metrics") or {}), **chosen_metrics(args.metrics, args.options)}
+        metrics = metrics_of(model.modality.metrics, overrides)
         seed = config.get("seed", 0) if args.seed is None else args.seed
         evaluator = Evaluator(model.model, metrics, seed=seed)
+        for name in (args.metrics or "").split(","):
+            if name and name not in evaluator.metrics:
+                raise AeframeError(f"metric '{name}' is not defined for model '{model.name}'; leave it out")
         source = getattr(splits, args.split)
         # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        return measure(evaluator, batches, model.progress, model.device), len(source)
+        measured = measure(evaluator, batches, model.progress, model.device)
+        error = pca_error(model.model, splits.train, source, seed=config.get("seed", 0))
+        return measured | baseline_metrics(error), len(source)
+
+
+def chosen_metrics(names: str | None, options: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options by metric that ``--metrics A,B`` and ``metrics.NAME.OPTION=VALUE`` choose.
+
+    Raises:
+        AeframeError: An unknown metric, or an option that is written otherwise.
+    """
+    import yaml
+
+    from aeframe.registry import registry
+
+    chosen: dict[str, dict[str, Any]] = {name: {} for name in (names or "").split(",") if name}
+    for text in options:
+        key, equals, value = text.partition("=")
+        parts = key.split(".")
+        if not equals or len(parts) != 3 or parts[0] != "metrics":
+            raise AeframeError(f"expected metrics.NAME.OPTION=VALUE, found '{text}'; correct it")
+        chosen.setdefault(parts[1], {})[parts[2]] = yaml.safe_load(value)
+    for name in chosen:
+        registry().entry("metric", name)
+    return chosen
 
 
 def _print(title: str, metrics: dict[str, float], units: Mapping[str, str]) -> None:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aeframe.data.file_samples import FileSamples
     from aeframe.data.modality import Splits
     from aeframe.model_store.inputs import Condition
     from aeframe.model_store.trained_model import TrainedModel
+    from aeframe.types import Batch
+
+
+SPLITS = ("train", "validation", "test")
 
 
 class ModelCommand(Command):
@@ -70,6 +78,74 @@ class ModelCommand(Command):
         print(f"{describe_fingerprint(current)}: {counts}", file=sys.stderr)
         return condition_on_labels(splits, model.config.get("label_classes", 0), model.label_names)
 
+    def samples(self, args: Namespace, model: TrainedModel) -> FileSamples:
+        """Return the samples of ``FILE``, or of a split of the run's data, with notes about them printed on stderr.
+
+        Args:
+            args: The arguments of a verb that called `add_samples`.
+            model: The model that `open` returned.
+
+        Raises:
+            AeframeError: Neither a file nor a split was chosen, or both; or the samples cannot be read.
+        """
+        from aeframe.data.file_samples import FileSamples
+
+        if (args.file is None) == (args.split is None):
+            found = "neither" if args.file is None else "both"
+            verb = type(self).__name__.lower()
+            raise AeframeError(f"{verb} reads either FILE or --split of the run's data, found {found}; choose one")
+        if args.file is None:
+            splits = self.splits(model, args)
+            opened = FileSamples(getattr(splits, args.split), splits.skipped)
+            print_read(splits.notes, opened.skipped)
+        else:
+            if args.data:
+                raise AeframeError(f"--data names the data of the run, found FILE '{args.file}' too; leave out one")
+            opened = model.modality.open(args.file, args.on_error or model.modality.on_error)
+            print_read(model.modality.notes, opened.skipped)
+        return opened
+
+    def batches(
+        self, samples: FileSamples, model: TrainedModel, args: Namespace
+    ) -> Iterator[tuple[Batch, Mapping[str, NDArray[Any]]]]:
+        """Yield all samples in order, by batch, with what identifies them (see `Source`).
+
+        Training splits may draw random numbers for a batch, such as those of an augmentation: they are then a function
+        of the run's seed.
+        """
+        import warnings
+
+        import torch
+
+        from aeframe.data.file_samples import columns_of
+        from aeframe.model_store.inputs import FarFromTrainingWarning
+
+        seed = int(model.config.get("seed", 0))
+        with warnings.catch_warnings():
+            for number, index in enumerate(torch.arange(len(samples)).split(self.batch_size(args, model))):
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed + number)
+                    batch = samples.source.batch(index)
+                yield batch, columns_of(samples.source, index)
+                # Its text differs by batch; one warning is enough.
+                warnings.simplefilter("ignore", FarFromTrainingWarning)
+
+    def identity(
+        self, model: TrainedModel, batch: Batch, columns: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
+        """Return what identifies the samples of a batch: ``index``, ``label`` and the columns that `batches` yields."""
+        import numpy as np
+
+        identity: dict[str, NDArray[Any]] = {}
+        if batch.index is not None:
+            identity["index"] = batch.index.numpy()
+        label = batch.extras.get("label")
+        if label is not None and label.ndim == 1:
+            names = model.label_names
+            # Index -1 is a missing label, or one that training did not have.
+            identity["label"] = label.numpy() if names is None else np.array([*names, ""])[label.numpy()]
+        return {**columns, **identity} if identity else dict(columns)
+
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return the batch size of ``--batch-size``, or else of the run."""
         batch_size: int | None = args.batch_size
@@ -104,6 +180,34 @@ class ModelCommand(Command):
                 f"model '{model.name}' has the labels {labels.describe()}, {found}{hint}; choose one of these labels"
             )
         return index
+
+
+def add_samples(parser: ArgumentParser) -> None:
+    """Add ``FILE`` and ``--on-error``, and ``--split`` for the data of the run instead of a file.
+
+    For a verb that reads samples with `ModelCommand.samples`.
+    """
+    parser.add_argument("file", metavar="FILE", type=Path, nargs="?", help="samples, in a format of the modality")
+    parser.add_argument("--split", choices=SPLITS, help="read this split of the run's data instead of a file")
+    add_on_error(parser)
+    add_data(parser)
+
+
+def add_on_error(parser: ArgumentParser) -> None:
+    """Add ``--on-error``, for a verb that reads a file of the user."""
+    parser.add_argument(
+        "--on-error",
+        choices=("raise", "skip"),
+        help="bad files and rows: raise stops, skip leaves them out and lists them (default: as in training)",
+    )
+
+
+def print_read(notes: Iterable[str], skipped: Iterable[str]) -> None:
+    """Print on stderr what was changed or guessed while samples were read, and what was left out."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    for sentence in skipped:
+        print(f"skipped: {printable(sentence)}", file=sys.stderr)
 
 
 def add_data(parser: ArgumentParser) -> None:

@@ -1,28 +1,36 @@
-"""``aeframe reconstruct RUN FILE -o OUT`` reconstructs the samples in a file."""
+"""``aeframe reconstruct RUN FILE -o OUT`` reconstructs the samples in a file or in a split of the run's data."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_condition, add_output, add_samples, check_output
 
 
 class Reconstruct(ModelCommand):
-    """Reconstruct the samples in a file: encode them, and decode the mean of z."""
+    """Reconstruct the samples in a file, or in a split of the run's data: encode them, and decode the mean of z.
+
+    Outputs keep the names of the samples: files of a folder, cells, row ids.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        parser.add_argument("file", metavar="FILE", type=Path, help="samples, in a format of the model's modality")
+        add_samples(parser)
         add_condition(parser)
         add_output(parser, "a new file or folder, in a format of the model's modality")
 
     def run(self, args: Namespace) -> int:
+        import torch
+
+        from aeframe.data.file_samples import names_of
+
         check_output(args.output)
         model = self.open(args)
-        batch = model.modality.read(args.file)
-        condition = self.condition(args, model, len(batch))
-        x = model.reconstruct(batch, condition=condition, batch_size=self.batch_size(args, model))
-        for path in model.modality.write(x, args.output):
+        samples = self.samples(args, model)
+        batch_size, parts = self.batch_size(args, model), []
+        for batch, _ in self.batches(samples, model, args):
+            condition = self.condition(args, model, len(batch))
+            parts.append(model.reconstruct(batch, condition=condition, batch_size=batch_size).cpu())
+        for path in model.modality.write(torch.cat(parts), args.output, names=names_of(samples.source)):
             print(path)
         return 0

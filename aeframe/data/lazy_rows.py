@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from aeframe.types import Batch
 
-CHUNK_VALUES = 1 << 22
+CHUNK_VALUES = 1 << 20
 """Number of values that are read at a time when all rows are visited."""
 
 
@@ -65,6 +66,15 @@ class LazyRows:
         dense: NDArray[Any] = chosen.toarray() if self._is_sparse else np.asarray(chosen)
         return dense if self.columns is None else dense[:, self.columns]
 
+    def release(self) -> None:
+        """Release the memory of the rows of a read-only file that were read; they are read again when they are used.
+
+        Pages of a memory map count as memory of the process, although the operating system may drop them at any time.
+        """
+        pages: Any = self.base.base if isinstance(self.base, np.memmap) and self.base.mode == "r" else None
+        if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+
     def rows(self, index: NDArray[np.int64]) -> LazyRows:
         """Return the rows at `index`, without reading them."""
         return LazyRows(self.base, index if self.index is None else self.index[index], self.columns)
@@ -91,6 +101,7 @@ class LazyRows:
         size = max(1, CHUNK_VALUES // max(1, int(np.prod(self.shape[1:]))))
         for start in range(0, len(self), size):
             yield start, self[start : start + size]
+            self.release()
 
 
 class LazySource:
@@ -102,6 +113,7 @@ class LazySource:
         extras: ``(N, ...)`` each, by name.
         index: ``(N,)``: the `Batch.index` of each row; by default the row number.
         columns: ``(N,)`` each, by name: what identifies the samples in outputs, such as ``name``; see `Source`.
+        is_streamed: Release the memory of a mapped file after each batch, for rows that are read once, in order.
     """
 
     in_memory = True
@@ -114,7 +126,9 @@ class LazySource:
         extras: Mapping[str, Tensor],
         index: Tensor | None,
         columns: Mapping[str, NDArray[Any]] | None = None,
+        is_streamed: bool = False,
     ) -> None:
+        self._is_streamed = is_streamed
         self._columns = dict(columns or {})
         self._rows, self._prepare, self._extras = rows, prepare, dict(extras)
         self._index = torch.arange(len(rows)) if index is None else index
@@ -125,6 +139,8 @@ class LazySource:
     def batch(self, index: Tensor) -> Batch:
         """Return the prepared rows `index` ``(B,)``."""
         x, mask = self._prepare(self._rows[index.numpy()])
+        if self._is_streamed:
+            self._rows.release()
         extras = {name: value[index] for name, value in self._extras.items()}
         return Batch(x, mask=mask, index=self._index[index], extras=extras)
 

@@ -11,7 +11,22 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 from aeframe.noise import ORDER, noise_of
 
+DEFAULT_BATCH_SIZE = 64
 _CPU = torch.device("cpu")
+
+
+def default_batch_size(length: int, world: int = 1) -> int:
+    """Return the batch size for training where none is set: 64, or less for fewer than 128 samples.
+
+    An epoch of few samples then still has two batches or more. Powers of 2 can be divided among as many devices.
+
+    Args:
+        length: Number of training samples.
+        world: Number of devices, which the batch size is a multiple of.
+    """
+    largest = max(2, min(DEFAULT_BATCH_SIZE, length // 2))
+    power = 1 << (largest.bit_length() - 1)
+    return max(2 * world, power - power % world)
 
 
 class BatchPlan:

@@ -65,7 +65,10 @@ class Scaler:
         # Values too large for single precision become infinite; the modality refuses them when it checks the data.
         with np.errstate(over="ignore"):
             for rows in _row_chunks(values):
-                scaled[start : start + len(rows)] = (rows - self.offset) / self.factor
+                # In place, since values are twice as large in double precision.
+                rows -= self.offset
+                rows /= self.factor
+                scaled[start : start + len(rows)] = rows
                 start += len(rows)
         return scaled
 

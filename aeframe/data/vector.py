@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 import torch
@@ -19,12 +19,23 @@ from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.memory import TensorSource
-from aeframe.data.modality import Dataset, Modality, Source, Splits
+from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
-from aeframe.data.tables import Choice, Rows, encode_labels, infer_header, read_header, read_rows, write_rows
-from aeframe.data.tables.rows import select_columns
-from aeframe.data.tabular import BreastCancer, RowSplits, Table
+from aeframe.data.tables import (
+    Choice,
+    Rows,
+    TextOptions,
+    column_names,
+    encode_labels,
+    options_like,
+    read_header,
+    read_rows,
+    write_rows,
+)
+from aeframe.data.tables.rows import label_texts, missing_labels, select_columns
+from aeframe.data.tabular import BreastCancer, RowSplits, Table, label_notes
+from aeframe.data.vector_checks import IN_MEMORY, READING, TRAINING, bad_values, outside_domain
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -55,6 +66,8 @@ class Vector(Modality):
             ``signed`` held-out values are clipped to that range. Both are fitted on the training split.
         missing: Treatment of NaN and empty cells: ``refuse`` raises an error; ``mask`` excludes them from the loss by
             `Batch.mask`, and the encoder receives 0.
+        on_error: Treatment of bad rows, such as those with a cell that is not a number, an infinite value or a value
+            outside the domain: ``raise`` stops with an error, ``skip`` leaves them out and lists them.
 
     Raises:
         AeframeError: The domain is unknown, or the options exclude each other.
@@ -65,9 +78,14 @@ class Vector(Modality):
     in_memory: ClassVar[str | None] = "vector_in_memory"
 
     def __init__(
-        self, *, domain: str = "real", scale: Scale = "standard", missing: Literal["refuse", "mask"] = "refuse"
+        self,
+        *,
+        domain: str = "real",
+        scale: Scale = "standard",
+        missing: Literal["refuse", "mask"] = "refuse",
+        on_error: OnError = "raise",
     ) -> None:
-        self.domain, self.scale, self.missing = Domain.parse(domain), scale, missing
+        self.domain, self.scale, self.missing, self.on_error = Domain.parse(domain), scale, missing, on_error
         domains = _SCALABLE.get(scale)
         if domains is not None and self.domain.kind not in domains:
             alternatives = "minmax or none" if self.domain.kind in _SCALABLE["minmax"] else "none"
@@ -83,10 +101,12 @@ class Vector(Modality):
         self._shape: Shape | None = None
         self._columns: tuple[str, ...] | None = None
         self._scaler: Scaler | None = None
-        self._finite: RowSplits | None = None
-        """Rows that `learn` has checked, so that `apply` need not."""
+        self._usable: tuple[RowSplits, list[Rows], list[str]] | None = None
+        """What `learn` received, its rows without the bad ones, and the messages about these, for `apply`."""
         self._label: str | None = None
         self._label_names: tuple[str, ...] | None = None
+        self._id_column: str | None = None
+        self._text = TextOptions()
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -99,28 +119,37 @@ class Vector(Modality):
                 f"modality vector reads RowSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        for rows in (raw.train, raw.validation, raw.test):
-            self._check_finite(rows)
-        self._finite = raw
-        self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
+        usable, skipped = self._without_bad_values([raw.train, raw.validation, raw.test])
+        self._usable = raw, usable, skipped
+        train = usable[0]
+        self._shape, self._columns = train.header.shape, train.header.columns
         self._label, self._label_names = raw.label, raw.label_names
+        self._id_column, self._text = train.id_column, raw.text
         if self.scale == "standard":
-            self._scaler = Scaler.standard(raw.train.values)
+            self._scaler = Scaler.standard(train.values)
         elif self.scale == "minmax":
-            self._scaler = Scaler.minmax(raw.train.values, -1.0 if self.domain.kind == "signed" else 0.0, 1.0)
+            self._scaler = Scaler.minmax(train.values, -1.0 if self.domain.kind == "signed" else 0.0, 1.0)
 
     def apply(self, raw: RowSplits) -> Splits:
-        splits = [self._match_columns(rows) for rows in (raw.train, raw.validation, raw.test)]
-        for rows in splits if self._finite is not raw else ():
-            self._check_finite(rows)
-        self._finite = None
+        if self._usable is not None and self._usable[0] is raw:
+            _, usable, skipped = self._usable
+        else:
+            matched = [self._match_columns(rows) for rows in (raw.train, raw.validation, raw.test)]
+            usable, skipped = self._without_bad_values(matched)
+        self._usable = None
         if self._label_names is not None and raw.label_names is not None and raw.label_names != self._label_names:
             # The data have changed since training.
             classes = np.array([*encode_names(raw.label_names, self._label_names)])
-            splits = [rows if rows.label is None else replace(rows, label=classes[rows.label]) for rows in splits]
-        num_values = sum(math.prod(rows.values.shape) for rows in splits)
-        train, validation, test = (self._source(rows, num_values) for rows in splits)
-        return Splits(train, validation, test, label_names=self._label_names)
+            usable = [_with_classes(rows, classes) for rows in usable]
+        num_values = sum(math.prod(rows.values.shape) for rows in usable)
+        is_copied = _BYTES * num_values <= MAX_COPIED_BYTES
+        sources = []
+        for rows in usable:
+            source, outside = self._source(rows, self.on_error, TRAINING, is_copied=is_copied)
+            sources.append(source)
+            skipped = [*skipped, *outside]
+        train, validation, test = sources
+        return Splits(train, validation, test, skipped=skipped, label_names=self._label_names)
 
     def state(self) -> dict[str, Any]:
         columns = None if self._columns is None else list(self._columns)
@@ -129,6 +158,8 @@ class Vector(Modality):
             "columns": columns,
             "label": self._label,
             "label_names": None if self._label_names is None else list(self._label_names),
+            "id_column": self._id_column,
+            "text": asdict(self._text),
             **(self._scaler.state() if self._scaler else {}),
         }
 
@@ -138,6 +169,8 @@ class Vector(Modality):
         self._label = state.get("label")
         label_names = state.get("label_names")
         self._label_names = None if label_names is None else tuple(label_names)
+        self._id_column = state.get("id_column")
+        self._text = _text_options(state.get("text", {}))
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -147,8 +180,10 @@ class Vector(Modality):
         rows = self._match_columns(rows_of(x, self._columns))
         if is_frame(x) and self._label is not None and self._label in names_of_columns(x):
             rows.label = encode_known_categories(column_of(x, self._label), self._label_names).numpy()
-        self._check_finite(rows)
-        source = self._source(rows)
+        first = next(bad_values(rows, is_masked=self.missing == "mask", way_out=IN_MEMORY), None)
+        if first is not None:
+            raise AeframeError(first[1])
+        source, _ = self._source(rows, "raise", IN_MEMORY, is_copied=True)
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> Any:
@@ -173,18 +208,32 @@ class Vector(Modality):
             AeframeError: A column is missing, rows have another shape, or a value would be refused in training too.
         """
         self._known_shape()
-        choice = Choice(header=None if _is_array(path) else infer_header(path, self._columns))
-        if self._columns is not None and not _is_array(path) and read_header(path, choice).columns is not None:
+        choice = Choice(text=options_like(path, self._columns, self._text))
+        names = column_names(path, choice)
+        if self._columns is not None and names is not None:
             choice = replace(choice, columns=self._columns)
-        rows = self._match_columns(read_rows(path, self._with_label(path, choice)))
+        known = ArrayFile(path).names if path.suffix.lower() == ".npz" else names or ()
+        if self._id_column and self._id_column in known:
+            choice = replace(choice, id=self._id_column)
+        raw = read_rows(path, self._with_label(path, choice, names), mapped=True, keep_bad=True)
+        for note in (*raw.notes, *label_notes(path.name, raw)):
+            self.notes.add(note)
+        rows = self._match_columns(raw)
         rows = replace(rows, label=None if rows.label is None else self._encode_label(rows.label))
-        self._check_finite(rows)
-        return FileSamples(self._source(rows))
+        rows, skipped = self._good_rows(rows, on_error, READING)
+        source, outside = self._source(rows, on_error, READING, is_copied=False)
+        return FileSamples(source, [*skipped, *outside])
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
-        """Write x ``(N, *shape)`` in the unit of the training file; the suffix selects the format."""
+        """Write x ``(N, *shape)`` in the unit of the training file; the suffix selects the format.
+
+        The names of the rows are the column that had them in training, ``name`` if there was none; in Parquet they are
+        the index of the data frame. NPY files, and text without a header, do not have them.
+        """
         values: NDArray[Any] = x.detach().cpu().numpy()
-        write_rows(path, values if self._scaler is None else self._scaler.undo(values), self._columns)
+        values = values if self._scaler is None else self._scaler.undo(values)
+        id_column = "name" if self._id_column is None else self._id_column
+        write_rows(path, values, self._columns, names=names, id_column=id_column)
         return [path]
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
@@ -201,8 +250,8 @@ class Vector(Modality):
             raise RuntimeError("modality vector has no state yet; call prepare or load_state first")
         return self._shape
 
-    def _with_label(self, path: Path, choice: Choice) -> Choice:
-        """Return `choice` with the label of training, if the file has it."""
+    def _with_label(self, path: Path, choice: Choice, names: tuple[str, ...] | None) -> Choice:
+        """Return `choice` with the label of training, if the file, whose columns have `names`, has it."""
         if self._label is None:
             return choice
         if _is_array(path):
@@ -211,18 +260,23 @@ class Vector(Modality):
             label = self._label if "x" in known or "x_test" not in known else f"{self._label}_test"
             return replace(choice, label=label) if label in known and len(known) > 1 else choice
         with_label = replace(choice, label=self._label)
+        if names is not None:
+            return with_label if self._label in names else choice
         try:
-            shape = read_header(path, with_label).shape
+            # Columns without names: the label is there if the file has a column more than x.
+            return with_label if read_header(path, with_label).shape == self._shape else choice
         except AeframeError:
-            # The file has no such column, or another problem, which is raised again when the rows are read.
             return choice
-        # Columns without names: the label is there if the file has a column more than x.
-        return with_label if shape == self._shape else choice
 
     def _encode_label(self, label: NDArray[Any]) -> NDArray[Any] | None:
-        """Return the labels of a file as those of training; None if those of training are numbers and these are not."""
+        """Return the labels of a file as those of training, -1 for missing ones; None if those of training are numbers
+        and these are not.
+        """
         if self._label_names is not None:
-            return encode_names(label.astype(str).tolist(), self._label_names).numpy()
+            codes = np.full(len(label), -1)
+            present = ~missing_labels(label)
+            codes[present] = encode_names(label_texts(label[present]), self._label_names).numpy()
+            return codes
         (encoded,), names = encode_labels(label)
         return encoded if names is None else None
 
@@ -242,75 +296,135 @@ class Vector(Modality):
             )
         return rows
 
-    def _source(self, rows: Rows, num_values: int = 0) -> Source:
-        """Return a source of the rows after scaling; missing values are masked, and the domain is checked.
+    def _without_bad_values(self, splits: list[Rows]) -> tuple[list[Rows], list[str]]:
+        """Return the rows of each split that can be used, and a message for each other row."""
+        usable, skipped = [], []
+        for rows in splits:
+            good, messages = self._good_rows(rows, self.on_error, TRAINING)
+            usable.append(good)
+            skipped += messages
+        return usable, skipped
 
-        `num_values` is the number of values of all splits, which decides together whether they are copied.
+    def _good_rows(self, rows: Rows, on_error: OnError, way_out: str) -> tuple[Rows, list[str]]:
+        """Return the rows without those that have `bad_values`, and a message for each of these.
+
+        Raises:
+            AeframeError: A row is bad and `on_error` is ``raise``, or no row is left.
         """
+        problems = bad_values(rows, is_masked=self.missing == "mask", way_out=way_out)
+        good, messages = _left(rows, problems, on_error)
+        return (rows if good is None else rows.rows(good)), messages
+
+    def _source(
+        self, rows: Rows, on_error: OnError, way_out: str, *, is_copied: bool
+    ) -> tuple[TensorSource | LazySource, list[str]]:
+        """Return a source of the rows after scaling, without those outside the domain, and a message for each of these.
+
+        Lazy rows are scaled by batch, unless `is_copied`. Missing values are masked.
+
+        Raises:
+            AeframeError: A row is outside the domain and `on_error` is ``raise``, or no row is left.
+        """
+        is_lazy = isinstance(rows.values, LazyRows) and not is_copied
+        x, mask = (None, None) if is_lazy else self._allocated(rows.values)
+        is_filled = x is not None and x.numel() > 0 and self._is_plain(rows.values)
+
+        def problems() -> Iterator[tuple[int, str]]:
+            for start, values in rows.chunks():
+                prepared, valid = self._prepared(values)
+                if x is not None and not is_filled:
+                    x[start : start + len(prepared)] = prepared
+                if mask is not None and valid is not None:
+                    mask[start : start + len(valid)] = valid
+                yield from outside_domain(rows, prepared, start, self.domain, way_out=way_out)
+
+        good, messages = _left(rows, problems(), on_error)
+        if good is not None:
+            rows = rows.rows(good)
+            x, mask = (None if tensor is None else tensor[good] for tensor in (x, mask))
         extras = {} if rows.label is None else {"label": torch.from_numpy(rows.label)}
         index = None if rows.index is None else torch.from_numpy(rows.index)
-        if isinstance(rows.values, LazyRows) and _BYTES * num_values > MAX_COPIED_BYTES:
-            for start, values in rows.values.chunks():
-                self._check_domain(rows, self._prepared(values)[0], start)
-            return LazySource(rows.values, self._prepared, extras=extras, index=index)
-        x, mask = self._prepared(rows.values)
-        self._check_domain(rows, x)
-        return TensorSource(x, mask=mask, extras=extras, index=index)
+        columns = {} if rows.names is None else {"name": rows.names}
+        if x is None:
+            assert isinstance(rows.values, LazyRows)
+            source = LazySource(
+                rows.values,
+                self._prepared,
+                extras=extras,
+                index=index,
+                columns=columns,
+                is_streamed=way_out == READING,
+            )
+            return source, messages
+        return TensorSource(x, mask=mask, extras=extras, index=index, columns=columns), messages
 
-    def _prepared(self, values: NDArray[Any] | LazyRows) -> tuple[Tensor, Tensor | None]:
+    def _allocated(self, values: NDArray[Any] | LazyRows) -> tuple[Tensor, Tensor | None]:
+        """Return tensors for all prepared rows and their mask, to be filled; x shares plain values."""
+        if self._is_plain(values):
+            return torch.from_numpy(values), None
+        dtype = torch.int64 if self.domain.kind == "category" else torch.float32
+        mask = torch.empty(values.shape, dtype=torch.bool) if self.missing == "mask" else None
+        return torch.empty(values.shape, dtype=dtype), mask
+
+    def _is_plain(self, values: NDArray[Any] | LazyRows) -> TypeGuard[NDArray[np.float32]]:
+        """Return whether preparation changes nothing, so that the array can be used as it is."""
+        return (
+            isinstance(values, np.ndarray)
+            and values.dtype == np.float32
+            and values.flags.c_contiguous
+            and values.flags.writeable
+            and self._scaler is None
+            and self.missing == "refuse"
+            and self.domain.kind != "category"
+        )
+
+    def _prepared(self, values: NDArray[Any]) -> tuple[Tensor, Tensor | None]:
         """Return x ``(n, *shape)`` of rows ``(n, *shape)`` after scaling, and its mask if missing values are masked."""
         if self._scaler is not None:
             scaled: NDArray[Any] = self._scaler.apply(values)
         else:
-            # Values too large for single precision become infinite; `_check_domain` refuses them.
+            # Values too large for single precision become infinite, outside of any domain.
             with np.errstate(over="ignore"):
-                # An array of single precision is used as it is, unless rows of it are selected.
-                dense = values[:] if isinstance(values, LazyRows) else values
-                scaled = np.ascontiguousarray(dense, np.float32)
-        x, mask = torch.from_numpy(scaled if scaled.flags.writeable else scaled.copy()), None
+                scaled = np.array(values, np.float32)
+        x, mask = torch.from_numpy(scaled), None
         if self._scaler is not None and self.domain.kind in ("unit", "signed"):
-            x = x.clamp(*self.domain.bounds)
+            x = x.clamp_(*self.domain.bounds)
         if self.missing == "mask":
             mask = ~x.isnan()
-            x = x.masked_fill(~mask, 0.0)
+            x = x.masked_fill_(~mask, 0.0)
         return x.long() if self.domain.kind == "category" else x, mask
 
-    def _check_finite(self, rows: Rows) -> None:
-        """Raise AeframeError for infinite values, and for NaN unless it is masked."""
-        if rows.values.dtype.kind != "f":
-            return
-        for start, values in rows.chunks():
-            bad = np.isinf(values) if self.missing == "mask" else ~np.isfinite(values)
-            if not bad.any():
-                continue
-            row, *element = (int(i) for i in np.argwhere(bad)[0])
-            where = rows.where(start + row, element)
-            if np.isinf(values[row, *element]):
-                raise AeframeError(f"{where}: the value is infinite; correct it or drop the row")
-            raise AeframeError(
-                f"{where}: the value is missing (NaN); fill it, drop the row, or set modality.missing=mask to leave it "
-                "out"
-            )
 
-    def _check_domain(self, rows: Rows, x: Tensor, start: int = 0) -> None:
-        """Raise AeframeError for the first value of x, whose first row is number `start`, outside the domain."""
-        outside = self.domain.violations(x).nonzero()
-        if not len(outside):
-            return
-        first_row = int(outside[0])
-        row = start + first_row
-        if self.domain.kind == "simplex":
-            raise AeframeError(
-                f"{rows.where(row)}: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
-                "correct them, or set another modality.domain"
-            )
-        # Each element as a sample of its own, to find the first one outside.
-        first = int(self.domain.violations(x[first_row].reshape(-1, 1)).nonzero()[0])
-        element = tuple(int(i) for i in np.unravel_index(first, x.shape[1:]))
-        raise AeframeError(
-            f"{rows.where(row, element)}: {float(rows.values[row][element]):g} is outside domain '{self.domain}'; "
-            "correct it, or set another modality.domain"
-        )
+def _left(rows: Rows, problems: Iterable[tuple[int, str]], on_error: OnError) -> tuple[Tensor | None, list[str]]:
+    """Return the numbers ``(n,)`` of the rows without problems, None for all, and the messages about the others.
+
+    Raises:
+        AeframeError: The first problem, if `on_error` is ``raise``; or no row is left.
+    """
+    messages: dict[int, str] = {}
+    for row, message in problems:
+        if on_error == "raise":
+            raise AeframeError(message)
+        messages[row] = message
+    if not messages:
+        return None, []
+    is_good = torch.ones(len(rows), dtype=torch.bool)
+    is_good[list(messages)] = False
+    if not is_good.any():
+        raise AeframeError(f"'{rows.origin}': all {len(rows)} rows are bad; the first: {next(iter(messages.values()))}")
+    return is_good.nonzero().flatten(), [message.partition(";")[0] for message in messages.values()]
+
+
+def _with_classes(rows: Rows, classes: NDArray[np.int64]) -> Rows:
+    """Return rows with other numbers of their labels, `classes` by the number until now; -1 stays."""
+    if rows.label is None:
+        return rows
+    return replace(rows, label=np.where(rows.label < 0, -1, classes[rows.label]))
+
+
+def _text_options(state: Mapping[str, Any]) -> TextOptions:
+    """Return the options of text files from their state, in which a tuple is a list."""
+    return TextOptions(**{**state, "missing": tuple(state.get("missing", ()))})
 
 
 def _is_array(path: Path) -> bool:

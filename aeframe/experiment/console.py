@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from aeframe.data.modality import Splits
+from aeframe.evaluation.baselines import PcaError
 from aeframe.kinds import SLOTS
 from aeframe.model.autoencoder import Autoencoder
 
@@ -60,9 +62,17 @@ def banner(
 
 
 def closing_table(
-    console: Console, metrics: Mapping[str, float], folder: Path, seconds: float, units: Mapping[str, str]
+    console: Console,
+    metrics: Mapping[str, float],
+    folder: Path,
+    seconds: float,
+    baseline: PcaError | None = None,
+    units: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Print the test metrics with their units where they are known, the time and the run folder."""
+    """Print the test metrics with their units where they are known, and the error of the baseline with its protocol.
+
+    The time and the run folder follow.
+    """
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
@@ -72,6 +82,8 @@ def closing_table(
         if not name.rpartition("/")[2].isdigit():
             table.add_row(name, f"{value:.6g}", units.get(name, ""))
     console.print(table)
+    if baseline is not None:
+        console.print(baseline.describe(), soft_wrap=True, highlight=False)
     console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
 
 

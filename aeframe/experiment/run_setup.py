@@ -13,6 +13,7 @@ from aeframe.data.fingerprint import DataRecord, resolved_paths
 from aeframe.data.labels import check_labels, condition_on_labels
 from aeframe.data.modality import Modality, Splits
 from aeframe.data.pairs import Paired
+from aeframe.data.plan import DEFAULT_BATCH_SIZE, default_batch_size
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.experiment.checks import check
 from aeframe.experiment.objects import RunObjects
@@ -74,6 +75,7 @@ def build_run(
         modality.load_state(modality_state)
     splits = modality.prepare(dataset, learn=modality_state is None)
     splits = dataset.attach(splits)
+    config = {**config, "batch_size": _batch_size(config, splits)}
     record = DataRecord.of(config["data"], dataset, splits, spec)
     splits = condition_on_labels(splits, config["label_classes"])
     if config["label_classes"]:
@@ -112,6 +114,18 @@ def build_run(
     )
     sampler: Sampler = build("sampler", config["sampler"], model=model)
     return RunSetup(dict(config), modality, splits, record, model, sampler, data, module, report)
+
+
+def _batch_size(config: Mapping[str, Any], splits: Splits) -> int:
+    """Return the batch size of the config, or one that fits the data where none is set; smaller ones are noted."""
+    if config["batch_size"] is not None:
+        return int(config["batch_size"])
+    devices, nodes = config["trainer"]["devices"], config["trainer"]["num_nodes"]
+    local = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    batch_size = default_batch_size(len(splits.train), max(1, local) * nodes)
+    if batch_size < DEFAULT_BATCH_SIZE:
+        splits.notes.add(f"batch_size={batch_size}, because there are only {len(splits.train)} training samples")
+    return batch_size
 
 
 def monitor_mode(config: Mapping[str, Any]) -> str:

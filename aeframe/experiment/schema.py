@@ -57,8 +57,8 @@ class RunSettings:
 
     # numpy's generators take no larger seed.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    batch_size: int = 64
-    """Samples in a batch, over all devices together."""
+    batch_size: int | None = None
+    """Samples in a batch, over all devices together; null is 64, or less for fewer than 128 training samples."""
     workers: Count = 0
     """Processes that load data; data in memory need none."""
     max_epochs: PositiveCount = 50
@@ -119,6 +119,8 @@ class RunSettings:
     factor times that of the optimizer."""
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     pictures: bool = True
+    verbose: bool = True
+    """Whether to print the parts, the test metrics, notes and advice."""
     progress: bool | None = None
     """Whether to show a progress bar; null shows it only on a terminal."""
     root: str = "runs"

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean, first_sentence
+from aeframe.evaluation.baselines import baseline_metrics, pca_error
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
@@ -153,7 +154,7 @@ class _RunInProgress:
         self.config, self.objects = config, objects
         self.resumes = config["resume"] is not None
         self.hidden_options = folder.read_hidden_options() if self.resumes else list(hidden_options)
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, quiet=not config["verbose"])
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
 
@@ -385,11 +386,13 @@ class _RunInProgress:
         trainer.test(setup.module, datamodule=setup.data, verbose=False)
         metrics = setup.module.measured["test"]
         trained = self._trained_model(setup)
+        baseline = pca_error(trained.model, setup.splits.train, setup.splits.test, seed=self.config["seed"])
+        metrics |= baseline_metrics(baseline)
         if is_first_process():
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")
             units = units_of(setup.model, metrics_of(setup.modality.metrics, self.config["metrics"]))
-            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, units)
+            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline, units)
             for sentence in advice(metrics):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
         monitored = self.checkpoints.best_value

@@ -37,8 +37,8 @@ modality is tested with its default parts on its default dataset. Attributes of 
 | `samples = {"spectra": make_samples}` | samples in memory |
 | `not_applicable = {"condition:decoder=fixed": "no input for one"}` | a check that does not apply, with the reason |
 
-A check that cannot apply is *not applicable*, with a sentence why. Read these sentences: one that says that no sample has
-a masked element, or that a term is 0 for all samples, means that something was not tested.
+A check that cannot apply is *not applicable*, with a sentence why. Read these sentences: one that says that no sample
+has a masked element, or that a metric is 0 for all samples, means that something was not tested.
 
 {checks}
 """

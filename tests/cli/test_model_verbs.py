@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from aeframe.cli.main import main
+from aeframe.data.file_samples import FileSamples
+from aeframe.data.memory import TensorSource
+from aeframe.data.modality import Modality
+from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
+from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.reader import load
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
@@ -97,6 +104,7 @@ def test_evaluate_computes_the_metrics_of_the_run(
     evaluator = Evaluator(saved.model, metrics_of(saved.modality.metrics, CONFIG["metrics"]), seed=3)
     for index, rows in enumerate(torch.arange(len(source)).split(20)):
         evaluator.update(source.batch(rows), TrainingProgress(batch=9, planned=9), index)
+    assert metrics.pop("mse_of_pca") > 0
     assert metrics == evaluator.compute()
     assert "mae" not in metrics
     assert "active_units" in metrics
@@ -104,12 +112,196 @@ def test_evaluate_computes_the_metrics_of_the_run(
     assert sorted(run.rglob("*")) == before
 
 
+def test_evaluate_computes_further_metrics(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(loss={"name": "gaussian", "scale": 1.0}), tmp_path / "numbers.json"
+    run_verb("evaluate", run, "metrics.nll.samples=3", "metrics.nll.chunk=50", "--metrics", "nll,mae", "-o", out)
+    metrics = json.loads(out.read_text())["test"]
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    batch = source.batch(torch.arange(len(source)))
+    assert metrics["nll"] == pytest.approx(float(load(run).score(batch, importance=3).mean()), rel=1e-5)
+    assert "mae" in metrics
+    capsys.readouterr()
+    for arguments, message in (
+        (["--metrics", "nil"], "unknown metric 'nil', did you mean 'nll'?"),
+        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
+        (["--metrics", "codebook"], "metric 'codebook' is not defined for model 'vae'"),
+        (["metrics.nll.samples=0"], "metric nll takes samples and chunk of at least 1, found 0 and 4096"),
+    ):
+        assert message in error_of(capsys, "evaluate", run, *arguments)
+
+
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
     run_verb("encode", run, file, "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
-        assert written.files == ["z"]
+        assert written.files == ["z", "index"]
+        assert written["index"].tolist() == list(range(7))
         assert np.array_equal(written["z"], model.encode(model.modality.read(file), batch_size=20).numpy())
+
+
+@pytest.fixture
+def named(table: tuple[Path, Path, TrainedModel], monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, TrainedModel]:
+    """The fixture `table`, whose samples have names, labels and times; sample 2 of the file is bad."""
+    batch = table[2].modality.read(table[1])
+
+    def open_file(self: Modality, path: Path, on_error: str) -> FileSamples:
+        if on_error == "raise":
+            raise AeframeError(f"'{path.name}', row 2: bad")
+        self.notes.add("1 of 7 labels is missing")
+        kept = torch.tensor([0, 1, 3, 4, 5, 6])
+        columns = {"name": np.array([f"row {i}" for i in kept], object), "time": np.arange(6) * 0.5}
+        labels = {"label": torch.tensor([0, 1, -1, 1, 0, 0])}
+        source = TensorSource(batch.x[kept], index=kept, extras=labels, columns=columns)
+        return FileSamples(source, ["row 2: bad \x1b[2J"])
+
+    monkeypatch.setattr(Vector, "open", open_file)
+    return table
+
+
+def test_codes_keep_the_identity_of_their_samples(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = named
+    assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.npz") == f"error: '{file.name}', row 2: bad\n"
+    assert not (tmp_path / "z.npz").exists()
+    for name in ("z.npz", "z.parquet"):
+        run_verb("encode", run, file, "--on-error", "skip", "--batch-size", 4, "-o", tmp_path / name)
+    printed = capsys.readouterr().err
+    assert printed == 2 * "note: 1 of 7 labels is missing\nskipped: row 2: bad \\x1b[2J\n"
+    frame = pd.read_parquet(tmp_path / "z.parquet")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written["index"].tolist() == frame["index"].tolist() == [0, 1, 3, 4, 5, 6]
+        assert written["name"].tolist() == frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
+        assert written["label"].tolist() == frame["label"].tolist() == [0, 1, -1, 1, 0, 0]
+        assert written["time"].tolist() == frame["time"].tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+        assert np.array_equal(written["z"], frame[["z0", "z1", "z2"]].to_numpy())
+
+
+def test_codes_of_a_part_of_the_samples_are_not_left_behind(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    run, file, _ = named
+    whole = TensorSource.batch
+
+    def damaged(self: TensorSource, index: torch.Tensor) -> Batch:
+        if int(index[0]) > 0:
+            raise AeframeError("sample 4 cannot be decoded")
+        return whole(self, index)
+
+    monkeypatch.setattr(TensorSource, "batch", damaged)
+    for name in ("z.npz", "z.parquet"):
+        arguments = ("--on-error", "skip", "--batch-size", 4, "-o", tmp_path / name)
+        assert "sample 4 cannot be decoded" in error_of(capsys, "encode", run, file, *arguments)
+        assert not (tmp_path / name).exists()
+
+
+def test_labels_are_written_by_name(named: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
+    run, file, model = named
+    record = replace(model.data, label_names=("benign", "malignant"))
+    write_data_record(run / "model", record)
+    run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / "z.npz")
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
+        assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]
+
+
+@pytest.mark.parametrize("name", ["z.npz", "z.parquet"])
+def test_codes_are_decoded_as_they_were_encoded(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run, file, model = named
+    run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / name)
+    written: list[Any] = []
+    monkeypatch.setattr(Vector, "write", lambda self, x, path, *, names: written.append((x, names)) or [])
+    run_verb("decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+    (x, names), batch = written[0], model.modality.read(file, on_error="skip")
+    assert torch.allclose(x, model.reconstruct(batch), atol=1e-6)
+    assert names == [f"row {i}" for i in (0, 1, 3, 4, 5, 6)]
+
+
+def test_what_is_no_file_of_codes_is_refused(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = table[0]
+    np.savez(tmp_path / "wide.npz", z=np.zeros((4, 5)))
+    np.savez(tmp_path / "other.npz", x=np.zeros((4, 3)))
+    pd.DataFrame({"z0": [0.0], "z1": [1.0]}).to_parquet(tmp_path / "narrow.parquet")
+    (tmp_path / "broken.npz").write_bytes(b"PK no zip")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    for name, found in (
+        ("wide.npz", "'wide.npz' has z (4, 5), expected codes z of shape (N, 3)"),
+        ("other.npz", "'other.npz' has the arrays x, expected codes z of shape (N, 3)"),
+        ("narrow.parquet", "'narrow.parquet' has the columns z0, z1, expected codes z of shape (N, 3)"),
+        ("broken.npz", "broken.npz' cannot be read as NPZ"),
+        ("broken.parquet", "broken.parquet' cannot be read as Parquet"),
+        ("wyde.npz", "wyde.npz', did you mean 'wide.npz'?"),
+        ("z.csv", "codes are stored as NPZ or Parquet"),
+    ):
+        assert found in error_of(capsys, "decode", run, tmp_path / name, "-o", tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("name", ["near.csv", "near.parquet"])
+def test_neighbours_are_the_samples_with_the_nearest_codes(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, name: str
+) -> None:
+    run, file, model = named
+    out = tmp_path / name
+    run_verb("neighbours", run, file, "-k", 2, "--on-error", "skip", "--batch-size", 4, "-o", out)
+    frame = pd.read_csv(out) if name.endswith("csv") else pd.read_parquet(out)
+    train = model.modality.prepare(build("dataset", CONFIG["data"])).train
+    known = train.batch(torch.arange(len(train)))
+    queries = model.modality.read(file, on_error="skip")
+    distance = torch.cdist(model.encode(queries), model.encode(known))
+    expected = distance.argsort(1)[:, :2]
+    assert frame["name"].tolist() == [f"row {i}" for i in (0, 1, 3, 4, 5, 6) for _ in range(2)]
+    assert frame["rank"].tolist() == [1, 2] * 6
+    assert frame["neighbour_index"].tolist() == known.index[expected].flatten().tolist()
+    assert frame["neighbour_label"].tolist() == known.extras["label"][expected].flatten().tolist()
+    assert np.allclose(frame["distance"], distance.gather(1, expected).flatten(), atol=1e-4)
+
+
+def test_samples_of_a_file_are_searched(
+    table: tuple[Path, Path, TrainedModel], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file, _ = table
+    run_verb("neighbours", run, file, "--among-file", file, "-k", 1, "-o", tmp_path / "near.csv")
+    frame = pd.read_csv(tmp_path / "near.csv")
+    assert frame["neighbour_index"].tolist() == frame["index"].tolist() == list(range(7))
+    assert frame["distance"].max() < 1e-5
+    capsys.readouterr()
+    assert "-k 9 is more than the 7 samples that are searched" in error_of(
+        capsys, "neighbours", run, file, "--among-file", file, "-k", 9, "-o", tmp_path / "more.csv"
+    )
+    assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
+
+
+def test_reconstruct_passes_the_names_to_the_modality(
+    named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Any] = []
+    monkeypatch.setattr(Vector, "write", lambda self, x, path, *, names: written.append((len(x), names)) or [])
+    run_verb("reconstruct", named[0], named[1], "--on-error", "skip", "--batch-size", 4, "-o", tmp_path / "x.csv")
+    assert written == [(6, [f"row {i}" for i in (0, 1, 3, 4, 5, 6)])]
+
+
+def test_a_split_of_the_run_is_read_instead_of_a_file(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run()
+    for split in ("validation", "test"):
+        run_verb("encode", run, "--split", split, "-o", tmp_path / f"{split}.npz")
+    source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
+    with np.load(tmp_path / "test.npz") as test, np.load(tmp_path / "validation.npz") as validation:
+        assert not {*test["index"]} & {*validation["index"]}
+        batch = source.batch(torch.arange(len(source)))
+        assert test["index"].tolist() == batch.index.tolist()
+        assert test["label"].tolist() == batch.extras["label"].tolist()
+    capsys.readouterr()
+    for arguments in ((), (tmp_path / "a.csv", "--split", "test")):
+        assert "encode reads either FILE or --split of the run's data, found " in error_of(
+            capsys, "encode", run, *arguments, "-o", tmp_path / "z.npz"
+        )
 
 
 def test_encode_adds_the_codes_of_a_quantised_latent(make_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -171,14 +363,14 @@ def test_generate_with_another_sampler_than_that_of_the_run(
         model.with_sampler("gmm")
 
 
-@pytest.mark.parametrize("verb", ["encode", "reconstruct", "generate", "evaluate"])
+@pytest.mark.parametrize("verb", ["encode", "decode", "reconstruct", "generate", "evaluate"])
 def test_no_output_is_overwritten(
     table: tuple[Path, Path, TrainedModel], tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, file, _ = table
     out = tmp_path / "mine.npz"
     out.write_text("mine")
-    files = [file] if verb in ("encode", "reconstruct") else []
+    files = [file] if verb in ("encode", "decode", "reconstruct") else []
     assert error_of(capsys, verb, run, *files, "-o", out) == (
         f"error: '{out}' exists already; choose another path with --output\n"
     )
@@ -197,7 +389,7 @@ def test_bad_input_is_reported_in_one_sentence(
         f"error: there is no folder '{tmp_path / 'rum'}', did you mean 'run'?\n"
     )
     assert error_of(capsys, "encode", run, file, "-o", tmp_path / "z.csv") == (
-        f"error: codes are written as NPZ, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
+        f"error: codes are stored as NPZ or Parquet, found '{tmp_path / 'z.csv'}'; choose a name that ends in .npz\n"
     )
     assert error_of(capsys, "generate", run, "-o", tmp_path / "x.npy", "--label", "0") == (
         "error: model 'vae' was trained without label_classes, found --label 0; omit --label\n"

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aeframe.data.plan import BatchPlan
+from aeframe.data.plan import BatchPlan, default_batch_size
 from aeframe.errors import AeframeError
 
 
@@ -142,3 +142,22 @@ def test_a_source_may_choose_the_training_order_of_each_epoch() -> None:
     assert torch.equal(first[0::2] + 1, first[1::2])
     held_out = BatchPlan(10, 4, seed=3, shuffle=False, epoch_permutation=in_pairs)
     assert torch.cat(list(held_out.batches(0))).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("length", "world", "batch_size"),
+    [
+        (2, 1, 2),
+        (3, 1, 2),
+        (24, 1, 8),
+        (50, 1, 16),
+        (127, 1, 32),
+        (128, 1, 64),
+        (10**6, 1, 64),
+        (1000, 3, 63),
+        (8, 2, 4),
+    ],
+)
+def test_a_batch_size_that_is_not_set_fits_the_data(length: int, world: int, batch_size: int) -> None:
+    assert default_batch_size(length, world) == batch_size
+    assert len(BatchPlan(length, batch_size, seed=0, shuffle=True, world=world)) >= 1

@@ -28,7 +28,7 @@ def test_a_random_split_of_the_rows(tmp_path: Path) -> None:
     for part in parts:
         assert part.index is not None
         assert part.label is not None
-        assert part.values[:, 0].tolist() == (2 * part.index).tolist()
+        assert part.array[:, 0].tolist() == (2 * part.index).tolist()
         assert part.label.tolist() == part.index.tolist()
         assert part.where(1) == f"rows.csv, line {part.index[1] + 2}"
     expected = RandomSplit("x", "rows", validation=0.2, test=0.1, seed=0).indices({"train": torch.arange(50)})
@@ -57,7 +57,7 @@ def test_an_npz_may_have_a_test_split(tmp_path: Path) -> None:
     np.savez(path, x_train=x_train, y_train=np.arange(20), x_test=x_test, y_test=np.arange(5))
     splits = Table(path=str(path), label="y").load()
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [18, 2, 5]
-    assert splits.test.values.mean() == 1
+    assert splits.test.array.mean() == 1
     assert splits.test.label is not None
     assert splits.test.label.tolist() == [0, 1, 2, 3, 4]
     only_train = Table(path=str(path), key="x_train", test=0.25).load()
@@ -87,7 +87,8 @@ def test_a_separate_file_of_test_rows(tmp_path: Path) -> None:
 def test_options_are_those_of_the_registry() -> None:
     assert defaults("dataset", "table") == {
         "name": "table", "path": "???", "test_path": None, "key": None, "label": None, "columns": None,
-        "exclude": [], "header": None, "validation": 0.1, "test": 0.1, "split_seed": 0,
+        "exclude": [], "id": None, "header": None, "delimiter": None, "decimal": None, "encoding": None, "missing": [],
+        "validation": 0.1, "test": 0.1, "split_seed": 0,
     }  # fmt: skip
     with pytest.raises(AeframeError) as refused:
         build("dataset", "table")
@@ -133,7 +134,7 @@ def test_hourly_temperatures_from_a_compressed_csv() -> None:
     splits = table.load()
     rows = [splits.train, splits.validation, splits.test]
     assert sum(len(part) for part in rows) == 17420
-    assert np.isfinite(np.concatenate([part.values for part in rows])).all()
+    assert np.isfinite(np.concatenate([part.array for part in rows])).all()
 
 
 def test_digits_as_plain_arrays() -> None:

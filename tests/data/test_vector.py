@@ -119,27 +119,31 @@ def test_values_of_any_shape_and_dtype() -> None:
     assert x.dtype == torch.float32
 
 
-NEXT_STEP = "correct it, or set another modality.domain"
+SKIP = "leave the row out with modality.on_error=skip"
+NEXT_STEP = f"correct it, {SKIP}, or set another modality.domain"
 
 
 @pytest.mark.parametrize(
     ("domain", "bad", "message"),
     [
         ("real", [[1, 2], [3, np.nan]], (
-            "test.npy, row 1, column 1: the value is missing (NaN); fill it, drop the row, "
-            "or set modality.missing=mask to leave it out"
+            f"test.npy, row 1, column 1: the value is missing (NaN); fill it, {SKIP}, or set modality.missing=mask to "
+            "leave the value out"
         )),
         ("real", [[1, 2], [-np.inf, 3]], (
-            "test.npy, row 1, column 0: the value is infinite; correct it or drop the row"
+            f"test.npy, row 1, column 0: the value is infinite; correct it, or {SKIP}"
         )),
-        ("real", [[1, 2], [3, 1e300]], f"test.npy, row 1, column 1: 1e+300 is outside domain 'real'; {NEXT_STEP}"),
+        ("real", [[1, 2], [3, 1e39]], (
+            "test.npy, row 1, column 1: 1e+39 is too large for single precision (at most 3.4e+38); "
+            f"correct it, or {SKIP}"
+        )),
         ("unit", [[0, 1], [0.5, 1.5]], f"test.npy, row 1, column 1: 1.5 is outside domain 'unit'; {NEXT_STEP}"),
         ("count", [[0.5, 1], [2, 3]], f"test.npy, row 0, column 0: 0.5 is outside domain 'count'; {NEXT_STEP}"),
         ("binary", [[0, 1], [2, 1]], f"test.npy, row 1, column 0: 2 is outside domain 'binary'; {NEXT_STEP}"),
         ("category(3)", [[0, 3], [2, 1]], f"test.npy, row 0, column 1: 3 is outside domain 'category(3)'; {NEXT_STEP}"),
         ("simplex", [[0, 1], [0.6, 0.6]], (
             "test.npy, row 1: the values are outside domain 'simplex' (each at least 0, and a sum of one); "
-            "correct them, or set another modality.domain"
+            f"correct them, {SKIP}, or set another modality.domain"
         )),
     ],
 )  # fmt: skip
@@ -155,7 +159,7 @@ def test_the_element_of_a_larger_shape_is_named() -> None:
     values[1, 2, 3] = np.inf
     with pytest.raises(AeframeError) as refused:
         Vector(missing="mask").prepare(InMemory(values))
-    assert str(refused.value) == "rows.npy, row 1, element (2, 3): the value is infinite; correct it or drop the row"
+    assert str(refused.value) == f"rows.npy, row 1, element (2, 3): the value is infinite; correct it, or {SKIP}"
 
 
 @pytest.mark.parametrize(
@@ -273,8 +277,7 @@ def test_a_file_that_is_read_is_checked_as_in_training(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as refused:
         modality.read(path)
     assert str(refused.value) == (
-        "new.csv, line 3, column 'height': the value is missing (NaN); fill it, drop the row, "
-        "or set modality.missing=mask to leave it out"
+        "new.csv, line 3, column 'height': the value is missing (NaN); fill it, or leave the row out with on_error=skip"
     )
 
 

@@ -25,6 +25,7 @@ from aeframe.data.samples import Samples
 from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
 from aeframe.experiment.finished_run import Run
+from aeframe.model_store.card import as_markdown
 from aeframe.model_store.inputs import FarFromTrainingWarning
 
 torch.set_num_threads(1)
@@ -421,3 +422,15 @@ def test_errors(fit: Any, tmp_path: Path, arguments: dict[str, Any], message: st
     with pytest.raises(AeframeError, match=message):
         fit(**arguments)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_size_gives_way_unless_it_is_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    settings = {"model": "ae", "pictures": False, "max_epochs": 1, "root": str(tmp_path)}
+    run = aeframe.fit(x, **settings)
+    note = "batch_size=8, because there are only 24 training samples"
+    assert note in capfd.readouterr().err
+    assert run.model.config["batch_size"] == 8
+    assert f"- {as_markdown(note)}\n" in (run.folder / "model" / "card.md").read_text()
+    with pytest.raises(AeframeError, match="batch_size=64 is larger than the 24 training samples"):
+        aeframe.fit(x, **settings, batch_size=64)

@@ -13,12 +13,13 @@ from scipy import stats
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+from aeframe.evaluation.evaluator import Evaluator, measure
+from aeframe.evaluation.scoring import content_keys
 from aeframe.experiment.checks import check
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
-from aeframe.model_store.scoring import content_keys
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, Domain, TrainingProgress
@@ -199,6 +200,27 @@ def test_importance_samples_tighten_the_bound_towards_the_log_likelihood(
     # One sample is the evidence lower bound, whose KL the objective has in closed form.
     assert gaps[0] == pytest.approx(float((model.score(x, draws=64) - exact).mean()), abs=0.05)
     torch.testing.assert_close(model.score(x, importance=5000, batch_size=10_000), exact, atol=0.15, rtol=0)
+
+
+def test_the_metric_is_the_mean_over_batches_of_any_size(linear_gaussian: tuple[TrainedModel, Any]) -> None:
+    model, marginal = linear_gaussian
+    x = torch.from_numpy(marginal.rvs(50, random_state=0)).float()
+    exact = float(-marginal.logpdf(x.numpy()).mean())
+    values = []
+    for sizes, chunk in (([50], 10_000), ([20, 20, 10], 333)):
+        evaluator = Evaluator(model.model, {"nll": {"samples": 2000, "chunk": chunk}})
+        batches = [Batch(rows) for rows in x.split(sizes)]
+        values.append(measure(evaluator, batches, model.progress, CPU)["nll"])
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+    assert values[0] == pytest.approx(exact, abs=0.02)
+    assert values[0] == pytest.approx(float(model.score(x, importance=2000).mean()), abs=1e-4)
+
+
+def test_the_metric_is_left_out_where_no_likelihood_is_bounded(linear_gaussian: tuple[TrainedModel, Any]) -> None:
+    config = linear_gaussian[0].config
+    for changes in ({"latent": {"name": "point", "dim": 2}, "objective": "deterministic"}, {"loss": "mse"}):
+        model = assemble({**config, **changes}, linear_gaussian[0].spec).eval()
+        assert not Evaluator(model, {"nll": {}}).metrics
 
 
 def test_the_bound_of_an_iwae_has_its_number_of_samples(linear_gaussian: tuple[TrainedModel, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Tables: read and write rows of numbers in CSV, TSV, NPY, NPZ and Parquet, one row for each sample."""
+"""Tables: read and write rows of numbers in text, NPY, NPZ, Parquet and Feather files, one row for each sample."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from aeframe.data.tables import arrays, parquet, text
+from aeframe.data.tables.compression import SUFFIXES, plain_suffix
+from aeframe.data.tables.dialect import TextOptions
 from aeframe.data.tables.rows import Choice, Header, Rows, encode_labels
 from aeframe.errors import AeframeError, did_you_mean
 
@@ -18,18 +20,31 @@ class _Format(Protocol):
 
     def header(self, path: Path, choice: Choice) -> Header: ...
 
-    def read(self, path: Path, choice: Choice, *, mapped: bool = False) -> Rows: ...
+    def names(self, path: Path, choice: Choice) -> tuple[str, ...] | None: ...
 
-    def write(self, path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None: ...
+    def read(self, path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows: ...
+
+    def write(
+        self,
+        path: Path,
+        values: NDArray[Any],
+        columns: Sequence[str] | None,
+        names: Sequence[str] | None = None,
+        id_column: str = "",
+    ) -> None: ...
 
 
 _FORMATS: dict[str, _Format] = {
     ".csv": text,
-    ".csv.gz": text,
     ".tsv": text,
+    ".tab": text,
+    ".txt": text,
+    ".dat": text,
+    ".data": text,
     ".npy": arrays,
     ".npz": arrays,
     ".parquet": parquet,
+    ".feather": parquet,
 }
 
 
@@ -44,27 +59,59 @@ def read_header(path: Path, choice: Choice) -> Header:
     return _format(_existing(path)).header(path, choice)
 
 
-def read_rows(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
+def column_names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return the names of all columns of a file, also of those that `choice` leaves out; None if they have no names.
+
+    Raises:
+        AeframeError: As `read_header`.
+    """
+    return _format(_existing(path)).names(path, choice)
+
+
+def read_rows(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read all rows of a file: the array, the label and the columns that `choice` names.
 
-    With `mapped` the values of an NPY file are `LazyRows` of a memory map, of which only used rows are read.
+    With `mapped` the values are `LazyRows`; those of an NPY file are a memory map, of which only used rows are read.
+    With `keep_bad` rows of a text file that have another length, or a cell that is not a number, are returned as NaN,
+    with a sentence in `Rows.bad`; the caller leaves them out or raises the error.
 
     Raises:
         AeframeError: As `read_header`; also for a cell that is not a number or a row of another length, with its line.
     """
-    return _format(_existing(path)).read(path, choice, mapped=mapped)
+    return _format(_existing(path)).read(path, choice, mapped=mapped, keep_bad=keep_bad)
 
 
-def infer_header(path: Path, columns: Sequence[str] | None) -> bool | None:
-    """Return True if the first line of a text file has all the names `columns`; None if its lines have to decide.
+def options_like(path: Path, columns: Sequence[str] | None, trained: TextOptions) -> TextOptions:
+    """Return how a file is written that is read after training on `columns`; see `text.options_like`."""
+    return text.options_like(path, columns, trained) if is_text(path) else trained
 
-    For files that are read as the training data were, whose names may be numbers.
+
+def is_text(path: Path) -> bool:
+    """Return whether a file is a text table, by its suffix.
+
+    Raises:
+        AeframeError: The file is missing or empty, or has another suffix than tables have.
     """
-    return True if _format(_existing(path)) is text and columns and {*columns} <= {*text.first_cells(path)} else None
+    return _format(_existing(path)) is text
 
 
-def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, *shape)``; only ``(N, D)`` in CSV, TSV and Parquet.
+def write_rows(
+    path: Path,
+    values: NDArray[Any],
+    columns: Sequence[str] | None,
+    *,
+    names: Sequence[str] | None = None,
+    id_column: str = "",
+) -> None:
+    """Write rows ``(N, *shape)``; only ``(N, D)`` in text, Parquet and Feather.
+
+    Args:
+        path: The new file.
+        values: The rows.
+        columns: The names of the columns; None without names.
+        names: What identifies each row, as the first column or the index; NPY and files without names of columns leave
+            them out.
+        id_column: The name of the column of `names`, which may be empty.
 
     Raises:
         AeframeError: The suffix is unknown, or the format cannot store the shape.
@@ -74,7 +121,7 @@ def write_rows(path: Path, values: NDArray[Any], columns: Sequence[str] | None) 
         raise AeframeError(
             f"'{path.name}' can store rows of shape (D,), found shape {values.shape[1:]}; write .npy or .npz"
         )
-    file_format.write(path, values, columns)
+    file_format.write(path, values, columns, names, id_column)
 
 
 def _existing(path: Path) -> Path:
@@ -90,11 +137,26 @@ def _existing(path: Path) -> Path:
 
 
 def _format(path: Path) -> _Format:
-    name = path.name.lower()
-    suffix = next((known for known in _FORMATS if name.endswith(known)), None)
-    if suffix is None:
-        raise AeframeError(f"'{path.name}' has suffix '{path.suffix}', expected one of {', '.join(_FORMATS)}")
-    return _FORMATS[suffix]
+    suffix = plain_suffix(path)
+    found = _FORMATS.get(suffix)
+    if found is None or (found is not text and path.suffix.lower() != suffix):
+        raise AeframeError(
+            f"'{path.name}' has suffix '{path.suffix}', expected one of {', '.join(_FORMATS)}; text may be compressed "
+            f"({', '.join(SUFFIXES)})"
+        )
+    return found
 
 
-__all__ = ["Choice", "Header", "Rows", "encode_labels", "infer_header", "read_header", "read_rows", "write_rows"]
+__all__ = [
+    "Choice",
+    "Header",
+    "Rows",
+    "TextOptions",
+    "column_names",
+    "encode_labels",
+    "is_text",
+    "options_like",
+    "read_header",
+    "read_rows",
+    "write_rows",
+]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.lazy_rows import LazyRows
+from aeframe.data.tables.cells import CellReader
 from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, listed
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
@@ -27,28 +28,59 @@ def header(path: Path, choice: Choice) -> Header:
     return Header(_check_array(file, key, *file.header(key))[1:])
 
 
-def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
+def names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return None: arrays have no names of columns."""
+    return None
+
+
+def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
     """Read the array and the label that `choice` names."""
     _check_no_columns(path, choice)
     file = ArrayFile(path)
-    if choice.label is not None and not file.is_npz:
-        raise AeframeError(f"'{path.name}' holds one array and no label '{choice.label}'; put both into an .npz")
+    for what, name in (("label", choice.label), ("id", choice.id), *(("column", name) for name in choice.others)):
+        if name is not None and not file.is_npz:
+            raise AeframeError(f"'{path.name}' holds one array and no {what} '{name}'; put both into an .npz")
     key = _key(file, choice.key)
     values = file.load(key, mapped=mapped)
     _check_array(file, key, values.shape, values.dtype)
     label = None if choice.label is None else _read_label(file, choice.label, len(values))
-    origin = f"{path.name}, array '{key}'" if file.is_npz else path.name
+    row_names = None if choice.id is None else _read_label(file, choice.id, len(values), "id").astype(str)
+    lazy: NDArray[Any] | LazyRows = LazyRows(values) if mapped else values
+    notes = []
+    marks = CellReader(".", choice.text.missing)
+    if marks.numbers:
+        # A copy: marks can be replaced in memory only.
+        lazy = marks.without_marks(np.array(values, values.dtype if values.dtype.kind == "f" else np.float64))
+        notes = [f"'{path.name}': {int(np.isnan(lazy).sum())} of {lazy.size} numbers are missing"]
     return check_not_empty(
-        path.name, Rows(LazyRows(values) if mapped and not file.is_npz else values, origin, label=label)
+        path.name,
+        Rows(
+            lazy,
+            f"{path.name}, array '{key}'" if file.is_npz else path.name,
+            label=label,
+            names=row_names,
+            id_column=choice.id,
+            others={name: _read_label(file, name, len(values), "others") for name in choice.others},
+            notes=tuple(notes),
+        ),
     )
 
 
-def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write ``(N, *shape)``, in NPZ as array ``x``; column names are not stored."""
+def write(
+    path: Path,
+    values: NDArray[Any],
+    columns: Sequence[str] | None,
+    names: Sequence[str] | None = None,
+    id_column: str = "",
+) -> None:
+    """Write ``(N, *shape)``, in NPZ as array ``x``, and `names` as array `id_column`; column names are not stored."""
     if path.suffix.lower() == ".npy":
         np.save(path, values, allow_pickle=False)
-    else:
+    elif names is None:
         np.savez_compressed(path, x=values)
+    else:
+        contents: dict[str, Any] = {"x": values, id_column if id_column not in ("", "x") else "name": np.array(names)}
+        np.savez_compressed(path, **contents)
 
 
 def _key(file: ArrayFile, key: str | None) -> str:
@@ -67,12 +99,12 @@ def _key(file: ArrayFile, key: str | None) -> str:
     return candidates[0]
 
 
-def _read_label(file: ArrayFile, key: str, length: int) -> NDArray[Any]:
+def _read_label(file: ArrayFile, key: str, length: int, what: str = "label") -> NDArray[Any]:
     label = file.load(_key(file, key))
     # Kinds of dtype: as in `_check_array`, and byte and Unicode strings.
     if label.shape != (length,) or label.dtype.kind not in "biufSU":
         raise AeframeError(
-            f"label '{key}' of '{file.path.name}' has shape {label.shape} and type {label.dtype}, "
+            f"{what} '{key}' of '{file.path.name}' has shape {label.shape} and type {label.dtype}, "
             f"expected ({length},) numbers or strings, one for each row"
         )
     return label

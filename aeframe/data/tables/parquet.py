@@ -1,77 +1,254 @@
-"""Parquet files, read and written by pyarrow, which is imported on first use."""
+"""Parquet and Feather files, read and written by pyarrow, which is imported on first use."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, select_columns
+from aeframe.data.lazy_rows import LazyRows
+from aeframe.data.limits import check_memory
+from aeframe.data.tables.cells import CellReader
+from aeframe.data.tables.parse import raise_for_large_integers
+from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, pasted, select_columns, select_others
 from aeframe.errors import AeframeError
+
+_MAX_SHOWN = 6
+_LARGEST = 2**53
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """The columns of a file and those that are read, by their numbers."""
+
+    schema: Any
+    num_rows: int
+    x: list[int]
+    label: int | None
+    row_id: int | None
+    others: list[int]
+    index: tuple[str, ...]
+    """Names of the columns that are the index of a data frame of pandas, without those that are chosen by name."""
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.schema.names)
 
 
 def header(path: Path, choice: Choice) -> Header:
     """Return names and number of the columns of x, from the schema of the file."""
-    chosen, names, _ = _schema(path, choice)
-    return Header((len(chosen),), tuple(names[number] for number in chosen))
+    file = _opened(path, choice)
+    return Header((len(file.x),), tuple(file.names[number] for number in file.x))
 
 
-def read(path: Path, choice: Choice, *, mapped: bool = False) -> Rows:
-    """Read the columns and the label that `choice` names; nulls become NaN."""
-    pa, pq = _pyarrow(path)
-    chosen, names, label = _schema(path, choice)
-    _check_numeric(path, chosen)
-    columns = [names[number] for number in chosen]
-    table = pq.read_table(path, columns=[*columns, *([] if label is None else [names[label]])])
-    # Cast to float64, in which nulls of any column type become NaN.
-    values = np.stack([table[name].cast(pa.float64()).to_numpy() for name in columns], axis=1)
-    labels = None if label is None else table[names[label]].to_numpy()
-    if labels is not None and labels.dtype == object:
-        labels = labels.astype(str)
-    return check_not_empty(path.name, Rows(values, path.name, tuple(columns), labels))
+def names(path: Path, choice: Choice) -> tuple[str, ...] | None:
+    """Return the names of all columns, from the schema of the file."""
+    return tuple(_schema(path)[0].names)
 
 
-def write(path: Path, values: NDArray[Any], columns: Sequence[str] | None) -> None:
-    """Write rows ``(N, D)``; without names, columns are named by their index."""
-    pa, pq = _pyarrow(path)
-    names = list(columns) if columns is not None else [str(number) for number in range(values.shape[1])]
-    pq.write_table(pa.table({name: values[:, number] for number, name in enumerate(names)}), path)
+def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = False) -> Rows:
+    """Read the columns that `choice` names, one group of rows at a time; nulls become NaN."""
+    file = _opened(path, choice)
+    columns = [file.names[number] for number in file.x]
+    _check_numeric(path, file, is_given=choice.columns is not None)
+    dtype = _dtype(file)
+    check_memory(
+        f"'{path.name}'",
+        dtype.itemsize * file.num_rows * len(columns),
+        f"{file.num_rows} rows of {len(columns)} columns",
+    )
+    values, start = np.empty((file.num_rows, len(columns)), dtype), 0
+    text: dict[int, list[NDArray[Any]]] = {}
+    for number in (file.label, file.row_id, *file.others):
+        if number is not None:
+            text[number] = []
+    large: dict[str, str] = {}
+    for block in _blocks(path, [*columns, *(file.names[number] for number in text)]):
+        stop = start + block.num_rows
+        if stop > file.num_rows:
+            raise AeframeError(f"'{path}' has more rows than its footer states, {file.num_rows}; write it again")
+        for position, name in enumerate(columns):
+            values[start:stop, position] = _numbers(path, name, block.column(name), start, large)
+        for number, parts in text.items():
+            parts.append(_values(block.column(file.names[number])))
+        start = stop
+    if start != file.num_rows:
+        raise AeframeError(f"'{path}' has {start} rows, and its footer states {file.num_rows}; write it again")
+    raise_for_large_integers(path, large)
+    values_of = {number: np.concatenate(parts) if parts else np.empty(0, object) for number, parts in text.items()}
+    CellReader(".", choice.text.missing).without_marks(values)
+    num_missing = int(sum(np.isnan(values[:, position]).sum() for position in range(len(columns))))
+    notes = [f"'{path.name}': {num_missing} of {values.size} numbers are missing"] if num_missing else []
+    if file.index:
+        notes.append(
+            f"'{path.name}': the index of the data frame ({', '.join(file.index)}) identifies the rows, and is no "
+            "column of x"
+        )
+    rows = Rows(
+        LazyRows(values) if mapped else values,
+        path.name,
+        tuple(columns),
+        None if file.label is None else values_of[file.label],
+        names=None if file.row_id is None else values_of[file.row_id].astype(str),
+        id_column=None if file.row_id is None else file.names[file.row_id],
+        others={file.names[number]: values_of[number] for number in file.others},
+        notes=tuple(notes),
+    )
+    return check_not_empty(path.name, rows)
 
 
-def _schema(path: Path, choice: Choice) -> tuple[list[int], list[str], int | None]:
-    """Return the indices of the columns of x, the names of all columns, and the index of the label or None."""
-    pa, pq = _pyarrow(path)
-    try:
-        schema = pq.read_schema(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise AeframeError(f"'{path}' cannot be read as .parquet ({error})") from None
+def write(
+    path: Path,
+    values: NDArray[Any],
+    columns: Sequence[str] | None,
+    names: Sequence[str] | None = None,
+    id_column: str = "",
+) -> None:
+    """Write rows ``(N, D)``; without names, columns are named by their index. `names` are the index of pandas."""
+    pa = _pyarrow(path)
+    headings = list(columns) if columns is not None else [str(number) for number in range(values.shape[1])]
+    if names is None:
+        table = pa.table({name: values[:, number] for number, name in enumerate(headings)})
+    else:
+        import pandas as pd
+
+        label = None if id_column in ("", "__index_level_0__") else id_column
+        frame = pd.DataFrame(values, columns=headings, index=pd.Index([str(name) for name in names], name=label))
+        table = pa.Table.from_pandas(frame)
+    if path.suffix.lower() == ".feather":
+        import pyarrow.feather as feather
+
+        feather.write_feather(table, str(path))
+        return
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, path)
+
+
+def _opened(path: Path, choice: Choice) -> _File:
+    """Return the columns of a file, and those that are read."""
+    schema, num_rows = _schema(path)
     names = list(schema.names)
-    chosen, label = select_columns(path.name, names, choice)
-    return chosen, names, label
+    index = tuple(name for name in _index_columns(schema) if name in names and not choice.uses(name))
+    x, label = select_columns(path.name, names, replace(choice, exclude=(*choice.exclude, *index)))
+    others = select_others(path.name, names, choice.others)
+    row_id = names.index(index[0]) if len(index) == 1 else None
+    if choice.id is not None:
+        [row_id] = select_others(path.name, names, (choice.id,), "id")
+    return _File(schema, num_rows, x, label, row_id, others, index)
 
 
-def _check_numeric(path: Path, chosen: list[int]) -> None:
-    pa, pq = _pyarrow(path)
-    schema = pq.read_schema(path)
+def _schema(path: Path) -> tuple[Any, int]:
+    """Return the schema of a file and its number of rows."""
+    pa = _pyarrow(path)
+    try:
+        if path.suffix.lower() == ".feather":
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                batches = range(reader.num_record_batches)
+                return reader.schema, sum(reader.get_batch(number).num_rows for number in batches)
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow, file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None
+
+
+def _index_columns(schema: Any) -> list[str]:
+    """Return the names of the columns that pandas stored as the index of its data frame."""
+    try:
+        stored = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+    except ValueError:
+        return []
+    columns = stored.get("index_columns", []) if isinstance(stored, dict) else []
+    # An index of row numbers is stored as a mapping, without a column.
+    named = [column for column in columns if isinstance(column, str)] if isinstance(columns, list) else []
+    return [*named, *(name for name in schema.names if name.startswith("__index_level_") and name not in named)]
+
+
+def _blocks(path: Path, names: list[str]) -> Iterator[Any]:
+    """Yield blocks of rows with the columns `names`."""
+    pa = _pyarrow(path)
+    try:
+        if path.suffix.lower() == ".feather":
+            with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
+                for number in range(reader.num_record_batches):
+                    yield reader.get_batch(number).select(dict.fromkeys(names))
+            return
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(columns=[*dict.fromkeys(names)])
+    except (pa.ArrowException, OSError) as error:
+        raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None
+
+
+def _dtype(file: _File) -> np.dtype[Any]:
+    """Return float32 if all columns of x are stored in single precision or less, otherwise float64."""
+    types = {str(file.schema.field(number).type) for number in file.x}
+    return np.dtype(
+        np.float32 if types <= {"float", "halffloat", "bool", "int8", "uint8", "int16", "uint16"} else float
+    )
+
+
+def _numbers(path: Path, name: str, column: Any, start: int, large: dict[str, str]) -> NDArray[Any]:
+    """Return a column as numbers, nulls as NaN; add a whole number beyond 2**53 to `large`."""
+    pa = _pyarrow(path)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_integer(column.type) and column.type.bit_width == 64 and len(column) > column.null_count:
+        integers = column.drop_null().to_numpy(zero_copy_only=False)
+        beyond = (integers > _LARGEST) | (integers < -_LARGEST)
+        if beyond.any() and name not in large:
+            large[name] = f"such as {integers[beyond][0]}"
+    # Cast to float64, in which nulls of any column type become NaN; integers beyond 2**53 are refused above.
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+
+
+def _values(column: Any) -> NDArray[Any]:
+    """Return a column of labels or other values, None for nulls."""
+    values = np.empty(len(column), object)
+    values[:] = column.to_pylist()
+    if column.null_count == 0 and len(column):
+        plain = np.asarray(column.to_numpy(zero_copy_only=False))
+        return plain.astype(str) if plain.dtype == object else plain
+    return values
+
+
+def _check_numeric(path: Path, file: _File, *, is_given: bool) -> None:
+    """Raise AeframeError for columns of x that are no numbers, with all of them."""
+    pa = _pyarrow(path)
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
-    for number in chosen:
-        kind = schema.field(number).type
+    wrong: dict[str, str] = {}
+    for number in file.x:
+        kind = file.schema.field(number).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
         if not any(check(kind) for check in numeric):
-            raise AeframeError(
-                f"column '{schema.names[number]}' of '{path.name}' has type {kind}, expected numbers; "
-                f"name the columns to read with columns, or the one to set aside with label"
-            )
+            wrong[file.names[number]] = str(kind)
+    if not wrong:
+        return
+    shown = ", ".join(f"'{name}' ({kind})" for name, kind in [*wrong.items()][:_MAX_SHOWN])
+    more = f" and {len(wrong) - _MAX_SHOWN} more" if len(wrong) > _MAX_SHOWN else ""
+    found = f"'{path.name}': {'columns' if len(wrong) > 1 else 'column'} {shown}{more} "
+    found += "hold no numbers" if len(wrong) > 1 else "holds no numbers"
+    if is_given:
+        raise AeframeError(f"{found}; choose other columns")
+    them = "them" if len(wrong) > 1 else "it"
+    raise AeframeError(
+        f"{found}; leave {them} out with data.exclude={pasted(wrong)}, or use a column as data.label or data.id"
+    )
 
 
-def _pyarrow(path: Path) -> tuple[Any, Any]:
+def _pyarrow(path: Path) -> Any:
     try:
         import pyarrow as pa
-        import pyarrow.parquet as pq
     except ImportError:
         raise AeframeError(
             f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
         ) from None
-    return pa, pq
+    return pa

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.lazy_rows import LazyRows
+from aeframe.data.tables.dialect import TextOptions
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
+
+_WORDS_OF_YAML = frozenset({"null", "true", "false", "none", "nan", "inf"})
+"""Names that a command line reads as something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,16 @@ class Choice:
     """Names of the columns of x, in this order; None for all columns but the label and `exclude`."""
     exclude: tuple[str, ...] = ()
     """Names of columns that are not read."""
-    header: bool | None = None
-    """Whether the first line of a text file names the columns; None decides by the first lines."""
+    id: str | None = None
+    """Name of the column (in NPZ the array) that identifies the rows. It is not part of x."""
+    others: tuple[str, ...] = ()
+    """Names of further columns or arrays to return in `Rows.others`. They are not part of x."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """How a text file is written."""
+
+    def uses(self, name: str) -> bool:
+        """Return whether a column is chosen by its name, in any role."""
+        return name in (self.label, self.id, *self.others, *self.exclude, *(self.columns or ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +72,23 @@ class Rows:
     """``(N,)`` index of each row in the file, from 0; by default 0 to N - 1."""
     place: Literal["row", "line"] = "row"
     """What `numbers` count: rows from 0, or lines of a text file from 1."""
+    names: NDArray[Any] | None = None
+    """``(N,)`` strings that identify the rows, such as the index of a data frame; None without them."""
+    id_column: str | None = None
+    """The column of `names`, empty for one without a name; None without names."""
+    others: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """The columns ``(N,)`` of `Choice.others`, as numbers or strings."""
+    bad: dict[int, str] = field(default_factory=dict)
+    """A sentence for each row that cannot be used, by its number; see `read_rows`."""
+    notes: tuple[str, ...] = ()
+    """What was found out, guessed or changed while the rows were read."""
+
+    is_whole: bool = False
+    """Whether `index` counts all rows of the file; set here."""
 
     def __post_init__(self) -> None:
         if self.index is None:
-            self.index = np.arange(len(self.values))
+            self.index, self.is_whole = np.arange(len(self.values)), True
 
     def __len__(self) -> int:
         return len(self.values)
@@ -76,10 +102,18 @@ class Rows:
         """Return the rows at `index` ``(n,)``; they keep their numbers in error messages."""
         assert self.index is not None
         chosen = index.numpy()
-        label = None if self.label is None else self.label[chosen]
-        numbers = None if self.numbers is None else self.numbers[chosen]
-        values = self.values.rows(chosen) if isinstance(self.values, LazyRows) else self.values[chosen]
-        return Rows(values, self.origin, self.columns, label, numbers, self.index[chosen], self.place)
+        return replace(
+            self,
+            values=self.values.rows(chosen) if isinstance(self.values, LazyRows) else self.values[chosen],
+            label=None if self.label is None else self.label[chosen],
+            numbers=None if self.numbers is None else self.numbers[chosen],
+            # The numbers of many narrow rows take as much memory as a column; the values share them.
+            index=chosen if self.is_whole else self.index[chosen],
+            is_whole=False,
+            names=None if self.names is None else self.names[chosen],
+            others={name: values[chosen] for name, values in self.others.items()},
+            bad={new: self.bad[old] for new, old in enumerate(chosen.tolist()) if old in self.bad} if self.bad else {},
+        )
 
     def with_columns(self, chosen: list[int], columns: tuple[str, ...]) -> Rows:
         """Return the columns at `chosen` of rows ``(N, D)``, under the names `columns`."""
@@ -94,11 +128,8 @@ class Rows:
         return self.values[:] if isinstance(self.values, LazyRows) else self.values
 
     def chunks(self) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Yield the values in blocks of rows, each with the number of its first row; an array is one block."""
-        if isinstance(self.values, LazyRows):
-            yield from self.values.chunks()
-        else:
-            yield 0, self.values
+        """Yield the values in blocks of rows, each with the number of its first row."""
+        yield from (self.values if isinstance(self.values, LazyRows) else LazyRows(self.values)).chunks()
 
     def where(self, row: int, element: Sequence[int] = ()) -> str:
         """Return how error messages name a row or value: ``"rows.csv, line 7, column 'age'"``."""
@@ -133,6 +164,7 @@ def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[lis
     label = None if choice.label is None else index_of(choice.label, "label")
     if choice.columns is None:
         excluded = {index_of(name, "exclude") for name in choice.exclude}
+        excluded |= {index_of(name, "id") for name in (choice.id, *choice.others) if name is not None}
         chosen = [number for number in range(len(names)) if number != label and number not in excluded]
     else:
         chosen = [index_of(name, "columns") for name in choice.columns]
@@ -148,6 +180,33 @@ def select_columns(file: str, names: Sequence[str], choice: Choice) -> tuple[lis
             f"column {unnamed} of '{file}' has no name in the header; name it, or leave it out with exclude=['']"
         )
     return chosen, label
+
+
+def select_others(file: str, names: Sequence[str], wanted: Sequence[str], what: str = "others") -> list[int]:
+    """Return the indices among `names` of further columns; `what` names the option in error messages.
+
+    Raises:
+        AeframeError: A column does not exist.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    unknown = next((name for name in wanted if name not in index), None)
+    if unknown is not None:
+        raise AeframeError(
+            f"'{file}' has no column '{unknown}' for {what}{did_you_mean(unknown, names)}; its columns are "
+            f"{listed(names)}"
+        )
+    return [index[name] for name in wanted]
+
+
+def pasted(names: Iterable[str]) -> str:
+    """Return names as a list that can be pasted into a command line, in quotation marks where it needs them."""
+    plain = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+    quoted = [
+        name if plain.fullmatch(name) and name.lower() not in _WORDS_OF_YAML else '"' + name.replace('"', '\\"') + '"'
+        for name in names
+    ]
+    text = f"[{','.join(quoted)}]"
+    return f"'{text}'" if any(each.startswith('"') for each in quoted) else text
 
 
 def listed(names: Sequence[str]) -> str:
@@ -167,17 +226,55 @@ def check_not_empty(file: str, rows: Rows) -> Rows:
 def encode_labels(*labels: NDArray[Any]) -> tuple[list[NDArray[Any]], tuple[str, ...] | None]:
     """Return the labels of several splits as numbers, encoded in the same way in every split, and their names.
 
-    Strings are replaced by their indices in the sorted strings of all splits; numbers stay.
+    Strings are replaced by their indices in the sorted strings of all splits; numbers stay. A missing label, None or
+    NaN, is -1; among fractions it stays NaN.
 
     Returns:
         The labels: int64 if all are strings or whole numbers, float32 otherwise. The sorted strings; None if all labels
         are numbers.
     """
-    if any(label.dtype.kind in "US" for label in labels):
-        # A column may hold numbers in one file and other strings in another.
-        strings = [label.astype(str) for label in labels]
-        classes = np.unique(np.concatenate(strings))
-        names = tuple(classes.tolist())
-        return [np.searchsorted(classes, split_strings) for split_strings in strings], names
-    whole = all(np.isfinite(label).all() and (label == np.round(label)).all() for label in labels)
-    return [label.astype(np.int64 if whole else np.float32) for label in labels], None
+    missing = [missing_labels(label) for label in labels]
+    present = [label[~gaps] for label, gaps in zip(labels, missing, strict=True)]
+    present = [np.array(label.tolist()) if label.dtype == object else label for label in present]
+    has_strings = any(label.dtype.kind in "US" and len(label) for label in present)
+    if not has_strings:
+        numbers = [label if label.dtype.kind in "biuf" else label.astype(np.float64) for label in present]
+        whole = all(np.isfinite(label).all() and (label == np.round(label)).all() for label in numbers)
+        has_gaps = any(gaps.any() for gaps in missing)
+        if not whole:
+            return [
+                _filled(label, gaps, np.nan, np.float32) for label, gaps in zip(numbers, missing, strict=True)
+            ], None
+        # -1 can be a label of its own where none is missing.
+        if not has_gaps or all(not len(label) or label.min() >= 0 for label in numbers):
+            return [_filled(label, gaps, -1, np.int64) for label, gaps in zip(numbers, missing, strict=True)], None
+    # A column may hold numbers in one file and other strings in another.
+    strings = [np.array(label_texts(label), str) for label in present]
+    classes = np.unique(np.concatenate(strings))
+    codes = (np.searchsorted(classes, split_strings) for split_strings in strings)
+    names = tuple(classes.tolist())
+    return [_filled(label, gaps, -1, np.int64) for label, gaps in zip(codes, missing, strict=True)], names
+
+
+def label_texts(label: NDArray[Any]) -> list[str]:
+    """Return labels, of which none is missing, as strings: whole numbers without a decimal point."""
+    values = label.tolist()
+    return [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
+
+
+def missing_labels(label: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels ``(N,)`` are missing: None, NaN and empty strings."""
+    if label.dtype.kind == "f":
+        return np.isnan(label)
+    if label.dtype.kind in "US":
+        return np.char.strip(label.astype(str)) == ""
+    if label.dtype != object:
+        return np.zeros(len(label), bool)
+    return np.array([value is None or value != value or value == "" for value in label.tolist()], bool)
+
+
+def _filled(present: NDArray[Any], missing: NDArray[np.bool_], gap: float, dtype: type) -> NDArray[Any]:
+    """Return labels of a type, with `gap` where one is missing."""
+    labels: NDArray[Any] = np.full(len(missing), gap, dtype)
+    labels[~missing] = present
+    return labels

@@ -1,23 +1,37 @@
-"""Advice for a run whose latent is not used: sentences with a next step."""
+"""Advice for a run whose latent is not used, or whose error is high: sentences with a next step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+_COLLAPSED = 0.1
+"""KL in nats below which the code holds no information."""
+
 
 def advice(metrics: Mapping[str, float]) -> list[str]:
-    """Return one sentence for each sign that the latent is not used: posterior collapse, unused codes, dead features.
+    """Return one sentence for each sign of a poor run.
+
+    These are posterior collapse, a higher error than that of PCA, unused codes and dead features.
 
     Args:
         metrics: Values on held-out data by name.
     """
     sentences = []
     kl, active = metrics.get("kl"), metrics.get("active_units")
-    if active == 0 or (kl is not None and active is not None and kl < 0.1):
+    if active is not None and (kl is None or kl < _COLLAPSED) and (active == 0 or kl is not None):
         sentences.append(
             f"the posterior has collapsed onto the prior (kl {kl or 0:.3g} nats, {active:.0f} active units), so the "
             "code holds no information about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
             "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
+        )
+    elif active == 0:
+        # The posterior differs from the prior, but by the same amount for all samples, as before training.
+        sentences.append(f"the code does not vary between samples (kl {kl:.3g} nats, 0 active units); train longer")
+    mse, mse_of_pca = metrics.get("mse"), metrics.get("mse_of_pca")
+    if mse is not None and mse_of_pca is not None and mse > mse_of_pca:
+        sentences.append(
+            f"PCA with as many numbers reconstructs better (mse {mse_of_pca:.3g}, here {mse:.3g}); train longer, or "
+            "try a higher optimizer.lr or less regularisation, such as a lower objective.beta"
         )
     used = metrics.get("codebook_used")
     if used is not None and used < 0.1:

@@ -77,6 +77,11 @@ class LatentSpace(nn.Module):
         """
         return torch.lerp(start, end, weight)
 
+    def distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return the distances ``(N, M)`` between codes ``(N, *shape)`` and ``(M, *shape)``; Euclidean by default."""
+        # Not by the product of matrices, whose rounding would hide small distances.
+        return torch.cdist(a.flatten(1), b.flatten(1), compute_mode="donot_use_mm_for_euclid_dist")
+
     def on_progress(self, progress: TrainingProgress) -> None:
         """Set what depends on schedules; called before each training batch (see `Autoencoder.set_progress`)."""
 

@@ -44,6 +44,11 @@ class Hypersphere(LatentSpace):
         posterior = VonMisesFisher(mean, (1 + self.shape[0] * softplus(raw[:, -1])).clamp(max=self.max_concentration))
         return latent_of(posterior, mean, sample=sample)
 
+    def distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return angles in radians."""
+        # From the chord, which is exact for small angles.
+        return 2 * (super().distances(normalize(a, dim=1), normalize(b, dim=1)) / 2).clamp(max=1).asin()
+
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """Return points of the great circle through both codes.
 

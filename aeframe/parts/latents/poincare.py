@@ -71,6 +71,12 @@ class Poincare(LatentSpace):
         posterior = self.family(mean, (softplus(raw_scale) + 1e-3).clamp(max=self.max_scale), self.ball)
         return latent_of(posterior, mean, sample=sample)
 
+    def distances(self, a: Tensor, b: Tensor) -> Tensor:
+        """Return distances in the metric of the ball."""
+        a, b = at_least_float32(a), at_least_float32(b)
+        factor = (self.ball.gap(a) * self.ball.gap(b).T).rsqrt() * self.ball.root
+        return 2 / self.ball.root * (factor * super().distances(a, b)).asinh()
+
     def geodesic(self, start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
         """Return points of the shortest path in the metric of the ball."""
         start, end = at_least_float32(start), at_least_float32(end)

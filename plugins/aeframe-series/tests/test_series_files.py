@@ -124,8 +124,7 @@ def test_text_in_a_numeric_column(tmp_path: Path) -> None:
     lines[11] = "2016-07-01 10:00:00,1,broken,3"
     path.write_text("\n".join(lines))
     assert refusal(path) == (
-        "a.csv, line 12, column 'b': 'broken' is not a number; name the columns to read with columns, those to "
-        "leave out with exclude, or the label with label"
+        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, or choose other columns"
     )
 
 
@@ -166,7 +165,7 @@ def test_times_that_do_not_increase(tmp_path: Path, row: int, date: str, fault: 
 def test_numeric_times_and_utc_offsets(tmp_path: Path) -> None:
     numbers = [str(number) for number in range(100)]
     numbers[20] = "19"
-    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time 19 repeats that of line 21;")
+    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time '19' repeats that of line 21;")
     # Times in two time zones that increase in UTC.
     zones = [f"2016-07-01T{hour:02d}:00:00Z" for hour in range(12)] + ["2016-07-01T14:00:00+02:00"]
     Series(window=2).prepare(dataset(csv(tmp_path, values(13), dates=zones)))

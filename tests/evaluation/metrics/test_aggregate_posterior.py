@@ -97,6 +97,12 @@ def test_advice_for_an_unused_latent() -> None:
         "about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
         "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
     )
+    # A posterior far from the prior has not collapsed, even if it is the same for all samples as before training.
+    (untrained,) = advice({**well, "kl": 21.5, "active_units": 0.0})
+    assert untrained == "the code does not vary between samples (kl 21.5 nats, 0 active units); train longer"
+    assert advice({**well, "mse": 0.1, "mse_of_pca": 0.2}) == []
+    (worse,) = advice({**well, "mse": 0.3, "mse_of_pca": 0.2})
+    assert worse.startswith("PCA with as many numbers reconstructs better (mse 0.2, here 0.3); train longer, or try ")
     (few,) = advice({**well, "codebook_used": 0.02})
     assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")
     (dead,) = advice({**well, "dead_features": 0.75})

@@ -456,3 +456,22 @@ def test_a_geodesic_of_the_ball_is_the_shortest_path(curvature: float) -> None:
     torch.testing.assert_close(distance(start, middle), 0.3 * total, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(distance(middle, end), 0.7 * total, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(latent.geodesic(start, end, torch.tensor(1.0)), end, atol=1e-4, rtol=0)
+
+
+def test_distances_on_the_sphere_are_angles() -> None:
+    latent = make({"name": "hypersphere", "dim": 3}, (6,))
+    points = torch.tensor([[1.0, 0, 0], [0, 1.0, 0], [-1.0, 0, 0], [math.cos(1e-3), math.sin(1e-3), 0]])
+    found = latent.distances(points[:1], points)
+    torch.testing.assert_close(found, torch.tensor([[0, math.pi / 2, math.pi, 1e-3]]), atol=2e-7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("curvature", [0.5, 2.0])
+def test_distances_in_the_ball_are_lengths_of_shortest_paths(curvature: float) -> None:
+    latent = make({"name": "poincare", "dim": 2, "curvature": curvature}, (6,))
+    radius = curvature**-0.5
+    a = torch.tensor([[0.0, 0.0], [0.3, -0.4]]) * radius
+    b = torch.tensor([[0.5, 0.0], [-0.2, 0.9], [0.3, -0.4]]) * radius
+    pairs = [[float(latent.ball.log(x[None], z[None]).norm()) for z in b] for x in a]
+    torch.testing.assert_close(latent.distances(a, b), torch.tensor(pairs), atol=1e-6, rtol=1e-5)
+    # From the origin: 2 artanh(|x| / radius) * radius.
+    assert float(latent.distances(a, b)[0, 0]) == pytest.approx(2 * math.atanh(0.5) * radius)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from aeframe.data import Dataset
-from aeframe.data.tables import Choice, Header, read_header, read_rows
+from aeframe.data.tables import Choice, Header, TextOptions, read_header, read_rows
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_series.recording import Recording
 from aeframe_series.splits import split_by_fractions, split_by_rows
@@ -72,9 +72,9 @@ def read_series(path: Path, roles: ColumnRoles) -> Recording:
 
 def _choice(path: Path, roles: ColumnRoles) -> Choice:
     """Return the columns to read, with the time column as the label (a column that is not part of x)."""
-    names = read_header(path, Choice(roles.key, header=roles.header)).columns
+    names = read_header(path, Choice(roles.key, text=TextOptions(roles.header))).columns
     if names is None:
-        return Choice(roles.key, roles.time, roles.columns, roles.exclude, roles.header)
+        return Choice(roles.key, roles.time, roles.columns, roles.exclude, text=TextOptions(roles.header))
     excluded = (("exclude", name) for name in roles.exclude)
     for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *excluded):
         if name is not None and name not in names:
@@ -86,7 +86,7 @@ def _choice(path: Path, roles: ColumnRoles) -> Choice:
     time = roles.time or next((name for name in names if is_time_column(name) and name not in chosen), None)
     left_out = {time, roles.anomaly, *roles.exclude}
     columns = roles.columns or tuple(name for name in names if name not in left_out)
-    return Choice(label=time, columns=columns, header=roles.header)
+    return Choice(label=time, columns=columns, text=TextOptions(roles.header))
 
 
 class SeriesFile(Dataset):

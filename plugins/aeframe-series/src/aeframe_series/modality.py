@@ -18,7 +18,7 @@ from torch.nn.functional import pad
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.split_record import SPLITS
-from aeframe.data.tables import Choice, infer_header, read_header
+from aeframe.data.tables import Choice, TextOptions, options_like, read_header
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_series.checks import CheckedSeries, Missing, check_series
@@ -171,11 +171,10 @@ class Series(Modality):
         Raises:
             AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
         """
-        array = path.suffix.lower() in (".npy", ".npz")
-        header = None if array else infer_header(path, self._columns)
-        names = read_header(path, Choice(header=header)).columns or ()
+        text = options_like(path, self._columns, TextOptions())
+        names = read_header(path, Choice(text=text)).columns or ()
         time = self._time if self._time in names else None
-        roles = ColumnRoles(self._columns if names else None, time, header=header)
+        roles = ColumnRoles(self._columns if names else None, time, header=text.header)
         series = check_series(read_series(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
         self._check_columns(series)
         self._check_length(series, path.name)

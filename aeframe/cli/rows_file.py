@@ -1,0 +1,81 @@
+"""Write tables whose rows are computed by batch, as CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aeframe.errors import AeframeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def check_rows_suffix(path: Path) -> None:
+    """Raise AeframeError unless the suffix is that of a table."""
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        raise AeframeError(f"rows are written as CSV or Parquet, found '{path}'; choose a name that ends in .csv")
+    if path.suffix.lower() == ".parquet":
+        import_pyarrow(path)
+
+
+def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+    """Write columns ``(B,)`` by name, of one batch after another, as one new file.
+
+    Memory does not grow with the number of batches. After an error no part of the file is left.
+    """
+    if path.suffix.lower() == ".parquet":
+        write_parquet(path, batches)
+        return
+    with path.open("x", encoding="utf-8", newline="") as file, removed_after_error(path):
+        writer = csv.writer(file, lineterminator="\n")
+        for number, batch in enumerate(batches):
+            if number == 0:
+                writer.writerow(batch)
+            writer.writerows(zip(*(values.tolist() for values in batch.values()), strict=True))
+
+
+def write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+    """Write columns ``(B,)`` by name as a new Parquet file, with a row group for each batch."""
+    pa, pq = import_pyarrow(path)
+    writer = None
+    # Opened with "x", so that a file that appeared in the meantime is not overwritten.
+    with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
+        for batch in batches:
+            table = pa.table({name: without_objects(values) for name, values in batch.items()})
+            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
+            writer.write_table(table)
+
+
+@contextmanager
+def removed_after_error(path: Path) -> Iterator[None]:
+    """Remove a file if the block fails: a part of the rows could be taken for all."""
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise
+
+
+def without_objects(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values as an array that needs no pickle: objects as strings."""
+    return values.astype(str) if values.dtype == object else values
+
+
+def import_pyarrow(path: Path) -> tuple[Any, Any]:
+    """Return pyarrow and its module for Parquet.
+
+    Raises:
+        AeframeError: It is not installed; the message names the file that needs it.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise AeframeError(
+            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
+        ) from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,117 @@
+"""The reconstruction error of principal component analysis (PCA) with as many numbers as the model's code.
+
+It answers what a loss alone cannot: whether an error is small for these data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aeframe.data.modality import Source
+from aeframe.evaluation.metrics.base import SUM_DTYPE
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.noise import FITTING, noise_of, random_rows
+
+_MAX_SAMPLES, _MAX_UNREAD = 10_000, 2_000
+"""Largest number of training samples that are read, in memory and from files."""
+_MAX_VALUES = 1 << 25
+"""Largest number of values that are read of each split."""
+_MAX_EXACT = 2048
+"""Up to this number of elements the components are eigenvectors of the covariance; above, of a random projection."""
+_NUM_ITERATIONS = 4
+_MIN_SAMPLES = 2
+_CHUNK = 512
+
+
+@dataclass(frozen=True, slots=True)
+class PcaError:
+    """How well PCA reconstructs held-out samples."""
+
+    mse: float
+    """Mean squared error per element, as the metric ``mse``."""
+    num_components: int
+    num_train: int
+    """Number of training samples that the components were fitted to."""
+    num_test: int
+    """Number of held-out samples that were reconstructed."""
+
+    def describe(self) -> str:
+        """Return the error in words, with its protocol."""
+        return (
+            f"PCA of {self.num_components} numbers, fitted to {self.num_train} training samples: mse {self.mse:.4g} on "
+            f"{self.num_test} samples"
+        )
+
+
+def baseline_metrics(error: PcaError | None) -> dict[str, float]:
+    """Return the error as the metric ``mse_of_pca``; empty without one."""
+    return {} if error is None else {"mse_of_pca": error.mse}
+
+
+def pca_error(model: Autoencoder, train: Source, held_out: Source, *, seed: int) -> PcaError | None:
+    """Return the error of PCA with as many components as the model's code has numbers.
+
+    PCA is the best linear autoencoder (Baldi & Hornik 1989, Neural Networks 2).
+
+    Args:
+        model: The model, whose code has a number of components.
+        train: The training split; a random subset of it is read.
+        held_out: The split that is reconstructed, or a random subset of it.
+        seed: The seed of the subsets.
+
+    Returns:
+        The error. None where a comparison says nothing: for categories and counts, unordered elements, codes that are
+        integers or sparse, codes with as many numbers as a sample or as there are training samples, and data with
+        missing elements.
+    """
+    spec, num_components = model.spec, math.prod(model.latent.shape)
+    num_elements = math.prod(spec.shape)
+    is_comparable = (
+        spec.domain.kind in ("real", "unit", "signed", "binary")
+        and not model.latent.provides & {"codes", "sparse", "hierarchy"}
+        and not spec.views
+        and not spec.unordered
+        and num_components < num_elements
+    )
+    if not is_comparable:
+        return None
+    x_train, x_test = (_rows(source, seed, num_elements) for source in (train, held_out))
+    if x_train is None or x_test is None or len(x_train) <= num_components:
+        return None
+    mean = x_train.mean(0)
+    with noise_of(torch.device("cpu"), seed, FITTING):
+        components = _components(x_train - mean, num_components)
+    total = torch.zeros((), dtype=SUM_DTYPE)
+    for chunk in (x_test - mean).split(_CHUNK):
+        # Pythagoras: components are orthonormal.
+        error = chunk.square().sum(dtype=SUM_DTYPE) - (chunk @ components).square().sum(dtype=SUM_DTYPE)
+        total = total + error.clamp(min=0)
+    return PcaError(float(total / x_test.numel()), components.shape[1], len(x_train), len(x_test))
+
+
+def _rows(source: Source, seed: int, num_elements: int) -> Tensor | None:
+    """Return random samples ``(n, elements)`` of a source; None if an element of one of them is missing."""
+    limit = _MAX_SAMPLES if source.in_memory else _MAX_UNREAD
+    parts = []
+    with noise_of(torch.device("cpu"), seed, FITTING):
+        num = max(_MIN_SAMPLES, min(limit, _MAX_VALUES // num_elements))
+        for rows in random_rows(len(source), num, seed).split(_CHUNK):
+            batch = source.batch(rows)
+            if batch.mask is not None and not bool(batch.mask.all()):
+                return None
+            parts.append(batch.x.flatten(1).float())
+    return torch.cat(parts)
+
+
+def _components(centred: Tensor, num: int) -> Tensor:
+    """Return the first principal directions ``(elements, num)``."""
+    if centred.shape[1] <= _MAX_EXACT:
+        covariance = centred.T @ centred / len(centred)
+        directions: Tensor = torch.linalg.eigh(covariance.double()).eigenvectors[:, -num:]
+        return directions.float()
+    # Halko, Martinsson & Tropp 2011, SIAM Review 53.
+    return torch.svd_lowrank(centred, q=min(num + 10, *centred.shape), niter=_NUM_ITERATIONS)[2][:, :num]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from aeframe.experiment.compose import compose
 from aeframe.experiment.main import main as train
 from aeframe.model.autoencoder import append_condition, shape_with_condition
 from aeframe.model_store.trained_model import TrainedModel
+from aeframe.testing.options import SuiteOptions
+from aeframe.testing.suite_runner import SuiteRunner
 from aeframe.types import Batch, DataSpec, Domain
 
 torch.set_num_threads(1)
@@ -247,3 +250,37 @@ def test_render_receives_nan_where_points_are_masked(
     assert hidden["original"] == int((~batch.mask).sum()) > 0
     assert hidden["input of the encoder"] > hidden["original"]
     assert hidden["reconstruction"] == hidden["samples"] == 0
+
+
+# -- the suite, and what users see -------------------------------------------------------------------------------
+
+
+def test_config_why_names_the_modality_under_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["config", "why", "loss", "model=wae_mmd", "data=shells"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:4] == [
+        "  set by    model=wae_mmd (aeframe.conf/model/wae_mmd.yaml)",
+        "  overrides modality 'cloud' (clouds:Clouds), value chamfer",
+        "  overrides aeframe.conf/train.yaml, value mse",
+    ]
+
+
+def test_a_plugin_of_sets_passes_the_conformance_suite() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    slow = dict.fromkeys(("exact resume", "two processes"), "tested with other parts")
+    outcomes = SuiteRunner(SuiteOptions("clouds_plugin", not_applicable=slow)).outcomes()
+    assert [
+        (outcome.part, outcome.check.name, outcome.message) for outcome in outcomes if outcome.state == "failed"
+    ] == []
+    passed = {(outcome.part, outcome.check.name) for outcome in outcomes if outcome.state == "ok"}
+    # None of these is passed by only not being applicable.
+    assert {
+        ("loss=chamfer", "order of the elements"),
+        ("loss=chamfer", "loss of padding"),
+        ("loss=chamfer", "minimum at the data"),
+        ("encoder=pointnet", "padding length"),
+        ("encoder=pointnet", "condition"),
+        ("metric=coverage", "metric of padding"),
+        ("modality=cloud", "masked samples"),
+        ("dataset=shells", "repeatable data"),
+    } <= passed

@@ -48,6 +48,7 @@ def outcome(runner: SuiteRunner, check_name: str, part_id: str) -> Outcome:
 
 def test_checks_have_unique_names_a_reason_of_one_line_and_depend_on_earlier_checks() -> None:
     names = [check.name for check in CHECKS]
+    assert all(check.function.__doc__ for check in CHECKS), "the page docs/reference/checks.md prints the docstrings"
     assert len(set(names)) == len(names)
     for check in CHECKS:
         assert check.reason

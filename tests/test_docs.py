@@ -108,7 +108,7 @@ def test_every_hook_is_documented(hook: str) -> None:
         assert "Injected: " in text
 
 
-@pytest.mark.parametrize("name", ["contracts", "hooks", "models"])
+@pytest.mark.parametrize("name", ["checks", "contracts", "hooks", "models"])
 def test_a_page_of_the_reference_is_up_to_date(name: str, folder: Path) -> None:
     path = DOCS / "reference" / f"generate_{name}.py"
     spec = importlib.util.spec_from_file_location(path.stem, path)

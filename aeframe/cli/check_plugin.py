@@ -34,7 +34,7 @@ class CheckPlugin(Command):
         import torch
         from rich.console import Console
 
-        from aeframe.testing.report import summary, table
+        from aeframe.testing.report import lines, summary
 
         # The models are so small that several threads would be slower than one.
         torch.set_num_threads(1)
@@ -43,8 +43,10 @@ class CheckPlugin(Command):
             outcomes = _suite(args.suite, args.plugin).runner().outcomes()
         failed = [outcome for outcome in outcomes if outcome.state == "failed"]
         if failed or not args.failed:
-            console.print(table(failed if args.failed else outcomes))
-        console.print(f"\nplugin '{args.plugin}': {summary(outcomes)}")
+            for line in lines(failed if args.failed else outcomes):
+                # Without wrapping, so that a line in a pipe or a file is complete.
+                console.print(line, soft_wrap=True)
+        print(f"\nplugin '{args.plugin}': {summary(outcomes)}")
         return 1 if failed else 0
 
 

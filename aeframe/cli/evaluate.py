@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,7 +37,11 @@ class Evaluate(ModelCommand):
             check_output(args.output)
         model = self.open(args)
         metrics, num_samples = self.measure(model, args)
-        _print(f"{model.name}, {args.split} split", metrics)
+        from aeframe.evaluation.units import units_of
+        from aeframe.registry import registry
+
+        units = units_of(model.model, {name: {} for name in metrics if registry().has("metric", name)})
+        _print(f"{model.name}, {args.split} split", metrics, units)
         print(f"{num_samples} samples")
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
@@ -93,12 +97,13 @@ def chosen_metrics(names: str | None, options: Sequence[str]) -> dict[str, dict[
     return chosen
 
 
-def _print(title: str, metrics: dict[str, float]) -> None:
+def _print(title: str, metrics: dict[str, float], units: Mapping[str, str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("metric", title=title)
     table.add_column("value", justify="right")
+    table.add_column("unit")
     for name, value in metrics.items():
-        table.add_row(name, f"{value:.6g}")
+        table.add_row(name, f"{value:.6g}", units.get(name, ""))
     Console().print(table)

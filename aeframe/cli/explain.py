@@ -132,8 +132,10 @@ def _relations(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
         from aeframe.experiment.checks import domains_of
 
         yield "data", ", ".join(sorted(domains_of(entry.kind, entry.name)))
-    if entry.kind == "loss":
-        yield "unit", target.unit
+    if entry.kind in ("loss", "metric"):
+        unit: str | None = getattr(target, "unit", None)
+        if unit:
+            yield "unit", unit
     if entry.kind in ("objective", "prior", "sampler"):
         matching = [name for name, part in _loaded("latent") if target.requires <= part.provides]
         requires = f"provides {', '.join(sorted(target.requires))}" if target.requires else "provides anything"
@@ -147,11 +149,18 @@ def _relations(entry: Entry, target: Any) -> Iterator[tuple[str, str]]:
     if entry.kind == "modality":
         yield "defaults", ", ".join(f"{kind} {name}" for kind, name in target.defaults.items()) or "those of every run"
         yield "metrics", ", ".join(target.metrics)
-        yield "data", target.dataset or "no default dataset"
+        datasets = [name for name, dataset in _loaded("dataset") if dataset.modality == entry.name]
+        yield "data", ", ".join(_with_default(datasets, target.dataset)) or "none is installed"
     if entry.kind == "dataset":
         yield "modality", target.modality
     if selected_by := list(_selected_by(entry)):
         yield "used by", ", ".join(selected_by)
+
+
+def _with_default(names: list[str], default: str | None) -> list[str]:
+    """Return the names with the default one first, marked."""
+    others = [name for name in names if name != default]
+    return others if default is None else [f"{default} (default)", *others]
 
 
 def _traits(target: Any) -> Iterator[tuple[str, str]]:

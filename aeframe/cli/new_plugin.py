@@ -15,7 +15,7 @@ from aeframe.version import __version__
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SUMMARIES = {
-    "modality": "Spectra-like data for aeframe, with a loss and an activation.",
+    "modality": "The modality {name} for aeframe, with a loss and an activation.",
     "parts": "A loss and an activation for aeframe.",
 }
 
@@ -47,7 +47,7 @@ class NewPlugin(Command):
             "name": name,
             "Name": "".join(word.capitalize() for word in name.split("_")),
             "distribution": distribution,
-            "summary": _SUMMARIES[args.kind],
+            "summary": _SUMMARIES[args.kind].format(name=name),
             "range": _range(__version__),
         }
         for relative_path, text in rendered(args.kind, placeholders).items():

@@ -6,7 +6,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.request import url2pathname
 from aeframe.errors import AeframeError
 
 _log = logging.getLogger("aeframe")
+_enabled = True
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 20
 _NEXT_STEP = "try again later, or set data.path=... to a copy of your own"
@@ -48,6 +50,17 @@ def local(*names: str) -> Path | None:
     return next((path for folder in data_folders() for name in names if (path := folder / name).exists()), None)
 
 
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Context in which `fetch` downloads nothing: it raises an `AeframeError` for a file that is not there."""
+    global _enabled
+    _enabled, before = False, _enabled
+    try:
+        yield
+    finally:
+        _enabled = before
+
+
 def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], None] | None = None) -> Path:
     """Return the path of the file in `folder`, after downloading it if it is not there.
 
@@ -67,6 +80,8 @@ def fetch(remote: Remote, folder: Path, *, who: str, check: Callable[[Path], Non
     if target.is_file():
         _verify_existing(target, remote, who)
         return target
+    if not _enabled:
+        raise AeframeError(f"{who} would be downloaded from '{remote.url}', and downloads are switched off here")
     _log.info("downloading %s to %s", remote.url, folder)
     from pooch import file_hash
 

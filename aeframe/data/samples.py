@@ -241,13 +241,8 @@ def _of_source(samples: Samples) -> Samples:
     """Return the samples of a `Source` as an array, NaN where a mask is False, with their labels and conditions."""
     import torch
 
-    from aeframe.tensors import broadcast_mask
-
     batches = [samples.x.batch(index) for index in torch.arange(len(samples.x)).split(_ROWS_OF_SOURCE)]
-    values = [
-        batch.x if batch.mask is None else batch.x.masked_fill(~broadcast_mask(batch.mask, batch.x.ndim), float("nan"))
-        for batch in batches
-    ]
+    values = [batch.nan_masked_x() for batch in batches]
     columns: dict[str, Any] = {}
     if samples.y is None and all("label" in batch.extras for batch in batches):
         columns["y"] = torch.cat([batch.extras["label"] for batch in batches]).numpy()

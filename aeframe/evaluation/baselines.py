@@ -64,8 +64,9 @@ def pca_error(model: Autoencoder, train: Source, held_out: Source, *, seed: int)
         seed: The seed of the subsets.
 
     Returns:
-        The error. None where a comparison says nothing: for categories and counts, codes that are integers or sparse,
-        codes with as many numbers as a sample or as there are training samples, and data with missing elements.
+        The error. None where a comparison says nothing: for categories and counts, unordered elements, codes that are
+        integers or sparse, codes with as many numbers as a sample or as there are training samples, and data with
+        missing elements.
     """
     spec, num_components = model.spec, math.prod(model.latent.shape)
     num_elements = math.prod(spec.shape)
@@ -73,6 +74,7 @@ def pca_error(model: Autoencoder, train: Source, held_out: Source, *, seed: int)
         spec.domain.kind in ("real", "unit", "signed", "binary")
         and not model.latent.provides & {"codes", "sparse", "hierarchy"}
         and not spec.views
+        and not spec.unordered
         and num_components < num_elements
     )
     if not is_comparable:

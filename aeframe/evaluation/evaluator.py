@@ -31,8 +31,8 @@ class Evaluator(Callback):
 
     Args:
         model: The evaluated autoencoder.
-        metrics: Options of each metric by registered name, see `metrics_of`. Metrics that are not defined for the model
-            are left out.
+        metrics: Options of each metric by registered name, see `metrics_of`. Metrics that are not defined for the
+            model, or that compare unordered elements by their position, are left out.
         seed: Seed of the random draws of `measure`.
     """
 
@@ -193,7 +193,7 @@ def _build(label: str, options: Mapping[str, Any], model: Autoencoder) -> ModelM
     """Return the metric registered as `label`, or as the option ``name``; None if it is not defined for the model."""
     config = {"name": label, **options}
     metric_class = registry().load("metric", config["name"])
-    if not metric_class.applies(model):
+    if not metric_class.applies(model) or (model.spec.unordered and metric_class.by_position):
         return None
     metric: ModelMetric = build("metric", config, model=model)
     return metric

@@ -101,6 +101,8 @@ def check_parts(
     if config["pairs"]:
         spec = replace(spec, extras={**spec.extras, "partner": spec.shape})
     _check_domains(config, spec)
+    if spec.unordered:
+        _check_unordered(config, spec)
     _check_requirements(config)
     model = dry_run(config, spec, modules)
     _check_output_range(config, model.loss, spec)
@@ -119,6 +121,38 @@ def _check_domains(config: Mapping[str, Any], spec: DataSpec) -> None:
                 f"{kind} '{name}' is for data that are {_or(sorted(domains))}, but these are {spec.domain}; "
                 f"{_suggestion(kind, lambda part: spec.domain.kind in getattr(part, 'domains', ()))}"
             )
+
+
+def _check_unordered(config: Mapping[str, Any], spec: DataSpec) -> None:
+    """Raise an error for a part that compares or chooses elements by their position, which unordered data do not have.
+
+    Metrics that the modality names are left out instead; those of the config are refused.
+    """
+
+    def fits(part: Any) -> bool:
+        return not part.by_position and spec.domain.kind in getattr(part, "domains", ())
+
+    modality = config["modality"]["name"]
+    unordered = f"the elements of modality '{modality}' have no order"
+    for kind in ("loss", "corruption"):
+        name = config[kind]["name"]
+        if _is_by_position(kind, name):
+            own = registry().load("modality", modality).defaults.get(kind)
+            does = "compares each element of x with the one of the reconstruction at the same position"
+            raise AeframeError(
+                f"{kind} '{name}' {does if kind == 'loss' else 'chooses elements by their position'}, and {unordered}; "
+                f"{_suggestion(kind, fits, first=own)}"
+            )
+    for label, options in (config["metrics"] or {}).items():
+        if options is not None and _is_by_position("metric", options.get("name", label)):
+            raise AeframeError(
+                f"metric '{label}' compares elements by their position, and {unordered}; leave out metrics.{label}"
+            )
+
+
+def _is_by_position(kind: str, name: str) -> bool:
+    """Return the class attribute `by_position` of a registered part."""
+    return bool(getattr(registry().load(kind, name), "by_position", False))
 
 
 def domains_of(kind: str, name: str) -> frozenset[str]:
@@ -242,10 +276,10 @@ def _warn_of_unused_critics(model: Autoencoder) -> None:
             )
 
 
-def _suggestion(kind: str, fits: Callable[[Any], bool]) -> str:
+def _suggestion(kind: str, fits: Callable[[Any], bool], *, first: str | None = None) -> str:
     """Return ``"choose loss=mae or mse"``: the names of all registered parts that fit and can be imported.
 
-    A part that wraps a module of the user's program has no name to choose.
+    A part that wraps a module of the user's program has no name to choose. The name `first` comes first, if it fits.
     """
     names = []
     for name in registry().names(kind):
@@ -255,6 +289,7 @@ def _suggestion(kind: str, fits: Callable[[Any], bool]) -> str:
             continue
         if fits(part) and "module" not in signature(part).injected:
             names.append(name)
+    names.sort(key=lambda name: name != first)
     return f"choose {kind}={_or(names)}" if names else f"no {kind} that is installed fits"
 
 
@@ -357,17 +392,28 @@ def _check_output_shapes(model: Autoencoder, config: Mapping[str, Any], spec: Da
     The forward pass then raises an error that names the part at fault.
     """
 
-    def check_shape(kind: str, shape: tuple[int, ...], output: Tensor) -> None:
-        if tuple(output.shape[1:]) != shape:
-            raise AeframeError(
-                f"{_part_name(kind, config)} returns shape {tuple(output.shape[1:])} for each sample, expected "
-                f"{shape}; correct it, or choose another {kind}"
-            )
+    def check_shape(kind: str, shape: tuple[int, ...], output: Tensor, *, any_length: bool = False) -> None:
+        found = tuple(output.shape[1:])
+        if found == shape:
+            return
+        other_length = len(found) == len(shape) and found[:1] + found[2:] == shape[:1] + shape[2:]
+        if any_length and other_length and found[1]:
+            return
+        # Only a decoder for unordered data has a reason to return another number of elements.
+        alternative = ", or a loss that accepts any number of elements" * (
+            kind == "decoder" and other_length and spec.unordered
+        )
+        raise AeframeError(
+            f"{_part_name(kind, config)} returns shape {found} for each sample, expected {shape}; correct it, or "
+            f"choose another {kind}{alternative}"
+        )
 
-    decoder_shape = (model.loss.num_outputs, *spec.shape)
+    decoder_shape, any_length = (model.loss.num_outputs, *spec.shape), model.loss.any_length
     model.encoder.register_forward_hook(lambda part, _, output: check_shape("encoder", part.out_shape, output))
     model.latent.register_forward_hook(lambda part, _, output: check_shape("latent", part.shape, output.mean))
-    model.decoder.register_forward_hook(lambda _, __, output: check_shape("decoder", decoder_shape, output))
+    model.decoder.register_forward_hook(
+        lambda _, __, output: check_shape("decoder", decoder_shape, output, any_length=any_length)
+    )
 
 
 def _batch(spec: DataSpec) -> Batch:

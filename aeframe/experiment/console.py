@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -63,16 +64,25 @@ def banner(
 
 
 def closing_table(
-    console: Console, metrics: Mapping[str, float], folder: Path, seconds: float, baseline: PcaError | None = None
+    console: Console,
+    metrics: Mapping[str, float],
+    folder: Path,
+    seconds: float,
+    baseline: PcaError | None = None,
+    units: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Print the test metrics, the error of the baseline with its protocol, the time and the run folder."""
+    """Print the test metrics with their units where they are known, and the error of the baseline with its protocol.
+
+    The time and the run folder follow.
+    """
     table = Table(title="test", title_style="bold")
     table.add_column("metric")
     table.add_column("value", justify="right")
+    table.add_column("unit")
     for name, value in metrics.items():
         # Metrics of single dimensions or levels, such as `NAME/0`, are only written to files.
         if not name.rpartition("/")[2].isdigit():
-            table.add_row(_shown(name), f"{value:.6g}")
+            table.add_row(_shown(name), f"{value:.6g}", units.get(name, ""))
     console.print(table)
     if baseline is not None:
         console.print(baseline.describe(), soft_wrap=True, highlight=False)

@@ -100,16 +100,18 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
 
 def _choice(loader: _RecordingLoader, group: str, overrides: list[str]) -> Provenance:
     """Return the name that is chosen in a config group, and where it is chosen."""
-    composed = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN).overrides
+    defaults_list = loader.compute_defaults_list(CONFIG, list(loader.recorded), RunMode.RUN)
+    composed = defaults_list.overrides
     name = composed.known_choices.get(group)
     sources = [ValueSource(value, _place(loader, CONFIG)) for value in _default_choice(loader, group)]
+    # The files are in the order of precedence: modality, data, recipe, experiment.
+    for path in dict.fromkeys(str(default.config_path) for default in defaults_list.defaults):
+        sources += [ValueSource(value, _place(loader, path)) for value in _overridden_choice(loader, path, group)]
     metadata = composed.override_metadata.get(group)
     if metadata is not None and metadata.external_override:
         of_group = [override for override in overrides if override.partition("=")[0] == group]
         implied = f"the default data of modality '{composed.known_choices.get('modality')}'"
         sources.append(ValueSource(name, f"the command line: {of_group[-1]}" if of_group else implied))
-    elif metadata is not None and metadata.containing_config_path not in (None, CONFIG):
-        sources.append(ValueSource(name, _place(loader, str(metadata.containing_config_path))))
     return Provenance(name, sources, None, loader.get_group_options(group))
 
 
@@ -119,6 +121,14 @@ def _default_choice(loader: Loader, group: str) -> Iterator[str | None]:
     for default in (train.defaults_list if train is not None else None) or []:
         if isinstance(default, GroupDefault) and default.group == group and not isinstance(default.value, list):
             yield default.value
+
+
+def _overridden_choice(loader: Loader, path: str, group: str) -> Iterator[str | None]:
+    """Yield the choice for a group with which a file overrides that of earlier ones, if it has one."""
+    file = loader.read(path) if path != CONFIG and not path.startswith("hydra/") else None
+    for default in (file.defaults_list if file is not None else None) or []:
+        if isinstance(default, GroupDefault) and default.override and str(default.group).lstrip("/") == group:
+            yield None if isinstance(default.value, list) else default.value
 
 
 # -- the value of a setting or an option -----------------------------------------------------------------------------

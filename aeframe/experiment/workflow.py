@@ -21,6 +21,7 @@ from aeframe.evaluation.baselines import baseline_metrics, pca_error
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
+from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
 from aeframe.experiment.console import banner, closing_table
 from aeframe.experiment.finished_run import Run
@@ -392,7 +393,8 @@ class _RunInProgress:
         if is_first_process():
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")
-            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline)
+            units = units_of(setup.model, metrics_of(setup.modality.metrics, self.config["metrics"]))
+            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline, units)
             for sentence in advice(metrics):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
         monitored = self.checkpoints.best_value

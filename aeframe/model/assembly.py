@@ -57,7 +57,9 @@ def assemble(
         )
     corruption = build_part("corruption", chosen("corruption"), shape=shape, domain=domain)
     loss: Loss = build_part("loss", chosen("loss"), shape=shape, domain=domain)
-    encoder_shape = shape_with_condition(shape, spec.condition) if encoder_takes_condition else shape
+    encoder_shape = (
+        shape_with_condition(shape, spec.condition, spec.encoder_condition_axis) if encoder_takes_condition else shape
+    )
     encoder: Encoder = build_part(
         "encoder", chosen("encoder"), shape=encoder_shape, domain=domain, corruption=corruption
     )

@@ -32,8 +32,8 @@ from aeframe.types import Batch, DataSpec, ForwardOutput, Latent, LossTerms, Sha
 class Autoencoder(nn.Module):
     """The parts of a model, connected.
 
-    With `condition_encoder` the encoder receives the condition as additional channels of x. The decoder always receives
-    it as additional channels of its input.
+    With `condition_encoder` the encoder receives the condition as additional channels of x, or along the axis that
+    `DataSpec.condition_axis` names. The decoder always receives it as additional channels of its input.
     """
 
     def __init__(
@@ -125,10 +125,11 @@ class Autoencoder(nn.Module):
     def encode_features(self, batch: Batch) -> Tensor:
         """Return the encoder's features ``(B, C, *positions)`` of a batch; x is not corrupted here."""
         if self.condition_encoder:
+            axis = self.spec.encoder_condition_axis
             batch = replace(
                 batch,
-                x=append_condition(batch.x, batch.condition),
-                mask=_mask_with_condition(batch.mask, self.spec.condition),
+                x=append_condition(batch.x, batch.condition, axis),
+                mask=_mask_with_condition(batch.mask, self.spec.condition, axis),
             )
         features: Tensor = self.encoder(batch)
         return features
@@ -230,25 +231,30 @@ class Autoencoder(nn.Module):
         return x if math.isinf(low) and math.isinf(high) else x.clamp(low, high)
 
 
-def append_condition(value: Tensor, condition: Tensor | None) -> Tensor:
-    """Append the condition ``(B, C)`` to the channels of ``(B, channels, *positions)``, the same at every position."""
+def append_condition(value: Tensor, condition: Tensor | None, axis: int = 0) -> Tensor:
+    """Append the condition ``(B, C)`` to the channels of ``(B, channels, *positions)``, the same at every position.
+
+    With another `axis` of a sample, at least 0, it is appended along that one.
+    """
     if condition is None:
         raise AeframeError("this model was built for data with a condition; give one, of shape (B, C)")
-    positions = value.shape[2:]
-    expanded = condition.to(value.dtype).reshape(*condition.shape, *[1] * len(positions)).expand(-1, -1, *positions)
-    return torch.cat([value, expanded], dim=1)
+    dim, num = axis + 1, condition.shape[1]
+    shape = [size if number else len(condition) for number, size in enumerate(value.shape)]
+    aligned = condition.to(value.dtype).reshape(len(condition), *[1] * axis, num, *[1] * (value.ndim - dim - 1))
+    return torch.cat([value, aligned.expand(*shape[:dim], num, *shape[dim + 1 :])], dim)
 
 
-def _mask_with_condition(mask: Tensor | None, num_channels: int) -> Tensor | None:
-    """Return the mask of x with the appended channels of a condition, where it is True.
+def _mask_with_condition(mask: Tensor | None, num: int, axis: int) -> Tensor | None:
+    """Return the mask of x with the `num` appended values of a condition along `axis`, where it is True.
 
-    A mask ``(B,)``, one value for a whole sample, has no channels and stays as it is.
+    A mask without that axis, which has one value for all that lies along it, stays as it is.
     """
-    if mask is None or mask.ndim == 1:
+    dim = axis + 1
+    if mask is None or mask.ndim <= dim:
         return mask
-    return torch.cat([mask, mask.new_ones(mask.shape[0], num_channels, *mask.shape[2:])], dim=1)
+    return torch.cat([mask, mask.new_ones(*mask.shape[:dim], num, *mask.shape[dim + 1 :])], dim)
 
 
-def shape_with_condition(shape: Shape, condition: int) -> Shape:
-    """Return the shape that `append_condition` makes of `shape` with a condition of `condition` channels."""
-    return (shape[0] + condition, *shape[1:])
+def shape_with_condition(shape: Shape, condition: int, axis: int = 0) -> Shape:
+    """Return the shape that `append_condition` makes of `shape` with a condition of `condition` numbers."""
+    return (*shape[:axis], shape[axis] + condition, *shape[axis + 1 :])

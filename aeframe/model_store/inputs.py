@@ -58,7 +58,9 @@ class Labels:
         return int(label) if 0 <= int(label) < self.num_classes else None
 
 
-def as_batch(who: str, x: Data, condition: Condition | None, spec: DataSpec, labels: Labels) -> Batch:
+def as_batch(
+    who: str, x: Data, condition: Condition | None, spec: DataSpec, labels: Labels, mask: Array | None = None
+) -> Batch:
     """Return samples as a batch in the dtype that the model takes: integers for categories, else single precision.
 
     Args:
@@ -68,23 +70,33 @@ def as_batch(who: str, x: Data, condition: Condition | None, spec: DataSpec, lab
             ``extras["label"]`` of a batch are appended to its condition, if they are not part of it.
         spec: Shape, domain (which values the data take) and condition of the model's data.
         labels: The labels that are the condition of the model, or its last part.
+        mask: ``(N, *leading dims of shape)``, False where x is padding or missing; None for the one in `x`, if it is a
+            batch. Unordered samples with fewer elements than in training are padded, and masked there.
 
     Raises:
         AeframeError: The shape differs, a value is outside the domain, or the condition is missing, superfluous or of
             another shape.
     """
     batch = x if isinstance(x, Batch) else Batch(_as_tensor(who, "x", x))
-    batch = _padded(batch.map(Tensor.detach), spec.shape)
+    batch = batch.map(Tensor.detach)
     values = _as_tensor(who, "x", batch.x)
+    if mask is not None:
+        batch = replace(batch, mask=_as_mask(who, mask, values))
+    batch = _padded(replace(batch, x=values), spec)
+    values = batch.x
     _check_shape(who, "x", values, spec.shape)
     # Values where the mask is False are not data, so they may lie outside the domain.
-    checked = values if batch.mask is None else _zero_masked(values, batch.mask)
+    checked = batch.masked_x()
     if bool((bad := spec.domain.violations(checked)).any()):
         row = int(bad.nonzero()[0])
         raise AeframeError(
             f"{who} expects values of domain {spec.domain}, sample {row} has others "
             f"(from {checked[row].min().item():g} to {checked[row].max().item():g}); "
-            "prepare the data as in training, or read them from a file with the model's modality"
+            + (
+                "pass mask=~x.isnan() if they are padding or missing, or correct them"
+                if bool(checked[row].isnan().any())
+                else "prepare the data as in training, or read them from a file with the model's modality"
+            )
         )
     dtype = torch.long if spec.domain.kind == "category" else torch.float32
     chosen = _condition_of(batch, spec, labels) if condition is None else condition
@@ -298,24 +310,41 @@ def _check_finite(who: str, what: str, values: Tensor) -> None:
         )
 
 
-def _padded(batch: Batch, shape: Shape) -> Batch:
+def _as_mask(who: str, mask: Array, x: Tensor) -> Tensor:
+    """Return a mask of x as a tensor of truth values.
+
+    Raises:
+        AeframeError: The dtype is not bool, or the shape is not that of x, or of its leading dimensions.
+    """
+    values = _as_tensor(who, "mask", mask)
+    shape = tuple(x.shape)
+    if values.dtype != torch.bool or values.ndim < 1 or tuple(values.shape) != shape[: values.ndim]:
+        raise AeframeError(
+            f"{who} expects a mask of truth values, True where x is valid, of the shape of x {shape} or of its leading "
+            f"dimensions, found {values.dtype} of shape {tuple(values.shape)}"
+        )
+    return values.to(x.device)
+
+
+def _padded(batch: Batch, spec: DataSpec) -> Batch:
     """Return a batch whose masked positions are padded to the model's, as sources may pad to the longest sample only.
 
-    Batches without a mask, and those that differ in another dimension or are longer, are returned as they are.
+    Unordered samples need no mask: those with fewer elements than in training get one. Other batches without a mask,
+    and those that differ in another dimension or are longer, are returned as they are.
     """
-    x, mask = batch.x, batch.mask
-    if mask is None or not isinstance(x, Tensor) or x.ndim != len(shape) + 1 or tuple(x.shape[1:]) == shape:
+    x, mask, shape = batch.x, batch.mask, spec.shape
+    if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) == shape:
+        return batch
+    if spec.unordered and (mask is None or mask.ndim == 1):
+        whole = x.new_ones(x.shape[:2], dtype=torch.bool)
+        mask = whole if mask is None else whole & mask.unsqueeze(1)
+    if mask is None:
         return batch
     missing = [size - have for size, have in zip(shape, x.shape[1:], strict=True)]
     num_positions = mask.ndim - 1
-    if min(missing) < 0 or any(missing[num_positions:]):
+    if min(missing) < 0 or any(missing[num_positions:]) or not x.shape[1]:
         return batch
     # `pad` takes the last dimension first.
     x_padding = [amount for size in reversed(missing) for amount in (0, size)]
     mask_padding = [amount for size in reversed(missing[:num_positions]) for amount in (0, size)]
     return replace(batch, x=F.pad(x, x_padding), mask=F.pad(mask, mask_padding))
-
-
-def _zero_masked(x: Tensor, mask: Tensor) -> Tensor:
-    """Return x with 0, a value of nearly every domain, where the mask is False."""
-    return torch.where(mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, torch.zeros_like(x))

@@ -49,8 +49,10 @@ class TrainedModel:
     ``modality.read(path)`` returns; `batch_size` of them are processed at a time. Results are on the device of the
     argument. A model with a condition requires ``condition`` ``(N, C)``; one that was trained with ``label_classes``
     also takes the labels of the samples, by name or as integers, or one label for all. Without ``condition``, the
-    labels of a batch are taken. Shapes: N samples, `shape` of one sample,
-    `z_shape` of one code z, C numbers of a condition.
+    labels of a batch are taken. ``mask`` ``(N, *leading dims of shape)`` is False where x is padding or missing; a
+    batch has its own. Samples of unordered elements (`DataSpec.unordered`) may have fewer elements than in training;
+    those that a model returns may have another number than `shape`, if the loss accepts it. Shapes: N samples, `shape`
+    of one sample, `z_shape` of one code z, C numbers of a condition.
     """
 
     model: Autoencoder
@@ -120,30 +122,34 @@ class TrainedModel:
         """
         return self.modality.restore_samples(x)
 
-    def encode(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
+    def encode(
+        self, x: Data, *, condition: Condition | None = None, mask: Array | None = None, batch_size: int = 256
+    ) -> Tensor:
         """Return the codes ``(N, *z_shape)``, deterministic: the mean of the posterior where there is one."""
-        batch = self._batch(x, condition)
+        batch = self._batch(x, condition, mask)
         return torch.cat([latent.mean.to(batch.x.device) for latent in self._latents(batch, batch_size)])
 
-    def posterior(self, x: Data, *, condition: Condition | None = None) -> Distribution:
+    def posterior(self, x: Data, *, condition: Condition | None = None, mask: Array | None = None) -> Distribution:
         """Return q(z|x) with batch shape ``(N, *z_shape)``, on the model's device; all samples are one batch.
 
         Raises:
             AeframeError: The latent has no posterior.
         """
-        batch = self._batch(x, condition)
+        batch = self._batch(x, condition, mask)
         (latent,) = self._latents(batch, len(batch))
         if latent.posterior is None:
             raise AeframeError(f"{self._who()} has a latent without a posterior; use encode")
         return latent.posterior
 
-    def codes(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
+    def codes(
+        self, x: Data, *, condition: Condition | None = None, mask: Array | None = None, batch_size: int = 256
+    ) -> Tensor:
         """Return the integer codes of a quantiser ``(N, *positions, levels)``: `levels` codes at each position of z.
 
         Raises:
             AeframeError: The latent has no integer codes.
         """
-        batch = self._batch(x, condition)
+        batch = self._batch(x, condition, mask)
         chunks = [latent.codes for latent in self._latents(batch, batch_size) if latent.codes is not None]
         if not chunks:
             raise AeframeError(f"{self._who()} has a latent without integer codes; use encode")
@@ -168,9 +174,14 @@ class TrainedModel:
         return torch.cat(decoded)
 
     @torch.no_grad()
-    def reconstruct(self, x: Data, *, condition: Condition | None = None, batch_size: int = 256) -> Tensor:
-        """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood."""
-        batch, reconstructions = self._batch(x, condition), []
+    def reconstruct(
+        self, x: Data, *, condition: Condition | None = None, mask: Array | None = None, batch_size: int = 256
+    ) -> Tensor:
+        """Return the reconstructions ``(N, *shape)`` of x, from the mean of z and the mean of the likelihood.
+
+        They are complete: also where x is masked.
+        """
+        batch, reconstructions = self._batch(x, condition, mask), []
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
                 z = self.model.embed(rows).mean
@@ -287,6 +298,7 @@ class TrainedModel:
         x: Data,
         *,
         condition: Array | None = None,
+        mask: Array | None = None,
         batch_size: int = 256,
         draws: int = 1,
         importance: int | None = None,
@@ -305,6 +317,7 @@ class TrainedModel:
         Args:
             x: The samples.
             condition: ``(N, C)``, for a model with a condition.
+            mask: ``(N, *leading dims of shape)``, False where x is padding or missing.
             batch_size: Samples that are processed at a time.
             draws: Number of draws of z whose bounds are averaged; the variance falls as 1 / `draws`.
             importance: K, for the importance-weighted bound (Burda et al. 2016, arXiv 1509.00519): minus the log of the
@@ -315,7 +328,7 @@ class TrainedModel:
         Raises:
             AeframeError: The objective has no bound, or `importance` does not fit the latent or the objective.
         """
-        batch, scores = self._batch(x, condition), []
+        batch, scores = self._batch(x, condition, mask), []
         check_scorable(self._who(), self.model, draws, importance)
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
@@ -352,13 +365,13 @@ class TrainedModel:
     def _who(self) -> str:
         return f"model '{self.name}'"
 
-    def _batch(self, x: Any, condition: Condition | None) -> Batch:
+    def _batch(self, x: Any, condition: Condition | None, mask: Array | None = None) -> Batch:
         is_prepared = not isinstance(x, (Tensor, np.ndarray))
         if not isinstance(x, (Batch, Tensor, np.ndarray)):
             # Frames, strings and pictures are in the unit of the training data; arrays are prepared already.
             x = self.prepare(x)
         num = len(x) if isinstance(x, Batch) or x.ndim else 1
-        batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels)
+        batch = as_batch(self._who(), x, self._encoded(condition, num), self.spec, self.labels, mask)
         if self.data.value_range is not None:
             warn_if_far(self._who(), batch, self.data.value_range, is_prepared=is_prepared)
         return batch

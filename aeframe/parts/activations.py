@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import nn
 
 from aeframe.errors import AeframeError
@@ -14,6 +15,7 @@ from aeframe.factory import build
 from aeframe.registry import registry
 
 _INF = math.inf
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,26 @@ class MakeActivation:
     @property
     def traits(self) -> ActivationTraits:
         """The traits of the activation, without building it."""
-        return traits(registry().load("activation", str(self.config["name"])))
+        return traits(self._target())
+
+    def begin(self, layer: _Layer, *, first: bool = False) -> _Layer:
+        """Set the initial weights of the layer before the activation, if it needs others; return the layer.
+
+        An activation that does has a method ``initialise_layer(layer, *, first)``, such as a sine, whose inputs have to
+        keep their variance (Sitzmann et al. 2020, arXiv 2006.09661).
+
+        Args:
+            layer: The layer, such as `nn.Linear`.
+            first: Whether the layer receives x or z, and not the outputs of the same activation.
+        """
+        if hasattr(self._target(), "initialise_layer"):
+            activation: Any = self()
+            with torch.no_grad():
+                activation.initialise_layer(layer, first=first)
+        return layer
+
+    def _target(self) -> Any:
+        return registry().load("activation", str(self.config["name"]))
 
     @classmethod
     def from_config(cls, value: Any, build: Callable[..., Any]) -> MakeActivation:

@@ -25,6 +25,9 @@ class Corruption(nn.Module):
     domains: ClassVar[frozenset[str]] = frozenset({"real", "unit", "signed", "binary", "count", "simplex"})
     """The kinds of `Domain`, the set of values that x can take, that it can be used for."""
 
+    by_position: ClassVar[bool] = False
+    """Whether it chooses positions along the axes of x, which unordered elements (`DataSpec.unordered`) do not have."""
+
     def forward(self, batch: Batch) -> Batch:
         """Return the batch with corrupted x ``(B, *shape)``."""
         return batch.with_x(self.corrupt(batch.x))
@@ -85,6 +88,8 @@ class Masking(Corruption):
 
     With `whole_channels`, all channels of a position are set together.
     """
+
+    by_position = True
 
     def __init__(self, *, amount: float = 0.5, value: float = 0.0, whole_channels: bool = True) -> None:
         super().__init__()

@@ -29,6 +29,7 @@ class _PositionMask(Corruption):
     """
 
     domains = Corruption.domains | {"category"}
+    by_position = True
 
     def __init__(
         self, who: str, shape: Shape, domain: Domain, *, ratio: float, value: float, in_evaluation: bool

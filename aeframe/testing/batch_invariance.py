@@ -42,7 +42,8 @@ def outputs_per_sample(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """
     with evaluation_mode(model), torch.no_grad():
         out = deterministic_forward_pass(model, batch)
-        x_hat = out.batch.with_x(model.loss.mean(out.output)).masked_x()
+        # What a mask of x hides is not compared; the elements of an unordered reconstruction are all compared.
+        _, x_hat = model.loss.masked_x_and_reconstruction(out.output, out.batch)
         return {"code": out.latent.mean, "x_hat": x_hat, **all_terms(model, out, PROGRESS)}
 
 

@@ -66,7 +66,7 @@ class PartUnderTest:
     @functools.cached_property
     def config(self) -> dict[str, Any]:
         """``{"name": ..., option: value}`` with every option: its value in the suite, or else its default."""
-        return _config_of(self.entry, self.options)
+        return config_of(self.entry, self.options)
 
     @functools.cached_property
     def setups(self) -> list[ReferenceSetup]:
@@ -115,9 +115,9 @@ class PartUnderTest:
                 f"modality '{modality.name}' has no default dataset that loads without options; set its samples in the "
                 f"suite: samples = {{{modality.name!r}: ...}}"
             )
-        config = _config_of(modality, self.options)
+        config = config_of(modality, self.options)
         setup = modality_setup("modality", config, config, dataset)
-        return setup.modality.restore_samples(setup.rows.x)
+        return setup.modality.restore_samples(setup.rows.nan_masked_x())
 
     @functools.cached_property
     def short_run(self) -> ShortRun:
@@ -141,7 +141,7 @@ class PartUnderTest:
                 continue
             dataset = _dataset_of(entry, self.options)
             if dataset is not None:
-                yield _config_of(entry, self.options), dataset
+                yield config_of(entry, self.options), dataset
             elif self.kind == "modality":
                 raise NotApplicableError(
                     f"{self.id} has no default dataset that loads without options; name one in the suite: "
@@ -153,7 +153,7 @@ def _id_of(entry: Entry) -> str:
     return f"{entry.kind}={entry.name}"
 
 
-def _config_of(entry: Entry, options: SuiteOptions) -> dict[str, Any]:
+def config_of(entry: Entry, options: SuiteOptions) -> dict[str, Any]:
     """Return the config of a registered part with every option.
 
     Raises:
@@ -172,12 +172,14 @@ def _config_of(entry: Entry, options: SuiteOptions) -> dict[str, Any]:
 def _dataset_of(modality: Entry, options: SuiteOptions) -> Mapping[str, Any] | None:
     """Return the config of a modality's dataset in the suite, or else of its default dataset.
 
-    Return None if there is neither, or if the default dataset has required options.
+    Options of the dataset in the suite apply in both cases. Return None if there is neither, or if the default dataset
+    has required options.
     """
     if modality.name in options.datasets:
-        return options.datasets[modality.name]
+        chosen = options.datasets[modality.name]
+        return {**options.options.get(f"dataset={chosen['name']}", {}), **chosen}
     name = modality.load().dataset
     if name is None:
         return None
-    config = defaults("dataset", name)
+    config = {**defaults("dataset", name), **options.options.get(f"dataset={name}", {})}
     return None if _REQUIRED in config.values() else config

@@ -36,6 +36,8 @@ CPU = torch.device("cpu")
 
 # The last shape has the size of the point latent's z, for a decoder that only reshapes z.
 _SHAPES: tuple[Shape, ...] = ((12,), (1, 8, 8), (2, 16), (1, 4, 4, 4), (3,))
+_SET_SHAPE: Shape = (8, 3)
+"""Eight unordered elements of three numbers."""
 _DOMAINS = ("real", "unit", "signed", "binary", "count", "category(5)", "simplex")
 _LOSSES = {
     "real": "mse",
@@ -84,10 +86,41 @@ class ReferenceSetup:
         rows = replace(self.rows, condition=condition)
         return ReferenceSetup(config, replace(self.spec, condition=3), rows, self.modality)
 
+    @property
+    def length_axis(self) -> int:
+        """The axis of a sample that padding extends: that of its elements, or else the last one, such as time."""
+        return 0 if self.spec.unordered else len(self.spec.shape) - 1
+
+    def padded(self) -> ReferenceSetup:
+        """Return a copy with samples of twice the length, whose second half is masked, and has other values."""
+        axis = self.length_axis
+        shape = tuple(2 * size if number == axis else size for number, size in enumerate(self.spec.shape))
+        rows = self.rows
+        whole = torch.ones(rows.x.shape[: axis + 2], dtype=torch.bool)
+        mask = whole if rows.mask is None else whole & _extended(rows.mask, axis + 2)
+        if rows.mask is not None and rows.mask.ndim > mask.ndim:
+            mask = rows.mask
+        mask = torch.cat([mask, torch.zeros_like(mask)], axis + 1)
+        x = torch.cat([rows.x, rows.x.flip(0)], axis + 1)
+        return replace(
+            self, spec=replace(self.spec, shape=shape, extras={}), rows=replace(rows, x=x, mask=mask, extras={})
+        )
+
+    def shortened(self, batch: Batch, size: int) -> Batch:
+        """Return a batch of `padded` without the padding: the first `size` elements."""
+        dim = self.length_axis + 1
+        mask = None if batch.mask is None else batch.mask.narrow(dim, 0, size)
+        return replace(batch, x=batch.x.narrow(dim, 0, size), mask=mask)
+
     def with_domain(self, domain: Domain) -> ReferenceSetup:
         """Return a copy with synthetic data of another domain."""
         spec = replace(self.spec, domain=domain)
         return replace(self, spec=spec, rows=synthetic_batch(spec))
+
+
+def _extended(mask: Tensor, ndim: int) -> Tensor:
+    """Return a mask with dimensions of size 1 behind, up to `ndim`."""
+    return mask.reshape(*mask.shape, *[1] * max(0, ndim - mask.ndim))
 
 
 def synthetic_batch(spec: DataSpec) -> Batch:
@@ -118,16 +151,20 @@ def synthetic_setups(kind: str, part: Mapping[str, Any]) -> Iterator[ReferenceSe
         kind: The kind of the part.
         part: The config of the part.
     """
-    domains = getattr(registry().load(kind, part["name"]), "domains", None)
-    for shape in _SHAPES:
+    target = registry().load(kind, part["name"])
+    domains = getattr(target, "domains", None)
+    # A loss that does not compare by position is for unordered data only; other parts are tried on those last.
+    of_sets = kind == "loss" and not getattr(target, "by_position", True)
+    for shape in (_SET_SHAPE,) if of_sets else (*_SHAPES, _SET_SHAPE):
+        unordered = shape == _SET_SHAPE
         for name in _DOMAINS:
             domain = Domain.parse(name)
             if domains is not None and domain.kind not in domains:
                 continue
-            loss = part if kind == "loss" else _loss_for(domain)
+            loss = part if kind == "loss" else _loss_for(domain, unordered=unordered)
             if loss is None:
                 continue
-            spec = DataSpec(shape, domain, extras={"partner": shape})
+            spec = DataSpec(shape, domain, extras={"partner": shape}, unordered=unordered)
             modality_config = {"name": "vector", "domain": name, "scale": "none"}
             encoder = {"name": "mlp", "hidden": [16]}
             config = {**minimal_config(kind, part, loss=loss, encoder=encoder), "modality": modality_config}
@@ -216,11 +253,12 @@ def _prior_for(provides: frozenset[str], space: str) -> str:
     return next(matching, "normal")
 
 
-def _loss_for(domain: Domain) -> Any:
-    """Return a loss for data of `domain`, None if none is installed."""
-    if domain.kind in _LOSSES:
+def _loss_for(domain: Domain, *, unordered: bool) -> Any:
+    """Return a loss for data of `domain`, None if none is installed; for unordered data, one of sets."""
+    if domain.kind in _LOSSES and not unordered:
         return _LOSSES[domain.kind]
-    return next((name for name, target in _importable("loss") if domain.kind in getattr(target, "domains", ())), None)
+    fitting = (name for name, target in _importable("loss") if domain.kind in getattr(target, "domains", ()))
+    return next((name for name in fitting if not (unordered and registry().load("loss", name).by_position)), None)
 
 
 def _importable(kind: str) -> Iterator[tuple[str, Any]]:

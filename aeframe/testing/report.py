@@ -1,10 +1,9 @@
-"""Format the outcomes of a conformance suite for the console."""
+"""Format the outcomes of a conformance suite for the console, a pipe or a file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rich.table import Table
 from rich.text import Text
 
 from aeframe.testing.check import Outcome
@@ -12,18 +11,31 @@ from aeframe.testing.check import Outcome
 _COLOURS = {"ok": "green", "failed": "bold red", "not applicable": "dim"}
 
 
-def table(outcomes: Sequence[Outcome]) -> Table:
-    """Return a table with the part, check, state and message of each outcome."""
-    result = Table(box=None, pad_edge=False)
-    for heading in ("part", "check", "state", ""):
-        result.add_column(heading, no_wrap=heading != "")
+def lines(outcomes: Sequence[Outcome]) -> Iterator[Text]:
+    """Return a line with part, check and state of each outcome, and its message on a line of its own.
+
+    Lines are complete: print them without wrapping.
+    """
+    headings = ("part", "check", "state")
+    rows = [(outcome.part, outcome.check.name, outcome.state) for outcome in outcomes]
+    widths = [max(len(cell) for cell in column) for column in zip(headings, *rows, strict=True)]
+    yield Text(_aligned(headings, widths))
     previous = None
-    for outcome in outcomes:
-        part = outcome.part if outcome.part != previous else ""
-        state = Text(outcome.state, style=_COLOURS[outcome.state])
-        result.add_row(part, outcome.check.name, state, Text(outcome.message))
-        previous = outcome.part
-    return result
+    for outcome, (part, name, state) in zip(outcomes, rows, strict=True):
+        line = Text(_aligned(("" if part == previous else part, name, ""), widths) + "  ")
+        yield line.append(state, style=_COLOURS[state])
+        if outcome.message:
+            # Errors of other libraries can have several lines.
+            yield Text("    " + " ".join(outcome.message.split()))
+        previous = part
+
+
+def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return (
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+        .rstrip()
+        .ljust(widths[0] + 2 + widths[1])
+    )
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:

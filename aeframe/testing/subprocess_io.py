@@ -55,13 +55,13 @@ def read_result(path: Path) -> dict[str, Tensor] | str:
     return result
 
 
-def run_processes(module: str, arguments: Sequence[Sequence[Any]]) -> None:
+def run_processes(module: str, arguments: Sequence[Sequence[Any]], **variables: str) -> None:
     """Run ``python -m module THREADS ...`` in parallel, one process for each list of arguments.
 
-    The processes load the same plugins as this one. A process that fails or exceeds `TIMEOUT` leaves results unwritten,
-    which `read_result` reports.
+    `variables` are added to their environment. The processes load the same plugins as this one. A process that fails
+    or exceeds `TIMEOUT` leaves results unwritten, which `read_result` reports.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **variables}
     command = [sys.executable, "-W", "ignore", "-m", module, str(torch.get_num_threads())]
     processes = [
         subprocess.Popen([*command, *map(str, values)], env=environment, stdout=subprocess.DEVNULL)

@@ -16,12 +16,19 @@ WEIGHT = "weight"
 
 @dataclass(slots=True)
 class Batch:
-    """B samples and what belongs to each of them. Methods return new batches and leave this one unchanged."""
+    """B samples and what belongs to each of them. Methods return new batches and leave this one unchanged.
+
+    It is a dataclass: ``dataclasses.replace(batch, mask=mask)`` returns a batch with other fields. Samples may have
+    fewer elements than `DataSpec.shape`, such as short texts, where the networks accept it.
+    """
 
     x: Tensor
     """``(B, *shape)``: the input of the encoder and the target of the loss."""
     mask: Tensor | None = None
-    """``(B, *leading dims of shape)``, the same for all other dimensions: False where x is padding or missing."""
+    """``(B, *leading dims of shape)``, the same for all other dimensions: False where x is padding or missing.
+
+    There x may be anything, also NaN. Parts read `masked_x`, which has 0. Modalities receive `nan_masked_x`.
+    """
     condition: Tensor | None = None
     """``(B, C)``: covariates for the decoder, and usually for the encoder; for example one-hot classes."""
     index: Tensor | None = None
@@ -57,6 +64,15 @@ class Batch:
     def masked_x(self) -> Tensor:
         """Return x with 0 where the mask is False. Networks read this, since masked values may be NaN."""
         return self.x if self.mask is None else self.x.masked_fill(~broadcast_mask(self.mask, self.x.ndim), 0)
+
+    def nan_masked_x(self) -> Tensor:
+        """Return x with NaN where the mask is False; integers as they are.
+
+        Samples outside of networks have NaN there: the panels of `Modality.render`, and written and restored samples.
+        """
+        if self.mask is None or not self.x.is_floating_point():
+            return self.x
+        return self.x.masked_fill(~broadcast_mask(self.mask, self.x.ndim), torch.nan)
 
     def with_x(self, x: Tensor) -> Batch:
         """Return the batch with another x."""

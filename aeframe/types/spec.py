@@ -97,6 +97,35 @@ class DataSpec:
     """For data of several modalities concatenated along the first axis: by name, in order, size and domain of each."""
     rate: float | None = None
     """Positions per second along the time axis, such as a sampling rate or a frame rate; None without a time axis."""
+    unordered: bool = False
+    """Whether the elements along the first axis are a set: the points of a cloud (N, 3), in no particular order.
+
+    Losses, corruptions and metrics that compare or choose elements by their position are then refused.
+    """
+    condition_axis: int | None = None
+    """The axis of a sample along which the condition is appended to the encoder's input, negative from the last; None
+    for the first axis (channels), or for the last one of unordered data (coordinates), so that each element has it.
+    """
+
+    @property
+    def encoder_condition_axis(self) -> int:
+        """The axis of a sample along which the condition is appended, at least 0.
+
+        Raises:
+            AeframeError: A sample has no such axis, or it is that of unordered elements.
+        """
+        ndim = len(self.shape)
+        axis = (-1 if self.unordered else 0) if self.condition_axis is None else self.condition_axis
+        if not -ndim <= axis < ndim:
+            raise AeframeError(
+                f"DataSpec of samples of shape {self.shape} needs condition_axis in [-{ndim}, {ndim - 1}], found {axis}"
+            )
+        if self.unordered and axis % ndim == 0:
+            raise AeframeError(
+                "a condition cannot be appended to unordered elements along their own axis, as further elements of "
+                f"samples of shape {self.shape}; set condition_encoder=false, the decoder still receives the condition"
+            )
+        return axis % ndim
 
     def to_dict(self) -> dict[str, Any]:
         """Return the spec as values that JSON can represent; `from_dict` reads them."""
@@ -104,12 +133,23 @@ class DataSpec:
         extras = {name: list(shape) for name, shape in self.extras.items()}
         views = {name: [size, str(domain)] for name, (size, domain) in self.views.items()}
         rate = {} if self.rate is None else {"rate": self.rate}
-        return required | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate
+        sets = ({"unordered": True} if self.unordered else {}) | (
+            {} if self.condition_axis is None else {"condition_axis": self.condition_axis}
+        )
+        return required | ({"extras": extras} if extras else {}) | ({"views": views} if views else {}) | rate | sets
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> DataSpec:
         """Return the spec of the values that `to_dict` returned."""
         extras = {name: tuple(shape) for name, shape in plain.get("extras", {}).items()}
         views = {name: (size, Domain.parse(domain)) for name, (size, domain) in plain.get("views", {}).items()}
-        rate = plain.get("rate")
-        return cls(tuple(plain["shape"]), Domain.parse(plain["domain"]), int(plain["condition"]), extras, views, rate)
+        return cls(
+            tuple(plain["shape"]),
+            Domain.parse(plain["domain"]),
+            int(plain["condition"]),
+            extras,
+            views,
+            rate=plain.get("rate"),
+            unordered=bool(plain.get("unordered", False)),
+            condition_axis=plain.get("condition_axis"),
+        )

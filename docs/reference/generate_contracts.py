@@ -24,7 +24,8 @@ arguments that the framework can inject are listed with [each hook](hooks.md).
 {contents}
 """
 _CLASSES = {
-    "aeframe.data": ("Modality", "Dataset", "Source", "Splits"),
+    "aeframe.data": ("Modality", "Dataset", "Source", "Splits", "TensorSource"),
+    "aeframe.data.random_split": ("RandomSplit",),
     "aeframe.parts": (
         "Corruption",
         "Encoder",
@@ -39,11 +40,26 @@ _CLASSES = {
         "Sampler",
         "Schedule",
         "ActivationTraits",
+        "MakeActivation",
     ),
     "aeframe.evaluation.metrics.base": ("ModelMetric",),
     "aeframe.cli": ("Command",),
-    "aeframe.types": ("DataSpec", "Domain", "Batch", "Latent", "ForwardOutput", "LossTerms", "TrainingProgress"),
+    "aeframe.types": (
+        "DataSpec",
+        "Domain",
+        "Batch",
+        "Latent",
+        "ForwardOutput",
+        "LossTerms",
+        "TrainingProgress",
+        "Model",
+    ),
 }
+_FUNCTIONS = {
+    "aeframe.tensors": ("per_sample", "at_least_float32", "autocast_disabled", "broadcast_mask", "repeat_rows"),
+    "aeframe.data.folders": ("files_below", "folder_splits", "path_keys", "first_opened"),
+}
+"""Functions that the parts of a plugin often need."""
 _PUBLIC_SPECIAL_METHODS = ("__len__", "__call__")
 _PROPERTIES = {"property", "functools.cached_property"}
 
@@ -51,9 +67,29 @@ _PROPERTIES = {"property", "functools.cached_property"}
 def page() -> str:
     """Return the text of the page."""
     classes = [(module, name) for module, names in _CLASSES.items() for name in names]
-    contents = " · ".join(f"[`{name}`](#{name.lower()})" for _, name in classes)
+    functions = [f"`{module}`" for module in _FUNCTIONS]
+    anchors = [module.replace(".", "") for module in _FUNCTIONS]
+    contents = " · ".join(
+        [f"[`{name}`](#{name.lower()})" for _, name in classes]
+        + [f"[{title}](#{anchor})" for title, anchor in zip(functions, anchors, strict=True)]
+    )
     sections = [_section(module, name) for module, name in classes]
+    sections += [_function_section(module, names) for module, names in _FUNCTIONS.items()]
     return "\n".join([_HEAD.format(contents=contents), *sections])
+
+
+def _function_section(module: str, names: tuple[str, ...]) -> str:
+    """Return the section on some functions of a module."""
+    lines = [f"## {module}", "", f"`from {module} import {names[0]}`", ""]
+    for name in names:
+        (definition,) = ast.parse(
+            textwrap.dedent(inspect.getsource(getattr(importlib.import_module(module), name)))
+        ).body
+        assert isinstance(definition, ast.FunctionDef)
+        returns = ast.unparse(definition.returns) if definition.returns else "None"
+        head = f"{name}({ast.unparse(definition.args)}) -> {returns}"
+        lines.append(_item(head, "", ast.get_docstring(definition)))
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _section(module: str, name: str) -> str:

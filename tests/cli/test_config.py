@@ -110,7 +110,15 @@ def test_why_prints_all_sources_by_precedence(mine: str, capsys: pytest.CaptureF
         (["latent.name", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (
             ["latent", "model=vae", "latent=fsq"],
-            [("fsq", "the command line: latent=fsq"), ("point", "aeframe.conf/train.yaml")],
+            [("fsq", "the command line: latent=fsq"), ("gaussian", VAE), ("point", "aeframe.conf/train.yaml")],
+        ),
+        (
+            ["loss", "model=wae_mmd"],
+            [
+                ("mse", "model=wae_mmd (aeframe.conf/model/wae_mmd.yaml)"),
+                ("mse", "modality 'vector' (aeframe.data.vector:Vector)"),
+                ("mse", "aeframe.conf/train.yaml"),
+            ],
         ),
         (["model", "experiment=mine"], [("vae", "MINE"), ("ae", "aeframe.conf/train.yaml")]),
         (["loss"], [("mse", "modality 'vector' (aeframe.data.vector:Vector)"), ("mse", "aeframe.conf/train.yaml")]),

@@ -186,7 +186,7 @@ def calls(saved: TrainedModel) -> dict[str, tuple[Any, str]]:
         "nan": (
             lambda: saved.reconstruct(bad),
             "model 'vae' expects values of domain real, sample 2 has others (from nan to nan); "
-            "prepare the data as in training, or read them from a file with the model's modality",
+            "pass mask=~x.isnan() if they are padding or missing, or correct them",
         ),
         "z": (lambda: saved.decode(z[:, :2]), "model 'vae' expects z of shape (N, 3), N at least 1, found (4, 2)"),
         "condition": (

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.parts.activations import ActivationTraits, MakeActivation, traits
+from aeframe.parts.networks.mlp import dense_layers
 from aeframe.registry import registry
 
 NAMES = [entry.name for entry in registry().entries("activation") if entry.plugin == "core"]
@@ -164,3 +165,24 @@ def test_an_activation_that_changes_the_shape_is_an_error() -> None:
     with pytest.raises(AeframeError) as error:
         MakeActivation.named("glu").same_shape("mlp")
     assert str(error.value) == "mlp needs an activation that keeps its input's shape, 'glu' does not"
+
+
+class Doubling(nn.Module):
+    """Twice its input, behind weights of 1, or of 3 in the first layer."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    def initialise_layer(self, layer: nn.Linear, *, first: bool) -> None:
+        layer.weight.fill_(3.0 if first else 1.0)
+
+
+def test_an_activation_sets_the_weights_of_the_layers_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = MakeActivation({"name": "doubling"}, lambda kind, config: Doubling())
+    monkeypatch.setattr(make, "_target", lambda: Doubling)
+    layers = [layer for layer in dense_layers([2, 3, 4], make, norm=False, dropout=0.0) if isinstance(layer, nn.Linear)]
+    assert [float(layer.weight.unique()) for layer in layers] == [3.0, 1.0]
+    linear = nn.Linear(2, 3)
+    weight = linear.weight.clone()
+    assert MakeActivation.named("relu").begin(linear) is linear
+    assert torch.equal(linear.weight, weight)

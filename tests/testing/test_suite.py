@@ -48,6 +48,7 @@ def outcome(runner: SuiteRunner, check_name: str, part_id: str) -> Outcome:
 
 def test_checks_have_unique_names_a_reason_of_one_line_and_depend_on_earlier_checks() -> None:
     names = [check.name for check in CHECKS]
+    assert all(check.function.__doc__ for check in CHECKS), "the page docs/reference/checks.md prints the docstrings"
     assert len(set(names)) == len(names)
     for check in CHECKS:
         assert check.reason
@@ -187,13 +188,17 @@ class TestSmall(PluginSuite):
 def test_the_command_reports_every_check_and_fails_with_1(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    # A pipe has no width: lines are complete.
+    monkeypatch.setenv("COLUMNS", "20")
     (tmp_path / "test_entry.py").write_text(SUITE.replace("wrong_small", "wrong_entry"), encoding="utf-8")
     assert main(["check-plugin", "wrong_entry", "--suite", str(tmp_path / "test_entry.py")]) == 1
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line.strip()]
     assert lines[:2] == ["part check state", "plugin loads ok"]
-    assert "hook names failed there is no hook 'register_loses', did you mean 'register_losses'?" in lines
-    assert "per-sample terms not applicable to keep the test short" in lines
+    assert (
+        lines[lines.index("hook names failed") + 1]
+        == "there is no hook 'register_loses', did you mean 'register_losses'?"
+    )
+    assert lines[lines.index("per-sample terms not applicable") + 1] == "to keep the test short"
     assert lines[-1].startswith("plugin 'wrong_entry': ")
     assert ", 2 failed, " in lines[-1]
 

@@ -31,6 +31,13 @@ class ModelMetric(Metric):
     z sampled from it, with as many importance samples as the objective uses.
     """
 
+    unit: ClassVar[str] = ""
+    """The unit of its value, for the table of a run: ``nats``, ``dB``, ``units of x``; empty without one."""
+    by_position: ClassVar[bool] = False
+    """Whether it compares each element of x with the element of the reconstruction at the same position. Such a metric
+    is left out for unordered elements (`DataSpec.unordered`), and refused if the config names it.
+    """
+
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         """Return whether the metric is defined for `model`, such as codebook usage for a quantised latent.

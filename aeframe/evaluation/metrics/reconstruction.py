@@ -18,6 +18,7 @@ class _ElementMean(ModelMetric):
     """``()``: sum of `compare` over elements."""
     count: Tensor
     """``()``: number of elements."""
+    by_position = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,12 +46,16 @@ class _ElementMean(ModelMetric):
 class MeanSquaredError(_ElementMean):
     """Mean squared error per element, in the squared unit of the data."""
 
+    unit = "squared units of x"
+
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).square()
 
 
 class MeanAbsoluteError(_ElementMean):
     """Mean absolute error per element, in the unit of the data."""
+
+    unit = "units of x"
 
     def compare(self, reconstruction: Tensor, x: Tensor) -> Tensor:
         return (reconstruction - x).abs()
@@ -83,6 +88,7 @@ class R2Score(ModelMetric):
     """``(*shape)``: sum of x² over samples."""
     count: Tensor
     """``(*shape)``: number of samples in which each element is evaluated."""
+    by_position = True
 
     def __init__(self, model: Autoencoder) -> None:
         super().__init__()

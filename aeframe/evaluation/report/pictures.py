@@ -91,10 +91,11 @@ def _render(modality: Modality, panels: dict[str, Tensor]) -> Figure:
 
 def _reconstructions(model: Autoencoder, batch: Batch) -> dict[str, Tensor]:
     """Return panels of originals, corrupted inputs (if the model has a corruption) and reconstructions."""
-    panels = {"original": batch.x}
+    # Masked values are NaN in pictures, so that padding is not drawn.
+    panels = {"original": batch.nan_masked_x()}
     corrupted = model.corruption(batch)
     if not isinstance(model.corruption, NoCorruption):
-        panels["input of the encoder"] = corrupted.x
+        panels["input of the encoder"] = corrupted.nan_masked_x()
     panels["reconstruction"] = model.generate(model.embed(corrupted).mean, condition=batch.condition, like=batch)
     return panels
 

@@ -26,7 +26,16 @@ class Loss(nn.Module):
     domains: ClassVar[frozenset[str]]
     """The kinds of `Domain` the loss is made for."""
     unit: ClassVar[str] = "nats"
-    """The unit of the loss, for reports: ``nats`` or ``distance``."""
+    """The unit of the loss, for reports: ``nats`` for a likelihood, otherwise ``distance``, whose unit is that of the
+    loss itself. Scores and the summary of a run print it; nothing else depends on it.
+    """
+    by_position: ClassVar[bool] = True
+    """Whether it compares each element of x with the element of the reconstruction at the same position. Such a loss is
+    refused for a modality of unordered elements (`DataSpec.unordered`). A loss of sets, such as the Chamfer distance,
+    sets False, and must not change with the order of the elements along the first axis.
+    """
+    any_length: ClassVar[bool] = False
+    """Whether the reconstruction may have another number of elements along the first axis than x."""
     num_outputs: int = 1
     """Numbers the decoder returns for each element of x: 1 for a mean, 2 for mean and variance, n for n classes."""
 
@@ -38,9 +47,13 @@ class Loss(nn.Module):
     def forward(self, output: Tensor, batch: Batch) -> Tensor:
         """Return the loss of each sample ``(B,)``, or ``(K, B)``, summed over the elements where the mask is True.
 
+        In mixed precision it is called inside of autocast: sums and products of matrices that need float32 belong into
+        ``with aeframe.tensors.autocast_disabled(output.device)``, on ``at_least_float32(output)``.
+
         Args:
-            output: ``(B, num_outputs, *shape)``, or ``(K, B, num_outputs, *shape)`` with K importance samples.
-            batch: The clean x ``(B, *shape)`` and its mask.
+            output: ``(B, num_outputs, *shape)``, or ``(K, B, num_outputs, *shape)`` with K importance samples. With
+                `any_length`, the first size of shape may differ from that of x.
+            batch: The clean x ``(B, *shape)`` and its mask. Masked x may be NaN; `Batch.masked_x` has 0 there.
         """
         # The number of dimensions before the shape of a sample: 1, or 2 with importance samples.
         lead = output.ndim - batch.x.ndim
@@ -70,9 +83,14 @@ class Loss(nn.Module):
         raise NotImplementedError
 
     def masked_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask is False."""
+        """Return x ``(B, *shape)`` and its reconstruction ``(..., B, *shape)``, both 0 where the mask is False.
+
+        For a loss that does not compare by position, only x: the mask does not apply to the reconstruction.
+        """
         x, x_hat = batch.masked_x(), self.mean(at_least_float32(output))
-        return x, x_hat if batch.mask is None else x_hat.masked_fill(~broadcast_mask(batch.mask, x.ndim), 0)
+        return x, x_hat if batch.mask is None or not self.by_position else x_hat.masked_fill(
+            ~broadcast_mask(batch.mask, x.ndim), 0
+        )
 
     def flat_x_and_reconstruction(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return masked x ``(B, N)`` and reconstruction ``(..., B, N)``, flattened to N numbers.

@@ -19,11 +19,14 @@ from aeframe.types import Batch, Domain, Shape
 
 
 def dense_layers(sizes: list[int], activation: MakeActivation | None, *, norm: bool, dropout: float) -> nn.Sequential:
-    """Return Linear, optional LayerNorm, activation and optional Dropout between consecutive sizes."""
+    """Return Linear, optional LayerNorm, activation and optional Dropout between consecutive sizes.
+
+    The activation may set the initial weights of the layer before it, see `MakeActivation.begin`.
+    """
     make = (activation or MakeActivation.named("relu")).same_shape("mlp")
     modules: list[nn.Module] = []
-    for size_in, size_out in itertools.pairwise(sizes):
-        modules.append(nn.Linear(size_in, size_out))
+    for number, (size_in, size_out) in enumerate(itertools.pairwise(sizes)):
+        modules.append(make.begin(nn.Linear(size_in, size_out), first=number == 0))
         if norm:
             modules.append(nn.LayerNorm(size_out))
         modules.append(make())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -44,4 +45,5 @@ def with_reconstruction(model: Model, output: Tensor, batch: Batch) -> Batch:
             "from another network; leave out the penalties adversarial, feature_consistency, feature_matching and "
             "perceptual"
         )
-    return batch.with_x(x)
+    # The mask belongs to the elements of x, to which those of an unordered reconstruction do not correspond.
+    return batch.with_x(x) if model.loss.by_position else replace(batch, x=x, mask=None)

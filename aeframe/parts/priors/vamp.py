@@ -56,16 +56,19 @@ class Vamp(Prior):
                 f"prior vamp learns pseudo-inputs by gradients, which {spec.domain} data do not have; choose "
                 "prior=mixture or prior=flow"
             )
-        self.z_shape, self.channels, self.domain = z_shape, spec.shape[0], spec.domain
+        self.z_shape, self.domain = z_shape, spec.domain
+        # The axis of the condition, after that of the components, and the size of x along it.
+        axis = next((number for number, size in enumerate(spec.shape) if shape[number] != size), 0)
+        self.axis, self.size = axis + 1, spec.shape[axis]
         # The pseudo-inputs before they are mapped to the bounds.
         self.free = nn.Parameter(spread * torch.randn(components, *shape))
         self._encoder, self._latent = Unowned(encoder), Unowned(latent)
 
     def pseudo_inputs(self) -> Tensor:
         """Return the pseudo-inputs ``(components, *shape)``, within the bounds of the data."""
-        # The encoder's input has the channels of x, then those of the condition.
-        x, condition = self.free[:, : self.channels], self.free[:, self.channels :]
-        return torch.cat([_bounded(x, self.domain), condition], 1)
+        # The encoder's input has the values of x, then those of the condition.
+        x, condition = self.free.tensor_split([self.size], self.axis)
+        return torch.cat([_bounded(x, self.domain), condition], self.axis)
 
     def log_prob(self, z: Tensor) -> Tensor:
         encoder, latent = self._encoder.module, self._latent.module

@@ -23,6 +23,10 @@ _SHAPE = (5, 4, 6, 8)
     depends_on=("plain defaults",),
 )
 def declared_traits(part: PartUnderTest) -> None:
+    """Compare the outputs for inputs from -30 to 30 with `ActivationTraits`: range, shape and parameters.
+
+    Gradients must be finite, and the outputs repeatable in evaluation mode.
+    """
     module: nn.Module = build("activation", part.config)
     declared = traits(part.target)
     x = torch.linspace(-30, 30, math.prod(_SHAPE)).reshape(_SHAPE).requires_grad_()

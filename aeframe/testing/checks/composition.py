@@ -24,6 +24,7 @@ from aeframe.testing.part_under_test import PartUnderTest
     depends_on=("plain defaults", "registered defaults"),
 )
 def composes(part: PartUnderTest) -> None:
+    """Compose a config with the part chosen by its name alone, such as ``loss=NAME``."""
     name = part.entry.name
     if "???" in defaults(part.kind, name).values():
         raise NotApplicableError("it has required options")
@@ -38,6 +39,7 @@ def composes(part: PartUnderTest) -> None:
 
 @check("recipes compose", "a recipe may name only registered parts", kinds=["config"], depends_on=("imports",))
 def recipes_compose(part: PartUnderTest) -> None:
+    """Compose a config with each recipe of the package that `register_configs` registers."""
     recipes = importlib.resources.files(part.entry.target) / "model"
     if not recipes.is_dir():
         raise NotApplicableError("it has no folder of recipes, model/")

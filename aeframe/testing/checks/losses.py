@@ -6,16 +6,18 @@ A decoder output is ``(B, outputs, *shape)``: for each element, the parameters o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.noise import noise_of
 from aeframe.parts.losses.base import Loss
 from aeframe.tensors import per_sample
 from aeframe.testing.check import check
-from aeframe.testing.expectations import expect
+from aeframe.testing.expectations import NotApplicableError, expect
 from aeframe.testing.own_modules import own_modules
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import BATCH_SIZE, CPU, ReferenceSetup
@@ -31,6 +33,10 @@ _STEPS, _LEARNING_RATE = 100, 0.1
     depends_on=("per-sample terms",),
 )
 def minimum_at_the_data(part: PartUnderTest) -> None:
+    """Minimise the loss by the decoder's output for 100 steps, and expect the reconstruction closer to x than before.
+
+    The loss of a sample must also be lower for its own x than for that of another sample, on average.
+    """
     for domain, setup, loss in _in_each_domain(part):
         batch = setup.batch()
         with noise_of(CPU, 6):
@@ -65,6 +71,12 @@ def minimum_at_the_data(part: PartUnderTest) -> None:
     depends_on=("per-sample terms",),
 )
 def masked_output(part: PartUnderTest) -> None:
+    """Change the decoder's output where x is masked, and expect the same loss.
+
+    It does not apply to losses of unordered elements, whose reconstruction has no element for each one of x.
+    """
+    if not part.target.by_position:
+        raise NotApplicableError("it does not compare elements by their position")
     for domain, setup, loss in _in_each_domain(part):
         if domain.kind == "simplex":
             # The elements of a sample sum to one, so that they are never masked.
@@ -89,6 +101,7 @@ def masked_output(part: PartUnderTest) -> None:
     depends_on=("shapes",),
 )
 def samples_in_the_domain(part: PartUnderTest) -> None:
+    """Compute mean and samples of large outputs, and expect finite values inside `output_range` and the domain."""
     for domain, setup, loss in _in_each_domain(part):
         with noise_of(CPU, 6), torch.no_grad():
             # Large outputs reach the ends of the range that a loss declares.
@@ -112,6 +125,80 @@ def samples_in_the_domain(part: PartUnderTest) -> None:
             )
 
 
+@check(
+    "loss of padding",
+    "the loss of a sample must not depend on how much padding follows it",
+    kinds=["loss"],
+    depends_on=("per-sample terms",),
+)
+def loss_of_padding(part: PartUnderTest) -> None:
+    """Compare the loss of a sample with that of the same sample behind which masked padding was added.
+
+    A loss that divides by the number of elements divides by that of the unmasked ones, ``batch.mask.sum(-1)``.
+    """
+    if not part.target.by_position and not part.target.any_length:
+        raise NotApplicableError("the reconstruction of unordered elements has as many as x, also for padding")
+    compared = False
+    for domain, setup, loss in _in_each_domain(part):
+        if domain.kind == "simplex":
+            continue
+        padded = setup.padded()
+        with noise_of(CPU, 1):
+            module = own_modules({"loss": part.config}).get("loss")
+            try:
+                spec = padded.spec
+                longer = build("loss", part.config, shape=spec.shape, domain=domain, spec=spec, module=module)
+            except AeframeError:
+                continue
+        compared = True
+        with noise_of(CPU, 6), torch.no_grad():
+            output, padding = torch.randn(2, BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            longer_output = torch.cat([output, padding], setup.length_axis + 2) if loss.by_position else output
+            batch = padded.batch()
+            expected = loss(output, padded.shortened(batch, setup.spec.shape[setup.length_axis]))
+            actual = longer(longer_output, batch)
+        expect(
+            torch.allclose(expected, actual, rtol=1e-4, atol=1e-5),
+            f"{part.id} on {domain} data: it changes when masked padding is added behind a sample, by up to "
+            f"{float((expected - actual).abs().max()):.3g}; leave masked elements out, and divide by the number of the "
+            "unmasked ones",
+        )
+    if not compared:
+        raise NotApplicableError("it takes samples of one size only")
+
+
+@check(
+    "order of the elements",
+    "the elements of unordered data are a set",
+    kinds=["loss"],
+    depends_on=("per-sample terms",),
+)
+def order_of_the_elements(part: PartUnderTest) -> None:
+    """Permute the elements of x, and those of the output, and expect the same loss.
+
+    It applies to losses with ``by_position = False``, which alone are accepted for unordered data.
+    """
+    if part.target.by_position:
+        raise NotApplicableError("it compares elements by their position, and is refused for unordered ones")
+    for domain, setup, loss in _in_each_domain(part):
+        batch = setup.batch()
+        order = torch.arange(setup.spec.shape[0]).flip(0)
+        with noise_of(CPU, 6), torch.no_grad():
+            output = torch.randn(BATCH_SIZE, loss.num_outputs, *setup.spec.shape)
+            expected = loss(output, batch)
+            mask = None if batch.mask is None else batch.mask[:, order]
+            losses = {
+                "x": loss(output, replace(batch, x=batch.x[:, order], mask=mask)),
+                "the output": loss(output[:, :, order], batch),
+            }
+        for what, actual in losses.items():
+            expect(
+                torch.allclose(expected, actual, rtol=1e-4, atol=1e-5),
+                f"{part.id} on {domain} data: it changes with the order of the elements of {what}, by up to "
+                f"{float((expected - actual).abs().max()):.3g}; set by_position = True",
+            )
+
+
 def _in_each_domain(part: PartUnderTest) -> Iterator[tuple[Domain, ReferenceSetup, Loss]]:
     """Yield each domain that the loss declares, with data of the domain and the loss built for them."""
     for kind in sorted(part.target.domains):
@@ -124,9 +211,13 @@ def _in_each_domain(part: PartUnderTest) -> Iterator[tuple[Domain, ReferenceSetu
 
 
 def _error(loss: Loss, output: Tensor, x: Tensor) -> Tensor:
-    """Return the sum of |x - x_hat| over the batch."""
+    """Return the sum of |x - x_hat| over the batch; for unordered elements, with the nearest one of x_hat."""
     with torch.no_grad():
-        return per_sample((loss.mean(output).float() - x).abs()).sum()
+        x_hat = loss.mean(output).float()
+        if loss.by_position:
+            return per_sample((x_hat - x).abs()).sum()
+        elements, others = x.float().flatten(2), x_hat.flatten(2)
+        return torch.cdist(elements, others, p=1.0).amin(-1).sum() + torch.cdist(others, elements, p=1.0).amin(-1).sum()
 
 
 def _within(values: Tensor, low: float, high: float) -> bool:
@@ -140,4 +231,4 @@ def _outermost(values: Tensor, domain: Domain) -> float:
     return float(values.flatten()[distance.flatten().argmax()])
 
 
-CHECKS = (minimum_at_the_data, masked_output, samples_in_the_domain)
+CHECKS = (minimum_at_the_data, masked_output, loss_of_padding, order_of_the_elements, samples_in_the_domain)

@@ -6,6 +6,7 @@ Terms are the named summands of the loss (and the bound), with one number for ea
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,10 @@ from aeframe.testing.noise import RowNoise
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import BATCH_SIZE, CPU, PROGRESS
 from aeframe.training.optimizer_groups import check_ownership, make_optimizer_groups
-from aeframe.types import Batch
+from aeframe.types import Batch, DataSpec, Domain
+
+_ORDER = [3, 0, 5, 1, 6, 2, 4]
+"""An order of the samples of a batch in which none has the neighbours that it had, also not from end to start."""
 
 
 @check(
@@ -33,12 +37,22 @@ from aeframe.types import Batch
     depends_on=("complete", "plain defaults", "registered defaults"),
 )
 def builds(part: PartUnderTest) -> None:
+    """Build a small model with the part and compute its loss terms, on data of each shape and domain until one fits.
+
+    A part refuses a shape or a domain with an `AeframeError`. Parts that fit none of the synthetic data are tested on
+    the data of the plugin's modalities.
+    """
     # Raises if there is no working setup.
     assert part.setup is not None
 
 
 @check("shapes", "other parts rely on the shapes that a part declares", kinds=MODEL_KINDS, depends_on=("builds",))
 def shapes(part: PartUnderTest) -> None:
+    """Compare the shapes of input, features, z, output and reconstruction with those that the parts declare.
+
+    With a loss of `any_length`, the output may have another number of elements than x. No part may change the batch
+    that it is given: return a new one, as `Batch.with_x` and `dataclasses.replace` do.
+    """
     model, batch = part.setup.model(), part.setup.batch()
     x = batch.x.clone()
 
@@ -56,11 +70,13 @@ def shapes(part: PartUnderTest) -> None:
         expect_shape("the encoder output", model.encoder(batch), (BATCH_SIZE, *model.encoder.out_shape))
         expect_shape("z", out.latent.z, (num_rows, *model.latent.shape))
         expect_shape("the mean of z", out.latent.mean, (num_rows, *model.latent.shape))
+        if model.loss.any_length:
+            sample_shape = (out.output.shape[2] if out.output.ndim > 2 else -1, *sample_shape[1:])
         expect_shape("the decoder output", out.output, (num_rows, model.loss.num_outputs, *sample_shape))
         expect_shape("the reconstruction", model.loss.mean(out.output), (num_rows, *sample_shape))
         prior_sample = model.prior.sample(BATCH_SIZE)
         expect_shape("a sample from the prior", prior_sample, (BATCH_SIZE, *model.latent.shape))
-    expect(torch.equal(batch.x, x), f"{part.id} changes its input batch in place; return a new batch")
+    expect(same_values(batch.x, x), f"{part.id} changes its input batch in place; return a new batch")
 
 
 @check(
@@ -70,6 +86,7 @@ def shapes(part: PartUnderTest) -> None:
     depends_on=("shapes",),
 )
 def per_sample_terms(part: PartUnderTest) -> None:
+    """Expect shape (B,) of each term of the loss, also with importance samples: no mean over the batch."""
     with noise_of(CPU, 4):
         model = part.setup.model()
         out = forward_pass(model, part.setup.batch())
@@ -89,6 +106,7 @@ def per_sample_terms(part: PartUnderTest) -> None:
     depends_on=("per-sample terms",),
 )
 def gradients(part: PartUnderTest) -> None:
+    """Expect a finite gradient for each parameter of the part, and one that is not zero for some of them."""
     model = part.setup.model()
     groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     check_ownership(model, groups)
@@ -120,12 +138,18 @@ def gradients(part: PartUnderTest) -> None:
     depends_on=("per-sample terms",),
 )
 def batch_invariance(part: PartUnderTest) -> None:
+    """Compare the terms of a sample in several batches, with the same noise for each sample.
+
+    In training, the batch has every sample twice, or the samples are in another order; in evaluation, other samples are
+    added. Terms that compare the samples of a batch on purpose are named in `batch_terms`, and left out.
+    """
     setup, rows = part.setup, torch.arange(BATCH_SIZE)
     model = setup.model()
-    with noise_of(CPU, 4), torch.no_grad():
-        # The result is not needed: some parts, such as a codebook, initialise themselves from the first batch.
+    with noise_of(CPU, 4):
+        # The result is not needed: some parts, such as a codebook, initialise themselves from the first batch in
+        # training, which is recognised by its gradients.
         forward_pass(model, setup.batch())
-    copied = copy.deepcopy(model)
+    copied, reordered = copy.deepcopy(model), copy.deepcopy(model)
     once = _terms(model, setup.batch(), rows)
     twice = _terms(copied, setup.batch().rows(rows.repeat(2)), rows.repeat(2))
     # Terms that compare the samples of a batch, such as a divergence between their distribution and the prior.
@@ -135,6 +159,12 @@ def batch_invariance(part: PartUnderTest) -> None:
         return {name: value for name, value in terms.items() if name not in batch_terms}
 
     _expect_same_terms(part, without_batch_terms(once), twice, "in training, when the batch has every sample twice")
+    order = torch.tensor(_ORDER)
+    in_order = _terms(reordered, setup.batch().rows(order), order)
+    in_order = {name: value[order.argsort()] for name, value in in_order.items()}
+    _expect_same_terms(
+        part, without_batch_terms(once), in_order, "in training, when the samples of the batch are in another order"
+    )
     with evaluation_mode(model):
         alone = _terms(model, setup.batch(), rows)
         with_others = _terms(model, setup.batch(2 * BATCH_SIZE), torch.arange(2 * BATCH_SIZE))
@@ -167,10 +197,16 @@ def _expect_same_terms(part: PartUnderTest, expected: dict[str, Tensor], actual:
     depends_on=("per-sample terms",),
 )
 def padding_invariance(part: PartUnderTest) -> None:
+    """Put other values, and NaN, under the mask, and expect the same terms and the same code.
+
+    Read x through `Batch.masked_x`, which has 0 there, and leave masked elements out of sums, means and maxima.
+    """
     if part.setup.spec.domain.kind == "simplex":
         raise NotApplicableError("the elements of a simplex sum to one, so that they are never masked")
     model, batch = part.setup.model(), part.setup.batch()
-    batch.mask = torch.rand(batch.x.shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    mask = _random_mask(part.setup.spec, len(batch))
+    # The data may have masked elements of their own.
+    batch.mask = mask if batch.mask is None else broadcast_mask(batch.mask, mask.ndim) & mask
     masked = broadcast_mask(~batch.mask, batch.x.ndim)
     fillings = {"another value": batch.x.flip(0)}
     if batch.x.is_floating_point():
@@ -193,6 +229,10 @@ def padding_invariance(part: PartUnderTest) -> None:
     depends_on=("per-sample terms",),
 )
 def condition(part: PartUnderTest) -> None:
+    """Train on data with a condition of three classes, and expect encoder and decoder to depend on it.
+
+    An encoder that does not depend on the condition may have it at the wrong place: see `DataSpec.condition_axis`.
+    """
     setup = part.setup.with_condition()
     model, batch = setup.model(), setup.batch()
     assert batch.condition is not None
@@ -202,6 +242,15 @@ def condition(part: PartUnderTest) -> None:
         expect(
             tuple(value.shape) == (BATCH_SIZE,),
             f"{part.id}: with a condition, the term '{name}' has shape {tuple(value.shape)}, expected ({BATCH_SIZE},)",
+        )
+    if part.kind in ("encoder", "modality") and model.condition_encoder:
+        with evaluation_mode(model), torch.no_grad():
+            features = model.encode_features(batch)
+            changed_features = model.encode_features(replace(batch, condition=batch.condition.roll(1, 1)))
+        expect(
+            not torch.allclose(features, changed_features, atol=1e-7),
+            f"{part.id}: the encoder returns the same features for different conditions, which are appended along axis "
+            f"{setup.spec.encoder_condition_axis} of a sample; use them, or set DataSpec.condition_axis",
         )
     if part.kind == "decoder":
         with evaluation_mode(model), torch.no_grad():
@@ -218,6 +267,7 @@ def condition(part: PartUnderTest) -> None:
     depends_on=("shapes",),
 )
 def repeatable_evaluation(part: PartUnderTest) -> None:
+    """Compute code, output and reconstruction loss twice in evaluation mode, and expect the same numbers."""
     model, batch = part.setup.model().eval(), part.setup.batch()
     with torch.no_grad():
         first, second = (deterministic_forward_pass(model, batch) for _ in range(2))
@@ -232,6 +282,93 @@ def repeatable_evaluation(part: PartUnderTest) -> None:
             torch.equal(first_value, second_value),
             f"{part.id}: the {name} differs at each call in evaluation mode; draw noise in training mode only",
         )
+
+
+@check(
+    "nonzero terms",
+    "a term that is 0 for all samples passes every other check",
+    kinds=("loss", "penalty", "critic"),
+    depends_on=("per-sample terms",),
+)
+def nonzero_terms(part: PartUnderTest) -> None:
+    """Expect terms of the part that are not 0 for all samples, in training or in evaluation.
+
+    A penalty that acts on close points only is 0 in a model with initial weights, and a mistake in it stays unseen.
+    Give the part options in the suite under which its terms are not 0.
+    """
+    model, batch = part.setup.model(), part.setup.batch()
+    with noise_of(CPU, 4), torch.no_grad():
+        in_training = all_terms(model, forward_pass(model, batch), PROGRESS)
+        with evaluation_mode(model):
+            in_evaluation = all_terms(model, forward_pass(model, batch), PROGRESS)
+    prefix = f"{part.entry.name}/" if part.kind == "critic" else ""
+    names = {"loss": ["reconstruction"], "penalty": [part.entry.name]}.get(
+        part.kind, [name for name in in_evaluation if name.startswith(prefix)]
+    )
+    for name in names:
+        values = [terms[name] for terms in (in_training, in_evaluation) if name in terms]
+        expect(
+            not values or any(bool(value.any()) for value in values),
+            f"{part.id}: the term '{name}' is 0 for all samples, so that nothing is tested; set options in the suite "
+            f"under which it is not: options = {{{part.id!r}: {{...}}}}",
+        )
+
+
+@check(
+    "padding length",
+    "the code of a sample must not depend on how much padding follows it",
+    kinds=["encoder"],
+    depends_on=("padding invariance",),
+)
+def padding_length(part: PartUnderTest) -> None:
+    """Compare the features of a sample with those of the same sample behind which masked padding was added.
+
+    It applies to encoders that take samples of several lengths. An encoder that takes the mean over the padded length,
+    or reads padding as elements of value 0, fails.
+    """
+    setup = part.setup.padded()
+    try:
+        model, size = setup.model().eval(), part.setup.spec.shape[setup.length_axis]
+        with torch.no_grad():
+            batches = [setup.batch().with_x(x) for x in _away_from_zero(setup.batch().x, setup.spec.domain)]
+            features = torch.cat([model.encoder(batch) for batch in batches])
+            shorter = torch.cat([model.encoder(setup.shortened(batch, size)) for batch in batches])
+    except Exception as error:
+        raise NotApplicableError("it takes samples of one size only") from error
+    if shorter.shape != features.shape:
+        raise NotApplicableError("its features have a position for each element of a sample")
+    expect(
+        torch.allclose(shorter, features, rtol=1e-4, atol=1e-5),
+        f"{part.id}: the features change when masked padding is added behind a sample, by up to "
+        f"{float((shorter - features).abs().max()):.3g}; leave masked elements out of means and maxima",
+    )
+
+
+def _away_from_zero(x: Tensor, domain: Domain) -> list[Tensor]:
+    """Return x, and values of the domain that are all above 0, or all below: padding read as zeros is then extreme."""
+    if domain.kind not in ("real", "signed", "unit"):
+        return [x]
+    positive = (x.abs() + 1) if domain.kind == "real" else (x.abs() + 1) / 2
+    return [shifted for shifted in (x, positive, -positive) if float(shifted.nan_to_num().min()) >= domain.bounds[0]]
+
+
+def same_values(actual: Tensor, expected: Tensor) -> bool:
+    """Return whether two tensors have equal shapes and values; NaN, as under a mask, equals NaN."""
+    if actual.shape != expected.shape:
+        return False
+    equal = actual == expected
+    if actual.is_floating_point() and expected.is_floating_point():
+        equal |= actual.isnan() & expected.isnan()
+    return bool(equal.all())
+
+
+def _random_mask(spec: DataSpec, num: int) -> Tensor:
+    """Return a mask of samples that is True for about 60 % of the elements, and for the first of unordered ones."""
+    shape = spec.shape[:1] if spec.unordered else spec.shape
+    mask = torch.rand(num, *shape, generator=torch.Generator().manual_seed(3)) < 0.6
+    if spec.unordered:
+        mask[:, 0] = True
+    return mask
 
 
 def _module(model: Autoencoder, kind: str) -> nn.Module:
@@ -252,4 +389,6 @@ CHECKS = (
     padding_invariance,
     condition,
     repeatable_evaluation,
+    nonzero_terms,
+    padding_length,
 )

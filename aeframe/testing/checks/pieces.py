@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
+from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import noise_of
 from aeframe.testing.check import check
 from aeframe.testing.expectations import CheckFailedError, NotApplicableError, expect
+from aeframe.testing.global_seeds import global_seeds
 from aeframe.testing.part_under_test import PartUnderTest
 from aeframe.testing.reference import BATCH_SIZE, CPU, ReferenceSetup
-from aeframe.types import TrainingProgress
+from aeframe.types import Batch, ForwardOutput, TrainingProgress
 
 _PLANNED_BATCHES = 20
 
@@ -29,6 +32,7 @@ _PLANNED_BATCHES = 20
     depends_on=("complete",),
 )
 def schedule(part: PartUnderTest) -> None:
+    """Expect finite numbers for each progress, also when the schedule is called in the reverse order."""
     built = build("schedule", part.config)
     steps = [TrainingProgress(batch=batch, planned=_PLANNED_BATCHES) for batch in range(_PLANNED_BATCHES + 5)]
     values = [built(progress) for progress in steps]
@@ -50,6 +54,8 @@ def schedule(part: PartUnderTest) -> None:
     depends_on=("imports",),
 )
 def optimizer(part: PartUnderTest) -> None:
+    """Take four steps on a parabola, with the state saved and loaded in between, and expect a lower loss."""
+
     def two_steps(state: dict[str, object] | None, weight: Tensor) -> tuple[dict[str, object], Tensor]:
         """Return the optimizer's state and the weight after two steps, from `state` unless it is None."""
         parameter = torch.nn.Parameter(weight.clone())
@@ -85,6 +91,7 @@ def optimizer(part: PartUnderTest) -> None:
     depends_on=("plain defaults",),
 )
 def sampler(part: PartUnderTest) -> None:
+    """Fit the density, save and load its state, and expect the same finite samples of the shape of z."""
     model = part.setups[0].model().eval()
     built = build("sampler", part.config, model=model)
     with noise_of(CPU, 8), torch.no_grad():
@@ -111,49 +118,171 @@ def sampler(part: PartUnderTest) -> None:
 
 @check(
     "metric",
-    "a metric must not depend on how the data are divided into batches",
+    "a metric must not depend on how the data are divided into batches, nor on random draws",
     kinds=["metric"],
     depends_on=("plain defaults",),
 )
 def metric(part: PartUnderTest) -> None:
+    """Compute the metric in one batch, in two unequal ones, and again with other random numbers; expect equal values.
+
+    Reconstructions are made up, from bad to nearly perfect, so that the samples differ. Add up sums and counts over
+    samples, and divide in `compute`; choose random elements with a generator of the metric's own, or `SubsetMetric`.
+    """
+    setup, model = _metric_model(part)
+    outputs = _made_up_outputs(model, setup.batch(2 * BATCH_SIZE))
+    rows = torch.arange(2 * BATCH_SIZE)
+    expected = _compute_metric(part, model, outputs, [rows], seed=1)
+    # Unequal batches, so that a mean over batches would differ.
+    in_two = _compute_metric(part, model, outputs, rows.split([3, 2 * BATCH_SIZE - 3]), seed=1)
+    again = _compute_metric(part, model, outputs, [rows], seed=2)
+    alone = [_compute_metric(part, model, outputs, [row], seed=1) for row in rows.split(1)[::3]]
+    for name, value in expected.items():
+        expect(value.numel() == 1 and bool(value.isfinite()), f"{part.id}: '{name}' is {value}")
+        expect(
+            torch.allclose(value, again[name], rtol=1e-6),
+            f"{part.id}: '{name}' is {float(value):.6g}, and {float(again[name]):.6g} when it is computed again; draw "
+            "random numbers from a generator of the metric with a fixed seed",
+        )
+        expect(
+            torch.allclose(value, in_two[name], rtol=1e-4),
+            f"{part.id}: '{name}' is {float(value):.6g} in one batch and {float(in_two[name]):.6g} in two",
+        )
+    constant = [name for name, value in expected.items() if not bool(value) and not any(bool(v[name]) for v in alone)]
+    if len(constant) == len(expected):
+        raise NotApplicableError(
+            f"'{constant[0]}' is 0 for all samples, so that nothing is tested; set options in the suite under which it "
+            f"is not: options = {{{part.id!r}: {{...}}}}"
+        )
+
+
+@check(
+    "metric of padding",
+    "a metric of a sample must not depend on how much padding follows it",
+    kinds=["metric"],
+    depends_on=("metric",),
+)
+def metric_of_padding(part: PartUnderTest) -> None:
+    """Add masked padding behind the samples, and expect the same value.
+
+    A mean over the elements of a sample divides by the number of the unmasked ones, ``batch.mask.sum(-1)``.
+    """
+    setup, model = _metric_model(part)
+    padded_setup = setup.padded()
+    try:
+        longer = padded_setup.model().eval()
+    except Exception as error:
+        raise NotApplicableError("the model takes samples of one size only") from error
+    size, dim = setup.spec.shape[setup.length_axis], setup.length_axis + 2
+    by_position = model.loss.by_position
+    if not by_position and not model.loss.any_length:
+        raise NotApplicableError("the reconstruction of unordered elements has as many as x, also for padding")
+    batch = padded_setup.batch(2 * BATCH_SIZE)
+    shorter = padded_setup.shortened(batch, size)
+    out = _made_up_outputs(model, shorter)
+    output = torch.cat([out.output, out.output.flip(0)], dim) if by_position else out.output
+    padded = replace(out, batch=batch, encoder_input=batch, output=output)
+    rows = [torch.arange(2 * BATCH_SIZE)]
+    try:
+        expected = _compute_metric(part, model, out, rows, seed=1)
+        actual = _compute_metric(part, longer, padded, rows, seed=1)
+    except Exception as error:
+        raise NotApplicableError("it takes samples of one size only") from error
+    for name, value in expected.items():
+        expect(
+            torch.allclose(value, actual[name], rtol=1e-4, equal_nan=True),
+            f"{part.id}: '{name}' is {float(value):.6g}, and {float(actual[name]):.6g} when masked padding is added "
+            "behind the samples; leave masked elements out, and divide by the number of the unmasked ones",
+        )
+
+
+def _metric_model(part: PartUnderTest) -> tuple[ReferenceSetup, Autoencoder]:
+    """Return the first setup, and its model, for which the metric is defined and can be computed.
+
+    Raises:
+        NotApplicableError: The metric is defined for none of the small models.
+        CheckFailedError: It fails for all of them.
+    """
     first_error: Exception | None = None
     applies = False
     for setup in _metric_setups(part):
-        model = setup.model().eval()
-        if not part.target.applies(model):
+        try:
+            model = setup.model().eval()
+        except AeframeError:
+            continue
+        if not part.target.applies(model) or (setup.spec.unordered and part.target.by_position):
             continue
         applies = True
         try:
-            in_one_batch = _compute_metric(part, model, setup, [2 * BATCH_SIZE])
-            # Unequal batches, so that a mean over batches would differ.
-            in_two_batches = _compute_metric(part, model, setup, [3, 2 * BATCH_SIZE - 3])
+            rows = torch.arange(2 * BATCH_SIZE)
+            _compute_metric(part, model, _made_up_outputs(model, setup.batch(len(rows)), steps=1), [rows], seed=1)
         except Exception as error:  # noqa: BLE001 -- the plugin boundary: the metric may require other data
             first_error = first_error or error
             continue
-        for name, value in in_one_batch.items():
-            value_in_two = in_two_batches[name]
-            expect(value.numel() == 1 and bool(value.isfinite()), f"{part.id}: '{name}' is {value}")
-            expect(
-                torch.allclose(value, value_in_two, rtol=1e-4),
-                f"{part.id}: '{name}' is {float(value):.6g} in one batch and {float(value_in_two):.6g} in two",
-            )
-        return
+        return setup, model
     if not applies:
         raise NotApplicableError("it applies to none of the small models")
     raise CheckFailedError(f"{part.id} fails on all small models; the first error is {first_error}") from first_error
 
 
-def _compute_metric(
-    part: PartUnderTest, model: Autoencoder, setup: ReferenceSetup, batch_sizes: list[int]
-) -> dict[str, Tensor]:
-    """Return the values of a metric by name, for the first samples in batches of these sizes."""
-    built = build("metric", part.config, model=model)
-    batch = setup.batch(sum(batch_sizes))
+def _made_up_outputs(model: Autoencoder, batch: Batch, *, steps: int = 100) -> ForwardOutput:
+    """Return a forward output whose reconstructions are bad for the first sample, and the better the later ones.
+
+    The decoder's output is found by minimising the loss directly, for `steps` steps.
+    """
     with torch.no_grad(), evaluation_mode(model):
-        for rows in torch.arange(sum(batch_sizes)).split(batch_sizes):
-            built.update(model, model(batch.rows(rows), sample=False))
+        out: ForwardOutput = model(batch, sample=False)
+    with noise_of(CPU, 6):
+        start = 0.5 * torch.randn_like(out.output)
+    output = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([output], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model.loss(output, batch).sum().backward()
+        optimizer.step()
+    weight = torch.linspace(0, 1, len(batch)).reshape(-1, *[1] * (output.ndim - 1))
+    mixed = torch.lerp(start, output.detach(), weight)
+    model.zero_grad()
+    with torch.no_grad():
+        return replace(out, output=mixed, reconstruction=model.loss(mixed, batch))
+
+
+def _compute_metric(
+    part: PartUnderTest, model: Autoencoder, out: ForwardOutput, batches: Sequence[Tensor], *, seed: int
+) -> dict[str, Tensor]:
+    """Return the values of a metric by name, for the samples in these batches of rows.
+
+    `seed` is that of the global generators of torch, numpy and Python.
+    """
+    built = build("metric", part.config, model=model)
+    with torch.no_grad(), evaluation_mode(model), global_seeds(seed):
+        for rows in batches:
+            built.update(model, _rows_of(out, rows))
         values = built.compute()
     return values if isinstance(values, dict) else {part.entry.name: values}
+
+
+def _rows_of(out: ForwardOutput, rows: Tensor) -> ForwardOutput:
+    """Return the forward output of some samples. The posterior is sliced where it is a `Normal`."""
+    latent, posterior = out.latent, out.latent.posterior
+    if isinstance(posterior, Normal):
+        posterior = Normal(posterior.loc[rows], posterior.scale[rows], validate_args=False)
+    selected = replace(
+        latent,
+        z=latent.z[rows],
+        mean=latent.mean[rows],
+        posterior=posterior,
+        codes=None if latent.codes is None else latent.codes[rows],
+        terms={name: term[rows] for name, term in latent.terms.items()},
+        decoder_input=None if latent.decoder_input is None else latent.decoder_input[rows],
+    )
+    return ForwardOutput(
+        out.batch.rows(rows),
+        out.encoder_input.rows(rows),
+        selected,
+        out.output[rows],
+        out.reconstruction[rows],
+        None if out.features is None else out.features[rows],
+    )
 
 
 def _metric_setups(part: PartUnderTest) -> Iterator[ReferenceSetup]:
@@ -168,4 +297,4 @@ def _metric_setups(part: PartUnderTest) -> Iterator[ReferenceSetup]:
             yield replace(setup, config={**setup.config, "latent": latent, "objective": objective})
 
 
-CHECKS = (schedule, optimizer, sampler, metric)
+CHECKS = (schedule, optimizer, sampler, metric, metric_of_padding)

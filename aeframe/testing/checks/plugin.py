@@ -29,6 +29,7 @@ print(json.dumps([name for name in {_HEAVY!r} if name in sys.modules]))
 
 @check("loads", "a plugin that cannot be loaded adds nothing", kinds=[PLUGIN])
 def loads(part: PartUnderTest) -> None:
+    """Expect the state ``ok`` in ``aeframe plugins``, and at least one registered name."""
     plugin = part.plugin
     expect(
         plugin.state == "ok",
@@ -39,6 +40,10 @@ def loads(part: PartUnderTest) -> None:
 
 @check("light entry point", "listings and tab completion must be fast", kinds=[PLUGIN], depends_on=("loads",))
 def light_entry_point(part: PartUnderTest) -> None:
+    """Load the plugin in a new process, and expect that torch, Lightning, Hydra, numpy and pydantic are not imported.
+
+    Register parts as ``"module:Class"``; the module is imported at the first use of the part.
+    """
     others = [plugin.name for plugin in registry().plugins if plugin.name not in (part.plugin.name, "core")]
     environment = {
         **os.environ,
@@ -58,6 +63,7 @@ def light_entry_point(part: PartUnderTest) -> None:
 
 @check("hook names", "a misspelt hook is ignored without an error", kinds=[PLUGIN], depends_on=("loads",))
 def hook_names(part: PartUnderTest) -> None:
+    """Expect that each function called ``register_...`` is a hook, and has the marker ``@hookimpl``."""
     for name, value in vars(_module(part.plugin)).items():
         if not name.startswith("register_"):
             continue

@@ -23,6 +23,7 @@ from aeframe.training.checkpoint import read_checkpoint
 
 @check("trains", "four short epochs with the Trainer of real runs", kinds=MODEL_KINDS, depends_on=("gradients",))
 def trains(part: PartUnderTest) -> None:
+    """Train four epochs of three batches with the Trainer of real runs, and expect finite weights."""
     for name, value in part.short_run.state.items():
         expect(bool(value.isfinite().all()), f"{part.id}: '{name}' is not finite after four short epochs")
 
@@ -34,6 +35,7 @@ def trains(part: PartUnderTest) -> None:
     depends_on=("trains",),
 )
 def safe_checkpoint(part: PartUnderTest) -> None:
+    """Load the checkpoint with ``weights_only=True``, and expect tensors only in the state of the model."""
     try:
         read_checkpoint(part.short_run.checkpoint)
     except AeframeError as error:
@@ -55,6 +57,10 @@ def safe_checkpoint(part: PartUnderTest) -> None:
     depends_on=("safe checkpoint",),
 )
 def exact_resume(part: PartUnderTest) -> None:
+    """Stop after two of four epochs, resume, and expect exactly the weights of the uninterrupted run.
+
+    Values that change in training belong into buffers, and noise comes from torch's default generator.
+    """
     folder = part.folder / "resumed"
     train_shortly(part.setup, folder, epochs=2)
     resumed = train_shortly(part.setup, folder, epochs=4, resume=True).state
@@ -93,6 +99,7 @@ def _reload(parts: Sequence[PartUnderTest]) -> None:
     shared_work=SharedWork(_save, _reload),
 )
 def saved_model(part: PartUnderTest) -> None:
+    """Save the model, load it in a new process, and expect the same code and reconstruction."""
     actual = read_result(part.folder / OUTPUTS)
     expected = evaluation_outputs(part.short_run.model, part.setup.batch(BATCH_SIZE))
     _compare(part, actual, expected, "when a new process loads the saved model", exact=True)
@@ -116,6 +123,10 @@ def _compute_gradients(parts: Sequence[PartUnderTest]) -> None:
     shared_work=SharedWork(_write_setup, _compute_gradients),
 )
 def two_processes(part: PartUnderTest) -> None:
+    """Compute the gradients of a step with the batch divided between two processes, and expect those of one process.
+
+    Statistics of a batch are averaged over devices, see `aeframe.devices`.
+    """
     actual = read_result(part.folder / GRADIENTS)
     expected = gradients_of_step(part.setup, None)
     _compare(part, actual, expected, "when two processes share the batch", exact=False)

@@ -24,11 +24,13 @@ _WRONG_VALUE = {"no such": ["value"]}
 
 @check("imports", "registered names are imported only at their first use", kinds=KINDS)
 def imports(part: PartUnderTest) -> None:
+    """Import the class or function that is registered under the name."""
     expect(part.target is not None, f"{part.id} is None")
 
 
 @check("complete", "a missing method or attribute fails only at its first use", kinds=KINDS, depends_on=("imports",))
 def complete(part: PartUnderTest) -> None:
+    """Expect that all abstract methods are defined, and that a loss declares its domains."""
     missing = sorted(getattr(part.target, "__abstractmethods__", ()))
     expect(not missing, f"{part.id} does not define {', '.join(missing)}, abstract in its base class")
     expect(
@@ -40,12 +42,17 @@ def complete(part: PartUnderTest) -> None:
 
 @check("documented", "help and reference pages print the docstring", kinds=_WITH_OPTIONS, depends_on=("imports",))
 def documented(part: PartUnderTest) -> None:
+    """Expect a docstring of the part itself; that of a base class does not count."""
     text = vars(part.target).get("__doc__") if inspect.isclass(part.target) else part.target.__doc__
     expect(bool(text and text.strip()), f"{part.id} has no docstring; describe the part in one complete line")
 
 
 @check("typed options", "values are validated by annotations", kinds=_WITH_OPTIONS, depends_on=("imports",))
 def typed_options(part: PartUnderTest) -> None:
+    """Expect an annotation of each option (a keyword-only parameter) that can be evaluated at run time.
+
+    Imports below ``if TYPE_CHECKING`` cannot. Parts of torch, torchmetrics and Lightning are left out.
+    """
     call = part.target.__init__ if inspect.isclass(part.target) else part.target
     # A class without a constructor has that of `object`, which has no `__module__`.
     module = getattr(call, "__module__", "")
@@ -64,6 +71,7 @@ def typed_options(part: PartUnderTest) -> None:
 
 @check("plain defaults", "configs contain every option as a plain value", kinds=_WITH_OPTIONS, depends_on=("imports",))
 def plain_defaults(part: PartUnderTest) -> None:
+    """Write the default of each option as JSON; a default object needs a form that a config can hold."""
     plain = defaults(part.kind, part.entry.name)
     # Raises an error for a value that cannot be written in a config.
     json.dumps(plain)
@@ -82,6 +90,7 @@ def plain_defaults(part: PartUnderTest) -> None:
     depends_on=("imports",),
 )
 def option_errors(part: PartUnderTest) -> None:
+    """Set an unknown option, and a mapping for each option, and expect an `AeframeError` of one sentence."""
     accepted = signature(part.target)
     # Options are validated first, so that the injected arguments may be None.
     injected: dict[str, Any] = dict.fromkeys(accepted.injected)

@@ -101,3 +101,39 @@ class Raising(Squared):
 
     def elements(self, output, x):
         return self.no_such_attribute
+
+
+class MeanOverPadding(Squared):
+    """Divides by the number of elements with padding."""
+
+    def forward(self, output, batch):
+        return super().forward(output, batch) / batch.x[0].numel()
+
+
+class OrderedSets(Loss):
+    """Accepts unordered elements, and compares them by position."""
+
+    domains = frozenset({"real"})
+    by_position = False
+
+    def mean(self, output):
+        return output.select(-3, 0)
+
+    def forward(self, output, batch):
+        return (self.mean(output) - batch.masked_x()).square().sum((-1, -2))
+
+
+class PaddedSets(Loss):
+    """The mean squared distance to the nearest element, over the number of elements with padding."""
+
+    domains = frozenset({"real"})
+    by_position = False
+    any_length = True
+
+    def mean(self, output):
+        return output.select(-3, 0)
+
+    def forward(self, output, batch):
+        x, x_hat = batch.masked_x(), self.mean(output)
+        nearest = (x.unsqueeze(-2) - x_hat.unsqueeze(-3)).square().sum(-1).amin(-1)
+        return (nearest if batch.mask is None else nearest * batch.mask).mean(-1)

@@ -190,3 +190,99 @@ class CarelessReaderNoise(Noise):
     """Rows for `CarelessReader`."""
 
     modality = "careless_reader"
+
+
+class Padded(Rows):
+    """Rows with masked values, which are NaN, without a fault."""
+
+    dataset = "padded_noise"
+
+    def apply(self, raw):
+        x = raw.clone()
+        x[::2, 5:] = torch.nan
+        source = TensorSource(x, mask=x.isfinite())
+        return Splits(source, source, source)
+
+    def open(self, path, on_error):
+        x = super().open(path, on_error).batch().x
+        return FileSamples(TensorSource(x, mask=x.isfinite()))
+
+
+class PaddedNoise(Noise):
+    """Rows for `Padded`."""
+
+    modality = "padded"
+
+
+class ReadingMasked(Padded):
+    """Has a default encoder that reads masked values."""
+
+    defaults = {"encoder": "ignoring_mask", "loss": "mse"}  # noqa: RUF012
+    dataset = "reading_masked_noise"
+
+
+class ReadingMaskedNoise(Noise):
+    """Rows for `ReadingMasked`."""
+
+    modality = "reading_masked"
+
+
+class NotDrawingNaN(Rows):
+    """Cannot draw samples with NaN."""
+
+    dataset = "not_drawing_nan_noise"
+
+    def render(self, panels):
+        for x in panels.values():
+            if not x.isfinite().all():
+                raise ValueError("Axis limits cannot be NaN or Inf")
+        return Figure()
+
+
+class NotDrawingNaNNoise(Noise):
+    """Rows for `NotDrawingNaN`."""
+
+    modality = "not_drawing_nan"
+
+
+class Forgetting(Rows):
+    """Reads files in a scale that it learns, and does not return from `state`."""
+
+    dataset = "forgetting_noise"
+    scale = 1.0
+
+    def learn(self, dataset, raw):
+        self.scale = float(raw.max())
+
+    def open(self, path, on_error):
+        return FileSamples(TensorSource(super().open(path, on_error).batch().x * self.scale))
+
+    def write(self, x, path, *, names=None):
+        return super().write(x / self.scale, path)
+
+
+class ForgettingNoise(Noise):
+    """Rows for `Forgetting`."""
+
+    modality = "forgetting"
+
+
+class GlobalNoise(InvertedNoise):
+    """Draws from torch's global generator."""
+
+    def load(self):
+        return torch.rand(64, 8)
+
+
+class NumpyNoise(InvertedNoise):
+    """Draws from a generator of numpy without a seed."""
+
+    def load(self):
+        return torch.from_numpy(np.random.default_rng().random((64, 8))).float()
+
+
+class HashedNoise(InvertedNoise):
+    """Depends on the hash of a string, another one in each process."""
+
+    def load(self):
+        return torch.rand(64, 8, generator=torch.Generator().manual_seed(hash("noise") % 1000))

@@ -146,3 +146,63 @@ class Unconditional(Decoder):
 
     def forward(self, z, batch=None):
         return self.layer(z[:, :2]).reshape(-1, *self.out_shape)
+
+
+class OfElements(Encoder):
+    """The mean of a network's features of each value, for samples of any length, without a fault."""
+
+    def __init__(self, shape):
+        super().__init__()
+        (_,) = shape
+        self.layer = nn.Linear(1, 8)
+        self.out_shape = (8,)
+
+    def of_elements(self, batch):
+        x = batch.masked_x()
+        return torch.tanh(self.layer((x * (1 + 0.1 * torch.arange(x.shape[1]))).unsqueeze(-1)))
+
+    def forward(self, batch):
+        features, mask = self.of_elements(batch), batch.mask
+        if mask is None:
+            return features.mean(1)
+        return (features * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+
+    def mirrored_decoder_config(self):
+        return {"name": "mlp", "hidden": (8,)}
+
+
+class MeanOverPadding(OfElements):
+    """Divides by the number of values with padding."""
+
+    def forward(self, batch):
+        features, mask = self.of_elements(batch), batch.mask
+        return features.mean(1) if mask is None else (features * mask.unsqueeze(-1)).mean(1)
+
+
+class PaddingAsZeros(OfElements):
+    """Reads masked values as zeros."""
+
+    def forward(self, batch):
+        return self.of_elements(batch).amax(1)
+
+
+class WithoutCondition(Dense):
+    """Does not read the condition behind the first twelve values."""
+
+    def __init__(self, shape):
+        super().__init__((min(shape[0], 12),))
+
+    def forward(self, batch):
+        return torch.tanh(self.layer(batch.masked_x()[:, :12]))
+
+
+class ReadingNeighbour(Decoder):
+    """Adds the code of the sample before it, in training only."""
+
+    def __init__(self, z_shape, out_shape):
+        super().__init__()
+        self.layer, self.out_shape = nn.Linear(z_shape[0], out_shape[0] * out_shape[1]), out_shape
+
+    def forward(self, z, batch=None):
+        output = self.layer(z + 0.1 * z.roll(1, 0) if self.training else z)
+        return output.unflatten(1, self.out_shape)

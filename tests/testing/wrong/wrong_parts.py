@@ -15,6 +15,9 @@ def register_losses(register):
     register("ignoring_mask", "wrong_losses:IgnoringMask", summary="masked elements counted")
     register("unbounded", "wrong_losses:Unbounded", summary="reconstructions outside the declared range")
     register("fractional_counts", "wrong_losses:FractionalCounts", summary="samples of counts that are no integers")
+    register("mean_over_padding", "wrong_losses:MeanOverPadding", summary="a mean over padding too")
+    register("ordered_sets", "wrong_losses:OrderedSets", summary="unordered elements compared by position")
+    register("padded_sets", "wrong_losses:PaddedSets", summary="a mean over padding too, for sets")
 
 
 @hookimpl
@@ -30,11 +33,16 @@ def register_encoders(register):
     register("undocumented", "wrong_networks:Undocumented", summary="no docstring")
     register("local_statistics", "wrong_networks:LocalStatistics", summary="statistics of one device's part of a batch")
     register("unvalidated_option", "wrong_networks:UnvalidatedOption", summary="an option without validation")
+    register("of_elements", "wrong_networks:OfElements", summary="samples of any length, and no fault")
+    register("mean_over_padding", "wrong_networks:MeanOverPadding", summary="a mean over padding too")
+    register("padding_as_zeros", "wrong_networks:PaddingAsZeros", summary="padding read as zeros")
+    register("without_condition", "wrong_networks:WithoutCondition", summary="the condition ignored")
 
 
 @hookimpl
 def register_decoders(register):
     register("unconditional", "wrong_networks:Unconditional", summary="the condition ignored")
+    register("reading_neighbour", "wrong_networks:ReadingNeighbour", summary="the code of another sample added")
 
 
 @hookimpl
@@ -81,6 +89,15 @@ def register_configs(register):
 @hookimpl
 def register_metrics(register):
     register("mean_of_means", "wrong_pieces:MeanOfMeans", summary="equal weights for batches of different sizes")
+    register("mean_of_hits", "wrong_pieces:MeanOfHits", summary="the same, and 0 without training")
+    register("random_half", "wrong_pieces:RandomHalf", summary="a random half of the elements")
+    register("random_half_of_numpy", "wrong_pieces:RandomHalfOfNumpy", summary="a random half, drawn by numpy")
+    register("over_padding", "wrong_pieces:OverPadding", summary="a mean over padding too")
+
+
+@hookimpl
+def register_penalties(register):
+    register("close_values", "wrong_pieces:CloseValues", summary="0 for all samples")
 
 
 @hookimpl
@@ -94,6 +111,10 @@ def register_modalities(register):
     register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")
     register("object_state", "wrong_modalities:ObjectState", summary="an object in its state")
     register("incomplete_state", "wrong_modalities:IncompleteState", summary="a learned value missing in its state")
+    register("padded", "wrong_modalities:Padded", summary="masked values that are NaN, and no fault")
+    register("reading_masked", "wrong_modalities:ReadingMasked", summary="an encoder that reads masked values")
+    register("not_drawing_nan", "wrong_modalities:NotDrawingNaN", summary="pictures of complete samples only")
+    register("forgetting", "wrong_modalities:Forgetting", summary="a learned scale of files missing in its state")
 
 
 @hookimpl
@@ -111,3 +132,10 @@ def register_datasets(register):
     register("empty_shape", "wrong_modalities:EmptyShape", summary="rows of zero numbers")
     register("object_state_noise", "wrong_modalities:ObjectStateNoise", summary="rows of object_state")
     register("incomplete_state_noise", "wrong_modalities:IncompleteStateNoise", summary="rows of incomplete_state")
+    for name in ("padded", "reading_masked", "forgetting"):
+        owner = "".join(word.capitalize() for word in name.split("_"))
+        register(f"{name}_noise", f"wrong_modalities:{owner}Noise", summary=f"rows of {name}")
+    register("not_drawing_nan_noise", "wrong_modalities:NotDrawingNaNNoise", summary="rows of not_drawing_nan")
+    register("global_noise", "wrong_modalities:GlobalNoise", summary="drawn from the global generator")
+    register("numpy_noise", "wrong_modalities:NumpyNoise", summary="drawn without a seed")
+    register("hashed_noise", "wrong_modalities:HashedNoise", summary="drawn with another seed in each process")

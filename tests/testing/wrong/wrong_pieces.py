@@ -1,9 +1,11 @@
+import numpy as np
 import torch
 from torch import nn
 
 from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.parts import ActivationTraits, Corruption, Sampler, Schedule
+from aeframe.parts import ActivationTraits, Corruption, Penalty, Sampler, Schedule
 from aeframe.parts.critics.codes import DiscriminatorZ
+from aeframe.parts.schedules import fixed
 from aeframe.types import LossTerms
 
 
@@ -75,6 +77,79 @@ class MeanOfMeans(ModelMetric):
 
     def compute(self):
         return self.total / self.batches
+
+
+class _ElementSquares(ModelMetric):
+    """The squared error of each element, without a fault, the base class of the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, model, out):
+        error = (model.loss.mean(out.output) - out.batch.masked_x()).square()
+        counted = self.counted(out.batch).expand_as(error)
+        self.total += (error * counted).sum()
+        self.count += self.number(counted)
+
+    def counted(self, batch):
+        return torch.ones_like(batch.x) if batch.mask is None else batch.mask.float()
+
+    def number(self, counted):
+        return counted.sum()
+
+    def compute(self):
+        return self.total / self.count
+
+
+class RandomHalf(_ElementSquares):
+    """The squared error of a random half of the elements, drawn by torch."""
+
+    def counted(self, batch):
+        return (torch.rand(batch.x.shape) < 0.5).float()
+
+
+class RandomHalfOfNumpy(_ElementSquares):
+    """The squared error of a random half of the elements, drawn by numpy."""
+
+    def counted(self, batch):
+        return torch.from_numpy(np.random.rand(*batch.x.shape) < 0.5).float()  # noqa: NPY002
+
+
+class OverPadding(_ElementSquares):
+    """The squared error, divided by the number of elements with padding."""
+
+    def number(self, counted):
+        return counted.numel()
+
+
+class MeanOfHits(ModelMetric):
+    """The fraction of the elements that are nearly right, averaged over batches: 0 for a model that is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("batches", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, model, out):
+        self.total += ((model.loss.mean(out.output) - out.batch.x).abs() < 0.01).float().mean()
+        self.batches += 1
+
+    def compute(self):
+        return self.total / self.batches
+
+
+class CloseValues(Penalty):
+    """The number of codes nearer to 0 than `radius`, averaged over the batch: 0 for all samples of a small model."""
+
+    def __init__(self, *, weight: Schedule = fixed(1.0), radius: float = 1e-9):
+        super().__init__()
+        self.weight, self.radius = weight, radius
+
+    def forward(self, model, out):
+        distance = (self.radius - out.latent.z.flatten(1).norm(dim=1)).clamp(min=0)
+        return distance.mean().expand_as(distance)
 
 
 class Ascent(torch.optim.SGD):

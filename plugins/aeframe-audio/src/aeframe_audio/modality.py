@@ -249,10 +249,10 @@ class Audio(Modality):
     def restore_samples(self, x: Tensor) -> NDArray[np.float32]:
         """Return segments as an array ``(N, C, T)`` at the sampling rate of the model, clipped to [-1, 1] as in files.
 
-        The padding after the end of a sound is not removed, since x does not show where a sound ends: `Batch.mask` of
-        the prepared batch does.
+        The padding after the end of a sound, which is NaN where it is masked, becomes silence.
         """
-        samples: NDArray[np.float32] = x.detach().cpu().float().clamp(-1.0, 1.0).numpy()
+        # Masked values are NaN.
+        samples: NDArray[np.float32] = x.detach().cpu().float().nan_to_num(0.0).clamp(-1.0, 1.0).numpy()
         return samples
 
     # -- files and plots -----------------------------------------------------------------------------------------
@@ -314,12 +314,13 @@ class Audio(Modality):
 
         A path without a suffix is a folder. Without names it has one file per segment, ``000000.wav`` and so on. With
         the names of the sounds that this modality opened, consecutive segments of one name are one file of that name
-        and as long as the sound; names of formats that are not written get the suffix ``.wav``.
+        and as long as the sound; names of formats that are not written get the suffix ``.wav``. Masked values
+        (NaN) are silence.
 
         Raises:
             AeframeError: An unknown suffix, or a file that exists.
         """
-        return write_sounds(x, path, self._known_reader().rate, names=names, lengths=self._lengths)
+        return write_sounds(x.nan_to_num(0.0), path, self._known_reader().rate, names=names, lengths=self._lengths)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return spectrograms: a titled row of at most six for each panel, or a grid for a single panel."""

@@ -23,7 +23,7 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
     evenly spaced ones are drawn, since the first may be of one class or the start of an interpolation.
 
     Args:
-        panels: Sounds ``(N, C, T)`` by title.
+        panels: Sounds ``(N, C, T)`` by title; masked values (NaN) are silence.
         rate: Samples per second.
     """
     if len(panels) == 1:
@@ -38,7 +38,7 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
     grid = figure.add_gridspec(2 * len(rows), columns, height_ratios=[1, 3] * len(rows))
     # A row of sounds takes two rows of the grid: waves, and spectrograms below them.
     for row, (title, x) in enumerate(rows):
-        for column, wave in enumerate(x.detach().float().cpu().mean(1)):
+        for column, wave in enumerate(x.detach().float().cpu().nan_to_num(0.0).mean(1)):
             wave_axes = figure.add_subplot(grid[2 * row, column])
             spectrum_axes = figure.add_subplot(grid[2 * row + 1, column])
             wave_axes.plot(wave.numpy(), linewidth=0.4, color="black")

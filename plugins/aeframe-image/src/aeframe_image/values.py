@@ -52,9 +52,12 @@ class Values:
         return batch.with_x(samples)
 
     def unit(self, x: Tensor) -> Tensor:
-        """Return the brightness of values, from 0 (black) to 1 (white); values outside the domain are clipped."""
+        """Return the brightness of values, from 0 (black) to 1 (white).
+
+        Values outside the domain are clipped, and masked ones (NaN) are black.
+        """
         unit = (x.detach().float().cpu() + 1) / 2 if self.domain == "signed" else x.detach().float().cpu()
-        return unit.clamp(0, 1)
+        return unit.nan_to_num(0.0).clamp(0, 1)
 
     def pixels(self, x: Tensor) -> Tensor:
         """Convert values to uint8 pixels; values outside the domain are clipped."""

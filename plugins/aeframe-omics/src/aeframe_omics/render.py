@@ -25,7 +25,8 @@ def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, valu
     """
     counts = values == "counts"
     drawn = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
-    first = next(iter(drawn.values()))
+    # Masked values are NaN.
+    first = next(iter(drawn.values())).nan_to_num(0.0)
     variance = first.var(0, correction=0)
     columns = variance.topk(min(_MAX_COLUMNS, len(variance))).indices.sort().values
     return heatmap(

@@ -93,6 +93,10 @@ def _plot_windows(axes: Axes, windows: NDArray[Any], **style: Any) -> None:
 def _limits(rows: Sequence[Windows]) -> tuple[float, float]:
     """Return limits of the y axis that cut off at most 0.2 % of the values on each side."""
     values = np.concatenate([row.ravel() for row in rows])
+    # Missing values are NaN.
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return -1.0, 1.0
     low, high = np.percentile(values, [0.2, 99.8])
     margin = 0.05 * (high - low) or 1.0
     return float(low - margin), float(high + margin)

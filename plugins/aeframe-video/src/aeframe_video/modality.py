@@ -291,5 +291,5 @@ class Video(Modality):
 
 
 def as_bytes(x: Tensor) -> Tensor:
-    """Return clips ``(N, C, T, H, W)``, clipped to [0, 1], as uint8 frames ``(N, T, C, H, W)``."""
-    return (x.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).transpose(1, 2)
+    """Return clips ``(N, C, T, H, W)``, clipped to [0, 1], as uint8 frames ``(N, T, C, H, W)``; NaN is 0."""
+    return (x.detach().float().cpu().nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8).transpose(1, 2)

@@ -158,7 +158,7 @@ class Vector(Modality):
             "label": self._label,
             "label_names": None if self._label_names is None else list(self._label_names),
             "id_column": self._id_column,
-            "text": asdict(self._text),
+            "text": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self._text).items()},
             **(self._scaler.state() if self._scaler else {}),
         }
 

@@ -27,7 +27,7 @@ def check_suffix(path: Path) -> None:
         import_pyarrow(path)
 
 
-def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
+def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], num: int) -> None:
     """Write batches of codes as one new file.
 
     An NPZ file has one array ``(N, ...)`` for each name. A Parquet file has one row for each sample, and a column for
@@ -37,16 +37,23 @@ def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> No
     Args:
         path: A file that ends in ``.npz`` or ``.parquet``.
         batches: The arrays ``(B, ...)`` of each batch by name; all batches have the same names.
+        num: The number of samples N in all batches.
     """
     if path.suffix.lower() == ".parquet":
         write_parquet(path, (_flat(batch) for batch in batches))
         return
-    parts: dict[str, list[NDArray[Any]]] = {}
+    # Small arrays that stay between the large ones of each batch would fragment the memory.
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
     for batch in batches:
         for name, values in batch.items():
-            parts.setdefault(name, []).append(without_objects(values))
+            if name not in arrays:
+                is_text = values.dtype.kind in "OUS"
+                arrays[name] = np.empty((num, *values.shape[1:]), object if is_text else values.dtype)
+            arrays[name][start : start + len(values)] = values
+        start += len(next(iter(batch.values())))
     with path.open("xb") as file:
-        np.savez(file, allow_pickle=False, **{name: np.concatenate(values) for name, values in parts.items()})
+        np.savez(file, allow_pickle=False, **{name: without_objects(values) for name, values in arrays.items()})
 
 
 def read_codes(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], list[str] | None]:

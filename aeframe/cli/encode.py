@@ -35,7 +35,7 @@ class Encode(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         samples = self.samples(args, model)
-        write_codes(args.output, self._encoded(model, samples, args))
+        write_codes(args.output, self._encoded(model, samples, args), len(samples))
         print(args.output)
         return 0
 

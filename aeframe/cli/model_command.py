@@ -73,9 +73,9 @@ class ModelCommand(Command):
             else "the saved state is used, but no split was saved, so test samples may be training samples"
         )
         for difference in compare(model.data.fingerprint, current):
-            print(f"warning: {difference}; {consequence}", file=sys.stderr)
+            print(f"warning: {printable(difference)}; {consequence}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in current["rows"].items())
-        print(f"{describe_fingerprint(current)}: {counts}", file=sys.stderr)
+        print(printable(f"{describe_fingerprint(current)}: {counts}"), file=sys.stderr)
         return condition_on_labels(splits, model.config.get("label_classes", 0), model.label_names)
 
     def samples(self, args: Namespace, model: TrainedModel) -> FileSamples:
@@ -119,16 +119,18 @@ class ModelCommand(Command):
 
         from aeframe.data.file_samples import columns_of
         from aeframe.model_store.inputs import FarFromTrainingWarning
+        from aeframe.noise import LOADING, noise_of
 
-        seed = int(model.config.get("seed", 0))
+        seed, printed = int(model.config.get("seed", 0)), len(model.modality.notes)
         with warnings.catch_warnings():
             for number, index in enumerate(torch.arange(len(samples)).split(self.batch_size(args, model))):
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(seed + number)
+                with noise_of(torch.device("cpu"), seed, LOADING, number):
                     batch = samples.source.batch(index)
                 yield batch, columns_of(samples.source, index)
                 # Its text differs by batch; one warning is enough.
                 warnings.simplefilter("ignore", FarFromTrainingWarning)
+        # What was changed in the samples of single batches.
+        print_read(list(model.modality.notes)[printed:], ())
 
     def identity(
         self, model: TrainedModel, batch: Batch, columns: Mapping[str, NDArray[Any]]

@@ -27,10 +27,14 @@ class Reconstruct(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         samples = self.samples(args, model)
-        batch_size, parts = self.batch_size(args, model), []
+        x, start = torch.empty(0), 0
         for batch, _ in self.batches(samples, model, args):
             condition = self.condition(args, model, len(batch))
-            parts.append(model.reconstruct(batch, condition=condition, batch_size=batch_size).cpu())
-        for path in model.modality.write(torch.cat(parts), args.output, names=names_of(samples.source)):
+            part = model.reconstruct(batch, condition=condition, batch_size=len(batch)).cpu()
+            # One tensor for all: small ones between the large ones of each batch would fragment the memory.
+            x = x if start else part.new_empty(len(samples), *part.shape[1:])
+            x[start : start + len(part)] = part
+            start += len(part)
+        for path in model.modality.write(x, args.output, names=names_of(samples.source)):
             print(path)
         return 0

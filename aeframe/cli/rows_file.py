@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_ROWS = 1 << 14
+"""Rows of a row group of a Parquet file."""
+
+
 def check_rows_suffix(path: Path) -> None:
     """Raise AeframeError unless the suffix is that of a table."""
     if path.suffix.lower() not in (".csv", ".parquet"):
@@ -39,15 +43,31 @@ def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Non
 
 
 def write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-    """Write columns ``(B,)`` by name as a new Parquet file, with a row group for each batch."""
+    """Write columns ``(B,)`` by name as a new Parquet file, several batches as one row group."""
     pa, pq = import_pyarrow(path)
     writer = None
     # Opened with "x", so that a file that appeared in the meantime is not overwritten.
     with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
-        for batch in batches:
+        for batch in _joined(batches):
             table = pa.table({name: without_objects(values) for name, values in batch.items()})
             writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table)
+
+
+def _joined(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield batches of at least `_ROWS` rows, except for the last: the metadata of each row group occupy memory."""
+    import numpy as np
+
+    waiting: list[Mapping[str, NDArray[Any]]] = []
+    num = 0
+    for batch in batches:
+        waiting.append(batch)
+        num += len(next(iter(batch.values())))
+        if num >= _ROWS:
+            yield {name: np.concatenate([each[name] for each in waiting]) for name in batch}
+            waiting, num = [], 0
+    if waiting:
+        yield {name: np.concatenate([each[name] for each in waiting]) for name in waiting[0]}
 
 
 @contextmanager

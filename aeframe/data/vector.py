@@ -158,7 +158,7 @@ class Vector(Modality):
             "label": self._label,
             "label_names": None if self._label_names is None else list(self._label_names),
             "id_column": self._id_column,
-            "text": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self._text).items()},
+            "text_options": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self._text).items()},
             **(self._scaler.state() if self._scaler else {}),
         }
 
@@ -169,7 +169,7 @@ class Vector(Modality):
         label_names = state.get("label_names")
         self._label_names = None if label_names is None else tuple(label_names)
         self._id_column = state.get("id_column")
-        self._text = _text_options(state.get("text", {}))
+        self._text = _text_options(state.get("text_options", {}))
         self._scaler = Scaler.from_state(state) if "offset" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------

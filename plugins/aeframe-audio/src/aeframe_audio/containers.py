@@ -145,7 +145,7 @@ def _stream(recording: Recording) -> Iterator[tuple[Any, Any]]:
         ) from error
     check_file(recording)
     try:
-        with as_file(recording.content) as file, av.open(file) as container:
+        with as_file(recording.content) as file, av.open(file, metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise AeframeError(f"audio '{recording.name}' has no stream of sound; {NEXT_STEP}")
             yield container, container.streams.audio[0]

@@ -96,7 +96,7 @@ def read_info(path: Path) -> VideoInfo:
     if path.stat().st_size == 0:
         raise AeframeError(f"video '{path}' is empty (0 bytes); {_NEXT_STEP}")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise AeframeError(f"video '{path}' has no video stream; {_NEXT_STEP}")
             stream, num_streams = _picture_stream(container)
@@ -187,7 +187,7 @@ def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
     """Yield the frames of a file as ``(C, H, W)``, from the timestamp `start` on; None starts at the beginning."""
     for seeks in (True, False) if start is not None else (False,):
         is_found = False
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="replace") as container:
             stream, _ = _picture_stream(container)
             if seeks:
                 container.seek(start or 0, stream=stream, backward=True)

@@ -3,6 +3,7 @@
 import difflib
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 _CONTROL = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories of characters that change how other text is shown."""
@@ -12,11 +13,12 @@ class AeframeError(Exception):
     """An error that the user can correct; commands print its message in one line and exit with code 2.
 
     The message is one sentence: the part or file concerned, what was expected, what was found, the valid name of the
-    closest spelling, and the next step. Control characters, which a name of a stranger's file may have, are escaped.
+    closest spelling, and the next step. Control characters, which a name of a stranger's file may have, are escaped,
+    and lines, as in the errors of some libraries, are joined.
     """
 
     def __init__(self, message: object = "") -> None:
-        super().__init__(printable(str(message)))
+        super().__init__(in_one_line(str(message)))
 
 
 def printable(text: str) -> str:
@@ -30,11 +32,27 @@ def printable(text: str) -> str:
     )
 
 
+def in_one_line(text: str) -> str:
+    """Return text without control characters (see `printable`), its lines joined by spaces."""
+    return printable(" ".join(line.strip() for line in text.split("\n")).strip() if "\n" in text else text)
+
+
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'right'?"`` for the known name of the closest spelling; empty if none is close."""
     by_lower_case = {str(name).lower(): str(name) for name in known}
     closest = difflib.get_close_matches(str(wrong).lower(), by_lower_case, n=1, cutoff=0.5)
     return f", did you mean '{by_lower_case[closest[0]]}'?" if closest else ""
+
+
+def reason_and_place(error: BaseException) -> str:
+    """Return type and message of an error of a library, and the line that raised it: ``KeyError: 'a', in x.py:12``."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = "" if trace is None else f", in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}"
+    message = " ".join(str(error).split())
+    message = message if len(message) <= 200 else f"{message[:200]}..."
+    return f"{type(error).__name__}{': ' if message else ''}{message}{place}"
 
 
 def first_sentence(error: BaseException) -> str:

@@ -30,13 +30,13 @@ def short_warnings() -> Iterator[None]:
 def stacklevel_of_caller() -> int:
     """Return the ``stacklevel`` with which a warning names the line of the user's program.
 
-    The caller passes it to `warnings.warn`. Frames of aeframe and of torch, whose decorators are in between, are
-    skipped.
+    The caller passes it to `warnings.warn`. Frames of aeframe, and of torch and contextlib, whose decorators are
+    in between, are skipped.
     """
     frame, level = inspect.currentframe(), 0
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in ("aeframe", "torch"):
+        if package not in ("aeframe", "torch", "contextlib"):
             return level
         frame, level = frame.f_back, level + 1
     return level

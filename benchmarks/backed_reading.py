@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from aeframe_omics.counts import BackedCounts
+from aeframe_omics.backed import BackedCounts
 from aeframe_omics.source import BLOCK_SIZE, FETCH_FACTOR, BackedCellSource
 
 _RESULTS = Path(__file__).with_name("results") / "backed_reading.json"

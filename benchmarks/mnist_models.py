@@ -16,7 +16,7 @@ import torch
 from matplotlib.figure import Figure
 
 import aeframe
-from aeframe.model_store.files import read_yaml
+from aeframe.plain_files import read_mapping
 from aeframe.runs.folder import RunFolder
 
 RESULTS = Path(__file__).with_name("results")
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         metrics.parent for path in parser.parse_args(argv).runs for metrics in sorted(path.rglob("metrics.json"))
     ]  # fmt: skip
     # Of several runs of a model, the newest.
-    newest = {read_yaml(folder / "config.yaml")["model"]["name"]: folder for folder in folders}
+    newest = {read_mapping(folder / "config.yaml")["model"]["name"]: folder for folder in folders}
     runs = [_run(newest[name]) for name in sorted(newest)]
     (RESULTS / "mnist_models.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
     (RESULTS / "mnist_models.md").write_text(_table(runs), encoding="utf-8")
@@ -71,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(folder: Path) -> dict[str, Any]:
-    config = read_yaml(folder / "config.yaml")
+    config = read_mapping(folder / "config.yaml")
     metrics = RunFolder(folder).read_metrics()["test"]
     without_dimensions = {name: value for name, value in metrics.items() if not name.rpartition("/")[2].isdigit()}
     parts = {kind: config[kind]["name"] for kind in ("encoder", "latent", "prior", "loss", "objective", "sampler")}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
 from aeframe.cli.annotations import format_type, format_value, option_type
+from aeframe.errors import printable
 
 if TYPE_CHECKING:
     from aeframe.experiment.provenance import Provenance
@@ -38,7 +39,7 @@ class Config(Command):
 
     def run(self, args: Namespace) -> int:
         if args.verb == "why":
-            print("\n".join(_provenance_lines(args)))
+            print(printable("\n".join(_provenance_lines(args))))
             return 0
         from aeframe.experiment.compose import compose
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.interruption import Interrupted
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
@@ -21,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Such an error is printed in one line.
     """
     try:
-        with plugin_files(sys.argv[1:] if argv is None else argv) as rest, short_warnings():
+        with user_errors(), plugin_files(sys.argv[1:] if argv is None else argv) as rest, short_warnings():
             code = _run(rest)
-        sys.stdout.flush()
+            sys.stdout.flush()
         return code
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)

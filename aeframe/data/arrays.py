@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -14,12 +17,30 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.limits import check_memory
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.types import Shape
 
 Array = NDArray[Any]
 
-_READ_ERRORS = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_READ_ERRORS = (
+    ValueError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    # A header that is no literal, or a compression that zipfile does not know.
+    SyntaxError,
+    tokenize.TokenError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    # A member of an archive that its directory does not list, and a size beyond 64 bits.
+    KeyError,
+    OverflowError,
+)
+_MAX_HEADER_BYTES = 1 << 16
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -43,14 +64,8 @@ class ArrayFile:
 
     def header(self, name: str) -> tuple[Shape, np.dtype[Any]]:
         """Return shape and dtype of an array, without reading its values."""
-        try:
-            if self.is_npz:
-                with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
-                    return _header(member)
-            with self.path.open("rb") as file:
-                return _header(file)
-        except _READ_ERRORS as error:
-            raise self._unreadable(error) from error
+        shape, dtype, _ = self._sizes(name)
+        return shape, dtype
 
     def load(self, name: str, *, mapped: bool = False) -> Array:
         """Read an array; with `mapped` that of an NPY file is a memory map, of which only used rows are read.
@@ -58,6 +73,7 @@ class ArrayFile:
         Raises:
             AeframeError: The array is damaged, or holds Python objects.
         """
+        self._check_size(name, mapped=mapped)
         try:
             with self.path.open("rb") as file:
                 is_mapped = mapped and not self.is_npz
@@ -66,6 +82,31 @@ class ArrayFile:
         except _READ_ERRORS as error:
             raise self._unreadable(error) from error
         return array
+
+    def _sizes(self, name: str) -> tuple[Shape, np.dtype[Any], int]:
+        """Return shape and dtype of an array as its header states them, and the bytes of its values in the file."""
+        try:
+            if self.is_npz:
+                with zipfile.ZipFile(self.path) as archive, archive.open(f"{name}.npy") as member:
+                    shape, dtype = _header(member)
+                    return shape, dtype, archive.getinfo(f"{name}.npy").file_size - member.tell()
+            with self.path.open("rb") as file:
+                shape, dtype = _header(file)
+                return shape, dtype, self.path.stat().st_size - file.tell()
+        except _READ_ERRORS as error:
+            raise self._unreadable(error) from error
+
+    def _check_size(self, name: str, *, mapped: bool) -> None:
+        """Raise AeframeError for an array that is cut off, or larger than the memory."""
+        shape, dtype, num_bytes = self._sizes(name)
+        stated = math.prod(shape) * dtype.itemsize
+        # The size of Python objects is unknown; they are refused when they are read.
+        if stated > num_bytes and not dtype.hasobject:
+            raise self._unreadable(
+                ValueError(f"array '{name}' of shape {shape} needs {stated} bytes, and the file has {num_bytes}")
+            )
+        if not mapped or self.is_npz:
+            check_memory(f"'{self.path}'", stated, f"array '{name}' of shape {shape}")
 
     def where(self, name: str) -> str:
         """Return how error messages name an array."""
@@ -181,6 +222,14 @@ def _first(wanted: Iterable[str], names: Iterable[str]) -> str | None:
 
 def _header(file: Any) -> tuple[Shape, np.dtype[Any]]:
     version = npy_format.read_magic(file)
+    if version != (1, 0):
+        # NumPy allocates as many bytes as such a header claims to have, up to 4 GB, before it reads them.
+        length = int.from_bytes(file.read(4), "little")
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f"its header states a length of {length} bytes")
+        file.seek(-4, 1)
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, _, dtype = read(file)
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its header states the shape {shape}")
     return tuple(shape), dtype

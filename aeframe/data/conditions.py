@@ -39,6 +39,9 @@ class ConditionCoding:
             AeframeError: A value is missing.
         """
         is_matrix = condition.ndim == 2 and condition.dtype.kind in "fiub"
+        if condition.dtype.kind == "f" and np.isnan(condition).any():
+            row = int(np.argwhere(np.isnan(condition))[0][0])
+            raise AeframeError(f"row {row} has no condition (NaN); fill it, or leave the row out")
         categories = [None if is_matrix or _is_number(values) else _names(values) for values in _columns(condition)]
         by_column = (None if names is None else tuple(sorted(set(names), key=_order)) for names in categories)
         return cls(tuple(by_column), tuple(columns))
@@ -142,20 +145,28 @@ def for_each_sample(condition: Any, num: int) -> Any:
 
 
 def encode_categories(labels: Any) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return labels ``(N,)`` as their numbers among the sorted names, and the names.
+    """Return labels ``(N,)`` as their numbers among the sorted names, and the names; a missing label is -1.
 
-    Whole numbers of at least 0 keep their values as codes; their names are then empty.
-
-    Raises:
-        AeframeError: A label is missing.
+    Whole numbers of at least 0 keep their values as codes, also as floating-point numbers beside missing ones; their
+    names are then empty.
     """
     values = as_array(labels)
-    if values.dtype.kind in "iu" and (len(values) == 0 or values.min() >= 0):
-        return values.astype(np.int64), ()
-    texts = _names(values)
+    missing = missing_labels(values)
+    present = values[~missing]
+    codes = np.full(len(values), -1, np.int64)
+    if present.dtype == object or missing.any():
+        # Numbers beside None or NaN.
+        present = np.array(present.tolist())
+        is_whole = present.dtype.kind == "f" and bool((present == np.round(present)).all())
+        present = present.astype(np.int64) if is_whole else present
+    if present.dtype.kind in "iu" and (len(present) == 0 or present.min() >= 0):
+        codes[~missing] = present
+        return codes, ()
+    texts = _names(present)
     names = tuple(sorted(set(texts), key=_order))
-    codes: Mapping[str, int] = {name: code for code, name in enumerate(names)}
-    return np.array([codes[text] for text in texts], np.int64), names
+    code_of: Mapping[str, int] = {name: code for code, name in enumerate(names)}
+    codes[~missing] = [code_of[text] for text in texts]
+    return codes, names
 
 
 def encode_known_categories(labels: Any, names: Sequence[str] | None) -> Tensor:
@@ -166,9 +177,18 @@ def encode_known_categories(labels: Any, names: Sequence[str] | None) -> Tensor:
         names: What `encode_categories` returned; None or empty for labels that are whole numbers.
 
     Raises:
-        AeframeError: A label is missing, or not a whole number where `names` are not given.
+        AeframeError: A label is not a whole number where `names` are not given.
     """
     values = as_array(labels)
+    missing = missing_labels(values)
+    if missing.any():
+        codes = torch.full((len(values),), -1)
+        if not missing.all():
+            present = np.array(values[~missing].tolist())
+            is_whole = present.dtype.kind == "f" and bool((present == np.round(present)).all())
+            present = present.astype(np.int64) if is_whole else present
+            codes[torch.from_numpy(~missing)] = encode_known_categories(present, names)
+        return codes
     if names:
         return encode_names(_names(values), names)
     if values.dtype.kind not in "iu":
@@ -184,6 +204,22 @@ def _columns(condition: NDArray[Any]) -> list[NDArray[Any]]:
     raise AeframeError(f"a condition has one or more columns for each sample, found shape {condition.shape}")
 
 
+def missing_labels(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which labels ``(N,)`` are missing: None, NaN and empty strings."""
+    if labels.dtype.kind == "f":
+        return np.isnan(labels)
+    if labels.dtype.kind in "US":
+        return np.char.strip(labels.astype(str)) == ""
+    if labels.dtype != object:
+        return np.zeros(len(labels), bool)
+    return np.array([_is_missing(value) for value in labels.tolist()], bool)
+
+
+def _is_missing(value: Any) -> bool:
+    # The missing value of pandas is neither equal nor unequal to itself.
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value or value == ""
+
+
 def _is_number(column: NDArray[Any]) -> bool:
     return column.dtype.kind == "f"
 
@@ -191,7 +227,7 @@ def _is_number(column: NDArray[Any]) -> bool:
 def _names(column: NDArray[Any]) -> list[str]:
     """Return the values of a column as strings: whole numbers without a decimal point."""
     values = column.tolist()
-    missing = next((row for row, value in enumerate(values) if value is None or value != value), None)
+    missing = next((row for row, value in enumerate(values) if _is_missing(value)), None)
     if missing is not None:
         raise AeframeError(f"row {missing} has no label or category; leave the row out, or name the missing ones")
     return [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]

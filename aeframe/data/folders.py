@@ -23,6 +23,9 @@ _SPLIT_NAMES = {
     "test": "test",
 }
 
+_LISTED_SUFFIXES = 6
+"""Suffixes that `passed_over` names."""
+
 File = TypeVar("File")
 Opened = TypeVar("Opened")
 
@@ -59,6 +62,30 @@ def files_below(folder: Path, endings: Collection[str]) -> list[Path]:
     return sorted(
         root / name for root, names in visible_files(folder) for name in names if Path(name).suffix.lower() in endings
     )
+
+
+def passed_over(folder: Path, endings: Collection[str], what: str) -> str | None:
+    """Return a sentence that counts the visible files below a folder that are not read; None if there are none.
+
+    Args:
+        folder: The folder.
+        endings: The suffixes that are read, in lower case.
+        what: The word for a sample: ``sound``.
+    """
+    counts: dict[str, int] = {}
+    for _, names in visible_files(folder):
+        for name in names:
+            suffix = Path(name).suffix.lower()
+            if suffix not in endings:
+                counts[suffix or "no suffix"] = counts.get(suffix or "no suffix", 0) + 1
+    if not counts:
+        return None
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    kinds = ", ".join(f"{count} x {suffix}" for suffix, count in by_count[:_LISTED_SUFFIXES])
+    more = "" if len(by_count) <= _LISTED_SUFFIXES else f" and {len(by_count) - _LISTED_SUFFIXES} other suffixes"
+    total = sum(counts.values())
+    files = "1 file is" if total == 1 else f"{total} files are"
+    return f"'{folder}': {files} passed over, since the suffix is that of no {what} ({kinds}{more})"
 
 
 def path_keys(folder: Path, paths: Iterable[Path]) -> Tensor:

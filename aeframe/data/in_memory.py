@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.data.conditions import ConditionCoding, encode_categories
+from aeframe.data.conditions import ConditionCoding, encode_categories, missing_labels
 from aeframe.data.fingerprint import MAX_HASHED_BYTES, MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import RandomSplit
@@ -154,6 +154,9 @@ class MemoryDataset(Dataset):
                     f"fit: y has shape {labels.shape} for the {split} split, expected one label for each sample (N,)"
                 )
         codes, names = encode_categories(np.concatenate(list(given.values())))
+        num_missing = int(sum(missing_labels(labels).sum() for labels in given.values()))
+        if num_missing:
+            self.notes.add(f"{num_missing} of {len(codes)} labels are missing; these samples have the label -1")
         self.label_names = names or None
         parts = torch.from_numpy(codes).split([len(labels) for labels in given.values()])
         return dict(zip(given, parts, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from aeframe.errors import printable
+from aeframe.errors import in_one_line
 
 
 class Notes:
@@ -19,11 +19,11 @@ class Notes:
     """
 
     def __init__(self, sentences: Iterable[str] = ()) -> None:
-        self._sentences = dict.fromkeys(printable(sentence) for sentence in sentences)
+        self._sentences = dict.fromkeys(in_one_line(sentence) for sentence in sentences)
 
     def add(self, sentence: str) -> None:
         """Add a sentence, unless it is there."""
-        self._sentences.setdefault(printable(sentence))
+        self._sentences.setdefault(in_one_line(sentence))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._sentences)

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from aeframe.data.arrays import ArrayFile
+from aeframe.data.conditions import missing_labels
 from aeframe.data.modality import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.tables import Choice, Rows, TextOptions, encode_labels, read_header, read_rows
-from aeframe.data.tables.rows import missing_labels
 from aeframe.errors import AeframeError
 
 

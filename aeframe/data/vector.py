@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.arrays import ArrayFile
-from aeframe.data.conditions import encode_known_categories
+from aeframe.data.conditions import encode_known_categories, missing_labels
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
@@ -33,7 +33,7 @@ from aeframe.data.tables import (
     read_rows,
     write_rows,
 )
-from aeframe.data.tables.rows import label_texts, missing_labels, select_columns
+from aeframe.data.tables.rows import label_texts, select_columns
 from aeframe.data.tabular import BreastCancer, RowSplits, Table, label_notes
 from aeframe.data.vector_checks import IN_MEMORY, READING, TRAINING, bad_values, outside_domain
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
@@ -119,10 +119,10 @@ class Vector(Modality):
                 f"modality vector reads RowSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        usable, skipped = self._without_bad_values([raw.train, raw.validation, raw.test])
+        self._shape, self._columns = raw.train.header.shape, raw.train.header.columns
+        usable, skipped = self._checked(raw)
         self._usable = raw, usable, skipped
         train = usable[0]
-        self._shape, self._columns = train.header.shape, train.header.columns
         self._label, self._label_names = raw.label, raw.label_names
         self._id_column, self._text = train.id_column, raw.text
         if self.scale == "standard":
@@ -134,8 +134,7 @@ class Vector(Modality):
         if self._usable is not None and self._usable[0] is raw:
             _, usable, skipped = self._usable
         else:
-            matched = [self._match_columns(rows) for rows in (raw.train, raw.validation, raw.test)]
-            usable, skipped = self._without_bad_values(matched)
+            usable, skipped = self._checked(raw)
         self._usable = None
         if self._label_names is not None and raw.label_names is not None and raw.label_names != self._label_names:
             # The data have changed since training.
@@ -233,6 +232,8 @@ class Vector(Modality):
         values: NDArray[Any] = x.detach().cpu().numpy()
         values = values if self._scaler is None else self._scaler.undo(values)
         id_column = "name" if self._id_column is None else self._id_column
+        # The name under which Parquet stores an index without a name.
+        id_column = "" if id_column.startswith("__index_level_") else id_column
         write_rows(path, values, self._columns, names=names, id_column=id_column)
         return [path]
 
@@ -296,11 +297,11 @@ class Vector(Modality):
             )
         return rows
 
-    def _without_bad_values(self, splits: list[Rows]) -> tuple[list[Rows], list[str]]:
-        """Return the rows of each split that can be used, and a message for each other row."""
+    def _checked(self, raw: RowSplits) -> tuple[list[Rows], list[str]]:
+        """Return the rows of each split that can be used, with the columns of training, and messages about others."""
         usable, skipped = [], []
-        for rows in splits:
-            good, messages = self._good_rows(rows, self.on_error, TRAINING)
+        for rows in (raw.train, raw.validation, raw.test):
+            good, messages = self._good_rows(self._match_columns(rows), self.on_error, TRAINING)
             usable.append(good)
             skipped += messages
         return usable, skipped

@@ -12,10 +12,14 @@ from torch import Tensor
 from aeframe.data.in_memory import MemoryDataset
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.samples import as_array, described, is_frame, is_sparse, is_tensor
+from aeframe.data.sparse_checks import checked_csr
 from aeframe.data.tables import Choice, Rows
 from aeframe.data.tables.rows import select_columns
 from aeframe.data.tabular import RowSplits
 from aeframe.errors import AeframeError
+
+_MAX_SHOWN = 6
+"""Columns that an error message describes."""
 
 
 class VectorInMemory(MemoryDataset):
@@ -52,6 +56,8 @@ class VectorInMemory(MemoryDataset):
 def rows_of(x: Any, columns: tuple[str, ...] | None = None) -> Rows:
     """Return rows of an array, tensor, data frame or sparse matrix; nothing is copied where it can be avoided.
 
+    The index of a data frame of pandas identifies its rows, unless it only counts them.
+
     Args:
         x: The rows.
         columns: The columns of a data frame to return, in this order; None for all.
@@ -64,33 +70,75 @@ def rows_of(x: Any, columns: tuple[str, ...] | None = None) -> Rows:
             names = [str(name) for name in x.columns]
             chosen, _ = select_columns("x", names, Choice(columns=columns))
             x = x[[x.columns[number] for number in chosen]]
-        return Rows(LazyRows(_frame_values(x)), "x", tuple(str(name) for name in x.columns))
+        row_names, id_column = _index_of(x)
+        columns = tuple(str(name) for name in x.columns)
+        return Rows(LazyRows(_frame_values(x)), "x", columns, names=row_names, id_column=id_column)
     values = x if is_sparse(x) else x if isinstance(x, np.ndarray) else as_array(x)
     if values.ndim < 2:
         raise AeframeError(f"x is {described(x)}, expected rows (N, ...); x[:, None] has rows of one number")
     if values.dtype.kind not in "fiub":
         raise AeframeError(f"x is {described(x)} of {values.dtype}, expected numbers; convert it")
+    if is_sparse(values):
+        values = checked_csr(values, "x", "x")
     return Rows(LazyRows(values), "x")
 
 
+def _index_of(frame: Any) -> tuple[NDArray[Any] | None, str | None]:
+    """Return the index of a data frame as strings ``(N,)``, and its name; None if it counts the rows from 0."""
+    index = getattr(frame, "index", None)
+    if index is None or not hasattr(index, "to_numpy"):
+        return None, None
+    values = index.to_numpy()
+    if values.dtype.kind in "iu" and np.array_equal(values, np.arange(len(values))):
+        return None, None
+    names = np.array([", ".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in index])
+    return names, "" if index.name is None else str(index.name)
+
+
 def _frame_values(frame: Any) -> NDArray[Any]:
-    """Return the values ``(N, D)`` of a data frame whose columns are numbers or truth values."""
+    """Return the values ``(N, D)`` of a data frame whose columns are numbers or truth values.
+
+    Raises:
+        AeframeError: Columns have other values, or whole numbers beyond 2**53; all of them are named.
+    """
     names = [str(name) for name in frame.columns]
     duplicate = next((name for name in names if names.count(name) > 1), None) if len(set(names)) < len(names) else None
     if duplicate is not None:
         raise AeframeError(f"x has two columns named '{duplicate}'; rename one")
-    for name, original in zip(names, frame.columns, strict=True):
-        column = as_array(frame[original])
-        if column.dtype.kind not in "fiub" and not _is_number_with_missing(column):
-            raise AeframeError(
-                f"x has the column '{name}' of {frame[original].dtype}, expected numbers; drop it, encode it as "
-                f"numbers, or name it as y='{name}' or condition='{name}'"
-            )
-    kinds = {as_array(frame[original]).dtype for original in frame.columns}
-    if len(kinds) == 1 and next(iter(kinds)).kind == "f":
+    columns = [as_array(frame[original]) for original in frame.columns]
+    wrong = [
+        number
+        for number, column in enumerate(columns)
+        if column.dtype.kind not in "fiub" and not _is_number_with_missing(column)
+    ]
+    if wrong:
+        shown = ", ".join(f"'{names[number]}' of {frame[frame.columns[number]].dtype}" for number in wrong[:_MAX_SHOWN])
+        more = f" and {len(wrong) - _MAX_SHOWN} more" if len(wrong) > _MAX_SHOWN else ""
+        dropped = ", ".join(repr(frame.columns[number]) for number in wrong)
+        what, them = ("columns", "them") if len(wrong) > 1 else ("the column", "it")
+        raise AeframeError(
+            f"x has {what} {shown}{more}, expected numbers; leave {them} out with x.drop(columns=[{dropped}]), encode "
+            f"{them} as numbers, or name one as y or condition"
+        )
+    large = [number for number, column in enumerate(columns) if _is_beyond_doubles(column)]
+    if large:
+        shown = ", ".join(f"'{names[number]}'" for number in large)
+        raise AeframeError(
+            f"x has whole numbers beyond 2**53 in {shown}, which are identifiers and cannot be stored exactly; drop "
+            f"{'these columns' if len(large) > 1 else 'this column'}, or convert to floating-point numbers"
+        )
+    dtypes = {column.dtype for column in columns}
+    if len(dtypes) == 1 and next(iter(dtypes)).kind == "f":
         # A frame of one block is not copied.
         return np.asarray(frame.to_numpy())
-    return np.stack([as_array(frame[original]).astype(np.float64) for original in frame.columns], 1)
+    return np.stack([column.astype(np.float64) for column in columns], 1)
+
+
+def _is_beyond_doubles(column: NDArray[Any]) -> bool:
+    """Return whether a column has whole numbers that double precision cannot store exactly."""
+    if column.dtype.kind not in "iu" or column.dtype.itemsize < 8 or not len(column):
+        return False
+    return bool(column.max() > 2**53 or column.min() < -(2**53))
 
 
 def _is_number_with_missing(column: NDArray[Any]) -> bool:

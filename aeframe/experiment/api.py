@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
+from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hidden import hidden_options
@@ -35,6 +36,7 @@ _CONSTANTS = frozenset({"true", "false", "null", "nan", "inf"})
 _PATH = re.compile(r"[\w-]+(\.[\w-]+)*", re.ASCII)
 
 
+@user_errors()
 def fit(
     x: Any = None,
     *,
@@ -97,6 +99,7 @@ def fit(
         raise SystemExit(interruption.exit_code) from None
 
 
+@user_errors()
 def build(
     x: Any = None,
     *,

@@ -13,6 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from aeframe.data.modality import Splits
+from aeframe.errors import printable
 from aeframe.evaluation.baselines import PcaError
 from aeframe.kinds import SLOTS
 from aeframe.model.autoencoder import Autoencoder
@@ -33,7 +34,8 @@ def banner(
     `hidden_options` are files of the user that hide packaged options.
     """
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
-    table = Table(title=f"{name} on {config['data']['name']}", title_style="bold", show_header=False, box=None)
+    title = _shown(f"{name} on {config['data']['name']}")
+    table = Table(title=title, title_style="bold", show_header=False, box=None)
     shape = " x ".join(str(size) for size in model.spec.shape)
     sizes = f"{len(splits.train)} / {len(splits.validation)} / {len(splits.test)}"
     table.add_row(
@@ -49,13 +51,13 @@ def banner(
     table.add_row("code", f"{' x '.join(str(size) for size in model.latent.shape)} numbers")
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
-    table.add_row("folder", str(folder))
+    table.add_row("folder", _shown(folder))
     for file in hidden_options:
-        table.add_row("options", f"{escape(file)} hides the packaged option of that name")
+        table.add_row("options", f"{_shown(file)} hides the packaged option of that name")
     for sentence in splits.notes:
-        table.add_row("note", escape(sentence))
+        table.add_row("note", _shown(sentence))
     for sentence in splits.skipped[:5]:
-        table.add_row("skipped", escape(sentence))
+        table.add_row("skipped", _shown(sentence))
     if len(splits.skipped) > 5:
         table.add_row("skipped", f"and {len(splits.skipped) - 5} more, listed in the run folder")
     console.print(table, soft_wrap=True)
@@ -80,11 +82,16 @@ def closing_table(
     for name, value in metrics.items():
         # Metrics of single dimensions or levels, such as `NAME/0`, are only written to files.
         if not name.rpartition("/")[2].isdigit():
-            table.add_row(name, f"{value:.6g}", units.get(name, ""))
+            table.add_row(_shown(name), f"{value:.6g}", units.get(name, ""))
     console.print(table)
     if baseline is not None:
         console.print(baseline.describe(), soft_wrap=True, highlight=False)
-    console.print(f"{seconds:.0f} s, {folder}", soft_wrap=True, highlight=False)
+    console.print(f"{seconds:.0f} s, {_shown(folder)}", soft_wrap=True, highlight=False)
+
+
+def _shown(text: object) -> str:
+    """Return text for `Console.print`, in one line and without markup of rich or control characters of a terminal."""
+    return escape(printable(str(text)).replace("\n", "\\n"))
 
 
 def num_parameters(module: nn.Module) -> int:

@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import hidden_options
@@ -49,7 +50,7 @@ def job(config: DictConfig) -> float | UserError:
         from aeframe.experiment.workflow import train
 
         # The environment passes the id of the run to the other processes of a run on several devices.
-        with exported_run_id():
+        with user_errors(), exported_run_id():
             return train(run_config, job=number, overrides=overrides, hidden_options=hidden).monitored
     except AeframeError as error:
         point = "" if number is None else f"{point_name(overrides)}: "

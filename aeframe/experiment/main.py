@@ -13,6 +13,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
+from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = sys.argv[1:] if argv is None else argv
-        with SignalGuard(), short_warnings(), global_state(CONFIG), plugin_files(arguments) as rest:
+        with SignalGuard(), short_warnings(), global_state(CONFIG), user_errors(), plugin_files(arguments) as rest:
             return _run(rest)
     except AeframeError as error:
         print(f"error: {error}", file=sys.stderr)

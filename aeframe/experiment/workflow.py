@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from aeframe.data.fingerprint import compare
-from aeframe.errors import AeframeError, did_you_mean, first_sentence
+from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
 from aeframe.evaluation.baselines import baseline_metrics, pca_error
 from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 from aeframe.evaluation.report.advice import advice
@@ -44,6 +44,7 @@ from aeframe.runs.run_id import run_id
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
+from aeframe.training.checkpoint_structure import restored_from
 from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.process_state import run_process
@@ -337,7 +338,8 @@ class _RunInProgress:
             if setup.init is not None:
                 (self.folder.path / "init.txt").write_text(setup.init.text(), encoding="utf-8")
             if setup.splits.skipped:
-                skipped = "\n".join(setup.splits.skipped) + "\n"
+                # One line for each, whatever the names of files contain.
+                skipped = "".join(printable(sentence).replace("\n", "\\n") + "\n" for sentence in setup.splits.skipped)
                 (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")
             yield
 
@@ -372,7 +374,7 @@ class _RunInProgress:
 
     def _fit(self, trainer: L.Trainer, setup: RunSetup, newest: NewestCheckpoint | None) -> None:
         path = None if newest is None else self.folder.last
-        with self.signals.deferring():
+        with self.signals.deferring(), restored_from(path):
             trainer.fit(setup.module, datamodule=setup.data, ckpt_path=path, weights_only=True)
         if is_first_process():
             self.folder.write_state("trained")
@@ -476,7 +478,7 @@ class _RunInProgress:
 
     def _print_note(self, sentence: str) -> None:
         if is_first_process():
-            self.console.print(f"note: {sentence}", soft_wrap=True, highlight=False, markup=False)
+            self.console.print(f"note: {printable(sentence)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _run_folder(config: Mapping[str, Any], job: int | None) -> RunFolder:

@@ -12,6 +12,7 @@ from typing import Any
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import printable
 from aeframe.model_store.layout import saved_parts
+from aeframe.model_store.requirements import pinned_requirement
 
 # The version of a plugin that is a plain Python file instead of an installed distribution.
 _FILE = "file"
@@ -33,7 +34,7 @@ def make_card(
     # For a conditional model, the length of the condition vector of each sample.
     condition = f", a condition of {spec['condition']} numbers" if spec["condition"] else ""
     lines = [
-        f"# {config['model']['name']}",
+        f"# {as_markdown(config['model']['name'])}",
         "",
         f"An autoencoder with {num_parameters:,} parameters, made with aeframe {config['aeframe']}.",
         "",
@@ -41,7 +42,7 @@ def make_card(
         f"- Modality: {_described(config['modality'])}",
         f"- A sample: {shape}, values {spec['domain']}{condition}",
         *(
-            f"- Options: `{file}` of the user hid the packaged option of that name"
+            f"- Options: {as_code(file)} of the user hid the packaged option of that name"
             for file in config.get("hidden_options", ())
         ),
         *(_notes(data) if data is not None else ()),
@@ -55,16 +56,16 @@ def make_card(
     ]
     if metrics:
         lines += ["## Test metrics", "", "| metric | value |", "|---|---:|"]
-        lines += [*(f"| {name} | {value:.6g} |" for name, value in metrics.items()), ""]
+        lines += [*(f"| {as_markdown(name)} | {value:.6g} |" for name, value in metrics.items()), ""]
     lines += ["## How to load", ""]
     if config["plugins"]:
         plugins = config["plugins"].values()
-        packages = " ".join(
-            f"'{plugin['distribution']}=={plugin['version']}'" for plugin in plugins if plugin["version"] != _FILE
-        )
+        pinned = [pinned_requirement(plugin["distribution"], plugin["version"]) for plugin in plugins]
+        packages = " ".join(f"'{package}'" for package in pinned if package is not None)
         files = [plugin["distribution"] for plugin in plugins if plugin["version"] == _FILE]
         lines += [f"It needs `pip install {packages}`.", ""] if packages else []
-        lines += [f"It needs the plugin file {name}, named in `AEFRAME_PLUGIN_FILES`." for name in files]
+        for name in files:
+            lines += [f"It needs the plugin file {as_code(name)}, named in `AEFRAME_PLUGIN_FILES`.", ""]
     lines += [
         "```python",
         "import aeframe",
@@ -86,7 +87,18 @@ def _notes(data: DataRecord) -> list[str]:
 
 def as_markdown(text: str) -> str:
     """Return text on one line, in which no character has a meaning in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", " ".join(printable(text).split()))
+    # An underscore inside a word means nothing, nor do brackets that are no link.
+    line = re.sub(r"([\\`*<>#|~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(printable(text).split()))
+    return re.sub(r"([\[\]])", r"\\\1", line) if re.search(r"\]\s*[(:\[]", line) else line
+
+
+def as_code(text: object) -> str:
+    """Return text on one line between backticks, where it has no meaning in Markdown; also in a cell of a table."""
+    line = " ".join(printable(str(text)).split())
+    # A fence that is longer than any run of backticks in the text.
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
+    padding = " " if len(fence) > 1 else ""
+    return f"{fence}{padding}{line}{padding}{fence}".replace("|", "\\|")
 
 
 def _described(part: str | Mapping[str, Any] | None) -> str:
@@ -94,12 +106,12 @@ def _described(part: str | Mapping[str, Any] | None) -> str:
     if part is None:
         return "not recorded"
     if isinstance(part, str):
-        return f"`{part}`"
-    options = ", ".join(f"{name} {_value(value)}" for name, value in part.items() if name != "name")
-    return f"`{part['name']}`" + (f" ({options})" if options else "")
+        return as_code(part)
+    options = ", ".join(f"{as_markdown(str(name))} {_value(value)}" for name, value in part.items() if name != "name")
+    return as_code(part["name"]) + (f" ({options})" if options else "")
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name} {_value(inner)}" for name, inner in value.items()) + "}"
-    return "none" if value is None else str(value).replace("|", "\\|")
+        return "{" + ", ".join(f"{as_markdown(str(name))} {_value(inner)}" for name, inner in value.items()) + "}"
+    return "none" if value is None else as_markdown(str(value))

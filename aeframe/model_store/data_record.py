@@ -13,7 +13,9 @@ from typing import Any
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
+from aeframe.model_store.schema import check_data_record
 from aeframe.model_store.tensors import read_tensors, write_tensors
+from aeframe.plain_files import read_mapping
 from aeframe.types import DataSpec
 
 _FINGERPRINT, _SPLIT = "data.json", "splits.safetensors"
@@ -57,15 +59,17 @@ def read_data_record(folder: Path) -> DataRecord:
     path, split = folder / _FINGERPRINT, folder / _SPLIT
     if not path.is_file():
         return DataRecord()
+    fingerprint = read_mapping(path)
+    check_data_record(path, fingerprint)
+    spec = fingerprint.pop(_SPEC, None)
     try:
-        fingerprint = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
+        data_spec = None if spec is None else DataSpec.from_dict(spec)
+    except AeframeError as error:
+        raise AeframeError(f"'{path}': {error}") from error
     coding = fingerprint.pop(_CONDITION, None)
     condition = None if coding is None else ConditionCoding.from_state(coding)
     low_high = fingerprint.pop(_RANGE, None)
     names = fingerprint.pop(_LABEL_NAMES, None)
-    spec = fingerprint.pop(_SPEC, None)
     notes, num_skipped = fingerprint.pop(_NOTES, ()), fingerprint.pop(_SKIPPED, 0)
     return DataRecord(
         fingerprint,
@@ -73,7 +77,7 @@ def read_data_record(folder: Path) -> DataRecord:
         condition,
         None if low_high is None else (low_high[0], low_high[1]),
         None if names is None else tuple(str(name) for name in names),
-        None if spec is None else DataSpec.from_dict(spec),
+        data_spec,
         tuple(str(note) for note in notes),
         int(num_skipped),
     )

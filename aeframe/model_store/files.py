@@ -1,4 +1,4 @@
-"""Read and write the YAML and text files of runs and saved models."""
+"""Write the YAML and text files of runs and saved models; `aeframe.plain_files` reads them."""
 
 from __future__ import annotations
 
@@ -29,27 +29,14 @@ def existing_folder(path: str | Path) -> Path:
 
 def write_yaml(path: Path, value: Any) -> None:
     """Write plain values as YAML, in their order."""
-    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))
+    write_text(path, yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a mapping of plain values.
+class _Dumper(yaml.SafeDumper):
+    """Write an object that occurs twice as two values, without an alias."""
 
-    Raises:
-        AeframeError: The file is missing, or is not a mapping in YAML.
-    """
-    if not path.is_file():
-        raise AeframeError(f"there is no file '{path}', which a run and a saved model have; copy the folder again")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise AeframeError(
-            f"'{path}' cannot be read as YAML of plain values ({reason}); copy the file again"
-        ) from error
-    if not isinstance(values, dict):
-        raise AeframeError(f"'{path}' holds no mapping of names to values; copy the file again")
-    return values
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 def write_text(path: Path, text: str) -> None:

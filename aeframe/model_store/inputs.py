@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.functional import one_hot
 
 from aeframe.errors import AeframeError, did_you_mean
@@ -81,7 +82,10 @@ def as_batch(
     values = _as_tensor(who, "x", batch.x)
     if mask is not None:
         batch = replace(batch, mask=_as_mask(who, mask, values))
-    batch = _padded(replace(batch, x=values), spec)
+    elif spec.unordered and batch.mask is None and values.ndim == len(spec.shape) + 1:
+        # Unordered samples may have fewer elements than in training: the others are masked.
+        batch = replace(batch, mask=values.new_ones(values.shape[:2], dtype=torch.bool))
+    batch = _padded(replace(batch, x=values), spec.shape)
     values = batch.x
     _check_shape(who, "x", values, spec.shape)
     # Values where the mask is False are not data, so they may lie outside the domain.
@@ -325,16 +329,19 @@ def _as_mask(who: str, mask: Array, x: Tensor) -> Tensor:
     return values.to(x.device)
 
 
-def _padded(batch: Batch, spec: DataSpec) -> Batch:
-    """Return unordered samples with fewer elements than in training padded with masked zeros; others as they are."""
-    x = batch.x
-    if not spec.unordered or x.ndim != len(spec.shape) + 1 or tuple(x.shape[2:]) != spec.shape[1:]:
+def _padded(batch: Batch, shape: Shape) -> Batch:
+    """Return a batch whose masked positions are padded to the model's, as sources may pad to the longest sample only.
+
+    Batches without a mask, and those that differ in another dimension or are longer, are returned as they are.
+    """
+    x, mask = batch.x, batch.mask
+    if mask is None or not isinstance(x, Tensor) or x.ndim != len(shape) + 1 or tuple(x.shape[1:]) == shape:
         return batch
-    missing = spec.shape[0] - x.shape[1]
-    if missing <= 0 or not x.shape[1]:
+    missing = [size - have for size, have in zip(shape, x.shape[1:], strict=True)]
+    num_positions = mask.ndim - 1
+    if min(missing) < 0 or any(missing[num_positions:]):
         return batch
-    mask = x.new_ones(x.shape[:2], dtype=torch.bool) if batch.mask is None else batch.mask
-    if mask.ndim == 1:
-        mask = mask.unsqueeze(1).expand(x.shape[:2])
-    longer = [torch.cat([tensor, tensor.new_zeros(len(x), missing, *tensor.shape[2:])], 1) for tensor in (x, mask)]
-    return replace(batch, x=longer[0], mask=longer[1])
+    # `pad` takes the last dimension first.
+    x_padding = [amount for size in reversed(missing) for amount in (0, size)]
+    mask_padding = [amount for size in reversed(missing[:num_positions]) for amount in (0, size)]
+    return replace(batch, x=F.pad(x, x_padding), mask=F.pad(mask, mask_padding))

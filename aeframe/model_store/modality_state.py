@@ -13,9 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from aeframe.errors import AeframeError
 from aeframe.model_store.files import write_text
 from aeframe.model_store.tensors import read_tensors, write_tensors
+from aeframe.plain_files import read_mapping
 
 
 def write_modality_state(folder: Path, state: Mapping[str, Any]) -> None:
@@ -36,9 +36,6 @@ def read_modality_state(folder: Path) -> dict[str, Any] | None:
     path = folder / "modality.json"
     if not path.is_file():
         return None
-    try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise AeframeError(f"'{path}' cannot be read as JSON ({error}); copy the file again") from error
+    state = read_mapping(path)
     tensors = folder / "modality.safetensors"
     return {**state, **(read_tensors(tensors) if tensors.is_file() else {})}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,33 @@ import torch
 
 from aeframe.data.modality import Modality
 from aeframe.devices import check_device
-from aeframe.errors import AeframeError, did_you_mean
+from aeframe.entrances import user_errors
+from aeframe.errors import AeframeError, did_you_mean, reason_and_place
 from aeframe.factory import build, restored_weights
-from aeframe.kinds import SAVED
+from aeframe.kinds import KINDS
 from aeframe.model.assembly import assemble
+from aeframe.model_store.allocation import AllocationLimit
 from aeframe.model_store.data_record import read_data_record
-from aeframe.model_store.files import existing_folder, read_yaml
+from aeframe.model_store.files import existing_folder
+from aeframe.model_store.integrity import check_hashes
 from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
 from aeframe.model_store.modality_state import read_modality_state
 from aeframe.model_store.requirements import check_plugins
+from aeframe.model_store.schema import check_saved_config
 from aeframe.model_store.tensors import load_tensors
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import noise_of
 from aeframe.parts.own import OWN, OWN_KINDS
 from aeframe.parts.samplers.base import Sampler
+from aeframe.plain_files import read_mapping
 from aeframe.types import DataSpec, TrainingProgress
 from aeframe.version import __version__
 
-# The keys that every saved config has. Parts with a default, and those by label (penalties, critics), may be absent.
-_REQUIRED = ("format", "model", "spec", *(kind.key for kind in SAVED if not (kind.labelled or kind.default)))
 _MANY_BATCHES = 1 << 40
 """A number of batches at which all schedules are at their end, for a saved model without a stored progress."""
 
 
+@user_errors()
 def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     """Open a saved model; no code from its folder is run.
 
@@ -56,29 +61,30 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
         if kind not in OWN_KINDS:
             raise AeframeError(f"load has no argument '{kind}'{did_you_mean(kind, OWN_KINDS)}; leave it out")
     folder = _model_folder(Path(path))
-    config = read_yaml(folder / "config.yaml")
-    _check_config(folder, config)
+    config = _read_config(folder)
     for kind in modules:
-        if config[kind]["name"] != OWN:
-            raise AeframeError(
-                f"model '{folder}' has the {kind} '{config[kind]['name']}', which needs no code; leave {kind}= out"
-            )
-    spec = DataSpec.from_dict(config["spec"])
-    try:
+        if (name := _part_name(config, kind)) != OWN:
+            raise AeframeError(f"model '{folder}' has the {kind} '{name}', which needs no code; leave {kind}= out")
+    check_hashes(folder, config["sha256"])
+    with _of_model(folder):
+        spec = DataSpec.from_dict(config["spec"])
         # Building draws initial weights; `noise_of` restores the state of torch's generator.
-        with noise_of(torch.device("cpu"), 0), restored_weights():
+        with (
+            noise_of(torch.device("cpu"), 0),
+            restored_weights(),
+            AllocationLimit("it", (folder / "model.safetensors").stat().st_size),
+        ):
             model = assemble(config, spec, modules=modules)
             sampler: Sampler = build("sampler", config["sampler"], model=model)
         modality: Modality = build("modality", config["modality"])
-    except AeframeError as error:
-        raise AeframeError(f"model '{folder}': {error}") from error
     load_tensors(stored_modules(model, sampler), folder / "model.safetensors")
     modality_state = read_modality_state(folder)
     if modality_state is None:
         raise AeframeError(
             f"there is no file '{folder / 'modality.json'}', which a saved model has; copy the folder again"
         )
-    modality.load_state(modality_state)
+    with _of_model(folder):
+        modality.load_state(modality_state)
     stored_progress = config.get("progress", {"batch": _MANY_BATCHES, "planned": _MANY_BATCHES})
     return TrainedModel(
         model=model.eval().to(device),
@@ -99,9 +105,8 @@ def own_kinds(path: str | Path) -> set[str]:
         AeframeError: The folder has no model.
     """
     folder = _model_folder(Path(path))
-    config = read_yaml(folder / "config.yaml")
-    _check_config(folder, config)
-    return {kind for kind in OWN_KINDS if config[kind]["name"] == OWN}
+    config = _read_config(folder)
+    return {kind for kind in OWN_KINDS if _part_name(config, kind) == OWN}
 
 
 def _model_folder(path: Path) -> Path:
@@ -121,15 +126,36 @@ def _model_folder(path: Path) -> Path:
     )
 
 
-def _check_config(folder: Path, config: Mapping[str, Any]) -> None:
-    for key in _REQUIRED:
-        if key not in config:
-            raise AeframeError(
-                f"'{folder / 'config.yaml'}' is not that of a saved model: it has no '{key}'; copy the folder again"
-            )
-    if config["format"] > FORMAT:
+@contextmanager
+def _of_model(folder: Path) -> Iterator[None]:
+    """Name the model in errors inside; also in those of parts and modalities that its files do not fit.
+
+    Options that the types of their annotations allow may still be impossible, such as a negative size.
+    """
+    try:
+        yield
+    except AeframeError as error:
+        raise AeframeError(f"model '{folder}': {error}") from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise AeframeError(
-            f"model '{folder}' has format {config['format']}, aeframe {__version__} reads up to format {FORMAT}; "
+            f"model '{folder}' has a part that its files do not fit ({reason_and_place(error)}); copy the folder again"
+        ) from error
+
+
+def _part_name(config: Mapping[str, Any], kind: str) -> str:
+    part = config.get(kind) or KINDS[kind].default
+    return str(part if isinstance(part, str) else part["name"])
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    config = read_mapping(path)
+    version = config.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise AeframeError(
+            f"model '{folder}' has format {version}, aeframe {__version__} reads up to format {FORMAT}; "
             f"install aeframe {config.get('aeframe', 'of a later version')}"
         )
-    check_plugins(folder, config.get("plugins") or {})
+    check_saved_config(path, config)
+    check_plugins(folder, config["plugins"])
+    return config

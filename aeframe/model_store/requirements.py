@@ -5,14 +5,20 @@ A plugin belongs to an installed distribution, or is a plain Python file: its ve
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from packaging.version import InvalidVersion, Version
 
 from aeframe.errors import AeframeError
 from aeframe.factory import part_kind, signature
 from aeframe.model_store.layout import saved_parts
 from aeframe.registry import CORE, Entry, Plugin, registry
+
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_VERSION = re.compile(r"[A-Za-z0-9.+!_-]{1,64}")
 
 
 def needed_plugins(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -50,7 +56,25 @@ def check_plugins(path: Path, required: Mapping[str, Mapping[str, str]]) -> None
             )
         if version == "file":
             raise AeframeError(f"{who}, which is not loaded; name it in AEFRAME_PLUGIN_FILES")
-        raise AeframeError(f"{who}, which is not installed; pip install '{distribution}=={version}'")
+        if (pinned := pinned_requirement(distribution, version)) is not None:
+            raise AeframeError(f"{who}, which is not installed; pip install '{pinned}'")
+        raise AeframeError(
+            f"{who}, which is not installed; that is no name and version of a package, so do not install it before "
+            "the author of the model has told its name"
+        )
+
+
+def pinned_requirement(distribution: str, version: str) -> str | None:
+    """Return ``NAME==VERSION`` for `pip`; None if a saved model names no valid package and version (PEP 508, PEP 440).
+
+    Such text of a stranger must not become a command that the user may copy into a shell.
+    """
+    try:
+        Version(version)
+    except InvalidVersion:
+        return None
+    is_plain = _DISTRIBUTION.fullmatch(distribution) is not None and _VERSION.fullmatch(version) is not None
+    return f"{distribution}=={version}" if is_plain else None
 
 
 def _entries(kind: str, part: str | Mapping[str, Any]) -> Iterator[Entry]:

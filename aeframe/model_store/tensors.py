@@ -43,17 +43,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- `file` is not a mapping
-            aliases: dict[str, str] = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
-    except SafetensorError as error:
+            aliases = json.loads((file.metadata() or {}).get(_ALIASES, "{}"))
+            aliased = {alias: tensors[name] for alias, name in aliases.items()}
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise AeframeError(f"'{path}' cannot be read as safetensors ({error}); copy the file again") from error
-    return {**tensors, **{alias: tensors[name] for alias, name in aliases.items()}}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise AeframeError(f"'{path}' has other names of tensors that it lacks; copy the file again") from error
+    return {**tensors, **aliased}
 
 
 def load_tensors(module: nn.Module, path: Path) -> None:
-    """Load the tensors of a file into a module; names and shapes must equal those of the module.
+    """Load the tensors of a file into a module; names, shapes and dtypes must equal those of the module.
 
     Raises:
-        AeframeError: A tensor is missing, unknown or of another shape.
+        AeframeError: A tensor is missing, unknown, of another shape or dtype, or a parameter is not finite.
     """
     stored, expected = read_tensors(path), module.state_dict()
     misfit = f"'{path}' does not fit the parts in config.yaml"
@@ -65,8 +68,19 @@ def load_tensors(module: nn.Module, path: Path) -> None:
                 f"{misfit}: tensor '{name}' has shape {tuple(stored[name].shape)}, expected {tuple(tensor.shape)}; "
                 "copy the whole folder again"
             )
+        if stored[name].dtype != tensor.dtype:
+            raise AeframeError(
+                f"{misfit}: tensor '{name}' is of {stored[name].dtype}, expected {tensor.dtype}; copy the whole folder "
+                "again"
+            )
     for name in stored:
         if name not in expected:
             raise AeframeError(f"{misfit}: it has an unknown tensor '{name}'; copy the whole folder again")
+    for name, _ in module.named_parameters():
+        if num := int((~torch.isfinite(stored[name])).sum()):
+            raise AeframeError(
+                f"'{path}' has a weight '{name}' of which {num} of {stored[name].numel()} values are NaN or infinite; "
+                "copy the folder again, or train the model again with a lower optimizer.lr"
+            )
     with torch.no_grad():
         module.load_state_dict(stored)

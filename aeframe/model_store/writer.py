@@ -14,6 +14,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.card import make_card
 from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.files import write_text, write_yaml
+from aeframe.model_store.integrity import file_hashes
 from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
 from aeframe.model_store.modality_state import write_modality_state
 from aeframe.model_store.requirements import needed_plugins
@@ -48,7 +49,8 @@ def save_model(
     """Write a model as a folder.
 
     Its files are ``config.yaml``, ``model.safetensors``, ``modality.json`` (and ``modality.safetensors`` where the
-    modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`), and ``card.md``.
+    modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`), and ``card.md``. The
+    config has the SHA-256 of the other files, see `aeframe.model_store.integrity`.
 
     The folder is written under another name and then renamed, so an interrupted save leaves the previous model.
 
@@ -77,11 +79,12 @@ def save_model(
     }
     if progress is not None:
         stored["progress"] = progress.state_dict()
-    write_yaml(partial / "config.yaml", stored)
     write_tensors(partial / "model.safetensors", stored_modules(model, sampler).state_dict())
     write_modality_state(partial, modality.state())
     if data is not None:
         write_data_record(partial, data)
+    stored["sha256"] = file_hashes(partial)
+    write_yaml(partial / "config.yaml", stored)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data))
     if folder.exists():

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aeframe.errors import AeframeError
-from aeframe.model_store.files import existing_folder, read_yaml, write_text, write_yaml
+from aeframe.model_store.files import existing_folder, write_text, write_yaml
+from aeframe.plain_files import read_mapping, read_strings
 from aeframe.training.checkpoint_files import BEST, LAST, PREVIOUS
 
 _BEFORE_CHECKPOINT = (
@@ -167,7 +166,7 @@ class RunFolder:
 
     def read_config(self) -> dict[str, Any]:
         """Read the resolved config."""
-        return read_yaml(self.config)
+        return read_mapping(self.config)
 
     def write_overrides(self, overrides: Sequence[str]) -> None:
         """Write the overrides of the command line."""
@@ -175,7 +174,7 @@ class RunFolder:
 
     def read_overrides(self) -> list[str]:
         """Read the overrides of the command line."""
-        return list(yaml.safe_load(self.overrides.read_text(encoding="utf-8")))
+        return read_strings(self.overrides)
 
     def write_hidden_options(self, files: Sequence[str]) -> None:
         """Write the files of the user that hid packaged options, if there are any."""
@@ -186,7 +185,7 @@ class RunFolder:
         """Read the files of the user that hid packaged options."""
         if not self.hidden_options.is_file():
             return []
-        return list(yaml.safe_load(self.hidden_options.read_text(encoding="utf-8")))
+        return read_strings(self.hidden_options)
 
     def write_state(self, status: str) -> None:
         """Write ``{"status": status}``: ``training``, ``trained`` (the model is not saved yet) or ``finished``."""
@@ -195,18 +194,26 @@ class RunFolder:
     def read_state(self) -> dict[str, Any]:
         """Read the state of the run; ``{}`` if the file is missing or damaged."""
         try:
-            state = json.loads(self.state.read_text(encoding="utf-8")) if self.state.is_file() else {}
-        except ValueError:
+            return read_mapping(self.state) if self.state.is_file() else {}
+        except AeframeError:
             return {}
-        return state if isinstance(state, dict) else {}
 
     def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
         """Write the final metrics, by split and name; NaN and infinity become null."""
         write_text(self.metrics_json, numbers_as_json(metrics))
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
-        """Read the final metrics; null becomes NaN."""
-        stored: dict[str, dict[str, float | None]] = json.loads(self.metrics_json.read_text(encoding="utf-8"))
+        """Read the final metrics; null becomes NaN.
+
+        Raises:
+            AeframeError: The file is missing or damaged.
+        """
+        stored = read_mapping(self.metrics_json)
+        for split, numbers in stored.items():
+            if not isinstance(numbers, dict) or not all(
+                value is None or isinstance(value, (int, float)) for value in numbers.values()
+            ):
+                raise AeframeError(f"'{self.metrics_json}' has no numbers by name under '{split}'; copy the file again")
         return {
             split: {name: math.nan if value is None else value for name, value in numbers.items()}
             for split, numbers in stored.items()

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, printable
 from aeframe.evaluation.measurement import Measurement
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
@@ -120,6 +120,6 @@ class RunLogger(Logger):
         self._folder.log.write_text("".join(kept), encoding="utf-8")
 
     def _write_line(self, numbers: Mapping[str, float], step: int, epoch: int, split: str) -> None:
-        line = "  ".join(f"{name} {value:.6g}" for name, value in numbers.items())
+        line = "  ".join(f"{printable(name)} {value:.6g}" for name, value in numbers.items())
         with self._folder.log.open("a", encoding="utf-8") as file:
             file.write(f"epoch {epoch} batch {step} {split}: {line}\n")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aeframe.experiment.api import fit
-from aeframe.model_store.files import read_yaml
+from aeframe.plain_files import read_mapping
 from aeframe.runs.records import Records
 from aeframe.testing.expectations import expect
 from aeframe.testing.subprocess_io import TIMEOUT
@@ -36,7 +36,7 @@ def expect_two_processes_equal_one(folder: Path, overrides: Sequence[str]) -> No
     overrides = [*_SMALL, *overrides]
     fit(overrides=[*overrides, f"folder={folder / 'one'}"])
     _train(folder, [*overrides, "trainer.devices=2", f"folder={folder / 'two'}"])
-    config = read_yaml(folder / "two" / "config.yaml")
+    config = read_mapping(folder / "two" / "config.yaml")
     expect(config["trainer"]["devices"] == 2, "expected the second run to have two processes, it had one")
     weights, weights_of_two = (_weights(folder / name) for name in ("one", "two"))
     different_tensors = sorted(weights.keys() ^ weights_of_two.keys())

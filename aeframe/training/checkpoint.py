@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle  # noqa: TID251 -- only the name of its error is used
 import shutil
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,21 @@ from torch import Tensor
 
 from aeframe.errors import AeframeError
 from aeframe.training.checkpoint_files import LAST, PREVIOUS
+from aeframe.training.checkpoint_structure import structure_fault
 
+_READ_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What `torch.load` raises for bytes that are no archive."""
 _MARK = b"aeframe-sha256:"
 _TRAILER_SIZE = len(_MARK) + 64
 """Bytes after torch's archive: the mark, and the SHA-256 of the archive in hexadecimal."""
@@ -157,7 +172,7 @@ def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
     verify(path)
     try:
         checkpoint = torch.load(path, map_location=device or "cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+    except (*_READ_ERRORS, pickle.UnpicklingError) as error:
         raise DamagedCheckpointError(
             f"checkpoint '{path}' cannot be read ({type(error).__name__}); resume from another copy of the run"
         ) from error
@@ -165,6 +180,11 @@ def read_checkpoint(path: Path, device: torch.device | None = None) -> dict[str,
         raise AeframeError(
             f"checkpoint '{path}' is of another module: it holds no training progress of aeframe; resume from the "
             "folder of a run"
+        )
+    if fault := structure_fault(checkpoint):
+        raise DamagedCheckpointError(
+            f"checkpoint '{path}' is damaged: {fault}, which training does not write; resume from another copy of the "
+            "run"
         )
     return checkpoint
 

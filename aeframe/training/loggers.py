@@ -18,6 +18,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from aeframe.errors import AeframeError
+from aeframe.plain_files import read_mapping
 
 _ID_FILE = "tracker_ids.json"
 
@@ -117,10 +118,9 @@ def is_first_process() -> bool:
 def _read_ids(folder: Path) -> Mapping[str, str]:
     path = folder / _ID_FILE
     try:
-        ids = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError:
+        return read_mapping(path) if path.is_file() else {}
+    except AeframeError:
         return {}
-    return ids if isinstance(ids, dict) else {}
 
 
 @rank_zero_only

@@ -193,12 +193,7 @@ class AutoencoderModule(L.LightningModule):
             )
         if plan is not None:
             self.progress.rows = plan.length
-        if self._restored is not None:
-            for group in self.groups:
-                group.load_state_dict(self._restored["groups"][group.name])
-            self.metric_buffer.load_state_dict(self._restored["buffered"], self.device)
-            self._term_gradient_norms = dict(self._restored["term_gradient_norms"])
-            self._restored = None
+        self.restore_groups()
         self._steps_directly = steps_directly(trainer)
         step_schedulers(self.trainer, "step")
 
@@ -412,11 +407,9 @@ class AutoencoderModule(L.LightningModule):
 
     def _end_evaluation(self, split: str) -> None:
         """Log the means of the terms, and the metrics that an `Evaluator` added to `measured`."""
-        means = self.term_means.compute()
+        means, metrics = self.term_means.compute(), self.measured[split]
         terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
-        metrics = self.measured[split]
-        if in_both := metrics.keys() & terms.keys():
-            name = min(in_both)
+        for name in sorted(metrics.keys() & terms.keys()):
             raise AeframeError(
                 f"metric '{name}' has the name of a term, so one of them would be lost; leave it out with "
                 f"metrics.{name}=null"
@@ -441,10 +434,8 @@ class AutoencoderModule(L.LightningModule):
         log_numbers(self.trainer, named, epoch=self.progress.epoch, step=self.progress.batch)
 
     def _for_callbacks(self) -> dict[str, Any]:
-        """Return arguments of `self.log_dict` that pass metrics to callbacks, but not to loggers: see `report`.
-
-        The metrics are equal on all devices, but Lightning warns if `sync_dist` is not set.
-        """
+        """Return arguments of `self.log_dict` that pass metrics to callbacks, but not to loggers: see `report`."""
+        # The metrics are equal on all devices, but Lightning warns if `sync_dist` is not set.
         return {"logger": False, "batch_size": 1, "sync_dist": self.trainer.world_size > 1}
 
     # -- checkpoints ---------------------------------------------------------------------------------------------
@@ -488,6 +479,15 @@ class AutoencoderModule(L.LightningModule):
             batches_per_call=data.batches_per_call() if is_data_module else 1,
             validated=self._validated_at == self.progress.batch,
         )
+
+    def restore_groups(self) -> None:
+        """Restore optimizer groups and buffered terms from the checkpoint that was loaded, if one was."""
+        restored, self._restored = self._restored, None
+        if restored is not None:
+            for group in self.groups:
+                group.load_state_dict(restored["groups"][group.name])
+            self.metric_buffer.load_state_dict(restored["buffered"], self.device)
+            self._term_gradient_norms = dict(restored["term_gradient_norms"])
 
     def restore_progress(self, stored: dict[str, int]) -> None:
         """Restore the progress of a checkpoint, including the planned length of the run."""

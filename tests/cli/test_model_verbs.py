@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 
 from aeframe.cli.main import main
 from aeframe.data.file_samples import FileSamples
+from aeframe.data.fingerprint import DataRecord
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Modality
 from aeframe.data.vector import Vector
@@ -22,7 +22,6 @@ from aeframe.errors import AeframeError
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
 from aeframe.factory import build
 from aeframe.model.assembly import assemble
-from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.reader import load
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
@@ -45,7 +44,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
-    def make(**changes: Any) -> Path:
+    def make(record: DataRecord | None = None, **changes: Any) -> Path:
         torch.set_num_threads(1)
         config = {**CONFIG, **changes}
         modality, dataset = build("modality", config["modality"]), build("dataset", config["data"])
@@ -62,6 +61,7 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             sampler,
             metrics={},
             progress=TrainingProgress(batch=9, planned=9),
+            data=record,
         )
         return folder
 
@@ -197,10 +197,11 @@ def test_codes_of_a_part_of_the_samples_are_not_left_behind(
         assert not (tmp_path / name).exists()
 
 
-def test_labels_are_written_by_name(named: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
-    run, file, model = named
-    record = replace(model.data, label_names=("benign", "malignant"))
-    write_data_record(run / "model", record)
+def test_labels_are_written_by_name(
+    named: tuple[Path, Path, TrainedModel], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    _, file, _ = named
+    run = make_run(DataRecord({"name": "table"}, label_names=("benign", "malignant")))
     run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
         assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]

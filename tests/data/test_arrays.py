@@ -132,3 +132,51 @@ def test_errors_of_files_without_samples(tmp_path: Path) -> None:
     )
     assert error_of(open_splits, path, "tow") == f"w: '{path}' has no array 'tow', did you mean 'two'?; it has one, two"
     assert open_splits(path, "two").keys == {"train": "two"}
+
+
+def npy_with_header(path: Path, header: str, values: bytes = b"") -> Path:
+    text = header.encode() + b"\n"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + values)
+    return path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': __import__('os'), 'fortran_order': False, 'shape': (3,)} (",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3,)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': ('a',)}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000000000000000,)}",
+        "{'descr': [('a', '<f4', (3,))], 'fortran_order': 0}",
+        "{'descr': '<q9', 'fortran_order': False, 'shape': (3,)}",
+        "(" * 5000,
+        "3",
+    ],
+)
+def test_headers_that_are_no_headers(tmp_path: Path, header: str) -> None:
+    path = npy_with_header(tmp_path / "x.npy", header)
+    for mapped in (True, False):
+        message = error_of(lambda mapped=mapped: ArrayFile(path).load("arr_0", mapped=mapped))
+        assert message.startswith((f"'{path}' cannot be read (", f"'{path}': array 'arr_0' of shape "))
+        assert "\n" not in message
+
+
+def test_an_array_larger_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remedy = "use a smaller file, or set the environment variable AEFRAME_MAX_GB to more gigabytes"
+    bomb = tmp_path / "bomb.npz"
+    np.savez_compressed(bomb, x=np.zeros(1_000_000, np.float32))
+    monkeypatch.setenv("AEFRAME_MAX_GB", "0.001")
+    assert error_of(ArrayFile(bomb).load, "x") == (
+        f"'{bomb}': array 'x' of shape (1000000,) would occupy 4 MB of memory, and the limit is 1 MB; {remedy}"
+    )
+
+
+def test_a_header_of_another_length(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}")
+    assert error_of(ArrayFile(path).load, "arr_0").startswith(
+        f"'{path}' cannot be read (its header states a length of 4294967295 bytes); "
+    )
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.arange(3), version=(2, 0))
+    assert ArrayFile(path).load("arr_0").tolist() == [0, 1, 2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aeframe.data.folders import FolderSplit, files_below, first_opened, folder_splits
+from aeframe.data.folders import FolderSplit, files_below, first_opened, folder_splits, passed_over
 from aeframe.errors import AeframeError
 
 
@@ -131,3 +131,16 @@ def test_first_file_that_can_be_opened() -> None:
     with pytest.raises(AeframeError) as caught:
         first_opened([1, 2], open_number, sentence="w has no large one")
     assert str(caught.value) == "w has no large one; the first: 1 is small"
+
+
+def test_files_of_other_types_are_counted(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.TXT", "deep/c.txt", "deep/readme", ".hidden.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert passed_over(tmp_path, {".wav", ".txt"}, "sound") == (
+        f"'{tmp_path}': 1 file is passed over, since the suffix is that of no sound (1 x no suffix)"
+    )
+    assert passed_over(tmp_path, {".wav"}, "sound") == (
+        f"'{tmp_path}': 3 files are passed over, since the suffix is that of no sound (2 x .txt, 1 x no suffix)"
+    )
+    assert passed_over(tmp_path, {".wav", ".txt", ""}, "sound") is None

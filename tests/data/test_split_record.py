@@ -115,8 +115,8 @@ def test_a_table_with_added_rows_has_the_same_split_and_classes(tmp_path: Path) 
     second = again.load()
     for name in ("train", "validation", "test"):
         one, other = getattr(first, name), getattr(second, name)
-        assert np.array_equal(one.values, other.values)
+        assert np.array_equal(one.array, other.array)
         assert np.array_equal(one.label, other.label)
     # A new draw has training rows of the saved split in its test split.
     redrawn = load(path)[1]
-    assert set(redrawn.test.values[:, 0]) & set(first.train.values[:, 0])
+    assert set(redrawn.test.array[:, 0]) & set(first.train.array[:, 0])

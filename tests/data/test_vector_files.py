@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from aeframe.data.file_samples import columns_of, names_of
+from aeframe.data.in_memory import SampleSplits
+from aeframe.data.samples import Samples
 from aeframe.data.tables import read_rows, write_rows
 from aeframe.data.tables.rows import Choice
 from aeframe.data.tabular import Table
 from aeframe.data.vector import Vector
+from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
 
 
@@ -127,9 +131,12 @@ def test_row_ids_are_kept(tmp_path: Path, suffix: str, index_name: str | None) -
     samples = again.open(path, "raise")
     assert names_of(samples.source) == [*data.index]
     assert columns_of(samples.source, torch.tensor([2]))["name"].tolist() == ["s2"]
-    copy = tmp_path / f"copy{suffix}"
+    copy = tmp_path / f"new{suffix}"
     again.write(samples.batch().x, copy, names=names_of(samples.source))
     assert names_of(again.open(copy, "raise").source) == [*data.index]
+    if index_name is None:
+        again.write(samples.batch().x, tmp_path / "copy.csv", names=names_of(samples.source))
+        assert (tmp_path / "copy.csv").read_text().startswith(",a,b,c\ns0,")
     if suffix == ".csv":
         pd.testing.assert_frame_equal(pd.read_csv(copy, index_col=0).rename_axis(index_name), data, atol=1e-5)
     if suffix == ".parquet":
@@ -204,3 +211,106 @@ def test_marks_in_arrays_and_parquet(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rows.array, np.where(values == -999, np.nan, values))
         assert rows.notes == (f"'{name}': 2 of 6 numbers are missing",)
         assert read_rows(tmp_path / name, Choice()).notes == ()
+
+
+def npy(header: str, content: bytes = bytes(64)) -> bytes:
+    """Return an NPY file with any header."""
+    padded = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + content
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 8), }", (
+            "cannot be read (array '{array}' of shape (1000000000000, 8) needs 64000000000000 bytes, and the file has "
+            "64)"
+        )),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, 8), }", "its header states the shape (-1, 8)"),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': __import__('os').getcwd(), }", "cannot be read ("),
+        ("{'descr': '<f8', 'fortran_order': False, 'shape': ((((", "cannot be read ("),
+        ("{'descr': '<q99', 'fortran_order': False, 'shape': (4, 2), }", "cannot be read ("),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_hostile_headers_of_arrays(tmp_path: Path, header: str, message: str, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".npy":
+        path.write_bytes(npy(header))
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", npy(header))
+    for mapped in (True, False):
+        with pytest.raises(AeframeError) as refused:
+            read_rows(path, Choice(), mapped=mapped)
+        assert message.format(array="x" if suffix == ".npz" else "arr_0") in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_an_archive_that_expands_beyond_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez_compressed(tmp_path / "x.npz", x=np.zeros((100_000, 10)))
+    pd.DataFrame(np.zeros((100_000, 10))).rename(columns=str).to_parquet(tmp_path / "x.parquet")
+    monkeypatch.setenv("AEFRAME_MAX_GB", "0.001")
+    for name, what in (("x.npz", "array 'x' of shape (100000, 10)"), ("x.parquet", "100000 rows of 10 columns")):
+        with pytest.raises(AeframeError) as refused:
+            read_rows(tmp_path / name, Choice())
+        assert f"{what} would occupy 8 MB of memory, and the limit is 1 MB" in str(refused.value)
+
+
+# -- samples in memory -----------------------------------------------------------------------------------------------
+
+
+def in_memory(x: Any, **columns: Any) -> VectorInMemory:
+    return VectorInMemory(SampleSplits({"train": Samples(x, **columns)}))
+
+
+def test_the_index_of_a_data_frame_names_its_rows() -> None:
+    splits = Vector().prepare(in_memory(frame()))
+    names = names_of(splits.test)
+    index = splits.test.batch(torch.arange(len(splits.test))).index
+    assert index is not None
+    assert names == [f"s{row}" for row in index.tolist()]
+    assert names_of(Vector().prepare(in_memory(frame().reset_index(drop=True))).test) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes", "names"),
+    [
+        (["p", None, "q", np.nan, ""], [0, -1, 1, -1, -1], ("p", "q")),
+        ([0, None, 2, np.nan, 1], [0, -1, 2, -1, 1], None),
+        ([0.0, np.nan, 2, np.nan, 1], [0, -1, 2, -1, 1], None),
+        ([-1, None, 1, None, 1], [0, -1, 1, -1, 1], ("-1", "1")),
+    ],
+)
+def test_missing_labels_in_memory_are_no_class(labels: Any, codes: list[int], names: tuple[str, ...] | None) -> None:
+    data = frame().assign(lab=labels * 6)
+    modality, dataset = Vector(), in_memory(data, y="lab")
+    splits = modality.prepare(dataset)
+    assert splits.label_names == names
+    assert f"{6 * codes.count(-1)} of 30 labels are missing; these samples have the label -1" in [*splits.notes]
+    batch = splits.train.batch(torch.arange(len(splits.train)))
+    assert batch.index is not None
+    assert batch.extras["label"].tolist() == [codes[row % 5] for row in batch.index.tolist()]
+    again = modality.prepare_samples(data)
+    assert again.extras["label"].tolist() == codes * 6
+
+
+def test_all_columns_of_words_in_memory_are_named_at_once() -> None:
+    data = frame().assign(city="Oslo", day=pd.Timestamp("2020-01-01"))
+    with pytest.raises(AeframeError) as refused:
+        in_memory(data)
+    assert str(refused.value).startswith("x has columns 'city' of ")
+    assert str(refused.value).endswith(
+        "expected numbers; leave them out with x.drop(columns=['city', 'day']), encode them as numbers, or name one as "
+        "y or condition"
+    )
+    with pytest.raises(AeframeError, match=r"x has whole numbers beyond 2\*\*53 in 'key'"):
+        in_memory(frame().assign(key=2**53 + 1))
+
+
+def test_a_missing_condition_is_refused() -> None:
+    fractions: Any = [1.5, np.nan, 2.5] * 10
+    words: Any = ["a", None, "b"] * 10
+    for condition, message in ((fractions, r"row 1 has no condition \(NaN\)"), (words, "row 1 has no label")):
+        with pytest.raises(AeframeError, match=message):
+            in_memory(frame(), condition=condition)

@@ -15,6 +15,7 @@ from torch import nn
 from aeframe import registry
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import AeframeError
+from aeframe.model_store.integrity import file_hashes
 from aeframe.model_store.reader import load
 from aeframe.model_store.tensors import load_tensors, read_tensors, write_tensors
 from aeframe.model_store.writer import save_model
@@ -200,8 +201,8 @@ def broken(folder: Path, what: str) -> str:
     elif what == "left over":
         tensors["model.more"] = torch.zeros(1)
         message = f"{other}: it has an unknown tensor 'model.more'; copy the whole folder again"
-    config_path.write_text(yaml.safe_dump(config))
     save_file(tensors, tensors_path)
+    config_path.write_text(yaml.safe_dump({**config, "sha256": file_hashes(folder)}))
     return message
 
 
@@ -219,11 +220,13 @@ def test_files_that_are_damaged_or_absent(save: Save, tmp_path: Path) -> None:
     folder = tmp_path / "run" / "model"
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
-    with pytest.raises(AeframeError, match=r"model.safetensors' cannot be read as safetensors \(.*\); copy the file"):
+    with pytest.raises(AeframeError, match=r"model.safetensors' is damaged: its SHA-256 is .*; copy the whole"):
         load(folder)
     (folder / "model.safetensors").write_bytes(content)
     (folder / "modality.json").write_text("{")
-    with pytest.raises(AeframeError, match=r"modality.json' cannot be read as JSON \(.*\); copy the file again"):
+    with pytest.raises(
+        AeframeError, match=r"modality.json' is damaged: its SHA-256 is .*; copy the whole folder again"
+    ):
         load(folder)
     (folder / "modality.json").unlink()
     with pytest.raises(AeframeError) as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aeframe.errors import AeframeError
-from aeframe.model_store.files import read_yaml
+from aeframe.plain_files import read_mapping
 from aeframe.runs.folder import RunFolder
 
 
@@ -187,7 +187,7 @@ def test_a_config_that_cannot_be_read(tmp_path: Path, text: str, message: str) -
     path = tmp_path / "config.yaml"
     path.write_text(text)
     with pytest.raises(AeframeError) as error:
-        read_yaml(path)
+        read_mapping(path)
     assert str(error.value) == f"'{path}' {message}"
 
 

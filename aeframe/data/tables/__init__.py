@@ -128,6 +128,8 @@ def _existing(path: Path) -> Path:
     """Return `path`; raise AeframeError unless it is a file with content."""
     if path.is_dir():
         raise AeframeError(f"'{path}' is a folder, expected a file ending in {', '.join(_FORMATS)}")
+    if path.exists() and not path.is_file():
+        raise AeframeError(f"'{path}' is a pipe or a device, expected a file; copy its content to a file first")
     if not path.is_file():
         siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
         raise AeframeError(f"there is no file '{path}'{did_you_mean(path.name, siblings)}")

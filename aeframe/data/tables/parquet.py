@@ -16,9 +16,12 @@ from aeframe.data.limits import check_memory
 from aeframe.data.tables.cells import CellReader
 from aeframe.data.tables.parse import raise_for_large_integers
 from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, pasted, select_columns, select_others
+from aeframe.data.tables.scan import unreadable
 from aeframe.errors import AeframeError
 
 _MAX_SHOWN = 6
+_BUFFER = 1 << 16
+"""Bytes of a column that are read at a time."""
 _LARGEST = 2**53
 
 
@@ -75,7 +78,7 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
         for position, name in enumerate(columns):
             values[start:stop, position] = _numbers(path, name, block.column(name), start, large)
         for number, parts in text.items():
-            parts.append(_values(block.column(file.names[number])))
+            parts.append(_values(path, block.column(file.names[number])))
         start = stop
     if start != file.num_rows:
         raise AeframeError(f"'{path}' has {start} rows, and its footer states {file.num_rows}; write it again")
@@ -182,7 +185,8 @@ def _blocks(path: Path, names: list[str]) -> Iterator[Any]:
             return
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(path) as file:
+        # Read in parts: groups of rows may be as large as the file.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
             yield from file.iter_batches(columns=[*dict.fromkeys(names)])
     except (pa.ArrowException, OSError) as error:
         raise AeframeError(f"'{path}' cannot be read as {path.suffix} ({error})") from None
@@ -210,10 +214,13 @@ def _numbers(path: Path, name: str, column: Any, start: int, large: dict[str, st
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
-def _values(column: Any) -> NDArray[Any]:
+def _values(path: Path, column: Any) -> NDArray[Any]:
     """Return a column of labels or other values, None for nulls."""
     values = np.empty(len(column), object)
-    values[:] = column.to_pylist()
+    try:
+        values[:] = column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise unreadable(path, error) from None
     if column.null_count == 0 and len(column):
         plain = np.asarray(column.to_numpy(zero_copy_only=False))
         return plain.astype(str) if plain.dtype == object else plain

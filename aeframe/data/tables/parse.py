@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from packaging.version import Version
 
 from aeframe.data.limits import check_memory
-from aeframe.data.tables.cells import MISSING, MISSING_NUMBERS, is_whole, problem_of
+from aeframe.data.tables.cells import MISSING, MISSING_NUMBERS, is_whole, problem_of, shown
 from aeframe.data.tables.compression import READ_ERRORS, open_binary
 from aeframe.data.tables.dialect import WHITESPACE, Dialect, delimiter_hint, rows_of_cells
 from aeframe.data.tables.rows import pasted
@@ -236,14 +236,14 @@ class _ByCell:
             others = f" ({self.num_bad[first]} such cells)" if self.num_bad[first] > 1 else ""
             found += others
         else:
-            shown = [
-                f"'{name}' ({problem_of(self.first_bad[position][1])} in line {self.first_bad[position][0]})"
+            examples = [
+                f"{shown(name)} ({problem_of(self.first_bad[position][1])} in line {self.first_bad[position][0]})"
                 for position, name in [*names.items()][:_MAX_SHOWN]
             ]
             more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
-            found = f"'{self.path.name}' has {len(names)} columns that are no numbers: {', '.join(shown)}{more}"
+            found = f"'{self.path.name}' has {len(names)} columns that are no numbers: {', '.join(examples)}{more}"
             if len(names) == 1:
-                found = f"'{self.path.name}': column {shown[0]} holds no numbers"
+                found = f"'{self.path.name}': column {examples[0]} holds no numbers"
         if self.wanted.is_given:
             raise AeframeError(f"{found}; correct the cells, or choose other columns")
         them = "it" if len(names) == 1 else "them"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.conditions import missing_labels
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.tables.dialect import TextOptions
 from aeframe.errors import AeframeError, did_you_mean
@@ -260,17 +261,6 @@ def label_texts(label: NDArray[Any]) -> list[str]:
     """Return labels, of which none is missing, as strings: whole numbers without a decimal point."""
     values = label.tolist()
     return [str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values]
-
-
-def missing_labels(label: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which labels ``(N,)`` are missing: None, NaN and empty strings."""
-    if label.dtype.kind == "f":
-        return np.isnan(label)
-    if label.dtype.kind in "US":
-        return np.char.strip(label.astype(str)) == ""
-    if label.dtype != object:
-        return np.zeros(len(label), bool)
-    return np.array([value is None or value != value or value == "" for value in label.tolist()], bool)
 
 
 def _filled(present: NDArray[Any], missing: NDArray[np.bool_], gap: float, dtype: type) -> NDArray[Any]:

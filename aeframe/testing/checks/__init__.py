@@ -3,7 +3,18 @@
 Each check is a function of one part (what a plugin registers under a name); see `aeframe.testing.check`.
 """
 
-from aeframe.testing.checks import activations, composition, data, losses, models, pieces, plugin, runs, signatures
+from aeframe.testing.checks import (
+    activations,
+    composition,
+    data,
+    losses,
+    models,
+    mutations,
+    pieces,
+    plugin,
+    runs,
+    signatures,
+)
 
 CHECKS = (
     *plugin.CHECKS,
@@ -15,6 +26,7 @@ CHECKS = (
     *activations.CHECKS,
     *pieces.CHECKS,
     *data.CHECKS,
+    *mutations.CHECKS,
     *runs.CHECKS,
 )
 

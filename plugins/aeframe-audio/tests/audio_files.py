@@ -13,7 +13,7 @@ from torch import Tensor
 from aeframe_audio.recordings import Recording
 
 RATE = 8000
-NEXT_STEP = "replace it, or skip such files in training with modality.on_error=skip"
+NEXT_STEP = "replace it, or skip such files with on_error=skip"
 
 
 def sine(frames: int, *, hertz: float = 440.0, rate: int = RATE, channels: int = 1, amplitude: float = 0.5) -> NDArray:

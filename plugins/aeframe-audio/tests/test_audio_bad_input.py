@@ -25,8 +25,10 @@ def test_truncated_file(sounds: Path) -> None:
     path = sounds / "03.wav"
     content = path.read_bytes()
     path.write_bytes(content[:-100])
-    sizes = f"{len(content) - 100} bytes, expected {len(content)} from its header"
-    message = f"audio 'sounds/03.wav' is truncated: {sizes}; {NEXT_STEP}"
+    message = (
+        "audio 'sounds/03.wav' is truncated: 100 of the bytes of sound that its header states are missing at the end; "
+        f"{NEXT_STEP}"
+    )
     assert run_expecting_error(sounds.parent, [*OVERRIDES, *SMALL]) == message
     assert run_expecting_skipped(sounds.parent, [*OVERRIDES, *SMALL, "modality.on_error=skip"]) == [message]
 

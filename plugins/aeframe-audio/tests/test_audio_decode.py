@@ -37,9 +37,11 @@ def test_decoding_bytes(tmp_path: Path) -> None:
     assert torch.equal(decode(Recording("b", path.read_bytes()))[0], decode(recording(path))[0])
 
 
-def test_floats_beyond_full_scale_are_clipped(tmp_path: Path) -> None:
+def test_floats_beyond_full_scale_are_decoded(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.wav", np.array([[0.5], [1.5], [-3.0]]), subtype="FLOAT")
-    assert decode(recording(path))[0].tolist() == [[0.5, 1.0, -1.0]]
+    assert decode(recording(path))[0].tolist() == [[0.5, 1.5, -3.0]]
+    assert read_header(recording(path)).is_float
+    assert not read_header(recording(saved(tmp_path / "b.wav"))).is_float
 
 
 def message(path: Path) -> str:
@@ -69,19 +71,44 @@ def test_no_samples(tmp_path: Path) -> None:
     assert message(path) == f"audio '{path}' has no samples (length 0); {NEXT_STEP}"
 
 
-def test_truncated_wav(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.wav")
-    content = path.read_bytes()
-    path.write_bytes(content[:-100])
+FORMATS = {"a.wav": "PCM_16", "a.rf64": "PCM_16", "a.aiff": "PCM_16", "a.au": "PCM_16", "a.caf": "PCM_24"}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_truncated_files(tmp_path: Path, name: str) -> None:
+    path = saved(tmp_path / name, sine(400), subtype=FORMATS[name])
+    content, size = path.read_bytes(), 3 if FORMATS[name] == "PCM_24" else 2
+    assert decode(recording(path))[0].shape == (1, 400)
+    end = content.rindex(np.round(sine(400)[-1] * 2**15).astype(">i2" if name != "a.wav" else "<i2").tobytes()) if (
+        name in ("a.aiff", "a.au")
+    ) else None  # fmt: skip
+    sound_end = len(content) if end is None else end + 2
+    missing = 100 * size
+    # libsndfile pads CAF files with free space before the data, so that these are the last bytes of all formats.
+    path.write_bytes(content[: sound_end - missing])
     assert message(path) == (
-        f"audio '{path}' is truncated: {len(content) - 100} bytes, expected {len(content)} from its header; {NEXT_STEP}"
+        f"audio '{path}' is truncated: {missing} of the bytes of sound that its header states are missing at the end; "
+        f"{NEXT_STEP}"
     )
 
 
-def test_wav_of_unknown_length(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slip", [8, 1000, -36])
+def test_the_size_of_the_file_in_the_header_does_not_matter(tmp_path: Path, slip: int) -> None:
+    # A common slip of recorders: the size of the whole is wrong, the data chunk is complete.
     path = saved(tmp_path / "a.wav")
     content = bytearray(path.read_bytes())
-    content[4:8] = b"\xff\xff\xff\xff"
+    content[4:8] = (int.from_bytes(content[4:8], "little") + slip).to_bytes(4, "little")
+    path.write_bytes(bytes(content))
+    assert decode(recording(path))[0].shape == (1, 400)
+
+
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 0])
+def test_wav_of_unknown_length(tmp_path: Path, size: int) -> None:
+    path = saved(tmp_path / "a.wav")
+    content = bytearray(path.read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    if size:
+        content[40:44] = size.to_bytes(4, "little")
     path.write_bytes(bytes(content))
     assert decode(recording(path))[0].shape == (1, 400)
 

@@ -126,7 +126,7 @@ def test_samples_of_any_rate_are_prepared_at_the_rate_of_the_model() -> None:
     slow, fast = sine(320, hertz=100)[:, 0], sine(640, hertz=100, rate=2 * RATE)
     batch = modality.prepare_samples([slow, (fast, 2 * RATE)])
     assert batch.index is not None
-    assert batch.index.tolist() == [0, 0, 1, 1]
+    assert batch.index.tolist() == [0, 1, 2, 3]
     assert (batch.x[:2] - batch.x[2:]).abs().max() < 0.02
 
 

@@ -42,7 +42,8 @@ def test_listing_names_imports_nothing_heavy() -> None:
 
 def test_options_and_their_defaults() -> None:
     assert defaults("modality", "audio") == {
-        "name": "audio", "seconds": 0.5, "rate": None, "channels": None, "gate": -50.0, "on_error": "raise",
+        "name": "audio", "seconds": 0.5, "rate": None, "channels": None, "gate": -50.0, "scale": None,
+        "on_error": "raise",
     }  # fmt: skip
     assert defaults("dataset", "audio_folder") == {
         "name": "audio_folder", "path": "???", "validation": 0.1, "test": 0.1, "seed": 0, "max_memory_mb": 2048,

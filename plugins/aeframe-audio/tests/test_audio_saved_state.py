@@ -26,4 +26,5 @@ def test_added_files_are_in_no_split(tmp_path: Path) -> None:
             saved(tmp_path / f"-{number}.wav", sine(400, hertz=1000), rate=16000)
 
     splits = assert_state_restores_data(lambda: Audio(seconds=0.02), lambda: AudioFolder(path=tmp_path), change=change)
-    assert len(splits.train) == 8
+    # Eight sounds of two and a half segments.
+    assert len(splits.train) == 16

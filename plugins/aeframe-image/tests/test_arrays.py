@@ -11,6 +11,7 @@ import torch
 
 from aeframe import AeframeError
 from aeframe_image.arrays import ImageNPZ
+from aeframe_image.modality import Image
 from aeframe_image.pictures import Stack
 
 RNG = np.random.default_rng(0)
@@ -138,30 +139,33 @@ def test_object_arrays_are_not_loaded(tmp_path: Path) -> None:
 def test_values_out_of_range_are_reported_with_their_row(tmp_path: Path) -> None:
     scaled = GREY / 255
     scaled[7, 2, 2] = 1.5
-    assert message(saved(tmp_path, x=scaled.astype(np.float32))) == (
+    path = saved(tmp_path, x=scaled.astype(np.float32))
+    with pytest.raises(AeframeError) as caught:
+        Image().prepare(ImageNPZ(path=path))
+    assert str(caught.value) == (
         f"dataset 'image_npz': array 'x', row 7, has values from {scaled[7].min():g} to 1.5, expected floats in "
-        "[0, 1]; scale them, or save whole numbers 0 to 255 as uint8"
+        "[0, 1]; scale them, save whole numbers 0 to 255 as uint8, or set the values of black and white, such as "
+        f"modality.range=[{scaled[7].min():g},1.5]"
     )
     scaled[7, 2, 2], scaled[3, 0, 0] = 0.5, np.nan
     assert message(saved(tmp_path, x=scaled)) == (
-        "dataset 'image_npz': array 'x', row 3, has values from nan to nan, expected floats in [0, 1]; "
-        "scale them, or save whole numbers 0 to 255 as uint8"
+        "dataset 'image_npz': array 'x', row 3, has values from nan to nan, expected finite numbers; "
+        "fill missing and infinite values, or drop the image"
     )
 
 
-def test_other_integer_types_are_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, x=GREY.astype(np.int64))
+def test_arrays_without_numbers_are_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, x=GREY.astype(np.complex64))
     assert message(path) == (
-        "dataset 'image_npz': array 'x' has dtype int64, expected uint8, bool, or floats in [0, 1]; "
-        "convert it and save it again"
+        "dataset 'image_npz': array 'x' has dtype complex64, expected numbers; convert it and save it again"
     )
 
 
-@pytest.mark.parametrize("shape", [(20, 30), (20, 3, 5, 3), (20, 6, 5, 4), (0, 6, 5), (2, 2, 2, 2, 2)])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 3, 5, 3), (20, 6, 6, 6), (0, 6, 5), (2, 2, 2, 2, 2)])
 def test_other_shapes_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert message(saved(tmp_path, x=np.zeros(shape, np.uint8))) == (
         f"dataset 'image_npz': array 'x' has shape {shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) "
-        "with C = 1 or 3; reshape it"
+        "with C channels, fewer than H and W; reshape it"
     )
 
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import shutil
+import struct
 import tarfile
 from pathlib import Path
 
@@ -249,6 +250,23 @@ def test_invalid_idx_files_are_errors(tmp_path: Path, content: bytes, problem: s
     with pytest.raises(AeframeError) as caught:
         read_idx(path, who="dataset 'mnist'")
     assert str(caught.value) == f"dataset 'mnist': {problem.format(path=path)}; remove it and try again"
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_sizes_in_the_header_are_checked_before_they_are_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, zipped: bool
+) -> None:
+    path = tmp_path / ("a.gz" if zipped else "a")
+    monkeypatch.setenv("AEFRAME_MAX_GB", "1")
+    for sizes, problem in (
+        ((2**31, 2**31), "an array of shape (2147483648, 2147483648) would occupy 4.61e+06 TB"),
+        ((3, 4), "has more than 12 values, expected 12 by its header"),
+    ):
+        content = b"\0\0\x08\x02" + struct.pack(">II", *sizes) + bytes(10**6)
+        path.write_bytes(gzip.compress(content) if zipped else content)
+        with pytest.raises(AeframeError) as caught:
+            read_idx(path, who="dataset 'mnist'")
+        assert problem in str(caught.value)
 
 
 def test_a_truncated_gzip_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from aeframe import AeframeError
 from aeframe_image.decode import decode
 
-NEXT_STEP = "; replace it, or leave such files out of training with modality.on_error=skip"
+NEXT_STEP = "; replace it, or leave such files out with on_error=skip"
 YY, XX = np.mgrid[:24, :20]
 COLOUR = np.stack([XX * 12, YY * 10, (XX + YY) * 5], -1).astype(np.uint8)
 GREY = (XX * 6 + YY * 5).astype(np.uint8)
@@ -144,6 +144,6 @@ def test_floats_have_no_known_range(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(GREY.astype(np.float32)).save(path)
     assert message(path) == (
-        f"image '{path}' has 32-bit pixels (mode F) of unknown range; "
-        "save it with 8 or 16 bits, or as floats in [0, 1] in a NPZ file"
+        f"image '{path}' has values from 0 to 229, so that it is not known which of them mean black and white; save it "
+        "with 8 bits"
     )

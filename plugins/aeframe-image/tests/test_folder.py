@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from aeframe import AeframeError
-from aeframe_image.folder import ImageFolder, images_below
+from aeframe_image.decode import EXTENSIONS
+from aeframe_image.folder import ImageFolder
+from aeframe_image.listing import images_below
 from aeframe_image.pictures import Files
 
-EXTENSIONS = ".bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp"
+LISTED = ", ".join(sorted(EXTENSIONS))
 
 
 def picture(path: Path, value: int = 0, shape: tuple[int, ...] = (4, 5)) -> Path:
@@ -90,8 +92,8 @@ def test_describe_without_an_image_that_can_be_decoded(tmp_path: Path) -> None:
         ImageFolder(path=str(tmp_path)).describe()
     assert str(caught.value) == (
         f"dataset 'image_folder' at '{tmp_path}' has no image that can be decoded; the first: image "
-        f"'{tmp_path}/0.png' is empty (0 bytes); replace it, or leave such files out of training "
-        "with modality.on_error=skip"
+        f"'{tmp_path}/0.png' is empty (0 bytes); replace it, or leave such files out with "
+        "on_error=skip"
     )
 
 
@@ -105,7 +107,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 def test_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not an image")
     assert message(tmp_path) == (
-        f"dataset 'image_folder' at '{tmp_path}' has no images in '{tmp_path}'; expected files that end in {EXTENSIONS}"
+        f"dataset 'image_folder' at '{tmp_path}' has no images in '{tmp_path}'; expected files that end in {LISTED}"
     )
 
 

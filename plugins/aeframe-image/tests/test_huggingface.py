@@ -71,8 +71,8 @@ def test_unusable_rows_are_skipped_and_listed(hub: Any, tmp_path: Path) -> None:
     found = Image(on_error="skip").prepare(HuggingFaceImages(path=str(tmp_path / "saved")))
     assert sorted(found.skipped, reverse=True) == [
         f"image '{tmp_path}/saved/train, row 3' cannot be decoded (no image format is recognised); replace it, or "
-        "leave such files out of training with modality.on_error=skip",
-        f"image '{tmp_path}/saved/train, row 29' is missing; remove the row, or set modality.on_error=skip",
+        "leave such files out with on_error=skip",
+        f"image '{tmp_path}/saved/train, row 29' is missing; remove the row, or leave such rows out with on_error=skip",
     ]
     assert len(found.train) + len(found.validation) + len(found.test) == 28
 
@@ -95,8 +95,8 @@ def test_missing_columns_and_splits_are_errors(hub: Any, tmp_path: Path) -> None
         f"{who} has no column 'digits', did you mean 'digit'?; the columns of split 'train' are picture, digit, name"
     )
     assert message(path=path, label="name") == (
-        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number; choose another column, "
-        "or leave data.label out"
+        f"{who}: row 0 of split 'train' has the label 'a' in 'name', expected a whole number of 64 bits; choose "
+        "another column, or leave data.label out"
     )
     two = str(tmp_path / "two")
     hub.DatasetDict({"a": table(hub, range(2)), "b": table(hub, range(2))}).save_to_disk(two)

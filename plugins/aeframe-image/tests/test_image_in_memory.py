@@ -73,7 +73,11 @@ def test_every_form_trains_and_is_restored(form: str, tmp_path: Path) -> None:
     assert batch.x.dtype == torch.float32
     assert tuple(batch.x.shape) == (30, *run.model.spec.shape)
     restored = run.model.restore(batch.x)
-    assert restored.dtype == np.uint8
+    if run.model.modality.levels.kind == "float":
+        assert restored.dtype == np.float32
+        restored = (restored * 255).round().reshape(expected.shape)
+    else:
+        assert restored.dtype == np.uint8
     np.testing.assert_array_equal(restored, expected)
 
 
@@ -86,7 +90,9 @@ def test_images_of_unequal_sizes_train_at_one_size(tmp_path: Path) -> None:
 
 def test_a_float_array_of_three_dimensions_trains_if_the_modality_is_named(tmp_path: Path) -> None:
     run = fit(GREY / 255, tmp_path, modality="image")
-    np.testing.assert_array_equal(run.model.restore(run.model.prepare(GREY / 255).x), GREY)
+    restored = run.model.restore(run.model.prepare(GREY / 255).x)
+    np.testing.assert_array_equal(restored[..., 0], (GREY / 255).astype(np.float32))
+    assert ImageInMemory.accepts(restored)
 
 
 def test_a_dataset_of_torch_trains_with_its_labels(tmp_path: Path) -> None:
@@ -269,17 +275,15 @@ def test_other_objects_are_not_images(x: Any) -> None:
         (
             COLOUR.astype(np.float32),
             f"x[0] has values from {COLOUR[0].min()} to {COLOUR[0].max()}, expected floats in [0, 1] or uint8; "
-            "divide by 255",
+            "scale them as those of training",
         ),
         (
             np.stack([COLOUR[0] / 255, COLOUR[1] / 255 * 2 - 1]),
-            "x[1] has values from -1 to 1, expected floats in [0, 1] or uint8; pass (x + 1) / 2, and modality={'name': "
-            "'image', 'domain': 'signed'} to train on [-1, 1]",
+            "x[1] has values from -1 to 1, expected floats in [0, 1] or uint8; scale them as those of training",
         ),
         (
             np.full((2, 1, 4, 4), -300.0),
-            "x[0] has values from -300 to -300, expected floats in [0, 1] or uint8; scale them, or pass "
-            "modality='vector' for numbers of any range",
+            "x[0] has values from -300 to -300, expected floats in [0, 1] or uint8; scale them as those of training",
         ),
         (
             np.full((2, 1, 4, 4), np.nan),
@@ -287,14 +291,13 @@ def test_other_objects_are_not_images(x: Any) -> None:
             "drop the image",
         ),
         (
-            GREY.astype(np.int64),
-            "x has dtype int64, expected uint8, bool, or floats in [0, 1]; if its values are 0 to 255, pass "
-            "x.astype('uint8')",
+            GREY.astype(np.complex64),
+            "x has dtype complex64, expected numbers; if its values are 0 to 255, pass x.astype('uint8')",
         ),
         (
             np.zeros((2, 8, 8, 4), np.uint8),
-            "x has shape (2, 8, 8, 4), expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3; "
-            "reshape it",
+            "modality 'image': x has images of 4 x 8 x 8 (channels x height x width), expected 1 x 8 x 8; convert them "
+            "to that shape",
         ),
         (
             [GREY[0], "b.png"],
@@ -303,23 +306,20 @@ def test_other_objects_are_not_images(x: Any) -> None:
         ),
         (
             [GREY[0], GREY[1, :5] / 255],
-            "x[1] has dtype float64, expected uint8 or bool in a list of images of different shapes; convert it to "
-            "uint8",
+            "image 'x[1]' is 1 x 5 x 8 (channels x height x width), expected 1 x 8 x 8; convert it to that shape",
         ),
         (
             [GREY[0], GREY[1, :5]],
-            "image 'x[1]' is 1 x 5 x 8 (channels x height x width), expected 1 x 8 x 8; convert all images to one "
-            "shape with modality.size=[8,8]",
+            "image 'x[1]' is 1 x 5 x 8 (channels x height x width), expected 1 x 8 x 8; convert it to that shape",
         ),
         (
             [GREY[0], COLOUR[0]],
-            "image 'x[1]' is 3 x 8 x 8 (channels x height x width), expected 1 x 8 x 8; convert all images to one "
-            "shape with modality.channels=1",
+            "image 'x[1]' is 3 x 8 x 8 (channels x height x width), expected 1 x 8 x 8; convert it to that shape",
         ),
         (
             [Pillow.new("F", (8, 8))],
-            "image 'x[0]' has 32-bit pixels (mode F) of unknown range; convert it to 8 or 16 bits, or all images to "
-            "arrays of floats in [0, 1]",
+            "image 'x[0]' has values up to 0 of 1, so that it would be nearly black, and the model was trained without "
+            "images of more than 8 bits, which would show the value of white; convert it to 8 bits",
         ),
         (
             GREY[:, :5],

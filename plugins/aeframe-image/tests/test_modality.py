@@ -160,8 +160,7 @@ def test_a_damaged_png_is_an_error(folder: Path, max_memory_mb: int) -> None:
     with pytest.raises(AeframeError) as caught:
         epoch()
     assert str(caught.value) == (
-        f"image '{bad}' cannot be decoded (Truncated File Read); replace it, or leave such files out of training with "
-        "modality.on_error=skip"
+        f"image '{bad}' cannot be decoded (Truncated File Read); replace it, or leave such files out with on_error=skip"
     )
 
 
@@ -174,9 +173,8 @@ def test_a_damaged_png_is_skipped_and_listed(folder: Path, max_memory_mb: int) -
     splits = Image(on_error="skip").prepare(dataset)
     assert sorted(splits.skipped) == [
         f"image '{bad[0]}' cannot be decoded (Truncated File Read); replace it, or leave such files out "
-        "of training with modality.on_error=skip",
-        f"image '{bad[1]}' is empty (0 bytes); replace it, or leave such files out of training with "
-        "modality.on_error=skip",
+        "with on_error=skip",
+        f"image '{bad[1]}' is empty (0 bytes); replace it, or leave such files out with on_error=skip",
     ]
     batches = [full_batch(source) for source in sources(splits)]
     assert sum(len(batch) for batch in batches) == 10
@@ -197,7 +195,7 @@ def test_a_split_without_usable_images_is_an_error(folder: Path) -> None:
         path.rename(folder / "test" / path.name)
     assert message(Image(on_error="skip"), ImageFolder(path=str(folder))) == (
         f"none of 6 images can be used; the first: image '{folder}/test/01.png' is empty (0 bytes); replace it, or "
-        "leave such files out of training with modality.on_error=skip"
+        "leave such files out with on_error=skip"
     )
 
 
@@ -207,19 +205,17 @@ def test_images_of_different_shapes_are_an_error(folder: Path) -> None:
     PILImage.fromarray(np.zeros((7, 9), np.uint8)).save(odd)
     dataset = ImageFolder(path=str(folder))
     expected = (
-        f"image '{odd}' is 1 x 7 x 9 (channels x height x width), expected 3 x 6 x 9; "
-        "convert all images to one shape with modality.channels=3 modality.size=[6,9]"
+        f"image '{odd}' is 3 x 7 x 9 (channels x height x width), expected 3 x 6 x 9; "
+        "convert all images to one shape with modality.size=[6,9]"
     )
     assert first != odd
     assert message(Image(), dataset) == expected
     # An image of another shape is not damaged, so it is not skipped.
     assert message(Image(on_error="skip"), dataset) == expected
-    assert message(Image(size=6), dataset) == (
-        f"image '{odd}' is 1 x 6 x 6 (channels x height x width), expected 3 x 6 x 6; "
-        "convert all images to one shape with modality.channels=3"
-    )
-    splits = Image(size=6, channels=1).prepare(dataset)
-    assert sum(len(source) for source in sources(splits)) == 13
+    for channels in (None, 1, 3):
+        splits = Image(size=6, channels=channels).prepare(dataset)
+        assert sum(len(source) for source in sources(splits)) == 13
+        assert full_batch(splits.train).x.shape[1] == channels or 3
 
 
 def test_binarize_without_binary() -> None:
@@ -287,8 +283,7 @@ def test_reading_another_shape_than_in_training_is_an_error(tmp_path: Path, fold
     with pytest.raises(AeframeError) as caught:
         modality.read(path)
     assert str(caught.value) == (
-        f"image '{path}' is 3 x 6 x 9 (channels x height x width), expected 1 x 8 x 8; "
-        "convert all images to one shape with modality.channels=1 modality.size=[8,8]"
+        f"image '{path}' is 3 x 6 x 9 (channels x height x width), expected 1 x 8 x 8; convert it to that shape"
     )
     np.save(tmp_path / "a.npy", np.zeros((2, 3, 3), np.uint8))
     with pytest.raises(AeframeError) as caught:
@@ -320,10 +315,14 @@ def test_a_single_png(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("a.png", "modality 'image' has 2 images for one file 'a.png'; name a folder instead"),
+        (
+            "a.png",
+            "modality 'image' has 2 images for one file 'a.png'; name a folder, or a .tif with a page for each",
+        ),
         (
             "a.jpg",
-            "modality 'image' writes PNG files and NPZ, not 'a.jpg'; end the path in .png or .npz, or name a folder",
+            "modality 'image' writes PNG and TIFF files and NPZ, not 'a.jpg'; end the path in .png, .tif or .npz, or "
+            "name a folder",
         ),
         ("there", "'{there}/000001.png' exists and is not overwritten; remove it, or choose another path"),
         ("there.npz", "'{there}.npz' exists and is not overwritten; remove it, or choose another path"),

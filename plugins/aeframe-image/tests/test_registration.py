@@ -85,6 +85,7 @@ def test_options_and_their_defaults() -> None:
         "fit": "crop",
         "padding": 0.0,
         "channels": None,
+        "range": None,
         "random_crop": 0,
         "flip": False,
         "on_error": "raise",

@@ -15,6 +15,7 @@ import torch
 from PIL import Image as Pillow
 
 from aeframe import AeframeError
+from aeframe.data.file_samples import names_of
 from aeframe_image.modality import Image
 from aeframe_image.pictures import Files
 from aeframe_image.shards import ImageShards, shards_of
@@ -106,7 +107,7 @@ def test_a_truncated_archive_is_an_error(tmp_path: Path) -> None:
         Image().prepare(ImageShards(path=str(folder), label="none"))
     assert str(caught.value) == (
         f"archive '{folder / '01.tar'}' is truncated or damaged after 2 images (unexpected end of data); create it "
-        "again, or leave it out of training with modality.on_error=skip"
+        "again, or leave it out with on_error=skip"
     )
 
 
@@ -118,7 +119,7 @@ def test_a_truncated_archive_is_skipped_after_its_readable_images(tmp_path: Path
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 29
     assert splits.skipped == [
         f"archive '{folder / '01.tar'}' is truncated or damaged after 2 images (unexpected end of data); create it "
-        "again, or leave it out of training with modality.on_error=skip"
+        "again, or leave it out with on_error=skip"
     ]
 
 
@@ -127,9 +128,9 @@ def test_a_damaged_image_is_reported_with_its_archive(tmp_path: Path) -> None:
     splits = Image(on_error="skip").prepare(ImageShards(path=str(tmp_path)))
     assert sorted(splits.skipped) == [
         f"image '{tmp_path}/00.tar/bad.png' cannot be decoded (no image format is recognised); replace it, or leave "
-        "such files out of training with modality.on_error=skip",
-        f"image '{tmp_path}/00.tar/empty.jpg' is empty (0 bytes); replace it, or leave such files out of training with "
-        "modality.on_error=skip",
+        "such files out with on_error=skip",
+        f"image '{tmp_path}/00.tar/empty.jpg' is empty (0 bytes); replace it, or leave such files out with "
+        "on_error=skip",
     ]
 
 
@@ -140,15 +141,39 @@ def test_compressed_archives_are_refused(tmp_path: Path) -> None:
         ImageShards(path=str(tmp_path)).describe()
     assert str(caught.value) == (
         f"dataset 'image_shards' at '{tmp_path}' has no image that can be decoded; the first: archive '{path}' is not "
-        "an uncompressed tar archive; create it again, or leave it out of training with modality.on_error=skip"
+        "an uncompressed tar archive; create it again, or leave it out with on_error=skip"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "found"), [(b"9" * 20, "'99999999999999999999'"), (b"9" * 5000, "5000 bytes"), (b"-1", "'-1'")]
+)
+def test_labels_beyond_64_bits_are_errors(tmp_path: Path, content: bytes, found: str) -> None:
+    write(tmp_path / "00.tar", {**numbered(0, 4), "0001.cls": content})
+    assert message(tmp_path) == (
+        f"'{tmp_path}/00.tar/0001.cls' contains {found}, expected the class as a whole number up to "
+        "9223372036854775807; correct it"
+    )
+
+
+def test_images_are_named_by_archive_and_member(tmp_path: Path) -> None:
+    write(tmp_path / "00.tar", numbered(0, 6))
+    write(tmp_path / "01.tar", numbered(6, 6))
+    splits = Image().prepare(ImageShards(path=tmp_path))
+    names = [name for split in (splits.train, splits.validation, splits.test) for name in names_of(split) or ()]
+    assert sorted(names) == [f"{number // 6:02}.tar/{number:04}.png" for number in range(12)]
+    assert [*splits.notes][:1] == [
+        f"dataset 'image_shards' at '{tmp_path}': 12 members of the train archives passed over for another format: 12 "
+        ".json"
+    ]
 
 
 def test_invalid_and_missing_labels_are_errors(tmp_path: Path) -> None:
     files = numbered(0, 4)
     write(tmp_path / "a" / "00.tar", {**files, "0001.cls": b"cat"})
     assert message(tmp_path / "a") == (
-        f"'{tmp_path}/a/00.tar/0001.cls' contains 'cat', expected the class as a whole number; correct it"
+        f"'{tmp_path}/a/00.tar/0001.cls' contains 'cat', expected the class as a whole number up to "
+        "9223372036854775807; correct it"
     )
     del files["0002.cls"]
     write(tmp_path / "b" / "00.tar", files)

@@ -144,5 +144,5 @@ def test_the_command_on_a_large_image(tmp_path: Path) -> None:
     assert main([*command, "-o", str(tmp_path / "out.png")]) == 0
     model = aeframe.load(tmp_path / "run")
     _, y = full_image(model, torch.from_numpy(pixels / 255).float().unsqueeze(0))
-    written = np.asarray(Pillow.open(tmp_path / "out.png")) / 255
+    written = np.asarray(Pillow.open(tmp_path / "out.png")) / 65535
     assert np.abs(written - y[0].numpy()).max() <= 1 / 255

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import anndata
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from omics_files import cells, saved
+from other_formats import old_h5ad, tenx_folder, tenx_h5
+from scipy.sparse import csr_matrix
 
 import aeframe
 from aeframe.cli.main import main
@@ -20,12 +23,20 @@ from aeframe_omics.latent_map import draw_map, project
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs on a small file."""
+    return trained(tmp_path_factory.mktemp("omics"), label="type", categorical=["batch"])
+
+
+@pytest.fixture(scope="module")
+def plain_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without covariates, which other formats do not have."""
+    return trained(tmp_path_factory.mktemp("plain"), max_epochs=1)
+
+
+def trained(folder: Path, *, max_epochs: int = 2, **columns: object) -> Path:
     torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("omics")
-    path = saved(cells(), folder)
-    data = {"name": "h5ad", "path": str(path), "label": "type", "categorical": ["batch"]}
-    options = {"latent": {"dim": 3}, "encoder": {"hidden": [8]}, "batch_size": 8, "max_epochs": 2, "pictures": False}
-    aeframe.fit(model="vae", modality="omics", data=data, folder=str(folder / "run"), **options)
+    data = {"name": "h5ad", "path": str(saved(cells(), folder)), **columns}
+    options = {"latent": {"dim": 3}, "encoder": {"hidden": [8]}, "batch_size": 8, "pictures": False}
+    aeframe.fit(model="vae", modality="omics", data=data, folder=str(folder / "run"), max_epochs=max_epochs, **options)
     return folder / "run"
 
 
@@ -50,6 +61,70 @@ def test_codes_without_denoised_counts(run: Path, tmp_path: Path) -> None:
     path = saved(cells(), tmp_path, "in.h5ad")
     assert main(["annotate", str(run), str(path), "--codes-only", "-o", str(tmp_path / "out.h5ad")]) == 0
     assert list(anndata.read_h5ad(tmp_path / "out.h5ad").layers) == []
+
+
+def with_bad_cells(folder: Path) -> Path:
+    """Write cells of which c4 is empty, and c9 has a batch that training did not have."""
+    adata = cells()
+    adata.X = csr_matrix(np.where(np.arange(40)[:, None] == 4, 0, adata.X.toarray()))
+    adata.obs["batch"] = [*("b9" if row == 9 else name for row, name in enumerate(adata.obs["batch"].astype(str)))]
+    return saved(adata, folder, "in.h5ad")
+
+
+def test_cells_that_are_left_out_have_nan(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = with_bad_cells(tmp_path), tmp_path / "out.h5ad"
+    assert main(["annotate", str(run), str(path), "-o", str(out), "--batch-size", "7"]) == 2
+    assert "--on-error skip" in capsys.readouterr().err
+    assert not out.exists()
+    assert main(["annotate", str(run), str(path), "-o", str(out), "--batch-size", "7", "--on-error", "skip"]) == 0
+    skipped = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped: ")]
+    assert [line.partition(": cell ")[2][:4] for line in skipped] == ["'c4'", "'c9'"]
+    written, model = anndata.read_h5ad(out), aeframe.load(run)
+    opened = model.modality.open(path, "skip").batch()
+    kept = np.delete(np.arange(40), [4, 9])
+    assert written.obs_names.tolist() == list(cells().obs_names)
+    for found, expected in (
+        (written.obsm["X_aeframe"], model.encode(opened).numpy()),
+        (written.layers["aeframe"], model.reconstruct(opened).numpy()),
+    ):
+        assert np.isnan(found[[4, 9]]).all()
+        assert found[kept] == pytest.approx(expected, abs=1e-5)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["in.h5ad", "out.h5ad"]
+
+
+@pytest.mark.parametrize("kind", ["10x folder", "10x h5", "zarr", "old"])
+def test_files_of_other_formats_are_annotated_as_h5ad(plain_run: Path, tmp_path: Path, kind: str) -> None:
+    adata = cells()
+    if kind == "10x folder":
+        path = tenx_folder(adata, tmp_path / "a")
+    elif kind == "10x h5":
+        path = tenx_h5(adata, tmp_path / "a.h5")
+    elif kind == "old":
+        path = old_h5ad(adata, tmp_path / "a.h5ad", sparse=True)
+    else:
+        path = tmp_path / "a.zarr"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            adata.write_zarr(path)
+    model = aeframe.load(plain_run)
+    assert main(["annotate", str(plain_run), str(path), "-o", str(tmp_path / "out.h5ad")]) == 0
+    written = anndata.read_h5ad(tmp_path / "out.h5ad")
+    assert np.array_equal(written.X.toarray(), adata.X.toarray())
+    assert written.obs_names.tolist() == list(adata.obs_names)
+    assert written.obsm["X_aeframe"] == pytest.approx(model.encode(model.modality.read(path)).numpy())
+
+
+def test_codes_and_reconstructions_have_the_names_of_the_cells(run: Path, tmp_path: Path) -> None:
+    path = with_bad_cells(tmp_path)
+    skip = ["--on-error", "skip", "--batch-size", "7"]
+    assert main(["encode", str(run), str(path), "-o", str(tmp_path / "z.npz"), *skip]) == 0
+    kept = np.delete(np.arange(40), [4, 9])
+    with np.load(tmp_path / "z.npz") as codes:
+        assert codes["index"].tolist() == kept.tolist()
+        assert codes["name"].tolist() == [f"c{row}" for row in kept]
+        assert codes["label"].tolist() == ["T" if row % 3 == 0 else "B" for row in kept]
+    assert main(["reconstruct", str(run), str(path), "-o", str(tmp_path / "x.h5ad"), *skip]) == 0
+    assert anndata.read_h5ad(tmp_path / "x.h5ad").obs_names.tolist() == [f"c{row}" for row in kept]
 
 
 def test_samples_are_written_as_anndata(run: Path, tmp_path: Path) -> None:
@@ -109,6 +184,10 @@ def test_a_map_of_the_cells(run: Path, tmp_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setitem(sys.modules, "umap", None)
     assert main(["cell-map", str(run), "--split", "train", "-o", str(tmp_path / "map.png")]) == 0
     assert (tmp_path / "map.png").stat().st_size > 10_000
+    path = with_bad_cells(tmp_path)
+    assert main(["cell-map", str(run), str(path), "-o", str(tmp_path / "file.png")]) == 2
+    assert main(["cell-map", str(run), str(path), "--on-error", "skip", "-o", str(tmp_path / "file.png")]) == 0
+    assert main(["cell-map", str(run), "-o", str(tmp_path / "test.png")]) == 0
 
 
 def test_each_colouring_is_a_panel_and_missing_values_are_grey() -> None:

@@ -84,9 +84,12 @@ def test_selections_of_cells(tmp_path: Path) -> None:
     rows = rows_of(dataset(path, min_counts=12))
     assert sorted(all_rows(rows)) == np.flatnonzero(totals >= 12).tolist()
     assert 0 < (totals < 12).sum() < 40
-    assert Omics().prepare(dataset(path, min_counts=12)).skipped == [
-        f"dataset 'h5ad' at '{path}': {(totals < 12).sum()} cells have fewer than min_counts=12 counts"
+    splits = Omics().prepare(dataset(path, min_counts=12))
+    assert list(splits.notes) == [
+        f"dataset 'h5ad' at '{path}': {(totals < 12).sum()} of 40 cells have fewer than min_counts=12 counts (0 have "
+        "none); they are left out"
     ]
+    assert splits.skipped == []
 
 
 def test_splits_by_a_column(tmp_path: Path) -> None:
@@ -123,35 +126,29 @@ def with_invalid_cell(folder: Path, value: float | None) -> tuple[Path, int]:
     return saved(adata, folder), 5
 
 
+REAL = "set modality.values=real loss=gaussian encoder=mlp if the values are normalised already"
+ROUND = "modality.fractions=round if they are estimates of counts (SoupX, RSEM, kallisto)"
 INVALID = {
-    "negative": (-1.0, "the count -1 of gene 'g2' is negative"),
-    "fraction": (0.5, "the count 0.5 of gene 'g2' is not a whole number (raw counts may be in a layer: data.layer)"),
-    "nan": (np.nan, "the count nan of gene 'g2' is not a number"),
-    "infinite": (np.inf, "the count inf of gene 'g2' is infinite"),
-    "empty": (None, "is empty: all of its counts are 0"),
+    "negative": (-1.0, "the count -1 of gene 'g2' is negative", REAL),
+    "fraction": (0.5, "the count 0.5 of gene 'g2' is not a whole number", f"{REAL}, or {ROUND}"),
+    "nan": (np.nan, "the count nan of gene 'g2' is not a number", "correct or remove it"),
+    "infinite": (np.inf, "the count inf of gene 'g2' is infinite", "correct or remove it"),
+    "empty": (None, "is empty: all of its counts are 0", "set data.min_counts=1 to leave out empty cells"),
 }
 
 
 @pytest.mark.parametrize("backed", [False, True])
 @pytest.mark.parametrize("kind", list(INVALID))
 def test_an_unusable_cell_is_an_error_or_skipped(tmp_path: Path, kind: str, backed: bool) -> None:
-    value, problem = INVALID[kind]
+    value, problem, remedy = INVALID[kind]
     path, unusable = with_invalid_cell(tmp_path, value)
     data = dataset(path, backed=backed)
     sentence = f"dataset 'h5ad' at '{path}': cell 'c5' (row 5){' ' if value is None else ': '}{problem}"
-    next_step = "correct or remove it, or set modality.on_error=skip to leave such cells out of training"
-    assert message(data) == f"{sentence}; {next_step}"
+    assert message(data) == f"{sentence}; {remedy}, or set modality.on_error=skip to leave such cells out of training"
     splits = Omics(on_error="skip").prepare(data)
     assert splits.skipped == [sentence]
     rows = [row for name in ("train", "validation", "test") for row in full_batch(getattr(splits, name)).index.tolist()]
     assert sorted(rows) == [row for row in range(40) if row != unusable]
-
-
-def test_fractional_values_are_allowed_with_values_log(tmp_path: Path) -> None:
-    path, _ = with_invalid_cell(tmp_path, 0.5)
-    modality = Omics(values="log")
-    assert str(modality.spec(dataset(path)).domain) == "real"
-    assert modality.prepare(dataset(path)).skipped == []
 
 
 def test_cells_that_are_not_selected_are_not_checked(tmp_path: Path) -> None:
@@ -205,7 +202,8 @@ def test_a_library_of_zero_is_an_error(tmp_path: Path) -> None:
     path = saved(adata, tmp_path)
     assert message(dataset(path, library="depth")) == (
         f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has the library 0 in column 'depth' of obs, expected more than "
-        "0; correct it, or leave out data.library to sum the counts"
+        "0; correct it, or leave out data.library to sum the counts, or set modality.on_error=skip to leave such cells "
+        "out of training"
     )
 
 
@@ -275,7 +273,8 @@ def test_a_category_without_training_cells(tmp_path: Path) -> None:
     assert message(data) == (
         f"dataset 'h5ad' at '{path}': cell 'c0' (row 0) has 'b9' in column 'batch' of obs, did you mean "
         "'b1'?, expected one of the categories of the training cells (b1, b0); correct it, or set "
-        "modality.unseen=unknown to use their mean"
+        "modality.unseen=unknown to use the mean of training, or set modality.on_error=skip to leave such cells out of "
+        "training"
     )
     splits = Omics(unseen="unknown").prepare(data)
     train = full_batch(splits.train).condition
@@ -290,14 +289,22 @@ def test_a_missing_number(tmp_path: Path) -> None:
     path = saved(adata, tmp_path)
     data = dataset(path, continuous=("age",), split="set")
     assert message(data) == (
-        f"dataset 'h5ad' at '{path}': cell 'c2' (row 2) has no finite 'age' in obs; fill it in, or set "
-        "modality.unseen=unknown to use the mean"
+        f"dataset 'h5ad' at '{path}': cell 'c2' (row 2) has no finite 'age' in obs; correct it, or set "
+        "modality.unseen=unknown to use the mean of training, or set modality.on_error=skip to leave such cells out of "
+        "training"
     )
     assert full_batch(Omics(unseen="unknown").prepare(data).test).condition[2].tolist() == [0.0]
     adata.obs.loc["c9", "age"] = np.nan
     again = saved(adata, tmp_path, "b.h5ad")
-    assert message(dataset(again, continuous=("age",), split="set")) == (
-        f"dataset 'h5ad' at '{again}': cell 'c9' (row 9) has no finite 'age' in obs; fill it in or remove the cell"
+    data = dataset(again, continuous=("age",), split="set")
+    assert "cell 'c2' (row 2) has no finite 'age' in obs; correct it" in message(data)
+    assert Omics(on_error="skip").prepare(data).skipped == [
+        f"dataset 'h5ad' at '{again}': cell 'c{row}' (row {row}) has no finite 'age' in obs" for row in (2, 9)
+    ]
+    modality = Omics(unseen="unknown")
+    assert modality.prepare(data).train.batch(torch.arange(6)).condition.isfinite().all()
+    assert modality.state()["covariates"]["scales"]["age"][0] == pytest.approx(
+        np.nanmean(adata.obs["age"][4:]), rel=0.1
     )
 
 

@@ -19,11 +19,13 @@ from aeframe_omics.simulated import CellsSimulated
 OPTIONS = {"label": "type", "categorical": ("batch",), "continuous": ("age",), "views": ("protein",)}
 
 
-def prepared(path: Path, *, values: str = "counts", unseen: str = "refuse", **options: object) -> Omics:
+def prepared(
+    path: Path, *, values: str = "counts", unseen: str = "refuse", fractions: str = "refuse", **options: object
+) -> Omics:
     """Return a modality with the state of one that was trained on a file."""
     trained = Omics(values=values)  # type: ignore[arg-type]
     trained.prepare(dataset(path, **options))
-    again = Omics(values=values, unseen=unseen)  # type: ignore[arg-type]
+    again = Omics(values=values, unseen=unseen, fractions=fractions)  # type: ignore[arg-type]
     again.load_state(json.loads(json.dumps(trained.state())))
     assert again.state() == trained.state()
     return again
@@ -117,7 +119,7 @@ def test_written_cells_can_be_read(tmp_path: Path, layer: str | None) -> None:
 
 def test_log_values_are_written_as_counts_per_ten_thousand(tmp_path: Path) -> None:
     path = saved(cells(), tmp_path)
-    modality = prepared(path, values="log")
+    modality = prepared(path, values="log", fractions="keep")
     batch = modality.read(path)
     modality.write(batch.x, tmp_path / "out.h5ad")
     written = anndata.read_h5ad(tmp_path / "out.h5ad").X

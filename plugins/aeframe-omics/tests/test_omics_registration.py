@@ -39,10 +39,11 @@ def test_names_are_listed_without_heavy_imports() -> None:
 
 def test_options_and_their_defaults() -> None:
     assert defaults("modality", "omics") == {
-        "name": "omics", "values": "counts", "unseen": "refuse", "on_error": "raise",
+        "name": "omics", "values": "counts", "fractions": "refuse", "unseen": "refuse", "missing": "refuse",
+        "on_error": "raise",
     }  # fmt: skip
     assert defaults("dataset", "h5ad") == {
         "name": "h5ad", "path": "???", "layer": None, "categorical": [], "continuous": [], "label": None, "batch": None,
         "library": None, "where": None, "split": None, "validation": 0.1, "test": 0.1, "seed": 0, "min_counts": 0,
-        "views": [], "backed": False,
+        "views": [], "backed": False, "gene_names": "symbols",
     }  # fmt: skip

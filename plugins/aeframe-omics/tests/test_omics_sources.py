@@ -19,7 +19,8 @@ from aeframe import AeframeError
 from aeframe.data.datamodule import DataModule
 from aeframe.data.plan import BatchPlan
 from aeframe_omics import source as source_module
-from aeframe_omics.counts import BackedCounts, MemoryCounts
+from aeframe_omics.backed import BackedCounts
+from aeframe_omics.counts import MemoryCounts
 from aeframe_omics.modality import Omics
 from aeframe_omics.source import BackedCellSource, CellSource
 
@@ -92,19 +93,22 @@ def test_column_indices_need_not_be_sorted(tmp_path: Path) -> None:
     assert np.array_equal(backed.rows(np.arange(20)).toarray(), matrix.toarray())
 
 
-def test_backed_counts_must_be_csr(tmp_path: Path) -> None:
+def test_backed_counts_are_csr_or_dense(tmp_path: Path) -> None:
     adata = cells()
     adata.layers["columns"] = csc_matrix(adata.X)
     adata.layers["dense"] = adata.X.toarray()
     path = saved(adata, tmp_path)
-    for layer, encoding in (("columns", "csc_matrix"), ("dense", "array")):
-        with pytest.raises(AeframeError) as caught:
-            dataset(path, layer=layer, backed=True).load()
-        assert str(caught.value) == (
-            f"dataset 'h5ad' at '{path}': 'layers/{layer}' is stored as {encoding}, but data.backed=true requires "
-            "csr_matrix; save it as scipy.sparse.csr_matrix, or set data.backed=false"
-        )
-        assert np.array_equal(dataset(path, layer=layer).load().counts.rows(np.arange(40)).toarray(), adata.X.toarray())
+    with pytest.raises(AeframeError) as caught:
+        dataset(path, layer="columns", backed=True).load()
+    assert str(caught.value) == (
+        f"dataset 'h5ad' at '{path}': 'layers/columns' is stored as csc_matrix, but data.backed=true requires "
+        "csr_matrix or a dense array; save it as scipy.sparse.csr_matrix, or set data.backed=false"
+    )
+    for layer, backed in (("columns", False), ("dense", False), ("dense", True)):
+        counts = dataset(path, layer=layer, backed=backed).load().counts
+        assert counts.backed == backed
+        for rows in (np.arange(40), np.array([7, 3, 30, 3])):
+            assert np.array_equal(counts.rows(rows).toarray(), adata.X.toarray()[rows])
 
 
 @pytest.mark.parametrize("backed", [True, False])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe_series.file import SeriesFile
+from aeframe_series.series_file import SeriesFile
 
 NAMES = ("a", "b", "c")
 

@@ -79,14 +79,20 @@ def test_anomaly_flags_are_not_part_of_x(tmp_path: Path) -> None:
 # -- splits ------------------------------------------------------------------------------------------------------
 
 
+def splits_of(path: Path, **options: object) -> dict[str, list[list[int]]]:
+    splits = dataset(path, **options).load().splits
+    assert splits is not None
+    return {split: segments.tolist() for split, segments in splits.items()}
+
+
 def test_splits_are_in_temporal_order(tmp_path: Path) -> None:
     path = csv(tmp_path)
-    by_fraction = dataset(path, validation=0.25, test=0.15).load().splits
-    assert by_fraction == {"train": range(60), "validation": range(60, 85), "test": range(85, 100)}
-    by_rows = dataset(path, bounds=(10, 50, 70, 90)).load().splits
-    assert by_rows == {"train": range(10, 50), "validation": range(50, 70), "test": range(70, 90)}
-    with_context = dataset(path, bounds=(10, 50, 70, 90), context=5).load().splits
-    assert with_context == {"train": range(10, 50), "validation": range(45, 70), "test": range(65, 90)}
+    by_fraction = splits_of(path, validation=0.25, test=0.15)
+    assert by_fraction == {"train": [[0, 60]], "validation": [[60, 85]], "test": [[85, 100]]}
+    by_rows = splits_of(path, bounds=(10, 50, 70, 90))
+    assert by_rows == {"train": [[10, 50]], "validation": [[50, 70]], "test": [[70, 90]]}
+    with_context = splits_of(path, bounds=(10, 50, 70, 90), context=5)
+    assert with_context == {"train": [[10, 50]], "validation": [[45, 70]], "test": [[65, 90]]}
 
 
 def test_invalid_splits(tmp_path: Path) -> None:
@@ -124,7 +130,8 @@ def test_text_in_a_numeric_column(tmp_path: Path) -> None:
     lines[11] = "2016-07-01 10:00:00,1,broken,3"
     path.write_text("\n".join(lines))
     assert refusal(path) == (
-        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, or choose other columns"
+        "a.csv, line 12, column 'b': 'broken' is not a number; correct the cells, choose other columns, or skip the "
+        "windows that contain them in training with modality.on_error=skip"
     )
 
 
@@ -165,7 +172,7 @@ def test_times_that_do_not_increase(tmp_path: Path, row: int, date: str, fault: 
 def test_numeric_times_and_utc_offsets(tmp_path: Path) -> None:
     numbers = [str(number) for number in range(100)]
     numbers[20] = "19"
-    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time '19' repeats that of line 21;")
+    assert refusal(csv(tmp_path, dates=numbers)).startswith("a.csv, line 22: time 19 repeats that of line 21;")
     # Times in two time zones that increase in UTC.
     zones = [f"2016-07-01T{hour:02d}:00:00Z" for hour in range(12)] + ["2016-07-01T14:00:00+02:00"]
     Series(window=2).prepare(dataset(csv(tmp_path, values(13), dates=zones)))
@@ -175,8 +182,12 @@ def test_invalid_time(tmp_path: Path) -> None:
     dates = hours(100)
     dates[3] = "3rd of July"
     assert refusal(csv(tmp_path, dates=dates)) == (
-        "a.csv, line 5: '3rd of July' is not a time, expected a number or a date such as 2016-07-01 00:00:00; "
-        "correct it, or name the time column with data.time"
+        "a.csv, line 5: '3rd of July' is not a time; correct the file, or skip such rows in training with "
+        "modality.on_error=skip"
+    )
+    assert refusal(csv(tmp_path, dates=["spring"] * 100)) == (
+        "a.csv, line 2: 'spring' is not a time, expected a number or a date such as 2016-07-01 00:00:00; correct it, "
+        "name the time column with data.time, or set its format, such as data.time_format=%d/%m/%Y"
     )
 
 
@@ -189,11 +200,13 @@ def test_invalid_anomaly_flag(tmp_path: Path) -> None:
     )
 
 
-def test_array_of_three_dimensions(tmp_path: Path) -> None:
-    np.save(tmp_path / "a.npy", np.zeros((5, 4, 3)))
+def test_array_of_four_dimensions(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((5, 4, 3, 2)))
     with pytest.raises(AeframeError) as caught:
         dataset(tmp_path / "a.npy").describe()
-    assert str(caught.value) == "'a.npy' has rows of shape (4, 3), expected an array (time steps, columns)"
+    assert str(caught.value) == (
+        "'a.npy' has rows of shape (4, 3, 2), expected an array (time steps, columns), or (series, time steps, columns)"
+    )
 
 
 def test_dataset_of_another_modality() -> None:

@@ -104,7 +104,7 @@ def test_a_frame_is_prepared_like_a_file(tmp_path: Path) -> None:
         model.prepare(frame().rename(columns={"a": "aa"}))
     with pytest.raises(AeframeError) as error:
         model.prepare(frame(5))
-    assert str(error.value) == "'x' has 5 rows, expected at least one window of 8; use a longer series"
+    assert str(error.value) == "x has 5 rows, expected at least one window of 8; use a longer series"
 
 
 def test_the_splits_and_scale_are_those_of_a_file(tmp_path: Path) -> None:
@@ -172,7 +172,9 @@ def test_times_and_gaps_are_those_of_each_recording() -> None:
     modality = Series(window=8, cut_gaps=True)
     data = dataset([first, second])
     recording = data.load()
-    assert recording.starts.tolist() == [0, 36, 66, 78, 88, 100]
+    assert recording.starts.tolist() == [0, 60]
+    splits = {split: segments.tolist() for split, segments in recording.splits.items()}
+    assert splits == {"train": [[0, 36], [60, 90]], "validation": [[36, 48], [90, 100]], "test": [[48, 60], [100, 110]]}
     train = modality.prepare(data).train
     assert len(train) == (36 - 7) + (20 - 7) + (10 - 7)
     second.iloc[5, 3] = second.iloc[4, 3]
@@ -212,11 +214,14 @@ def test_errors_say_what_to_pass() -> None:
     assert message([np.zeros((20, 1)), np.zeros((20, 2))]) == (
         "fit: x[1] has 2 columns, expected 1 as in the first recording"
     )
-    assert message(np.zeros((5, 20, 2))) == (
-        "fit: x is numpy.ndarray of shape (5, 20, 2), expected a series (time steps, columns); pass a list of several"
+    assert message(np.zeros((5, 20, 2, 1))) == (
+        "fit: x is numpy.ndarray of shape (5, 20, 2, 1), expected a series (time steps, columns); pass a list of "
+        "several"
     )
     assert message(frame(), "od") == ("fit: y='od' is no column of x; its columns are a, b, c, date")
     with pytest.raises(AeframeError, match="fit: x has no column 'dat' for time, did you mean 'date'"):
         dataset(frame(), time="dat")
-    with pytest.raises(AeframeError, match="the validation split contains a gap, a bad row or the end of a recording"):
+    with pytest.raises(
+        AeframeError, match="validation split has 6 rows in its longest series, expected at least one window of 8"
+    ):
         windows(counting(30, 30))

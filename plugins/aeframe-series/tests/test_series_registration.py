@@ -41,7 +41,9 @@ def test_options_and_their_defaults() -> None:
         "cut_gaps": False,
     }  # fmt: skip
     assert defaults("dataset", "series_file") == {
-        "name": "series_file", "path": "???", "columns": None, "time": None, "anomaly": None, "key": None,
-        "exclude": [], "header": None, "validation": 0.2, "test": 0.2, "bounds": None, "context": 0,
+        "name": "series_file", "path": "???", "columns": None, "series": None, "time": None, "time_format": None,
+        "day_first": None, "sort": None, "anomaly": None, "key": None, "exclude": [], "header": None, "delimiter": None,
+        "decimal": None, "encoding": None, "missing": [], "split_by": None,
+        "validation": 0.2, "test": 0.2, "split_seed": 0, "bounds": None, "context": 0,
     }  # fmt: skip
     assert defaults("dataset", "ett") == {"name": "ett", "path": None, "station": "ETTh1", "context": 0}

@@ -19,9 +19,8 @@ from aeframe_series.windows import WindowSource
 def test_scores_of_overlapping_windows() -> None:
     # Two columns, five time steps, windows of three from 0 and 2; one value of time step 1 is missing.
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0], [0.0, 0.0, 1.0, 0.0, 2.0]])
-    observed = torch.ones(2, 5, dtype=torch.bool)
-    observed[1, 1] = False
-    source = WindowSource(x, torch.tensor([0, 2]), 3, observed=observed)
+    x[1, 1] = float("nan")
+    source = WindowSource(x.T, torch.tensor([0, 2]), 3, masked=True)
 
     def reconstruct(batch: Batch) -> Tensor:
         """Return zeros for the first window and ones for the second."""
@@ -39,7 +38,7 @@ def test_scores_of_overlapping_windows() -> None:
 
 
 def test_time_steps_in_no_window_have_no_score() -> None:
-    source = WindowSource(torch.zeros(1, 6), torch.tensor([0]), 4)
+    source = WindowSource(torch.zeros(6, 1), torch.tensor([0]), 4)
     scores = score_windows(lambda batch: batch.x + 2, source)
     assert scores.time_steps[:4].tolist() == [4] * 4
     assert np.isnan(scores.time_steps[4:]).all()
@@ -80,8 +79,8 @@ def test_state_of_the_modality_contains_the_thresholds() -> None:
     restored.load_state(modality.state())
     assert restored.thresholds is not None
     # For zero reconstructions the score of a time step is its mean square in every window.
-    x = splits.validation._x[splits.validation.starts[0] :][:33]  # type: ignore[attr-defined]
-    time_steps = torch.cat([x[:, :, 0], x[-1, :, 1:].T]).square().mean(1).double()
+    first = int(splits.validation.starts[0])  # type: ignore[attr-defined]
+    time_steps = splits.validation.values[first : first + 40].square().mean(1).double()  # type: ignore[attr-defined]
     assert restored.thresholds.at(0.9) == pytest.approx(float(time_steps.quantile(0.9)), rel=1e-5)
 
 

@@ -69,5 +69,6 @@ def test_bytes_that_are_not_utf_8_are_an_error(tmp_path: Path) -> None:
     good = "\n".join(LINES).encode()
     (tmp_path / "a.txt").write_bytes(good + b"\ncaf\xe9\n")
     assert run_expecting_error(tmp_path, [*OVERRIDES, "data.path=a.txt"]) == (
-        f"'a.txt' is not UTF-8 (byte {len(good) + 4} cannot be decoded); save it as UTF-8"
+        "'a.txt', line 19 is not UTF-8 (byte 4 of the line is 0xe9); set data.encoding, for example to cp1252, which "
+        "reads 'café' there, or save the file as UTF-8"
     )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -75,6 +76,34 @@ def test_reconstructions_and_generated_sentences_are_written_to_files(run: Path,
         assert len(path.read_text().splitlines()) == 5
     assert main(["evaluate", str(run), "-o", str(tmp_path / "metrics.json")]) == 0
     assert "perplexity" in (tmp_path / "metrics.json").read_text()
+
+
+def test_a_run_that_skipped_texts_encodes_and_reconstructs_its_own_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = run.parent / "train.txt"
+    assert main(["encode", str(run), str(file), "-o", str(tmp_path / "z.npz"), "--batch-size", "5"]) == 0
+    output = capsys.readouterr().err
+    assert "skipped: 'train.txt', line 56 has 41 tokens, end token included, and at most 8 fit\n" in output
+    with np.load(tmp_path / "z.npz") as codes:
+        assert codes["index"].tolist() == list(range(54))
+        assert codes["name"].tolist() == [f"train.txt:{number}" for number in range(1, 55)]
+    names = ["old.txt:1", "old.txt:3"]
+    (tmp_path / "old.txt").write_text("the old cat sees me .\n\nthe red dog sees us .\n")
+    assert main(["reconstruct", str(run), str(tmp_path / "old.txt"), "-o", str(tmp_path / "new.jsonl")]) == 0
+    assert [json.loads(line)["name"] for line in (tmp_path / "new.jsonl").read_text().splitlines()] == names
+    assert main(["reconstruct", str(run), str(tmp_path / "old.txt"), "-o", str(tmp_path / "new")]) == 0
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["old.txt_1.txt", "old.txt_3.txt"]
+    capsys.readouterr()
+    arguments = ["encode", str(run), str(tmp_path / "old.txt"), "--on-error", "raise", "-o", str(tmp_path / "no.npz")]
+    assert main(arguments) == 2
+    assert capsys.readouterr().err == (
+        "error: 'old.txt', line 2 is empty; correct or remove it, or leave such texts out with --on-error skip (in "
+        "Python on_error='skip')\n"
+    )
+    assert main(["encode", str(run), "--split", "test", "-o", str(tmp_path / "test.npz")]) == 0
+    with np.load(tmp_path / "test.npz") as codes:
+        assert all(name.startswith("train.txt:") for name in codes["name"].tolist())
 
 
 def test_between_refuses_models_of_other_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

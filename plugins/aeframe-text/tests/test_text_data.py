@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from aeframe.testing.fixtures import real_file
-from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
+from aeframe_text.text_files import TextFiles
 
 
 def test_penn_treebank_has_its_number_of_tokens_and_unigram_perplexity(tmp_path: Path) -> None:

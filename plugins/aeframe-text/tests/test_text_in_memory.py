@@ -99,7 +99,7 @@ def test_a_column_of_strings_is_read_from_files_by_its_name(tmp_path: Path) -> N
     assert modality.decode(modality.read(path).x) == TEXTS
     named = Text()
     prepared(pd.Series(TEXTS, name="review"), modality=named)
-    assert named.state()["column"] == "review"
+    assert named.state()["reading"]["column"] == "review"
 
 
 @pytest.mark.parametrize("x", [["a b", None], np.array(["a", "b"]), pd.Series(["a", None]), np.array(["a"], object)])

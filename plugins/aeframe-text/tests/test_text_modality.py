@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from aeframe import AeframeError
+from aeframe.data.file_samples import names_of
 from aeframe.data.vector import BreastCancer
-from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 from aeframe_text.render import draw
 from aeframe_text.sentences import Sentences
+from aeframe_text.text_files import TextFiles
 
 TRAIN = ["the cat sees the dog", "a dog sleeps", "the dog sees a cat today", "cat sleeps"]
 
@@ -64,19 +65,20 @@ def test_the_number_of_words_does_not_depend_on_the_tokeniser(tmp_path: Path) ->
 @pytest.mark.parametrize("tokeniser", ["words", "characters", "smiles", "bpe"])
 def test_the_state_is_plain_and_complete(tokeniser: Any, tmp_path: Path) -> None:
     modality = Text(tokeniser=tokeniser)
-    x = modality.prepare(files(tmp_path)).train.batch(torch.arange(4)).x
+    texts = ["CCO", "C[C@@H](N)C", "c1ccccc1", "BrCCl"] if tokeniser == "smiles" else TRAIN
+    x = modality.prepare(files(tmp_path, texts, texts[:1])).train.batch(torch.arange(4)).x
     again = Text(tokeniser=tokeniser)
     again.load_state(json.loads(json.dumps(modality.state())))
-    (tmp_path / "new.txt").write_text("".join(f"{text}\n" for text in TRAIN))
+    (tmp_path / "new.txt").write_text("".join(f"{text}\n" for text in texts))
     assert torch.equal(again.read(tmp_path / "new.txt").x, x)
-    assert again.decode(x) == TRAIN
+    assert again.decode(x) == texts
     assert again.write(x, tmp_path / "out.jsonl") == [tmp_path / "out.jsonl"]
     assert torch.equal(again.read(tmp_path / "out.jsonl").x, x)
 
 
 def test_unusable_texts_are_errors(tmp_path: Path) -> None:
     next_step = "; correct or remove it, or set modality.on_error=skip to leave such texts out of training"
-    assert error_of(tmp_path, [*TRAIN, " "]) == f"'train.txt', line 5 is empty{next_step}"
+    assert error_of(tmp_path, [*TRAIN, " ", "a cat"]) == f"'train.txt', line 5 is empty{next_step}"
     assert error_of(tmp_path, TRAIN, ["the zebra sleeps"], unknown="refuse") == (
         "'held.txt', line 1 has 'zebra', which is not in the vocabulary (modality.unknown=token replaces it by <unk>)"
         + next_step
@@ -85,18 +87,12 @@ def test_unusable_texts_are_errors(tmp_path: Path) -> None:
         "'train.txt', line 1 has 6 tokens, end token included, and at most 5 fit (modality.too_long=cut truncates it)"
         + next_step
     )
-    assert error_of(tmp_path, TRAIN, [" "], on_error="skip") == (
-        "modality 'text' has no usable text for the validation split; correct the 2 skipped texts"
+    assert error_of(tmp_path, TRAIN, ["the zebra", "zebra"], on_error="skip", unknown="refuse") == (
+        "modality 'text' has no usable text for the validation split, and 4 texts were skipped, the first: 'held.txt', "
+        "line 1 has 'zebra', which is not in the vocabulary (modality.unknown=token replaces it by <unk>); correct "
+        "them, or add texts"
     )
-    (tmp_path / "train.txt").write_text(" \n")
-    dataset = files(tmp_path, TRAIN)
-    (tmp_path / "train.txt").write_text(" \n")
-    with pytest.raises(AeframeError) as caught:
-        Text(on_error="skip").prepare(dataset)
-    assert str(caught.value) == (
-        "modality 'text' has an empty vocabulary: vocabulary_size=None and min_count=1 leave none of 0 tokens; raise "
-        "vocabulary_size or lower min_count"
-    )
+    assert error_of(tmp_path, TRAIN, [" "]) == "'held.txt' has no text; add at least one"
     with pytest.raises(AeframeError) as caught:
         Text().prepare(BreastCancer())
     assert str(caught.value) == (
@@ -155,14 +151,24 @@ def test_unusable_texts_of_a_file_to_encode_are_errors(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         modality.read(tmp_path / "new.txt")
     assert str(caught.value) == (
-        "'new.txt', line 1 has 9 tokens, end token included, and at most 7 fit (modality.too_long=cut truncates it); "
-        "correct or remove it, or set modality.on_error=skip to leave such texts out of training"
+        "'new.txt', line 1 has 9 tokens, end token included, and at most 7 fit; correct or remove it, or leave such "
+        "texts out with --on-error skip (in Python on_error='skip')"
     )
-    # `read` never skips: row n of its batch is line n of the file.
-    modality.on_error = "skip"
     (tmp_path / "gap.txt").write_text("a cat\n\ndog\n")
     with pytest.raises(AeframeError, match=r"^'gap\.txt', line 2 is empty; correct or remove it, "):
         modality.read(tmp_path / "gap.txt")
+    # What training has skipped is skipped, and rows keep their numbers and names.
+    modality.on_error = "skip"
+    batch = modality.read(tmp_path / "gap.txt")
+    assert modality.decode(batch.x) == ["a cat", "dog"]
+    assert batch.index is not None
+    assert batch.index.tolist() == [0, 2]
+    samples = modality.open(tmp_path / "gap.txt", "skip")
+    assert samples.skipped == ["'gap.txt', line 2 is empty"]
+    assert names_of(samples.source) == ["gap.txt:1", "gap.txt:3"]
+    (tmp_path / "bad.txt").write_text("the cat sees the dog and the cat\n")
+    with pytest.raises(AeframeError, match=r"^'bad\.txt' has no usable text: 'bad\.txt', line 1 has 9 tokens, end"):
+        modality.open(tmp_path / "bad.txt", "skip")
     assert modality.decode(modality.encode(["a cat", "dog"]).x) == ["a cat", "dog"]
     with pytest.raises(AeframeError, match=r"^modality 'text' encodes a list of at least one text, found 'a cat'$"):
         modality.encode("a cat")

@@ -44,5 +44,6 @@ def test_options_and_their_defaults() -> None:
     }  # fmt: skip
     assert defaults("dataset", "text_files") == {
         "name": "text_files", "path": "???", "validation_path": None, "test_path": None, "column": "text",
-        "label": None, "validation": 0.1, "test": 0.1, "split_seed": 0,
+        "label": None, "names": None, "messages": None, "encoding": None, "delimiter": None, "unit": None,
+        "validation": 0.1, "test": 0.1, "split_seed": 0,
     }  # fmt: skip

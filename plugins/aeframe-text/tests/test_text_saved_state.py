@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from aeframe.testing.saved_state import assert_state_restores_data
-from aeframe_text.files import TextFiles
 from aeframe_text.modality import Text
 from aeframe_text.sentences import Sentences
+from aeframe_text.text_files import TextFiles
 
 LINES = [f"{who} {what} {number}" for number in range(5) for who in ("cat", "dog") for what in ("sees", "hears")]
 

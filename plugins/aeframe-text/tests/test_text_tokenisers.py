@@ -70,3 +70,23 @@ def test_byte_pairs_encode_any_text() -> None:
         "modality 'text': tokeniser bpe needs vocabulary_size of at least 261 (256 bytes and 5 special tokens), found "
         "100"
     )
+
+
+SPELLED = ["a </s> b", "<pad> <s> </s> <mask>", "</s>", "x<pad>y </s></s>", "<mask>"]
+
+
+@pytest.mark.parametrize("kind", [Words, Characters, Smiles, BytePairs])
+@pytest.mark.parametrize("in_training", [True, False])
+def test_a_text_that_spells_a_special_token_is_ordinary_text(kind: type[Tokeniser], in_training: bool) -> None:
+    texts = [text.replace(" ", "") for text in SPELLED] if kind is Smiles else SPELLED
+    learned = texts if in_training else ["a b x y </p>ads mk"]
+    made = kind.from_state(json.loads(json.dumps(kind.learn(learned, size=None, min_count=1).state())))
+    for text in texts:
+        tokens = made.encode(text)
+        assert all(token == UNKNOWN or len(SPECIALS) <= token < made.size for token in tokens)
+        if in_training or kind is BytePairs:
+            assert UNKNOWN not in tokens
+            assert made.decode(tokens) == text
+    # Special tokens are not written, but for those that stand for something.
+    known = made.encode("a")
+    assert made.decode([*known, 0, 1, 2, 3, 4, *known]) == ("a <unk> <mask> a" if kind is Words else "a<unk><mask>a")

@@ -12,7 +12,7 @@ from aeframe.testing.error_messages import run_expecting_error, run_expecting_sk
 
 OVERRIDES = ["modality=video", "data=video_files", "data.path=videos", "modality.frames=5", "modality.channels=1"]
 SMALL = ["encoder.channels=[4,8]", "latent.dim=2", "batch_size=4"]
-SKIP_HINT = "or skip such videos in training with modality.on_error=skip"
+SKIP_HINT = "or skip such videos with on_error=skip"
 
 
 @pytest.fixture

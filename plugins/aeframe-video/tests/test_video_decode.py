@@ -85,7 +85,7 @@ def test_downloaded_video() -> None:
 
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
-NEXT_STEP = "replace it, or skip such videos in training with modality.on_error=skip"
+NEXT_STEP = "replace it, or skip such videos with on_error=skip"
 
 
 def test_missing_empty_and_other_files(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from video_samples import number_of, numbered_frames, save, save_damaged, save_f
 from aeframe import AeframeError
 from aeframe.data import Source
 from aeframe.testing.fixtures import real_file
+from aeframe_video.decode import EXTENSIONS
 from aeframe_video.file_clips import FileClips
 from aeframe_video.folder import VideoFiles, find_videos
 from aeframe_video.memory_clips import MemoryClips
@@ -165,7 +166,7 @@ def test_short_video_is_an_error_or_skipped(tmp_path: Path) -> None:
     short = save(root / "5b.mkv", numbered_frames(5), codec="ffv1")
     message = (
         f"video '{short}' has 5 frames, expected at least 7 for a clip of 4; lower modality.frames, or skip such "
-        "videos in training with modality.on_error=skip"
+        "videos with on_error=skip"
     )
     assert refusal(Video(frames=4, stride=2), root) == message
     splits = Video(frames=4, stride=2, on_error="skip").prepare(VideoFiles(path=str(root)))
@@ -187,7 +188,7 @@ def test_clips_before_damaged_frames_are_kept(tmp_path: Path, limit: int) -> Non
     damaged = save_damaged(root / "e.mp4")
     message = (
         f"video '{damaged}' cannot be decoded at frame 29 of 30 (the frame is damaged); replace it, or skip such "
-        "videos in training with modality.on_error=skip"
+        "videos with on_error=skip"
     )
     splits = Video(frames=10, on_error="skip").prepare(dataset)
     assert splits.skipped == [message]
@@ -206,7 +207,7 @@ def test_unreadable_videos_are_skipped_unless_all_are(tmp_path: Path) -> None:
     bad.write_text("hello " * 100)
     message = (
         f"video '{bad}' cannot be decoded (Invalid data found when processing input); replace it, or skip such "
-        "videos in training with modality.on_error=skip"
+        "videos with on_error=skip"
     )
     assert refusal(Video(frames=4), root) == message
     assert Video(frames=4, on_error="skip").prepare(VideoFiles(path=str(root))).skipped == [message]
@@ -223,8 +224,8 @@ def test_invalid_folders(tmp_path: Path) -> None:
         f"dataset 'video_files' at '{missing}' expects a video or a folder, which does not exist; set data.path"
     )
     assert refusal(Video(), tmp_path) == (
-        f"dataset 'video_files' at '{tmp_path}' has no videos in '{tmp_path}'; expected files that end in .avi, .gif, "
-        ".m4v, .mkv, .mov, .mp4, .mpeg, .mpg, .webm, or folders of images"
+        f"dataset 'video_files' at '{tmp_path}' has no videos in '{tmp_path}'; expected files that end in "
+        f"{', '.join(sorted(EXTENSIONS))}, or folders of images"
     )
     (tmp_path / "val").mkdir()
     assert refusal(Video(), tmp_path) == (

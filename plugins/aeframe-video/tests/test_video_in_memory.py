@@ -190,7 +190,7 @@ def test_images_are_videos_if_the_modality_is_named(tmp_path: Path) -> None:
         (
             [GREY[0], GREY[1, :2]],
             "video 'x[1]' has 2 frames, expected at least 4 for a clip of 4; lower modality.frames, or skip such "
-            "videos in training with modality.on_error=skip",
+            "videos with on_error=skip",
         ),
         (
             [GREY[0], GREY[1, :, :5]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from aeframe import AeframeError
@@ -9,28 +10,46 @@ from aeframe_video.sampling import ClipSampling
 
 
 def test_clips_do_not_overlap_and_remaining_frames_are_unused() -> None:
-    assert ClipSampling(3).fixed_clips(0, 10, None).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    assert ClipSampling(3).fixed_clips(4, 9, None).tolist() == [[4, 5, 6]]
-    assert ClipSampling(3).fixed_clips(0, 3, None).tolist() == [[0, 1, 2]]
-    assert ClipSampling(3).fixed_clips(0, 2, None).shape == (0, 3)
+    assert ClipSampling(3).fixed_clips(10).tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert ClipSampling(3).fixed_clips(3).tolist() == [[0, 1, 2]]
+    assert ClipSampling(3).fixed_clips(2).shape == (0, 3)
 
 
 def test_stride() -> None:
-    assert ClipSampling(3, stride=2).fixed_clips(0, 11, None).tolist() == [[0, 2, 4], [6, 8, 10]]
-    assert len(ClipSampling(3, stride=2).fixed_clips(0, 10, None)) == 1
+    assert ClipSampling(3, stride=2).fixed_clips(11).tolist() == [[0, 2, 4], [6, 8, 10]]
+    assert len(ClipSampling(3, stride=2).fixed_clips(10)) == 1
+    assert ClipSampling(3, stride=2).min_frames == 5
 
 
 def test_overlapping_clips() -> None:
-    assert ClipSampling(3, every=2).fixed_clips(0, 8, None).tolist() == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
+    assert ClipSampling(3, every=2).fixed_clips(8).tolist() == [[0, 1, 2], [2, 3, 4], [4, 5, 6]]
 
 
-def test_fps_selects_the_nearest_frame_in_time() -> None:
-    # From 25 to 10 frames per second: a step of 2.5 frames, with halves rounded up.
-    assert ClipSampling(5, fps=10).fixed_clips(0, 25, 25.0).tolist() == [[0, 3, 5, 8, 10], [13, 16, 18, 21, 23]]
-    assert ClipSampling(2, stride=2, fps=10).fixed_clips(0, 6, 25.0).tolist() == [[0, 5]]
-    # A higher rate than that of the file repeats frames.
-    assert ClipSampling(4, fps=50).fixed_clips(0, 3, 25.0).tolist() == [[0, 1, 1, 2]]
-    assert ClipSampling(3, fps=29.97).fixed_clips(0, 3, 29.97).tolist() == [[0, 1, 2]]
+def test_without_fps_all_frames_are_sampled() -> None:
+    assert ClipSampling(3).sampled(None, 4, 9).tolist() == [4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate", "num", "expected"),
+    [
+        # From 25 to 10 frames per second: every 2.5 frames, with halves rounded up.
+        (10, 25, 25, [0, 3, 5, 8, 10, 13, 15, 18, 20, 23]),
+        # A higher rate than that of the file repeats frames.
+        (50, 25, 3, [0, 1, 1, 2, 2, 3][:6]),
+        (29.97, 29.97, 3, [0, 1, 2]),
+        (5, 30, 1, [0]),
+    ],
+)
+def test_fps_selects_the_nearest_frame_in_time(fps: float, rate: float, num: int, expected: list[int]) -> None:
+    sampled = ClipSampling(5, fps=fps).sampled(np.arange(num) / rate, 0, num)
+    assert sampled.tolist() == [number for number in expected if number < num]
+
+
+def test_frames_of_a_variable_rate_are_taken_by_their_times() -> None:
+    # Ten frames in the first half of a second, then one in every second.
+    times = np.array([*np.arange(10) * 0.05, 1.0, 2.0, 3.0])
+    assert ClipSampling(2, fps=2).sampled(times, 0, 13).tolist() == [0, 9, 10, 11, 11, 12, 12]
+    assert ClipSampling(2, fps=2).sampled(times, 10, 13).tolist() == [10, 11, 11, 12, 12]
 
 
 def test_rate_of_clips() -> None:
@@ -38,7 +57,7 @@ def test_rate_of_clips() -> None:
     assert ClipSampling(4, stride=2, fps=10).clip_rate(25.0) == 5.0
 
 
-def test_fps_requires_a_rate() -> None:
+def test_fps_requires_times() -> None:
     with pytest.raises(AeframeError) as raised:
-        ClipSampling(4, fps=10).fixed_clips(0, 9, None)
+        ClipSampling(4, fps=10).sampled(None, 0, 9)
     assert str(raised.value) == ("modality.fps=10 requires videos with a frame rate; set modality.stride instead")

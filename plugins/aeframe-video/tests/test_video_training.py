@@ -42,7 +42,7 @@ def test_reconstruction_of_a_video(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
     for name in "abcd":
-        save(data / f"{name}.mp4", numbered_frames(15), rate=12)
+        save(data / f"{name}.mp4", numbered_frames(15))
     save_damaged(data / "e.mp4")
     modality = {"name": "video", "frames": 5, "size": 16, "channels": 1, "on_error": "skip"}
     run = aeframe.fit(
@@ -60,4 +60,4 @@ def test_reconstruction_of_a_video(tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     assert main(["reconstruct", str(run.folder), str(data / "a.mp4"), "-o", str(out)]) == 0
     info = read_info(out)
-    assert (info.num_frames, info.shape, info.rate) == (15, (3, 16, 16), 12.0)
+    assert (info.num_frames, info.shape, info.rate) == (15, (3, 16, 16), 10.0)

@@ -3,7 +3,9 @@ import torch
 from matplotlib.figure import Figure
 
 from aeframe.data import Dataset, FileSamples, Modality, Splits, TensorSource
+from aeframe.data.arrays import ArrayFile
 from aeframe.data.vector import Vector
+from aeframe.errors import AeframeError
 from aeframe.types import DataSpec, Domain
 
 
@@ -23,7 +25,10 @@ class Rows(Modality):
         return Figure()
 
     def open(self, path, on_error):
-        return FileSamples(TensorSource(torch.from_numpy(np.load(path)["x"])))
+        x = torch.from_numpy(ArrayFile(path).load("x")).float()
+        if x.shape[1:] != (8,) or not x.isfinite().all():
+            raise AeframeError(f"'{path}' has no rows of eight numbers")
+        return FileSamples(TensorSource(x))
 
     def write(self, x, path, *, names=None):
         path = path.with_suffix(".npz")
@@ -259,3 +264,25 @@ class HashedNoise(InvertedNoise):
 
     def load(self):
         return torch.rand(64, 8, generator=torch.Generator().manual_seed(hash("noise") % 1000))
+
+
+class CarelessReader(Rows):
+    """Reads files as if none was ever damaged."""
+
+    dataset = "careless_reader_noise"
+
+    def open(self, path, on_error):
+        return FileSamples(
+            TensorSource(torch.from_numpy(np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 8).copy()))
+        )
+
+    def write(self, x, path, *, names=None):
+        path = path.with_suffix(".raw")
+        path.write_bytes(x.numpy().tobytes())
+        return [path]
+
+
+class CarelessReaderNoise(Noise):
+    """Rows for `CarelessReader`."""
+
+    modality = "careless_reader"

@@ -105,6 +105,7 @@ def register_modalities(register):
     register("without_render", "wrong_modalities:WithoutRender", summary="an abstract method not defined")
     register("inverted", "wrong_modalities:Inverted", summary="other values read than written")
     register("not_restoring", "wrong_modalities:NotRestoring", summary="other samples restored than prepared")
+    register("careless_reader", "wrong_modalities:CarelessReader", summary="errors of NumPy for damaged files")
     register("outside", "wrong_modalities:Outside", summary="values outside the declared domain")
     register("rendering_none", "wrong_modalities:RenderingNone", summary="no figure rendered")
     register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")
@@ -120,6 +121,7 @@ def register_modalities(register):
 def register_datasets(register):
     register("without_render_noise", "wrong_modalities:WithoutRenderNoise", summary="rows of without_render")
     register("inverted_noise", "wrong_modalities:InvertedNoise", summary="rows of inverted")
+    register("careless_reader_noise", "wrong_modalities:CarelessReaderNoise", summary="rows of careless_reader")
     register("outside_noise", "wrong_modalities:OutsideNoise", summary="rows of outside")
     register("rendering_none_noise", "wrong_modalities:RenderingNoneNoise", summary="rows of rendering_none")
     register(

@@ -15,7 +15,9 @@ def register_datasets(register: Register) -> None:
         "vowels_simulated", "aeframe_audio.simulated:VowelsSimulated", summary="sung vowels of a source-filter model"
     )
     register(
-        "audio_folder", "aeframe_audio.folder:AudioFolder", summary="a folder of WAV, FLAC, OGG, MP3 or AIFF files"
+        "audio_folder",
+        "aeframe_audio.folder:AudioFolder",
+        summary="a sound file or a folder: WAV, FLAC, MP3, M4A, ...",
     )
     register(
         "audio_in_memory", "aeframe_audio.audio_in_memory:AudioInMemory", summary="sounds that aeframe.fit received"

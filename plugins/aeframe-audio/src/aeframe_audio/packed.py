@@ -28,9 +28,7 @@ class PackedSounds:
     @classmethod
     def pack(cls, sounds: Iterable[Tensor]) -> PackedSounds:
         """Pack sounds ``(C, n)`` in [-1, 1]."""
-        quantised = [
-            (wave * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1).to(torch.int16) for wave in sounds
-        ]
+        quantised = [_quantised(wave) for wave in sounds]
         lengths = torch.tensor([wave.shape[1] for wave in quantised])
         return cls(torch.cat(quantised, 1), lengths.cumsum(0) - lengths, lengths)
 
@@ -52,7 +50,39 @@ class PackedSounds:
         samples = self.samples[:, position.clamp(max=self.samples.shape[1] - 1)].movedim(0, 1)
         return samples.float().div(_FULL_SCALE).masked_fill(~mask.unsqueeze(1), 0.0), mask
 
-    def cumulative_energy(self) -> Tensor:
-        """Return ``(total + 1,)`` float64: the sum of the squares of all preceding samples, averaged over channels."""
-        squares = (self.samples.double() / _FULL_SCALE).square().mean(0)
-        return torch.cat([squares.new_zeros(1), squares.cumsum(0)])
+
+class Packing:
+    """Memory for sounds that are decoded block by block, so that no second copy of them exists.
+
+    Args:
+        channels: C.
+        num_samples: Samples of all sounds together.
+    """
+
+    def __init__(self, channels: int, num_samples: int) -> None:
+        self._samples = torch.empty(channels, num_samples, dtype=torch.int16)
+        self._lengths: list[int] = []
+        self._used = 0
+
+    def add(self, blocks: Iterable[Tensor]) -> None:
+        """Store one sound, given as blocks ``(C, n)`` in [-1, 1]. After an error nothing of it is kept."""
+        end = self._used
+        for block in blocks:
+            self._samples[:, end : end + block.shape[1]] = _quantised(block)
+            end += block.shape[1]
+        self._lengths.append(end - self._used)
+        self._used = end
+
+    def packed(self) -> PackedSounds:
+        """Return the stored sounds."""
+        lengths = torch.tensor(self._lengths)
+        return PackedSounds(self._samples[:, : self._used], lengths.cumsum(0) - lengths, lengths)
+
+
+def as_16_bits(wave: Tensor) -> Tensor:
+    """Return samples in [-1, 1] rounded to 16 bits, as those that `PackedSounds` returns."""
+    return _quantised(wave).float().div_(_FULL_SCALE)
+
+
+def _quantised(wave: Tensor) -> Tensor:
+    return (wave * _FULL_SCALE).round().clamp(-_FULL_SCALE, _FULL_SCALE - 1).to(torch.int16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -11,11 +11,24 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One encoded audio file: a path, or the bytes of a file in an archive."""
+    """One encoded audio file, or a part of it: a path, or the bytes of a file in an archive."""
 
     name: str
     """The name of the file in error messages."""
     content: Path | bytes = field(repr=False)
+    title: str = ""
+    """The name of the recording in outputs, such as the path relative to a folder; by default the name of the file."""
+    begin: float = 0.0
+    end: float = 1.0
+    """The part of the recording, as fractions of its samples. The splits of a single recording are parts of it."""
+
+    def __post_init__(self) -> None:
+        if not self.title:
+            object.__setattr__(self, "title", Path(self.name).name)
+
+    def part(self, begin: float, end: float) -> Recording:
+        """Return the part between two fractions of the file."""
+        return replace(self, begin=begin, end=end)
 
 
 @dataclass(slots=True)
@@ -76,3 +89,23 @@ class Files:
 
 RawSplits = Mapping[str, Waves | Files]
 """The return value of `Dataset.load`: one entry for each of `aeframe.data.random_split.SPLITS`."""
+
+
+def split_by_time(splits: Mapping[str, Files], fractions: Mapping[str, float]) -> dict[str, Files]:
+    """Return the splits of few training recordings: missing ones are the end of each, validation before test.
+
+    Neighbouring segments are too similar for a random split.
+
+    Args:
+        splits: The splits that the dataset has: at least ``train``.
+        fractions: The fraction of the time for ``validation`` and for ``test``.
+    """
+    train, result, end = splits["train"], dict(splits), 1.0
+    for name in ("test", "validation"):
+        if name not in splits:
+            begin = end - fractions[name]
+            parts = [recording.part(begin, end) for recording in train.recordings]
+            result[name] = replace(train, recordings=parts)
+            end = begin
+    result["train"] = replace(train, recordings=[recording.part(0.0, end) for recording in train.recordings])
+    return result

@@ -5,21 +5,27 @@ Shapes: N sounds, B segments, C channels, T samples of a segment.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.random_offsets import random_offsets
 from aeframe.types import Batch
-from aeframe_audio.decode import Header
-from aeframe_audio.packed import PackedSounds
-from aeframe_audio.reader import Reader
-from aeframe_audio.recordings import Recording
+from aeframe_audio.packed import PackedSounds, as_16_bits
+from aeframe_audio.reader import Reader, Sound
 from aeframe_audio.spectra import power_of_decibels
 
 TRIES = 8
 """Random segments of a sound that are candidates when a loudness gate chooses one of them."""
+
+ReadSegments = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Returns segments ``(B, C, T)``, 0 after the end of a sound, and their mask ``(B, T)``, of sounds ``(B,)`` from the
+samples ``(B,)`` on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,158 +39,212 @@ class LoudnessGate:
         """The mean square at that level."""
         return power_of_decibels(self.level)
 
-    def choose(self, power: Tensor) -> Tensor:
-        """Return ``(B,)``: the first of the candidates ``(B, TRIES)`` that is accepted, otherwise the loudest.
+    def choose(self, read: ReadSegments, sound: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first of the segments at `candidates` that is accepted, otherwise the loudest.
 
         Args:
-            power: ``(B, TRIES)``, the mean square of each candidate.
+            read: Reads segments. Later candidates are read only for sounds without an accepted one.
+            sound: ``(B,)``, the number of each sound.
+            candidates: ``(B, TRIES)``, the first sample of each candidate.
         """
-        accepted = power >= self.power
-        return torch.where(accepted.any(1), accepted.int().argmax(1), power.argmax(1))
+        x, mask = read(sound, candidates[:, 0])
+        power = _power(x, mask)
+        for number in range(1, candidates.shape[1]):
+            differs = (candidates != candidates[:, :1]).any(1)
+            rows = ((power < self.power) & differs).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            new_x, new_mask = read(sound[rows], candidates[rows, number])
+            new_power = _power(new_x, new_mask)
+            louder = new_power > power[rows]
+            better = rows[louder]
+            x[better], mask[better], power[better] = new_x[louder], new_mask[louder], new_power[louder]
+        return x, mask
 
 
-class RandomSegments:
-    """One random segment per sound and epoch. Shorter sounds are padded and masked.
+def _power(x: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean square ``(B,)`` of segments over the samples of their sound."""
+    return x.square().mean(1).sum(1) / mask.sum(1).clamp(min=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What identifies N sounds in outputs."""
+
+    names: list[str]
+    rate: int
+    """Samples per second of the segments."""
+    begins: list[float] | None = None
+    """The time in seconds at which each sound begins in its recording; None for 0."""
+
+    def columns(self, sound: Tensor, offset: Tensor | None, segment: Tensor | None) -> Mapping[str, NDArray[Any]]:
+        """Return the columns of segments: ``name``, and ``start`` in seconds and ``segment`` of consecutive ones."""
+        numbers = sound.numpy()
+        columns: dict[str, NDArray[Any]] = {"name": np.array(self.names)[numbers]}
+        if offset is not None and segment is not None:
+            begins = 0.0 if self.begins is None else np.array(self.begins)[numbers]
+            columns |= {"start": begins + offset.numpy() / self.rate, "segment": segment.numpy()}
+        return columns
+
+
+class _Segments:
+    """Base class of the sources: which segments there are, and what identifies them.
 
     Args:
-        sounds: The sounds in memory.
+        read: Reads segments.
+        lengths: ``(N,)``, samples of each sound.
         length: Samples of a segment.
-        gate: Chooses each segment among `TRIES` random candidates: the first that is loud enough, otherwise the
+        random: Draw segments at random, as many as the sounds hold, at least one of each; otherwise all consecutive
+            segments, of which the last of a sound is padded and masked.
+        gate: Chooses each random segment among `TRIES` candidates: the first that is loud enough, otherwise the
             loudest. None draws a single segment.
         labels: ``(N,)``, the class of each sound.
+        identity: What identifies the sounds; None for nothing.
+        first_numbers: ``(N,)``, the `Batch.index` of the first segment of each sound; None counts all segments.
     """
 
-    in_memory = True
-
-    def __init__(self, sounds: PackedSounds, length: int, *, gate: LoudnessGate | None, labels: Tensor | None) -> None:
-        self._sounds, self._length, self._gate, self._labels = sounds, length, gate, labels
-        self._energy = None if gate is None else sounds.cumulative_energy()
-        self._masked = bool((sounds.lengths < length).any())
-
-    def __len__(self) -> int:
-        return len(self._sounds)
-
-    def batch(self, index: Tensor) -> Batch:
-        """Return one segment of each of the sounds `index` ``(B,)``."""
-        x, mask = self._sounds.segments(index, self._random_offsets(index), self._length)
-        return _batch(x, mask if self._masked else None, index, self._labels)
-
-    def _random_offsets(self, index: Tensor) -> Tensor:
-        """Return the first sample ``(B,)`` of each segment in its sound."""
-        num_offsets = (self._sounds.lengths[index] - self._length).clamp(min=0) + 1
-        if self._gate is None or self._energy is None:
-            return random_offsets(num_offsets)
-        candidates = random_offsets(num_offsets.unsqueeze(1).expand(-1, TRIES))
-        start = self._sounds.starts[index].unsqueeze(1) + candidates
-        num_samples = self._sounds.lengths[index].clamp(max=self._length).unsqueeze(1)
-        power = (self._energy[start + num_samples] - self._energy[start]) / num_samples
-        return candidates.gather(1, self._gate.choose(power).unsqueeze(1)).squeeze(1)
-
-
-class ConsecutiveSegments:
-    """All sounds, cut into consecutive segments. The last segment of a sound is padded and masked."""
-
-    in_memory = True
-
-    def __init__(self, sounds: PackedSounds, length: int, *, labels: Tensor | None) -> None:
-        self._sounds, self._length, self._labels = sounds, length, labels
-        self.sound, self.offset = consecutive_segments(sounds.lengths, length)
-        self._masked = bool((sounds.lengths % length != 0).any())
+    def __init__(
+        self,
+        read: ReadSegments,
+        lengths: Tensor,
+        length: int,
+        *,
+        random: bool,
+        gate: LoudnessGate | None,
+        labels: Tensor | None,
+        identity: Identity | None,
+        first_numbers: Tensor | None = None,
+    ) -> None:
+        self._read, self._lengths, self._length, self._gate = read, lengths, length, gate
+        self._labels, self._identity = labels, identity
+        num_segments = (lengths // length).clamp(min=1) if random else -(-lengths // length)
+        self.sound = torch.arange(len(lengths)).repeat_interleave(num_segments)
+        self._segment = torch.arange(len(self.sound)) - (num_segments.cumsum(0) - num_segments)[self.sound]
+        self.offset = None if random else self._segment * length
+        first = num_segments.cumsum(0) - num_segments if first_numbers is None else first_numbers
+        self._index = first[self.sound] + self._segment
+        self._masked = bool((lengths < length).any() if random else (lengths % length != 0).any())
 
     def __len__(self) -> int:
         return len(self.sound)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the segments `index` ``(B,)``; `Batch.index` is the number of the sound."""
+        """Return the segments `index` ``(B,)``."""
         sound = self.sound[index]
-        x, mask = self._sounds.segments(sound, self.offset[index], self._length)
-        return _batch(x, mask if self._masked else None, sound, self._labels)
+        if self.offset is not None:
+            x, mask = self._read(sound, self.offset[index])
+        else:
+            num_offsets = (self._lengths[sound] - self._length).clamp(min=0) + 1
+            if self._gate is None:
+                x, mask = self._read(sound, random_offsets(num_offsets))
+            else:
+                candidates = random_offsets(num_offsets.unsqueeze(1).expand(-1, TRIES))
+                x, mask = self._gate.choose(self._read, sound, candidates)
+        full_mask = mask.unsqueeze(1).expand_as(x).contiguous() if self._masked else None
+        extras = {} if self._labels is None else {"label": self._labels[sound]}
+        return Batch(x, mask=full_mask, index=self._index[index], extras=extras)
+
+    def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
+        """Return what identifies the segments `index` ``(n,)``: the ``name`` of the sound, ``start`` and ``segment``.
+
+        ``start`` is the time in seconds in the recording, and ``segment`` the number of the segment in its sound.
+        Random segments have a name only.
+        """
+        if self._identity is None:
+            return {}
+        offset = None if self.offset is None else self.offset[index]
+        return self._identity.columns(self.sound[index], offset, self._segment[index])
 
 
-class FileSegments:
-    """Segments of files that do not fit into memory: each batch decodes its own segments.
+class RandomSegments(_Segments):
+    """Random segments of sounds in memory; see `_Segments`. An epoch has as many as the sounds hold."""
+
+    in_memory = True
+
+    def __init__(
+        self,
+        sounds: PackedSounds,
+        length: int,
+        *,
+        gate: LoudnessGate | None,
+        labels: Tensor | None,
+        identity: Identity | None = None,
+    ) -> None:
+        super().__init__(
+            _reading(sounds, length), sounds.lengths, length, random=True, gate=gate, labels=labels, identity=identity
+        )
+
+
+class ConsecutiveSegments(_Segments):
+    """Sounds in memory, cut into consecutive segments; see `_Segments`."""
+
+    in_memory = True
+
+    def __init__(
+        self, sounds: PackedSounds, length: int, *, labels: Tensor | None, identity: Identity | None = None
+    ) -> None:
+        super().__init__(
+            _reading(sounds, length), sounds.lengths, length, random=False, gate=None, labels=labels, identity=identity
+        )
+
+
+class FileSegments(_Segments):
+    """Segments of files: each batch decodes its own. See `_Segments` for the other arguments.
 
     Args:
-        recordings: The files.
-        headers: The format of each file.
-        reader: Decodes the files to one format.
-        length: Samples of a segment.
-        random: Return one random segment per file and epoch; otherwise all consecutive segments.
-        gate: See `RandomSegments`.
-        labels: ``(N,)``, the class of each file.
+        sounds: The files.
+        reader: Decodes them to one format.
     """
 
     in_memory = False
 
     def __init__(
         self,
-        recordings: list[Recording],
-        headers: list[Header],
+        sounds: list[Sound],
         reader: Reader,
         length: int,
         *,
         random: bool,
         gate: LoudnessGate | None,
         labels: Tensor | None,
+        identity: Identity | None = None,
+        first_numbers: Tensor | None = None,
     ) -> None:
-        self._recordings, self._headers, self._reader, self._length = recordings, headers, reader, length
-        self._gate, self._labels = gate, labels
-        self._lengths = torch.tensor([reader.num_samples(header) for header in headers])
-        # The file of each segment, and its first sample in the file; None if that is random.
-        self._sound = torch.arange(len(headers))
-        self._offset: Tensor | None = None
-        if not random:
-            self._sound, self._offset = consecutive_segments(self._lengths, length)
+        self._sounds, self._reader = sounds, reader
+        lengths = torch.tensor([reader.num_samples(sound) for sound in sounds])
+        super().__init__(
+            self._decode,
+            lengths,
+            length,
+            random=random,
+            gate=gate,
+            labels=labels,
+            identity=identity,
+            first_numbers=first_numbers,
+        )
 
-    def __len__(self) -> int:
-        return len(self._sound)
-
-    def batch(self, index: Tensor) -> Batch:
-        """Return the segments `index` ``(B,)``; `Batch.index` is the number of the file."""
-        sound = self._sound[index]
-        x = torch.zeros(len(index), self._reader.channels, self._length)
-        mask = torch.zeros(len(index), self._length, dtype=torch.bool)
-        for row, number in enumerate(sound.tolist()):
-            if self._offset is None:
-                wave = self._read_random(number)
-            else:
-                wave = self._read(number, int(self._offset[index[row]]))
-            x[row, :, : wave.shape[1]], mask[row, : wave.shape[1]] = wave, True
-        return _batch(x, mask, sound, self._labels)
-
-    def _read_random(self, number: int) -> Tensor:
-        """Return a random segment of one file, chosen by the gate as in `RandomSegments`."""
-        num_offsets = max(0, int(self._lengths[number]) - self._length) + 1
-        offsets = random_offsets(torch.full((TRIES,), num_offsets)).tolist()
-        chosen = self._read(number, offsets[0])
-        if self._gate is None or num_offsets == 1:
-            return chosen
-        # The loudest candidate so far is kept until one is accepted, so that later ones need not be decoded.
-        for offset in offsets[1:]:
-            if float(chosen.square().mean()) >= self._gate.power:
-                break
-            chosen = max(chosen, self._read(number, offset), key=lambda wave: float(wave.square().mean()))
-        return chosen
-
-    def _read(self, number: int, offset: int) -> Tensor:
-        return self._reader.read_segment(self._recordings[number], self._headers[number], offset, self._length)
+    def _decode(self, sound: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+        """Return segments ``(B, C, T)`` and their mask; neighbouring segments of a sound are decoded at once."""
+        length, numbers, offsets = self._length, sound.tolist(), offset.tolist()
+        x = torch.zeros(len(sound), self._reader.channels, length)
+        mask = torch.zeros(len(sound), length, dtype=torch.bool)
+        row = 0
+        while row < len(numbers):
+            end = row + 1
+            while end < len(numbers) and (numbers[end], offsets[end]) == (numbers[row], offsets[end - 1] + length):
+                end += 1
+            # Rounded as sounds in memory are, so that `max_memory_mb` does not change the data.
+            wave = as_16_bits(self._reader.read(self._sounds[numbers[row]], offsets[row], (end - row) * length))
+            for number, part in enumerate(wave.split(length, 1)):
+                x[row + number, :, : part.shape[1]], mask[row + number, : part.shape[1]] = part, True
+            row = end
+        return x, mask
 
 
-def consecutive_segments(lengths: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return the number of the sound ``(M,)`` and the first sample in it ``(M,)`` of each consecutive segment.
+def _reading(sounds: PackedSounds, length: int) -> ReadSegments:
+    """Return a function that reads segments of `length` samples of sounds in memory."""
 
-    Args:
-        lengths: ``(N,)``, samples of each sound.
-        length: Samples of a segment.
-    """
-    num_segments = -(-lengths // length)
-    sound = torch.arange(len(lengths)).repeat_interleave(num_segments)
-    first_segment = (num_segments.cumsum(0) - num_segments)[sound]
-    return sound, (torch.arange(len(sound)) - first_segment) * length
+    def read(sound: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+        return sounds.segments(sound, offset, length)
 
-
-def _batch(x: Tensor, mask: Tensor | None, sound: Tensor, labels: Tensor | None) -> Batch:
-    """Return a batch from segments ``(B, C, T)``, a mask ``(B, T)`` and the numbers of the sounds ``(B,)``."""
-    full_mask = None if mask is None else mask.unsqueeze(1).expand_as(x).contiguous()
-    extras = {} if labels is None else {"label": labels[sound]}
-    return Batch(x, mask=full_mask, index=sound, extras=extras)
+    return read

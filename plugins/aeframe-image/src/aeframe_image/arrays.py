@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +15,20 @@ from torch import Tensor
 
 from aeframe.data import Dataset
 from aeframe.data.arrays import Array, SplitArrays
+from aeframe.data.limits import check_memory
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.pictures import RawSplits, Stack
 
+_CHUNK_VALUES = 1 << 22
+"""Number of values that are checked at a time."""
+
 
 class ArrayFile(SplitArrays):
-    """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``, with C = 1 or 3.
+    """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``, with any number C of bands.
 
-    Values are uint8, bool, or floats in [0, 1].
+    Values are bool, integers or floats.
     """
 
     def __init__(self, path: Path, *, who: str, key: str | None = None) -> None:
@@ -40,62 +45,106 @@ class ArrayFile(SplitArrays):
         """Load and check the splits that the file has.
 
         Raises:
-            AeframeError: A damaged file, or an array of another type, shape or value range.
+            AeframeError: A damaged file, an array above the limits, or one of another type or shape, or with values
+                that are not finite.
         """
-        pixels = {split: _pixels(self.where(key), self.load(key)) for split, key in self.keys.items()}
-        return {split: Stack(images, self.labels(split, len(images))) for split, images in pixels.items()}
+        for key in self.keys.values():
+            shape, dtype = self.header(key)
+            num_bytes = math.prod(shape) * max(dtype.itemsize, 4 * (dtype != np.uint8))
+            check_memory(f"'{self.path}'", num_bytes, f"array '{key}' of shape {shape}")
+        stacks = {split: _stack(self.where(key), self.load(key)) for split, key in self.keys.items()}
+        for split, stack in stacks.items():
+            stack.labels = self.labels(split, len(stack))
+        return stacks
 
 
 def _check_dtype(where: str, dtype: np.dtype[Any]) -> None:
-    if dtype != np.uint8 and dtype.kind not in "bf":
-        raise AeframeError(
-            f"{where} has dtype {dtype}, expected uint8, bool, or floats in [0, 1]; convert it and save it again"
-        )
+    # Kinds of dtype: booleans, unsigned and signed integers, floats.
+    if dtype.kind not in "buif":
+        raise AeframeError(f"{where} has dtype {dtype}, expected numbers; convert it and save it again")
 
 
 def layout_of(where: str, shape: tuple[int, ...]) -> tuple[str, Shape]:
-    """Return the layout of an array of images (``NHW``, ``NCHW`` or ``NHWC``), and the shape ``(C, H, W)`` of one."""
+    """Return the layout of an array of images (``NHW``, ``NCHW`` or ``NHWC``), and the shape ``(C, H, W)`` of one.
+
+    The axis of channels is the one of 1 or 3; or the one of another size than the other two; or the shortest.
+    """
     if len(shape) == 3 and 0 not in shape:
         return "NHW", (1, *shape[1:])
     if len(shape) == 4 and 0 not in shape:
-        first, last = shape[1] in (1, 3), shape[3] in (1, 3)
-        if first and not last:
-            return "NCHW", shape[1:]
-        if last and not first:
-            return "NHWC", (shape[3], *shape[1:3])
+        _, first, middle, last = shape
+        is_first, is_last = first in (1, 3), last in (1, 3)
+        if not (is_first or is_last):
+            is_first, is_last = middle == last != first, first == middle != last
+        if not (is_first or is_last):
+            is_first, is_last = first < min(middle, last), last < min(first, middle)
+        if is_first != is_last:
+            return ("NCHW", shape[1:]) if is_first else ("NHWC", (last, first, middle))
     raise AeframeError(
-        f"{where} has shape {shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3; "
-        "reshape it"
+        f"{where} has shape {shape}, expected images (N, H, W), (N, H, W, C) or (N, C, H, W) with C channels, fewer "
+        "than H and W; reshape it"
     )
 
 
-def _pixels(where: str, array: Array) -> Tensor:
-    """Return an array of images as ``(N, C, H, W)``, uint8 or float32 in [0, 1]; `where` begins error messages."""
+def _stack(where: str, array: Array) -> Stack:
+    """Return an array of images as a stack ``(N, C, H, W)``; `where` begins error messages."""
     _check_dtype(where, array.dtype)
     layout, _ = layout_of(where, array.shape)
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * np.uint8(255)
-    if array.dtype != np.uint8:
+    outside_unit = None
+    if array.dtype.kind == "f":
         array = array.astype(np.float32)
-        # The negation makes NaN count as outside.
-        is_outside = ~((array >= 0) & (array <= 1)).reshape(len(array), -1).all(axis=1)
-        if is_outside.any():
-            row = int(is_outside.argmax())
-            raise AeframeError(
-                f"{where}, row {row}, has values from {array[row].min():g} to {array[row].max():g}, expected floats in "
-                "[0, 1]; scale them, or save whole numbers 0 to 255 as uint8"
+        found = first_outside(array)
+        if found is not None:
+            row, low, high = found
+            outside_unit = (
+                f"{where}, row {row}, has values from {low:g} to {high:g}, expected floats in [0, 1]",
+                "scale them, save whole numbers 0 to 255 as uint8, or set the values of black and white, such as "
+                f"modality.range=[{low:g},{high:g}]",
             )
-    if layout == "NHWC":
-        array = array.transpose(0, 3, 1, 2)
-    pixels = torch.from_numpy(np.ascontiguousarray(array))
-    return pixels.unsqueeze(1) if layout == "NHW" else pixels
+            _check_finite(where, row, low, high)
+    pixels = shared_pixels(array, layout).contiguous()
+    # torch computes little with unsigned integers of more than 8 bits.
+    wider = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.float64}
+    return Stack(pixels.to(wider.get(pixels.dtype, pixels.dtype)), outside_unit=outside_unit)
+
+
+def first_outside(array: NDArray[Any]) -> tuple[int, float, float] | None:
+    """Return the row, smallest and largest value of the first image with a value that is not finite, or else of the
+    first with one outside [0, 1]; None if there is none.
+
+    Args:
+        array: Floats ``(N, ...)``, of which a chunk is read at a time.
+    """
+    size, outside = max(1, _CHUNK_VALUES // max(1, array[0].size)), None
+    for start in range(0, len(array), size):
+        chunk = array[start : start + size]
+        # The negation makes NaN count as outside.
+        if chunk.min() >= 0 and chunk.max() <= 1:
+            continue
+        flat = chunk.reshape(len(chunk), -1)
+        for is_outside in (~np.isfinite(flat).all(1), ~((flat >= 0) & (flat <= 1)).all(1)):
+            if is_outside.any():
+                row = int(is_outside.argmax())
+                found = start + row, float(flat[row].min()), float(flat[row].max())
+                if not np.isfinite(found).all():
+                    return found
+                outside = outside or found
+    return outside
+
+
+def _check_finite(where: str, row: int, low: float, high: float) -> None:
+    if not np.isfinite([low, high]).all():
+        raise AeframeError(
+            f"{where}, row {row}, has values from {low:g} to {high:g}, expected finite numbers; fill missing and "
+            "infinite values, or drop the image"
+        )
 
 
 def shared_pixels(array: NDArray[Any], layout: str) -> Tensor:
     """Return an array of images as ``(N, C, H, W)`` without copying it, except an array of bool.
 
     Args:
-        array: uint8, bool or floats.
+        array: Numbers, or bool.
         layout: ``NHW``, ``NCHW`` or ``NHWC``.
     """
     if array.dtype == np.bool_:
@@ -118,7 +167,11 @@ def shared_tensor(array: NDArray[Any]) -> Tensor:
 
 
 class ImageNPZ(Dataset):
-    """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``: uint8, or floats in [0, 1].
+    """A NPZ or NPY file of images ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with C channels: bool, integers
+    or floats.
+
+    Integers of more than 8 bits are black at 0 and white at the largest value of the bits that the training images use;
+    floats must be in [0, 1], unless ``modality.range`` sets the values of black and white.
 
     In a NPZ, the arrays ``x_train``, ``x_val`` and ``x_test`` are the splits and ``y_train``, ... their labels. A
     missing split is a random fraction (`validation`, `test`) of the training images, drawn with `seed`. For other array

@@ -33,8 +33,9 @@ class Fit:
     how: FitMode = "crop"
     """``crop`` scales the largest centred part with the aspect ratio of `size`. ``resize`` scales the full image, which
     may distort it. ``pad`` scales the full image without distortion and pads it to `size`, centred."""
-    channels: Literal[1, 3] | None = None
-    """1 converts to grey, 3 to RGB; None keeps the channels of the images."""
+    channels: int | None = None
+    """1 converts to grey, 3 to RGB or to the first three bands of more, any other number keeps the first bands; None
+    keeps the channels of the images."""
     padding: float = 0.0
     """Brightness of the pixels that ``pad`` adds, in [0, 1]."""
 
@@ -46,8 +47,18 @@ class Fit:
             )
 
     def shape(self, shape: Shape) -> Shape:
-        """Return the shape ``(C, H, W)`` of an image after conversion, from its original `shape`."""
-        return (self.channels or shape[0], *(self.size or shape[1:]))
+        """Return the shape ``(C, H, W)`` of an image after conversion, from its original `shape`.
+
+        Raises:
+            AeframeError: Its channels cannot be converted.
+        """
+        channels = self.channels or shape[0]
+        if channels != shape[0] and shape[0] != 1 and (channels > shape[0] or (channels == 1 and shape[0] != 3)):
+            raise AeframeError(
+                f"images of {shape[0]} channels cannot be converted to {channels}, only to fewer, or colour to grey; "
+                f"convert them, or train with channels={shape[0]}"
+            )
+        return (channels, *(self.size or shape[1:]))
 
     def __call__(self, pixels: Tensor) -> Tensor:
         if self.shape(tuple(pixels.shape[1:])) == tuple(pixels.shape[1:]):
@@ -59,8 +70,10 @@ class Fit:
         x = pixels.float()
         if self.channels == 1 and x.shape[1] == 3:
             x = (x * x.new_tensor(_LUMA).view(3, 1, 1)).sum(1, keepdim=True)
-        elif self.channels == 3 and x.shape[1] == 1:
-            x = x.expand(-1, 3, -1, -1)
+        elif self.channels is not None and x.shape[1] == 1:
+            x = x.expand(-1, self.channels, -1, -1)
+        elif self.channels is not None:
+            x = x[:, : self.channels]
         if self.size is not None and tuple(x.shape[2:]) != self.size:
             if self.how == "pad":
                 x = self._pad(x, self.padding * (255 if pixels.dtype == torch.uint8 else 1))

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aeframe.data import Dataset
-from aeframe.data.folders import files_below, folder_splits, path_keys
+from aeframe.data.folders import folder_splits
 from aeframe.data.random_split import RandomSplit
-from aeframe_image.decode import EXTENSIONS, first_shape
+from aeframe.data.split_record import keys_of_names
+from aeframe_image.decode import EXTENSIONS
+from aeframe_image.listing import images_below, left_out, with_pages
 from aeframe_image.pictures import Files, RawSplits
-
-
-def images_below(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its sub-folders, sorted; hidden files are ignored."""
-    return files_below(folder, EXTENSIONS)
+from aeframe_image.survey import describe_files
 
 
 class ImageFolder(Dataset):
-    """A folder of PNG, JPEG, BMP, GIF, WebP, TIFF or PNM files, at any depth.
+    """A folder of image files in the formats that Pillow reads, at any depth.
 
     Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. A missing split
     is a random fraction (`validation`, `test`) of the training images, drawn with `seed`. If all images are in two or
     more class folders, ``extras["label"]`` is the index of the class in alphabetical order. Images of different sizes
-    need ``modality.size``, and a mix of grey and colour images needs ``modality.channels``.
+    need ``modality.size``; if some are grey and some have colour, all are read in colour.
 
-    If all images, converted to uint8 of the model's size, fit into `max_memory_mb` MiB, they are decoded once into
-    memory. Otherwise they are decoded in each epoch by the ``workers``.
+    Each page of a TIFF file is an image, with the name ``a.tif#3``. A folder ``ground_truth`` of masks (as in MVTec AD)
+    is left out, and so is ``masks`` if there is ``images`` in the same folder.
+
+    If all images, converted to the model's size, fit into `max_memory_mb` MiB (with one byte for each value of 8 bits,
+    and otherwise four), they are decoded once into memory. Otherwise they are decoded in each epoch by the ``workers``.
     """
 
     modality = "image"
@@ -41,20 +43,33 @@ class ImageFolder(Dataset):
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].files)}
+        """Return the shape of the first training image that can be decoded, in colour if any image has colour."""
+        return describe_files(self.who, self._present, self.notes)
 
     def load(self) -> RawSplits:
-        present = self._present()
-        keys = {
-            split: path_keys(self.path, (Path(str(file)) for file in files.files)) for split, files in present.items()
-        }
+        present = self._present
+        keys = {split: keys_of_names(files.names or ()) for split, files in present.items()}
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(present, self.split_record, keys)
 
+    @functools.cached_property
     def _present(self) -> dict[str, Files]:
-        """Return the splits that the folder defines, at least ``train``."""
+        """The splits that the folder defines, at least ``train``."""
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}"
-        splits = folder_splits(self.path, who=self.who, what="images", find=images_below, expected=expected)
+        found: dict[Path, list[Path]] = {}
+
+        def find(folder: Path) -> list[Path]:
+            if self.path not in found:
+                found[self.path] = images_below(self.path)
+            return [path for path in found[self.path] if path.is_relative_to(folder)]
+
+        splits = folder_splits(self.path, who=self.who, what="images", find=find, expected=expected)
         self.label_names = splits["train"].label_names
-        return {name: Files([*split.paths], split.labels, self.max_memory_mb) for name, split in splits.items()}
+        present = {}
+        notes = left_out(self.path)
+        for name, split in splits.items():
+            present[name], listing = with_pages(self.path, split.paths, split.labels, self.max_memory_mb)
+            notes += listing.notes
+        for note in notes:
+            self.notes.add(f"{self.who}: {note}")
+        return present

@@ -13,8 +13,8 @@ import torch
 from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_image.decode import first_shape
 from aeframe_image.pictures import Files, RawSplits
+from aeframe_image.survey import describe_files
 
 # Exceptions of the library for unknown names, damaged files and network failures.
 _UNREADABLE = (OSError, ValueError, RuntimeError, KeyError)
@@ -43,7 +43,7 @@ class Cell:
         except _UNREADABLE as error:
             raise AeframeError(f"image '{self}' cannot be read ({error}); repair the dataset") from error
         if content is None:
-            raise AeframeError(f"image '{self}' is missing; remove the row, or set modality.on_error=skip")
+            raise AeframeError(f"image '{self}' is missing; remove the row, or leave such rows out with on_error=skip")
         return bytes(content)
 
 
@@ -87,8 +87,8 @@ class HuggingFaceImages(Dataset):
         self._splits: dict[str, Files] | None = None
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].files)}
+        """Return the shape of the first training image that can be decoded, in colour if any image has colour."""
+        return describe_files(self.who, self._present(), self.notes)
 
     def load(self) -> RawSplits:
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
@@ -132,7 +132,8 @@ class HuggingFaceImages(Dataset):
         undecoded = table.select_columns([column]).cast_column(column, library.Image(decode=False))
         origin = f"{self.path}/{split}"
         cells = [Cell(undecoded, column, row, origin) for row in range(len(table))]
-        return Files([*cells], self._labels(split, table), self.max_memory_mb)
+        names = [f"{split}/{row}" for row in range(len(table))]
+        return Files([*cells], self._labels(split, table), self.max_memory_mb, names)
 
     def _labels(self, split: str, table: Any) -> torch.Tensor | None:
         if self.label is None:
@@ -145,13 +146,17 @@ class HuggingFaceImages(Dataset):
         values = table[self.label]
         names = getattr(table.features[self.label], "names", None)
         self.label_names = None if names is None else tuple(names)
-        row = next((row for row, value in enumerate(values) if not isinstance(value, int)), None)
+        row = next((row for row, value in enumerate(values) if not _is_label(value)), None)
         if row is not None:
             raise AeframeError(
                 f"{self.who}: row {row} of split '{split}' has the label {values[row]!r} in '{self.label}', expected a "
-                "whole number; choose another column, or leave data.label out"
+                "whole number of 64 bits; choose another column, or leave data.label out"
             )
         return torch.tensor(list(values))
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _split_names(tables: Mapping[str, Any]) -> dict[str, str]:

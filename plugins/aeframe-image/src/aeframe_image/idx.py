@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from aeframe.data.downloads import Remote, fetch
+from aeframe.data.limits import check_memory
 from aeframe.errors import AeframeError
 from aeframe_image.benchmark import Benchmark
 from aeframe_image.pictures import Stack
@@ -32,20 +33,23 @@ def read_idx(path: Path, *, who: str) -> NDArray[np.uint8]:
         AeframeError: A damaged or truncated file, or another format.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != _UNSIGNED_BYTE:
+                raise AeframeError(f"{who}: '{path}' is not an IDX file of bytes; remove it and try again")
+            header = file.read(4 * magic[3])
+            sizes = [int.from_bytes(header[start : start + 4], "big") for start in range(0, len(header), 4)]
+            check_memory(f"{who}: '{path}'", math.prod(sizes), f"an array of shape {tuple(sizes)}")
+            # A damaged or hostile file may inflate to any size.
+            content = file.read(math.prod(sizes) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise AeframeError(f"{who}: '{path}' cannot be read ({error}); remove it and try again") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTE:
-        raise AeframeError(f"{who}: '{path}' is not an IDX file of bytes; remove it and try again")
-    num_dims = content[3]
-    sizes = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(num_dims)]
-    body = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dims)
-    if body.size != math.prod(sizes):
+    if len(content) != math.prod(sizes):
+        found = len(content) if len(content) < math.prod(sizes) else f"more than {math.prod(sizes)}"
         raise AeframeError(
-            f"{who}: '{path}' has {body.size} values, expected {math.prod(sizes)} by its header; remove it and try "
-            "again"
+            f"{who}: '{path}' has {found} values, expected {math.prod(sizes)} by its header; remove it and try again"
         )
-    return body.reshape(sizes)
+    return np.frombuffer(content, np.uint8).reshape(sizes)
 
 
 class MNIST(Benchmark):

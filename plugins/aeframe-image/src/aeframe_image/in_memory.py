@@ -12,28 +12,30 @@ from torch import Tensor
 from aeframe.data.in_memory import MemoryDataset
 from aeframe.data.samples import as_array, described, is_picture, is_tensor
 from aeframe.errors import AeframeError
-from aeframe_image.arrays import layout_of, shared_pixels
-from aeframe_image.decode import first_shape
+from aeframe_image.arrays import first_outside, layout_of, shared_pixels
 from aeframe_image.pictures import Files, Picture, SharedStack
+from aeframe_image.survey import describe_files
 
 _CHANNELS = (1, 3)
-_CHUNK_VALUES = 1 << 22
-"""Number of values that are checked at a time."""
+_MAX_BANDS = 16
+"""More bands than these are not recognised as such by the shape alone."""
 
 
 class ImageInMemory(MemoryDataset):
     """Images in memory: an array or tensor, or a list of pictures of PIL or of arrays.
 
-    An array has the shape ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)`` with C = 1 or 3, and values of uint8,
-    bool, or floats in [0, 1]. It is shared, not copied, except an array of bool; of a memory map only the images of a
-    batch are read. If images are resized, the resized ones are kept in memory up to 2 GiB; above, each batch is
-    resized when it is read.
+    An array has the shape ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)``, and values of bool, uint8, wider
+    integers (black is 0, and white the largest value of the bits that the training images use) or floats in [0, 1];
+    ``modality.range`` sets other values of black and white. It is shared, not copied, except an array of bool; of a
+    memory map only the images of a batch are read. If images are resized, the resized ones are kept in memory up to 2
+    GiB; above, each batch is resized when it is read.
 
     A list has pictures of any mode, converted as those in files, or arrays of one image each. Images of different sizes
-    need ``modality.size``, and a mix of grey and colour images needs ``modality.channels``. Arrays of different shapes
-    are uint8 or bool. Images of a list are converted once if they fit into 2 GiB, and otherwise in each epoch.
+    need ``modality.size``; if some are grey and some have colour, all are read in colour. Images of a list are
+    converted once if they fit into 2 GiB, and otherwise in each epoch.
 
-    A float array ``(N, H, W)`` is taken for rows of numbers, unless ``modality="image"`` is named.
+    A float array ``(N, H, W)`` is taken for rows of numbers, and a float array or an array ``(N, C, H, W)`` with other
+    C than 1 and 3 for other data, unless ``modality="image"`` is named.
 
     Args:
         samples: The samples by split, injected.
@@ -52,8 +54,12 @@ class ImageInMemory(MemoryDataset):
         if not _is_array(x):
             return False
         if x.ndim == 3:
-            return _is_bytes(x)
-        return x.ndim == 4 and (_is_bytes(x) or _is_float(x)) and (x.shape[1] in _CHANNELS or x.shape[3] in _CHANNELS)
+            return _is_pixels(x)
+        if x.ndim != 4 or not (_is_pixels(x) or _is_float(x)):
+            return False
+        # The last axis of a video is its width.
+        has_bands = _is_pixels(x) and x.shape[3] <= _MAX_BANDS and x.shape[3] < min(x.shape[1:3])
+        return has_bands or x.shape[1] in _CHANNELS or x.shape[3] in _CHANNELS
 
     def read(self, x: Any, labels: Tensor | None) -> SharedStack | Files:
         raw = raw_images(x)
@@ -61,7 +67,9 @@ class ImageInMemory(MemoryDataset):
         return raw
 
     def describe_raw(self, train: SharedStack | Files) -> Mapping[str, Any]:
-        return {"shape": train.shape if isinstance(train, SharedStack) else first_shape("fit: x", train.files)}
+        if isinstance(train, SharedStack):
+            return {"shape": train.shape}
+        return describe_files("fit: x", {"train": train}, self.notes)
 
 
 def raw_images(x: Any) -> SharedStack | Files:
@@ -87,15 +95,14 @@ def raw_images(x: Any) -> SharedStack | Files:
             "pictures of PIL or of arrays"
         )
     array = as_array(x)
-    if not (_is_bytes(array) or _is_float(array)):
+    # Kinds of dtype: booleans, unsigned and signed integers, floats.
+    if array.dtype.kind not in "buif":
         raise AeframeError(
-            f"x has dtype {array.dtype}, expected uint8, bool, or floats in [0, 1]; if its values are 0 to 255, pass "
-            "x.astype('uint8')"
+            f"x has dtype {array.dtype}, expected numbers; if its values are 0 to 255, pass x.astype('uint8')"
         )
     layout, _ = layout_of("x", array.shape)
-    if _is_float(array):
-        _check_range(array)
-    return SharedStack(shared_pixels(array, layout))
+    outside_unit = _outside_unit(array) if array.dtype.kind == "f" else None
+    return SharedStack(shared_pixels(array, layout), outside_unit=outside_unit)
 
 
 def stacked_arrays(items: list[Any] | tuple[Any, ...]) -> NDArray[Any] | None:
@@ -108,28 +115,25 @@ def stacked_arrays(items: list[Any] | tuple[Any, ...]) -> NDArray[Any] | None:
     return np.stack(arrays)
 
 
-def _check_range(array: NDArray[Any]) -> None:
-    """Raise AeframeError for the first image with a value outside [0, 1]."""
-    size = max(1, _CHUNK_VALUES // max(1, array[0].size))
-    for start in range(0, len(array), size):
-        chunk = array[start : start + size]
-        # The negation makes NaN count as outside.
-        if chunk.min() >= 0 and chunk.max() <= 1:
-            continue
-        flat = chunk.reshape(len(chunk), -1)
-        row = int((~((flat >= 0) & (flat <= 1)).all(1)).argmax())
-        low, high = float(flat[row].min()), float(flat[row].max())
-        if not np.isfinite([low, high]).all():
-            step = "fill missing and infinite values, or drop the image"
-        elif low >= 0 and high <= 255:
-            step = "divide by 255"
-        elif low >= -1 and high <= 1:
-            step = "pass (x + 1) / 2, and modality={'name': 'image', 'domain': 'signed'} to train on [-1, 1]"
-        else:
-            step = "scale them, or pass modality='vector' for numbers of any range"
-        raise AeframeError(
-            f"x[{start + row}] has values from {low:g} to {high:g}, expected floats in [0, 1] or uint8; {step}"
-        )
+def _outside_unit(array: NDArray[Any]) -> tuple[str, str] | None:
+    """Return what is wrong with floats outside [0, 1], and the next step; None if there are none.
+
+    Raises:
+        AeframeError: A value is not finite.
+    """
+    found = first_outside(array)
+    if found is None:
+        return None
+    row, low, high = found
+    problem = f"x[{row}] has values from {low:g} to {high:g}, expected floats in [0, 1] or uint8"
+    if not np.isfinite([low, high]).all():
+        raise AeframeError(f"{problem}; fill missing and infinite values, or drop the image")
+    levels = f"set the values of black and white: modality={{'name': 'image', 'range': [{low:g}, {high:g}]}}"
+    if low >= 0 and high <= 255:
+        return problem, f"divide by 255, or {levels}"
+    if low >= -1 and high <= 1:
+        return problem, "pass (x + 1) / 2, and modality={'name': 'image', 'domain': 'signed'} to train on [-1, 1]"
+    return problem, f"{levels}, or pass modality='vector' for numbers of any range"
 
 
 def _is_array(x: Any) -> bool:
@@ -141,12 +145,13 @@ def _is_image_array(x: Any) -> bool:
     if not _is_array(x):
         return False
     if x.ndim == 2:
-        return _is_bytes(x)
-    return x.ndim == 3 and (_is_bytes(x) or _is_float(x)) and (x.shape[0] in _CHANNELS or x.shape[2] in _CHANNELS)
+        return _is_pixels(x)
+    return x.ndim == 3 and (_is_pixels(x) or _is_float(x)) and (x.shape[0] in _CHANNELS or x.shape[2] in _CHANNELS)
 
 
-def _is_bytes(x: Any) -> bool:
-    return str(x.dtype).removeprefix("torch.") in ("uint8", "bool")
+def _is_pixels(x: Any) -> bool:
+    """Return whether the values are of a type that is common for images only."""
+    return str(x.dtype).removeprefix("torch.") in ("uint8", "uint16", "bool")
 
 
 def _is_float(x: Any) -> bool:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -19,14 +18,16 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.arrays import ArrayFile
 from aeframe_image.augment import Augment
-from aeframe_image.decode import decode
-from aeframe_image.files import FileSource, Reader, SharedSource, converted
+from aeframe_image.decode import decode_values
+from aeframe_image.files import FileSource, Reader, SharedSource, converted, extents, name_columns, stacked
 from aeframe_image.fit import Fit, FitMode
-from aeframe_image.folder import images_below
 from aeframe_image.in_memory import raw_images
-from aeframe_image.pictures import Files, ImageFile, RawSplits, SharedStack, Stack, format_shape
-from aeframe_image.values import ImageDomain, Values
-from aeframe_image.write import as_numpy, write_images
+from aeframe_image.listing import list_images, list_pages
+from aeframe_image.pictures import Files, RawSplits, SharedStack, Stack, format_shape
+from aeframe_image.ranges import Kind, Levels, clip_note, dark_note, kind_of
+from aeframe_image.survey import Survey, first_converted_shape, survey, survey_notes
+from aeframe_image.values import ImageDomain, Values, to_unit
+from aeframe_image.write import channels_last, write_images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,9 @@ MAX_COPIED_BYTES = 2048 * _MEGABYTE
 
 
 class Image(Modality):
-    """Images ``(C, H, W)`` with one channel (grey) or three (RGB), stored as uint8 and converted by batch.
+    """Images ``(C, H, W)`` with one channel (grey), three (RGB) or any number of bands.
+
+    Those of 8 bits are stored as uint8 and converted by batch; others are stored as floats from 0 (black) to 1 (white).
 
     Args:
         domain: ``unit`` [0, 1], ``signed`` [-1, 1], or ``binary`` {0, 1}.
@@ -48,7 +51,11 @@ class Image(Modality):
         fit: How images get this size: ``crop`` scales the largest centred part with the right aspect ratio, ``resize``
             scales the full image and may distort it, ``pad`` scales the full image and pads it.
         padding: Brightness of the pixels that ``fit=pad`` adds, from 0 (black) to 1. The loss includes them.
-        channels: 1 converts to grey, 3 to RGB; null keeps the channels of the data.
+        channels: 1 converts to grey, 3 to RGB; null keeps the channels of the data. Of images of more bands than
+            three, such as those of satellites, any number keeps the first ones.
+        range: The values of black and white, such as ``[0, 4095]`` for 12 bits; values outside are cut off. Null infers
+            them: 0 and 255 for 8 bits, and 0 and 1 for floats. For more bits, white is what the files state, or else
+            the largest value of the fewest bits that hold all values of the training images.
         random_crop: Pad training images by this many pixels on each side with their reflection, and crop a random
             window of the original size.
         flip: Mirror training images left to right with probability 1/2.
@@ -71,7 +78,8 @@ class Image(Modality):
         size: int | tuple[int, int] | None = None,
         fit: FitMode = "crop",
         padding: float = 0.0,
-        channels: Literal[1, 3] | None = None,
+        channels: int | None = None,
+        range: tuple[float, float] | None = None,
         random_crop: int = 0,
         flip: bool = False,
         on_error: OnError = "raise",
@@ -84,7 +92,10 @@ class Image(Modality):
         sides = (size, size) if isinstance(size, int) else size
         if sides is not None and min(sides) < 1:
             raise AeframeError(f"modality 'image' needs size >= 1, found {size}")
+        if channels is not None and channels < 1:
+            raise AeframeError(f"modality 'image' needs channels >= 1, found {channels}")
         self.domain = Domain.parse(domain)
+        self.levels = Levels(range)
         self.values = Values(domain, sample=binarize == "sample")
         self.fit = Fit(sides, how=fit, channels=channels, padding=padding)
         self.augment = Augment(crop=random_crop, flip=flip)
@@ -101,22 +112,25 @@ class Image(Modality):
     def learn(self, dataset: Dataset, raw: RawSplits) -> None:
         self.spec(dataset)
         self._label_names = dataset.label_names
+        train = raw["train"]
+        if isinstance(train, Files):
+            kinds: set[Kind] = set(survey(train.files).kinds)
+        else:
+            kinds = {kind_of(train.pixels.dtype)}
+            self._check_unit_floats(train)
+        self.levels.set_kind(kinds)
+        if kinds - {"bytes"} and self.levels.chosen is None:
+            for note in self.levels.learn(extents(train, self.on_error)):
+                self.notes.add(f"modality 'image': {note}")
 
     def apply(self, raw: RawSplits) -> Splits:
-        reader = Reader(self.fit, self._known_shape())
         files = [split for split in raw.values() if isinstance(split, Files)]
-        num_bytes = sum(len(split) for split in files) * torch.Size(reader.shape).numel()
+        value_bytes = 1 if self.levels.keeps_bytes else 4
+        num_bytes = sum(len(split) for split in files) * math.prod(self._known_shape()) * value_bytes
         in_memory = not files or num_bytes <= min(split.max_memory_mb for split in files) * _MEGABYTE
         skipped: list[str] = []
         train, validation, test = (
-            self._source(
-                raw[split],
-                reader,
-                self._training if split == "train" else self.values.evaluation,
-                in_memory=in_memory,
-                skipped=skipped,
-            )
-            for split in SPLITS
+            self._source(split, raw[split], in_memory=in_memory, skipped=skipped) for split in SPLITS
         )
         return Splits(train, validation, test, skipped)
 
@@ -124,82 +138,146 @@ class Image(Modality):
         """Augment and convert a batch of stored pixels for training."""
         return self.values.training(batch.with_x(self.augment(batch.x)))
 
-    def _source(
-        self,
-        raw: Stack | SharedStack | Files,
-        reader: Reader,
-        transform: Callable[[Batch], Batch],
-        *,
-        in_memory: bool,
-        skipped: list[str],
-    ) -> Source:
+    def _source(self, split: str, raw: Stack | SharedStack | Files, *, in_memory: bool, skipped: list[str]) -> Source:
+        transform = self._training if split == "train" else self.values.evaluation
         if isinstance(raw, Files):
             if not in_memory and self.on_error == "raise":
                 # Checking all files first would take an epoch; a broken file stops the run when its batch is decoded.
-                return FileSource(raw, reader, transform)
-            readable, stack, messages = reader.select(raw, on_error=self.on_error, keep=in_memory)
-            skipped.extend(messages)
+                return FileSource(raw, self._reader(refuses_clipping=True), transform)
+            reader = self._reader(refuses_clipping=not in_memory)
+            selected = reader.select(raw, on_error=self.on_error, keep=in_memory)
+            reader.add_clipped(self.notes, len(selected.files), f"{split} images")
+            skipped.extend(selected.skipped)
             if not in_memory:
-                return FileSource(readable, reader, transform)
-        elif isinstance(raw, SharedStack):
-            shape = self.fit.shape(raw.shape)
-            self._check_shape(shape, "x")
-            value_bytes = 1 if raw.pixels.dtype == torch.uint8 else 4
-            if shape == raw.shape or len(raw) * math.prod(shape) * value_bytes > MAX_COPIED_BYTES:
-                return SharedSource(raw, self.fit, transform)
-            stack = converted(raw, self.fit)
+                return FileSource(selected.files, reader, transform)
+            stack = selected.stack
         else:
-            stack = Stack(self.fit(raw.pixels), raw.labels)
-            self._check_shape(tuple(stack.pixels.shape[1:]), "the data")
+            shape = self.fit.shape(tuple(raw.pixels.shape[1:]))
+            self._check_shape(shape, "x" if isinstance(raw, SharedStack) else "the data")
+            self._check_unit_floats(raw)
+            self._note_clipping(raw, f"{split} images")
+            if isinstance(raw, SharedStack):
+                value_bytes = 1 if raw.pixels.dtype == torch.uint8 else 4
+                if shape == raw.shape or len(raw) * math.prod(shape) * value_bytes > MAX_COPIED_BYTES:
+                    return SharedSource(raw, self.fit, self.levels, transform)
+            stack = converted(raw, self.fit, self.levels)
+        if split == "train":
+            self._note_darkness(stack)
         extras = {} if stack.labels is None else {"label": stack.labels}
-        return TensorSource(stack.pixels, extras=extras, transform=transform)
+        return TensorSource(stack.pixels, extras=extras, transform=transform, columns=name_columns(stack.names))
+
+    def _reader(self, *, is_trained: bool = False, refuses_clipping: bool = False) -> Reader:
+        return Reader(self.fit, self._known_shape(), self.levels, is_trained, refuses_clipping)
+
+    def _check_unit_floats(self, raw: Stack | SharedStack, *, is_trained: bool = False) -> None:
+        """Raise AeframeError for floats outside [0, 1], unless their range is chosen."""
+        if raw.outside_unit is not None and self.levels.chosen is None:
+            problem, step = raw.outside_unit
+            raise AeframeError(f"{problem}; {'scale them as those of training' if is_trained else step}")
+
+    def _note_clipping(self, raw: Stack | SharedStack, what: str) -> None:
+        if kind_of(raw.pixels.dtype) != "bytes" or self.levels.chosen is not None:
+            levels = self.levels.range_of(kind_of(raw.pixels.dtype))
+            note = clip_note(extents(raw, "raise"), len(raw), levels, what)
+            if note is not None:
+                self.notes.add(f"modality 'image': {note}")
+
+    def _note_darkness(self, train: Stack) -> None:
+        levels = self.levels.range_of(self.levels.kind)
+        note = dark_note(float(to_unit(train.pixels.max())), levels)
+        if note is not None:
+            self.notes.add(f"modality 'image': {note}")
 
     def prepare_samples(self, x: Any) -> Batch:
-        raw = raw_images(x)
+        raw, shape = raw_images(x), self._known_shape()
         if isinstance(raw, Files):
-            reader = Reader(self.fit, self._known_shape())
-            pixels = torch.stack([reader(file) for file in raw.files])
+            reader = self._reader(is_trained=True)
+            pixels = stacked([reader(file) for file in raw.files])
+            reader.add_clipped(self.notes, len(pixels), "images")
         else:
-            self._known_shape()
+            self._check_unit_floats(raw, is_trained=True)
             self._check_shape(self.fit.shape(raw.shape), "x")
-            pixels = converted(raw, self.fit).pixels
+            self._note_clipping(raw, "images")
+            pixels = converted(raw, self.fit, self.levels).pixels
+        assert tuple(pixels.shape[1:]) == shape
         return self.values.evaluation(Batch(pixels, index=torch.arange(len(pixels))))
 
-    def restore_samples(self, x: Tensor) -> NDArray[np.uint8]:
-        """Return images as a uint8 array ``(N, H, W)`` if they are grey, otherwise ``(N, H, W, 3)``.
+    def restore_samples(self, x: Tensor) -> NDArray[Any]:
+        """Return images as an array ``(N, H, W)`` if they are grey integers, otherwise ``(N, H, W, C)``.
 
-        NumPy, matplotlib and ``PIL.Image.fromarray`` take them in this layout. Values outside the domain are clipped.
+        Values have the type and range of the training images: uint8, integers of more bits, or float32. NumPy,
+        matplotlib and ``PIL.Image.fromarray`` take them in this layout. Values outside the domain are clipped.
         """
-        return as_numpy(self.values.pixels(x))
+        images = self._restored(x)
+        # Floats (N, H, W) are taken for rows of numbers, not for images.
+        return images[..., None] if images.ndim == 3 and images.dtype.kind == "f" else images
+
+    def _restored(self, x: Tensor) -> NDArray[Any]:
+        """Return images ``(N, H, W)`` or ``(N, H, W, C)`` in the type and range of the training images."""
+        return channels_last(self.levels.values(self.values.unit(x)))
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return a figure: one titled row of at most 12 images for each panel, or a grid for a single panel."""
+        """Return a figure: one titled row of at most 12 images for each panel, or a grid for a single panel.
+
+        Of images of more than three bands the first three are shown as red, green and blue, of two bands the first.
+        """
         from aeframe_image.render import draw
 
         return draw({title: self.values.pixels(x) for title, x in panels.items()})
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
-        """Read an image file, a folder of them, or a NPZ or NPY file.
+        """Open an image file, a folder of them, or a NPZ or NPY file.
 
-        Images are converted with the options of training. ``extras["label"]`` is the label in an NPZ file, or the
-        index of the class folder of an image in the class folders of training, -1 for another one.
+        Images are converted with the options of training. Files are decoded by batch, except those of more than 8 bits
+        that fit into 2 GiB, and with ``on_error=skip``. The pages of a TIFF file are samples. The column ``name`` is
+        the path of a file relative to the folder, with the number of the page. ``extras["label"]`` is the label in an
+        NPZ file, or the index of the class folder of an image in the class folders of training, -1 for another one.
 
         Raises:
             AeframeError: No images, a file that cannot be decoded, or images of another shape than in training.
         """
-        labels: Tensor | None = None
         if path.suffix.lower() in (".npz", ".npy"):
-            pixels, labels = self._read_arrays(path)
+            return self._open_arrays(path)
+        listing = list_images(path) if path.is_dir() else list_pages(path)
+        if not listing.files:
+            raise AeframeError(f"modality 'image' found no images in '{path}'; choose a folder with images")
+        labels = read_labels(path, listing.paths(), self._label_names) if path.is_dir() else None
+        files = Files(listing.files, labels, names=listing.names)
+        shape = self._shape or first_converted_shape(self.fit, files)
+        found = survey(files.files)
+        for note in (*listing.notes, *survey_notes(found, shape[0]), *self._note_kinds(found)):
+            self.notes.add(f"'{path}': {note}")
+        # Training has options that convert images of another shape, so that it does not skip them.
+        reader = Reader(self.fit, shape, self.levels, is_trained=self._shape is not None, skips_unfit=True)
+        in_memory = len(files) * math.prod(shape) * 4 <= files.max_memory_mb * _MEGABYTE
+        # Whether values are cut off is known, and noted, only after all files were decoded.
+        may_clip = self.levels.chosen is not None or bool(found.kinds.keys() - {"bytes"})
+        if on_error == "raise" and not (may_clip and in_memory):
+            return FileSamples(FileSource(files, reader, self.values.evaluation, notes=self.notes))
+        selected = reader.select(files, on_error=on_error, keep=in_memory)
+        reader.add_clipped(self.notes, len(selected.files), f"images of '{path}'")
+        if not in_memory:
+            source: Source = FileSource(
+                selected.files, reader, self.values.evaluation, numbers=selected.rows, notes=self.notes
+            )
         else:
-            files: list[ImageFile] = [*images_below(path)] if path.is_dir() else [path]
-            if not files:
-                raise AeframeError(f"modality 'image' found no images in '{path}'; choose a folder with images")
-            first = decode(files[0])
-            reader = Reader(self.fit, self._shape or self.fit.shape(tuple(first.shape)))
-            pixels = torch.stack([reader.convert(files[0], first), *(reader(file) for file in files[1:])])
-            labels = read_labels(path, images_below(path), self._label_names) if path.is_dir() else None
-        extras = {} if labels is None else {"label": labels}
-        return FileSamples(TensorSource(pixels, extras=extras, transform=self.values.evaluation))
+            source = TensorSource(
+                selected.stack.pixels,
+                extras={} if selected.files.labels is None else {"label": selected.files.labels},
+                transform=self.values.evaluation,
+                index=selected.rows,
+                columns=name_columns(selected.files.names),
+            )
+        return FileSamples(source, selected.skipped)
+
+    def _note_kinds(self, found: Survey) -> Iterator[str]:
+        """Yield a note about images of more than 8 bits if training had none, so that their range is unknown."""
+        num = found.kinds["integer"]
+        if num and self.levels.chosen is None and "integer" not in self.levels.learned:
+            yield (
+                f"{num} of {found.num_files} images have more than 8 bits, and those of training had not; white is the "
+                "value that their files state, or 65535"
+            )
 
     def read_full_size(self, path: Path) -> Tensor:
         """Read one image file at its full size, ``(C, H, W)``, with values in the model's domain.
@@ -207,7 +285,13 @@ class Image(Modality):
         Raises:
             AeframeError: A file that cannot be decoded, or another number of channels than in training.
         """
-        pixels = Fit(channels=self.fit.channels)(decode(path).unsqueeze(0))
+        decoded = decode_values(path)
+        channels = self.fit.channels or (3 if self._shape is not None and self._shape[0] == 3 else None)
+        fit = Fit(channels=channels)
+        shape = fit.shape(tuple(decoded.pixels.shape))
+        reader = Reader(fit, shape, self.levels, is_trained=True)
+        pixels = reader.convert(path, decoded).unsqueeze(0)
+        reader.add_clipped(self.notes, 1, "images")
         if self._shape is not None and pixels.shape[1] != self._shape[0]:
             raise AeframeError(
                 f"image '{path}' has {pixels.shape[1]} channel{'s' * (pixels.shape[1] > 1)}, expected {self._shape[0]} "
@@ -215,15 +299,19 @@ class Image(Modality):
             )
         return self.values.evaluation(Batch(pixels, index=torch.arange(1))).x[0]
 
-    def _read_arrays(self, path: Path) -> tuple[Tensor, Tensor | None]:
-        """Return the images of all splits, and their labels if every image has one."""
+    def _open_arrays(self, path: Path) -> FileSamples:
+        """Return the images of all splits, with their labels if every image has one."""
         stacks = ArrayFile(path, who="modality 'image'").stacks()
         # Splits are concatenated in their order, so that row numbers are defined.
         present = [stacks[split] for split in SPLITS if split in stacks]
-        pixels = self.fit(torch.cat([stack.pixels for stack in present]))
-        self._check_shape(tuple(pixels.shape[1:]), f"'{path}'")
+        for stack in present:
+            self._check_unit_floats(stack, is_trained=self._shape is not None)
+            self._check_shape(self.fit.shape(tuple(stack.pixels.shape[1:])), f"'{path}'")
+            self._note_clipping(stack, f"images of '{path}'")
+        pixels = torch.cat([converted(stack, self.fit, self.levels).pixels for stack in present])
         labels = [stack.labels for stack in present if stack.labels is not None]
-        return pixels, torch.cat(labels) if len(labels) == len(present) else None
+        extras = {"label": torch.cat(labels)} if len(labels) == len(present) else {}
+        return FileSamples(TensorSource(pixels, extras=extras, transform=self.values.evaluation))
 
     def _check_shape(self, shape: Shape, where: str) -> None:
         if self._shape is not None and shape != self._shape:
@@ -239,20 +327,26 @@ class Image(Modality):
         return self._shape
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
-        """Write images ``(N, C, H, W)`` with 8 bits; return the files.
+        """Write images ``(N, C, H, W)`` with the type and range of the training images; return the files.
 
-        A path that ends in ``.png`` holds a single image. One that ends in ``.npz`` holds the array ``x``, uint8 ``(N,
-        H, W)`` or ``(N, H, W, 3)``. Any other path is a folder for ``000000.png``, ``000001.png``, ...
+        A path that ends in ``.png`` holds a single image, one in ``.tif`` has a page for each. One that ends in
+        ``.npz`` holds the array ``x``, ``(N, H, W)`` or ``(N, H, W, C)``, and the names. Any other path is a folder for
+        ``000000.png``, ``000001.png``, ..., or for files with the names of the images, which are PNG unless an image is
+        a TIFF or has more than three bands.
 
         Raises:
             AeframeError: A file that exists, several images for one PNG, or another image format.
         """
-        return write_images(self.values.pixels(x), path)
+        return write_images(self._restored(x), path, names)
 
     def state(self) -> dict[str, Any]:
-        shape = {} if self._shape is None else {"shape": list(self._shape)}
-        return shape if self._label_names is None else {**shape, "label_names": list(self._label_names)}
+        state: dict[str, Any] = {} if self._shape is None else {"shape": list(self._shape)}
+        if self._label_names is not None:
+            state["label_names"] = list(self._label_names)
+        levels = self.levels.state()
+        return {**state, "levels": levels} if levels else state
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._shape = tuple(state["shape"]) if "shape" in state else None
         self._label_names = tuple(state["label_names"]) if "label_names" in state else None
+        self.levels.load_state(state.get("levels", {}))

@@ -18,16 +18,26 @@ class Stack:
     """Images of equal shape, or videos of equal shape and length, in memory."""
 
     pixels: Tensor
-    """``(N, C, H, W)``: uint8, or float32 in [0, 1]; of videos ``(N, T, C, H, W)`` uint8. C is 1 or 3."""
+    """``(N, C, H, W)``: uint8, wider integers, or float32; of videos ``(N, T, C, H, W)`` uint8."""
     labels: Tensor | None = None
     """``(N,)`` int64."""
+    names: list[str] | None = None
+    """The name of each image, such as its file; None for images without names."""
+    outside_unit: tuple[str, str] | None = None
+    """What is wrong with floats outside [0, 1], and the next step in training: an error unless the values of black and
+    white are set."""
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
     def rows(self, index: Tensor) -> Stack:
         """Return the images `index` ``(n,)``."""
-        return Stack(self.pixels[index], None if self.labels is None else self.labels[index])
+        return Stack(
+            self.pixels[index],
+            None if self.labels is None else self.labels[index],
+            selected(self.names, index),
+            self.outside_unit,
+        )
 
 
 @dataclass(slots=True)
@@ -35,11 +45,13 @@ class SharedStack:
     """Images of equal shape, or videos of equal shape and length, in an array of the caller, which is not copied."""
 
     pixels: Tensor
-    """As in `Stack`, with floats of any precision; a view of the array."""
+    """As in `Stack`, with integers and floats of any precision; a view of the array."""
     labels: Tensor | None = None
     """``(N,)`` int64."""
     index: Tensor | None = None
     """``(N,)``: the rows of `pixels` that belong to the stack; None for all."""
+    outside_unit: tuple[str, str] | None = None
+    """As in `Stack`."""
 
     def __len__(self) -> int:
         return self.pixels.shape[0] if self.index is None else len(self.index)
@@ -51,16 +63,21 @@ class SharedStack:
 
     def rows(self, index: Tensor) -> SharedStack:
         """Return the images `index` ``(n,)``, without copying them."""
-        return SharedStack(self.pixels, None if self.labels is None else self.labels[index], self.positions(index))
+        labels = None if self.labels is None else self.labels[index]
+        return SharedStack(self.pixels, labels, self.positions(index), self.outside_unit)
 
     def positions(self, index: Tensor) -> Tensor:
         """Return the rows of `pixels` ``(n,)`` of the images `index` ``(n,)``."""
         return index if self.index is None else self.index[index]
 
     def copied(self, index: Tensor) -> Tensor:
-        """Return a copy of the images `index` ``(n,)``: uint8, or float32."""
+        """Return a copy of the images `index` ``(n,)``: uint8, signed integers, or float32."""
         pixels = self.pixels.index_select(0, self.positions(index))
-        return pixels if pixels.dtype == torch.uint8 else pixels.float()
+        if pixels.is_floating_point():
+            return pixels.float()
+        # torch computes little with unsigned integers of more than 8 bits.
+        wider = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.float64}
+        return pixels.to(wider.get(pixels.dtype, pixels.dtype))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +85,23 @@ class Picture:
     """One image of a list in memory; ``str()`` returns its place in the list, for messages."""
 
     image: Any
-    """A picture of PIL, or an array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` of uint8 or bool."""
+    """A picture of PIL, or an array ``(H, W)``, ``(H, W, C)`` or ``(C, H, W)`` of numbers or bool."""
     number: int
 
     def __str__(self) -> str:
         return f"x[{self.number}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a TIFF file; ``str()`` returns its place, for messages."""
+
+    path: Path
+    number: int
+    """The number of the page, from 0."""
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.number}"
 
 
 class EmbeddedFile(Protocol):
@@ -90,7 +119,7 @@ class EmbeddedFile(Protocol):
         ...
 
 
-ImageFile = Path | EmbeddedFile | Picture
+ImageFile = Path | Page | EmbeddedFile | Picture
 
 
 @dataclass(slots=True)
@@ -103,6 +132,8 @@ class Files:
     max_memory_mb: int = 2048
     """If the decoded images of all splits fit into this many MiB, they are decoded once into memory; otherwise each
     batch is decoded when it is requested."""
+    names: list[str] | None = None
+    """The name of each file in its dataset, such as its path relative to the folder."""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -110,11 +141,17 @@ class Files:
     def rows(self, index: Tensor) -> Files:
         """Return the files `index` ``(n,)``."""
         files = [self.files[row] for row in index.tolist()]
-        return Files(files, None if self.labels is None else self.labels[index], self.max_memory_mb)
+        labels = None if self.labels is None else self.labels[index]
+        return Files(files, labels, self.max_memory_mb, selected(self.names, index))
 
 
 RawSplits = Mapping[str, Stack | SharedStack | Files]
 """The value of `Dataset.load` for this modality: one entry for each of `aeframe.data.random_split.SPLITS`."""
+
+
+def selected(names: list[str] | None, index: Tensor) -> list[str] | None:
+    """Return the names of the rows `index` ``(n,)``."""
+    return None if names is None else [names[row] for row in index.tolist()]
 
 
 def format_shape(shape: Shape) -> str:

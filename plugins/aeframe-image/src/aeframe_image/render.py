@@ -23,9 +23,13 @@ _WHITE = 255
 def draw(panels: Mapping[str, Tensor]) -> Figure:
     """Return a figure of panels of uint8 images ``(N, C, H, W)``, by title.
 
+    Of more than three channels the first three are drawn as red, green and blue, and of two the first as grey; the
+    title names them.
+
     Several panels are drawn as rows of at most 12 images below each other, so that columns can be compared. A single
     panel is drawn as a grid of at most 12 x 12 images.
     """
+    panels = dict(_drawable(title, pixels) for title, pixels in panels.items())
     if len(panels) == 1:
         ((title, pixels),) = panels.items()
         columns = min(_COLUMNS, max(1, math.ceil(math.sqrt(len(pixels)))))
@@ -49,6 +53,16 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
         axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=_WHITE, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
     return figure
+
+
+def _drawable(title: str, pixels: Tensor) -> tuple[str, Tensor]:
+    """Return images with one or three channels, and the title with the channels that are drawn."""
+    channels = pixels.shape[1]
+    if channels in (1, 3):
+        return title, pixels
+    num = 1 if channels == 2 else 3
+    drawn = "1" if num == 1 else "1-3"
+    return f"{title} (channel{'s' * (num > 1)} {drawn} of {channels})", pixels[:, :num]
 
 
 def _canvas(pixels: Tensor, columns: int) -> Tensor:

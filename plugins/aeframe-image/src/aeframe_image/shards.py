@@ -6,6 +6,7 @@ import glob
 import itertools
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,16 @@ from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import keys_of_names
 from aeframe.errors import AeframeError
-from aeframe_image.decode import EXTENSIONS, first_shape
+from aeframe_image.decode import EXTENSIONS
+from aeframe_image.listing import passed_over
 from aeframe_image.pictures import Files, ImageFile, RawSplits
 from aeframe_image.split import split_by_name
+from aeframe_image.survey import describe_files
 
-_NEXT_STEP = "create it again, or leave it out of training with modality.on_error=skip"
+_NEXT_STEP = "create it again, or leave it out with on_error=skip"
+_MAX_LABEL_BYTES = 64
+"""Size of a label file; larger ones are no whole numbers of 64 bits."""
+_MAX_LABEL = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +96,12 @@ class ImageShards(Dataset):
         self.max_memory_mb = max_memory_mb
 
     def describe(self) -> Mapping[str, Any]:
-        """Return the shape of the first training image that can be decoded."""
-        return {"shape": first_shape(self.who, self._present()["train"].files)}
+        """Return the shape of the first training image that can be decoded, in colour if any image has colour."""
+        return describe_files(self.who, self._present(), self.notes)
 
     def load(self) -> RawSplits:
         present = self._present()
-        keys = {split: keys_of_names(map(self._name, files.files)) for split, files in present.items()}
+        keys = {split: keys_of_names(files.names or ()) for split, files in present.items()}
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
         return self.splitter.complete(present, self.split_record, keys)
 
@@ -116,10 +122,13 @@ class ImageShards(Dataset):
     def _files(self, split: str, shards: list[Path]) -> Files:
         images: list[ImageFile] = []
         labels: list[int | None] = []
+        others = Counter[str]()
         for shard in shards:
-            for image, label in members(shard, self.label):
+            for image, label in members(shard, self.label, others):
                 images.append(image)
                 labels.append(label)
+        if others:
+            self.notes.add(f"{self.who}: {passed_over(others, f'member of the {split} archives')}")
         if not images:
             raise AeframeError(
                 f"{self.who} has no images for the {split} split; expected members that end in "
@@ -136,7 +145,7 @@ class ImageShards(Dataset):
                 )
         # An unreadable rest of an archive needs some label; it is never returned, since reading it raises.
         numbers = torch.tensor([0 if label is None else label for label in labels]) if has_labels else None
-        return Files(images, numbers, self.max_memory_mb)
+        return Files(images, numbers, self.max_memory_mb, [self._name(image) for image in images])
 
 
 def shards_of(who: str, path: Path) -> list[Path]:
@@ -176,7 +185,7 @@ def _alternatives(braces: str) -> list[str]:
     return [f"{number:0{len(first)}d}" for number in range(int(first), int(last) + 1)]
 
 
-def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
+def members(shard: Path, label: str, others: Counter[str]) -> Iterator[tuple[ImageFile, int | None]]:
     """Yield the images of an archive with their labels (None without one); no image content is read.
 
     The last item of a damaged archive is an `Unreadable`.
@@ -184,6 +193,7 @@ def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
     Args:
         shard: The archive.
         label: The extension of the label files.
+        others: Receives the number of members that are neither images nor labels, by suffix.
     """
     images: list[Member] = []
     classes: dict[str, int] = {}
@@ -199,6 +209,8 @@ def members(shard: Path, label: str) -> Iterator[tuple[ImageFile, int | None]]:
                     images.append(member)
                 elif extension == label:
                     classes[stem] = _read_class(member)
+                else:
+                    others[f".{extension}"] += 1
     except (tarfile.TarError, OSError, EOFError) as error:
         problem = f"is truncated or damaged after {len(images)} images ({error})"
         if not images:
@@ -216,7 +228,12 @@ def _split_extension(name: str) -> tuple[str, str]:
 
 
 def _read_class(member: Member) -> int:
-    text = member.read().decode("utf-8", "replace").strip()
-    if not text.isdecimal():
-        raise AeframeError(f"'{member}' contains {text[:20]!r}, expected the class as a whole number; correct it")
-    return int(text)
+    text = member.read().decode("utf-8", "replace").strip() if member.size <= _MAX_LABEL_BYTES else ""
+    # A label that is too long is not converted, which takes time that grows with the square of its length.
+    label = int(text) if text.isdecimal() else -1
+    if not 0 <= label <= _MAX_LABEL:
+        found = repr(text[:20]) if text else f"{member.size} bytes"
+        raise AeframeError(
+            f"'{member}' contains {found}, expected the class as a whole number up to {_MAX_LABEL}; correct it"
+        )
+    return label

@@ -29,7 +29,7 @@ class Values:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """Convert pixels of training images, of any shape; samples come from torch's global generator."""
-        unit = _to_unit(pixels)
+        unit = to_unit(pixels)
         if self.domain == "signed":
             return unit * 2 - 1
         if self.domain == "binary":
@@ -44,18 +44,23 @@ class Values:
         """Convert a batch of stored pixels for evaluation; samples depend only on the row of each image."""
         if not self.sample or batch.index is None:
             return self.training(batch)
-        unit, generator = _to_unit(batch.x), torch.Generator()
+        unit, generator = to_unit(batch.x), torch.Generator()
         samples = torch.empty_like(unit)
         for position, row in enumerate(batch.index.tolist()):
             generator.manual_seed(EVALUATION_SEED + row)
             torch.bernoulli(unit[position], generator=generator, out=samples[position])
         return batch.with_x(samples)
 
+    def unit(self, x: Tensor) -> Tensor:
+        """Return the brightness of values, from 0 (black) to 1 (white); values outside the domain are clipped."""
+        unit = (x.detach().float().cpu() + 1) / 2 if self.domain == "signed" else x.detach().float().cpu()
+        return unit.clamp(0, 1)
+
     def pixels(self, x: Tensor) -> Tensor:
         """Convert values to uint8 pixels; values outside the domain are clipped, and masked ones (NaN) are black."""
-        unit = (x.detach().float().cpu() + 1) / 2 if self.domain == "signed" else x.detach().float().cpu()
-        return (unit.nan_to_num(0.0).clamp(0, 1) * 255).round().to(torch.uint8)
+        return (self.unit(x).nan_to_num(0.0) * 255).round().to(torch.uint8)
 
 
-def _to_unit(pixels: Tensor) -> Tensor:
+def to_unit(pixels: Tensor) -> Tensor:
+    """Return stored pixels as floats from 0 (black) to 1 (white)."""
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

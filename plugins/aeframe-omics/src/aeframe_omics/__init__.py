@@ -11,7 +11,7 @@ def register_modalities(register: Register) -> None:
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("h5ad", "aeframe_omics.h5ad:H5AD", summary="cells in an AnnData file")
+    register("h5ad", "aeframe_omics.h5ad:H5AD", summary="cells in a file of AnnData or 10x Genomics")
     register("omics_in_memory", "aeframe_omics.in_memory:OmicsInMemory", summary="cells that aeframe.fit received")
     register("cells_simulated", "aeframe_omics.simulated:CellsSimulated", summary="simulated cells, no download")
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from aeframe.cli.model_command import ModelCommand, add_data, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_output, add_samples, check_output
 from aeframe.errors import AeframeError
 
 
 class CellMap(ModelCommand):
-    """Plot the codes of a split's cells in two dimensions, coloured by label and by batch: by UMAP if umap-learn is
-    installed, otherwise by PCA.
+    """Plot the codes of the cells of a file, or of a split of the run's data, in two dimensions.
+
+    They are coloured by label and by batch. The projection is UMAP if umap-learn is installed, otherwise PCA.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
-        add_data(parser)
-        parser.add_argument("--split", choices=("train", "validation", "test"), default="test", help="default: test")
+        add_samples(parser)
         parser.add_argument("--seed", type=int, default=0, help="seed of UMAP (0)")
         add_output(parser, "a new .png, .pdf or .svg file")
 
@@ -34,14 +34,17 @@ class CellMap(ModelCommand):
         model = self.open(args)
         if not isinstance(model.modality, Omics):
             raise AeframeError(f"'{args.model}' is not a model of cells; cell-map is for modality omics")
-        source = getattr(self.splits(model, args), args.split)
-        batches = [source.batch(rows) for rows in torch.arange(len(source)).split(self.batch_size(args, model))]
-        codes = torch.cat([model.encode(batch, batch_size=len(batch)) for batch in batches]).flatten(1)
+        if args.file is None:
+            args.split = args.split or "test"
+        codes, annotations = [], []
+        for batch, _ in self.batches(self.samples(args, model), model, args):
+            codes.append(model.encode(batch, batch_size=len(batch)).flatten(1))
+            annotations.append(batch.extras)
         # By role (label, batch): the category code of each cell, and the names of the categories.
         colours = {
-            role: (torch.cat([batch.extras[role] for batch in batches]).numpy(), names)
+            role: (torch.cat([extras[role] for extras in annotations]).numpy(), names)
             for role, names in model.modality.category_names.items()
         }
-        draw_map(codes.numpy(), colours, args.seed).savefig(args.output)
+        draw_map(torch.cat(codes).numpy(), colours, args.seed).savefig(args.output)
         print(args.output)
         return 0

@@ -6,9 +6,9 @@ table of the cells. ``obsm`` holds matrices with a row for each cell; a view is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -22,13 +22,16 @@ from aeframe_omics.counts import Counts
 
 Rows = NDArray[np.int64]
 
+MISSING = frozenset({"", "nan", "NaN", "None", "NA", "<NA>"})
+"""Words that files of cells have for missing categories, since their strings cannot be null."""
+
 
 @dataclass(frozen=True, slots=True)
 class Roles:
     """The roles of the columns of ``obs``, and the location of counts and views in a file."""
 
     layer: str | None = None
-    """The layer with the counts; None for X."""
+    """The layer with the counts, ``raw`` for the X of ``raw``; None for X."""
     categorical: tuple[str, ...] = ()
     """Columns that condition the decoder, as one-hot vectors."""
     continuous: tuple[str, ...] = ()
@@ -43,6 +46,8 @@ class Roles:
     """Tables of ``obsm``, concatenated to the counts."""
     order: tuple[str, ...] = ()
     """The columns that condition the decoder in the order of the caller; empty for `categorical`, then `continuous`."""
+    gene_names: Literal["symbols", "ids"] = "symbols"
+    """The names of the genes of formats that have symbols and IDs."""
 
     @property
     def condition(self) -> tuple[str, ...]:
@@ -91,7 +96,8 @@ class CellMetadata:
     def categories(self, name: str, role: str) -> tuple[Rows, tuple[str, ...]]:
         """Return a column as codes ``(N,)``, -1 for missing values, and the names of the categories.
 
-        Categories have the order of the file; those of a column that is not categorical are sorted.
+        Categories have the order of the file; those of a column that is not categorical are sorted. The words in
+        `MISSING` are missing values.
 
         Raises:
             AeframeError: No such column; the message names its `role`.
@@ -100,7 +106,9 @@ class CellMetadata:
         if not isinstance(column.dtype, pd.CategoricalDtype):
             column = column.astype(str).where(column.notna()).astype("category")
         codes = column.cat.codes.to_numpy().astype(np.int64)
-        return codes, tuple(str(category) for category in column.cat.categories)
+        names = [str(category) for category in column.cat.categories]
+        kept = [name for name in names if name.strip() not in MISSING]
+        return recode(codes, names, kept) if len(kept) < len(names) else codes, tuple(kept)
 
     def numbers(self, name: str, role: str) -> NDArray[np.float64]:
         """Return a numeric column ``(N,)``, NaN for missing values.
@@ -129,6 +137,8 @@ class CellTable:
     counts: Counts
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Tables ``(N, P)`` of further measurements of the cells."""
+    other_counts: Callable[[], Sequence[str]] = tuple
+    """Return the names of the other matrices of the data that have counts: ``raw``, ``X`` or layers."""
 
     def __len__(self) -> int:
         return len(self.metadata.obs)
@@ -147,6 +157,16 @@ class Cells:
     """Cells with a smaller total count are left out."""
     views: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Tables ``(N, P)`` of further measurements of the cells."""
+    other_counts: Callable[[], Sequence[str]] = tuple
+    """Return the names of the other matrices of the data that have counts: ``raw``, ``X`` or layers."""
+
+
+def recode(codes: Rows, categories: Sequence[str], new_categories: Sequence[str]) -> Rows:
+    """Return codes of `categories` as codes of `new_categories`; -1 for missing values and other categories."""
+    new_code = {category: code for code, category in enumerate(new_categories)}
+    # Code -1 (missing) selects the last entry.
+    table = np.array([new_code.get(category, -1) for category in categories] + [-1], np.int64)
+    return table[codes]
 
 
 _SPLIT_NAMES = {
@@ -215,4 +235,4 @@ def shared_out(
     return {name: present.get(name, present["train"])[indices[name].numpy()] for name in SPLITS}
 
 
-__all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "shared_out", "splits_of_column"]
+__all__ = ["SPLITS", "CellMetadata", "Cells", "Roles", "Rows", "recode", "shared_out", "splits_of_column"]

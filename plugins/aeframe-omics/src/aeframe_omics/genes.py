@@ -13,13 +13,11 @@ from aeframe_omics.cells import CellMetadata
 from aeframe_omics.counts import Counts
 
 
-class _GeneSubset:
+class GeneSubset:
     """Some columns (genes) of a count matrix; implements `Counts`."""
 
-    backed = False
-
     def __init__(self, counts: Counts, columns: NDArray[np.int64]) -> None:
-        self._counts, self._columns = counts, columns
+        self._counts, self._columns, self.backed = counts, columns, counts.backed
         self.shape = (counts.shape[0], len(columns))
 
     def rows(self, index: NDArray[np.int64]) -> csr_matrix[Any]:
@@ -42,4 +40,4 @@ def select_genes(genes: tuple[str, ...], metadata: CellMetadata, counts: Counts)
             f"{metadata.origin} lacks {len(missing)} of the {len(genes)} genes that the model was trained on, the "
             f"first is '{missing[0]}'{near}; add them (with count 0 if they were not measured)"
         )
-    return _GeneSubset(counts, np.array([columns[name] for name in genes]))
+    return GeneSubset(counts, np.array([columns[name] for name in genes]))

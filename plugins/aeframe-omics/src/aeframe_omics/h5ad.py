@@ -1,25 +1,28 @@
-"""The dataset ``h5ad``: cells in an AnnData file."""
+"""The dataset ``h5ad``: cells in a file of AnnData or of 10x Genomics."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from aeframe.data import Dataset
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_omics.cells import CellMetadata, Cells, Roles, Rows, shared_out, splits_of_column
-from aeframe_omics.files import CellFile
+from aeframe_omics.files import CellFile, open_cells
 
 
 class H5AD(Dataset):
-    """Cells in an ``.h5ad`` file (AnnData: Virshup et al. 2021); counts are CSR or dense, in X or a layer.
+    """Cells in an ``.h5ad`` file or a ``.zarr`` folder (AnnData: Virshup et al. 2021), or of 10x Genomics.
+
+    A 10x matrix is an ``.h5`` file, or a folder with ``matrix.mtx``, ``barcodes.tsv`` and ``features.tsv`` (version 2:
+    ``genes.tsv``), each possibly gzipped. Old formats of AnnData are read as well.
 
     Args:
-        path: The file.
-        layer: The layer with the counts; null reads X.
+        path: The file or folder.
+        layer: The layer with the counts; ``raw`` reads the X of ``raw``, which has genes of its own, and null X.
         categorical: Columns of ``obs`` that condition the decoder as one-hot vectors, such as a sequencing batch or a
             donor.
         continuous: Numeric columns of ``obs`` that condition the decoder, standardised by the training cells.
@@ -33,10 +36,12 @@ class H5AD(Dataset):
         validation: Fraction of the cells for a missing validation split.
         test: Fraction of the cells for a missing test split.
         seed: Seed of the random split.
-        min_counts: Cells with a smaller total count are left out.
+        min_counts: Cells with a smaller total count are left out; 1 leaves out empty cells.
         views: Tables of ``obsm`` that are concatenated to the counts, such as proteins.
-        backed: Leave the counts (CSR only) in the file. Training then shuffles blocks of 16 consecutive cells, reads
-            256 blocks at a time and shuffles the cells within these.
+        backed: Leave the counts (CSR or dense; 10x: .h5) in the file. Training then shuffles blocks of 16 consecutive
+            cells, reads 256 blocks at a time and shuffles the cells within these.
+        gene_names: The names of the genes of a 10x matrix: ``symbols``, of which repeated ones get -1, -2, ...
+            appended, or ``ids``.
     """
 
     modality = "omics"
@@ -59,6 +64,7 @@ class H5AD(Dataset):
         min_counts: int = 0,
         views: tuple[str, ...] = (),
         backed: bool = False,
+        gene_names: Literal["symbols", "ids"] = "symbols",
     ) -> None:
         self.path = Path(path).expanduser()
         self.origin = f"dataset 'h5ad' at '{path}'"
@@ -70,21 +76,36 @@ class H5AD(Dataset):
             batch=batch,
             library=library,
             views=views,
+            gene_names=gene_names,
         )
         self.where, self.split = dict(where or {}), split
         self.validation, self.test, self.seed = validation, test, seed
         self.min_counts, self.backed = min_counts, backed
+        self._opened: CellFile | None = None
 
     def describe(self) -> Mapping[str, Any]:
-        file = CellFile(self.path, origin=self.origin)
-        metadata = file.metadata()
+        file = self._opened = self._file()
+        metadata = file.metadata(self.roles.layer)
         views = {name: file.view(name).shape[1] for name in self.roles.views}
         return {"metadata": metadata, "splits": self._splits(metadata), "roles": self.roles, "views": views}
 
     def load(self) -> Cells:
-        table = CellFile(self.path, origin=self.origin).table(self.roles.layer, self.roles.views, backed=self.backed)
+        # Formats that are read completely are read once.
+        file, self._opened = self._opened or self._file(), None
+        table = file.table(self.roles.layer, self.roles.views, backed=self.backed)
         splits = self._splits(table.metadata)
-        return Cells(table.metadata, table.counts, splits, self.roles, min_counts=self.min_counts, views=table.views)
+        return Cells(
+            table.metadata,
+            table.counts,
+            splits,
+            self.roles,
+            min_counts=self.min_counts,
+            views=table.views,
+            other_counts=table.other_counts,
+        )
+
+    def _file(self) -> CellFile:
+        return open_cells(self.path, origin=self.origin, notes=self.notes, gene_names=self.roles.gene_names)
 
     def _splits(self, metadata: CellMetadata) -> dict[str, Rows]:
         """Return the rows of each split, of the cells that `where` selects."""

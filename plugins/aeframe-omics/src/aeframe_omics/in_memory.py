@@ -34,7 +34,7 @@ class OmicsInMemory(MemoryDataset):
 
     Args:
         samples: The cells by split, injected.
-        layer: The layer with the counts; null takes X.
+        layer: The layer with the counts; ``raw`` takes the X of ``raw``, null X.
         batch: A column of ``obs`` for ``extras["batch"]``, by which metrics measure batch mixing; it does not condition
             the model. Null takes the first column of categories in ``condition``.
         library: A column of ``obs`` with the library size of each cell; null sums the counts.
@@ -111,7 +111,15 @@ class OmicsInMemory(MemoryDataset):
             self._extras[split] = self._extra(origin, torch.from_numpy(rows - self._starts[origin]))
         table = self._table
         self._rows_of_split = splits
-        return Cells(table.metadata, table.counts, splits, self.roles, min_counts=self.min_counts, views=table.views)
+        return Cells(
+            table.metadata,
+            table.counts,
+            splits,
+            self.roles,
+            min_counts=self.min_counts,
+            views=table.views,
+            other_counts=table.other_counts,
+        )
 
     def kept_rows(self, split: str, source: Source) -> Tensor | None:
         # Cells with too few counts are in no source.
@@ -256,7 +264,7 @@ def _stacked(tables: Mapping[str, CellTable], roles: Roles) -> tuple[CellTable, 
                     f"{train.views[name].shape[1]} as for the training cells; use the same columns"
                 )
     views = {name: np.concatenate([part.views[name] for part in parts]) for name in roles.views}
-    return CellTable(metadata, _StackedCounts(counts), views), starts
+    return CellTable(metadata, _StackedCounts(counts), views, train.other_counts), starts
 
 
 def _stacked_obs(parts: list[CellMetadata], roles: Roles) -> pd.DataFrame:

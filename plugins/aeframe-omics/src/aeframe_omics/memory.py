@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from aeframe.data.samples import as_array, described, is_anndata, is_frame, is_sparse
+from aeframe.data.sparse_checks import checked_csr
 from aeframe.errors import AeframeError
+from aeframe_omics.backed import BackedCounts, BackedDense
 from aeframe_omics.cells import CellMetadata, CellTable
-from aeframe_omics.counts import BackedCounts, Counts, MemoryCounts
-from aeframe_omics.files import no_layer_error, no_view_error
+from aeframe_omics.counts import Counts, MemoryCounts
+from aeframe_omics.layers import RAW_NAMES, MissingLayerError, names_raw, no_view_error, with_counts
 
 
 def table_of(
@@ -26,7 +28,7 @@ def table_of(
 
     Args:
         x: The cells.
-        layer: The layer of an AnnData with the counts; None for X.
+        layer: The layer of an AnnData with the counts, ``raw`` for the X of ``raw``; None for X.
         views: The tables of ``obsm`` to return.
         origin: How error messages name x.
         genes: The genes of training, which are then the columns of a matrix without names, and the columns of a data
@@ -37,8 +39,10 @@ def table_of(
             the genes of training.
     """
     if is_anndata(x):
-        metadata = CellMetadata(tuple(str(name) for name in x.var_names), x.obs, origin)
-        return CellTable(metadata, _counts_of(x, layer, origin), {name: _view_of(x, name, origin) for name in views})
+        holder = x.raw if names_raw(layer, list(x.layers), x.raw is not None) else x
+        metadata = CellMetadata(tuple(str(name) for name in holder.var_names), x.obs, origin)
+        tables = {name: _view_of(x, name, origin) for name in views}
+        return CellTable(metadata, _counts_of(x, layer, origin), tables, lambda: _other_counts(x, layer))
     if layer is not None or views:
         what = f"layer '{layer}'" if layer is not None else f"'{views[0]}' in obsm"
         raise AeframeError(f"{origin} is {described(x)}, which has no {what}; pass an AnnData")
@@ -56,34 +60,54 @@ def table_of(
             "order; pass an AnnData or a data frame, whose genes are matched by name"
         )
     names = tuple(str(number) for number in range(matrix.shape[1])) if genes is None else genes
-    return CellTable(CellMetadata(names, _numbered(matrix.shape[0]), origin), MemoryCounts(csr_matrix(matrix)))
+    counts = MemoryCounts(_as_csr(matrix, origin, "x"))
+    return CellTable(CellMetadata(names, _numbered(matrix.shape[0]), origin), counts)
+
+
+def _as_csr(matrix: Any, origin: str, what: str) -> csr_matrix[Any]:
+    """Return a dense or a sparse matrix, whose indices are checked, as CSR."""
+    return checked_csr(matrix, origin, what, noun="gene") if is_sparse(matrix) else csr_matrix(matrix)
 
 
 def _counts_of(adata: Any, layer: str | None, origin: str) -> Counts:
-    """Return the counts of a layer of an AnnData, or of X if `layer` is None."""
-    layers = [str(name) for name in adata.layers]
-    if layer is not None and layer not in layers:
-        raise no_layer_error(origin, layer, layers)
+    """Return the counts of a layer of an AnnData, of ``raw``, or of X if `layer` is None."""
+    layers, has_raw = [str(name) for name in adata.layers], adata.raw is not None
+    is_raw = names_raw(layer, layers, has_raw)
+    if layer is not None and layer not in layers and not is_raw:
+        raise MissingLayerError(origin, layer, layers, has_raw)
     if layer is None and adata.isbacked and adata.is_view:
         # Reading these counts fails in anndata 0.12 with scipy 1.17.
         raise AeframeError(
             f"{origin} is a view of an AnnData in backed mode, whose counts stay in the file; pass "
             "adata.to_memory()[rows], or name a column of splits: validation='column'"
         )
-    matrix: Any = adata.X if layer is None else adata.layers[layer]
+    matrix: Any = adata.raw.X if is_raw else adata.X if layer is None else adata.layers[layer]
     if matrix is None:
-        raise no_layer_error(origin, None, layers)
+        raise MissingLayerError(origin, None, layers, has_raw)
     if layer is None and adata.isbacked:
         if getattr(matrix, "format", None) == "csr":
             return BackedCounts(Path(adata.filename), "X", origin=origin)
-        matrix = matrix.to_memory() if hasattr(matrix, "to_memory") else matrix[:]
+        if not hasattr(matrix, "format"):
+            return BackedDense(Path(adata.filename), "X", origin=origin)
+    if adata.isbacked and hasattr(matrix, "to_memory"):
+        matrix = matrix.to_memory()
     if not (is_sparse(matrix) or isinstance(matrix, np.ndarray)) or matrix.dtype.kind not in "fiub":
-        where = "X" if layer is None else f"layer '{layer}'"
         raise AeframeError(
-            f"{origin} has {described(matrix)} in {where}, expected numbers in a sparse matrix or an array; convert it "
-            "with adata.to_memory()"
+            f"{origin} has {described(matrix)} in {_where(layer)}, expected numbers in a sparse matrix or an array; "
+            "convert it with adata.to_memory()"
         )
-    return MemoryCounts(csr_matrix(matrix))
+    return MemoryCounts(_as_csr(matrix, origin, _where(layer)))
+
+
+def _where(layer: str | None) -> str:
+    return "X" if layer is None else "raw/X" if layer in RAW_NAMES else f"layer '{layer}'"
+
+
+def _other_counts(adata: Any, layer: str | None) -> tuple[str, ...]:
+    """Return the matrices of an AnnData with counts besides that of `layer`."""
+    matrices = {"X": adata.X, "raw": None if adata.raw is None else adata.raw.X, **dict(adata.layers)}
+    used = "X" if layer is None else layer.partition("/")[0]
+    return with_counts({name: matrix for name, matrix in matrices.items() if name != used})
 
 
 def _view_of(adata: Any, name: str, origin: str) -> NDArray[np.float32]:
@@ -91,7 +115,9 @@ def _view_of(adata: Any, name: str, origin: str) -> NDArray[np.float32]:
     if name not in adata.obsm:
         raise no_view_error(origin, name, [str(key) for key in adata.obsm])
     table: Any = adata.obsm[name]
-    return np.ascontiguousarray(table.toarray() if is_sparse(table) else np.asarray(table), np.float32)
+    if is_sparse(table):
+        table = checked_csr(table, origin, f"obsm/{name}", noun="gene").toarray()
+    return np.ascontiguousarray(np.asarray(table), np.float32)
 
 
 def _table_of_frame(frame: Any, genes: tuple[str, ...] | None, origin: str) -> CellTable:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,16 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.samples import as_array, is_frame
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows
-from aeframe_omics.check_cells import check_cells, check_unique_genes
-from aeframe_omics.covariates import Covariates, Unseen, recode
-from aeframe_omics.files import CellFile
+from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows, recode
+from aeframe_omics.check_cells import Fractions, ValueRule, Values, check_unique_genes
+from aeframe_omics.counts import Counts, RoundedCounts
+from aeframe_omics.covariates import Covariates, Missing, Unseen
+from aeframe_omics.files import open_cells
 from aeframe_omics.genes import select_genes
+from aeframe_omics.layers import MissingLayerError, are_counts
 from aeframe_omics.memory import table_of
 from aeframe_omics.source import TARGET_SUM, BackedCellSource, CellSource
+from aeframe_omics.usable_cells import CellSelection, Origin, UsableCells
 from aeframe_omics.views import Standardizer
 from aeframe_omics.write import as_anndata, write_cells
 
@@ -43,11 +46,18 @@ class Omics(Modality):
 
     Args:
         values: ``counts``, for likelihoods of counts; ``log`` for log(1 + 10,000 count / library), real numbers for
-            ``gaussian`` and distances.
+            ``gaussian`` and distances; ``real`` for values that are normalised already, which are taken as they are.
+        fractions: Counts that are not whole numbers, as some programs estimate them: ``refuse`` raises an error,
+            ``round`` rounds them to the nearest whole number, ``keep`` leaves them, for ``values=log`` only.
         unseen: Covariates with a missing value or a category without training cells: ``refuse`` raises an error,
             ``unknown`` replaces them by the mean over the training cells.
-        on_error: Cells that are empty or have invalid counts or values: ``raise`` stops, ``skip`` leaves them out and
-            lists them.
+        missing: Missing values of categorical covariates: ``category`` makes them a category of their own; ``refuse``
+            treats them as `unseen` does.
+        on_error: Cells that are empty, or have invalid counts, values or covariates: ``raise`` stops, ``skip`` leaves
+            them out and lists them.
+
+    Raises:
+        AeframeError: ``fractions=keep`` for likelihoods of counts.
     """
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "counts_mlp", "loss": "negative_binomial"}
@@ -58,16 +68,25 @@ class Omics(Modality):
     def __init__(
         self,
         *,
-        values: Literal["counts", "log"] = "counts",
+        values: Values = "counts",
+        fractions: Fractions = "refuse",
         unseen: Unseen = "refuse",
+        missing: Missing = "refuse",
         on_error: OnError = "raise",
     ) -> None:
-        self.values, self.unseen, self.on_error = values, unseen, on_error
+        if fractions == "keep" and values == "counts":
+            raise AeframeError(
+                "modality 'omics' keeps fractions only with values=log: likelihoods of counts need whole numbers; set "
+                "modality.fractions=round, or modality.values=log"
+            )
+        self.values, self.fractions, self.unseen, self.missing = values, fractions, unseen, missing
+        self.on_error = on_error
         self._genes: tuple[str, ...] | None = None
         self._roles = Roles()
         self._covariates = Covariates({}, {})
         self._category_names: dict[str, tuple[str, ...]] = {}
         self._views: dict[str, Standardizer] = {}
+        self._min_counts = 0
         self._checked: _CheckedCells | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
@@ -75,10 +94,12 @@ class Omics(Modality):
     def spec(self, dataset: Dataset) -> DataSpec:
         description = dataset.describe()
         metadata, roles = description["metadata"], description["roles"]
-        width = Covariates.learn(metadata, roles, description["splits"]["train"]).width
+        width = Covariates.learn(metadata, roles, description["splits"]["train"], missing=self.missing).width
         domain = Domain("count" if self.values == "counts" else "real")
         views = {name: (size, Domain("real")) for name, size in description["views"].items()}
-        extras: dict[str, tuple[int, ...]] = {"library": (), **dict.fromkeys(_category_columns(roles), ())}
+        extras: dict[str, tuple[int, ...]] = dict.fromkeys(_category_columns(roles), ())
+        if self.values != "real":
+            extras = {"library": (), **extras}
         num_genes = len(metadata.genes)
         if not views:
             return DataSpec((num_genes,), domain, condition=width, extras=extras)
@@ -92,9 +113,16 @@ class Omics(Modality):
                 f"modality omics reads Cells, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        metadata, train = raw.metadata, self._check(raw).splits["train"]
-        self._genes, self._roles = metadata.genes, raw.roles
-        self._covariates = Covariates.learn(metadata, raw.roles, train)
+        metadata, num_min = raw.metadata, raw.min_counts
+        if self.values == "real" and (num_min or raw.roles.library is not None):
+            option = "min_counts" if num_min else "library"
+            raise AeframeError(
+                f"{metadata.origin}: data.{option} is for counts, found modality.values=real; leave out data.{option}"
+            )
+        self._genes, self._roles, self._min_counts = metadata.genes, raw.roles, num_min
+        self._covariates = Covariates.learn(metadata, raw.roles, raw.splits["train"], missing=self.missing)
+        train = self._check(raw).splits["train"]
+        self._covariates = Covariates.learn(metadata, raw.roles, raw.splits["train"], missing=self.missing, kept=train)
         self._category_names = {
             role: metadata.categories(name, f"the {role}")[1] for role, name in _category_columns(raw.roles).items()
         }
@@ -103,10 +131,14 @@ class Omics(Modality):
     def apply(self, raw: Cells) -> Splits:
         checked = self._check(raw)
         self._checked = None
-        counts = select_genes(self.genes, raw.metadata, raw.counts)
-        cells = replace(raw, metadata=replace(raw.metadata, genes=self.genes), counts=counts)
-        train, validation, test = (self._source(cells, checked.splits[split], checked.totals) for split in SPLITS)
-        return Splits(train, validation, test, checked.skipped, self._category_names.get("label"))
+        metadata = replace(raw.metadata, genes=self.genes)
+        cells = replace(raw, metadata=metadata, counts=self._selected(raw.metadata, raw.counts))
+        rows = np.sort(np.concatenate(list(checked.splits.values())))
+        self._note_columns(metadata, raw.roles, rows)
+        train, validation, test = (
+            self._source(cells, checked.splits[split], checked.usable.totals) for split in SPLITS
+        )
+        return Splits(train, validation, test, checked.usable.skipped, self._category_names.get("label"))
 
     def _check(self, cells: Cells) -> _CheckedCells:
         """Check all cells; `learn` and `apply` share the result."""
@@ -114,32 +146,66 @@ class Omics(Modality):
             return self._checked
         metadata, rows = cells.metadata, np.sort(np.concatenate([cells.splits[split] for split in SPLITS]))
         check_unique_genes(metadata)
-        totals = np.full(len(metadata.obs), np.nan)
-        totals[rows], skipped = check_cells(
-            metadata, cells.counts, cells.views, rows, integers=self.values == "counts", on_error=self.on_error
+        counts = select_genes(self.genes, metadata, cells.counts)
+        metadata = replace(metadata, genes=self.genes)
+        selection = self._selection("training", keep_empty=cells.min_counts > 0)
+        usable = selection.select(
+            metadata, counts, cells.views, rows, on_error=self.on_error, other_counts=cells.other_counts
         )
-        num_small = int((totals < cells.min_counts).sum())
-        if num_small:
-            skipped.append(f"{metadata.origin}: {num_small} cells have fewer than min_counts={cells.min_counts} counts")
-        # The comparison is False for the NaN of unusable cells.
-        splits = {split: cells.splits[split][totals[cells.splits[split]] >= cells.min_counts] for split in SPLITS}
-        empty = next((split for split in SPLITS if not len(splits[split])), None)
-        if empty is not None:
-            raise AeframeError(f"{metadata.origin} has no usable cell for the {empty} split; lower data.min_counts")
-        self._checked = _CheckedCells(cells, totals, splits, skipped)
+        splits, totals = {}, usable.totals
+        small = totals < cells.min_counts
+        if small.any() and self.values != "real":
+            num_empty = int((totals == 0).sum())
+            self.notes.add(
+                f"{metadata.origin}: {int(small.sum())} of {len(rows)} cells have fewer than "
+                f"min_counts={cells.min_counts} counts ({num_empty} have none); they are left out"
+            )
+            totals = np.where(small, np.nan, totals)
+        for split in SPLITS:
+            # Cells that are not used have the total NaN.
+            splits[split] = cells.splits[split][~np.isnan(totals[cells.splits[split]])]
+            if len(splits[split]):
+                continue
+            in_split = set(cells.splits[split].tolist())
+            problems = [problem for problem in usable.problems if problem.row in in_split]
+            if small.any() or not problems:
+                raise AeframeError(f"{metadata.origin} has no usable cell for the {split} split; lower data.min_counts")
+            raise selection.none_left(metadata, split, problems, len(cells.splits[split]), cells.other_counts())
+        self._checked = _CheckedCells(cells, usable, splits)
         return self._checked
+
+    def _selection(self, origin: Origin, *, keep_empty: bool, condition: bool = True) -> CellSelection:
+        """Return the checks of cells; `condition` checks their covariates as well."""
+        rule = ValueRule(self.values, self.fractions, keep_empty=keep_empty or self.values == "real")
+        covariates = self._covariates if condition and self.unseen == "refuse" else None
+        return CellSelection(rule, self._roles, covariates, origin, self.notes)
+
+    def _selected(self, metadata: CellMetadata, counts: Counts) -> Counts:
+        """Return the counts of the genes of the model, rounded if fractions are."""
+        selected = select_genes(self.genes, metadata, counts)
+        return RoundedCounts(selected) if self.fractions == "round" and self.values != "real" else selected
+
+    def _note_columns(self, metadata: CellMetadata, roles: Roles, rows: Rows) -> None:
+        """Note how many of the cells `rows` have no label, or no value of a covariate."""
+        if roles.label is not None and metadata.has_column(roles.label):
+            num_missing = int((metadata.categories(roles.label, "the label")[0][rows] < 0).sum())
+            if num_missing:
+                self.notes.add(
+                    f"{metadata.origin}: {num_missing} of {len(rows)} labels in column '{roles.label}' are missing; "
+                    "these cells have no label"
+                )
+        if self.missing == "refuse" and self.unseen == "refuse":
+            return
+        for name, num in self._covariates.num_missing(metadata, rows).items():
+            done = "are the category '(missing)'" if self.missing == "category" else "have the mean of training"
+            self.notes.add(
+                f"{metadata.origin}: {num} of {len(rows)} cells have no value in column '{name}'; they {done}"
+            )
 
     def _source(self, cells: Cells, rows: Rows, totals: NDArray[Any], *, condition: bool = True) -> CellSource:
         """Return the data source of the cells `rows`; `totals` are the total counts of all cells."""
         metadata, roles = cells.metadata, cells.roles
         library = totals if roles.library is None else metadata.numbers(roles.library, "the library")
-        invalid = ~(library[rows] > 0)
-        if invalid.any():
-            row = int(rows[np.flatnonzero(invalid)[0]])
-            raise AeframeError(
-                f"{metadata.name_cell(row)} has the library {library[row]:g} in column '{roles.library}' of obs, "
-                "expected more than 0; correct it, or leave out data.library to sum the counts"
-            )
         extras = {}
         for role, name in _category_columns(roles).items():
             if metadata.has_column(name):
@@ -154,10 +220,11 @@ class Omics(Modality):
             cells.counts,
             rows,
             log=self.values == "log",
-            library=torch.from_numpy(library[rows]).float(),
-            condition=self._covariates.encode(metadata, rows, self.unseen) if condition else None,
+            library=None if self.values == "real" else torch.from_numpy(library[rows]).float(),
+            condition=self._covariates.encode(metadata, rows) if condition else None,
             extras=extras,
             views=torch.cat(views, 1) if views else None,
+            names=metadata.obs.index,
         )
 
     def state(self) -> dict[str, Any]:
@@ -167,11 +234,15 @@ class Omics(Modality):
             "covariates": self._covariates.state(),
             "category_names": {role: list(names) for role, names in self._category_names.items()},
             "views": {name: standardizer.state() for name, standardizer in self._views.items()},
+            "min_counts": self._min_counts,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._genes, self._roles = tuple(state["genes"]), Roles.from_state(state["roles"])
-        self._covariates = Covariates.from_state(state["covariates"])
+        self._covariates, self._min_counts = (
+            Covariates.from_state(state["covariates"], self.missing),
+            state["min_counts"],
+        )
         self._category_names = {role: tuple(names) for role, names in state["category_names"].items()}
         self._views = {name: Standardizer.from_state(values) for name, values in state["views"].items()}
 
@@ -191,15 +262,15 @@ class Omics(Modality):
             raise RuntimeError("modality omics has no genes yet; call prepare or load_state first")
         return self._genes
 
-    def as_counts(self, x: Tensor, library: Tensor) -> NDArray[np.float32]:
+    def as_counts(self, x: Tensor, library: Tensor | None) -> NDArray[np.float32]:
         """Return the counts ``(N, genes)`` of samples x ``(N, *shape)``; inverts the normalisation of ``values=log``.
 
         Args:
             x: Samples in the values of the model.
-            library: ``(N,)`` library sizes.
+            library: ``(N,)`` library sizes, which only ``values=log`` needs.
         """
         counts = x[:, : len(self.genes)]
-        if self.values == "log":
+        if self.values == "log" and library is not None:
             counts = counts.expm1().clamp(min=0) * (library / TARGET_SUM).unsqueeze(1)
         return counts.numpy()
 
@@ -215,10 +286,12 @@ class Omics(Modality):
         Raises:
             AeframeError: A missing gene, layer or view, an unusable cell, or a covariate as in a file.
         """
-        table = table_of(x, layer=self._roles.layer, views=tuple(self._views), origin="x", genes=self.genes)
-        source = self._prepared(
-            table, condition=self.unseen == "unknown" or _has_condition(table.metadata, self._roles)
+        table = self._table(
+            "x",
+            lambda layer: table_of(x, layer=layer, views=tuple(self._views), origin="x", genes=self.genes),
         )
+        has_condition = self.unseen == "unknown" or _has_condition(table.metadata, self._roles)
+        source, _ = self._prepared(table, "memory", "raise", condition=has_condition)
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> AnnData:
@@ -259,43 +332,94 @@ class Omics(Modality):
                     "a value of each column for each sample"
                 )
             obs = pd.DataFrame({name: values[:, number].tolist() for number, name in enumerate(names)})
-        metadata = CellMetadata((), obs, f"{who}: condition")
-        return self._covariates.encode(metadata, np.arange(len(obs)), self.unseen)
+        metadata, rows = CellMetadata((), obs, f"{who}: condition"), np.arange(len(obs))
+        for problem in self._covariates.problems(metadata, rows) if self.unseen == "refuse" else ():
+            raise AeframeError(f"{problem.message}; correct it")
+        return self._covariates.encode(metadata, rows)
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
-        """Read all cells of an ``.h5ad`` file, from the layer of training.
+        """Open all cells of a file or folder of any format that `open_cells` reads, with the layer of training.
 
-        Genes are matched by name; genes that are not part of the model are ignored.
+        Genes are matched by name; genes that are not part of the model are ignored. The counts of an ``.h5ad`` or a
+        ``.zarr`` (CSR or dense) and of an ``.h5`` of 10x Genomics stay in the file; other formats are read completely.
 
         Raises:
-            AeframeError: A missing gene or covariate, or an unusable cell.
+            AeframeError: A missing gene or column, or with ``raise`` an unusable cell.
         """
-        file = CellFile(path, origin=f"modality 'omics': '{path}'")
-        return FileSamples(self._prepared(file.table(self._roles.layer, self._views)))
+        origin = f"modality 'omics': '{path}'"
+        file = open_cells(path, origin=origin, notes=self.notes, gene_names=self._roles.gene_names)
+        table = self._table(origin, lambda layer: file.table(layer, tuple(self._views), backed=None))
+        return FileSamples(*self._prepared(table, "file", on_error))
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write samples x ``(N, *shape)`` to a new ``.h5ad`` file: counts in X or the layer of training, views in obsm.
 
-        With ``values=log``, the counts of a cell sum to 10,000.
+        With ``values=log``, the counts of a cell sum to 10,000. The names of the cells are `names`.
 
         Raises:
             AeframeError: Another suffix, or a file that exists.
         """
         counts, views = self._restored(x)
-        return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views)
+        return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views, names=names)
 
-    def _prepared(self, table: CellTable, *, condition: bool = True) -> Source:
-        """Return the cells of a table, prepared as in training; `condition` adds their covariates."""
+    def _table(self, origin: str, read: Callable[[str | None], CellTable]) -> CellTable:
+        """Return the cells that `read` returns for the layer of training, or for X where only X has counts."""
+        layer = self._roles.layer
+        try:
+            return read(layer)
+        except MissingLayerError as error:
+            refused = AeframeError(f"{error.found}; the model was trained on this layer, so add it")
+            try:
+                table = None if layer is None or self.values == "real" else read(None)
+            except MissingLayerError:
+                table = None
+            first = np.arange(0 if table is None else min(100, len(table)))
+            if table is None or not are_counts(table.counts.rows(first).data):
+                raise refused from error
+        self.notes.add(f"{origin} has no layer '{layer}', in which training had the counts; those in X are used")
+        return table
+
+    def _prepared(
+        self, table: CellTable, origin: Origin, on_error: OnError, *, condition: bool = True
+    ) -> tuple[Source, list[str]]:
+        """Return the cells of a table, prepared as in training, and the messages of those that are left out.
+
+        Args:
+            table: The cells.
+            origin: Where they come from.
+            on_error: What happens to cells that cannot be used.
+            condition: Whether the batches have the covariates.
+        """
         check_unique_genes(table.metadata)
         metadata = replace(table.metadata, genes=self.genes)
-        counts = select_genes(self.genes, table.metadata, table.counts)
         rows = np.arange(len(table), dtype=np.int64)
-        integers = self.values == "counts"
-        totals, _ = check_cells(metadata, counts, table.views, rows, integers=integers, on_error="raise")
+        # Results for samples in memory must have as many rows as these.
+        keep_empty = self._min_counts > 0 and origin == "file"
+        usable = self._selection(origin, keep_empty=keep_empty, condition=condition).select(
+            metadata,
+            select_genes(self.genes, table.metadata, table.counts),
+            table.views,
+            rows,
+            on_error=on_error,
+            other_counts=table.other_counts,
+        )
+        kept = usable.rows
+        if self.values != "real":
+            # Empty cells, which training left out since they have fewer counts than its `min_counts`.
+            kept = kept[usable.totals[kept] > 0]
+            if len(kept) < len(usable.rows):
+                self.notes.add(
+                    f"{metadata.origin}: {len(usable.rows) - len(kept)} of {len(rows)} cells are empty; they are left "
+                    f"out, as by data.min_counts={self._min_counts} in training"
+                )
+        if not len(kept):
+            raise AeframeError(f"{metadata.origin} has no cell with counts of the genes of the model")
+        self._note_columns(metadata, self._roles, kept)
+        counts = self._selected(table.metadata, table.counts)
         cells = Cells(metadata, counts, {}, self._roles, views=table.views)
-        return self._source(cells, rows, totals, condition=condition)
+        return self._source(cells, kept, usable.totals, condition=condition), usable.skipped
 
     def _restored(self, x: Tensor) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         """Return the counts ``(N, genes)`` and the views of samples x ``(N, *shape)``, in the unit of training."""
@@ -312,7 +436,7 @@ class Omics(Modality):
         from aeframe_omics.render import draw
 
         view_columns = (f"{name} {k + 1}" for name, view in self._views.items() for k in range(len(view.mean)))
-        return draw(panels, (*self.genes, *view_columns), len(self.genes), counts=self.values == "counts")
+        return draw(panels, (*self.genes, *view_columns), len(self.genes), values=self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,12 +444,9 @@ class _CheckedCells:
     """The cells of a dataset after the checks before training."""
 
     cells: Cells
-    totals: NDArray[Any]
-    """``(N,)`` total counts, NaN for unusable cells and cells outside the splits."""
+    usable: UsableCells
     splits: dict[str, Rows]
     """The usable rows of each split."""
-    skipped: list[str]
-    """A message for each skipped cell."""
 
 
 def _category_columns(roles: Roles) -> dict[str, str]:

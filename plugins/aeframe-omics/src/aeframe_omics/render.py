@@ -9,29 +9,31 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from aeframe.data.heatmap import heatmap
+from aeframe_omics.check_cells import Values
 
 _MAX_COLUMNS = 40
 
 
-def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, counts: bool) -> Figure:
+def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, values: Values) -> Figure:
     """Return a figure of panels below each other, with the 40 columns that have the largest variance in the first.
 
     Args:
         panels: Cells ``(N, genes + columns of views)`` by title.
         names: The names of the columns.
         genes: The number of columns that are genes; these are the first.
-        counts: Whether the genes are counts, drawn as log(1 + count).
+        values: The values of the genes; counts are drawn as log(1 + count).
     """
-    values = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
+    counts = values == "counts"
+    drawn = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
     # Masked values are NaN.
-    first = next(iter(values.values())).nan_to_num(0.0)
+    first = next(iter(drawn.values())).nan_to_num(0.0)
     variance = first.var(0, correction=0)
     columns = variance.topk(min(_MAX_COLUMNS, len(variance))).indices.sort().values
     return heatmap(
-        {title: x[:, columns] for title, x in values.items()},
+        {title: x[:, columns] for title, x in drawn.items()},
         [names[column] for column in columns.tolist()],
-        diverging=False,
-        unit="log(1 + count)" if counts else "log(1 + counts per 10,000)",
+        diverging=values == "real",
+        unit={"counts": "log(1 + count)", "log": "log(1 + counts per 10,000)", "real": "value"}[values],
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
@@ -29,10 +31,11 @@ class CellSource:
         counts: Counts of all cells.
         rows: The cells of this source.
         log: Return log(1 + 10,000 count / library) instead of counts.
-        library: ``(rows,)`` library sizes.
+        library: ``(rows,)`` library sizes; None for values that are no counts.
         condition: ``(rows, C)`` covariates.
         extras: Further `Batch.extras`, tensors ``(rows,)``.
         views: ``(rows, P)`` values that are concatenated to the counts in x.
+        names: The names of all cells; None for cells without names.
     """
 
     in_memory = True
@@ -43,19 +46,20 @@ class CellSource:
         rows: Rows,
         *,
         log: bool,
-        library: Tensor,
+        library: Tensor | None,
         condition: Tensor | None,
         extras: Mapping[str, Tensor],
         views: Tensor | None,
+        names: Sequence[Any] | pd.Index[Any] | None = None,
     ) -> None:
-        self._counts, self._rows, self._log = counts, rows, log
+        self._counts, self._rows, self._log, self._names = counts, rows, log, names
         # Everything but the counts; `batch` prepends these to the views in x.
         x_without_counts = torch.empty(len(rows), 0) if views is None else views
         self._stored = Batch(
             x_without_counts,
             condition=condition,
             index=torch.from_numpy(rows),
-            extras={"library": library, **extras},
+            extras={**({} if library is None else {"library": library}), **extras},
         )
 
     def __len__(self) -> int:
@@ -73,6 +77,12 @@ class CellSource:
         if self._log:
             x = torch.log1p(x * (TARGET_SUM / batch.extras["library"]).unsqueeze(1))
         return batch.with_x(torch.cat([x, batch.x], 1) if batch.x.shape[1] else x)
+
+    def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
+        """Return the ``name`` of each of the cells `index` ``(n,)``, see `aeframe.data.Source`."""
+        if self._names is None:
+            return {}
+        return {"name": np.array([str(self._names[row]) for row in self._rows[index.numpy()].tolist()])}
 
     def _sparse_counts(self, index: Rows) -> csr_matrix[Any]:
         """Return the counts of the cells `index` ``(B,)`` of this source, before normalisation."""

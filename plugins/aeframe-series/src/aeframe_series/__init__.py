@@ -11,7 +11,9 @@ def register_modalities(register: Register) -> None:
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("series_file", "aeframe_series.file:SeriesFile", summary="a series in a CSV, NPY, NPZ or Parquet file")
+    register(
+        "series_file", "aeframe_series.series_file:SeriesFile", summary="a series in a CSV, NPY, NPZ or Parquet file"
+    )
     register("series_in_memory", "aeframe_series.in_memory:SeriesInMemory", summary="series that aeframe.fit received")
     register(
         "series_simulated",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from pathlib import Path
 
-from aeframe.cli.model_command import ModelCommand, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_on_error, add_output, check_output, print_read
 from aeframe.errors import AeframeError
 
 
@@ -14,8 +14,9 @@ class Anomalies(ModelCommand):
 
     The score is the squared error of the values as the model receives them (scaled), averaged over the columns and over
     the windows that contain the time step. The threshold is a quantile of the scores of the validation split. The
-    output has one row per time step: score, anomaly flag, and for each column the reconstruction in the unit of the
-    file and the squared error. With --windows the output has one row per window, without reconstructions.
+    output has one row per row of the file, with its series and time: score, anomaly flag, and for each column the
+    reconstruction in the unit of the file and the squared error. Rows that are skipped, or that are in no window, have
+    an empty score. With --windows the output has one row per window, without reconstructions.
     """
 
     def arguments(self, parser: ArgumentParser) -> None:
@@ -29,6 +30,7 @@ class Anomalies(ModelCommand):
         )
         parser.add_argument("--windows", action="store_true", help="score windows instead of time steps")
         parser.add_argument("--picture", metavar="PNG", type=Path, help="plot the series, scores and flags here")
+        add_on_error(parser)
         add_output(parser, "a new .csv, .csv.gz or .npz file")
 
     def run(self, args: Namespace) -> int:
@@ -37,6 +39,8 @@ class Anomalies(ModelCommand):
             check_output(args.picture)
             if args.picture.suffix.lower() != ".png":
                 raise AeframeError(f"--picture writes a PNG file, found '{args.picture.name}'; use the suffix .png")
+        import numpy as np
+
         from aeframe_series.anomaly_report import plot_scores, time_step_table, window_table
         from aeframe_series.modality import Series
         from aeframe_series.scores import score_windows
@@ -50,7 +54,8 @@ class Anomalies(ModelCommand):
         if thresholds is None:
             raise AeframeError(f"'{args.model}' has no thresholds, because its validation split has no observed values")
         threshold = thresholds.at(args.quantile, windows=args.windows)
-        series = modality.read_series(args.file)
+        series = modality.read_series(args.file, on_error=args.on_error)
+        print_read(modality.notes, series.skipped)
         source = modality.overlapping_windows(series)
         batch_size = self.batch_size(args, model)
         scores = score_windows(lambda batch: model.reconstruct(batch, batch_size=batch_size), source)
@@ -65,9 +70,11 @@ class Anomalies(ModelCommand):
             plot_scores(modality, series, scores, thresholds.at(args.quantile)).savefig(args.picture)
             print(args.picture)
         flags = table["anomaly"]
+        num_unscored = int(np.isnan(table["score"]).sum())
         print(
             f"{int(flags.sum())} of {len(flags)} {'windows' if args.windows else 'time steps'} are above "
             f"{threshold:.6g}, the {args.quantile:g} quantile of the validation split"
+            + (f"; {num_unscored} without a score" if num_unscored else "")
         )
         return 0
 

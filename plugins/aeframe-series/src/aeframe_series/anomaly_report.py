@@ -8,11 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from matplotlib import dates
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aeframe_series.checks import CheckedSeries
 from aeframe_series.modality import Series
+from aeframe_series.recording import named_identity
 from aeframe_series.scores import AnomalyScores
 from aeframe_series.windows import WindowSource
 
@@ -22,61 +24,110 @@ _DPI = 130
 
 
 def time_step_table(modality: Series, series: CheckedSeries, scores: AnomalyScores, threshold: float) -> Table:
-    """Return a table with one row per time step: row of the file, time, score and anomaly flag, then for each column
-    the reconstruction in the unit of the file and the squared error in the scaled unit.
+    """Return a table with one row per row of the file, in its order: row, series, time, score and anomaly flag, then
+    for each column the reconstruction in the unit of the file and the squared error in the scaled unit.
+
+    Rows that were skipped, or that are in no window, have no score (NaN) and no flag.
     """
-    positions = np.arange(len(series.rows))
-    table = {**_row_and_time(modality, series, positions), **_score_and_flag(scores.time_steps, threshold)}
-    reconstruction = modality.unscale(scores.reconstruction)
+    num_rows = len(series.recording.rows)
+    identity = series.recording.identity
+    order = np.argsort(identity.row, kind="stable")
+
+    def in_file(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return values ``(N, ...)`` of time steps for all rows of the file."""
+        rows = np.full((num_rows, *values.shape[1:]), np.nan)
+        rows[series.kept] = values
+        return rows[order]
+
+    table = {
+        **_named(modality, identity.at(order)),
+        **_score_and_flag(in_file(scores.time_steps), threshold),
+    }
+    reconstruction, errors = in_file(modality.unscale(scores.reconstruction)), in_file(scores.errors)
     for number, name in enumerate(modality.columns):
         table[f"{name} reconstruction"] = reconstruction[:, number]
-        table[f"{name} error"] = scores.errors[:, number]
+        table[f"{name} error"] = errors[:, number]
     return table
 
 
 def window_table(
     modality: Series, series: CheckedSeries, source: WindowSource, scores: AnomalyScores, threshold: float
 ) -> Table:
-    """Return a table with one row per window: row and time of its first time step, score and anomaly flag."""
-    starts = source.starts.numpy()
-    return {**_row_and_time(modality, series, starts), **_score_and_flag(scores.windows, threshold)}
+    """Return a table with one row per window: row, series and time of its first time step, score and anomaly flag."""
+    identity = series.identity.at(source.starts.numpy())
+    return {**_named(modality, identity), **_score_and_flag(scores.windows, threshold)}
 
 
 def plot_scores(modality: Series, series: CheckedSeries, scores: AnomalyScores, threshold: float) -> Figure:
-    """Plot each column with its reconstruction, and the score on a logarithmic axis; flagged time steps are red."""
-    reconstruction, values = modality.unscale(scores.reconstruction), series.rows.values
+    """Plot each column with its reconstruction, and the score on a logarithmic axis; flagged time steps are red.
+
+    One series is plotted over its times, several one after another over the number of the row.
+    """
+    reconstruction, values = modality.unscale(scores.reconstruction), series.rows.array
     num_columns = values.shape[1]
     figure = Figure(figsize=(12.0, 1.0 + 1.2 * (num_columns + 1)), layout="constrained", dpi=_DPI)
     *column_axes, score_axes = figure.subplots(num_columns + 1, 1, sharex=True)
     flagged = scores.time_steps > threshold
+    x, label, is_date = _abscissa(modality, series)
+    # Lines are interrupted between series and at gaps.
+    breaks = np.flatnonzero(series.after_gap)
+    broken_x = np.insert(x, breaks, x[breaks])
     for number, axes in enumerate(column_axes):
-        axes.plot(values[:, number], color="0.35", linewidth=0.7, label="original")
-        axes.plot(reconstruction[:, number], color="tab:orange", linewidth=0.7, label="reconstruction")
+        for plotted, colour, name in (
+            (values[:, number], "0.35", "original"),
+            (reconstruction[:, number], "tab:orange", "reconstruction"),
+        ):
+            broken = np.insert(plotted.astype(np.float64), breaks, np.nan)
+            axes.plot(broken_x, broken, color=colour, linewidth=0.7, label=name)
         axes.set_ylabel(modality.columns[number], fontsize=8)
     column_axes[0].legend(loc="upper right", fontsize=7, ncols=2)
-    score_axes.plot(scores.time_steps, color="0.35", linewidth=0.7)
+    score_axes.plot(broken_x, np.insert(scores.time_steps, breaks, np.nan), color="0.35", linewidth=0.7)
     score_axes.axhline(threshold, color="tab:red", linewidth=0.8)
     score_axes.set_yscale("log")
     score_axes.set_ylabel("score", fontsize=8)
-    score_axes.set_xlabel("row", fontsize=8)
-    score_axes.set_xlim(0, len(values))
-    # The first time step of each flagged interval, and the first one after it, in turn.
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], flagged, [False]])))
+    score_axes.set_xlabel(label, fontsize=8)
+    if is_date:
+        locator: Any = dates.AutoDateLocator()  # type: ignore[no-untyped-call]
+        score_axes.xaxis.set_major_locator(locator)
+        score_axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    half_step = float(np.median(np.diff(x))) / 2 if len(x) > 1 else 0.5
+    score_axes.set_xlim(x[0] - half_step, x[-1] + half_step)
+    # The first time step of each flagged interval, and the last one, in turn.
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flagged, [False]]))).reshape(-1, 2)
+    first, last = x[edges[:, 0]] - half_step, x[edges[:, 1] - 1] + half_step
     for axes in (*column_axes, score_axes):
         axes.tick_params(labelsize=7)
-        for first, end in edges.reshape(-1, 2).tolist():
-            axes.axvspan(first - 0.5, end - 0.5, color="tab:red", alpha=0.3, linewidth=0.6)
+        axes.broken_barh(
+            list(zip(first.tolist(), (last - first).tolist(), strict=True)),
+            (0, 1),
+            transform=axes.get_xaxis_transform(),
+            color="tab:red",
+            alpha=0.3,
+            linewidth=0.6,
+        )
     return figure
 
 
-def _row_and_time(modality: Series, series: CheckedSeries, positions: NDArray[np.int64]) -> Table:
-    """Return the columns that identify time steps: the row of the file and, if known, the time."""
-    assert series.rows.index is not None
-    table: Table = {"row": series.rows.index[positions]}
-    # `Rows.label` holds the times.
-    if series.rows.label is not None:
-        table[modality.time or "time"] = series.rows.label[positions]
-    return table
+def _abscissa(modality: Series, series: CheckedSeries) -> tuple[NDArray[np.float64], str, bool]:
+    """Return where time steps are plotted ``(N,)``, the label of the axis, and whether they are dates."""
+    times = series.recording.times
+    if times is None or len(series.recording.starts) > 1:
+        several = len(series.recording.starts) > 1
+        return np.arange(len(series.rows), dtype=np.float64), "row, series by series" if several else "row", False
+    name = modality.time or "time"
+    values = times.values[series.kept]
+    if times.are_dates:
+        numbers = dates.date2num(values)  # type: ignore[no-untyped-call]
+        return np.asarray(numbers, np.float64), name, True
+    if values.dtype.kind == "m":
+        return values / np.timedelta64(1, "s"), f"{name} (s)", False
+    return values.astype(np.float64), name, False
+
+
+def _named(modality: Series, identity: Table) -> Table:
+    """Return the columns that identify rows under the names of the file, after the number of the row."""
+    named = named_identity(identity, time=modality.time, series=modality.series)
+    return {"row": identity["row"], **named}
 
 
 def _score_and_flag(scores: NDArray[np.float64], threshold: float) -> Table:

@@ -58,7 +58,7 @@ class ETT(Dataset):
         remote = Remote(f"{_URL}{self.station}.csv")
         path = self._local_path() or fetch(remote, data_folders()[0], who="dataset 'ett'", check=self._check_num_rows)
         recording = read_series(path, self.roles)
-        recording.splits = split_by_rows(recording.rows, BOUNDS, context=self.context)
+        recording.splits = split_by_rows(recording, BOUNDS, context=self.context)
         return recording
 
     def _local_path(self) -> Path | None:

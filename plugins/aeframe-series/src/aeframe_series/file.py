@@ -1,149 +1,203 @@
-"""Read a series from a file, and the dataset `series_file`."""
+"""Read series from a file: `read_series`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from aeframe.data import Dataset
-from aeframe.data.tables import Choice, Header, TextOptions, read_header, read_rows
+from aeframe.data.tables import Choice, Header, Rows, TextOptions, column_names, read_header, read_rows
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe_series.arrange import arrange
+from aeframe_series.array_file import SeriesArray, array_header, other_array, read_array
+from aeframe_series.panels import find_series
 from aeframe_series.recording import Recording
-from aeframe_series.splits import split_by_fractions, split_by_rows
-from aeframe_series.times import is_time_column
+from aeframe_series.times import TimeOptions, parse_times, time_column
+
+_ARRAYS = (".npy", ".npz")
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnRoles:
-    """The columns of a file (the arrays of an NPZ file) that hold x, the times and the anomaly flags."""
+    """The columns of a file (the arrays of an NPZ file) that hold x, the times, the series and the anomaly flags."""
 
     columns: tuple[str, ...] | None = None
     """Columns of x by name; None selects all columns without another role."""
     time: str | None = None
-    """The time column; None selects one by its name, see `aeframe_series.times.TIME_NAMES`."""
+    """The time column; None selects one by its name, see `aeframe_series.times.time_column`."""
     anomaly: str | None = None
     """The column of anomaly flags."""
     key: str | None = None
     """The array of x in an NPZ file."""
     exclude: tuple[str, ...] = ()
     """Columns that are not read."""
-    header: bool | None = None
-    """Whether the first line of a text file names the columns; None decides by the first lines."""
+    text: TextOptions = field(default_factory=TextOptions)
+    """How a text file is written, as far as it is known."""
+    series: tuple[str, ...] = ()
+    """The columns that name the series of each row."""
+    times: TimeOptions = field(default_factory=TimeOptions)
+    """How the times are read."""
 
 
 def read_series_header(path: Path, roles: ColumnRoles) -> Header:
     """Return the number and the names of the columns of x, without reading the whole file.
 
     Raises:
-        AeframeError: An array that is not two-dimensional, or a column that does not exist.
+        AeframeError: An array of more than three dimensions, or a column that does not exist.
     """
+    if (header := array_header(path, roles.key)) is not None:
+        return header
     header = read_header(path, _choice(path, roles))
     if len(header.shape) != 1:
-        raise AeframeError(f"'{path.name}' has rows of shape {header.shape}, expected an array (time steps, columns)")
+        raise AeframeError(
+            f"'{path.name}' has rows of shape {header.shape}, expected an array (time steps, columns), or (series, "
+            "time steps, columns)"
+        )
     return header
 
 
-def read_series(path: Path, roles: ColumnRoles) -> Recording:
-    """Read the columns of x, the times and the anomaly flags of a file.
+def read_series(path: Path, roles: ColumnRoles, *, mapped: bool = False) -> Recording:
+    """Read the columns of x, the times, the series and the anomaly flags of a file.
+
+    With `mapped` the values of an NPY file are a memory map. Rows with a cell that is not a number are kept for
+    `check_series`, with a sentence in `Rows.bad`.
 
     Raises:
-        AeframeError: As `read_series_header`, and for a cell that cannot be parsed.
+        AeframeError: As `read_series_header`, and for a file that cannot be parsed.
     """
     read_series_header(path, roles)  # Checks the shape of the array.
+    if path.suffix.lower() in _ARRAYS:
+        return _of_array(path, roles, mapped=mapped)
     choice = _choice(path, roles)
-    rows = read_rows(path, choice)
-    if roles.anomaly is None:
-        return Recording(rows, time=choice.label)
-    # `read_rows` returns one label column per call, so that the flags require a second call.
-    flags = read_rows(path, replace(choice, key=roles.key, label=roles.anomaly)).label
-    assert flags is not None
+    rows = _read_table(path, choice)
+    time, notes = choice.label, list(rows.notes)
+    if time is None and rows.names is not None and _are_dates(rows):
+        # The index of a data frame.
+        rows.label, time = rows.names, rows.id_column or ""
+        notes.append(f"'{path.name}': the index of the data frame has dates, which are the times")
+    recording = arrange(
+        rows,
+        time=time,
+        ids=_joined_ids([rows.others[name] for name in roles.series]) if roles.series else None,
+        series=roles.series or None,
+        anomaly=None if roles.anomaly is None else _checked_flags(rows, rows.others[roles.anomaly], roles),
+        options=roles.times,
+    )
+    recording.notes = [*notes, *recording.notes]
+    recording.text = roles.text
+    if not roles.series and time is not None and rows.columns is not None:
+        starting_anew = recording
+
+        def column(name: str) -> NDArray[Any]:
+            columns = rows.columns or ()
+            if name in columns:
+                return rows.array[:, columns.index(name)]
+            return read_rows(path, replace(choice, columns=columns[:1], others=(name,)), keep_bad=True).others[name]
+
+        names = column_names(path, choice) or ()
+        recording.find_series = lambda: find_series(starting_anew, names, column)
+    return recording
+
+
+def _of_array(path: Path, roles: ColumnRoles, *, mapped: bool) -> Recording:
+    """Return the series in an array, with times, names of series and flags in further arrays of an NPZ file."""
+    if array_header(path, roles.key) is not None:
+        array = read_array(path, roles.key, mapped=mapped)
+    else:
+        array = SeriesArray(read_rows(path, Choice(roles.key, text=roles.text), mapped=mapped), None)
+    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *(("series", name) for name in roles.series)):
+        if name is None:
+            continue
+        if array.ids is not None or path.suffix.lower() != ".npz":
+            raise AeframeError(
+                f"'{path.name}' has {'several series in one array' if array.ids is not None else 'one array'} and no "
+                f"'{name}' for {role}; write a table with a column for it"
+            )
+    rows = array.rows
+    if roles.time is not None:
+        rows.label = other_array(path, roles.time, len(rows))
+    flags = None if roles.anomaly is None else _checked_flags(rows, other_array(path, roles.anomaly, len(rows)), roles)
+    ids = array.ids
+    if roles.series:
+        ids = _joined_ids([other_array(path, name, len(rows)) for name in roles.series])
+    series = roles.series or (None if ids is None else ("number",))
+    recording = arrange(rows, time=roles.time, ids=ids, series=series, anomaly=flags, options=roles.times)
+    recording.notes = [*array.notes, *recording.notes]
+    return recording
+
+
+def _checked_flags(rows: Rows, flags: NDArray[Any], roles: ColumnRoles) -> NDArray[np.bool_]:
+    """Return anomaly flags, which are 0 and 1, as truth values."""
     valid = np.isin(flags, (0, 1))
     if not valid.all():
         row = int(np.flatnonzero(~valid)[0])
         raise AeframeError(
             f"{rows.where(row)}, column '{roles.anomaly}': '{flags[row]}' is not an anomaly flag, expected 0 or 1"
         )
-    return Recording(rows, time=choice.label, anomaly=flags.astype(bool))
+    return flags.astype(bool)
+
+
+def _joined_ids(columns: list[NDArray[Any]]) -> NDArray[Any]:
+    """Return the name of the series of each row: the cells of several columns, with a slash between them."""
+    texts = [_id_texts(column) for column in columns]
+    joined = texts[0]
+    for column in texts[1:]:
+        joined = np.char.add(np.char.add(joined, "/"), column)
+    return joined
+
+
+def _id_texts(column: NDArray[Any]) -> NDArray[np.str_]:
+    """Return ids as text; numbers that are whole without a point, missing ones as empty text."""
+    if column.dtype.kind == "f":
+        whole = np.isfinite(column) & (column == np.floor(column))
+        texts = np.where(np.isnan(column), "", column.astype(np.str_))
+        texts[whole] = column[whole].astype(np.int64).astype(np.str_)
+        return texts
+    texts = np.char.strip(column.astype(np.str_))
+    if column.dtype == object:
+        texts[[value is None for value in column.tolist()]] = ""
+    return texts
+
+
+def _read_table(path: Path, choice: Choice) -> Rows:
+    """Return the rows of a table; errors name the options of series."""
+    try:
+        return read_rows(path, choice, keep_bad=True)
+    except AeframeError as error:
+        text = str(error).replace(
+            "use a column as data.label or data.id", "name the series with data.series or the time with data.time"
+        )
+        raise AeframeError(text) from None
+
+
+def _are_dates(rows: Rows) -> bool:
+    """Return whether the index of a data frame has dates or durations, not row numbers or words."""
+    names = rows.names
+    assert names is not None
+    try:
+        times = parse_times(replace(rows, label=names), np.zeros(1, np.int64), TimeOptions())
+    except AeframeError:
+        return False
+    return times is not None and times.values.dtype.kind in "mM"
 
 
 def _choice(path: Path, roles: ColumnRoles) -> Choice:
     """Return the columns to read, with the time column as the label (a column that is not part of x)."""
-    names = read_header(path, Choice(roles.key, text=TextOptions(roles.header))).columns
+    others = (*roles.series, *([roles.anomaly] if roles.anomaly is not None else []))
+    choice = Choice(roles.key, roles.time, roles.columns, roles.exclude, others=others, text=roles.text)
+    names = column_names(path, choice)
     if names is None:
-        return Choice(roles.key, roles.time, roles.columns, roles.exclude, text=TextOptions(roles.header))
-    excluded = (("exclude", name) for name in roles.exclude)
-    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *excluded):
+        return choice
+    chosen = (*(("series", name) for name in roles.series), *(("exclude", name) for name in roles.exclude))
+    for role, name in (("time", roles.time), ("anomaly", roles.anomaly), *chosen):
         if name is not None and name not in names:
             raise AeframeError(
                 f"'{path.name}' has no column '{name}' for {role}{did_you_mean(name, names)}; "
                 f"its columns are {', '.join(names)}"
             )
-    chosen = roles.columns or ()
-    time = roles.time or next((name for name in names if is_time_column(name) and name not in chosen), None)
-    left_out = {time, roles.anomaly, *roles.exclude}
-    columns = roles.columns or tuple(name for name in names if name not in left_out)
-    return Choice(label=time, columns=columns, text=TextOptions(roles.header))
-
-
-class SeriesFile(Dataset):
-    """A series in a file: CSV (also ``.csv.gz``), TSV, NPY, NPZ or Parquet, one row per time step.
-
-    The series is split in temporal order.
-
-    Args:
-        path: The file.
-        columns: The columns of x by name; null selects all except `time`, `anomaly` and `exclude`.
-        exclude: Columns that are not read, by name.
-        header: Whether the first line of a text file names the columns. null takes a line without numbers as a header,
-            and raises an error for a line of numbers that can be one, such as 2019, 2020, 2021.
-        time: The column of strictly increasing times, numbers or ISO dates; null selects a column named time, date,
-            datetime or timestamp if there is one. In an NPZ file it is the name of an array.
-        anomaly: A column (in an NPZ file an array) of 0 and 1 that labels known anomalies, for evaluation.
-        key: The array of an NPZ file.
-        validation: Fraction of the rows for validation, after the training rows.
-        test: Fraction of the rows for testing, at the end.
-        bounds: Four row numbers instead of fractions, counted from 0: the start of training, and the exclusive ends
-            of training, validation and test.
-        context: Number of rows before the validation and the test split that are also added to them, as in forecasting
-            benchmarks. With 0 no row belongs to two splits.
-    """
-
-    modality = "series"
-
-    def __init__(
-        self,
-        *,
-        path: Path,
-        columns: tuple[str, ...] | None = None,
-        time: str | None = None,
-        anomaly: str | None = None,
-        key: str | None = None,
-        exclude: tuple[str, ...] = (),
-        header: bool | None = None,
-        validation: float = 0.2,
-        test: float = 0.2,
-        bounds: tuple[int, int, int, int] | None = None,
-        context: int = 0,
-    ) -> None:
-        self.path = Path(path).expanduser()
-        self.roles = ColumnRoles(columns, time, anomaly, key, exclude, header)
-        self.fractions = {"validation": validation, "test": test}
-        self.bounds, self.context = bounds, context
-
-    def describe(self) -> Mapping[str, Any]:
-        header = read_series_header(self.path, self.roles)
-        return {"num_columns": header.shape[0], "anomaly": self.roles.anomaly is not None}
-
-    def load(self) -> Recording:
-        recording = read_series(self.path, self.roles)
-        # `split_record`, inherited from `Dataset`, stores the split, so that later runs use the same.
-        rows, record = recording.rows, self.split_record
-        if self.bounds is None:
-            recording.splits = split_by_fractions(rows, **self.fractions, context=self.context, record=record)
-        else:
-            recording.splits = split_by_rows(rows, self.bounds, context=self.context, record=record)
-        return recording
+    if roles.time is not None:
+        return choice
+    return replace(choice, label=time_column(names, (*(roles.columns or ()), *roles.exclude, *others)))

@@ -11,38 +11,48 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.in_memory import MemoryDataset, SampleSplits
 from aeframe.data.samples import Samples, is_tensor
 from aeframe.data.split_record import SPLITS
-from aeframe.data.tables import Rows
 from aeframe.errors import AeframeError
-from aeframe_series.memory import check_time_column, recording_of
-from aeframe_series.recording import Recording
-from aeframe_series.splits import split_by_fractions
-
-MIN_WHOLE = 10
-"""From this number of recordings on, each recording is in one split only."""
+from aeframe_series.memory import check_column, join, recordings_of
+from aeframe_series.recording import Recording, Segments
+from aeframe_series.splits import (
+    SplitBy,
+    describe_split,
+    holds_out_whole,
+    parts_in_time,
+    rows_of,
+    segments_of,
+    split_by_fractions,
+)
+from aeframe_series.times import TimeOptions
 
 
 class SeriesInMemory(MemoryDataset):
     """Series in memory: an array ``(T, D)``, a tensor or a data frame is one recording, and a list of them several.
 
-    One recording is split in temporal order, as in the dataset ``series_file``. Of fewer than 10 recordings, each is
-    split in temporal order; of 10 or more, each is in one split, which is drawn at random. No window contains rows of
-    two recordings. ``y`` flags known anomalies by 0 and 1: an array ``(T,)``, the name of a column, or for several
-    recordings a list of arrays.
+    A data frame has several series if `series` names the column of their ids, or if its index has several levels; an
+    array ``(S, T, D)`` is S series. Each is split in temporal order if there are fewer than 10; of 10 or more, whole
+    ones are held out, drawn at random. No window contains rows of two series. ``y`` flags known anomalies by 0 and 1:
+    an array ``(T,)``, the name of a column, or for several recordings a list of arrays.
 
     Args:
         samples: The series by split, injected.
-        time: The column of a data frame with strictly increasing times. Null takes an index of dates of pandas, or a
-            column named time, date, datetime or timestamp if there is one.
-        validation: Fraction of the time steps, or of 10 or more recordings, for validation, if no validation split was
-            passed.
+        series: The column of a data frame, or columns, that name the series of each row, which are then sorted by time.
+        time: The column of a data frame with the times. Null takes an index of dates of pandas, or a column named time,
+            date, datetime, timestamp or ds if there is one.
+        time_format: The format of times that are text, such as ``%d/%m/%Y``; null finds it.
+        day_first: Whether 01/02/2021 is the first of February; null finds it from all times.
+        sort: Whether rows are sorted by time; null sorts only the rows of named series.
+        split_by: ``time`` holds out the last rows of each series, ``series`` holds out whole series; null holds out
+            whole ones if there are at least 10.
+        validation: Fraction of the time steps, or of the series if whole ones are held out, for validation, if no
+            validation split was passed.
         test: Fraction for testing, if no test split was passed.
-        split_seed: Seed of the random split of 10 or more recordings.
+        split_seed: Seed of the draw of whole series.
     """
 
     modality: ClassVar[str] = "series"
@@ -52,12 +62,19 @@ class SeriesInMemory(MemoryDataset):
         self,
         samples: SampleSplits,
         *,
+        series: str | tuple[str, ...] | None = None,
         time: str | None = None,
+        time_format: str | None = None,
+        day_first: bool | None = None,
+        sort: bool | None = None,
+        split_by: SplitBy | None = None,
         validation: float = 0.2,
         test: float = 0.2,
         split_seed: int = 0,
     ) -> None:
-        self.time = time
+        self.time, self.split_by = time, split_by
+        self.series = (series,) if isinstance(series, str) else tuple(series) if series else None
+        self.times = TimeOptions(time_format, day_first, sort)
         by_split = {split: Samples(_recordings(given)) for split, given in samples.by_split.items()}
         super().__init__(SampleSplits(by_split), validation=validation, test=test, split_seed=split_seed)
         self._check_same_columns()
@@ -72,84 +89,57 @@ class SeriesInMemory(MemoryDataset):
 
     def read(self, x: Any, labels: Tensor | None) -> list[Recording]:
         train = getattr(self, "_raw", {}).get("train")
-        columns = None if train is None else train[0].rows.columns
-        recordings = []
-        for number, item in enumerate(x):
-            check_time_column(item.x, self.time)
-            origin = "fit: x" if len(x) == 1 else f"fit: x[{number}]"
-            resolved = item.resolved("fit")
-            recordings.append(recording_of(resolved.x, origin=origin, time=self.time, columns=columns, y=resolved.y))
-            columns = recordings[0].rows.columns
-        return recordings
+        resolved = [item.resolved("fit") for item in x]
+        for item in x:
+            for role, names in (("time", (self.time,)), ("series", self.series or ())):
+                for name in names:
+                    check_column(item.x, name, role)
+        return recordings_of(
+            [item.x for item in resolved],
+            origin="fit: x",
+            time=self.time,
+            columns=None if train is None else train[0].rows.columns,
+            series=self.series,
+            options=self.times,
+            y=[item.y for item in resolved],
+        )
 
     def describe_raw(self, train: list[Recording]) -> Mapping[str, Any]:
         return {"num_columns": train[0].rows.values.shape[1], "anomaly": train[0].anomaly is not None}
 
     def load(self) -> Recording:
-        train = self._raw["train"]
-        if len(self._raw) == 1 and len(train) == 1:
-            (recording,) = train
-            splits = split_by_fractions(recording.rows, **self.split.fractions, context=0, record=self.split_record)
-            return replace(recording, splits=splits)
-        return self._joined(self._indices())
-
-    def _indices(self) -> dict[str, Tensor]:
-        """Return the rows ``(n,)`` of each split, in the recordings that were passed for it or else for ``train``."""
-        lengths = {split: [len(recording.rows) for recording in given] for split, given in self._raw.items()}
-        if len(lengths["train"]) >= MIN_WHOLE:
-            keys = {split: torch.arange(len(given)) for split, given in lengths.items()}
-            drawn = self.split.indices(keys, self.split_record)
-            return {
-                split: _rows_of_recordings(lengths.get(split, lengths["train"]), index)
-                for split, index in drawn.items()
-            }
-        keys = {split: torch.arange(sum(given)) for split, given in lengths.items()}
-        return self.split_record.indices("fit", keys, lambda: self._in_temporal_order(lengths["train"]))
-
-    def _in_temporal_order(self, lengths: list[int]) -> dict[str, Tensor]:
-        """Return the rows of each missing split and of ``train``; the end of each recording is held out."""
+        recording = join([part for split in SPLITS for part in self._raw.get(split, [])])
+        recording = replace(recording, notes=list(recording.notes))
+        num_rows = {split: sum(len(part.rows) for part in self._raw.get(split, [])) for split in SPLITS}
+        num_series = sum(len(part.starts) for part in self._raw["train"])
         missing = [split for split in ("validation", "test") if split not in self._raw]
-        rows: dict[str, list[Tensor]] = {split: [] for split in ("train", *missing)}
-        start = 0
-        for length in lengths:
-            sizes = [round(self.split.fractions[split] * length) for split in missing]
-            parts = torch.arange(start, start + length).split([length - sum(sizes), *sizes])
-            for split, part in zip(rows, parts, strict=True):
-                rows[split].append(part)
-            start += length
-        return {split: torch.cat(parts) for split, parts in rows.items()}
+        whole = holds_out_whole(self.split_by, num_series)
+        if len(recording.starts) == 1 and len(missing) == 2 and not whole:
+            splits = split_by_fractions(recording, **self.split.fractions, context=0, record=self.split_record)
+            return replace(recording, splits=splits)
+        if missing and num_series > 1:
+            recording.notes.append(describe_split("fit: x", whole=whole))
+        train = recording.whole[:num_series]
 
-    def _joined(self, indices: Mapping[str, Tensor]) -> Recording:
-        """Return the rows of all splits one after another, with the starts of consecutive parts."""
-        starts, splits, values, times, flags, numbers = [], {}, [], [], [], []
-        offset = {"train": 0}
-        for split in ("validation", "test"):
-            offset[split] = sum(len(recording.rows) for name in offset for recording in self._raw.get(name, []))
-        num_rows = 0
+        def draw() -> dict[str, Tensor]:
+            parts = self._drawn(train) if whole else parts_in_time(train, {s: self.split.fractions[s] for s in missing})
+            return {split: torch.from_numpy(rows_of(part)) for split, part in parts.items()}
+
+        keys = {split: torch.arange(num) for split, num in num_rows.items() if split in self._raw}
+        indices = self.split_record.indices("fit", keys, draw if missing else dict)
+        number, offset, splits = recording.number, 0, {}
         for split in SPLITS:
-            origin = split if split in self._raw else "train"
-            recordings, index = self._raw[origin], indices[split].numpy()
-            number = np.repeat(np.arange(len(recordings)), [len(recording.rows) for recording in recordings])[index]
-            is_start = (np.diff(index, prepend=-2) != 1) | (np.diff(number, prepend=-1) != 0)
-            starts.append(num_rows + np.flatnonzero(is_start))
-            splits[split] = range(num_rows, num_rows + len(index))
-            num_rows += len(index)
-            values.append(np.concatenate([recording.rows.values for recording in recordings])[index])
-            times.append(_joined_column([recording.rows.label for recording in recordings], index))
-            flags.append(_joined_flags(recordings)[index])
-            numbers.append(offset[origin] + index)
-        train = self._raw["train"][0]
-        rows = Rows(
-            np.concatenate(values),
-            "fit: x (all recordings one after another)",
-            train.rows.columns,
-            label=None
-            if any(part is None for part in times)
-            else np.concatenate([part for part in times if part is not None]),
-            numbers=np.concatenate(numbers),
-        )
-        anomaly = None if train.anomaly is None else np.concatenate(flags)
-        return Recording(rows, train.time, splits, anomaly, np.concatenate(starts))
+            splits[split] = segments_of(indices[split] + (offset if split in self._raw else 0), number)
+            offset += num_rows[split]
+        return replace(recording, splits=splits)
+
+    def _drawn(self, train: Segments) -> dict[str, Segments]:
+        """Return the series of ``train`` and of each missing split, which are drawn at random."""
+        keys = {split: torch.arange(len(raw)) for split, raw in self._raw.items()} | {"train": torch.arange(len(train))}
+        drawn = self.split.indices(keys)
+        return {
+            split: train[index.numpy()] for split, index in drawn.items() if split == "train" or split not in self._raw
+        }
 
     def _check_same_columns(self) -> None:
         """Raise an error unless all recordings have the columns of the first one, and all or none have times."""
@@ -182,24 +172,3 @@ def _recordings(given: Samples) -> list[Samples]:
             f"fit: y is a list of {len(flags)}, and x of {len(given.x)} recordings; pass one array for each"
         )
     return [Samples(x, y) for x, y in zip(given.x, flags, strict=True)]
-
-
-def _rows_of_recordings(lengths: list[int], index: Tensor) -> Tensor:
-    """Return the rows of whole recordings, of all rows one after another."""
-    parts = torch.arange(sum(lengths)).split(lengths)
-    return torch.cat([parts[number] for number in index.tolist()])
-
-
-def _joined_column(columns: list[NDArray[Any] | None], index: NDArray[np.int64]) -> NDArray[Any] | None:
-    known = [column for column in columns if column is not None]
-    return np.concatenate(known)[index] if known else None
-
-
-def _joined_flags(recordings: list[Recording]) -> NDArray[np.bool_]:
-    """Return the flags of all rows; recordings without flags have no known anomalies."""
-    return np.concatenate(
-        [
-            np.zeros(len(recording.rows), bool) if recording.anomaly is None else recording.anomaly
-            for recording in recordings
-        ]
-    )

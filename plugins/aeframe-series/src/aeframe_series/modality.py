@@ -5,7 +5,9 @@ Shapes: N time steps (rows of a file), D columns, T time steps of a window, B wi
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,24 +15,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
+from aeframe.data.lazy_rows import LazyRows
+from aeframe.data.notes import Notes
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.split_record import SPLITS
-from aeframe.data.tables import Choice, TextOptions, options_like, read_header
+from aeframe.data.tables import Choice, Rows, TextOptions, column_names, options_like
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_series.checks import CheckedSeries, Missing, check_series
+from aeframe_series.checks import CheckedSeries, Checks, Missing, check_series
 from aeframe_series.file import ColumnRoles, read_series
-from aeframe_series.memory import recording_of
-from aeframe_series.recording import Recording
+from aeframe_series.memory import join, recordings_of
+from aeframe_series.recording import Recording, Segments, named_identity
 from aeframe_series.scores import Reconstruct, Thresholds, score_windows
-from aeframe_series.windows import WindowSource, window_starts
+from aeframe_series.splits import rows_of
+from aeframe_series.times import TimeOptions
+from aeframe_series.windows import WindowSource, consecutive_starts, overlapping_starts, window_starts
 from aeframe_series.write import write_series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+_TEXT = "text_"
+"""Prefix of the state of `TextOptions`, whose fields must be plain values."""
 
 
 class Series(Modality):
@@ -76,6 +85,10 @@ class Series(Modality):
         self._num_columns: int | None = None
         self._columns: tuple[str, ...] | None = None
         self._time: str | None = None
+        self._series: tuple[str, ...] | None = None
+        self._times, self._text = TimeOptions(training=False), TextOptions()
+        self._checked: tuple[Recording, CheckedSeries] | None = None
+        self._sources: list[weakref.ref[WindowSource]] = []
         self._scaler: Scaler | None = None
         self._thresholds: Thresholds | None = None
 
@@ -95,10 +108,15 @@ class Series(Modality):
             )
         series = self._check(raw)
         self._num_columns, self._columns = series.rows.values.shape[1], series.rows.columns
-        self._time = raw.time
-        steps = series.steps(raw.splits["train"])
-        train = slice(steps.start, steps.stop)
-        values = series.rows.values[train][~series.excluded[train]]
+        self._time, self._series = raw.time, raw.series
+        day_first = raw.options.day_first
+        if day_first is None and raw.times is not None:
+            day_first = raw.times.day_first
+        self._text = raw.text
+        self._times = replace(raw.options, day_first=day_first, training=False)
+        train = rows_of(series.segments(raw.splits["train"]))
+        values = series.rows.values
+        values = (values if isinstance(values, LazyRows) else LazyRows(values)).rows(train[~series.excluded[train]])
         if self.scale == "standard":
             self._scaler = Scaler.standard(values)
         elif self.scale == "minmax":
@@ -108,10 +126,11 @@ class Series(Modality):
         assert raw.splits is not None
         series = self._check(raw)
         self._check_columns(series)
-        starts = {split: self._window_starts(series, split, series.steps(raw.splits[split])) for split in SPLITS}
-        x, observed = self._scale(series)
-        train, validation, test = (self._source(series, x, observed, starts[split]) for split in SPLITS)
-        return Splits(train, validation, test, series.skipped)
+        values = self._prepared(series)
+        notes = Notes([*raw.notes, *series.notes])
+        starts = {split: self._window_starts(series, split, raw.splits[split], notes) for split in SPLITS}
+        train, validation, test = (self._source(series, values, starts[split]) for split in SPLITS)
+        return Splits(train, validation, test, series.skipped, notes=notes)
 
     def calibrate(self, reconstruct: Reconstruct, validation: Source) -> None:
         """Store the distribution of the errors on the validation split, for thresholds at any quantile."""
@@ -123,6 +142,14 @@ class Series(Modality):
             "num_columns": self._known_num_columns(),
             "columns": None if self._columns is None else list(self._columns),
             "time": self._time,
+            "series": None if self._series is None else list(self._series),
+            "time_format": self._times.time_format,
+            "day_first": self._times.day_first,
+            "sort": self._times.sort,
+            **{
+                f"{_TEXT}{name}": list(value) if isinstance(value, tuple) else value
+                for name, value in asdict(self._text).items()
+            },
             **(self._scaler.state() if self._scaler else {}),
             **(self._thresholds.state() if self._thresholds else {}),
         }
@@ -131,6 +158,10 @@ class Series(Modality):
         self._num_columns = int(state["num_columns"])
         self._columns = None if state["columns"] is None else tuple(state["columns"])
         self._time = state["time"]
+        self._series = None if state["series"] is None else tuple(state["series"])
+        self._times = TimeOptions(state["time_format"], state["day_first"], state["sort"], training=False)
+        text = {name.removeprefix(_TEXT): value for name, value in state.items() if name.startswith(_TEXT)}
+        self._text = TextOptions(**{**text, "missing": tuple(text["missing"])})
         self._scaler = Scaler.from_state(state) if "offset" in state else None
         self._thresholds = Thresholds.from_state(state)
 
@@ -145,6 +176,11 @@ class Series(Modality):
         return self._time
 
     @property
+    def series(self) -> tuple[str, ...] | None:
+        """The columns that name the series of a file."""
+        return self._series
+
+    @property
     def thresholds(self) -> Thresholds | None:
         """The distribution of the errors on the validation split; None before `calibrate`."""
         return self._thresholds
@@ -156,45 +192,64 @@ class Series(Modality):
     # -- files and plots -----------------------------------------------------------------------------------------
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
-        """Read a series as consecutive windows without overlap, scaled as in training.
+        """Open series as consecutive windows without overlap, scaled as in training when they are read.
 
-        The last window is padded to T time steps, which the mask excludes. See `read_series`.
+        The last window of a series is padded to T time steps, which the mask excludes. See `read_series`.
         """
-        return FileSamples(self._consecutive_windows([self.read_series(path)]))
+        series = self.read_series(path, on_error=on_error)
+        return FileSamples(self.consecutive_windows(series), series.skipped)
 
-    def read_series(self, path: Path) -> CheckedSeries:
-        """Read and check a series of at least one window.
+    def read_series(self, path: Path, *, on_error: OnError | None = None) -> CheckedSeries:
+        """Read and check the series of a file, of which at least one has a window.
 
-        Columns are selected by their names in training, and others are ignored. Times are checked if the file has the
-        time column of training.
+        Columns are selected by their names in training, and others are ignored. The time column and the columns that
+        name the series are those of training, if the file has them. The values of an NPY file are read when they are
+        used.
+
+        Args:
+            path: The file.
+            on_error: What happens to bad rows, as in `aeframe_series.checks.Checks`; None for the option of training.
 
         Raises:
-            AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
+            AeframeError: A missing column, fewer rows than a window, or a bad row with ``on_error="raise"``.
         """
-        text = options_like(path, self._columns, TextOptions())
-        names = read_header(path, Choice(text=text)).columns or ()
-        time = self._time if self._time in names else None
-        roles = ColumnRoles(self._columns if names else None, time, header=text.header)
-        series = check_series(read_series(path, roles), missing=self.missing, on_error="raise", cut_gaps=False)
-        self._check_columns(series)
-        self._check_length(series, path.name)
+        series = self._check_new(self._read(path), on_error)
+        self._check_length(series, f"'{path.name}'")
+        for note in (*series.recording.notes, *series.notes):
+            self.notes.add(note)
         return series
 
     def overlapping_windows(self, series: CheckedSeries) -> WindowSource:
-        """Return windows of a whole series at the stride of training, and the one that ends at the last time step."""
-        num_steps = len(series.rows)
-        starts = np.unique([*range(0, num_steps - self.window + 1, self.stride), num_steps - self.window])
-        return self._source(series, *self._scale(series), starts)
+        """Return windows at the stride of training, and for each part of a series without a gap or a bad row the one
+        that ends at its last time step.
+        """
+        return self._source(series, None, overlapping_starts(series.runs, self.window, self.stride))
+
+    def consecutive_windows(self, series: CheckedSeries) -> WindowSource:
+        """Return windows without overlap, of each part of a series without a gap or a bad row.
+
+        The last window of each part is padded, and parts shorter than a window are left out.
+        """
+        runs = series.runs
+        starts, lengths = consecutive_starts(runs[runs[:, 1] - runs[:, 0] >= self.window], self.window)
+        return self._source(series, None, starts, lengths=torch.from_numpy(lengths))
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
         """Write windows ``(N, D, T)`` one after another in the unit of the training file: CSV, NPY, NPZ or Parquet.
 
-        Row ``n * T + t`` is time step t of window n.
+        Row ``n * T + t`` is time step t of window n. With the names of windows that this modality opened or prepared,
+        and that are still in memory, the rows are those of the file: in its order, with the names of their series and
+        their times, and without padding.
 
         Raises:
             AeframeError: An unknown suffix, or a file that exists.
         """
         rows = x.detach().cpu().transpose(1, 2).flatten(0, 1).numpy()
+        for source in (reference() for reference in reversed(self._sources) if names is not None):
+            if source is not None and names is not None and (found := source.find(names)) is not None:
+                kept, steps = source.rows_of_windows(found)
+                identity = named_identity(source.identity.at(steps), time=self._time, series=self._series)
+                return write_series(path, self.unscale(rows[kept]), self._columns, identity)
         return write_series(path, self.unscale(rows), self._columns)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
@@ -224,16 +279,14 @@ class Series(Modality):
             AeframeError: A missing column, fewer rows than a window, or a bad row, whatever `on_error` is.
         """
         self._known_num_columns()
-        recordings = x if isinstance(x, (list, tuple)) else [x]
-        checked = []
-        for number, recording in enumerate(recordings):
-            origin = f"x[{number}]" if len(recordings) > 1 else "x"
-            read = recording_of(recording, origin=origin, time=self._time, columns=self._columns)
-            series = check_series(read, missing=self.missing, on_error="raise", cut_gaps=False)
-            self._check_columns(series)
-            self._check_length(series, origin)
-            checked.append(series)
-        source = self._consecutive_windows(checked)
+        recordings = join(
+            recordings_of(
+                x, origin="x", time=self._time, columns=self._columns, series=self._series, options=self._times
+            )
+        )
+        series = self._check_new(recordings, "raise")
+        self._check_length(series, "x")
+        source = self.consecutive_windows(series)
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> Any:
@@ -248,6 +301,10 @@ class Series(Modality):
 
         return pd.DataFrame(values, columns=list(self._columns))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without the data that were read last, so that copies can be pickled."""
+        return {**self.__dict__, "_sources": [], "_checked": None}
+
     # -- shared by training and reading --------------------------------------------------------------------------
 
     def _known_num_columns(self) -> int:
@@ -256,11 +313,35 @@ class Series(Modality):
         return self._num_columns
 
     def _check(self, recording: Recording) -> CheckedSeries:
-        """Check a series for training."""
-        return check_series(recording, missing=self.missing, on_error=self.on_error, cut_gaps=self.cut_gaps)
+        """Check series for training; those that were checked last are not checked again."""
+        if self._checked is None or self._checked[0] is not recording:
+            checks = Checks(self.missing, self.on_error, self.cut_gaps)
+            self._checked = recording, check_series(recording, checks)
+            return self._checked[1]
+        series = self._checked[1]
+        self._checked = None
+        return series
+
+    def _check_new(self, recording: Recording, on_error: OnError | None) -> CheckedSeries:
+        """Check series that are read after training."""
+        checks = Checks(self.missing, on_error or self.on_error, self.cut_gaps, training=False)
+        series = check_series(recording, checks)
+        self._check_columns(series)
+        return series
+
+    def _read(self, path: Path) -> Recording:
+        """Read a file after training."""
+        text = options_like(path, self._columns, self._text)
+        names = column_names(path, Choice(text=text)) or ()
+        # The index of a data frame without a name is found by its dates.
+        time = self._time if self._time and self._time in names else None
+        series = self._series if self._series is not None and {*self._series} <= {*names} else ()
+        columns = self._columns if names else None
+        roles = ColumnRoles(columns, time, text=text, series=series, times=self._times)
+        return read_series(path, roles, mapped=True)
 
     def _check_columns(self, series: CheckedSeries) -> None:
-        """Raise an error unless the series has the columns of training."""
+        """Raise an error unless the series have the columns of training."""
         columns = series.rows.columns
         if self._columns is not None and columns is not None and columns != self._columns:
             raise AeframeError(
@@ -274,33 +355,46 @@ class Series(Modality):
             )
 
     def _check_length(self, series: CheckedSeries, name: str) -> None:
-        """Raise an error unless the series has at least one window."""
-        if len(series.rows) < self.window:
+        """Raise an error unless there is a window, and note the series and parts of them that are too short for one."""
+        lengths = np.diff(series.recording.whole, axis=1)[:, 0]
+        if lengths.max() < self.window:
+            which = "" if len(lengths) == 1 else f" in the longest of {len(lengths)} series"
             raise AeframeError(
-                f"'{name}' has {len(series.rows)} rows, expected at least one window of {self.window}; "
+                f"{name} has {lengths.max()} rows{which}, expected at least one window of {self.window}; "
                 "use a longer series"
             )
-
-    def _consecutive_windows(self, recordings: list[CheckedSeries]) -> WindowSource:
-        """Return windows without overlap; the last one of each recording is padded, which the mask excludes."""
-        scaled = [self._scale(series) for series in recordings]
-        paddings = [-x.shape[1] % self.window for x, _ in scaled]
-        x = torch.cat([pad(x, (0, padding)) for (x, _), padding in zip(scaled, paddings, strict=True)], 1)
-        mask = None
-        if self.missing == "mask" or any(paddings):
-            masks = [torch.ones_like(x, dtype=torch.bool) if observed is None else observed for x, observed in scaled]
-            mask = torch.cat([pad(known, (0, size)) for known, size in zip(masks, paddings, strict=True)], 1)
-        return WindowSource(x, torch.arange(0, x.shape[1], self.window), self.window, observed=mask)
-
-    def _window_starts(self, series: CheckedSeries, split: str, steps: range) -> NDArray[np.int64]:
-        """Return the first time step of each window of a split."""
-        origin = series.rows.origin
-        if len(steps) < self.window:
+        runs = np.diff(series.runs, axis=1)[:, 0]
+        short = runs < self.window
+        if short.all():
             raise AeframeError(
-                f"{origin}: the {split} split has {len(steps)} rows, expected at least one window of {self.window}; "
-                "lower modality.window, or enlarge the split"
+                f"{name}: every window of {self.window} rows contains a gap or a bad row, and the longest part without "
+                f"one has {runs.max() if len(runs) else 0} rows; correct the file"
             )
-        starts = window_starts(steps, self.window, self.stride, excluded=series.excluded, after_gap=series.after_gap)
+        if short.any():
+            self.notes.add(
+                f"{name}: {short.sum()} of {len(runs)} series, or parts of them between bad rows or gaps, have fewer "
+                f"rows than a window of {self.window}; their {runs[short].sum()} rows are in no window"
+            )
+
+    def _window_starts(self, series: CheckedSeries, split: str, recorded: Segments, notes: Notes) -> NDArray[np.int64]:
+        """Return the first time step of each window of a split."""
+        origin, segments = series.rows.origin, series.segments(recorded)
+        lengths = segments[:, 1] - segments[:, 0]
+        longest = int(lengths.max()) if len(lengths) else 0
+        if longest < self.window:
+            several = len(series.recording.starts) > 1
+            where = " in its longest series" if several else ""
+            remedy = "enlarge the split" + (", or hold out whole series with data.split_by=series" if several else "")
+            raise AeframeError(
+                f"{origin}: the {split} split has {longest} rows{where}, expected at least one window of "
+                f"{self.window}; lower modality.window, or {remedy}"
+            )
+        if num_short := int((lengths < self.window).sum()):
+            notes.add(
+                f"'{origin}': {num_short} of {len(lengths)} series have fewer than {self.window} rows in the {split} "
+                f"split, and give no window ({lengths[lengths < self.window].sum()} rows)"
+            )
+        starts = window_starts(segments, self.window, self.stride, excluded=series.excluded, after_gap=series.after_gap)
         if not len(starts):
             raise AeframeError(
                 f"{origin}: every window of {self.window} rows in the {split} split contains a gap, a bad row or the "
@@ -308,34 +402,50 @@ class Series(Modality):
             )
         return starts
 
-    def _scale(self, series: CheckedSeries) -> tuple[Tensor, Tensor | None]:
-        """Return scaled x ``(D, N)``, 0 where a value is missing, and the mask ``(D, N)`` of observed values.
+    def _scaled(self, values: NDArray[Any]) -> NDArray[np.float32]:
+        """Return scaled values ``(n, D)`` in single precision, NaN where a value is missing."""
+        with np.errstate(over="ignore"):  # Overflow raises an error in `_prepared`.
+            return values.astype(np.float32) if self._scaler is None else self._scaler.apply(values)
 
-        The mask is None unless ``missing=mask``.
-        """
-        values = series.rows.array
-        with np.errstate(over="ignore"):  # Overflow raises an error below.
-            scaled = values.astype(np.float32) if self._scaler is None else self._scaler.apply(values)
-        observed = np.isfinite(values)
-        overflow = observed & ~np.isfinite(scaled)
+    def _prepared(self, series: CheckedSeries) -> Tensor:
+        """Return all values ``(N, D)`` scaled, NaN where one is missing."""
+        rows = series.rows
+        scaled = np.empty(rows.values.shape, np.float32)
+        for start, values in rows.chunks():
+            scaled[start : start + len(values)] = part = self._scaled(values)
+            self._check_overflow(rows, start, values, part)
+        return torch.from_numpy(scaled)
+
+    def _check_overflow(self, rows: Rows, start: int, values: NDArray[Any], scaled: NDArray[np.float32]) -> None:
+        overflow = np.isfinite(values) & ~np.isfinite(scaled)
         if overflow.any():
             row, column = (int(i) for i in np.argwhere(overflow)[0])
             raise AeframeError(
-                f"{series.rows.where(row, [column])}: {values[row, column]:g} is too large for single precision; "
+                f"{rows.where(start + row, [column])}: {values[row, column]:g} is too large for single precision; "
                 "set modality.scale=standard, or correct it"
             )
-        x = torch.from_numpy(np.ascontiguousarray(np.where(observed, scaled, np.float32(0)).T))
-        return x, torch.from_numpy(np.ascontiguousarray(observed.T)) if self.missing == "mask" else None
 
     def _source(
-        self, series: CheckedSeries, x: Tensor, observed: Tensor | None, starts: NDArray[np.int64]
+        self,
+        series: CheckedSeries,
+        scaled: Tensor | None,
+        starts: NDArray[np.int64],
+        *,
+        lengths: Tensor | None = None,
     ) -> WindowSource:
-        assert series.rows.index is not None
-        return WindowSource(
-            x,
+        """Return windows of scaled values, or without them of the rows, which are scaled by batch."""
+        if scaled is None:
+            for start, values in series.rows.chunks():
+                self._check_overflow(series.rows, start, values, self._scaled(values))
+        source = WindowSource(
+            series.rows.values if scaled is None else scaled,
             torch.from_numpy(starts),
             self.window,
-            observed=observed,
+            scale=None if scaled is not None else self._scaled,
+            masked=self.missing == "mask",
+            lengths=lengths,
             anomaly=None if series.anomaly is None else torch.from_numpy(series.anomaly),
-            rows=torch.from_numpy(series.rows.index),
+            identity=series.identity,
         )
+        self._sources = [*(reference for reference in self._sources if reference() is not None), weakref.ref(source)]
+        return source

@@ -86,17 +86,19 @@ class SeriesSimulated(Dataset):
         names = tuple(f"wave{column}" for column in range(values.shape[1]))
         # `Rows` does not copy `values`: the anomalies and missing values below are added to the rows too.
         rows = Rows(values, "dataset 'series_simulated'", names)
-        # With a context of 0 no row belongs to two splits. `split_record`, inherited from `Dataset`, stores the split,
+        # No row belongs to two splits. `split_record`, inherited from `Dataset`, stores the split,
         # so that later runs use the same.
-        splits = split_by_fractions(rows, **self.fractions, context=0, record=self.split_record)
+        recording = Recording(rows)
+        recording.splits = split_by_fractions(recording, **self.fractions, context=0, record=self.split_record)
         # Another generator than that of `simulate`, so that the waves do not depend on the anomalies.
         rng = np.random.default_rng(self.simulation["seed"] + 1)
         flags = np.zeros(len(values), bool)
-        first, end = splits["test"].start, splits["test"].stop
+        first, end = recording.splits["test"][0].tolist()
         for number, start in enumerate(np.linspace(first, end, self.anomalies + 2).astype(int)[1:-1].tolist()):
             size, length = (_SPIKE_SIZE, 1) if number % 2 == 0 else (_SHIFT_SIZE, _SHIFT_LENGTH)
             steps = slice(start, start + length)
             values[steps, rng.integers(values.shape[1])] += rng.choice([-1, 1]) * size * NOISE
             flags[steps] = True
         values[rng.random(values.shape) < self.missing] = np.nan
-        return Recording(rows, splits=splits, anomaly=flags if self.anomalies else None)
+        recording.anomaly = flags if self.anomalies else None
+        return recording

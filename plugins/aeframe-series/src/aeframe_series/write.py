@@ -17,15 +17,43 @@ from numpy.typing import NDArray
 
 from aeframe.data.tables import write_rows
 from aeframe.errors import AeframeError
+from aeframe_series.recording import as_text
+
+_CHUNK = 100_000
+"""Rows that are formatted at a time."""
+_EMPTY = {"nan": "", "NaT": ""}
 
 
-def write_series(path: Path, values: NDArray[np.float64], columns: Sequence[str] | None) -> list[Path]:
+def write_series(
+    path: Path,
+    values: NDArray[np.float64],
+    columns: Sequence[str] | None,
+    identity: Mapping[str, NDArray[Any]] | None = None,
+) -> list[Path]:
     """Write rows ``(N, D)`` in the format of the suffix: CSV, TSV, NPY, NPZ or Parquet.
+
+    Args:
+        path: The new file.
+        values: The rows.
+        columns: The names of the D columns.
+        identity: Columns ``(N,)`` that identify the rows, such as the time, which are written first; NPY has only the
+            values.
 
     Raises:
         AeframeError: An unknown suffix, or a file that exists.
     """
-    return _write_atomically(path, lambda partial: write_rows(partial, values, columns))
+    suffix = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if not identity or suffix not in ("csv", "tsv", "npz", "parquet"):
+        return _write_atomically(path, lambda partial: write_rows(partial, values, columns))
+    if suffix == "npz":
+        arrays = {**identity, "x": values}
+        return _write_atomically(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, **arrays))
+    names = columns or [str(number) for number in range(values.shape[1])]
+    table = {**identity, **{name: values[:, number] for number, name in enumerate(names)}}
+    if suffix == "parquet":
+        return _write_atomically(path, lambda partial: _write_parquet(partial, table))
+    delimiter = "\t" if suffix == "tsv" else ","
+    return _write_atomically(path, lambda partial: _write_csv(partial, table, delimiter))
 
 
 def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> list[Path]:
@@ -42,14 +70,23 @@ def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> list[Path]
     return _write_atomically(path, lambda partial: _write_csv(partial, columns))
 
 
-def _write_csv(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def _write_csv(path: Path, columns: Mapping[str, NDArray[Any]], delimiter: str = ",") -> None:
     """Write a header and the columns; NaN becomes an empty cell."""
     open_text: Any = gzip.open if path.suffix.lower() == ".gz" else open
     with open_text(path, "wt", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow(columns)
-        cells = [["" if text == "nan" else text for text in column.astype(str).tolist()] for column in columns.values()]
-        writer.writerows(zip(*cells, strict=True))
+        num_rows = len(next(iter(columns.values())))
+        for start in range(0, num_rows, _CHUNK):
+            parts = [as_text(column[start : start + _CHUNK]).tolist() for column in columns.values()]
+            writer.writerows(zip(*([_EMPTY.get(text, text) for text in cells] for cells in parts), strict=True))
+
+
+def _write_parquet(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), path)
 
 
 def _write_atomically(path: Path, write: Callable[[Path], None]) -> list[Path]:

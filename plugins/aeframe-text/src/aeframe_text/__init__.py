@@ -11,7 +11,11 @@ def register_modalities(register: Register) -> None:
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("text_files", "aeframe_text.files:TextFiles", summary="a file of lines, JSONL, or a CSV column")
+    register(
+        "text_files",
+        "aeframe_text.text_files:TextFiles",
+        summary="lines, JSON, a column of CSV or Parquet, a folder",
+    )
     register("text_in_memory", "aeframe_text.text_in_memory:TextInMemory", summary="strings that aeframe.fit received")
     register(
         "sentences", "aeframe_text.sentences:Sentences", summary="random sentences of a small grammar, no download"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
@@ -19,7 +20,8 @@ class BytePairs(Tokeniser):
     """Byte-level byte-pair encoding (Sennrich, Haddow & Birch 2016, arXiv 1508.07909).
 
     The vocabulary starts with the 256 bytes and repeatedly merges the most frequent pair of neighbouring tokens. No
-    text has unknown tokens, and decoding restores each text exactly.
+    text has unknown tokens, and decoding restores each text exactly. The library has no special tokens, since it would
+    find them in texts that spell them; its ids come after those of `SPECIALS`.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -38,9 +40,8 @@ class BytePairs(Tokeniser):
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         tokenizer.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=size,
+            vocab_size=size - len(SPECIALS),
             min_frequency=min_count,
-            special_tokens=list(SPECIALS),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
@@ -49,15 +50,19 @@ class BytePairs(Tokeniser):
 
     @property
     def size(self) -> int:
-        return int(self._tokenizer.get_vocab_size())
+        return len(SPECIALS) + int(self._tokenizer.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text).ids
-        return ids
+        return [token + len(SPECIALS) for token in self._tokenizer.encode(text).ids]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        text: str = self._tokenizer.decode([t for t in tokens if t >= UNKNOWN], skip_special_tokens=False)
-        return text
+        parts = []
+        for is_special, group in itertools.groupby(tokens, lambda token: token < len(SPECIALS)):
+            if is_special:
+                parts += [SPECIALS[token] for token in group if token >= UNKNOWN]
+            else:
+                parts.append(self._tokenizer.decode([token - len(SPECIALS) for token in group]))
+        return "".join(parts)
 
     def unknown(self, text: str) -> str | None:
         return None

@@ -1,188 +1,272 @@
-"""Read and write texts as lines, JSONL or a CSV column; the dataset ``text_files``."""
+"""Read texts from files: lines, JSON, columns of CSV, TSV and Parquet, SMILES with names, compressed or not."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, TextIO
+from typing import Any, TextIO
 
-from aeframe.data import Dataset
-from aeframe.data.random_split import RandomSplit
+from aeframe.data.limits import check_memory
+from aeframe.data.notes import Notes
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe_text.texts import Line, TextSplits, complete_splits
+from aeframe_text.reading import ReadOptions
+from aeframe_text.records import json_problem, label_of, line_of, parse_json
+from aeframe_text.streams import (
+    COMPRESSIONS,
+    MAX_CHARACTERS,
+    bounded_lines,
+    bounded_text,
+    encoding_note,
+    format_of,
+    open_text,
+)
+from aeframe_text.texts import Line, Origin, problem_of
 
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-FORMATS = (".txt", ".smi", ".jsonl", *_DELIMITERS)
-
-
-class TextFiles(Dataset):
-    """Texts from a file: the lines of ``.txt`` or ``.smi``, a key of JSONL, or a column of CSV or TSV.
-
-    Args:
-        path: The file of the training texts, and of the texts of each split that has no file of its own.
-        validation_path: The file of the validation texts; null takes a random fraction of the texts in `path`.
-        test_path: The file of the test texts; null takes a random fraction of the texts in `path`.
-        column: The column, or the key of a JSON object, that holds the text.
-        label: The column or key with a class name for each text; it colours the plot of the latent space.
-        validation: Fraction of the texts for validation, if there is no `validation_path`.
-        test: Fraction of the texts for testing, if there is no `test_path`.
-        split_seed: Seed of the random split.
-    """
-
-    modality: ClassVar[str] = "text"
-
-    def __init__(
-        self,
-        *,
-        path: Path,
-        validation_path: Path | None = None,
-        test_path: Path | None = None,
-        column: str = "text",
-        label: str | None = None,
-        validation: float = 0.1,
-        test: float = 0.1,
-        split_seed: int = 0,
-    ) -> None:
-        self.path = Path(path).expanduser()
-        self.held_out = {
-            name: None if held_out is None else Path(held_out).expanduser()
-            for name, held_out in (("validation", validation_path), ("test", test_path))
-        }
-        self.column, self.label = column, label
-        self.split = RandomSplit(f"'{self.path.name}'", "texts", validation=validation, test=test, seed=split_seed)
-
-    def describe(self) -> Mapping[str, Any]:
-        # The modality learns shape and vocabulary from the texts, so only the files are checked here.
-        for path in (self.path, *self.held_out.values()):
-            if path is not None:
-                _check_file(path)
-        return {}
-
-    def load(self) -> TextSplits:
-        present = {"train": read_texts(self.path, self.column, self.label)}
-        for name, path in self.held_out.items():
-            if path is not None:
-                present[name] = read_texts(path, self.column, self.label)
-        # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
-        return complete_splits(present, self.split, self.split_record, column=self.column, label=self.label)
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+FORMATS = (".txt", ".smi", *JSON_LINES, ".json", *DELIMITERS, ".parquet")
+SMILES_HEADERS = frozenset({"smiles", "canonical_smiles", "isomeric_smiles", "smile", "#smiles"})
+_BATCH = 256
 
 
-def read_texts(path: Path, column: str = "text", label: str | None = None) -> list[Line]:
-    """Return all texts of a file; unusable ones have `Line.problem` set.
-
-    Raises:
-        AeframeError: No such file, a suffix outside `FORMATS`, a file that is not UTF-8, a missing column.
-    """
-    _check_file(path)
-    suffix = path.suffix.lower()
-    try:
-        with path.open(encoding="utf-8-sig", newline="" if suffix in _DELIMITERS else None) as file:
-            if suffix in _DELIMITERS:
-                lines = list(_read_table(file, path, _DELIMITERS[suffix], column, label))
-            elif suffix == ".jsonl":
-                lines = [
-                    _parse_json(text.rstrip("\n"), _where(path, n), column, label)
-                    for n, text in enumerate(file, start=1)
-                ]
-            else:
-                lines = [_line(text.rstrip("\n"), _where(path, n)) for n, text in enumerate(file, start=1)]
-    except UnicodeDecodeError as error:
-        raise AeframeError(
-            f"'{path.name}' is not UTF-8 (byte {error.start} cannot be decoded); save it as UTF-8"
-        ) from error
-    if not lines:
-        raise AeframeError(f"'{path.name}' has no text; add at least one")
-    return lines
-
-
-def write_texts(path: Path, texts: Sequence[str], column: str = "text") -> list[Path]:
-    """Write texts to a new file in the format of its suffix; return the file.
+def iter_texts(path: Path, reading: ReadOptions, notes: Notes, *, name: str | None = None) -> Iterator[Line]:
+    """Yield all texts of a file; unusable ones have `Line.problem` set.
 
     Args:
         path: The file.
-        texts: The texts to write.
-        column: The key in JSONL, the header in CSV and TSV.
+        reading: How to read it.
+        notes: Receives what is left out or guessed.
+        name: The name of the file in messages and in names of texts, such as its path in a folder.
 
     Raises:
-        AeframeError: A suffix outside `FORMATS`, a file that exists, a text with a line break in ``.txt`` or ``.smi``.
+        AeframeError: No such file, a suffix outside `FORMATS`, a wrong encoding, a missing column.
+    """
+    check_file(path, reading)
+    name = name or path.name
+    suffix = format_of(path)
+    if suffix == ".parquet":
+        yield from _read_parquet(path, Origin(f"'{name}', row", name), reading)
+        return
+    if (note := encoding_note(path, reading)) is not None:
+        notes.add(note)
+    with open_text(path, reading, newline="" if suffix in DELIMITERS else None) as file:
+        origin = Origin(f"'{name}', line", name)
+        if suffix in DELIMITERS:
+            yield from _read_table(file, path, origin, reading, notes)
+        elif suffix == ".json":
+            yield from _read_json(file, path, name, reading)
+        elif suffix in JSON_LINES:
+            yield from _read_json_lines(bounded_lines(file, path), origin, reading)
+        elif suffix == ".smi":
+            yield from _read_smiles(file, path, origin, notes)
+        elif reading.unit == "file":
+            text = bounded_text(file, path, "divide it into files of fewer characters").strip("\n")
+            yield Line(text, Origin(f"'{name}'", name), None, problem_of(text))
+        else:
+            yield from _read_lines(file, path, origin, notes)
+
+
+def check_file(path: Path, reading: ReadOptions) -> None:
+    """Check that a file exists and has a suffix of `FORMATS`, or one of them and that of a compression.
+
+    Raises:
+        AeframeError: It does not.
     """
     suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise AeframeError(f"modality 'text' writes {', '.join(FORMATS)} files, not '{path.name}'; choose one of them")
-    if path.exists():
-        raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
-    if suffix in (".txt", ".smi"):
-        multiline = next((row for row, text in enumerate(texts) if len(text.splitlines()) > 1), None)
-        if multiline is not None:
-            raise AeframeError(
-                f"modality 'text': sample {multiline} contains a line break, and {suffix} has one text per line; "
-                "write .jsonl or .csv"
-            )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x", encoding="utf-8", newline="") as file:
-        if suffix in _DELIMITERS:
-            writer = csv.writer(file, delimiter=_DELIMITERS[suffix], lineterminator="\n")
-            writer.writerows([[column], *([text] for text in texts)])
-        elif suffix == ".jsonl":
-            file.writelines(json.dumps({column: text}, ensure_ascii=False) + "\n" for text in texts)
-        else:
-            file.writelines(f"{text}\n" for text in texts)
-    return [path]
-
-
-def _check_file(path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
+    if format_of(path) not in FORMATS or (suffix in COMPRESSIONS and format_of(path) == ".parquet"):
         raise AeframeError(
-            f"modality 'text' reads {', '.join(FORMATS)} files, not '{path.name}'; convert it to one of these formats"
+            f"modality 'text' reads {', '.join(FORMATS)} files, also compressed ({', '.join(COMPRESSIONS)}), and "
+            f"folders of them, not '{path.name}'; convert it to one of these formats"
         )
     if not path.is_file():
-        raise AeframeError(f"there is no file '{path}'; correct data.path, or create the file")
+        remedy = "correct the path" if reading.is_trained else "correct data.path, or create the file"
+        raise AeframeError(f"there is no file '{path}'; {remedy}")
 
 
-def _where(path: Path, number: int) -> str:
-    return f"'{path.name}', line {number}"
+def _read_lines(file: TextIO, path: Path, origin: Origin, notes: Notes) -> Iterator[Line]:
+    """Yield the lines of a text file, without blank ones at its end."""
+    blank: list[Line] = []
+    for number, line in enumerate(bounded_lines(file, path), start=1):
+        text = line.rstrip("\n")
+        if not text or text.isspace():
+            blank.append(Line("", origin, number, "is empty"))
+            continue
+        yield from blank
+        blank.clear()
+        yield Line(text, origin, number, problem_of(text))
+    if blank:
+        notes.add(f"'{origin.name}': {_blank_lines(len(blank))} left out")
 
 
-def _line(text: str, where: str, label: str | None = None) -> Line:
-    return Line(text, where, None if text.strip() else "is empty", label)
+def _read_smiles(file: TextIO, path: Path, origin: Origin, notes: Notes) -> Iterator[Line]:
+    """Yield the SMILES of a file, each with the name that follows it after whitespace."""
+    for number, line in enumerate(bounded_lines(file, path), start=1):
+        smiles, *name = line.split(None, 1)[:2] or [""]
+        if number == 1 and smiles.lower() in SMILES_HEADERS:
+            notes.add(f"'{path.name}': line 1, '{line.strip()}', is taken for a header and left out")
+        elif smiles:
+            own_name = name[0].strip() if name else ""
+            yield Line(smiles, origin, number, problem_of(smiles), own_name=own_name or None)
 
 
-def _parse_json(text: str, where: str, column: str, label: str | None) -> Line:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        return Line("", where, f"is not JSON (character {error.pos + 1}: {error.msg.removesuffix(' at')})")
-    if not isinstance(value, dict):
-        return Line("", where, f"is a JSON {type(value).__name__}, expected an object")
-    for key in (column, label):
-        if key is not None and not isinstance(value.get(key), str):
-            found = f"a {type(value[key]).__name__}" if key in value else "no such key"
-            return Line("", where, f"needs a string under the key '{key}', found {found}")
-    return _line(value[column], where, None if label is None else value[label])
+def _read_json_lines(lines: Iterable[str], origin: Origin, reading: ReadOptions) -> Iterator[Line]:
+    """Yield the texts of JSONL; blank lines are no texts."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield parse_json(line, origin, number, reading)
 
 
-def _read_table(file: TextIO, path: Path, delimiter: str, column: str, label: str | None) -> Iterator[Line]:
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
-    rows = _parse_rows(reader, path)
-    header = next(rows, [])
-    positions = []
-    for option, name in (("column", column), ("label", label)):
-        if name is not None and name not in header:
+def _read_json(file: TextIO, path: Path, name: str, reading: ReadOptions) -> Iterator[Line]:
+    """Yield the texts of an array of objects, or of JSONL that has the suffix ``.json``."""
+    text = bounded_text(file, path, "write it as .jsonl, which is read line by line").lstrip()
+    if not text.startswith("["):
+        first = text.partition("\n")[0]
+        if first and not _is_object(first):
             raise AeframeError(
-                f"'{path.name}' has no column '{name}'{did_you_mean(name, header)}; its columns are "
-                f"{', '.join(header) or 'none'}; set data.{option}, or rename one"
+                f"'{name}' is no JSON array, and its first line is no object; expected an array of objects, or one "
+                "object on each line"
             )
-        positions.append(None if name is None else header.index(name))
-    text_position, label_position = positions
-    assert text_position is not None
-    for row in rows:
-        where = _where(path, reader.line_num)
-        if len(row) != len(header):
-            yield Line("", where, f"has {len(row)} values, expected {len(header)} as in the header")
+        yield from _read_json_lines(io.StringIO(text), Origin(f"'{name}', line", name), reading)
+        return
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AeframeError(f"'{name}' {json_problem(error)}; correct the file") from None
+    origin = Origin(f"'{name}', object", name)
+    for number, value in enumerate(values, start=1):
+        yield line_of(value, origin, number, reading)
+
+
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _read_parquet(path: Path, origin: Origin, reading: ReadOptions) -> Iterator[Line]:
+    """Yield the texts of a column, a batch of rows at a time."""
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise AeframeError(
+            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
+        ) from None
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            columns = _parquet_columns(path, [column.path for column in file.schema], reading)
+            for group in range(file.num_row_groups):
+                # The header states sizes, which decompression would allocate.
+                row_group = file.metadata.row_group(group)
+                check_memory(f"'{path.name}'", row_group.total_byte_size, f"row group {group}")
+            for batch in file.iter_batches(_BATCH, columns=columns):
+                for record in _records(batch):
+                    problem = "is not UTF-8" if record is None else None
+                    yield Line("", origin, number, problem) if problem else line_of(record, origin, number, reading)
+                    number += 1
+    except (pa.ArrowException, OSError) as error:
+        raise AeframeError(f"'{path.name}' cannot be read as .parquet ({error}); write it again") from None
+
+
+def _records(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of a batch of pyarrow; None for a row with bytes that are not UTF-8."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield None
         else:
-            yield _line(row[text_position], where, None if label_position is None else row[label_position])
+            for row in range(batch.num_rows):
+                yield from _records(batch.slice(row, 1))
+
+
+def _parquet_columns(path: Path, leaves: list[str], reading: ReadOptions) -> list[str]:
+    """Return the columns to read, as pyarrow names them: of a list, its leaves are ``a.list.element``."""
+    columns = []
+    for option, name in (("column", reading.column), ("label", reading.label), ("names", reading.names)):
+        if name is None:
+            continue
+        found = [leaf for leaf in leaves if leaf == name or leaf.startswith(f"{name}.")]
+        if found:
+            columns.append(name)
+        elif option == "column" or not reading.is_trained:
+            tops = list(dict.fromkeys(leaf.partition(".")[0] for leaf in leaves))
+            raise no_column(path.name, option, name, tops, reading)
+    return columns
+
+
+def no_column(file: str, option: str, name: str, known: list[str], reading: ReadOptions) -> AeframeError:
+    """Return the error for a column that a file does not have."""
+    remedy = "rename one" if reading.is_trained else f"set data.{option}, or rename one"
+    shown = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+    return AeframeError(
+        f"'{file}' has no column '{name}'{did_you_mean(name, known)}; its columns are {shown or 'none'}; {remedy}"
+    )
+
+
+def _read_table(file: TextIO, path: Path, origin: Origin, reading: ReadOptions, notes: Notes) -> Iterator[Line]:
+    """Yield the texts of a column of CSV or TSV; blank lines are no rows."""
+    previous = csv.field_size_limit(MAX_CHARACTERS)
+    try:
+        lines = bounded_lines(file, path)
+        first = next(lines, "")
+        delimiter = _delimiter(first, path, reading, notes)
+        reader = csv.reader(_chain(first, lines), delimiter=delimiter, strict=True)
+        rows = _parse_rows(reader, path)
+        header = next(rows, [])
+        positions: list[int | None] = []
+        for option, name in (("column", reading.column), ("label", reading.label), ("names", reading.names)):
+            position = None if name is None or name not in header else header.index(name)
+            if name is not None and position is None and (option == "column" or not reading.is_trained):
+                raise no_column(path.name, option, name, header, reading)
+            positions.append(position)
+        text_at, label_at, name_at = positions
+        assert text_at is not None
+        for row in rows:
+            if not row:
+                continue
+            number = reader.line_num
+            if len(row) != len(header):
+                yield Line("", origin, number, f"has {len(row)} values, expected {len(header)} as in the header")
+                continue
+            label, _ = (None, None) if label_at is None else label_of(row[label_at])
+            name = None if name_at is None else row[name_at]
+            yield Line(row[text_at], origin, number, problem_of(row[text_at]), label, name or None)
+    finally:
+        csv.field_size_limit(previous)
+
+
+def _delimiter(first: str, path: Path, reading: ReadOptions, notes: Notes) -> str:
+    """Return the delimiter of the options or of the suffix, or another one with which the header has the column."""
+    default = reading.delimiter or DELIMITERS[format_of(path)]
+    if reading.delimiter is not None and not reading.is_trained:
+        return default
+
+    def has_column(delimiter: str) -> bool:
+        cells = next(csv.reader([first.rstrip("\r\n")], delimiter=delimiter), [])
+        return reading.column in cells
+
+    if has_column(default):
+        return default
+    other = next((each for each in (",", ";", "\t", "|") if each != default and has_column(each)), None)
+    if other is None:
+        return default
+    shown = "a tab" if other == "\t" else f"'{other}'"
+    notes.add(
+        f"'{path.name}': columns are separated by {shown}, with which the header has the column '{reading.column}'"
+    )
+    return other
+
+
+def _chain(first: str, lines: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+    yield from lines
 
 
 def _parse_rows(reader: Any, path: Path) -> Iterator[list[str]]:
@@ -198,6 +282,10 @@ def _parse_rows(reader: Any, path: Path) -> Iterator[list[str]]:
             row_start = reader.line_num + 1
     except csv.Error as error:
         raise AeframeError(
-            f"{_where(path, row_start)} cannot be parsed ({error}); "
+            f"'{path.name}', line {row_start} cannot be parsed ({error}); "
             "look for a quotation mark that is not closed, or not doubled"
         ) from error
+
+
+def _blank_lines(count: int) -> str:
+    return "1 blank line at its end is" if count == 1 else f"{count} blank lines at its end are"

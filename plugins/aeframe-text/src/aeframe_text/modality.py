@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits, TensorSource
+from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits
+from aeframe.data.notes import Notes
 from aeframe.errors import AeframeError
-from aeframe.model_store.inputs import FarFromTrainingWarning
 from aeframe.types import Batch, DataSpec, Domain
-from aeframe_text.files import read_texts, write_texts
+from aeframe_text.line_encoder import LineEncoder, TooLong, Unknown, problem_for
+from aeframe_text.preparation import (
+    TRAINING_STEP,
+    add_notes,
+    check_lines,
+    check_not_empty,
+    count_unknown_words,
+    limit_lengths,
+    splits_of,
+)
+from aeframe_text.reading import ReadOptions
 from aeframe_text.source import BucketSource, TextSource
-from aeframe_text.specials import END, PAD, SPECIALS, UNKNOWN
+from aeframe_text.specials import END, PAD
+from aeframe_text.text_files import open_texts
 from aeframe_text.text_in_memory import lines_of
-from aeframe_text.texts import Line, TextSplits
+from aeframe_text.texts import Line, Origin, TextSplits, problem_of, sorted_labels
 from aeframe_text.tokenisers import Characters, Smiles, Tokeniser, TokeniserName, Words
+from aeframe_text.tokens import Encoded
+from aeframe_text.vocabulary_checks import check_words
+from aeframe_text.writing import write_texts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_NEXT_STEP = "correct or remove it, or set modality.on_error=skip to leave such texts out of training"
 
 
 class Text(Modality):
@@ -33,9 +44,10 @@ class Text(Modality):
     where `Batch.mask` is False.
 
     The vocabulary is learned from the training split. T is the length of the longest sentence of all splits, end token
-    included. ``extras["words"]`` ``(B,)`` is the number of words, plus one for the end, whatever the tokeniser. Where
-    the data have labels, ``extras["label"]`` ``(B,)`` is the class index, -1 for a class without training sentence.
-    Labels of samples in memory keep the codes of their dataset.
+    included, unless one is out of proportion (see `max_length`). ``extras["words"]`` ``(B,)`` is the number of words,
+    plus one for the end, whatever the tokeniser. Where the data have labels, ``extras["label"]`` ``(B,)`` is the class
+    index, -1 for a sentence without label and for a class without training sentence. Labels of samples in memory keep
+    the codes of their dataset.
 
     Args:
         tokeniser: ``words`` (separated by whitespace), ``characters``, ``smiles`` (atoms and bonds of molecules) or
@@ -43,12 +55,13 @@ class Text(Modality):
         vocabulary_size: Maximal size of the vocabulary, special tokens included; the most frequent tokens are kept.
             Null has no limit, except 4096 for ``bpe``.
         min_count: Minimal number of occurrences of a token in the training split.
-        max_length: T, the end token included; null takes the length of the longest sentence.
+        max_length: T, the end token included; null takes the length of the longest sentence, but at most 8 times the
+            length that 99 % of the training sentences do not exceed, at least 512 and at most 2,048 tokens.
         too_long: Sentences of more than `max_length` tokens: ``refuse`` makes them errors, ``cut`` truncates them to
-            T - 1 tokens and an end token.
+            T - 1 tokens and an end token, with a note. A trained model does the same.
         unknown: Tokens outside the vocabulary: ``token`` replaces them by ``<unk>``, ``refuse`` makes them errors.
-        on_error: Empty, too long or otherwise unusable sentences: ``raise`` stops, ``skip`` leaves them out of training
-            and lists them.
+        on_error: Empty, too long or otherwise unusable sentences: ``raise`` stops, ``skip`` leaves them out and lists
+            them.
         buckets: Train in batches of sentences of similar length, each padded to its longest sentence only. It requires
             networks for any T: ``token_rnn`` and ``token_transformer``.
         tokens: With `buckets`, the number of tokens of a training batch, padding included; it replaces the run's
@@ -70,8 +83,8 @@ class Text(Modality):
         vocabulary_size: int | None = None,
         min_count: int = 1,
         max_length: int | None = None,
-        too_long: Literal["refuse", "cut"] = "refuse",
-        unknown: Literal["token", "refuse"] = "token",
+        too_long: TooLong = "refuse",
+        unknown: Unknown = "token",
         on_error: OnError = "raise",
         buckets: bool = False,
         tokens: int | None = None,
@@ -91,11 +104,10 @@ class Text(Modality):
         self._vocabulary: Tokeniser | None = None
         self._width = 0
         self._labels: tuple[str, ...] | None = None
-        self._column = "text"
-        self._label: str | None = None
+        self._reading = ReadOptions()
         # `spec` keeps the loaded texts for `prepare`, and `learn` the encoded ones for `apply`; each is used once.
         self._loaded: tuple[Dataset, TextSplits] | None = None
-        self._encoded_raw: tuple[TextSplits, dict[str, _Encoded], list[str]] | None = None
+        self._encoded_raw: tuple[TextSplits, dict[str, Encoded], list[str]] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -114,7 +126,9 @@ class Text(Modality):
             return super().prepare(dataset, learn=learn)
         # `spec` has already loaded these texts and learned their vocabulary.
         raw, self._loaded = self._loaded[1], None
-        return self.apply(raw)
+        splits = self.apply(raw)
+        splits.notes = Notes([*dataset.notes, *self.notes, *splits.notes])
+        return splits
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, TextSplits):
@@ -122,17 +136,24 @@ class Text(Modality):
                 f"modality text reads TextSplits, and dataset {type(dataset).__name__} loads {type(raw).__name__}; "
                 f"choose a dataset of this modality, or modality={type(dataset).modality}"
             )
-        self._column, self._label = raw.column, raw.label
-        tokeniser = _tokeniser_class(self.tokeniser)
-        usable = (line.text for line in raw.train if line.problem is None)
-        self._vocabulary = tokeniser.learn(usable, size=self.vocabulary_size, min_count=self.min_count)
+        self._reading, kind = raw.reading, _tokeniser_class(self.tokeniser)
+        usable = [line for line in raw.train if problem_for(line, kind) is None]
+        if not usable or self.on_error == "raise":
+            check_lines([*raw.train, *raw.validation, *raw.test], kind)
+        if self.tokeniser == "words":
+            check_words(usable)
+            if num := count_unknown_words(usable):
+                self.notes.add(f"the training texts have the word <unk> {num} times, the token of unknown words")
+        texts = (line.text for line in usable)
+        self._vocabulary = kind.learn(texts, size=self.vocabulary_size, min_count=self.min_count)
         labels = {line.label for line in raw.train if line.label is not None}
-        names = tuple(sorted(map(str, labels))) if raw.label_names is None else raw.label_names
+        names = sorted_labels(map(str, labels)) if raw.label_names is None else raw.label_names
         self._labels = names if labels else None
         self._width = self.max_length or 0
         if self.max_length is None:
             encoded, skipped = self._encode_splits(raw)
-            self._width = max(len(row) for split in encoded.values() for row in [[], *split.rows])
+            encoded = limit_lengths(raw, encoded, self._encoder(), self.on_error, skipped)
+            self._width = max((max(split.lengths) for split in encoded.values() if len(split)), default=0)
             self._encoded_raw = raw, encoded, skipped
 
     def apply(self, raw: TextSplits) -> Splits:
@@ -141,25 +162,28 @@ class Text(Modality):
         else:
             encoded, skipped = self._encode_splits(raw)
         self._encoded_raw = None
-        empty = next((name for name, split in encoded.items() if not split.rows), None)
-        if empty is not None:
-            raise AeframeError(
-                f"modality 'text' has no usable text for the {empty} split; correct the {len(skipped)} skipped texts"
-            )
-        train = encoded["train"]
-        return Splits(
-            self._source(train, bucketed=True) if self.buckets else self._source(train),
+        check_not_empty(encoded, skipped)
+        splits = Splits(
+            self._source(encoded["train"], bucketed=self.buckets),
             self._source(encoded["validation"]),
             self._source(encoded["test"]),
             skipped,
             self._labels or None,
         )
+        add_notes(splits.notes, raw, encoded, self._encoder())
+        return splits
 
-    def _encode_splits(self, raw: TextSplits) -> tuple[dict[str, _Encoded], list[str]]:
+    def _encode_splits(self, raw: TextSplits) -> tuple[dict[str, Encoded], list[str]]:
         """Return the encoded texts of each split, and a message for each skipped text."""
         skipped: list[str] = []
-        splits = {"train": raw.train, "validation": raw.validation, "test": raw.test}
-        return {name: self._encode_lines(lines, skipped) for name, lines in splits.items()}, skipped
+        skip = skipped if self.on_error == "skip" else None
+        is_trained = self._reading.is_trained
+        step = "correct or remove it" if is_trained else TRAINING_STEP
+        encoder = self._encoder(is_trained=is_trained)
+        return {name: encoder.encode(lines, skip, next_step=step) for name, lines in splits_of(raw).items()}, skipped
+
+    def _encoder(self, *, is_trained: bool = False) -> LineEncoder:
+        return LineEncoder(self.vocabulary, self._width, self.too_long, self.unknown, self._labels, is_trained)
 
     @property
     def vocabulary(self) -> Tokeniser:
@@ -174,13 +198,12 @@ class Text(Modality):
 
     def state(self) -> dict[str, Any]:
         labels = None if self._labels is None else list(self._labels)
-        names = {"column": self._column, "label": self._label}
-        return {"width": self._width, "labels": labels, **names, **self.vocabulary.state()}
+        return {"width": self._width, "labels": labels, "reading": self._reading.state(), **self.vocabulary.state()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._width = int(state["width"])
         self._labels = None if state["labels"] is None else tuple(state["labels"])
-        self._column, self._label = state["column"], state.get("label")
+        self._reading = ReadOptions.from_state(state["reading"])
         self._vocabulary = _tokeniser_class(self.tokeniser).from_state(state)
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -211,9 +234,8 @@ class Text(Modality):
         """
         if isinstance(texts, str) or not texts:
             raise AeframeError(f"modality 'text' encodes a list of at least one text, found {texts!r}")
-        return self._batch(
-            [Line(text, f"text {row}", None if text.strip() else "is empty") for row, text in enumerate(texts)]
-        )
+        origin = Origin("text")
+        return self._batch([Line(text, origin, row, problem_of(text)) for row, text in enumerate(texts)])
 
     def decode(self, x: Tensor) -> list[str]:
         """Return the texts of tokens ``(N, T)``, each up to its first end token or padding."""
@@ -224,32 +246,53 @@ class Text(Modality):
         return texts
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
-        """Read a file: lines of ``.txt`` and ``.smi``, JSONL, CSV and TSV (the key or column of the training data).
+        """Open a file or folder in a format of `TextFiles`, with its options in training.
 
-        Row n of the batch is text n of the file; no text is skipped, whatever `on_error`. If the file has the labels of
-        training, ``extras["label"]`` is the class index, -1 for another class.
+        Texts are encoded while the file is read, and only their tokens are kept. If the file has labels of training,
+        ``extras["label"]`` is the class index, -1 for none and for another class. The column ``name`` is the text's
+        name, or file and line: ``new.txt:3``.
 
         Raises:
-            AeframeError: A text that is unusable or too long for the model.
+            AeframeError: A text is unusable or too long for the model, with `on_error` ``raise``; no text is left.
         """
-        batch = self._batch(self._labelled_texts(path) or read_texts(path, self._column))
-        source = TensorSource(batch.x, mask=batch.mask, condition=batch.condition, extras=batch.extras)
-        return FileSamples(source)
+        skipped: list[str] = []
+        labels: dict[str | int, None] = {}  # in the order of the file
+        reading = self._reading if self._reading.is_trained else ReadOptions.from_state(self._reading.state())
 
-    def _labelled_texts(self, path: Path) -> list[Line] | None:
-        """Return the texts of a file with labels; None for a file without labels."""
-        if self._label is None:
-            return None
-        try:
-            lines = read_texts(path, self._column, self._label)
-        except AeframeError:
-            # No such column; any other problem is raised again when the texts are read without labels.
-            return None
-        return None if any(line.problem for line in lines) else lines
+        def lines() -> Iterator[Line]:
+            for line in open_texts(path, reading, self.notes):
+                if line.label is not None:
+                    labels.setdefault(line.label)
+                yield line
+
+        step = "correct or remove it, or leave such texts out with --on-error skip (in Python on_error='skip')"
+        encoded = self._encoder(is_trained=True).encode(
+            lines(), skipped if on_error == "skip" else None, next_step=step, warn=True
+        )
+        if not len(encoded):
+            raise AeframeError(f"'{path.name}' has no usable text" + (f": {skipped[0]}" if skipped else "; add one"))
+        if encoded.num_cut:
+            self.notes.add(
+                f"'{path.name}': {encoded.num_cut} of {len(encoded)} texts are cut to the model's {self._width} tokens"
+            )
+        known = [label for label in labels if label in (self._labels or ())]
+        if self._labels and labels and not known:
+            self.notes.add(f"'{path.name}': no label is one of training, such as '{next(iter(labels))}'; none is used")
+        elif known:
+            num = encoded.labels.count(-1)
+            if num:
+                self.notes.add(
+                    f"'{path.name}': {num} of {len(encoded)} texts have no label of training; their label is -1"
+                )
+        return FileSamples(self._source(encoded, trim=False, has_labels=bool(known)), skipped)
 
     def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
-        """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `read` reads."""
-        return write_texts(path, self.decode(x.cpu()), self._column)
+        """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `open` reads.
+
+        A path without suffix is a folder of one ``.txt`` file for each text. `names` are a column or key, the words
+        after a SMILES, or the names of the files of a folder; ``.txt`` has no place for them.
+        """
+        return write_texts(path, self.decode(x.cpu()), self._reading, names=names)
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe_text.render import draw
@@ -257,114 +300,35 @@ class Text(Modality):
         return draw({title: self.decode(x) for title, x in panels.items()})
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
-        encoded = self._encode_lines(lines)
-        self._warn_of_unknown(lines, encoded)
-        source = self._source(encoded, trim=False)
-        batch = source.batch(torch.arange(len(source)))
-        if all(line.label is None for line in lines):
-            batch.extras.pop("label", None)
-        return batch
+        encoded = self._encoder(is_trained=True).encode(lines, None, next_step="correct or remove it", warn=True)
+        has_labels = any(line.label is not None for line in lines)
+        source = self._source(encoded, trim=False, has_labels=has_labels)
+        return source.batch(torch.arange(len(source)))
 
-    def _warn_of_unknown(self, lines: Sequence[Line], encoded: _Encoded) -> None:
-        """Warn if more than half of the tokens are not in the vocabulary: the codes of such texts say little."""
-        # Each row ends in an end token.
-        num = sum(len(row) - 1 for row in encoded.rows)
-        num_unknown = sum(row.count(UNKNOWN) for row in encoded.rows)
-        if 2 * num_unknown > num:
-            pieces = (self.vocabulary.unknown(line.text) for line in lines)
-            first = next(piece for piece in pieces if piece is not None)
-            warnings.warn(
-                f"modality text: {num_unknown} of {num} tokens are not in the vocabulary of the training texts, such "
-                f"as '{first}'; check that the texts are of the same kind",
-                FarFromTrainingWarning,
-                stacklevel=4,
-            )
-
-    # -- shared by training and reading --------------------------------------------------------------------------
-
-    def _encode_lines(self, lines: Sequence[Line], skipped: list[str] | None = None) -> _Encoded:
-        """Return the encoded usable lines.
-
-        Args:
-            lines: The lines to encode.
-            skipped: A list to which a message for each unusable line is appended, with `on_error` ``skip``.
-
-        Raises:
-            AeframeError: A line is unusable, and `skipped` is None or `on_error` is ``raise``.
-        """
-        encoded = _Encoded([], [], [], [])
-        for number, line in enumerate(lines):
-            row = [] if line.problem else [*self.vocabulary.encode(line.text), END]
-            problem = line.problem or self._problem(line, row)
-            if problem is None:
-                if len(row) > self._width > 0:
-                    row = [*row[: self._width - 1], END]
-                encoded.rows.append(row)
-                encoded.numbers.append(number)
-                encoded.words.append(len(line.text.split()) + 1)
-                if self._labels is not None:
-                    encoded.labels.append(self._label_code(line.label))
-            elif skipped is None or self.on_error == "raise":
-                raise AeframeError(f"{line.where} {problem}; {_NEXT_STEP}")
-            else:
-                skipped.append(f"{line.where} {problem}")
-        return encoded
-
-    def _label_code(self, label: str | int | None) -> int:
-        """Return a code as it is, the code of a name, or -1 for none and for an unknown one."""
-        if isinstance(label, int):
-            return label
-        return self._labels.index(label) if self._labels and label in self._labels else -1
-
-    def _problem(self, line: Line, row: Sequence[int]) -> str | None:
-        """Return why a line with the tokens `row` cannot be used, or None."""
-        if self.unknown == "refuse":
-            unknown_piece = self.vocabulary.unknown(line.text)
-            if unknown_piece is not None:
-                return (
-                    f"has '{unknown_piece}', which is not in the vocabulary (modality.unknown=token replaces it by "
-                    f"{SPECIALS[UNKNOWN]})"
-                )
-        if self.too_long == "refuse" and 0 < self._width < len(row):
-            return (
-                f"has {len(row)} tokens, end token included, and at most {self._width} fit (modality.too_long=cut "
-                "truncates it)"
-            )
-        return None
-
-    def _source(self, encoded: _Encoded, *, bucketed: bool = False, trim: bool | None = None) -> TextSource:
+    def _source(
+        self, encoded: Encoded, *, bucketed: bool = False, trim: bool | None = None, has_labels: bool = True
+    ) -> TextSource:
         """Return the data source of encoded texts.
 
         Args:
             encoded: The texts.
             bucketed: Batches have sentences of similar length.
             trim: Pad each batch only to its longest sentence; None does so with `buckets`.
+            has_labels: Whether batches have the labels, if training had some.
         """
-        extras = {"words": torch.tensor(encoded.words)}
-        if self._labels is not None:
-            extras["label"] = torch.tensor(encoded.labels)
-        lengths = torch.tensor([len(row) for row in encoded.rows])
+        extras = {"words": torch.from_numpy(np.array(encoded.words))}
+        if self._labels is not None and has_labels:
+            extras["label"] = torch.from_numpy(np.array(encoded.labels))
         # Batches are int64; int32 halves the memory of the stored tokens.
-        tokens = torch.tensor([token for row in encoded.rows for token in row], dtype=torch.int32)
-        index = torch.tensor(encoded.numbers)
+        tokens, lengths = encoded.tokens(), torch.from_numpy(np.array(encoded.lengths))
+        index = torch.from_numpy(np.array(encoded.numbers))
+        names = encoded.names if encoded.has_names else None
         if bucketed:
-            return BucketSource(tokens, lengths, width=self._width, extras=extras, index=index, max_tokens=self.tokens)
+            return BucketSource(
+                tokens, lengths, width=self._width, extras=extras, index=index, names=names, max_tokens=self.tokens
+            )
         trimmed = self.buckets if trim is None else trim
-        return TextSource(tokens, lengths, width=self._width, extras=extras, index=index, trim=trimmed)
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """The encoded usable texts of a split; each list has one entry per text."""
-
-    rows: list[list[int]]
-    """Token ids."""
-    numbers: list[int]
-    """The position in the split, unusable texts included."""
-    words: list[int]
-    """The number of words, plus one for the end."""
-    labels: list[int]
-    """The class index; empty for data without labels."""
+        return TextSource(tokens, lengths, width=self._width, extras=extras, index=index, names=names, trim=trimmed)
 
 
 def _tokeniser_class(name: TokeniserName) -> type[Tokeniser]:

@@ -10,13 +10,14 @@ import torch
 from aeframe.data import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.noise import SPLITTING, noise_of
-from aeframe_text.texts import Line, TextSplits, complete_splits
+from aeframe_text.texts import Line, Origin, TextSplits, complete_splits
 
 _DETERMINERS = ("the", "a", "my", "every")
 _ADJECTIVES = ("small", "grey", "red", "quiet", "hungry", "bright")
 _NOUNS = ("cat", "dog", "bird", "child", "teacher", "river", "garden", "house", "train", "song")
 _VERBS = ("sees", "hears", "likes", "follows", "finds", "remembers")
 _ADVERBS = ("today", "again", "slowly", "at night", "in spring")
+_ORIGIN = Origin("data 'sentences', sentence")
 _PATTERNS = ("statement", "question", "denial")
 
 
@@ -69,4 +70,4 @@ def _sentence(row: int) -> Line:
         "question": f"does {subject} {infinitive} {object_}{adverb} ?",
         "denial": f"{subject} does not {infinitive} {object_}{adverb} .",
     }[pattern]
-    return Line(text, f"data 'sentences', sentence {row + 1}", label=pattern)
+    return Line(text, _ORIGIN, row + 1, label=pattern)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.types import Batch
 from aeframe_text.specials import PAD
+
+Names = Callable[[NDArray[np.int64]], NDArray[Any]]
+"""Returns the names ``(n,)`` of rows ``(n,)``."""
 
 
 class TextSource:
@@ -21,6 +27,7 @@ class TextSource:
         width: T, the length to which batches are padded.
         extras: `Batch.extras` of all sentences, tensors ``(N,)``.
         index: ``(N,)`` `Batch.index` of all sentences.
+        names: Returns the names ``(n,)`` of rows ``(n,)``, for `columns`; None for sentences without names.
         trim: Pad each batch only to its longest sentence.
     """
 
@@ -34,11 +41,12 @@ class TextSource:
         width: int,
         extras: Mapping[str, Tensor],
         index: Tensor,
+        names: Names | None = None,
         trim: bool = False,
     ) -> None:
         self._tokens, self.lengths, self._width, self._trim = tokens, lengths, width, trim
         self._starts = lengths.cumsum(0) - lengths
-        self._extras, self._index = dict(extras), index
+        self._extras, self._index, self._names = dict(extras), index, names
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -53,6 +61,10 @@ class TextSource:
         extras = {name: value[index] for name, value in self._extras.items()}
         return Batch(x, mask=mask, index=self._index[index], extras=extras)
 
+    def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
+        """Return the column ``name`` of the sentences `index` ``(n,)``, if they have names."""
+        return {} if self._names is None else {"name": self._names(index.numpy())}
+
 
 class BucketSource(TextSource):
     """A `TextSource` for training, in batches of sentences of similar length.
@@ -63,6 +75,7 @@ class BucketSource(TextSource):
         width: As for `TextSource`.
         extras: As for `TextSource`.
         index: As for `TextSource`.
+        names: As for `TextSource`.
         max_tokens: A batch has as many sentences as fit into this number of tokens, padding included. None takes the
             run's batch size.
     """
@@ -75,9 +88,10 @@ class BucketSource(TextSource):
         width: int,
         extras: Mapping[str, Tensor],
         index: Tensor,
+        names: Names | None = None,
         max_tokens: int | None,
     ) -> None:
-        super().__init__(tokens, lengths, width=width, extras=extras, index=index, trim=True)
+        super().__init__(tokens, lengths, width=width, extras=extras, index=index, names=names, trim=True)
         self.max_tokens = max_tokens
 
     def batch_indices(self, batch_size: int, world: int) -> list[Tensor]:

@@ -11,9 +11,11 @@ from torch import Tensor
 from aeframe.data.in_memory import MemoryDataset
 from aeframe.data.samples import as_array, described, is_frame
 from aeframe.errors import AeframeError
-from aeframe_text.texts import Line, Lines, TextSplits
+from aeframe_text.reading import ReadOptions
+from aeframe_text.texts import Line, Lines, Origin, TextSplits, problem_of
 
 _COLUMN = "text"
+_ORIGIN = Origin("text")
 
 
 class TextInMemory(MemoryDataset):
@@ -52,8 +54,8 @@ class TextInMemory(MemoryDataset):
         return {}
 
     def raw_splits(self, splits: Mapping[str, Any]) -> TextSplits:
-        column = _column_name(self.samples["train"].x)
-        return TextSplits(**splits, column=column, label_names=self.label_names or ())
+        reading = ReadOptions(_column_name(self.samples["train"].x))
+        return TextSplits(**splits, reading=reading, label_names=self.label_names or ())
 
 
 def lines_of(x: Any, labels: Sequence[int] | None = None) -> Lines:
@@ -72,12 +74,10 @@ def lines_of(x: Any, labels: Sequence[int] | None = None) -> Lines:
 
 
 def _line(number: int, value: Any, code: int | None) -> Line:
-    where = f"text {number}"
     if isinstance(value, str):
-        return Line(str(value), where, None if value.strip() else "is empty", code)
-    if _is_missing(value):
-        return Line("", where, "is missing", code)
-    return Line("", where, f"is of type {type(value).__name__}, expected a string", code)
+        return Line(str(value), _ORIGIN, number, problem_of(value), code)
+    problem = "is missing" if _is_missing(value) else f"is of type {type(value).__name__}, expected a string"
+    return Line("", _ORIGIN, number, problem, code)
 
 
 def _values(x: Any) -> Sequence[Any]:

@@ -18,7 +18,11 @@ TokeniserName = Literal["words", "characters", "smiles", "bpe"]
 
 
 class Tokeniser(ABC):
-    """The interface of tokenisers: text to token ids 0 to `size` - 1 and back; the first ids are `SPECIALS`."""
+    """The interface of tokenisers: text to token ids 0 to `size` - 1 and back; the first ids are `SPECIALS`.
+
+    A text that spells a special token, such as ``</s>``, is ordinary text: `encode` returns none of these ids but
+    `UNKNOWN`.
+    """
 
     @classmethod
     @abstractmethod
@@ -56,22 +60,33 @@ class Tokeniser(ABC):
         """Return the tokeniser with the vocabulary that `state` returned."""
 
 
+class _Ids(dict[str, int]):
+    """The ids of pieces; that of any other piece is `UNKNOWN`."""
+
+    def __missing__(self, piece: str) -> int:
+        return UNKNOWN
+
+
 class _PieceTokeniser(Tokeniser):
     """A tokeniser that splits texts by a rule; its vocabulary is a list of the pieces."""
 
     separator: ClassVar[str] = ""
     """Joins pieces in `decode`."""
+    unknown_piece: ClassVar[str | None] = None
+    """The piece that stands for words outside the vocabulary in a corpus; it is `UNKNOWN`. None for no such piece."""
 
     def __init__(self, pieces: Sequence[str]) -> None:
         self._pieces = [*SPECIALS, *pieces]
-        self._ids = {piece: number for number, piece in enumerate(self._pieces)}
+        # Special tokens are no pieces: a text that spells one, such as </s>, has its own id, or is unknown.
+        self._ids = _Ids((piece, number) for number, piece in enumerate(pieces, start=len(SPECIALS)))
+        if self.unknown_piece is not None:
+            self._ids[self.unknown_piece] = UNKNOWN
 
     @classmethod
     def learn(cls, texts: Iterable[str], *, size: int | None, min_count: int) -> Self:
         counts = Counter(piece for text in texts for piece in cls.split(text))
-        for special in SPECIALS:
-            # An <unk> in the corpus is the special token.
-            counts.pop(special, None)
+        if cls.unknown_piece is not None:
+            counts.pop(cls.unknown_piece, None)
         frequent = [(piece, count) for piece, count in counts.items() if count >= min_count]
         frequent.sort(key=lambda item: (-item[1], item[0]))
         vocabulary = frequent if size is None else frequent[: max(0, size - len(SPECIALS))]
@@ -92,7 +107,7 @@ class _PieceTokeniser(Tokeniser):
         return len(self._pieces)
 
     def encode(self, text: str) -> list[int]:
-        return [self._ids.get(piece, UNKNOWN) for piece in self.split(text)]
+        return list(map(self._ids.__getitem__, self.split(text)))
 
     def decode(self, tokens: Sequence[int]) -> str:
         return self.separator.join(self._pieces[token] for token in tokens if token >= UNKNOWN)
@@ -109,9 +124,13 @@ class _PieceTokeniser(Tokeniser):
 
 
 class Words(_PieceTokeniser):
-    """Words separated by whitespace; decoded texts have single spaces."""
+    """Words separated by whitespace; decoded texts have single spaces.
+
+    The word ``<unk>``, which published corpora have in place of rare words, is the token of unknown words.
+    """
 
     separator = " "
+    unknown_piece = SPECIALS[UNKNOWN]
 
     @staticmethod
     def split(text: str) -> list[str]:
@@ -133,9 +152,9 @@ class Smiles(_PieceTokeniser):
     """The atoms and bonds of SMILES (Weininger 1988).
 
     A bracket atom (``[C@@H]``), ``Br``, ``Cl`` and a two-digit ring number (``%12``) are one token each; any other
-    character is a token.
+    character is a token. Whitespace around a SMILES is no part of it.
     """
 
     @staticmethod
     def split(text: str) -> list[str]:
-        return _SMILES_PIECE.findall(text)
+        return _SMILES_PIECE.findall(text.strip())

@@ -6,6 +6,7 @@ modality `video` divides them into clips, by default one per video, so that they
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset
 from aeframe.data.arrays import SplitArrays
+from aeframe.data.limits import check_memory
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
@@ -64,8 +66,11 @@ class ArrayFile(SplitArrays):
 
     def _pixels(self, key: str) -> Tensor:
         """Return an array of the file as uint8 ``(N, T, C, H, W)``."""
-        where, array = self.where(key), self.load(key)
-        _check_dtype(where, array.dtype)
+        where = self.where(key)
+        header_shape, dtype = self.header(key)
+        _check_dtype(where, dtype)
+        check_memory(where, math.prod(header_shape), f"its shape {header_shape}")
+        array = self.load(key)
         permutation, shape = layout_of(where, array.shape, time_first=self.time_first)
         if array.dtype == np.bool_:
             array = array.astype(np.uint8) * np.uint8(255)

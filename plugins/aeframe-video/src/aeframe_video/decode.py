@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,28 @@ import av
 import numpy as np
 import torch
 from av.container import InputContainer
+from av.stream import Disposition
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.limits import check_pixels
 from aeframe.errors import AeframeError
 from aeframe.types import Shape
 from aeframe_image.decode import EXTENSIONS as IMAGE_EXTENSIONS
 from aeframe_image.decode import decode as decode_image
+from aeframe_video.orientation import oriented
 
-EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif"})
+EXTENSIONS = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".gif"}
+    | {".ts", ".m2ts", ".mts", ".wmv", ".asf", ".flv", ".ogv", ".3gp", ".3g2", ".vob"}
+)
 FRAME_EXTENSIONS = IMAGE_EXTENSIONS - {".gif"}
 """Suffixes of the images in a folder of frames."""
-SKIP_HINT = "or skip such videos in training with modality.on_error=skip"
+SKIP_HINT = "or skip such videos with on_error=skip"
 _NEXT_STEP = f"replace it, {SKIP_HINT}"
+_MIN_TIMES = 2
+_UNEVEN, _MANY_UNEVEN = 0.5, 0.01
+"""The frame rate varies if more than 1 % of the times between frames differ by half from the median."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +46,38 @@ class VideoInfo:
     """``(C, H, W)`` of a frame; C is 1 for greyscale formats and 3 otherwise."""
     rate: float | None = None
     """Frames per second; None for a folder of frames."""
-    timestamps: tuple[int, ...] = field(default=(), repr=False)
-    """The presentation time of each frame in units of the stream; empty if the file does not contain them."""
+    timestamps: NDArray[np.int64] | None = field(default=None, repr=False, compare=False)
+    """``(F,)``: the presentation time of each frame in units of the stream; None if the file does not contain them."""
+    time_base: float = 1.0
+    """Seconds of a unit of `timestamps`."""
+    num_streams: int = 1
+    """Streams of pictures; only the first is read."""
+
+    @property
+    def times(self) -> NDArray[np.float64] | None:
+        """``(F,)``: the time of each frame in seconds from the first; None for a folder of frames."""
+        if self.timestamps is not None:
+            times: NDArray[np.float64] = (self.timestamps - self.timestamps[0]) * self.time_base
+            return times
+        return None if self.rate is None else np.arange(self.num_frames) / self.rate
+
+    def frame_at(self, fraction: float) -> int:
+        """Return the number of the first frame after a fraction of the time; the nearest one."""
+        times = self.times
+        if times is None or len(times) < _MIN_TIMES or fraction >= 1:
+            return round(fraction * self.num_frames)
+        duration = times[-1] + times[-1] - times[-2]
+        return int(np.searchsorted((times[1:] + times[:-1]) / 2, fraction * duration))
+
+    @property
+    def variation(self) -> tuple[float, float] | None:
+        """The shortest and the longest time between frames in seconds if the frame rate varies, otherwise None."""
+        times = self.times
+        if self.timestamps is None or times is None or len(times) < _MIN_TIMES + 1:
+            return None
+        gaps = np.diff(times)
+        uneven = np.abs(gaps - np.median(gaps)) > _UNEVEN * np.median(gaps) + self.time_base
+        return (float(gaps.min()), float(gaps.max())) if uneven.mean() > _MANY_UNEVEN else None
 
 
 def read_info(path: Path) -> VideoInfo:
@@ -60,52 +99,67 @@ def read_info(path: Path) -> VideoInfo:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise AeframeError(f"video '{path}' has no video stream; {_NEXT_STEP}")
-            stream = container.streams.video[0]
+            stream, num_streams = _picture_stream(container)
+            check_pixels(f"video '{path}'", stream.codec_context.width, stream.codec_context.height)
             packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
             rate = float(stream.average_rate) if stream.average_rate else None
-            header_frames = stream.frames
+            header_frames, time_base = stream.frames, stream.time_base
         # A truncated file has fewer packets than frames in its header. The larger number is kept, so that decoding
         # reports the missing frames. Packets to discard are decoded but not shown.
         num_frames = max(len(packets), header_frames) - sum(discarded for _, discarded in packets)
         first = next(_decoded_frames(path, None), None) if num_frames else None
     except av.FFmpegError as error:
         raise AeframeError(f"video '{path}' cannot be decoded ({error.strerror}); {_NEXT_STEP}") from error
+    except _CorruptFrameError as error:
+        raise AeframeError(f"video '{path}' cannot be decoded (its first frame is damaged); {_NEXT_STEP}") from error
     if first is None:
         raise AeframeError(f"video '{path}' has no frames; {_NEXT_STEP}")
     timestamps = tuple(sorted(time for time, discarded in packets if time is not None and not discarded))
     # Seeking requires a unique timestamp for each frame.
-    seekable = len(timestamps) == num_frames and len(set(timestamps)) == num_frames
-    return VideoInfo(path, num_frames, tuple(first.shape), rate, timestamps if seekable else ())
+    seekable = time_base is not None and len(timestamps) == num_frames and len(set(timestamps)) == num_frames
+    return VideoInfo(
+        path,
+        num_frames,
+        tuple(first.shape),
+        rate,
+        np.array(timestamps, np.int64) if seekable else None,
+        float(time_base or 1),
+        num_streams,
+    )
 
 
-def read_frames(info: VideoInfo, numbers: NDArray[np.int64]) -> tuple[list[Tensor], str | None]:
+def read_frames(
+    info: VideoInfo, numbers: NDArray[np.int64], convert: Callable[[Tensor], Tensor] | None = None
+) -> tuple[list[Tensor], str | None]:
     """Decode the frames with the given numbers of a video to uint8 ``(C, H, W)`` each.
 
     Args:
         info: The video.
         numbers: Numbers of the frames, ascending and unique.
+        convert: Called with each frame when it is decoded, to keep less than the whole frame.
 
     Returns:
         The decoded frames, and None. If a frame cannot be decoded: the frames before it, and an error message.
     """
     frames: list[Tensor] = []
+    convert = convert or _unchanged
     if info.path.is_dir():
         files = frame_files(info.path)
         try:
             for number in numbers.tolist():
-                frames.append(decode_image(files[number]))
+                frames.append(convert(decode_image(files[number])))
         except AeframeError as error:
             return frames, str(error)
         return frames, None
     requested = numbers.tolist()
     # Decoding starts at the first requested frame if its timestamp is known, otherwise at the beginning.
-    position = requested[0] if info.timestamps else 0
-    start = info.timestamps[position] if info.timestamps else None
+    position = requested[0] if info.timestamps is not None else 0
+    start = int(info.timestamps[position]) if info.timestamps is not None else None
     reason = "end of file"
     try:
         for frame in _decoded_frames(info.path, start):
             if position == requested[len(frames)]:
-                frames.append(frame)
+                frames.append(convert(frame))
                 if len(frames) == len(requested):
                     return frames, None
             position += 1
@@ -131,28 +185,42 @@ class _CorruptFrameError(Exception):
 
 def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
     """Yield the frames of a file as ``(C, H, W)``, from the timestamp `start` on; None starts at the beginning."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        if start:
-            container.seek(start, stream=stream, backward=True)
-        for frame in _frames(container):
-            if start is not None and frame.pts is not None and frame.pts < start:
-                continue
-            if frame.is_corrupt:
-                raise _CorruptFrameError
-            yield torch.from_numpy(_array(frame))
+    for seeks in (True, False) if start is not None else (False,):
+        is_found = False
+        with av.open(str(path)) as container:
+            stream, _ = _picture_stream(container)
+            if seeks:
+                container.seek(start or 0, stream=stream, backward=True)
+            # The type annotation differs between versions of PyAV.
+            decoded: Any = container.decode(stream)
+            for frame in decoded:
+                if start is not None and frame.pts is not None and frame.pts < start:
+                    continue
+                if seeks and not is_found and frame.pts != start:
+                    # The seek ended behind the frame, as it may in MPEG-TS: decode from the beginning.
+                    break
+                is_found = True
+                if frame.is_corrupt:
+                    raise _CorruptFrameError
+                yield torch.from_numpy(_array(path, frame))
+        if is_found:
+            return
 
 
-def _frames(container: InputContainer) -> Iterator[av.VideoFrame]:
-    # The type annotation differs between versions of PyAV.
-    frames: Any = container.decode(video=0)
-    yield from frames
+def _unchanged(frame: Tensor) -> Tensor:
+    return frame
 
 
-def _array(frame: av.VideoFrame) -> NDArray[np.uint8]:
+def _picture_stream(container: InputContainer) -> tuple[Any, int]:
+    """Return the first stream of pictures that is no cover, and the number of such streams."""
+    streams: list[Any] = list(container.streams.video)
+    films = [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+    return (films or streams)[0], len(films or streams)
+
+
+def _array(path: Path, frame: av.VideoFrame) -> NDArray[np.uint8]:
     """Return a frame as ``(C, H, W)``."""
     grey = frame.format.name.startswith("gray")
     array: NDArray[Any] = frame.to_ndarray(format="gray" if grey else "rgb24")
-    # Phones store the rotation of the camera as metadata.
-    array = np.rot90(array, frame.rotation // 90) if frame.rotation else array
+    array = oriented(f"video '{path}'", array, frame)
     return np.ascontiguousarray(array[None] if grey else array.transpose(2, 0, 1))

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from aeframe.data import Dataset
-from aeframe.data.folders import first_opened, folder_splits, path_keys, visible_files
+from aeframe.data.folders import first_opened, folder_splits, passed_over, path_keys, visible_files
 from aeframe.data.random_split import RandomSplit
 from aeframe.errors import AeframeError
 from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS, read_info
 from aeframe_video.videos import Files, RawSplits, VideoPart, split_by_time
+
+_FEW = 4
+"""Below this number, videos are not split at random: at least two are needed for training."""
 
 
 def find_videos(path: Path) -> list[Path]:
@@ -34,19 +37,24 @@ def find_videos(path: Path) -> list[Path]:
     return sorted(videos)
 
 
+def parts_of(paths: list[Path], folder: Path) -> list[VideoPart]:
+    """Return whole videos below a folder; their names in outputs are paths relative to it."""
+    return [VideoPart(path, title="" if path == folder else path.relative_to(folder).as_posix()) for path in paths]
+
+
 class VideoFiles(Dataset):
-    """A video (MP4, MOV, AVI, MKV, WebM, MPEG, GIF), or a folder of videos and of folders of frames, at any depth.
+    """A video (MP4, MOV, AVI, MKV, WebM, TS, GIF and more), or a folder of videos and folders of frames, at any depth.
 
     A folder with images and without videos is one video, with frames in the order of the numbers in their names.
     Sub-folders ``train``, ``val`` (or ``validation``) and ``test`` are the splits if ``train`` exists. Missing splits
-    are drawn at random from the training videos; a single video is split by time. If every video lies in a sub-folder
-    named after its class, with at least two classes, ``extras["label"]`` is the position of the class in the sorted
-    names.
+    are drawn at random from the training videos. Of fewer than four videos each is split by time. If every video
+    lies in a sub-folder named after its class, with at least two classes, ``extras["label"]`` is the position of the
+    class in the sorted names.
 
     Args:
         path: The file or folder.
-        validation: Fraction of the videos, or of the time of a single video, for validation.
-        test: Fraction of the videos, or of the time of a single video, for testing.
+        validation: Fraction of the videos, or of the time of few videos, for validation.
+        test: Fraction of the videos, or of the time of few videos, for testing.
         seed: Seed of the random splits.
         max_memory_mb: If all frames of the clips, resized and with one byte per value, fit into this many megabytes,
             they are decoded once and kept in memory. Otherwise the worker processes of the data loader decode the
@@ -73,7 +81,11 @@ class VideoFiles(Dataset):
 
     def load(self) -> RawSplits:
         splits = self._folder_splits()
-        if len(splits["train"]) == 1:
+        num, missing = len(splits["train"]), [name for name in self.splitter.fractions if name not in splits]
+        if missing and num < _FEW:
+            shares = " and ".join(f"{self.splitter.fractions[name]:.0%} for {name}" for name in missing)
+            each = "1 video is" if num == 1 else f"{num} videos are each"
+            self.notes.add(f"{self.splitter.who}: {each} split by time: the end is held out, {shares}")
             return split_by_time(splits, self.splitter.fractions)
         # `split_record`, inherited from `Dataset`, stores the drawn split by these keys: a later run of it uses the
         # same.
@@ -90,9 +102,9 @@ class VideoFiles(Dataset):
         expected = f"files that end in {', '.join(sorted(EXTENSIONS))}, or folders of images"
         folders = folder_splits(self.path, who=who, what="videos", find=find_videos, expected=expected)
         self.label_names = folders["train"].label_names
+        if (note := passed_over(self.path, EXTENSIONS | FRAME_EXTENSIONS, "video")) is not None:
+            self.notes.add(note)
         return {
-            split: Files(
-                [VideoPart(path) for path in folder.paths], labels=folder.labels, max_memory_mb=self.max_memory_mb
-            )
+            split: Files(parts_of(folder.paths, self.path), labels=folder.labels, max_memory_mb=self.max_memory_mb)
             for split, folder in folders.items()
         }

@@ -6,8 +6,11 @@ Shapes: F frames in memory, N clips (of which B form a batch) of T frames, C cha
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data.random_offsets import random_offsets
@@ -32,6 +35,9 @@ class MemoryClips:
         num_starts: ``(N,)``: at each access a random offset below this number is added to the frames of a clip
             (`ClipSampling.random_clips`); None adds none.
         fit: Resizes the frames of each batch; None for frames that have their size.
+        lookup: ``(V,)``: the positions in `frames` of sampled frames, to which `clips` then refer; a frame may be
+            sampled several times. None if `clips` refer to `frames`.
+        columns: ``(N,)`` each, by name: what identifies the clips.
     """
 
     in_memory = True
@@ -44,9 +50,11 @@ class MemoryClips:
         num_starts: Tensor | None = None,
         *,
         fit: Fit | None = None,
+        lookup: Tensor | None = None,
+        columns: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         self._frames, self._clips, self._labels, self._num_starts = frames, clips, labels, num_starts
-        self._fit = fit
+        self._fit, self._lookup, self._columns = fit, lookup, dict(columns or {})
 
     def __len__(self) -> int:
         return len(self._clips)
@@ -56,9 +64,14 @@ class MemoryClips:
         clips = self._clips.index_select(0, index)
         if self._num_starts is not None:
             clips = clips + random_offsets(self._num_starts[index]).unsqueeze(1)
-        frames = self._frames.index_select(0, clips.flatten())
+        positions = clips.flatten() if self._lookup is None else self._lookup[clips.flatten()]
+        frames = self._frames.index_select(0, positions)
         frames = frames if self._fit is None else self._fit(frames)
         return clip_batch(frames.unflatten(0, tuple(clips.shape)), index, self._labels)
+
+    def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
+        """Return what identifies the clips `index` ``(n,)``."""
+        return {name: values[index.numpy()] for name, values in self._columns.items()}
 
 
 def clips_of_stack(
@@ -79,12 +92,12 @@ def clips_of_stack(
     """
     length = stack.pixels.shape[1]
     if random_start:
-        video_clips, num_starts = sampling.random_clips(0, length, None)
+        video_clips, num_starts = sampling.random_clips(length)
     else:
-        video_clips, num_starts = sampling.fixed_clips(0, length, None), 1
+        video_clips, num_starts = sampling.fixed_clips(length), 1
     if not len(video_clips):
         raise AeframeError(
-            f"{who} has videos of {length} frames, expected at least {sampling.min_frames(None)} for a clip of "
+            f"{who} has videos of {length} frames, expected at least {sampling.min_frames} for a clip of "
             f"{sampling.frames}; lower modality.frames"
         )
     labels = None if stack.labels is None else stack.labels.repeat_interleave(len(video_clips))

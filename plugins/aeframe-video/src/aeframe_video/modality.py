@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
-from aeframe.data.folders import read_labels
+from aeframe.data.folders import first_opened, passed_over, read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.fit import Fit, FitMode
 from aeframe_image.pictures import SharedStack, Stack, format_shape
 from aeframe_video.arrays import ArrayFile
-from aeframe_video.decode import read_info
+from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS, read_info
 from aeframe_video.file_clips import FileClips
-from aeframe_video.folder import find_videos
+from aeframe_video.folder import find_videos, parts_of
 from aeframe_video.in_memory import raw_videos
 from aeframe_video.memory_clips import clips_of_stack
 from aeframe_video.reader import Reader, VideoClips
 from aeframe_video.sampling import ClipSampling
-from aeframe_video.videos import Files, RawSplits, VideoList, VideoPart
+from aeframe_video.videos import Files, RawSplits, VideoList
 from aeframe_video.write import write_clips
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ class Video(Modality):
         frames: Number of frames of a clip, T. null is 16 for video files, and the length of the (shortest) video for
             arrays.
         stride: Distance of consecutive frames of a clip, in frames at `fps`.
-        fps: Frames per second at which files are sampled, before the stride; null uses all frames of the file.
-        every: Distance of the starts of consecutive clips, in frames of the video. null yields clips without overlap;
+        fps: Frames per second at which files are sampled, before the stride, by the times of their frames. null uses
+            all frames of the file; videos of different frame rates are then an error.
+        every: Distance of the starts of consecutive clips, in frames at `fps`. null yields clips without overlap;
             remaining frames at the end are not used.
         random_start: Whether training clips start at random frames of their video, drawn anew in each epoch. Their
             number is the same as without this option. Validation and test clips are fixed.
@@ -97,6 +98,8 @@ class Video(Modality):
         self.fit = Fit(sides, fit, channels, padding)
         self._shape: Shape | None = None
         self._rate = _DEFAULT_RATE
+        # The frame rate of the training videos; None for arrays and folders of frames.
+        self._data_rate: float | None = None
         self._label_names: tuple[str, ...] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
@@ -114,7 +117,8 @@ class Video(Modality):
             )
         channels, *sides = self.fit.shape(tuple(description["shape"]))
         self._shape = (channels, self.sampling.frames, *sides)
-        self._rate = self.sampling.clip_rate(description.get("rate") or _DEFAULT_RATE)
+        self._data_rate = description.get("rate")
+        self._rate = self.sampling.clip_rate(self._data_rate or _DEFAULT_RATE)
         return DataSpec(self._shape, Domain("unit"))
 
     def learn(self, dataset: Dataset, raw: RawSplits) -> None:
@@ -126,7 +130,7 @@ class Video(Modality):
         if self._shape is None:
             raise RuntimeError("modality video has no state yet; call prepare or load_state first")
         channels, _, *sides = self._shape
-        reader = Reader(self.fit, (channels, *sides), self.sampling, self.on_error)
+        reader = Reader(self.fit, (channels, *sides), self.sampling, self.on_error, self._data_rate)
         skipped: list[str] = []
         random_start = {split: self.random_start and split == "train" for split in SPLITS}
         videos = {
@@ -152,6 +156,8 @@ class Video(Modality):
             return self._file_clips(videos[split], reader, skipped)
 
         train, validation, test = (source(split) for split in SPLITS)
+        for note in reader.notes():
+            self.notes.add(note)
         return Splits(train, validation, test, skipped)
 
     def _file_clips(self, videos: list[VideoClips], reader: Reader, skipped: list[str]) -> FileClips:
@@ -161,13 +167,16 @@ class Video(Modality):
     def state(self) -> dict[str, Any]:
         if self._shape is None:
             return {}
-        state = {"shape": list(self._shape), "rate": self._rate}
+        state: dict[str, Any] = {"shape": list(self._shape), "rate": self._rate}
+        if self._data_rate is not None:
+            state["data_rate"] = self._data_rate
         return state if self._label_names is None else {**state, "label_names": list(self._label_names)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         if "shape" in state:
             self._shape, self._rate = tuple(state["shape"]), float(state["rate"])
             self.sampling = replace(self.sampling, frames=self._shape[1])
+            self._data_rate = state.get("data_rate")
         self._label_names = tuple(state["label_names"]) if "label_names" in state else None
 
     # -- samples in memory ---------------------------------------------------------------------------------------
@@ -182,7 +191,7 @@ class Video(Modality):
             fit = self._fit_of_training(tuple(raw.videos[0].shape[1:]))
             reader = Reader(fit, (self._shape[0], *self._shape[2:]), self.sampling)
             source = reader.clips_of_list(raw, [])
-        return self._all_clips(source, "x")
+        return self._check_clips(source.batch(torch.arange(len(source))), "x")
 
     def restore_samples(self, x: Tensor) -> NDArray[np.uint8]:
         """Return clips as a uint8 array ``(N, T, H, W)`` if they are greyscale, otherwise ``(N, T, H, W, 3)``.
@@ -201,43 +210,58 @@ class Video(Modality):
         return plot_film_strips({title: as_bytes(x) for title, x in panels.items()})
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
-        """Read the clips of a file or folder in their order.
+        """Open the clips of a file or folder, in their order.
 
         It is a video, a folder of the frames of one video, a folder of such videos and folders, or a NPZ or NPY file.
 
-        Clips are sampled and resized with the options of training, and must have the same shape. ``extras["label"]`` is
-        the label in a NPZ file, or the index of the class folder of the video in the class folders of training, -1 for
-        another one.
+        Clips are sampled and resized with the options of training, and decoded by batch. Videos of another frame rate
+        than that of training are sampled at the latter. `Batch.index` is the number of the clip; a skipped video counts
+        as one clip, and the clips after a damaged frame are counted. ``extras["label"]`` is the label in a NPZ file, or
+        the index of the class folder of the video in the class folders of training, -1 for another one.
+
+        With ``on_error="skip"`` each video is decoded once at the beginning, to find damaged ones.
 
         Raises:
-            AeframeError: A video that cannot be decoded, is too short or has another shape, whatever `on_error` is.
+            AeframeError: A video that cannot be decoded or is too short; a video of another shape, whatever `on_error`
+                is; no video that can be used.
         """
         if path.suffix.lower() in (".npz", ".npy"):
-            stacks = ArrayFile(path, who="modality 'video'").stacks()
-            # The splits of a file are concatenated in the order of `SPLITS`.
-            present = [stacks[split] for split in SPLITS if split in stacks]
-            labels = [stack.labels for stack in present if stack.labels is not None]
-            pixels = torch.cat([stack.pixels for stack in present])
-            stack = Stack(pixels, torch.cat(labels) if len(labels) == len(present) else None)
-            fit = self._fit_of_training(tuple(pixels.shape[2:]))
-            source: Source = clips_of_stack(stack, fit, self.sampling, f"modality 'video': '{path}'")
-        else:
-            paths = find_videos(path)
-            if not paths:
-                raise AeframeError(f"modality 'video' found no videos in '{path}'; choose a folder that contains some")
-            shape = read_info(paths[0]).shape
-            fit = self._fit_of_training(shape)
-            expected = fit.shape(shape) if self._shape is None else (self._shape[0], *self._shape[2:])
-            reader = Reader(fit, expected, self.sampling)
-            # Each video from begin to end.
-            files = Files([VideoPart(video) for video in paths], read_labels(path, paths, self._label_names))
-            source = reader.load(reader.find_clips(files, []), [])
-        self._all_clips(source, f"'{path}'")
-        return FileSamples(source)
+            return FileSamples(self._clips_of_arrays(path))
+        paths = find_videos(path)
+        if not paths:
+            raise AeframeError(f"modality 'video' found no videos in '{path}'; choose a folder that contains some")
+        if path.is_dir() and paths != [path] and (note := passed_over(path, EXTENSIONS | FRAME_EXTENSIONS, "video")):
+            self.notes.add(note)
+        message = f"modality 'video' found no video that can be decoded in '{path}'"
+        info = read_info(path) if paths == [path] else first_opened(paths, read_info, sentence=message)
+        fit = self._fit_of_training(info.shape)
+        expected = fit.shape(info.shape) if self._shape is None else (self._shape[0], *self._shape[2:])
+        rate = info.rate if self._shape is None else self._data_rate
+        reader = Reader(fit, expected, self.sampling, on_error, rate, resample=self._shape is not None)
+        skipped: list[str] = []
+        # Each video from begin to end.
+        files = Files(parts_of(paths, path), read_labels(path, paths, self._label_names))
+        videos = reader.find_clips(files, skipped)
+        if on_error == "skip":
+            videos = reader.decodable_clips(videos, skipped)
+        for note in reader.notes():
+            self.notes.add(note)
+        return FileSamples(FileClips(videos, reader, numbered=True), skipped)
 
-    def _all_clips(self, source: Source, who: str) -> Batch:
-        """Return all clips of a source as one batch; `who` names the data in error messages."""
-        batch = source.batch(torch.arange(len(source)))
+    def _clips_of_arrays(self, path: Path) -> Source:
+        stacks = ArrayFile(path, who="modality 'video'").stacks()
+        # The splits of a file are concatenated in the order of `SPLITS`.
+        present = [stacks[split] for split in SPLITS if split in stacks]
+        labels = [stack.labels for stack in present if stack.labels is not None]
+        pixels = present[0].pixels if len(present) == 1 else torch.cat([stack.pixels for stack in present])
+        stack = Stack(pixels, torch.cat(labels) if len(labels) == len(present) else None)
+        fit = self._fit_of_training(tuple(pixels.shape[2:]))
+        source = clips_of_stack(stack, fit, self.sampling, f"modality 'video': '{path}'")
+        self._check_clips(source.batch(torch.arange(1)), f"'{path}'")
+        return source
+
+    def _check_clips(self, batch: Batch, who: str) -> Batch:
+        """Return clips if they have the shape of training; `who` names the data in error messages."""
         if self._shape is not None and tuple(batch.x.shape[1:]) != self._shape:
             raise AeframeError(
                 f"modality 'video': {who} has clips of {format_shape(tuple(batch.x.shape[1:]))} (channels x frames "
@@ -257,12 +281,13 @@ class Video(Modality):
 
         ``.mp4`` and ``.gif`` files contain all clips one after another, as `read` expects them. ``.npz`` contains the
         uint8 array ``x``, ``(N, T, H, W)`` or ``(N, T, H, W, 3)``; ``.png`` contains film strips. Any other path is a
-        folder with one file per clip, ``000000.mp4`` and so on.
+        folder with one file per clip, ``000000.mp4`` and so on. With `names`, those of the videos, it has one file per
+        video, with its clips one after another.
 
         Raises:
             AeframeError: Another suffix of a video or an image, or a file that exists.
         """
-        return write_clips(as_bytes(x), path, self._rate)
+        return write_clips(as_bytes(x), path, self._rate, names=names)
 
 
 def as_bytes(x: Tensor) -> Tensor:

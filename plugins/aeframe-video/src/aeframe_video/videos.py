@@ -19,7 +19,7 @@ from aeframe_image.pictures import SharedStack, Stack
 
 @dataclass(frozen=True, slots=True)
 class VideoPart:
-    """A part of a video file or of a folder of frames, between two fractions of its frames; by default all of it.
+    """A part of a video file or of a folder of frames, between two fractions of its time; by default all of it.
 
     The splits of a single video are parts of it.
     """
@@ -27,6 +27,13 @@ class VideoPart:
     path: Path
     begin: float = 0.0
     end: float = 1.0
+    title: str = ""
+    """The name of the video in outputs, such as the path relative to a folder; by default the name of the file."""
+
+    @property
+    def name(self) -> str:
+        """The name of the video in outputs."""
+        return self.title or self.path.name
 
 
 @dataclass(slots=True)
@@ -77,16 +84,15 @@ RawSplits = Mapping[str, Stack | SharedStack | VideoList | Files]
 
 
 def split_by_time(splits: Mapping[str, Files], fractions: Mapping[str, float]) -> dict[str, Files]:
-    """Return the splits of a single training video: missing ones are taken from its end, validation before test.
+    """Return the splits of few training videos: missing ones are the end of each, validation before test.
 
     Neighbouring clips are too similar for a random split.
     """
     train, result, end = splits["train"], dict(splits), 1.0
-    (part,) = train.parts
     for name in ("test", "validation"):
         if name not in splits:
             begin = end - fractions[name]
-            result[name] = replace(train, parts=[VideoPart(part.path, begin, end)])
+            result[name] = replace(train, parts=[replace(part, begin=begin, end=end) for part in train.parts])
             end = begin
-    result["train"] = replace(train, parts=[VideoPart(part.path, 0.0, end)])
+    result["train"] = replace(train, parts=[replace(part, begin=0.0, end=end) for part in train.parts])
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from aeframe.data.output_names import output_paths
 from aeframe.errors import AeframeError
 from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS
 from aeframe_video.render import film_strips
@@ -25,8 +27,14 @@ _X264_OPTIONS = {"crf": "10", "preset": "medium"}
 Frames = NDArray[np.uint8]
 
 
-def write_clips(pixels: Tensor, path: Path, rate: float) -> list[Path]:
+def write_clips(pixels: Tensor, path: Path, rate: float, *, names: Sequence[str] | None = None) -> list[Path]:
     """Write uint8 clips ``(N, T, C, H, W)`` at `rate` frames per second, and return the files. See `Video.write`.
+
+    Args:
+        pixels: The clips.
+        path: The new file or folder.
+        rate: Frames per second.
+        names: The name of the video of each clip: in a folder, consecutive clips of one name are one file.
 
     Raises:
         AeframeError: An unknown suffix, or a file that exists.
@@ -39,13 +47,21 @@ def write_clips(pixels: Tensor, path: Path, rate: float) -> list[Path]:
             "suffixes, or a folder"
         )
     clips: Frames = pixels.permute(0, 1, 3, 4, 2).numpy()
-    files = [path] if suffix in _SUFFIXES else [path / f"{number:06d}.mp4" for number in range(len(clips))]
-    existing = next((file for file in files if file.exists()), None)
-    if existing is not None:
-        raise AeframeError(f"'{existing}' exists, and nothing is overwritten; remove it, or write elsewhere")
-    (path.parent if suffix in _SUFFIXES else path).mkdir(parents=True, exist_ok=True)
-    clips_of_files = [clips] if suffix in _SUFFIXES else [clip[None] for clip in clips]
+    titles = [f"{number:06d}" for number in range(len(clips))] if names is None else [str(name) for name in names]
+    if len(titles) != len(clips):
+        raise AeframeError(f"modality 'video' writes {len(clips)} clips, found {len(titles)} names; pass one for each")
+    if suffix in _SUFFIXES:
+        files, clips_of_files = [path], [clips]
+        if path.exists():
+            raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
+    else:
+        starts = [number for number, title in enumerate(titles) if not number or title != titles[number - 1]]
+        clips_of_files = np.split(clips, starts[1:])
+        files = output_paths(
+            path, [titles[start] for start in starts], suffix=".mp4", written={".gif"}, read=EXTENSIONS
+        )
     for file, file_clips in zip(files, clips_of_files, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
         # Renamed when it is complete, so that no partial file is visible under the final name.
         partial = file.with_name(f".partial-{file.name}")
         _write(partial, file_clips, rate)

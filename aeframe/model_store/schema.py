@@ -51,6 +51,8 @@ class _Spec(_Strict):
     extras: dict[str, list[_Count]] = {}
     views: dict[str, Annotated[tuple[_Size, str], Field(strict=False)]] = {}
     rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    unordered: bool = False
+    condition_axis: int | None = None
 
 
 class _SavedConfig(_Strict):

@@ -29,9 +29,13 @@ _SECONDS = 20.0
     depends_on=("files round trip",),
 )
 def mutated_files(part: PartUnderTest) -> None:
+    """Write samples in each format, damage the files, and read each in a process of limited memory and time.
+
+    A file that cannot be read raises an `AeframeError` of one sentence.
+    """
     if not can_fork():
         raise NotApplicableError("this system cannot limit the memory of a forked process")
-    modality, x = part.setup.modality, part.setup.batch().x
+    modality, x = part.setup.modality, part.setup.batch().nan_masked_x()
     state = modality.state()
     valid = part.folder / "valid"
     valid.mkdir(exist_ok=True)

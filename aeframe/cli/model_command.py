@@ -41,7 +41,8 @@ class ModelCommand(Command):
 
         device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
         check_device(device, "--device")
-        return load(args.model, device)
+        model = load(args.model, device)
+        return model.with_reading_options(**_options(args.option)) if getattr(args, "option", None) else model
 
     def splits(self, model: TrainedModel, args: Namespace) -> Splits:
         """Load the data of the run, prepared and split as in training.
@@ -202,6 +203,12 @@ def add_on_error(parser: ArgumentParser) -> None:
         choices=("raise", "skip"),
         help="bad files and rows: raise stops, skip leaves them out and lists them (default: as in training)",
     )
+    parser.add_argument(
+        "--option",
+        metavar="NAME=VALUE",
+        action="append",
+        help="treat unusual samples otherwise than in training, as far as the modality allows it: too_long=cut",
+    )
 
 
 def print_read(notes: Iterable[str], skipped: Iterable[str]) -> None:
@@ -231,6 +238,23 @@ def add_condition(parser: ArgumentParser) -> None:
     condition.add_argument(
         "--condition", metavar="C,C,...", type=_numbers, help="condition of all samples, for a conditional model"
     )
+
+
+def _options(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the options that ``--option NAME=VALUE`` sets.
+
+    Raises:
+        AeframeError: One is written otherwise.
+    """
+    import yaml
+
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise AeframeError(f"--option expects NAME=VALUE, found '{text}'; correct it")
+        options[name.removeprefix("modality.")] = yaml.safe_load(value)
+    return options
 
 
 def _numbers(text: str) -> list[float]:

@@ -141,6 +141,9 @@ class Modality(ABC):
     """Name of the default dataset."""
     in_memory: ClassVar[str | None] = None
     """Name of the dataset that takes samples in memory, a `aeframe.data.MemoryDataset`; None if there is none."""
+    reading_options: ClassVar[tuple[str, ...]] = ()
+    """Constructor options that may differ from training when a trained model reads a file: how unusual samples are
+    treated, not what the model receives."""
     on_error: OnError = "raise"
     """What happens to bad files and rows. A modality with an option of this name stores it here."""
 

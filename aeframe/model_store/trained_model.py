@@ -17,7 +17,7 @@ from aeframe.data.conditions import encode_known_categories, for_each_sample
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
 from aeframe.data.samples import Samples
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
@@ -344,6 +344,27 @@ class TrainedModel:
                 )
                 scores.append(score.to(batch.x.device))
         return torch.cat(scores)
+
+    def with_reading_options(self, **options: Any) -> TrainedModel:
+        """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.
+
+        ```python
+        model.with_reading_options(too_long="cut").modality.read("long.txt")
+        ```
+
+        Raises:
+            AeframeError: The modality has no such option, or it must be that of training.
+        """
+        known = type(self.modality).reading_options
+        for name in options:
+            if name not in known:
+                raise AeframeError(
+                    f"{self._who()} reads files as in training, and '{name}' cannot differ{did_you_mean(name, known)}; "
+                    f"its modality's options that can: {', '.join(known) or 'none'}"
+                )
+        modality: Modality = build("modality", {**self.config["modality"], **options})
+        modality.load_state(self.modality.state())
+        return replace(self, modality=modality)
 
     def double(self) -> TrainedModel:
         """Return the model in double precision.

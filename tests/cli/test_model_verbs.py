@@ -277,6 +277,29 @@ def test_samples_of_a_file_are_searched(
     assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
 
 
+def test_unusual_samples_are_read_with_other_options_where_the_modality_allows_it(
+    table: tuple[Path, Path, TrainedModel],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, file, _ = table
+    text = file.read_text().splitlines()
+    text[3] = "," + text[3].partition(",")[2]
+    file.write_text("\n".join(text) + "\n")
+    out = tmp_path / "z.npz"
+    assert "the value is missing" in error_of(capsys, "encode", run, file, "-o", out)
+    for option, message in (
+        ("missing=mask", "model 'vae' reads files as in training, and 'missing' cannot differ"),
+        ("missing", "--option expects NAME=VALUE, found 'missing'"),
+    ):
+        assert message in error_of(capsys, "encode", run, file, "--option", option, "-o", out)
+    monkeypatch.setattr(Vector, "reading_options", ("missing",))
+    run_verb("encode", run, file, "--option", "missing=mask", "-o", out)
+    with np.load(out) as written:
+        assert len(written["z"]) == 7
+
+
 def test_reconstruct_passes_the_names_to_the_modality(
     named: tuple[Path, Path, TrainedModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

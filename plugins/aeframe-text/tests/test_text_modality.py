@@ -151,12 +151,17 @@ def test_unusable_texts_of_a_file_to_encode_are_errors(tmp_path: Path) -> None:
     with pytest.raises(AeframeError) as caught:
         modality.read(tmp_path / "new.txt")
     assert str(caught.value) == (
-        "'new.txt', line 1 has 9 tokens, end token included, and at most 7 fit; correct or remove it, or leave such "
-        "texts out with --on-error skip (in Python on_error='skip')"
+        "'new.txt', line 1 has 9 tokens, end token included, and at most 7 fit (--option too_long=cut truncates it); "
+        "correct or remove it, or leave such texts out with --on-error skip (in Python on_error='skip')"
     )
     (tmp_path / "gap.txt").write_text("a cat\n\ndog\n")
     with pytest.raises(AeframeError, match=r"^'gap\.txt', line 2 is empty; correct or remove it, "):
         modality.read(tmp_path / "gap.txt")
+    cut = Text(too_long="cut")
+    cut.load_state(modality.state())
+    batch = cut.read(tmp_path / "new.txt")
+    assert cut.decode(batch.x) == ["the cat sees the dog <unk>"]
+    assert list(cut.notes) == ["'new.txt': 1 of 1 texts are cut to the model's 7 tokens"]
     # What training has skipped is skipped, and rows keep their numbers and names.
     modality.on_error = "skip"
     batch = modality.read(tmp_path / "gap.txt")

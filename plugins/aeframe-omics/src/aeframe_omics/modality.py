@@ -64,6 +64,7 @@ class Omics(Modality):
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "poisson_deviance", "cell_clusters")
     dataset: ClassVar[str | None] = "cells_simulated"
     in_memory: ClassVar[str | None] = "omics_in_memory"
+    reading_options: ClassVar[tuple[str, ...]] = ("fractions",)
 
     def __init__(
         self,

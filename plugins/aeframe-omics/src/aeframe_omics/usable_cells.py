@@ -139,7 +139,8 @@ class CellSelection:
             step = choice if self.origin == "training" else "move them to where the counts of training were"
             return [f"take the counts that are in {where}: {step}"]
         if self.origin != "training":
-            return ["correct it: the model was trained on counts"]
+            option = ["read estimates of counts with --option fractions=round"] if problem.kind == "fraction" else []
+            return ["correct it: the model was trained on counts", *option]
         estimates = "keep" if self.rule.values == "log" else "round"
         steps = ["set modality.values=real loss=gaussian encoder=mlp if the values are normalised already"]
         if problem.kind == "fraction":

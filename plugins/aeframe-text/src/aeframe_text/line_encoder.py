@@ -87,7 +87,8 @@ class LineEncoder:
         if self.unknown == "refuse":
             unknown_piece = self.vocabulary.unknown(line.text)
             if unknown_piece is not None:
-                remedy = "" if self.is_trained else f" (modality.unknown=token replaces it by {SPECIALS[UNKNOWN]})"
+                option = "--option unknown=token" if self.is_trained else "modality.unknown=token"
+                remedy = f" ({option} replaces it by {SPECIALS[UNKNOWN]})"
                 return f"has '{unknown_piece}', which is not in the vocabulary{remedy}"
         if self.too_long == "refuse" and 0 < self.width < len(row):
             return length_problem(len(row), self.width, is_trained=self.is_trained)
@@ -106,5 +107,5 @@ def problem_for(line: Line, tokeniser: type[Tokeniser]) -> str | None:
 
 def length_problem(num: int, width: int, *, is_trained: bool) -> str:
     """Return why a text of `num` tokens cannot be used."""
-    remedy = "" if is_trained else " (modality.too_long=cut truncates it)"
-    return f"has {num} tokens, end token included, and at most {width} fit{remedy}"
+    option = "--option too_long=cut" if is_trained else "modality.too_long=cut"
+    return f"has {num} tokens, end token included, and at most {width} fit ({option} truncates it)"

@@ -75,6 +75,7 @@ class Text(Modality):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "sentences")
     dataset: ClassVar[str | None] = "sentences"
     in_memory: ClassVar[str | None] = "text_in_memory"
+    reading_options: ClassVar[tuple[str, ...]] = ("too_long", "unknown")
 
     def __init__(
         self,

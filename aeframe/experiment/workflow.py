@@ -395,7 +395,7 @@ class _RunInProgress:
             self.folder.write_state("finished")
             units = units_of(setup.model, metrics_of(setup.modality.metrics, self.config["metrics"]))
             closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline, units)
-            for sentence in advice(metrics):
+            for sentence in advice(metrics, trained.progress.batch):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
         monitored = self.checkpoints.best_value
         return Run(self.folder.path, metrics, float("nan") if monitored is None else monitored, trained)

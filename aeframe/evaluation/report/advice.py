@@ -8,22 +8,31 @@ _COLLAPSED = 0.1
 """KL in nats below which the code holds no information."""
 
 
-def advice(metrics: Mapping[str, float]) -> list[str]:
+_FEW_BATCHES = 200
+"""Below this number of training batches, an unused code may be one that is not trained yet."""
+
+
+def advice(metrics: Mapping[str, float], num_batches: int) -> list[str]:
     """Return one sentence for each sign of a poor run.
 
     These are posterior collapse, a higher error than that of PCA, unused codes and dead features.
 
     Args:
         metrics: Values on held-out data by name.
+        num_batches: Number of batches that the model was trained on.
     """
     sentences = []
     kl, active = metrics.get("kl"), metrics.get("active_units")
     if active is not None and (kl is None or kl < _COLLAPSED) and (active == 0 or kl is not None):
-        sentences.append(
-            f"the posterior has collapsed onto the prior (kl {kl or 0:.3g} nats, {active:.0f} active units), so the "
-            "code holds no information about x; train longer, or try objective.free_bits=0.5, a warm-up such as "
-            "'objective.beta={name: linear, over: 0.3}', or a weaker decoder"
-        )
+        found = f"(kl {kl or 0:.3g} nats, {active:.0f} active units)"
+        if num_batches < _FEW_BATCHES:
+            sentences.append(f"the code holds no information about x after {num_batches} batches {found}; train longer")
+        else:
+            sentences.append(
+                f"the posterior has collapsed onto the prior {found}, so the code holds no information about x; train "
+                "longer, or try objective.free_bits=0.5, a warm-up such as 'objective.beta={name: linear, over: 0.3}', "
+                "or a weaker decoder"
+            )
     elif active == 0:
         # The posterior differs from the prior, but by the same amount for all samples, as before training.
         sentences.append(f"the code does not vary between samples (kl {kl:.3g} nats, 0 active units); train longer")

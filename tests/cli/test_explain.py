@@ -78,7 +78,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
             ["defaults  encoder mlp, loss mse", "data      breast_cancer (default), table, vector_in_memory"],
         ),
         (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),
-        (("dataset", "table"), ["  path        path               required"]),
+        (("dataset", "table"), ["  path        path                required"]),
         (("optimizer", "sgd"), ["injected  params (by the framework)", "  momentum        float        default 0"]),
         (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
         (

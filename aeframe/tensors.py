@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -36,3 +38,21 @@ def broadcast_mask(mask: Tensor, ndim: int) -> Tensor:
 def evenly_spaced(num: int, limit: int) -> Tensor:
     """Return at most `limit` evenly spaced indices of `num` rows, the first and the last among them."""
     return torch.linspace(0, num - 1, min(num, limit)).round().long()
+
+
+_IS_TRUSTED: ContextVar[bool] = ContextVar("_IS_TRUSTED", default=False)
+
+
+@contextmanager
+def trusted_content() -> Iterator[None]:
+    """Context in which tensors of a file that the user has chosen are made: no limit for strangers' models applies."""
+    token = _IS_TRUSTED.set(True)
+    try:
+        yield
+    finally:
+        _IS_TRUSTED.reset(token)
+
+
+def is_trusted_content() -> bool:
+    """Return whether the caller is in `trusted_content`."""
+    return _IS_TRUSTED.get()

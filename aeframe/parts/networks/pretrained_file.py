@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from aeframe.errors import AeframeError
+from aeframe.tensors import trusted_content
 
 _log = logging.getLogger("aeframe")
 # Each archive of torch.export has one of these files; the second was written before torch 2.8.
@@ -131,7 +132,7 @@ class PretrainedFile:
             )
         try:
             # Without the context, tensors of the archive would be on the meta device in a dry run.
-            with torch.device("cpu"):
+            with torch.device("cpu"), trusted_content():
                 return torch.export.load(io.BytesIO(content)).module()
         except (RuntimeError, ValueError, KeyError) as error:
             first = str(error).partition("\n")[0]

@@ -255,7 +255,7 @@ ZEROS = (
     [
         ("a b c\n".encode("utf-16-le"), ZEROS.format("utf-16-le")),
         ("a b c\n".encode("utf-16-be"), ZEROS.format("utf-16-be")),
-        (gzip.compress(b"a"), "'a.txt' is a gzip file, not text; name it 'a.txt.gz'"),
+        (gzip.compress(b"a", mtime=0), "'a.txt' is a gzip file, not text; name it 'a.txt.gz'"),
         (b"PK\3\4zip", "'a.txt' is a zip archive, not text; convert it to text"),
         (b"", "'a.txt' has no text; add at least one"),
     ],
@@ -287,7 +287,7 @@ def test_a_damaged_compressed_file_is_one_sentence(suffix: str, tmp_path: Path) 
 
 def test_a_file_that_inflates_beyond_the_limits_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt.gz"
-    path.write_bytes(gzip.compress(b"x" * 3_000_000))
+    path.write_bytes(gzip.compress(b"x" * 3_000_000, mtime=0))
     monkeypatch.setenv("AEFRAME_MAX_GB", "0.001")
     assert error_of(path).startswith("'a.txt.gz': its text would occupy 1.")
     monkeypatch.delenv("AEFRAME_MAX_GB")

@@ -39,7 +39,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(folder / f"{name}.npy", changed)
     np.save(folder / "one.npy", rows[:1])
     np.save(folder / "bright.npy", np.full((20, 8, 8), 3.5, np.float32))
-    (folder / "words.csv").write_text("a,b\n1,2\n3,x\n", encoding="utf-8")
+    (folder / "words.csv").write_text("a,b\n1,2\n3,x\n" + 10 * "1,2\n", encoding="utf-8")
     for name in ("empty", "pictures", "one"):
         (folder / name).mkdir()
     for number in range(12):
@@ -100,7 +100,7 @@ CASES = {
     "None, found ['a', True] (Input should be a valid string); write '\"true\"' for the text true",
     "folder=300": "setting 'folder' expects str | null, found 300 (Input should be a valid string); write '\"300\"' "
     "for the text 300",
-    "batch_size=many": f"setting 'batch_size' expects int, found 'many' ({WHOLE})",
+    "batch_size=many": f"setting 'batch_size' expects int | null, found 'many' ({WHOLE})",
     "optimizers.enemy.every=2": "settings name an unknown optimizer group 'enemy'; the groups of this model "
     "are autoencoder; remove the settings with '~optimizers.enemy'",
     "encoder=conv": "encoder conv needs channels at positions, (C, T), (C, H, W) or (C, D, H, W), found the flat shape "
@@ -113,24 +113,28 @@ CASES = {
     "NPZ or NPY file",
     "data=image_folder data.path=nowhere": "dataset 'image_folder' at 'nowhere' expects a folder, which does not "
     "exist; set data.path to a folder of images",
+    # The formats depend on how Pillow was built.
     "data=image_folder data.path=empty": "dataset 'image_folder' at 'empty' has no images in 'empty'; expected files "
-    "that end in .bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp",
+    "that end in ...",
     "data=image_folder data.path=pictures batch_size=4": "image 'pictures/07.png' cannot be decoded (Truncated File "
-    "Read); replace it, or leave such files out of training with modality.on_error=skip",
+    "Read); replace it, or leave such files out with on_error=skip",
     # Values and counts.
-    "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; name the columns to read "
-    "with columns, those to leave out with exclude, or the label with label",
-    "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, drop "
-    "the row, or set modality.missing=mask to leave it out",
+    "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; correct it, or leave the "
+    "row out with modality.on_error=skip",
+    "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, "
+    "leave the row out with modality.on_error=skip, or set modality.missing=mask to leave the value out",
     "data=table data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: 7 "
-    "is outside domain 'unit'; correct it, or set another modality.domain",
+    "is outside domain 'unit'; correct it, leave the row out with modality.on_error=skip, or set another "
+    "modality.domain",
     "data=image_npz data.path=bright.npy": "dataset 'image_npz': 'bright.npy', row 0, has values from 3.5 to 3.5, "
-    "expected floats in [0, 1]; scale them, or save whole numbers 0 to 255 as uint8",
+    "expected floats in [0, 1]; scale them, save whole numbers 0 to 255 as uint8, or set the values of black and "
+    "white, such as modality.range=[0,3.5]",
     "data=table data.path=one.npy": "one.npy has too few rows, 1: 1 for validation and 1 for test leave 0 "
     "for training, which needs at least 2; add rows, or lower validation and test",
     "data=image_folder data.path=one": "dataset 'image_folder' at 'one' has too few images, 1: 1 for validation and "
     "1 for test leave 0 for training, which needs at least 2; add images, or lower validation and test",
-    "data=table data.path=ok.npy": "batch_size=64 is larger than the 16 training samples; set batch_size=16 or less",
+    "data=table data.path=ok.npy batch_size=64": "batch_size=64 is larger than the 16 training samples; set "
+    "batch_size=16 or less",
     # Numbers out of range.
     "batch_size=0": "batch_size counts samples and must be at least 1, found 0",
     "batch_size=1": "batch_size=1 is one sample for each of 1 device, and training needs at least two; set "
@@ -177,15 +181,18 @@ CASES = {
 def test_it_is_refused_in_one_sentence(words: str, workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = words.split(" ")
     quick = [] if words.startswith("resume=") else [w for w in QUICK if w.partition("=")[0] not in words]
-    assert refused(capsys, workplace, *given, *quick) == CASES[words]
+    sentence, expected = refused(capsys, workplace, *given, *quick), CASES[words]
+    if expected.endswith("..."):
+        sentence = sentence[: len(expected) - 3] + "..."
+    assert sentence == expected
 
 
 def test_corrupt_files_are_skipped_when_asked_and_counted(workplace: Path) -> None:
     words = ["data=image_folder", "data.path=pictures", "batch_size=4", "modality.on_error=skip", "folder=run"]
     assert main([*words, *QUICK]) == 0
     assert (workplace / "run" / "skipped.txt").read_text(encoding="utf-8").splitlines() == [
-        "image 'pictures/07.png' cannot be decoded (Truncated File Read); replace it, or leave such files out "
-        "of training with modality.on_error=skip"
+        "image 'pictures/07.png' cannot be decoded (Truncated File Read); replace it, or leave such files out with "
+        "on_error=skip"
     ]
 
 
@@ -261,7 +268,7 @@ def test_a_saved_model_with_the_tensors_of_another_is_refused(
     assert aeframe_main(["evaluate", "run"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("error: ")
-    assert "latent.head.linear.weight" in said
+    assert "is damaged: its SHA-256 is " in said
     assert said.count("\n") == 1
     assert tree(workplace) == before
 

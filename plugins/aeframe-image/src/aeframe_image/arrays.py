@@ -99,7 +99,7 @@ def _stack(where: str, array: Array) -> Stack:
             outside_unit = (
                 f"{where}, row {row}, has values from {low:g} to {high:g}, expected floats in [0, 1]",
                 "scale them, save whole numbers 0 to 255 as uint8, or set the values of black and white, such as "
-                f"modality.range=[{low:g},{high:g}]",
+                f"modality.range=[{min(low, 0):g},{high:g}]",
             )
             _check_finite(where, row, low, high)
     pixels = shared_pixels(array, layout).contiguous()

@@ -22,18 +22,7 @@ _MIN_TRAINING = 4
 
 
 class _Estimator(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: parameters, training, and validation of X.
-
-    Args:
-        model: The recipe, such as ``ae``, ``vae`` or ``vqvae``.
-        n_components: Numbers of the code (``latent.dim``); None for the default of the recipe.
-        max_epochs: Training epochs.
-        batch_size: Samples in a batch; None chooses it by the number of samples.
-        settings: Further settings of `aeframe.fit`: ``{"encoder": {"hidden": [64]}, "optimizer": {"lr": 1e-3}}``.
-        validation_fraction: Fraction of the samples that is held out to select the best weights.
-        random_state: Seed of the weights, of the order of samples and of the split; None draws one.
-        verbose: Print the settings and the metrics of the run.
-    """
+    """What both estimators share: parameters, training, and validation of X."""
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aeframe.cli.rows_file import import_pyarrow, without_objects, write_parquet
+from aeframe.cli.rows_file import check_pyarrow, gathered, without_objects, write_parquet
 from aeframe.errors import AeframeError, did_you_mean, first_sentence
 
 SUFFIXES = (".npz", ".parquet")
@@ -23,8 +23,7 @@ def check_suffix(path: Path) -> None:
     """Raise AeframeError unless codes can be stored in the format of the suffix."""
     if path.suffix.lower() not in SUFFIXES:
         raise AeframeError(f"codes are stored as NPZ or Parquet, found '{path}'; choose a name that ends in .npz")
-    if path.suffix.lower() == ".parquet":
-        import_pyarrow(path)
+    check_pyarrow(path)
 
 
 def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], num: int) -> None:
@@ -42,16 +41,7 @@ def write_codes(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]], num: 
     if path.suffix.lower() == ".parquet":
         write_parquet(path, (_flat(batch) for batch in batches))
         return
-    # Small arrays that stay between the large ones of each batch would fragment the memory.
-    arrays: dict[str, NDArray[Any]] = {}
-    start = 0
-    for batch in batches:
-        for name, values in batch.items():
-            if name not in arrays:
-                is_text = values.dtype.kind in "OUS"
-                arrays[name] = np.empty((num, *values.shape[1:]), object if is_text else values.dtype)
-            arrays[name][start : start + len(values)] = values
-        start += len(next(iter(batch.values())))
+    arrays = gathered(batches, num)
     with path.open("xb") as file:
         np.savez(file, allow_pickle=False, **{name: without_objects(values) for name, values in arrays.items()})
 
@@ -95,7 +85,10 @@ def _npz_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], str]:
 
 def _parquet_arrays(path: Path, num: int) -> tuple[dict[str, NDArray[Any]], str]:
     """Return ``z`` from `num` columns and ``name``, and what error messages say of the content."""
-    pa, pq = import_pyarrow(path)
+    # `check_suffix` has found pyarrow.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:

@@ -147,7 +147,7 @@ class ModelCommand(Command):
             names = model.label_names
             # Index -1 is a missing label, or one that training did not have.
             identity["label"] = label.numpy() if names is None else np.array([*names, ""])[label.numpy()]
-        return {**columns, **identity} if identity else dict(columns)
+        return {**columns, **identity}
 
     def batch_size(self, args: Namespace, model: TrainedModel) -> int:
         """Return the batch size of ``--batch-size``, or else of the run."""

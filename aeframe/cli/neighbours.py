@@ -17,7 +17,7 @@ from aeframe.cli.model_command import (
     positive,
     print_read,
 )
-from aeframe.cli.rows_file import check_rows_suffix, write_rows
+from aeframe.cli.rows_file import check_rows_suffix, gathered, write_rows
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
@@ -75,8 +75,11 @@ class Neighbours(ModelCommand):
     ) -> Iterator[dict[str, NDArray[Any]]]:
         """Yield the neighbours of the samples of each batch, as columns."""
         import numpy as np
+        import torch
 
-        codes, known = self._codes_and_columns(model, among, args)
+        coded = ({"z": codes.numpy(), **identity} for codes, identity in self._codes(model, among, args))
+        known = gathered(coded, len(among))
+        codes = torch.from_numpy(known.pop("z"))
         for batch_codes, identity in self._codes(model, queries, args):
             distance, nearest = model.model.latent.distances(batch_codes, codes).topk(args.k, largest=False)
             num = len(batch_codes)
@@ -87,16 +90,6 @@ class Neighbours(ModelCommand):
                 **{f"neighbour_{name}": values[rows] for name, values in known.items()},
                 "distance": distance.flatten().numpy(),
             }
-
-    def _codes_and_columns(
-        self, model: TrainedModel, samples: FileSamples, args: Namespace
-    ) -> tuple[Tensor, dict[str, NDArray[Any]]]:
-        """Return the codes of all samples, and the columns that identify them."""
-        import numpy as np
-        import torch
-
-        codes, columns = zip(*self._codes(model, samples, args), strict=True)
-        return torch.cat(codes), {name: np.concatenate([each[name] for each in columns]) for name in columns[0]}
 
     def _codes(
         self, model: TrainedModel, samples: FileSamples, args: Namespace

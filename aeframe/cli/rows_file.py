@@ -22,7 +22,14 @@ def check_rows_suffix(path: Path) -> None:
     """Raise AeframeError unless the suffix is that of a table."""
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise AeframeError(f"rows are written as CSV or Parquet, found '{path}'; choose a name that ends in .csv")
+    check_pyarrow(path)
+
+
+def check_pyarrow(path: Path) -> None:
+    """Raise AeframeError if a file is to be Parquet, and pyarrow is not installed."""
     if path.suffix.lower() == ".parquet":
+        from aeframe.data.tables.parquet import import_pyarrow
+
         import_pyarrow(path)
 
 
@@ -44,7 +51,11 @@ def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Non
 
 def write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Write columns ``(B,)`` by name as a new Parquet file, several batches as one row group."""
-    pa, pq = import_pyarrow(path)
+    from aeframe.data.tables.parquet import import_pyarrow
+
+    pa = import_pyarrow(path)
+    import pyarrow.parquet as pq
+
     writer = None
     # Opened with "x", so that a file that appeared in the meantime is not overwritten.
     with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
@@ -70,6 +81,23 @@ def _joined(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[dict[str,
         yield {name: np.concatenate([each[name] for each in waiting]) for name in waiting[0]}
 
 
+def gathered(batches: Iterable[Mapping[str, NDArray[Any]]], num: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays ``(num, ...)`` by name of all batches, which have `num` samples together; texts as objects."""
+    import numpy as np
+
+    # Small arrays that stay between the large ones of each batch would fragment the memory.
+    arrays: dict[str, NDArray[Any]] = {}
+    start = 0
+    for batch in batches:
+        for name, values in batch.items():
+            if name not in arrays:
+                is_text = values.dtype.kind in "OUS"
+                arrays[name] = np.empty((num, *values.shape[1:]), object if is_text else values.dtype)
+            arrays[name][start : start + len(values)] = values
+        start += len(next(iter(batch.values())))
+    return arrays
+
+
 @contextmanager
 def removed_after_error(path: Path) -> Iterator[None]:
     """Remove a file if the block fails: a part of the rows could be taken for all."""
@@ -83,19 +111,3 @@ def removed_after_error(path: Path) -> Iterator[None]:
 def without_objects(values: NDArray[Any]) -> NDArray[Any]:
     """Return values as an array that needs no pickle: objects as strings."""
     return values.astype(str) if values.dtype == object else values
-
-
-def import_pyarrow(path: Path) -> tuple[Any, Any]:
-    """Return pyarrow and its module for Parquet.
-
-    Raises:
-        AeframeError: It is not installed; the message names the file that needs it.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise AeframeError(
-            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
-        ) from error
-    return pyarrow, pyarrow.parquet

@@ -113,7 +113,7 @@ def write(
     id_column: str = "",
 ) -> None:
     """Write rows ``(N, D)``; without names, columns are named by their index. `names` are the index of pandas."""
-    pa = _pyarrow(path)
+    pa = import_pyarrow(path)
     headings = list(columns) if columns is not None else [str(number) for number in range(values.shape[1])]
     if names is None:
         table = pa.table({name: values[:, number] for number, name in enumerate(headings)})
@@ -148,7 +148,7 @@ def _opened(path: Path, choice: Choice) -> _File:
 
 def _schema(path: Path) -> tuple[Any, int]:
     """Return the schema of a file and its number of rows."""
-    pa = _pyarrow(path)
+    pa = import_pyarrow(path)
     try:
         if path.suffix.lower() == ".feather":
             with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
@@ -176,7 +176,7 @@ def _index_columns(schema: Any) -> list[str]:
 
 def _blocks(path: Path, names: list[str]) -> Iterator[Any]:
     """Yield blocks of rows with the columns `names`."""
-    pa = _pyarrow(path)
+    pa = import_pyarrow(path)
     try:
         if path.suffix.lower() == ".feather":
             with pa.memory_map(str(path)) as source, pa.ipc.open_file(source) as reader:
@@ -202,7 +202,7 @@ def _dtype(file: _File) -> np.dtype[Any]:
 
 def _numbers(path: Path, name: str, column: Any, start: int, large: dict[str, str]) -> NDArray[Any]:
     """Return a column as numbers, nulls as NaN; add a whole number beyond 2**53 to `large`."""
-    pa = _pyarrow(path)
+    pa = import_pyarrow(path)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_integer(column.type) and column.type.bit_width == 64 and len(column) > column.null_count:
@@ -229,7 +229,7 @@ def _values(path: Path, column: Any) -> NDArray[Any]:
 
 def _check_numeric(path: Path, file: _File, *, is_given: bool) -> None:
     """Raise AeframeError for columns of x that are no numbers, with all of them."""
-    pa = _pyarrow(path)
+    pa = import_pyarrow(path)
     numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     wrong: dict[str, str] = {}
     for number in file.x:
@@ -251,7 +251,12 @@ def _check_numeric(path: Path, file: _File, *, is_given: bool) -> None:
     )
 
 
-def _pyarrow(path: Path) -> Any:
+def import_pyarrow(path: Path) -> Any:
+    """Return the module ``pyarrow``, with which all Parquet files and Zstandard streams are read and written.
+
+    Raises:
+        AeframeError: It is not installed; the message names the file that needs it.
+    """
     try:
         import pyarrow as pa
     except ImportError:

@@ -143,6 +143,18 @@ class CellTable:
     def __len__(self) -> int:
         return len(self.metadata.obs)
 
+    def split(self, splits: Mapping[str, Rows], roles: Roles, *, min_counts: int) -> Cells:
+        """Return the cells with the rows of each split."""
+        return Cells(
+            self.metadata,
+            self.counts,
+            splits,
+            roles,
+            min_counts=min_counts,
+            views=self.views,
+            other_counts=self.other_counts,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Cells:

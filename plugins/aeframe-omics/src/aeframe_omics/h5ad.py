@@ -93,16 +93,7 @@ class H5AD(Dataset):
         # Formats that are read completely are read once.
         file, self._opened = self._opened or self._file(), None
         table = file.table(self.roles.layer, self.roles.views, backed=self.backed)
-        splits = self._splits(table.metadata)
-        return Cells(
-            table.metadata,
-            table.counts,
-            splits,
-            self.roles,
-            min_counts=self.min_counts,
-            views=table.views,
-            other_counts=table.other_counts,
-        )
+        return table.split(self._splits(table.metadata), self.roles, min_counts=self.min_counts)
 
     def _file(self) -> CellFile:
         return open_cells(self.path, origin=self.origin, notes=self.notes, gene_names=self.roles.gene_names)

@@ -109,17 +109,8 @@ class OmicsInMemory(MemoryDataset):
         for split, rows in splits.items():
             origin = split if split in self._raw else "train"
             self._extras[split] = self._extra(origin, torch.from_numpy(rows - self._starts[origin]))
-        table = self._table
         self._rows_of_split = splits
-        return Cells(
-            table.metadata,
-            table.counts,
-            splits,
-            self.roles,
-            min_counts=self.min_counts,
-            views=table.views,
-            other_counts=table.other_counts,
-        )
+        return self._table.split(splits, self.roles, min_counts=self.min_counts)
 
     def kept_rows(self, split: str, source: Source) -> Tensor | None:
         # Cells with too few counts are in no source.

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from aeframe.data.limits import check_memory
 from aeframe.data.notes import Notes
+from aeframe.data.tables.parquet import import_pyarrow
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe_text.reading import ReadOptions
 from aeframe_text.records import json_problem, label_of, line_of, parse_json
@@ -149,13 +150,9 @@ def _is_object(text: str) -> bool:
 
 def _read_parquet(path: Path, origin: Origin, reading: ReadOptions) -> Iterator[Line]:
     """Yield the texts of a column, a batch of rows at a time."""
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise AeframeError(
-            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
-        ) from None
+    pa = import_pyarrow(path)
+    import pyarrow.parquet as pq
+
     number = 0
     try:
         with pq.ParquetFile(path) as file:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from aeframe.data.limits import check_memory
+from aeframe.data.tables.parquet import import_pyarrow
 from aeframe.errors import AeframeError
 from aeframe_text.reading import ReadOptions
 
@@ -106,7 +107,7 @@ def create_text(path: Path) -> TextIO:
     """
     suffix = path.suffix.lower()
     if suffix == ".zst":
-        binary: Any = _zstandard(path).CompressedOutputStream(path.open("xb"), "zstd")
+        binary: Any = import_pyarrow(path).CompressedOutputStream(path.open("xb"), "zstd")
         return io.TextIOWrapper(binary, encoding="utf-8", newline="")
     opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix, open)
     file: TextIO = opened(path, "xt", encoding="utf-8", newline="")
@@ -143,21 +144,11 @@ class _Bounded(io.RawIOBase):
 def _open_bytes(path: Path) -> IO[bytes]:
     suffix = path.suffix.lower()
     if suffix == ".zst":
-        stream: IO[bytes] = _zstandard(path).CompressedInputStream(str(path), "zstd")
+        stream: IO[bytes] = import_pyarrow(path).CompressedInputStream(str(path), "zstd")
         return stream
     opened: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(suffix, open)
     file: IO[bytes] = opened(path, "rb")
     return file
-
-
-def _zstandard(path: Path) -> Any:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise AeframeError(
-            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
-        ) from None
-    return pa
 
 
 @contextmanager

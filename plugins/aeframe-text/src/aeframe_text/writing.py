@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from aeframe.data.tables.parquet import import_pyarrow
 from aeframe.errors import AeframeError
 from aeframe_text.files import DELIMITERS, FORMATS, JSON_LINES
 from aeframe_text.reading import ReadOptions
@@ -116,13 +117,9 @@ def _write_folder(folder: Path, texts: Sequence[str], names: Sequence[str] | Non
 
 
 def _write_parquet(path: Path, columns: dict[str, Sequence[str]]) -> None:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise AeframeError(
-            f"'{path.name}' needs pyarrow, which is not installed; install it with pip install 'aeframe[parquet]'"
-        ) from None
+    pa = import_pyarrow(path)
+    import pyarrow.parquet as pq
+
     table = pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()})
     with path.open("xb") as file:
         pq.write_table(table, file)

@@ -27,6 +27,7 @@ class TestCore(PluginSuite):
     not_applicable: ClassVar[Mapping[str, str]] = {
         "condition:decoder=reshape": "it has no layer that could use a condition, and rejects one by its size",
         "condition:encoder=pretrained": "its network has no input for a condition, and it rejects one",
+        "metric of padding:metric=nll": "it is an estimate, whose draws are a function of the sample and its mask",
         "two processes:corruption=salt_pepper": (
             "for a domain without bounds it uses those of the batch, and a process has only a part of the batch"
         ),

@@ -47,6 +47,11 @@ def mutated_files(part: PartUnderTest) -> None:
         except AeframeError:
             continue
         paths.append(path if path.exists() else written[0])
+    if not paths:
+        raise NotApplicableError(
+            f"it writes none of {', '.join(FORMATS)}; name its formats in the suite: formats = "
+            f"{{{part.entry.name!r}: [...]}}"
+        )
 
     def attempt(number: int) -> tuple[str, Callable[[], object]]:
         path, file = _copy(paths[number % len(paths)], part.folder / "mutated", number // len(paths))

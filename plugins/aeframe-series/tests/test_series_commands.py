@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from series_files import csv, hours
 
 import aeframe
 from aeframe.cli.main import main
+from aeframe.model_store.integrity import file_hashes
 from aeframe.model_store.tensors import write_tensors
 from aeframe_series.modality import Series
 from aeframe_series.simulated import simulate
@@ -160,6 +162,8 @@ def test_errors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     modality = modality_of(run)
     state = {name: value for name, value in modality.state().items() if not name.endswith("quantiles")}
     write_tensors(old / "modality.safetensors", {name: state[name] for name in ("offset", "factor")})
+    config = yaml.safe_load((old / "config.yaml").read_text())
+    (old / "config.yaml").write_text(yaml.safe_dump({**config, "sha256": file_hashes(old)}))
     message = refusal(capsys, "anomalies", str(old), str(path), "-o", str(tmp_path / "new.csv"))
     assert message.endswith(f"'{old}' has no thresholds, because its validation split has no observed values")
     with pytest.raises(SystemExit):

@@ -24,10 +24,16 @@ class Rows(Modality):
     def render(self, panels):
         return Figure()
 
-    def open(self, path, on_error):
+    def rows(self, path):
         x = torch.from_numpy(ArrayFile(path).load("x")).float()
-        if x.shape[1:] != (8,) or not x.isfinite().all():
+        if x.shape[1:] != (8,):
             raise AeframeError(f"'{path}' has no rows of eight numbers")
+        return x
+
+    def open(self, path, on_error):
+        x = self.rows(path)
+        if not x.isfinite().all():
+            raise AeframeError(f"'{path}' has no rows of eight finite numbers")
         return FileSamples(TensorSource(x))
 
     def write(self, x, path, *, names=None):
@@ -204,7 +210,7 @@ class Padded(Rows):
         return Splits(source, source, source)
 
     def open(self, path, on_error):
-        x = super().open(path, on_error).batch().x
+        x = self.rows(path)
         return FileSamples(TensorSource(x, mask=x.isfinite()))
 
 

@@ -143,6 +143,7 @@ def test_every_other_command_runs(arguments: list[str], run: Path, workplace: Pa
     for number in range(3):
         pixels = np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)
         Image.fromarray(pixels).save(workplace / "images" / f"{number}.png")
+    (workplace / "runs").symlink_to(run.parent)
     assert aeframe_main([RUN.sub(str(run), word) for word in arguments]) == 0
     if "-o" in arguments:
         assert (workplace / arguments[arguments.index("-o") + 1]).exists()

@@ -6,6 +6,7 @@ A reader may crash, hang or exhaust the memory; then the test must go on and rep
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -77,7 +78,7 @@ def _run(attempt: Attempt, numbers: range, log: Path, seconds: float, faults: li
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.02)
     lines = log.read_text(encoding="utf-8", errors="replace").split("\0") if log.is_file() else []
-    newest, what = numbers.start, "before the first attempt"
+    newest, what, stack = numbers.start, "before the first attempt", ""
     for line in lines:
         kind, _, text = line.partition(" ")
         if kind == "start":
@@ -87,9 +88,11 @@ def _run(attempt: Attempt, numbers: range, log: Path, seconds: float, faults: li
             faults.append(f"attempt {newest}, {what}: {text}")
         elif kind == "end":
             return numbers.stop
+        else:
+            stack = line
     ended_by = os.waitstatus_to_exitcode(status)
     name = f"was killed by signal {-ended_by}" if ended_by < 0 else f"ended with code {ended_by}"
-    faults.append(f"attempt {newest}, {what}: the process {name}")
+    faults.append(f"attempt {newest}, {what}: the process {name}\n{stack}".rstrip())
     return newest + 1
 
 
@@ -98,6 +101,8 @@ def _child(attempt: Attempt, numbers: range, log: Path, seconds: float) -> None:
     try:
         torch.set_num_threads(1)
         faulthandler.disable()
+        # The garbage of the parent may own threads, which do not exist here and would be waited for.
+        gc.freeze()
         quiet = os.open(os.devnull, os.O_RDWR)
         for descriptor in (1, 2):
             os.dup2(quiet, descriptor)
@@ -112,7 +117,10 @@ def _child(attempt: Attempt, numbers: range, log: Path, seconds: float) -> None:
                 what, read = attempt(number)
                 file.write(f"start {number} {what}\0")
                 file.flush()
+                # Where it hangs in C code, where no alarm is handled.
+                faulthandler.dump_traceback_later(2 * seconds, file=file)
                 fault = _fault(read, seconds)
+                faulthandler.cancel_dump_traceback_later()
                 if fault:
                     file.write(f"fault {fault}\0")
                     num_faults += 1

@@ -104,6 +104,8 @@ def is_forward_only(trainer: L.Trainer) -> bool:
 
 def log_numbers(trainer: L.Trainer, numbers: Mapping[str, float], *, epoch: int, step: int) -> None:
     """Send metrics to every logger at `step`, and add them to `trainer.logged_metrics`, as `self.log` does."""
+    if not numbers:
+        return
     tensors = {name: torch.tensor(value, dtype=torch.float64) for name, value in numbers.items()}
     trainer._logger_connector._logged_metrics.update(tensors)
     for logger in trainer.loggers:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,40 @@ def test_every_outcome_but_success_and_refusal_is_a_fault(tmp_path: Path) -> Non
     for fault, (name, text) in zip(faults, expected, strict=True):
         assert fault.startswith(f"attempt {names.index(name)}, {name}: ")
         assert text in fault
+
+
+class Waits:
+    """An object in a cycle; the process in which it is freed hangs, as with a thread that exists in the parent only."""
+
+    def __init__(self) -> None:
+        self.cycle, self.process = self, os.getpid()
+
+    def __del__(self) -> None:
+        while os.getpid() != self.process:
+            with suppress(BaseException):
+                time.sleep(30)
+
+
+@pytest.mark.skipif(not can_fork(), reason="needs fork and limits of memory")
+def test_garbage_of_the_parent_is_not_freed_in_the_process_of_the_attempts(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        Waits()
+        assert not faults_of(lambda number: ("collection", gc.collect), 2, tmp_path, seconds=0.5)
+    finally:
+        gc.enable()
+
+
+def hang_in_c() -> None:
+    # A loop in C: no alarm is handled.
+    sum(range(10**12))
+
+
+@pytest.mark.skipif(not can_fork(), reason="needs fork and limits of memory")
+def test_a_hang_in_c_says_where(tmp_path: Path) -> None:
+    (fault,) = faults_of(lambda number: ("sleep", hang_in_c), 1, tmp_path, seconds=0.2)
+    assert "the process was killed by signal 9" in fault
+    assert "in hang_in_c" in fault
 
 
 def test_mutations_are_functions_of_the_seed() -> None:

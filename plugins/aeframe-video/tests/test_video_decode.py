@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from torch import Tensor
 from video_samples import number_of, numbered_frames, save, save_damaged, save_frames, truncate
 
 from aeframe import AeframeError
@@ -155,3 +158,26 @@ def test_damaged_image_in_a_folder(tmp_path: Path) -> None:
     assert len(decoded) == 2
     assert error is not None
     assert error.startswith(f"image '{folder / 'frame_2.png'}' cannot be decoded (")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's list of threads")
+def test_frames_do_not_start_threads_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "film.mp4"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 16
+        stream.pix_fmt = "yuv420p"
+        for number in range(60):
+            pixels = np.full((16, 16, 3), 4 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    before, most = len(os.listdir("/proc/self/task")), 0
+
+    def count(frame: Tensor) -> Tensor:
+        nonlocal most
+        most = max(most, len(os.listdir("/proc/self/task")))
+        return frame
+
+    read_frames(read_info(path), np.arange(60), count)
+    # A decoder has at most a thread for each core, and one more.
+    assert most - before <= 2 * (os.cpu_count() or 1) + 2

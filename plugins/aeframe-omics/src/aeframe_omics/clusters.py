@@ -79,6 +79,9 @@ class CellClusters(SubsetMetric):
         if self._counts:
             x = np.log1p(x * (TARGET_SUM / x.sum(1, keepdims=True).clip(1)))
         num_components = min(_NUM_COMPONENTS, *x.shape)
+        if len(x) == 1:
+            # A single cell has no variance.
+            return np.zeros((1, num_components), x.dtype)
         return PCA(num_components, svd_solver="randomized", random_state=self.seed).fit_transform(x)
 
     def _metrics(self, points: NDArray[Any], annotations: NDArray[Any]) -> dict[str, float]:

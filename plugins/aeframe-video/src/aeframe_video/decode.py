@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from av.container import InputContainer
 from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -100,6 +101,8 @@ def read_info(path: Path) -> VideoInfo:
             if not container.streams.video:
                 raise AeframeError(f"video '{path}' has no video stream; {_NEXT_STEP}")
             stream, num_streams = _picture_stream(container)
+            if stream.codec_context is None:
+                raise AeframeError(f"video '{path}' cannot be decoded (its codec is not known); {_NEXT_STEP}")
             check_pixels(f"video '{path}'", stream.codec_context.width, stream.codec_context.height)
             packets = [(packet.pts, packet.is_discard) for packet in container.demux(stream) if packet.size]
             rate = float(stream.average_rate) if stream.average_rate else None
@@ -185,6 +188,8 @@ class _CorruptFrameError(Exception):
 
 def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
     """Yield the frames of a file as ``(C, H, W)``, from the timestamp `start` on; None starts at the beginning."""
+    # A reformatter of its own for each frame would hold threads until the frame is freed.
+    reformatter = VideoReformatter()
     for seeks in (True, False) if start is not None else (False,):
         is_found = False
         with av.open(str(path), metadata_errors="replace") as container:
@@ -202,7 +207,7 @@ def _decoded_frames(path: Path, start: int | None) -> Iterator[Tensor]:
                 is_found = True
                 if frame.is_corrupt:
                     raise _CorruptFrameError
-                yield torch.from_numpy(_array(path, frame))
+                yield torch.from_numpy(_array(path, frame, reformatter))
         if is_found:
             return
 
@@ -218,9 +223,9 @@ def _picture_stream(container: InputContainer) -> tuple[Any, int]:
     return (films or streams)[0], len(films or streams)
 
 
-def _array(path: Path, frame: av.VideoFrame) -> NDArray[np.uint8]:
+def _array(path: Path, frame: av.VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
     """Return a frame as ``(C, H, W)``."""
     grey = frame.format.name.startswith("gray")
-    array: NDArray[Any] = frame.to_ndarray(format="gray" if grey else "rgb24")
+    array: NDArray[Any] = reformatter.reformat(frame, format="gray" if grey else "rgb24", threads=1).to_ndarray()
     array = oriented(f"video '{path}'", array, frame)
     return np.ascontiguousarray(array[None] if grey else array.transpose(2, 0, 1))

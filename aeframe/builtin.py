@@ -284,6 +284,7 @@ def register_commands(register: Register) -> None:
     register("decode", f"{at}.decode:Decode", summary="decode codes, such as edited ones")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
     register("neighbours", f"{at}.neighbours:Neighbours", summary="find the samples with the nearest codes")
+    register("anomalies", f"{at}.anomalies:Anomalies", summary="score the samples in a file and flag anomalies")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")

@@ -1,12 +1,13 @@
-"""Write tables whose rows are computed by batch, as CSV or Parquet."""
+"""Write tables whose rows are computed by batch, as CSV, Parquet or NPZ."""
 
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from aeframe.errors import AeframeError
 
@@ -20,8 +21,10 @@ _ROWS = 1 << 14
 
 def check_rows_suffix(path: Path) -> None:
     """Raise AeframeError unless the suffix is that of a table."""
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise AeframeError(f"rows are written as CSV or Parquet, found '{path}'; choose a name that ends in .csv")
+    if not path.name.lower().endswith((".csv", ".csv.gz", ".parquet", ".npz")):
+        raise AeframeError(
+            f"rows are written as .csv, .csv.gz, .parquet or .npz, found '{path}'; choose a name that ends in .csv"
+        )
     check_pyarrow(path)
 
 
@@ -36,17 +39,43 @@ def check_pyarrow(path: Path) -> None:
 def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Write columns ``(B,)`` by name, of one batch after another, as one new file.
 
-    Memory does not grow with the number of batches. After an error no part of the file is left.
+    Memory does not grow with the number of batches, except for NPZ, which has an array for each column. After an error
+    no part of the file is left. NaN is an empty field in CSV.
     """
+    import numpy as np
+
+    if path.suffix.lower() == ".npz":
+        columns: dict[str, list[NDArray[Any]]] = {}
+        for batch in batches:
+            for name, values in batch.items():
+                columns.setdefault(name, []).append(without_objects(values))
+        with path.open("xb") as file, removed_after_error(path):
+            np.savez_compressed(
+                file, allow_pickle=False, **{name: np.concatenate(parts) for name, parts in columns.items()}
+            )
+        return
     if path.suffix.lower() == ".parquet":
         write_parquet(path, batches)
         return
-    with path.open("x", encoding="utf-8", newline="") as file, removed_after_error(path):
+    with _open_text(path) as file, removed_after_error(path):
         writer = csv.writer(file, lineterminator="\n")
         for number, batch in enumerate(batches):
             if number == 0:
                 writer.writerow(batch)
-            writer.writerows(zip(*(values.tolist() for values in batch.values()), strict=True))
+            writer.writerows(zip(*(_fields(values) for values in batch.values()), strict=True))
+
+
+def _open_text(path: Path) -> TextIO:
+    """Open a new file for text, compressed if its suffix is ``.gz``."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "xt", encoding="utf-8", newline="")
+    return path.open("x", encoding="utf-8", newline="")
+
+
+def _fields(values: NDArray[Any]) -> list[Any]:
+    """Return the values of a column, with None for NaN."""
+    fields: list[Any] = values.tolist()
+    return [None if field != field else field for field in fields] if values.dtype.kind == "f" else fields
 
 
 def write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.notes import Notes
+from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec
@@ -281,6 +283,43 @@ class Modality(ABC):
             reconstruct: Returns the deterministic reconstructions ``(B, *shape)`` of a batch.
             validation: The validation split.
         """
+
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return for each sample, in words, the elements with the largest errors: columns, genes, seconds.
+
+        The default returns the position of the largest error, such as ``element 3, 7``.
+
+        Args:
+            errors: ``(B, *shape)``, 0 where an element is masked.
+            batch: The samples, on the CPU.
+        """
+        positions = np.stack(np.unravel_index(errors.flatten(1).argmax(1).numpy(), errors.shape[1:]), 1)
+        return [f"element {', '.join(map(str, position))}" for position in positions.tolist()]
+
+    def render_errors(self, x: Tensor, x_hat: Tensor, errors: Tensor | None) -> Figure:
+        """Return a figure of samples with their reconstructions, and with where their errors are.
+
+        The default draws samples and reconstructions with `render`.
+
+        Args:
+            x: Samples ``(N, *shape)`` in the range of prepared data.
+            x_hat: Their reconstructions.
+            errors: The error of each element ``(N, *shape)``; None for a loss that does not compare by position.
+        """
+        return self.render({"original": x, "reconstruction": x_hat})
+
+    def score_parts(self, reconstruct: Callable[[Batch], Tensor], path: Path, on_error: OnError) -> ScoredParts | None:
+        """Return anomaly scores of parts of the samples in a file, such as time steps; None for scores of samples only.
+
+        Args:
+            reconstruct: Returns the deterministic reconstructions ``(B, *shape)`` of a batch.
+            path: The file.
+            on_error: What happens to a bad row, as in `open`.
+
+        Raises:
+            AeframeError: A file cannot be read, or the distribution of scores is not known.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """Return what `learn` and `calibrate` computed: tensors, and values that JSON can represent."""

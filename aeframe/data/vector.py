@@ -22,6 +22,7 @@ from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
+from aeframe.data.scored_parts import largest
 from aeframe.data.tables import (
     Choice,
     Rows,
@@ -236,6 +237,12 @@ class Vector(Modality):
         id_column = "" if id_column.startswith("__index_level_") else id_column
         write_rows(path, values, self._columns, names=names, id_column=id_column)
         return [path]
+
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the three columns with the largest errors, by name or by number from 0."""
+        if errors.ndim != 2:
+            return super().locate_errors(errors, batch)
+        return largest(errors, self._columns or [str(number) for number in range(errors.shape[1])])
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe.data.heatmap import heatmap

@@ -138,3 +138,12 @@ def monitor_mode(config: Mapping[str, Any]) -> str:
     if not registry().has("metric", metric):
         return "min"
     return "max" if getattr(registry().load("metric", metric), "higher_is_better", None) else "min"
+
+
+def schedule_names(config: Any) -> set[str]:
+    """Return the names of the schedules in a config, except ``constant``."""
+    schedules = set(registry().names("schedule")) - {"constant"}
+    if isinstance(config, Mapping):
+        names = {config["name"]} if config.get("name") in schedules else set()
+        return names.union(*(schedule_names(value) for value in config.values()))
+    return set()

@@ -26,7 +26,7 @@ from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_logg
 from aeframe.experiment.console import banner, closing_table
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
-from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode
+from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import batches_to_fit, fit_sampler
@@ -35,7 +35,6 @@ from aeframe.model_store.modality_state import read_modality_state, write_modali
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.model_store.writer import save_model
 from aeframe.noise import random_rows
-from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
@@ -255,7 +254,7 @@ class _RunInProgress:
             and progress["batch"] >= progress["planned"]
             and not config["stretch_schedules"]
         ):
-            names = sorted(_schedule_names(config))
+            names = sorted(schedule_names(config))
             if names:
                 self._print_note(
                     f"schedules ({', '.join(names)}) stay at their end, since they were planned for "
@@ -440,6 +439,7 @@ class _RunInProgress:
             fit_sampler(sampler, model, batches, config["seed"])
         folder.write_metrics({"test": metrics})
         setup.modality.calibrate(trained.reconstruct, splits.validation)
+        trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
         save_model(
             folder.model,
             model,
@@ -449,6 +449,7 @@ class _RunInProgress:
             metrics=metrics,
             progress=progress,
             data=setup.record,
+            scales=trained.scales,
         )
         if config["pictures"]:
             pictured = splits.test.batch(random_rows(len(splits.test), _NUM_PICTURED, config["seed"]))
@@ -489,12 +490,3 @@ def _run_folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
         return RunFolder(Path(config["folder"]))
     name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
     return RunFolder(Path(config["root"]) / name)
-
-
-def _schedule_names(config: Any) -> set[str]:
-    """Return the names of the schedules in a config, except ``constant``."""
-    schedules = set(registry().names("schedule")) - {"constant"}
-    if isinstance(config, Mapping):
-        names = {config["name"]} if config.get("name") in schedules else set()
-        return names.union(*(_schedule_names(value) for value in config.values()))
-    return set()

@@ -8,7 +8,14 @@ from pathlib import Path
 
 from aeframe.errors import AeframeError
 
-HASHED = ("model.safetensors", "modality.json", "modality.safetensors", "data.json", "splits.safetensors")
+HASHED = (
+    "model.safetensors",
+    "modality.json",
+    "modality.safetensors",
+    "data.json",
+    "splits.safetensors",
+    "scores.safetensors",
+)
 """The files that are hashed. The user may edit ``config.yaml``, which has the hashes, and ``card.md``."""
 
 

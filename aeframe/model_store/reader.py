@@ -24,6 +24,7 @@ from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
 from aeframe.model_store.modality_state import read_modality_state
 from aeframe.model_store.requirements import check_plugins
 from aeframe.model_store.schema import check_saved_config
+from aeframe.model_store.score_scales import read_score_scales
 from aeframe.model_store.tensors import load_tensors
 from aeframe.model_store.trained_model import TrainedModel
 from aeframe.noise import noise_of
@@ -95,6 +96,7 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
         progress=TrainingProgress(**stored_progress),
         device=torch.device(device),
         data=read_data_record(folder),
+        scales=read_score_scales(folder),
     )
 
 

@@ -15,9 +15,10 @@ from torch.distributions import Distribution
 
 from aeframe.data.conditions import encode_known_categories, for_each_sample
 from aeframe.data.fingerprint import DataRecord
-from aeframe.data.modality import Modality
+from aeframe.data.modality import Modality, Source
 from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.evaluation.anomalies import SCORES, Anomalies, ScoreScale, make_scale, reconstruction_errors
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
@@ -66,6 +67,8 @@ class TrainedModel:
     device: torch.device
     data: DataRecord = field(default_factory=DataRecord)
     """Fingerprint, split and label names of the training data."""
+    scales: Mapping[str, ScoreScale] = field(default_factory=dict)
+    """The distributions of anomaly scores in training, by kind of score (see `anomalies`)."""
 
     @property
     def name(self) -> str:
@@ -344,6 +347,109 @@ class TrainedModel:
                 )
                 scores.append(score.to(batch.x.device))
         return torch.cat(scores)
+
+    def anomalies(
+        self,
+        x: Data,
+        *,
+        by: str = "reconstruction",
+        quantile: float = 0.99,
+        condition: Array | None = None,
+        mask: Array | None = None,
+        batch_size: int = 256,
+    ) -> Anomalies:
+        """Return the anomaly score of each sample, its percentile among training samples, and whether it is high.
+
+        ```python
+        found = model.anomalies(x)
+        x[found.is_anomaly]
+        ```
+
+        Args:
+            x: The samples.
+            by: ``reconstruction``, the loss of the reconstruction from the mean of z, divided by the number of observed
+                elements; ``bound``, see `score`; or ``likelihood``, `score` with 64 importance samples.
+            quantile: The quantile of the scores of the validation split that is the threshold.
+            condition: ``(N, C)``, for a model with a condition.
+            mask: ``(N, *leading dims of shape)``, False where x is padding or missing.
+            batch_size: Samples that are processed at a time.
+
+        Raises:
+            AeframeError: An unknown score, one whose distribution in training is not known (see `with_scale`), or one
+                that the model cannot compute.
+        """
+        scale = self._scale(by)
+        if not 0 < quantile < 1:
+            raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
+        batch = self._batch(x, condition, mask)
+        scores, where = self._scores(batch, by, batch_size)
+        threshold = scale.threshold(quantile)
+        return Anomalies(scores, scale.percentile(scores), scores > threshold, threshold, where)
+
+    def element_errors(
+        self, x: Data, *, condition: Array | None = None, mask: Array | None = None, batch_size: int = 256
+    ) -> Tensor | None:
+        """Return the reconstruction error of each element ``(N, *shape)``, from the mean of z; 0 where it is masked.
+
+        It is the loss of the element, minus the smallest of the sample where densities make it negative; the squared
+        difference for a loss that is no sum over elements; None for one that does not compare by position.
+        """
+        batch = self._batch(x, condition, mask)
+        with evaluation_mode(self.model):
+            parts = [reconstruction_errors(self.model, rows)[1] for rows in self._chunks(batch, batch_size)]
+        known = [errors.to(batch.x.device) for errors in parts if errors is not None]
+        return torch.cat(known) if known else None
+
+    def with_scale(self, by: str, train: Source, validation: Source, *, required: bool = True) -> TrainedModel:
+        """Return the model with the distribution of another anomaly score, over at most 2,048 samples of each split.
+
+        Args:
+            by: The kind of score, see `anomalies`.
+            train: Samples like those of the training, such as ``aeframe.data.TensorSource(x)``.
+            validation: Samples whose scores are to be the thresholds.
+            required: Raise an error if a score is finite for no sample of a split; otherwise return the same model.
+
+        Raises:
+            AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
+        """
+        self._check_kind(by)
+        seed = int(self.config.get("seed", 0))
+        scale = make_scale(lambda batch: self._scores(batch, by, len(batch))[0], train, validation, seed=seed)
+        if scale is None and not required:
+            return self
+        if scale is None:
+            raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
+        return replace(self, scales={**self.scales, by: scale})
+
+    def _scores(self, batch: Batch, by: str, batch_size: int) -> tuple[Tensor, list[str]]:
+        """Return scores ``(N,)`` on the device of the batch, and where the errors are."""
+        if by != "reconstruction":
+            scores = self.score(batch, batch_size=batch_size, importance=64 if by == "likelihood" else None)
+            return scores, [""] * len(batch)
+        parts, where = [], []
+        with evaluation_mode(self.model):
+            for rows in self._chunks(batch, batch_size):
+                score, errors = reconstruction_errors(self.model, rows)
+                parts.append(score.to(batch.x.device))
+                if errors is None:
+                    where += [""] * len(rows)
+                else:
+                    where += self.modality.locate_errors(errors.cpu(), rows.to(torch.device("cpu")))
+        return torch.cat(parts), where
+
+    def _scale(self, by: str) -> ScoreScale:
+        self._check_kind(by)
+        if by not in self.scales:
+            raise AeframeError(
+                f"{self._who()} was saved with the scores by {', '.join(self.scales) or 'nothing'} of its training "
+                f"samples, found {by}; compute those of {by} by with_scale"
+            )
+        return self.scales[by]
+
+    def _check_kind(self, by: str) -> None:
+        if by not in SCORES:
+            hint = did_you_mean(by, SCORES)
+            raise AeframeError(f"{self._who()} scores by {', '.join(SCORES)}, found '{by}'{hint}; choose one of them")
 
     def with_reading_options(self, **options: Any) -> TrainedModel:
         """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.

@@ -9,6 +9,7 @@ from typing import Any
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality
+from aeframe.evaluation.anomalies import ScoreScale
 from aeframe.kinds import SAVED
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.card import make_card
@@ -18,6 +19,7 @@ from aeframe.model_store.integrity import file_hashes
 from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
 from aeframe.model_store.modality_state import write_modality_state
 from aeframe.model_store.requirements import needed_plugins
+from aeframe.model_store.score_scales import write_score_scales
 from aeframe.model_store.tensors import write_tensors
 from aeframe.parts.samplers.base import Sampler
 from aeframe.types import TrainingProgress
@@ -45,12 +47,14 @@ def save_model(
     metrics: Mapping[str, float],
     progress: TrainingProgress | None = None,
     data: DataRecord | None = None,
+    scales: Mapping[str, ScoreScale] | None = None,
 ) -> None:
     """Write a model as a folder.
 
     Its files are ``config.yaml``, ``model.safetensors``, ``modality.json`` (and ``modality.safetensors`` where the
-    modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`), and ``card.md``. The
-    config has the SHA-256 of the other files, see `aeframe.model_store.integrity`.
+    modality has tensors), ``data.json`` and ``splits.safetensors`` (see `write_data_record`), ``scores.safetensors``
+    (the distributions of anomaly scores) and ``card.md``. The config has the SHA-256 of the other files, see
+    `aeframe.model_store.integrity`.
 
     The folder is written under another name and then renamed, so an interrupted save leaves the previous model.
 
@@ -63,6 +67,7 @@ def save_model(
         metrics: Test metrics for the card.
         progress: The training progress; without it, schedules are at their end when the model is evaluated.
         data: Fingerprint and split of the training data, with which later commands detect changed data.
+        scales: The distributions of anomaly scores in training, by kind of score.
     """
     folder = resolved(folder)
     partial, previous = sibling(folder, "partial"), sibling(folder, "previous")
@@ -83,6 +88,7 @@ def save_model(
     write_modality_state(partial, modality.state())
     if data is not None:
         write_data_record(partial, data)
+    write_score_scales(partial, scales or {})
     stored["sha256"] = file_hashes(partial)
     write_yaml(partial / "config.yaml", stored)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())

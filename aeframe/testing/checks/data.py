@@ -233,6 +233,36 @@ def rendering(part: PartUnderTest) -> None:
         expect(path.stat().st_size > 0, f"{part.id} renders an empty file")
 
 
+@check("located errors", "reports say where a sample is anomalous", kinds=["modality"], depends_on=("rendering",))
+def located_errors(part: PartUnderTest) -> None:
+    """Locate errors of which one is the largest, and draw them.
+
+    There is a text of one line for each sample, and texts differ with the place of the error.
+    """
+    import matplotlib.pyplot as plt
+
+    modality, batch = part.setup.modality, part.setup.batch()
+    x = batch.nan_masked_x()
+    texts = []
+    for place in (0, -1):
+        errors = torch.zeros(x.shape)
+        errors.flatten(1)[:, place] = 1.0
+        found = modality.locate_errors(errors, batch)
+        expect(
+            len(found) == len(x) and all(isinstance(text, str) and text and "\n" not in text for text in found),
+            f"{part.id} locates the errors of {len(x)} samples by {found!r}, expected a text of one line for each",
+        )
+        texts.append(found)
+    is_single = x[0].numel() == 1
+    expect(
+        is_single or texts[0] != texts[1],
+        f"{part.id} locates errors of the first and of the last element by the same texts {texts[0][:2]!r}",
+    )
+    figure = modality.render_errors(x, batch.masked_x(), torch.ones(x.shape))
+    figure.savefig(part.folder / "errors.png")
+    plt.close(figure)
+
+
 @check(
     "modality state",
     "a saved model prepares data as in training",
@@ -395,6 +425,7 @@ CHECKS = (
     files_round_trip,
     samples_in_memory,
     rendering,
+    located_errors,
     modality_state,
     data_from_saved_state,
     files_from_saved_state,

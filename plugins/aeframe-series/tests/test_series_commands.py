@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv as csv_module
 import gzip
+import io
 import shutil
 from pathlib import Path
 
@@ -55,18 +56,20 @@ def modality_of(run: Path) -> Series:
     return modality
 
 
+def quantiles_in(run: Path) -> np.ndarray:
+    quantiles: np.ndarray = modality_of(run).state()["point_quantiles"].numpy()
+    return quantiles
+
+
 def table(path: Path) -> dict[str, list[str]]:
     with path.open(newline="") as file:
         rows = list(csv_module.DictReader(file))
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def test_thresholds_are_stored_in_the_saved_model(run: Path) -> None:
-    thresholds = modality_of(run).thresholds
-    assert thresholds is not None
+def test_errors_of_held_out_time_steps_are_stored_in_the_saved_model(run: Path) -> None:
     # All 80 time steps of the validation split, and none of the other splits.
-    assert len(thresholds.time_steps) == 80
-    assert len(thresholds.windows) == 33
+    assert len(quantiles_in(run)) == 80
 
 
 def test_a_spike_is_found(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +81,7 @@ def test_a_spike_is_found(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main(["anomalies", str(run), str(path), "-o", str(out), "--picture", str(picture)]) == 0
     rows_written = table(out)
     assert list(rows_written) == [
-        "row", "date", "score", "anomaly", "a reconstruction", "a error", "b reconstruction", "b error",
+        "row", "date", "score", "percentile", "anomaly", "a reconstruction", "a error", "b reconstruction", "b error",
         "c reconstruction", "c error",
     ]  # fmt: skip
     assert rows_written["date"] == hours(400)
@@ -89,15 +92,13 @@ def test_a_spike_is_found(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     errors = np.array([[float(rows_written[f"{name} error"][row]) for name in "abc"] for row in range(400)])
     assert int(errors[200].argmax()) == 1
     assert errors.mean(1) == pytest.approx(scores)
-    thresholds = modality_of(run).thresholds
-    assert thresholds is not None
-    flagged = scores > thresholds.at(0.99)
+    threshold = np.quantile(quantiles_in(run), 0.99)
+    flagged = scores > threshold
     assert [flag == "1" for flag in rows_written["anomaly"]] == flagged.tolist()
     printed = capsys.readouterr().out.splitlines()
     assert printed[:2] == [str(out), str(picture)]
     assert printed[2] == (
-        f"{flagged.sum()} of 400 time steps are above {thresholds.at(0.99):.6g}, "
-        "the 0.99 quantile of the validation split"
+        f"{flagged.sum()} of 400 time steps are above {threshold:.6g}, the 0.99 quantile of the validation split"
     )
     assert picture.stat().st_size > 10_000
 
@@ -122,21 +123,19 @@ def test_reconstructions_are_unscaled(run: Path, tmp_path: Path) -> None:
 
 def test_scores_of_windows_with_another_quantile(run: Path, tmp_path: Path) -> None:
     path, out = csv(tmp_path, waves(31)), tmp_path / "scores.csv.gz"
-    assert main(["anomalies", str(run), str(path), "--windows", "--quantile", "0.5", "-o", str(out)]) == 0
-    lines = gzip.decompress(out.read_bytes()).decode().splitlines()
-    assert lines[0] == "row,date,score,anomaly"
-    # The stride of training, plus the last possible window.
-    assert [int(line.split(",")[0]) for line in lines[1:]] == [0, 2, 4, 6, 8, 10, 12, 14, 15]
+    assert main(["anomalies", str(run), str(path), "--samples", "--quantile", "0.5", "-o", str(out)]) == 0
+    lines = list(csv_module.DictReader(io.StringIO(gzip.decompress(out.read_bytes()).decode())))
+    assert [line["row"] for line in lines] == ["0", "16"]
     model = aeframe.load(run)
-    modality = modality_of(run)
-    source = modality.overlapping_windows(modality.read_series(path))
-    batch = source.batch(torch.arange(len(source)))
-    expected = (model.reconstruct(batch) - batch.x).square().flatten(1).mean(1)
-    scores = np.array([float(line.split(",")[2]) for line in lines[1:]])
+    batch = model.modality.read(path)
+    assert batch.mask is not None
+    errors = (model.reconstruct(batch) - batch.masked_x()).square() * batch.mask
+    expected = errors.flatten(1).sum(1) / batch.mask.flatten(1).sum(1)
+    scores = np.array([float(line["score"]) for line in lines])
     assert scores == pytest.approx(expected.numpy(), rel=1e-5)
-    assert modality.thresholds is not None
-    flags = scores > modality.thresholds.at(0.5, windows=True)
-    assert [line.endswith(",1") for line in lines[1:]] == flags.tolist()
+    threshold = model.scales["reconstruction"].threshold(0.5)
+    assert [line["anomaly"] == "1" for line in lines] == (scores > threshold).tolist()
+    assert all(line["where"].startswith(("a, step", "b, step", "c, step")) for line in lines)
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -152,7 +151,7 @@ def test_errors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "exists already; choose another path with --output" in message
     assert out.read_text() == "mine"
     message = refusal(capsys, "anomalies", str(run), str(path), "-o", str(tmp_path / "out.xls"))
-    assert message.endswith("'out.xls' has suffix '.xls', expected .csv, .csv.gz or .npz")
+    assert message.endswith("choose a name that ends in .csv")
     new = str(tmp_path / "new.csv")
     message = refusal(capsys, "anomalies", str(run), str(path), "-o", new, "--picture", str(tmp_path / "p.txt"))
     assert message.endswith("--picture writes a PNG file, found 'p.txt'; use the suffix .png")
@@ -165,16 +164,7 @@ def test_errors(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     config = yaml.safe_load((old / "config.yaml").read_text())
     (old / "config.yaml").write_text(yaml.safe_dump({**config, "sha256": file_hashes(old)}))
     message = refusal(capsys, "anomalies", str(old), str(path), "-o", str(tmp_path / "new.csv"))
-    assert message.endswith(f"'{old}' has no thresholds, because its validation split has no observed values")
+    assert "modality 'series' knows no errors of held-out time steps" in message
     with pytest.raises(SystemExit):
         main(["anomalies", str(run), str(path), "-o", str(tmp_path / "new.csv"), "--quantile", "2"])
     assert "expected a number between 0 and 1, found '2'" in " ".join(capsys.readouterr().err.split())
-
-
-def test_model_of_another_modality(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "run"
-    options = {"encoder": {"name": "mlp", "hidden": [4]}, "latent": {"dim": 2}, "max_batches": 2, "pictures": False}
-    aeframe.fit(model="ae", data="breast_cancer", folder=str(folder), **options)
-    capsys.readouterr()
-    message = refusal(capsys, "anomalies", str(folder), str(csv(tmp_path)), "-o", str(tmp_path / "new.csv"))
-    assert message.endswith(f"'{folder}' is not a model of series; anomalies requires modality series")

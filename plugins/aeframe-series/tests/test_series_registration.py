@@ -13,7 +13,6 @@ NAMES = {
     "dataset": ["ett", "series_file", "series_in_memory", "series_simulated"],
     "metric": ["anomaly_ranking"],
     "config": ["series"],
-    "command": ["anomalies"],
 }
 
 

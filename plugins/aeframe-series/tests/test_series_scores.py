@@ -8,10 +8,11 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
+from aeframe.evaluation.anomalies import auroc_and_average_precision
 from aeframe.types import Batch, ForwardOutput, Latent
-from aeframe_series.metrics import AnomalyRanking, auroc_and_average_precision
+from aeframe_series.metrics import AnomalyRanking
 from aeframe_series.modality import Series
-from aeframe_series.scores import AnomalyScores, Thresholds, score_windows
+from aeframe_series.scores import quantiles_of, score_windows
 from aeframe_series.simulated import SeriesSimulated
 from aeframe_series.windows import WindowSource
 
@@ -45,43 +46,37 @@ def test_time_steps_in_no_window_have_no_score() -> None:
     assert np.isnan(scores.reconstruction[4:]).all()
 
 
-def anomaly_scores(time_steps: np.ndarray, windows: np.ndarray) -> AnomalyScores:
-    return AnomalyScores(time_steps[:, None], time_steps[:, None], time_steps, windows)
-
-
-def test_thresholds_are_quantiles_of_held_out_scores() -> None:
+def test_quantiles_are_those_of_held_out_scores() -> None:
     rng = np.random.default_rng(0)
-    time_steps, windows = rng.gamma(1.0, size=500), rng.gamma(1.0, size=30)
+    time_steps = rng.gamma(1.0, size=500)
     time_steps[7] = np.nan
-    thresholds = Thresholds.from_scores(anomaly_scores(time_steps, windows))
-    assert thresholds is not None
-    restored = Thresholds.from_state(thresholds.state())
-    assert restored is not None
+    quantiles = quantiles_of(time_steps)
+    assert quantiles is not None
     for quantile in (0.5, 0.9, 0.987, 0.999):
-        assert restored.at(quantile) == pytest.approx(np.nanquantile(time_steps, quantile), rel=1e-12)
-        assert restored.at(quantile, windows=True) == pytest.approx(np.quantile(windows, quantile), rel=1e-12)
+        found = np.interp(quantile, np.linspace(0, 1, len(quantiles)), quantiles)
+        assert found == pytest.approx(np.nanquantile(time_steps, quantile), rel=1e-12)
     # At most 10,001 quantiles are stored.
     many = rng.gamma(1.0, size=50_000)
-    thresholds = Thresholds.from_scores(anomaly_scores(many, windows))
-    assert thresholds is not None
-    assert len(thresholds.time_steps) == 10_001
-    assert thresholds.at(0.999) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
-    assert Thresholds.from_scores(anomaly_scores(np.full(3, np.nan), np.full(1, np.nan))) is None
-    assert Thresholds.from_state({}) is None
+    quantiles = quantiles_of(many)
+    assert quantiles is not None
+    assert len(quantiles) == 10_001
+    assert np.interp(0.999, np.linspace(0, 1, 10_001), quantiles) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
+    assert quantiles_of(np.full(3, np.nan)) is None
 
 
 def test_state_of_the_modality_contains_the_thresholds() -> None:
     modality = Series(window=8)
     splits = modality.prepare(SeriesSimulated(rows=200))
-    assert modality.thresholds is None
+    assert "point_quantiles" not in modality.state()
     modality.calibrate(lambda batch: torch.zeros_like(batch.x), splits.validation)
     restored = Series(window=8)
     restored.load_state(modality.state())
-    assert restored.thresholds is not None
+    quantiles = restored.state()["point_quantiles"]
     # For zero reconstructions the score of a time step is its mean square in every window.
     first = int(splits.validation.starts[0])  # type: ignore[attr-defined]
     time_steps = splits.validation.values[first : first + 40].square().mean(1).double()  # type: ignore[attr-defined]
-    assert restored.thresholds.at(0.9) == pytest.approx(float(time_steps.quantile(0.9)), rel=1e-5)
+    found = np.interp(0.9, np.linspace(0, 1, len(quantiles)), quantiles.numpy())
+    assert found == pytest.approx(float(time_steps.quantile(0.9)), rel=1e-5)
 
 
 # -- the metric --------------------------------------------------------------------------------------------------

@@ -39,6 +39,8 @@ _MEGABYTE = 2**20
 _BYTES_PER_SAMPLE = 2
 _MIN_SEGMENTS = 2
 """Training segments that are needed: a batch has at least two."""
+_NUM_PARTS = 50
+"""Parts of a sound, of which the one with the largest error is named."""
 
 
 class Audio(Modality):
@@ -321,6 +323,14 @@ class Audio(Modality):
             AeframeError: An unknown suffix, or a file that exists.
         """
         return write_sounds(x.nan_to_num(0.0), path, self._known_reader().rate, names=names, lengths=self._lengths)
+
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the part of a fiftieth of the sound, in seconds, with the largest mean error."""
+        rate, length = self._known_reader().rate, errors.shape[2]
+        size = max(1, length // _NUM_PARTS)
+        means = torch.nn.functional.avg_pool1d(errors.mean(1, keepdim=True), size, ceil_mode=True)
+        first = means.argmax(2).flatten() * size
+        return [f"{start / rate:.3f} to {min(start + size, length) / rate:.3f} s" for start in first.tolist()]
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return spectrograms: a titled row of at most six for each panel, or a grid for a single panel."""

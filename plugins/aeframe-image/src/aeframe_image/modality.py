@@ -216,6 +216,18 @@ class Image(Modality):
         """Return images ``(N, H, W)`` or ``(N, H, W, C)`` in the type and range of the training images."""
         return channels_last(self.levels.values(self.values.unit(x)))
 
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the row and the column, from 0, of the pixel with the largest error."""
+        places, width = errors.mean(1).flatten(1).argmax(1).tolist(), errors.shape[3]
+        return [f"row {place // width}, column {place % width}" for place in places]
+
+    def render_errors(self, x: Tensor, x_hat: Tensor, errors: Tensor | None) -> Figure:
+        """Return rows of images, reconstructions and heat maps of the errors, the same scale for all."""
+        from aeframe_image.render import draw, heat_maps
+
+        panels = {"original": self.values.pixels(x), "reconstruction": self.values.pixels(x_hat)}
+        return draw(panels if errors is None else {**panels, "error, dark to bright": heat_maps(errors)})
+
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return a figure: one titled row of at most 12 images for each panel, or a grid for a single panel.
 

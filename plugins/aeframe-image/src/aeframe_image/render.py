@@ -55,6 +55,15 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
     return figure
 
 
+def heat_maps(errors: Tensor) -> Tensor:
+    """Return heat maps ``(N, 3, H, W)`` uint8 of errors ``(N, C, H, W)``: dark for 0, bright for the largest of all."""
+    from matplotlib import colormaps
+
+    values = errors.cpu().float().mean(1)
+    coloured = colormaps["inferno"]((values / values.max().clamp(min=1e-12)).numpy(), bytes=True)
+    return torch.from_numpy(coloured)[..., :3].permute(0, 3, 1, 2)
+
+
 def _drawable(title: str, pixels: Tensor) -> tuple[str, Tensor]:
     """Return images with one or three channels, and the title with the channels that are drawn."""
     channels = pixels.shape[1]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.samples import as_array, is_frame
+from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain
 from aeframe_omics.cells import SPLITS, CellMetadata, Cells, CellTable, Roles, Rows, recode
@@ -432,12 +433,18 @@ class Omics(Modality):
         }
         return self.as_counts(counts, torch.full((len(x),), TARGET_SUM)), views
 
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the three genes, or columns of views, with the largest errors."""
+        return largest(errors, (*self.genes, *self._view_columns()))
+
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return heat maps of log(1 + count) for the 40 genes with the largest variance in the first panel."""
         from aeframe_omics.render import draw
 
-        view_columns = (f"{name} {k + 1}" for name, view in self._views.items() for k in range(len(view.mean)))
-        return draw(panels, (*self.genes, *view_columns), len(self.genes), values=self.values)
+        return draw(panels, (*self.genes, *self._view_columns()), len(self.genes), values=self.values)
+
+    def _view_columns(self) -> list[str]:
+        return [f"{name} {k + 1}" for name, view in self._views.items() for k in range(len(view.mean))]
 
 
 @dataclass(frozen=True, slots=True)

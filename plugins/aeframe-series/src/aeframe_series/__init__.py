@@ -31,8 +31,3 @@ def register_metrics(register: Register) -> None:
 @hookimpl
 def register_configs(register: Register) -> None:
     register("series", "aeframe_series.conf", summary="experiments")
-
-
-@hookimpl
-def register_commands(register: Register) -> None:
-    register("anomalies", "aeframe_series.anomalies:Anomalies", summary="score each row of a series and flag anomalies")

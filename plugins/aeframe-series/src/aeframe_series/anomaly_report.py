@@ -12,22 +12,24 @@ from matplotlib import dates
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from aeframe.data.scored_parts import ScoredParts
 from aeframe_series.checks import CheckedSeries
 from aeframe_series.modality import Series
-from aeframe_series.recording import named_identity
+from aeframe_series.recording import as_text, named_identity
 from aeframe_series.scores import AnomalyScores
-from aeframe_series.windows import WindowSource
 
 Table = dict[str, NDArray[Any]]
 """Columns by name."""
 _DPI = 130
 
 
-def time_step_table(modality: Series, series: CheckedSeries, scores: AnomalyScores, threshold: float) -> Table:
-    """Return a table with one row per row of the file, in its order: row, series, time, score and anomaly flag, then
-    for each column the reconstruction in the unit of the file and the squared error in the scaled unit.
+def scored_time_steps(
+    modality: Series, series: CheckedSeries, scores: AnomalyScores, reference: NDArray[np.float64]
+) -> ScoredParts:
+    """Return the scores of all rows of a file, in its order, with their row, series and time.
 
-    Rows that were skipped, or that are in no window, have no score (NaN) and no flag.
+    The details are for each column the reconstruction in the unit of the file, and the squared error in the scaled
+    unit. Rows that were skipped, or that are in no window, have no score (NaN).
     """
     num_rows = len(series.recording.rows)
     identity = series.recording.identity
@@ -39,23 +41,23 @@ def time_step_table(modality: Series, series: CheckedSeries, scores: AnomalyScor
         rows[series.kept] = values
         return rows[order]
 
-    table = {
-        **_named(modality, identity.at(order)),
-        **_score_and_flag(in_file(scores.time_steps), threshold),
-    }
+    found = identity.at(order)
+    named = {"row": found["row"], **named_identity(found, time=modality.time, series=modality.series)}
     reconstruction, errors = in_file(modality.unscale(scores.reconstruction)), in_file(scores.errors)
+    details: Table = {}
     for number, name in enumerate(modality.columns):
-        table[f"{name} reconstruction"] = reconstruction[:, number]
-        table[f"{name} error"] = errors[:, number]
-    return table
-
-
-def window_table(
-    modality: Series, series: CheckedSeries, source: WindowSource, scores: AnomalyScores, threshold: float
-) -> Table:
-    """Return a table with one row per window: row, series and time of its first time step, score and anomaly flag."""
-    identity = series.identity.at(source.starts.numpy())
-    return {**_named(modality, identity), **_score_and_flag(scores.windows, threshold)}
+        details[f"{name} reconstruction"] = reconstruction[:, number]
+        details[f"{name} error"] = errors[:, number]
+    return ScoredParts(
+        name="time steps",
+        identity={name: as_text(values) if values.dtype.kind in "mM" else values for name, values in named.items()},
+        scores=in_file(scores.time_steps),
+        reference=reference,
+        details=details,
+        notes=tuple(modality.notes),
+        skipped=series.skipped,
+        draw=lambda threshold: plot_scores(modality, series, scores, threshold),
+    )
 
 
 def plot_scores(modality: Series, series: CheckedSeries, scores: AnomalyScores, threshold: float) -> Figure:
@@ -122,13 +124,3 @@ def _abscissa(modality: Series, series: CheckedSeries) -> tuple[NDArray[np.float
     if values.dtype.kind == "m":
         return values / np.timedelta64(1, "s"), f"{name} (s)", False
     return values.astype(np.float64), name, False
-
-
-def _named(modality: Series, identity: Table) -> Table:
-    """Return the columns that identify rows under the names of the file, after the number of the row."""
-    named = named_identity(identity, time=modality.time, series=modality.series)
-    return {"row": identity["row"], **named}
-
-
-def _score_and_flag(scores: NDArray[np.float64], threshold: float) -> Table:
-    return {"score": scores, "anomaly": (scores > threshold).astype(np.int64)}

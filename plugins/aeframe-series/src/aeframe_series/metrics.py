@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from aeframe.evaluation.anomalies import auroc_and_average_precision
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.evaluation.metrics.reconstruction import evaluated_elements
 from aeframe.types import ForwardOutput
@@ -48,23 +49,6 @@ class AnomalyRanking(ModelMetric):
     def compute(self) -> dict[str, Tensor]:
         auroc, precision = auroc_and_average_precision(_concatenate(self.errors), _concatenate(self.flags))
         return {"anomaly_auroc": auroc, "anomaly_ap": precision}
-
-
-def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the area under the ROC curve and the average precision of scores ``(N,)`` for binary flags ``(N,)``."""
-    values, value_index = scores.unique(return_inverse=True)
-    # The numbers of positives and negatives with each distinct score, in order of descending scores.
-    positives = torch.zeros(len(values), dtype=torch.float64, device=scores.device)
-    positives = positives.index_add_(0, value_index, flags.double())
-    negatives = torch.zeros_like(positives).index_add_(0, value_index, (~flags).double())
-    positives, negatives = positives.flip(0), negatives.flip(0)
-    num_positives, num_negatives = positives.sum(), negatives.sum()
-    if not num_positives or not num_negatives:
-        return positives.new_zeros(()), positives.new_zeros(())
-    true_positives = positives.cumsum(0)
-    auroc = (negatives * (true_positives - 0.5 * positives)).sum() / (num_positives * num_negatives)
-    precision = positives * true_positives / (true_positives + negatives.cumsum(0))
-    return auroc, precision.sum() / num_positives
 
 
 def _concatenate(state: list[Tensor] | Tensor) -> Tensor:

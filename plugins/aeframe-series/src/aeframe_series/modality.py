@@ -28,7 +28,7 @@ from aeframe_series.checks import CheckedSeries, Checks, Missing, check_series
 from aeframe_series.file import ColumnRoles, read_series
 from aeframe_series.memory import join, recordings_of
 from aeframe_series.recording import Recording, Segments, named_identity
-from aeframe_series.scores import Reconstruct, Thresholds, score_windows
+from aeframe_series.scores import Reconstruct, quantiles_of, score_windows
 from aeframe_series.splits import rows_of
 from aeframe_series.times import TimeOptions
 from aeframe_series.windows import WindowSource, consecutive_starts, overlapping_starts, window_starts
@@ -37,9 +37,13 @@ from aeframe_series.write import write_series
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from aeframe.data.scored_parts import ScoredParts
+
 
 _TEXT = "text_"
 """Prefix of the state of `TextOptions`, whose fields must be plain values."""
+_QUANTILES = "point_quantiles"
+"""Name in the state of the quantiles of the errors of held-out time steps ("points")."""
 
 
 class Series(Modality):
@@ -90,7 +94,7 @@ class Series(Modality):
         self._checked: tuple[Recording, CheckedSeries] | None = None
         self._sources: list[weakref.ref[WindowSource]] = []
         self._scaler: Scaler | None = None
-        self._thresholds: Thresholds | None = None
+        self._quantiles: NDArray[np.float64] | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -135,7 +139,26 @@ class Series(Modality):
     def calibrate(self, reconstruct: Reconstruct, validation: Source) -> None:
         """Store the distribution of the errors on the validation split, for thresholds at any quantile."""
         if isinstance(validation, WindowSource):
-            self._thresholds = Thresholds.from_scores(score_windows(reconstruct, validation))
+            self._quantiles = quantiles_of(score_windows(reconstruct, validation).time_steps)
+
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the column and the time step in the window (from 0) with the largest error."""
+        places = errors.flatten(1).argmax(1).tolist()
+        length = errors.shape[2]
+        return [f"{self.columns[place // length]}, step {place % length}" for place in places]
+
+    def score_parts(self, reconstruct: Reconstruct, path: Path, on_error: OnError) -> ScoredParts:
+        """Return the scores of all time steps of a file, see `aeframe_series.anomaly_report.scored_time_steps`."""
+        from aeframe_series.anomaly_report import scored_time_steps
+
+        if self._quantiles is None:
+            raise AeframeError(
+                "modality 'series' knows no errors of held-out time steps, because the validation split had no "
+                "observed values; train with more rows, or score windows with --samples"
+            )
+        series = self.read_series(path, on_error=on_error)
+        scores = score_windows(reconstruct, self.overlapping_windows(series))
+        return scored_time_steps(self, series, scores, self._quantiles)
 
     def state(self) -> dict[str, Any]:
         return {
@@ -151,7 +174,7 @@ class Series(Modality):
                 for name, value in asdict(self._text).items()
             },
             **(self._scaler.state() if self._scaler else {}),
-            **(self._thresholds.state() if self._thresholds else {}),
+            **({} if self._quantiles is None else {_QUANTILES: torch.from_numpy(self._quantiles)}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -163,7 +186,7 @@ class Series(Modality):
         text = {name.removeprefix(_TEXT): value for name, value in state.items() if name.startswith(_TEXT)}
         self._text = TextOptions(**{**text, "missing": tuple(text["missing"])})
         self._scaler = Scaler.from_state(state) if "offset" in state else None
-        self._thresholds = Thresholds.from_state(state)
+        self._quantiles = np.asarray(state[_QUANTILES], np.float64) if _QUANTILES in state else None
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -179,11 +202,6 @@ class Series(Modality):
     def series(self) -> tuple[str, ...] | None:
         """The columns that name the series of a file."""
         return self._series
-
-    @property
-    def thresholds(self) -> Thresholds | None:
-        """The distribution of the errors on the validation split; None before `calibrate`."""
-        return self._thresholds
 
     def unscale(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Return scaled values ``(N, D)`` in the unit of the file."""

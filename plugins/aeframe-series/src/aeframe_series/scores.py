@@ -6,9 +6,8 @@ the scaled unit, in which the model receives the values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +22,6 @@ Reconstruct = Callable[[Batch], Tensor]
 _BATCH_SIZE = 256
 _MAX_LEVELS = 10_001
 """Maximal number of stored quantiles of a distribution. A threshold is exact to 1/10,000 of the scores."""
-_STATE_KEYS = ("point_quantiles", "window_quantiles")
-"""Names of the stored quantiles of the scores of time steps ("points") and of windows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +76,7 @@ def score_windows(reconstruct: Reconstruct, source: WindowSource) -> AnomalyScor
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The distribution of scores on held-out data, from which any quantile can be taken as a threshold."""
-
-    time_steps: NDArray[np.float64]
-    """Quantiles of the scores of time steps, at evenly spaced levels from 0 to 1."""
-    windows: NDArray[np.float64]
-    """Quantiles of the scores of windows, at evenly spaced levels from 0 to 1."""
-
-    @classmethod
-    def from_scores(cls, scores: AnomalyScores) -> Thresholds | None:
-        """Return the distributions of scores; None where no value was observed."""
-        known = [values[~np.isnan(values)] for values in (scores.time_steps, scores.windows)]
-        if not len(known[0]):
-            return None
-        return cls(*(np.quantile(values, np.linspace(0, 1, min(len(values), _MAX_LEVELS))) for values in known))
-
-    def at(self, quantile: float, *, windows: bool = False) -> float:
-        """Return a quantile in [0, 1] of the scores of time steps, or of windows."""
-        quantiles = self.windows if windows else self.time_steps
-        return float(np.interp(quantile, np.linspace(0, 1, len(quantiles)), quantiles))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return the quantiles as tensors."""
-        return {
-            key: torch.from_numpy(quantiles)
-            for key, quantiles in zip(_STATE_KEYS, (self.time_steps, self.windows), strict=True)
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Thresholds | None:
-        """Restore what `state` returned; None if `state` does not contain it."""
-        if _STATE_KEYS[0] not in state:
-            return None
-        return cls(*(torch.as_tensor(state[key]).numpy() for key in _STATE_KEYS))
+def quantiles_of(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return quantiles of the scores that are not NaN, at evenly spaced levels from 0 to 1; None without any."""
+    known = scores[~np.isnan(scores)]
+    return np.quantile(known, np.linspace(0, 1, min(len(known), _MAX_LEVELS))) if len(known) else None

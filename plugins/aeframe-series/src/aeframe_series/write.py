@@ -56,20 +56,6 @@ def write_series(
     return _write_atomically(path, lambda partial: _write_csv(partial, table, delimiter))
 
 
-def write_columns(path: Path, columns: Mapping[str, NDArray[Any]]) -> list[Path]:
-    """Write a table of columns ``(N,)`` of strings or numbers: CSV (also ``.csv.gz``), or NPZ with one array each.
-
-    Raises:
-        AeframeError: An unknown suffix, or a file that exists.
-    """
-    name = path.name.lower()
-    if name.endswith(".npz"):
-        return _write_atomically(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, **columns))
-    if not name.endswith((".csv", ".csv.gz")):
-        raise AeframeError(f"'{path.name}' has suffix '{path.suffix}', expected .csv, .csv.gz or .npz")
-    return _write_atomically(path, lambda partial: _write_csv(partial, columns))
-
-
 def _write_csv(path: Path, columns: Mapping[str, NDArray[Any]], delimiter: str = ",") -> None:
     """Write a header and the columns; NaN becomes an empty cell."""
     open_text: Any = gzip.open if path.suffix.lower() == ".gz" else open

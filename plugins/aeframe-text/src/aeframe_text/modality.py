@@ -295,6 +295,16 @@ class Text(Modality):
         """
         return write_texts(path, self.decode(x.cpu()), self._reading, names=names)
 
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the token with the largest error, and its position from 0."""
+        positions = errors.argmax(1)
+        tokens = batch.masked_x().long().gather(1, positions.unsqueeze(1)).flatten().tolist()
+        special = {END: "the end", PAD: "padding"}
+        return [
+            f"{special.get(token) or repr(self.vocabulary.decode([token]))} at {position}"
+            for token, position in zip(tokens, positions.tolist(), strict=True)
+        ]
+
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe_text.render import draw
 

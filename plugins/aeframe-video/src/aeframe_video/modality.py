@@ -203,6 +203,15 @@ class Video(Modality):
 
     # -- files and plots -----------------------------------------------------------------------------------------
 
+    def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
+        """Return the frame (from 0) with the largest mean error, and the row and column of its largest error."""
+        found = []
+        for clip in errors.mean(1):
+            frame = int(clip.flatten(1).mean(1).argmax())
+            row, column = divmod(int(clip[frame].argmax()), clip.shape[2])
+            found.append(f"frame {frame}, row {row}, column {column}")
+        return found
+
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return film strips: some clips of each panel, one per row."""
         from aeframe_video.render import plot_film_strips

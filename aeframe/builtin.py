@@ -287,6 +287,7 @@ def register_commands(register: Register) -> None:
     register("anomalies", f"{at}.anomalies:Anomalies", summary="score the samples in a file and flag anomalies")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
+    register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")
     register("doctor", f"{at}.doctor:Doctor", summary="print versions, devices and plugins for an issue")

@@ -40,7 +40,7 @@ class Evaluate(ModelCommand):
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
 
-        units = units_of(model.model, {name: {} for name in metrics if registry().has("metric", name)})
+        units = units_of(model.model.loss.unit, {name: {} for name in metrics if registry().has("metric", name)})
         _print(f"{model.name}, {args.split} split", metrics, units)
         print(f"{num_samples} samples")
         if args.output is not None:

@@ -393,7 +393,7 @@ class _RunInProgress:
         if is_first_process():
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")
-            units = units_of(setup.model, metrics_of(setup.modality.metrics, self.config["metrics"]))
+            units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
             closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline, units)
             for sentence in advice(metrics, trained.progress.batch):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)

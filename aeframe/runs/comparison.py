@@ -72,7 +72,7 @@ def read_runs(folders: Iterable[Path]) -> list[ComparedRun]:
             metrics = {str(name): float(value) for name, value in measured["test"].items() if value is not None}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AeframeError(f"'{path}' has no test metrics ({error}); leave this run out") from error
-        settings = dict(_flat(RunFolder.open(folder).read_config()))
+        settings = dict(flat_settings(RunFolder.open(folder).read_config()))
         runs.append(ComparedRun((str(folder),), settings, metrics, {}))
     return runs
 
@@ -113,14 +113,14 @@ def sorted_by(runs: Sequence[ComparedRun], metric: str, *, descending: bool) -> 
     return sorted(runs, key=key)
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flat_settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Yield the settings of a config as text, by dotted key; the name of a part has the key of the part."""
     for name, value in config.items():
         key = prefix[:-1] if name == "name" and prefix else f"{prefix}{name}"
         if not prefix and name in _IGNORED:
             continue
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{key}.")
+            yield from flat_settings(value, f"{key}.")
         else:
             yield key, str(value)
 

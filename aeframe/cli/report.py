@@ -36,7 +36,8 @@ class Report(Command):
         from aeframe.runs.report.contents import check_finished
 
         check_finished(folder)
-        page = make_page(read_contents(folder.path, changed_settings(folder.read_config())))
+        overrides = folder.read_overrides() if folder.overrides.is_file() else []
+        page = make_page(read_contents(folder.path, changed_settings(folder.read_config(), overrides)))
         with output.open("x", encoding="utf-8", newline="\n") as file:
             file.write(page)
         print(output)

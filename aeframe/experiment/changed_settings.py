@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.types import RunMode
@@ -18,13 +18,14 @@ _MISSING = "???"
 """A value that a run has to set."""
 
 
-def changed_settings(config: Mapping[str, Any]) -> list[SettingChange] | None:
+def changed_settings(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> list[SettingChange] | None:
     """Return the settings of a run that differ from its recipe and the package, or None if these are not available.
 
     A part that differs, such as another loss, is one change; its options are compared with its own defaults.
 
     Args:
         config: The config of the run, as `RunFolder.read_config` returns it.
+        overrides: The overrides of the run, which tell whether ``batch_size`` was set or chosen from the data.
     """
     recipe = config["model"]["name"]
     chosen = [f"{group}={config[group]['name']}" for group in ("modality", "data")]
@@ -41,11 +42,12 @@ def changed_settings(config: Mapping[str, Any]) -> list[SettingChange] | None:
     except AeframeError:
         # A recipe of a plugin or of a file that is not here.
         return None
+    is_batch_size_set = any(override.startswith(("batch_size=", "experiment=")) for override in overrides)
     names = {group: str(default[group]["name"]) for group in GROUPS}
     changes = []
     for key, value in flat_settings(config):
         expected = names.get(key, default_options.get(key, ""))
-        if value != expected:
+        if value != expected and (key != "batch_size" or expected != "None" or is_batch_size_set):
             changes.append(SettingChange(key, value, "" if expected == _MISSING else expected))
     return changes
 

@@ -26,6 +26,7 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; bo
   font-weight: normal; max-width: 32rem; overflow-wrap: break-word; }
 thead th { color: var(--soft); }
 td { min-width: 4rem; }
+td:nth-child(4) { min-width: 16rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code, pre { font: .86rem/1.45 ui-monospace, monospace; }
 pre { background: var(--box); padding: .8rem; border-radius: 6px; }

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import yaml
 
+from aeframe.data.fingerprint import MEMORY
 from aeframe.evaluation.measurement import Measurement
 from aeframe.runs.report.charts import Points, bar_chart, line_chart
 from aeframe.runs.report.contents import ReportContents
@@ -22,8 +23,6 @@ _EPOCH_MEAN = "train_epoch"
 """The split of the means over the training samples of an epoch."""
 _FIRST = ("loss", "bound", "reconstruction", "kl")
 """The first charts, in this order."""
-_TRAINING_ONLY = ("lr/", "gradient_norm/")
-"""Prefixes of what is measured of training itself."""
 _LATENT = (
     "active_units",
     "kl",
@@ -33,14 +32,14 @@ _LATENT = (
     "codebook_used",
     "codebook_perplexity",
     "dead_features",
-    "active_features",
+    "l0",
 )
 """Metrics of the latent, in the order of the table."""
 _KL = "kl/"
 """The prefix of the KL of single dimensions."""
 _SUMMARIES = {
-    "loss": "the minimised sum of loss terms, with the weights at the end of training",
-    "bound": "the sum of loss terms by which the best epoch was chosen, with the final weights",
+    "loss": "the minimised sum of the weighted loss terms",
+    "bound": "the objective without weights and penalties, such as minus the ELBO",
     "reconstruction": "error or negative log-likelihood of a sample, summed over its elements",
     "kl": "KL divergence between posterior and prior",
     "mse_of_mean": "baseline: mse of predicting the mean sample",
@@ -51,10 +50,10 @@ _SUMMARIES = {
     "codebook_used": "fraction of codes in use",
     "codebook_perplexity": "effective number of codes in use",
     "dead_features": "fraction of features that are never active",
-    "active_features": "active features of a sample",
+    "l0": "active features of a sample, on average",
 }
 """What values without a registered name of their own are."""
-_NATS = ("kl", "mutual_information", "marginal_kl", _KL)
+_NATS = ("kl", "mutual_information", "marginal_kl")
 _TITLES = {
     "reconstructions": "Samples and their reconstructions",
     "samples": "New samples",
@@ -77,7 +76,7 @@ def settings(run: ReportContents) -> Html:
         changed = bullet_list(element("code", override) for override in run.overrides) if run.overrides else Html()
         head = [intro, changed] if run.overrides else []
     elif run.changes:
-        rows = [(element("code", change.key), change.value, change.default or "none") for change in run.changes]
+        rows = [(element("code", change.key), _value(change.value), _value(change.default)) for change in run.changes]
         head = [
             element("p", "These settings differ from those of the recipe and of the package."),
             table("Settings that differ from the defaults", ("setting", "value", "default"), rows),
@@ -99,11 +98,14 @@ def curves(run: ReportContents) -> Html | None:
     def position(name: str) -> tuple[int, bool, str]:
         return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name not in trained, name)
 
-    main = sorted((name for name in lines if "/" not in name), key=position)
-    further = sorted((name for name in lines if "/" in name), key=_by_number)
-    parts = [LEGEND, _charts(main, lines)]
+    # Baselines do not depend on training, but on the samples of the split.
+    further = sorted((name for name in lines if "/" in name or "_of_" in name), key=_by_number)
+    main = sorted(lines.keys() - set(further), key=position)
+    parts = [LEGEND, _charts(run, main, lines)]
     if further:
-        parts.append(element("details", element("summary", f"{len(further)} further curves"), _charts(further, lines)))
+        parts.append(
+            element("details", element("summary", f"{len(further)} further curves"), _charts(run, further, lines))
+        )
     return join(parts)
 
 
@@ -131,8 +133,8 @@ def curves_by_name(measurements: Iterable[Measurement]) -> dict[str, dict[str, P
 def test_metrics(run: ReportContents) -> Html:
     """Return the test metrics with units, baselines and the number of samples."""
     num = (run.data.fingerprint.get("rows") or {}).get("test")
-    samples = f"Measured on {num:,} test samples, which training did not use." if num else "Measured on the test split."
-    parts = [element("p", samples), *_comparison(run.metrics)]
+    samples = f"{num:,} test samples" if num else "the test split"
+    parts = [element("p", f"Measured on {samples}, with the weights of the best epoch."), *_comparison(run.metrics)]
     scalars = {name: value for name, value in run.metrics.items() if "/" not in name}
     rows = [(name, number(value), _unit(run, name), _summary(run, name)) for name, value in scalars.items()]
     parts.append(table("Test metrics", ("metric", "value", "unit", "what it is"), rows, numeric=(1,)))
@@ -226,7 +228,10 @@ def reproduction(run: ReportContents) -> Html:
     python = ".".join(str(part) for part in sys.version_info[:3])
     rows.append(("this page", f"aeframe {__version__}, Python {python} on {platform.system()}"))
     parts = [table("Versions and seed", ("", "value"), rows)]
-    if run.overrides:
+    if run.overrides and _is_in_memory(run):
+        lines = "\n".join(run.overrides)
+        parts += [element("h3", "Settings from Python"), element("pre", lines, tabindex="0")]
+    elif run.overrides:
         parts += [element("h3", "Command"), element("pre", _command(run.overrides), tabindex="0")]
     else:
         parts.append(element("p", "No overrides are recorded; the whole config is above, under Settings."))
@@ -242,6 +247,12 @@ def number(value: float) -> str:
     return f"{value:,.5g}" if abs(value) < 1e5 else f"{value:.5g}"
 
 
+def _is_in_memory(run: ReportContents) -> bool:
+    """Return whether the data were passed from Python, so that no command reproduces the run."""
+    files = run.data.fingerprint.get("files") or {}
+    return any(file["path"] == MEMORY for file in files.values())
+
+
 def _comparison(metrics: Mapping[str, float]) -> list[Html]:
     """Return a sentence on the mean squared error beside its baselines."""
     mse, sentences = metrics.get("mse"), []
@@ -250,19 +261,36 @@ def _comparison(metrics: Mapping[str, float]) -> list[Html]:
     for name, what in (("mse_of_mean", "predicting the mean sample"), ("mse_of_pca", "PCA of as many numbers")):
         baseline = metrics.get(name, math.nan)
         if math.isfinite(baseline) and baseline > 0:
-            sentences.append(f"{mse / baseline:.3g} times that of {what} ({baseline:.3g})")
+            sentences.append(f"{_ratio(mse / baseline)} that of {what} ({baseline:.3g})")
     return [element("p", f"The mean squared error ({mse:.3g}) is {' and '.join(sentences)}.")] if sentences else []
 
 
-def _charts(names: Iterable[str], lines: Mapping[str, Mapping[str, Points]]) -> Html:
+def _ratio(ratio: float) -> str:
+    """Return a ratio as text: ``8.2% of``, ``1.04 times``."""
+    return f"{100 * ratio:.2g}% of" if ratio < 1 else f"{ratio:.2f} times" if ratio < 10 else f"{ratio:.3g} times"
+
+
+def _charts(run: ReportContents, names: Iterable[str], lines: Mapping[str, Mapping[str, Points]]) -> Html:
     figures = [
-        element("figure", element("figcaption", name), line_chart(name, lines[name]), class_="chart") for name in names
+        element("figure", element("figcaption", _with_unit(run, name)), line_chart(name, lines[name]), class_="chart")
+        for name in names
     ]
     return element("div", join(figures), class_="charts")
 
 
+def _value(setting: str) -> str:
+    return "none" if setting in ("None", "") else setting
+
+
+def _with_unit(run: ReportContents, name: str) -> str:
+    unit = _unit(run, name)
+    return f"{name} ({unit})" if unit else name
+
+
 def _unit(run: ReportContents, name: str) -> str:
-    return run.units.get(name, "nats" if name in _NATS else "")
+    """Return the unit of a metric; baselines have that of the metric in their name."""
+    known = run.units.get(name) or run.units.get(name.partition("_of_")[0])
+    return known or ("nats" if name in _NATS or name.startswith(_KL) else "")
 
 
 def _summary(run: ReportContents, name: str) -> str:

@@ -122,7 +122,7 @@ def test_the_page_has_all_sections_and_refers_to_nothing_outside(run: Path, caps
 
 
 def test_names_are_escaped(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = run / "pictures" / "<img src=x onerror=alert(1)>.png"
+    path = run / "pictures" / '"><img src=x onerror=alert(1)>.png'
     shutil.copyfile(run / "pictures" / "latent.png", path)
     record = json.loads((run / "data.json").read_text(encoding="utf-8"))
     record["notes"] = [f"column '{COLUMN}' was \x1b[2J left out"]
@@ -132,7 +132,8 @@ def test_names_are_escaped(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     metrics["test"] |= {f"mse_{COLUMN}": 0.5, f"mse/{COLUMN}": 0.25}
     (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     rows = (run / "metrics.csv").read_text(encoding="utf-8")
-    (run / "metrics.csv").write_text(f"{rows}1,0,val,kl/{COLUMN},1.0\n1,0,val,{COLUMN},1.0\n", encoding="utf-8")
+    rows += f"1,0,val,kl/{COLUMN},1.0\n1,0,val,{COLUMN},1.0\n1,0,val,'\"\"><b>',1.0\n"
+    (run / "metrics.csv").write_text(rows, encoding="utf-8")
     source, page = report(run, capsys)
     assert not {"script", "i", "b"} & set(page.tags)
     assert not [name for _, name, _ in page.attributes if name.startswith("on")]
@@ -141,7 +142,7 @@ def test_names_are_escaped(run: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "Run run<i>, finished " in page.text
     assert page.text.count(COLUMN) >= 5
     assert "t<i>.csv" in page.text
-    assert "<img src=x onerror=alert(1)>" in page.values("alt")
+    assert '"><img src=x onerror=alert(1)>' in page.values("alt")
     assert "\x1b" not in source
 
 

@@ -21,6 +21,12 @@ h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 p, li { max-width: 46rem; overflow-wrap: anywhere; }
 .about, figcaption { color: var(--soft); }
 .scroll, pre { overflow-x: auto; max-width: 100%; }
+/* A shadow at an edge beyond which the table continues; the page's colour, which scrolls with the table, hides it. */
+.scroll { background: linear-gradient(to right, var(--page) 1.5rem, transparent) left / 3rem 100% local,
+  linear-gradient(to left, var(--page) 1.5rem, transparent) right / 3rem 100% local,
+  linear-gradient(to right, var(--soft), transparent) left / .6rem 100% scroll,
+  linear-gradient(to left, var(--soft), transparent) right / .6rem 100% scroll, var(--page);
+  background-repeat: no-repeat; }
 table { border-collapse: collapse; font-size: .93rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--rule);
   font-weight: normal; max-width: 32rem; overflow-wrap: break-word; }
@@ -32,7 +38,7 @@ code, pre { font: .86rem/1.45 ui-monospace, monospace; }
 pre { background: var(--box); padding: .8rem; border-radius: 6px; }
 summary { cursor: pointer; padding: .5rem 0; }
 figure { margin: 0 0 1.2rem; min-width: 0; }
-img { max-width: 100%; height: auto; background: #ffffff; border-radius: 6px; }
+img { max-width: min(46rem, 100%); height: auto; background: #ffffff; border-radius: 6px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: .8rem 1.4rem; }
 .charts figcaption { color: var(--text); overflow-wrap: anywhere; }
 .chart { max-width: 26rem; }

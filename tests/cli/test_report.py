@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shlex
 import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
@@ -201,6 +202,10 @@ def test_data_and_reproduction(run: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"train samples{record['rows']['train']}" in page.text
     assert f"aeframe, of the run{aeframe.__version__}" in page.text
     assert "aeframe-train \\\n  model=vae \\\n  data=table" in page.text
+    command = page.text.partition("Command")[2].partition("Load the model")[0]
+    assert ["aeframe-train", *yaml.safe_load((run / "overrides.yaml").read_text(encoding="utf-8"))] == [
+        word for word in shlex.split(command) if word != "\n"
+    ]
     assert f"model = aeframe.load({str(run)!r})" in page.text
     assert "seed0" in page.text
 

@@ -24,8 +24,8 @@ p, li { max-width: 46rem; overflow-wrap: anywhere; }
 /* A shadow at an edge beyond which the table continues; the page's colour, which scrolls with the table, hides it. */
 .scroll { background: linear-gradient(to right, var(--page) 1.5rem, transparent) left / 3rem 100% local,
   linear-gradient(to left, var(--page) 1.5rem, transparent) right / 3rem 100% local,
-  linear-gradient(to right, var(--soft), transparent) left / .6rem 100% scroll,
-  linear-gradient(to left, var(--soft), transparent) right / .6rem 100% scroll, var(--page);
+  linear-gradient(to right, var(--rule), transparent) left / .6rem 100% scroll,
+  linear-gradient(to left, var(--rule), transparent) right / .6rem 100% scroll, var(--page);
   background-repeat: no-repeat; }
 table { border-collapse: collapse; font-size: .93rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--rule);

@@ -190,7 +190,7 @@ def data(run: ReportContents) -> Html:
     if record.num_skipped:
         notes.append(f"Bad files or rows that were left out: {record.num_skipped:,}.")
     changes = bullet_list(notes) if notes else element("p", "Nothing was left out or guessed.")
-    return join([table("Data", ("", "value"), rows), element("h3", "What was done to the data"), changes])
+    return join([table("Data", ("property", "value"), rows), element("h3", "What was done to the data"), changes])
 
 
 def latent(run: ReportContents) -> Html | None:
@@ -227,7 +227,7 @@ def reproduction(run: ReportContents) -> Html:
     rows.append(("folder", run.folder))
     python = ".".join(str(part) for part in sys.version_info[:3])
     rows.append(("this page", f"aeframe {__version__}, Python {python} on {platform.system()}"))
-    parts = [table("Versions and seed", ("", "value"), rows)]
+    parts = [table("Versions and seed", ("property", "value"), rows)]
     if run.overrides and _is_in_memory(run):
         lines = "\n".join(run.overrides)
         parts += [element("h3", "Settings from Python"), element("pre", lines, tabindex="0")]
@@ -310,4 +310,10 @@ def _sentence(line: str) -> str:
 
 
 def _command(overrides: Iterable[str]) -> str:
-    return " \\\n  ".join(["aeframe-train", *(shlex.quote(override) for override in overrides)])
+    """Return the command of a run for a POSIX shell, with one override in each line."""
+    return " \\\n  ".join(["aeframe-train", *(_quoted(override) for override in overrides)])
+
+
+def _quoted(override: str) -> str:
+    """Return an override as a word of a POSIX shell; one in single quotes is easier to read in double quotes."""
+    return f'"{override}"' if "'" in override and not set(override) & set('"$`\\!') else shlex.quote(override)

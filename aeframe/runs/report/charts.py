@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from aeframe.runs.report.markup import Html, element
+from aeframe.runs.report.markup import Html, element, text
 
 _WIDTH, _HEIGHT = 320, 190
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 8, 34
@@ -94,14 +94,16 @@ def _axes(
     for value in ticks(*y_range, 4):
         y = f"{_y(value, y_range):.1f}"
         parts.append(element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid"))
-        parts.append(element("text", _number(value, y_range), x=_LEFT - 6, y=y, class_="y"))
+        parts.append(_label(_number(value, y_range), f"{_LEFT - 6}", y, "y"))
     for value in ticks(*x_range, 4):
         if not whole or value == round(value):
-            parts.append(
-                element("text", _number(value, x_range), x=f"{_x(value, x_range):.1f}", y=bottom + 14, class_="x")
-            )
-    parts.append(element("text", x_label, x=(_LEFT + right) / 2, y=_HEIGHT - 5, class_="x"))
+            parts.append(_label(_number(value, x_range), f"{_x(value, x_range):.1f}", f"{bottom + 14}", "x"))
+    parts.append(_label(x_label, f"{(_LEFT + right) / 2}", f"{_HEIGHT - 5}", "x"))
     return parts
+
+
+def _label(content: str, x: str, y: str, axis: str) -> Html:
+    return Html(f'<text x="{x}" y="{y}" class="{axis}">{text(content)}</text>')
 
 
 def _number(value: float, value_range: tuple[float, float]) -> str:

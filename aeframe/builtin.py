@@ -284,6 +284,8 @@ def register_commands(register: Register) -> None:
     register("decode", f"{at}.decode:Decode", summary="decode codes, such as edited ones")
     register("reconstruct", f"{at}.reconstruct:Reconstruct", summary="reconstruct the samples in a file")
     register("neighbours", f"{at}.neighbours:Neighbours", summary="find the samples with the nearest codes")
+    register("interpolate", f"{at}.interpolate:Interpolate", summary="decode a path between two samples")
+    register("traverse", f"{at}.traverse:Traverse", summary="decode codes along directions of the latent space")
     register("anomalies", f"{at}.anomalies:Anomalies", summary="score the samples in a file and flag anomalies")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")

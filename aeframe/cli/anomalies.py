@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli.model_command import (
     ModelCommand,
     add_condition,
     add_output,
+    add_picture,
     add_samples,
     check_output,
+    check_picture,
     print_read,
 )
 from aeframe.cli.rows_file import check_rows_suffix, write_rows
@@ -62,22 +63,19 @@ class Anomalies(ModelCommand):
             metavar="LABEL,...",
             help="labels of anomalies in the input: also print AUROC and average precision of the scores",
         )
-        parser.add_argument("--picture", metavar="PNG", type=Path, help="draw the samples with the highest scores")
+        add_picture(parser, "draw the samples with the highest scores")
         add_condition(parser)
         add_output(parser, "a new .csv, .csv.gz, .parquet or .npz file")
 
     def run(self, args: Namespace) -> int:
         check_rows_suffix(args.output)
         check_output(args.output)
-        if args.picture is not None:
-            check_output(args.picture)
-            if args.picture.suffix.lower() != ".png":
-                raise AeframeError(f"--picture writes a PNG file, found '{args.picture.name}'; use the suffix .png")
+        check_picture(args.picture)
         model = self.open(args)
         parts = self._parts(args, model)
         if parts is not None:
             return _write_parts(args, parts)
-        samples = self.samples(args, model)
+        samples = self.samples(args, model, reads_run=args.by not in model.scales)
         if args.by not in model.scales:
             splits = self.splits(model, args)
             model = model.with_scale(args.by, splits.train, splits.validation)

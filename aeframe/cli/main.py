@@ -54,8 +54,17 @@ def _run(argv: Sequence[str]) -> int:
     command = entry.load()()
     verb_parser = argparse.ArgumentParser(prog=f"aeframe {_verb(entry)}", description=command.__doc__ or entry.summary)
     command.arguments(verb_parser)
-    code: int = command.run(verb_parser.parse_args(argv[verb_at + 1 :]))
+    code: int = command.run(_parsed(verb_parser, argv[verb_at + 1 :]))
     return code
+
+
+def _parsed(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse the arguments of a verb: RUN, FILE and overrides may stand before, between and after options."""
+    try:
+        return parser.parse_intermixed_args(words)
+    except TypeError:
+        # A verb with verbs of its own, which argparse cannot parse so.
+        return parser.parse_args(words)
 
 
 def _parser() -> argparse.ArgumentParser:

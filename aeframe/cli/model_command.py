@@ -27,6 +27,9 @@ SPLITS = ("train", "validation", "test")
 class ModelCommand(Command):
     """A verb whose first argument is the folder of a run."""
 
+    _splits: Splits | None = None
+    """The data of the run, after `splits` has loaded them."""
+
     def arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("model", metavar="RUN", type=Path, help="folder of a run, or of a saved model")
         parser.add_argument("--device", help="device of the model: cpu, cuda, cuda:1, mps (default: cuda if available)")
@@ -61,6 +64,8 @@ class ModelCommand(Command):
         from aeframe.data.in_memory import build_dataset
         from aeframe.data.labels import condition_on_labels
 
+        if self._splits is not None:
+            return self._splits
         if "data" not in model.config:
             raise AeframeError(f"the config of model '{model.name}' names no dataset, so that it has no splits")
         config = replace_paths(model.config["data"], args.data or ())
@@ -77,14 +82,16 @@ class ModelCommand(Command):
             print(f"warning: {printable(difference)}; {consequence}", file=sys.stderr)
         counts = ", ".join(f"{split} {num}" for split, num in current["rows"].items())
         print(printable(f"{describe_fingerprint(current)}: {counts}"), file=sys.stderr)
-        return condition_on_labels(splits, model.config.get("label_classes", 0), model.label_names)
+        self._splits = condition_on_labels(splits, model.config.get("label_classes", 0), model.label_names)
+        return self._splits
 
-    def samples(self, args: Namespace, model: TrainedModel) -> FileSamples:
+    def samples(self, args: Namespace, model: TrainedModel, *, reads_run: bool = False) -> FileSamples:
         """Return the samples of ``FILE``, or of a split of the run's data, with notes about them printed on stderr.
 
         Args:
             args: The arguments of a verb that called `add_samples`.
             model: The model that `open` returned.
+            reads_run: Whether the verb reads data of the run besides FILE, so that ``--data`` may be given with it.
 
         Raises:
             AeframeError: Neither a file nor a split was chosen, or both; or the samples cannot be read.
@@ -100,7 +107,7 @@ class ModelCommand(Command):
             opened = FileSamples(getattr(splits, args.split), splits.skipped)
             print_read(splits.notes, opened.skipped)
         else:
-            if args.data:
+            if args.data and not reads_run:
                 raise AeframeError(f"--data names the data of the run, found FILE '{args.file}' too; leave out one")
             opened = model.modality.open(args.file, args.on_error or model.modality.on_error)
             print_read(model.modality.notes, opened.skipped)
@@ -268,6 +275,20 @@ def _numbers(text: str) -> list[float]:
 def add_output(parser: ArgumentParser, help_text: str) -> None:
     """Add ``-o OUT``."""
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=help_text)
+
+
+def add_picture(parser: ArgumentParser, help_text: str) -> None:
+    """Add ``--picture PNG``."""
+    parser.add_argument("--picture", metavar="PNG", type=Path, help=help_text)
+
+
+def check_picture(path: Path | None) -> None:
+    """Check ``--picture`` as `check_output`, and its suffix."""
+    if path is None:
+        return
+    check_output(path)
+    if path.suffix.lower() != ".png":
+        raise AeframeError(f"--picture writes a PNG file, found '{path.name}'; use the suffix .png")
 
 
 def check_output(path: Path) -> None:

@@ -46,13 +46,13 @@ class Neighbours(ModelCommand):
         )
         parser.add_argument("--among-file", metavar="FILE", type=Path, help="search the samples of this file instead")
         add_condition(parser)
-        add_output(parser, "a new .csv or .parquet file")
+        add_output(parser, "a new .csv, .csv.gz, .parquet or .npz file")
 
     def run(self, args: Namespace) -> int:
         check_rows_suffix(args.output)
         check_output(args.output)
         model = self.open(args)
-        queries = self.samples(args, model)
+        queries = self.samples(args, model, reads_run=args.among_file is None)
         among = self._among(args, model)
         if len(among) < args.k:
             raise AeframeError(f"-k {args.k} is more than the {len(among)} samples that are searched; set it lower")
@@ -66,8 +66,9 @@ class Neighbours(ModelCommand):
 
         if args.among_file is None:
             return FileSamples(getattr(self.splits(model, args), args.among))
+        printed = len(model.modality.notes)
         opened = model.modality.open(args.among_file, args.on_error or model.modality.on_error)
-        print_read((), opened.skipped)
+        print_read(list(model.modality.notes)[printed:], opened.skipped)
         return opened
 
     def _pairs(

@@ -274,7 +274,7 @@ def test_samples_of_a_file_are_searched(
     assert "-k 9 is more than the 7 samples that are searched" in error_of(
         capsys, "neighbours", run, file, "--among-file", file, "-k", 9, "-o", tmp_path / "more.csv"
     )
-    assert "rows are written as CSV or Parquet" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.npz")
+    assert "rows are written as .csv" in error_of(capsys, "neighbours", run, file, "-o", tmp_path / "z.txt")
 
 
 def test_unusual_samples_are_read_with_other_options_where_the_modality_allows_it(

@@ -171,6 +171,14 @@ def test_curves_have_text_for_readers_who_do_not_see_them(run: Path, capsys: pyt
     assert any(label.startswith("KL of each dimension: 2 values from ") for label in labels)
 
 
+def test_the_kl_of_dimensions_keeps_its_names(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = {"mse": 0.5, **{f"kl/{at}": float(at) for at in (10, 9, 2)}}
+    (run / "metrics.json").write_text(json.dumps({"test": metrics}), encoding="utf-8")
+    _, page = report(run, capsys)
+    assert "kl/22natskl/99natskl/1010nats" in page.text
+    assert not [label for label in page.values("aria-label") if label.startswith("KL of each dimension: ")]
+
+
 def test_settings_that_differ_come_first(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _, page = report(run, capsys)
     changed, _, whole = page.text.partition("The whole config")

@@ -200,7 +200,7 @@ def latent(run: ReportContents) -> Html | None:
         for name in _LATENT
         if name in run.metrics
     ]
-    kl = [run.metrics[name] for name in sorted((n for n in run.metrics if n.startswith(_KL)), key=_by_number)]
+    kl = {name: run.metrics[name] for name in sorted(run.metrics, key=_by_number) if name.startswith(_KL)}
     if not rows and not kl:
         return None
     part = run.config.get("latent") or {}
@@ -208,13 +208,13 @@ def latent(run: ReportContents) -> Html | None:
     parts = [element("p", f"Latent: {of}.")]
     if rows:
         parts.append(table("Latent", ("metric", "value", "unit", "what it is"), rows, numeric=(1,)))
-    finite = [value for value in kl if math.isfinite(value)]
-    if finite and len(finite) == len(kl):
-        chart = bar_chart("KL of each dimension", kl, x_label="dimension")
+    is_numbered = list(kl) == [f"{_KL}{at}" for at in range(1, len(kl) + 1)]
+    if kl and is_numbered and all(math.isfinite(value) for value in kl.values()):
+        chart = bar_chart("KL of each dimension", list(kl.values()), x_label="dimension")
         caption = element("figcaption", "KL of each dimension, in nats; a dimension near 0 holds no information")
         parts.append(element("figure", chart, caption, class_="chart"))
     if kl:
-        cells = [(f"kl/{at}", number(value), "nats") for at, value in enumerate(kl, start=1)]
+        cells = [(name, number(value), "nats") for name, value in kl.items()]
         numbers = table("KL of each dimension", ("metric", "value", "unit"), cells, numeric=(1,))
         parts.append(element("details", element("summary", "KL of each dimension as numbers"), numbers))
     return join(parts)

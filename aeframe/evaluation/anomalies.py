@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data.modality import Source
+from aeframe.errors import AeframeError, did_you_mean
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import LOADING, noise_of, random_rows
 from aeframe.parts.losses.base import Loss
@@ -81,6 +82,28 @@ class Anomalies:
     samples."""
 
 
+def _check_kind(who: str, by: str) -> None:
+    """Raise AeframeError unless `by` is one of `SCORES`."""
+    if by not in SCORES:
+        hint = did_you_mean(by, SCORES)
+        raise AeframeError(f"{who} scores by {', '.join(SCORES)}, found '{by}'{hint}; choose one of them")
+
+
+def known_scale(who: str, scales: Mapping[str, ScoreScale], by: str) -> ScoreScale:
+    """Return the distribution of a kind of score.
+
+    Raises:
+        AeframeError: An unknown kind, or one whose distribution is not known.
+    """
+    _check_kind(who, by)
+    if by not in scales:
+        raise AeframeError(
+            f"{who} was saved with the scores by {', '.join(scales) or 'nothing'} of its training samples, found {by}; "
+            f"compute those of {by} by with_scale"
+        )
+    return scales[by]
+
+
 @torch.no_grad()
 def reconstruction_errors(model: Autoencoder, batch: Batch) -> tuple[Tensor, Tensor | None]:
     """Return the reconstruction loss of each sample, divided by its number of observed elements, and of each element.
@@ -123,15 +146,23 @@ def _element_errors(loss: Loss, output: Tensor, batch: Batch) -> Tensor | None:
     return torch.where(mask, errors - smallest.reshape(-1, *[1] * (errors.ndim - 1)), 0.0)
 
 
-def make_scale(score: Callable[[Batch], Tensor], train: Source, validation: Source, *, seed: int) -> ScoreScale | None:
+def make_scale(
+    who: str, by: str, score: Callable[[Batch], Tensor], train: Source, validation: Source, *, seed: int
+) -> ScoreScale | None:
     """Return the distribution of scores over random subsets of two splits; None if a split has no finite score.
 
     Args:
+        who: The model's name for error messages.
+        by: The kind of score.
         score: Returns the scores ``(B,)`` of a batch.
         train: The training split.
         validation: The validation split.
         seed: The seed of the subsets.
+
+    Raises:
+        AeframeError: An unknown kind of score.
     """
+    _check_kind(who, by)
     finite = []
     for source in (train, validation):
         scores = torch.cat([score(batch).cpu().double() for batch in _batches(source, seed)])

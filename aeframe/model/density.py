@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 
 from aeframe.data.modality import Source
+from aeframe.errors import AeframeError
+from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import FITTING, noise_of, random_rows
 from aeframe.parts.samplers.base import Sampler
+from aeframe.registry import registry
 from aeframe.types import Batch
 
 _MAX_CODES = 10_000
@@ -26,6 +30,33 @@ def batches_to_fit(source: Source, batch_size: int, seed: int) -> Iterable[Batch
     """
     for rows in random_rows(len(source), _MAX_CODES, seed).split(batch_size):
         yield source.batch(rows)
+
+
+def build_sampler(who: str, config: Mapping[str, Any], model: Autoencoder) -> Sampler:
+    """Return a sampler for a trained model, not fitted.
+
+    Args:
+        who: The model's name for error messages.
+        config: ``{name: ..., options}``.
+        model: The trained model.
+
+    Raises:
+        AeframeError: The sampler does not fit the latent.
+    """
+    part, latent = registry().load("sampler", config["name"]), model.latent
+    requires: frozenset[str] = part.requires
+    if part.spaces is not None and latent.space not in part.spaces:
+        raise AeframeError(
+            f"sampler '{config['name']}' draws codes of {' or '.join(sorted(part.spaces))} space, and those of {who} "
+            f"live in {latent.space} space"
+        )
+    if not requires <= latent.provides:
+        raise AeframeError(
+            f"sampler '{config['name']}' requires a latent that provides {' and '.join(sorted(requires))}, which the "
+            f"one of {who} does not"
+        )
+    sampler: Sampler = build("sampler", config, model=model)
+    return sampler
 
 
 @torch.no_grad()

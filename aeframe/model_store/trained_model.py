@@ -18,13 +18,13 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality, Source
 from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.evaluation.anomalies import SCORES, Anomalies, ScoreScale, make_scale, reconstruction_errors
+from aeframe.evaluation.anomalies import Anomalies, ScoreScale, known_scale, make_scale, reconstruction_errors
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.model.density import fit_sampler
+from aeframe.model.density import build_sampler, fit_sampler
 from aeframe.model_store.inputs import (
     Array,
     Condition,
@@ -38,7 +38,6 @@ from aeframe.model_store.inputs import (
 )
 from aeframe.noise import PICTURES, noise_of
 from aeframe.parts.samplers.base import Sampler
-from aeframe.registry import registry
 from aeframe.types import Batch, DataSpec, Latent, TrainingProgress
 
 
@@ -245,19 +244,7 @@ class TrainedModel:
             AeframeError: The sampler does not fit the latent, or `x` is missing.
         """
         config = {"name": sampler} if isinstance(sampler, str) else dict(sampler)
-        part, space = registry().load("sampler", config["name"]), self.model.latent.space
-        requires: frozenset[str] = part.requires
-        if part.spaces is not None and space not in part.spaces:
-            raise AeframeError(
-                f"sampler '{config['name']}' draws codes of {' or '.join(sorted(part.spaces))} space, and those of "
-                f"{self._who()} live in {space} space"
-            )
-        if not requires <= self.model.latent.provides:
-            raise AeframeError(
-                f"sampler '{config['name']}' requires a latent that provides {' and '.join(sorted(requires))}, "
-                f"which the one of {self._who()} does not"
-            )
-        density: Sampler = build("sampler", config, model=self.model)
+        density = build_sampler(self._who(), config, self.model)
         if density.requires_fit:
             if x is None:
                 raise AeframeError(f"sampler '{config['name']}' is fitted to codes, found no x; pass samples as x")
@@ -378,12 +365,11 @@ class TrainedModel:
             AeframeError: An unknown score, one whose distribution in training is not known (see `with_scale`), or one
                 that the model cannot compute.
         """
-        scale = self._scale(by)
+        scale = known_scale(self._who(), self.scales, by)
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self._batch(x, condition, mask)
-        scores, where = self._scores(batch, by, batch_size)
-        threshold = scale.threshold(quantile)
+        (scores, where), threshold = self._scores(batch, by, batch_size), scale.threshold(quantile)
         return Anomalies(scores, scale.percentile(scores), scores > threshold, threshold, where)
 
     def element_errors(
@@ -412,14 +398,16 @@ class TrainedModel:
         Raises:
             AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
         """
-        self._check_kind(by)
-        seed = int(self.config.get("seed", 0))
-        scale = make_scale(lambda batch: self._scores(batch, by, len(batch))[0], train, validation, seed=seed)
-        if scale is None and not required:
+
+        def score(batch: Batch) -> Tensor:
+            return self._scores(batch, by, len(batch))[0]
+
+        scale = make_scale(self._who(), by, score, train, validation, seed=int(self.config.get("seed", 0)))
+        if scale is not None:
+            return replace(self, scales={**self.scales, by: scale})
+        if not required:
             return self
-        if scale is None:
-            raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
-        return replace(self, scales={**self.scales, by: scale})
+        raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
 
     def _scores(self, batch: Batch, by: str, batch_size: int) -> tuple[Tensor, list[str]]:
         """Return scores ``(N,)`` on the device of the batch, and where the errors are."""
@@ -431,25 +419,9 @@ class TrainedModel:
             for rows in self._chunks(batch, batch_size):
                 score, errors = reconstruction_errors(self.model, rows)
                 parts.append(score.to(batch.x.device))
-                if errors is None:
-                    where += [""] * len(rows)
-                else:
-                    where += self.modality.locate_errors(errors.cpu(), rows.to(torch.device("cpu")))
+                on_cpu = rows.to(torch.device("cpu"))
+                where += [""] * len(rows) if errors is None else self.modality.locate_errors(errors.cpu(), on_cpu)
         return torch.cat(parts), where
-
-    def _scale(self, by: str) -> ScoreScale:
-        self._check_kind(by)
-        if by not in self.scales:
-            raise AeframeError(
-                f"{self._who()} was saved with the scores by {', '.join(self.scales) or 'nothing'} of its training "
-                f"samples, found {by}; compute those of {by} by with_scale"
-            )
-        return self.scales[by]
-
-    def _check_kind(self, by: str) -> None:
-        if by not in SCORES:
-            hint = did_you_mean(by, SCORES)
-            raise AeframeError(f"{self._who()} scores by {', '.join(SCORES)}, found '{by}'{hint}; choose one of them")
 
     def with_reading_options(self, **options: Any) -> TrainedModel:
         """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.

@@ -97,12 +97,12 @@ def test_thresholds_and_percentiles_are_those_of_all_scores() -> None:
 def test_at_most_2048_samples_are_scored_and_only_finite_scores_count() -> None:
     x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     x[::10] = torch.nan
-    scale = make_scale(lambda batch: batch.x.sum(1), TensorSource(x), TensorSource(x[:100]), seed=0)
+    scale = make_scale("a model", "bound", lambda batch: batch.x.sum(1), TensorSource(x), TensorSource(x[:100]), seed=0)
     assert scale is not None
     assert 1700 < scale.num[0] < 2048
     assert scale.num[1] == 90
     empty = TensorSource(torch.full((4, 2), torch.nan))
-    assert make_scale(lambda batch: batch.x.sum(1), empty, TensorSource(x), seed=0) is None
+    assert make_scale("a model", "bound", lambda batch: batch.x.sum(1), empty, TensorSource(x), seed=0) is None
 
 
 def test_columns_are_named_by_their_errors() -> None:

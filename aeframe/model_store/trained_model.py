@@ -114,9 +114,7 @@ class TrainedModel:
         return batch
 
     def restore(self, x: Tensor) -> Any:
-        """Return samples ``(N, *shape)`` in the form and unit of the training data: a frame, strings, pictures, ...
-
-        Undoes `prepare`.
+        """Return samples ``(N, *shape)`` as `prepare` took them: a frame, strings, pictures, ... in the unit of training.
 
         ```python
         frame = model.restore(model.sample(100))

@@ -124,7 +124,7 @@ class ArrayFile:
     def _unreadable(self, error: Exception) -> AeframeError:
         return AeframeError(
             f"{self.who}{': ' * bool(self.who)}'{self.path}' cannot be read ({str(error) or type(error).__name__}); "
-            "save it again with numpy.savez, without objects"
+            f"save it again with numpy.{'savez' if self.is_npz else 'save'}, without objects"
         )
 
 

@@ -142,7 +142,7 @@ class Modality(ABC):
     dataset: ClassVar[str | None] = None
     """Name of the default dataset."""
     in_memory: ClassVar[str | None] = None
-    """Name of the dataset that takes samples in memory, a `aeframe.data.MemoryDataset`; None if there is none."""
+    """Name of the dataset that takes samples in memory (`aeframe.data.in_memory.MemoryDataset`); None without one."""
     reading_options: ClassVar[tuple[str, ...]] = ()
     """Constructor options that may differ from training when a trained model reads a file: how unusual samples are
     treated, not what the model receives."""

@@ -380,6 +380,53 @@ def _module(model: Autoencoder, kind: str) -> nn.Module:
     return module
 
 
+@check(
+    "use of the code",
+    "a decoder that ignores z learns the mean of the data, or what the condition says",
+    kinds=["decoder", "modality"],
+    depends_on=("per-sample terms",),
+)
+def use_of_the_code(part: PartUnderTest) -> None:
+    """Decode two codes, with and without a condition, and expect different outputs."""
+    for setup in (part.setup, part.setup.with_condition()):
+        model, batch = setup.model(), setup.batch()
+        with evaluation_mode(model), torch.no_grad():
+            z = model.embed(batch).mean
+            others = z.flip(0) if not torch.equal(z.flip(0), z) else z + 1
+            outputs = [
+                model.decode(each, condition=batch.condition[:1].expand_as(batch.condition))
+                if batch.condition is not None
+                else model.decode(each)
+                for each in (z, others)
+            ]
+        expect(
+            not torch.equal(outputs[0], outputs[1]),
+            f"{part.id}: the decoder returns the same output for different codes",
+        )
+
+
+@check(
+    "order of elements",
+    "unordered elements must have the same code in any order",
+    kinds=["modality"],
+    depends_on=("per-sample terms",),
+)
+def order_of_elements(part: PartUnderTest) -> None:
+    """Compare the codes of samples of unordered elements, by the modality's encoder, with those in another order."""
+    if not part.setup.spec.unordered:
+        raise NotApplicableError("its elements have an order")
+    model, batch = part.setup.model(), part.setup.batch()
+    order = torch.randperm(batch.x.shape[1], generator=torch.Generator().manual_seed(3))
+    permuted = replace(batch.with_x(batch.x[:, order]), mask=None if batch.mask is None else batch.mask[:, order])
+    with evaluation_mode(model), torch.no_grad():
+        z, z_permuted = model.embed(batch).mean, model.embed(permuted).mean
+    expect(
+        torch.allclose(z, z_permuted, rtol=1e-4, atol=1e-5),
+        f"{part.id}: the code changes by up to {float((z - z_permuted).abs().max()):.3g} when the elements of a sample "
+        "are in another order; choose an encoder of sets as the default",
+    )
+
+
 CHECKS = (
     builds,
     shapes,
@@ -391,4 +438,6 @@ CHECKS = (
     repeatable_evaluation,
     nonzero_terms,
     padding_length,
+    use_of_the_code,
+    order_of_elements,
 )

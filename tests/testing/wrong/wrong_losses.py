@@ -123,6 +123,23 @@ class OrderedSets(Loss):
         return (self.mean(output) - batch.masked_x()).square().sum((-1, -2))
 
 
+class Sets(Loss):
+    """The mean squared distance to the nearest element, without a fault."""
+
+    domains = frozenset({"real", "unit"})
+    by_position = False
+
+    def mean(self, output):
+        return output.select(-3, 0)
+
+    def forward(self, output, batch):
+        x, x_hat = batch.masked_x(), self.mean(output)
+        nearest = (x.unsqueeze(-2) - x_hat.unsqueeze(-3)).square().sum(-1).amin(-1)
+        if batch.mask is None:
+            return nearest.mean(-1)
+        return (nearest * batch.mask).sum(-1) / batch.mask.sum(-1).clamp(min=1)
+
+
 class PaddedSets(Loss):
     """The mean squared distance to the nearest element, over the number of elements with padding."""
 

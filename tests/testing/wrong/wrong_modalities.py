@@ -87,6 +87,32 @@ class NotRestoring(Vector):
         return -super().restore_samples(x)
 
 
+class Ordered(Rows):
+    """Sets of eight numbers, whose default encoder reads their order."""
+
+    defaults = {"encoder": "mlp", "loss": "sets"}  # noqa: RUF012
+    metrics = ()
+    dataset = "ordered_noise"
+
+    def spec(self, dataset):
+        return DataSpec((8, 1), Domain("unit"), unordered=True)
+
+    def apply(self, raw):
+        return super().apply(raw.unsqueeze(2))
+
+    def rows(self, path):
+        x = torch.from_numpy(ArrayFile(path).load("x")).float()
+        if x.shape[1:] != (8, 1):
+            raise AeframeError(f"'{path}' has no sets of eight numbers")
+        return x
+
+
+class OrderedNoise(Noise):
+    """Sets for `Ordered`."""
+
+    modality = "ordered"
+
+
 class Outside(Rows):
     """Returns values outside its declared domain."""
 

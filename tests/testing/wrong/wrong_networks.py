@@ -148,6 +148,20 @@ class Unconditional(Decoder):
         return self.layer(z[:, :2]).reshape(-1, *self.out_shape)
 
 
+class WithoutCode(Decoder):
+    """Ignores the code, but not the condition."""
+
+    def __init__(self, z_shape, out_shape):
+        super().__init__()
+        self.layer = nn.Linear(z_shape[0], out_shape[0] * out_shape[1])
+        # The condition, of three numbers, is the end of z.
+        self.register_buffer("weight", (torch.arange(z_shape[0]) >= z_shape[0] - 3).float())
+        self.out_shape = out_shape
+
+    def forward(self, z, batch=None):
+        return self.layer(z * self.weight).reshape(-1, *self.out_shape)
+
+
 class OfElements(Encoder):
     """The mean of a network's features of each value, for samples of any length, without a fault."""
 

@@ -17,6 +17,7 @@ def register_losses(register):
     register("fractional_counts", "wrong_losses:FractionalCounts", summary="samples of counts that are no integers")
     register("mean_over_padding", "wrong_losses:MeanOverPadding", summary="a mean over padding too")
     register("ordered_sets", "wrong_losses:OrderedSets", summary="unordered elements compared by position")
+    register("sets", "wrong_losses:Sets", summary="unordered elements, and no fault")
     register("padded_sets", "wrong_losses:PaddedSets", summary="a mean over padding too, for sets")
 
 
@@ -42,6 +43,7 @@ def register_encoders(register):
 @hookimpl
 def register_decoders(register):
     register("unconditional", "wrong_networks:Unconditional", summary="the condition ignored")
+    register("without_code", "wrong_networks:WithoutCode", summary="the code ignored")
     register("reading_neighbour", "wrong_networks:ReadingNeighbour", summary="the code of another sample added")
 
 
@@ -106,6 +108,7 @@ def register_modalities(register):
     register("inverted", "wrong_modalities:Inverted", summary="other values read than written")
     register("not_restoring", "wrong_modalities:NotRestoring", summary="other samples restored than prepared")
     register("careless_reader", "wrong_modalities:CarelessReader", summary="errors of NumPy for damaged files")
+    register("ordered", "wrong_modalities:Ordered", summary="sets with an encoder that reads their order")
     register("outside", "wrong_modalities:Outside", summary="values outside the declared domain")
     register("rendering_none", "wrong_modalities:RenderingNone", summary="no figure rendered")
     register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")
@@ -122,6 +125,7 @@ def register_datasets(register):
     register("without_render_noise", "wrong_modalities:WithoutRenderNoise", summary="rows of without_render")
     register("inverted_noise", "wrong_modalities:InvertedNoise", summary="rows of inverted")
     register("careless_reader_noise", "wrong_modalities:CarelessReaderNoise", summary="rows of careless_reader")
+    register("ordered_noise", "wrong_modalities:OrderedNoise", summary="sets of ordered")
     register("outside_noise", "wrong_modalities:OutsideNoise", summary="rows of outside")
     register("rendering_none_noise", "wrong_modalities:RenderingNoneNoise", summary="rows of rendering_none")
     register(

@@ -114,7 +114,7 @@ class TrainedModel:
         return batch
 
     def restore(self, x: Tensor) -> Any:
-        """Return samples ``(N, *shape)`` as `prepare` took them: a frame, strings, pictures, ... in the unit of training.
+        """Return samples ``(N, *shape)`` as `prepare` took them, in their unit: a frame, strings, pictures, ...
 
         ```python
         frame = model.restore(model.sample(100))

@@ -384,7 +384,7 @@ def _module(model: Autoencoder, kind: str) -> nn.Module:
     "use of the code",
     "a decoder that ignores z learns the mean of the data, or what the condition says",
     kinds=["decoder", "modality"],
-    depends_on=("per-sample terms",),
+    depends_on=("condition",),
 )
 def use_of_the_code(part: PartUnderTest) -> None:
     """Decode two codes, with and without a condition, and expect different outputs."""

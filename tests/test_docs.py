@@ -48,6 +48,8 @@ def folder(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     before = set(sys.modules)
+    # Parts that a page registers are no parts of other tests.
+    monkeypatch.setattr(registry, "_registered", {})
     registry.reset()
     yield tmp_path
     registry.reset()

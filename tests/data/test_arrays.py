@@ -57,7 +57,7 @@ def test_errors_of_unreadable_files(tmp_path: Path, who: str) -> None:
     for act in (ArrayFile(tmp_path / "b.npy", who=who).header, ArrayFile(tmp_path / "b.npy", who=who).load):
         message = error_of(act, "arr_0")
         assert message.startswith(f"{begin}'{tmp_path}/b.npy' cannot be read (")
-        assert message.endswith(f"); {out}")
+        assert message.endswith("); save it again with numpy.save, without objects")
 
 
 def test_a_compressed_file_that_is_damaged(tmp_path: Path) -> None:

@@ -46,12 +46,12 @@ def test_truncated_line(tmp_path: Path) -> None:
 def test_truncated_array(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", values())
     np.savez(tmp_path / "a.npz", x=values())
-    for name, reason in (
-        ("a.npy", "array 'arr_0' of shape (100, 3) needs 2400 bytes, and the file has 2360"),
-        ("a.npz", "File is not a zip file"),
+    for name, reason, function in (
+        ("a.npy", "array 'arr_0' of shape (100, 3) needs 2400 bytes, and the file has 2360", "save"),
+        ("a.npz", "File is not a zip file", "savez"),
     ):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-40])
         assert run_expecting_error(tmp_path, [*OVERRIDES, f"data.path={name}"]) == (
-            f"'{name}' cannot be read ({reason}); save it again with numpy.savez, without objects"
+            f"'{name}' cannot be read ({reason}); save it again with numpy.{function}, without objects"
         )

@@ -345,7 +345,7 @@ def test_describing_an_array_reads_its_header_only(tmp_path: Path) -> None:
     assert read_header(path, Choice()) == Header((20,))
     message = error_of(path)
     assert message.startswith(f"'{path}' cannot be read (")
-    assert message.endswith("); save it again with numpy.savez, without objects")
+    assert message.endswith("); save it again with numpy.save, without objects")
 
 
 # -- Parquet ---------------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ class Anomalies(ModelCommand):
         report.draw()
         scale = model.scales[args.by]
         print(
-            f"{report.num_anomalies} of {len(samples)} samples are above {scale.threshold(args.quantile):.6g}, the "
+            f"{report.num_anomalies} of {len(samples)} samples are above {scale.validation.at(args.quantile):.6g}, the "
             f"{args.quantile:g} quantile of {scale.num[1]} validation samples (score by {args.by}); percentiles are "
             f"among {scale.num[0]} training samples"
         )
@@ -207,16 +207,13 @@ def _write_parts(args: Namespace, parts: ScoredParts) -> int:
     print_read(parts.notes, parts.skipped)
     if args.anomalous is not None:
         raise AeframeError(f"--anomalous names labels of samples, found {parts.name}; score samples with --samples")
-    reference = parts.reference
-    levels = np.linspace(0, 1, len(reference))
-    threshold = float(np.interp(args.quantile, levels, reference))
-    is_scored = ~np.isnan(parts.scores)
-    flags = np.where(is_scored, parts.scores, -np.inf) > threshold
-    percentile = np.where(is_scored, np.interp(parts.scores, reference, 100 * levels), np.nan)
+    threshold = parts.reference.at(args.quantile)
+    # A part without a score, which is NaN, is no anomaly.
+    flags = parts.scores > threshold
     table = {
         **parts.identity,
         "score": parts.scores,
-        "percentile": percentile.round(3),
+        "percentile": parts.reference.percentile(parts.scores).round(3),
         "anomaly": flags.astype(np.int64),
         **parts.details,
     }
@@ -225,7 +222,7 @@ def _write_parts(args: Namespace, parts: ScoredParts) -> int:
     if args.picture is not None and parts.draw is not None:
         parts.draw(threshold).savefig(args.picture)
         print(args.picture)
-    num_unscored = int((~is_scored).sum())
+    num_unscored = int(np.isnan(parts.scores).sum())
     print(
         f"{int(flags.sum())} of {len(flags)} {parts.name} are above {threshold:.6g}, the {args.quantile:g} quantile of "
         f"the validation split" + (f"; {num_unscored} without a score" if num_unscored else "")

@@ -1,4 +1,4 @@
-"""``aeframe interpolate RUN FILE FROM TO -o OUT`` decodes a path between the codes of two samples."""
+"""``aeframe interpolate RUN FILE --from A --to B -o OUT`` decodes a path between the codes of two samples."""
 
 from __future__ import annotations
 
@@ -76,6 +76,9 @@ def row_of(samples: FileSamples, text: str) -> int:
     if rows:
         return rows[0]
     if text.isdecimal():
+        if int(text) < len(samples) and _index_at(samples, int(text)) == int(text):
+            return int(text)
+        # Skipped samples shift the rows, and a split has rows of the whole data.
         index = _indices(samples)
         found = (index == int(text)).nonzero()[0]
         if len(found):
@@ -85,6 +88,14 @@ def row_of(samples: FileSamples, text: str) -> int:
         f"there is no sample '{text}'{did_you_mean(text, names)}; samples have {known}numbers from 0, of which "
         f"{len(samples)} can be used"
     )
+
+
+def _index_at(samples: FileSamples, row: int) -> int:
+    """Return the number of the sample of a row in the file."""
+    import torch
+
+    index = samples.source.batch(torch.tensor([row])).index
+    return row if index is None else int(index[0])
 
 
 def _indices(samples: FileSamples) -> np.ndarray:

@@ -116,16 +116,11 @@ class Traverse(ModelCommand):
         """Return the codes of at most 2,000 random training samples."""
         import torch
 
-        from aeframe.noise import LOADING, noise_of, random_rows
+        from aeframe.data.subset import random_batches
 
         train, seed = self.splits(model, args).train, int(model.config.get("seed", 0))
-        rows = random_rows(len(train), _MAX_SAMPLES, seed)
-        parts = []
-        for number, index in enumerate(rows.split(self.batch_size(args, model))):
-            with noise_of(torch.device("cpu"), seed, LOADING, number):
-                batch = train.batch(index)
-            parts.append(model.encode(batch, batch_size=len(batch)).cpu())
-        return torch.cat(parts)
+        batches = random_batches(train, _MAX_SAMPLES, seed, self.batch_size(args, model))
+        return torch.cat([model.encode(batch, batch_size=len(batch)).cpu() for batch in batches])
 
 
 def _directions(codes: Tensor, along: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.score_quantiles import ScoreQuantiles
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,8 +26,8 @@ class ScoredParts:
     """What identifies each part: columns ``(N,)`` by name."""
     scores: NDArray[np.float64]
     """``(N,)``; NaN for parts that cannot be scored."""
-    reference: NDArray[np.float64]
-    """Quantiles of the scores of held-out parts in training, at evenly spaced levels from 0 to 1."""
+    reference: ScoreQuantiles
+    """The distribution of the scores of held-out parts in training."""
     details: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Further columns ``(N,)`` by name, such as reconstructions."""
     notes: Sequence[str] = ()

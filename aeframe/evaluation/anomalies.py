@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from aeframe.data.modality import Source
+from aeframe.data.score_quantiles import ScoreQuantiles
+from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.noise import LOADING, noise_of, random_rows
 from aeframe.parts.losses.base import Loss
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
 from aeframe.types import Batch
@@ -23,46 +24,34 @@ _MAX_SAMPLES = 2048
 """Largest number of samples of a split whose scores are compared with others."""
 _MAX_VALUES = 1 << 25
 """Largest number of values that are read of each split."""
-_NUM_LEVELS = 1001
-"""Number of stored quantiles of a distribution."""
+_MAX_LEVELS = 1001
+"""Largest number of stored quantiles of a distribution."""
+_BATCH_SIZE = 256
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreScale:
     """The distribution of the scores of training and validation samples."""
 
-    train: Tensor
-    """Quantiles at evenly spaced levels from 0 to 1, float64."""
-    validation: Tensor
-    """As `train`."""
+    train: ScoreQuantiles
+    validation: ScoreQuantiles
     num: tuple[int, int]
     """The numbers of training and validation samples that were scored."""
 
-    @classmethod
-    def of(cls, train: Tensor, validation: Tensor) -> ScoreScale:
-        """Return the distributions of scores ``(N,)`` of training and ``(M,)`` of validation samples."""
-        return cls(_quantiles(train), _quantiles(validation), (len(train), len(validation)))
-
-    def threshold(self, quantile: float) -> float:
-        """Return a quantile in [0, 1] of the scores of validation samples, interpolated linearly."""
-        levels = np.linspace(0, 1, len(self.validation))
-        return float(np.interp(quantile, levels, self.validation.numpy()))
-
-    def percentile(self, scores: Tensor) -> Tensor:
-        """Return for each score ``(N,)`` the percentage of training samples with a lower one, in [0, 100]."""
-        levels = np.linspace(0, 100, len(self.train))
-        percentiles = np.interp(scores.detach().cpu().double().numpy(), self.train.numpy(), levels)
-        return torch.from_numpy(np.where(scores.isnan().cpu().numpy(), np.nan, percentiles))
-
     def state(self) -> dict[str, Tensor]:
         """Return the distributions as tensors."""
-        return {"train": self.train, "validation": self.validation, "num": torch.tensor(self.num)}
+        return {
+            "train": torch.from_numpy(self.train.values),
+            "validation": torch.from_numpy(self.validation.values),
+            "num": torch.tensor(self.num),
+        }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor]) -> ScoreScale:
         """Restore what `state` returned."""
+        train, validation = (ScoreQuantiles(state[name].double().numpy()) for name in ("train", "validation"))
         num = state["num"].tolist()
-        return cls(state["train"].double(), state["validation"].double(), (int(num[0]), int(num[1])))
+        return cls(train, validation, (int(num[0]), int(num[1])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +152,18 @@ def make_scale(
         AeframeError: An unknown kind of score.
     """
     _check_kind(who, by)
-    finite = []
+    distributions, nums = [], []
     for source in (train, validation):
-        scores = torch.cat([score(batch).cpu().double() for batch in _batches(source, seed)])
-        finite.append(scores[scores.isfinite()])
-    return ScoreScale.of(*finite) if all(len(scores) for scores in finite) else None
+        first = source.batch(torch.zeros(1, dtype=torch.long))
+        num = min(_MAX_SAMPLES, max(1, _MAX_VALUES // max(1, first.x.numel())))
+        batches = random_batches(source, num, seed, _BATCH_SIZE)
+        scores = torch.cat([score(batch).cpu().double() for batch in batches]).numpy()
+        distribution = ScoreQuantiles.of(scores, _MAX_LEVELS)
+        if distribution is None:
+            return None
+        distributions.append(distribution)
+        nums.append(int(np.isfinite(scores).sum()))
+    return ScoreScale(distributions[0], distributions[1], (nums[0], nums[1]))
 
 
 def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:
@@ -188,17 +184,3 @@ def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, 
     auroc = (negatives * (true_positives - 0.5 * positives)).sum() / (num_positives * num_negatives)
     precision = positives * true_positives / (true_positives + negatives.cumsum(0))
     return auroc, precision.sum() / num_positives
-
-
-def _batches(source: Source, seed: int) -> Iterator[Batch]:
-    """Yield at most `_MAX_SAMPLES` random samples."""
-    first = source.batch(torch.zeros(1, dtype=torch.long))
-    num = min(_MAX_SAMPLES, max(1, _MAX_VALUES // max(1, first.x.numel())))
-    for number, rows in enumerate(random_rows(len(source), num, seed).split(256)):
-        with noise_of(torch.device("cpu"), seed, LOADING, number):
-            yield source.batch(rows)
-
-
-def _quantiles(scores: Tensor) -> Tensor:
-    levels = torch.linspace(0, 1, min(len(scores), _NUM_LEVELS), dtype=torch.float64)
-    return torch.quantile(scores.double(), levels)

@@ -25,7 +25,7 @@ def changed_settings(config: Mapping[str, Any], overrides: Sequence[str] = ()) -
 
     Args:
         config: The config of the run, as `RunFolder.read_config` returns it.
-        overrides: The overrides of the run, which tell whether ``batch_size`` was set or chosen from the data.
+        overrides: The overrides of the run, which show whether ``batch_size`` was set or chosen from the data.
     """
     recipe = config["model"]["name"]
     chosen = [f"{group}={config[group]['name']}" for group in ("modality", "data")]

@@ -388,8 +388,9 @@ class _RunInProgress:
         metrics = setup.module.measured["test"]
         trained = self._trained_model(setup)
         baseline = pca_error(trained.model, setup.splits.train, setup.splits.test, seed=self.config["seed"])
-        setup.module.report(baseline_metrics(baseline), "test")
-        metrics |= baseline_metrics(baseline)
+        of_baseline = baseline_metrics(baseline)
+        setup.module.report(of_baseline, "test")
+        metrics |= of_baseline
         if is_first_process():
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")

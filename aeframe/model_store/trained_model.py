@@ -367,8 +367,9 @@ class TrainedModel:
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self._batch(x, condition, mask)
-        (scores, where), threshold = self._scores(batch, by, batch_size), scale.threshold(quantile)
-        return Anomalies(scores, scale.percentile(scores), scores > threshold, threshold, where)
+        (scores, where), threshold = self._scores(batch, by, batch_size, locate=True), scale.validation.at(quantile)
+        percentile = torch.from_numpy(scale.train.percentile(scores.cpu().double().numpy()))
+        return Anomalies(scores, percentile, scores > threshold, threshold, where)
 
     def element_errors(
         self, x: Data, *, condition: Array | None = None, mask: Array | None = None, batch_size: int = 256
@@ -398,7 +399,7 @@ class TrainedModel:
         """
 
         def score(batch: Batch) -> Tensor:
-            return self._scores(batch, by, len(batch))[0]
+            return self._scores(batch, by, len(batch), locate=False)[0]
 
         scale = make_scale(self._who(), by, score, train, validation, seed=int(self.config.get("seed", 0)))
         if scale is not None:
@@ -407,19 +408,19 @@ class TrainedModel:
             return self
         raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
 
-    def _scores(self, batch: Batch, by: str, batch_size: int) -> tuple[Tensor, list[str]]:
-        """Return scores ``(N,)`` on the device of the batch, and where the errors are."""
+    def _scores(self, batch: Batch, by: str, batch_size: int, *, locate: bool) -> tuple[Tensor, list[str]]:
+        """Return scores ``(N,)`` on the device of the batch; with `locate` also where the errors are, else ``""``."""
         if by != "reconstruction":
             scores = self.score(batch, batch_size=batch_size, importance=64 if by == "likelihood" else None)
             return scores, [""] * len(batch)
-        parts, where = [], []
+        parts, where = [], list[str]()
         with evaluation_mode(self.model):
             for rows in self._chunks(batch, batch_size):
                 score, errors = reconstruction_errors(self.model, rows)
                 parts.append(score.to(batch.x.device))
-                on_cpu = rows.to(torch.device("cpu"))
-                where += [""] * len(rows) if errors is None else self.modality.locate_errors(errors.cpu(), on_cpu)
-        return torch.cat(parts), where
+                if locate and errors is not None:
+                    where += self.modality.locate_errors(errors.cpu(), rows.to(torch.device("cpu")))
+        return torch.cat(parts), where or [""] * len(batch)
 
     def with_reading_options(self, **options: Any) -> TrainedModel:
         """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.

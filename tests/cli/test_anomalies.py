@@ -70,14 +70,14 @@ def test_anomalies_have_the_highest_scores(
     assert rows["score"].to_numpy() == pytest.approx(errors.mean(1).numpy(), rel=1e-5)
     scale = model.scales["reconstruction"]
     assert scale.num == (160, 20)
-    assert rows["anomaly"].tolist() == (rows["score"] > scale.threshold(0.99)).astype(int).tolist()
+    assert rows["anomaly"].tolist() == (rows["score"] > scale.validation.at(0.99)).astype(int).tolist()
     faults = rows.nlargest(2, "score")
     assert set(faults["index"]) == {7, 27}
     assert faults["percentile"].tolist() == [100, 100]
     assert all(where.split(", ")[0] == "c" for where in faults["where"])
     printed = capsys.readouterr().out
     assert "AUROC 1.0000, average precision 1.0000 (2 of 40 samples are anomalies)" in printed
-    assert f"above {scale.threshold(0.99):.6g}, the 0.99 quantile of 20 validation samples" in printed
+    assert f"above {scale.validation.at(0.99):.6g}, the 0.99 quantile of 20 validation samples" in printed
     assert picture.stat().st_size > 5000
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data.memory import TensorSource
+from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.vector import Vector
 from aeframe.evaluation.anomalies import ScoreScale, make_scale, reconstruction_errors
 from aeframe.evaluation.step import evaluation_mode
@@ -82,13 +83,15 @@ def test_errors_by_a_density_are_not_negative(make_model: Any) -> None:
 def test_thresholds_and_percentiles_are_those_of_all_scores() -> None:
     rng = np.random.default_rng(0)
     train, validation = rng.gamma(1.0, size=900), rng.gamma(1.0, size=300)
-    scale = ScoreScale.of(torch.from_numpy(train), torch.from_numpy(validation))
+    distributions = [ScoreQuantiles.of(scores, 1001) for scores in (train, validation)]
+    assert None not in distributions
+    scale = ScoreScale(distributions[0], distributions[1], (900, 300))  # type: ignore[arg-type]
     restored = ScoreScale.from_state(scale.state())
     assert restored.num == (900, 300)
     for quantile in (0.5, 0.9, 0.99):
-        assert restored.threshold(quantile) == pytest.approx(np.quantile(validation, quantile), rel=1e-12)
-    new = torch.tensor([0.0, 0.7, 100.0, torch.nan])
-    percentiles = restored.percentile(new).numpy()
+        assert restored.validation.at(quantile) == pytest.approx(np.quantile(validation, quantile), rel=1e-12)
+    new = np.array([0.0, 0.7, 100.0, np.nan])
+    percentiles = restored.train.percentile(new)
     assert percentiles[[0, 2]].tolist() == [0, 100]
     assert percentiles[1] == pytest.approx(100 * (train < 0.7).mean(), abs=0.2)
     assert np.isnan(percentiles[3])

@@ -132,9 +132,9 @@ def metric(part: PartUnderTest) -> None:
     outputs = _made_up_outputs(model, setup.batch(2 * BATCH_SIZE))
     rows = torch.arange(2 * BATCH_SIZE)
     expected = _compute_metric(part, model, outputs, [rows], seed=1)
-    # Unequal batches, so that a mean over batches would differ.
     if not expected:
         raise NotApplicableError("it computes nothing for samples without labels")
+    # Unequal batches, so that a mean over batches would differ.
     in_two = _compute_metric(part, model, outputs, rows.split([3, 2 * BATCH_SIZE - 3]), seed=1)
     again = _compute_metric(part, model, outputs, [rows], seed=2)
     alone = [_compute_metric(part, model, outputs, [row], seed=1) for row in rows.split(1)[::3]]

@@ -133,7 +133,7 @@ def test_scores_of_windows_with_another_quantile(run: Path, tmp_path: Path) -> N
     expected = errors.flatten(1).sum(1) / batch.mask.flatten(1).sum(1)
     scores = np.array([float(line["score"]) for line in lines])
     assert scores == pytest.approx(expected.numpy(), rel=1e-5)
-    threshold = model.scales["reconstruction"].threshold(0.5)
+    threshold = model.scales["reconstruction"].validation.at(0.5)
     assert [line["anomaly"] == "1" for line in lines] == (scores > threshold).tolist()
     assert all(line["where"].startswith(("a, step", "b, step", "c, step")) for line in lines)
 

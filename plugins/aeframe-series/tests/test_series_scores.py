@@ -8,11 +8,12 @@ import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 
+from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.evaluation.anomalies import auroc_and_average_precision
 from aeframe.types import Batch, ForwardOutput, Latent
 from aeframe_series.metrics import AnomalyRanking
 from aeframe_series.modality import Series
-from aeframe_series.scores import quantiles_of, score_windows
+from aeframe_series.scores import score_windows
 from aeframe_series.simulated import SeriesSimulated
 from aeframe_series.windows import WindowSource
 
@@ -50,18 +51,17 @@ def test_quantiles_are_those_of_held_out_scores() -> None:
     rng = np.random.default_rng(0)
     time_steps = rng.gamma(1.0, size=500)
     time_steps[7] = np.nan
-    quantiles = quantiles_of(time_steps)
+    quantiles = ScoreQuantiles.of(time_steps, 10_001)
     assert quantiles is not None
     for quantile in (0.5, 0.9, 0.987, 0.999):
-        found = np.interp(quantile, np.linspace(0, 1, len(quantiles)), quantiles)
-        assert found == pytest.approx(np.nanquantile(time_steps, quantile), rel=1e-12)
+        assert quantiles.at(quantile) == pytest.approx(np.nanquantile(time_steps, quantile), rel=1e-12)
     # At most 10,001 quantiles are stored.
     many = rng.gamma(1.0, size=50_000)
-    quantiles = quantiles_of(many)
+    quantiles = ScoreQuantiles.of(many, 10_001)
     assert quantiles is not None
-    assert len(quantiles) == 10_001
-    assert np.interp(0.999, np.linspace(0, 1, 10_001), quantiles) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
-    assert quantiles_of(np.full(3, np.nan)) is None
+    assert len(quantiles.values) == 10_001
+    assert quantiles.at(0.999) == pytest.approx(np.quantile(many, 0.999), rel=1e-3)
+    assert ScoreQuantiles.of(np.full(3, np.nan), 10_001) is None
 
 
 def test_state_of_the_modality_contains_the_thresholds() -> None:

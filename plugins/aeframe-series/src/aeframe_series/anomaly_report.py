@@ -12,6 +12,7 @@ from matplotlib import dates
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.scored_parts import ScoredParts
 from aeframe_series.checks import CheckedSeries
 from aeframe_series.modality import Series
@@ -24,7 +25,7 @@ _DPI = 130
 
 
 def scored_time_steps(
-    modality: Series, series: CheckedSeries, scores: AnomalyScores, reference: NDArray[np.float64]
+    modality: Series, series: CheckedSeries, scores: AnomalyScores, reference: ScoreQuantiles
 ) -> ScoredParts:
     """Return the scores of all rows of a file, in its order, with their row, series and time.
 

@@ -20,6 +20,7 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.notes import Notes
 from aeframe.data.scaling import Scale, Scaler
+from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.split_record import SPLITS
 from aeframe.data.tables import Choice, Rows, TextOptions, column_names, options_like
 from aeframe.errors import AeframeError
@@ -28,7 +29,7 @@ from aeframe_series.checks import CheckedSeries, Checks, Missing, check_series
 from aeframe_series.file import ColumnRoles, read_series
 from aeframe_series.memory import join, recordings_of
 from aeframe_series.recording import Recording, Segments, named_identity
-from aeframe_series.scores import Reconstruct, quantiles_of, score_windows
+from aeframe_series.scores import Reconstruct, score_windows
 from aeframe_series.splits import rows_of
 from aeframe_series.times import TimeOptions
 from aeframe_series.windows import WindowSource, consecutive_starts, overlapping_starts, window_starts
@@ -44,6 +45,8 @@ _TEXT = "text_"
 """Prefix of the state of `TextOptions`, whose fields must be plain values."""
 _QUANTILES = "point_quantiles"
 """Name in the state of the quantiles of the errors of held-out time steps ("points")."""
+_MAX_LEVELS = 10_001
+"""Largest number of stored quantiles: a threshold is exact to 1/10,000 of the time steps."""
 
 
 class Series(Modality):
@@ -94,7 +97,7 @@ class Series(Modality):
         self._checked: tuple[Recording, CheckedSeries] | None = None
         self._sources: list[weakref.ref[WindowSource]] = []
         self._scaler: Scaler | None = None
-        self._quantiles: NDArray[np.float64] | None = None
+        self._quantiles: ScoreQuantiles | None = None
 
     # -- training ------------------------------------------------------------------------------------------------
 
@@ -139,7 +142,7 @@ class Series(Modality):
     def calibrate(self, reconstruct: Reconstruct, validation: Source) -> None:
         """Store the distribution of the errors on the validation split, for thresholds at any quantile."""
         if isinstance(validation, WindowSource):
-            self._quantiles = quantiles_of(score_windows(reconstruct, validation).time_steps)
+            self._quantiles = ScoreQuantiles.of(score_windows(reconstruct, validation).time_steps, _MAX_LEVELS)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the column and the time step in the window (from 0) with the largest error."""
@@ -174,7 +177,7 @@ class Series(Modality):
                 for name, value in asdict(self._text).items()
             },
             **(self._scaler.state() if self._scaler else {}),
-            **({} if self._quantiles is None else {_QUANTILES: torch.from_numpy(self._quantiles)}),
+            **({} if self._quantiles is None else {_QUANTILES: torch.from_numpy(self._quantiles.values)}),
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -186,7 +189,8 @@ class Series(Modality):
         text = {name.removeprefix(_TEXT): value for name, value in state.items() if name.startswith(_TEXT)}
         self._text = TextOptions(**{**text, "missing": tuple(text["missing"])})
         self._scaler = Scaler.from_state(state) if "offset" in state else None
-        self._quantiles = np.asarray(state[_QUANTILES], np.float64) if _QUANTILES in state else None
+        quantiles = state.get(_QUANTILES)
+        self._quantiles = None if quantiles is None else ScoreQuantiles(np.asarray(quantiles, np.float64))
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -20,8 +20,6 @@ from aeframe_series.windows import WindowSource
 Reconstruct = Callable[[Batch], Tensor]
 """Returns the deterministic reconstruction ``(B, D, T)`` of a batch."""
 _BATCH_SIZE = 256
-_MAX_LEVELS = 10_001
-"""Maximal number of stored quantiles of a distribution. A threshold is exact to 1/10,000 of the scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +72,3 @@ def score_windows(reconstruct: Reconstruct, source: WindowSource) -> AnomalyScor
         time_steps.numpy(),
         torch.cat(window_errors).numpy(),
     )
-
-
-def quantiles_of(scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return quantiles of the scores that are not NaN, at evenly spaced levels from 0 to 1; None without any."""
-    known = scores[~np.isnan(scores)]
-    return np.quantile(known, np.linspace(0, 1, min(len(known), _MAX_LEVELS))) if len(known) else None

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Outlier
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+_METHODS = ("mahalanobis", "reconstruction", "bound")
 _MIN_TRAINING = 4
 """Below this number of remaining training samples none is held out: the best weights are then those of all samples."""
 
@@ -158,14 +159,16 @@ class AutoencoderTransformer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
 
 class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc]
-    """Outliers are samples that an autoencoder reconstructs badly, or to which it gives a low likelihood.
+    """Outliers are samples that an autoencoder reconstructs badly, or unlike the training samples.
 
     Args:
         model: The recipe, such as ``ae`` or ``vae``.
         n_components: Numbers of the code (``latent.dim``); None for the default of the recipe.
         contamination: Fraction of outliers in the training data, which sets the threshold; in (0, 0.5].
-        method: ``reconstruction`` scores a sample by the squared error of its reconstruction, averaged over columns in
-            the scale of training; ``bound`` by the bound on its likelihood.
+        method: The score of a sample, see `aeframe.TrainedModel.anomalies`. ``mahalanobis`` is the squared distance of
+            its reconstruction and residual from those of the training samples, and also finds outliers that are so
+            frequent that the model reconstructs them; ``reconstruction`` is the reconstruction loss per column;
+            ``bound`` the bound on its likelihood.
         max_epochs: Training epochs.
         batch_size: Samples in a batch; None chooses it by the number of samples.
         settings: Further settings of `aeframe.fit`.
@@ -186,7 +189,7 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         *,
         n_components: int | None = None,
         contamination: float = 0.1,
-        method: Literal["reconstruction", "bound"] = "reconstruction",
+        method: Literal["mahalanobis", "reconstruction", "bound"] = "mahalanobis",
         max_epochs: int = 50,
         batch_size: int | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -211,9 +214,13 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         """Train on X ``(N, D)``, and set the threshold; y is ignored."""
         if not 0 < self.contamination <= 0.5:
             raise ValueError(f"contamination expects a number in (0, 0.5], found {self.contamination!r}; correct it")
-        if self.method not in ("reconstruction", "bound"):
-            raise ValueError(f"method expects 'reconstruction' or 'bound', found {self.method!r}; choose one")
+        if self.method not in _METHODS:
+            raise ValueError(f"method expects one of {', '.join(_METHODS)}, found {self.method!r}; choose one")
+        from aeframe.data import TensorSource
+
         x = self._train(X)
+        source = TensorSource(self.model_.prepare(x).x)
+        self.model_ = self.model_.with_scale(self.method, source, source)
         self.offset_ = float(np.percentile(self._scores(x), 100 * self.contamination))
         return self
 
@@ -230,8 +237,5 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
         return np.where(self.decision_function(X) < 0, -1, 1)
 
     def _scores(self, X: ArrayLike) -> NDArray[Any]:
-        if self.method == "bound":
-            return self._bound(X)
         x, batch = self._prepared(X)
-        error = (self.model_.reconstruct(batch) - batch.x).square().mean(1)
-        return np.asarray(-error.numpy(), x.dtype)
+        return np.asarray(-self.model_.anomalies(batch, by=self.method).score.numpy(), x.dtype)

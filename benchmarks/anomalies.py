@@ -63,6 +63,7 @@ def forest(train: Array, test: Array, seed: int) -> Array:
 
 DETECTORS: dict[str, Detector] = {
     "ae": own("ae"),
+    "ae, reconstruction": own("ae", method="reconstruction"),
     "vae": own("vae"),
     "vae, bound": own("vae", method="bound"),
     "PCA": pca,

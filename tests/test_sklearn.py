@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from aeframe.errors import AeframeError
@@ -30,8 +31,9 @@ def rows(num: int = 60) -> np.ndarray:
 
 @parametrize_with_checks(
     [
-        AutoencoderTransformer("ae", max_epochs=1, settings=SMALL, random_state=0),
-        AutoencoderOutlierDetector("vae", max_epochs=1, settings=SMALL, random_state=0),
+        estimator(model, max_epochs=1, settings=SMALL, random_state=0)
+        for estimator in (AutoencoderTransformer, AutoencoderOutlierDetector)
+        for model in ("ae", "vae", "vqvae")
     ]
 )
 def test_scikit_learn_accepts_the_estimators(estimator: Any, check: Any) -> None:
@@ -66,7 +68,7 @@ def test_a_frame_has_names() -> None:
     assert estimator.feature_names_in_.tolist() == list("abcde")
 
 
-@pytest.mark.parametrize("method", ["reconstruction", "bound"])
+@pytest.mark.parametrize("method", ["mahalanobis", "reconstruction", "bound"])
 def test_outliers_have_the_lowest_scores(method: Any) -> None:
     x = rows(200)
     detector = AutoencoderOutlierDetector(
@@ -78,11 +80,25 @@ def test_outliers_have_the_lowest_scores(method: Any) -> None:
     assert (detector.predict(x[:20] + 20 * normal) == -1).all()
 
 
+def test_outliers_that_the_model_has_learnt_are_found_by_their_distance() -> None:
+    x = rows(300)
+    # In the plane of the training samples, far from its centre.
+    outliers = x[:20] * 0.2 + 8 * (x[20] - x.mean(0))
+    is_outlier = np.repeat([False, True], [300, 20])
+    ranked = {}
+    for method in ("mahalanobis", "reconstruction"):
+        detector = AutoencoderOutlierDetector(
+            n_components=2, method=method, max_epochs=100, settings={**SMALL, "activation": "identity"}, random_state=0
+        ).fit(np.r_[x, outliers])
+        ranked[method] = roc_auc_score(is_outlier, -detector.score_samples(np.r_[x, outliers]))
+    assert ranked["mahalanobis"] > 0.99 > ranked["reconstruction"]
+
+
 def test_errors_of_parameters() -> None:
     x = rows()
     for wrong, message in (
         (AutoencoderOutlierDetector(contamination=0.7), "contamination expects a number in"),
-        (AutoencoderOutlierDetector(method="nll"), "method expects 'reconstruction' or 'bound', found 'nll'"),  # type: ignore[arg-type]
+        (AutoencoderOutlierDetector(method="nll"), "method expects one of mahalanobis, .* found 'nll'"),  # type: ignore[arg-type]
     ):
         with pytest.raises(ValueError, match=message):
             wrong.fit(x)

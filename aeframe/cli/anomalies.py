@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
 
-_KINDS = ("reconstruction", "bound", "likelihood")
+_KINDS = ("reconstruction", "bound", "likelihood", "mahalanobis")
 _PICTURED = 8
 
 
@@ -39,8 +39,9 @@ class Anomalies(ModelCommand):
     training samples with a lower score), anomaly (1 above the threshold) and where (the elements with the largest
     errors: columns, genes, seconds). The threshold is a quantile of the scores of the validation split, which is saved
     with the model. The score is the reconstruction loss from the mean of z, divided by the number of observed elements;
-    with --by bound the bound of the model, and with --by likelihood an importance-weighted estimate of -log p(x): their
-    distributions are computed from the run's data.
+    with --by bound the bound of the model, with --by likelihood an importance-weighted estimate of -log p(x), and with
+    --by mahalanobis the squared distance of reconstruction and residual from those of training samples, which also
+    finds anomalies that the model has learnt: their distributions are computed from the run's data.
 
     A series has one row per row of its file, with the mean squared error of each time step over the columns and over
     the windows that contain it; rows that are skipped, or that are in no window, have an empty score. --samples scores

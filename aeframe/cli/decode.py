@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aeframe.cli.codes_file import read_codes
 from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
+from aeframe.cli.progress import with_progress
 
 
 class Decode(ModelCommand):
@@ -31,13 +32,16 @@ class Decode(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         codes, names = read_codes(args.file, model.model.latent.shape)
+        parts = torch.from_numpy(codes).split(self.batch_size(args, model))
         with noise_of(model.device, args.seed, PICTURES):
-            x = model.decode(
-                torch.from_numpy(codes),
-                condition=self.condition(args, model, len(codes)),
-                batch_size=self.batch_size(args, model),
-                draw=args.draw,
+            x = torch.cat(
+                [
+                    model.decode(
+                        z, condition=self.condition(args, model, len(z)), batch_size=len(z), draw=args.draw
+                    ).cpu()
+                    for z in with_progress(parts, len(parts), "decode")
+                ]
             )
-        for path in model.modality.write(x.cpu(), args.output, names=names):
+        for path in model.modality.write(x, args.output, names=names):
             print(path)
         return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aeframe.cli import Command
+from aeframe.cli.progress import with_progress
 from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class ModelCommand(Command):
     def batches(
         self, samples: FileSamples, model: TrainedModel, args: Namespace
     ) -> Iterator[tuple[Batch, Mapping[str, NDArray[Any]]]]:
-        """Yield all samples in order, by batch, with what identifies them (see `Source`).
+        """Yield all samples in order, by batch, with what identifies them (see `Source`), and show the progress.
 
         Training splits may draw random numbers for a batch, such as those of an augmentation: they are then a function
         of the run's seed.
@@ -131,7 +132,8 @@ class ModelCommand(Command):
 
         seed, printed = int(model.config.get("seed", 0)), len(model.modality.notes)
         with warnings.catch_warnings():
-            for number, index in enumerate(torch.arange(len(samples)).split(self.batch_size(args, model))):
+            parts = torch.arange(len(samples)).split(self.batch_size(args, model))
+            for number, index in enumerate(with_progress(parts, len(parts), type(self).__name__.lower())):
                 with noise_of(torch.device("cpu"), seed, LOADING, number):
                     batch = samples.source.batch(index)
                 yield batch, columns_of(samples.source, index)

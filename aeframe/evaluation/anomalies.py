@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,19 @@ from aeframe.data.modality import Source
 from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
+from aeframe.evaluation.scoring import check_scorable, score_batch
+from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.parts.losses.base import Loss
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
-from aeframe.types import Batch
+from aeframe.types import Batch, TrainingProgress
 
-SCORES = ("reconstruction", "bound", "likelihood")
-"""Kinds of score: `reconstruction_errors`, `TrainedModel.score`, and `TrainedModel.score` with importance samples."""
+SCORES = ("reconstruction", "bound", "likelihood", "mahalanobis")
+"""Kinds of score: `reconstruction_errors`, `TrainedModel.score`, the same with importance samples, and
+`MahalanobisDistance`."""
+_IMPORTANCE = 64
+"""Importance samples of ``likelihood``."""
 _MAX_SAMPLES = 2048
 """Largest number of samples of a split whose scores are compared with others."""
 _MAX_VALUES = 1 << 25
@@ -37,6 +43,8 @@ class ScoreScale:
     validation: ScoreQuantiles
     num: tuple[int, int]
     """The numbers of training and validation samples that were scored."""
+    distance: MahalanobisDistance | None = None
+    """For the score ``mahalanobis``; it is not stored with a model."""
 
     def state(self) -> dict[str, Tensor]:
         """Return the distributions as tensors."""
@@ -135,35 +143,103 @@ def _element_errors(loss: Loss, output: Tensor, batch: Batch) -> Tensor | None:
     return torch.where(mask, errors - smallest.reshape(-1, *[1] * (errors.ndim - 1)), 0.0)
 
 
+@torch.no_grad()
+def anomaly_scores(
+    who: str,
+    model: Autoencoder,
+    batches: Iterable[Batch],
+    by: str,
+    progress: TrainingProgress,
+    *,
+    distance: MahalanobisDistance | None = None,
+    locate: Callable[[Tensor, Batch], list[str]] | None = None,
+) -> tuple[Tensor, list[str]]:
+    """Return the score ``(N,)`` of all samples of `batches`, on the CPU, and where their errors are.
+
+    Args:
+        who: The model's name for error messages.
+        model: The model.
+        batches: The samples, on the model's device.
+        by: The kind of score.
+        progress: The training progress, on which the bound depends.
+        distance: For the score ``mahalanobis``.
+        locate: `Modality.locate_errors`, to say where the errors of each sample are; without it, and for scores of
+            whole samples, they are ``""``.
+
+    Raises:
+        AeframeError: The model cannot compute the score.
+    """
+    scores, where = [], list[str]()
+    importance = _IMPORTANCE if by == "likelihood" else None
+    if by in ("bound", "likelihood"):
+        check_scorable(who, model, 1, importance)
+    with evaluation_mode(model):
+        for batch in batches:
+            errors = None
+            if by == "reconstruction":
+                score, errors = reconstruction_errors(model, batch)
+            elif by == "mahalanobis" and distance is not None:
+                score, errors = distance(model, batch)
+            else:
+                score = score_batch(
+                    who, model, batch, progress, batch_size=len(batch), draws=1, importance=importance, seed=0
+                )
+            scores.append(score.cpu())
+            if locate is None or errors is None:
+                where += [""] * len(batch)
+            else:
+                where += locate(errors.cpu(), batch.to(torch.device("cpu")))
+    return torch.cat(scores), where
+
+
+def subset_batches(source: Source, seed: int) -> Iterator[Batch]:
+    """Yield the samples of a split, or a random subset of it, whose scores others are compared with."""
+    first = source.batch(torch.zeros(1, dtype=torch.long))
+    num = min(_MAX_SAMPLES, max(1, _MAX_VALUES // max(1, first.x.numel())))
+    return random_batches(source, num, seed, _BATCH_SIZE)
+
+
 def make_scale(
-    who: str, by: str, score: Callable[[Batch], Tensor], train: Source, validation: Source, *, seed: int
+    who: str,
+    model: Autoencoder,
+    by: str,
+    progress: TrainingProgress,
+    train: Source,
+    validation: Source,
+    *,
+    on_device: Callable[[Batch], Batch],
+    seed: int,
 ) -> ScoreScale | None:
     """Return the distribution of scores over random subsets of two splits; None if a split has no finite score.
 
     Args:
         who: The model's name for error messages.
+        model: The model.
         by: The kind of score.
-        score: Returns the scores ``(B,)`` of a batch.
+        progress: The training progress, on which the bound depends.
         train: The training split.
         validation: The validation split.
+        on_device: Moves a batch to the model's device and precision.
         seed: The seed of the subsets.
 
     Raises:
-        AeframeError: An unknown kind of score.
+        AeframeError: An unknown kind of score, or one that the model cannot compute.
     """
     _check_kind(who, by)
+    distance = None
+    if by == "mahalanobis":
+        check_mahalanobis(who, model)
+        distance = MahalanobisDistance.fit(model, map(on_device, subset_batches(train, seed)))
     distributions, nums = [], []
     for source in (train, validation):
-        first = source.batch(torch.zeros(1, dtype=torch.long))
-        num = min(_MAX_SAMPLES, max(1, _MAX_VALUES // max(1, first.x.numel())))
-        batches = random_batches(source, num, seed, _BATCH_SIZE)
-        scores = torch.cat([score(batch).cpu().double() for batch in batches]).numpy()
+        batches = map(on_device, subset_batches(source, seed))
+        scores = anomaly_scores(who, model, batches, by, progress, distance=distance)[0].double().numpy()
         distribution = ScoreQuantiles.of(scores, _MAX_LEVELS)
         if distribution is None:
             return None
         distributions.append(distribution)
         nums.append(int(np.isfinite(scores).sum()))
-    return ScoreScale(distributions[0], distributions[1], (nums[0], nums[1]))
+    return ScoreScale(distributions[0], distributions[1], (nums[0], nums[1]), distance)
 
 
 def auroc_and_average_precision(scores: Tensor, flags: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,14 @@ from aeframe.data.fingerprint import DataRecord
 from aeframe.data.modality import Modality, Source
 from aeframe.data.samples import Samples
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.evaluation.anomalies import Anomalies, ScoreScale, known_scale, make_scale, reconstruction_errors
+from aeframe.evaluation.anomalies import (
+    Anomalies,
+    ScoreScale,
+    anomaly_scores,
+    known_scale,
+    make_scale,
+    reconstruction_errors,
+)
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
@@ -353,7 +360,8 @@ class TrainedModel:
         Args:
             x: The samples.
             by: ``reconstruction``, the loss of the reconstruction from the mean of z, divided by the number of observed
-                elements; ``bound``, see `score`; or ``likelihood``, `score` with 64 importance samples.
+                elements; ``bound``, see `score`; ``likelihood``, `score` with 64 importance samples; or
+                ``mahalanobis``, the squared distance of reconstruction and residual from those of training samples.
             quantile: The quantile of the scores of the validation split that is the threshold.
             condition: ``(N, C)``, for a model with a condition.
             mask: ``(N, *leading dims of shape)``, False where x is padding or missing.
@@ -367,9 +375,13 @@ class TrainedModel:
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self._batch(x, condition, mask)
-        (scores, where), threshold = self._scores(batch, by, batch_size, locate=True), scale.validation.at(quantile)
-        percentile = torch.from_numpy(scale.train.percentile(scores.cpu().double().numpy()))
-        return Anomalies(scores, percentile, scores > threshold, threshold, where)
+        chunks, locate = self._chunks(batch, batch_size), self.modality.locate_errors
+        scores, where = anomaly_scores(
+            self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=locate
+        )
+        percentile, threshold = scale.train.percentile(scores.double().numpy()), scale.validation.at(quantile)
+        scores = scores.to(batch.x.device)
+        return Anomalies(scores, torch.from_numpy(percentile), scores > threshold, threshold, where)
 
     def element_errors(
         self, x: Data, *, condition: Array | None = None, mask: Array | None = None, batch_size: int = 256
@@ -397,30 +409,13 @@ class TrainedModel:
         Raises:
             AeframeError: An unknown score, one that the model cannot compute, or one that is finite for no sample.
         """
-
-        def score(batch: Batch) -> Tensor:
-            return self._scores(batch, by, len(batch), locate=False)[0]
-
-        scale = make_scale(self._who(), by, score, train, validation, seed=int(self.config.get("seed", 0)))
+        seed, move = int(self.config.get("seed", 0)), self._on_device
+        scale = make_scale(self._who(), self.model, by, self.progress, train, validation, on_device=move, seed=seed)
         if scale is not None:
             return replace(self, scales={**self.scales, by: scale})
         if not required:
             return self
         raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
-
-    def _scores(self, batch: Batch, by: str, batch_size: int, *, locate: bool) -> tuple[Tensor, list[str]]:
-        """Return scores ``(N,)`` on the device of the batch; with `locate` also where the errors are, else ``""``."""
-        if by != "reconstruction":
-            scores = self.score(batch, batch_size=batch_size, importance=64 if by == "likelihood" else None)
-            return scores, [""] * len(batch)
-        parts, where = [], list[str]()
-        with evaluation_mode(self.model):
-            for rows in self._chunks(batch, batch_size):
-                score, errors = reconstruction_errors(self.model, rows)
-                parts.append(score.to(batch.x.device))
-                if locate and errors is not None:
-                    where += self.modality.locate_errors(errors.cpu(), rows.to(torch.device("cpu")))
-        return torch.cat(parts), where or [""] * len(batch)
 
     def with_reading_options(self, **options: Any) -> TrainedModel:
         """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.
@@ -491,8 +486,12 @@ class TrainedModel:
     def _chunks(self, batch: Batch, batch_size: int) -> Iterator[Batch]:
         check_batch_size(self._who(), batch_size)
         for start in range(0, len(batch), batch_size):
-            rows = batch.rows(slice(start, start + batch_size)).to(self.device)
-            yield rows if self._dtype == torch.float32 else rows.map(self._in_dtype)
+            yield self._on_device(batch.rows(slice(start, start + batch_size)))
+
+    def _on_device(self, batch: Batch) -> Batch:
+        """Return a batch on the device of the model, in its precision."""
+        batch = batch.to(self.device)
+        return batch if self._dtype == torch.float32 else batch.map(self._in_dtype)
 
     @torch.no_grad()
     def _latents(self, batch: Batch, batch_size: int) -> list[Latent]:

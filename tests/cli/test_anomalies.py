@@ -102,6 +102,14 @@ def test_other_scores_are_compared_with_the_data_of_the_run(
     assert set(rows.nlargest(2, "score")["index"]) == {7, 27}
 
 
+def test_distances_say_where_they_come_from(run: Path, file: Path, tmp_path: Path) -> None:
+    run_verb(run, file, "--by", "mahalanobis", "-o", tmp_path / "scores.csv")
+    rows = pd.read_csv(tmp_path / "scores.csv").nlargest(2, "score")
+    assert set(rows["index"]) == {7, 27}
+    assert rows["where"].str.len().min() > 0
+    assert rows["anomaly"].tolist() == [1, 1]
+
+
 def test_a_split_of_the_run_is_scored(run: Path, tmp_path: Path) -> None:
     run_verb(run, "--split", "validation", "-o", tmp_path / "scores.csv")
     rows = pd.read_csv(tmp_path / "scores.csv")
@@ -114,7 +122,7 @@ def test_scores_in_python(run: Path, file: Path) -> None:
     found = model.anomalies(pd.read_csv(file))
     assert found.is_anomaly[[7, 27]].all()
     assert torch.equal(found.is_anomaly, found.score > found.threshold)
-    with pytest.raises(aeframe.AeframeError, match=r"scores by reconstruction, bound, likelihood, found 'bond'"):
+    with pytest.raises(aeframe.AeframeError, match=r"scores by reconstruction, bound, likelihood, mahalanobis, found 'bond'"):
         model.anomalies(pd.read_csv(file), by="bond")
     with pytest.raises(aeframe.AeframeError, match="compute those of bound by with_scale"):
         model.anomalies(pd.read_csv(file), by="bound")

@@ -7,15 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
 from aeframe.data.memory import TensorSource
 from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.vector import Vector
+from aeframe.errors import AeframeError
 from aeframe.evaluation.anomalies import ScoreScale, make_scale, reconstruction_errors
+from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.parts.losses.base import BoundedMean
-from aeframe.types import Batch
+from aeframe.types import Batch, TrainingProgress
+
+PROGRESS = TrainingProgress(batch=1, planned=1)
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -97,15 +103,55 @@ def test_thresholds_and_percentiles_are_those_of_all_scores() -> None:
     assert np.isnan(percentiles[3])
 
 
-def test_at_most_2048_samples_are_scored_and_only_finite_scores_count() -> None:
+@pytest.mark.parametrize("by", ["reconstruction", "bound"])
+def test_at_most_2048_samples_are_scored_and_only_finite_scores_count(make_model: Any, by: str) -> None:
+    model = make_model((2,), latent={"name": "point", "dim": 1})
+
+    def scale_of(train: Tensor, validation: Tensor) -> ScoreScale | None:
+        sources = TensorSource(train), TensorSource(validation)
+        return make_scale("a model", model, by, PROGRESS, *sources, on_device=lambda batch: batch, seed=0)
+
     x = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     x[::10] = torch.nan
-    scale = make_scale("a model", "bound", lambda batch: batch.x.sum(1), TensorSource(x), TensorSource(x[:100]), seed=0)
+    scale = scale_of(x, x[:100])
     assert scale is not None
     assert 1700 < scale.num[0] < 2048
     assert scale.num[1] == 90
-    empty = TensorSource(torch.full((4, 2), torch.nan))
-    assert make_scale("a model", "bound", lambda batch: batch.x.sum(1), empty, TensorSource(x), seed=0) is None
+    assert scale_of(torch.full((4, 2), torch.nan), x) is None
+
+
+def test_mahalanobis_distances_equal_those_of_scipy(make_model: Any) -> None:
+    model = make_model((3, 2), latent={"name": "point", "dim": 2}, loss="mse")
+    x = torch.randn(80, 3, 2, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(80)[:, None] % 3 != torch.arange(3)
+    train = [Batch(part, mask=part_mask) for part, part_mask in zip(x.split(30), mask.split(30), strict=True)]
+    distance = MahalanobisDistance.fit(model, train)
+    batch = train[0]
+    with evaluation_mode(model), torch.no_grad():
+        found, contributions = distance(model, batch)
+        x_hat = torch.cat([model.generate(model.embed(part).mean, like=part) for part in train])
+    values = torch.cat([x_hat, (x - x_hat) * mask[..., None]], 1).flatten(1).double().numpy()
+    covariance = ledoit_wolf(values)[0]
+    for row in range(len(batch)):
+        expected = mahalanobis(values[row], values.mean(0), np.linalg.inv(covariance)) ** 2
+        assert float(found[row]) == pytest.approx(expected, rel=1e-4)
+    assert contributions.shape == batch.x.shape
+    assert (contributions.sum((1, 2)) >= found - 1e-9).all()
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "found"),
+    [((2049,), {}, "2049 elements"), ((4,), {"loss": "angle"}, "real values")],
+)
+def test_samples_without_a_mahalanobis_distance_are_refused(
+    make_model: Any, shape: tuple[int, ...], options: dict[str, Any], found: str
+) -> None:
+    model = make_model(shape, latent={"name": "point", "dim": 1}, encoder={"name": "mlp", "hidden": [2]})
+    if options:
+        model.loss = Angle(1, None)
+        model.loss.by_position = False
+    with pytest.raises(AeframeError, match=f"a model scores by mahalanobis .* found {found}; choose reconstruction"):
+        check_mahalanobis("a model", model)
 
 
 def test_columns_are_named_by_their_errors() -> None:

@@ -47,7 +47,7 @@ run = aeframe.fit(
     trainer={{"devices": {devices}, "accelerator": "cpu", "threads": 1}},
 )
 codes = run.model.encode(run.model.prepare(x))
-if {devices} == 1:
+if "{folder}" == "one":
     np.save("codes.npy", codes.numpy())
 else:
     # Each process has the trained model.
@@ -55,17 +55,22 @@ else:
 """
 
 
-@pytest.mark.parametrize("weighted", [False, True])
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.mark.parametrize(
+    ("weighted", "launcher", "devices"), [(False, TORCHRUN, None), (True, [], 2)], ids=["torchrun", "weighted"]
+)
 def test_a_script_with_samples_in_memory_trains_on_two_processes_what_it_would_on_one(
-    weighted: bool, tmp_path: Path
+    weighted: bool, launcher: list[str], devices: int | None, tmp_path: Path
 ) -> None:
     weights = []
-    for devices, folder in enumerate(("one", "two"), start=1):
+    for folder, command, num in (("one", [], 1), ("two", launcher, devices)):
         script = tmp_path / f"{folder}.py"
-        script.write_text(SCRIPT.format(weighted=weighted, devices=devices, folder=folder), encoding="utf-8")
+        script.write_text(SCRIPT.format(weighted=weighted, devices=num, folder=folder), encoding="utf-8")
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
         done = subprocess.run(
-            [sys.executable, script.name],
+            [sys.executable, *command, script.name],
             cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ A sweep (``-m``) trains several runs, its points. Hydra's *sweeper* chooses the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
 from aeframe.runs.run_id import exported_run_id
+from aeframe.training.launchers import num_devices, with_devices
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +87,13 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
-        if num_devices(config["trainer"]) > 1 and not launcher.endswith("SlurmLauncher"):
+        trainer = with_devices(config["trainer"])
+        if num_devices(trainer) * trainer["num_nodes"] > 1 and not launcher.endswith("SlurmLauncher"):
             raise AeframeError(
-                f"{point_name(point)} has trainer.devices={config['trainer']['devices']}, but each process of a "
+                f"{point_name(point)} has trainer.devices={trainer['devices']}, but each process of a "
                 "run on several devices would start the whole sweep again; use one device for each point, or a "
                 "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
             )
-
-
-def num_devices(trainer: Mapping[str, Any]) -> int:
-    """Return the number of devices of this machine that a run uses; ``auto`` and -1 mean all."""
-    devices = trainer["devices"]
-    if isinstance(devices, list):
-        return len(devices)
-    if devices not in ("auto", -1):
-        return int(devices)
-    if trainer["accelerator"] in ("cpu", "mps"):
-        return 1
-    # Imported only where the answer depends on the machine.
-    import torch
-
-    return max(1, torch.cuda.device_count())
 
 
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:

@@ -24,6 +24,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.model.initialisation import Initialisation, initialise
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
+from aeframe.training.launchers import num_devices, with_devices
 from aeframe.training.module import AutoencoderModule
 
 
@@ -120,9 +121,8 @@ def _batch_size(config: Mapping[str, Any], splits: Splits) -> int:
     """Return the batch size of the config, or one that fits the data where none is set; smaller ones are noted."""
     if config["batch_size"] is not None:
         return int(config["batch_size"])
-    devices, nodes = config["trainer"]["devices"], config["trainer"]["num_nodes"]
-    local = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
-    batch_size = default_batch_size(len(splits.train), max(1, local) * nodes)
+    trainer = with_devices(config["trainer"])
+    batch_size = default_batch_size(len(splits.train), num_devices(trainer) * trainer["num_nodes"])
     if batch_size < DEFAULT_BATCH_SIZE:
         splits.notes.add(f"batch_size={batch_size}, because there are only {len(splits.train)} training samples")
     return batch_size

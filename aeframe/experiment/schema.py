@@ -20,9 +20,11 @@ class TrainerSettings:
     """Where and how a run computes. Any other argument of `lightning.pytorch.Trainer` may be set next to these."""
 
     accelerator: str = "auto"
-    devices: int | Literal["auto"] | list[int] = 1
-    """A number of devices, ``auto`` or -1 for all, or a list of indices: ``[0, 1]``."""
-    num_nodes: PositiveCount = 1
+    devices: int | Literal["auto"] | list[int] | None = None
+    """Devices of each node: a number, ``auto`` or -1 for all, or a list of indices, ``[0, 1]``; null is the number of
+    processes that torchrun or srun has started on a node, or else 1."""
+    num_nodes: PositiveCount | None = None
+    """Machines; null is the number that torchrun or srun has started processes on, or else 1."""
     strategy: str = "auto"
     """A strategy of Lightning: ``ddp``, ``fsdp``, ...; ``auto`` is ``ddp`` on several devices."""
     precision: str = "32-true"

@@ -270,7 +270,8 @@ def _check_trainer(trainer: Mapping[str, Any]) -> None:
             f"{', '.join(_PRECISIONS)}"
         )
     check_accelerator(trainer["accelerator"])
-    check_devices(trainer["devices"])
+    if trainer["devices"] is not None:
+        check_devices(trainer["devices"])
     check_strategy(trainer["strategy"])
 
 

@@ -45,6 +45,7 @@ from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
 from aeframe.training.checkpoint_structure import restored_from
 from aeframe.training.early_stopping import RunEarlyStopping
+from aeframe.training.launchers import with_devices
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.process_state import run_process
 from aeframe.training.progress_line import ProgressLine
@@ -91,6 +92,8 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
+    # Raises an error for another number of processes than the config has devices, before a folder is made.
+    with_devices(config["trainer"])
     return _execute(
         _run_folder(config, job), config, overrides, objects or RunObjects(), hidden_options, finish_only=False
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy, Strategy
@@ -16,6 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from aeframe.errors import AeframeError, first_sentence
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.checkpoint import DurableCheckpointIO
+from aeframe.training.launchers import cluster_environment, with_devices
 
 _NOT_LIGHTNING = ("compile", "allocator", "threads")
 """Settings under ``trainer`` that are not arguments of `L.Trainer`."""
@@ -51,15 +51,16 @@ def make_trainer(
     Raises:
         AeframeError: Lightning rejects a value, or this machine lacks the devices.
     """
+    settings = with_devices(settings)
     arguments = {
         **_DEFAULTS,
         **{name: value for name, value in settings.items() if name not in _NOT_LIGHTNING},
         **arguments,
     }
     plugins: list[Any] = [DurableCheckpointIO()]
-    if SLURMEnvironment.detect():
-        # Lightning's requeueing writes a checkpoint into the run folder, which `trainer.test` would restore later.
-        plugins.append(SLURMEnvironment(auto_requeue=False))
+    environment = cluster_environment()
+    if environment is not None:
+        plugins.append(environment)
     try:
         with warnings.catch_warnings():
             # This combination is an error below.

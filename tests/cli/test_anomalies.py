@@ -122,7 +122,9 @@ def test_scores_in_python(run: Path, file: Path) -> None:
     found = model.anomalies(pd.read_csv(file))
     assert found.is_anomaly[[7, 27]].all()
     assert torch.equal(found.is_anomaly, found.score > found.threshold)
-    with pytest.raises(aeframe.AeframeError, match=r"scores by reconstruction, bound, likelihood, mahalanobis, found 'bond'"):
+    with pytest.raises(
+        aeframe.AeframeError, match=r"scores by reconstruction, bound, likelihood, mahalanobis, found 'bond'"
+    ):
         model.anomalies(pd.read_csv(file), by="bond")
     with pytest.raises(aeframe.AeframeError, match="compute those of bound by with_scale"):
         model.anomalies(pd.read_csv(file), by="bound")

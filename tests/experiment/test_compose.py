@@ -41,8 +41,8 @@ def test_the_default_run_is_an_autoencoder_on_the_embedded_table() -> None:
     assert config["steps_per_call"] == "auto"
     assert config["trainer"] == {
         "accelerator": "auto",
-        "devices": 1,
-        "num_nodes": 1,
+        "devices": None,
+        "num_nodes": None,
         "strategy": "auto",
         "precision": "32-true",
         "compile": False,

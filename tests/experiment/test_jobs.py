@@ -2,7 +2,7 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import Loader
-from aeframe.experiment.jobs import check_sweep, num_devices
+from aeframe.experiment.jobs import check_sweep
 
 
 def error_message(*overrides: str) -> str:
@@ -35,18 +35,6 @@ def test_several_local_devices_are_refused() -> None:
         "would start the whole sweep again; use one device for each point, or a launcher that makes a Slurm job of "
         "each (hydra/launcher=submitit_slurm)"
     )
-
-
-@pytest.mark.parametrize(("devices", "expected"), [(1, 1), (4, 4), ([3], 1), ([0, 1], 2), ("auto", 1), (-1, 1)])
-def test_devices_are_counted(devices: int | str | list[int], expected: int) -> None:
-    assert num_devices({"devices": devices, "accelerator": "cpu"}) == expected
-
-
-def test_all_devices_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 8)
-    assert num_devices({"devices": "auto", "accelerator": "auto"}) == 8
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    assert num_devices({"devices": -1, "accelerator": "auto"}) == 1
 
 
 def test_a_list_of_devices_is_refused_too() -> None:

@@ -47,7 +47,10 @@ UNPARSED = "Input should be a valid integer, unable to parse string as an intege
             "setting 'ema' expects float | null, found 'x' (Input should be a valid number, unable to parse "
             "string as a number)",
         ),
-        ({"trainer": {"devices": "two"}}, "setting 'trainer.devices' expects int | auto | list[int], found 'two'"),
+        (
+            {"trainer": {"devices": "two"}},
+            "setting 'trainer.devices' expects int | auto | list[int] | null, found 'two'",
+        ),
         ({"optimizers": {"a": {"every": "x"}}}, f"setting 'optimizers.a.every' expects int, found 'x' ({UNPARSED})"),
         (
             {"trainer": {"devics": 2}},

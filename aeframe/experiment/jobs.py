@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
@@ -23,6 +24,7 @@ from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
+from aeframe.experiment.sweep import PointRecord, recorded_point
 from aeframe.runs.run_id import exported_run_id
 from aeframe.training.launchers import num_devices, with_devices
 
@@ -38,25 +40,41 @@ def job(config: DictConfig) -> float | UserError:
     """Train one run, and return its monitored metric, which a sweeper optimizes.
 
     An error that the user can correct is returned instead of raised, so that the other points of a sweep are trained.
+    A point of a sweep is recorded in the folder of the sweep, where also its run folder is.
     """
     hydra = HydraConfig.get()
     # Only the jobs of a sweep have a number.
-    number = None if OmegaConf.is_missing(hydra.job, "num") else int(hydra.job.num)
+    if OmegaConf.is_missing(hydra.job, "num"):
+        return _train(config, overrides_of(hydra))
     overrides = overrides_of(hydra)
+    with recorded_point(Path(str(hydra.sweep.dir)), int(hydra.job.num), overrides) as record:
+        return _train(config, overrides, record)
+
+
+def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | None = None) -> float | UserError:
+    """Train one run; see `job`."""
+    number = None if record is None else record.number
     try:
         loader = _loader()
         run_config = resolve(config, overrides, loader)
         hidden = hidden_options(loader, overrides)
+        if record is not None:
+            run_config = record.begin(run_config)
         # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
 
         # The environment passes the id of the run to the other processes of a run on several devices.
         with user_errors(), exported_run_id():
-            return train(run_config, job=number, overrides=overrides, hidden_options=hidden).monitored
+            run = train(run_config, job=number, overrides=overrides, hidden_options=hidden)
+        if record is not None:
+            record.finish(run.folder, run.monitored)
+        return run.monitored
     except AeframeError as error:
         point = "" if number is None else f"{point_name(overrides)}: "
         user_error = UserError(f"{point}{error}")
         print(f"error: {user_error.message}", file=sys.stderr)
+        if record is not None:
+            record.fail(str(error))
         return user_error
 
 
@@ -67,8 +85,10 @@ def _loader() -> Loader:
     return loader if isinstance(loader, Loader) else Loader()
 
 
-def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
-    """Compose all points of a sweep before anything is written, and check the number of devices of each.
+def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
+    """Return the folder of a sweep, after its points were checked.
+
+    Compose all points of a sweep before anything is written, and check the number of devices of each.
 
     A run on several devices starts this command once more for each further device, which would repeat the whole sweep.
 
@@ -94,6 +114,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> None:
                 "run on several devices would start the whole sweep again; use one device for each point, or a "
                 "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
             )
+    return Path(str(master.hydra.sweep.dir))
 
 
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:

@@ -35,7 +35,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], int |
             raise AeframeError("seed 13 brings no luck")
         if config["seed"] == 14:
             raise RuntimeError("a mistake in the code")
-        return types.SimpleNamespace(monitored=config["seed"] / 2)
+        return types.SimpleNamespace(monitored=config["seed"] / 2, folder=Path("nowhere"))
 
     module = types.ModuleType("aeframe.experiment.workflow")
     module.train = train  # type: ignore[attr-defined]
@@ -237,7 +237,11 @@ def test_a_sweep_writes_below_root(
     monkeypatch.setenv("AEFRAME_RUN_ID", "now")
     assert main(["-m", "seed=1,2", "root=mine"]) == 0
     written = [path.relative_to(workplace).as_posix() for path in sorted(workplace.rglob("*")) if path.is_file()]
-    assert written == ["mine/sweeps/now/multirun.yaml"]
+    assert written == [
+        f"mine/sweeps/now/{name}"
+        for name in ("multirun.yaml", "points/0.json", "points/1.json", "sweep.csv", "sweep.html")
+    ]
+    assert {config["root"] for config, _ in trained} == {"mine/sweeps/now"}
 
 
 # -- help ------------------------------------------------------------------------------------------------------------

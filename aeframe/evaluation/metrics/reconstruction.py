@@ -64,6 +64,8 @@ class MeanAbsoluteError(_ElementMean):
 class Accuracy(_ElementMean):
     """Fraction of elements whose rounded reconstruction equals x, for categorical and binary data."""
 
+    higher_is_better = True
+
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
         return model.spec.domain.kind in ("category", "binary")
@@ -88,6 +90,7 @@ class R2Score(ModelMetric):
     """``(*shape)``: sum of x² over samples."""
     count: Tensor
     """``(*shape)``: number of samples in which each element is evaluated."""
+    higher_is_better = True
     by_position = True
 
     def __init__(self, model: Autoencoder) -> None:

@@ -19,26 +19,30 @@ _MAX_POINTS = 400
 Points = Sequence[tuple[float, float]]
 
 
-def line_chart(title: str, lines: Mapping[str, Points], *, x_label: str = "batches") -> Html:
-    """Return a chart with one line for each split; a single point is drawn as a dot.
+def line_chart(
+    title: str, lines: Mapping[str, Points], *, x_label: str = "batches", classes: Mapping[str, str] | None = None
+) -> Html:
+    """Return a chart with one line for each split or run; a single point is drawn as a dot.
 
     Args:
         title: The name of the quantity, for readers who do not see the chart.
-        lines: Finite points ``(x, y)`` in the order of x, by split: ``train``, ``val`` or ``test``.
+        lines: Finite points ``(x, y)`` in the order of x, by split or by run.
         x_label: The label of the horizontal axis.
+        classes: The CSS classes of the lines, by split or run; by default the name of the split.
     """
     points = [point for line in lines.values() for point in line]
     x_range = _padded(min(x for x, _ in points), max(x for x, _ in points), 0)
     y_range = _padded(min(y for _, y in points), max(y for _, y in points), 0.05)
     marks = []
     for split, line in lines.items():
+        class_ = split if classes is None else classes[split]
         placed = [(_x(x, x_range), _y(y, y_range)) for x, y in _thinned(line)]
         if len(placed) == 1:
             ((x, y),) = placed
-            marks.append(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3.5", class_=f"dot {split}"))
+            marks.append(element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r="3.5", class_=f"dot {class_}"))
         elif placed:
             joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in placed)
-            marks.append(element("polyline", points=joined, class_=f"line {split}"))
+            marks.append(element("polyline", points=joined, class_=f"line {class_}"))
     described = "; ".join(f"{split} {_described(line)}" for split, line in lines.items() if line)
     return _svg(f"{title}: {described}", [*_axes(x_range, y_range, x_label), *marks])
 

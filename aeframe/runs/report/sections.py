@@ -21,7 +21,7 @@ from aeframe.version import __version__
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _EPOCH_MEAN = "train_epoch"
 """The split of the means over the training samples of an epoch."""
-_FIRST = ("loss", "bound", "reconstruction", "kl")
+FIRST = ("loss", "bound", "reconstruction", "kl")
 """The first charts, in this order."""
 _LATENT = (
     "active_units",
@@ -96,7 +96,7 @@ def curves(run: ReportContents) -> Html | None:
     trained = {name for name, by_split in lines.items() if "train" in by_split}
 
     def position(name: str) -> tuple[int, bool, str]:
-        return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name not in trained, name)
+        return (FIRST.index(name) if name in FIRST else len(FIRST), name not in trained, name)
 
     # Baselines do not depend on training, but on the samples of the split.
     further = sorted((name for name in lines if "/" in name or "_of_" in name), key=_by_number)

@@ -7,7 +7,7 @@ READY := $(VENV)/.installed
 # Processes of the test run, with one thread each; each loads torch, about half a gigabyte.
 JOBS ?= 2
 
-.PHONY: install demo test lint types floors check wheels clean
+.PHONY: install demo test lint types floors check wheels docs clean
 
 install: $(READY)
 
@@ -37,5 +37,15 @@ check: lint types floors test
 wheels: $(READY)
 	for each in . $(PLUGINS); do $(BIN)/python -m build -q --wheel --outdir dist $$each || exit 1; done
 
+# The documentation as a site in site/, which works without a server. GALLERY=quick runs short experiments for its
+# pictures first; otherwise it has those of the last time, if there are any.
+docs: $(VENV)/.docs
+	test "$(GALLERY)" != quick || $(BIN)/python docs/site/gallery.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) dist build
+	rm -rf $(VENV) dist build site

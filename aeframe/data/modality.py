@@ -206,7 +206,7 @@ class Modality(ABC):
 
         Args:
             panels: Samples ``(N, *shape)`` in the range of prepared data, by title. A single panel is laid out as a
-            grid.
+                grid.
         """
 
     @abstractmethod

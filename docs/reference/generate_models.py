@@ -33,12 +33,17 @@ def page() -> str:
     recipes = [option_file(loader, "model", name) for name in core_recipes()]
     contents = " · ".join(f"[`{recipe.name}`](#{recipe.name})" for recipe in recipes)
     parts_in_use: dict[str, set[str]] = {}
-    sections = [_model(recipe, parts_in_use) for recipe in recipes]
-    options = [_options(kind, name) for kind in (*_SLOTS, *_LABELLED) for name in sorted(parts_in_use.get(kind, ()))]
+    sections = [model_section(recipe, parts_in_use) for recipe in recipes]
+    options = [options_section(kind, name) for kind in kinds() for name in sorted(parts_in_use.get(kind, ()))]
     return "\n".join([_HEAD, contents, "", *sections, "# Options of the parts", "", *options])
 
 
-def _model(recipe: OptionFile, parts_in_use: dict[str, set[str]]) -> str:
+def kinds() -> list[str]:
+    """Return the kinds of part, in the order of the slots."""
+    return [*_SLOTS, *_LABELLED]
+
+
+def model_section(recipe: OptionFile, parts_in_use: dict[str, set[str]]) -> str:
     """Return the section on a recipe, and add its parts to `parts_in_use`, by kind."""
     config = compose([f"model={recipe.name}", "data=breast_cancer"])
     rows = []
@@ -58,7 +63,7 @@ def _model(recipe: OptionFile, parts_in_use: dict[str, set[str]]) -> str:
     return f"## {recipe.name}\n\n{recipe.comment}\n\n{table}\n{settings}"
 
 
-def _options(kind: str, name: str) -> str:
+def options_section(kind: str, name: str) -> str:
     """Return the section on the options of a part."""
     entry = registry().entry(kind, name)
     options = signature(entry.load()).options.values()

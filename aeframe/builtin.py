@@ -267,6 +267,7 @@ def register_loggers(register: Register) -> None:
     register("wandb", f"{at}:wandb", summary="Weights & Biases (extra 'wandb')")
     register("tensorboard", f"{at}:tensorboard", summary="TensorBoard (extra 'tensorboard')")
     register("mlflow", f"{at}:mlflow", summary="MLflow (extra 'mlflow')")
+    register("trackio", f"{at}:trackio", summary="trackio, local files only (extra 'trackio')")
 
 
 @hookimpl

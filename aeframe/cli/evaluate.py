@@ -31,6 +31,9 @@ class Evaluate(ModelCommand):
         )
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
+        parser.add_argument(
+            "--log", action="store_true", help="also log the metrics to the trackers of the run, as evaluate/SPLIT/NAME"
+        )
 
     def run(self, args: Namespace) -> int:
         if args.output is not None:
@@ -48,6 +51,13 @@ class Evaluate(ModelCommand):
 
             args.output.write_text(numbers_as_json({args.split: metrics}), encoding="utf-8")
             print(args.output)
+        if args.log:
+            from aeframe.cli.trackers import trackers_of
+
+            with trackers_of(args.model) as loggers:
+                named = {f"evaluate/{args.split}/{name}": value for name, value in metrics.items()}
+                for logger in loggers:
+                    logger.log_metrics(named, step=model.progress.batch)
         return 0
 
     def measure(self, model: TrainedModel, args: Namespace) -> tuple[dict[str, float], int]:

@@ -21,6 +21,7 @@ class Report(Command):
         parser.add_argument(
             "-o", "--output", metavar="FILE.html", type=Path, help="the new page (default: RUN/report.html)"
         )
+        parser.add_argument("--log", action="store_true", help="also send the page to the trackers of the run")
 
     def run(self, args: Namespace) -> int:
         from aeframe.runs.folder import RunFolder
@@ -37,8 +38,17 @@ class Report(Command):
 
         check_finished(folder)
         overrides = folder.read_overrides() if folder.overrides.is_file() else []
-        page = make_page(read_contents(folder.path, changed_settings(folder.read_config(), overrides)))
+        contents = read_contents(folder.path, changed_settings(folder.read_config(), overrides))
+        page = make_page(contents)
         with output.open("x", encoding="utf-8", newline="\n") as file:
             file.write(page)
         print(output)
+        if args.log:
+            from aeframe.cli.trackers import trackers_of
+            from aeframe.training.loggers import log_page
+
+            with trackers_of(folder.path) as loggers:
+                step = max((row.step for row in contents.measurements), default=0)
+                sent = log_page(loggers, "report", output, step)
+            print(f"sent to {', '.join(sent)}" if sent else "none of the trackers of this run stores pages")
         return 0

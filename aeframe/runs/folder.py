@@ -30,7 +30,7 @@ _BEFORE_CHECKPOINT = (
     "state.json",
 )
 """Files that a run writes before its first checkpoint."""
-_TRACKER_FILES = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts")
+_TRACKER_FILES = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts", "mlflow", "trackio")
 """Files and folders that experiment trackers write into the run folder."""
 
 

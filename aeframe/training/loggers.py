@@ -1,4 +1,4 @@
-"""Build loggers for experiment trackers: Weights & Biases, TensorBoard and MLflow.
+"""Build loggers for experiment trackers: Weights & Biases, TensorBoard, MLflow and trackio.
 
 The package of a tracker is imported only if the tracker is chosen. The id of a run in its tracker is stored in the run
 folder, so that a resumed run continues under the same id.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from aeframe.errors import AeframeError
 from aeframe.plain_files import read_mapping
+from aeframe.training.trackio_logger import TrackioLogger
 
 _ID_FILE = "tracker_ids.json"
 
@@ -79,6 +81,17 @@ def mlflow(
     return logger
 
 
+def trackio(folder: Path, run_name: str, *, project: str = "aeframe", group: str | None = None) -> Logger:
+    """Log to trackio's files in the run folder; nothing is sent to another host.
+
+    ``TRACKIO_DIR=RUN/trackio trackio show`` opens the dashboard of a run.
+    """
+    # It is not imported here: it would read its folder from the environment of this process.
+    if importlib.util.find_spec("trackio") is None:
+        raise _missing("trackio")
+    return TrackioLogger(folder / "trackio", project=project, run_name=run_name, group=group)
+
+
 class _ResumedMLFlowLogger(MLFlowLogger):
     """An MLflow logger that logs no hyper-parameters again: MLflow rejects changes such as a larger ``max_epochs``."""
 
@@ -99,6 +112,26 @@ def log_pictures(loggers: Sequence[Logger], pictures: Sequence[Path], step: int)
                 logger.experiment.add_image(name, imread(picture)[..., :3], step, dataformats="HWC")
             elif isinstance(logger, MLFlowLogger):
                 logger.experiment.log_artifact(logger.run_id, str(picture), "pictures")
+            elif isinstance(logger, TrackioLogger):
+                logger.log_picture(name, picture, step)
+
+
+def log_page(loggers: Sequence[Logger], name: str, page: Path, step: int) -> list[str]:
+    """Send an HTML page to every tracker that stores pages; return the names of their classes."""
+    sent = []
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            from wandb import Html
+
+            logger.experiment.log({name: Html(page.read_text(encoding="utf-8"), inject=False)}, step=step)
+        elif isinstance(logger, MLFlowLogger):
+            logger.experiment.log_artifact(logger.run_id, str(page))
+        elif isinstance(logger, TrackioLogger):
+            logger.log_page(name, page.read_text(encoding="utf-8"), step)
+        else:
+            continue
+        sent.append(type(logger).__name__.strip("_").removesuffix("Logger"))
+    return sent
 
 
 def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
@@ -108,6 +141,8 @@ def close_loggers(loggers: Sequence[Logger], *, status: str) -> None:
             logger.finalize(status)
         if isinstance(logger, WandbLogger) and is_first_process():
             logger.experiment.finish(exit_code=0 if status == "success" else 1)
+        if isinstance(logger, TrackioLogger):
+            logger.close()
 
 
 def is_first_process() -> bool:
@@ -134,7 +169,10 @@ def _require(package: str) -> None:
     try:
         importlib.import_module(package)
     except ImportError as error:
-        raise AeframeError(
-            f"logger '{package}' needs the package {package}, which is not installed; "
-            f"run pip install 'aeframe[{package}]'"
-        ) from error
+        raise _missing(package) from error
+
+
+def _missing(package: str) -> AeframeError:
+    return AeframeError(
+        f"logger '{package}' needs the package {package}, which is not installed; run pip install 'aeframe[{package}]'"
+    )

@@ -12,11 +12,13 @@ from aeframe.version import __version__
 if TYPE_CHECKING:
     from aeframe.data.samples import Samples
     from aeframe.experiment.api import build, fit
+    from aeframe.model_store.export.export import export_model
     from aeframe.model_store.reader import load
     from aeframe.model_store.trained_model import TrainedModel
 
 _LAZY = {
     "build": "aeframe.experiment.api:build",
+    "export_model": "aeframe.model_store.export.export:export_model",
     "fit": "aeframe.experiment.api:fit",
     "load": "aeframe.model_store.reader:load",
     "Samples": "aeframe.data.samples:Samples",
@@ -40,6 +42,7 @@ __all__ = [
     "TrainedModel",
     "__version__",
     "build",
+    "export_model",
     "fit",
     "hookimpl",
     "load",

@@ -289,6 +289,7 @@ def register_commands(register: Register) -> None:
     register("traverse", f"{at}.traverse:Traverse", summary="decode codes along directions of the latent space")
     register("anomalies", f"{at}.anomalies:Anomalies", summary="score the samples in a file and flag anomalies")
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
+    register("export", f"{at}.export:Export", summary="write a model as ONNX or torch.export programs")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")

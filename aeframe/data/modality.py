@@ -18,7 +18,7 @@ from aeframe.data.notes import Notes
 from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec
+from aeframe.types import Batch, DataSpec, Shape
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,6 +159,14 @@ class Modality(ABC):
         """Return the shape of a sample and its domain (the set of values, such as real or binary), without loading the
         data.
         """
+
+    def mask_shape(self, spec: DataSpec) -> Shape | None:
+        """Return the shape of the mask of one prepared sample; None if the masks of all batches are None.
+
+        It is `spec.shape`, or its leading sizes. A model that is exported takes a mask if this is not None. By default
+        samples of unordered elements have a mask, and others have none.
+        """
+        return spec.shape[:1] if spec.unordered else None
 
     def prepare(self, dataset: Dataset, *, learn: bool = True) -> Splits:
         """Load a dataset and return its splits.

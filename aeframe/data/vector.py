@@ -114,6 +114,9 @@ class Vector(Modality):
     def spec(self, dataset: Dataset) -> DataSpec:
         return DataSpec(tuple(dataset.describe()["shape"]), self.domain)
 
+    def mask_shape(self, spec: DataSpec) -> Shape | None:
+        return spec.shape if self.missing == "mask" else super().mask_shape(spec)
+
     def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, RowSplits):
             raise AeframeError(

@@ -239,8 +239,8 @@ def append_condition(value: Tensor, condition: Tensor | None, axis: int = 0) -> 
     if condition is None:
         raise AeframeError("this model was built for data with a condition; give one, of shape (B, C)")
     dim, num = axis + 1, condition.shape[1]
-    shape = [size if number else len(condition) for number, size in enumerate(value.shape)]
-    aligned = condition.to(value.dtype).reshape(len(condition), *[1] * axis, num, *[1] * (value.ndim - dim - 1))
+    shape = [size if number else condition.shape[0] for number, size in enumerate(value.shape)]
+    aligned = condition.to(value.dtype).reshape(condition.shape[0], *[1] * axis, num, *[1] * (value.ndim - dim - 1))
     return torch.cat([value, aligned.expand(*shape[:dim], num, *shape[dim + 1 :])], dim)
 
 

@@ -179,7 +179,7 @@ def _interval_mask(start: Tensor, length: int, n: int) -> Tensor:
 
 def _at_dimension(value: Tensor, dim: int, ndim: int) -> Tensor:
     """Reshape ``(B, n)`` to `ndim` dimensions, with n at dimension `dim` and size 1 elsewhere."""
-    return value.reshape(len(value), *[1] * (dim - 1), value.shape[1], *[1] * (ndim - dim - 1))
+    return value.reshape(value.shape[0], *[1] * (dim - 1), value.shape[1], *[1] * (ndim - dim - 1))
 
 
 __all__ = ["BlockMasking", "PatchMasking", "SpanMasking"]

@@ -100,11 +100,11 @@ class OwnDecoder(Decoder):
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
         output: Tensor = self.module(z, batch) if isinstance(self.module, Decoder) else self.module(z)
-        return output.reshape(len(z), *self.out_shape)
+        return output.reshape(z.shape[0], *self.out_shape)
 
     def generate(self, z: Tensor, *, draw: bool = False) -> Tensor:
         if isinstance(self.module, Decoder):
-            return self.module.generate(z, draw=draw).reshape(len(z), *self.out_shape)
+            return self.module.generate(z, draw=draw).reshape(z.shape[0], *self.out_shape)
         return super().generate(z, draw=draw)
 
 

@@ -60,7 +60,7 @@ class Poisson(Loss):
             return output
         output = at_least_float32(output)
         if batch is None:
-            library = output.new_full((len(output),), self.default_library)
+            library = output.new_full((output.shape[0],), self.default_library)
         elif "library" in batch.extras:
             library = batch.extras["library"].to(output.dtype)
         else:

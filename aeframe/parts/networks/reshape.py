@@ -34,4 +34,4 @@ class Reshape(Decoder):
         self.out_shape = out_shape
 
     def forward(self, z: Tensor, batch: Batch | None = None) -> Tensor:
-        return z.reshape(len(z), *self.out_shape)
+        return z.reshape(z.shape[0], *self.out_shape)

@@ -40,7 +40,7 @@ class Transformer(nn.Module):
 
     def empty_cache(self, like: Tensor) -> list[Tensor]:
         """Return the cache before the first token, for as many sequences as `like` ``(B, ...)``, in its dtype."""
-        return [like.new_empty(len(like), 0, 2 * self.dim) for _ in self.layers]
+        return [like.new_empty(like.shape[0], 0, 2 * self.dim) for _ in self.layers]
 
     def forward_incremental(self, tokens: Tensor, cache: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Attend from each new token ``(B, n, D)`` to itself and all tokens before it.

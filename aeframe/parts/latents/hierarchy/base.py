@@ -130,7 +130,7 @@ class Hierarchy(LatentSpace):
         raise NotImplementedError
 
     def forward(self, features: Tensor, *, sample: bool) -> Latent:
-        encoder_features, num = self.bottom_up(features), len(features)
+        encoder_features, num = self.bottom_up(features), features.shape[0]
         path = self.top_down(num, sample_normal if sample else _mean, encoder_features)
         separate_mean = sample and not self.training
         mean = self.top_down(num, _mean, encoder_features).z if separate_mean else path.q.loc
@@ -167,7 +167,7 @@ class Hierarchy(LatentSpace):
         """
         values = iter(z.split(self.groups, dim=1))
         shapes = iter([block.shape for block in self.blocks])
-        return self.top_down(len(z), lambda _: next(values).unflatten(1, next(shapes)), encoder_features)
+        return self.top_down(z.shape[0], lambda _: next(values).unflatten(1, next(shapes)), encoder_features)
 
 
 def normal_from(parameters: Tensor) -> Normal:

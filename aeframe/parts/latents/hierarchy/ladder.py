@@ -31,7 +31,7 @@ class _LadderGroup(Group):
         )
 
     def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
-        p = normal_from(state.new_zeros(len(state), 2 * self.shape[0]) if self.prior is None else self.prior(state))
+        p = normal_from(state.new_zeros(state.shape[0], 2 * self.shape[0]) if self.prior is None else self.prior(state))
         q = p
         if encoder_features is not None:
             q = normal_from(self.likelihood(encoder_features))

@@ -96,7 +96,7 @@ class _Group(Group):
     def forward(self, state: Tensor, encoder_features: Tensor | None, choose: ChooseZ) -> TopDownState:
         state = self.cell(self.rise(state))
         dim, *positions = self.shape
-        zeros = state.new_zeros(len(state), 2 * dim, *positions)
+        zeros = state.new_zeros(state.shape[0], 2 * dim, *positions)
         p = normal_from(zeros if self.prior is None else self.prior(state))
         q = p
         if encoder_features is not None:

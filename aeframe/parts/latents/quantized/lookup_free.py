@@ -106,7 +106,7 @@ class LookupFree(Quantized):
                     usage = usage + (mean_over_devices(usage) - usage.detach())
                 # Clamped, so that a code of probability 0 has no infinite gradient.
                 total = total + num * math.log(2) + (usage * usage.clamp(min=torch.finfo(usage.dtype).tiny).log()).sum()
-        return (math.prod(self.shape[1:]) * total).expand(len(vectors))
+        return (math.prod(self.shape[1:]) * total).expand(vectors.shape[0])
 
 
 def corners(codes: Tensor, dim: int) -> Tensor:

@@ -20,7 +20,7 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import passed_over, read_labels
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec, Domain
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_audio.audio_in_memory import waves_of
 from aeframe_audio.decode import EXTENSIONS, read_format
 from aeframe_audio.folder import audio_files, recordings_of
@@ -104,6 +104,10 @@ class Audio(Modality):
             )
         self._reader, self._data_rate = Reader(self.format_options, rate, channels), description["rate"]
         return DataSpec((channels, length), Domain("signed"), rate=rate)
+
+    def mask_shape(self, spec: DataSpec) -> Shape | None:
+        # The last segment of a sound is padded.
+        return spec.shape
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         """Determine the sampling rate, the number of channels and the names of the class folders."""

@@ -24,7 +24,7 @@ from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.split_record import SPLITS
 from aeframe.data.tables import Choice, Rows, TextOptions, column_names, options_like
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec, Domain
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_series.checks import CheckedSeries, Checks, Missing, check_series
 from aeframe_series.file import ColumnRoles, read_series
 from aeframe_series.memory import join, recordings_of
@@ -105,6 +105,10 @@ class Series(Modality):
         description = dataset.describe()
         extras: dict[str, tuple[int, ...]] = {"anomaly": (self.window,), "label": ()} if description["anomaly"] else {}
         return DataSpec((description["num_columns"], self.window), Domain("real"), extras=extras)
+
+    def mask_shape(self, spec: DataSpec) -> Shape | None:
+        # The last window of a series is padded.
+        return spec.shape
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         """Store the columns, and compute the scale from the training rows without bad values."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits
 from aeframe.data.notes import Notes
 from aeframe.errors import AeframeError
-from aeframe.types import Batch, DataSpec, Domain
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_text.line_encoder import LineEncoder, TooLong, Unknown, problem_for
 from aeframe_text.preparation import (
     TRAINING_STEP,
@@ -130,6 +130,9 @@ class Text(Modality):
         splits = self.apply(raw)
         splits.notes = Notes([*dataset.notes, *self.notes, *splits.notes])
         return splits
+
+    def mask_shape(self, spec: DataSpec) -> Shape | None:
+        return spec.shape
 
     def learn(self, dataset: Dataset, raw: Any) -> None:
         if not isinstance(raw, TextSplits):

@@ -15,9 +15,12 @@ def pack_tokens(batch: Batch) -> tuple[Tensor, Tensor]:
     """
     x = batch.masked_x().long()
     if batch.mask is None:
-        return x, x.new_full((len(x),), x.shape[1])
-    order = (~batch.mask).to(torch.uint8).argsort(dim=1, stable=True)
-    return x.gather(1, order), batch.mask.sum(1)
+        return x, x.new_full((x.shape[0],), x.shape[1])
+    kept = batch.mask.long()
+    num_kept = kept.sum(1)
+    # A permutation: the unmasked tokens first, each part in order. ONNX has no stable sort.
+    places = torch.where(batch.mask, kept.cumsum(1) - 1, num_kept.unsqueeze(1) + (1 - kept).cumsum(1) - 1)
+    return torch.zeros_like(x).scatter(1, places, x), num_kept
 
 
 def reverse_sequences(values: Tensor, lengths: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ class TokenRNNDecoder(Autoregressive):
 
     def initial_state(self, z: Tensor) -> State:
         if self.state_projection is None:
-            return [z.new_zeros(len(z), *self.state_shape)]
+            return [z.new_zeros(z.shape[0], *self.state_shape)]
         return [self.state_projection(z).tanh().unflatten(1, self.state_shape)]
 
     def forward_incremental(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:

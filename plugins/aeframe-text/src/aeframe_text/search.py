@@ -1,5 +1,8 @@
 """Generate token sequences: greedily, by sampling, or by beam search.
 
+Outside of compiled and exported programs, whose control flow cannot depend on values, a search stops as soon as all
+sentences have ended.
+
 Shapes: B sentences, K beams, T positions, V tokens of the vocabulary.
 """
 
@@ -35,7 +38,7 @@ def greedy_or_sample(step: Step, state: State, length: int, *, temperature: floa
         temperature: Sample each token from the logits divided by this; None takes the argmax. The returned logits of
             sampled tokens are one-hot, so that sampling from them again returns the same tokens.
     """
-    tokens = torch.full((len(state[0]),), START, device=state[0].device)
+    tokens = torch.full((state[0].shape[0],), START, device=state[0].device)
     ended = torch.zeros_like(tokens, dtype=torch.bool)
     outputs: list[Tensor] = []
     for position in range(length):
@@ -49,7 +52,7 @@ def greedy_or_sample(step: Step, state: State, length: int, *, temperature: floa
         tokens = tokens.masked_fill(ended, PAD)
         outputs.append(torch.where(ended.unsqueeze(1), one_hot_logits(tokens, logits), logits))
         ended = ended | (tokens == END)
-        if bool(ended.all()):
+        if not torch.compiler.is_compiling() and bool(ended.all()):
             break
     padding = one_hot_logits(torch.zeros_like(tokens) + PAD, outputs[-1])
     return torch.stack([*outputs, *[padding] * (length - len(outputs))], 2)
@@ -67,7 +70,7 @@ def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
         length: T, the number of positions to return.
         beams: K.
     """
-    num_sentences, device = len(state[0]), state[0].device
+    num_sentences, device = state[0].shape[0], state[0].device
     state = [tensor.repeat_interleave(beams, 0) for tensor in state]
     tokens = torch.full((num_sentences, beams), START, device=device)
     paths = tokens.new_empty(num_sentences, beams, 0)
@@ -77,7 +80,7 @@ def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
     vocabulary_size = 0
     for position in range(length):
         ended = (paths == END).any(2)
-        if bool(ended.all()):
+        if not torch.compiler.is_compiling() and bool(ended.all()):
             break
         logits, state = step(tokens.flatten(), state, first=position == 0)
         log_p = mask_special_tokens(logits).log_softmax(1).unflatten(0, (num_sentences, beams))
@@ -96,9 +99,8 @@ def beam_search(step: Step, state: State, length: int, beams: int) -> Tensor:
 
 def mask_special_tokens(logits: Tensor) -> Tensor:
     """Return logits ``(..., V)`` that exclude the tokens no sentence contains: ``<pad>``, ``<s>`` and ``<mask>``."""
-    excluded = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-    for token in (PAD, START, MASK):
-        excluded[token] = True
+    tokens = torch.arange(logits.shape[-1], device=logits.device)
+    excluded = (tokens == PAD) | (tokens == START) | (tokens == MASK)
     return logits.masked_fill(excluded, torch.finfo(logits.dtype).min)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aeframe.data.samples import Samples
     from aeframe.experiment.api import build, fit
     from aeframe.model_store.export.export import export_model
+    from aeframe.model_store.push import push
     from aeframe.model_store.reader import load
     from aeframe.model_store.trained_model import TrainedModel
 
@@ -21,6 +22,7 @@ _LAZY = {
     "export_model": "aeframe.model_store.export.export:export_model",
     "fit": "aeframe.experiment.api:fit",
     "load": "aeframe.model_store.reader:load",
+    "push": "aeframe.model_store.push:push",
     "Samples": "aeframe.data.samples:Samples",
     "TrainedModel": "aeframe.model_store.trained_model:TrainedModel",
 }
@@ -46,5 +48,6 @@ __all__ = [
     "fit",
     "hookimpl",
     "load",
+    "push",
     "register",
 ]

@@ -5,15 +5,20 @@ A part is one named component of the model, such as a loss: a name, or ``{name: 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
+
+import yaml
 
 from aeframe.data.fingerprint import DataRecord
 from aeframe.errors import printable
 from aeframe.model_store.layout import saved_parts
 from aeframe.model_store.requirements import pinned_requirement
 
+UNKNOWN = "unknown"
+"""The licence of a card without one, as the hub writes it."""
 # The version of a plugin that is a plain Python file instead of an installed distribution.
 _FILE = "file"
 
@@ -34,6 +39,7 @@ def make_card(
     # For a conditional model, the length of the condition vector of each sample.
     condition = f", a condition of {spec['condition']} numbers" if spec["condition"] else ""
     lines = [
+        *_front_matter(config, metrics, data),
         f"# {as_markdown(config['model']['name'])}",
         "",
         f"An autoencoder with {num_parameters:,} parameters, made with aeframe {config['aeframe']}.",
@@ -45,6 +51,7 @@ def make_card(
             f"- Options: {as_code(file)} of the user hid the packaged option of that name"
             for file in config.get("hidden_options", ())
         ),
+        f"- License: {UNKNOWN}; its author has set none",
         *(_notes(data) if data is not None else ()),
         "",
         "## Parts",
@@ -55,7 +62,7 @@ def make_card(
         "",
     ]
     if metrics:
-        lines += ["## Test metrics", "", "| metric | value |", "|---|---:|"]
+        lines += ["## Test metrics", "", *_protocol(config, data), "| metric | value |", "|---|---:|"]
         lines += [*(f"| {as_markdown(name)} | {value:.6g} |" for name, value in metrics.items()), ""]
     lines += ["## How to load", ""]
     if config["plugins"]:
@@ -70,12 +77,70 @@ def make_card(
         "```python",
         "import aeframe",
         "",
-        'model = aeframe.load("this/folder")  # runs no code from the folder',
-        "z = model.encode(x)",
+        'model = aeframe.load("this/folder")  # or "hub:owner/name"; runs no code from there',
+        "z = model.encode(model.prepare(x))",
         "```",
+        "",
+        "A repository of the hub needs `pip install 'aeframe[hub]'`.",
         "",
     ]
     return "\n".join(lines)
+
+
+def with_license(card: str, license: str) -> str:
+    """Return a card with another licence, an identifier of the hub such as ``apache-2.0``."""
+    if not card.startswith("---\n"):
+        card = f"---\nlicense: {UNKNOWN}\n---\n\n{card}"
+    card = re.sub(r"^license: .*$", f"license: {license}", card, count=1, flags=re.MULTILINE)
+    return re.sub(r"^- License: .*$", f"- License: {license}", card, count=1, flags=re.MULTILINE)
+
+
+def _front_matter(config: Mapping[str, Any], metrics: Mapping[str, float], data: DataRecord | None) -> list[str]:
+    """Return the lines of YAML from which a hub makes its lists of models."""
+    recipe, modality = _name_of(config["model"]), _name_of(config["modality"])
+    fields: dict[str, Any] = {
+        "library_name": "aeframe",
+        "license": UNKNOWN,
+        "tags": list(dict.fromkeys(["autoencoder", recipe, modality])),
+    }
+    # Those of single dimensions, such as kl/1, are in the table below.
+    known = {_in_one_line(name): float(value) for name, value in metrics.items() if "/" not in name}
+    known = {name: value for name, value in known.items() if math.isfinite(value)}
+    if known:
+        dataset = _name_of(config["data"]) if config.get("data") else UNKNOWN
+        fields["metrics"] = list(known)
+        result = {
+            "task": {"type": "feature-extraction"},
+            "dataset": {"name": dataset, "type": dataset, "split": "test"},
+            "metrics": [{"type": name, "value": value} for name, value in known.items()],
+        }
+        fields["model-index"] = [{"name": recipe, "results": [result]}]
+    text = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=1000)
+    return ["---", *text.splitlines(), "---", ""]
+
+
+def _protocol(config: Mapping[str, Any], data: DataRecord | None) -> list[str]:
+    """Return how many samples the test metrics are of, and how each is computed."""
+    rows = {} if data is None else data.fingerprint.get("rows", {})
+    sizes = (
+        f"Of {rows['test']:,} test samples; the model was trained on {rows.get('train', 0):,} and chosen on "
+        f"{rows.get('validation', 0):,} others. "
+        if "test" in rows
+        else ""
+    )
+    return [
+        f"{sizes}Means over samples; loss terms are from one draw of z for each sample, where z is random. How a metric "
+        "is computed: `aeframe explain metric NAME`.",
+        "",
+    ]
+
+
+def _name_of(part: str | Mapping[str, Any]) -> str:
+    return _in_one_line(str(part if isinstance(part, str) else part["name"]))
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(printable(text).split())
 
 
 def _notes(data: DataRecord) -> list[str]:

@@ -21,6 +21,7 @@ from aeframe.model_store.data_record import read_data_record
 from aeframe.model_store.files import existing_folder
 from aeframe.model_store.integrity import check_hashes
 from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
+from aeframe.model_store.locations import local_folder
 from aeframe.model_store.modality_state import read_modality_state
 from aeframe.model_store.requirements import check_plugins
 from aeframe.model_store.schema import check_saved_config
@@ -48,7 +49,9 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     ```
 
     Args:
-        path: The folder of a run, or of a saved model.
+        path: The folder of a run, or of a saved model; its ``file://`` URL; or ``hub:owner/name`` or
+            ``hub:owner/name@revision``, a repository of the hub, of which only the files of a model are fetched. That
+            requires ``aeframe[hub]``.
         device: The device of the model: ``cpu``, ``cuda``, ``cuda:1``.
         modules: For a model that was trained with modules of its author's own (``encoder``, ``decoder``) or with an own
             function as ``loss``: such modules, whose weights are replaced by the saved ones.
@@ -61,8 +64,8 @@ def load(path: str | Path, device: str = "cpu", **modules: Any) -> TrainedModel:
     for kind in modules:
         if kind not in OWN_KINDS:
             raise AeframeError(f"load has no argument '{kind}'{did_you_mean(kind, OWN_KINDS)}; leave it out")
-    folder = _model_folder(Path(path))
-    config = _read_config(folder)
+    folder = model_folder(local_folder(path))
+    config = read_config(folder)
     for kind in modules:
         if (name := _part_name(config, kind)) != OWN:
             raise AeframeError(f"model '{folder}' has the {kind} '{name}', which needs no code; leave {kind}= out")
@@ -106,12 +109,12 @@ def own_kinds(path: str | Path) -> set[str]:
     Raises:
         AeframeError: The folder has no model.
     """
-    folder = _model_folder(Path(path))
-    config = _read_config(folder)
+    folder = model_folder(local_folder(path))
+    config = read_config(folder)
     return {kind for kind in OWN_KINDS if _part_name(config, kind) == OWN}
 
 
-def _model_folder(path: Path) -> Path:
+def model_folder(path: Path) -> Path:
     """Return the folder of the saved model: ``model`` below the folder of a run, or `path` itself."""
     path = resolved(path)
     for folder in (path / "model", path):
@@ -149,7 +152,7 @@ def _part_name(config: Mapping[str, Any], kind: str) -> str:
     return str(part if isinstance(part, str) else part["name"])
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     config = read_mapping(path)
     version = config.get("format")

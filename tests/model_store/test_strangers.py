@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from aeframe import plain_files
 from aeframe.data import limits
 from aeframe.data.fingerprint import DataRecord
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, printable
 from aeframe.model_store import allocation, integrity
 from aeframe.model_store.allocation import AllocationLimit
 from aeframe.model_store.card import as_code, as_markdown, make_card
@@ -238,8 +238,9 @@ def test_names_of_strangers_have_no_meaning_in_the_card() -> None:
     }  # fmt: skip
     card = make_card(config, {HOSTILE: 1.0}, 3, DataRecord(notes=(HOSTILE,)))
     assert "\x1b" not in card
-    lines = card.splitlines()
-    assert [line for line in lines if line.startswith("# ")] == [lines[0]]
+    front_matter, lines = card.split("---\n", 2)[1], card.split("---\n", 2)[2].splitlines()
+    assert yaml.safe_load(front_matter)["tags"] == ["autoencoder", " ".join(printable(HOSTILE).split()), "vector"]
+    assert [line for line in lines if line.startswith("# ")] == [lines[1]]
     assert not any(
         "<script>" in line.replace("`", "") and "`" not in line and "\\<script" not in line for line in lines
     )

@@ -31,7 +31,8 @@ class Signs(Codebook):
         self.dim, self.size = dim, 2**dim
 
     def nearest(self, vectors: Tensor) -> Tensor:
-        return ((vectors > 0).long() << torch.arange(self.dim, device=vectors.device)).sum(-1)
+        # A product, since ONNX shifts no signed integers.
+        return ((vectors > 0).long() * 2 ** torch.arange(self.dim, device=vectors.device)).sum(-1)
 
     def forward(self, codes: Tensor) -> Tensor:
         return corners(codes, self.dim)

@@ -129,8 +129,8 @@ def _protocol(config: Mapping[str, Any], data: DataRecord | None) -> list[str]:
         else ""
     )
     return [
-        f"{sizes}Means over samples; loss terms are from one draw of z for each sample, where z is random. How a metric "
-        "is computed: `aeframe explain metric NAME`.",
+        f"{sizes}Means over samples; loss terms are from one draw of z for each sample, where z is random. How a "
+        "metric is computed: `aeframe explain metric NAME`.",
         "",
     ]
 

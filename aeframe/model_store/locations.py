@@ -99,6 +99,8 @@ def hub_errors(repository: Repository, verb: str) -> Iterator[None]:
     """
     from huggingface_hub import errors
 
+    # That of the HTTP library, whose errors of the network are of it too.
+    network_error: type[Exception] = errors.HfHubHTTPError.__mro__[1]
     who = f"'{repository}' cannot be {verb}"
     log_in = "log in with hf auth login, or set HF_TOKEN"
     try:
@@ -118,7 +120,7 @@ def hub_errors(repository: Repository, verb: str) -> Iterator[None]:
         if status in (401, 403):
             raise AeframeError(f"{who}: the hub denies access; {log_in}, with a token that may do this") from error
         raise AeframeError(f"{who}: the hub answers with status {status}; try again later") from error
-    except (errors.LocalEntryNotFoundError, errors.HTTPError, ConnectionError, TimeoutError) as error:
+    except (errors.LocalEntryNotFoundError, network_error, ConnectionError, TimeoutError) as error:
         raise AeframeError(
             f"{who}: the hub cannot be reached, and the cache has no complete copy; check the network and HF_ENDPOINT"
         ) from error

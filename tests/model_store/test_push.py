@@ -169,7 +169,7 @@ def _status(kind: Callable[..., Exception], status: int) -> Exception:
             "the hub cannot be reached, and the cache has no complete copy; check the network and HF_ENDPOINT",
         ),
         (
-            lambda: errors.HTTPError("no"),
+            lambda: errors.HfHubHTTPError.__mro__[1]("no"),
             "the hub cannot be reached, and the cache has no complete copy; check the network and HF_ENDPOINT",
         ),
     ],

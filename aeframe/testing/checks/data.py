@@ -75,7 +75,10 @@ def dataset_description(part: PartUnderTest) -> None:
     depends_on=("builds",),
 )
 def data_in_the_domain(part: PartUnderTest) -> None:
-    """Expect samples of the shape and the domain of `Modality.spec`, where they are not masked, and `Batch.index`."""
+    """Expect samples of the shape and the domain of `Modality.spec`, where they are not masked, and `Batch.index`.
+
+    A mask has the shape of `Modality.mask_shape`.
+    """
     batch, spec = part.setup.rows, part.setup.spec
     expect(
         tuple(batch.x.shape[1:]) == spec.shape,
@@ -85,6 +88,12 @@ def data_in_the_domain(part: PartUnderTest) -> None:
     expect(
         outside == 0,
         f"{part.id} declares {spec.domain} values, but {outside} of {len(batch)} samples have values outside",
+    )
+    declared, mask = part.setup.modality.mask_shape(spec), batch.mask
+    expect(
+        mask is None or tuple(mask.shape[1:]) == declared,
+        f"{part.id} declares masks of shape {declared}, but returns shape "
+        f"{None if mask is None else tuple(mask.shape[1:])}; override Modality.mask_shape",
     )
     expect(
         batch.index is not None and len(batch.index) == len(batch),

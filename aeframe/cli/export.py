@@ -33,7 +33,9 @@ class Export(Command):
         from aeframe.model_store.export.functions import FUNCTIONS
         from aeframe.model_store.reader import load
 
-        functions = FUNCTIONS if args.functions is None else [name for name in args.functions.split(",") if name]
+        functions = (
+            FUNCTIONS if args.functions is None else [name.strip() for name in args.functions.split(",") if name]
+        )
         for path in export_model(load(args.model), args.output, format=args.format, functions=functions):
             print(path)
         return 0

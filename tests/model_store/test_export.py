@@ -115,7 +115,7 @@ def test_a_program_that_differs_from_the_model_is_refused(
         return [tuple(each + 0.5 for each in results) for results in run(self, path, inputs)]
 
     monkeypatch.setattr(programs.TorchExport, "run", wrong)
-    with pytest.raises(AeframeError, match=r"encode whose results differ from those of the model by 0\.\d+"):
+    with pytest.raises(AeframeError, match=r"encode because its results differ from those of the model by 0\.\d+"):
         aeframe.export_model(model, tmp_path / "exported", format="torch-export", functions=["encode"])
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

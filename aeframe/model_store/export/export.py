@@ -166,7 +166,9 @@ def _export(
             difference = _largest_difference(results, [function(**each) for each in compared])
         if difference <= TOLERANCE:
             return described
-        refusal = _Refusal(name, f"whose results differ from those of the model by {difference:.2g} (1 + |value|)")
+        refusal = _Refusal(
+            name, f"because its results differ from those of the model by {difference:.2g} (1 + |value|)"
+        )
     return refusal
 
 
@@ -213,10 +215,10 @@ def _largest_difference(results: Sequence[tuple[Tensor, ...]], expected: Sequenc
 
 def _sentence(who: str, format: str, refusals: Sequence[_Refusal], possible: Sequence[str]) -> str:
     reasons = ", and ".join(f"{refusal.function} {refusal.reason}" for refusal in refusals)
-    other = next(name for name in FORMATS if name != format)
-    way_out = (
-        f"export the rest with functions {','.join(possible)}" if possible else f"try format {other}, or aeframe itself"
-    )
+    if possible:
+        way_out = f"export the rest with functions {','.join(possible)}"
+    else:
+        way_out = "try format torch-export" if format != "torch-export" else "use it with aeframe.load"
     return f"{who} cannot export {reasons}; {way_out}"
 
 

@@ -229,6 +229,9 @@ class Padded(Rows):
 
     dataset = "padded_noise"
 
+    def mask_shape(self, spec):
+        return spec.shape
+
     def apply(self, raw):
         x = raw.clone()
         x[::2, 5:] = torch.nan
@@ -244,6 +247,21 @@ class PaddedNoise(Noise):
     """Rows for `Padded`."""
 
     modality = "padded"
+
+
+class UndeclaredMask(Padded):
+    """Has masks, and does not say so."""
+
+    dataset = "undeclared_mask_noise"
+
+    def mask_shape(self, spec):
+        return None
+
+
+class UndeclaredMaskNoise(Noise):
+    """Rows for `UndeclaredMask`."""
+
+    modality = "undeclared_mask"
 
 
 class ReadingMasked(Padded):

@@ -114,6 +114,7 @@ def register_modalities(register):
     register("unregistered_default", "wrong_modalities:UnregisteredDefault", summary="a default that is not registered")
     register("object_state", "wrong_modalities:ObjectState", summary="an object in its state")
     register("incomplete_state", "wrong_modalities:IncompleteState", summary="a learned value missing in its state")
+    register("undeclared_mask", "wrong_modalities:UndeclaredMask", summary="masks that are not declared")
     register("padded", "wrong_modalities:Padded", summary="masked values that are NaN, and no fault")
     register("reading_masked", "wrong_modalities:ReadingMasked", summary="an encoder that reads masked values")
     register("not_drawing_nan", "wrong_modalities:NotDrawingNaN", summary="pictures of complete samples only")
@@ -126,6 +127,7 @@ def register_datasets(register):
     register("inverted_noise", "wrong_modalities:InvertedNoise", summary="rows of inverted")
     register("careless_reader_noise", "wrong_modalities:CarelessReaderNoise", summary="rows of careless_reader")
     register("ordered_noise", "wrong_modalities:OrderedNoise", summary="sets of ordered")
+    register("undeclared_mask_noise", "wrong_modalities:UndeclaredMaskNoise", summary="rows of undeclared_mask")
     register("outside_noise", "wrong_modalities:OutsideNoise", summary="rows of outside")
     register("rendering_none_noise", "wrong_modalities:RenderingNoneNoise", summary="rows of rendering_none")
     register(

@@ -112,4 +112,4 @@ class LookupFree(Quantized):
 
 def corners(codes: Tensor, dim: int) -> Tensor:
     """Return vectors ``(..., dim)`` of -1 and 1 whose signs are the bits of the codes ``(...)``, lowest bit first."""
-    return 2.0 * ((codes.unsqueeze(-1) >> torch.arange(dim, device=codes.device)) & 1) - 1.0
+    return 2.0 * ((codes.unsqueeze(-1) // 2 ** torch.arange(dim, device=codes.device)) % 2) - 1.0

@@ -43,6 +43,7 @@ _READ_ERRORS = (
 _MAX_HEADER_BYTES = 1 << 16
 _SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
 _LABEL_NAMES = ("y", "Y", "labels", "label", "targets", "target")
+_FACTOR_NAMES = ("factors", "latents_classes")
 
 
 class ArrayFile:
@@ -135,6 +136,8 @@ class SplitArrays(ArrayFile):
       same with ``val`` and ``test``.
     - Without splits: ``x``, ``images``, ``data``, or a single array of any name.
     - Labels: ``y_train``, ``train_labels``; ``y``, ``labels``, ``targets`` if there are no splits.
+    - Known factors of variation: ``factors_train``, ``train_factors``; ``factors`` or ``latents_classes`` (the name in
+      dSprites) if there are no splits.
 
     Args:
         path: The file.
@@ -166,14 +169,8 @@ class SplitArrays(ArrayFile):
             AeframeError: The labels are not integers, or their number is not `num`.
         """
         key = self.keys[split]
-        names = [
-            form.format(split_name)
-            for split_name in _SPLIT_NAMES[split]
-            for form in ("y_{}", "Y_{}", "{}_labels", "{}_y")
-        ]
-        if key.startswith("x"):
-            names.insert(0, f"y{key[1:]}")
-        name = _first([*names, *(_LABEL_NAMES if len(self.keys) == 1 else ())], set(self.names) - {key})
+        same = (f"y{key[1:]}",) if key.startswith("x") else ()
+        name = self._beside(split, (*same, "y_{}", "Y_{}", "{}_labels", "{}_y"), _LABEL_NAMES)
         if name is None:
             return None
         labels = self.load(name)
@@ -186,6 +183,28 @@ class SplitArrays(ArrayFile):
                 f"one label for each {self.singular} of '{key}'; correct or remove it"
             )
         return torch.from_numpy(labels.astype(np.int64))
+
+    def factors(self, split: str, num: int) -> Tensor | None:
+        """Return the known factors of variation ``(num, F)`` int64 of a split, or None if it has none.
+
+        Raises:
+            AeframeError: They are not integers, or their number is not `num`.
+        """
+        name = self._beside(split, ("factors_{}", "{}_factors"), _FACTOR_NAMES)
+        if name is None:
+            return None
+        factors = self.load(name)
+        if factors.ndim != 2 or len(factors) != num or factors.dtype.kind not in "iub":
+            raise AeframeError(
+                f"{self.where(name)} is {factors.dtype} {tuple(factors.shape)}, expected whole numbers ({num}, F), the "
+                f"category of each of F factors for each {self.singular} of '{self.keys[split]}'; correct or remove it"
+            )
+        return torch.from_numpy(factors.astype(np.int64))
+
+    def _beside(self, split: str, forms: Iterable[str], names: Iterable[str]) -> str | None:
+        """Return the name of the array that belongs to a split: one of `forms`, or `names` if there are no splits."""
+        of_split = [form.format(split_name) for split_name in _SPLIT_NAMES[split] for form in forms]
+        return _first([*of_split, *(names if len(self.keys) == 1 else ())], set(self.names) - {self.keys[split]})
 
     def _keys(self, key: str | None, nouns: tuple[str, ...]) -> dict[str, str]:
         """Return the name of the array of each split; see the class."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding, encode_categories, missing_labels
+from aeframe.data.factors import encode_factors
 from aeframe.data.fingerprint import MAX_HASHED_BYTES, MEMORY
 from aeframe.data.modality import Dataset, Source, Splits
 from aeframe.data.random_split import RandomSplit
@@ -32,7 +33,7 @@ from aeframe.data.split_record import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.factory import build, signature
 from aeframe.registry import registry
-from aeframe.types import WEIGHT, Batch, DataSpec
+from aeframe.types import FACTORS, WEIGHT, Batch, DataSpec
 
 _HASHED = 1024
 """Samples of each split in its fingerprint, if there are too many to hash all."""
@@ -56,6 +57,15 @@ class _Extra:
 
     condition: Tensor | None = None
     weight: Tensor | None = None
+    factors: Tensor | None = None
+
+    def fields(self) -> dict[str, Tensor | None]:
+        """Return all tensors by the name of the argument that they come from."""
+        return {"condition": self.condition, "sample_weight": self.weight, "factors": self.factors}
+
+    def rows(self, index: Tensor) -> _Extra:
+        """Return what belongs to the samples at `index` ``(n,)``."""
+        return _Extra(*(None if rows is None else rows[index] for rows in self.fields().values()))
 
 
 class MemoryDataset(Dataset):
@@ -74,7 +84,7 @@ class MemoryDataset(Dataset):
     def __init__(
         self, samples: SampleSplits, *, validation: float = 0.1, test: float = 0.1, split_seed: int = 0
     ) -> None:
-        by_split = _with_equal_columns(samples.by_split)
+        by_split = _with_equal_columns(_with_equal_columns(samples.by_split, "condition"), "factors")
         self.samples = {split: given.resolved("fit") for split, given in by_split.items()}
         self.split = RandomSplit("fit", self.noun, validation=validation, test=test, seed=split_seed)
         y = samples.by_split["train"].y
@@ -84,6 +94,7 @@ class MemoryDataset(Dataset):
         self._raw = {split: self.read(given.x, labels.get(split)) for split, given in self.samples.items()}
         self.condition = self._learn_condition(samples.by_split["train"])
         """The coding of the condition; None without a condition."""
+        self._factors = self._encode_factors(samples.by_split["train"])
         self._extras: dict[str, _Extra] = {}
 
     @staticmethod
@@ -175,6 +186,23 @@ class MemoryDataset(Dataset):
         has_names = is_frame(given.x) or is_frame(given.condition)
         return ConditionCoding.learn(values, names_of_columns(given.condition) if has_names else ())
 
+    def _encode_factors(self, given: Samples) -> dict[str, Tensor]:
+        """Return the factors of variation ``(N, F)`` of each split that has them."""
+        factors = {split: as_array(each.factors) for split, each in self.samples.items() if each.factors is not None}
+        if not factors:
+            return {}
+        shapes = {split: array.shape[1:] for split, array in factors.items()}
+        if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) > 1:
+            found = ", ".join(f"{factors[split].shape} for {split}" for split in factors)
+            raise AeframeError(f"fit: factors have the shapes {found}, expected (N, F) with the same F for all")
+        names = names_of_columns(given.factors) or ("factor",)
+        columns = [
+            dict(zip(names, array.T, strict=True)) if array.shape[1:] == (len(names),) else {names[0]: array}
+            for array in factors.values()
+        ]
+        encoded, self.factor_names = encode_factors("fit", columns)
+        return {split: torch.from_numpy(codes) for split, codes in zip(factors, encoded, strict=True)}
+
     def _rows(self) -> dict[str, Tensor]:
         """Return the rows ``(n,)`` of each split, in the samples that were passed for it or else in ``train``."""
         keys = {split: torch.arange(len(raw)) for split, raw in self._raw.items()}
@@ -185,6 +213,8 @@ class MemoryDataset(Dataset):
         samples, extra = self.samples[split], _Extra()
         if self.condition is not None:
             extra.condition = self.condition.encode("fit", samples.condition)[index]
+        if split in self._factors:
+            extra.factors = self._factors[split][index]
         if samples.sample_weight is not None:
             weight = torch.from_numpy(as_array(samples.sample_weight).astype(np.float32))[index]
             if not bool((weight.isfinite() & (weight >= 0)).all()) or float(weight.sum()) == 0:
@@ -195,13 +225,12 @@ class MemoryDataset(Dataset):
 
     def _attached(self, split: str, source: Source) -> Source:
         extra = self._extras.get(split, _Extra())
-        if extra.condition is None and extra.weight is None:
+        if all(rows is None for rows in extra.fields().values()):
             return source
         kept = self.kept_rows(split, source)
         if kept is not None:
-            condition, weight = (None if rows is None else rows[kept] for rows in (extra.condition, extra.weight))
-            extra = _Extra(condition, weight)
-        for name, rows in (("condition", extra.condition), ("sample_weight", extra.weight)):
+            extra = extra.rows(kept)
+        for name, rows in extra.fields().items():
             if rows is not None and len(rows) != len(source):
                 raise AeframeError(
                     f"fit: {name} has {len(rows)} rows for the {split} split, which has {len(source)} samples after "
@@ -210,27 +239,29 @@ class MemoryDataset(Dataset):
         return _WithExtra(source, extra)
 
 
-def _with_equal_columns(by_split: Mapping[str, Samples]) -> dict[str, Samples]:
-    """Return the samples with the columns of conditions that are data frames in the order of those of training."""
-    columns = names_of_columns(by_split["train"].condition) if is_frame(by_split["train"].condition) else ()
+def _with_equal_columns(by_split: Mapping[str, Samples], field: str) -> dict[str, Samples]:
+    """Return the samples with the columns of a field that is a data frame in the order of those of training."""
+    of_training = getattr(by_split["train"], field)
+    columns = names_of_columns(of_training) if is_frame(of_training) else ()
     ordered = dict(by_split)
     for split, given in by_split.items():
-        if not columns or not is_frame(given.condition):
+        frame = getattr(given, field)
+        if not columns or not is_frame(frame):
             continue
-        names = names_of_columns(given.condition)
+        names = names_of_columns(frame)
         missing = next((name for name in columns if name not in names), None)
         if missing is not None:
             raise AeframeError(
-                f"fit: the condition of the {split} samples has the columns {', '.join(names)}, expected "
+                f"fit: the {field} of the {split} samples has the columns {', '.join(names)}, expected "
                 f"{', '.join(columns)} as for the training samples; add '{missing}'"
             )
-        chosen = [given.condition.columns[names.index(name)] for name in columns]
-        ordered[split] = replace(given, condition=given.condition[chosen])
+        chosen = [frame.columns[names.index(name)] for name in columns]
+        ordered[split] = replace(given, **{field: frame[chosen]})
     return ordered
 
 
 class _WithExtra(SourceWrapper):
-    """A source whose batches also have conditions and weights."""
+    """A source whose batches also have conditions, weights and factors of variation."""
 
     def __init__(self, source: Source, extra: _Extra) -> None:
         super().__init__(source)
@@ -245,6 +276,8 @@ class _WithExtra(SourceWrapper):
             batch = replace(batch, condition=condition if known is None else torch.cat([known, condition], 1))
         if self.extra.weight is not None:
             batch = replace(batch, extras={**batch.extras, WEIGHT: self.extra.weight[index]})
+        if self.extra.factors is not None:
+            batch = replace(batch, extras={**batch.extras, FACTORS: self.extra.factors[index]})
         return batch
 
 
@@ -265,7 +298,7 @@ def _content(samples: Samples) -> dict[str, Any]:
     else:
         chosen = x.tocsr()[rows] if is_sparse(x) else x[rows].to_memory().X if is_anndata(x) else x[rows]
         hashed = [chosen.toarray() if is_sparse(chosen) else chosen]
-    hashed += [column for column in (samples.y, samples.condition) if column is not None]
+    hashed += [column for column in (samples.y, samples.condition, samples.factors) if column is not None]
     digest = hashlib.sha256(str(num).encode())
     # A sound may be a pair of its samples and its rate.
     for value in (value for item in hashed for value in (item if isinstance(item, tuple) else (item,))):

@@ -60,6 +60,8 @@ class Splits:
     """One sentence for each bad file or row that was skipped at the user's request."""
     label_names: tuple[str, ...] | None = None
     """The names of the integer labels 0, 1, ... in ``Batch.extras["label"]``; None if the data have no names."""
+    factor_names: tuple[str, ...] = ()
+    """The names of the factors of variation in ``Batch.extras["factors"]``; empty if they are not known."""
     notes: Notes = field(default_factory=Notes)
     """One sentence for everything that was changed, left out or guessed, besides `skipped`."""
 
@@ -79,6 +81,8 @@ class Dataset(ABC):
     """How the conditions that `attach` adds become numbers; None if it adds none."""
     label_names: tuple[str, ...] | None = None
     """The names of the integer labels 0, 1, ... of the samples, set by `load`; None if the data have no names."""
+    factor_names: tuple[str, ...] = ()
+    """The names of the known factors of variation (`aeframe.types.FACTORS`), set by `load`; empty without them."""
 
     @functools.cached_property
     def split_record(self) -> SplitRecord:
@@ -184,6 +188,7 @@ class Modality(ABC):
         splits = self.apply(raw)
         if splits.label_names is None:
             splits.label_names = dataset.label_names
+        splits.factor_names = dataset.factor_names
         splits.notes = Notes([*dataset.notes, *self.notes, *splits.notes])
         return splits
 

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from aeframe.errors import AeframeError, did_you_mean
 
-COLUMNS = ("y", "sample_weight", "groups", "condition")
+COLUMNS = ("y", "sample_weight", "groups", "condition", "factors")
 """Fields of `Samples` with a value for each sample."""
+_SEVERAL = ("condition", "factors")
+"""Fields with several values for each sample, which a list of columns may name."""
 _ROWS_OF_SOURCE = 1024
 """Samples that are read at a time from a `Source`."""
 
@@ -23,7 +25,7 @@ class Samples:
     """N samples in memory, for `aeframe.fit` and for the methods of a trained model.
 
     Where x is a data frame, each of the other fields may be the name of one of its columns, which is then not part of
-    x; `condition` may also be a list of names. For an AnnData these are columns of ``obs``.
+    x; `condition` and `factors` may also be a list of names. For an AnnData these are columns of ``obs``.
     """
 
     x: Any
@@ -37,6 +39,8 @@ class Samples:
     """``(N,)``, not negative: the weight of each sample's loss in training."""
     groups: Any = None
     """``(N,)``: samples of one group are never in two splits."""
+    factors: Any = None
+    """``(N, F)`` categories: the value of each known factor of variation, for metrics such as ``mig``."""
 
     @classmethod
     def of(cls, x: Any) -> Samples:
@@ -201,11 +205,12 @@ def _without_columns(who: str, samples: Samples) -> Samples:
         value = getattr(samples, field)
         if isinstance(value, str):
             columns[field] = column(field, value)
-        elif field == "condition" and is_list_of(value, str) and len(value) != len(frame):
+        elif field in _SEVERAL and is_list_of(value, str) and len(value) != len(frame):
             columns[field] = {name: column(field, name) for name in value}
     kept = [original for original, name in zip(frame.columns, names, strict=True) if name not in used]
-    if columns.keys() >= {"condition"} and isinstance(columns["condition"], Mapping):
-        columns["condition"] = side_by_side([as_array(column) for column in columns["condition"].values()])
+    for field in _SEVERAL:
+        if isinstance(columns.get(field), Mapping):
+            columns[field] = side_by_side([as_array(column) for column in columns[field].values()])
     x = frame[kept] if used and is_frame(samples.x) else samples.x
     return replace(samples, x=x, **columns)
 
@@ -238,7 +243,7 @@ def _of_torch(samples: Samples) -> Samples:
 
 
 def _of_source(samples: Samples) -> Samples:
-    """Return the samples of a `Source` as an array, NaN where a mask is False, with their labels and conditions."""
+    """Return the samples of a `Source` as an array, NaN where a mask is False, with labels, factors and conditions."""
     import torch
 
     batches = [samples.x.batch(index) for index in torch.arange(len(samples.x)).split(_ROWS_OF_SOURCE)]
@@ -246,6 +251,8 @@ def _of_source(samples: Samples) -> Samples:
     columns: dict[str, Any] = {}
     if samples.y is None and all("label" in batch.extras for batch in batches):
         columns["y"] = torch.cat([batch.extras["label"] for batch in batches]).numpy()
+    if samples.factors is None and all("factors" in batch.extras for batch in batches):
+        columns["factors"] = torch.cat([batch.extras["factors"] for batch in batches]).numpy()
     if samples.condition is None and all(batch.condition is not None for batch in batches):
         columns["condition"] = torch.cat([batch.condition for batch in batches]).numpy()
     return replace(samples, x=torch.cat(values).numpy(), **columns)

@@ -14,10 +14,12 @@ import numpy as np
 
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.conditions import missing_labels
+from aeframe.data.factors import encode_factors
 from aeframe.data.modality import Dataset
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.tables import Choice, Rows, TextOptions, encode_labels, read_header, read_rows
 from aeframe.errors import AeframeError
+from aeframe.types import FACTORS
 
 
 @dataclass(slots=True)
@@ -43,6 +45,14 @@ class RowSplits:
         for (rows, _), label in zip(labelled, encoded, strict=True):
             rows.label = label
 
+    def encode_factors(self, who: str) -> tuple[str, ...]:
+        """Set the factors of variation of all splits from `Rows.others`, and return their names; `who` is the file."""
+        splits = (self.train, self.validation, self.test)
+        encoded, names = encode_factors(who, [rows.others for rows in splits])
+        for rows, factors in zip(splits, encoded, strict=True):
+            rows.extras[FACTORS] = factors
+        return names
+
 
 class Table(Dataset):
     """Rows of numbers in a file: text such as CSV and TSV (also compressed, as ``.csv.gz``), NPY, NPZ, Parquet or
@@ -53,7 +63,7 @@ class Table(Dataset):
     rows and are not part of x.
 
     An NPZ file with the arrays ``x_train`` and ``x_test`` has a fixed test split; `label` then names ``LABEL_train``
-    and ``LABEL_test``.
+    and ``LABEL_test``, and so do `factors`.
 
     Args:
         path: The file.
@@ -62,7 +72,9 @@ class Table(Dataset):
         label: A column (in NPZ an array) that is returned as `Batch.extras` ``label`` and is not part of x. Strings
             become integers in sorted order; a missing label is -1.
         id: A column (in NPZ an array) that identifies the rows, and is not part of x.
-        columns: The columns of x by name; null for all but the label and `exclude`.
+        factors: Columns (in NPZ arrays, also of several columns) with known factors of variation, for metrics such as
+            ``mig``: categories, which are not part of x. A missing value is -1.
+        columns: The columns of x by name; null for all but the label, the factors and `exclude`.
         exclude: Columns that are not read, by name.
         header: Whether the first line of a text file names the columns. null takes a line without numbers as a header,
             and raises an error for a line of numbers that can be one, such as 2019, 2020, 2021.
@@ -85,6 +97,7 @@ class Table(Dataset):
         test_path: Path | None = None,
         key: str | None = None,
         label: str | None = None,
+        factors: tuple[str, ...] = (),
         columns: tuple[str, ...] | None = None,
         exclude: tuple[str, ...] = (),
         id: str | None = None,
@@ -100,7 +113,7 @@ class Table(Dataset):
         self.path = Path(path).expanduser()
         self.test_path = None if test_path is None else Path(test_path).expanduser()
         text = TextOptions(header, delimiter, decimal, encoding, missing)
-        self.choice = Choice(key, label, columns, exclude, id, text=text)
+        self.choice = Choice(key, label, columns, exclude, id, factors, text)
         self.split = RandomSplit(self.path.name, "rows", validation=validation, test=test, seed=split_seed)
 
     def describe(self) -> Mapping[str, Any]:
@@ -129,12 +142,16 @@ class Table(Dataset):
             rows["train"], rows["validation"], rows["test"], label=self.choice.label, text=self.choice.text
         )
         splits.encode_labels()
+        if self.choice.others:
+            self.factor_names = splits.encode_factors(self.path.name)
         return splits
 
     def _read(self, path: Path, choice: Choice) -> Rows:
         """Return the rows of a file, and note what was found out about it and how many labels are missing."""
         # The modality leaves bad rows out or refuses them, since it has the option `on_error`.
         rows = read_rows(path, choice, mapped=True, keep_bad=True)
+        # An NPZ file may have them as NAME_train and NAME_test.
+        rows.others = dict(zip(self.choice.others, rows.others.values(), strict=True))
         for note in (*rows.notes, *label_notes(path.name, rows)):
             self.notes.add(note)
         return rows
@@ -191,9 +208,9 @@ class BreastCancer(Dataset):
 
 
 def _arrays_of_split(choice: Choice, split: str) -> Choice:
-    """Return the arrays of a split in an NPZ file: ``x_train``, and ``LABEL_train`` if `choice` has a label."""
+    """Return the arrays of a split in an NPZ file: ``x_train``, ``LABEL_train`` and those of factors if it has any."""
     label = None if choice.label is None else f"{choice.label}_{split}"
-    return replace(choice, key=f"x_{split}", label=label)
+    return replace(choice, key=f"x_{split}", label=label, others=tuple(f"{name}_{split}" for name in choice.others))
 
 
 def _names(columns: tuple[str, ...] | None) -> str:

@@ -353,7 +353,9 @@ class Vector(Modality):
         if good is not None:
             rows = rows.rows(good)
             x, mask = (None if tensor is None else tensor[good] for tensor in (x, mask))
-        extras = {} if rows.label is None else {"label": torch.from_numpy(rows.label)}
+        extras = {name: torch.from_numpy(values) for name, values in rows.extras.items()}
+        if rows.label is not None:
+            extras["label"] = torch.from_numpy(rows.label)
         index = None if rows.index is None else torch.from_numpy(rows.index)
         columns = {} if rows.names is None else {"name": rows.names}
         if x is None:

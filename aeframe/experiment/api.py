@@ -44,6 +44,7 @@ def fit(
     condition: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
+    factors: Any = None,
     validation: Any = None,
     test: Any = None,
     overrides: Sequence[str] = (),
@@ -60,6 +61,8 @@ def fit(
         condition: The condition ``(N, C)``, categories ``(N,)``, or the names of columns of x.
         sample_weight: The weight ``(N,)`` of each sample's loss in training, or the name of a column of x.
         groups: The group ``(N,)`` of each sample, or the name of a column of x; no group is in two splits.
+        factors: The known factors of variation ``(N, F)`` as categories, or the names of columns of x, for metrics such
+            as ``mig``.
         validation: Samples like `x`, a pair ``(x, y)``, or the fraction of x that is held out (0.1 by default). The
             name of a column of x whose values are ``train``, ``validation`` and ``test`` defines the splits.
         test: Samples like `x`, a pair ``(x, y)``, or the fraction of x that is held out (0.1 by default).
@@ -80,7 +83,7 @@ def fit(
         >>> run = aeframe.fit(x, model="vae", max_epochs=20)  # doctest: +SKIP
         >>> codes = run.model.encode(run.model.prepare(x))  # doctest: +SKIP
     """
-    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups}
+    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups, "factors": factors}
     objects = received(x, columns, {"validation": validation, "test": test}, settings)
     all_overrides = [*as_overrides(settings), *overrides]
     config = compose(all_overrides)
@@ -107,6 +110,7 @@ def build(
     condition: Any = None,
     sample_weight: Any = None,
     groups: Any = None,
+    factors: Any = None,
     validation: Any = None,
     test: Any = None,
     overrides: Sequence[str] = (),
@@ -123,6 +127,7 @@ def build(
         condition: The condition.
         sample_weight: The weight of each sample's loss in training.
         groups: The group of each sample.
+        factors: The known factors of variation.
         validation: Samples, or a fraction.
         test: Samples, or a fraction.
         overrides: As on the command line.
@@ -134,7 +139,7 @@ def build(
         >>> module, data = aeframe.build(model="vae", data="digits")  # doctest: +SKIP
         >>> L.Trainer(max_epochs=20).fit(module, data)  # doctest: +SKIP
     """
-    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups}
+    columns = {"y": y, "condition": condition, "sample_weight": sample_weight, "groups": groups, "factors": factors}
     objects = received(x, columns, {"validation": validation, "test": test}, settings)
     config = compose([*as_overrides(settings), *overrides])
     # Importing Lightning takes seconds, so errors in the config are raised first.

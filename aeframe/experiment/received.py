@@ -197,7 +197,7 @@ def _take_modules(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_arrays(settings: Mapping[str, Any]) -> None:
     """Raise an error for an array or a data frame under a name that is no argument for samples."""
-    names = ("x", "y", "condition", "sample_weight", "groups", "validation", "test")
+    names = ("x", "y", "condition", "sample_weight", "groups", "factors", "validation", "test")
     for key, value in settings.items():
         if getattr(value, "ndim", 0) and hasattr(value, "shape"):
             raise AeframeError(

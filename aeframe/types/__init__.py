@@ -8,7 +8,7 @@ of the likelihood for each element of x. Channels come before positions: data ``
 ``(B, C, *positions)``, codes z ``(B, *z_shape)``, output of the decoder ``(B, outputs, *shape)``.
 """
 
-from aeframe.types.batch import WEIGHT, Batch
+from aeframe.types.batch import FACTORS, TRUE_CODE, WEIGHT, Batch
 from aeframe.types.loss_terms import LossTerms
 from aeframe.types.model import Model
 from aeframe.types.output import ForwardOutput, Latent
@@ -16,6 +16,8 @@ from aeframe.types.progress import TrainingProgress
 from aeframe.types.spec import DataSpec, Domain, DomainKind, Shape
 
 __all__ = [
+    "FACTORS",
+    "TRUE_CODE",
     "WEIGHT",
     "Batch",
     "DataSpec",

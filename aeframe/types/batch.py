@@ -12,6 +12,11 @@ from aeframe.tensors import broadcast_mask
 
 WEIGHT = "weight"
 """The entry of `Batch.extras` ``(B,)`` with the weight of each sample's loss in training, 1 on average."""
+FACTORS = "factors"
+"""The entry of `Batch.extras` ``(B, F)`` int64 with the value of each known factor of variation, such as shape or
+position: the number of a category from 0, -1 where it is unknown."""
+TRUE_CODE = "true_code"
+"""The entry of `Batch.extras` ``(B, K)`` with the true code that generated each sample, of simulated data."""
 
 
 @dataclass(slots=True)
@@ -34,7 +39,8 @@ class Batch:
     index: Tensor | None = None
     """``(B,)``: the row number of each sample in its dataset, so that embeddings can be matched with samples."""
     extras: dict[str, Tensor] = field(default_factory=dict)
-    """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` (the total count of a cell)."""
+    """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` (the total count of a cell);
+    see also `FACTORS`, `TRUE_CODE` and `WEIGHT`."""
 
     def __len__(self) -> int:
         return self.x.shape[0]

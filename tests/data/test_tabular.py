@@ -87,7 +87,8 @@ def test_a_separate_file_of_test_rows(tmp_path: Path) -> None:
 def test_options_are_those_of_the_registry() -> None:
     assert defaults("dataset", "table") == {
         "name": "table", "path": "???", "test_path": None, "key": None, "label": None, "columns": None,
-        "exclude": [], "id": None, "header": None, "delimiter": None, "decimal": None, "encoding": None, "missing": [],
+        "factors": [], "exclude": [], "id": None,
+        "header": None, "delimiter": None, "decimal": None, "encoding": None, "missing": [],
         "validation": 0.1, "test": 0.1, "split_seed": 0,
     }  # fmt: skip
     with pytest.raises(AeframeError) as refused:

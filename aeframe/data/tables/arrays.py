@@ -60,7 +60,7 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
             label=label,
             names=row_names,
             id_column=choice.id,
-            others={name: _read_label(file, name, len(values), "others") for name in choice.others},
+            others={name: _read_label(file, name, len(values), "column", max_ndim=2) for name in choice.others},
             notes=tuple(notes),
         ),
     )
@@ -99,10 +99,10 @@ def _key(file: ArrayFile, key: str | None) -> str:
     return candidates[0]
 
 
-def _read_label(file: ArrayFile, key: str, length: int, what: str = "label") -> NDArray[Any]:
+def _read_label(file: ArrayFile, key: str, length: int, what: str = "label", *, max_ndim: int = 1) -> NDArray[Any]:
     label = file.load(_key(file, key))
     # Kinds of dtype: as in `_check_array`, and byte and Unicode strings.
-    if label.shape != (length,) or label.dtype.kind not in "biufSU":
+    if not 1 <= label.ndim <= max_ndim or len(label) != length or label.dtype.kind not in "biufSU":
         raise AeframeError(
             f"{what} '{key}' of '{file.path.name}' has shape {label.shape} and type {label.dtype}, "
             f"expected ({length},) numbers or strings, one for each row"

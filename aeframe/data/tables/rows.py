@@ -78,7 +78,9 @@ class Rows:
     id_column: str | None = None
     """The column of `names`, empty for one without a name; None without names."""
     others: dict[str, NDArray[Any]] = field(default_factory=dict)
-    """The columns ``(N,)`` of `Choice.others`, as numbers or strings."""
+    """The columns ``(N,)`` of `Choice.others`, as numbers or strings; in NPZ also arrays ``(N, columns)``."""
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+    """``(N, ...)`` each, by name: further entries of `Batch.extras`."""
     bad: dict[int, str] = field(default_factory=dict)
     """A sentence for each row that cannot be used, by its number; see `read_rows`."""
     notes: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class Rows:
             is_whole=False,
             names=None if self.names is None else self.names[chosen],
             others={name: values[chosen] for name, values in self.others.items()},
+            extras={name: values[chosen] for name, values in self.extras.items()},
             bad={new: self.bad[old] for new, old in enumerate(chosen.tolist()) if old in self.bad} if self.bad else {},
         )
 

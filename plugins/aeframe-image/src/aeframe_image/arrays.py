@@ -54,7 +54,7 @@ class ArrayFile(SplitArrays):
             check_memory(f"'{self.path}'", num_bytes, f"array '{key}' of shape {shape}")
         stacks = {split: _stack(self.where(key), self.load(key)) for split, key in self.keys.items()}
         for split, stack in stacks.items():
-            stack.labels = self.labels(split, len(stack))
+            stack.labels, stack.factors = self.labels(split, len(stack)), self.factors(split, len(stack))
         return stacks
 
 
@@ -173,7 +173,8 @@ class ImageNPZ(Dataset):
     Integers of more than 8 bits are black at 0 and white at the largest value of the bits that the training images use;
     floats must be in [0, 1], unless ``modality.range`` sets the values of black and white.
 
-    In a NPZ, the arrays ``x_train``, ``x_val`` and ``x_test`` are the splits and ``y_train``, ... their labels. A
+    In a NPZ, the arrays ``x_train``, ``x_val`` and ``x_test`` are the splits, ``y_train``, ... their labels, and
+    ``factors_train``, ... ``(N, F)`` their known factors of variation as categories (without splits ``factors``). A
     missing split is a random fraction (`validation`, `test`) of the training images, drawn with `seed`. For other array
     names, `key` is the name of the array of images.
     """
@@ -192,7 +193,10 @@ class ImageNPZ(Dataset):
 
     def load(self) -> RawSplits:
         # `split_record` is inherited; it stores the drawn split, so that a resumed run uses the same one.
-        return self.splitter.complete(self._file().stacks(), self.split_record)
+        splits = self.splitter.complete(self._file().stacks(), self.split_record)
+        factors = splits["train"].factors
+        self.factor_names = () if factors is None else tuple(f"factor {number}" for number in range(factors.shape[1]))
+        return splits
 
     def _file(self) -> ArrayFile:
         return ArrayFile(self.path, who=self.who, key=self.key)

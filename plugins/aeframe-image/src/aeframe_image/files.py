@@ -257,8 +257,8 @@ class SharedSource:
 def converted(stack: SharedStack | Stack, fit: Fit, levels: Levels) -> Stack:
     """Return a copy of the images after conversion; a chunk of them is read at a time."""
     chunks = (_copied(stack, chunk) for chunk in torch.arange(len(stack)).split(_CHUNK))
-    names = stack.names if isinstance(stack, Stack) else None
-    return Stack(torch.cat([fit(levels.unit(chunk)) for chunk in chunks]), stack.labels, names)
+    names, factors = (stack.names, stack.factors) if isinstance(stack, Stack) else (None, None)
+    return Stack(torch.cat([fit(levels.unit(chunk)) for chunk in chunks]), stack.labels, names, factors=factors)
 
 
 def stacked(images: list[Tensor]) -> Tensor:

@@ -163,8 +163,8 @@ class Image(Modality):
             stack = converted(raw, self.fit, self.levels)
         if split == "train":
             self._note_darkness(stack)
-        extras = {} if stack.labels is None else {"label": stack.labels}
-        return TensorSource(stack.pixels, extras=extras, transform=transform, columns=name_columns(stack.names))
+        columns = name_columns(stack.names)
+        return TensorSource(stack.pixels, extras=stack.extras(), transform=transform, columns=columns)
 
     def _reader(self, *, is_trained: bool = False, refuses_clipping: bool = False) -> Reader:
         return Reader(self.fit, self._known_shape(), self.levels, is_trained, refuses_clipping)

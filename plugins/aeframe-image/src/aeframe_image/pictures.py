@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from aeframe.types import Shape
+from aeframe.types import FACTORS, Shape
 
 
 @dataclass(slots=True)
@@ -26,6 +26,8 @@ class Stack:
     outside_unit: tuple[str, str] | None = None
     """What is wrong with floats outside [0, 1], and the next step in training: an error unless the values of black and
     white are set."""
+    factors: Tensor | None = None
+    """``(N, F)`` int64: known factors of variation (`aeframe.types.FACTORS`)."""
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
@@ -37,7 +39,13 @@ class Stack:
             None if self.labels is None else self.labels[index],
             selected(self.names, index),
             self.outside_unit,
+            None if self.factors is None else self.factors[index],
         )
+
+    def extras(self) -> dict[str, Tensor]:
+        """Return the entries of `Batch.extras`: labels and factors, as far as they are known."""
+        known = {"label": self.labels, FACTORS: self.factors}
+        return {name: values for name, values in known.items() if values is not None}
 
 
 @dataclass(slots=True)

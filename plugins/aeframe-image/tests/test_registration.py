@@ -28,6 +28,7 @@ NAMES = {
         "image_npz",
         "image_shards",
         "mnist",
+        "shapes",
     ],
     "encoder": ["vqgan"],
     "decoder": ["vqgan"],

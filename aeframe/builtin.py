@@ -250,6 +250,18 @@ def register_metrics(register: Register) -> None:
     register("r2", f"{at}.reconstruction:R2Score", summary="R², 1 - error / variance of the data")
     register("nll", f"{at}.likelihood:NegativeLogLikelihood", summary="importance-weighted -log p(x) in nats")
     register("probe", f"{at}.probe:Probe", summary="labels from codes: linear probe, kNN, k-means, with baselines")
+    register("mig", f"{at}.disentanglement:MutualInformationGap", summary="mutual information gap of known factors")
+    register(
+        "sap",
+        f"{at}.disentanglement:SeparatedAttributePredictability",
+        summary="separated attribute predictability of known factors",
+    )
+    register("dci", f"{at}.disentanglement:DCI", summary="disentanglement, completeness, informativeness")
+    register(
+        "factor_vae_score",
+        f"{at}.disentanglement:FactorVAEScore",
+        summary="which factor is fixed, from the least varying dimension",
+    )
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
     register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(

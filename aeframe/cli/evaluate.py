@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
+    from aeframe.data.modality import Source
     from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
 
@@ -39,17 +40,23 @@ class Evaluate(ModelCommand):
         if args.output is not None:
             check_output(args.output)
         model = self.open(args)
-        metrics, num_samples = self.measure(model, args)
+        splits = self.splits(model, args)
+        source = getattr(splits, args.split)
+        metrics, protocols = self.measure(model, splits.train, source, args)
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
 
         units = units_of(model.model.loss.unit, {name: {} for name in metrics if registry().has("metric", name)})
         _print(f"{model.name}, {args.split} split", metrics, units)
-        print(f"{num_samples} samples")
+        print(f"{len(source)} samples")
+        if splits.factor_names:
+            print(printable(f"factors: {', '.join(splits.factor_names)}"))
+        for name, protocol in protocols.items():
+            print(f"{name}: {protocol}")
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
-            args.output.write_text(numbers_as_json({args.split: metrics}), encoding="utf-8")
+            args.output.write_text(numbers_as_json({args.split: metrics, "protocol": protocols}), encoding="utf-8")
             print(args.output)
         if args.log:
             from aeframe.cli.trackers import trackers_of
@@ -60,15 +67,16 @@ class Evaluate(ModelCommand):
                     logger.log_metrics(named, step=model.progress.batch)
         return 0
 
-    def measure(self, model: TrainedModel, args: Namespace) -> tuple[dict[str, float], int]:
-        """Return the metrics of the split by name, and the number of its samples. Data are prepared as in the run."""
+    def measure(
+        self, model: TrainedModel, train: Source, source: Source, args: Namespace
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """Return the metrics of the samples of `source` by name, and the protocol of those that state one."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
 
         config = model.config
-        splits = self.splits(model, args)
         overrides = {**(config.get("metrics") or {}), **chosen_metrics(args.metrics, args.options)}
         metrics = metrics_of(model.modality.metrics, overrides)
         seed = config.get("seed", 0) if args.seed is None else args.seed
@@ -76,13 +84,15 @@ class Evaluate(ModelCommand):
         for name in (args.metrics or "").split(","):
             if name and name not in evaluator.metrics:
                 raise AeframeError(f"metric '{name}' is not defined for model '{model.name}'; leave it out")
-        source = getattr(splits, args.split)
         # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
         measured = measure(evaluator, batches, model.progress, model.device)
-        error = pca_error(model.model, splits.train, source, seed=config.get("seed", 0))
-        return measured | baseline_metrics(error), len(source)
+        error = pca_error(model.model, train, source, seed=config.get("seed", 0))
+        protocols = evaluator.protocols()
+        if error is not None:
+            protocols["mse_of_pca"] = error.describe()
+        return measured | baseline_metrics(error), protocols
 
 
 def chosen_metrics(names: str | None, options: Sequence[str]) -> dict[str, dict[str, Any]]:

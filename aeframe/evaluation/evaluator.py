@@ -125,6 +125,11 @@ class Evaluator(Callback):
         means = self.means.compute()
         return _to_host({**means, **self._computed(reserved=frozenset(means))})
 
+    def protocols(self) -> dict[str, str]:
+        """Return in words how each metric has measured, by name, where it says so (`ModelMetric.protocol`)."""
+        sentences = {name: cast("ModelMetric", metric).protocol() for name, metric in self.metrics.items()}
+        return {name: sentence for name, sentence in sentences.items() if sentence}
+
     def reset(self) -> None:
         """Clear all sums."""
         self.means.reset()

@@ -52,6 +52,8 @@ def banner(
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
     table.add_row("folder", _shown(folder))
+    if splits.factor_names:
+        table.add_row("factors", _shown(", ".join(splits.factor_names)))
     for file in hidden_options:
         table.add_row("options", f"{_shown(file)} hides the packaged option of that name")
     for sentence in splits.notes:
@@ -70,8 +72,9 @@ def closing_table(
     seconds: float,
     baseline: PcaError | None = None,
     units: Mapping[str, str] = MappingProxyType({}),
+    protocols: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Print the test metrics with their units where they are known, and the error of the baseline with its protocol.
+    """Print the test metrics with their units and protocols where they are known, and the error of the baseline.
 
     The time and the run folder follow.
     """
@@ -86,6 +89,8 @@ def closing_table(
     console.print(table)
     if baseline is not None:
         console.print(baseline.describe(), soft_wrap=True, highlight=False)
+    for name, protocol in protocols.items():
+        console.print(f"{_shown(name)}: {protocol}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{seconds:.0f} s, {_shown(folder)}", soft_wrap=True, highlight=False)
 
 

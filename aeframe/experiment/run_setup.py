@@ -42,6 +42,8 @@ class RunSetup:
     sampler: Sampler
     data: DataModule
     module: AutoencoderModule
+    evaluator: Evaluator
+    """The metrics that `module` computes."""
     init: Initialisation | None = None
     """Which weights the setting ``init`` gave the model; None without it."""
 
@@ -114,7 +116,7 @@ def build_run(
         config=config,
     )
     sampler: Sampler = build("sampler", config["sampler"], model=model)
-    return RunSetup(dict(config), modality, splits, record, model, sampler, data, module, report)
+    return RunSetup(dict(config), modality, splits, record, model, sampler, data, module, evaluator, report)
 
 
 def _batch_size(config: Mapping[str, Any], splits: Splits) -> int:

@@ -398,7 +398,8 @@ class _RunInProgress:
             self._save(setup, trained, metrics)
             self.folder.write_state("finished")
             units = units_of(setup.model.loss.unit, metrics_of(setup.modality.metrics, self.config["metrics"]))
-            closing_table(self.console, metrics, self.folder.path, time.monotonic() - start, baseline, units)
+            seconds, protocols = time.monotonic() - start, setup.evaluator.protocols()
+            closing_table(self.console, metrics, self.folder.path, seconds, baseline, units, protocols)
             for sentence in advice(metrics, trained.progress.batch):
                 self.console.print(f"advice: {sentence}", soft_wrap=True, highlight=False)
         monitored = self.checkpoints.best_value

@@ -220,10 +220,11 @@ class RunFolder:
         }
 
 
-def numbers_as_json(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Return metrics by split as JSON, which has no NaN or infinity: these become null."""
-    finite = {
-        split: {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-        for split, numbers in metrics.items()
-    }
+def numbers_as_json(metrics: Mapping[str, Mapping[str, float | str]]) -> str:
+    """Return metrics by split, and their protocols, as JSON, which has no NaN or infinity: these become null."""
+
+    def stored(value: float | str) -> float | str | None:
+        return value if isinstance(value, str) or math.isfinite(value) else None
+
+    finite = {split: {name: stored(value) for name, value in numbers.items()} for split, numbers in metrics.items()}
     return json.dumps(finite, indent=2) + "\n"

@@ -132,6 +132,24 @@ def test_evaluate_computes_further_metrics(
         assert message in error_of(capsys, "evaluate", run, *arguments)
 
 
+def test_evaluate_states_how_it_has_measured(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(), tmp_path / "numbers.json"
+    run_verb("evaluate", run, "--split", "train", "--metrics", "probe,mig", "metrics.probe.samples=200", "-o", out)
+    written, printed = json.loads(out.read_text()), capsys.readouterr().out
+    assert "mig" not in written["train"]
+    assert written["protocol"].pop("mse_of_pca").startswith("PCA of 3 numbers, fitted to")
+    assert written["protocol"] == {
+        "aggregate_posterior": "455 samples, seed 0",
+        "mig": "not measured: the samples have no known factors of variation",
+        "probe": "200 samples with a label, 5-fold cross-validation, seed 0",
+    }
+    assert "probe: 200 samples with a label, 5-fold" in printed
+    assert "mig: not measured: the samples have no" in printed
+    assert "factors:" not in printed
+
+
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:
     run, file, model = table
     run_verb("encode", run, file, "-o", tmp_path / "z.npz")

@@ -53,3 +53,10 @@ class ModelMetric(Metric):
     def compute(self) -> Tensor | dict[str, Tensor]:
         """Return one scalar, which is logged under the metric's name, or several by name."""
         raise NotImplementedError
+
+    def protocol(self) -> str:
+        """Return in words how `compute` has measured: on how many samples, by which method, or why on none.
+
+        Empty, the default, for metrics of every sample that have no choices.
+        """
+        return ""

@@ -54,6 +54,7 @@ class Probe(SubsetMetric):
         self._has_raw = model.spec.domain.kind != "category" and int(np.prod(model.spec.shape)) <= _MAX_RAW
         super().__init__(samples, seed, "codes", "random", "labels", *["x"] * self._has_raw)
         self.neighbours, self.seed = neighbours, seed
+        self._num_labelled = 0
         # In a list, so that it is no submodule of the metric.
         self._untrained: list[Autoencoder] = []
 
@@ -65,28 +66,26 @@ class Probe(SubsetMetric):
         if not self._untrained:
             self._untrained.append(_untrained(model, self.seed))
         untrained = self._untrained[0].to(batch.x.device)
-        index = torch.arange(len(batch), device=label.device) if batch.index is None else batch.index
         self.store(
             batch,
             codes=out.latent.mean.flatten(1).float(),
             random=untrained.embed(batch).mean.flatten(1).float(),
-            labels=torch.stack([label.long(), index], 1),
+            labels=label.long(),
             **({"x": batch.masked_x().flatten(1).float()} if self._has_raw else {}),
         )
 
     def compute(self) -> dict[str, Tensor]:
+        self._num_labelled = 0
         if len(self.keys) == 0:
             return {}
         stored = {name: value.cpu().numpy() for name, value in self.stored().items()}
-        # Sorted by `Batch.index`, so that the folds do not depend on batches and devices.
-        order = stored["labels"][:, 1].argsort(kind="stable")
-        stored = {name: value[order] for name, value in stored.items()}
-        labels = stored["labels"][:, 0]
+        labels = stored["labels"]
         values, counts = np.unique(labels[labels >= 0], return_counts=True)
         is_used = np.isin(labels, values[counts >= _FOLDS])
         if len(np.unique(labels[is_used])) < 2:
             return {}
         labels, codes = labels[is_used], stored["codes"][is_used]
+        self._num_labelled = len(labels)
         features = {"": codes, "random_": stored["random"][is_used]}
         if self._has_raw:
             features["raw_"] = stored["x"][is_used]
@@ -96,6 +95,11 @@ class Probe(SubsetMetric):
             for prefix, points in features.items()
             for name, value in self._measures(points, labels).items()
         }
+
+    def protocol(self) -> str:
+        if not self._num_labelled:
+            return f"not measured: the samples have no two labels of at least {_FOLDS} samples each"
+        return f"{self._num_labelled} samples with a label, {_FOLDS}-fold cross-validation, seed {self.seed}"
 
     def reset(self) -> None:
         """Remove all stored samples, and the weights before training."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.metrics.base import ModelMetric
-from aeframe.noise import smallest, subset_keys
+from aeframe.noise import subset_keys
 from aeframe.types import Batch
 
 
@@ -28,7 +28,7 @@ class SubsetMetric(ModelMetric):
     def __init__(self, num: int, seed: int, *names: str) -> None:
         super().__init__()
         self._num, self._seed, self._names = num, seed, ("keys", *names)
-        self._num_seen = 0
+        self._num_seen = self._num_used = 0
         for name in self._names:
             self.add_state(name, [], dist_reduce_fx="cat")
 
@@ -47,15 +47,22 @@ class SubsetMetric(ModelMetric):
                 setattr(self, name, [value])
 
     def stored(self) -> dict[str, Tensor]:
-        """Return the stored tensors of the subset ``(n, ...)`` by name, in the order in which they arrived."""
+        """Return the stored tensors of the subset ``(n, ...)`` by name.
+
+        Their order is random, a function of the row numbers, so that neither batches nor devices change it.
+        """
         values = {name: _concatenated(getattr(self, name)) for name in self._names}
-        rows = smallest(values["keys"], self._num)
+        rows = values["keys"].argsort()[: self._num]
+        self._num_used = len(rows)
         return {name: value[rows] for name, value in values.items()}
+
+    def protocol(self) -> str:
+        return f"{self._num_used} samples, seed {self._seed}" if self._num_used else ""
 
     def reset(self) -> None:
         """Remove all stored samples."""
         super().reset()
-        self._num_seen = 0
+        self._num_seen = self._num_used = 0
 
 
 def _concatenated(rows: list[Tensor] | Tensor) -> Tensor:

@@ -31,6 +31,11 @@ def register_datasets(register: Register) -> None:
     register("table", "aeframe.data.vector:Table", summary="a NPZ, NPY, CSV or Parquet file of your own")
     register("vector_in_memory", "aeframe.data.vector:VectorInMemory", summary="rows that aeframe.fit received")
     register("breast_cancer", "aeframe.data.vector:BreastCancer", summary="569 rows of 30 features, embedded")
+    register(
+        "sparse_features",
+        "aeframe.data.sparse_features:SparseFeatures",
+        summary="simulated sparse sums of known features",
+    )
 
 
 @hookimpl
@@ -270,7 +275,9 @@ def register_metrics(register: Register) -> None:
         summary="mutual information of x and z, KL terms",
     )
     register("codebook", f"{at}.latent_usage:CodebookUse", summary="fraction of codes in use, and their perplexity")
-    register("dead_features", f"{at}.sparsity:DeadFeatures", summary="dead features, and active features per sample")
+    register("fve", f"{at}.sparsity:FractionOfVarianceExplained", summary="fraction of variance that is explained")
+    register("sparsity", f"{at}.sparsity:Sparsity", summary="active features per sample, and dead features")
+    register("mcc", f"{at}.recovery:MeanCorrelationCoefficient", summary="correlation of true and learnt features")
 
 
 @hookimpl

@@ -29,7 +29,7 @@ _COLUMN_TITLES = {
     "active_units": "active units",
     "codebook_used": "codes used",
     "codebook_perplexity": "perplexity",
-    "dead_features": "dead features",
+    "dead": "dead features",
     "mutual_information": "I(x; z)",
 }
 

@@ -19,7 +19,7 @@ from aeframe.model.autoencoder import Autoencoder
 from aeframe.registry import registry
 from aeframe.types import Batch, TrainingProgress
 
-LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "dead_features")
+LATENT_METRICS = ("active_units", "aggregate_posterior", "codebook", "fve", "sparsity")
 """Metrics of the latent, computed for every modality if they are defined for the model."""
 
 

@@ -1,4 +1,4 @@
-"""Use of the features of a sparse latent: dead features and mean number of active features."""
+"""Quality of a sparse code: explained variance, active features and dead features."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.metrics.base import SUM_DTYPE, ModelMetric
+from aeframe.evaluation.metrics.reconstruction import R2Score
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import ForwardOutput
 
 
-class DeadFeatures(ModelMetric):
-    """Measure ``dead_features``, the fraction of features that are zero in every sample, and ``l0``, the mean number of
-    nonzero features of a sample.
+class FractionOfVarianceExplained(R2Score):
+    """Measure ``fve``, the fraction of the variance of x that the reconstruction explains.
+
+    This is the name of R² in work on sparse autoencoders; it is computed for sparse latents only.
+    """
+
+    @classmethod
+    def applies(cls, model: Autoencoder) -> bool:
+        return _is_sparse(model) and super().applies(model)
+
+    def compute(self) -> dict[str, Tensor]:
+        return {"fve": super().compute()["r2"]}
+
+
+class Sparsity(ModelMetric):
+    """Measure ``l0``, the mean number of nonzero features of a sample, and ``dead``, the fraction of features that are
+    zero in every sample.
     """
 
     active: Tensor
@@ -27,7 +42,7 @@ class DeadFeatures(ModelMetric):
 
     @classmethod
     def applies(cls, model: Autoencoder) -> bool:
-        return "sparse" in model.latent.provides
+        return _is_sparse(model)
 
     def update(self, model: Autoencoder, out: ForwardOutput) -> None:
         self.active = self.active + (out.latent.mean != 0).sum(0)
@@ -35,6 +50,10 @@ class DeadFeatures(ModelMetric):
 
     def compute(self) -> dict[str, Tensor]:
         return {
-            "dead_features": (self.active == 0).to(SUM_DTYPE).mean(),
             "l0": self.active.sum().to(SUM_DTYPE) / self.count,
+            "dead": (self.active == 0).to(SUM_DTYPE).mean(),
         }
+
+
+def _is_sparse(model: Autoencoder) -> bool:
+    return "sparse" in model.latent.provides

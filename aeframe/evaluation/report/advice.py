@@ -48,7 +48,7 @@ def advice(metrics: Mapping[str, float], num_batches: int) -> list[str]:
             f"only {used:.1%} of the codes are in use; set latent.revive higher or latent.codebook_size lower, "
             "or try model=fsq_vae"
         )
-    dead = metrics.get("dead_features")
+    dead = metrics.get("dead")
     if dead is not None and dead > 0.5:
         sentences.append(
             f"{dead:.0%} of the features are never active; train longer, reduce latent.dim, or activate more of them"

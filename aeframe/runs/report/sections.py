@@ -31,8 +31,10 @@ _LATENT = (
     "marginal_kl",
     "codebook_used",
     "codebook_perplexity",
-    "dead_features",
+    "fve",
     "l0",
+    "dead",
+    "mcc",
 )
 """Metrics of the latent, in the order of the table."""
 _KL = "kl/"
@@ -49,8 +51,11 @@ _SUMMARIES = {
     "marginal_kl": "KL divergence between aggregate posterior and prior",
     "codebook_used": "fraction of codes in use",
     "codebook_perplexity": "effective number of codes in use",
-    "dead_features": "fraction of features that are never active",
+    "dead": "fraction of features that are zero in every sample",
     "l0": "active features of a sample, on average",
+    "dci_disentanglement": "whether each dimension of the code is important for one factor only",
+    "dci_completeness": "whether each factor has one important dimension of the code",
+    "dci_informativeness": "accuracy of factors predicted from the code; 0 is chance",
 }
 """What values without a registered name of their own are."""
 _NATS = ("kl", "mutual_information", "marginal_kl")

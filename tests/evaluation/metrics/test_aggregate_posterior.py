@@ -89,7 +89,7 @@ def test_sorted_samples_are_compared_as_shuffled_ones(make_model: Any) -> None:
 
 
 def test_advice_for_an_unused_latent() -> None:
-    well = {"kl": 12.0, "active_units": 8.0, "codebook_used": 0.9, "dead_features": 0.1}
+    well = {"kl": 12.0, "active_units": 8.0, "codebook_used": 0.9, "dead": 0.1}
     assert advice(well, 1000) == []
     (collapsed,) = advice({**well, "kl": 0.03, "active_units": 0.0}, 1000)
     assert collapsed == (
@@ -107,5 +107,5 @@ def test_advice_for_an_unused_latent() -> None:
     assert worse.startswith("PCA with as many numbers reconstructs better (mse 0.2, here 0.3); train longer, or try ")
     (few,) = advice({**well, "codebook_used": 0.02}, 1000)
     assert few.startswith("only 2.0% of the codes are in use; set latent.revive higher")
-    (dead,) = advice({**well, "dead_features": 0.75}, 1000)
+    (dead,) = advice({**well, "dead": 0.75}, 1000)
     assert dead.startswith("75% of the features are never active;")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from aeframe.evaluation.evaluator import Evaluator, metrics_of
-from aeframe.evaluation.metrics.sparsity import DeadFeatures
+from aeframe.evaluation.metrics.sparsity import Sparsity
 from aeframe.types import Batch, ForwardOutput, Latent, TrainingProgress
 
 
@@ -17,23 +17,24 @@ def forward_output(z: Tensor) -> ForwardOutput:
 
 
 def test_values_by_hand(make_model: Any) -> None:
-    metric = DeadFeatures(make_model(latent={"name": "topk", "dim": 4, "k": 2}))
+    metric = Sparsity(make_model(latent={"name": "topk", "dim": 4, "k": 2}))
     z = torch.tensor([[0.5, 0.0, 0.0, 2.0], [0.0, 0.0, 4.0, 0.0], [3.0, 0.0, 0.0, 1.0]])
     for part in z.split([1, 2]):
         metric.update(None, forward_output(part))  # type: ignore[arg-type]
     values = {name: value.item() for name, value in metric.compute().items()}
-    assert values == {"dead_features": 0.25, "l0": pytest.approx(5 / 3)}
+    assert values == {"dead": 0.25, "l0": pytest.approx(5 / 3)}
 
 
 @pytest.mark.parametrize("name", ["topk", "batch_topk", "gated", "jumprelu", "matryoshka"])
 def test_every_sparse_latent_is_measured(make_model: Any, name: str) -> None:
     evaluator = Evaluator(make_model(latent=name), metrics_of(()), seed=0)
-    assert list(evaluator.metrics) == ["dead_features"]
+    assert list(evaluator.metrics) == ["fve", "sparsity"]
     evaluator.update(Batch(torch.randn(20, 6)), TrainingProgress(), 0)
     values = evaluator.compute()
-    assert 0 < values["dead_features"] < 1
+    assert 0 < values["dead"] < 1
+    assert values["fve"] < 1
     assert 0 < values["l0"] < 1024
 
 
 def test_other_latents_have_no_features(make_model: Any) -> None:
-    assert not any(DeadFeatures.applies(make_model(latent=name)) for name in ("point", "gaussian", "vq"))
+    assert not any(Sparsity.applies(make_model(latent=name)) for name in ("point", "gaussian", "vq"))

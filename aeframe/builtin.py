@@ -310,6 +310,7 @@ def register_commands(register: Register) -> None:
     register("generate", f"{at}.generate:Generate", summary="generate new samples")
     register("export", f"{at}.export:Export", summary="write a model as ONNX or torch.export programs")
     register("push", f"{at}.push:Push", summary="copy a model to a hub or a folder for others")
+    register("explore", f"{at}.explore:Explore", summary="explore the codes of a model on a local page")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")

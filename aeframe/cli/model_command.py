@@ -14,6 +14,7 @@ from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from aeframe.data.file_samples import FileSamples
     from aeframe.data.modality import Splits
@@ -115,9 +116,11 @@ class ModelCommand(Command):
         return opened
 
     def batches(
-        self, samples: FileSamples, model: TrainedModel, args: Namespace
+        self, samples: FileSamples, model: TrainedModel, args: Namespace, rows: Tensor | None = None
     ) -> Iterator[tuple[Batch, Mapping[str, NDArray[Any]]]]:
-        """Yield all samples in order, by batch, with what identifies them (see `Source`), and show the progress.
+        """Yield samples by batch, with what identifies them (see `Source`): those of `rows`, or all in order.
+
+        The progress is shown.
 
         Training splits may draw random numbers for a batch, such as those of an augmentation: they are then a function
         of the run's seed.
@@ -130,9 +133,10 @@ class ModelCommand(Command):
         from aeframe.model_store.inputs import FarFromTrainingWarning
         from aeframe.noise import LOADING, noise_of
 
+        chosen = torch.arange(len(samples)) if rows is None else rows
         seed, printed = int(model.config.get("seed", 0)), len(model.modality.notes)
         with warnings.catch_warnings():
-            parts = torch.arange(len(samples)).split(self.batch_size(args, model))
+            parts = chosen.split(self.batch_size(args, model))
             for number, index in enumerate(with_progress(parts, len(parts), type(self).__name__.lower())):
                 with noise_of(torch.device("cpu"), seed, LOADING, number):
                     batch = samples.source.batch(index)
@@ -293,14 +297,14 @@ def check_picture(path: Path | None) -> None:
         raise AeframeError(f"--picture writes a PNG file, found '{path.name}'; use the suffix .png")
 
 
-def check_output(path: Path) -> None:
-    """Check, before any other work, that an output can be written without overwriting anything.
+def check_output(path: Path, option: str = "--output") -> None:
+    """Check, before any other work, that the output of an option can be written without overwriting anything.
 
     Raises:
         AeframeError: The path exists, or its folder does not.
     """
     if path.exists():
-        raise AeframeError(f"'{path}' exists already; choose another path with --output")
+        raise AeframeError(f"'{path}' exists already; choose another path with {option}")
     if not path.parent.is_dir():
         raise AeframeError(f"there is no folder '{path.parent}' for '{path.name}'; create it first")
 

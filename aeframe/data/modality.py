@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.file_samples import FileSamples, OnError
+from aeframe.data.media import Medium, figure_medium
 from aeframe.data.notes import Notes
 from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
@@ -221,6 +222,20 @@ class Modality(ABC):
             panels: Samples ``(N, *shape)`` in the range of prepared data, by title. A single panel is laid out as a
                 grid.
         """
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return how a browser shows each of the samples: pictures, sounds, texts.
+
+        The default returns a picture of each sample, drawn by `render`. Samples of one call are shown beside one
+        another, such as a sample and its reconstruction: draw them with the same scales.
+
+        Args:
+            x: Samples ``(N, *shape)`` in the range of prepared data; masked values are NaN.
+
+        Returns:
+            At least one medium for each sample, the most telling first.
+        """
+        return [[figure_medium(self.render({"": sample.unsqueeze(0)}))] for sample in x]
 
     @abstractmethod
     def open(self, path: Path, on_error: OnError) -> FileSamples:

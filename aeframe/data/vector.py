@@ -18,6 +18,7 @@ from aeframe.data.conditions import encode_known_categories, missing_labels
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.folders import encode_names
 from aeframe.data.lazy_rows import LazyRows, LazySource
+from aeframe.data.media import Medium, figure_medium
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
 from aeframe.data.samples import column_of, is_frame, names_of_columns
@@ -49,6 +50,12 @@ MAX_COPIED_BYTES = 1 << 31
 in a file, and each batch is scaled when it is read."""
 _BYTES = 4
 """Bytes of a value in single precision."""
+_UNITS: Mapping[Scale, str] = {
+    "none": "value",
+    "standard": "standard deviations from the mean",
+    "minmax": "scaled value",
+}
+"""Labels of the values of prepared data in pictures."""
 _SCALABLE: dict[str, frozenset[str]] = {
     "standard": frozenset({"real"}),
     "minmax": frozenset({"real", "unit", "signed"}),
@@ -250,9 +257,14 @@ class Vector(Modality):
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         from aeframe.data.heatmap import heatmap
 
-        unit = {"none": "value", "standard": "standard deviations from the mean", "minmax": "scaled value"}[self.scale]
         diverging = self.domain.kind == "signed" or (self.domain.kind == "real" and self.scale != "minmax")
-        return heatmap(panels, self._columns, diverging=diverging, unit=unit)
+        return heatmap(panels, self._columns, diverging=diverging, unit=_UNITS[self.scale])
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return a bar chart of each row, of at most 40 columns."""
+        from aeframe.data.profile import draw_profiles
+
+        return [[figure_medium(figure)] for figure in draw_profiles(x, self._columns, unit=_UNITS[self.scale])]
 
     # -- used for training and reading ---------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import passed_over, read_labels
+from aeframe.data.media import Medium
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -30,7 +31,7 @@ from aeframe_audio.reader import FormatOptions, Reader
 from aeframe_audio.recordings import Files, RawSplits, Recording, Waves
 from aeframe_audio.scale import find_scale
 from aeframe_audio.segments import ConsecutiveSegments, FileSegments, Identity, LoudnessGate, RandomSegments
-from aeframe_audio.write import write_sounds
+from aeframe_audio.write import wav, write_sounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -341,6 +342,14 @@ class Audio(Modality):
         from aeframe_audio.render import plot_spectrograms
 
         return plot_spectrograms(panels, self._known_reader().rate)
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return the spectrogram of each segment, and its sound as a WAV file."""
+        rate = self._known_reader().rate
+        waves = x.detach().cpu().float().nan_to_num(0.0)
+        return [
+            [*drawn, Medium("audio/wav", wav(wave, rate))] for drawn, wave in zip(super().show(x), waves, strict=True)
+        ]
 
     def _segment_length(self, rate: int) -> int:
         return round(self.seconds * rate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -78,6 +79,14 @@ def _joined(
         waves.append(wave[:, : max(fitting, default=wave.shape[1])])
         start = end
     return titles, waves
+
+
+def wav(wave: Tensor, rate: int) -> bytes:
+    """Return a sound ``(C, n)``, clipped to full scale, as the content of a WAV file of 16 bits."""
+    buffer = io.BytesIO()
+    samples = wave.detach().cpu().float().clamp(-1.0, 1.0).T.numpy()
+    soundfile.write(buffer, samples, rate, subtype=_FORMATS[".wav"], format="WAV")
+    return buffer.getvalue()
 
 
 def _write_sound(wave: Tensor, path: Path, rate: int) -> None:

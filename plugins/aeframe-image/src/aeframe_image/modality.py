@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits, TensorSource
 from aeframe.data.folders import read_labels
+from aeframe.data.media import Medium
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -236,6 +237,12 @@ class Image(Modality):
         from aeframe_image.render import draw
 
         return draw({title: self.values.pixels(x) for title, x in panels.items()})
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return each image in its own size; of more than three bands the first three, of two the first."""
+        from aeframe_image.render import png
+
+        return [[Medium("image/png", png(pixels))] for pixels in self.values.pixels(x.detach().cpu())]
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Open an image file, a folder of them, or a NPZ or NPY file.

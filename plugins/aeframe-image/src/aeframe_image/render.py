@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from aeframe.types import Shape
@@ -53,6 +55,15 @@ def draw(panels: Mapping[str, Tensor]) -> Figure:
         axes.imshow(canvas.numpy(), cmap="gray", vmin=0, vmax=_WHITE, interpolation="nearest", aspect="auto")
         axes.set_axis_off()
     return figure
+
+
+def png(pixels: Tensor) -> bytes:
+    """Return an image ``(C, H, W)`` uint8 as the content of a PNG file, with the channels that `draw` draws."""
+    _, drawn = _drawable("", pixels.unsqueeze(0))
+    canvas = _canvas(drawn, columns=1).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(canvas).save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def heat_maps(errors: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
+from aeframe.data.media import Medium, figure_medium
 from aeframe.data.samples import as_array, is_frame
 from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
@@ -442,6 +443,15 @@ class Omics(Modality):
         from aeframe_omics.render import draw
 
         return draw(panels, (*self.genes, *self._view_columns()), len(self.genes), values=self.values)
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return a bar chart of each cell: the 40 genes or columns of views with the largest values in the first."""
+        from aeframe.data.profile import draw_profiles
+        from aeframe_omics.render import UNITS, log_genes
+
+        drawn = log_genes(x.float(), len(self.genes)) if self.values == "counts" else x
+        names = (*self.genes, *self._view_columns())
+        return [[figure_medium(figure)] for figure in draw_profiles(drawn, names, unit=UNITS[self.values])]
 
     def _view_columns(self) -> list[str]:
         return [f"{name} {k + 1}" for name, view in self._views.items() for k in range(len(view.mean))]

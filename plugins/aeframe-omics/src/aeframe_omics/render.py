@@ -12,6 +12,8 @@ from aeframe.data.heatmap import heatmap
 from aeframe_omics.check_cells import Values
 
 _MAX_COLUMNS = 40
+UNITS: Mapping[Values, str] = {"counts": "log(1 + count)", "log": "log(1 + counts per 10,000)", "real": "value"}
+"""Labels of the values that are drawn."""
 
 
 def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, values: Values) -> Figure:
@@ -24,7 +26,7 @@ def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, valu
         values: The values of the genes; counts are drawn as log(1 + count).
     """
     counts = values == "counts"
-    drawn = {title: _log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
+    drawn = {title: log_genes(x.float(), genes) if counts else x.float() for title, x in panels.items()}
     # Masked values are NaN.
     first = next(iter(drawn.values())).nan_to_num(0.0)
     variance = first.var(0, correction=0)
@@ -33,10 +35,10 @@ def draw(panels: Mapping[str, Tensor], names: Sequence[str], genes: int, *, valu
         {title: x[:, columns] for title, x in drawn.items()},
         [names[column] for column in columns.tolist()],
         diverging=values == "real",
-        unit={"counts": "log(1 + count)", "log": "log(1 + counts per 10,000)", "real": "value"}[values],
+        unit=UNITS[values],
     )
 
 
-def _log_genes(x: Tensor, genes: int) -> Tensor:
+def log_genes(x: Tensor, genes: int) -> Tensor:
     """Return x with log(1 + count) in the first `genes` columns."""
     return torch.cat([x[:, :genes].log1p(), x[:, genes:]], 1)

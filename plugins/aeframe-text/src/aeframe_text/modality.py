@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits
+from aeframe.data.media import Medium
 from aeframe.data.notes import Notes
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -312,6 +313,10 @@ class Text(Modality):
         from aeframe_text.render import draw
 
         return draw({title: self.decode(x) for title, x in panels.items()})
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return each text as a string."""
+        return [[Medium("text/plain", text)] for text in self.decode(x.cpu())]
 
     def _batch(self, lines: Sequence[Line]) -> Batch:
         encoded = self._encoder(is_trained=True).encode(lines, None, next_step="correct or remove it", warn=True)

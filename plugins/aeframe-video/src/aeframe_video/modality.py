@@ -19,6 +19,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import first_opened, passed_over, read_labels
+from aeframe.data.media import Medium
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -33,7 +34,7 @@ from aeframe_video.memory_clips import clips_of_stack
 from aeframe_video.reader import Reader, VideoClips
 from aeframe_video.sampling import ClipSampling
 from aeframe_video.videos import Files, RawSplits, VideoList
-from aeframe_video.write import write_clips
+from aeframe_video.write import gif, write_clips
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -217,6 +218,10 @@ class Video(Modality):
         from aeframe_video.render import plot_film_strips
 
         return plot_film_strips({title: as_bytes(x) for title, x in panels.items()})
+
+    def show(self, x: Tensor) -> list[list[Medium]]:
+        """Return each clip as an animated GIF at the rate of the training data; masked values are black."""
+        return [[Medium("image/gif", gif(clip, self._rate))] for clip in as_bytes(x)]
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Open the clips of a file or folder, in their order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -67,6 +68,16 @@ def write_clips(pixels: Tensor, path: Path, rate: float, *, names: Sequence[str]
         _write(partial, file_clips, rate)
         partial.rename(file)
     return files
+
+
+def gif(pixels: Tensor, rate: float) -> bytes:
+    """Return a uint8 clip ``(T, C, H, W)`` as the content of an animated GIF file that repeats."""
+    frames = [Image.fromarray(frame.squeeze(-1)) for frame in pixels.permute(0, 2, 3, 1).numpy()]
+    buffer = io.BytesIO()
+    # Browsers slow down frames that are shown for less than 20 ms.
+    duration = max(20, round(1000 / rate))
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    return buffer.getvalue()
 
 
 def _write(path: Path, clips: Frames, rate: float) -> None:

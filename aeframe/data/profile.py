@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 from torch import Tensor
 
-_MAX_BARS = 40
+_MAX_BARS = 24
 """Maximum number of columns that are drawn."""
 _COLOUR = "#0072B2"
+_BAR_INCHES, _LETTER_INCHES, _MAX_LETTERS = 0.16, 0.065, 24
 
 
 def draw_profiles(x: Tensor, names: Sequence[str] | None, *, unit: str) -> list[Figure]:
     """Return a bar chart of each row ``(N, K)``, with the same columns and the same scale for all.
 
-    Of more than 40 columns, those with the largest absolute values in the first row are drawn, in the order of the
+    Of more than 24 columns, those with the largest absolute values in the first row are drawn, in the order of the
     columns.
 
     Args:
@@ -24,22 +25,28 @@ def draw_profiles(x: Tensor, names: Sequence[str] | None, *, unit: str) -> list[
         unit: Label of the values.
     """
     values = x.detach().float().cpu().flatten(1)
-    width = values.shape[1]
-    columns = values[0].nan_to_num(0.0).abs().topk(min(_MAX_BARS, width)).indices.sort().values
+    columns = values[0].nan_to_num(0.0).abs().topk(min(_MAX_BARS, values.shape[1])).indices.sort().values
     drawn = values[:, columns].nan_to_num(float("nan"), float("nan"), float("nan"))
     finite = drawn[drawn.isfinite()]
     low, high = (min(0.0, finite.min().item()), max(0.0, finite.max().item())) if finite.numel() else (0.0, 1.0)
     margin = 0.05 * (high - low) or 0.5
-    labels = [str(column) if names is None else names[column] for column in columns.tolist()]
+    labels = [str(column) if names is None else _shortened(names[column]) for column in columns.tolist()]
+    left, bottom = 0.55, 0.15 + _LETTER_INCHES * max(len(label) for label in labels)
+    width, height = left + max(2.5, _BAR_INCHES * len(labels)), bottom + 1.5
     figures = []
     for row in drawn.tolist():
-        figure = Figure(figsize=(max(3.0, 0.17 * len(labels) + 0.8), 2.2), layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(width, height))
+        # Fixed margins: a layout engine would draw each figure several times.
+        axes = figure.add_axes((left / width, bottom / height, 1 - (left + 0.05) / width, 1 - (bottom + 0.1) / height))
         axes.bar(range(len(labels)), row, color=_COLOUR, width=0.8)
         axes.axhline(0.0, color="black", linewidth=0.5)
         axes.set(ylim=(low - (margin if low < 0 else 0.0), high + margin), xlim=(-0.7, len(labels) - 0.3))
         axes.set_ylabel(unit, fontsize=7)
-        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
-        axes.tick_params(axis="y", labelsize=6)
+        axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
+        axes.tick_params(axis="y", labelsize=7)
         figures.append(figure)
     return figures
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _MAX_LETTERS else f"{name[: _MAX_LETTERS - 1]}…"

@@ -261,7 +261,7 @@ class Vector(Modality):
         return heatmap(panels, self._columns, diverging=diverging, unit=_UNITS[self.scale])
 
     def show(self, x: Tensor) -> list[list[Medium]]:
-        """Return a bar chart of each row, of at most 40 columns."""
+        """Return a bar chart of each row, of at most 24 columns."""
         from aeframe.data.profile import draw_profiles
 
         return [[figure_medium(figure)] for figure in draw_profiles(x, self._columns, unit=_UNITS[self.scale])]

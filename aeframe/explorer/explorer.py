@@ -71,13 +71,8 @@ class Explorer:
             batch = self._batch(self.positions([position]))
             with _Quiet():
                 x_hat = self.model.reconstruct(batch, condition=self.condition(1))
-            original, reconstruction = batch.nan_masked_x(), x_hat.cpu()
-            if original.shape == reconstruction.shape:
-                both = self._shown(torch.cat([original, reconstruction.to(original.dtype)]))
-            else:
-                # Unordered samples may be reconstructed with another number of elements.
-                both = [*self._shown(original), *self._shown(reconstruction)]
-            return both[0], both[1]
+            original, reconstruction = self._shown_together(batch.nan_masked_x(), x_hat.cpu())
+            return original, reconstruction
 
     def neighbours(self, position: int, num: int = 6) -> list[tuple[int, float]]:
         """Return positions and distances of the samples with the nearest codes, without the sample itself.
@@ -119,8 +114,12 @@ class Explorer:
             )
         start = directions.mean if base is None else self.embedding.codes[self.positions([base])[0]].flatten()
         z = directions.move(start, dict(enumerate(offsets)))
-        with self._lock:
-            return self._decoded(z.reshape(1, *self.embedding.codes.shape[1:]), self._condition_like([base]))[0]
+        z = z.reshape(1, *self.embedding.codes.shape[1:])
+        with self._lock, _Quiet():
+            x = self.model.decode(z, condition=self._condition_like([base])).cpu()
+            if base is None:
+                return self._shown(x)[0]
+            return self._shown_together(self._batch(self.positions([base])).nan_masked_x(), x)[1]
 
     def path(self, start: int, end: int, steps: int) -> tuple[list[list[Medium]], list[list[float]] | None]:
         """Return the decoded path between the codes of two samples, and its points on the map.
@@ -182,6 +181,13 @@ class Explorer:
 
     def _shown(self, x: Tensor) -> list[list[Medium]]:
         return self.model.modality.show(x)
+
+    def _shown_together(self, *parts: Tensor) -> list[list[Medium]]:
+        """Return how samples are shown with the same scales, if they have the same number of elements."""
+        if len({part.shape[1:] for part in parts}) == 1:
+            return self._shown(torch.cat([part.to(parts[0].dtype) for part in parts]))
+        # Samples of unordered elements may be decoded to another number of them.
+        return [shown for part in parts for shown in self._shown(part)]
 
     def _points(self, z: Tensor) -> list[list[float]] | None:
         flat = z.flatten(1)

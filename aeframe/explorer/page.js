@@ -362,7 +362,7 @@ const play = guarded(async () => {
   if (timer) { stop(); return; }
   const step = $("step");
   if (!frames.length) {
-    const path = await getJson(`path?from=${start}&to=${end}&steps=16`);
+    const path = await getJson(`path?from=${start}&to=${end}&steps=12`);
     frames = path.frames;
     pathPoints = path.points;
     step.max = frames.length - 1;

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from aeframe.cli.explore import Explore
 from aeframe.cli.rows_file import write_rows
@@ -74,8 +75,10 @@ def test_sliders_decode_the_code_that_they_move(callbacks: Callbacks) -> None:
     still, moved = callbacks.decode(3, "principal", [0.0]), callbacks.decode(3, "principal", [3.0, 0.0, -1.0])
     assert png_of(still["media"]) != png_of(moved["media"])
     explorer = callbacks.explorer
+    x = explorer.source.batch(torch.tensor([int(explorer.embedding.rows[3])])).x
     x_hat = explorer.model.decode(explorer.embedding.codes[3:4])
-    assert png_of(still["media"]) == explorer.model.modality.show(x_hat)[0][0].content
+    # With the columns and the scale of the sample.
+    assert png_of(still["media"]) == explorer.model.modality.show(torch.cat([x, x_hat]))[1][0].content
     assert png_of(callbacks.decode(None, "numbers", [])["media"])
 
 

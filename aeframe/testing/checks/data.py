@@ -242,6 +242,26 @@ def rendering(part: PartUnderTest) -> None:
         expect(path.stat().st_size > 0, f"{part.id} renders an empty file")
 
 
+@check("shown samples", "the explorer shows samples in a browser", kinds=["modality"], depends_on=("rendering",))
+def shown_samples(part: PartUnderTest) -> None:
+    """Show two samples, the first with NaN in some places: each has media with MIME types that browsers know."""
+    x = part.setup.batch().nan_masked_x()[:2].clone()
+    if x.is_floating_point():
+        x[0, : max(1, x.shape[1] // 2)] = torch.nan
+    shown = part.setup.modality.show(x)
+    expect(len(shown) == len(x), f"{part.id} shows {len(shown)} of {len(x)} samples")
+    for media in shown:
+        expect(len(media) > 0, f"{part.id} shows nothing of a sample; `show` returns at least one medium for each")
+        for medium in media:
+            expected = str if medium.mime.startswith("text/") else bytes
+            expect(
+                medium.mime.startswith(("image/", "audio/", "video/", "text/"))
+                and isinstance(medium.content, expected),
+                f"{part.id} shows a medium of the type '{medium.mime}' with {type(medium.content).__name__}; expected "
+                "image/..., audio/... or video/... with bytes, or text/plain with a string",
+            )
+
+
 @check("located errors", "reports say where a sample is anomalous", kinds=["modality"], depends_on=("rendering",))
 def located_errors(part: PartUnderTest) -> None:
     """Locate errors of which one is the largest, and draw them.
@@ -434,6 +454,7 @@ CHECKS = (
     files_round_trip,
     samples_in_memory,
     rendering,
+    shown_samples,
     located_errors,
     modality_state,
     data_from_saved_state,

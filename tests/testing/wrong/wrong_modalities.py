@@ -295,6 +295,21 @@ class NotDrawingNaNNoise(Noise):
     modality = "not_drawing_nan"
 
 
+class ShowingOne(Rows):
+    """Shows the first sample only."""
+
+    dataset = "showing_one_noise"
+
+    def show(self, x):
+        return super().show(x[:1])
+
+
+class ShowingOneNoise(Noise):
+    """Rows for `ShowingOne`."""
+
+    modality = "showing_one"
+
+
 class Forgetting(Rows):
     """Reads files in a scale that it learns, and does not return from `state`."""
 

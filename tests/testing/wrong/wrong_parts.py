@@ -118,6 +118,7 @@ def register_modalities(register):
     register("padded", "wrong_modalities:Padded", summary="masked values that are NaN, and no fault")
     register("reading_masked", "wrong_modalities:ReadingMasked", summary="an encoder that reads masked values")
     register("not_drawing_nan", "wrong_modalities:NotDrawingNaN", summary="pictures of complete samples only")
+    register("showing_one", "wrong_modalities:ShowingOne", summary="the first of all samples is shown")
     register("forgetting", "wrong_modalities:Forgetting", summary="a learned scale of files missing in its state")
 
 
@@ -141,6 +142,7 @@ def register_datasets(register):
     for name in ("padded", "reading_masked", "forgetting"):
         owner = "".join(word.capitalize() for word in name.split("_"))
         register(f"{name}_noise", f"wrong_modalities:{owner}Noise", summary=f"rows of {name}")
+    register("showing_one_noise", "wrong_modalities:ShowingOneNoise", summary="rows of showing_one")
     register("not_drawing_nan_noise", "wrong_modalities:NotDrawingNaNNoise", summary="rows of not_drawing_nan")
     register("global_noise", "wrong_modalities:GlobalNoise", summary="drawn from the global generator")
     register("numpy_noise", "wrong_modalities:NumpyNoise", summary="drawn without a seed")

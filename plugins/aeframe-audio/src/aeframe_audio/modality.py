@@ -18,7 +18,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import passed_over, read_labels
-from aeframe.data.media import Medium
+from aeframe.data.media import Medium, figure_medium
 from aeframe.data.random_split import SPLITS
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
@@ -344,11 +344,13 @@ class Audio(Modality):
         return plot_spectrograms(panels, self._known_reader().rate)
 
     def show(self, x: Tensor) -> list[list[Medium]]:
-        """Return the spectrogram of each segment, and its sound as a WAV file."""
+        """Return the spectrogram of each segment, and its sound as a WAV file; masked values are silence."""
+        from aeframe_audio.render import plot_spectrogram
+
         rate = self._known_reader().rate
-        waves = x.detach().cpu().float().nan_to_num(0.0)
         return [
-            [*drawn, Medium("audio/wav", wav(wave, rate))] for drawn, wave in zip(super().show(x), waves, strict=True)
+            [figure_medium(plot_spectrogram(wave, rate)), Medium("audio/wav", wav(wave, rate))]
+            for wave in x.detach().cpu().float().nan_to_num(0.0)
         ]
 
     def _segment_length(self, rate: int) -> int:

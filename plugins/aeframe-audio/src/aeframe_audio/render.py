@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -44,11 +45,7 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
             wave_axes.plot(wave.numpy(), linewidth=0.4, color="black")
             wave_axes.set(ylim=(-1, 1), xlim=(0, len(wave)))
             wave_axes.set_axis_off()
-            seconds, nyquist_kilohertz = len(wave) / rate, rate / 2000
-            spectrum_axes.imshow(
-                _decibels(wave).numpy(), origin="lower", aspect="auto", cmap="magma", vmin=_FLOOR_DB, vmax=-10.0,
-                extent=(0, seconds, 0, nyquist_kilohertz),
-            )  # fmt: skip
+            _draw_spectrogram(spectrum_axes, wave, rate)
             spectrum_axes.tick_params(labelsize=6, labelleft=column == 0)
             if column == 0:
                 wave_axes.set_title(title, fontsize=8, loc="left")
@@ -56,6 +53,25 @@ def plot_spectrograms(panels: Mapping[str, Tensor], rate: float) -> Figure:
             if row == len(rows) - 1:
                 spectrum_axes.set_xlabel("seconds", fontsize=6)
     return figure
+
+
+def plot_spectrogram(wave: Tensor, rate: float) -> Figure:
+    """Plot the spectrogram of one sound ``(C, T)``, as `plot_spectrograms` does."""
+    figure = Figure(figsize=(3.6, 1.8))
+    # Fixed margins: a layout engine would draw the figure several times.
+    axes = figure.add_axes((0.12, 0.24, 0.86, 0.73))
+    _draw_spectrogram(axes, wave.detach().float().cpu().nan_to_num(0.0).mean(0), rate)
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("seconds", fontsize=7)
+    axes.set_ylabel("kHz", fontsize=7)
+    return figure
+
+
+def _draw_spectrogram(axes: Axes, wave: Tensor, rate: float) -> None:
+    axes.imshow(
+        _decibels(wave).numpy(), origin="lower", aspect="auto", cmap="magma", vmin=_FLOOR_DB, vmax=-10.0,
+        extent=(0, len(wave) / rate, 0, rate / 2000),
+    )  # fmt: skip
 
 
 def _decibels(wave: Tensor) -> Tensor:

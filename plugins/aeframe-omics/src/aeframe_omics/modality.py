@@ -445,7 +445,7 @@ class Omics(Modality):
         return draw(panels, (*self.genes, *self._view_columns()), len(self.genes), values=self.values)
 
     def show(self, x: Tensor) -> list[list[Medium]]:
-        """Return a bar chart of each cell: the 40 genes or columns of views with the largest values in the first."""
+        """Return a bar chart of each cell: the 24 genes or columns of views with the largest values in the first."""
         from aeframe.data.profile import draw_profiles
         from aeframe_omics.render import UNITS, log_genes
 

@@ -10,7 +10,7 @@ from torch import Tensor
 _MAX_BARS = 24
 """Maximum number of columns that are drawn."""
 _COLOUR = "#0072B2"
-_BAR_INCHES, _LETTER_INCHES, _MAX_LETTERS = 0.16, 0.065, 24
+_BAR_INCHES, _LETTER_INCHES, _MAX_LETTERS = 0.16, 0.058, 24
 
 
 def draw_profiles(x: Tensor, names: Sequence[str] | None, *, unit: str) -> list[Figure]:
@@ -31,17 +31,17 @@ def draw_profiles(x: Tensor, names: Sequence[str] | None, *, unit: str) -> list[
     low, high = (min(0.0, finite.min().item()), max(0.0, finite.max().item())) if finite.numel() else (0.0, 1.0)
     margin = 0.05 * (high - low) or 0.5
     labels = [str(column) if names is None else _shortened(names[column]) for column in columns.tolist()]
-    left, bottom = 0.55, 0.15 + _LETTER_INCHES * max(len(label) for label in labels)
-    width, height = left + max(2.5, _BAR_INCHES * len(labels)), bottom + 1.5
+    left, bottom = 0.35, 0.15 + _LETTER_INCHES * max(len(label) for label in labels)
+    width, height = left + max(2.5, _BAR_INCHES * len(labels)), bottom + 1.6
     figures = []
     for row in drawn.tolist():
         figure = Figure(figsize=(width, height))
         # Fixed margins: a layout engine would draw each figure several times.
-        axes = figure.add_axes((left / width, bottom / height, 1 - (left + 0.05) / width, 1 - (bottom + 0.1) / height))
+        axes = figure.add_axes((left / width, bottom / height, 1 - (left + 0.05) / width, 1 - (bottom + 0.25) / height))
         axes.bar(range(len(labels)), row, color=_COLOUR, width=0.8)
         axes.axhline(0.0, color="black", linewidth=0.5)
         axes.set(ylim=(low - (margin if low < 0 else 0.0), high + margin), xlim=(-0.7, len(labels) - 0.3))
-        axes.set_ylabel(unit, fontsize=7)
+        axes.set_title(unit, fontsize=7, loc="left", pad=3)
         axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
         axes.tick_params(axis="y", labelsize=7)
         figures.append(figure)

@@ -118,7 +118,7 @@ function showLegend() {
     scale.style.background = `linear-gradient(90deg, ${CIVIDIS.join(",")})`;
     items.push(element("li", {}, finite.length ? low.toPrecision(4) : "no values", scale, finite.length ? high.toPrecision(4) : ""));
   } else if (colouring) {
-    for (const group of traces) {
+    traces.forEach((group, number) => {
       const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       picture.setAttribute("viewBox", "0 0 12 12");
       picture.setAttribute("aria-hidden", "true");
@@ -127,8 +127,16 @@ function showLegend() {
       shape.setAttribute("fill", group.marker.color);
       picture.append(shape);
       const count = group.count === null ? "" : ` (${group.count.toLocaleString("en")})`;
-      items.push(element("li", {}, picture, `${group.name || "none"}${count}`));
-    }
+      // Small points of one colour look alike, whatever their symbol: a click hides a category, or shows it again.
+      const button = element("button", { className: "category" }, picture, `${group.name || "none"}${count}`);
+      button.setAttribute("aria-pressed", "true");
+      button.onclick = () => {
+        const isShown = button.getAttribute("aria-pressed") === "false";
+        button.setAttribute("aria-pressed", String(isShown));
+        Plotly.restyle("map", { visible: isShown }, [number]);
+      };
+      items.push(element("li", {}, button));
+    });
   }
   $("legend").replaceChildren(...items);
 }

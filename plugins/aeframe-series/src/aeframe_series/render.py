@@ -66,7 +66,9 @@ def plot_rows(panels: Mapping[str, Windows], columns: Sequence[str]) -> Figure:
         per_row = min(_ROW_SAMPLES, max(len(windows) for windows in panels.values()))
         rows, titles = [windows[:per_row] for windows in panels.values()], list(panels)
     num_columns = min(_MAX_COLUMNS, rows[0].shape[1])
-    figure = Figure(figsize=(0.6 + 1.3 * per_row, 0.6 + 1.1 * len(rows)), layout="constrained")
+    # A single window is as wide as the legend.
+    width = max(0.6 + 1.3 * per_row, 1.0 + 0.8 * num_columns)
+    figure = Figure(figsize=(width, 0.6 + 1.1 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for row, title, axes in zip(rows, titles, grid, strict=True):
         for column in range(num_columns):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -88,9 +89,9 @@ class RowNoise(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run one torch operation; split it into rows if it draws random numbers."""
+        if not _is_random(func):
+            return func(*args, **(kwargs or {}))
         by_name = dict(kwargs or {})
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **by_name)
         names = [argument.name for argument in func._schema.arguments]
         arguments = dict(zip(names, args, strict=False)) | by_name
         device = _device_of(arguments)
@@ -261,6 +262,12 @@ _ELEMENTWISE: Mapping[str, Callable[[Tensor, int, Mapping[str, Any]], Tensor]] =
 }
 """Operations with independent elements, and the function that computes each element: from random bits in the shape of
 the result, the number of bits of its significand, and the operation's arguments on the CPU."""
+
+
+@functools.cache
+def _is_random(func: Any) -> bool:
+    """Return whether an operation draws random numbers; cached, because this is called for every operation."""
+    return torch.Tag.nondeterministic_seeded in func.tags
 
 
 def _aliased_argument(func: Any, alias: Any) -> str:

@@ -86,10 +86,11 @@ def score_batch(
         on_device = rows.to(batch.x.device)
         with RowNoise(mix_elements(keys[rows] + draw), seed=seed, num_samples=num_samples):
             out: ForwardOutput = model(
-                batch.rows(on_device),
+                # Several times as fast as indexing by a tensor.
+                batch.map(lambda t, rows=on_device: t.index_select(0, rows)),  # type: ignore[misc]
                 sample=sample,
                 num_samples=num_samples,
-                features=None if features is None else features[on_device],
+                features=None if features is None else features.index_select(0, on_device),
             )
             bound = _bound(who, objective, model, out, progress)
         bounds.append(bound[: len(pairs)])

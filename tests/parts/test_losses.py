@@ -234,3 +234,11 @@ def test_flat_x_and_reconstruction_are_masked() -> None:
     assert x_hat.shape == (4, 2, 15)
     assert x[0].tolist() == [*range(1, 11), *[0] * 5]
     assert x_hat[3, 1].tolist() == [1] * 5 + [0] * 5 + [1] * 5
+
+
+def test_the_bernoulli_loss_is_the_same_with_and_without_gradients() -> None:
+    loss = build("loss", "bernoulli", shape=(3,), domain=Domain("unit"))
+    output, x = torch.linspace(-120, 120, 240).reshape(-1, 1, 3), torch.rand(80, 3)
+    x[:40] = x[:40].round()
+    evaluated, trained = loss.elements(output, x), loss.elements(output.clone().requires_grad_(), x)
+    torch.testing.assert_close(evaluated, trained.detach(), rtol=1e-5, atol=1e-5)

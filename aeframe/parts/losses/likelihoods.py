@@ -40,7 +40,11 @@ class Bernoulli(Likelihood):
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         # As log_prob, but without its two negations, which cost time in every step of an image model.
         (logits,) = split_outputs(output, self.ndim)
-        return F.binary_cross_entropy_with_logits(logits, x.to(logits.dtype).expand_as(logits), reduction="none")
+        x = x.to(logits.dtype)
+        if not logits.requires_grad:
+            # The same up to rounding, in half the time. Its backward pass takes longer, so training does without.
+            return F.softplus(logits).addcmul_(x, logits, value=-1)
+        return F.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none")
 
 
 class Categorical(Likelihood):

@@ -281,6 +281,12 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_feature_spaces(register: Register) -> None:
+    at = "aeframe.evaluation.feature_spaces"
+    register("pca", f"{at}:PrincipalComponents", summary="principal components of the elements of samples")
+
+
+@hookimpl
 def register_loggers(register: Register) -> None:
     at = "aeframe.training.loggers"
     register("wandb", f"{at}:wandb", summary="Weights & Biases (extra 'wandb')")

@@ -248,6 +248,16 @@ KINDS: dict[str, Kind] = {
             usage="`metrics.NAME={}`",
         ),
         Kind(
+            "feature_space",
+            """Register spaces in which samples of a model are compared with held-out ones: subclasses of
+            `aeframe.evaluation.feature_spaces.FeatureSpace`.
+
+            A modality names its own in `Modality.feature_spaces`. Injected: `modality` and `spec` of the model.
+            """,
+            base="aeframe.evaluation.feature_spaces:FeatureSpace",
+            usage="`aeframe evaluate RUN --features NAME`",
+        ),
+        Kind(
             "callback",
             """Register Lightning callbacks.
 

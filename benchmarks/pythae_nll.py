@@ -73,7 +73,8 @@ def prepare(data: str, folder: Path, images: int) -> None:
         weights |= {f"encoder.embedding.{part}": mean, f"encoder.log_var.{part}": log_variance}
     with np.load(data) as file:
         x = (file["x_test"][:images] > 127).astype(np.float32)[:, None]
-    np.savez(folder / "weights.npz", x=x, **{name: value.numpy() for name, value in weights.items()})
+    arrays: dict[str, Any] = {"x": x, **{name: value.numpy() for name, value in weights.items()}}
+    np.savez(folder / "weights.npz", **arrays)
 
 
 # -- the two sides, each in its own process ----------------------------------------------------------------------------

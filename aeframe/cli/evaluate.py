@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output
+from aeframe.cli.model_command import SPLITS, ModelCommand, add_data, check_output, positive
 from aeframe.errors import AeframeError, printable
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Source
+    from aeframe.evaluation.feature_spaces import FeatureSpace
+    from aeframe.evaluation.sample_quality import SampleQuality
     from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
 
 
 class Evaluate(ModelCommand):
-    """Compute the metrics of a saved model on a split of the data of its run, and print a table."""
+    """Compute the metrics of a saved model on a split of the data of its run, and print a table.
+
+    With --features, new samples of the model are compared with the split too: Fréchet distance, precision and recall,
+    density and coverage.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
@@ -25,11 +32,16 @@ class Evaluate(ModelCommand):
         add_data(parser)
         parser.add_argument("--metrics", metavar="A,B", help="metrics to compute besides those of the run: nll, ...")
         parser.add_argument(
+            "--features", metavar="A,B", help="feature spaces in which to compare new samples with the split: pca, ..."
+        )
+        parser.add_argument(
             "options",
             nargs="*",
-            metavar="metrics.NAME.OPTION=VALUE",
-            help="options of metrics: metrics.nll.samples=5000",
+            metavar="KIND.NAME.OPTION=VALUE",
+            help="options of metrics and feature spaces: metrics.nll.samples=5000, features.pca.components=8",
         )
+        parser.add_argument("-n", "--num", type=positive, help="new samples with --features (half of the split)")
+        parser.add_argument("--draw", action="store_true", help="draw these from the likelihood instead of its mean")
         parser.add_argument("--seed", type=int, help="seed for sampling z (default: the seed of the run)")
         parser.add_argument("-o", "--output", metavar="JSON", type=Path, help="also write the metrics to a new file")
         parser.add_argument(
@@ -40,9 +52,12 @@ class Evaluate(ModelCommand):
         if args.output is not None:
             check_output(args.output)
         model = self.open(args)
+        metric_options, space_options = _chosen(args)
+        spaces = {name: _space(model, name, options) for name, options in space_options.items()}
         splits = self.splits(model, args)
         source = getattr(splits, args.split)
-        metrics, protocols = self.measure(model, splits.train, source, args)
+        metrics, protocols = self.measure(model, splits.train, source, args, metric_options)
+        compared = [self.compare_samples(model, args, name, space) for name, space in spaces.items()]
         from aeframe.evaluation.units import units_of
         from aeframe.registry import registry
 
@@ -53,10 +68,15 @@ class Evaluate(ModelCommand):
             print(printable(f"factors: {', '.join(splits.factor_names)}"))
         for name, protocol in protocols.items():
             print(f"{name}: {protocol}")
+        for quality in compared:
+            _print_samples(quality)
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
-            args.output.write_text(numbers_as_json({args.split: metrics, "protocol": protocols}), encoding="utf-8")
+            measured = json.loads(numbers_as_json({args.split: metrics, "protocol": protocols}))
+            if compared:
+                measured["samples"] = {quality.space: quality.as_dict() for quality in compared}
+            args.output.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
             print(args.output)
         if args.log:
             from aeframe.cli.trackers import trackers_of
@@ -68,16 +88,22 @@ class Evaluate(ModelCommand):
         return 0
 
     def measure(
-        self, model: TrainedModel, train: Source, source: Source, args: Namespace
+        self,
+        model: TrainedModel,
+        train: Source,
+        source: Source,
+        args: Namespace,
+        options: Mapping[str, Mapping[str, Any]],
     ) -> tuple[dict[str, float], dict[str, str]]:
         """Return the metrics of the samples of `source` by name, and the protocol of those that state one."""
         from aeframe.data.loader import Loader
         from aeframe.data.plan import BatchPlan
         from aeframe.evaluation.baselines import baseline_metrics, pca_error
         from aeframe.evaluation.evaluator import Evaluator, measure, metrics_of
+        from aeframe.training.malloc_tuning import kept_memory
 
         config = model.config
-        overrides = {**(config.get("metrics") or {}), **chosen_metrics(args.metrics, args.options)}
+        overrides = {**(config.get("metrics") or {}), **options}
         metrics = metrics_of(model.modality.metrics, overrides)
         seed = config.get("seed", 0) if args.seed is None else args.seed
         evaluator = Evaluator(model.model, metrics, seed=seed)
@@ -87,34 +113,86 @@ class Evaluate(ModelCommand):
         # The batches of the run itself, so that the metrics equal those of the run.
         plan = BatchPlan(len(source), self.batch_size(args, model), seed=seed, shuffle=False)
         batches = cast("Iterable[Batch]", Loader(source, plan))
-        measured = measure(evaluator, batches, model.progress, model.device)
+        with kept_memory(enabled=True):
+            measured = measure(evaluator, batches, model.progress, model.device)
         error = pca_error(model.model, train, source, seed=config.get("seed", 0))
         protocols = evaluator.protocols()
         if error is not None:
             protocols["mse_of_pca"] = error.describe()
         return measured | baseline_metrics(error), protocols
 
+    def compare_samples(self, model: TrainedModel, args: Namespace, name: str, space: FeatureSpace) -> SampleQuality:
+        """Compare new samples of the model with those of the split in the feature space `name`."""
+        from aeframe.evaluation.sample_quality import sample_quality
 
-def chosen_metrics(names: str | None, options: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the options by metric that ``--metrics A,B`` and ``metrics.NAME.OPTION=VALUE`` choose.
+        splits, size = self.splits(model, args), self.batch_size(args, model)
+        seed = int(model.config.get("seed", 0)) if args.seed is None else args.seed
+        return sample_quality(
+            name,
+            space,
+            model.spec,
+            sample=lambda num, condition: model.sample(
+                num, seed=seed, condition=condition, batch_size=size, draw=args.draw
+            ).cpu(),
+            reconstruct=lambda batch: model.reconstruct(batch, batch_size=size).cpu(),
+            train=splits.train,
+            held_out=getattr(splits, args.split),
+            num=args.num,
+            seed=seed,
+        )
+
+
+def _chosen(args: Namespace) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Return the options by name of the chosen metrics, and of the chosen feature spaces.
 
     Raises:
-        AeframeError: An unknown metric, or an option that is written otherwise.
+        AeframeError: An unknown name, or an option that is written otherwise.
     """
     import yaml
 
     from aeframe.registry import registry
 
-    chosen: dict[str, dict[str, Any]] = {name: {} for name in (names or "").split(",") if name}
-    for text in options:
+    kinds = {"metrics": ("metric", args.metrics), "features": ("feature_space", args.features)}
+    chosen: dict[str, dict[str, dict[str, Any]]] = {
+        key: {name: {} for name in (names or "").split(",") if name} for key, (_, names) in kinds.items()
+    }
+    for text in args.options:
         key, equals, value = text.partition("=")
         parts = key.split(".")
-        if not equals or len(parts) != 3 or parts[0] != "metrics":
-            raise AeframeError(f"expected metrics.NAME.OPTION=VALUE, found '{text}'; correct it")
-        chosen.setdefault(parts[1], {})[parts[2]] = yaml.safe_load(value)
-    for name in chosen:
-        registry().entry("metric", name)
-    return chosen
+        if not equals or len(parts) != 3 or parts[0] not in kinds:
+            raise AeframeError(f"expected metrics.NAME.OPTION=VALUE or features.NAME.OPTION=VALUE, found '{text}'")
+        chosen[parts[0]].setdefault(parts[1], {})[parts[2]] = yaml.safe_load(value)
+    for key, (kind, _) in kinds.items():
+        for name in chosen[key]:
+            registry().entry(kind, name)
+    return chosen["metrics"], chosen["features"]
+
+
+def _space(model: TrainedModel, name: str, options: Mapping[str, Any]) -> FeatureSpace:
+    from aeframe.factory import build
+
+    space: FeatureSpace = build("feature_space", {"name": name, **options}, modality=model.modality, spec=model.spec)
+    return space
+
+
+def _print_samples(quality: SampleQuality) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    sets = {
+        "new samples": quality.samples,
+        "reconstructions": quality.reconstructions,
+        "held-out (floor)": quality.floor,
+    }
+    table = Table(quality.space, title="samples")
+    for title in sets:
+        table.add_column(title, justify="right")
+    for measure in quality.samples:
+        table.add_row(measure, *(f"{values[measure]:.4g}" for values in sets.values()))
+    console = Console()
+    console.print(table)
+    console.print(escape(quality.protocol()), soft_wrap=True)
 
 
 def _print(title: str, metrics: dict[str, float], units: Mapping[str, str]) -> None:

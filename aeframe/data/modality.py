@@ -144,6 +144,8 @@ class Modality(ABC):
     """
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "r2")
     """Names of the metrics that are computed on held-out data."""
+    feature_spaces: ClassVar[tuple[str, ...]] = ("pca",)
+    """Names of the feature spaces in which new samples are compared with held-out ones, those of the field first."""
     dataset: ClassVar[str | None] = None
     """Name of the default dataset."""
     in_memory: ClassVar[str | None] = None

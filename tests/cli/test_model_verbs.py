@@ -125,7 +125,7 @@ def test_evaluate_computes_further_metrics(
     capsys.readouterr()
     for arguments, message in (
         (["--metrics", "nil"], "unknown metric 'nil', did you mean 'nll'?"),
-        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
+        (["metrics.nll=3"], "expected metrics.NAME.OPTION=VALUE or features.NAME.OPTION=VALUE, found 'metrics.nll=3'"),
         (["--metrics", "codebook"], "metric 'codebook' is not defined for model 'vae'"),
         (["metrics.nll.samples=0"], "metric nll takes samples and chunk of at least 1, found 0 and 4096"),
     ):
@@ -148,6 +148,29 @@ def test_evaluate_states_how_it_has_measured(
     assert "probe: 200 samples with a label, 5-fold" in printed
     assert "mig: not measured: the samples have no" in printed
     assert "factors:" not in printed
+
+
+def test_evaluate_compares_new_samples_with_held_out_ones(
+    make_run: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = make_run(), tmp_path / "numbers.json"
+    options = ["--features", "pca", "features.pca.components=2", "-n", "12", "--split", "train"]
+    run_verb("evaluate", run, *options, "-o", out)
+    measured = json.loads(out.read_text())
+    assert set(measured) == {"train", "protocol", "samples"}
+    (pca,) = measured["samples"].values()
+    assert list(measured["samples"]) == ["pca-2"]
+    assert (pca["num"], pca["num_features"]) == (12, 2)
+    assert set(pca["samples"]) == set(pca["floor"]) == {"frechet", "precision", "recall", "density", "coverage"}
+    printed = capsys.readouterr().out
+    assert pca["protocol"] in printed
+    assert pca["protocol"].startswith("12 of each, compared with 12 held-out samples in feature space pca-2, 2 numbers")
+    for arguments, message in (
+        (["--features", "pcaa"], "unknown feature_space 'pcaa', did you mean 'pca'?"),
+        (["--features", "pca", "-n", "3"], "feature space pca compares at least 10 samples with as many others"),
+        (["features.pca.components=0"], "a feature space takes at least 1 of components, found 0"),
+    ):
+        assert message in error_of(capsys, "evaluate", run, *arguments)
 
 
 def test_encode_writes_z(table: tuple[Path, Path, TrainedModel], tmp_path: Path) -> None:

@@ -105,11 +105,14 @@ def data_in_the_domain(part: PartUnderTest) -> None:
     "registered defaults", "a modality must work without further choices", kinds=["modality"], depends_on=("imports",)
 )
 def registered_defaults(part: PartUnderTest) -> None:
-    """Look up each name in `Modality.defaults` and `Modality.metrics`."""
+    """Look up each name in `Modality.defaults`, `Modality.metrics` and `Modality.feature_spaces`."""
     for kind, name in part.target.defaults.items():
         expect(name in registry().names(kind), f"{part.id} has the default {kind}={name}, which is not registered")
     for name in part.target.metrics:
         expect(name in registry().names("metric"), f"{part.id} has the metric '{name}', which is not registered")
+    for name in part.target.feature_spaces:
+        registered = name in registry().names("feature_space")
+        expect(registered, f"{part.id} has the feature space '{name}', which is not registered")
 
 
 @check(

@@ -17,6 +17,7 @@ NAMES = {
     "loss": ["snr"],
     "penalty": ["mel", "stft"],
     "metric": ["bitrate", "log_spectral_distance", "mel_distance", "si_sdr"],
+    "feature_space": ["log_mel"],
     "config": ["audio"],
     "command": ["codec_report", "transcode"],
 }

@@ -10,6 +10,7 @@ import pytest
 
 from aeframe.cli import Command
 from aeframe.data import Dataset, Modality
+from aeframe.evaluation.feature_spaces import FeatureSpace
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.factory import defaults, signature
 from aeframe.parts.losses.base import Loss
@@ -33,13 +34,15 @@ NAMES = {
     "encoder": ["vqgan"],
     "decoder": ["vqgan"],
     "loss": ["ms_ssim", "ssim"],
-    "metric": ["bits_per_dimension", "frechet", "psnr", "ssim"],
-    "command": ["image_classifier", "image_frechet", "image_tiles"],
+    "metric": ["bits_per_dimension", "psnr", "ssim"],
+    "feature_space": ["classifier"],
+    "command": ["image_classifier", "image_tiles"],
 }
 CONTRACTS = {
     "modality": Modality,
     "dataset": Dataset,
     "metric": ModelMetric,
+    "feature_space": FeatureSpace,
     "encoder": Encoder,
     "decoder": Decoder,
     "loss": Loss,

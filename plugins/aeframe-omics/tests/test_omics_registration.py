@@ -14,6 +14,7 @@ NAMES = {
     "encoder": ["counts_mlp"],
     "loss": ["views"],
     "metric": ["cell_clusters", "poisson_deviance"],
+    "feature_space": ["log_normalised"],
     "config": ["omics"],
     "command": ["annotate", "cell_map"],
 }

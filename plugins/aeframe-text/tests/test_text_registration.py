@@ -15,6 +15,7 @@ NAMES = {
     "encoder": ["token_rnn", "token_transformer"],
     "decoder": ["token_rnn", "token_transformer"],
     "metric": ["perplexity", "sentences"],
+    "feature_space": ["ngrams"],
     "config": ["text"],
     "command": ["between", "molecules"],
 }

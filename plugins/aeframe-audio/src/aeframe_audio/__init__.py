@@ -76,6 +76,11 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_feature_spaces(register: Register) -> None:
+    register("log_mel", "aeframe_audio.mel_statistics:MelStatistics", summary="components of levels in mel bands")
+
+
+@hookimpl
 def register_configs(register: Register) -> None:
     register("audio", "aeframe_audio.conf", summary="recipes of neural codecs")
 

@@ -66,6 +66,7 @@ class Audio(Modality):
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "wave_conv", "loss": "mae"}
     metrics: ClassVar[tuple[str, ...]] = ("mse", "mae", "si_sdr", "mel_distance", "log_spectral_distance", "bitrate")
+    feature_spaces: ClassVar[tuple[str, ...]] = ("log_mel", "pca")
     dataset: ClassVar[str | None] = "vowels_simulated"
     in_memory: ClassVar[str | None] = "audio_in_memory"
 

@@ -50,13 +50,15 @@ def register_metrics(register: Register) -> None:
     register("psnr", "aeframe_image.metrics:PSNR", summary="peak signal-to-noise ratio in dB, mean over images")
     register("ssim", "aeframe_image.metrics:SSIM", summary="structural similarity, mean over images")
     register(
-        "frechet", "aeframe_image.frechet:FrechetReconstruction", summary="Fréchet distance in a classifier's features"
-    )
-    register(
         "bits_per_dimension",
         "aeframe_image.metrics:BitsPerDimension",
         summary="bound on the bits per dimension of discrete data",
     )
+
+
+@hookimpl
+def register_feature_spaces(register: Register) -> None:
+    register("classifier", "aeframe_image.extractor:ClassifierFeatures", summary="features of a classifier of images")
 
 
 @hookimpl
@@ -69,9 +71,6 @@ def register_commands(register: Register) -> None:
     register("image_tiles", "aeframe_image.tile_command:ImageTiles", summary="reconstruct a large image in tiles")
     register(
         "image_classifier",
-        "aeframe_image.frechet_commands:ImageClassifier",
-        summary="train the classifier for image-frechet",
-    )
-    register(
-        "image_frechet", "aeframe_image.frechet_commands:ImageFrechet", summary="Fréchet distance of a model's samples"
+        "aeframe_image.classifier_command:ImageClassifier",
+        summary="train the classifier of the feature space classifier",
     )

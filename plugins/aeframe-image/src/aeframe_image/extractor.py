@@ -1,4 +1,4 @@
-"""A small image classifier whose features are used for Fréchet distances, and its file."""
+"""A small image classifier, its file, and its features as a feature space."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from aeframe.data import Modality
 from aeframe.errors import AeframeError
+from aeframe.evaluation.feature_spaces import FeatureSpace
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.gradient_descent import minimise
-from aeframe.types import Batch, Domain, Shape
+from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.fit import Fit
+from aeframe_image.modality import Image
 
 _FORMAT = 1
+_CHUNK = 256
 _UNIT = Domain("unit")
 """Values in [0, 1]."""
 
@@ -120,6 +124,34 @@ def in_unit(x: Tensor, domain: Domain) -> Tensor:
     """Map images from the bounds of a domain to [0, 1], clipped."""
     low, high = domain.bounds
     return ((x.float() - low) / (high - low)).clamp(0, 1)
+
+
+class ClassifierFeatures(FeatureSpace):
+    """The features of a classifier of images, such as one trained by ``aeframe image-classifier``.
+
+    Results name the classifier: ``classifier-mnist-0a1b2c3d`` for the one called ``mnist`` from a file whose SHA-256
+    begins with ``0a1b2c3d``. Those of two classifiers are not comparable.
+
+    Args:
+        modality: Kind of data of the model, which must be ``image``.
+        spec: Shape and domain of the images.
+        file: The classifier, written by ``aeframe image-classifier``.
+    """
+
+    def __init__(self, modality: Modality, spec: DataSpec, *, file: Path) -> None:
+        if not isinstance(modality, Image):
+            raise AeframeError(
+                f"feature space classifier is for modality image, found {type(modality).__name__}; choose another one"
+            )
+        self._extractor, self._domain = Extractor.load(Path(file).expanduser()), spec.domain
+
+    @property
+    def label(self) -> str:
+        return self._extractor.name
+
+    @torch.no_grad()
+    def features(self, x: Tensor) -> Tensor:
+        return torch.cat([self._extractor.network(in_unit(rows, self._domain)) for rows in x.split(_CHUNK)])
 
 
 def train_classifier(

@@ -68,6 +68,7 @@ class Image(Modality):
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "conv", "loss": "bernoulli"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "psnr", "ssim", "bits_per_dimension")
+    feature_spaces: ClassVar[tuple[str, ...]] = ("classifier", "pca")
     dataset: ClassVar[str | None] = "digits"
     in_memory: ClassVar[str | None] = "image_in_memory"
 

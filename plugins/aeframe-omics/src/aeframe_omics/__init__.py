@@ -39,6 +39,15 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_feature_spaces(register: Register) -> None:
+    register(
+        "log_normalised",
+        "aeframe_omics.log_normalised:LogNormalised",
+        summary="components of log-normalised counts",
+    )
+
+
+@hookimpl
 def register_configs(register: Register) -> None:
     register("omics", "aeframe_omics.conf", summary="experiments")
 

@@ -64,6 +64,7 @@ class Omics(Modality):
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "counts_mlp", "loss": "negative_binomial"}
     metrics: ClassVar[tuple[str, ...]] = (*Modality.metrics, "poisson_deviance", "cell_clusters")
+    feature_spaces: ClassVar[tuple[str, ...]] = ("log_normalised", "pca")
     dataset: ClassVar[str | None] = "cells_simulated"
     in_memory: ClassVar[str | None] = "omics_in_memory"
     reading_options: ClassVar[tuple[str, ...]] = ("fractions",)

@@ -59,6 +59,11 @@ def register_metrics(register: Register) -> None:
 
 
 @hookimpl
+def register_feature_spaces(register: Register) -> None:
+    register("ngrams", "aeframe_text.ngrams:CharacterNgrams", summary="components of character n-gram frequencies")
+
+
+@hookimpl
 def register_configs(register: Register) -> None:
     register("text", "aeframe_text.conf")
 

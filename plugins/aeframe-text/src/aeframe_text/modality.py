@@ -74,6 +74,7 @@ class Text(Modality):
 
     defaults: ClassVar[Mapping[str, str]] = {"encoder": "token_rnn", "loss": "categorical"}
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "perplexity", "sentences")
+    feature_spaces: ClassVar[tuple[str, ...]] = ("ngrams",)
     dataset: ClassVar[str | None] = "sentences"
     in_memory: ClassVar[str | None] = "text_in_memory"
     reading_options: ClassVar[tuple[str, ...]] = ("too_long", "unknown")

@@ -267,6 +267,7 @@ def register_metrics(register: Register) -> None:
         f"{at}.disentanglement:FactorVAEScore",
         summary="which factor is fixed, from the least varying dimension",
     )
+    register("interpolation", f"{at}.interpolation:Interpolation", summary="distance of decoded midpoints to the data")
     register("accuracy", f"{at}.reconstruction:Accuracy", summary="fraction of correct elements")
     register("active_units", f"{at}.latent_usage:ActiveUnits", summary="latent dimensions in use")
     register(

@@ -319,6 +319,11 @@ def register_commands(register: Register) -> None:
     register("push", f"{at}.push:Push", summary="copy a model to a hub or a folder for others")
     register("explore", f"{at}.explore:Explore", summary="explore the codes of a model on a local page")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
+    register(
+        "rate_distortion",
+        f"{at}.rate_distortion:RateDistortionCurve",
+        summary="print and plot rate and distortion of runs",
+    )
     register("report", f"{at}.report:Report", summary="write the report of a finished run as an HTML page")
     register("explain", f"{at}.explain:Explain", summary="print the documentation and options of a part")
     register("config", f"{at}.config:Config", summary="print, check or explain the config of a run")

@@ -27,8 +27,8 @@ class Interpolation(SubsetMetric):
     the distance between neighbouring samples.
 
     Distances are Euclidean over the elements. For complete data of numbers at fixed positions, whose codes can be
-    decoded without the sample: not for categories, unordered elements or a hierarchy of codes. Nothing is returned for
-    fewer than 4 samples, and samples with missing elements are left out.
+    decoded without the sample: not for categories, unordered elements or a hierarchy of codes. Samples
+    with missing elements are left out; of fewer than 4 others nothing is returned.
 
     Args:
         model: The model that is evaluated.
@@ -59,19 +59,23 @@ class Interpolation(SubsetMetric):
         if batch.mask is not None:
             complete = batch.mask.flatten(1).all(1)
         index = torch.arange(len(batch), device=batch.x.device) if batch.index is None else batch.index
-        decoded = model.generate(out.latent.mean, condition=batch.condition)
+        if not complete.any():
+            return
         self.store(
             batch.rows(complete),
             x=batch.x[complete].float(),
             codes=out.latent.mean[complete].float(),
-            reconstructions=decoded[complete].flatten(1).float(),
+            reconstructions=model.loss.mean(out.output)[complete].flatten(1).float(),
             rows=index[complete],
             **({} if batch.condition is None else {"condition": batch.condition[complete]}),
         )
 
     def compute(self) -> dict[str, Tensor]:
         if not len(self.keys):
-            return {}
+            raise AeframeError(
+                "metric interpolation is for complete samples, and all samples of the split have missing elements or "
+                "padding; leave it out with metrics.interpolation=null"
+            )
         stored = self.stored()
         # By a hash of the row number, so that pairs depend neither on batches nor on devices.
         order = mix_elements(stored["rows"] + self._seed).argsort()

@@ -56,6 +56,7 @@ def test_midpoints_on_the_data_are_at_the_floor(model: Any) -> None:
     model.generate = generate
     values = measured(model, circle(61))
     assert values["interpolation"] <= 1
+    assert values["interpolation_ends"] == pytest.approx(1, rel=1e-3)
     assert values["interpolation_mean"] > 3
 
 
@@ -91,6 +92,12 @@ def test_samples_with_missing_elements_are_left_out(model: Any) -> None:
     kept = batch.rows(torch.arange(60)[mask.all(1)])
     assert measured(model, Batch(x, mask=mask, index=batch.index)) == pytest.approx(measured(model, kept), rel=1e-6)
     assert measured(model, circle(3)) == {}
+    with pytest.raises(AeframeError) as caught:
+        measured(model, Batch(x, mask=mask & False, index=batch.index))
+    assert str(caught.value) == (
+        "metric interpolation is for complete samples, and all samples of the split have missing elements or padding; "
+        "leave it out with metrics.interpolation=null"
+    )
 
 
 def test_it_is_left_out_where_it_is_not_defined(make_model: Any, model: Any) -> None:

@@ -127,11 +127,12 @@ def _directions(codes: Tensor, along: str) -> tuple[Tensor, Tensor, Tensor]:
     """Return the mean ``(D,)`` of codes ``(N, D)``, unit vectors ``(K, D)``, and the sd ``(K,)`` along each."""
     import torch
 
-    mean = codes.mean(0)
+    from aeframe.evaluation.principal_directions import principal_directions
+
     if along == "numbers":
-        return mean, torch.eye(codes.shape[1]), codes.std(0)
-    _, singular, directions = torch.linalg.svd(codes - mean, full_matrices=False)
-    return mean, directions, singular / max(1, len(codes) - 1) ** 0.5
+        return codes.mean(0), torch.eye(codes.shape[1]), codes.std(0)
+    found = principal_directions(codes)
+    return found.mean, found.vectors, found.scales
 
 
 def _integers(text: str) -> list[int]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aeframe.data.modality import Source
 from aeframe.evaluation.metrics.base import SUM_DTYPE
+from aeframe.evaluation.principal_directions import principal_directions
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import FITTING, noise_of, random_rows
 
@@ -20,9 +21,6 @@ _MAX_SAMPLES, _MAX_UNREAD = 10_000, 2_000
 """Largest number of training samples that are read, in memory and from files."""
 _MAX_VALUES = 1 << 25
 """Largest number of values that are read of each split."""
-_MAX_EXACT = 2048
-"""Up to this number of elements the components are eigenvectors of the covariance; above, of a random projection."""
-_NUM_ITERATIONS = 4
 _MIN_SAMPLES = 2
 _CHUNK = 512
 
@@ -82,15 +80,13 @@ def pca_error(model: Autoencoder, train: Source, held_out: Source, *, seed: int)
     x_train, x_test = (_rows(source, seed, num_elements) for source in (train, held_out))
     if x_train is None or x_test is None or len(x_train) <= num_components:
         return None
-    mean = x_train.mean(0)
-    with noise_of(torch.device("cpu"), seed, FITTING):
-        components = _components(x_train - mean, num_components)
+    directions = principal_directions(x_train, num_components, seed=seed)
     total = torch.zeros((), dtype=SUM_DTYPE)
-    for chunk in (x_test - mean).split(_CHUNK):
+    for chunk in (x_test - directions.mean).split(_CHUNK):
         # Pythagoras: components are orthonormal.
-        error = chunk.square().sum(dtype=SUM_DTYPE) - (chunk @ components).square().sum(dtype=SUM_DTYPE)
+        error = chunk.square().sum(dtype=SUM_DTYPE) - (chunk @ directions.vectors.T).square().sum(dtype=SUM_DTYPE)
         total = total + error.clamp(min=0)
-    return PcaError(float(total / x_test.numel()), components.shape[1], len(x_train), len(x_test))
+    return PcaError(float(total / x_test.numel()), len(directions.vectors), len(x_train), len(x_test))
 
 
 def _rows(source: Source, seed: int, num_elements: int) -> Tensor | None:
@@ -105,13 +101,3 @@ def _rows(source: Source, seed: int, num_elements: int) -> Tensor | None:
                 return None
             parts.append(batch.x.flatten(1).float())
     return torch.cat(parts)
-
-
-def _components(centred: Tensor, num: int) -> Tensor:
-    """Return the first principal directions ``(elements, num)``."""
-    if centred.shape[1] <= _MAX_EXACT:
-        covariance = centred.T @ centred / len(centred)
-        directions: Tensor = torch.linalg.eigh(covariance.double()).eigenvectors[:, -num:]
-        return directions.float()
-    # Halko, Martinsson & Tropp 2011, SIAM Review 53.
-    return torch.svd_lowrank(centred, q=min(num + 10, *centred.shape), niter=_NUM_ITERATIONS)[2][:, :num]

@@ -9,15 +9,11 @@ import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
-from aeframe.noise import FITTING, noise_of
+from aeframe.evaluation.principal_directions import principal_directions
 
 if TYPE_CHECKING:
     from aeframe.data.modality import Modality
     from aeframe.types import DataSpec
-
-_NUM_ITERATIONS = 4
-_MAX_EXACT = 2048
-"""Up to this number of features the components are exact; above, of a random projection."""
 
 
 class FeatureSpace(ABC):
@@ -75,17 +71,8 @@ class ReducedSpace(FeatureSpace):
             deviation = raw.std(0)
             self._scale = torch.where(deviation > 0, deviation, 1.0)
         centred = (raw - self._mean) / self._scale
-        num = min(self.components, *centred.shape)
-        if centred.shape[1] <= _MAX_EXACT:
-            values, vectors = torch.linalg.eigh((centred.T @ centred).double() / max(1, len(raw) - 1))
-            self._directions = (vectors[:, -num:] / values[-num:].sum().clamp_min(1e-12).sqrt()).float()
-            return
-        with noise_of(torch.device("cpu"), 0, FITTING):
-            # Halko, Martinsson & Tropp 2011, SIAM Review 53.
-            vectors = torch.svd_lowrank(centred, q=min(num + 10, *centred.shape), niter=_NUM_ITERATIONS)[2][:, :num]
-        self._directions = (
-            vectors / (centred @ vectors).square().sum().div(max(1, len(raw) - 1)).clamp_min(1e-12).sqrt()
-        )
+        found = principal_directions(centred, self.components)
+        self._directions = found.vectors.T / found.scales.square().sum().clamp_min(1e-12).sqrt()
 
     def features(self, x: Tensor) -> Tensor:
         return ((self.raw(x).float().cpu() - self._mean) / self._scale) @ self._directions

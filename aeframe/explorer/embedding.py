@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+from aeframe.evaluation.principal_directions import principal_directions
 
 Method = Literal["pca", "umap"]
 METHODS: tuple[Method, ...] = ("pca", "umap")
@@ -83,13 +84,13 @@ def make_embedding(
         codes: ``(N, *z_shape)``.
         columns: What identifies the samples.
         method: ``pca``, the first two principal components, or ``umap`` (McInnes et al. 2018, arXiv 1802.03426).
-        seed: Seed of UMAP, and of the randomised solver of PCA for long codes.
+        seed: Seed of UMAP, and of the random projection of long codes.
 
     Raises:
         AeframeError: UMAP is not installed.
     """
     flat = codes.flatten(1).float()
-    principal, fractions = principal_directions(flat, seed)
+    principal, fractions = _principal(flat, seed)
     if flat.shape[1] == 1:
         # Points on a line would hide one another.
         height = np.random.default_rng(seed).random(len(flat), dtype=np.float32)
@@ -106,24 +107,12 @@ def make_embedding(
     )
 
 
-def principal_directions(flat: Tensor, seed: int, num: int = _NUM_DIRECTIONS) -> tuple[Directions, list[float]]:
-    """Return at most `num` principal directions of codes ``(N, D)``, and the fraction of the variance of each."""
-    from sklearn.decomposition import PCA
-
-    num = min(num, *flat.shape)
-    pca = PCA(n_components=num, random_state=seed)
-    # Codes without variance have no fractions of it.
-    with np.errstate(invalid="ignore", divide="ignore"):
-        pca.fit(flat.numpy() if len(flat) > 1 else flat.repeat(2, 1).numpy())
-    fractions = np.nan_to_num(pca.explained_variance_ratio_).tolist()
-    scales = torch.from_numpy(np.sqrt(np.nan_to_num(pca.explained_variance_)))
-    directions = Directions(
-        torch.from_numpy(pca.mean_).float(),
-        torch.from_numpy(pca.components_).float(),
-        scales.float(),
-        tuple(f"component {k + 1} ({fraction:.0%})" for k, fraction in enumerate(fractions)),
-    )
-    return directions, fractions
+def _principal(flat: Tensor, seed: int) -> tuple[Directions, list[float]]:
+    """Return the principal directions of codes ``(N, D)``, and the fraction of the variance of each."""
+    found = principal_directions(flat, _NUM_DIRECTIONS, seed=seed)
+    fractions: list[float] = found.fractions.tolist()
+    names = tuple(f"component {k + 1} ({fraction:.0%})" for k, fraction in enumerate(fractions))
+    return Directions(found.mean, found.vectors, found.scales, names), fractions
 
 
 def project(flat: Tensor, principal: Directions) -> NDArray[np.float32]:

@@ -117,7 +117,9 @@ def test_evaluate_computes_further_metrics(
 ) -> None:
     run, out = make_run(loss={"name": "gaussian", "scale": 1.0}), tmp_path / "numbers.json"
     run_verb("evaluate", run, "metrics.nll.samples=3", "metrics.nll.chunk=50", "--metrics", "nll,mae", "-o", out)
-    metrics = json.loads(out.read_text())["test"]
+    written = json.loads(out.read_text())
+    metrics = written["test"]
+    assert written["protocol"]["nll"] == "3 importance samples of z for each sample, seed 0"
     source = load(run).modality.prepare(build("dataset", CONFIG["data"])).test
     batch = source.batch(torch.arange(len(source)))
     assert metrics["nll"] == pytest.approx(float(load(run).score(batch, importance=3).mean()), rel=1e-5)

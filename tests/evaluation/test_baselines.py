@@ -9,7 +9,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from aeframe.data.memory import TensorSource
-from aeframe.evaluation import baselines
+from aeframe.evaluation import baselines, principal_directions
 from aeframe.evaluation.baselines import pca_error
 
 
@@ -25,7 +25,7 @@ def correlated(num_elements: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_equals_the_pca_of_scikit_learn(make_model: Any, monkeypatch: pytest.MonkeyPatch, exact: bool) -> None:
-    monkeypatch.setattr(baselines, "_MAX_EXACT", 100 if exact else 0)
+    monkeypatch.setattr(principal_directions, "_MAX_EXACT", 100 if exact else 0)
     x = correlated(12)
     model = make_model((3, 4), latent={"name": "point", "dim": 4}, encoder="mlp")
     found = pca_error(model, *splits_of(x.reshape(120, 3, 4)), seed=0)

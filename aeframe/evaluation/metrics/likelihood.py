@@ -64,3 +64,6 @@ class NegativeLogLikelihood(ModelMetric):
 
     def compute(self) -> Tensor:
         return self.total / self.count
+
+    def protocol(self) -> str:
+        return f"{self.samples} importance samples of z for each sample, seed {self.seed}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+
+from aeframe.evaluation.principal_directions import principal_directions
 
 _MAX_CLASSES = 20
 """Labels with more values have a colour bar instead of a legend: the palette tab20 has 20 colours."""
@@ -24,7 +25,7 @@ def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
         axes.set_xlabel("z")
         axes.set_ylabel("samples")
         return figure
-    points, axis_names = (codes, ("z 1", "z 2")) if codes.shape[1] == 2 else _principal(codes)
+    points, axis_names = (codes[:, :2], ("z 1", "z 2")) if min(codes.shape) < 3 else _principal(codes)
     x, y = points.double().numpy().T
     axes.set_xlabel(axis_names[0])
     axes.set_ylabel(axis_names[1])
@@ -47,14 +48,9 @@ def draw_latent_map(codes: Tensor, label: Tensor | None) -> Figure:
 
 def _principal(codes: Tensor) -> tuple[Tensor, tuple[str, str]]:
     """Return the projection on the first two principal components ``(N, 2)``, and their axis labels."""
-    centred = codes.double() - codes.double().mean(0)
-    _, scales, directions = torch.linalg.svd(centred, full_matrices=False)
-    # The sign of a singular vector is arbitrary: make its largest entry positive, so that plots are reproducible.
-    components = directions[:2]
-    components = components * components.gather(1, components.abs().argmax(1, keepdim=True)).sign()
-    fraction = scales.square() / scales.square().sum().clamp(min=torch.finfo(torch.float64).tiny)
-    names = tuple(f"principal component {k + 1} ({fraction[k]:.0%} of the variance)" for k in range(2))
-    return centred @ components.T, (names[0], names[1])
+    found = principal_directions(codes.double(), 2)
+    first, second = [f"principal component {k + 1} ({found.fractions[k]:.0%} of the variance)" for k in range(2)]
+    return found.project(codes.double()), (first, second)
 
 
 def _colour(palette: str, position: int) -> tuple[float, ...]:

@@ -75,7 +75,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
         (
             ("modality", "vector"),
-            ["defaults  encoder mlp, loss mse", "data      breast_cancer (default), table, vector_in_memory"],
+            ["defaults  encoder mlp, loss mse", "data      breast_cancer (default), sparse_features, table, vector_in_memory"],
         ),
         (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),
         (("dataset", "table"), ["  path        path                required"]),
@@ -143,7 +143,7 @@ def test_every_registered_name_and_recipe_can_be_explained(
             ("los", "mse"),
             "unknown kind 'los', did you mean 'loss'?; kinds are experiment, model, trainer, modality, dataset, "
             "corruption, encoder, latent, prior, decoder, loss, objective, penalty, critic, activation, schedule, "
-            "sampler, optimizer, metric, callback, logger, config, command",
+            "sampler, optimizer, metric, feature_space, callback, logger, config, command",
         ),
     ],
 )

@@ -43,6 +43,7 @@ _CLASSES = {
         "MakeActivation",
     ),
     "aeframe.evaluation.metrics.base": ("ModelMetric",),
+    "aeframe.evaluation.feature_spaces": ("FeatureSpace",),
     "aeframe.cli": ("Command",),
     "aeframe.types": (
         "DataSpec",

@@ -75,7 +75,10 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
         (("activation", "sigmoid"), ["from      aeframe {v} (plugin core), torch.nn:Sigmoid", "range     (0, 1)"]),
         (
             ("modality", "vector"),
-            ["defaults  encoder mlp, loss mse", "data      breast_cancer (default), sparse_features, table, vector_in_memory"],
+            [
+                "defaults  encoder mlp, loss mse",
+                "data      breast_cancer (default), sparse_features, table, vector_in_memory",
+            ],
         ),
         (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),
         (("dataset", "table"), ["  path        path                required"]),

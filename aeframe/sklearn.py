@@ -238,4 +238,4 @@ class AutoencoderOutlierDetector(OutlierMixin, _Estimator):  # type: ignore[misc
 
     def _scores(self, X: ArrayLike) -> NDArray[Any]:
         x, batch = self._prepared(X)
-        return np.asarray(-self.model_.anomalies(batch, by=self.method).score.numpy(), x.dtype)
+        return np.asarray(-self.model_.anomalies(batch, by=self.method, locate=False).score.numpy(), x.dtype)

@@ -349,6 +349,7 @@ class TrainedModel:
         condition: Array | None = None,
         mask: Array | None = None,
         batch_size: int = 256,
+        locate: bool = True,
     ) -> Anomalies:
         """Return the anomaly score of each sample, its percentile among training samples, and whether it is high.
 
@@ -366,6 +367,7 @@ class TrainedModel:
             condition: ``(N, C)``, for a model with a condition.
             mask: ``(N, *leading dims of shape)``, False where x is padding or missing.
             batch_size: Samples that are processed at a time.
+            locate: Whether to describe where the errors of each sample are, which takes Python code for each.
 
         Raises:
             AeframeError: An unknown score, one whose distribution in training is not known (see `with_scale`), or one
@@ -375,9 +377,9 @@ class TrainedModel:
         if not 0 < quantile < 1:
             raise AeframeError(f"{self._who()} takes a quantile between 0 and 1, found {quantile!r}")
         batch = self._batch(x, condition, mask)
-        chunks, locate = self._chunks(batch, batch_size), self.modality.locate_errors
+        chunks, find = self._chunks(batch, batch_size), self.modality.locate_errors if locate else None
         scores, where = anomaly_scores(
-            self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=locate
+            self._who(), self.model, chunks, by, self.progress, distance=scale.distance, locate=find
         )
         percentile, threshold = scale.train.percentile(scores.double().numpy()), scale.validation.at(quantile)
         scores = scores.to(batch.x.device)
@@ -411,11 +413,9 @@ class TrainedModel:
         """
         seed, move = int(self.config.get("seed", 0)), self._on_device
         scale = make_scale(self._who(), self.model, by, self.progress, train, validation, on_device=move, seed=seed)
-        if scale is not None:
-            return replace(self, scales={**self.scales, by: scale})
-        if not required:
-            return self
-        raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
+        if scale is None and required:
+            raise AeframeError(f"{self._who()} has no finite score by {by} for a split; choose another score")
+        return self if scale is None else replace(self, scales={**self.scales, by: scale})
 
     def with_reading_options(self, **options: Any) -> TrainedModel:
         """Return the model with other options of its modality for unusual samples, see `Modality.reading_options`.

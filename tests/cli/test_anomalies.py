@@ -122,6 +122,10 @@ def test_scores_in_python(run: Path, file: Path) -> None:
     found = model.anomalies(pd.read_csv(file))
     assert found.is_anomaly[[7, 27]].all()
     assert torch.equal(found.is_anomaly, found.score > found.threshold)
+    assert all(found.where)
+    scores_only = model.anomalies(pd.read_csv(file), locate=False)
+    assert torch.equal(scores_only.score, found.score)
+    assert not any(scores_only.where)
     with pytest.raises(
         aeframe.AeframeError, match=r"scores by reconstruction, bound, likelihood, mahalanobis, found 'bond'"
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,10 +72,10 @@ class Evaluate(ModelCommand):
         if args.output is not None:
             from aeframe.runs.folder import numbers_as_json
 
-            measured = json.loads(numbers_as_json({args.split: metrics, "protocol": protocols}))
+            measured: dict[str, Any] = {args.split: metrics, "protocol": protocols}
             if compared:
                 measured["samples"] = {quality.space: quality.as_dict() for quality in compared}
-            args.output.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+            args.output.write_text(numbers_as_json(measured), encoding="utf-8")
             print(args.output)
         if args.log:
             from aeframe.cli.trackers import trackers_of

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aeframe.errors import AeframeError
+from aeframe.model_store.files import removed_after_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,16 +126,6 @@ def gathered(batches: Iterable[Mapping[str, NDArray[Any]]], num: int) -> dict[st
             arrays[name][start : start + len(values)] = values
         start += len(next(iter(batch.values())))
     return arrays
-
-
-@contextmanager
-def removed_after_error(path: Path) -> Iterator[None]:
-    """Remove a file if the block fails: a part of the rows could be taken for all."""
-    try:
-        yield
-    except BaseException:
-        path.unlink()
-        raise
 
 
 def without_objects(values: NDArray[Any]) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from aeframe.data.media import Medium
 from aeframe.data.tables.parquet import import_pyarrow
 from aeframe.explorer.embedding import Embedding
 from aeframe.explorer.explorer import Explorer
+from aeframe.model_store.files import removed_after_error
 
 _ROWS = 256
 """Rows of a row group: their pictures are in memory together."""
@@ -33,14 +34,10 @@ def export(explorer: Explorer, path: Path) -> None:
     import pyarrow.parquet as pq
 
     writer = None
-    with path.open("xb") as file, ExitStack() as stack:
-        try:
-            for table in _tables(explorer, pa):
-                writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
-                writer.write_table(table)
-        except BaseException:
-            path.unlink()
-            raise
+    with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
+        for table in _tables(explorer, pa):
+            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
+            writer.write_table(table)
 
 
 def row_columns(embedding: Embedding, chosen: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ def saved_parts(config: Mapping[str, Any]) -> Iterator[tuple[str, str | Mapping[
 def sibling(folder: Path, suffix: str) -> Path:
     """Return the hidden folder next to `folder` that saving uses: ``.NAME.partial`` or ``.NAME.previous``."""
     return folder.parent / f".{folder.name}.{suffix}"
+
+
+def put_in_place(partial: Path, folder: Path) -> None:
+    """Rename a completely written folder to `folder`; one that is there is removed only after that.
+
+    If it is interrupted between its two renames, the previous folder is left as ``.NAME.previous``.
+    """
+    previous = sibling(folder, "previous")
+    if folder.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+    partial.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def resolved(path: Path) -> Path:

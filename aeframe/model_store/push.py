@@ -11,7 +11,7 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.model_store.card import UNKNOWN
 from aeframe.model_store.integrity import check_hashes
-from aeframe.model_store.layout import resolved, sibling
+from aeframe.model_store.layout import put_in_place, resolved, sibling
 from aeframe.model_store.locations import (
     MODEL_FILES,
     Repository,
@@ -90,14 +90,10 @@ def _push_to_folder(copy: Path, folder: Path, *, overwrite: bool) -> Path:
     present = {path.name for path in folder.iterdir()} if folder.exists() else set[str]()
     _check_target(f"'{folder}'", present, overwrite=overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial, previous = sibling(folder, "partial"), sibling(folder, "previous")
-    for leftover in (partial, previous):
-        shutil.rmtree(leftover, ignore_errors=True)
+    partial = sibling(folder, "partial")
+    shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(copy, partial)
-    if folder.exists():
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    put_in_place(partial, folder)
     return folder
 
 

@@ -16,7 +16,7 @@ from aeframe.model_store.card import make_card
 from aeframe.model_store.data_record import write_data_record
 from aeframe.model_store.files import write_text, write_yaml
 from aeframe.model_store.integrity import file_hashes
-from aeframe.model_store.layout import FORMAT, resolved, sibling, stored_modules
+from aeframe.model_store.layout import FORMAT, put_in_place, resolved, sibling, stored_modules
 from aeframe.model_store.modality_state import write_modality_state
 from aeframe.model_store.requirements import needed_plugins
 from aeframe.model_store.score_scales import write_score_scales
@@ -70,7 +70,7 @@ def save_model(
         scales: The distributions of anomaly scores in training, by kind of score.
     """
     folder = resolved(folder)
-    partial, previous = sibling(folder, "partial"), sibling(folder, "previous")
+    partial = sibling(folder, "partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     stored: dict[str, Any] = {
@@ -93,8 +93,4 @@ def save_model(
     write_yaml(partial / "config.yaml", stored)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     write_text(partial / "card.md", make_card(stored, metrics, num_parameters, data))
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    partial.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
+    put_in_place(partial, folder)

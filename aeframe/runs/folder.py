@@ -220,11 +220,12 @@ class RunFolder:
         }
 
 
-def numbers_as_json(metrics: Mapping[str, Mapping[str, float | str]]) -> str:
-    """Return metrics by split, and their protocols, as JSON, which has no NaN or infinity: these become null."""
+def numbers_as_json(measured: Mapping[str, Any]) -> str:
+    """Return nested numbers and texts by name as JSON, which has no NaN or infinity: these become null."""
 
-    def stored(value: float | str) -> float | str | None:
-        return value if isinstance(value, str) or math.isfinite(value) else None
+    def stored(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: stored(each) for name, each in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    finite = {split: {name: stored(value) for name, value in numbers.items()} for split, numbers in metrics.items()}
-    return json.dumps(finite, indent=2) + "\n"
+    return json.dumps(stored(measured), indent=2) + "\n"

@@ -10,7 +10,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -119,17 +119,7 @@ def export_model(
 def _on_cpu(model: TrainedModel) -> TrainedModel:
     """Return a copy of a model on the CPU, in single precision and without gradients."""
     module = copy.deepcopy(model.model).cpu().float().requires_grad_(False)
-    return TrainedModel(
-        module,
-        model.modality,
-        model.sampler,
-        model.config,
-        model.spec,
-        model.progress,
-        torch.device("cpu"),
-        model.data,
-        model.scales,
-    )
+    return replace(model, model=module, device=torch.device("cpu"))
 
 
 def _export(

@@ -12,7 +12,7 @@ from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
 from aeframe.runs.report.charts import Points, line_chart
 from aeframe.runs.report.markup import Html, element, join, table
-from aeframe.runs.report.sections import FIRST, curves_by_name
+from aeframe.runs.report.sections import curves_by_name, ordered_curves
 from aeframe.runs.report.shell import html_page
 
 _COLORS, _DASHES = 6, 4
@@ -136,9 +136,7 @@ def _curves(shown: Comparison) -> Html | None:
                     lines.setdefault(name, {}).setdefault(split, {})[unique] = by_split[split]
     if not lines:
         return None
-    main = [name for name in lines if "/" not in name and "_of_" not in name]
-    main.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), "train" not in lines[name], name))
-    further = sorted(lines.keys() - set(main))
+    main, further = ordered_curves({name: by_split.keys() for name, by_split in lines.items()})
     parts: list[object] = []
     if len(shown.runs) > _MAX_LINES:
         parts.append(

@@ -7,7 +7,7 @@ import math
 import platform
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import yaml
 
@@ -21,7 +21,7 @@ from aeframe.version import __version__
 _SPLITS = {"train": "training", "val": "validation", "test": "test"}
 _EPOCH_MEAN = "train_epoch"
 """The split of the means over the training samples of an epoch."""
-FIRST = ("loss", "bound", "reconstruction", "kl")
+_FIRST = ("loss", "bound", "reconstruction", "kl")
 """The first charts, in this order."""
 _LATENT = (
     "active_units",
@@ -98,20 +98,28 @@ def curves(run: ReportContents) -> Html | None:
     lines = curves_by_name(run.measurements)
     if not lines:
         return None
-    trained = {name for name, by_split in lines.items() if "train" in by_split}
-
-    def position(name: str) -> tuple[int, bool, str]:
-        return (FIRST.index(name) if name in FIRST else len(FIRST), name not in trained, name)
-
-    # Baselines do not depend on training, but on the samples of the split.
-    further = sorted((name for name in lines if "/" in name or "_of_" in name), key=_by_number)
-    main = sorted(lines.keys() - set(further), key=position)
+    main, further = ordered_curves({name: by_split.keys() for name, by_split in lines.items()})
     parts = [LEGEND, _charts(run, main, lines)]
     if further:
         parts.append(
             element("details", element("summary", f"{len(further)} further curves"), _charts(run, further, lines))
         )
     return join(parts)
+
+
+def ordered_curves(splits: Mapping[str, Collection[str]]) -> tuple[list[str], list[str]]:
+    """Return the names of curves in the order of a page, those of terms and metrics and those that are folded.
+
+    Args:
+        splits: The splits of each curve by its name.
+    """
+
+    def position(name: str) -> tuple[int, bool, str]:
+        return (_FIRST.index(name) if name in _FIRST else len(_FIRST), "train" not in splits[name], name)
+
+    # Baselines do not depend on training, but on the samples of the split.
+    further = sorted((name for name in splits if "/" in name or "_of_" in name), key=_by_number)
+    return sorted(splits.keys() - set(further), key=position), further
 
 
 def curves_by_name(measurements: Iterable[Measurement]) -> dict[str, dict[str, Points]]:

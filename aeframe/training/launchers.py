@@ -113,8 +113,15 @@ def cluster_environment() -> ClusterEnvironment | None:
         with warnings.catch_warnings():
             # In an interactive job Lightning advises to use srun, which has started this process.
             ignore_inapplicable_warnings()
+            # Lightning derives the port from the job, but two steps of a job can run at the same time.
+            os.environ.setdefault("MASTER_PORT", str(_port(os.environ["SLURM_JOB_ID"], os.environ["SLURM_STEP_ID"])))
             # Lightning's requeueing writes a checkpoint into the run folder, which `trainer.test` would restore later.
             return SLURMEnvironment(auto_requeue=False)
     if world is not None:
         return TorchElasticEnvironment()
     return LightningEnvironment() if "SLURM_JOB_ID" in os.environ else None
+
+
+def _port(job: str, step: str) -> int:
+    """Return the port at which the processes of a step of srun meet, below those that systems give out themselves."""
+    return 15000 + (int(job) + 1000 * int(step)) % 10000

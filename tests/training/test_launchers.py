@@ -21,8 +21,10 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "GROUP_WORLD_SIZE"
 
 @pytest.fixture(autouse=True)
 def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in {*STEP, *TORCHRUN}:
-        monkeypatch.delenv(name, raising=False)
+    for name in {*STEP, *TORCHRUN, "MASTER_PORT"}:
+        # Set first, so that what a test leaves in the environment is removed at its end.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def enter(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
@@ -102,3 +104,19 @@ def test_all_devices_are_those_of_the_machine(monkeypatch: pytest.MonkeyPatch) -
     assert num_devices({"devices": "auto", "accelerator": "auto"}) == 8
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert num_devices({"devices": -1, "accelerator": "auto"}) == 1
+
+
+def test_steps_of_a_job_at_the_same_time_meet_at_ports_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = []
+    for step in ("0", "1", "12"):
+        enter(monkeypatch, {**STEP, "SLURM_STEP_ID": step})
+        monkeypatch.delenv("MASTER_PORT", raising=False)
+        environment = cluster_environment()
+        assert environment is not None
+        ports.append(environment.main_port)
+    assert len(set(ports)) == 3
+    assert all(10000 < port < 32768 for port in ports)
+    monkeypatch.setenv("MASTER_PORT", "29500")
+    environment = cluster_environment()
+    assert environment is not None
+    assert environment.main_port == 29500

@@ -1,0 +1,21 @@
+"""One cluster for all tests of this folder, which one worker runs one after the other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .one_machine import Cluster, missing, one_machine_cluster
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    reason = missing()
+    if reason is not None:
+        pytest.skip(f"needs Slurm: {reason}")
+    # The path of munge's socket is limited to 108 characters.
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, one_machine_cluster(Path(folder)) as running:
+        yield running

@@ -1,0 +1,119 @@
+"""Runs as jobs of Slurm: the script of the documentation, requeued, in arrays, and several in one job."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .one_machine import Cluster
+
+SCRIPT = Path(__file__).parents[2] / "configs" / "cluster" / "slurm.sh"
+SMALL = [
+    "data=breast_cancer", "encoder.hidden=[8]", "latent.dim=2", "trainer.accelerator=cpu", "trainer.threads=1",
+    "pictures=false", "progress=false",
+]  # fmt: skip
+LONG = ["model=vae", *SMALL, "max_epochs=600"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture
+def submit(cluster: Cluster, work: Path) -> Callable[..., str]:
+    """Return a function that submits the script with the arguments of a run, and returns the job's number."""
+
+    def submitted(*words: str, options: tuple[str, ...] = (), script: Path = SCRIPT) -> str:
+        here = ("--gpus-per-node=0", "--cpus-per-task=1")
+        return cluster.run("sbatch", "--parsable", *here, *options, str(script), *words, cwd=work).strip()
+
+    return submitted
+
+
+def output(work: Path, job: str) -> str:
+    return (work / f"slurm-{job}.out").read_text(encoding="utf-8")
+
+
+def wait(cluster: Cluster, work: Path, job: str) -> None:
+    try:
+        cluster.wait(job)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{output(work, job)}") from None
+
+
+def runs(work: Path, pattern: str) -> list[str]:
+    return sorted(path.name for path in (work / "runs").glob(pattern))
+
+
+def bits(run: Path) -> dict[str, str]:
+    """Return hashes of what a run computed: the weights, and all numbers that it measured."""
+    model = (run / "model" / "model.safetensors").read_bytes()
+    with (run / "metrics.csv").open(encoding="utf-8") as file:
+        rows = [{name: value for name, value in row.items() if "time" not in name} for row in csv.DictReader(file)]
+    return {"weights": hashlib.sha256(model).hexdigest(), "metrics": repr(rows)}
+
+
+def wait_for_a_checkpoint(work: Path, job: str) -> None:
+    end = time.monotonic() + 120
+    while not list(work.glob(f"runs/{job}-*/checkpoints/last.ckpt")):
+        assert time.monotonic() < end, output(work, job)
+        time.sleep(0.1)
+
+
+def start_again(cluster: Cluster, job: str) -> None:
+    """Start a job that was requeued at once; Slurm makes it wait two minutes."""
+    cluster.wait(job, until=("PENDING",))
+    cluster.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster, work: Path) -> dict[str, str]:
+    """Return what a run computes that nothing interrupts."""
+    cluster.run("srun", "--quiet", "aeframe-train", *LONG, "folder=undisturbed", "resume=false", cwd=work)
+    return bits(work / "undisturbed")
+
+
+def test_the_tasks_of_a_job_are_one_run(cluster: Cluster, work: Path, submit: Callable[..., str]) -> None:
+    job = submit("model=ae", *SMALL, "max_epochs=1", options=("--ntasks-per-node=2",))
+    wait(cluster, work, job)
+    assert runs(work, f"{job}-*") == [f"{job}-ae-breast_cancer"]
+    assert "Warning" not in output(work, job)
+    assert output(work, job).count("ae on breast_cancer") == 1
+
+
+def test_two_nodes_are_one_run(cluster: Cluster, work: Path, submit: Callable[..., str]) -> None:
+    job = submit("model=ae", *SMALL, "max_epochs=1", options=("--nodes=2",))
+    wait(cluster, work, job)
+    assert runs(work, f"{job}-*") == [f"{job}-ae-breast_cancer"]
+
+
+def test_a_requeued_job_goes_on_and_ends_with_the_bits_of_an_undisturbed_run(
+    cluster: Cluster, work: Path, submit: Callable[..., str], undisturbed: dict[str, str]
+) -> None:
+    job = submit(*LONG)
+    wait_for_a_checkpoint(work, job)
+    cluster.run("scontrol", "requeue", job)
+    start_again(cluster, job)
+    wait(cluster, work, job)
+    assert runs(work, f"{job}-*") == [f"{job}-vae-breast_cancer"]
+    assert bits(work / "runs" / f"{job}-vae-breast_cancer") == undisturbed
+
+
+def test_a_job_at_its_time_limit_goes_on_and_ends_with_the_bits_of_an_undisturbed_run(
+    cluster: Cluster, work: Path, submit: Callable[..., str], undisturbed: dict[str, str]
+) -> None:
+    job = submit(*LONG)
+    wait_for_a_checkpoint(work, job)
+    # Slurm sends the same signal before a time limit, whose unit is minutes.
+    cluster.run("scancel", "--signal=USR1", job)
+    start_again(cluster, job)
+    wait(cluster, work, job)
+    assert bits(work / "runs" / f"{job}-vae-breast_cancer") == undisturbed

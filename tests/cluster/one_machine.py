@@ -51,7 +51,7 @@ class Cluster:
         return done.stdout
 
     def state(self, job: str) -> str:
-        """Return the state of a job, such as ``RUNNING`` or ``COMPLETED``, of the last task of an array."""
+        """Return the state of a job or of a task of an array, such as ``RUNNING`` or ``COMPLETED``."""
         fields = dict(word.split("=", 1) for word in self.run("scontrol", "show", "job", job).split() if "=" in word)
         return fields["JobState"]
 

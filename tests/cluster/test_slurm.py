@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .one_machine import Cluster
 
@@ -117,3 +118,35 @@ def test_a_job_at_its_time_limit_goes_on_and_ends_with_the_bits_of_an_undisturbe
     start_again(cluster, job)
     wait(cluster, work, job)
     assert bits(work / "runs" / f"{job}-vae-breast_cancer") == undisturbed
+
+
+def test_a_task_of_an_array_has_its_number_as_seed_and_a_folder_of_its_own(
+    cluster: Cluster, work: Path, submit: Callable[..., str]
+) -> None:
+    job = submit("model=ae", *SMALL, "max_epochs=1", "seed=${oc.env:SLURM_ARRAY_TASK_ID}", options=("--array=3-4",))
+    for task in (3, 4):
+        wait(cluster, work, f"{job}_{task}")
+    folders = [work / "runs" / name for name in runs(work, f"{job}_*")]
+    assert [folder.name for folder in folders] == [f"{job}_{task}-ae-breast_cancer" for task in (3, 4)]
+    seeds = [yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))["seed"] for folder in folders]
+    assert seeds == [3, 4]
+
+
+def test_several_runs_of_a_job_have_folders_of_their_own(
+    cluster: Cluster, work: Path, submit: Callable[..., str]
+) -> None:
+    script = work / "several.sh"
+    train = f"srun --exact --ntasks=1 aeframe-train model=ae {' '.join(SMALL)} max_epochs=1"
+    # Two steps at the same time, and one after them.
+    script.write_text(f"#!/bin/bash\n{train} seed=0 &\n{train} seed=1 &\nwait\n{train} seed=2\n", encoding="utf-8")
+    job = submit(script=script, options=("--ntasks=2",))
+    wait(cluster, work, job)
+    names = runs(work, f"{job}-*")
+    assert len(names) == 3, output(work, job)
+    first = {name: bits(work / "runs" / name) for name in names}
+    # Once more, as a requeue would: each run is complete.
+    cluster.run("scontrol", "requeue", job)
+    start_again(cluster, job)
+    wait(cluster, work, job)
+    assert runs(work, f"{job}-*") == names
+    assert {name: bits(work / "runs" / name) for name in names} == first

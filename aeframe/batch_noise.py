@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from aeframe.noise import noise_of
 _Draw = Callable[..., Any]
 
 _is_common = False
+_active: BatchNoise | None = None
+"""The innermost `BatchNoise` of this process."""
 
 
 @contextmanager
@@ -25,12 +28,28 @@ def common_draws() -> Iterator[None]:
 
     Outside, `BatchNoise` takes a draw for one by sample if its first dimension is a multiple of the number of rows.
     """
-    global _is_common  # noqa: PLW0603 -- read in every draw
+    global _is_common
     before, _is_common = _is_common, True
     try:
         yield
     finally:
         _is_common = before
+
+
+def call_with_own_noise(network: Callable[..., Any], *args: Any) -> Any:
+    """Call a network in which each device draws its own random numbers; outside `BatchNoise` just call it.
+
+    `torch.compile` cannot compile a network as a whole while a mode is active. After the call all devices draw alike
+    again.
+    """
+    noise = _active
+    if noise is None:
+        return network(*args)
+    noise.__exit__(None, None, None)
+    try:
+        return noise.own_noise(network, args, {})
+    finally:
+        noise.__enter__()
 
 
 @contextmanager
@@ -71,6 +90,19 @@ class BatchNoise(TorchFunctionMode):
         self._rows, self._num_samples = rows, num_samples
         self._num_own = 0
 
+    def __enter__(self) -> Self:
+        global _active
+        _active = self
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        global _active
+        _active = None
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+
     def __torch_function__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -99,7 +131,8 @@ class BatchNoise(TorchFunctionMode):
     def _like(self, value: Tensor) -> Tensor:
         """Return an uninitialised tensor for all rows, with the memory layout of `value`."""
         # Elements are drawn in the order of the memory, such as channels-last.
-        order = sorted(range(value.ndim), key=lambda dim: (-value.stride(dim), dim))
+        strides = torch.empty_like(value).stride()
+        order = sorted(range(value.ndim), key=lambda dim: (-strides[dim], dim))
         return torch.empty_permuted(self._global_size(value.shape), order, dtype=value.dtype, device=value.device)
 
     def _embedded(self, value: Tensor) -> Tensor:
@@ -194,8 +227,9 @@ class BatchNoise(TorchFunctionMode):
 
     def own_noise(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A network with dropout inside; each device draws its own."""
-        device = next((value.device for value in args if isinstance(value, Tensor)), torch.device("cpu"))
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+        device = torch.device("cuda", torch.cuda.current_device()) if devices else torch.device("cpu")
+        with torch.random.fork_rng([device] if devices else []):
             self._num_own += 1
             with noise_of(device, torch.initial_seed(), self._num_own, self._rows.rank):
                 return func(*args, **kwargs)

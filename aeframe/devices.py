@@ -7,10 +7,10 @@ receive. All of them are collective operations: every device must call them at t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,12 +18,13 @@ from torch import Tensor
 from aeframe.errors import AeframeError
 
 
-@dataclass(frozen=True, slots=True)
-class LocalRows:
+class LocalRows(NamedTuple):
     """Which rows of a batch one of several devices has.
 
     The rows are divided in order and as equally as possible. No device has fewer than `least` rows: where there are too
     few, the last devices have none of their own and repeat the first rows, with a weight of 0.
+
+    It is a tuple, because Lightning casts the tensors of a batch and does not accept frozen dataclasses in it.
     """
 
     total: int
@@ -71,7 +72,7 @@ class LocalRows:
         """Return the number of rows that each device contributes, by rank; 0 for repeated rows."""
         num = self.num_sharing
         ends = [self.total * rank // num for rank in range(num + 1)]
-        own = [end - start for start, end in zip(ends, ends[1:], strict=False)]
+        own = [end - start for start, end in itertools.pairwise(ends)]
         return own + [0] * (self.world - num)
 
 
@@ -82,7 +83,8 @@ _shared: LocalRows | None = None
 @contextmanager
 def shared_batch(rows: LocalRows | None) -> Iterator[None]:
     """Context in which all devices compute one batch together, of which this one has `rows`; None on one device."""
-    global _shared  # noqa: PLW0603 -- a process computes one batch at a time, also in the threads of autograd
+    # A process computes one batch at a time, also in the threads of autograd.
+    global _shared
     before, _shared = _shared, rows
     try:
         yield

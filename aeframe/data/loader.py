@@ -21,8 +21,9 @@ from aeframe.types import Batch
 _CPU = torch.device("cpu")
 
 _BatchIndex = tuple[int, int, NDArray[np.int64], LocalRows | None]
-"""Epoch, number of the batch in the epoch, its rows on this device, and which of the rows of all devices these are. The rows are a NumPy array, because a tensor that is sent to a
-worker process needs a file descriptor.
+"""Epoch, number of the batch in the epoch, its rows on this device, and which of the rows of all devices these are.
+
+The rows are a NumPy array, because a tensor that is sent to a worker process needs a file descriptor.
 """
 
 

@@ -11,7 +11,16 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from aeframe.data.vector import Vector
-from aeframe.devices import gather_rows_with_gradient
+from aeframe.devices import (
+    LocalRows,
+    gather_rows,
+    gather_rows_with_gradient,
+    gather_values,
+    mean_over_batch,
+    num_rows,
+    shared_batch,
+    sum_over_batch,
+)
 from aeframe.testing.reference import ReferenceSetup, minimal_config, synthetic_batch
 from aeframe.testing.two_process_step import gradients_of_step
 from aeframe.types import DataSpec, Domain
@@ -33,25 +42,40 @@ def setup(objective: dict[str, Any]) -> ReferenceSetup:
     return ReferenceSetup(config, spec, synthetic_batch(spec), Vector())
 
 
-def rows_and_gradient(rank: int | None) -> dict[str, Tensor]:
-    """Return all rows, and the gradient of a loss that compares each row with all others."""
-    value = torch.arange(12.0).reshape(6, 2).sin().requires_grad_()
-    local_rows = value if rank is None else value[3 * rank : 3 * rank + 3]
-    rows, which = gather_rows_with_gradient(local_rows)
-    (rows[which][:, None] - rows).square().sum(2).exp().mean(1).mean().backward()
+# Divided equally, as 2 and 3, and as 3 and none: the second process repeats two rows of the first.
+TOTALS = (6, 5, 3)
+
+
+def rows_and_gradient(total: int, rank: int | None) -> dict[str, Tensor]:
+    """Return statistics of all rows, and the gradient of a loss that compares each row with all others."""
+    value = torch.arange(2.0 * total).reshape(total, 2).sin().requires_grad_()
+    shared = None if rank is None else LocalRows(total, rank, 2, least=2)
+    local = value if shared is None else value[shared.start : shared.stop]
+    with shared_batch(shared):
+        rows, which = gather_rows_with_gradient(local)
+        results = {
+            "rows": rows.detach(),
+            "positions": gather_rows(local.flatten()),
+            "mean": mean_over_batch(local.mean(0)),
+            "sum": sum_over_batch(local.sum(0)),
+            "number": torch.tensor(num_rows(len(local))),
+            "largest": gather_values(local.detach().flatten().topk(2).values).topk(2).values,
+        }
+    loss = (rows[which][:, None] - rows).square().sum(2).exp().mean(1).mean()
+    (loss if shared is None else loss * shared.weight).backward()
     assert value.grad is not None
     gradient = value.grad
     if rank is not None:
         torch.distributed.all_reduce(gradient)
         gradient /= 2
-    return {"rows": rows.detach(), "gradient": gradient}
+    return {**results, "gradient": gradient}
 
 
 def _run_rank(rank: int, folder: Path) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     found = {name: gradients_of_step(setup(objective), rank) for name, objective in OBJECTIVES.items()}
-    torch.save({"rows": rows_and_gradient(rank), **found}, folder / f"{rank}.pt")
+    torch.save({**{str(total): rows_and_gradient(total, rank) for total in TOTALS}, **found}, folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
@@ -63,10 +87,13 @@ def by_rank(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def test_gathered_rows_and_gradients_equal_those_of_one_device(by_rank: list[dict[str, dict[str, Tensor]]]) -> None:
-    expected = rows_and_gradient(None)
+@pytest.mark.parametrize("total", TOTALS)
+def test_reductions_and_gradients_equal_those_of_one_device(
+    by_rank: list[dict[str, dict[str, Tensor]]], total: int
+) -> None:
+    expected = rows_and_gradient(total, None)
     for results in by_rank:
-        torch.testing.assert_close(results["rows"], expected)
+        torch.testing.assert_close(results[str(total)], expected)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

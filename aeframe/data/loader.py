@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from aeframe.batch_noise import BatchNoise
 from aeframe.data.modality import Source
 from aeframe.data.plan import BatchPlan
+from aeframe.devices import LocalRows
 from aeframe.noise import LOADING, noise_of
 from aeframe.types import Batch
 
 _CPU = torch.device("cpu")
 
-_BatchIndex = tuple[int, int, NDArray[np.int64]]
-"""Epoch, number of the batch in the epoch, and its rows. The rows are a NumPy array, because a tensor that is sent to a
-worker process needs a file descriptor.
+_BatchIndex = tuple[int, int, NDArray[np.int64], LocalRows | None]
+"""Epoch, number of the batch in the epoch, its rows on this device, and which of the rows of all devices these are.
+
+The rows are a NumPy array, because a tensor that is sent to a worker process needs a file descriptor.
 """
 
 
@@ -30,8 +35,8 @@ class Loader:
     of that many batches; which batches form a list does not depend on where the epoch was resumed. An evaluation loader
     yields single batches, in order.
 
-    Random numbers that the source draws (augmentation) are a function of seed, epoch, batch and device. They are the
-    same with and without workers, and after a resume.
+    Random numbers that the source draws (augmentation) are a function of seed, epoch, batch and row. They are the same
+    with and without workers, after a resume, and on any number of devices (see `BatchNoise`).
 
     Args:
         source: The samples.
@@ -130,17 +135,24 @@ class BatchSampler(Sampler[_BatchIndex]):
 
     def __iter__(self) -> Iterator[_BatchIndex]:
         epoch, start = 0 if self.same_order else self.epoch, self.start
-        for number, rows in enumerate(self._plan.batches(epoch, start), start=start):
-            yield epoch, number, rows.numpy()
+        plan = self._plan
+        for number, rows in enumerate(plan.batches_of_all_devices(epoch, start), start=start):
+            local = plan.local_rows(len(rows))
+            yield epoch, number, rows[local.start : local.stop].numpy(), local if plan.world > 1 else None
 
 
 class BatchDataset(Dataset[Batch]):
     """A source as a `torch.utils.data.Dataset` whose items are batches, for worker processes."""
 
     def __init__(self, source: Source, plan: BatchPlan) -> None:
-        self._source, self._seed, self._rank = source, plan.seed, plan.rank
+        self._source, self._seed = source, plan.seed
 
     def __getitem__(self, index: _BatchIndex) -> Batch:
-        epoch, number, rows = index
-        with noise_of(_CPU, self._seed, LOADING, epoch, number, self._rank):
-            return self._source.batch(torch.from_numpy(rows))
+        epoch, number, rows, local = index
+        # The last number is always 0.
+        with (
+            noise_of(_CPU, self._seed, LOADING, epoch, number, 0),
+            nullcontext() if local is None else BatchNoise(local),
+        ):
+            batch = self._source.batch(torch.from_numpy(rows))
+        return batch if local is None else replace(batch, local_rows=local)

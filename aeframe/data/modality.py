@@ -35,9 +35,8 @@ class Source(Protocol):
       ``name`` (file, cell or row id), ``time`` and so on. `Batch.index` need not be among them.
     - ``epoch_permutation()`` returns the rows ``(N,)`` in the order of a training epoch. It suits large files that are
       read faster in long runs of rows. Without it the order is a uniform permutation.
-    - ``batch_indices(batch_size, world)`` returns the rows ``(n,)`` of each batch of a training epoch. It suits samples
-      that are batched by size. Each batch must have at least two rows for each of `world` devices, and as many for
-      every device; all epochs must have the same number of batches.
+    - ``batch_indices(batch_size)`` returns the rows ``(n,)`` of each batch of a training epoch, two or more, on all
+      devices together. It suits samples that are batched by size. All epochs must have the same number of batches.
     """
 
     in_memory: bool

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from aeframe.devices import LocalRows
 from aeframe.errors import AeframeError
 from aeframe.noise import ORDER, noise_of
 
@@ -18,28 +19,26 @@ _CPU = torch.device("cpu")
 def default_batch_size(length: int, world: int = 1) -> int:
     """Return the batch size for training where none is set: 64, or less for fewer than 128 samples.
 
-    An epoch of few samples then still has two batches or more. Powers of 2 can be divided among as many devices.
+    An epoch of few samples then still has two batches or more. It depends on the number of devices only where each
+    would have fewer than two samples.
 
     Args:
         length: Number of training samples.
-        world: Number of devices, which the batch size is a multiple of.
+        world: Number of devices.
     """
     largest = max(2, min(DEFAULT_BATCH_SIZE, length // 2))
-    power = 1 << (largest.bit_length() - 1)
-    return max(2 * world, power - power % world)
+    return max(2 * world, 1 << (largest.bit_length() - 1))
 
 
 class BatchPlan:
     """The rows of each batch of each epoch, for one of `world` devices.
 
-    `batch_size` counts the rows on all devices. Each device takes a contiguous part of each batch, so that any number
-    of devices trains on the same batches in the same order.
+    `batch_size` counts the rows on all devices. The batches of an epoch do not depend on the number of devices: each
+    device takes a contiguous part of each batch, and parts may differ by one row. Where there are too few rows for all
+    devices, the last devices repeat the first rows with a weight of 0, see `LocalRows`.
 
-    With `shuffle` (training) all parts have the same size. A last batch that is short keeps as many rows as can be
-    divided equally. It is dropped if that is less than two rows for each device: one sample has no variance.
-
-    Without `shuffle` (evaluation) every row occurs exactly once, in order. Parts may differ by one row and are never
-    empty: a last batch with fewer rows than devices is merged with the batch before it.
+    With `shuffle` (training) each device needs two rows, since one sample has no variance. A last batch of one row is
+    dropped. Without `shuffle` (evaluation) every row occurs exactly once, in order.
 
     Args:
         length: Number of rows of the source.
@@ -50,7 +49,7 @@ class BatchPlan:
         world: Number of devices.
         epoch_permutation: Returns the order ``(length,)`` of an epoch, drawn from torch's generator; None for a uniform
             permutation. See `aeframe.data.Source`.
-        batch_indices: Returns the rows of each training batch for `batch_size` and `world`, instead of an order. See
+        batch_indices: Returns the rows of each training batch for `batch_size`, instead of an order. See
             `aeframe.data.Source`.
 
     Raises:
@@ -67,7 +66,7 @@ class BatchPlan:
         rank: int = 0,
         world: int = 1,
         epoch_permutation: Callable[[], Tensor] | None = None,
-        batch_indices: Callable[[int, int], list[Tensor]] | None = None,
+        batch_indices: Callable[[int], list[Tensor]] | None = None,
     ) -> None:
         if batch_size < 1:
             raise AeframeError(f"batch_size counts samples and must be at least 1, found {batch_size}")
@@ -77,7 +76,7 @@ class BatchPlan:
             raise AeframeError(
                 f"{world} devices cannot share an evaluation split of {_samples(length)}; use {max(length, 1)} or fewer"
             )
-        # Only evaluation can have a batch size below the number of devices: `_check_training` refuses it.
+        # In the first batch of an evaluation each device has rows of its own: a metric of no rows has no shape.
         self.length, self.batch_size = length, max(batch_size, world)
         self.seed, self.shuffle = seed, shuffle
         self.rank, self.world = rank, world
@@ -95,15 +94,22 @@ class BatchPlan:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
         """Yield this device's rows ``(n,)``, int64, of each batch of `epoch` from batch `start` on."""
+        for rows in self.batches_of_all_devices(epoch, start):
+            local = self.local_rows(len(rows))
+            yield rows[local.start : local.stop]
+
+    def batches_of_all_devices(self, epoch: int, start: int = 0) -> Iterator[Tensor]:
+        """Yield the rows ``(N,)``, int64, of each batch of `epoch` from batch `start` on, as on one device."""
         if self._batch_indices is not None:
-            for rows in self._source_batches(epoch)[start:]:
-                yield rows[len(rows) * self.rank // self.world : len(rows) * (self.rank + 1) // self.world]
+            yield from self._source_batches(epoch)[start:]
             return
         order = self._order(epoch)
         for number in range(start, len(self)):
-            first, end = self._ends[number - 1] if number else 0, self._ends[number]
-            size = end - first
-            yield order[first + size * self.rank // self.world : first + size * (self.rank + 1) // self.world]
+            yield order[self._ends[number - 1] if number else 0 : self._ends[number]]
+
+    def local_rows(self, total: int) -> LocalRows:
+        """Return which rows of a batch of `total` rows this device has."""
+        return LocalRows(total, self.rank, self.world, least=2 if self.shuffle else 1)
 
     def _order(self, epoch: int) -> Tensor:
         """Return the rows ``(length,)`` in the order of an epoch."""
@@ -116,7 +122,7 @@ class BatchPlan:
         """Return the rows of all batches of an epoch, chosen by the source."""
         assert self._batch_indices is not None
         with noise_of(_CPU, self.seed, ORDER, epoch):
-            return self._batch_indices(self.batch_size, self.world)
+            return self._batch_indices(self.batch_size)
 
     def _batch_ends(self) -> list[int]:
         """Return the end of each batch, as a position in the order of an epoch."""
@@ -124,16 +130,11 @@ class BatchPlan:
             return list(itertools.accumulate(len(rows) for rows in self._source_batches(0)))
         num_full, rest = divmod(self.length, self.batch_size)
         ends = [self.batch_size * (number + 1) for number in range(num_full)]
-        if self.shuffle:
-            last = rest - rest % self.world
-            return [*ends, self.length - rest + last] if last >= 2 * self.world else ends
-        if rest >= self.world or not ends:
-            return [*ends, self.length] if rest else ends
-        return [*ends[:-1], self.length]
+        return [*ends, self.length] if rest >= (2 if self.shuffle else 1) else ends
 
 
 def _check_training(length: int, batch_size: int, world: int) -> None:
-    """Raise AeframeError for an empty epoch, one sample on a device, or different numbers of samples on devices."""
+    """Raise AeframeError for an empty epoch, or fewer than two samples for each device."""
     if length < 2 * world:
         on_each = f" on each of {world} devices" if world > 1 else ""
         raise AeframeError(f"training needs at least two samples{on_each}, found {_samples(length)}; add data")
@@ -141,16 +142,11 @@ def _check_training(length: int, batch_size: int, world: int) -> None:
         raise AeframeError(
             f"batch_size={batch_size} is larger than the {length} training samples; set batch_size={length} or less"
         )
-    if batch_size % world:
-        nearest = max(batch_size - batch_size % world, 2 * world)
-        raise AeframeError(
-            f"batch_size={batch_size} counts the samples of all devices and cannot be divided equally by {world}; "
-            f"set batch_size={nearest}"
-        )
     if batch_size < 2 * world:
+        each = f" on each of {world} devices" if world > 1 else ""
         raise AeframeError(
-            f"batch_size={batch_size} is one sample for each of {world} device{'s' * (world > 1)}, and training "
-            f"needs at least two; set batch_size={2 * world} or more"
+            f"batch_size={batch_size} counts the samples of all devices, and training needs at least two{each}; set "
+            f"batch_size={2 * world} or more"
         )
 
 

@@ -35,6 +35,6 @@ class SourceWrapper:
         return getattr(self.source, "epoch_permutation", None)
 
     @property
-    def batch_indices(self) -> Callable[[int, int], list[Tensor]] | None:
+    def batch_indices(self) -> Callable[[int], list[Tensor]] | None:
         """The wrapped source's optional method of this name, or None (see `Source`)."""
         return getattr(self.source, "batch_indices", None)

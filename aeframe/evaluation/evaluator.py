@@ -143,6 +143,8 @@ class Evaluator(Callback):
 
     @torch.no_grad()
     def _update_metrics(self, output: EvaluationOutput) -> None:
+        if output.is_repeated:
+            return
         with evaluation_mode(output.model):
             for metric in self._metrics():
                 metric.update(output.model, output.sampled if metric.sampled else output.at_mean())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from aeframe.batch_noise import BatchNoise, batch_of_all_devices
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import EVALUATION, noise_of
 from aeframe.types import Batch, ForwardOutput, TrainingProgress
@@ -32,6 +33,15 @@ class EvaluationOutput:
     """Seed of the evaluation and index of the batch, which determine all random draws."""
     _at_mean: ForwardOutput | None = None
 
+    def own_terms(self) -> dict[str, Tensor]:
+        """Return `terms` without samples that this device repeats from another; ``(0,)`` where it repeats all."""
+        return {name: value[:0] for name, value in self.terms.items()} if self.is_repeated else self.terms
+
+    @property
+    def is_repeated(self) -> bool:
+        """Whether another device evaluates these samples, so that metrics leave them out (see `LocalRows`)."""
+        return self.batch.local_rows is not None and self.batch.local_rows.are_repeated
+
     @torch.no_grad()
     def at_mean(self) -> ForwardOutput:
         """Return the forward output with z at the posterior mean; computed at the first call."""
@@ -42,9 +52,12 @@ class EvaluationOutput:
                 self._at_mean = self.sampled
             else:
                 # With the same noise the corruption is the same, so the features of the encoder can be reused.
+                rows = self.batch.local_rows
                 with (
                     evaluation_mode(self.model),
                     noise_of(self.batch.x.device, self.noise[0], EVALUATION, self.noise[1]),
+                    # Statistics of the batch are not shared: other devices may not compute this.
+                    nullcontext() if rows is None else BatchNoise(rows),
                 ):
                     self._at_mean = self.model(self.batch, sample=False, features=self.sampled.features)
         return self._at_mean
@@ -67,7 +80,11 @@ def evaluate_batch(
         index: Index of the batch in the evaluation.
     """
     sample = "posterior" in model.latent.provides
-    with evaluation_mode(model), noise_of(batch.x.device, seed, EVALUATION, index):
+    with (
+        evaluation_mode(model),
+        noise_of(batch.x.device, seed, EVALUATION, index),
+        batch_of_all_devices(batch.local_rows, num_samples=model.objective.num_samples),
+    ):
         out: ForwardOutput = model(batch, sample=sample, num_samples=model.objective.num_samples)
         terms = _all_terms(model, out, progress)
     return EvaluationOutput(model, batch, out, terms, (seed, index))

@@ -12,10 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aeframe.batch_noise import call_with_own_noise
 from aeframe.errors import AeframeError
 from aeframe.parts.corruptions import Corruption
 from aeframe.parts.critics.base import Critic
@@ -61,6 +63,8 @@ class Autoencoder(nn.Module):
         self.decoder = decoder
         self.loss = loss
         self.objective = objective
+        self.is_compiled = False
+        """Whether encoder and decoder are compiled, so that no mode of torch may be active within them."""
         self.penalties = nn.ModuleDict(dict(penalties or {}))
         self.critics = nn.ModuleDict(dict(critics or {}))
 
@@ -117,6 +121,9 @@ class Autoencoder(nn.Module):
             num_samples=num_samples,
         )
 
+    def _call(self, network: nn.Module, *args: Any) -> Any:
+        return call_with_own_noise(network, *args) if self.is_compiled else network(*args)
+
     def embed(self, batch: Batch, *, sample: bool = False) -> Latent:
         """Return the latent of a batch, without corruption; z is the mean, or with `sample` from the posterior."""
         latent: Latent = self.latent(self.encode_features(batch), sample=sample)
@@ -131,7 +138,7 @@ class Autoencoder(nn.Module):
                 x=append_condition(batch.x, batch.condition, axis),
                 mask=_mask_with_condition(batch.mask, self.spec.condition, axis),
             )
-        features: Tensor = self.encoder(batch)
+        features: Tensor = self._call(self.encoder, batch)
         return features
 
     def decode(
@@ -172,7 +179,9 @@ class Autoencoder(nn.Module):
         if self.spec.condition:
             decoder_input = append_condition(decoder_input, condition)
         output = (
-            self.decoder.generate(decoder_input, draw=draw) if batch is None else self.decoder(decoder_input, batch)
+            self.decoder.generate(decoder_input, draw=draw)
+            if batch is None
+            else self._call(self.decoder, decoder_input, batch)
         )
         return self.loss.postprocess(output, batch if like is None else like, condition)
 

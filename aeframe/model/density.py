@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from aeframe.data.modality import Source
+from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.noise import FITTING, noise_of, random_rows
+from aeframe.noise import FITTING, noise_of
 from aeframe.parts.samplers.base import Sampler
 from aeframe.registry import registry
 from aeframe.types import Batch
@@ -21,15 +22,14 @@ _MAX_CODES = 10_000
 
 
 def batches_to_fit(source: Source, batch_size: int, seed: int) -> Iterable[Batch]:
-    """Yield a random subset of the samples in batches, in the order of the source; all of them up to 10,000.
+    """Return a random subset of the samples in batches, in the order of the source; all of them up to 10,000.
 
     Args:
         source: Usually the training split.
         batch_size: Samples per batch.
         seed: The seed of the run.
     """
-    for rows in random_rows(len(source), _MAX_CODES, seed).split(batch_size):
-        yield source.batch(rows)
+    return random_batches(source, _MAX_CODES, seed, batch_size)
 
 
 def build_sampler(who: str, config: Mapping[str, Any], model: Autoencoder) -> Sampler:

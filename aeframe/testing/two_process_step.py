@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from aeframe.devices import LocalRows, shared_batch
 from aeframe.noise import noise_of
 from aeframe.testing.freezing import freeze_others
 from aeframe.testing.model_outputs import forward_pass
@@ -37,7 +38,8 @@ def gradients_of_step(setup: ReferenceSetup, rank: int | None) -> dict[str, Tens
     model = setup.model()
     groups = make_optimizer_groups(model, {"name": "sgd", "lr": 0.1})
     rows = torch.arange(WORLD_SIZE * BATCH_SIZE) if rank is None else torch.arange(BATCH_SIZE) + rank * BATCH_SIZE
-    with noise_of(CPU, 4), RowNoise(rows, num_samples=model.objective.num_samples):
+    local_rows = None if rank is None else LocalRows(WORLD_SIZE * BATCH_SIZE, rank, WORLD_SIZE)
+    with noise_of(CPU, 4), shared_batch(local_rows), RowNoise(rows, num_samples=model.objective.num_samples):
         out = forward_pass(model, setup.rows.rows(rows))
         for group in groups:
             with freeze_others(group, groups):

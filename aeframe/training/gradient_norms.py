@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from aeframe.devices import mean_over_devices
+from aeframe.devices import LocalRows, mean_over_devices
 from aeframe.types import LossTerms
 
 
-def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict[str, Tensor]:
+def gradient_norms(
+    terms: LossTerms, parameters: Sequence[nn.Parameter], *, rows: LocalRows | None = None
+) -> dict[str, Tensor]:
     """Return the norm of the gradient of each weighted term, averaged over devices; ``.grad`` does not change.
 
     Two terms of similar value can have gradients of very different norms, and a term with a much smaller gradient than
@@ -20,12 +22,13 @@ def gradient_norms(terms: LossTerms, parameters: Sequence[nn.Parameter]) -> dict
     Args:
         terms: The terms of one optimizer group (the parameters of one optimizer), with their graph.
         parameters: The parameters of that group.
+        rows: The rows of this device; None on one device.
     """
     norms: dict[str, Tensor] = {}
     for name, value in terms.raw.items():
         if not value.requires_grad or terms.weights[name] == 0:
             continue
-        loss = terms.weights[name] * value.mean()
+        loss = terms.weights[name] * value.mean() * (1.0 if rows is None else rows.weight)
         gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         averaged = [mean_over_devices(gradient) for gradient in gradients if gradient is not None]
         if averaged:

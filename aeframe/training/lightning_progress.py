@@ -74,6 +74,13 @@ def count_batches(trainer: L.Trainer, batch: int) -> None:
     trainer.fit_loop.epoch_loop._batches_that_stepped = batch - 1
 
 
+def end_batch_in_list(trainer: L.Trainer, outputs: Any, batch: Any, number: int) -> None:
+    """Call `on_train_batch_end` of callbacks that allow lists of batches; Lightning does so after the last one only."""
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if getattr(callback, "works_in_groups", False):
+            callback.on_train_batch_end(trainer, trainer.lightning_module, outputs, batch, number)
+
+
 def steps_directly(trainer: L.Trainer) -> bool:
     """Return whether ``backward`` and ``step`` of torch may be called without Lightning's wrappers.
 

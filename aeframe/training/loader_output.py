@@ -1,11 +1,13 @@
-"""Convert the output of a user's own `DataLoader` to a `Batch`."""
+"""Convert the output of a user's own `DataLoader` to a `Batch`, and find its place among those of other devices."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import lightning.pytorch as L
 from torch import Tensor
 
+from aeframe.devices import LocalRows
 from aeframe.errors import AeframeError
 from aeframe.types import Batch
 
@@ -27,3 +29,13 @@ def as_batch(value: Any) -> Batch:
         f"AutoencoderModule trains on Batch, a tensor x or (x, label), found {type(value).__name__} from the loader; "
         "return one of these from the dataset"
     )
+
+
+def local_rows_of(batch: Batch, trainer: L.Trainer) -> LocalRows | None:
+    """Return which rows of the batch of all devices a training batch has, None on one device.
+
+    A user's own loader does not record it, and must return equally many samples on every device.
+    """
+    if batch.local_rows is not None or trainer.world_size == 1:
+        return batch.local_rows
+    return LocalRows(len(batch) * trainer.world_size, trainer.global_rank, trainer.world_size)

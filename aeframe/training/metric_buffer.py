@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aeframe.devices import mean_over_devices
+from aeframe.devices import LocalRows, mean_over_devices
 from aeframe.errors import AeframeError
 from aeframe.types import LossTerms, TrainingProgress
 
@@ -60,11 +60,13 @@ class MetricBuffer:
         progress: TrainingProgress,
         *,
         sample_weight: Tensor | None = None,
+        rows: LocalRows | None = None,
     ) -> Tensor:
         """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`.
 
         The names of the terms are reported with `prefix` in front. With `sample_weight` ``(B,)`` the loss of each
-        sample is multiplied by its weight; reported terms are not.
+        sample is multiplied by its weight; reported terms are not. With `rows`, the rows of this
+        device, all means are multiplied by `LocalRows.weight`: their mean over devices is the mean over all samples.
         """
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
         total = terms.total()
@@ -76,6 +78,8 @@ class MetricBuffer:
                 self.flush()
             window = self._windows[group] = _Window(names)
         means = [value.detach().mean() for value in terms.raw.values()]
+        if rows is not None and rows.weight != 1:
+            loss, means = loss * rows.weight, [mean * rows.weight for mean in means]
         window.values.append(torch.stack([*means, loss.detach()]))
         window.weights.append((*terms.weights.values(), 1.0))
         window.batches.append(progress.batch)

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
+from aeframe.batch_noise import batch_of_all_devices
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
@@ -29,6 +30,7 @@ from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
     count_batches,
+    end_batch_in_list,
     evaluation_results,
     is_forward_only,
     log_numbers,
@@ -37,7 +39,7 @@ from aeframe.training.lightning_progress import (
     step_directly,
     steps_directly,
 )
-from aeframe.training.loader_output import as_batch
+from aeframe.training.loader_output import as_batch, local_rows_of
 from aeframe.training.metric_buffer import MetricBuffer, check_finite_weights
 from aeframe.training.optimizer_groups import (
     OptimizerGroup,
@@ -209,7 +211,7 @@ class AutoencoderModule(L.LightningModule):
                 break
             loss = self._train_on(current)
             if number < len(batches) and not self._reached_max_batches():
-                self._end_batch_in_list(loss, current)
+                end_batch_in_list(self.trainer, loss, current, self.progress.batch_in_epoch - 1)
         count_batches(self.trainer, self.progress.batch)
         if self._reached_max_batches():
             # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
@@ -223,21 +225,18 @@ class AutoencoderModule(L.LightningModule):
     # `DataModule` passes lists of batches only if this is set. A subclass that overrides `training_step` gets batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
 
-    def _end_batch_in_list(self, loss: Tensor | None, batch: Batch) -> None:
-        """Call `on_train_batch_end` of callbacks that allow lists; Lightning does so after the last batch only."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if getattr(callback, "works_in_groups", False):
-                callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
-
     def _train_on(self, batch: Batch) -> Tensor | None:
         """Update each optimizer group that is due; return the detached loss of the first one."""
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
-        seed_noise(batch.x.device, self.seed, TRAINING, self.global_rank, progress.batch)
+        rows, num_samples = local_rows_of(batch, self.trainer), self.model.objective.num_samples
+        # 0: all devices are seeded alike, see `BatchNoise`.
+        seed_noise(batch.x.device, self.seed, TRAINING, 0, progress.batch)
         if "latent" not in self._frozen:
             # It sets buffers of the latent.
             self.model.set_progress(progress)
-        output = self.model(batch, num_samples=self.model.objective.num_samples)
+        with batch_of_all_devices(rows, num_samples=num_samples):
+            output = self.model(batch, num_samples=num_samples)
         if is_forward_only(self.trainer):
             progress.advance()
             return None
@@ -248,13 +247,14 @@ class AutoencoderModule(L.LightningModule):
             # The gradients of `size` batches are summed for one step, and `is_last` says that this is the last of them.
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
-                terms = group.terms(self.model, output, progress)
+                with batch_of_all_devices(rows, num_samples=num_samples):
+                    terms = group.terms(self.model, output, progress)
                 loss = self.metric_buffer.add(
-                    group.prefix, group.name, terms, progress, sample_weight=batch.extras.get(WEIGHT)
+                    group.prefix, group.name, terms, progress, sample_weight=batch.extras.get(WEIGHT), rows=rows
                 )
                 first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
-                    norms = gradient_norms(terms, group.parameters)
+                    norms = gradient_norms(terms, group.parameters, rows=rows)
                     self._term_gradient_norms |= {
                         f"gradient_norm/{group.prefix}{name}": norm for name, norm in norms.items()
                     }
@@ -398,7 +398,7 @@ class AutoencoderModule(L.LightningModule):
         # In Lightning's sanity check the length of the run is unknown: schedules are then evaluated at their end.
         progress = self.progress if self.progress.planned or self.progress.batch else _TRAINED
         output = evaluate_batch(self.model, batch, progress, seed=self.seed, index=index)
-        self.term_means.update(output.terms)
+        self.term_means.update(output.own_terms())
         return {"loss": output.terms["loss"].mean(), "evaluation": output}
 
     def _start_evaluation(self, split: str) -> None:

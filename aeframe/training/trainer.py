@@ -100,6 +100,10 @@ def _strategy(arguments: Mapping[str, Any], several_groups: bool) -> str | Strat
 
 
 def compile_in_place(model: Autoencoder) -> None:
-    """Compile encoder and decoder in place, so that the names of parameters do not change."""
+    """Compile encoder and decoder in place, so that the names of parameters do not change.
+
+    On several devices each draws its own random numbers within them, such as dropout.
+    """
     model.encoder.compile()
     model.decoder.compile()
+    model.is_compiled = True

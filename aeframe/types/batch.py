@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from aeframe.devices import LocalRows
 from aeframe.tensors import broadcast_mask
 
 WEIGHT = "weight"
@@ -41,6 +42,8 @@ class Batch:
     extras: dict[str, Tensor] = field(default_factory=dict)
     """Further tensors ``(B, ...)`` by name, such as ``label`` for plots and ``library`` (the total count of a cell);
     see also `FACTORS`, `TRUE_CODE` and `WEIGHT`."""
+    local_rows: LocalRows | None = None
+    """Which rows of the batch of all devices these are; None on one device, and where it is unknown."""
 
     def __len__(self) -> int:
         return self.x.shape[0]
@@ -53,6 +56,7 @@ class Batch:
             condition=None if self.condition is None else function(self.condition),
             index=None if self.index is None else function(self.index),
             extras={name: function(value) for name, value in self.extras.items()},
+            local_rows=self.local_rows,
         )
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
@@ -65,7 +69,7 @@ class Batch:
 
     def rows(self, index: Tensor | slice) -> Batch:
         """Return the samples at `index`."""
-        return self.map(lambda t: t[index])
+        return replace(self.map(lambda t: t[index]), local_rows=None)
 
     def masked_x(self) -> Tensor:
         """Return x with 0 where the mask is False. Networks read this, since masked values may be NaN."""

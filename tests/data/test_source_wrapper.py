@@ -32,7 +32,7 @@ class Reversed(TensorSource):
 class Threes(TensorSource):
     """Batches of three adjacent rows, for any batch size."""
 
-    def batch_indices(self, batch_size: int, world: int) -> list[Tensor]:
+    def batch_indices(self, batch_size: int) -> list[Tensor]:
         return list(torch.arange(len(self)).split(3))
 
 

@@ -65,8 +65,8 @@ class PermutedCodes(DiscriminatorZ):
     batch_terms = frozenset({"real"})
 
     def real_samples(self, model: Model, z: Tensor) -> Tensor:
-        """Return the codes with each dimension permuted over the batch (of all devices in training)."""
-        all_codes, local = gather_rows(model, z)
+        """Return the codes with each dimension permuted over the batch of all devices."""
+        all_codes, local = gather_rows(z)
         # The order of random keys is a random permutation, here one for each dimension.
-        keys, _ = gather_rows(model, torch.rand_like(all_codes[local]))
+        keys, _ = gather_rows(torch.rand_like(all_codes[local]))
         return all_codes.gather(0, keys.argsort(0))[local]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aeframe.devices import mean_over_devices
+from aeframe.devices import mean_over_batch
 from aeframe.factory import build
 from aeframe.parts.activations import MakeActivation
 from aeframe.parts.critics.base import Critic
@@ -118,7 +118,7 @@ class DiscriminatorX(Critic):
         value = value + mean_over_patches(lambda logit: (logit - average_real).square(), fake)
         if self.training and torch.is_grad_enabled():
             batch_means = [_mean_logit(real).mean(), _mean_logit(fake).mean(), self.averages.new_ones(())]
-            self.averages.lerp_(mean_over_devices(torch.stack(batch_means)), 1 - self.decay)
+            self.averages.lerp_(mean_over_batch(torch.stack(batch_means)), 1 - self.decay)
         return value
 
 

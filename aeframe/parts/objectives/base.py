@@ -80,12 +80,10 @@ def normal_posterior(name: str, latent: Latent) -> Normal:
     return latent.posterior
 
 
-def gather_rows(model: Model, value: Tensor) -> tuple[Tensor, slice]:
+def gather_rows(value: Tensor) -> tuple[Tensor, slice]:
     """Return the rows ``(N, D)`` of `value` for the whole batch, and the slice of this device's rows among them.
 
     `value` is z or a tensor of its shape on this device; each sample is flattened to one row.
-    In training the rows of all devices are gathered, so that the number of devices does not change the loss. In
-    evaluation devices may have batches of different sizes, so the rows are this device's only.
+    The rows of all devices are gathered, so that the number of devices does not change the term.
     """
-    rows = at_least_float32(value).flatten(1)
-    return gather_rows_with_gradient(rows) if model.training else (rows, slice(len(rows)))
+    return gather_rows_with_gradient(at_least_float32(value).flatten(1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from aeframe.devices import mean_over_devices
+from aeframe.devices import mean_over_batch
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, reconstruction_terms
 from aeframe.parts.schedules import Constant, Schedule, fixed
@@ -84,7 +84,7 @@ class Elbo(Objective):
             return terms.add("kl_balanced", _balanced_kl(kl_by_dimension, model.latent.groups), beta)
         if free_bits > 0:
             terms.add("kl", kl, 0.0)
-            return terms.add("kl_free_bits", _with_free_bits(kl_by_dimension, free_bits, training=model.training), beta)
+            return terms.add("kl_free_bits", _with_free_bits(kl_by_dimension, free_bits), beta)
         return terms.add("kl", kl, beta)
 
 
@@ -92,17 +92,16 @@ def _balanced_kl(kl_by_dimension: Tensor, group_sizes: tuple[int, ...]) -> Tenso
     """Return ``(B,)``: the weighted sum of the groups' KLs, with weights from the batch of all devices."""
     kl_by_group = kl_by_dimension.flatten(1).split(group_sizes, dim=1)
     # The small constant makes the weights equal where every KL is zero, as it may be before training.
-    means = mean_over_devices(torch.stack([kl.mean() for kl in kl_by_group])).clamp(min=0) + 1e-6
+    means = mean_over_batch(torch.stack([kl.mean() for kl in kl_by_group])).clamp(min=0) + 1e-6
     return (torch.stack([kl.sum(1) for kl in kl_by_group], dim=1) * (means / means.mean())).sum(1)
 
 
-def _with_free_bits(kl_by_dimension: Tensor, free_bits: float, *, training: bool) -> Tensor:
+def _with_free_bits(kl_by_dimension: Tensor, free_bits: float) -> Tensor:
     """Return ``(B,)``: the sum over dimensions of the KL, or of `free_bits` where its mean over the batch is smaller.
 
     In the other dimensions each sample keeps its own KL. The mean of the result over the batch is therefore the paper's
-    sum over dimensions of max(`free_bits`, mean KL). In training the mean is over all devices, so that their number
-    does not change the loss.
+    sum over dimensions of max(`free_bits`, mean KL). The mean is over all devices, so that their number does not change
+    the loss.
     """
-    mean = kl_by_dimension.detach().mean(0, keepdim=True)
-    below = (mean_over_devices(mean) if training else mean) < free_bits
+    below = mean_over_batch(kl_by_dimension.mean(0, keepdim=True)) < free_bits
     return per_sample(kl_by_dimension.masked_fill(below, free_bits))

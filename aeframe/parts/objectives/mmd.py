@@ -62,8 +62,8 @@ class MaximumMeanDiscrepancy(Objective):
         weight = self.weight(progress)
         if not is_computed(model, weight):
             return terms
-        z, local = gather_rows(model, out.latent.z)
-        prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
+        z, local = gather_rows(out.latent.z)
+        prior_samples, _ = gather_rows(model.prior.sample(len(out.latent.z)))
         return terms.add("mmd", self._contributions(z, prior_samples, local), weight)
 
     def _contributions(self, z: Tensor, prior_samples: Tensor, local: slice) -> Tensor:

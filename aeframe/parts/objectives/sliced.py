@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aeframe.batch_noise import common_draws
 from aeframe.errors import AeframeError
 from aeframe.parts.objectives.base import Objective, gather_rows, is_computed, reconstruction_terms
 from aeframe.parts.schedules import Schedule, fixed
@@ -37,13 +38,14 @@ class SlicedWasserstein(Objective):
         weight = self.weight(progress)
         if not is_computed(model, weight):
             return terms
-        z, local = gather_rows(model, out.latent.z)
-        prior_samples, _ = gather_rows(model, model.prior.sample(len(out.latent.z)))
+        z, local = gather_rows(out.latent.z)
+        prior_samples, _ = gather_rows(model.prior.sample(len(out.latent.z)))
         return terms.add("sliced", self._squared_distances(z, prior_samples)[local], weight)
 
     def _squared_distances(self, z: Tensor, prior_samples: Tensor) -> Tensor:
         """Return ``(N,)``: the mean squared transport distance of each row of z ``(N, D)`` to ``(N, D)`` samples."""
-        directions = F.normalize(torch.randn(self.lines, z.shape[1], device=z.device)).T
+        with common_draws():
+            directions = F.normalize(torch.randn(self.lines, z.shape[1], device=z.device)).T
         projected = z @ directions
         sorted_samples = (prior_samples @ directions).sort(0).values
         # For each row of z and each line, the prior sample of the same rank.

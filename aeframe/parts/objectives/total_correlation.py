@@ -83,7 +83,7 @@ class TotalCorrelation(Objective):
         if not any(is_computed(model, weight) for weight in weights):
             return terms
         q, z = normal_posterior("total_correlation", out.latent), out.latent.z.flatten(1)
-        log_q_z, log_marginals = self._log_aggregate(model, q, z, progress)
+        log_q_z, log_marginals = self._log_aggregate(q, z, progress)
         log_q_z_given_x, log_prior = per_sample(q.log_prob(out.latent.z)), model.prior.log_prob(out.latent.z)
         parts = {
             "index_code_information": log_q_z_given_x - log_q_z,
@@ -94,10 +94,10 @@ class TotalCorrelation(Objective):
             terms.add(name, value, weight)
         return terms
 
-    def _log_aggregate(self, model: Model, q: Normal, z: Tensor, progress: TrainingProgress) -> tuple[Tensor, Tensor]:
+    def _log_aggregate(self, q: Normal, z: Tensor, progress: TrainingProgress) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` log q(z) and ``(B,)`` sum_j log q(z_j), for codes z ``(B, D)``."""
-        loc, local = gather_rows(model, q.loc)
-        scale, _ = gather_rows(model, q.scale)
+        loc, local = gather_rows(q.loc)
+        scale, _ = gather_rows(q.scale)
         # (B, M, D): each code under each posterior of the batch.
         log_probs = Normal(loc, scale, validate_args=False).log_prob(z[:, None])
         log_weights = self._log_weights(loc, progress.rows)[local]

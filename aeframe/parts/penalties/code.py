@@ -71,7 +71,7 @@ class KLRate(Penalty):
                 f"penalty kl_rate needs codes in [0, 1], but those of {type(model.latent).__name__} lie in "
                 f"[{code_range.low:g}, {code_range.high:g}]; set latent=point latent.activation=sigmoid"
             )
-        return linearized_batch_statistic(self._divergence, out.latent.mean.flatten(1), training=model.training)
+        return linearized_batch_statistic(self._divergence, out.latent.mean.flatten(1))
 
     def _divergence(self, activity: Tensor) -> Tensor:
         """Return the KL ``()`` of the mean activity ``(units,)``."""

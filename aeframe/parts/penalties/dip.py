@@ -44,7 +44,7 @@ class Dip(Penalty):
     def forward(self, model: Model, out: ForwardOutput) -> Tensor:
         mean = at_least_float32(out.latent.mean).flatten(1)
         # The mean may be detached: the gradient through it is zero, since deviations from it sum to zero.
-        centred = mean - batch_mean(mean, training=model.training)
+        centred = mean - batch_mean(mean)
         # (B, D, D); their mean over the batch is the covariance.
         products = centred.unsqueeze(2) * centred.unsqueeze(1)
         if self.kind == "ii":
@@ -55,7 +55,7 @@ class Dip(Penalty):
                     f"found {'none' if q is None else type(q).__name__}; set latent=gaussian, or kind=i"
                 )
             products = products + torch.diag_embed(at_least_float32(q.variance).flatten(1))
-        return linearized_batch_statistic(self._distance_from_identity, products, training=model.training)
+        return linearized_batch_statistic(self._distance_from_identity, products)
 
     def _distance_from_identity(self, covariance: Tensor) -> Tensor:
         eye = torch.eye(len(covariance), device=covariance.device, dtype=covariance.dtype)

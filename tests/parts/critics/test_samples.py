@@ -122,7 +122,7 @@ def test_lecam_averages_are_updated_in_training_only(make: Make) -> None:
 
 def test_lecam_averages_are_over_all_devices(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = with_discriminator(make, lecam=1.0, lecam_decay=0.5)
-    monkeypatch.setattr(samples, "mean_over_devices", lambda value: value + 2)
+    monkeypatch.setattr(samples, "mean_over_batch", lambda value: value + 2)
     critic, out = discriminator_of(model), model(Batch(torch.randn(2, *FLAT)))
     critic.network = FixedLogits([[1.0], [1.0]], [[0.0], [0.0]])  # type: ignore[assignment]
     critic_terms(model, out)

@@ -158,16 +158,16 @@ def test_both_are_batch_terms() -> None:
 
 
 @pytest.mark.parametrize("name", ["dip", "kl_rate"])
-def test_means_are_over_all_devices_in_training_only(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_means_are_over_all_devices(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_with(SIGMOID, **{name: {}})
     # As if another device had other values.
-    monkeypatch.setattr(batch_statistic, "mean_over_devices", lambda value: value + 0.1)
+    monkeypatch.setattr(batch_statistic, "mean_over_batch", lambda value: value + 0.1)
     activity = torch.rand(6, 2) * 0.5 + 0.2
     trained = penalty_of(model.train(), activity).mean()
     evaluated = penalty_of(model.eval(), activity).mean()
     monkeypatch.undo()
-    torch.testing.assert_close(evaluated, penalty_of(model.train(), activity).mean())
-    assert not torch.allclose(trained, evaluated)
+    torch.testing.assert_close(trained, evaluated)
+    assert not torch.allclose(evaluated, penalty_of(model.eval(), activity).mean())
 
 
 def test_l2_is_half_the_sum_of_squares() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Bernoulli
 
-from aeframe.devices import mean_over_devices
+from aeframe.devices import mean_over_batch
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.quantized.base import Quantized
 from aeframe.parts.latents.quantized.codebook import Codebook
@@ -102,9 +102,8 @@ class LookupFree(Quantized):
                 num = bits.shape[1]
                 codes = corners(torch.arange(2**num, device=bits.device), num).to(bits.dtype)
                 usage = (2.0 * bits @ codes.T / self.temperature).softmax(-1).mean(0)
-                if self.training:
-                    # The mean over devices, with this device's gradient: DDP averages the gradients.
-                    usage = usage + (mean_over_devices(usage) - usage.detach())
+                # The mean over devices, with this device's gradient: DDP averages the gradients.
+                usage = usage + (mean_over_batch(usage) - usage.detach())
                 # Clamped, so that a code of probability 0 has no infinite gradient.
                 total = total + num * math.log(2) + (usage * usage.clamp(min=torch.finfo(usage.dtype).tiny).log()).sum()
         return (math.prod(self.shape[1:]) * total).expand(vectors.shape[0])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aeframe.devices import num_devices, sum_over_devices
+from aeframe.devices import num_rows, sum_over_batch
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.base import LatentSpace
 from aeframe.parts.schedules import Constant, Schedule
@@ -126,8 +126,8 @@ class Dictionary(LatentSpace):
 
     @torch.no_grad()
     def _update_activity(self, z: Tensor) -> None:
-        num_active = sum_over_devices((z > 0).sum(0))
-        self.steps_since_active.copy_(torch.where(num_active > 0, 0, self.steps_since_active + len(z) * num_devices()))
+        num_active = sum_over_batch((z > 0).sum(0))
+        self.steps_since_active.copy_(torch.where(num_active > 0, 0, self.steps_since_active + num_rows(len(z))))
 
 
 def keep_top(values: Tensor, k: int) -> Tensor:

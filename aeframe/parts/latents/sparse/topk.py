@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from aeframe.devices import gather_rows, num_devices
+from aeframe.devices import gather_values, num_rows
 from aeframe.errors import AeframeError
 from aeframe.parts.latents.sparse.dictionary import Dictionary, keep_top
 from aeframe.parts.schedules import Schedule, fixed
@@ -94,7 +95,8 @@ class BatchTopK(TopK):
 
     def _batch_threshold(self, positive: Tensor) -> Tensor:
         """Return the smallest active value of the batch of all devices, ``()``."""
-        num_active = self.k * len(positive) * num_devices()
+        num_active = self.k * num_rows(len(positive))
         # One device may hold all active values, but no device more than that.
-        candidates = gather_rows(positive.flatten().topk(min(num_active, positive.numel())).values)
+        largest = positive.flatten().topk(min(num_active, positive.numel())).values
+        candidates = gather_values(F.pad(largest, (0, num_active - len(largest))))
         return candidates.topk(num_active).values[-1]

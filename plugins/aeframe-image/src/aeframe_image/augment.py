@@ -39,7 +39,7 @@ class Augment:
         # The row and column of the original image from which each row and column of the result is taken.
         rows, columns = torch.arange(height).expand(num, -1), torch.arange(width).expand(num, -1)
         if self.crop:
-            shift_down, shift_right = torch.randint(-self.crop, self.crop + 1, (2, num, 1))
+            shift_down, shift_right = (torch.randint(-self.crop, self.crop + 1, (num, 1)) for _ in range(2))
             rows, columns = _reflect(rows + shift_down, height), _reflect(columns + shift_right, width)
         if self.flip:
             columns = torch.where(torch.rand(num, 1) < 0.5, columns.flip(1), columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,12 +53,16 @@ class TextSource:
     def batch(self, index: Tensor) -> Batch:
         """Return the sentences `index` ``(B,)`` as ``x (B, T)``; the mask is False on padding."""
         lengths = self.lengths[index]
-        positions = torch.arange(int(lengths.max()) if self._trim else self._width)
+        positions = torch.arange(self._longest(index) if self._trim else self._width)
         mask = positions < lengths.unsqueeze(1)
         offsets = (self._starts[index].unsqueeze(1) + positions).clamp(max=len(self._tokens) - 1)
         x = torch.where(mask, self._tokens[offsets], PAD).long()
         extras = {name: value[index] for name, value in self._extras.items()}
         return Batch(x, mask=mask, index=self._index[index], extras=extras)
+
+    def _longest(self, index: Tensor) -> int:
+        """Return the length to which the sentences `index` ``(B,)`` are padded with `trim`."""
+        return int(self.lengths[index].max())
 
     def columns(self, index: Tensor) -> Mapping[str, NDArray[Any]]:
         """Return the column ``name`` of the sentences `index` ``(n,)``, if they have names."""
@@ -93,8 +96,10 @@ class BucketSource(TextSource):
     ) -> None:
         super().__init__(tokens, lengths, width=width, extras=extras, index=index, names=names, trim=True)
         self.max_tokens = max_tokens
+        # The longest sentence in the batch of each sentence: all devices pad their rows of a batch alike.
+        self._widths = lengths.clone()
 
-    def batch_indices(self, batch_size: int, world: int) -> list[Tensor]:
+    def batch_indices(self, batch_size: int) -> list[Tensor]:
         """Return the rows of each batch of an epoch, drawn from torch's global generator.
 
         Sentences are sorted by length (those of equal length in random order) and cut into batches, and the batches are
@@ -102,28 +107,29 @@ class BucketSource(TextSource):
 
         Args:
             batch_size: The number of sentences in a batch, without `max_tokens`.
-            world: The number of devices, which share each batch.
         """
         permutation = torch.randperm(len(self))
         rows = permutation[self.lengths[permutation].argsort(stable=True)]
-        batches = rows.split(self._batch_sizes(self.lengths[rows], batch_size, world))
-        # Each device needs an equal number of rows; the remainder is dropped, and differs between epochs.
-        divisible = [batch[: len(batch) - len(batch) % world] for batch in batches]
-        # Batches of fewer than two rows for each device are dropped: batch statistics need at least two.
-        large_enough = [batch for batch in divisible if len(batch) >= 2 * world]
+        batches = rows.split(self._batch_sizes(self.lengths[rows], batch_size))
+        # A batch of one row is dropped: batch statistics need at least two.
+        large_enough = [batch for batch in batches if len(batch) >= 2]
+        for batch in large_enough:
+            self._widths[batch] = self.lengths[batch].max()
         return [large_enough[number] for number in torch.randperm(len(large_enough)).tolist()]
 
-    def _batch_sizes(self, lengths: Tensor, batch_size: int, world: int) -> list[int]:
+    def _longest(self, index: Tensor) -> int:
+        return int(self._widths[index].max())
+
+    def _batch_sizes(self, lengths: Tensor, batch_size: int) -> list[int]:
         """Return the number of rows in each batch, for sentences of `lengths` ``(N,)`` in ascending order."""
         if self.max_tokens is None:
             num_full, rest = divmod(len(lengths), batch_size)
             return [batch_size] * num_full + ([rest] if rest else [])
-        # Batches grow by a step that is divisible by the number of devices, and even, so that one device and two have
-        # the same batches. The first batch also takes the remainder; the last row of each step is its longest.
-        step = math.lcm(2, world)
+        # Batches grow by two rows. The first batch also takes the remainder; the last row of each step is its longest.
+        step = 2
         sizes, size = [], len(lengths) % step
         for longest in lengths[size + step - 1 :: step].tolist():
-            if size >= 2 * world and (size + step) * longest > self.max_tokens:
+            if size >= 2 and (size + step) * longest > self.max_tokens:
                 sizes.append(size)
                 size = 0
             size += step

@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PLUGINS := $(wildcard plugins/aeframe-*)
 READY := $(VENV)/.installed
-# Processes of the test run, with one thread each; each loads torch, about half a gigabyte.
+# Processes of the test run, with one thread each; each loads torch, about half a gigabyte. A file is run by one process,
+# so that models that its tests share are trained once, and files start in the order of conftest.py: slow ones first.
 JOBS ?= 2
 
 .PHONY: install demo test lint types floors check wheels docs clean
@@ -20,7 +21,7 @@ demo: $(READY)
 	$(BIN)/python train.py experiment=digits_quick
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -90,8 +90,7 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
         with summarized_sweep(folder):
             return _exit_code(hydra.multirun(CONFIG, job, overrides, with_log_configuration=False))
     else:
-        overrides = [*args.overrides, "hydra.mode=RUN"]
-        return _exit_code(hydra.run(CONFIG, job, overrides, with_log_configuration=False))
+        return _exit_code(hydra.run(CONFIG, job, args.overrides, with_log_configuration=False))
     return 0
 
 

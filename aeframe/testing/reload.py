@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aeframe.evaluation.evaluator import evaluation_mode
+from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.model_store.reader import load
 from aeframe.testing.model_outputs import deterministic_forward_pass

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as L
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from aeframe.parts.schedules import Schedule
 from aeframe.types import TrainingProgress
+
+if TYPE_CHECKING:
+    import lightning.pytorch as L
 
 
 class ScheduledLR(LRScheduler):

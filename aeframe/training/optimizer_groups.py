@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as L
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -23,6 +22,9 @@ from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
 from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
+
+if TYPE_CHECKING:
+    import lightning.pytorch as L
 
 AUTOENCODER = "autoencoder"
 """The name of the first group, which has every parameter outside the critics."""

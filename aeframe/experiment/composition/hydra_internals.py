@@ -8,19 +8,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from hydra import version
+from hydra._internal import hydra as hydra_application
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra._internal.hydra import Hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime, setup_globals
+from hydra.types import RunMode
 from hydra.version import VersionBase
+from omegaconf import DictConfig
 from omegaconf.basecontainer import BaseContainer
+
+from aeframe.errors import AeframeError
 
 __all__ = [
     "BasicSweeper",
@@ -61,3 +66,30 @@ def global_state(name: str) -> Iterator[None]:
                 BaseContainer._resolvers.pop(resolver_name, None)
             else:
                 BaseContainer._resolvers[resolver_name] = resolver
+
+
+class Hydra(hydra_application.Hydra):
+    """Hydra's application, which composes the config of a run once.
+
+    Hydra's own composes it twice: for a sweep, to read ``hydra.mode``, and then for the run.
+    """
+
+    _composed: tuple[list[str], DictConfig] | None = None
+
+    def get_mode(self, config_name: str | None, overrides: list[str]) -> Any:
+        """Return the ``hydra.mode`` of a config, None if it has none or cannot be composed."""
+        try:
+            config = self.compose_config(config_name, overrides, RunMode.RUN)
+        except AeframeError:
+            # A sweep may leave open what its points choose.
+            return super().get_mode(config_name, overrides)
+        self._composed = (overrides, config)
+        return config.hydra.mode
+
+    def compose_config(
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *settings: Any, **named: Any
+    ) -> DictConfig:
+        """Compose a config; one that `get_mode` composed from the same list of overrides for a run is returned."""
+        if run_mode == RunMode.RUN and self._composed is not None and self._composed[0] is overrides:
+            return self._composed[1]
+        return super().compose_config(config_name, overrides, run_mode, *settings, **named)

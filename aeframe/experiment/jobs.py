@@ -101,9 +101,8 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
     for point in _points(loader, master):
-        composed = loader.load_sweep_config(master, point)
         try:
-            config = resolve(composed, overrides_of(composed.hydra), loader)
+            config = resolve(loader.point_settings(master, point), point, loader)
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.

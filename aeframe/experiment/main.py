@@ -16,11 +16,11 @@ from hydra.types import RunMode
 from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state
+from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state, sweep
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.help import help_text
 from aeframe.experiment.jobs import UserError, check_sweep, job
-from aeframe.experiment.sweep import summarized_sweep
+from aeframe.experiment.sweep import resumed_overrides, summarized_sweep
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.runs.run_id import exported_run_id
@@ -85,10 +85,10 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
     elif args.hydra_help:
         hydra.hydra_help(CONFIG, get_args_parser(), args)
     elif args.multirun or hydra.get_mode(CONFIG, args.overrides) == RunMode.MULTIRUN:
-        folder = check_sweep(loader, args.overrides)
-        overrides = [*args.overrides, "hydra.mode=MULTIRUN"]
-        with summarized_sweep(folder):
-            return _exit_code(hydra.multirun(CONFIG, job, overrides, with_log_configuration=False))
+        config, planned = check_sweep(loader, [*resumed_overrides(args.overrides), "hydra.mode=MULTIRUN"])
+        with summarized_sweep(planned):
+            # No points: all are finished.
+            return 0 if planned.pending == [] else _exit_code(sweep(hydra, config, planned.pending, job))
     else:
         overrides = [*args.overrides, "hydra.mode=RUN"]
         return _exit_code(hydra.run(CONFIG, job, overrides, with_log_configuration=False))

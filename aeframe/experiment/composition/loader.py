@@ -30,6 +30,7 @@ from aeframe.experiment.composition.hydra_internals import (
     get_overrides_dirname,
     global_state,
 )
+from aeframe.experiment.composition.hydra_settings import check_hydra_settings
 from aeframe.experiment.composition.sources import search_path
 from aeframe.registry import registry
 
@@ -42,7 +43,8 @@ class Loader(ConfigLoaderImpl):
 
     It differs from Hydra's loader in four ways:
 
-    - Without ``data=`` the default dataset of the chosen modality is used.
+    - Without ``data=`` the default dataset of the chosen modality is used, and an option file of ``data`` has the
+      modality of the dataset that it names.
     - ``key=value`` needs no ``+`` for a new key, since the validation after composition rejects unknown keys.
     - Errors are `AeframeError`s.
     - Hydra's process-wide state is restored after each call.
@@ -66,12 +68,12 @@ class Loader(ConfigLoaderImpl):
         self._parsed_lines: dict[str, Override] = {}
         self._composed_choices: dict[tuple[str | None, tuple[str, ...], RunMode, bool], DictConfig] = {}
         self._groups: dict[str, bool] = {}
-        self._default_datasets: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
+        self._implied: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a launcher sends to other processes: everything but the composed configs."""
         state = dict(self.__dict__)
-        for name in ("_parsed_lines", "_composed_choices", "_default_datasets"):
+        for name in ("_parsed_lines", "_composed_choices", "_implied"):
             state[name] = {}
         return state
 
@@ -99,11 +101,13 @@ class Loader(ConfigLoaderImpl):
 
     @global_state(CONFIG)
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Compose one point of a multirun; an error names the point."""
+        """Compose one point of a multirun, whose folder is that of `master_config`; an error names the point."""
         try:
-            return super().load_sweep_config(master_config, sweep_overrides)
+            config: DictConfig = super().load_sweep_config(master_config, sweep_overrides)
         except AeframeError as error:
             raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
+        config.hydra.sweep.dir = master_config.hydra.sweep.dir
+        return config
 
     @global_state(CONFIG)
     def point_settings(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
@@ -167,6 +171,7 @@ class Loader(ConfigLoaderImpl):
         key = (config_name, lines, run_mode, with_hydra)
         if key not in self._composed_choices:
             composed = super().load_configuration(config_name, list(lines), run_mode, validate_sweep_overrides=False)
+            check_hydra_settings(composed)
             if not with_hydra:
                 composed = OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"])
             self._composed_choices[key] = composed
@@ -205,9 +210,7 @@ class Loader(ConfigLoaderImpl):
     def _completed(self, config_name: str | None, parsed: Sequence[Override]) -> list[str]:
         """Return overrides that need no ``+``, with the default dataset of the modality if none is chosen."""
         completed = [self._without_plus(override) for override in parsed]
-        if any(override.key_or_group == "data" for override in parsed):
-            return completed
-        return completed + self._default_data(config_name, completed)
+        return completed + self._implied_choices(config_name, completed)
 
     def _without_plus(self, override: Override) -> str:
         """Return an override that also sets a new key, so that ``penalties.l1.weight=1`` needs no ``+``.
@@ -221,18 +224,34 @@ class Loader(ConfigLoaderImpl):
             return f"++{line}" if override.package is None else line
         return f"~{override.key_or_group}" if override.value() is None else line
 
-    def _default_data(self, config_name: str | None, overrides: list[str]) -> list[str]:
-        """Return the override that chooses the modality's default dataset; none if a dataset is chosen already."""
+    def _implied_choices(self, config_name: str | None, overrides: list[str]) -> list[str]:
+        """Return the override that chooses the modality's default dataset, or the modality of a file's dataset.
+
+        A registered dataset chooses its modality itself; an option file such as ``data/mine.yaml`` only names one.
+        """
         parsed = self._parsed(overrides)
         lines = [str(each.input_line) for each in parsed if self._is_choice(each) or each.is_hydra_override()]
         key = (config_name, tuple(lines))
-        if key not in self._default_datasets:
+        if key not in self._implied:
             choices = self.compute_defaults_list(config_name, lines, RunMode.MULTIRUN).overrides.known_choices
-            self._default_datasets[key] = []
-            if choices.get("data") is None and (modality := choices.get("modality")) is not None:
+            modality, data = choices.get("modality"), choices.get("data")
+            self._implied[key] = []
+            if data is None and modality is not None:
                 dataset = registry().load("modality", modality).dataset
-                self._default_datasets[key] = [f"data={dataset}"] if dataset is not None else []
-        return self._default_datasets[key]
+                self._implied[key] = [f"data={dataset}"] if dataset is not None else []
+            elif isinstance(data, str) and not any(each.key_or_group == "modality" for each in parsed):
+                of_data = self._modality_of_file(data)
+                self._implied[key] = [f"modality={of_data}"] if of_data not in (None, modality) else []
+        return self._implied[key]
+
+    def _modality_of_file(self, data: str) -> str | None:
+        """Return the modality of the dataset that an option file of ``data`` names; None for a registered dataset."""
+        if registry().has("dataset", data) or (option := self.read(f"data/{data}")) is None:
+            return None
+        name = option.config.get("name") if isinstance(option.config, DictConfig) else None
+        if not isinstance(name, str) or not registry().has("dataset", name):
+            return None
+        return str(registry().load("dataset", name).modality)
 
 
 def point_name(overrides: Sequence[str]) -> str:
@@ -266,12 +285,20 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, repository)
     if isinstance(error, OverrideParseException):
+        if str(error.override).startswith("hydra.sweeper.params"):
+            return (
+                f"'{error.override}' cannot be read; write each parameter as an override of its own, such as "
+                "'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
+            )
         return f"'{error.override}' cannot be read as key=value; put a value with spaces, commas or brackets in quotes"
     cause = error if isinstance(error, InterpolationResolutionError) else error.__cause__
     if isinstance(cause, InterpolationResolutionError):
         key = f"'{cause.full_key}' " if cause.full_key else ""
         return f"the value of {key}refers to a missing value: {_first_line(cause)}"
     text = " ".join(part for part in (_one_line(error), _one_line(error.__cause__) if error.__cause__ else "") if part)
+    if (added := re.search(r"Could not append to config\. An item is already at '(.*?)'", text)) is not None:
+        key = added.group(1)
+        return f"'+{key}=...' adds a new key, but a run has '{key}' already; write {key}=..., without the +"
     if (
         sweep := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
     ) is not None:

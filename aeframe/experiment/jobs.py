@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import overrides_of, resolve
-from aeframe.experiment.composition.hidden import hidden_options
+from aeframe.experiment.composition.hidden import command_flags, hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
@@ -72,7 +72,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
                 # The sweep ended between the end of this run and its record.
                 record.finish(folder, monitored)
                 return monitored
-            run = train(run_config, job=number, overrides=overrides, hidden_options=hidden)
+            stored = [*command_flags(loader, overrides), *overrides]
+            run = train(run_config, job=number, overrides=stored, hidden_options=hidden)
         if record is not None:
             record.finish(run.folder, run.monitored)
         return run.monitored

@@ -20,6 +20,7 @@ from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parse
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.help import help_text
 from aeframe.experiment.jobs import UserError, check_sweep, job
+from aeframe.experiment.pinned import pinned_run
 from aeframe.experiment.sweep import resumed_overrides, summarized_sweep
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
@@ -55,6 +56,12 @@ def _run(argv: Sequence[str]) -> int:
     if "--version" in argv:
         print(f"aeframe {__version__}")
         return 0
+    with pinned_run(argv) as (pinned, rest):
+        return _parsed_run(rest, pinned)
+
+
+def _parsed_run(argv: Sequence[str], pinned: dict[str, Any] | None) -> int:
+    """Run the command without ``--config``, whose file has the config `pinned`."""
     args = get_args_parser().parse_args(argv)
     if not args.shell_completion:
         warn_of_untrusted_file()
@@ -63,9 +70,10 @@ def _run(argv: Sequence[str]) -> int:
     if args.help:
         print(help_text(config_dir))
         return 0
-    loader = Loader(config_dir, names_only=args.shell_completion)
+    loader = Loader(config_dir, names_only=args.shell_completion, pinned=pinned)
     if args.cfg == "job" and args.package is None:
-        print(yaml.safe_dump(compose(args.overrides, config_dir=config_dir), sort_keys=False), end="")
+        config = compose(args.overrides, config_dir=config_dir, pinned=pinned)
+        print(yaml.safe_dump(config, sort_keys=False), end="")
         return 0
     # The calling program may be a Hydra application; `global_state` restores it.
     GlobalHydra.instance().clear()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict
 
 from aeframe.errors import AeframeError
@@ -66,7 +68,7 @@ def resumed_overrides(overrides: Sequence[str]) -> list[str]:
         AeframeError: The folder has no sweep.
     """
     resumed = next((each.partition("=")[2] for each in overrides if each.startswith("resume=")), AUTO)
-    if resumed in (AUTO, "null"):
+    if resumed in (AUTO, "null", "false"):
         return list(overrides)
     folder = Path(resumed.strip("'\""))
     plan = read_plan(folder)
@@ -78,22 +80,22 @@ def resumed_overrides(overrides: Sequence[str]) -> list[str]:
 
 def _folder(config: DictConfig, points: Sequence[Sequence[str]] | None) -> tuple[Path, SweepPlan | None]:
     """Return the folder of a sweep, and its plan if the sweep is continued."""
+    # A job that its queue restarts has the same id, and thus the folder that it began; several sweeps of one job or of
+    # one process are numbered.
+    is_queued = "SLURM_JOB_ID" in os.environ or os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none"
     resume = config.get("resume")
     if config.get("folder") is not None:
         folder = Path(str(config.folder))
         plan = read_plan(folder)
         if plan is None and folder.exists() and not _is_empty(folder):
             raise AeframeError(f"'{folder}' is no folder of a sweep, and not empty; choose another with folder=PATH")
-        if plan is not None and resume != AUTO:
+        if plan is not None and resume != AUTO and not (is_queued and resume is None):
             raise AeframeError(
                 f"folder '{folder}' has a sweep of {len(plan.points)} points; continue it with resume=auto, or choose "
                 "another with folder=PATH"
             )
         return folder, plan
     first = Path(str(config.hydra.sweep.dir))
-    # A job that its queue restarts has the same id, and thus the folder that it began; several sweeps of one job or of
-    # one process are numbered.
-    is_queued = "SLURM_JOB_ID" in os.environ or os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none"
     if resume == AUTO and not is_queued:
         raise AeframeError("resume=auto requires the folder of the sweep, found none; set folder=PATH")
     folders = itertools.chain([first], (first.with_name(f"{first.name}.{number}") for number in itertools.count(2)))
@@ -152,6 +154,13 @@ class PointRecord:
         # Slurm numbers the processes of a run on several devices; others have a local rank.
         if os.environ.get("SLURM_PROCID", os.environ.get("LOCAL_RANK", "0")) == "0":
             write_point(self._sweep, self._point)
+
+
+class ReleaseConfigs(Callback):
+    """Drop the composed configs from what a job returns: Hydra keeps those of all points, half a megabyte each."""
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        job_return.cfg = job_return.hydra_cfg = None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Refuse the settings of Hydra's own that have no effect, since a run chooses its folder and writes its files itself."""
+"""Refuse the settings of Hydra that have no effect, since a run chooses its folder and writes its files itself."""
 
 from __future__ import annotations
 

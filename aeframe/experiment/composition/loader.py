@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from aeframe.experiment.composition.hydra_internals import (
 )
 from aeframe.experiment.composition.hydra_settings import check_hydra_settings
 from aeframe.experiment.composition.sources import search_path
+from aeframe.kinds import GROUPS
 from aeframe.registry import registry
 
 CONFIG = "train"
@@ -60,11 +61,16 @@ class Loader(ConfigLoaderImpl):
         config_dir: The folder of the user's own option files; by default ``./configs``, if present.
         names_only: Do not import registered parts: their options are then missing from the config, which suffices for
             lists of names. Hydra's own errors are raised, since its tab completion relies on them.
+        pinned: The stored config of a run that is repeated. Its parts are chosen unless an override chooses another;
+            `aeframe.experiment.compose.resolve` adds its values.
     """
 
-    def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
+    def __init__(
+        self, config_dir: Path | None = None, *, names_only: bool = False, pinned: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(search_path(config_dir, names_only=names_only))
         self._names_only = names_only
+        self.pinned = pinned
         self._parsed_lines: dict[str, Override] = {}
         self._composed_choices: dict[tuple[str | None, tuple[str, ...], RunMode, bool], DictConfig] = {}
         self._groups: dict[str, bool] = {}
@@ -210,6 +216,10 @@ class Loader(ConfigLoaderImpl):
     def _completed(self, config_name: str | None, parsed: Sequence[Override]) -> list[str]:
         """Return overrides that need no ``+``, with the default dataset of the modality if none is chosen."""
         completed = [self._without_plus(override) for override in parsed]
+        if self.pinned is not None:
+            chosen = {str(override.key_or_group) for override in parsed}
+            parts = {group: self.pinned[group]["name"] for group in GROUPS if group not in chosen}
+            completed = [*(f"{group}={name}" for group, name in parts.items()), *completed]
         return completed + self._implied_choices(config_name, completed)
 
     def _without_plus(self, override: Override) -> str:

@@ -319,6 +319,7 @@ def register_commands(register: Register) -> None:
     register("push", f"{at}.push:Push", summary="copy a model to a hub or a folder for others")
     register("explore", f"{at}.explore:Explore", summary="explore the codes of a model on a local page")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
+    register("diff", f"{at}.diff:Diff", summary="print what differs between two runs")
     register(
         "rate_distortion",
         f"{at}.rate_distortion:RateDistortionCurve",

@@ -36,8 +36,7 @@ def plugin_files(argv: Sequence[str]) -> Iterator[list[str]]:
         yield other_arguments
         return
     previous = os.environ.get(VARIABLE)
-    paths = [path for path in (previous or "").split(os.pathsep) if path]
-    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*paths, *map(str, files)]))
+    os.environ[VARIABLE] = os.pathsep.join(dict.fromkeys([*named_files(), *map(str, files)]))
     registry.reset()
     try:
         _check_loaded(files)
@@ -48,6 +47,11 @@ def plugin_files(argv: Sequence[str]) -> Iterator[list[str]]:
         else:
             os.environ[VARIABLE] = previous
         registry.reset()
+
+
+def named_files() -> list[str]:
+    """Return the absolute paths of the files that ``--plugin`` named."""
+    return [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
 
 
 def warn_of_untrusted_file() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
+from aeframe.experiment.pinned import with_overrides
 from aeframe.experiment.resume import AUTO, check_unchanged, with_changes
 from aeframe.experiment.validation import validated
 from aeframe.runs.folder import RunFolder
 
 
-def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, Any]:
+def compose(
+    overrides: Sequence[str] = (), *, config_dir: Path | None = None, pinned: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the config of one run: the one that ``aeframe-train`` uses with the same overrides.
 
     ``compose(["model=vae", "data=digits", "latent.dim=8"])["latent"]`` is ``{"name": "gaussian", "dim": 8, ...}``.
@@ -25,6 +28,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
     Args:
         overrides: In Hydra's grammar: ``loss=mse``, ``latent.dim=8``.
         config_dir: The folder of the user's own option files; by default ``./configs``, if present.
+        pinned: The stored config of a run; the overrides change it, instead of the defaults.
 
     Returns:
         Plain values: ``model``, one ``{name: ..., options}`` for each part, and every setting of `RunSettings`.
@@ -32,7 +36,7 @@ def compose(overrides: Sequence[str] = (), *, config_dir: Path | None = None) ->
     Raises:
         AeframeError: An unknown key, name or option, a missing value, or one of another type.
     """
-    loader = Loader(config_dir)
+    loader = Loader(config_dir, pinned=pinned)
     config = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
     return resolve(config, overrides_of(config.hydra), loader)
 
@@ -51,6 +55,8 @@ def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dic
         AeframeError: See `compose`.
     """
     composed = task_config(config)
+    if loader.pinned is not None:
+        composed = with_overrides(loader.pinned, composed, overrides, loader)
     resume = composed.get("resume")
     if resume is None:
         return validated(composed)

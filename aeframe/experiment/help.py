@@ -34,6 +34,7 @@ examples:
   aeframe-train model=beta_vae 'objective.beta={name: linear, end: 4, over: 0.5}'
   aeframe-train model=ae penalties.contractive.weight=1e-3
   aeframe-train -m model=ae,vae,vqvae seed=0,1,2         nine runs, one after the other
+  aeframe-train -m ... folder=mine resume=auto           begin a sweep, or train what it lacks
   aeframe-train resume=runs/... max_epochs=100           resume a run, for more epochs
 """
 _ANY_ARGUMENT = (
@@ -43,6 +44,7 @@ _ANY_ARGUMENT = (
 _FLAGS = """\
 flags:
   --plugin FILE        load a Python file as a plugin; may be given several times
+  --config FILE        repeat the run with this config.yaml; overrides change it
   -m, --multirun       run every combination of the comma-separated values
   -c, --cfg job        print the config this command would run, with every option of the chosen parts
   -cd, --config-dir D  the folder of your own options, instead of ./configs

@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import overrides_of, resolve
-from aeframe.experiment.composition.hidden import hidden_options
+from aeframe.experiment.composition.hidden import command_flags, hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
-from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
-from aeframe.experiment.sweep import PointRecord, recorded_point
+from aeframe.experiment.composition.loader import CONFIG, Loader
+from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
 from aeframe.runs.run_id import exported_run_id
+from aeframe.runs.sweep_plan import point_text, varied_keys, without_folders
 from aeframe.training.launchers import num_devices, with_devices
 
 
@@ -56,22 +57,28 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
     number = None if record is None else record.number
     try:
         loader = _loader()
+        folder = None if record is None else record.begin(config)
         run_config = resolve(config, overrides, loader)
         hidden = hidden_options(loader, overrides)
         if record is not None:
-            run_config = record.begin(run_config)
+            record.monitor(run_config)
         # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
+        from aeframe.runs.sweep import finished_value
 
         # The environment passes the id of the run to the other processes of a run on several devices.
         with user_errors(), exported_run_id():
-            run = train(run_config, job=number, overrides=overrides, hidden_options=hidden)
+            if record is not None and folder is not None and (monitored := finished_value(folder)) is not None:
+                # The sweep ended between the end of this run and its record.
+                record.finish(folder, monitored)
+                return monitored
+            stored = [*command_flags(loader, overrides), *overrides]
+            run = train(run_config, job=number, overrides=stored, hidden_options=hidden)
         if record is not None:
             record.finish(run.folder, run.monitored)
         return run.monitored
     except AeframeError as error:
-        point = "" if number is None else f"{point_name(overrides)}: "
-        user_error = UserError(f"{point}{error}")
+        user_error = UserError(str(error) if record is None else f"{record.name}: {error}")
         print(f"error: {user_error.message}", file=sys.stderr)
         if record is not None:
             record.fail(str(error))
@@ -85,8 +92,8 @@ def _loader() -> Loader:
     return loader if isinstance(loader, Loader) else Loader()
 
 
-def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
-    """Return the folder of a sweep, after its points were checked.
+def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, PlannedSweep]:
+    """Return the config that all points of a sweep have in common, and which points are to be trained.
 
     Compose all points of a sweep before anything is written, and check the number of devices of each.
 
@@ -95,36 +102,39 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
     If the sweeper chooses its points during the sweep (Optuna), only the common config is checked.
 
     Raises:
-        AeframeError: A point cannot be composed, or requires several devices without a launcher for Slurm.
+        AeframeError: A point cannot be composed, or requires several devices without a launcher for Slurm; the folder
+            of the sweep is in use.
     """
-    # The config that all points have in common.
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
-    for point in _points(loader, master):
-        composed = loader.load_sweep_config(master, point)
+    points = _points(loader, master)
+    keys = [] if points is None else varied_keys(points)
+    for point in [[]] if points is None else points:
+        text = point_text(point, keys)
+        name = f"the point {text}" if text else "the only point"
         try:
-            config = resolve(composed, overrides_of(composed.hydra), loader)
+            # The folder and the run to resume are those of the sweep.
+            config = resolve(loader.point_settings(master, without_folders(point)), point, loader)
         except AeframeError as error:
-            raise AeframeError(f"{point_name(point)}: {error}") from error
+            raise AeframeError(f"{name}: {error}") from error
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
         if num_devices(trainer) * trainer["num_nodes"] > 1 and not launcher.endswith("SlurmLauncher"):
             raise AeframeError(
-                f"{point_name(point)} has trainer.devices={trainer['devices']}, but each process of a "
+                f"{name} has trainer.devices={trainer['devices']}, but each process of a "
                 "run on several devices would start the whole sweep again; use one device for each point, or a "
                 "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
             )
-    return Path(str(master.hydra.sweep.dir))
+    sweep = planned_sweep(master, points, overrides)
+    master.hydra.sweep.dir = str(sweep.folder)
+    return master, sweep
 
 
-def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
-    """Return the overrides of each point.
-
-    The points of other sweepers than Hydra's basic one are unknown: one point without overrides stands for them.
-    """
+def _points(loader: Loader, master: DictConfig) -> list[list[str]] | None:
+    """Return the overrides of each point; None for a sweeper other than Hydra's basic one, whose points are unknown."""
     sweeper: Any = master.hydra.sweeper
     if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-        return [[]]
+        return None
     # Besides the command line, the config may list values to sweep over: ``hydra.sweeper.params``.
     params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
     overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)

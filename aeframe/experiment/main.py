@@ -16,11 +16,12 @@ from hydra.types import RunMode
 from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
-from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state
+from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state, sweep
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.help import help_text
 from aeframe.experiment.jobs import UserError, check_sweep, job
-from aeframe.experiment.sweep import summarized_sweep
+from aeframe.experiment.pinned import pinned_run
+from aeframe.experiment.sweep import resumed_overrides, summarized_sweep
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.plugin_files import plugin_files, warn_of_untrusted_file
 from aeframe.runs.run_id import exported_run_id
@@ -55,6 +56,12 @@ def _run(argv: Sequence[str]) -> int:
     if "--version" in argv:
         print(f"aeframe {__version__}")
         return 0
+    with pinned_run(argv) as (pinned, rest):
+        return _parsed_run(rest, pinned)
+
+
+def _parsed_run(argv: Sequence[str], pinned: dict[str, Any] | None) -> int:
+    """Run the command without ``--config``, whose file has the config `pinned`."""
     args = get_args_parser().parse_args(argv)
     if not args.shell_completion:
         warn_of_untrusted_file()
@@ -63,9 +70,10 @@ def _run(argv: Sequence[str]) -> int:
     if args.help:
         print(help_text(config_dir))
         return 0
-    loader = Loader(config_dir, names_only=args.shell_completion)
+    loader = Loader(config_dir, names_only=args.shell_completion, pinned=pinned)
     if args.cfg == "job" and args.package is None:
-        print(yaml.safe_dump(compose(args.overrides, config_dir=config_dir), sort_keys=False), end="")
+        config = compose(args.overrides, config_dir=config_dir, pinned=pinned)
+        print(yaml.safe_dump(config, sort_keys=False), end="")
         return 0
     # The calling program may be a Hydra application; `global_state` restores it.
     GlobalHydra.instance().clear()
@@ -85,10 +93,10 @@ def _dispatch(hydra: Hydra, loader: Loader, args: argparse.Namespace) -> int:
     elif args.hydra_help:
         hydra.hydra_help(CONFIG, get_args_parser(), args)
     elif args.multirun or hydra.get_mode(CONFIG, args.overrides) == RunMode.MULTIRUN:
-        folder = check_sweep(loader, args.overrides)
-        overrides = [*args.overrides, "hydra.mode=MULTIRUN"]
-        with summarized_sweep(folder):
-            return _exit_code(hydra.multirun(CONFIG, job, overrides, with_log_configuration=False))
+        config, planned = check_sweep(loader, [*resumed_overrides(args.overrides), "hydra.mode=MULTIRUN"])
+        with summarized_sweep(planned):
+            # No points: all are finished.
+            return 0 if planned.pending == [] else _exit_code(sweep(hydra, config, planned.pending, job))
     else:
         return _exit_code(hydra.run(CONFIG, job, args.overrides, with_log_configuration=False))
     return 0

@@ -57,7 +57,7 @@ def with_changes(
         AeframeError: An override of a setting that resume cannot change.
     """
     updated = copy.deepcopy(dict(stored))
-    for key in dict.fromkeys(_overridden_keys(overrides, loader)):
+    for key in dict.fromkeys(overridden_keys(overrides, loader)):
         value = get_value(with_absolute_init(composed), key)
         if key == LOGGER:
             # The loggers that the command chooses replace all loggers of the run.
@@ -109,7 +109,7 @@ def _listed(stored: Mapping[str, Any]) -> str:
 # -- settings of the command -----------------------------------------------------------------------------------------
 
 
-def _overridden_keys(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
+def overridden_keys(overrides: Sequence[str], loader: Loader) -> Iterator[str]:
     """Yield the dotted keys that overrides set, including those of the option files that they choose."""
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = str(override.key_or_group).replace("/", ".")

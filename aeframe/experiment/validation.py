@@ -7,6 +7,7 @@ in `GROUPS` (``loss``) has one part; a key in `LABELLED` (``penalties``, ``callb
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Mapping
 from enum import Enum
@@ -194,7 +195,7 @@ def _validated_settings(composed: Mapping[str, Any]) -> dict[str, Any]:
     emptied: dict[str, Any] = {key: {} for key in LABELLED if key in composed and composed[key] is None}
     try:
         settings = dataclasses.asdict(
-            pydantic.TypeAdapter(RunSettings).validate_python(
+            _run_settings().validate_python(
                 {**composed, **emptied, "trainer": trainer_settings, "optimizers": dict(groups)}
             )
         )
@@ -204,6 +205,12 @@ def _validated_settings(composed: Mapping[str, Any]) -> dict[str, Any]:
     settings["checkpoint_every"] = interval("checkpoint_every", settings["checkpoint_every"])
     _check_trainer(settings["trainer"])
     return settings
+
+
+@functools.cache
+def _run_settings() -> pydantic.TypeAdapter[RunSettings]:
+    """Return the validator of the settings; making it takes as long as the rest of a validation."""
+    return pydantic.TypeAdapter(RunSettings)
 
 
 def _setting_error(error: pydantic.ValidationError) -> str:

@@ -16,9 +16,15 @@ from aeframe.model_store.files import write_text
 from aeframe.plain_files import read_mapping
 from aeframe.runs.comparison import ComparedRun, averaged, best_run, differs_by_seed, read_runs
 from aeframe.runs.comparison_table import SHOWN, as_csv, metrics_of_runs, print_table
+from aeframe.runs.folder import RunFolder
 from aeframe.runs.report.comparison import Comparison, comparison_page
+from aeframe.runs.sweep_plan import point_settings, point_text, read_plan, varied_keys
 
 _INTERRUPTED = "the run did not end: it was interrupted, killed, or is still training"
+_MISSING = "not begun"
+_STATUS = {"missing": "missing", "training": "unfinished", "finished": "finished", "failed": "failed"}
+_MAX_MISSING = 5
+"""Points that were not begun are counted, and not listed, if they are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,8 @@ class SweepPoint:
 
     number: int
     overrides: tuple[str, ...]
-    status: Literal["training", "finished", "failed"]
+    status: Literal["missing", "training", "finished", "failed"]
+    """``missing`` before it is begun; ``training`` also after an interruption."""
     error: str = ""
     folder: str = ""
     """The run folder; empty until it is finished."""
@@ -39,13 +46,11 @@ class SweepPoint:
 
     def name(self, varied: Sequence[str]) -> str:
         """Return the varied settings of the point as text."""
-        settings = self.settings()
-        return ", ".join(f"{key}={settings[key]}" for key in varied if key in settings) or str(self.number)
+        return point_text(self.overrides, varied) or str(self.number)
 
     def settings(self) -> dict[str, str]:
         """Return the values of the overrides as text, by key."""
-        parts = (override.partition("=") for override in self.overrides)
-        return {key.lstrip("+~"): value for key, _, value in parts}
+        return point_settings(self.overrides)
 
 
 def write_point(sweep: Path, point: SweepPoint) -> None:
@@ -56,7 +61,7 @@ def write_point(sweep: Path, point: SweepPoint) -> None:
 
 
 def read_points(sweep: Path) -> list[SweepPoint]:
-    """Return the points that were begun, in the order of their numbers.
+    """Return the points of a sweep, those that were planned and not begun too, in the order of their numbers.
 
     Raises:
         AeframeError: A record is damaged.
@@ -67,13 +72,36 @@ def read_points(sweep: Path) -> list[SweepPoint]:
             points.append(TypeAdapter(SweepPoint).validate_python(read_mapping(path)))
         except ValidationError as error:
             raise AeframeError(f"'{path}' is not the record of a point of a sweep; delete it") from error
+    begun = {point.number for point in points}
+    plan = read_plan(sweep)
+    for number, overrides in enumerate(() if plan is None else plan.points):
+        if number not in begun:
+            points.append(SweepPoint(number, overrides, "missing"))
     return sorted(points, key=lambda point: point.number)
+
+
+def finished_points(sweep: Path) -> list[SweepPoint]:
+    """Return the points of a sweep whose runs are finished and still there."""
+    points = (point for point in read_points(sweep) if point.status == "finished")
+    return [point for point in points if RunFolder(Path(point.folder)).metrics_json.is_file()]
+
+
+def finished_value(folder: Path) -> float | None:
+    """Return the best monitored value of a finished run; None if there is no run, or it is not finished."""
+    run = RunFolder(folder)
+    if run.read_state().get("status") != "finished" or not run.metrics_json.is_file():
+        return None
+    from aeframe.runs.newest import newest_checkpoint
+
+    newest = newest_checkpoint(run)
+    value = None if newest is None else newest.run_state.get("best_value")
+    return math.nan if value is None else float(value)
 
 
 def write_summary(sweep: Path) -> None:
     """Write ``sweep.csv`` and ``sweep.html`` into the folder of a sweep, and print the table and the best point.
 
-    A sweep without a point, and one of which no point could be composed, has no summary.
+    If seeds differ, also ``means.csv`` with means and deviations over them. A sweep without a point has no summary.
 
     Raises:
         AeframeError: A record of a point is damaged.
@@ -82,7 +110,7 @@ def write_summary(sweep: Path) -> None:
     points = read_points(sweep)
     if not points:
         return
-    keys = _varied(points)
+    keys = varied_keys([point.overrides for point in points])
     runs: dict[int, ComparedRun] = {}
     failed: dict[int, str] = {}
     for point in points:
@@ -91,15 +119,18 @@ def write_summary(sweep: Path) -> None:
             failed[point.number] = error
         else:
             runs[point.number] = ComparedRun((point.folder,), point.settings(), metrics, {})
-    write_text(sweep / "sweep.csv", _csv(points, keys, runs, failed))
     compared = list(runs.values())
     best, best_by = _best(points, compared)
+    write_text(sweep / "sweep.csv", _csv(points, keys, runs, failed, best))
     monitors = list(dict.fromkeys(_monitor(point) for point in points if point.number in runs))
     names = metrics_of_runs(compared)
     shown = [*monitors, *(name for name in SHOWN if name in names)]
     means = averaged(compared) if differs_by_seed(keys) else []
     mean_keys = [key for key in keys if any(key in run.settings for run in means if len(run.names) > 1)]
-    errors = {point.name(keys): failed[point.number] for point in points if point.number in failed}
+    if means:
+        write_text(sweep / "means.csv", as_csv(means, mean_keys, names))
+    lacking = [point for point in points if point.number in failed]
+    errors = {f"{point.number}: {point.name(keys)}": failed[point.number] for point in lacking}
     page = comparison_page(
         Comparison(
             title=f"Sweep of {len(points)} points",
@@ -121,25 +152,25 @@ def write_summary(sweep: Path) -> None:
     if means:
         labels = [", ".join(f"{key}={run.settings[key]}" for key in mean_keys if key in run.settings) for run in means]
         print_table(means, (), shown, title="Means over seeds", names=("settings", labels))
-    for name, error in errors.items():
-        print(f"no result: {name}: {error}")
+    missing = [point.number for point in lacking if point.status == "missing"]
+    for point in lacking:
+        if point.status != "missing" or len(missing) <= _MAX_MISSING:
+            status = "failed" if point.status == "finished" else _STATUS[point.status]
+            print(f"{status}: point {point.number} ({point.name(keys)}): {failed[point.number]}")
+    if len(missing) > _MAX_MISSING:
+        print(f"missing: {len(missing)} points that were not begun")
     if best is not None:
         label = next(point.name(keys) for point in points if point.folder == best.names[0])
         print(f"best point: {label}, by {best_by}: {best.names[0]}")
+    if lacking and read_plan(sweep) is not None:
+        print(f"{len(runs)} of {len(points)} points are finished; for the others: aeframe-train -m resume={sweep}")
     print(sweep / "sweep.html")
-
-
-def _varied(points: Sequence[SweepPoint]) -> list[str]:
-    """Return the keys of overrides that are not the same in all points, in their order."""
-    settings = [point.settings() for point in points]
-    keys = dict.fromkeys(key for each in settings for key in each)
-    return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
 def _metrics(point: SweepPoint) -> tuple[dict[str, float], str]:
     """Return the test metrics of a point with its monitored metric, and why there are none."""
-    if point.status == "training":
-        return {}, _INTERRUPTED
+    if point.status in ("training", "missing"):
+        return {}, _INTERRUPTED if point.status == "training" else _MISSING
     if point.status == "failed":
         return {}, point.error
     try:
@@ -165,14 +196,26 @@ def _best(points: Sequence[SweepPoint], runs: Sequence[ComparedRun]) -> tuple[Co
 
 
 def _csv(
-    points: Sequence[SweepPoint], keys: Sequence[str], runs: dict[int, ComparedRun], failed: dict[int, str]
+    points: Sequence[SweepPoint],
+    keys: Sequence[str],
+    runs: dict[int, ComparedRun],
+    failed: dict[int, str],
+    best: ComparedRun | None,
 ) -> str:
     """Return a row for each point, with its status and error; a failed point has no metrics."""
     rows = []
     for point in points:
         number = point.number
-        status = "finished" if number in runs else "failed" if point.status != "training" else "unfinished"
-        settings = {"point": str(number), "status": status, **point.settings(), "error": failed.get(number, "")}
+        # The files of a finished run may have been deleted since.
+        status = "failed" if point.status == "finished" and number in failed else _STATUS[point.status]
+        is_best = "yes" if best is not None and runs.get(number) is best else ""
+        settings = {
+            **point.settings(),
+            "point": str(number),
+            "status": status,
+            "best": is_best,
+            "error": failed.get(number, ""),
+        }
         metrics = runs[number].metrics if number in runs else {}
         rows.append(ComparedRun((point.folder,), settings, metrics, {}))
-    return as_csv(rows, ["point", "status", *keys, "error"], metrics_of_runs(rows))
+    return as_csv(rows, ["point", "status", "best", *keys, "error"], metrics_of_runs(rows))

@@ -24,14 +24,14 @@ def test_a_point_that_cannot_be_composed_is_named() -> None:
         "the point model=vea: unknown model 'vea', did you mean 'vae'?; known are "
     )
     assert error_message("model=vae,ae", "objective.beta=2") == (
-        "the point model=ae objective.beta=2: objective 'deterministic' has no option 'beta'; its options are counts, "
+        "the point model=ae: objective 'deterministic' has no option 'beta'; its options are counts, "
         "and where a recipe sets this one, drop it with '~objective.beta'"
     )
 
 
 def test_several_local_devices_are_refused() -> None:
     assert error_message("seed=0,1", "trainer.devices=2") == (
-        "the point seed=0 trainer.devices=2 has trainer.devices=2, but each process of a run on several devices "
+        "the point seed=0 has trainer.devices=2, but each process of a run on several devices "
         "would start the whole sweep again; use one device for each point, or a launcher that makes a Slurm job of "
         "each (hydra/launcher=submitit_slurm)"
     )
@@ -39,6 +39,6 @@ def test_several_local_devices_are_refused() -> None:
 
 def test_a_list_of_devices_is_refused_too() -> None:
     assert error_message("seed=0,1", "trainer.devices=[0,1]").startswith(
-        "the point seed=0 trainer.devices=[0,1] has trainer.devices=[0, 1], but each process"
+        "the point seed=0 has trainer.devices=[0, 1], but each process"
     )
     check_sweep(Loader(), ["seed=0,1", "trainer.devices=[0]"])

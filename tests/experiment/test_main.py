@@ -170,7 +170,7 @@ def test_a_job_returns_the_monitored_number(
 
     monkeypatch.setattr(module, "_exit_code", exit_code)
     assert main(["-m", "seed=3,13,4"]) == 0
-    assert returned == [1.5, UserError("the point seed=13: seed 13 brings no luck"), 2.0]
+    assert returned == [1.5, UserError("point 1 (seed=13): seed 13 brings no luck"), 2.0]
 
 
 @pytest.mark.parametrize("flag", ["--config-path", "--config-name"])
@@ -219,7 +219,7 @@ def test_an_error_names_its_point_and_the_other_points_are_trained(
 ) -> None:
     assert main(["-m", "seed=12,13,15"]) == 2
     assert [config["seed"] for config, _ in trained] == [12, 13, 15]
-    assert capsys.readouterr().err == "error: the point seed=13: seed 13 brings no luck\n"
+    assert capsys.readouterr().err == "error: point 1 (seed=13): seed 13 brings no luck\n"
 
 
 def test_a_sweep_that_cannot_be_composed_writes_nothing(
@@ -239,9 +239,12 @@ def test_a_sweep_writes_below_root(
     written = [path.relative_to(workplace).as_posix() for path in sorted(workplace.rglob("*")) if path.is_file()]
     assert written == [
         f"mine/sweeps/now/{name}"
-        for name in ("multirun.yaml", "points/0.json", "points/1.json", "sweep.csv", "sweep.html")
+        for name in ("multirun.yaml", "plan.json", "points/0.json", "points/1.json", "sweep.csv", "sweep.html")
     ]
-    assert {config["root"] for config, _ in trained} == {"mine/sweeps/now"}
+    assert [config["folder"] for config, _ in trained] == [
+        "mine/sweeps/now/0-ae-breast_cancer",
+        "mine/sweeps/now/1-ae-breast_cancer",
+    ]
 
 
 # -- help ------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def workflow(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RuntimeError("a mistake\nin the code")
         if seed == 15:
             raise Interrupted(15, "ended by SIGTERM")
-        folder = Path(config["folder"] or Path(config["root"], f"run-{job}"))
+        folder = Path(config["folder"])
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         (folder / "metrics.json").write_text(json.dumps({"test": {"mse": dim + seed / 10}}), encoding="utf-8")
@@ -59,7 +59,7 @@ def test_points_are_listed_with_settings_and_metrics(capsys: pytest.CaptureFixtu
     ]
     # Settings that all points share are left out.
     assert "model" not in rows()[0]
-    assert rows()[3]["run"] == "runs/sweeps/now/run-3"
+    assert rows()[3]["run"] == "runs/sweeps/now/3-vae-breast_cancer"
     out = capsys.readouterr().out
     assert "│ ★ 0   │ 2 " in out
     assert "│ latent.dim=3 │    2 │ 30.5 ± 0.71 │ 3.05 ± 0.071 │" in out
@@ -78,7 +78,7 @@ def test_a_failed_point_is_listed_with_its_error(capsys: pytest.CaptureFixture[s
         ("1", "finished", "", str(10.0 * 16 + 1)),
     ]
     out = capsys.readouterr().out
-    assert "no result: seed=13: seed 13 brings no luck; take <another>\n" in out
+    assert "failed: point 1 (seed=13): seed 13 brings no luck; take <another>\n" in out
     assert "best point: seed=1, by val/r2, on the validation split (higher is better)" in out
     page = Path("runs/sweeps/now/sweep.html").read_text(encoding="utf-8")
     assert "take &lt;another&gt;" in page
@@ -94,17 +94,125 @@ def test_an_exception_and_a_signal_leave_a_summary(capsys: pytest.CaptureFixture
     ]
     assert main(["-m", "seed=15,1", "root=other"]) == 143
     with Path("other/sweeps/now/sweep.csv").open(encoding="utf-8") as file:
-        (row,) = csv.DictReader(file)
-    assert row["status"] == "unfinished"
-    assert row["error"].startswith("the run did not end")
+        unfinished, missing = csv.DictReader(file)
+    assert (unfinished["status"], missing["status"]) == ("unfinished", "missing")
+    assert unfinished["error"].startswith("the run did not end")
+    assert capsys.readouterr().out.endswith(
+        "unfinished: point 0 (seed=15): the run did not end: it was interrupted, killed, or is still training\n"
+        "missing: point 1 (seed=1): not begun\n"
+        "0 of 2 points are finished; for the others: aeframe-train -m resume=other/sweeps/now\n"
+        "other/sweeps/now/sweep.html\n"
+    )
 
 
-def test_a_sweep_whose_folder_is_damaged_warns(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_whose_folder_is_damaged_does_not_begin(capsys: pytest.CaptureFixture[str]) -> None:
     record = Path("runs/sweeps/now/points/7.json")
     record.parent.mkdir(parents=True)
     record.write_text('{"number": "x"}', encoding="utf-8")
-    assert main(["-m", "seed=0,1"]) == 0
+    assert main(["-m", "seed=0,1"]) == 2
     assert capsys.readouterr().err == (
-        "warning: the sweep 'runs/sweeps/now' has no summary: 'runs/sweeps/now/points/7.json' is not the record of a "
-        "point of a sweep; delete it\n"
+        "error: 'runs/sweeps/now/points/7.json' is not the record of a point of a sweep; delete it\n"
     )
+
+
+# -- the same command again ------------------------------------------------------------------------------------------
+
+
+def trained_points(folder: str = "mine") -> list[str]:
+    """Return the numbers and names of the runs in the folder of a sweep."""
+    return sorted(path.name for path in Path(folder).iterdir() if path.is_dir() and path.name != "points")
+
+
+def test_the_same_command_trains_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["-m", "seed=0,1,15,3", "folder=mine", "resume=auto"]
+    assert main(command) == 143
+    assert trained_points() == ["0-ae-breast_cancer", "1-ae-breast_cancer"]
+    first = Path("mine/points/0.json").stat().st_mtime_ns
+    # The point that was interrupted ends this time.
+    command[1] = "seed=0,1,3"
+    assert main(command) == 0
+    assert trained_points()[2:] == ["3-ae-breast_cancer"]
+    assert Path("mine/points/0.json").stat().st_mtime_ns == first
+    captured = capsys.readouterr()
+    assert "sweep 'mine': 2 of 3 points are finished\n" in captured.err
+    assert main(command) == 0
+    assert "sweep 'mine': 3 of 3 points are finished\n" in capsys.readouterr().err
+
+
+def test_further_points_get_further_numbers() -> None:
+    assert main(["-m", "seed=0,1", "folder=mine"]) == 0
+    assert main(["-m", "seed=5,0", "folder=mine", "resume=auto", "progress=false"]) == 0
+    assert trained_points() == ["0-ae-breast_cancer", "1-ae-breast_cancer", "2-ae-breast_cancer"]
+    plan = json.loads(Path("mine/plan.json").read_text(encoding="utf-8"))
+    assert [point[0] for point in plan["points"]] == ["seed=0", "seed=1", "seed=5"]
+
+
+def test_a_sweep_is_continued_by_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "seed=0,13,1", "latent.dim=3"]) == 2
+    assert main(["-m", "resume=runs/sweeps/now"]) == 2
+    err = capsys.readouterr().err
+    assert "sweep 'runs/sweeps/now': 2 of 3 points are finished\n" in err
+    assert err.count("error: point 1 (seed=13): seed 13 brings no luck") == 2
+    assert main(["-m", "resume=runs/sweeps/now", "seed=0,2"]) == 0
+    assert "3-ae-breast_cancer" in trained_points("runs/sweeps/now")
+    assert main(["-m", "resume=nowhere"]) == 2
+    assert capsys.readouterr().err.endswith(
+        "error: resume=nowhere has no sweep to continue: expected a folder with plan.json; correct the path\n"
+    )
+
+
+def test_a_run_whose_record_was_not_written_is_not_trained_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["-m", "seed=0,1", "folder=mine"]) == 0
+    Path("mine/points/1.json").unlink()
+    Path("mine/1-ae-breast_cancer/state.json").write_text('{"status": "finished"}', encoding="utf-8")
+    monkeypatch.setattr(sys.modules["aeframe.experiment.workflow"], "train", None)
+    assert main(["-m", "seed=0,1", "folder=mine", "resume=auto"]) == 0
+    assert json.loads(Path("mine/points/1.json").read_text(encoding="utf-8"))["status"] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("folder", "arguments", "message"),
+    [
+        (
+            "mine",
+            ["folder=mine"],
+            "folder 'mine' has a sweep of 2 points; continue it with resume=auto, or choose another with folder=PATH",
+        ),
+        ("other", ["folder=other"], "'other' is no folder of a sweep, and not empty; choose another with folder=PATH"),
+        ("mine", ["resume=auto"], "resume=auto requires the folder of the sweep, found none; set folder=PATH"),
+    ],
+)
+def test_a_folder_in_use_is_refused(
+    folder: str, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["-m", "seed=0,1", "folder=mine"]) == 0
+    Path("other").mkdir()
+    Path("other/notes.txt").touch()
+    before = sorted(path for path in Path(folder).rglob("*"))
+    assert main(["-m", "seed=0,1", *arguments]) == 2
+    assert capsys.readouterr().err.endswith(f"error: {message}\n")
+    assert sorted(path for path in Path(folder).rglob("*")) == before
+
+
+def test_the_sweeps_of_one_process_have_folders_of_their_own() -> None:
+    assert main(["-m", "seed=0,1"]) == 0
+    assert main(["-m", "seed=0,1"]) == 0
+    assert trained_points("runs/sweeps/now") == trained_points("runs/sweeps/now.2")
+
+
+def test_a_queued_job_continues_the_sweep_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AEFRAME_RUN_ID", "")
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert main(["-m", "seed=15,1"]) == 143
+    assert main(["-m", "seed=2,3"]) == 0
+    assert main(["-m", "seed=15,1"]) == 143
+    assert sorted(path.name for path in Path("runs/sweeps").iterdir()) == ["77", "77.2"]
+
+
+def test_a_sweep_that_is_running_is_not_continued(capsys: pytest.CaptureFixture[str]) -> None:
+    from aeframe.runs.lock import run_lock
+
+    assert main(["-m", "seed=0,1", "folder=mine"]) == 0
+    with run_lock(Path("mine")):
+        assert main(["-m", "seed=0,1,2", "folder=mine", "resume=auto"]) == 2
+    assert "error: run 'mine' is in use by process" in capsys.readouterr().err

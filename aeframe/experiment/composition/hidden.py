@@ -1,4 +1,4 @@
-"""Find the option files of the user that hide packaged options, such as ``configs/model/vae.yaml``."""
+"""Find the option files of the user that a run uses, such as ``configs/model/vae.yaml``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.sources import USER
+from aeframe.plugin_files import named_files
 
 
 def hidden_options(loader: Loader, overrides: Sequence[str]) -> list[str]:
@@ -29,6 +30,18 @@ def hidden_options(loader: Loader, overrides: Sequence[str]) -> list[str]:
         for option in loader.used_options(overrides)
         if user.is_config(option) and any(source.is_config(option) for source in packaged)
     ]
+
+
+def command_flags(loader: Loader, overrides: Sequence[str]) -> list[str]:
+    """Return the flags that a command needs beside its overrides to compose the same config in another folder.
+
+    ``--plugin=FILE`` for each plugin file, and ``--config-dir=FOLDER`` if an option file of the user is used.
+    """
+    flags = [f"--plugin={path}" for path in named_files()]
+    user = next((source for source in loader.sources() if source.provider == USER), None)
+    if user is not None and any(user.is_config(option) for option in loader.used_options(overrides)):
+        flags.append(f"--config-dir={user.path.removeprefix('file://')}")
+    return flags
 
 
 def _shown(file: Path) -> str:

@@ -6,23 +6,25 @@ No other file imports from ``hydra._internal``, so a new version of Hydra is che
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from hydra import version
 from hydra._internal import hydra as hydra_application
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, setup_globals
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from hydra.version import VersionBase
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.basecontainer import BaseContainer
 
 from aeframe.errors import AeframeError
@@ -34,7 +36,9 @@ __all__ = [
     "Hydra",
     "IConfigRepository",
     "get_args_parser",
+    "get_overrides_dirname",
     "global_state",
+    "sweep",
 ]
 
 VERSION_BASE = "1.3"
@@ -93,3 +97,31 @@ class Hydra(hydra_application.Hydra):
         if run_mode == RunMode.RUN and self._composed is not None and self._composed[0] is overrides:
             return self._composed[1]
         return super().compose_config(config_name, overrides, run_mode, *settings, **named)
+
+
+def sweep(
+    hydra: Hydra, config: DictConfig, points: Sequence[Sequence[str]] | None, function: Callable[[DictConfig], Any]
+) -> Any:
+    """Run a sweep like `Hydra.multirun`, and return what its jobs returned.
+
+    Args:
+        hydra: The application.
+        config: The config that all points have in common.
+        points: The overrides of each point, which were checked, for Hydra's basic sweeper; None for another sweeper,
+            which chooses them.
+        function: The function that is called for each point.
+    """
+    callbacks = Callbacks(config)
+    callbacks.on_multirun_start(config=config, config_name=config.hydra.job.config_name)
+    context = HydraContext(config_loader=hydra.config_loader, callbacks=callbacks)
+    sweeper: Any = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=function, config=config)
+    if points is not None:
+        # Not a subclass: Hydra's plugin manager executes the module of its basic sweeper again, so its class changes.
+        sweeper.split_arguments = lambda _, size: list(
+            sweeper.split_overrides_to_chunks([list(point) for point in points], size)
+        )
+        # Composing all points once more would take as long as the first time.
+        sweeper.validate_batch_is_legal = lambda _: None
+    returned = sweeper.sweep(OmegaConf.to_container(config.hydra.overrides.task))
+    callbacks.on_multirun_end(config=config, config_name=config.hydra.job.config_name)
+    return returned

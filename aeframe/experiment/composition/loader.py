@@ -6,8 +6,10 @@ registered parts with these names. A *point* is one of the runs of a multirun (`
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from aeframe.errors import AeframeError, did_you_mean
-from aeframe.experiment.composition.hydra_internals import ConfigLoaderImpl, IConfigRepository, global_state
+from aeframe.experiment.composition.hydra_internals import (
+    ConfigLoaderImpl,
+    IConfigRepository,
+    get_overrides_dirname,
+    global_state,
+)
+from aeframe.experiment.composition.hydra_settings import check_hydra_settings
 from aeframe.experiment.composition.sources import search_path
+from aeframe.kinds import GROUPS
 from aeframe.registry import registry
 
 CONFIG = "train"
@@ -35,7 +44,8 @@ class Loader(ConfigLoaderImpl):
 
     It differs from Hydra's loader in four ways:
 
-    - Without ``data=`` the default dataset of the chosen modality is used.
+    - Without ``data=`` the default dataset of the chosen modality is used, and an option file of ``data`` has the
+      modality of the dataset that it names.
     - ``key=value`` needs no ``+`` for a new key, since the validation after composition rejects unknown keys.
     - Errors are `AeframeError`s.
     - Hydra's process-wide state is restored after each call.
@@ -43,15 +53,35 @@ class Loader(ConfigLoaderImpl):
     The methods are decorated with `global_state`, which sets Hydra's process-wide state for the job ``train`` during
     the call, and restores the previous state afterwards.
 
+    What the chosen options amount to is composed once for each set of choices, since composing them takes most of the
+    time: the points of a sweep that choose the same options differ only in values. A loader thus reads each option
+    file once; a file that changes during a sweep changes none of its points.
+
     Args:
         config_dir: The folder of the user's own option files; by default ``./configs``, if present.
         names_only: Do not import registered parts: their options are then missing from the config, which suffices for
             lists of names. Hydra's own errors are raised, since its tab completion relies on them.
+        pinned: The stored config of a run that is repeated. Its parts are chosen unless an override chooses another;
+            `aeframe.experiment.compose.resolve` adds its values.
     """
 
-    def __init__(self, config_dir: Path | None = None, *, names_only: bool = False) -> None:
+    def __init__(
+        self, config_dir: Path | None = None, *, names_only: bool = False, pinned: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(search_path(config_dir, names_only=names_only))
         self._names_only = names_only
+        self.pinned = pinned
+        self._parsed_lines: dict[str, Override] = {}
+        self._composed_choices: dict[tuple[str | None, tuple[str, ...], RunMode, bool], DictConfig] = {}
+        self._groups: dict[str, bool] = {}
+        self._implied: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a launcher sends to other processes: everything but the composed configs."""
+        state = dict(self.__dict__)
+        for name in ("_parsed_lines", "_composed_choices", "_implied"):
+            state[name] = {}
+        return state
 
     @global_state(CONFIG)
     def load_configuration(
@@ -65,23 +95,34 @@ class Loader(ConfigLoaderImpl):
         """Compose one run; in a multirun, the config that all its points have in common."""
         if self._names_only:
             return super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
-        try:
-            parsed = OverridesParser.create().parse_overrides(overrides)
-            completed = self._completed(config_name, parsed)
-            config = super().load_configuration(config_name, completed, run_mode, from_shell, validate_sweep_overrides)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-            raise AeframeError(sentence(error, self.repository)) from error
+        with self._sentences():
+            parsed = self._parsed(overrides)
+            completed = self._parsed(self._completed(config_name, parsed))
+            if validate_sweep_overrides:
+                self.validate_sweep_overrides_legal(completed, run_mode, from_shell)
+            config = self._composed(config_name, completed, run_mode)
         # The sweeper composes its points from these overrides, without the default data: a point may choose its own.
         config.hydra.overrides.task = [override.input_line for override in parsed if not override.is_hydra_override()]
         return config
 
     @global_state(CONFIG)
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Compose one point of a multirun; an error names the point."""
+        """Compose one point of a multirun, whose folder is that of `master_config`; an error names the point."""
         try:
-            return super().load_sweep_config(master_config, sweep_overrides)
+            config: DictConfig = super().load_sweep_config(master_config, sweep_overrides)
         except AeframeError as error:
             raise AeframeError(f"{point_name(sweep_overrides)}: {error}") from error
+        config.hydra.sweep.dir = master_config.hydra.sweep.dir
+        return config
+
+    @global_state(CONFIG)
+    def point_settings(self, master_config: DictConfig, sweep_overrides: Sequence[str]) -> DictConfig:
+        """Compose one point like `load_sweep_config`, but without the node ``hydra``, which takes most of the time."""
+        with self._sentences():
+            parsed = self._parsed([*map(str, master_config.hydra.overrides.hydra), *sweep_overrides])
+            completed = self._parsed(self._completed(CONFIG, parsed))
+            self.validate_sweep_overrides_legal(completed, RunMode.RUN, from_shell=True)
+            return self._composed(CONFIG, completed, RunMode.RUN, with_hydra=False)
 
     @global_state(CONFIG)
     def compute_defaults_list(self, config_name: str | None, overrides: list[str], run_mode: RunMode) -> Any:
@@ -121,16 +162,65 @@ class Loader(ConfigLoaderImpl):
         """Read one option from the first source that has it; None where no source has it."""
         return self.repository.load_config(path)
 
+    def _parsed(self, overrides: Sequence[str]) -> list[Override]:
+        """Return parsed overrides; the points of a sweep share most of their lines."""
+        new = [line for line in dict.fromkeys(overrides) if line not in self._parsed_lines]
+        self._parsed_lines.update(zip(new, OverridesParser.create().parse_overrides(new), strict=True))
+        return [self._parsed_lines[line] for line in overrides]
+
+    def _composed(
+        self, config_name: str | None, overrides: Sequence[Override], run_mode: RunMode, *, with_hydra: bool = True
+    ) -> DictConfig:
+        """Return the config of parsed overrides: of those that choose options, composed once, and of values."""
+        choices = [override for override in overrides if self._is_choice(override) or override.is_hydra_override()]
+        lines = tuple(str(override.input_line) for override in choices)
+        key = (config_name, lines, run_mode, with_hydra)
+        if key not in self._composed_choices:
+            composed = super().load_configuration(config_name, list(lines), run_mode, validate_sweep_overrides=False)
+            check_hydra_settings(composed)
+            if not with_hydra:
+                composed = OmegaConf.masked_copy(composed, [str(name) for name in composed if name != "hydra"])
+            self._composed_choices[key] = composed
+        config = copy.deepcopy(self._composed_choices[key])
+        # Several values set none: those of a sweep belong to its points.
+        values = [each for each in overrides if each not in choices and not each.is_sweep_override()]
+        self._apply_overrides_to_config(values, config)
+        if with_hydra:
+            settings = config.hydra.job.config.override_dirname
+            config.hydra.job.override_dirname = get_overrides_dirname(
+                overrides=[override for override in overrides if not override.is_hydra_override()],
+                kv_sep=settings.kv_sep,
+                item_sep=settings.item_sep,
+                exclude_keys=settings.exclude_keys,
+            )
+        return config
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Raise an `AeframeError` for an error of Hydra, OmegaConf or YAML inside."""
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+            raise AeframeError(sentence(error, self.repository)) from error
+
+    def _is_choice(self, override: Override) -> bool:
+        """Return whether an override chooses an option of a group, by Hydra's rule."""
+        return self.is_group(str(override.key_or_group)) and not isinstance(override.value(), dict)
+
     def is_group(self, name: str) -> bool:
         """Return whether `name` is a group of options."""
-        return bool(self.repository.group_exists(name))
+        if name not in self._groups:
+            self._groups[name] = bool(self.repository.group_exists(name))
+        return self._groups[name]
 
     def _completed(self, config_name: str | None, parsed: Sequence[Override]) -> list[str]:
         """Return overrides that need no ``+``, with the default dataset of the modality if none is chosen."""
         completed = [self._without_plus(override) for override in parsed]
-        if any(override.key_or_group == "data" for override in parsed):
-            return completed
-        return completed + self._default_data(config_name, completed)
+        if self.pinned is not None:
+            chosen = {str(override.key_or_group) for override in parsed}
+            parts = {group: self.pinned[group]["name"] for group in GROUPS if group not in chosen}
+            completed = [*(f"{group}={name}" for group, name in parts.items()), *completed]
+        return completed + self._implied_choices(config_name, completed)
 
     def _without_plus(self, override: Override) -> str:
         """Return an override that also sets a new key, so that ``penalties.l1.weight=1`` needs no ``+``.
@@ -144,13 +234,34 @@ class Loader(ConfigLoaderImpl):
             return f"++{line}" if override.package is None else line
         return f"~{override.key_or_group}" if override.value() is None else line
 
-    def _default_data(self, config_name: str | None, overrides: list[str]) -> list[str]:
-        """Return the override that chooses the modality's default dataset; none if a dataset is chosen already."""
-        choices = self.compute_defaults_list(config_name, overrides, RunMode.MULTIRUN).overrides.known_choices
-        if choices.get("data") is not None or (modality := choices.get("modality")) is None:
-            return []
-        dataset = registry().load("modality", modality).dataset
-        return [f"data={dataset}"] if dataset is not None else []
+    def _implied_choices(self, config_name: str | None, overrides: list[str]) -> list[str]:
+        """Return the override that chooses the modality's default dataset, or the modality of a file's dataset.
+
+        A registered dataset chooses its modality itself; an option file such as ``data/mine.yaml`` only names one.
+        """
+        parsed = self._parsed(overrides)
+        lines = [str(each.input_line) for each in parsed if self._is_choice(each) or each.is_hydra_override()]
+        key = (config_name, tuple(lines))
+        if key not in self._implied:
+            choices = self.compute_defaults_list(config_name, lines, RunMode.MULTIRUN).overrides.known_choices
+            modality, data = choices.get("modality"), choices.get("data")
+            self._implied[key] = []
+            if data is None and modality is not None:
+                dataset = registry().load("modality", modality).dataset
+                self._implied[key] = [f"data={dataset}"] if dataset is not None else []
+            elif isinstance(data, str) and not any(each.key_or_group == "modality" for each in parsed):
+                of_data = self._modality_of_file(data)
+                self._implied[key] = [f"modality={of_data}"] if of_data not in (None, modality) else []
+        return self._implied[key]
+
+    def _modality_of_file(self, data: str) -> str | None:
+        """Return the modality of the dataset that an option file of ``data`` names; None for a registered dataset."""
+        if registry().has("dataset", data) or (option := self.read(f"data/{data}")) is None:
+            return None
+        name = option.config.get("name") if isinstance(option.config, DictConfig) else None
+        if not isinstance(name, str) or not registry().has("dataset", name):
+            return None
+        return str(registry().load("dataset", name).modality)
 
 
 def point_name(overrides: Sequence[str]) -> str:
@@ -168,12 +279,15 @@ def task_config(config: DictConfig) -> dict[str, Any]:
     Raises:
         AeframeError: An interpolation refers to a missing value.
     """
-    without_hydra = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain: dict[str, Any] = {}
     try:
-        plain: Any = OmegaConf.to_container(without_hydra, resolve=True)
+        for key in map(str, config):
+            if key != "hydra":
+                value = "???" if OmegaConf.is_missing(config, key) else config[key]
+                plain[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
     except OmegaConfBaseException as error:
         raise AeframeError(sentence(error)) from error
-    return dict(plain)
+    return plain
 
 
 def sentence(error: Exception, repository: IConfigRepository | None = None) -> str:
@@ -181,12 +295,20 @@ def sentence(error: Exception, repository: IConfigRepository | None = None) -> s
     if isinstance(error, MissingConfigException):
         return _unknown_option(error, repository)
     if isinstance(error, OverrideParseException):
+        if str(error.override).startswith("hydra.sweeper.params"):
+            return (
+                f"'{error.override}' cannot be read; write each parameter as an override of its own, such as "
+                "'optimizer.lr=tag(log,interval(1e-4,1e-2))'"
+            )
         return f"'{error.override}' cannot be read as key=value; put a value with spaces, commas or brackets in quotes"
     cause = error if isinstance(error, InterpolationResolutionError) else error.__cause__
     if isinstance(cause, InterpolationResolutionError):
         key = f"'{cause.full_key}' " if cause.full_key else ""
         return f"the value of {key}refers to a missing value: {_first_line(cause)}"
     text = " ".join(part for part in (_one_line(error), _one_line(error.__cause__) if error.__cause__ else "") if part)
+    if (added := re.search(r"Could not append to config\. An item is already at '(.*?)'", text)) is not None:
+        key = added.group(1)
+        return f"'+{key}=...' adds a new key, but a run has '{key}' already; write {key}=..., without the +"
     if (
         sweep := re.search(r"Ambiguous value for argument '(.*?)'|Sweep parameters '(.*?)' requires", text)
     ) is not None:

@@ -27,7 +27,7 @@ class SweepPoint:
 
     number: int
     overrides: tuple[str, ...]
-    status: Literal["training", "finished", "failed"]
+    status: Literal["training", "finished", "failed", "pruned"]
     error: str = ""
     folder: str = ""
     """The run folder; empty until it is finished."""
@@ -140,7 +140,7 @@ def _metrics(point: SweepPoint) -> tuple[dict[str, float], str]:
     """Return the test metrics of a point with its monitored metric, and why there are none."""
     if point.status == "training":
         return {}, _INTERRUPTED
-    if point.status == "failed":
+    if point.status in ("failed", "pruned"):
         return {}, point.error
     try:
         (run,) = read_runs([Path(point.folder)])
@@ -171,7 +171,8 @@ def _csv(
     rows = []
     for point in points:
         number = point.number
-        status = "finished" if number in runs else "failed" if point.status != "training" else "unfinished"
+        ended = {"training": "unfinished", "pruned": "pruned"}.get(point.status, "failed")
+        status = "finished" if number in runs else ended
         settings = {"point": str(number), "status": status, **point.settings(), "error": failed.get(number, "")}
         metrics = runs[number].metrics if number in runs else {}
         rows.append(ComparedRun((point.folder,), settings, metrics, {}))

@@ -12,6 +12,7 @@ from aeframe.version import __version__
 if TYPE_CHECKING:
     from aeframe.data.samples import Samples
     from aeframe.experiment.api import build, fit
+    from aeframe.experiment.tuning.search import tune
     from aeframe.model_store.export.export import export_model
     from aeframe.model_store.push import push
     from aeframe.model_store.reader import load
@@ -25,6 +26,7 @@ _LAZY = {
     "push": "aeframe.model_store.push:push",
     "Samples": "aeframe.data.samples:Samples",
     "TrainedModel": "aeframe.model_store.trained_model:TrainedModel",
+    "tune": "aeframe.experiment.tuning.search:tune",
 }
 
 
@@ -50,4 +52,5 @@ __all__ = [
     "load",
     "push",
     "register",
+    "tune",
 ]

@@ -318,6 +318,7 @@ def register_commands(register: Register) -> None:
     register("export", f"{at}.export:Export", summary="write a model as ONNX or torch.export programs")
     register("push", f"{at}.push:Push", summary="copy a model to a hub or a folder for others")
     register("explore", f"{at}.explore:Explore", summary="explore the codes of a model on a local page")
+    register("tune", f"{at}.tune:Tune", summary="search settings of a run with Optuna")
     register("compare", f"{at}.compare:Compare", summary="print a table of finished runs")
     register("diff", f"{at}.diff:Diff", summary="print what differs between two runs")
     register(

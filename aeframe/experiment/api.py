@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -91,15 +92,8 @@ def fit(
     # Importing Lightning takes seconds, so errors in the config are raised first.
     from aeframe.experiment.workflow import train
 
-    try:
-        with exported_run_id():
-            return train(config, overrides=all_overrides, objects=objects, hidden_options=hidden)
-    except Interrupted as interruption:
-        print(interruption, file=sys.stderr)
-        # The handlers of the calling program are installed again; Python's own raises KeyboardInterrupt after Ctrl-C.
-        if signal.getsignal(interruption.number) is not signal.SIG_DFL:
-            signal.raise_signal(interruption.number)
-        raise SystemExit(interruption.exit_code) from None
+    with interruptible(), exported_run_id():
+        return train(config, overrides=all_overrides, objects=objects, hidden_options=hidden)
 
 
 @user_errors()
@@ -149,6 +143,19 @@ def build(
     with restored_generators():
         setup = build_run(config, objects=objects)
     return setup.module, setup.data
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the end of a run by a signal into what the calling program does after that signal, or into SystemExit."""
+    try:
+        yield
+    except Interrupted as interruption:
+        print(interruption, file=sys.stderr)
+        # The handlers of the calling program are installed again; Python's own raises KeyboardInterrupt after Ctrl-C.
+        if signal.getsignal(interruption.number) is not signal.SIG_DFL:
+            signal.raise_signal(interruption.number)
+        raise SystemExit(interruption.exit_code) from None
 
 
 def as_overrides(settings: Mapping[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from aeframe.runs.folder import RunFolder
 
 _SEEDS = ("seed", "data.split_seed")
 """Settings by which repetitions of one experiment differ."""
-_IGNORED = frozenset({"folder", "root", "resume", "progress", "verbose", "pictures", "workers", "logger"})
+IGNORED = frozenset({"folder", "root", "resume", "progress", "verbose", "pictures", "workers", "logger"})
 """Settings without an influence on the result."""
 _HIGHER_IS_BETTER = ("accuracy", "_ari", "_nmi")
 """Endings of the names of metrics that improve when they grow, where one metric has several numbers."""
@@ -174,7 +174,7 @@ def flat_settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
     """Yield the settings of a config as text, by dotted key; the name of a part has the key of the part."""
     for name, value in config.items():
         key = prefix[:-1] if name == "name" and prefix else f"{prefix}{name}"
-        if not prefix and name in _IGNORED:
+        if not prefix and name in IGNORED:
             continue
         if isinstance(value, Mapping) and value:
             yield from flat_settings(value, f"{key}.")

@@ -62,6 +62,18 @@ def run_lock(folder: Path) -> Iterator[None]:
                 path.unlink()
 
 
+def is_locked(folder: Path) -> bool:
+    """Return whether a process holds the lock of a folder. Without locks of the system, the file alone counts."""
+    path = folder / NAME
+    if str(path.resolve()) in _held or not _HAS_LOCKS:
+        return path.is_file()
+    try:
+        with path.open("r+", encoding="utf-8") as file:
+            return not _lock(file)
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def _locked_file(path: Path) -> Iterator[tuple[IO[str], dict[str, Any], bool]]:
     """Open and lock the file; yield it, its previous content, and whether this process has the lock."""

@@ -22,7 +22,8 @@ from aeframe.runs.sweep_plan import point_settings, point_text, read_plan, varie
 
 _INTERRUPTED = "the run did not end: it was interrupted, killed, or is still training"
 _MISSING = "not begun"
-_STATUS = {"missing": "missing", "training": "unfinished", "finished": "finished", "failed": "failed"}
+_STATUS = {"missing": "missing", "training": "unfinished"}
+"""What the summary calls a status, if not by its own name."""
 _MAX_MISSING = 5
 """Points that were not begun are counted, and not listed, if they are more."""
 
@@ -33,7 +34,7 @@ class SweepPoint:
 
     number: int
     overrides: tuple[str, ...]
-    status: Literal["missing", "training", "finished", "failed"]
+    status: Literal["missing", "training", "finished", "failed", "pruned"]
     """``missing`` before it is begun; ``training`` also after an interruption."""
     error: str = ""
     folder: str = ""
@@ -155,7 +156,7 @@ def write_summary(sweep: Path) -> None:
     missing = [point.number for point in lacking if point.status == "missing"]
     for point in lacking:
         if point.status != "missing" or len(missing) <= _MAX_MISSING:
-            status = "failed" if point.status == "finished" else _STATUS[point.status]
+            status = "failed" if point.status == "finished" else _STATUS.get(point.status, point.status)
             print(f"{status}: point {point.number} ({point.name(keys)}): {failed[point.number]}")
     if len(missing) > _MAX_MISSING:
         print(f"missing: {len(missing)} points that were not begun")
@@ -171,7 +172,7 @@ def _metrics(point: SweepPoint) -> tuple[dict[str, float], str]:
     """Return the test metrics of a point with its monitored metric, and why there are none."""
     if point.status in ("training", "missing"):
         return {}, _INTERRUPTED if point.status == "training" else _MISSING
-    if point.status == "failed":
+    if point.status in ("failed", "pruned"):
         return {}, point.error
     try:
         (run,) = read_runs([Path(point.folder)])
@@ -207,7 +208,7 @@ def _csv(
     for point in points:
         number = point.number
         # The files of a finished run may have been deleted since.
-        status = "failed" if point.status == "finished" and number in failed else _STATUS[point.status]
+        status = "failed" if point.status == "finished" and number in failed else _STATUS.get(point.status, point.status)
         is_best = "yes" if best is not None and runs.get(number) is best else ""
         settings = {
             **point.settings(),

@@ -130,6 +130,14 @@ class Loader(ConfigLoaderImpl):
         return super().compute_defaults_list(config_name, overrides, run_mode)
 
     @global_state(CONFIG)
+    def choices(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return the name that a run chooses in each group, without Hydra's own groups."""
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        defaults_list = self.compute_defaults_list(CONFIG, self._completed(CONFIG, parsed), RunMode.RUN)
+        chosen = defaults_list.overrides.known_choices
+        return {group: name for group, name in chosen.items() if not group.startswith("hydra/")}
+
+    @global_state(CONFIG)
     def used_options(self, overrides: Sequence[str]) -> list[str]:
         """Return the paths of the options that a run uses, without Hydra's own: ``train``, ``model/vae``, ..."""
         parsed = OverridesParser.create().parse_overrides(list(overrides))

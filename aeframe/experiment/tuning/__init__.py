@@ -1,0 +1,1 @@
+"""`aeframe.tune`: search the settings of a run with Optuna."""

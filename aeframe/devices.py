@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+
+_T = TypeVar("_T")
 
 
 def check_device(device: str, option: str) -> None:
@@ -49,6 +51,15 @@ def sum_over_devices(value: Tensor) -> Tensor:
 def mean_over_devices(value: Tensor) -> Tensor:
     """Return the mean of a tensor over all devices, detached from the graph; see `sum_over_devices`."""
     return value.detach() if num_devices() == 1 else sum_over_devices(value) / num_devices()
+
+
+def gather_objects(value: _T) -> list[_T]:
+    """Return the objects of all devices by rank. A collective operation, see `sum_over_devices`."""
+    if num_devices() == 1:
+        return [value]
+    gathered: list[Any] = [None] * num_devices()
+    torch.distributed.all_gather_object(gathered, value)
+    return gathered
 
 
 def gather_rows(rows: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
+from aeframe.training.forward_pass import ForwardPass
 from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
@@ -46,7 +47,8 @@ from aeframe.training.optimizer_groups import (
     planned_batches,
     synchronized_states,
 )
-from aeframe.types import WEIGHT, Batch, TrainingProgress
+from aeframe.training.sharding import ShardedParameters
+from aeframe.types import Batch, TrainingProgress
 
 _DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
 _TRAINED = TrainingProgress(batch=1, planned=1)
@@ -109,6 +111,7 @@ class AutoencoderModule(L.LightningModule):
         self.batches_per_epoch: float = math.inf
         self.groups: list[OptimizerGroup] = []
         self.metric_buffer = MetricBuffer(self.report)
+        self.sharding = ShardedParameters(model)
         self.term_means = TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
         """The newest metrics of each split, by name."""
@@ -126,6 +129,11 @@ class AutoencoderModule(L.LightningModule):
             self.save_hyperparameters(dict(config))
 
     # -- set-up --------------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Shard the model over the devices before training with a `ModelParallelStrategy`; else do nothing."""
+        if self.device_mesh is not None and self.trainer.state.fn == TrainerFn.FITTING and not self.sharding.active:
+            self.sharding.begin(self.device_mesh["data_parallel"])
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks of the module.
@@ -237,7 +245,7 @@ class AutoencoderModule(L.LightningModule):
         if "latent" not in self._frozen:
             # It sets buffers of the latent.
             self.model.set_progress(progress)
-        output = self.model(batch, num_samples=self.model.objective.num_samples)
+        forward = ForwardPass(self.model, batch, self.sharding)
         if is_forward_only(self.trainer):
             progress.advance()
             return None
@@ -248,9 +256,9 @@ class AutoencoderModule(L.LightningModule):
             # The gradients of `size` batches are summed for one step, and `is_last` says that this is the last of them.
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
-                terms = group.terms(self.model, output, progress)
+                terms = forward.terms(group, progress)
                 loss = self.metric_buffer.add(
-                    group.prefix, group.name, terms, progress, sample_weight=batch.extras.get(WEIGHT)
+                    group.prefix, group.name, terms, progress, batch
                 )
                 first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
@@ -402,11 +410,13 @@ class AutoencoderModule(L.LightningModule):
         return {"loss": output.terms["loss"].mean(), "evaluation": output}
 
     def _start_evaluation(self, split: str) -> None:
+        self.sharding.gather()
         self.term_means.reset()
         self.measured[split] = {}
 
     def _end_evaluation(self, split: str) -> None:
         """Log the means of the terms, and the metrics that an `Evaluator` added to `measured`."""
+        self.sharding.release()
         means, metrics = self.term_means.compute(), self.measured[split]
         terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
         for name in sorted(metrics.keys() & terms.keys()):
@@ -495,6 +505,7 @@ class AutoencoderModule(L.LightningModule):
         self.progress.planned, self.progress.rows = stored["planned"], stored["rows"]
 
     def teardown(self, stage: str) -> None:
-        """Restore the settings of the Trainer that `configure_callbacks` unset."""
+        """Restore ordinary parameters, and the settings of the Trainer that `configure_callbacks` unset."""
+        self.sharding.end()
         if self._trainer_settings is not None:
             self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings

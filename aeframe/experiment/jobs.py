@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.entrances import user_errors
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, ReportedError
 from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
@@ -72,7 +72,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
     except AeframeError as error:
         point = "" if number is None else f"{point_name(overrides)}: "
         user_error = UserError(f"{point}{error}")
-        print(f"error: {user_error.message}", file=sys.stderr)
+        if not isinstance(error, ReportedError):
+            print(f"error: {user_error.message}", file=sys.stderr)
         if record is not None:
             record.fail(str(error))
         return user_error

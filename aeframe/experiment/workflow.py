@@ -48,6 +48,7 @@ from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.launchers import with_devices
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.process_state import run_process
+from aeframe.training.processes import joined_processes
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
@@ -187,7 +188,8 @@ class _RunInProgress:
         setup.data.batches_per_epoch(trainer.world_size)
         self._check_monitor(setup)
         # All checks are done; files are written from here on.
-        with self._locked_folder(setup, record.fingerprint if record is not None else {}):
+        timeout, stored_fingerprint = self.config["trainer"]["timeout"], {} if record is None else record.fingerprint
+        with joined_processes(trainer, setup.module, timeout), self._locked_folder(setup, stored_fingerprint):
             if newest is not None:
                 self._restore(newest, setup, is_trained=is_trained)
             elif self.resumes and is_first_process():
@@ -310,7 +312,7 @@ class _RunInProgress:
             config["trainer"],
             folder=folder.path,
             callbacks=[*callbacks, self.checkpoints],
-            several_groups=len(setup.model.critics) > 0,
+            model=setup.model,
             max_epochs=config["max_epochs"],
             log_every_n_steps=config["log_every"],
         )

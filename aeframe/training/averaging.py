@@ -60,18 +60,15 @@ class WeightAverage(WeightAveraging):
         sharding = getattr(pl_module, "sharding", None)
         if isinstance(sharding, ShardedParameters) and sharding.active and self._average_model is not None:
             assert pl_module.device_mesh is not None
-            self._average_model.module.sharding.begin(pl_module.device_mesh["data_parallel"])
+            average: Any = self._average_model.module
+            average.sharding.begin(pl_module.device_mesh["data_parallel"])
 
-    def on_save_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Store the average as ``state_dict`` and the weights as ``current_model_state``, both gathered."""
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         checkpoint["state_dict"] = gathered(checkpoint["state_dict"])
 
-    def on_load_checkpoint(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restore the average and the weights."""
         if self._average_model is not None:
             average = sharded_state(checkpoint["state_dict"], self._average_model.module.state_dict())

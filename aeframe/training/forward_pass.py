@@ -29,9 +29,7 @@ class ForwardPass:
     def terms(self, group: OptimizerGroup, progress: TrainingProgress) -> LossTerms:
         """Return the terms of a group, with their graph."""
         # FSDP2 finds tensors in tuples and dicts, but not in a `LossTerms`.
-        _, terms = self._parameters.compute(
-            lambda: _with_tensors(group.terms(self._model, self._compute(), progress))
-        )
+        _, terms = self._parameters.compute(lambda: _with_tensors(group.terms(self._model, self._compute(), progress)))
         return terms
 
     def _compute(self) -> ForwardOutput:

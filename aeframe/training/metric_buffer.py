@@ -200,5 +200,7 @@ def _bad_rows(totals: Tensor, index: Tensor | None) -> list[int]:
 
 def _place(rows: Sequence[int], rank: int | None) -> str:
     """Return the first rows in words: ``row 7`` or ``rows 7, 9 of rank 1``."""
-    shown = ", ".join(str(row) for row in rows[:_SHOWN]) + (f" and {len(rows) - _SHOWN} more" if len(rows) > _SHOWN else "")
+    shown = ", ".join(map(str, rows[:_SHOWN]))
+    if len(rows) > _SHOWN:
+        shown += f" and {len(rows) - _SHOWN} more"
     return f"row{'s' if len(rows) > 1 else ''} {shown}" + ("" if rank is None else f" of rank {rank}")

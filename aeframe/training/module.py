@@ -29,6 +29,7 @@ from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
+    call_batch_end,
     count_batches,
     evaluation_results,
     is_forward_only,
@@ -45,6 +46,7 @@ from aeframe.training.optimizer_groups import (
     check_ownership,
     make_optimizer_groups,
     planned_batches,
+    readings_of,
     synchronized_states,
 )
 from aeframe.training.sharding import ShardedParameters
@@ -217,7 +219,7 @@ class AutoencoderModule(L.LightningModule):
                 break
             loss = self._train_on(current)
             if number < len(batches) and not self._reached_max_batches():
-                self._end_batch_in_list(loss, current)
+                call_batch_end(self, loss, current, self.progress.batch_in_epoch - 1)
         count_batches(self.trainer, self.progress.batch)
         if self._reached_max_batches():
             # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
@@ -230,12 +232,6 @@ class AutoencoderModule(L.LightningModule):
 
     # `DataModule` passes lists of batches only if this is set. A subclass that overrides `training_step` gets batches.
     training_step.works_in_groups = True  # type: ignore[attr-defined]
-
-    def _end_batch_in_list(self, loss: Tensor | None, batch: Batch) -> None:
-        """Call `on_train_batch_end` of callbacks that allow lists; Lightning does so after the last batch only."""
-        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
-            if getattr(callback, "works_in_groups", False):
-                callback.on_train_batch_end(self.trainer, self, loss, batch, self.progress.batch_in_epoch - 1)
 
     def _train_on(self, batch: Batch) -> Tensor | None:
         """Update each optimizer group that is due; return the detached loss of the first one."""
@@ -257,9 +253,7 @@ class AutoencoderModule(L.LightningModule):
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
                 terms = forward.terms(group, progress)
-                loss = self.metric_buffer.add(
-                    group.prefix, group.name, terms, progress, batch
-                )
+                loss = self.metric_buffer.add(group.prefix, group.name, terms, progress, batch)
                 first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
                     norms = gradient_norms(terms, group.parameters)
@@ -327,11 +321,7 @@ class AutoencoderModule(L.LightningModule):
 
     def _readings(self) -> dict[str, float]:
         """Return learning rates and gradient norms; this copies the norms to the host."""
-        readings: dict[str, float] = {}
-        for group in self.groups:
-            readings |= {f"lr/{name}": rate for name, rate in group.rates().items()}
-            if group.gradient_norm is not None:
-                readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
+        readings = readings_of(self.groups)
         readings |= {name: float(norm) for name, norm in self._term_gradient_norms.items()}
         self._term_gradient_norms.clear()
         return readings

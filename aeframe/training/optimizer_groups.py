@@ -279,6 +279,16 @@ def check_ownership(module: nn.Module, groups: list[OptimizerGroup]) -> None:
             )
 
 
+def readings_of(groups: Sequence[OptimizerGroup]) -> dict[str, float]:
+    """Return the current learning rates and gradient norms by name; this copies the norms to the host."""
+    readings: dict[str, float] = {}
+    for group in groups:
+        readings |= {f"lr/{name}": rate for name, rate in group.rates().items()}
+        if group.gradient_norm is not None:
+            readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
+    return readings
+
+
 def synchronized_states(groups: list[OptimizerGroup]) -> dict[str, dict[str, Any]]:
     """Return the state of every group by name, with gradients averaged over devices; every process must call this."""
     states = {group.name: group.state_dict() for group in groups}

@@ -9,7 +9,7 @@ Zhao et al. 2023, "PyTorch FSDP", arXiv 2304.11277; Rajbhandari et al. 2020, "Ze
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -89,8 +89,8 @@ class ShardedParameters:
         self._root = None
 
     def _fsdp(self) -> FSDPModule:
-        assert isinstance(self._root, FSDPModule)
-        return self._root
+        # `fully_shard` changes the class of the module.
+        return cast("FSDPModule", self._root)
 
 
 class _Pass(nn.Module):
@@ -131,8 +131,8 @@ def gathered(value: Any) -> Any:
 
     A collective operation if a tensor is sharded. Tensors that are not sharded are returned as they are.
     """
-    if isinstance(value, DTensor):
-        return value.detach().full_tensor().cpu()
+    if isinstance(value, Tensor):
+        return whole(value.detach()).cpu() if isinstance(value, DTensor) else value
     if isinstance(value, Mapping):
         return {key: gathered(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

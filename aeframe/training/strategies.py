@@ -12,8 +12,16 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from torch.optim import Optimizer
 
 from aeframe.errors import AeframeError
+from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.launchers import num_devices
-from aeframe.training.sharding import ShardedParameters, gathered, load_optimizer_state, optimizer_state, sharded_state
+from aeframe.training.sharding import (
+    ShardedParameters,
+    check_shardable,
+    gathered,
+    load_optimizer_state,
+    optimizer_state,
+    sharded_state,
+)
 
 
 class FSDP2Strategy(ModelParallelStrategy):
@@ -69,17 +77,16 @@ class FSDP2Strategy(ModelParallelStrategy):
             load_optimizer_state(optimizer, state)
 
 
-def make_strategy(arguments: Mapping[str, Any], *, several_groups: bool, timeout: timedelta) -> str | Strategy:
+def make_strategy(arguments: Mapping[str, Any], *, model: Autoencoder | None, timeout: timedelta) -> str | Strategy:
     """Return the strategy of a run: DDP or FSDP2 on several devices, else the single device.
 
     Args:
         arguments: Arguments of the Trainer: ``strategy``, ``accelerator``, ``devices``, ``num_nodes``, ``precision``.
-        several_groups: Whether the model has several optimizer groups. A backward pass then leaves some parameters
-            without gradients, which `DDPStrategy` must search for.
+        model: The model that is trained.
         timeout: The time after which a device that waits for another one raises an error.
 
     Raises:
-        AeframeError: A combination that is not supported.
+        AeframeError: A combination that is not supported, or a parameter that cannot be sharded.
     """
     name = arguments.get("strategy", "auto")
     settings = {"accelerator": "auto", "devices": 1, "num_nodes": 1, **arguments}
@@ -89,8 +96,14 @@ def make_strategy(arguments: Mapping[str, Any], *, several_groups: bool, timeout
             if arguments.get(setting) == value:
                 raise AeframeError(f"trainer.strategy=fsdp2 does not support trainer.{setting}={value}; {remedy}")
         # On one device there is nothing to divide.
-        return "auto" if total == 1 else FSDP2Strategy(total, timeout)
+        if total == 1:
+            return "auto"
+        if model is not None:
+            check_shardable(model)
+        return FSDP2Strategy(total, timeout)
     if name in ("ddp", "ddp_spawn") or (name == "auto" and total > 1):
+        # With critics, a backward pass leaves the parameters of other optimizer groups without gradients.
+        several_groups = model is not None and len(model.critics) > 0
         return DDPStrategy(find_unused_parameters=several_groups, gradient_as_bucket_view=True, timeout=timeout)
     return str(name)
 

@@ -38,7 +38,7 @@ def make_trainer(
     *,
     folder: Path,
     callbacks: Sequence[Callback] = (),
-    several_groups: bool = False,
+    model: Autoencoder | None = None,
     **arguments: Any,
 ) -> L.Trainer:
     """Return a Trainer that writes checkpoints atomically.
@@ -47,7 +47,7 @@ def make_trainer(
         settings: The entry ``trainer`` of a run's config: settings of aeframe and any other argument of `L.Trainer`.
         folder: The default folder for files that Lightning writes.
         callbacks: The callbacks of the run.
-        several_groups: Whether the model has several optimizer groups, see `make_strategy`.
+        model: The model that is trained; on several devices the strategy depends on it.
         arguments: More arguments of `L.Trainer`, such as ``max_epochs``.
 
     Raises:
@@ -61,7 +61,7 @@ def make_trainer(
     }
     strategy = make_strategy(
         arguments,
-        several_groups=several_groups,
+        model=model,
         timeout=timedelta(seconds=settings.get("timeout", _TIMEOUT)),
     )
     plugins: list[Any] = [DurableCheckpointIO()]

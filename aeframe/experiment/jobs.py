@@ -109,11 +109,13 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
             raise AeframeError(f"{point_name(point)}: {error}") from error
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
-        if num_devices(trainer) * trainer["num_nodes"] > 1 and not launcher.endswith("SlurmLauncher"):
+        repeats_command = trainer["strategy"] != "ddp_spawn" and not launcher.endswith("SlurmLauncher")
+        if num_devices(trainer) * trainer["num_nodes"] > 1 and repeats_command:
             raise AeframeError(
                 f"{point_name(point)} has trainer.devices={trainer['devices']}, but each process of a "
-                "run on several devices would start the whole sweep again; use one device for each point, or a "
-                "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
+                "run on several devices would start the whole sweep again; use one device for each point, "
+                "trainer.strategy=ddp_spawn, or a launcher that makes a Slurm job of each "
+                "(hydra/launcher=submitit_slurm)"
             )
     return Path(str(master.hydra.sweep.dir))
 

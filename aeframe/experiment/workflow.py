@@ -27,6 +27,7 @@ from aeframe.experiment.console import banner, closing_table
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
+from aeframe.experiment.spawned import is_spawned, train_spawned
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import batches_to_fit, fit_sampler
@@ -93,11 +94,11 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    # Raises an error for another number of processes than the config has devices, before a folder is made.
-    with_devices(config["trainer"])
-    return _execute(
-        _run_folder(config, job), config, overrides, objects or RunObjects(), hidden_options, finish_only=False
-    )
+    with_devices(config["trainer"])  # Raises an error if the launcher has started another number of processes.
+    folder, objects = _run_folder(config, job), objects or RunObjects()
+    if is_spawned(config["trainer"]):
+        return train_spawned(folder, config, overrides, objects, hidden_options)
+    return _execute(folder, config, overrides, objects, hidden_options, finish_only=False)
 
 
 def finish(folder: Path) -> Run:
@@ -188,8 +189,8 @@ class _RunInProgress:
         setup.data.batches_per_epoch(trainer.world_size)
         self._check_monitor(setup)
         # All checks are done; files are written from here on.
-        timeout, stored_fingerprint = self.config["trainer"]["timeout"], {} if record is None else record.fingerprint
-        with joined_processes(trainer, setup.module, timeout), self._locked_folder(setup, stored_fingerprint):
+        fingerprint = {} if record is None else record.fingerprint
+        with joined_processes(trainer, setup.module, self.config["trainer"]), self._locked_folder(setup, fingerprint):
             if newest is not None:
                 self._restore(newest, setup, is_trained=is_trained)
             elif self.resumes and is_first_process():

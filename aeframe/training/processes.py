@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -39,7 +39,7 @@ class _Fault:
 
 
 @contextmanager
-def joined_processes(trainer: L.Trainer, module: L.LightningModule, timeout: float) -> Iterator[None]:
+def joined_processes(trainer: L.Trainer, module: L.LightningModule, settings: Mapping[str, Any]) -> Iterator[None]:
     """Start the other processes of the run and connect them before the block; report a failure inside.
 
     The process that fails first tells the others why, and all of them end. The first process (rank 0) raises an error
@@ -49,7 +49,7 @@ def joined_processes(trainer: L.Trainer, module: L.LightningModule, timeout: flo
     Args:
         trainer: The Trainer of the run.
         module: The module that it will train.
-        timeout: Seconds that the processes wait for each other, ``trainer.timeout``.
+        settings: The entry ``trainer`` of the run's config.
 
     Raises:
         AeframeError: Not all processes came within ``trainer.timeout`` seconds, a host cannot be found, or a process
@@ -58,7 +58,7 @@ def joined_processes(trainer: L.Trainer, module: L.LightningModule, timeout: flo
     if trainer.world_size == 1:
         yield
         return
-    board = _connect(trainer, module, timeout)
+    board = _connect(trainer, module, settings["timeout"])
     children = _Children(trainer.strategy.launcher)
     try:
         yield
@@ -112,20 +112,20 @@ class _Board:
     def __init__(self, store: TCPStore, rank: int, size: int) -> None:
         self._store, self.rank, self._size = store, rank, size
         self._host = socket.gethostname()
-        store.set(f"aeframe/host/{rank}", self._host)
+        self._reachable = True
+        self._set("host", self._host)
 
     def publish(self, error: Exception) -> None:
         """Write why this process failed."""
         reason = str(error) if isinstance(error, AeframeError) else sentence_of(error) or reason_and_place(error)
         _record_for_torchrun(error)
-        with suppress(distributed.DistError, RuntimeError):
-            self._store.set(f"aeframe/fault/{self.rank}", f"{self._host}\n{reason}")
+        self._set("fault", f"{self._host}\n{reason}")
 
     def wait_until_read(self) -> None:
         """Wait until the other processes have failed too, but not for long."""
         end = time.monotonic() + _ACKNOWLEDGE_SECONDS
         others = [rank for rank in range(self._size) if rank != self.rank] if self.rank == 0 else [0]
-        while time.monotonic() < end and not all(self._has_failed(rank) for rank in others):
+        while self._reachable and time.monotonic() < end and not all(self._has_failed(rank) for rank in others):
             time.sleep(_POLL_SECONDS)
 
     def first_has_reported(self) -> bool:
@@ -134,36 +134,40 @@ class _Board:
 
     def failed_elsewhere(self, children: _Children) -> AeframeError:
         """Return the error for a process that failed because another one did."""
-        try:
-            self._store.set(f"aeframe/seen/{self.rank}", "")
-        except (distributed.DistError, RuntimeError):
-            # The store is in the first process.
+        # Read before this process says that it has failed: the first process, which holds the store, then ends.
+        fault = self._first_fault()
+        self._set("seen", "")
+        end = time.monotonic() + _ACKNOWLEDGE_SECONDS
+        while fault is None and self._reachable and time.monotonic() < end and not self._all_have_failed():
+            time.sleep(_POLL_SECONDS)
+            fault = self._first_fault()
+        if not self._reachable and fault is None:
             return AeframeError(
                 f"rank {self.rank} of {self._size} on host '{self._host}' stopped, because the first process (rank 0) "
-                "ended; its messages say why"
+                "ended without a message, as when its host has too little memory or is switched off; look at the log "
+                "of its host"
             )
-        fault = self._first_fault() or self._killed(children)
+        fault = fault or self._killed(children)
         _leave_group()
         self.wait_until_read()
         if fault is None:
-            return AeframeError(
-                f"rank {self.rank} of {self._size} on host '{self._host}' lost its connection to another process; "
-                "look at the network, and at the messages of the other processes"
+            message = (
+                f"rank {self.rank} of {self._size} on host '{self._host}' lost its connection to another process; look "
+                "at the network, and at the messages of the other processes"
             )
-        message = f"rank {fault.rank} of {self._size} on host '{fault.host}' ended the run: {fault.reason}"
+        else:
+            message = f"rank {fault.rank} of {self._size} on host '{fault.host}' ended the run: {fault.reason}"
         return AeframeError(message) if self.rank == 0 else ReportedError(message)
 
     def _first_fault(self) -> _Fault | None:
-        end = time.monotonic() + _ACKNOWLEDGE_SECONDS
-        while time.monotonic() < end:
-            for rank in range(self._size):
-                if self._has(f"aeframe/fault/{rank}"):
-                    host, _, reason = self._store.get(f"aeframe/fault/{rank}").decode().partition("\n")
-                    return _Fault(rank, host, reason)
-            if all(self._has_failed(rank) for rank in range(self._size)):
-                return None
-            time.sleep(_POLL_SECONDS)
+        for rank in range(self._size):
+            if self._has(f"aeframe/fault/{rank}"):
+                host, _, reason = self._store.get(f"aeframe/fault/{rank}").decode().partition("\n")
+                return _Fault(rank, host, reason)
         return None
+
+    def _all_have_failed(self) -> bool:
+        return all(self._has_failed(rank) for rank in range(self._size))
 
     def _killed(self, children: _Children) -> _Fault | None:
         """Return the fault of a process that ended without a message."""
@@ -184,10 +188,20 @@ class _Board:
         return rank == self.rank or self._has(f"aeframe/seen/{rank}") or self._has(f"aeframe/fault/{rank}")
 
     def _has(self, key: str) -> bool:
-        try:
-            return bool(self._store.check([key]))
-        except (distributed.DistError, RuntimeError):
-            return False
+        if self._reachable:
+            try:
+                return bool(self._store.check([key]))
+            except (distributed.DistError, RuntimeError):
+                # The first process, which holds the store, has ended.
+                self._reachable = False
+        return False
+
+    def _set(self, key: str, value: str) -> None:
+        if self._reachable:
+            try:
+                self._store.set(f"aeframe/{key}/{self.rank}", value)
+            except (distributed.DistError, RuntimeError):
+                self._reachable = False
 
 
 def _connect(trainer: L.Trainer, module: L.LightningModule, timeout: float) -> _Board:

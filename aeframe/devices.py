@@ -10,12 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from aeframe.errors import AeframeError
+
+_T = TypeVar("_T")
 
 
 class LocalRows(NamedTuple):
@@ -133,6 +135,15 @@ def mean_over_devices(value: Tensor) -> Tensor:
 def num_rows(local: int) -> int:
     """Return the number of rows on all devices, for `local` rows (or positions of rows) on this one."""
     return local if _shared is None else local * _shared.total // _shared.num
+
+
+def gather_objects(value: _T) -> list[_T]:
+    """Return the objects of all devices by rank. A collective operation, see `sum_over_devices`."""
+    if num_devices() == 1:
+        return [value]
+    gathered: list[Any] = [None] * num_devices()
+    torch.distributed.all_gather_object(gathered, value)
+    return gathered
 
 
 def sum_over_batch(local_sum: Tensor) -> Tensor:

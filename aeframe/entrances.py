@@ -10,6 +10,7 @@ import csv
 import errno
 import json
 import lzma
+import re
 import struct
 import sys
 import tarfile
@@ -45,6 +46,8 @@ _PARSERS = frozenset({"antlr4", "ast", "csv", "hydra", "json", "omegaconf", "pya
 """Libraries in which a RecursionError comes from the nesting of a file."""
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 """What torch's RuntimeError says in such a case."""
+_LOADER = re.compile(r"DataLoader worker.*?(?:killed by signal: \w+|exited unexpectedly)")
+"""What torch's RuntimeError says of a process that loaded data."""
 _REMEDIES = {
     errno.ENOSPC: "free disk space",
     errno.EDQUOT: "free disk space of your quota",
@@ -90,6 +93,11 @@ def sentence_of(error: Exception) -> str | None:
         return (
             f"there is too little memory ({reason_and_place(error)}); use a smaller file or batch size, or a machine "
             "with more memory"
+        )
+    if isinstance(error, RuntimeError) and (worker := _LOADER.search(str(error))) is not None:
+        return (
+            f"a process that loads data ended ({worker.group()}), as when the machine has too little memory or "
+            "/dev/shm is too small; set workers to a smaller number, or to 0 to load in the process that trains"
         )
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return "a path has a NUL character, which no file can have; correct the path"

@@ -21,6 +21,10 @@ class AeframeError(Exception):
         super().__init__(in_one_line(str(message)))
 
 
+class ReportedError(AeframeError):
+    """An error that the first process of a run on several devices reports; this process ends without printing it."""
+
+
 def printable(text: str) -> str:
     """Return text in which control characters, such as those that move the cursor of a terminal, are escaped.
 

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from aeframe.entrances import user_errors
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, ReportedError
 from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import command_flags, hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
@@ -79,7 +79,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         return run.monitored
     except AeframeError as error:
         user_error = UserError(str(error) if record is None else f"{record.name}: {error}")
-        print(f"error: {user_error.message}", file=sys.stderr)
+        if not isinstance(error, ReportedError):
+            print(f"error: {user_error.message}", file=sys.stderr)
         if record is not None:
             record.fail(str(error))
         return user_error
@@ -119,11 +120,13 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
             raise AeframeError(f"{name}: {error}") from error
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
-        if num_devices(trainer) * trainer["num_nodes"] > 1 and not launcher.endswith("SlurmLauncher"):
+        repeats_command = trainer["strategy"] != "ddp_spawn" and not launcher.endswith("SlurmLauncher")
+        if num_devices(trainer) * trainer["num_nodes"] > 1 and repeats_command:
             raise AeframeError(
                 f"{name} has trainer.devices={trainer['devices']}, but each process of a "
-                "run on several devices would start the whole sweep again; use one device for each point, or a "
-                "launcher that makes a Slurm job of each (hydra/launcher=submitit_slurm)"
+                "run on several devices would start the whole sweep again; use one device for each point, "
+                "trainer.strategy=ddp_spawn, or a launcher that makes a Slurm job of each "
+                "(hydra/launcher=submitit_slurm)"
             )
     sweep = planned_sweep(master, points, overrides)
     master.hydra.sweep.dir = str(sweep.folder)

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 
 from aeframe.entrances import user_errors
-from aeframe.errors import AeframeError
+from aeframe.errors import AeframeError, ReportedError
 from aeframe.experiment.compose import compose
 from aeframe.experiment.composition.hydra_internals import Hydra, get_args_parser, global_state, sweep
 from aeframe.experiment.composition.loader import CONFIG, Loader
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with SignalGuard(), short_warnings(), global_state(CONFIG), user_errors(), plugin_files(arguments) as rest:
             return _run(rest)
     except AeframeError as error:
-        print(f"error: {error}", file=sys.stderr)
+        if not isinstance(error, ReportedError):
+            print(f"error: {error}", file=sys.stderr)
         return 2
     except Interrupted as interruption:
         if os.environ.get("LOCAL_RANK", "0") == "0":

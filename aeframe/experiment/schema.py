@@ -26,7 +26,8 @@ class TrainerSettings:
     num_nodes: PositiveCount | None = None
     """Machines; null is the number that torchrun or srun has started processes on, or else 1."""
     strategy: str = "auto"
-    """A strategy of Lightning: ``ddp``, ``fsdp``, ...; ``auto`` is ``ddp`` on several devices."""
+    """How several devices train together: ``ddp`` (each has all weights), ``ddp_spawn`` (the same, in processes that
+    the run starts itself), ``fsdp2`` (weights and optimizer states are divided); ``auto`` is ``ddp``."""
     precision: str = "32-true"
     """A precision of Lightning: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``."""
     compile: bool = False
@@ -35,6 +36,8 @@ class TrainerSettings:
     """Let glibc keep freed memory instead of faulting it in again at each step (Linux)."""
     threads: PositiveCount | None = None
     """CPU threads of torch; null for torch's default."""
+    timeout: Positive = 600.0
+    """Seconds that a device waits for the other ones, at the start and in each operation, before the run ends."""
 
 
 @dataclass

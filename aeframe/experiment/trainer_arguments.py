@@ -46,6 +46,12 @@ _UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "micro
 _MODULES = re.compile(r"(?:\w+\.)+(?=\w)")
 # Types of values that a config can hold.
 _SIMPLE = (bool, int, float, str, type(None))
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp2")
+"""The values of ``trainer.strategy``."""
+_SHARDING = ("fsdp", "deepspeed", "model_parallel")
+"""Strategies of Lightning that divide a model in other ways than FSDP2, or that need a mesh."""
+_PROCESSES = ("ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_false_", "ddp_find_unused_parameters_true_")
+"""Strategies of Lightning that start processes, except ``ddp_spawn``."""
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 
 
@@ -105,16 +111,21 @@ def check_accelerator(name: str) -> None:
 
 
 def check_strategy(name: str) -> None:
-    """Raise an error for an unknown strategy, or one that trains in processes which return no metrics."""
-    if any(launcher in name for launcher in ("spawn", "fork", "notebook")):
+    """Raise an error for a strategy that a run does not support."""
+    if name in STRATEGIES:
+        return
+    if name.startswith(_SHARDING):
+        raise AeframeError(
+            f"trainer.strategy={name} is not supported, since optimizer groups and the moving average of weights need "
+            "parameters that keep their names; set trainer.strategy=fsdp2, which also divides weights and optimizer "
+            "states"
+        )
+    if name.startswith(_PROCESSES):
         raise AeframeError(
             f"trainer.strategy={name} trains in processes that return weights only, but a run needs their metrics; "
-            "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
+            "set trainer.strategy=ddp_spawn, or use it in a Trainer of your own (aeframe.build)"
         )
-    if name not in ("auto", "ddp"):
-        from lightning.pytorch.strategies import StrategyRegistry
-
-        _check_name("strategy", name, ["auto", *StrategyRegistry.available_strategies()])
+    _check_name("strategy", name, STRATEGIES)
 
 
 def check_devices(value: int | str | list[int]) -> None:

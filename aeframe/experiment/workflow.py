@@ -27,6 +27,7 @@ from aeframe.experiment.console import banner, closing_table
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
+from aeframe.experiment.spawned import is_spawned, train_spawned
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import batches_to_fit, fit_sampler
@@ -48,6 +49,7 @@ from aeframe.training.early_stopping import RunEarlyStopping
 from aeframe.training.launchers import with_devices
 from aeframe.training.loggers import close_loggers, is_first_process, log_pictures
 from aeframe.training.process_state import run_process
+from aeframe.training.processes import joined_processes
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
 from aeframe.training.trainer import compile_in_place, make_trainer
@@ -92,11 +94,11 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    # Raises an error for another number of processes than the config has devices, before a folder is made.
-    with_devices(config["trainer"])
-    return _execute(
-        _run_folder(config, job), config, overrides, objects or RunObjects(), hidden_options, finish_only=False
-    )
+    with_devices(config["trainer"])  # Raises an error if the launcher has started another number of processes.
+    folder, objects = _run_folder(config, job), objects or RunObjects()
+    if is_spawned(config["trainer"]):
+        return train_spawned(folder, config, overrides, objects, hidden_options)
+    return _execute(folder, config, overrides, objects, hidden_options, finish_only=False)
 
 
 def finish(folder: Path) -> Run:
@@ -187,7 +189,8 @@ class _RunInProgress:
         setup.data.batches_per_epoch(trainer.world_size)
         self._check_monitor(setup)
         # All checks are done; files are written from here on.
-        with self._locked_folder(setup, record.fingerprint if record is not None else {}):
+        fingerprint = {} if record is None else record.fingerprint
+        with joined_processes(trainer, setup.module, self.config["trainer"]), self._locked_folder(setup, fingerprint):
             if newest is not None:
                 self._restore(newest, setup, is_trained=is_trained)
             elif self.resumes and is_first_process():
@@ -310,7 +313,7 @@ class _RunInProgress:
             config["trainer"],
             folder=folder.path,
             callbacks=[*callbacks, self.checkpoints],
-            several_groups=len(setup.model.critics) > 0,
+            model=setup.model,
             max_epochs=config["max_epochs"],
             log_every_n_steps=config["log_every"],
         )

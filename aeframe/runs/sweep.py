@@ -208,7 +208,8 @@ def _csv(
     for point in points:
         number = point.number
         # The files of a finished run may have been deleted since.
-        status = "failed" if point.status == "finished" and number in failed else _STATUS.get(point.status, point.status)
+        is_lost = point.status == "finished" and number in failed
+        status = "failed" if is_lost else _STATUS.get(point.status, point.status)
         is_best = "yes" if best is not None and runs.get(number) is best else ""
         settings = {
             **point.settings(),

@@ -74,7 +74,7 @@ def train_shortly(setup: ReferenceSetup, folder: Path, *, epochs: int, resume: b
             _TRAINER,
             folder=folder,
             callbacks=[_StopAfter(epochs), RunCheckpoints(folder)],
-            several_groups=len(model.critics) > 0,
+            model=model,
             max_epochs=_EPOCHS,
         )
         trainer.fit(module, datamodule=data, ckpt_path=folder / "last.ckpt" if resume else None, weights_only=True)

@@ -14,8 +14,10 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from aeframe.errors import AeframeError
+from aeframe.training.sharding import ShardedParameters, gathered, local, sharded_state
 
 
 class WeightAverage(WeightAveraging):
@@ -46,11 +48,35 @@ class WeightAverage(WeightAveraging):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Create the average as a copy of the module, in the precision of the Trainer."""
-        super().setup(trainer, pl_module, stage)
-        if stage == "fit" and self._average_model is not None:
+        if stage == "fit":
+            # The method of Lightning's class warns that averages are not sharded, but `on_fit_start` shards this one.
+            self._average_model = AveragedModel(pl_module, pl_module.device, multi_avg_fn=self._lerp)
             self._average_model.module = trainer.precision_plugin.convert_module(self._average_model.module)
             # torch reads this counter at every update; on the CPU that does not synchronize with the GPU.
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Shard the average as the module, if that is sharded."""
+        sharding = getattr(pl_module, "sharding", None)
+        if isinstance(sharding, ShardedParameters) and sharding.active and self._average_model is not None:
+            assert pl_module.device_mesh is not None
+            average: Any = self._average_model.module
+            average.sharding.begin(pl_module.device_mesh["data_parallel"])
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Store the average as ``state_dict`` and the weights as ``current_model_state``, both gathered."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        checkpoint["state_dict"] = gathered(checkpoint["state_dict"])
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Restore the average and the weights."""
+        if self._average_model is not None:
+            average = sharded_state(checkpoint["state_dict"], self._average_model.module.state_dict())
+            checkpoint = {**checkpoint, "state_dict": average}
+            if "current_model_state" in checkpoint:
+                current = sharded_state(checkpoint["current_model_state"], pl_module.state_dict())
+                checkpoint["current_model_state"] = current
+        super().on_load_checkpoint(trainer, pl_module, checkpoint)
 
     def on_before_zero_grad(self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer) -> None:
         """Update the average after a step of the first optimizer.
@@ -97,4 +123,4 @@ class WeightAverage(WeightAveraging):
     def _lerp(self, averages: Sequence[Tensor], current: Sequence[Tensor], _: Any) -> None:
         """Move the averages towards the current parameters; called by Lightning's `WeightAveraging`."""
         decay = min(self.decay, (1 + self._num_updates) / (10 + self._num_updates))
-        torch._foreach_lerp_(list(averages), list(current), 1.0 - decay)
+        torch._foreach_lerp_([local(value) for value in averages], [local(value) for value in current], 1.0 - decay)

@@ -13,8 +13,9 @@ import torch
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import Tensor
 
-from aeframe.types import TrainingProgress
+from aeframe.types import Batch, TrainingProgress
 
 LIGHTNING = "2.6"
 """The minor version of Lightning that this file is written for."""
@@ -74,13 +75,6 @@ def count_batches(trainer: L.Trainer, batch: int) -> None:
     trainer.fit_loop.epoch_loop._batches_that_stepped = batch - 1
 
 
-def end_batch_in_list(trainer: L.Trainer, outputs: Any, batch: Any, number: int) -> None:
-    """Call `on_train_batch_end` of callbacks that allow lists of batches; Lightning does so after the last one only."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if getattr(callback, "works_in_groups", False):
-            callback.on_train_batch_end(trainer, trainer.lightning_module, outputs, batch, number)
-
-
 def steps_directly(trainer: L.Trainer) -> bool:
     """Return whether ``backward`` and ``step`` of torch may be called without Lightning's wrappers.
 
@@ -95,6 +89,13 @@ def steps_directly(trainer: L.Trainer) -> bool:
         and not any(is_overridden(hook, callback) for callback in trainer.callbacks for hook in hooks)  # type: ignore[attr-defined]
         and not any(is_overridden(hook, module) for hook in (*hooks[:2], "backward"))
     )
+
+
+def call_batch_end(module: L.LightningModule, loss: Tensor | None, batch: Batch, index: int) -> None:
+    """Call `on_train_batch_end` of callbacks that allow lists of batches; Lightning does so after the last one only."""
+    for callback in module.trainer.callbacks:  # type: ignore[attr-defined]
+        if getattr(callback, "works_in_groups", False):
+            callback.on_train_batch_end(module.trainer, module, loss, batch, index)
 
 
 def step_directly(optimizer: LightningOptimizer) -> None:

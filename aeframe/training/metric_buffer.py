@@ -6,17 +6,20 @@ one optimizer with the terms that it minimises: the autoencoder, or one critic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aeframe.devices import LocalRows, mean_over_devices
+from aeframe.devices import LocalRows, gather_objects, mean_over_devices, sum_over_devices
 from aeframe.errors import AeframeError
-from aeframe.types import LossTerms, TrainingProgress
+from aeframe.training.sharding import is_sharded, local
+from aeframe.types import WEIGHT, Batch, LossTerms, TrainingProgress
 
+_SHOWN = 5
+"""Rows that an error names."""
 Report = Callable[[dict[str, float], str], None]
 """A function of means by name, and of their split: ``train`` (means over the last batches) or ``train_epoch``."""
 
@@ -33,6 +36,8 @@ class _Window:
     batches: list[int] = field(default_factory=list)
     weights: list[tuple[float, ...]] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    totals: list[tuple[Tensor, Tensor | None]] = field(default_factory=list)
+    """Of each batch, the loss of each sample ``(B,)`` and its row number ``(B,)``, on this device."""
 
 
 class MetricBuffer:
@@ -58,18 +63,20 @@ class MetricBuffer:
         group: str,
         terms: LossTerms,
         progress: TrainingProgress,
+        batch: Batch | None = None,
         *,
-        sample_weight: Tensor | None = None,
         rows: LocalRows | None = None,
     ) -> Tensor:
         """Add the terms of one optimizer group for one batch; return the scalar loss, the mean of `terms.total()`.
 
-        The names of the terms are reported with `prefix` in front. With `sample_weight` ``(B,)`` the loss of each
-        sample is multiplied by its weight; reported terms are not. With `rows`, the rows of this
-        device, all means are multiplied by `LocalRows.weight`: their mean over devices is the mean over all samples.
+        The names of the terms are reported with `prefix` in front. If the batch has sample weights ``(B,)``, the loss
+        of each sample is multiplied by its weight; reported terms are not. With `rows`, the rows of this device, all
+        means are multiplied by `LocalRows.weight`: their mean over devices is the mean over all samples. An error names
+        the rows of the batch.
         """
         names = tuple(prefix + name for name in (*terms.raw, "loss"))
         total = terms.total()
+        sample_weight = None if batch is None else batch.extras.get(WEIGHT)
         loss = total.mean() if sample_weight is None else (total * sample_weight).mean()
         window = self._windows.get(group)
         if window is None or window.names != names:
@@ -83,6 +90,7 @@ class MetricBuffer:
         window.values.append(torch.stack([*means, loss.detach()]))
         window.weights.append((*terms.weights.values(), 1.0))
         window.batches.append(progress.batch)
+        window.totals.append((total.detach(), None if batch is None else batch.index))
         return loss
 
     def flush(self, extra: Mapping[str, float] | None = None) -> None:
@@ -102,7 +110,7 @@ class MetricBuffer:
                 means[name] = self._mean(name, values[:, column])
                 if not bool((weights[:, column] == 1).all()):
                     means[f"{name}_weighted"] = self._mean(f"{name}_weighted", values[:, column] * weights[:, column])
-            window.values, window.weights, window.batches = [], [], []
+            window.values, window.weights, window.batches, window.totals = [], [], [], []
         if means:
             self.latest = means
             self._report({**means, **(extra or {})}, "train")
@@ -152,10 +160,16 @@ class MetricBuffer:
 
 
 def check_finite_weights(model: nn.Module, progress: TrainingProgress) -> None:
-    """Raise `NonFiniteLossError` if a weight is not finite; it names the first such weight and the newest batch."""
-    bad = torch.stack([~torch.isfinite(p.detach()).all() for p in model.parameters()]).cpu()
+    """Raise `NonFiniteLossError` if a weight is not finite; it names the first such weight and the newest batch.
+
+    A collective operation if the weights are sharded.
+    """
+    parameters = dict(model.named_parameters())
+    bad = torch.stack([~torch.isfinite(local(p.detach())).all() for p in parameters.values()])
+    if any(is_sharded(p) for p in parameters.values()):
+        bad = sum_over_devices(bad.int()) > 0
     if bool(bad.any()):
-        name = [name for name, _ in model.named_parameters()][int(bad.nonzero()[0])]
+        name = list(parameters)[int(bad.cpu().nonzero()[0])]
         raise NonFiniteLossError(
             f"training stopped: weight '{name}' is not finite after batch {progress.batch - 1}, so a gradient was not; "
             "lower optimizer.lr, set clip=1.0, or look at the data of that batch"
@@ -163,12 +177,36 @@ def check_finite_weights(model: nn.Module, progress: TrainingProgress) -> None:
 
 
 def _check_finite(group: str, window: _Window, values: Tensor) -> None:
+    """Raise an error for the first value that is not finite; it names the rows and devices that it comes from.
+
+    The values are averaged over devices, so that all devices raise the same error.
+    """
     bad = ~torch.isfinite(values)
     if not bool(bad.any()):
         return
     row = int(bad.any(1).nonzero()[0])
     column = int(bad[row].nonzero()[0])
+    # A window that a checkpoint has restored holds no totals of its batches.
+    number = row - (len(window.values) - len(window.totals))
+    local_rows = _bad_rows(*window.totals[number]) if number >= 0 else []
+    by_device = gather_objects(local_rows)
+    places = [_place(rows, rank if len(by_device) > 1 else None) for rank, rows in enumerate(by_device) if rows]
+    where = f", in {' and '.join(places)}" if places else ""
     raise NonFiniteLossError(
         f"training stopped: term '{window.names[column]}' of optimizer group '{group}' is {float(values[row, column])} "
-        f"at batch {window.batches[row]}; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
+        f"at batch {window.batches[row]}{where}; lower optimizer.lr, set clip=1.0, or look at the data of that batch"
     )
+
+
+def _bad_rows(totals: Tensor, index: Tensor | None) -> list[int]:
+    """Return the row numbers of the samples whose loss is not finite."""
+    bad = ~torch.isfinite(totals)
+    return [] if index is None or index.shape != bad.shape else index[bad].tolist()
+
+
+def _place(rows: Sequence[int], rank: int | None) -> str:
+    """Return the first rows in words: ``row 7`` or ``rows 7, 9 of rank 1``."""
+    shown = ", ".join(map(str, rows[:_SHOWN]))
+    if len(rows) > _SHOWN:
+        shown += f" and {len(rows) - _SHOWN} more"
+    return f"row{'s' if len(rows) > 1 else ''} {shown}" + ("" if rank is None else f" of rank {rank}")

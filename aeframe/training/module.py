@@ -16,7 +16,6 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.optim import Optimizer
 
-from aeframe.batch_noise import batch_of_all_devices
 from aeframe.data.datamodule import DataModule
 from aeframe.data.loader import Loader
 from aeframe.errors import AeframeError
@@ -25,12 +24,13 @@ from aeframe.evaluation.step import evaluate_batch
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import TRAINING, seed_noise
 from aeframe.training.checkpoint import check_fits
+from aeframe.training.forward_pass import ForwardPass
 from aeframe.training.freezing import freeze as freeze_parts
 from aeframe.training.gradient_norms import gradient_norms
 from aeframe.training.learning_rate import step_schedulers
 from aeframe.training.lightning_progress import (
+    call_batch_end,
     count_batches,
-    end_batch_in_list,
     evaluation_results,
     is_forward_only,
     log_numbers,
@@ -46,9 +46,11 @@ from aeframe.training.optimizer_groups import (
     check_ownership,
     make_optimizer_groups,
     planned_batches,
+    readings_of,
     synchronized_states,
 )
-from aeframe.types import WEIGHT, Batch, TrainingProgress
+from aeframe.training.sharding import ShardedParameters
+from aeframe.types import Batch, TrainingProgress
 
 _DEFAULT_OPTIMIZER: Mapping[str, Any] = {"name": "adam", "lr": 1e-3}
 _TRAINED = TrainingProgress(batch=1, planned=1)
@@ -111,6 +113,7 @@ class AutoencoderModule(L.LightningModule):
         self.batches_per_epoch: float = math.inf
         self.groups: list[OptimizerGroup] = []
         self.metric_buffer = MetricBuffer(self.report)
+        self.sharding = ShardedParameters(model)
         self.term_means = TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
         """The newest metrics of each split, by name."""
@@ -128,6 +131,11 @@ class AutoencoderModule(L.LightningModule):
             self.save_hyperparameters(dict(config))
 
     # -- set-up --------------------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Shard the model over the devices before training with a `ModelParallelStrategy`; else do nothing."""
+        if self.device_mesh is not None and self.trainer.state.fn == TrainerFn.FITTING and not self.sharding.active:
+            self.sharding.begin(self.device_mesh["data_parallel"])
 
     def configure_callbacks(self) -> list[Callback]:
         """Return the callbacks of the module.
@@ -211,7 +219,7 @@ class AutoencoderModule(L.LightningModule):
                 break
             loss = self._train_on(current)
             if number < len(batches) and not self._reached_max_batches():
-                end_batch_in_list(self.trainer, loss, current, self.progress.batch_in_epoch - 1)
+                call_batch_end(self, loss, current, self.progress.batch_in_epoch - 1)
         count_batches(self.trainer, self.progress.batch)
         if self._reached_max_batches():
             # If a resumed run had reached the limit before this call, no batch was trained on, and only the last
@@ -229,14 +237,13 @@ class AutoencoderModule(L.LightningModule):
         """Update each optimizer group that is due; return the detached loss of the first one."""
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
-        rows, num_samples = local_rows_of(batch, self.trainer), self.model.objective.num_samples
+        rows = local_rows_of(batch, self.trainer)
         # 0: all devices are seeded alike, see `BatchNoise`.
         seed_noise(batch.x.device, self.seed, TRAINING, 0, progress.batch)
         if "latent" not in self._frozen:
             # It sets buffers of the latent.
             self.model.set_progress(progress)
-        with batch_of_all_devices(rows, num_samples=num_samples):
-            output = self.model(batch, num_samples=num_samples)
+        forward = ForwardPass(self.model, batch, self.sharding, rows)
         if is_forward_only(self.trainer):
             progress.advance()
             return None
@@ -247,11 +254,8 @@ class AutoencoderModule(L.LightningModule):
             # The gradients of `size` batches are summed for one step, and `is_last` says that this is the last of them.
             size, is_last = group.next_sum(progress, self.batches_per_epoch)
             with self._freeze_others(group, optimizer, sync=is_last):
-                with batch_of_all_devices(rows, num_samples=num_samples):
-                    terms = group.terms(self.model, output, progress)
-                loss = self.metric_buffer.add(
-                    group.prefix, group.name, terms, progress, sample_weight=batch.extras.get(WEIGHT), rows=rows
-                )
+                terms = forward.terms(group, progress)
+                loss = self.metric_buffer.add(group.prefix, group.name, terms, progress, batch, rows=rows)
                 first_loss = loss.detach() if first_loss is None else first_loss
                 if self._measures_gradients and progress.batch_in_epoch == 0:
                     norms = gradient_norms(terms, group.parameters, rows=rows)
@@ -319,11 +323,7 @@ class AutoencoderModule(L.LightningModule):
 
     def _readings(self) -> dict[str, float]:
         """Return learning rates and gradient norms; this copies the norms to the host."""
-        readings: dict[str, float] = {}
-        for group in self.groups:
-            readings |= {f"lr/{name}": rate for name, rate in group.rates().items()}
-            if group.gradient_norm is not None:
-                readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
+        readings = readings_of(self.groups)
         readings |= {name: float(norm) for name, norm in self._term_gradient_norms.items()}
         self._term_gradient_norms.clear()
         return readings
@@ -402,11 +402,13 @@ class AutoencoderModule(L.LightningModule):
         return {"loss": output.terms["loss"].mean(), "evaluation": output}
 
     def _start_evaluation(self, split: str) -> None:
+        self.sharding.gather()
         self.term_means.reset()
         self.measured[split] = {}
 
     def _end_evaluation(self, split: str) -> None:
         """Log the means of the terms, and the metrics that an `Evaluator` added to `measured`."""
+        self.sharding.release()
         means, metrics = self.term_means.compute(), self.measured[split]
         terms = dict(zip(means, torch.stack(list(means.values())).tolist(), strict=True)) if means else {}
         for name in sorted(metrics.keys() & terms.keys()):
@@ -495,6 +497,7 @@ class AutoencoderModule(L.LightningModule):
         self.progress.planned, self.progress.rows = stored["planned"], stored["rows"]
 
     def teardown(self, stage: str) -> None:
-        """Restore the settings of the Trainer that `configure_callbacks` unset."""
+        """Restore ordinary parameters, and the settings of the Trainer that `configure_callbacks` unset."""
+        self.sharding.end()
         if self._trainer_settings is not None:
             self.trainer.gradient_clip_val, _, self.trainer.accumulate_grad_batches = self._trainer_settings

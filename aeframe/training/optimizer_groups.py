@@ -21,6 +21,7 @@ from aeframe.model.part_names import part_of, selected_parts
 from aeframe.parts.critics.base import Critic
 from aeframe.parts.schedules import Schedule
 from aeframe.training.learning_rate import ScheduledLR
+from aeframe.training.sharding import gathered, local, sharded_like, whole
 from aeframe.types import ForwardOutput, LossTerms, TrainingProgress
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class OptimizerGroup:
         if algorithm == "value":
             nn.utils.clip_grad_value_(self.parameters, clip)
         else:
-            self.gradient_norm = nn.utils.clip_grad_norm_(self.parameters, clip)
+            self.gradient_norm = whole(nn.utils.clip_grad_norm_(self.parameters, clip))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counters and the gradients summed so far."""
@@ -164,7 +165,7 @@ class OptimizerGroup:
         self.gradient_norm = None if norm is None else norm.to(self.parameters[0].device)
         for row, parameter in enumerate(self.parameters):
             gradient = state["gradients"].get(str(row))
-            parameter.grad = None if gradient is None else gradient.to(parameter)
+            parameter.grad = None if gradient is None else sharded_like(gradient.to(local(parameter)), parameter)
 
 
 def make_optimizer_groups(
@@ -280,12 +281,28 @@ def check_ownership(module: nn.Module, groups: list[OptimizerGroup]) -> None:
             )
 
 
+def readings_of(groups: Sequence[OptimizerGroup]) -> dict[str, float]:
+    """Return the current learning rates and gradient norms by name; this copies the norms to the host."""
+    readings: dict[str, float] = {}
+    for group in groups:
+        readings |= {f"lr/{name}": rate for name, rate in group.rates().items()}
+        if group.gradient_norm is not None:
+            readings[f"gradient_norm/{group.name}"] = float(group.gradient_norm)
+    return readings
+
+
 def synchronized_states(groups: list[OptimizerGroup]) -> dict[str, dict[str, Any]]:
     """Return the state of every group by name, with gradients averaged over devices; every process must call this."""
     states = {group.name: group.state_dict() for group in groups}
     for state in states.values():
-        state["gradients"] = {row: mean_over_devices(gradient) for row, gradient in state["gradients"].items()}
+        state["gradients"] = {row: _averaged(gradient) for row, gradient in state["gradients"].items()}
     return states
+
+
+def _averaged(gradient: Tensor) -> Tensor:
+    """Return a gradient averaged over devices; a sharded one is so already, and is gathered."""
+    whole_gradient: Tensor = gathered(gradient)
+    return mean_over_devices(gradient) if whole_gradient is gradient else whole_gradient
 
 
 def planned_batches(

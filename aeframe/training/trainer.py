@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import DDPStrategy, Strategy
 
 from aeframe.errors import AeframeError, first_sentence
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.checkpoint import DurableCheckpointIO
 from aeframe.training.launchers import cluster_environment, with_devices
+from aeframe.training.strategies import make_strategy
 
-_NOT_LIGHTNING = ("compile", "allocator", "threads")
+_NOT_LIGHTNING = ("compile", "allocator", "threads", "timeout")
 """Settings under ``trainer`` that are not arguments of `L.Trainer`."""
+_TIMEOUT = 600.0
+"""Seconds, the default of ``trainer.timeout``."""
 _DEFAULTS: Mapping[str, Any] = {
     "num_sanity_val_steps": 0,
     # Some penalties compute gradients during evaluation.
@@ -35,7 +38,7 @@ def make_trainer(
     *,
     folder: Path,
     callbacks: Sequence[Callback] = (),
-    several_groups: bool = False,
+    model: Autoencoder | None = None,
     **arguments: Any,
 ) -> L.Trainer:
     """Return a Trainer that writes checkpoints atomically.
@@ -44,8 +47,7 @@ def make_trainer(
         settings: The entry ``trainer`` of a run's config: settings of aeframe and any other argument of `L.Trainer`.
         folder: The default folder for files that Lightning writes.
         callbacks: The callbacks of the run.
-        several_groups: Whether the model has several optimizer groups. A backward pass then leaves some parameters
-            without gradients, which `DDPStrategy` must search for.
+        model: The model that is trained; on several devices the strategy depends on it.
         arguments: More arguments of `L.Trainer`, such as ``max_epochs``.
 
     Raises:
@@ -57,6 +59,11 @@ def make_trainer(
         **{name: value for name, value in settings.items() if name not in _NOT_LIGHTNING},
         **arguments,
     }
+    strategy = make_strategy(
+        arguments,
+        model=model,
+        timeout=timedelta(seconds=settings.get("timeout", _TIMEOUT)),
+    )
     plugins: list[Any] = [DurableCheckpointIO()]
     environment = cluster_environment()
     if environment is not None:
@@ -66,7 +73,7 @@ def make_trainer(
             # This combination is an error below.
             warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU")
             trainer = L.Trainer(
-                **{**arguments, "strategy": _strategy(arguments, several_groups)},
+                **{**arguments, "strategy": strategy},
                 callbacks=list(callbacks),
                 # The workflow sets `trainer.loggers` when it opens the run folder.
                 logger=False,
@@ -87,16 +94,6 @@ def make_trainer(
 def _is_given(name: str, value: Any) -> bool:
     """Return whether the message of an error should list the setting: devices, and what the user may have set."""
     return name in ("accelerator", "devices", "strategy") or (name not in _NOT_LIGHTNING and value is not None)
-
-
-def _strategy(arguments: Mapping[str, Any], several_groups: bool) -> str | Strategy:
-    """Return the strategy: a `DDPStrategy` for ``ddp``, and for ``auto`` on several devices; else its name."""
-    name = arguments.get("strategy", "auto")
-    devices, nodes = arguments.get("devices", 1), arguments.get("num_nodes", 1)
-    is_parallel = isinstance(devices, int) and devices * int(nodes) > 1
-    if name == "ddp" or (name == "auto" and is_parallel):
-        return DDPStrategy(find_unused_parameters=several_groups, gradient_as_bucket_view=True)
-    return name
 
 
 def compile_in_place(model: Autoencoder) -> None:

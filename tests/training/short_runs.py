@@ -109,7 +109,7 @@ def train(
         {"accelerator": "cpu", "devices": 1, **(trainer or {})},
         folder=folder,
         callbacks=[*average, checkpoints, *callbacks],
-        several_groups=len(module.model.critics) > 0,
+        model=module.model,
         max_epochs=epochs,
         log_every_n_steps=3,
     )

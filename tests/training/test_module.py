@@ -136,7 +136,7 @@ def run(
         {"accelerator": "cpu", "devices": 1},
         folder=folder,
         callbacks=[*callbacks, checkpoints],
-        several_groups=len(module.model.critics) > 0,
+        model=module.model,
         max_epochs=epochs,
         log_every_n_steps=3,
     )

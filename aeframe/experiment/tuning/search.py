@@ -320,7 +320,7 @@ class _Search:
             VALUES_OF.get(trial.state.name, "interrupted" if not error else "failed"),
             math.nan if value is None else value,
             None if path is None else Path(path),
-            tuple([*self.common, *as_overrides(point)]),
+            (*self.common, *as_overrides(point)),
             error,
         )
 

@@ -132,10 +132,12 @@ class Hamiltonian(Gaussian):
         self.num_steps, self.max_step = num_steps, 10 * step_size
         # The logit of each dimension's step size, as a fraction of `max_step`.
         self.step = nn.Parameter(torch.full((math.prod(self.shape),), _logit(1 / 10)))
-        # The logit of sqrt(beta), or of the factor of each step.
+        # The logit of sqrt(beta), or of the factor of each step. Every parameter has a dimension, so that FSDP2 can
+        # divide it among devices.
         self.tempering: nn.Parameter | None = None
+        self._is_free = tempering == "free"
         if tempering == "fixed":
-            self.tempering = nn.Parameter(torch.tensor(_logit(beta**0.5)))
+            self.tempering = nn.Parameter(torch.tensor([_logit(beta**0.5)]))
         elif tempering == "free":
             self.tempering = nn.Parameter(torch.full((num_steps,), _logit(beta ** (0.5 / num_steps))))
 
@@ -143,7 +145,7 @@ class Hamiltonian(Gaussian):
         """Return the factor of the momentum after each step, ``(num_steps,)``; their product is sqrt(beta)."""
         if self.tempering is None:
             return self.step.new_ones(self.num_steps)
-        if self.tempering.ndim:
+        if self._is_free:
             return self.tempering.sigmoid()
         # `scales` are 1 / sqrt(beta) at the start and after each step; the last is 1.
         initial = 1 / self.tempering.sigmoid()

@@ -77,7 +77,7 @@ class StudentT(LocationScale):
                 f"loss student_t needs df in (0, {_MAX_DF:g}), found {df}; for lighter tails choose loss=gaussian"
             )
         self.df = df
-        self.raw_df = nn.Parameter(torch.tensor(math.log(df / (_MAX_DF - df)))) if learn_df else None
+        self.raw_df = nn.Parameter(torch.tensor([math.log(df / (_MAX_DF - df))])) if learn_df else None
 
     def elements(self, output: Tensor, x: Tensor) -> Tensor:
         # StudentT.log_prob would check df on the CPU, waiting for a GPU, and compute lgamma for each element.

@@ -51,7 +51,7 @@ class LocationScale(BoundedMean, Likelihood):
         self.num_outputs = 2 if variance == "learned" else 1
         self.log_variance = 2 * math.log(scale)
         self.min_log_variance = 2 * math.log(min_scale)
-        self.shared = nn.Parameter(torch.zeros(())) if variance == "shared" else None
+        self.shared = nn.Parameter(torch.zeros(1)) if variance == "shared" else None
 
     def location_and_scale(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Return the location ``(..., B, *shape)``, and the scale in the same shape or as a single number."""

@@ -24,7 +24,7 @@ class Snake(nn.Module):
         super().__init__()
         if frequency <= 0:
             raise AeframeError(f"activation snake requires frequency > 0, found {frequency:g}")
-        self.log_frequency = nn.Parameter(torch.tensor(frequency).log())
+        self.log_frequency = nn.Parameter(torch.tensor([frequency]).log())
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activation of each element."""

@@ -1,0 +1,115 @@
+"""The strategies of a run by name: DDP, and FSDP2 by Lightning's `ModelParallelStrategy`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.optim import Optimizer
+
+from aeframe.errors import AeframeError
+from aeframe.model.autoencoder import Autoencoder
+from aeframe.training.launchers import num_devices
+from aeframe.training.sharding import (
+    ShardedParameters,
+    check_shardable,
+    gathered,
+    load_optimizer_state,
+    optimizer_state,
+    sharded_state,
+)
+
+
+class FSDP2Strategy(ModelParallelStrategy):
+    """Shard weights, gradients and optimizer states over all devices (FSDP2), and write ordinary checkpoints.
+
+    The module shards itself in its hook ``configure_model``, over ``device_mesh["data_parallel"]``. Checkpoints are
+    those of one device: one file, written by the first process, which runs with any strategy and number of devices can
+    resume.
+
+    Args:
+        num_devices: The number of devices of the run, on all machines.
+        timeout: The time after which a device that waits for another one raises an error.
+    """
+
+    def __init__(self, num_devices: int, timeout: timedelta) -> None:
+        super().__init__(
+            data_parallel_size=num_devices, tensor_parallel_size=1, save_distributed_checkpoint=False, timeout=timeout
+        )
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Whether Lightning calls `load_optimizer_state_dict`."""
+        return True
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """Return the gathered tensors of the module; every process must call this."""
+        module = self.lightning_module
+        assert module is not None
+        if isinstance(sharding := getattr(module, "sharding", None), ShardedParameters):
+            # Tensors that were gathered for an evaluation may be older than the sharded ones.
+            sharding.release()
+        state: dict[str, Any] = gathered(module.state_dict())
+        return state
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """Return the gathered state of an optimizer, as on one device; every process must call this."""
+        return optimizer_state(optimizer.optimizer if isinstance(optimizer, LightningOptimizer) else optimizer)
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        """Read a checkpoint file; every process reads the whole file."""
+        # Lightning's class would read the weights into the module here, and rename the parameters of the optimizers.
+        return super(ModelParallelStrategy, self).load_checkpoint(checkpoint_path, weights_only)
+
+    def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
+        """Shard the weights of a checkpoint, and load them."""
+        module = self.lightning_module
+        assert module is not None
+        module.load_state_dict(sharded_state(checkpoint["state_dict"], module.state_dict()), strict=strict)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Shard the states of the optimizers of a checkpoint, and load them."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            load_optimizer_state(optimizer, state)
+
+
+def make_strategy(arguments: Mapping[str, Any], *, model: Autoencoder | None, timeout: timedelta) -> str | Strategy:
+    """Return the strategy of a run: DDP or FSDP2 on several devices, else the single device.
+
+    Args:
+        arguments: Arguments of the Trainer: ``strategy``, ``accelerator``, ``devices``, ``num_nodes``, ``precision``.
+        model: The model that is trained.
+        timeout: The time after which a device that waits for another one raises an error.
+
+    Raises:
+        AeframeError: A combination that is not supported, or a parameter that cannot be sharded.
+    """
+    name = arguments.get("strategy", "auto")
+    settings = {"accelerator": "auto", "devices": 1, "num_nodes": 1, **arguments}
+    total = num_devices(settings) * int(settings["num_nodes"])
+    if name == "fsdp2":
+        for setting, value, remedy in _NOT_SHARDED:
+            if arguments.get(setting) == value:
+                raise AeframeError(f"trainer.strategy=fsdp2 does not support trainer.{setting}={value}; {remedy}")
+        # On one device there is nothing to divide.
+        if total == 1:
+            return "auto"
+        if model is not None:
+            check_shardable(model)
+        return FSDP2Strategy(total, timeout)
+    if name in ("ddp", "ddp_spawn") or (name == "auto" and total > 1):
+        # With critics, a backward pass leaves the parameters of other optimizer groups without gradients.
+        several_groups = model is not None and len(model.critics) > 0
+        return DDPStrategy(find_unused_parameters=several_groups, gradient_as_bucket_view=True, timeout=timeout)
+    return str(name)
+
+
+_NOT_SHARDED = (
+    ("precision", "16-mixed", "set trainer.precision=bf16-mixed"),
+    ("sync_batchnorm", True, "leave it out, or set trainer.strategy=ddp"),
+)
+"""Settings that FSDP2 does not support, and what to do."""

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aeframe.cli.codes_file import read_codes
-from aeframe.cli.model_command import ModelCommand, add_condition, add_output, check_output
+from aeframe.cli.model_command import ModelCommand, add_condition, add_sample_output, check_output
 from aeframe.cli.progress import with_progress
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class Decode(ModelCommand):
+    from aeframe.model_store.trained_model import TrainedModel
+
+
+class CodesCommand(ModelCommand):
+    """A verb that decodes codes, with ``--draw`` and the arguments of `add_condition`."""
+
+    def decoded(self, model: TrainedModel, codes: Tensor, args: Namespace) -> Iterator[Tensor]:
+        """Yield the decoded samples ``(B, *shape)`` of the codes ``(N, *z_shape)`` of each batch, with the progress."""
+        parts = codes.split(self.batch_size(args, model))
+        for z in with_progress(parts, len(parts), type(self).__name__.lower()):
+            condition = self.condition(args, model, len(z))
+            yield model.decode(z, condition=condition, batch_size=len(z), draw=args.draw).cpu()
+
+
+class Decode(CodesCommand):
     """Decode codes z from an NPZ or Parquet file, such as those that encode wrote: to the mean, or a draw.
 
     The file has an array z (N, ...) or the columns z0, z1, ...; its names (name) are kept.
@@ -22,7 +40,7 @@ class Decode(ModelCommand):
         parser.add_argument("--draw", action="store_true", help="sample from the likelihood instead of taking its mean")
         parser.add_argument("--seed", type=int, default=0, help="seed of --draw (default: 0)")
         add_condition(parser)
-        add_output(parser, "a new file or folder, in a format of the model's modality")
+        add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
         import torch
@@ -32,16 +50,6 @@ class Decode(ModelCommand):
         check_output(args.output)
         model = self.open(args)
         codes, names = read_codes(args.file, model.model.latent.shape)
-        parts = torch.from_numpy(codes).split(self.batch_size(args, model))
         with noise_of(model.device, args.seed, PICTURES):
-            x = torch.cat(
-                [
-                    model.decode(
-                        z, condition=self.condition(args, model, len(z)), batch_size=len(z), draw=args.draw
-                    ).cpu()
-                    for z in with_progress(parts, len(parts), "decode")
-                ]
-            )
-        for path in model.modality.write(x, args.output, names=names):
-            print(path)
+            self.write(model, self.decoded(model, torch.from_numpy(codes), args), len(codes), args, names)
         return 0

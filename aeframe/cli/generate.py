@@ -5,15 +5,19 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from aeframe.cli.model_command import ModelCommand, add_condition, add_data, add_output, check_output, positive
+from aeframe.cli.decode import CodesCommand
+from aeframe.cli.model_command import add_condition, add_data, add_sample_output, check_output, positive
 from aeframe.errors import AeframeError
 
 if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
 
 
-class Generate(ModelCommand):
-    """Generate new samples: draw z from the model's sampler, and decode it."""
+class Generate(CodesCommand):
+    """Generate new samples: draw z from the model's sampler, and decode it.
+
+    All z are drawn at once; they are decoded and written by batch.
+    """
 
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
@@ -29,26 +33,21 @@ class Generate(ModelCommand):
         parser.add_argument("--draw", action="store_true", help="sample from the likelihood instead of taking its mean")
         add_data(parser)
         add_condition(parser)
-        add_output(parser, "a new file or folder, in a format of the model's modality")
+        add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
         import torch
+
+        from aeframe.noise import PICTURES, noise_of
 
         check_output(args.output)
         model = self.open(args)
         if args.sampler:
             model = self._with_sampler(model, parse_sampler(args.sampler), args)
-        condition = self.condition(args, model, args.num)
         seed = torch.seed() if args.seed is None else args.seed
-        x = model.sample(
-            args.num,
-            seed=seed,
-            condition=condition,
-            batch_size=self.batch_size(args, model),
-            draw=args.draw,
-        )
-        for path in model.modality.write(x.cpu(), args.output):
-            print(path)
+        with noise_of(model.device, seed, PICTURES):
+            codes = model.sample_codes(args.num)
+            self.write(model, self.decoded(model, codes, args), args.num, args)
         return 0
 
     def _with_sampler(self, model: TrainedModel, sampler: dict[str, Any], args: Namespace) -> TrainedModel:

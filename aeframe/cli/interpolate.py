@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aeframe.cli.model_command import (
     ModelCommand,
     add_condition,
-    add_output,
     add_picture,
+    add_sample_output,
     add_samples,
     check_output,
     check_picture,
@@ -38,7 +38,7 @@ class Interpolate(ModelCommand):
         parser.add_argument("--steps", type=positive, default=10, help="samples, both ends included (default: 10)")
         add_picture(parser, "also draw the path")
         add_condition(parser)
-        add_output(parser, "a new file or folder, in a format of the model's modality")
+        add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
         import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,23 @@ class ModelCommand(Command):
         # What was changed in the samples of single batches.
         print_read(list(model.modality.notes)[printed:], ())
 
+    def write(
+        self,
+        model: TrainedModel,
+        batches: Iterable[Tensor],
+        num: int,
+        args: Namespace,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Write `num` samples to ``-o OUT`` while their batches ``(B, *shape)`` are computed, and print the files.
+
+        After an error or an interrupt nothing is left of the file or folder.
+        """
+        from aeframe.data.sample_batches import SampleBatches
+
+        for path in model.modality.write(SampleBatches(batches, num, names), args.output):
+            print(path)
+
     def identity(
         self, model: TrainedModel, batch: Batch, columns: Mapping[str, NDArray[Any]]
     ) -> dict[str, NDArray[Any]]:
@@ -281,6 +298,15 @@ def _numbers(text: str) -> list[float]:
 def add_output(parser: ArgumentParser, help_text: str) -> None:
     """Add ``-o OUT``."""
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=help_text)
+
+
+def add_sample_output(parser: ArgumentParser) -> None:
+    """Add ``-o OUT`` of a verb that writes samples with `ModelCommand.write`."""
+    add_output(
+        parser,
+        "a new file or folder, in a format of the model's modality; it is written while samples are computed, except "
+        "for formats that need all of them at once (AnnData, film strips), which are held in memory",
+    )
 
 
 def add_picture(parser: ArgumentParser, help_text: str) -> None:

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from aeframe.cli.model_command import ModelCommand, add_condition, add_output, add_samples, check_output
+from aeframe.cli.model_command import (
+    ModelCommand,
+    add_condition,
+    add_sample_output,
+    add_samples,
+    check_output,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aeframe.data.file_samples import FileSamples
+    from aeframe.model_store.trained_model import TrainedModel
 
 
 class Reconstruct(ModelCommand):
@@ -17,24 +31,19 @@ class Reconstruct(ModelCommand):
         super().arguments(parser)
         add_samples(parser)
         add_condition(parser)
-        add_output(parser, "a new file or folder, in a format of the model's modality")
+        add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
-        import torch
-
         from aeframe.data.file_samples import names_of
 
         check_output(args.output)
         model = self.open(args)
         samples = self.samples(args, model)
-        x, start = torch.empty(0), 0
+        self.write(model, self._reconstructed(model, samples, args), len(samples), args, names_of(samples.source))
+        return 0
+
+    def _reconstructed(self, model: TrainedModel, samples: FileSamples, args: Namespace) -> Iterator[Tensor]:
+        """Yield the reconstructions of each batch."""
         for batch, _ in self.batches(samples, model, args):
             condition = self.condition(args, model, len(batch))
-            part = model.reconstruct(batch, condition=condition, batch_size=len(batch)).cpu()
-            # One tensor for all: small ones between the large ones of each batch would fragment the memory.
-            x = x if start else part.new_empty(len(samples), *part.shape[1:])
-            x[start : start + len(part)] = part
-            start += len(part)
-        for path in model.modality.write(x, args.output, names=names_of(samples.source)):
-            print(path)
-        return 0
+            yield model.reconstruct(batch, condition=condition, batch_size=len(batch)).cpu()

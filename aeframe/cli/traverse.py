@@ -9,8 +9,8 @@ from aeframe.cli.interpolate import row_of
 from aeframe.cli.model_command import (
     ModelCommand,
     add_condition,
-    add_output,
     add_picture,
+    add_sample_output,
     add_samples,
     check_output,
     check_picture,
@@ -54,7 +54,7 @@ class Traverse(ModelCommand):
         parser.add_argument("--steps", type=positive, default=9, help="samples of a direction (default: 9)")
         add_picture(parser, "also draw the samples, a row for each direction")
         add_condition(parser)
-        add_output(parser, "a new file or folder, in a format of the model's modality")
+        add_sample_output(parser)
 
     def run(self, args: Namespace) -> int:
         import torch

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Source, Splits
+from aeframe.data.sample_batches import SampleBatches
 
 if TYPE_CHECKING:
     from aeframe.data.datamodule import DataModule
@@ -21,4 +22,14 @@ def __getattr__(name: str) -> Any:
     return DataModule
 
 
-__all__ = ["DataModule", "Dataset", "FileSamples", "Modality", "OnError", "Source", "Splits", "TensorSource"]
+__all__ = [
+    "DataModule",
+    "Dataset",
+    "FileSamples",
+    "Modality",
+    "OnError",
+    "SampleBatches",
+    "Source",
+    "Splits",
+    "TensorSource",
+]

@@ -15,7 +15,9 @@ from torch import Tensor
 from aeframe.data.conditions import ConditionCoding
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.media import Medium, figure_medium
+from aeframe.data.new_output import write_new
 from aeframe.data.notes import Notes
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.scored_parts import ScoredParts
 from aeframe.data.split_record import SplitRecord
 from aeframe.errors import AeframeError
@@ -293,15 +295,34 @@ class Modality(ABC):
         return None
 
     @abstractmethod
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
-        """Write samples ``(N, *shape)`` in a common format of the field, undoing `apply`; return the files.
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
+        """Write samples in a common format of the field, undoing `apply`, while they are computed; return the files.
+
+        Called by `write`, with a path that does not exist in a folder that does: it may be a file or a folder. A format
+        that needs all samples at once takes `SampleBatches.tensor`.
 
         Args:
-            x: The samples.
+            samples: The samples, by batch, and their names, which are kept where the format has a place for them.
             path: The new file or folder.
-            names: The name of each sample, from `Source.columns`: file names, cells or row ids are kept. None for
-                samples without names.
+
+        Raises:
+            AeframeError: The modality does not write the format of the suffix.
         """
+
+    def write(self, x: Tensor | SampleBatches, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+        """Write samples as a new file or folder, completely or not at all; return the files.
+
+        Args:
+            x: Samples ``(N, *shape)``, or `SampleBatches` that are computed while they are written.
+            path: The new file or folder.
+            names: The name of each sample of a tensor, from `Source.columns`: file names, cells or row ids are kept.
+                None for samples without names.
+
+        Raises:
+            AeframeError: The path exists, or the modality does not write the format of the suffix.
+        """
+        samples = x if isinstance(x, SampleBatches) else SampleBatches.of(x, names)
+        return write_new(path, functools.partial(self.write_batches, samples))
 
     def calibrate(self, reconstruct: Callable[[Batch], Tensor], validation: Source) -> None:
         """Compute state that needs the trained model, such as the distribution of its errors on held-out samples.

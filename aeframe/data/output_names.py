@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
-from aeframe.errors import AeframeError
-
 _FORBIDDEN = frozenset('<>:"|?*\\') | {chr(code) for code in range(32)}
 """Characters that file names of common systems do not have, besides ``/``."""
 
@@ -26,9 +24,6 @@ def output_paths(
         written: Further suffixes that can be written; names with them stay as they are.
         read: Suffixes of files that are read but cannot be written: `suffix` replaces them (``a.mp3`` becomes
             ``a.wav``). To any other name `suffix` is appended.
-
-    Raises:
-        AeframeError: A file exists already.
     """
     taken: set[str] = set()
     paths = []
@@ -45,9 +40,6 @@ def output_paths(
             unique = relative.with_name(f"{relative.stem}-{count}{relative.suffix}")
         taken.add(str(unique).lower())
         paths.append(folder / unique)
-    existing = next((path for path in paths if path.exists()), None)
-    if existing is not None:
-        raise AeframeError(f"'{existing}' exists, and nothing is overwritten; remove it, or write elsewhere")
     return paths
 
 

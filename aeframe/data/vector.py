@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeGuard
@@ -21,6 +21,7 @@ from aeframe.data.lazy_rows import LazyRows, LazySource
 from aeframe.data.media import Medium, figure_medium
 from aeframe.data.memory import TensorSource
 from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.samples import column_of, is_frame, names_of_columns
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.scored_parts import largest
@@ -197,8 +198,7 @@ class Vector(Modality):
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> Any:
-        values: NDArray[Any] = x.detach().cpu().numpy()
-        values = values if self._scaler is None else self._scaler.undo(values)
+        values = self._unscaled(x)
         if self._columns is None:
             return values
         import pandas as pd
@@ -234,19 +234,22 @@ class Vector(Modality):
         source, outside = self._source(rows, on_error, READING, is_copied=False)
         return FileSamples(source, [*skipped, *outside])
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write x ``(N, *shape)`` in the unit of the training file; the suffix selects the format.
 
         The names of the rows are the column that had them in training, ``name`` if there was none; in Parquet they are
         the index of the data frame. NPY files, and text without a header, do not have them.
         """
-        values: NDArray[Any] = x.detach().cpu().numpy()
-        values = values if self._scaler is None else self._scaler.undo(values)
         id_column = "name" if self._id_column is None else self._id_column
         # The name under which Parquet stores an index without a name.
         id_column = "" if id_column.startswith("__index_level_") else id_column
-        write_rows(path, values, self._columns, names=names, id_column=id_column)
+        parts = map(self._unscaled, samples)
+        write_rows(path, parts, len(samples), self._columns, names=samples.names, id_column=id_column)
         return [path]
+
+    def _unscaled(self, x: Tensor) -> NDArray[Any]:
+        values: NDArray[Any] = x.detach().cpu().numpy()
+        return values if self._scaler is None else self._scaler.undo(values)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the three columns with the largest errors, by name or by number from 0."""

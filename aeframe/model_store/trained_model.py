@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -196,7 +196,6 @@ class TrainedModel:
                 reconstructions.append(x_hat.to(batch.x.device))
         return torch.cat(reconstructions)
 
-    @torch.no_grad()
     def sample(
         self,
         num: int,
@@ -217,12 +216,14 @@ class TrainedModel:
         """
         if num < 1:
             raise AeframeError(f"{self._who()} makes at least one sample, found num {num}")
-        noise: AbstractContextManager[None] = nullcontext()
-        if seed is not None:
-            noise = noise_of(self.device, seed, PICTURES)
-        with noise, evaluation_mode(self.model):
-            z = self.sampler.sample(self.model, num)
-            return self.decode(z, condition=condition, batch_size=batch_size, draw=draw)
+        with nullcontext() if seed is None else noise_of(self.device, seed, PICTURES):
+            return self.decode(self.sample_codes(num), condition=condition, batch_size=batch_size, draw=draw)
+
+    @torch.no_grad()
+    def sample_codes(self, num: int) -> Tensor:
+        """Return the codes ``(num, *z_shape)`` of new samples, drawn from the sampler with torch's global generator."""
+        with evaluation_mode(self.model):
+            return self.sampler.sample(self.model, num)
 
     def with_sampler(
         self,

@@ -1,4 +1,4 @@
-"""Paths of output files: names are kept, nothing leaves the folder, nothing is overwritten."""
+"""Paths of output files: names are kept, and nothing leaves the folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from aeframe import AeframeError
 from aeframe.data.output_names import output_paths
 
 
@@ -23,12 +22,3 @@ from aeframe.data.output_names import output_paths
 def test_names_are_kept_within_the_folder(tmp_path: Path, names: list[str], expected: list[str]) -> None:
     paths = output_paths(tmp_path, names, suffix=".wav", written={".flac"}, read={".mp3"})
     assert [path.relative_to(tmp_path).as_posix() for path in paths] == expected
-
-
-def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").touch()
-    with pytest.raises(AeframeError) as caught:
-        output_paths(tmp_path, ["b.wav", "a.mp3"], suffix=".wav", read={".mp3"})
-    assert str(caught.value) == (
-        f"'{tmp_path}/a.wav' exists, and nothing is overwritten; remove it, or write elsewhere"
-    )

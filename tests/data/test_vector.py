@@ -316,11 +316,13 @@ def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, opti
 
 def test_columns_are_found_by_name_in_changed_data(tmp_path: Path) -> None:
     path, values = tmp_path / "a.csv", np.random.default_rng(0).normal(size=(40, 3))
-    write_rows(path, values, ("a", "b", "c"))
+    write_rows(path, [values], len(values), ("a", "b", "c"))
     assert_state_restores_data(
-        Vector, lambda: Table(path=path), change=lambda: write_rows(path, values[:, [2, 0, 1]], ("c", "a", "b"))
+        Vector,
+        lambda: Table(path=path),
+        change=lambda: write_rows(path, [values[:, [2, 0, 1]]], len(values), ("c", "a", "b")),
     )
     with pytest.raises(AeframeError, match=r"'a.csv' has no column 'b' for columns"):
         assert_state_restores_data(
-            Vector, lambda: Table(path=path), change=lambda: write_rows(path, values, ("a", "x", "c"))
+            Vector, lambda: Table(path=path), change=lambda: write_rows(path, [values], len(values), ("a", "x", "c"))
         )

@@ -114,7 +114,7 @@ def test_row_ids_are_kept(tmp_path: Path, suffix: str, index_name: str | None) -
     if suffix == ".parquet":
         data.to_parquet(path)
     elif suffix == ".feather":
-        write_rows(path, data.to_numpy(), list("abc"), names=[*data.index], id_column=index_name or "")
+        write_rows(path, [data.to_numpy()], len(data), list("abc"), names=[*data.index], id_column=index_name or "")
     else:
         data.to_csv(path, sep="\t" if suffix == ".tsv" else ",")
         # In text nothing distinguishes a named index from a column.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from aeframe.data.file_samples import FileSamples, OnError
 from aeframe.data.modality import Dataset, Modality, Splits
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.model.assembly import assemble
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.types import DataSpec, Domain
@@ -30,7 +31,7 @@ class Grey(Modality):
     def open(self, path: Path, on_error: OnError) -> FileSamples:
         raise AssertionError
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         raise AssertionError
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:

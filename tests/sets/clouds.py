@@ -58,10 +58,10 @@ class Clouds(Modality):
     def open(self, path, on_error):
         return FileSamples(_source(torch.from_numpy(np.load(path)).float()))
 
-    def write(self, x, path, *, names=None):
+    def write_batches(self, samples, path):
         if path.suffix != ".npy":
             raise AeframeError(f"modality cloud writes .npy, found '{path}'")
-        np.save(path, x.numpy())
+        np.save(path, samples.tensor().numpy())
         return [path]
 
     def render(self, panels):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +28,8 @@ class _Format(Protocol):
     def write(
         self,
         path: Path,
-        values: NDArray[Any],
+        parts: Iterable[NDArray[Any]],
+        num: int,
         columns: Sequence[str] | None,
         names: Sequence[str] | None = None,
         id_column: str = "",
@@ -97,17 +99,21 @@ def is_text(path: Path) -> bool:
 
 def write_rows(
     path: Path,
-    values: NDArray[Any],
+    parts: Iterable[NDArray[Any]],
+    num: int,
     columns: Sequence[str] | None,
     *,
     names: Sequence[str] | None = None,
     id_column: str = "",
 ) -> None:
-    """Write rows ``(N, *shape)``; only ``(N, D)`` in text, Parquet and Feather.
+    """Write rows ``(N, *shape)`` while they are computed; only ``(N, D)`` in text, Parquet and Feather.
+
+    The content of the file does not depend on how the rows are divided into parts.
 
     Args:
         path: The new file.
-        values: The rows.
+        parts: Parts ``(n, *shape)`` of the rows, one after another.
+        num: The number of rows N in all parts.
         columns: The names of the columns; None without names.
         names: What identifies each row, as the first column or the index; NPY and files without names of columns leave
             them out.
@@ -117,11 +123,18 @@ def write_rows(
         AeframeError: The suffix is unknown, or the format cannot store the shape.
     """
     file_format = _format(path)
-    if file_format is not arrays and values.ndim != 2:
+    if file_format is not arrays:
+        parts = map(functools.partial(_as_table, path), parts)
+    file_format.write(path, parts, num, columns, names, id_column)
+
+
+def _as_table(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """Return rows; raise AeframeError unless they are numbers ``(n, D)``."""
+    if values.ndim != 2:
         raise AeframeError(
             f"'{path.name}' can store rows of shape (D,), found shape {values.shape[1:]}; write .npy or .npz"
         )
-    file_format.write(path, values, columns, names, id_column)
+    return values
 
 
 def _existing(path: Path) -> Path:

@@ -5,13 +5,14 @@ In all functions, `choice` names the array (in NPZ) and the label to read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.data.array_batches import write_npy, write_npz
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.tables.cells import CellReader
@@ -68,19 +69,19 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
 
 def write(
     path: Path,
-    values: NDArray[Any],
+    parts: Iterable[NDArray[Any]],
+    num: int,
     columns: Sequence[str] | None,
     names: Sequence[str] | None = None,
     id_column: str = "",
 ) -> None:
     """Write ``(N, *shape)``, in NPZ as array ``x``, and `names` as array `id_column`; column names are not stored."""
     if path.suffix.lower() == ".npy":
-        np.save(path, values, allow_pickle=False)
+        write_npy(path, parts, num)
     elif names is None:
-        np.savez_compressed(path, x=values)
+        write_npz(path, "x", parts, num)
     else:
-        contents: dict[str, Any] = {"x": values, id_column if id_column not in ("", "x") else "name": np.array(names)}
-        np.savez_compressed(path, **contents)
+        write_npz(path, "x", parts, num, after={id_column if id_column not in ("", "x") else "name": np.array(names)})
 
 
 def _key(file: ArrayFile, key: str | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aeframe.data.array_batches import row_groups
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.limits import check_memory
 from aeframe.data.tables.cells import CellReader
@@ -107,30 +109,46 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
 
 def write(
     path: Path,
-    values: NDArray[Any],
+    parts: Iterable[NDArray[Any]],
+    num: int,
     columns: Sequence[str] | None,
     names: Sequence[str] | None = None,
     id_column: str = "",
 ) -> None:
     """Write rows ``(N, D)``; without names, columns are named by their index. `names` are the index of pandas."""
     pa = import_pyarrow(path)
+    start = 0
+    with path.open("wb") as file, ExitStack() as stack:
+        writer = None
+        for values in row_groups(parts):
+            table = _table(values, columns, None if names is None else names[start : start + len(values)], id_column)
+            writer = writer or stack.enter_context(_writer(pa, path, file, table.schema))
+            writer.write_table(table)
+            start += len(values)
+
+
+def _table(values: NDArray[Any], columns: Sequence[str] | None, names: Sequence[str] | None, id_column: str) -> Any:
+    """Return rows ``(n, D)`` as a table of pyarrow."""
+    import pyarrow as pa
+
     headings = list(columns) if columns is not None else [str(number) for number in range(values.shape[1])]
     if names is None:
-        table = pa.table({name: values[:, number] for number, name in enumerate(headings)})
-    else:
-        import pandas as pd
+        return pa.table({name: values[:, number] for number, name in enumerate(headings)})
+    import pandas as pd
 
-        label = None if id_column in ("", "__index_level_0__") else id_column
-        frame = pd.DataFrame(values, columns=headings, index=pd.Index([str(name) for name in names], name=label))
-        table = pa.Table.from_pandas(frame)
+    label = None if id_column in ("", "__index_level_0__") else id_column
+    frame = pd.DataFrame(values, columns=headings, index=pd.Index([str(name) for name in names], name=label))
+    return pa.Table.from_pandas(frame)
+
+
+def _writer(pa: Any, path: Path, file: Any, schema: Any) -> Any:
+    """Return a writer of tables in the format of the suffix, Feather or Parquet."""
     if path.suffix.lower() == ".feather":
-        import pyarrow.feather as feather
-
-        feather.write_feather(table, str(path))
-        return
+        # As `pyarrow.feather.write_feather` does.
+        return pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression="lz4"))
     import pyarrow.parquet as pq
 
-    pq.write_table(table, path)
+    return pq.ParquetWriter(file, schema)
 
 
 def _opened(path: Path, choice: Choice) -> _File:

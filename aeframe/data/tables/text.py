@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,8 @@ def read(path: Path, choice: Choice, *, mapped: bool = False, keep_bad: bool = F
 
 def write(
     path: Path,
-    values: NDArray[Any],
+    parts: Iterable[NDArray[Any]],
+    num: int,
     columns: Sequence[str] | None,
     names: Sequence[str] | None = None,
     id_column: str = "",
@@ -77,10 +78,13 @@ def write(
         )
         if columns is not None:
             writer.writerow(columns if names is None else [id_column, *columns])
-        rows = values.astype(str).tolist()
-        writer.writerows(
-            rows if names is None or columns is None else ([name, *row] for name, row in zip(names, rows, strict=True))
-        )
+        start = 0
+        for values in parts:
+            rows = values.astype(str).tolist()
+            if names is not None and columns is not None:
+                rows = [[name, *row] for name, row in zip(names[start : start + len(rows)], rows, strict=True)]
+            writer.writerows(rows)
+            start += len(rows)
 
 
 def options_like(path: Path, columns: Sequence[str] | None, trained: TextOptions) -> TextOptions:

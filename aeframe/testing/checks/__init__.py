@@ -14,6 +14,7 @@ from aeframe.testing.checks import (
     plugin,
     runs,
     signatures,
+    writing,
 )
 
 CHECKS = (
@@ -26,6 +27,7 @@ CHECKS = (
     *activations.CHECKS,
     *pieces.CHECKS,
     *data.CHECKS,
+    *writing.CHECKS,
     *mutations.CHECKS,
     *runs.CHECKS,
 )

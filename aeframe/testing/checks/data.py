@@ -17,6 +17,7 @@ from aeframe.registry import registry
 from aeframe.tensors import broadcast_mask
 from aeframe.testing.check import SharedWork, check
 from aeframe.testing.checks.models import same_values
+from aeframe.testing.checks.writing import FORMATS
 from aeframe.testing.expectations import CheckFailedError, NotApplicableError, expect
 from aeframe.testing.model_outputs import all_terms, deterministic_forward_pass
 from aeframe.testing.part_under_test import PartUnderTest
@@ -31,16 +32,6 @@ from aeframe.testing.reference import PROGRESS
 from aeframe.testing.subprocess_io import read_result
 from aeframe.types import Batch, DataSpec
 
-_FORMATS = (
-    "samples",
-    "samples.npz",
-    "samples.npy",
-    "samples.csv",
-    "samples.txt",
-    "samples.wav",
-    "samples.h5ad",
-    "samples.mp4",
-)
 _LARGEST_ERROR = 0.02
 """The largest mean error of a file round trip, relative to the range of the values: file formats may be lossy."""
 
@@ -127,7 +118,7 @@ def files_round_trip(part: PartUnderTest) -> None:
     x = batch.nan_masked_x()
     formats = part.options.formats.get(part.entry.name)
     num_rejected = 0
-    for name in formats or _FORMATS:
+    for name in formats or FORMATS:
         path = part.folder / name
         try:
             written = modality.write(x, path)
@@ -142,9 +133,9 @@ def files_round_trip(part: PartUnderTest) -> None:
         )
         # `write` may append a suffix to the path.
         _expect_near(part, name, modality.read(path if path.exists() else written[0]).nan_masked_x(), x)
-    if num_rejected == len(_FORMATS):
+    if num_rejected == len(FORMATS):
         raise CheckFailedError(
-            f"{part.id} writes none of {', '.join(_FORMATS)}; name its formats in the suite: "
+            f"{part.id} writes none of {', '.join(FORMATS)}; name its formats in the suite: "
             f"formats = {{{part.entry.name!r}: ['samples.xyz']}}"
         )
 
@@ -364,7 +355,7 @@ def files_from_saved_state(part: PartUnderTest) -> None:
     restored.load_state(trained.state())
     folder = part.folder / "saved state"
     folder.mkdir(exist_ok=True)
-    for name in part.options.formats.get(part.entry.name) or _FORMATS:
+    for name in part.options.formats.get(part.entry.name) or FORMATS:
         path = folder / name
         try:
             written = trained.write(batch.nan_masked_x(), path)

@@ -11,12 +11,12 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.testing.check import check
+from aeframe.testing.checks.writing import FORMATS
 from aeframe.testing.expectations import NotApplicableError, expect
 from aeframe.testing.guarded import can_fork, faults_of
 from aeframe.testing.mutations import mutate
 from aeframe.testing.part_under_test import PartUnderTest
 
-FORMATS = ("samples", "samples.npz", "samples.csv", "samples.txt", "samples.wav", "samples.h5ad", "samples.mp4")
 _NUM = 40
 """Mutations of all formats together."""
 _SECONDS = 20.0

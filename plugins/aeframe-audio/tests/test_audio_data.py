@@ -327,7 +327,7 @@ def test_file_is_resampled_to_the_rate_of_training(audio: Audio, tmp_path: Path)
     [
         ("a.mp3", "modality 'audio' writes .wav, .flac, .ogg files, found 'a.mp3'; choose one of these suffixes, or a "
                   "folder"),
-        ("there.wav", "'{tmp}/there.wav' exists, and nothing is overwritten; remove it, or write elsewhere"),
+        ("there.wav", "'{tmp}/there.wav' exists and is not overwritten; remove it, or choose another path"),
     ],
 )  # fmt: skip
 def test_invalid_outputs(audio: Audio, tmp_path: Path, name: str, expected: str) -> None:

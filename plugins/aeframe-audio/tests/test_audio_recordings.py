@@ -13,6 +13,7 @@ from audio_files import NEXT_STEP, RATE, noise, saved, sine
 
 from aeframe import AeframeError
 from aeframe.data.file_samples import names_of
+from aeframe.data.sample_batches import SampleBatches
 from aeframe_audio.folder import AudioFolder
 from aeframe_audio.modality import Audio
 from aeframe_audio.write import write_sounds
@@ -132,15 +133,16 @@ def test_sounds_keep_names_and_lengths(audio: Audio, tmp_path: Path) -> None:
     (whole,) = audio.write(x, tmp_path / "whole.wav", names=names_of(opened.source))
     assert soundfile.info(whole).frames == 1801
     before = files[0].read_bytes()
-    with pytest.raises(AeframeError, match=r"out/a.wav' exists, and nothing is overwritten"):
+    with pytest.raises(AeframeError, match=r"out' exists and is not overwritten"):
         audio.write(x, tmp_path / "out", names=names_of(opened.source))
     assert files[0].read_bytes() == before
 
 
 def test_names_that_were_not_opened_are_not_cut(tmp_path: Path) -> None:
     x = noise(3, 1, 400)
-    files = write_sounds(x, tmp_path / "out", RATE, names=["a", "a", "../b.mp3"], lengths={"a": [300]})
+    segments = SampleBatches(x.split(2), 3, ["a", "a", "../b.mp3"])
+    files = write_sounds(segments, tmp_path / "out", RATE, lengths={"a": [300]})
     assert [file.relative_to(tmp_path / "out").as_posix() for file in files] == ["a.wav", "b.wav"]
     assert [soundfile.info(file).frames for file in files] == [800, 400]
-    with pytest.raises(AeframeError, match="writes 3 segments, found 1 names"):
-        write_sounds(x, tmp_path / "other", RATE, names=["a"])
+    with pytest.raises(AeframeError, match="3 samples are written, found 1 names"):
+        SampleBatches.of(x, ["a"])

@@ -324,7 +324,7 @@ def test_a_single_png(tmp_path: Path) -> None:
             "modality 'image' writes PNG and TIFF files and NPZ, not 'a.jpg'; end the path in .png, .tif or .npz, or "
             "name a folder",
         ),
-        ("there", "'{there}/000001.png' exists and is not overwritten; remove it, or choose another path"),
+        ("there", "'{there}' exists and is not overwritten; remove it, or choose another path"),
         ("there.npz", "'{there}.npz' exists and is not overwritten; remove it, or choose another path"),
     ],
 )

@@ -206,7 +206,7 @@ def test_bands_without_the_library_are_one_sentence(tmp_path: Path, monkeypatch:
     )
     with pytest.raises(AeframeError, match="requires the library 'tifffile'"):
         Image().write(torch.rand(2, 4, 5, 5), tmp_path / "out")
-    assert [*(tmp_path / "out").iterdir()] == []
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("value", [np.uint16, np.float32, bool])

@@ -199,7 +199,7 @@ def test_written_windows_are_unscaled_and_read_back(tmp_path: Path, name: str) -
         assert path.read_text().splitlines()[0] == "a,b,c"
     with pytest.raises(AeframeError) as caught:
         modality.write(batch.x, path)
-    assert str(caught.value) == f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    assert str(caught.value) == f"'{path}' exists and is not overwritten; remove it, or choose another path"
     with pytest.raises(AeframeError, match=r"^'x\.wav' has suffix '\.wav', expected one of "):
         modality.write(batch.x, tmp_path / "x.wav")
     assert not list(tmp_path.glob(".partial*"))

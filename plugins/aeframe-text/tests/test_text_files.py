@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 
 from aeframe import AeframeError
+from aeframe.data.new_output import write_new
+from aeframe_text import writing
 from aeframe_text.files import FORMATS
 from aeframe_text.reading import ReadOptions
 from aeframe_text.text_files import TextFiles, read_texts
-from aeframe_text.writing import write_texts
 
 TEXTS = ["the cat sleeps", 'a "quoted", long one', "naïve $5"]
+
+
+def write_texts(path: Path, texts: list[str], *, names: list[str] | None = None) -> list[Path]:
+    def write(partial: Path) -> list[Path]:
+        return writing.write_texts(partial, [[text] for text in texts], num=len(texts), names=names)
+
+    return write_new(path, write)
 
 
 def error_of(call: object, *arguments: object, **options: object) -> str:

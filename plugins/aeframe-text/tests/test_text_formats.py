@@ -11,12 +11,20 @@ from typing import Any
 import pytest
 
 from aeframe import AeframeError
+from aeframe.data.new_output import write_new
 from aeframe.data.notes import Notes
-from aeframe_text import streams
+from aeframe_text import streams, writing
 from aeframe_text.reading import ReadOptions
 from aeframe_text.text_files import TextFiles, open_texts, read_texts
 from aeframe_text.texts import Line
-from aeframe_text.writing import file_names, write_texts
+from aeframe_text.writing import file_names
+
+
+def write_texts(path: Path, texts: list[str], *, names: list[str] | None = None) -> list[Path]:
+    def write(partial: Path) -> list[Path]:
+        return writing.write_texts(partial, [[text] for text in texts], num=len(texts), names=names)
+
+    return write_new(path, write)
 
 
 def read(path: Path, **options: Any) -> tuple[list[Line], list[str]]:

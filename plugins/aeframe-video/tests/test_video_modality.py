@@ -162,13 +162,11 @@ def test_existing_files_and_other_suffixes_are_errors(tmp_path: Path) -> None:
 
     existing = tmp_path / "a.mp4"
     existing.write_text("precious")
-    assert refusal(existing) == f"'{existing}' exists, and nothing is overwritten; remove it, or write elsewhere"
+    assert refusal(existing) == f"'{existing}' exists and is not overwritten; remove it, or choose another path"
     assert existing.read_text() == "precious"
     modality.write(x, tmp_path / "folder")
-    first = tmp_path / "folder" / "000000.mp4"
-    assert (
-        refusal(tmp_path / "folder") == f"'{first}' exists, and nothing is overwritten; remove it, or write elsewhere"
-    )
+    folder = tmp_path / "folder"
+    assert refusal(folder) == f"'{folder}' exists and is not overwritten; remove it, or choose another path"
     for name in ("a.avi", "a.jpg", "a.npy"):
         assert refusal(tmp_path / name) == (
             f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), found '{name}'; choose one of these "

@@ -236,7 +236,7 @@ def test_open_skips_counts_and_names(tmp_path: Path) -> None:
     assert number_of(read_frames(read_info(files[1]), np.array([11]))[0][0]) == 31
     with pytest.raises(AeframeError, match=r"a/y.ts' cannot be decoded"):
         modality.open(tmp_path, "raise")
-    with pytest.raises(AeframeError, match=r"out/a/x.mp4' exists, and nothing is overwritten"):
+    with pytest.raises(AeframeError, match=r"out' exists and is not overwritten"):
         modality.write(opened.batch().x, tmp_path / "out", names=names_of(opened.source))
 
 

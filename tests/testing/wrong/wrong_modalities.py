@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from aeframe.data import Dataset, FileSamples, Modality, Splits, TensorSource
+from aeframe.data import Dataset, FileSamples, Modality, SampleBatches, Splits, TensorSource
 from aeframe.data.arrays import ArrayFile
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
@@ -36,9 +36,9 @@ class Rows(Modality):
             raise AeframeError(f"'{path}' has no rows of eight finite numbers")
         return FileSamples(TensorSource(x))
 
-    def write(self, x, path, *, names=None):
+    def write_batches(self, samples, path):
         path = path.with_suffix(".npz")
-        np.savez(path, x=x.numpy())
+        np.savez(path, x=samples.tensor().numpy())
         return [path]
 
 
@@ -56,7 +56,7 @@ class WithoutRender(Modality):
     """Does not define `render`, an abstract method."""
 
     dataset = "without_render_noise"
-    spec, apply, open, write = Rows.spec, Rows.apply, Rows.open, Rows.write
+    spec, apply, open, write_batches = Rows.spec, Rows.apply, Rows.open, Rows.write_batches
 
 
 class WithoutRenderNoise(Noise):
@@ -212,9 +212,9 @@ class CarelessReader(Rows):
             TensorSource(torch.from_numpy(np.frombuffer(path.read_bytes(), "<f4").reshape(-1, 8).copy()))
         )
 
-    def write(self, x, path, *, names=None):
+    def write_batches(self, samples, path):
         path = path.with_suffix(".raw")
-        path.write_bytes(x.numpy().tobytes())
+        path.write_bytes(samples.tensor().numpy().tobytes())
         return [path]
 
 
@@ -222,6 +222,23 @@ class CarelessReaderNoise(Noise):
     """Rows for `CarelessReader`."""
 
     modality = "careless_reader"
+
+
+class Gathering(Rows):
+    """Holds all batches in memory while it writes them."""
+
+    dataset = "gathering_noise"
+
+    def write_batches(self, samples, path):
+        path = path.with_suffix(".npz")
+        np.savez(path, x=torch.cat([*samples]).numpy())
+        return [path]
+
+
+class GatheringNoise(Noise):
+    """Rows for `Gathering`."""
+
+    modality = "gathering"
 
 
 class Padded(Rows):
@@ -322,8 +339,8 @@ class Forgetting(Rows):
     def open(self, path, on_error):
         return FileSamples(TensorSource(super().open(path, on_error).batch().x * self.scale))
 
-    def write(self, x, path, *, names=None):
-        return super().write(x / self.scale, path)
+    def write_batches(self, samples, path):
+        return super().write_batches(SampleBatches([samples.tensor() / self.scale], len(samples)), path)
 
 
 class ForgettingNoise(Noise):

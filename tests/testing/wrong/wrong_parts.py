@@ -107,6 +107,7 @@ def register_modalities(register):
     register("without_render", "wrong_modalities:WithoutRender", summary="an abstract method not defined")
     register("inverted", "wrong_modalities:Inverted", summary="other values read than written")
     register("not_restoring", "wrong_modalities:NotRestoring", summary="other samples restored than prepared")
+    register("gathering", "wrong_modalities:Gathering", summary="rows that are written at once")
     register("careless_reader", "wrong_modalities:CarelessReader", summary="errors of NumPy for damaged files")
     register("ordered", "wrong_modalities:Ordered", summary="sets with an encoder that reads their order")
     register("outside", "wrong_modalities:Outside", summary="values outside the declared domain")
@@ -126,6 +127,7 @@ def register_modalities(register):
 def register_datasets(register):
     register("without_render_noise", "wrong_modalities:WithoutRenderNoise", summary="rows of without_render")
     register("inverted_noise", "wrong_modalities:InvertedNoise", summary="rows of inverted")
+    register("gathering_noise", "wrong_modalities:GatheringNoise", summary="rows of gathering")
     register("careless_reader_noise", "wrong_modalities:CarelessReaderNoise", summary="rows of careless_reader")
     register("ordered_noise", "wrong_modalities:OrderedNoise", summary="sets of ordered")
     register("undeclared_mask_noise", "wrong_modalities:UndeclaredMaskNoise", summary="rows of undeclared_mask")

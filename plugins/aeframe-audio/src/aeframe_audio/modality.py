@@ -6,7 +6,7 @@ Shapes: B or N segments, C channels, T time samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -20,6 +20,7 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import passed_over, read_labels
 from aeframe.data.media import Medium, figure_medium
 from aeframe.data.random_split import SPLITS
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_audio.audio_in_memory import waves_of
@@ -317,7 +318,7 @@ class Audio(Modality):
         )
         return FileSamples(source, opened.skipped)
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write segments ``(N, C, T)`` to one ``.wav``, ``.flac`` or ``.ogg`` file, one after another.
 
         A path without a suffix is a folder. Without names it has one file per segment, ``000000.wav`` and so on. With
@@ -326,9 +327,10 @@ class Audio(Modality):
         (NaN) are silence.
 
         Raises:
-            AeframeError: An unknown suffix, or a file that exists.
+            AeframeError: An unknown suffix.
         """
-        return write_sounds(x.nan_to_num(0.0), path, self._known_reader().rate, names=names, lengths=self._lengths)
+        segments = SampleBatches((x.nan_to_num(0.0) for x in samples), len(samples), samples.names)
+        return write_sounds(segments, path, self._known_reader().rate, lengths=self._lengths)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the part of a fiftieth of the sound, in seconds, with the largest mean error."""

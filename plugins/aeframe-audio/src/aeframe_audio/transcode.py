@@ -32,7 +32,6 @@ class Transcode(ModelCommand):
         from aeframe_audio.modality import Audio
         from aeframe_audio.recordings import Recording
         from aeframe_audio.streaming import stream_reconstruction
-        from aeframe_audio.write import write_sounds
 
         model = self.open(args)
         if not isinstance(model.modality, Audio):
@@ -44,6 +43,6 @@ class Transcode(ModelCommand):
         chunks = wave[None].to(model.device).split(_CHUNK_SECONDS * reader.rate, 2)
         with evaluation_mode(model.model):
             x_hat = torch.cat(list(stream_reconstruction(model.model, chunks, codebooks=args.codebooks)), 2)
-        for path in write_sounds(x_hat[..., : wave.shape[1]].cpu(), args.output, reader.rate):
+        for path in model.modality.write(x_hat[..., : wave.shape[1]], args.output):
             print(path)
         return 0

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import soundfile
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from aeframe.data.array_batches import regrouped
 from aeframe.data.output_names import output_paths
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe_audio.decode import EXTENSIONS
 
@@ -18,26 +23,22 @@ _FORMATS = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _CHUNK = 1 << 16
 """Samples per channel that are written at once."""
 
+Wave = NDArray[np.float32]
+
 
 def write_sounds(
-    x: Tensor,
-    path: Path,
-    rate: int,
-    *,
-    names: Sequence[str] | None = None,
-    lengths: Mapping[str, Sequence[int]] | None = None,
+    segments: SampleBatches, path: Path, rate: int, *, lengths: Mapping[str, Sequence[int]] | None = None
 ) -> list[Path]:
-    """Write segments ``(N, C, T)`` in [-1, 1], and return the files. See `Audio.write`.
+    """Write segments ``(N, C, T)`` in [-1, 1] while they are computed, and return the files. See `Audio.write_batches`.
 
     Args:
-        x: The segments.
+        segments: The segments, with the name of the sound of each; without names each is a sound of its own.
         path: The new file or folder.
         rate: Samples per second.
-        names: The name of the sound of each segment; None for segments that are sounds of their own.
         lengths: The possible numbers of samples of a sound by its name: its last segment is padded.
 
     Raises:
-        AeframeError: An unknown suffix, or a file that exists.
+        AeframeError: An unknown suffix.
     """
     suffix = path.suffix.lower()
     if suffix and suffix not in _FORMATS:
@@ -45,55 +46,61 @@ def write_sounds(
             f"modality 'audio' writes {', '.join(_FORMATS)} files, found '{path.name}'; choose one of these suffixes, "
             "or a folder"
         )
-    titles, waves = _joined(x, names, lengths or {})
+    sounds = _sounds(segments.names, len(segments))
+    waves = _waves(segments, sounds, lengths or {})
     if suffix:
         # A single file contains all sounds in order.
-        files, waves = [path], [torch.cat(waves, 1)]
-        if path.exists():
-            raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
-    else:
-        files = output_paths(path, titles, suffix=".wav", written=_FORMATS, read=EXTENSIONS)
-    for file, wave in zip(files, waves, strict=True):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _write_sound(wave, file, rate)
+        _write_sound((wave for _, wave in waves), path, rate)
+        return [path]
+    files = output_paths(path, [title for title, _ in sounds], suffix=".wav", written=_FORMATS, read=EXTENSIONS)
+    for number, parts in itertools.groupby(waves, key=lambda pair: pair[0]):
+        files[number].parent.mkdir(parents=True, exist_ok=True)
+        _write_sound((wave for _, wave in parts), files[number], rate)
     return files
 
 
-def _joined(
-    x: Tensor, names: Sequence[str] | None, lengths: Mapping[str, Sequence[int]]
-) -> tuple[list[str], list[Tensor]]:
-    """Return the names of sounds, and their samples ``(C, n)``: consecutive segments of one name are one sound."""
+def _sounds(names: Sequence[str] | None, num: int) -> list[tuple[str, int]]:
+    """Return the name of each sound and its number of segments: consecutive segments of one name are one sound."""
     if names is None:
-        return [f"{number:06d}" for number in range(len(x))], list(x)
-    if len(names) != len(x):
-        raise AeframeError(f"modality 'audio' writes {len(x)} segments, found {len(names)} names; pass one for each")
-    titles, waves = [], []
-    start, num_samples = 0, x.shape[2]
-    for end in range(1, len(x) + 1):
-        if end < len(x) and names[end] == names[start]:
-            continue
-        wave = x[start:end].movedim(1, 0).flatten(1)
-        # The longest that needs all segments, so that nothing but padding is removed.
-        fitting = [n for n in lengths.get(names[start], ()) if -(-n // num_samples) == end - start]
-        titles.append(str(names[start]))
-        waves.append(wave[:, : max(fitting, default=wave.shape[1])])
-        start = end
-    return titles, waves
+        return [(f"{number:06d}", 1) for number in range(num)]
+    return [(str(name), len([*segments])) for name, segments in itertools.groupby(names)]
+
+
+def _waves(
+    segments: SampleBatches, sounds: list[tuple[str, int]], lengths: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[int, Wave]]:
+    """Yield each segment as ``(n, C)`` with the number of its sound, without the padding of the last of a sound."""
+    each = (segment for batch in segments for segment in batch)
+    for number, (title, num) in enumerate(sounds):
+        for position, segment in enumerate(itertools.islice(each, num)):
+            size = segment.shape[1]
+            # The longest that needs all segments, so that nothing but padding is removed.
+            length = max((n for n in lengths.get(title, ()) if -(-n // size) == num), default=num * size)
+            yield number, _clipped(segment[:, : max(0, length - position * size)])
+
+
+def _clipped(wave: Tensor) -> Wave:
+    """Return a sound ``(C, n)`` as ``(n, C)``, clipped to full scale."""
+    samples: Wave = wave.detach().cpu().float().clamp(-1.0, 1.0).T.numpy()
+    return samples
 
 
 def wav(wave: Tensor, rate: int) -> bytes:
     """Return a sound ``(C, n)``, clipped to full scale, as the content of a WAV file of 16 bits."""
     buffer = io.BytesIO()
-    samples = wave.detach().cpu().float().clamp(-1.0, 1.0).T.numpy()
-    soundfile.write(buffer, samples, rate, subtype=_FORMATS[".wav"], format="WAV")
+    soundfile.write(buffer, _clipped(wave), rate, subtype=_FORMATS[".wav"], format="WAV")
     return buffer.getvalue()
 
 
-def _write_sound(wave: Tensor, path: Path, rate: int) -> None:
-    """Write one sound ``(C, n)``, clipped to full scale: 16 bits in WAV and FLAC, Vorbis in OGG."""
-    samples = wave.detach().cpu().float().clamp(-1.0, 1.0).T.numpy()
-    suffix = path.suffix.lower()
-    with soundfile.SoundFile(path, "x", rate, samples.shape[1], _FORMATS[suffix]) as file:
+def _write_sound(parts: Iterator[Wave], path: Path, rate: int) -> None:
+    """Write the parts ``(n, C)`` of one sound: 16 bits in WAV and FLAC, Vorbis in OGG."""
+    file: Any = None
+    try:
         # The Vorbis encoder overflows the stack on minutes of sound at once.
-        for start in range(0, len(samples), _CHUNK):
-            file.write(samples[start : start + _CHUNK])
+        for part in regrouped(parts, _CHUNK):
+            if file is None:
+                file = soundfile.SoundFile(path, "x", rate, part.shape[1], _FORMATS[path.suffix.lower()])
+            file.write(part)
+    finally:
+        if file is not None:
+            file.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -15,6 +15,7 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import read_labels
 from aeframe.data.media import Medium
 from aeframe.data.random_split import SPLITS
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.arrays import ArrayFile
@@ -346,7 +347,7 @@ class Image(Modality):
             raise RuntimeError("modality image has no shape yet; call prepare or load_state first")
         return self._shape
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write images ``(N, C, H, W)`` with the type and range of the training images; return the files.
 
         A path that ends in ``.png`` holds a single image, one in ``.tif`` has a page for each. One that ends in
@@ -355,9 +356,9 @@ class Image(Modality):
         a TIFF or has more than three bands.
 
         Raises:
-            AeframeError: A file that exists, several images for one PNG, or another image format.
+            AeframeError: Several images for one PNG, or another image format.
         """
-        return write_images(self._restored(x), path, names)
+        return write_images(map(self._restored, samples), path, len(samples), samples.names, self.levels.is_unit)
 
     def state(self) -> dict[str, Any]:
         state: dict[str, Any] = {} if self._shape is None else {"shape": list(self._shape)}

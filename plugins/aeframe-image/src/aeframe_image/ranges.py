@@ -97,6 +97,12 @@ class Levels:
         """Whether all training images are stored as uint8."""
         return self.kind == "bytes" and self.chosen in (None, _FULL["bytes"])
 
+    @property
+    def is_unit(self) -> bool:
+        """Whether images are written as floats from 0 to 1."""
+        low, high = self.range_of(self.kind)
+        return self.kind == "float" and low >= 0 and high <= 1
+
     def set_kind(self, kinds: Collection[Kind]) -> None:
         """Set the widest of the kinds of the training images."""
         self.kind = next((kind for kind in reversed(_KINDS) if kind in kinds), "bytes")

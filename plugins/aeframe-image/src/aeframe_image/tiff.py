@@ -9,7 +9,7 @@ import importlib
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -124,7 +124,7 @@ def blended(values: NDArray[Any]) -> NDArray[Any]:
     return (mixed.round() if values.dtype.kind in "iu" else mixed).astype(values.dtype)
 
 
-def write(images: list[NDArray[Any]], path: Path) -> None:
+def write(images: Iterable[NDArray[Any]], path: Path) -> None:
     """Write images ``(H, W)`` or ``(H, W, C)`` as the pages of a new file."""
     library = _library(f"'{path}' would have several bands of more than 8 bits, or other numbers of bands than 1 and 3")
     with library.TiffWriter(path, mode="x") as file:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 from torch import Tensor
 
+from aeframe.data.array_batches import write_npz
 from aeframe.errors import AeframeError
 from aeframe_image import png16, tiff
 from aeframe_image.decode import EXTENSIONS, TIFF_EXTENSIONS
@@ -26,20 +28,28 @@ def channels_last(values: NDArray[Any] | Tensor) -> NDArray[Any]:
     return images[..., 0] if images.shape[-1] == 1 else images
 
 
-def write_images(images: NDArray[Any], path: Path, names: Sequence[str] | None = None) -> list[Path]:
-    """Write images ``(N, H, W)`` or ``(N, H, W, C)``; return the files.
+def write_images(
+    batches: Iterable[NDArray[Any]],
+    path: Path,
+    num: int,
+    names: Sequence[str] | None = None,
+    is_unit: bool = False,
+) -> list[Path]:
+    """Write images ``(B, H, W)`` or ``(B, H, W, C)`` while they are computed; return the files.
 
     Grey and RGB images of uint8, uint16 (with 16 bits) or floats in [0, 1] (scaled to 16 bits) become PNG files, or
     TIFF files with the values themselves if their names end so; other images become TIFF files.
 
     Args:
-        images: uint8, wider integers, or float32.
+        batches: uint8, wider integers, or float32.
         path: A ``.png`` for a single image, a ``.tif`` with a page for each, a ``.npz`` for the arrays ``x`` and
             ``name``, or a folder.
+        num: The number of images in all batches.
         names: The name of each image, which a file of the folder has with another suffix; None for numbers.
+        is_unit: Whether floats are from 0 (black) to 1 (white).
 
     Raises:
-        AeframeError: Another suffix, several images for one PNG, an image that PNG cannot hold, or a file that exists.
+        AeframeError: Another suffix, several images for one PNG, or an image that PNG cannot hold.
     """
     suffix = path.suffix.lower()
     if suffix in (EXTENSIONS | {".npy"}) - _SINGLE:
@@ -47,42 +57,42 @@ def write_images(images: NDArray[Any], path: Path, names: Sequence[str] | None =
             f"modality 'image' writes PNG and TIFF files and NPZ, not '{path.name}'; end the path in .png, .tif or "
             ".npz, or name a folder"
         )
-    if suffix == ".png" and len(images) != 1:
+    if suffix == ".png" and num != 1:
         raise AeframeError(
-            f"modality 'image' has {len(images)} images for one file '{path.name}'; name a folder, or a .tif with a "
-            "page for each"
+            f"modality 'image' has {num} images for one file '{path.name}'; name a folder, or a .tif with a page for "
+            "each"
         )
-    if suffix == ".png" and not _fits_png(images):
-        raise AeframeError(
-            f"modality 'image' cannot write images of {images.dtype} and shape {images.shape[1:]} as '{path.name}'; "
-            "end the path in .tif or .npz"
-        )
-    files = [path] if suffix in _SINGLE else _paths(path, images, names)
-    existing = next((file for file in files if file.exists()), None)
-    if existing is not None:
-        raise AeframeError(f"'{existing}' exists and is not overwritten; remove it, or choose another path")
-    for folder in dict.fromkeys(file.parent for file in files):
-        folder.mkdir(parents=True, exist_ok=True)
     if suffix == ".npz":
-        if names is None:
-            np.savez_compressed(path, x=images)
-        else:
-            np.savez_compressed(path, x=images, name=np.array(list(names), np.str_))
-    elif suffix in TIFF_EXTENSIONS:
+        write_npz(path, "x", batches, num, after=None if names is None else {"name": np.array(list(names), np.str_)})
+        return [path]
+    images = itertools.chain.from_iterable(batches)
+    first = next(images)
+    # The first image, of which its batch is a part, is not held in memory until the end.
+    images, dtype, shape = itertools.chain([first], images), first.dtype, first.shape
+    fits_png = _fits_png(first, is_unit)
+    del first
+    if suffix == ".png" and not fits_png:
+        raise AeframeError(
+            f"modality 'image' cannot write images of {dtype} and shape {shape} as '{path.name}'; end the "
+            "path in .tif or .npz"
+        )
+    if suffix in TIFF_EXTENSIONS:
         _write_tiff(images, path)
-    else:
-        for file, image in zip(files, images, strict=True):
-            if file.suffix.lower() == ".png":
-                _write_png(image, file)
-            else:
-                _write_tiff(image[None], file)
+        return [path]
+    files = [path] if suffix in _SINGLE else _paths(path, num, names, ".png" if fits_png else ".tif")
+    for file, image in zip(files, images, strict=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.suffix.lower() == ".png":
+            _write_png(image, file)
+        else:
+            _write_tiff(iter([image]), file)
     return files
 
 
-def _fits_png(images: NDArray[Any]) -> bool:
-    """Return whether PNG holds the values; floats are taken for those from 0 (black) to 1 (white) if they all are."""
-    is_unit = images.dtype == np.float32 and images.size > 0 and images.min() >= 0 and images.max() <= 1
-    return (is_unit or images.dtype in (np.uint8, np.uint16)) and (images.ndim == 3 or images.shape[-1] == 3)
+def _fits_png(image: NDArray[Any], is_unit: bool) -> bool:
+    """Return whether PNG holds the values of images like this one; `is_unit`: floats are from 0 to 1."""
+    fits = image.dtype in (np.uint8, np.uint16) or (image.dtype == np.float32 and is_unit)
+    return fits and (image.ndim == 2 or image.shape[-1] == 3)
 
 
 def _write_png(image: NDArray[Any], path: Path) -> None:
@@ -94,22 +104,27 @@ def _write_png(image: NDArray[Any], path: Path) -> None:
         Image.fromarray(np.ascontiguousarray(image)).save(path, format="PNG")
 
 
-def _write_tiff(images: NDArray[Any], path: Path) -> None:
-    """Write images as the pages of a file."""
-    images = images.astype(np.int32) if images.dtype == np.int16 else images
-    is_bytes = images.dtype == np.uint8 and (images.ndim == 3 or images.shape[-1] == 3)
-    if not is_bytes and (images.ndim == 4 or images.dtype not in (np.uint16, np.int32, np.float32)):
-        tiff.write([*images], path)
+def _write_tiff(images: Iterator[NDArray[Any]], path: Path) -> None:
+    """Write images as the pages of a file, while they are computed."""
+    first = next(images)
+    images, dtype, shape = itertools.chain([first], images), first.dtype, first.shape
+    del first
+    images = (image.astype(np.int32) if image.dtype == np.int16 else image for image in images)
+    is_bytes = dtype == np.uint8 and (len(shape) == 2 or shape[-1] == 3)
+    if not is_bytes and (len(shape) == 3 or dtype not in (np.uint16, np.int16, np.int32, np.float32)):
+        tiff.write(images, path)
         return
-    first, *others = (Image.fromarray(np.ascontiguousarray(image)) for image in images)
-    first.save(path, format="TIFF", save_all=bool(others), append_images=others)
+    # `Image.save` would hold all pages in memory.
+    with AppendingTiffWriter(str(path), new=True) as file:
+        for image in images:
+            Image.fromarray(np.ascontiguousarray(image)).save(file, format="TIFF")
+            file.newFrame()
 
 
-def _paths(folder: Path, images: NDArray[Any], names: Sequence[str] | None) -> list[Path]:
-    """Return a different path below `folder` for each image."""
-    default = ".png" if _fits_png(images) else ".tif"
+def _paths(folder: Path, num: int, names: Sequence[str] | None, default: str) -> list[Path]:
+    """Return a different path below `folder` for each of `num` images, with the suffix `default` where it is free."""
     if names is None:
-        return [folder / f"{number:06d}{default}" for number in range(len(images))]
+        return [folder / f"{number:06d}{default}" for number in range(num)]
     insides = [PurePosixPath(*_parts(name) or (f"{number:06d}",)) for number, name in enumerate(names)]
     # Some file systems do not distinguish capitals.
     taken = {str(parent).lower() for inside in insides for parent in inside.parents}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.media import Medium, figure_medium
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.samples import as_array, is_frame
 from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
@@ -30,7 +31,7 @@ from aeframe_omics.memory import table_of
 from aeframe_omics.source import TARGET_SUM, BackedCellSource, CellSource
 from aeframe_omics.usable_cells import CellSelection, Origin, UsableCells
 from aeframe_omics.views import Standardizer
-from aeframe_omics.write import as_anndata, write_cells
+from aeframe_omics.write import as_anndata, check_suffix, write_cells
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -357,16 +358,18 @@ class Omics(Modality):
         table = self._table(origin, lambda layer: file.table(layer, tuple(self._views), backed=None))
         return FileSamples(*self._prepared(table, "file", on_error))
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write samples x ``(N, *shape)`` to a new ``.h5ad`` file: counts in X or the layer of training, views in obsm.
 
-        With ``values=log``, the counts of a cell sum to 10,000. The names of the cells are `names`.
+        With ``values=log``, the counts of a cell sum to 10,000. All cells are held in memory: whether the matrix is
+        stored sparse depends on all of them.
 
         Raises:
-            AeframeError: Another suffix, or a file that exists.
+            AeframeError: Another suffix.
         """
-        counts, views = self._restored(x)
-        return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views, names=names)
+        check_suffix(path)
+        counts, views = self._restored(samples.tensor())
+        return write_cells(path, counts, self.genes, layer=self._roles.layer, views=views, names=samples.names)
 
     def _table(self, origin: str, read: Callable[[str | None], CellTable]) -> CellTable:
         """Return the cells that `read` returns for the layer of training, or for X where only X has counts."""

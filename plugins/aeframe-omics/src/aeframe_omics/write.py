@@ -29,16 +29,10 @@ _MAX_DENSITY = 0.5
 """Matrices with a smaller fraction of non-zero values are written sparse."""
 
 
-def check_new(path: Path) -> None:
-    """Check that a path ends in .h5ad and does not exist.
-
-    Raises:
-        AeframeError: The path has another suffix, or exists.
-    """
+def check_suffix(path: Path) -> None:
+    """Raise AeframeError unless a path ends in .h5ad."""
     if path.suffix.lower() != ".h5ad":
         raise AeframeError(f"modality 'omics' writes .h5ad files, not '{path.name}'; end the path in .h5ad")
-    if path.exists():
-        raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
 
 
 def as_anndata(
@@ -83,11 +77,8 @@ def write_cells(
     names: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write counts ``(cells, genes)`` to X, ``raw`` or a layer of a new file, and views to obsm; return the file."""
-    check_new(path)
     cells = as_anndata(counts, genes, layer=layer, views=views, names=names)
-    partial = _partial_path(path)
-    cells.write_h5ad(partial, compression="gzip")
-    partial.rename(path)
+    cells.write_h5ad(path, compression="gzip")
     return [path]
 
 

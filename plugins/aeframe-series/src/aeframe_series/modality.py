@@ -6,7 +6,7 @@ Shapes: N time steps (rows of a file), D columns, T time steps of a window, B wi
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,6 +19,7 @@ from torch import Tensor
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.notes import Notes
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.scaling import Scale, Scaler
 from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.split_record import SPLITS
@@ -33,7 +34,7 @@ from aeframe_series.scores import Reconstruct, score_windows
 from aeframe_series.splits import rows_of
 from aeframe_series.times import TimeOptions
 from aeframe_series.windows import WindowSource, consecutive_starts, overlapping_starts, window_starts
-from aeframe_series.write import write_series
+from aeframe_series.write import window_rows, write_series
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -260,23 +261,26 @@ class Series(Modality):
         starts, lengths = consecutive_starts(runs[runs[:, 1] - runs[:, 0] >= self.window], self.window)
         return self._source(series, None, starts, lengths=torch.from_numpy(lengths))
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write windows ``(N, D, T)`` one after another in the unit of the training file: CSV, NPY, NPZ or Parquet.
 
         Row ``n * T + t`` is time step t of window n. With the names of windows that this modality opened or prepared,
         and that are still in memory, the rows are those of the file: in its order, with the names of their series and
-        their times, and without padding.
+        their times, and without padding. All windows are held in memory if the rows of several series alternate in the
+        file.
 
         Raises:
-            AeframeError: An unknown suffix, or a file that exists.
+            AeframeError: An unknown suffix.
         """
-        rows = x.detach().cpu().transpose(1, 2).flatten(0, 1).numpy()
+        names, num, kept, identity = samples.names, len(samples) * self.window, None, None
         for source in (reference() for reference in reversed(self._sources) if names is not None):
             if source is not None and names is not None and (found := source.find(names)) is not None:
                 kept, steps = source.rows_of_windows(found)
                 identity = named_identity(source.identity.at(steps), time=self._time, series=self._series)
-                return write_series(path, self.unscale(rows[kept]), self._columns, identity)
-        return write_series(path, self.unscale(rows), self._columns)
+                num = len(kept)
+                break
+        write_series(path, map(self.unscale, window_rows(samples, kept)), num, self._columns, identity)
+        return [path]
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
         """Return line plots.

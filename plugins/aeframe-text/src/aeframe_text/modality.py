@@ -13,6 +13,7 @@ from torch import Tensor
 from aeframe.data import Dataset, FileSamples, Modality, OnError, Splits
 from aeframe.data.media import Medium
 from aeframe.data.notes import Notes
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_text.line_encoder import LineEncoder, TooLong, Unknown, problem_for
@@ -292,13 +293,13 @@ class Text(Modality):
                 )
         return FileSamples(self._source(encoded, trim=False, has_labels=bool(known)), skipped)
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write the texts of tokens ``(N, T)`` in the format of the suffix, one of those that `open` reads.
 
-        A path without suffix is a folder of one ``.txt`` file for each text. `names` are a column or key, the words
+        A path without suffix is a folder of one ``.txt`` file for each text. Names are a column or key, the words
         after a SMILES, or the names of the files of a folder; ``.txt`` has no place for them.
         """
-        return write_texts(path, self.decode(x.cpu()), self._reading, names=names)
+        return write_texts(path, map(self.decode, samples), self._reading, num=len(samples), names=samples.names)
 
     def locate_errors(self, errors: Tensor, batch: Batch) -> list[str]:
         """Return the token with the largest error, and its position from 0."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aeframe.data.tables.parquet import import_pyarrow
@@ -18,67 +19,95 @@ _NAME = "name"
 # Characters that a file name must not have on some system.
 _UNSAFE = re.compile(r'[<>:"|?*\\\x00-\x1f\x7f]')
 _LONGEST_NAME = 200
+_GROUP = 1 << 14
+"""Texts of a row group of a Parquet file."""
 
 
 def write_texts(
-    path: Path, texts: Sequence[str], reading: ReadOptions | None = None, *, names: Sequence[str] | None = None
+    path: Path,
+    batches: Iterable[Sequence[str]],
+    reading: ReadOptions | None = None,
+    *,
+    num: int,
+    names: Sequence[str] | None = None,
 ) -> list[Path]:
     """Write texts to a new file in the format of its suffix, or to a new folder of ``.txt`` files; return the files.
 
     Args:
         path: The file, or a folder if it has no suffix.
-        texts: The texts to write.
+        batches: The texts of each batch, which are written while they are computed.
         reading: Its column is the key of JSON, and the header of CSV, TSV and Parquet; so is its `names`.
+        num: The number of texts in all batches.
         names: The name of each text: a column or key, the words after a SMILES, or the name of a file in a folder.
             ``.txt`` files have no place for names.
 
     Raises:
-        AeframeError: A suffix outside `FORMATS`, a file that exists, a text with a line break in ``.txt`` or ``.smi``,
-            or with whitespace in ``.smi``.
+        AeframeError: A suffix outside `FORMATS`, a text with a line break in ``.txt`` or ``.smi``, or with whitespace
+            in ``.smi``.
     """
     reading = reading or ReadOptions()
     suffix = format_of(path)
     if not path.suffix:
-        return _write_folder(path, texts, names)
+        return _write_folder(path, batches, file_names(names, num, ".txt"))
     is_compressed = path.suffix.lower() in COMPRESSIONS
     if suffix not in FORMATS or (is_compressed and suffix == ".parquet"):
         raise AeframeError(
             f"modality 'text' writes {', '.join(FORMATS)} files, also compressed ({', '.join(COMPRESSIONS)}), and "
             f"folders, not '{path.name}'; choose one of them"
         )
-    if path.exists():
-        raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
-    _check_lines(suffix, texts)
-    path.parent.mkdir(parents=True, exist_ok=True)
     column, name_column = reading.column, reading.names or _NAME
     if name_column == column:
         name_column = f"{column}_{_NAME}"
+    header = [column] if names is None else [name_column, column]
+    # Of each text its name, if texts have names, and the text.
+    rows = _rows(batches, names)
     if suffix == ".parquet":
-        _write_parquet(path, {**({} if names is None else {name_column: names}), column: texts})
+        _write_parquet(path, header, rows)
         return [path]
     with create_text(path) as file:
         if suffix in DELIMITERS:
             writer = csv.writer(file, delimiter=DELIMITERS[suffix], lineterminator="\n")
-            if names is None:
-                writer.writerows([[column], *([text] for text in texts)])
-            else:
-                writer.writerows([[name_column, column], *zip(names, texts, strict=True)])
-        elif suffix == ".smi" and names is not None:
-            lines = zip(texts, names, strict=True)
-            # A name alone would be read as a molecule.
-            file.writelines(f"{text}\t{' '.join(name.split())}".rstrip() * bool(text) + "\n" for text, name in lines)
+            writer.writerow(header)
+            writer.writerows(rows)
         elif suffix in (".txt", ".smi"):
-            file.writelines(f"{text}\n" for text in texts)
+            file.writelines(_line(suffix, number, row) for number, row in enumerate(rows))
         else:
-            named = [{}] * len(texts) if names is None else [{name_column: name} for name in names]
-            records = (
-                json.dumps({**each, column: text}, ensure_ascii=False) for each, text in zip(named, texts, strict=True)
-            )
+            records = (json.dumps(dict(zip(header, row, strict=True)), ensure_ascii=False) for row in rows)
             if suffix in JSON_LINES:
                 file.writelines(f"{record}\n" for record in records)
             else:
-                file.write("[\n" + ",\n".join(records) + "\n]\n")
+                file.writelines(f"{',' if number else '['}\n{record}" for number, record in enumerate(records))
+                file.write("\n]\n")
     return [path]
+
+
+def _rows(batches: Iterable[Sequence[str]], names: Sequence[str] | None) -> Iterator[tuple[str, ...]]:
+    """Yield each text after its name, if texts have names."""
+    texts = itertools.chain.from_iterable(batches)
+    return zip(texts) if names is None else zip(names, texts, strict=True)
+
+
+def _line(suffix: str, number: int, row: tuple[str, ...]) -> str:
+    """Return a text as the line of a format with one text on each line, which not all texts fit in.
+
+    Raises:
+        AeframeError: A line break, or whitespace in ``.smi``.
+    """
+    *name, text = row
+    if "\n" in text or "\r" in text:
+        raise AeframeError(
+            f"modality 'text': sample {number} contains a line break, and {suffix} has one text per line; write .jsonl "
+            "or .csv"
+        )
+    if suffix == ".smi" and len(text.split()) > 1:
+        raise AeframeError(
+            f"modality 'text': sample {number} contains whitespace, after which .smi has a name; write .txt, .jsonl or "
+            ".csv"
+        )
+    if suffix == ".smi" and name:
+        # A name alone would be read as a molecule.
+        return f"{text}\t{' '.join(name[0].split())}".rstrip() * bool(text) + "\n"
+    return f"{text}\n"
 
 
 def file_names(names: Sequence[str] | None, num: int, suffix: str) -> list[str]:
@@ -105,38 +134,20 @@ def file_names(names: Sequence[str] | None, num: int, suffix: str) -> list[str]:
     return paths
 
 
-def _write_folder(folder: Path, texts: Sequence[str], names: Sequence[str] | None) -> list[Path]:
-    if folder.exists():
-        raise AeframeError(f"'{folder}' exists and is not overwritten; remove it, or choose another path")
-    paths = [folder / name for name in file_names(names, len(texts), ".txt")]
-    for path, text in zip(paths, texts, strict=True):
+def _write_folder(folder: Path, batches: Iterable[Sequence[str]], names: Sequence[str]) -> list[Path]:
+    paths = [folder / name for name in names]
+    for path, text in zip(paths, itertools.chain.from_iterable(batches), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with create_text(path) as file:
             file.write(f"{text}\n")
     return paths
 
 
-def _write_parquet(path: Path, columns: dict[str, Sequence[str]]) -> None:
+def _write_parquet(path: Path, header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
     pa = import_pyarrow(path)
     import pyarrow.parquet as pq
 
-    table = pa.table({name: pa.array(list(values), pa.string()) for name, values in columns.items()})
-    with path.open("xb") as file:
-        pq.write_table(table, file)
-
-
-def _check_lines(suffix: str, texts: Sequence[str]) -> None:
-    """Raise an error for texts that a format with one text on each line cannot hold."""
-    if suffix not in (".txt", ".smi"):
-        return
-    for number, text in enumerate(texts):
-        if "\n" in text or "\r" in text:
-            raise AeframeError(
-                f"modality 'text': sample {number} contains a line break, and {suffix} has one text per line; "
-                "write .jsonl or .csv"
-            )
-        if suffix == ".smi" and len(text.split()) > 1:
-            raise AeframeError(
-                f"modality 'text': sample {number} contains whitespace, after which .smi has a name; write .txt, "
-                ".jsonl or .csv"
-            )
+    schema = pa.schema([(name, pa.string()) for name in header])
+    with path.open("xb") as file, pq.ParquetWriter(file, schema) as writer:
+        while group := list(itertools.islice(rows, _GROUP)):
+            writer.write_table(pa.table([list(column) for column in zip(*group, strict=True)], schema=schema))

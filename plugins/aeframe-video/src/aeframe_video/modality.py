@@ -7,7 +7,7 @@ into clips, the samples of a model. Shapes: N clips, C channels, T frames, H x W
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -21,6 +21,7 @@ from aeframe.data import Dataset, FileSamples, Modality, OnError, Source, Splits
 from aeframe.data.folders import first_opened, passed_over, read_labels
 from aeframe.data.media import Medium
 from aeframe.data.random_split import SPLITS
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_image.fit import Fit, FitMode
@@ -290,18 +291,18 @@ class Video(Modality):
             channels = 1
         return replace(self.fit, channels=channels)
 
-    def write(self, x: Tensor, path: Path, *, names: Sequence[str] | None = None) -> list[Path]:
+    def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write clips ``(N, C, T, H, W)`` with 8 bits, at the rate of the training data.
 
         ``.mp4`` and ``.gif`` files contain all clips one after another, as `read` expects them. ``.npz`` contains the
-        uint8 array ``x``, ``(N, T, H, W)`` or ``(N, T, H, W, 3)``; ``.png`` contains film strips. Any other path is a
-        folder with one file per clip, ``000000.mp4`` and so on. With `names`, those of the videos, it has one file per
-        video, with its clips one after another.
+        uint8 array ``x``, ``(N, T, H, W)`` or ``(N, T, H, W, 3)``; ``.png`` contains film strips, for which all clips
+        are held in memory. Any other path is a folder with one file per clip, ``000000.mp4`` and so on. With the names
+        of videos it has one file per video, with its clips one after another.
 
         Raises:
-            AeframeError: Another suffix of a video or an image, or a file that exists.
+            AeframeError: Another suffix of a video or an image.
         """
-        return write_clips(as_bytes(x), path, self._rate, names=names)
+        return write_clips(SampleBatches(map(as_bytes, samples), len(samples), samples.names), path, self._rate)
 
 
 def as_bytes(x: Tensor) -> Tensor:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from aeframe.data.array_batches import write_npz
 from aeframe.data.output_names import output_paths
+from aeframe.data.sample_batches import SampleBatches
 from aeframe.errors import AeframeError
 from aeframe_video.decode import EXTENSIONS, FRAME_EXTENSIONS
 from aeframe_video.render import film_strips
@@ -28,17 +30,16 @@ _X264_OPTIONS = {"crf": "10", "preset": "medium"}
 Frames = NDArray[np.uint8]
 
 
-def write_clips(pixels: Tensor, path: Path, rate: float, *, names: Sequence[str] | None = None) -> list[Path]:
-    """Write uint8 clips ``(N, T, C, H, W)`` at `rate` frames per second, and return the files. See `Video.write`.
+def write_clips(clips: SampleBatches, path: Path, rate: float) -> list[Path]:
+    """Write uint8 clips ``(N, T, C, H, W)`` while they are computed, and return the files. See `Video.write_batches`.
 
     Args:
-        pixels: The clips.
+        clips: The clips, with the name of the video of each: in a folder, consecutive clips of one name are one file.
         path: The new file or folder.
         rate: Frames per second.
-        names: The name of the video of each clip: in a folder, consecutive clips of one name are one file.
 
     Raises:
-        AeframeError: An unknown suffix, or a file that exists.
+        AeframeError: An unknown suffix.
     """
     suffix = path.suffix.lower()
     # Any other suffix, such as that of a name with a dot, is part of the name of a folder.
@@ -47,26 +48,23 @@ def write_clips(pixels: Tensor, path: Path, rate: float, *, names: Sequence[str]
             f"modality 'video' writes MP4, GIF, NPZ and PNG (film strips), found '{path.name}'; choose one of these "
             "suffixes, or a folder"
         )
-    clips: Frames = pixels.permute(0, 1, 3, 4, 2).numpy()
-    titles = [f"{number:06d}" for number in range(len(clips))] if names is None else [str(name) for name in names]
-    if len(titles) != len(clips):
-        raise AeframeError(f"modality 'video' writes {len(clips)} clips, found {len(titles)} names; pass one for each")
+    if suffix == ".png":
+        Image.fromarray(film_strips(clips.tensor()).numpy()).save(path, format="PNG")
+        return [path]
+    frames: Iterator[Frames] = (batch.permute(0, 1, 3, 4, 2).numpy() for batch in clips)
+    if suffix == ".npz":
+        write_npz(path, "x", (batch[..., 0] if batch.shape[-1] == 1 else batch for batch in frames), len(clips))
+        return [path]
+    each = (clip for batch in frames for clip in batch)
     if suffix in _SUFFIXES:
-        files, clips_of_files = [path], [clips]
-        if path.exists():
-            raise AeframeError(f"'{path}' exists, and nothing is overwritten; remove it, or write elsewhere")
-    else:
-        starts = [number for number, title in enumerate(titles) if not number or title != titles[number - 1]]
-        clips_of_files = np.split(clips, starts[1:])
-        files = output_paths(
-            path, [titles[start] for start in starts], suffix=".mp4", written={".gif"}, read=EXTENSIONS
-        )
-    for file, file_clips in zip(files, clips_of_files, strict=True):
+        _write_video(path, each, rate)
+        return [path]
+    names = [f"{number:06d}" for number in range(len(clips))] if clips.names is None else map(str, clips.names)
+    videos = [(name, len([*same])) for name, same in itertools.groupby(names)]
+    files = output_paths(path, [name for name, _ in videos], suffix=".mp4", written={".gif"}, read=EXTENSIONS)
+    for file, (_, num) in zip(files, videos, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when it is complete, so that no partial file is visible under the final name.
-        partial = file.with_name(f".partial-{file.name}")
-        _write(partial, file_clips, rate)
-        partial.rename(file)
+        _write_video(file, itertools.islice(each, num), rate)
     return files
 
 
@@ -80,30 +78,25 @@ def gif(pixels: Tensor, rate: float) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, clips: Frames, rate: float) -> None:
-    """Write clips ``(N, T, H, W, C)`` to one file in the format of the suffix."""
-    suffix, frames = path.suffix.lower(), clips.reshape(-1, *clips.shape[2:])
-    grey = clips.shape[-1] == 1
-    if suffix == ".npz":
-        np.savez_compressed(path, x=clips[..., 0] if grey else clips)
-    elif suffix == ".png":
-        strips = film_strips(torch.from_numpy(clips).permute(0, 1, 4, 2, 3))
-        Image.fromarray(strips.numpy()).save(path, format="PNG")
-    elif suffix == ".gif":
+def _write_video(path: Path, clips: Iterable[Frames], rate: float) -> None:
+    """Write clips ``(T, H, W, C)``, one after another, to one file in the format of the suffix."""
+    iterator = iter(clips)
+    first = next(iterator)
+    _, height, width, channels = first.shape
+    if path.suffix.lower() == ".gif":
         # Greyscale is exact; colour is reduced to a palette of 256 colours per frame.
-        _encode(path, "gif", "gray" if grey else "pal8", frames, rate, {})
+        codec, pixel_format, options = "gif", "gray" if channels == 1 else "pal8", {}
     else:
         # yuv420p is the most widely supported format. It halves the resolution of colour, which requires even sizes.
-        even = clips.shape[2] % 2 == 0 and clips.shape[3] % 2 == 0
-        _encode(path, "libx264", "yuv420p" if even else "yuv444p", frames, rate, _X264_OPTIONS)
-
-
-def _encode(path: Path, codec: str, pixel_format: str, frames: Frames, rate: float, options: dict[str, str]) -> None:
+        even = height % 2 == 0 and width % 2 == 0
+        codec, pixel_format, options = "libx264", "yuv420p" if even else "yuv444p", _X264_OPTIONS
     with av.open(str(path), "w") as container:
         # PyAV annotates a stream of any codec; all codecs here are of video.
         stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pixel_format
+        stream.height, stream.width, stream.pix_fmt = height, width, pixel_format
+        frames = itertools.chain(first, itertools.chain.from_iterable(iterator))
+        # The first clip, of which its batch is a part, is not held in memory until the end.
+        del first
         for frame in frames:
             container.mux(stream.encode(_frame(frame, pixel_format)))
         container.mux(stream.encode(None))

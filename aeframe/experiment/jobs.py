@@ -24,6 +24,7 @@ from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import command_flags, hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader
+from aeframe.experiment.local_device import use_free_device
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
 from aeframe.runs.run_id import exported_run_id
 from aeframe.runs.sweep_plan import point_text, varied_keys, without_folders
@@ -62,6 +63,7 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         hidden = hidden_options(loader, overrides)
         if record is not None:
             record.monitor(run_config)
+            use_free_device(run_config["trainer"], str(HydraConfig.get().launcher.get("_target_", "")))
         # Importing Lightning takes seconds, so errors in the config are raised first.
         from aeframe.experiment.workflow import train
         from aeframe.runs.sweep import finished_value

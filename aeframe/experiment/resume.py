@@ -82,6 +82,9 @@ def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder
         stored_value = get_value(stored, key)
         if key.partition(".")[0] in _FOLDER_SETTINGS or _may_change(key, stored):
             continue
+        if key == "batch_size" and value is None:
+            # The stored one was chosen from the data.
+            continue
         if not _is_equal(value, stored_value):
             raise AeframeError(
                 f"resume=auto found run '{folder.path}' with {key}={_shown(stored_value)}, but this command has "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import sys
@@ -156,11 +157,16 @@ class PointRecord:
             write_point(self._sweep, self._point)
 
 
-class ReleaseConfigs(Callback):
-    """Drop the composed configs from what a job returns: Hydra keeps those of all points, half a megabyte each."""
+class ReleaseRun(Callback):
+    """Free what a finished point leaves in memory.
+
+    Hydra keeps what each job returns, with two composed configs of half a megabyte. The objects of a run refer to each
+    other, so that Python would keep those of several runs, with their memory on the device, until it looks for them.
+    """
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         job_return.cfg = job_return.hydra_cfg = None
+        gc.collect()
 
 
 @contextmanager

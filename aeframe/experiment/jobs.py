@@ -6,6 +6,7 @@ A sweep (``-m``) trains several runs, its points. Hydra's *sweeper* chooses the 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from aeframe.experiment.compose import overrides_of, resolve
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader, point_name
+from aeframe.experiment.optuna_sweeper import check_direction, first_point
 from aeframe.experiment.sweep import PointRecord, recorded_point
 from aeframe.runs.run_id import exported_run_id
 from aeframe.training.launchers import num_devices, with_devices
@@ -66,6 +68,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
         # The environment passes the id of the run to the other processes of a run on several devices.
         with user_errors(), exported_run_id():
             run = train(run_config, job=number, overrides=overrides, hidden_options=hidden)
+        if record is not None and math.isnan(run.monitored):
+            raise AeframeError(f"{run_config['monitor']} was never finite on the validation split")
         if record is not None:
             record.finish(run.folder, run.monitored)
         return run.monitored
@@ -92,7 +96,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
 
     A run on several devices starts this command once more for each further device, which would repeat the whole sweep.
 
-    If the sweeper chooses its points during the sweep (Optuna), only the common config is checked.
+    If the sweeper chooses its points during the sweep (Optuna), one point is checked, and the direction of the search.
 
     Raises:
         AeframeError: A point cannot be composed, or requires several devices without a launcher for Slurm.
@@ -106,6 +110,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
             config = resolve(composed, overrides_of(composed.hydra), loader)
         except AeframeError as error:
             raise AeframeError(f"{point_name(point)}: {error}") from error
+        check_direction(master.hydra.sweeper, config)
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
         if num_devices(trainer) * trainer["num_nodes"] > 1 and not launcher.endswith("SlurmLauncher"):
@@ -120,13 +125,13 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> Path:
 def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
     """Return the overrides of each point.
 
-    The points of other sweepers than Hydra's basic one are unknown: one point without overrides stands for them.
+    The points of other sweepers than Hydra's basic one are unknown: the first value of each setting stands for them.
     """
     sweeper: Any = master.hydra.sweeper
-    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-        return [[]]
     # Besides the command line, the config may list values to sweep over: ``hydra.sweeper.params``.
-    params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
+    params: Any = {} if sweeper.get("params") is None else OmegaConf.to_container(sweeper.params)
     overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
+        return [first_point(parsed)]
     return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]

@@ -188,8 +188,9 @@ class RunFolder:
         return read_strings(self.hidden_options)
 
     def write_state(self, status: str) -> None:
-        """Write ``{"status": status}``: ``training``, ``trained`` (the model is not saved yet), ``finished`` or ``pruned``
-        (ended early by a search, and can be resumed).
+        """Write ``{"status": status}``: ``training``, ``trained`` (without a saved model), ``finished`` or ``pruned``.
+
+        A pruned run was ended early by a search, and can be resumed.
         """
         write_text(self.state, json.dumps({"status": status}, indent=2) + "\n")
 

@@ -23,11 +23,9 @@ class Tune(Command):
             "overrides",
             metavar="OVERRIDE",
             nargs="*",
-            help="settings of all trials: model=vae data=digits max_epochs=20",
+            help="settings of all trials: model=vae max_epochs=20",
         )
-        parser.add_argument(
-            "--trials", metavar="N", type=int, default=20, help="trials of the study in all (default: 20)"
-        )
+        parser.add_argument("--trials", metavar="N", type=int, default=20, help="trials of the study (default: 20)")
         parser.add_argument(
             "--study", metavar="FILE", type=Path, help="SQLite file of the study (default: ROOT/studies/SPACE.db)"
         )

@@ -6,6 +6,7 @@ A sweep (``-m``) trains several runs, its points. Hydra's *sweeper* chooses the 
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from aeframe.experiment.composition.hidden import command_flags, hidden_options
 from aeframe.experiment.composition.hydra_internals import BasicSweeper
 from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.local_device import use_free_device
+from aeframe.experiment.optuna_sweeper import check_direction, first_point
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
 from aeframe.runs.run_id import exported_run_id
 from aeframe.runs.sweep_plan import point_text, varied_keys, without_folders
@@ -76,6 +78,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
                 return monitored
             stored = [*command_flags(loader, overrides), *overrides]
             run = train(run_config, job=number, overrides=stored, hidden_options=hidden)
+        if record is not None and math.isnan(run.monitored):
+            raise AeframeError(f"{run_config['monitor']} was never finite on the validation split")
         if record is not None:
             record.finish(run.folder, run.monitored)
         return run.monitored
@@ -102,7 +106,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
 
     A run on several devices starts this command once more for each further device, which would repeat the whole sweep.
 
-    If the sweeper chooses its points during the sweep (Optuna), only the common config is checked.
+    If the sweeper chooses its points during the sweep (Optuna), one point is checked, and the direction of the search.
 
     Raises:
         AeframeError: A point cannot be composed, or requires several devices without a launcher for Slurm; the folder
@@ -111,8 +115,8 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
     points = _points(loader, master)
-    keys = [] if points is None else varied_keys(points)
-    for point in [[]] if points is None else points:
+    keys = varied_keys(points)
+    for point in points:
         text = point_text(point, keys)
         name = f"the point {text}" if text else "the only point"
         try:
@@ -120,6 +124,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
             config = resolve(loader.point_settings(master, without_folders(point)), point, loader)
         except AeframeError as error:
             raise AeframeError(f"{name}: {error}") from error
+        check_direction(master.hydra.sweeper, config)
         # On Slurm each point is a separate job, and Slurm starts one process for each of the job's devices.
         trainer = with_devices(config["trainer"])
         repeats_command = trainer["strategy"] != "ddp_spawn" and not launcher.endswith("SlurmLauncher")
@@ -130,18 +135,26 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
                 "trainer.strategy=ddp_spawn, or a launcher that makes a Slurm job of each "
                 "(hydra/launcher=submitit_slurm)"
             )
-    sweep = planned_sweep(master, points, overrides)
+    sweep = planned_sweep(master, points if _is_basic(master.hydra.sweeper) else None, overrides)
     master.hydra.sweep.dir = str(sweep.folder)
     return master, sweep
 
 
-def _points(loader: Loader, master: DictConfig) -> list[list[str]] | None:
-    """Return the overrides of each point; None for a sweeper other than Hydra's basic one, whose points are unknown."""
+def _points(loader: Loader, master: DictConfig) -> list[list[str]]:
+    """Return the overrides of each point.
+
+    The points of other sweepers than Hydra's basic one are unknown: the first value of each setting stands for them.
+    """
     sweeper: Any = master.hydra.sweeper
-    if not str(sweeper.get("_target_", "")).endswith("BasicSweeper"):
-        return None
     # Besides the command line, the config may list values to sweep over: ``hydra.sweeper.params``.
-    params: Any = {} if sweeper.params is None else OmegaConf.to_container(sweeper.params)
+    params: Any = {} if sweeper.get("params") is None else OmegaConf.to_container(sweeper.params)
     overrides = [f"{key}={value}" for key, value in params.items()] + overrides_of(master.hydra)
     parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
+    if not _is_basic(sweeper):
+        return [first_point(parsed)]
     return [point for batch in BasicSweeper.split_arguments(parsed, None) for point in batch]
+
+
+def _is_basic(sweeper: Any) -> bool:
+    """Return whether a sweeper is Hydra's basic one, whose points are known before it begins."""
+    return str(sweeper.get("_target_", "")).endswith("BasicSweeper")

@@ -188,9 +188,9 @@ class RunFolder:
         return read_strings(self.hidden_options)
 
     def write_state(self, status: str) -> None:
-        """Write ``{"status": status}``: ``training``, ``trained``, ``finished`` or ``pruned``.
+        """Write ``{"status": status}``: ``training``, ``trained`` (without a saved model), ``finished`` or ``pruned``.
 
-        The model of a ``trained`` run is not saved yet; a search has ended a ``pruned`` one early, and it can be resumed.
+        A pruned run was ended early by a search, and can be resumed.
         """
         write_text(self.state, json.dumps({"status": status}, indent=2) + "\n")
 

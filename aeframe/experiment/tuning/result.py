@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 FOLDER = "folder"
-"""The attribute of a trial of a study with its run folder."""
+"""The attribute of a trial of a study with the name of its run folder."""
 VALUES_OF = {"COMPLETE": "complete", "PRUNED": "pruned", "RUNNING": "running", "WAITING": "waiting"}
 """The status of a trial by Optuna's name of its state. A failed one is ``failed`` or ``interrupted``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,9 @@ class SeededSampler(BaseSampler):
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> Mapping[str, Any]:
+    ) -> dict[str, Any]:
         """Return the parameters of the trial."""
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return dict(self._of(trial).sample_relative(study, trial, search_space))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

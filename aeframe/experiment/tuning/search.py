@@ -53,7 +53,7 @@ from aeframe.training.launchers import num_devices, with_devices
 
 _SAMPLE_ARGUMENTS = ("y", "condition", "sample_weight", "groups", "factors")
 _HELD_OUT = ("validation", "test")
-_QUIET = ("verbose=false", "progress=false")
+_QUIET = ("verbose=false", "progress=false", "pictures=false")
 """Overrides that come before those of the user."""
 _MOST_FAILURES = 3
 """A study whose first trials all fail ends after so many."""
@@ -233,7 +233,7 @@ class _Search:
         try:
             config = self._compose(point)
             run_folder = folder / f"{trial.number}-{config['model']['name']}-{config['data']['name']}"
-            trial.set_user_attr(FOLDER, str(run_folder))
+            trial.set_user_attr(FOLDER, run_folder.name)
             overrides = [*self.common, *as_overrides({**point, "folder": run_folder})]
             callbacks = [*copy.deepcopy(list(self.objects.callbacks)), ReportToTrial(trial, self.metric)]
             with user_errors():
@@ -254,7 +254,7 @@ class _Search:
         except AeframeError as error:
             self._fail(study, trial, replace(record, status="failed", error=str(error)), folder)
             outcome = f"failed: {error}"
-        except Exception as error:  # noqa: BLE001 one point of a search may make any part fail; the others go on
+        except Exception as error:  # noqa: BLE001 any part may fail at one point; the other points are trained
             traceback.print_exc()
             message = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._fail(study, trial, replace(record, status="failed", error=message), folder)
@@ -281,7 +281,7 @@ class _Search:
         Raises:
             AeframeError: No trial has a result.
         """
-        finished = [self._trial(trial) for trial in study.get_trials(deepcopy=False)]
+        finished = [self._trial(trial, folder) for trial in study.get_trials(deepcopy=False)]
         complete = [trial for trial in finished if trial.status == "complete"]
         if not complete:
             raise AeframeError(
@@ -310,16 +310,16 @@ class _Search:
             self.config_dir,
         )
 
-    def _trial(self, trial: FrozenTrial) -> Trial:
+    def _trial(self, trial: FrozenTrial, folder: Path) -> Trial:
         value, error = trial.value, str(trial.user_attrs.get(ERROR, ""))
         point = self.space.point(trial.params) if trial.params.keys() == self.space.settings.keys() else {}
-        path = trial.user_attrs.get(FOLDER)
+        name = trial.user_attrs.get(FOLDER)
         return Trial(
             trial.number,
             point,
             VALUES_OF.get(trial.state.name, "interrupted" if not error else "failed"),
             math.nan if value is None else value,
-            None if path is None else Path(path),
+            None if name is None else folder / name,
             (*self.common, *as_overrides(point)),
             error,
         )

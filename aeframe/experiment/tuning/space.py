@@ -111,7 +111,7 @@ class SearchSpace:
         return {
             key: list(varied.values)
             if isinstance(varied, Choices)
-            else {name: value for name, value in asdict(varied).items() if value not in (None, False)}
+            else {name: value for name, value in asdict(varied).items() if value is not None and value is not False}
             for key, varied in self.settings.items()
         }
 

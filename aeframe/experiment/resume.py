@@ -21,6 +21,7 @@ from aeframe.runs.folder import RunFolder
 MAY_CHANGE = (
     "max_epochs",
     "max_batches",
+    "max_hours",
     "patience",
     "log_every",
     "steps_per_call",
@@ -81,6 +82,9 @@ def check_unchanged(config: Mapping[str, Any], stored: Mapping[str, Any], folder
     for key, value in _leaves(with_absolute_init(config), stored):
         stored_value = get_value(stored, key)
         if key.partition(".")[0] in _FOLDER_SETTINGS or _may_change(key, stored):
+            continue
+        if key == "batch_size" and value is None:
+            # The stored one was chosen from the data.
             continue
         if not _is_equal(value, stored_value):
             raise AeframeError(

@@ -50,6 +50,10 @@ class SampleSplits:
             if num_samples(samples.x) == 0:
                 raise AeframeError(f"fit: x has no samples for the {split} split, found {described(samples.x)}")
 
+    def content(self) -> dict[str, dict[str, Any]]:
+        """Return the entry of each split in the fingerprint of a run's data, which has a hash of the samples."""
+        return {split: _content(samples) for split, samples in self.by_split.items()}
+
 
 @dataclass(slots=True)
 class _Extra:
@@ -137,7 +141,7 @@ class MemoryDataset(Dataset):
         return self.raw_splits(splits)
 
     def content(self) -> dict[str, dict[str, Any]]:
-        return {split: _content(samples) for split, samples in self.samples.items()}
+        return SampleSplits(self.samples).content()
 
     def extend_spec(self, spec: DataSpec) -> DataSpec:
         return spec if self.condition is None else replace(spec, condition=spec.condition + self.condition.width)

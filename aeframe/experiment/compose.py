@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from aeframe.errors import AeframeError
 from aeframe.experiment.composition.loader import CONFIG, Loader, task_config
 from aeframe.experiment.pinned import with_overrides
-from aeframe.experiment.resume import AUTO, check_unchanged, with_changes
+from aeframe.experiment.resume import AUTO, with_changes
 from aeframe.experiment.validation import validated
 from aeframe.runs.folder import RunFolder
 
@@ -58,40 +58,24 @@ def resolve(config: DictConfig, overrides: Sequence[str], loader: Loader) -> dic
     if loader.pinned is not None:
         composed = with_overrides(loader.pinned, composed, overrides, loader)
     resume = composed.get("resume")
-    if resume is None:
+    if resume is None or isinstance(resume, bool) or resume == AUTO:
+        # `aeframe.experiment.start` finds the folder when the run starts.
         return validated(composed)
-    if resume == AUTO:
-        return _auto_resumed(composed)
     folder = RunFolder.open(str(resume))
-    updated = with_changes(_stored_config(folder), composed, overrides, loader)
-    return validated(_resuming(updated, folder))
+    updated = with_changes(stored_config(folder), composed, overrides, loader)
+    return validated({**updated, "folder": None, "resume": str(folder.path)})
 
 
-def _auto_resumed(composed: dict[str, Any]) -> dict[str, Any]:
-    """Return the config for ``resume=auto``.
+def stored_config(folder: RunFolder) -> dict[str, Any]:
+    """Return the validated config of a run.
 
-    It is the config of a resumed run if the run's folder has a checkpoint, and that of a new run otherwise.
+    Raises:
+        AeframeError: The config cannot be read, or does not fit the installed parts.
     """
-    if composed.get("folder") is None:
-        raise AeframeError("resume=auto requires the run's folder, found none; set folder=PATH")
-    config = validated({**composed, "resume": None})
-    folder = RunFolder(Path(config["folder"]))
-    if not folder.has_checkpoint():
-        return config
-    check_unchanged(config, _stored_config(RunFolder.open(folder.path)), folder)
-    return _resuming(config, folder)
-
-
-def _stored_config(folder: RunFolder) -> dict[str, Any]:
     try:
         return validated(folder.read_config())
     except AeframeError as error:
         raise AeframeError(f"the config of run '{folder.path}' cannot be used here: {error}") from error
-
-
-def _resuming(config: dict[str, Any], folder: RunFolder) -> dict[str, Any]:
-    """Return a config with its settings of folders set to resume the run in `folder`."""
-    return {**config, "folder": None, "resume": str(folder.path)}
 
 
 def overrides_of(hydra: Any) -> list[str]:

@@ -27,11 +27,12 @@ def banner(
     device: str,
     folder: Path,
     hidden_options: Sequence[str] = (),
+    start: str = "begins",
 ) -> None:
-    """Print the data, the parts of the model with their parameter counts, the device and the run folder.
+    """Print the data, the parts of the model with their parameter counts, the device, the run folder and `start`.
 
     A part is one component of the model, such as the encoder; penalties and critics are several, listed by label.
-    `hidden_options` are files of the user that hide packaged options.
+    `hidden_options` are files of the user that hide packaged options, and `start` says where training starts.
     """
     name = config["model"]["name"] if isinstance(config.get("model"), Mapping) else "model"
     title = _shown(f"{name} on {config['data']['name']}")
@@ -52,6 +53,7 @@ def banner(
     precision = config["trainer"]["precision"]
     table.add_row("runs on", f"{device}, precision {precision}, seed {config['seed']}")
     table.add_row("folder", _shown(folder))
+    table.add_row("start", start)
     if splits.factor_names:
         table.add_row("factors", _shown(", ".join(splits.factor_names)))
     for file in hidden_options:
@@ -63,6 +65,11 @@ def banner(
     if len(splits.skipped) > 5:
         table.add_row("skipped", f"and {len(splits.skipped) - 5} more, listed in the run folder")
     console.print(table, soft_wrap=True)
+
+
+def print_note(console: Console, sentence: str) -> None:
+    """Print a sentence in one line, after the word note."""
+    console.print(f"note: {printable(sentence)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def closing_table(

@@ -22,6 +22,7 @@ from aeframe.experiment.composition.loader import CONFIG, Loader
 from aeframe.experiment.composition.option_files import file_groups, place_of
 from aeframe.experiment.composition.sources import SETTINGS
 from aeframe.experiment.dotted_keys import ABSENT, get_value
+from aeframe.experiment.resume import AUTO
 from aeframe.factory import defaults
 from aeframe.kinds import BY_KEY, GROUPS, LABELLED, LOGGER
 from aeframe.registry import registry
@@ -90,7 +91,7 @@ def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = No
         )
     part = _part(config, key)
     sources = list(_sources(loader, key, part))
-    if config["resume"] is not None and (not sources or sources[-1].value != value):
+    if config["resume"] not in (None, False, AUTO) and (not sources or sources[-1].value != value):
         sources.append(ValueSource(value, f"the stored config of run '{config['resume']}'"))
     return Provenance(value, sources, part, None)
 

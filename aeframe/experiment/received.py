@@ -95,7 +95,7 @@ def _received_samples(
             by_split[split] = Samples(split_samples.x, **{**names_columns, **_fields(split_samples)})
     modality = settings.get("modality")
     chosen = modality.get("name") if isinstance(modality, Mapping) else modality
-    if chosen is None and settings.get("resume") not in (None, AUTO):
+    if chosen is None and settings.get("resume") not in (None, False, AUTO):
         chosen = RunFolder.open(settings["resume"]).read_config()["modality"]["name"]
     settings["data"] = {"name": memory_dataset(samples.x, chosen), **options}
     return SampleSplits(by_split)

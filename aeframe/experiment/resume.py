@@ -21,6 +21,7 @@ from aeframe.runs.folder import RunFolder
 MAY_CHANGE = (
     "max_epochs",
     "max_batches",
+    "max_hours",
     "patience",
     "log_every",
     "steps_per_call",

@@ -69,6 +69,8 @@ class RunSettings:
     max_epochs: PositiveCount = 50
     max_batches: PositiveCount | None = None
     """End after this many batches, also within an epoch."""
+    max_hours: Positive | None = None
+    """End after this many hours of training, over all resumptions since it was set; the run is tested and saved."""
     steps_per_call: PositiveCount | Literal["auto"] = "auto"
     """Batches in one call of `training_step`: more have less overhead and the same results; ``auto`` chooses."""
     log_every: PositiveCount = 50
@@ -132,5 +134,6 @@ class RunSettings:
     """The folder in which run folders are created."""
     folder: str | None = None
     """This run's folder; null creates a new one below `root`."""
-    resume: str | None = None
-    """The folder of a run to resume; ``auto`` resumes the run in `folder` if it has a checkpoint, else starts it."""
+    resume: str | Literal[False] | None = None
+    """The folder of a run to resume. ``auto`` begins the run in `folder`, continues it, or finds it complete; null is
+    ``auto`` in a Slurm job and under torchrun, where `folder` may be left out. ``false`` always begins a new run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
-from aeframe.experiment.console import banner, closing_table
+from aeframe.experiment.completion import complete_message, finished_run, is_trained, reached_limit
+from aeframe.experiment.console import banner, closing_table, print_note
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
+from aeframe.experiment.signals import ended
 from aeframe.experiment.spawned import is_spawned, train_spawned
+from aeframe.experiment.start import Start, started
 from aeframe.experiment.validation import interval_seconds
 from aeframe.interruption import Interrupted, SignalGuard
 from aeframe.model.density import batches_to_fit, fit_sampler
@@ -40,7 +43,6 @@ from aeframe.runs.folder import RunFolder
 from aeframe.runs.lock import run_lock
 from aeframe.runs.newest import NewestCheckpoint, newest_checkpoint
 from aeframe.runs.records import Records
-from aeframe.runs.run_id import run_id
 from aeframe.runs.run_logger import RunLogger
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.checkpoint import check_fits, read_checkpoint
@@ -52,6 +54,7 @@ from aeframe.training.process_state import run_process
 from aeframe.training.processes import joined_processes
 from aeframe.training.progress_line import ProgressLine
 from aeframe.training.run_checkpoints import RunCheckpoints
+from aeframe.training.time_limit import TrainingTimeLimit
 from aeframe.training.trainer import compile_in_place, make_trainer
 from aeframe.types import TrainingProgress
 
@@ -64,8 +67,6 @@ _UNSUPPORTED_CALLBACKS: Mapping[type, str] = {
     "ema=0.999, or use it in a Trainer of your own (aeframe.build)",
 }
 """Callbacks that do not work in a run: why, and what to use instead."""
-_LIMITS = ("max_epochs", "max_batches", "patience")
-"""Settings that end training."""
 
 
 def train(
@@ -79,7 +80,7 @@ def train(
     """Train the model of a composed config, test it and save it.
 
     A resumed run continues at its newest checkpoint. If its training is complete but its model is not saved, it is
-    tested and saved only.
+    tested and saved only. If `aeframe.experiment.start` finds the run complete, its result is read and returned.
 
     Args:
         config: As `aeframe.experiment.compose.compose` returns it.
@@ -94,11 +95,18 @@ def train(
             a disk that is full or read-only.
         Interrupted: A signal ended the run, after its checkpoint was written.
     """
-    with_devices(config["trainer"])  # Raises an error if the launcher has started another number of processes.
-    folder, objects = _run_folder(config, job), objects or RunObjects()
-    if is_spawned(config["trainer"]):
-        return train_spawned(folder, config, overrides, objects, hidden_options)
-    return _execute(folder, config, overrides, objects, hidden_options, finish_only=False)
+    # Raises an error if the launcher has started another number of processes, before a folder is made.
+    with_devices(config["trainer"])
+    objects = objects or RunObjects()
+    with SignalGuard() as signals, started(config, job, objects) as start:
+        if start.is_complete:
+            if is_first_process():
+                print_note(_console(config), complete_message(start.folder))
+            return finished_run(start.folder, objects)
+        if not is_spawned(config["trainer"]):
+            return _execute(start, start.config(config), overrides, objects, hidden_options, signals, finish_only=False)
+    # The processes of the run lock its folder themselves.
+    return train_spawned(start.folder, start.config(config), overrides, objects, hidden_options)
 
 
 def finish(folder: Path) -> Run:
@@ -111,25 +119,30 @@ def finish(folder: Path) -> Run:
     config = run.read_config()
     single_device = {**config["trainer"], "devices": 1, "num_nodes": 1, "strategy": "auto"}
     resumed = {**config, "trainer": single_device, "resume": str(run.path)}
-    return _execute(run, resumed, (), RunObjects(), (), finish_only=True)
+    with SignalGuard() as signals:
+        start = Start(str(run.path), continues=True)
+        return _execute(start, resumed, (), RunObjects(), (), signals, finish_only=True)
 
 
 def _execute(
-    folder: RunFolder,
+    start: Start,
     config: Mapping[str, Any],
     overrides: Sequence[str],
     objects: RunObjects,
     hidden_options: Sequence[str],
+    signals: SignalGuard,
     *,
     finish_only: bool,
 ) -> Run:
     """Execute a run, report signals and system errors in one sentence, and restore the state of the process."""
-    with SignalGuard() as signals, run_process(config["trainer"]):
-        run = _RunInProgress(folder, config, overrides, objects, hidden_options, signals, finish_only)
+    folder = start.folder
+    with run_process(config["trainer"]):
+        run = _RunInProgress(start, config, overrides, objects, hidden_options, signals, finish_only)
         try:
             return run.execute()
         except Interrupted as interruption:
-            raise Interrupted(interruption.number, run.interruption_message(interruption)) from None
+            batch = run.checkpoints.written_batch if run.checkpoints is not None else None
+            raise ended(interruption, folder, batch, is_first=is_first_process()) from None
         except OSError as error:
             file = f" ('{error.filename}')" if error.filename else ""
             raise AeframeError(
@@ -147,7 +160,7 @@ class _RunInProgress:
 
     def __init__(
         self,
-        folder: RunFolder,
+        start: Start,
         config: Mapping[str, Any],
         overrides: Sequence[str],
         objects: RunObjects,
@@ -155,11 +168,12 @@ class _RunInProgress:
         signals: SignalGuard,
         finish_only: bool,
     ) -> None:
-        self.folder, self.overrides, self.signals, self.finish_only = folder, overrides, signals, finish_only
+        self.start, self.folder, self.overrides = start, start.folder, overrides
+        self.signals, self.finish_only = signals, finish_only
         self.config, self.objects = config, objects
-        self.resumes = config["resume"] is not None
-        self.hidden_options = folder.read_hidden_options() if self.resumes else list(hidden_options)
-        self.console = Console(stderr=True, quiet=not config["verbose"])
+        self.resumes = start.continues
+        self.hidden_options = self.folder.read_hidden_options() if self.resumes else list(hidden_options)
+        self.console = _console(config)
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
 
@@ -183,7 +197,7 @@ class _RunInProgress:
         )
         # The paths of this config are absolute. The errors above name paths as the user wrote them.
         self.config = setup.config
-        is_trained = newest is not None and self._check_resume(newest, setup)
+        trained = newest is not None and self._check_resume(newest, setup)
         trainer = self._make_trainer(setup)
         # Raises an error for a batch size that does not fit the data or the devices.
         setup.data.batches_per_epoch(trainer.world_size)
@@ -192,7 +206,7 @@ class _RunInProgress:
         fingerprint = {} if record is None else record.fingerprint
         with joined_processes(trainer, setup.module, self.config["trainer"]), self._locked_folder(setup, fingerprint):
             if newest is not None:
-                self._restore(newest, setup, is_trained=is_trained)
+                self._restore(newest, setup, trained=trained)
             elif self.resumes and is_first_process():
                 # The run ended before its first checkpoint, so all measurements will be repeated.
                 self._run_logger.cut_back({}, batch=0, between_epochs=False, drop_tests=True)
@@ -211,10 +225,11 @@ class _RunInProgress:
                         device,
                         self.folder.path,
                         self.hidden_options,
+                        _start_sentence(newest, trained),
                     )
                 if setup.init is not None:
                     self._print_note(setup.init.summary())
-                if not is_trained:
+                if not trained:
                     self._fit(trainer, setup, newest)
                 run = self._test_and_save(trainer, setup, start)
                 status = "success"
@@ -232,30 +247,23 @@ class _RunInProgress:
         check_fits(model_state, newest.checkpoint["state_dict"])
         if self.finish_only:
             return True
-        progress, config = newest.progress, self.config
-        # The config in the checkpoint is compared, not the file: the first process rewrites that while others read it.
-        previous_config = newest.checkpoint.get("hyper_parameters", {})
-        # A checkpoint after the last batch may have been written before the last validation.
-        is_validated = newest.stopped or progress["batch_in_epoch"] == 0
-        reached_limit = progress["epoch"] >= config["max_epochs"] or (
-            config["max_batches"] is not None and progress["batch"] >= config["max_batches"] and is_validated
-        )
-        limits_changed = any(previous_config.get(name) != config[name] for name in _LIMITS) or (
-            previous_config.get("trainer", {}).get("max_time") != config["trainer"].get("max_time")
-        )
-        is_trained = reached_limit or (newest.stopped and not limits_changed)
-        if is_trained and self.folder.read_state().get("status") == "finished":
+        progress, config, trained = newest.progress, self.config, is_trained(newest, self.config)
+        if trained and self.folder.read_state().get("status") == "finished":
             if is_first_process():
                 # Removes the lock file of a process that was killed after it had finished the run.
                 with run_lock(self.folder.path):
                     pass
-            stopped = " and was stopped early" if newest.stopped and not reached_limit else ", all that are planned"
+            stopped = (
+                " and was stopped early"
+                if newest.stopped and not reached_limit(newest, config)
+                else ", all that are planned"
+            )
             raise AeframeError(
                 f"run '{self.folder.path}' is finished: it has done {progress['batch']} batches{stopped}; "
                 "to train on, set max_epochs, max_batches or patience higher"
             )
         if (
-            not is_trained
+            not trained
             and progress["planned"]
             and progress["batch"] >= progress["planned"]
             and not config["stretch_schedules"]
@@ -266,7 +274,7 @@ class _RunInProgress:
                     f"schedules ({', '.join(names)}) stay at their end, since they were planned for "
                     f"{progress['planned']} batches; stretch_schedules=true spreads them over the new length"
                 )
-        return is_trained
+        return trained
 
     def _check_monitor(self, setup: RunSetup) -> None:
         """Raise an error for a monitored metric that validation does not compute."""
@@ -297,6 +305,8 @@ class _RunInProgress:
             callbacks.append(ProgressLine())
         if config["ema"] is not None:
             callbacks.append(WeightAverage(config["ema"]))
+        if config["max_hours"] is not None:
+            callbacks.append(TrainingTimeLimit(config["max_hours"]))
         if config["patience"] is not None:
             callbacks.append(RunEarlyStopping(monitor, patience=config["patience"], mode=mode))
         self._run_logger = RunLogger(folder)
@@ -329,7 +339,7 @@ class _RunInProgress:
             return
         if not self.resumes:
             self.folder.create()
-        with run_lock(self.folder.path):
+        with nullcontext() if self.start.is_locked else run_lock(self.folder.path):
             for sentence in compare(stored_fingerprint, setup.record.fingerprint):
                 self._print_note(sentence)
             if not self.resumes:
@@ -337,7 +347,7 @@ class _RunInProgress:
                 write_modality_state(self.folder.path, setup.modality.state())
                 self.folder.write_overrides(self.overrides)
                 self.folder.write_hidden_options(self.hidden_options)
-                self.folder.write_state("training")
+                self.folder.write_state("training", self.start.command or None)
             if not self.finish_only:
                 self.folder.write_config({**self.config, "resume": None})
             if setup.init is not None:
@@ -348,13 +358,13 @@ class _RunInProgress:
                 (self.folder.path / "skipped.txt").write_text(skipped, encoding="utf-8")
             yield
 
-    def _restore(self, newest: NewestCheckpoint, setup: RunSetup, *, is_trained: bool) -> None:
+    def _restore(self, newest: NewestCheckpoint, setup: RunSetup, *, trained: bool) -> None:
         """Remove the rows of metrics that were written after the checkpoint, and restore the state of the run.
 
         If training is complete, the Trainer does not load the checkpoint: the progress is then restored here.
         """
         progress = newest.progress
-        if is_trained:
+        if trained:
             setup.module.restore_progress(progress)
         assert self.checkpoints is not None
         if newest.run_state:
@@ -365,9 +375,9 @@ class _RunInProgress:
                 newest.run_state.get("rows", {}),
                 batch=progress["batch"],
                 between_epochs=progress["batch_in_epoch"] == 0,
-                drop_tests=is_trained or self.folder.read_state().get("status") != "finished",
+                drop_tests=trained or self.folder.read_state().get("status") != "finished",
             )
-            self.folder.write_state("trained" if is_trained else "training")
+            self.folder.write_state("trained" if trained else "training")
 
     def _open_loggers(self) -> list[Logger]:
         folder = self.folder.path
@@ -474,27 +484,20 @@ class _RunInProgress:
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def interruption_message(self, interruption: Interrupted) -> str:
-        """Return the message for a run that a signal ended: its newest checkpoint, and how to resume."""
-        folder = self.folder
-        if not folder.has_checkpoint():
-            return f"{interruption}: run '{folder.path}' has no checkpoint yet; run the command again"
-        batch = self.checkpoints.written_batch if self.checkpoints is not None else None
-        at_batch = "" if batch is None else f" at batch {batch}"
-        return (
-            f"{interruption}: run '{folder.path}' keeps its newest checkpoint{at_batch}; continue with "
-            f"aeframe-train resume={folder.path}, or save the best model so far with aeframe finish {folder.path}"
-        )
-
     def _print_note(self, sentence: str) -> None:
         if is_first_process():
-            self.console.print(f"note: {printable(sentence)}", soft_wrap=True, highlight=False, markup=False)
+            print_note(self.console, sentence)
 
 
-def _run_folder(config: Mapping[str, Any], job: int | None) -> RunFolder:
-    if config["resume"] is not None:
-        return RunFolder.open(Path(config["resume"]))
-    if config["folder"] is not None:
-        return RunFolder(Path(config["folder"]))
-    name = f"{run_id(job)}-{config['model']['name']}-{config['data']['name']}"
-    return RunFolder(Path(config["root"]) / name)
+def _console(config: Mapping[str, Any]) -> Console:
+    return Console(stderr=True, quiet=not config["verbose"])
+
+
+def _start_sentence(newest: NewestCheckpoint | None, trained: bool) -> str:
+    """Return what the run does first, for the banner."""
+    if newest is None:
+        return "begins"
+    progress = newest.progress
+    if trained:
+        return f"finishes: trained for {progress['batch']} batches, not saved yet"
+    return f"resumes in epoch {progress['epoch'] + 1}, after batch {progress['batch']}"

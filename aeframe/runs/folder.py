@@ -187,12 +187,17 @@ class RunFolder:
             return []
         return read_strings(self.hidden_options)
 
-    def write_state(self, status: str) -> None:
-        """Write ``{"status": status}``: ``training``, ``trained`` (without a saved model), ``finished`` or ``pruned``.
+    def write_state(self, status: str, command: str | None = None) -> None:
+        """Write ``{"status": status, "command": command}``.
 
-        A pruned run was ended early by a search, and can be resumed.
+        Args:
+            status: ``training``, ``trained`` (without a saved model), ``finished`` or ``pruned`` (ended early by a
+                search; it can be resumed).
+            command: The digest of the settings with which the run was begun; by default the stored one is kept.
         """
-        write_text(self.state, json.dumps({"status": status}, indent=2) + "\n")
+        stored = self.read_state().get("command") if command is None else command
+        state = {"status": status} if stored is None else {"status": status, "command": stored}
+        write_text(self.state, json.dumps(state, indent=2) + "\n")
 
     def read_state(self) -> dict[str, Any]:
         """Read the state of the run; ``{}`` if the file is missing or damaged."""

@@ -24,6 +24,12 @@ else:
 
 NAME = ".lock"
 """The name of the lock file in a run folder."""
+
+
+class FolderInUseError(AeframeError):
+    """Another process, or another run of this one, holds the lock of a run folder."""
+
+
 _held: set[str] = set()
 """Lock files that this process holds; the system's locks do not exclude other threads of the same process."""
 
@@ -36,7 +42,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     its lock. The next process then takes over the file that was left, and prints a line on standard error.
 
     Raises:
-        AeframeError: Another run of this or another process holds the lock.
+        FolderInUseError: Another run of this or another process holds the lock.
     """
     path = folder / NAME
     key = str(path.resolve())
@@ -112,8 +118,8 @@ def _read(file: IO[str]) -> dict[str, Any]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _in_use(folder: Path, holder: dict[str, Any]) -> AeframeError:
-    return AeframeError(
+def _in_use(folder: Path, holder: dict[str, Any]) -> FolderInUseError:
+    return FolderInUseError(
         f"run '{folder}' is in use by process {holder.get('pid')} on {holder.get('host')}; wait until it ends, "
         "or choose another folder with folder=PATH"
     )

@@ -176,36 +176,6 @@ def test_a_stored_config_that_does_not_fit_names_its_run(run: MakeRun) -> None:
     )
 
 
-# -- resume=auto -----------------------------------------------------------------------------------------------------
-
-
-def test_auto_starts_a_run_and_resumes_it(run: MakeRun, workplace: Path) -> None:
-    words = ["resume=auto", "folder=run", "model=vae", "latent.dim=3"]
-    config = compose([*words, "max_epochs=4"])
-    assert (config["resume"], config["folder"]) == (None, "run")
-    run("model=vae", "latent.dim=3", "max_epochs=4", folder="run")
-    resumed = compose([*words, "max_epochs=5"])
-    assert different(resumed, config) == ["max_epochs", "folder", "resume"]
-    assert (resumed["resume"], resumed["folder"], resumed["max_epochs"]) == ("run", None, 5)
-
-
-def test_auto_starts_again_where_there_is_no_checkpoint(run: MakeRun) -> None:
-    path = run(checkpoint=False)
-    assert compose(["resume=auto", f"folder={path}"])["resume"] is None
-
-
-def test_auto_names_the_first_difference(run: MakeRun) -> None:
-    path = run("optimizer.lr=0.01")
-    assert error_message("resume=auto", f"folder={path}", "optimizer.lr=0.5", "seed=3") == (
-        f"resume=auto found run '{path}' with optimizer.lr=0.01, but this command has optimizer.lr=0.5; set it as it "
-        f"was, or choose another folder (resume can change {', '.join(MAY_CHANGE)})"
-    )
-
-
-def test_auto_needs_a_folder() -> None:
-    assert error_message("resume=auto") == "resume=auto requires the run's folder, found none; set folder=PATH"
-
-
 # -- from the command line and from Python ---------------------------------------------------------------------------
 
 

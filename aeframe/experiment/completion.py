@@ -60,3 +60,18 @@ def complete_message(folder: RunFolder) -> str:
     newest = newest_checkpoint(folder)
     batches = "" if newest is None else f" after {newest.progress['batch']} batches"
     return f"run '{folder.path}' is complete{batches}, so nothing was trained; resume=false begins another"
+
+
+def start_message(newest: NewestCheckpoint | None, *, trained: bool) -> str:
+    """Return what a run does first, for its banner.
+
+    Args:
+        newest: The checkpoint that it continues at; None for a run that begins.
+        trained: Whether its training is complete.
+    """
+    if newest is None:
+        return "begins"
+    progress = newest.progress
+    if trained:
+        return f"finishes: trained for {progress['batch']} batches, not saved yet"
+    return f"resumes in epoch {progress['epoch'] + 1}, after batch {progress['batch']}"

@@ -67,6 +67,11 @@ def banner(
     console.print(table, soft_wrap=True)
 
 
+def console_of(config: Mapping[str, Any]) -> Console:
+    """Return the console of a run, which is silent with ``verbose=false``."""
+    return Console(stderr=True, quiet=not config["verbose"])
+
+
 def print_note(console: Console, sentence: str) -> None:
     """Print a sentence in one line, after the word note."""
     console.print(f"note: {printable(sentence)}", soft_wrap=True, highlight=False, markup=False)

@@ -13,7 +13,6 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler, StochasticWeightAveraging
 from lightning.pytorch.loggers import Logger
-from rich.console import Console
 
 from aeframe.data.fingerprint import compare
 from aeframe.errors import AeframeError, did_you_mean, first_sentence, printable
@@ -23,8 +22,8 @@ from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
-from aeframe.experiment.completion import complete_message, finished_run, is_trained, reached_limit
-from aeframe.experiment.console import banner, closing_table, print_note
+from aeframe.experiment.completion import complete_message, finished_run, is_trained, reached_limit, start_message
+from aeframe.experiment.console import banner, closing_table, console_of, print_note
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
 from aeframe.experiment.run_setup import RunSetup, build_run, monitor_mode, schedule_names
@@ -101,7 +100,7 @@ def train(
     with SignalGuard() as signals, started(config, job, objects) as start:
         if start.is_complete:
             if is_first_process():
-                print_note(_console(config), complete_message(start.folder))
+                print_note(console_of(config), complete_message(start.folder))
             return finished_run(start.folder, objects)
         if not is_spawned(config["trainer"]):
             return _execute(start, start.config(config), overrides, objects, hidden_options, signals, finish_only=False)
@@ -173,7 +172,7 @@ class _RunInProgress:
         self.config, self.objects = config, objects
         self.resumes = start.continues
         self.hidden_options = self.folder.read_hidden_options() if self.resumes else list(hidden_options)
-        self.console = _console(config)
+        self.console = console_of(config)
         self.checkpoints: RunCheckpoints | None = None
         self.loggers: list[Logger] = []
 
@@ -225,7 +224,7 @@ class _RunInProgress:
                         device,
                         self.folder.path,
                         self.hidden_options,
-                        _start_sentence(newest, trained),
+                        start_message(newest, trained=trained),
                     )
                 if setup.init is not None:
                     self._print_note(setup.init.summary())
@@ -487,17 +486,3 @@ class _RunInProgress:
     def _print_note(self, sentence: str) -> None:
         if is_first_process():
             print_note(self.console, sentence)
-
-
-def _console(config: Mapping[str, Any]) -> Console:
-    return Console(stderr=True, quiet=not config["verbose"])
-
-
-def _start_sentence(newest: NewestCheckpoint | None, trained: bool) -> str:
-    """Return what the run does first, for the banner."""
-    if newest is None:
-        return "begins"
-    progress = newest.progress
-    if trained:
-        return f"finishes: trained for {progress['batch']} batches, not saved yet"
-    return f"resumes in epoch {progress['epoch'] + 1}, after batch {progress['batch']}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ from aeframe.training.launchers import cluster_environment, num_devices, with_de
 
 VARIABLE = "AEFRAME_DECISION"
 """The environment variable through which Lightning's child processes receive the decision of their first run."""
-TIMEOUT = timedelta(minutes=10)
-"""How long the processes of a run wait for one another."""
+_RESOLVE_SECONDS = 10.0
+"""How long the name of the first process's host may take to resolve."""
 _stores: list[Any] = []
 """The stores of this process. The first process serves them, and must do so until the others have read them."""
 
@@ -36,6 +38,8 @@ class _Processes:
     number: int
     address: str
     port: int
+    timeout: float
+    """Seconds for which they wait for one another."""
 
 
 def decided_by_first_process(
@@ -101,7 +105,9 @@ def _processes(settings: Mapping[str, Any]) -> _Processes | None:
         rank = environment.node_rank() * per_node + environment.local_rank()
     else:
         rank = environment.global_rank()
-    return _Processes(rank, per_node * num_nodes, str(environment.main_address), int(environment.main_port))
+    return _Processes(
+        rank, per_node * num_nodes, str(environment.main_address), int(environment.main_port), settings["timeout"]
+    )
 
 
 def _received(processes: _Processes, key: str) -> dict[str, Any]:
@@ -117,12 +123,13 @@ def _received(processes: _Processes, key: str) -> dict[str, Any]:
 
 def _store(processes: _Processes) -> PrefixStore:
     """Connect to the store that the first process, or the agent of torchrun, serves."""
-    url = f"tcp://{processes.address}:{processes.port}"
+    url, timeout = f"tcp://{processes.address}:{processes.port}", timedelta(seconds=processes.timeout)
+    check_host(processes.address)
     try:
-        store, _, _ = next(rendezvous(url, rank=processes.rank, world_size=processes.number, timeout=TIMEOUT))
+        store, _, _ = next(rendezvous(url, rank=processes.rank, world_size=processes.number, timeout=timeout))
     except DistError as error:
         raise _unreachable(processes, error) from error
-    store.set_timeout(TIMEOUT)
+    store.set_timeout(timeout)
     _stores.append(store)
     return PrefixStore("aeframe", store)
 
@@ -130,6 +137,23 @@ def _store(processes: _Processes) -> PrefixStore:
 def _unreachable(processes: _Processes, error: Exception) -> AeframeError:
     return AeframeError(
         f"process {processes.rank} of {processes.number} could not meet the others at "
-        f"{processes.address}:{processes.port} within {TIMEOUT.total_seconds() / 60:.0f} minutes "
+        f"{processes.address}:{processes.port} within trainer.timeout={processes.timeout:g} seconds "
         f"({first_sentence(error)}); see the messages of the other processes, or correct MASTER_ADDR and MASTER_PORT"
     )
+
+
+def check_host(address: str) -> None:
+    """Raise an error for the name of a host that cannot be resolved; torch would retry until the time limit."""
+    end = time.monotonic() + _RESOLVE_SECONDS
+    while True:
+        try:
+            socket.getaddrinfo(address, None)
+            return
+        except OSError as error:
+            if time.monotonic() < end:
+                time.sleep(1.0)
+                continue
+            raise AeframeError(
+                f"host '{address}' of the first process cannot be resolved on host '{socket.gethostname()}' "
+                f"({error.strerror or error}); set MASTER_ADDR to a name or address that every machine knows"
+            ) from error

@@ -31,6 +31,12 @@ def as_batch(value: Any) -> Batch:
     )
 
 
+def as_batches(value: Any) -> list[Batch]:
+    """Return a list of batches as it is, and anything else that a `DataLoader` returned as one batch (`as_batch`)."""
+    is_list_of_batches = isinstance(value, list) and bool(value) and isinstance(value[0], Batch)
+    return value if is_list_of_batches else [as_batch(value)]
+
+
 def local_rows_of(batch: Batch, trainer: L.Trainer) -> LocalRows | None:
     """Return which rows of the batch of all devices a training batch has, None on one device.
 

@@ -39,7 +39,7 @@ from aeframe.training.lightning_progress import (
     step_directly,
     steps_directly,
 )
-from aeframe.training.loader_output import as_batch, local_rows_of
+from aeframe.training.loader_output import as_batch, as_batches, local_rows_of
 from aeframe.training.metric_buffer import MetricBuffer, check_finite_weights
 from aeframe.training.optimizer_groups import (
     OptimizerGroup,
@@ -211,9 +211,7 @@ class AutoencoderModule(L.LightningModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
         """Train on a batch, or on each batch of a list; return the detached loss of the last one."""
-        is_list_of_batches = isinstance(batch, list) and bool(batch) and isinstance(batch[0], Batch)
-        batches = batch if is_list_of_batches else [as_batch(batch)]
-        loss = None
+        batches, loss = as_batches(batch), None
         for number, current in enumerate(batches, start=1):
             if self._reached_max_batches():
                 break
@@ -237,8 +235,7 @@ class AutoencoderModule(L.LightningModule):
         """Update each optimizer group that is due; return the detached loss of the first one."""
         progress = self.progress
         set_batch_size(self.trainer, len(batch))
-        rows = local_rows_of(batch, self.trainer)
-        # 0: all devices are seeded alike, see `BatchNoise`.
+        rows = local_rows_of(batch, self.trainer)  # All devices are seeded alike, see `BatchNoise`.
         seed_noise(batch.x.device, self.seed, TRAINING, 0, progress.batch)
         if "latent" not in self._frozen:
             # It sets buffers of the latent.

@@ -19,12 +19,11 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from aeframe.entrances import sentence_of
 from aeframe.errors import AeframeError, ReportedError, reason_and_place
 from aeframe.interruption import Interrupted
+from aeframe.training.first_process import check_host
 
 _ACKNOWLEDGE_SECONDS = 3.0
 """How long a process that failed waits until the other ones have read why."""
 _POLL_SECONDS = 0.05
-_RESOLVE_SECONDS = 10.0
-"""How long the name of the first process's host may take to resolve."""
 _GLOO = ("[gloo", "gloo/transport", "Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL")
 """Parts of the messages of errors that are raised where another process has ended."""
 
@@ -209,7 +208,7 @@ def _connect(trainer: L.Trainer, module: L.LightningModule, timeout: float) -> _
     strategy = trainer.strategy
     environment: Any = getattr(strategy, "cluster_environment", None)
     address = str(environment.main_address)
-    _check_host(address)
+    check_host(address)
     # `ModelParallelStrategy` gives its mesh to the module.
     strategy.connect(module)
     try:
@@ -233,23 +232,6 @@ def _connect(trainer: L.Trainer, module: L.LightningModule, timeout: float) -> _
             "the port is open, or set trainer.timeout higher"
         ) from error
     return _Board(store, trainer.global_rank, trainer.world_size)
-
-
-def _check_host(address: str) -> None:
-    """Raise an error for the name of a host that cannot be resolved; torch would retry until the time limit."""
-    end = time.monotonic() + _RESOLVE_SECONDS
-    while True:
-        try:
-            socket.getaddrinfo(address, None)
-            return
-        except OSError as error:
-            if time.monotonic() < end:
-                time.sleep(1.0)
-                continue
-            raise AeframeError(
-                f"host '{address}' of the first process cannot be resolved on host '{socket.gethostname()}' "
-                f"({error.strerror or error}); set MASTER_ADDR to a name or address that every machine knows"
-            ) from error
 
 
 def _is_of_other_process(error: BaseException) -> bool:

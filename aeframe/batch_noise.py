@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -16,6 +17,9 @@ from aeframe.devices import LocalRows, gather_rows, shared_batch
 from aeframe.noise import noise_of
 
 _Draw = Callable[..., Any]
+
+_MAX_ELEMENTS = 1 << 28
+"""The largest number of elements that a device draws for all rows: 1 GiB in single precision."""
 
 _is_common = False
 _active: BatchNoise | None = None
@@ -78,7 +82,8 @@ class BatchNoise(TorchFunctionMode):
 
     The number of draws of a Gamma, Poisson or binomial distribution depends on its parameters, so these are gathered
     from all devices. Dropout within torch's fused networks (`torch.nn.LSTM`, `torch.nn.MultiheadAttention`) and within
-    compiled ones cannot be divided into rows: each device draws its own.
+    compiled ones cannot be divided into rows: each device draws its own. So does it where the numbers of all rows would
+    take more than 1 GiB.
 
     Args:
         rows: The rows of this device.
@@ -117,6 +122,10 @@ class BatchNoise(TorchFunctionMode):
 
     def _is_by_row(self, shape: Sequence[int]) -> bool:
         return len(shape) > 0 and shape[0] > 0 and shape[0] % self._rows.num == 0
+
+    def _is_too_large(self, shape: Sequence[int]) -> bool:
+        """Return whether a draw for all rows would need too much memory, as noise of images on hundreds of devices."""
+        return math.prod(self._global_size(shape)) > _MAX_ELEMENTS
 
     def _global_size(self, shape: Sequence[int]) -> list[int]:
         return [shape[0] // self._rows.num * self._rows.total, *shape[1:]]
@@ -160,6 +169,7 @@ class BatchNoise(TorchFunctionMode):
 
     def from_size(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Draw from a function that takes the size of its result, such as `torch.randn` and `torch.randint`."""
+        given = args, kwargs
         args, kwargs = list(args), dict(kwargs)
         if "size" in kwargs:
             size = kwargs.pop("size")
@@ -173,6 +183,8 @@ class BatchNoise(TorchFunctionMode):
             return func(*args, **kwargs)
         if not self._is_by_row(size):
             return func(*args, size=size, **kwargs)
+        if self._is_too_large(size):
+            return self.own_noise(func, *given)
         return self._own(func(*args, size=self._global_size(size), **kwargs), size[0])
 
     def like(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -181,6 +193,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
         if not self._is_by_row(value.shape):
             return func(value, *rest, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, (value, *rest), kwargs)
         return self._own(func(self._like(value), *rest, **kwargs), len(value))
 
     def in_place(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -188,6 +202,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = args
         if not self._is_by_row(value.shape):
             return func(*args, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, args, kwargs)
         rest = [self._embedded_if_by_row(other, len(value)) for other in rest]
         kwargs = {name: self._embedded_if_by_row(other, len(value)) for name, other in kwargs.items()}
         return value.copy_(self._own(func(self._like(value), *rest, **kwargs), len(value)))
@@ -198,6 +214,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
         if not self._is_by_row(value.shape):
             return func(value, *rest, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, (value, *rest), kwargs)
         # The factor of each element; in place, because the tensor is not needed again.
         factors = self._own(func(self._like(value).fill_(1), *rest, **kwargs), len(value))
         return value.mul_(factors) if kwargs.get("inplace") or rest[2:3] == [True] else value * factors
@@ -226,7 +244,7 @@ class BatchNoise(TorchFunctionMode):
         return self.from_tensors(func, args, kwargs) if has_dropout else func(*args, **kwargs)
 
     def own_noise(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A network with dropout inside; each device draws its own."""
+        """Draw on each device from a stream of its own; the generators are restored."""
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
         device = torch.device("cuda", torch.cuda.current_device()) if devices else torch.device("cpu")
         with torch.random.fork_rng([device] if devices else []):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +21,7 @@ _Draw = Callable[..., Any]
 _MAX_ELEMENTS = 1 << 28
 """The largest number of elements that a device draws for all rows: 1 GiB in single precision."""
 
+_NOTHING = nullcontext()
 _is_common = False
 _active: BatchNoise | None = None
 """The innermost `BatchNoise` of this process."""
@@ -56,15 +57,16 @@ def call_with_own_noise(network: Callable[..., Any], *args: Any) -> Any:
         noise.__enter__()
 
 
-@contextmanager
-def batch_of_all_devices(rows: LocalRows | None, *, num_samples: int | None = None) -> Iterator[None]:
-    """Context in which this device computes its `rows` of a batch as one device with the whole batch would.
+def batch_of_all_devices(rows: LocalRows | None, *, num_samples: int | None = None) -> AbstractContextManager[None]:
+    """Return a context in which this device computes its `rows` of a batch as one device with the whole batch would.
 
     `shared_batch` for statistics of the batch, and `BatchNoise` for random numbers; nothing where `rows` is None.
     """
-    if rows is None:
-        yield
-        return
+    return _NOTHING if rows is None else _batch_of_all_devices(rows, num_samples)
+
+
+@contextmanager
+def _batch_of_all_devices(rows: LocalRows, num_samples: int | None) -> Iterator[None]:
     with shared_batch(rows), BatchNoise(rows, num_samples=num_samples):
         yield
 

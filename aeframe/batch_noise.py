@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,10 @@ from aeframe.noise import noise_of
 
 _Draw = Callable[..., Any]
 
+_MAX_ELEMENTS = 1 << 28
+"""The largest number of elements that a device draws for all rows: 1 GiB in single precision."""
+
+_NOTHING = nullcontext()
 _is_common = False
 _active: BatchNoise | None = None
 """The innermost `BatchNoise` of this process."""
@@ -52,15 +57,16 @@ def call_with_own_noise(network: Callable[..., Any], *args: Any) -> Any:
         noise.__enter__()
 
 
-@contextmanager
-def batch_of_all_devices(rows: LocalRows | None, *, num_samples: int | None = None) -> Iterator[None]:
-    """Context in which this device computes its `rows` of a batch as one device with the whole batch would.
+def batch_of_all_devices(rows: LocalRows | None, *, num_samples: int | None = None) -> AbstractContextManager[None]:
+    """Return a context in which this device computes its `rows` of a batch as one device with the whole batch would.
 
     `shared_batch` for statistics of the batch, and `BatchNoise` for random numbers; nothing where `rows` is None.
     """
-    if rows is None:
-        yield
-        return
+    return _NOTHING if rows is None else _batch_of_all_devices(rows, num_samples)
+
+
+@contextmanager
+def _batch_of_all_devices(rows: LocalRows, num_samples: int | None) -> Iterator[None]:
     with shared_batch(rows), BatchNoise(rows, num_samples=num_samples):
         yield
 
@@ -78,7 +84,8 @@ class BatchNoise(TorchFunctionMode):
 
     The number of draws of a Gamma, Poisson or binomial distribution depends on its parameters, so these are gathered
     from all devices. Dropout within torch's fused networks (`torch.nn.LSTM`, `torch.nn.MultiheadAttention`) and within
-    compiled ones cannot be divided into rows: each device draws its own.
+    compiled ones cannot be divided into rows: each device draws its own. So does it where the numbers of all rows would
+    take more than 1 GiB.
 
     Args:
         rows: The rows of this device.
@@ -117,6 +124,10 @@ class BatchNoise(TorchFunctionMode):
 
     def _is_by_row(self, shape: Sequence[int]) -> bool:
         return len(shape) > 0 and shape[0] > 0 and shape[0] % self._rows.num == 0
+
+    def _is_too_large(self, shape: Sequence[int]) -> bool:
+        """Return whether a draw for all rows would need too much memory, as noise of images on hundreds of devices."""
+        return math.prod(self._global_size(shape)) > _MAX_ELEMENTS
 
     def _global_size(self, shape: Sequence[int]) -> list[int]:
         return [shape[0] // self._rows.num * self._rows.total, *shape[1:]]
@@ -160,6 +171,7 @@ class BatchNoise(TorchFunctionMode):
 
     def from_size(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Draw from a function that takes the size of its result, such as `torch.randn` and `torch.randint`."""
+        given = args, kwargs
         args, kwargs = list(args), dict(kwargs)
         if "size" in kwargs:
             size = kwargs.pop("size")
@@ -173,6 +185,8 @@ class BatchNoise(TorchFunctionMode):
             return func(*args, **kwargs)
         if not self._is_by_row(size):
             return func(*args, size=size, **kwargs)
+        if self._is_too_large(size):
+            return self.own_noise(func, *given)
         return self._own(func(*args, size=self._global_size(size), **kwargs), size[0])
 
     def like(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -181,6 +195,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
         if not self._is_by_row(value.shape):
             return func(value, *rest, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, (value, *rest), kwargs)
         return self._own(func(self._like(value), *rest, **kwargs), len(value))
 
     def in_place(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -188,6 +204,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = args
         if not self._is_by_row(value.shape):
             return func(*args, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, args, kwargs)
         rest = [self._embedded_if_by_row(other, len(value)) for other in rest]
         kwargs = {name: self._embedded_if_by_row(other, len(value)) for name, other in kwargs.items()}
         return value.copy_(self._own(func(self._like(value), *rest, **kwargs), len(value)))
@@ -198,6 +216,8 @@ class BatchNoise(TorchFunctionMode):
         value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
         if not self._is_by_row(value.shape):
             return func(value, *rest, **kwargs)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, (value, *rest), kwargs)
         # The factor of each element; in place, because the tensor is not needed again.
         factors = self._own(func(self._like(value).fill_(1), *rest, **kwargs), len(value))
         return value.mul_(factors) if kwargs.get("inplace") or rest[2:3] == [True] else value * factors
@@ -226,7 +246,7 @@ class BatchNoise(TorchFunctionMode):
         return self.from_tensors(func, args, kwargs) if has_dropout else func(*args, **kwargs)
 
     def own_noise(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """A network with dropout inside; each device draws its own."""
+        """Draw on each device from a stream of its own; the generators are restored."""
         devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
         device = torch.device("cuda", torch.cuda.current_device()) if devices else torch.device("cpu")
         with torch.random.fork_rng([device] if devices else []):

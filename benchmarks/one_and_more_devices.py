@@ -3,7 +3,7 @@
 The runs draw random numbers, their last batch is uneven, and one of them has fewer rows in it than processes. Each
 number of processes is one ``torchrun`` on CPU (gloo, one thread for each process) that trains all runs.
 
-    python benchmarks/one_and_more_devices.py [--cases vae,aae] [--processes 2,4] \
+    python benchmarks/one_and_more_devices.py [--cases "vae;aae"] [--processes 2,4] [--precision 64-true] \
         [--out benchmarks/results/one_and_more_devices.md]
 
 The largest difference of a weight is absolute. That of a metric is relative to its value, or to 0.01 where it is
@@ -56,11 +56,13 @@ CASES: dict[str, Sequence[str]] = {
 _COMMON = ("pictures=false", "trainer.accelerator=cpu", "trainer.threads=1")
 
 
-def train(names: Sequence[str], folder: Path) -> None:
+def train(names: Sequence[str], folder: Path, precision: str) -> None:
     """Train the runs in this process, which may be one of several; each gets a folder below `folder`."""
     for name in names:
         try:
-            aeframe.fit(overrides=[*_COMMON, *CASES[name], f"folder={folder / _slug(name)}"])
+            aeframe.fit(
+                overrides=[*_COMMON, *CASES[name], f"trainer.precision={precision}", f"folder={folder / _slug(name)}"]
+            )
         except aeframe.AeframeError as error:
             print(f"{name}: {error}", file=sys.stderr)
 
@@ -95,12 +97,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", help="names of runs, separated by semicolons; all by default")
     parser.add_argument("--processes", default="2,4", help="numbers of processes that are compared with one")
+    parser.add_argument("--precision", default="32-true", help="trainer.precision of all runs")
     parser.add_argument("--out", type=Path, help="a Markdown file for the table")
     parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     names = args.cases.split(";") if args.cases else list(CASES)
     if args.train is not None:
-        train(names, args.train)
+        train(names, args.train, args.precision)
         return
     worlds = [1, *map(int, args.processes.split(","))]
     with tempfile.TemporaryDirectory() as temporary:
@@ -108,6 +111,7 @@ def main() -> None:
         for world, folder in folders.items():
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(world)]
             command = [sys.executable, *(launcher if world > 1 else []), __file__, "--cases", ";".join(names)]
+            command += ["--precision", args.precision]
             environment = {**os.environ, "OMP_NUM_THREADS": "1"}
             subprocess.run([*command, "--train", str(folder)], check=True, env=environment)
         lines = ["| run | processes | weights | metrics |", "|---|---|---|---|"]

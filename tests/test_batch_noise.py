@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch import distributions as D
 from torch.nn import functional as F
 
+from aeframe import batch_noise
 from aeframe.batch_noise import BatchNoise, common_draws
 from aeframe.devices import LocalRows
 
@@ -119,6 +120,21 @@ def test_each_device_has_its_own_dropout_within_fused_networks_and_then_draws_al
             later.append(torch.randn(3))
     assert not torch.allclose(*outputs)
     assert torch.equal(*later)
+
+
+def test_each_device_draws_its_own_numbers_where_those_of_all_rows_need_too_much_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch_noise, "_MAX_ELEMENTS", 15)
+    draws, later = [], []
+    for rank in range(2):
+        torch.manual_seed(0)
+        with BatchNoise(LocalRows(8, rank, 2)):
+            draws.append([torch.randn(4, 2), torch.randn_like(X[:4]), torch.empty(4, 2).normal_(), F.dropout(X[:4])])
+            later.append(torch.randn(4))
+    assert not any(torch.equal(*pair) for pair in zip(*draws, strict=True))
+    torch.manual_seed(0)
+    assert torch.equal(torch.cat(later), torch.randn(8))
 
 
 def test_torch_has_the_private_names_that_are_used() -> None:

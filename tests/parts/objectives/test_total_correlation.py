@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
@@ -77,22 +76,16 @@ def test_the_three_parts_add_up_to_the_kl_of_each_sample(make: Make, estimator: 
 def test_stratified_has_no_bias_over_the_batches_with_a_sample() -> None:
     num, size = 12, 5
     loc, z = torch.randn(num, DIM), torch.randn(1, DIM)
-    model = in_evaluation()
     densities = []
     for _ in range(4000):
         # The sample's own posterior is always in its batch, the others are random.
         rows = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(num - 1)[: size - 1]])
         q = Normal(loc[rows], torch.ones(size, DIM))
-        log_q_z, _ = TotalCorrelation()._log_aggregate(model, q, z.expand(size, DIM), TrainingProgress(rows=num))
+        log_q_z, _ = TotalCorrelation()._log_aggregate(q, z.expand(size, DIM), TrainingProgress(rows=num))
         densities.append(log_q_z[0].exp())
     exact = Normal(loc, torch.ones(num, DIM)).log_prob(z).sum(1).exp().mean()
     estimates = torch.stack(densities)
     assert abs(float(estimates.mean() - exact)) < 4 * float(estimates.std()) / len(estimates) ** 0.5
-
-
-def in_evaluation() -> Any:
-    """Return a stand-in for a model of which only the mode is used."""
-    return torch.nn.Identity().eval()
 
 
 def test_the_number_of_rows_does_not_change_the_gradient_of_the_weighted_estimate(make: Make) -> None:
@@ -116,7 +109,7 @@ def test_any_batch_gives_numbers(make: Make, estimator: str, num: int, rows: int
 
 def test_a_batch_of_all_rows_is_the_mean_of_their_posteriors() -> None:
     q, z = Normal(torch.randn(6, DIM), torch.ones(6, DIM)), torch.randn(6, DIM)
-    log_q_z, _ = TotalCorrelation()._log_aggregate(in_evaluation(), q, z, TrainingProgress(rows=6))
+    log_q_z, _ = TotalCorrelation()._log_aggregate(q, z, TrainingProgress(rows=6))
     others = Normal(q.loc, q.scale).log_prob(z[:, None]).sum(2).exp()
     # The paper's weights with M = N - 1: 1 / N for its own, 1 / M for all others but one, which has the rest.
     weights = torch.full((6, 6), 1 / 5)

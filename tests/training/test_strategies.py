@@ -27,8 +27,8 @@ from aeframe.types import Batch, LossTerms, TrainingProgress
 
 from .conftest import make_data, make_module
 
-# Critics, code books, derivatives inside a loss, noise in the latent, and weights that several parts use.
-RECIPES = ("vae_gan", "vqvae", "rhvae", "contractive_ae", "gated_sae")
+# Critics, codes that k-means sets in place, derivatives inside a loss, noise in the latent, and weights that several parts use.
+RECIPES = ("vae_gan", "simvq_vae", "rhvae", "contractive_ae", "gated_sae")
 TOLERANCE = 1e-5
 
 
@@ -117,7 +117,7 @@ def run_rank(rank: int, folder: Path) -> None:
             found[f"{recipe} {strategy}"] = train_one_batch(recipe, strategy, 2, folder)
     module, norms = fit(folder / "two", 2, epochs=1)
     found |= {"norms": norms, "sharded": any(type(p) is not nn.Parameter for p in module.parameters())}
-    found["resumed on two"] = fit(folder / "again", 2, epochs=2, resume=folder / "one" / "epoch1.ckpt")[0].state_dict()
+    found["resumed on two"] = fit(folder / "again", 2, epochs=2, resume=folder / "one" / "epoch0.ckpt")[0].state_dict()
     found["bad row"] = message_of_bad_row(rank)
     found["fault"] = message_of_fault(rank, folder)
     torch.save(found, folder / f"{rank}.pt")
@@ -132,7 +132,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
         one, _ = fit(folder / "one", 1, epochs=2)
         _, norms = fit(folder / "short", 1, epochs=1)
         in_two_processes(run_rank, folder)
-        resumed, _ = fit(folder / "resumed", 1, epochs=2, resume=folder / "two" / "epoch1.ckpt")
+        resumed, _ = fit(folder / "resumed", 1, epochs=2, resume=folder / "two" / "epoch0.ckpt")
     ranks = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
     return SimpleNamespace(folder=folder, ranks=ranks, one=one.state_dict(), norms=norms, resumed=resumed.state_dict())
 
@@ -154,7 +154,7 @@ def test_a_sharded_fit_resumes_on_one_device_and_one_of_a_single_device_is_shard
 
 
 def test_a_sharded_checkpoint_is_that_of_one_device(results: Any) -> None:
-    one, two = (torch.load(results.folder / name / "epoch1.ckpt", weights_only=True) for name in ("one", "two"))
+    one, two = (torch.load(results.folder / name / "epoch0.ckpt", weights_only=True) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for key in ("state_dict", "current_model_state"):
         assert largest_difference(one[key], two[key]) <= TOLERANCE

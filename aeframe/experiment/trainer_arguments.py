@@ -50,7 +50,7 @@ STRATEGIES = ("auto", "ddp", "ddp_spawn", "fsdp2")
 """The values of ``trainer.strategy``."""
 _SHARDING = ("fsdp", "deepspeed", "model_parallel")
 """Strategies of Lightning that divide a model in other ways than FSDP2, or that need a mesh."""
-_PROCESSES = ("ddp_fork", "ddp_notebook", "ddp_find_unused_parameters_false_", "ddp_find_unused_parameters_true_")
+_PROCESSES = ("ddp_fork", "ddp_notebook", "ddp_spawn_")
 """Strategies of Lightning that start processes, except ``ddp_spawn``."""
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
 

@@ -1,6 +1,6 @@
 """`WeightAverage`: a moving average of the weights, used for evaluation and the saved model.
 
-The private ``_average_model`` of Lightning's `WeightAveraging` is used in this file only.
+The private ``_average_model`` and ``_swap_models`` of Lightning's `WeightAveraging` are used in this file only.
 ``tests/training/test_averaging.py`` names the version of Lightning.
 """
 
@@ -103,6 +103,12 @@ class WeightAverage(WeightAveraging):
         """Swap the weights back into the module."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._swapped = False
+
+    def _swap_models(self, pl_module: L.LightningModule) -> None:
+        """Swap the sharded weights, not those that were gathered for the evaluation."""
+        if isinstance(sharding := getattr(pl_module, "sharding", None), ShardedParameters):
+            sharding.release()
+        super()._swap_models(pl_module)
 
     def restore_weights(self, pl_module: L.LightningModule) -> None:
         """Swap the weights back into the module after an interrupted validation."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from aeframe.batch_noise import batch_of_all_devices
 from aeframe.devices import LocalRows
 from aeframe.model.autoencoder import Autoencoder
@@ -50,5 +52,8 @@ class ForwardPass:
         return self._output
 
 
-def _with_tensors(terms: LossTerms) -> tuple[dict[str, object], LossTerms]:
+def _with_tensors(terms: LossTerms) -> tuple[dict[str, Tensor], LossTerms]:
+    """Return the values of the terms, and the terms themselves with these values."""
+    # FSDP2 warns of outputs that are views of another tensor.
+    terms.raw.update({name: value.clone() for name, value in terms.raw.items()})
     return dict(terms.raw), terms

@@ -45,6 +45,7 @@ class ShardedParameters:
         check_shardable(self._model)
         self._root = _Pass(self._model)
         fully_shard(self._root, mesh=mesh)
+        self._root.sharded = dict(self._model.named_parameters())
 
     def compute(self, function: Callable[[], _T]) -> _T:
         """Return what `function` returns, which may use every parameter.
@@ -99,9 +100,23 @@ class _Pass(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.sharded: dict[str, nn.Parameter] = {}
+        """The sharded parameters by name. Not registered, since this is no `nn.ParameterDict`."""
 
     def forward(self, function: Callable[[], _T]) -> _T:
-        return function()
+        versions = {name: parameter._version for name, parameter in self.model.named_parameters()}
+        result = function()
+        for name, parameter in self.model.named_parameters():
+            if parameter._version != versions[name]:
+                # Changed in place, as when k-means sets a learned codebook; the gathered copy is freed after the pass.
+                _copy_share(parameter, self.sharded[name])
+        return result
+
+
+@torch.no_grad()
+def _copy_share(value: Tensor, sharded: Tensor) -> None:
+    """Copy this device's share of a value, which is equal on all devices, into a sharded tensor."""
+    local(sharded).copy_(local(sharded_like(value.detach(), sharded)))
 
 
 def _remove_hooks(root: FSDPModule) -> None:

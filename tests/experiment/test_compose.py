@@ -48,6 +48,7 @@ def test_the_default_run_is_an_autoencoder_on_the_embedded_table() -> None:
         "compile": False,
         "allocator": True,
         "threads": None,
+        "timeout": 600.0,
     }
 
 

@@ -31,9 +31,9 @@ def test_a_point_that_cannot_be_composed_is_named() -> None:
 
 def test_several_local_devices_are_refused() -> None:
     assert error_message("seed=0,1", "trainer.devices=2") == (
-        "the point seed=0 has trainer.devices=2, but each process of a run on several devices "
-        "would start the whole sweep again; use one device for each point, or a launcher that makes a Slurm job of "
-        "each (hydra/launcher=submitit_slurm)"
+        "the point seed=0 has trainer.devices=2, but each process of a run on several devices would start the whole "
+        "sweep again; use one device for each point, trainer.strategy=ddp_spawn, or a launcher that makes a Slurm job "
+        "of each (hydra/launcher=submitit_slurm)"
     )
 
 

@@ -40,7 +40,7 @@ def trainer(*overrides: str) -> dict[str, Any]:
         (["trainer.devices=auto"], {"devices": "auto"}),
         (["trainer.devices=-1"], {"devices": -1}),
         (["trainer.devices=[0,1]"], {"devices": [0, 1]}),
-        (["trainer.strategy=fsdp"], {"strategy": "fsdp"}),
+        (["trainer.strategy=fsdp2"], {"strategy": "fsdp2"}),
         (["trainer=cpu"], {"accelerator": "cpu"}),
     ],
 )
@@ -97,17 +97,27 @@ def test_what_the_trainer_cannot_take_is_one_sentence(override: str, message: st
     assert error_message(f"trainer.{override}") == message
 
 
-@pytest.mark.parametrize("strategy", ["ddp_spawn", "ddp_fork", "ddp_notebook"])
+@pytest.mark.parametrize("strategy", ["ddp_fork", "ddp_notebook_find_unused_parameters_true"])
 def test_a_strategy_that_loses_the_metrics_is_refused(strategy: str) -> None:
     assert error_message(f"trainer.strategy={strategy}") == (
         f"trainer.strategy={strategy} trains in processes that return weights only, but a run needs their metrics; "
-        "set trainer.strategy=ddp, or use it in a Trainer of your own (aeframe.build)"
+        "set trainer.strategy=ddp_spawn, or use it in a Trainer of your own (aeframe.build)"
     )
 
 
-def test_a_strategy_is_looked_up_in_lightnings_registry() -> None:
-    assert error_message("trainer.strategy=dpp").startswith(
-        "setting 'trainer.strategy' has no value 'dpp', did you mean 'ddp'?; choose auto, ddp, "
+@pytest.mark.parametrize("strategy", ["fsdp", "fsdp_cpu_offload", "deepspeed_stage_2"])
+def test_other_strategies_that_divide_a_model_are_refused(strategy: str) -> None:
+    assert error_message(f"trainer.strategy={strategy}") == (
+        f"trainer.strategy={strategy} is not supported, since optimizer groups and the moving average of weights need "
+        "parameters that keep their names; set trainer.strategy=fsdp2, which also divides weights and optimizer states"
+    )
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("dpp", "ddp"), ("fdsp2", "fsdp2"), ("spawn", "ddp_spawn")])
+def test_an_unknown_strategy_is_refused_with_the_nearest_name(name: str, nearest: str) -> None:
+    assert error_message(f"trainer.strategy={name}") == (
+        f"setting 'trainer.strategy' has no value '{name}', did you mean '{nearest}'?; choose auto, ddp, ddp_spawn, "
+        "fsdp2"
     )
 
 

@@ -55,7 +55,7 @@ UNPARSED = "Input should be a valid integer, unable to parse string as an intege
         (
             {"trainer": {"devics": 2}},
             "trainer has no setting 'devics', did you mean 'devices'?; its settings are accelerator, devices, "
-            f"num_nodes, strategy, precision, compile, allocator, threads, {', '.join(trainer_arguments())}",
+            f"num_nodes, strategy, precision, compile, allocator, threads, timeout, {', '.join(trainer_arguments())}",
         ),
         (
             {"optimizers": {"a": {"evry": 2}}},

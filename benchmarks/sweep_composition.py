@@ -3,7 +3,7 @@
 A sweep composes all of its points before anything is written. What they have in common is composed once; a `Loader`
 of its own for each point composes it anew. Both are timed alternately in one process, in CPU time.
 
-    python benchmarks/sweep_composition.py [--points 1000] [--alone 20] [--out benchmarks/results/sweep_composition.json]
+    python benchmarks/sweep_composition.py [--points 1000] [--out FILE]
 """
 
 from __future__ import annotations

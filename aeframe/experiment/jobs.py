@@ -60,7 +60,8 @@ def _train(config: DictConfig, overrides: Sequence[str], record: PointRecord | N
     number = None if record is None else record.number
     try:
         loader = _loader()
-        folder = None if record is None else record.begin(config)
+        model = config.model.name if loader.pinned is None else loader.pinned.get("model", {}).get("name", "custom")
+        folder = None if record is None else record.begin(config, str(model))
         run_config = resolve(config, overrides, loader)
         hidden = hidden_options(loader, overrides)
         if record is not None:

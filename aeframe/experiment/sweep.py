@@ -21,7 +21,7 @@ from aeframe.experiment.resume import AUTO
 from aeframe.runs.lock import NAME as LOCK
 from aeframe.runs.lock import run_lock
 from aeframe.runs.sweep_plan import FILE as PLAN
-from aeframe.runs.sweep_plan import SweepPlan, point_key, read_plan, without_folders
+from aeframe.runs.sweep_plan import SweepPlan, point_key, read_plan, varied_keys, without_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,13 @@ def planned_sweep(config: DictConfig, points: Sequence[Sequence[str]] | None, ov
     """
     from aeframe.runs.sweep import finished_points
 
-    points = None if points is None else [without_folders(point) for point in points]
+    if points is not None:
+        if {"folder", "resume"} & set(varied_keys(points)):
+            raise AeframeError(
+                "a sweep has one folder, found several values; set one folder=PATH, the points are in it"
+            )
+        # Points that are alike are one.
+        points = list({point_key(point): without_folders(point) for point in points}.values())
     folder, previous = _folder(config, points)
     finished = {point_key(point.overrides) for point in finished_points(folder)}
     plan = SweepPlan(tuple(each for each in without_folders(overrides) if not each.startswith("hydra.mode=")))
@@ -126,9 +132,9 @@ class PointRecord:
         self._point = SweepPoint(number, tuple(without_folders(overrides)), "training")
         self._write()
 
-    def begin(self, config: DictConfig) -> Path:
+    def begin(self, config: DictConfig, model: str) -> Path:
         """Set the folder of the run, which is in that of the sweep; a run that was interrupted there is resumed."""
-        folder = self._sweep / f"{self.number}-{config.model.name}-{config.data.name}"
+        folder = self._sweep / f"{self.number}-{model}-{config.data.name}"
         with open_dict(config):
             config.folder, config.resume = str(folder), AUTO
         return folder

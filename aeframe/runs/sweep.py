@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,9 +70,12 @@ def read_points(sweep: Path) -> list[SweepPoint]:
     points = []
     for path in (sweep / "points").glob("*.json"):
         try:
-            points.append(TypeAdapter(SweepPoint).validate_python(read_mapping(path)))
+            point = TypeAdapter(SweepPoint).validate_python(read_mapping(path))
         except ValidationError as error:
             raise AeframeError(f"'{path}' is not the record of a point of a sweep; delete it") from error
+        # The sweep may have been moved, or begun in another working folder.
+        folder = sweep / Path(point.folder).name
+        points.append(replace(point, folder=str(folder)) if point.folder and folder.is_dir() else point)
     begun = {point.number for point in points}
     plan = read_plan(sweep)
     for number, overrides in enumerate(() if plan is None else plan.points):

@@ -94,6 +94,7 @@ def test_a_sweep_varies_the_stored_config(trained: list[dict[str, Any]]) -> None
     assert main(["-m", "--config", "run", "latent.dim=2,4"]) == 0
     assert [found["latent"]["dim"] for found in trained] == [2, 4]
     assert {found["seed"] for found in trained} == {5}
+    assert Path(trained[0]["folder"]).name == "0-beta_vae-breast_cancer"
     assert trained[0]["objective"] == config["objective"]
 
 

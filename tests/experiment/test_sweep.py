@@ -147,6 +147,33 @@ def test_further_points_get_further_numbers() -> None:
     assert [point[0] for point in plan["points"]] == ["seed=0", "seed=1", "seed=5"]
 
 
+def test_a_sweep_is_continued_in_another_place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["-m", "seed=0,1", "folder=mine"]) == 0
+    (workplace / "other").mkdir()
+    Path("mine").rename("other/moved")
+    monkeypatch.chdir(workplace / "other")
+    trained = sys.modules["aeframe.experiment.workflow"].train
+    seeds = []
+
+    def train(config: dict[str, Any], **options: Any) -> types.SimpleNamespace:
+        seeds.append(config["seed"])
+        found: types.SimpleNamespace = trained(config, **options)
+        return found
+
+    monkeypatch.setattr(sys.modules["aeframe.experiment.workflow"], "train", train)
+    assert main(["-m", "resume=moved", "seed=0,1,2,2"]) == 0
+    assert seeds == [2]
+    with Path("moved/sweep.csv").open(encoding="utf-8") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["finished"] * 3
+
+
+def test_several_folders_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-m", "seed=0,1", "folder=a,b"]) == 2
+    assert capsys.readouterr().err == (
+        "error: a sweep has one folder, found several values; set one folder=PATH, the points are in it\n"
+    )
+
+
 def test_a_sweep_is_continued_by_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["-m", "seed=0,13,1", "latent.dim=3"]) == 2
     assert main(["-m", "resume=runs/sweeps/now"]) == 2

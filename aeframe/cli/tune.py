@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from aeframe.cli import Command
-from aeframe.errors import AeframeError
 
 
 class Tune(Command):
@@ -38,10 +37,6 @@ class Tune(Command):
     def run(self, args: Namespace) -> int:
         from aeframe.interruption import SignalGuard
 
-        try:
-            import optuna  # noqa: F401
-        except ImportError as error:
-            raise AeframeError("tune requires optuna; run pip install 'aeframe[tune]'") from error
         with SignalGuard():
             from aeframe.experiment.tuning.experiment_file import experiment_file
             from aeframe.experiment.tuning.search import tune

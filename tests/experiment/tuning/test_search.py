@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import math
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import yaml
 from optuna.pruners import BasePruner
 
 import aeframe
+import aeframe.experiment.tuning
 from aeframe.cli.main import main
 from aeframe.errors import AeframeError
 from aeframe.experiment.tuning import search
@@ -228,6 +231,12 @@ def test_settings_that_trials_cannot_share_are_refused() -> None:
         "each device"
     )
     assert error_of(trials=0) == "tune expects at least 1 trial, found 0; set trials higher"
+
+
+def test_optuna_is_required_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(AeframeError, match=r"^tune requires optuna; run pip install 'aeframe\[tune\]'$"):
+        importlib.reload(aeframe.experiment.tuning)
 
 
 class PruneOddTrials(BasePruner):

@@ -19,6 +19,7 @@ from aeframe.cli.model_command import (
 )
 from aeframe.cli.rows_file import check_rows_suffix, write_rows
 from aeframe.errors import AeframeError, did_you_mean
+from aeframe.evaluation.score_kinds import SCORES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from aeframe.model_store.trained_model import TrainedModel
     from aeframe.types import Batch
 
-_KINDS = ("reconstruction", "bound", "likelihood", "mahalanobis")
 _PICTURED = 8
 
 
@@ -51,7 +51,7 @@ class Anomalies(ModelCommand):
     def arguments(self, parser: ArgumentParser) -> None:
         super().arguments(parser)
         add_samples(parser)
-        parser.add_argument("--by", choices=_KINDS, default="reconstruction", help="score (default: reconstruction)")
+        parser.add_argument("--by", choices=SCORES, default="reconstruction", help="score (default: reconstruction)")
         parser.add_argument(
             "--quantile",
             type=_fraction,

@@ -34,11 +34,8 @@ class Report(Command):
 
         from aeframe.experiment.changed_settings import changed_settings
         from aeframe.runs.report import make_page, read_contents
-        from aeframe.runs.report.contents import check_finished
 
-        check_finished(folder)
-        overrides = folder.read_overrides() if folder.overrides.is_file() else []
-        contents = read_contents(folder.path, changed_settings(folder.read_config(), overrides))
+        contents = read_contents(folder.path, changed_settings)
         page = make_page(contents)
         with output.open("x", encoding="utf-8", newline="\n") as file:
             file.write(page)

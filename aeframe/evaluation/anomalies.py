@@ -14,6 +14,7 @@ from aeframe.data.score_quantiles import ScoreQuantiles
 from aeframe.data.subset import random_batches
 from aeframe.errors import AeframeError, did_you_mean
 from aeframe.evaluation.mahalanobis import MahalanobisDistance, check_mahalanobis
+from aeframe.evaluation.score_kinds import SCORES
 from aeframe.evaluation.scoring import check_scorable, score_batch
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
@@ -21,9 +22,6 @@ from aeframe.parts.losses.base import Loss
 from aeframe.tensors import at_least_float32, broadcast_mask, per_sample
 from aeframe.types import Batch, TrainingProgress
 
-SCORES = ("reconstruction", "bound", "likelihood", "mahalanobis")
-"""Kinds of score: `reconstruction_errors`, `TrainedModel.score`, the same with importance samples, and
-`MahalanobisDistance`."""
 _IMPORTANCE = 64
 """Importance samples of ``likelihood``."""
 _MAX_SAMPLES = 2048

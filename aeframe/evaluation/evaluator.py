@@ -39,6 +39,8 @@ class Evaluator(Callback):
     def __init__(self, model: Autoencoder, metrics: Mapping[str, Mapping[str, Any] | None], *, seed: int = 0) -> None:
         self.model, self.seed = model, seed
         self.means = TermMeans()
+        # The metric of each value that was computed last.
+        self._metric_of: dict[str, str] = {}
         built = {name: _build(name, options, model) for name, options in metrics.items() if options is not None}
         self.metrics = nn.ModuleDict({name: metric for name, metric in built.items() if metric is not None})
 
@@ -130,6 +132,11 @@ class Evaluator(Callback):
         sentences = {name: cast("ModelMetric", metric).protocol() for name, metric in self.metrics.items()}
         return {name: sentence for name, sentence in sentences.items() if sentence}
 
+    def protocols_by_value(self) -> dict[str, str]:
+        """Return the same for each value that was computed last: a metric may compute several."""
+        sentences = self.protocols()
+        return {value: sentences[metric] for value, metric in self._metric_of.items() if metric in sentences}
+
     def reset(self) -> None:
         """Clear all sums."""
         self.means.reset()
@@ -161,6 +168,7 @@ class Evaluator(Callback):
                         f"leave one out with metrics.{label}=null"
                     )
                 values[name] = value
+                self._metric_of[name] = label
         return values
 
     def _metrics(self) -> Iterator[ModelMetric]:

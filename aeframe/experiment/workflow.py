@@ -454,7 +454,7 @@ class _RunInProgress:
         if sampler.requires_fit:
             batches = batches_to_fit(splits.train, config["batch_size"], config["seed"])
             fit_sampler(sampler, model, batches, config["seed"])
-        folder.write_metrics({"test": metrics})
+        folder.write_metrics({"test": metrics}, setup.evaluator.protocols_by_value())
         setup.modality.calibrate(trained.reconstruct, splits.validation)
         trained = trained.with_scale("reconstruction", splits.train, splits.validation, required=False)
         save_model(

@@ -65,7 +65,7 @@ function showMedia(media, alt) {
   }
   return box;
 }
-const isBroad = (media) => !media.every((medium) => medium.mime === "image/gif" || medium.mime === "image/png" && medium.base64.length < 12000);
+const isBroad = (media) => !media.every((medium) => medium.mime === "image/gif" || medium.mime === "video/mp4" || medium.mime === "image/png" && medium.base64.length < 12000);
 
 // -- the map -----------------------------------------------------------------------------------------------------
 
@@ -231,7 +231,7 @@ const select = guarded(async (at, announce = true) => {
   const cards = element("div", { className: broad ? "cards broad" : "cards", id: "neighbours" });
   for (const neighbour of detail.neighbours) {
     const text = `${neighbour.title}, distance ${neighbour.distance.toPrecision(3)}`;
-    const pictures = neighbour.media.filter((medium) => !medium.mime.startsWith("audio/"));
+    const pictures = neighbour.media.filter((medium) => !/^(audio|video)\//.test(medium.mime));
     const card = element("button", { className: "card", title: text }, showMedia(pictures, ""), element("small", { textContent: neighbour.title }), element("small", { textContent: neighbour.distance.toPrecision(3) }));
     card.setAttribute("aria-label", text);
     card.onclick = () => select(neighbour.at);

@@ -32,6 +32,8 @@ _BEFORE_CHECKPOINT = (
 """Files that a run writes before its first checkpoint."""
 _TRACKER_FILES = ("wandb", "tensorboard", "mlflow.db", "mlruns", "mlartifacts", "mlflow", "trackio")
 """Files and folders that experiment trackers write into the run folder."""
+_PROTOCOL = "protocol"
+"""The entry of metrics.json that is no split: how metrics have measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +208,16 @@ class RunFolder:
         except AeframeError:
             return {}
 
-    def write_metrics(self, metrics: Mapping[str, Mapping[str, float]]) -> None:
-        """Write the final metrics, by split and name; NaN and infinity become null."""
-        write_text(self.metrics_json, numbers_as_json(metrics))
+    def write_metrics(
+        self, metrics: Mapping[str, Mapping[str, float]], protocols: Mapping[str, str] | None = None
+    ) -> None:
+        """Write the final metrics, by split and name; NaN and infinity become null.
+
+        Args:
+            metrics: The metrics.
+            protocols: How metrics have measured (`ModelMetric.protocol`), by the name of the value.
+        """
+        write_text(self.metrics_json, numbers_as_json({**metrics, **({_PROTOCOL: protocols} if protocols else {})}))
 
     def read_metrics(self) -> dict[str, dict[str, float]]:
         """Read the final metrics; null becomes NaN.
@@ -216,7 +225,7 @@ class RunFolder:
         Raises:
             AeframeError: The file is missing or damaged.
         """
-        stored = read_mapping(self.metrics_json)
+        stored = {name: each for name, each in read_mapping(self.metrics_json).items() if name != _PROTOCOL}
         for split, numbers in stored.items():
             if not isinstance(numbers, dict) or not all(
                 value is None or isinstance(value, (int, float)) for value in numbers.values()
@@ -226,6 +235,11 @@ class RunFolder:
             split: {name: math.nan if value is None else value for name, value in numbers.items()}
             for split, numbers in stored.items()
         }
+
+    def read_protocols(self) -> dict[str, str]:
+        """Read how metrics have measured, by name, as far as they state it."""
+        stored = read_mapping(self.metrics_json).get(_PROTOCOL)
+        return {name: str(text) for name, text in stored.items()} if isinstance(stored, dict) else {}
 
 
 def numbers_as_json(measured: Mapping[str, Any]) -> str:

@@ -112,6 +112,11 @@ def test_a_user_error_is_one_line_with_exit_code_2(
     assert capsys.readouterr() == ("", message.format(known=known))
 
 
+def test_the_package_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "aeframe", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"aeframe {__version__}\n"
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])

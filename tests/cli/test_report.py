@@ -160,6 +160,41 @@ def test_every_metric_is_there(run: Path, capsys: pytest.CaptureFixture[str]) ->
     assert f"that of PCA of as many numbers ({metrics['mse_of_pca']:.3g})" in page.text
     assert "squared units of x" in page.text
     assert "nats" in page.text
+    assert f"squared error per elementall {num} samples" in page.text
+
+
+def test_metrics_state_how_they_have_measured(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, page = report(run, capsys)
+    num = json.loads((run / "data.json").read_text(encoding="utf-8"))["rows"]["test"]
+    protocols = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["protocol"]
+    # Both are values of the metric aggregate_posterior.
+    assert protocols["mutual_information"] == protocols["marginal_kl"] == f"{num} samples, seed 0"
+    assert "mse" not in protocols
+    assert f"estimated information of the code about x{num} samples, seed 0" in page.text
+
+
+def test_sounds_and_videos_have_players(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, content in ((1, b"RIFF"), (2, b"RIFF" * 10)):
+        for panel in ("original", "reconstruction", "sample"):
+            (run / "pictures" / f"{panel}-{number}.wav").write_bytes(content)
+    (run / "pictures" / "original-3.mp4").write_bytes(b"film")
+    (run / "pictures" / "original-<b>.wav").write_bytes(b"other")
+    monkeypatch.setattr("aeframe.runs.report.players.MAX_BYTES", 130)
+    _, page = report(run, capsys)
+    assert page.sections().index("Sounds and videos") == page.sections().index("Pictures") + 1
+    sounds = [label for tag, name, label in page.attributes if (tag, name) == ("audio", "aria-label")]
+    assert sounds == ["original 1", "reconstruction 1", "original 2", "reconstruction 2", "new sample 1"]
+    assert page.tags.count("video") == 0
+    assert page.values("controls") == [""] * 5
+    assert f"data:audio/wav;base64,{base64.b64encode(b'RIFF').decode()}" in page.values("src")
+    assert "2 more files are in the folder of pictures of the run" in page.text
+    monkeypatch.undo()
+    (run / "report.html").unlink()
+    _, page = report(run, capsys)
+    assert page.tags.count("audio") == 6
+    assert page.tags.count("video") == 1
 
 
 def test_curves_have_text_for_readers_who_do_not_see_them(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,6 @@ from aeframe.evaluation.metrics.subset import SubsetMetric
 from aeframe.evaluation.report.interpolation import interpolate_codes
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
-from aeframe.noise import mix_elements
 from aeframe.types import ForwardOutput
 
 
@@ -42,7 +41,7 @@ class Interpolation(SubsetMetric):
         if samples < 4:
             raise AeframeError(f"metric interpolation takes samples of at least 4, found {samples}")
         self._conditions = ["condition"] * (model.spec.condition > 0)
-        super().__init__(samples, seed, "x", "codes", "reconstructions", "rows", *self._conditions)
+        super().__init__(samples, seed, "x", "codes", "reconstructions", *self._conditions)
         # In a list, so that it is no submodule of the metric.
         self._model: list[Autoencoder] = []
 
@@ -58,7 +57,6 @@ class Interpolation(SubsetMetric):
         complete = torch.ones(len(batch), dtype=torch.bool, device=batch.x.device)
         if batch.mask is not None:
             complete = batch.mask.flatten(1).all(1)
-        index = torch.arange(len(batch), device=batch.x.device) if batch.index is None else batch.index
         if not complete.any():
             return
         self.store(
@@ -66,7 +64,6 @@ class Interpolation(SubsetMetric):
             x=batch.x[complete].float(),
             codes=out.latent.mean[complete].float(),
             reconstructions=model.loss.mean(out.output)[complete].flatten(1).float(),
-            rows=index[complete],
             **({} if batch.condition is None else {"condition": batch.condition[complete]}),
         )
 
@@ -76,11 +73,10 @@ class Interpolation(SubsetMetric):
                 "metric interpolation is for complete samples, and all samples of the split have missing elements or "
                 "padding; leave it out with metrics.interpolation=null"
             )
+        # In a random order that depends neither on batches nor on devices: each of the first half is paired with one
+        # of the second.
         stored = self.stored()
-        # By a hash of the row number, so that pairs depend neither on batches nor on devices.
-        order = mix_elements(stored["rows"] + self._seed).argsort()
-        stored = {name: value[order] for name, value in stored.items()}
-        num = len(order) // 2
+        num = len(stored["x"]) // 2
         if num < 2:
             return {}
         (model,) = self._model

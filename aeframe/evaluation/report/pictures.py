@@ -14,6 +14,7 @@ from aeframe.evaluation.measurement import Measurement
 from aeframe.evaluation.report.curves import draw_curves
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.report.latent_map import draw_latent_map
+from aeframe.evaluation.report.players import write_players
 from aeframe.evaluation.step import evaluation_mode
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.noise import PICTURES, noise_of, random_rows
@@ -46,7 +47,7 @@ def draw_pictures(
     seed: int,
     measurements: Sequence[Measurement],
 ) -> list[Path]:
-    """Write the figures as PNG files, and return their paths.
+    """Write the figures as PNG files, and return their paths; write sounds and videos as files to play beside them.
 
     ``reconstructions.png``, ``samples.png``, ``interpolation.png`` (for at least two samples), ``latent.png`` (for at
     least three), ``curves.png`` (if there are measurements).
@@ -64,8 +65,10 @@ def draw_pictures(
     folder.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Figure] = {}
     with evaluation_mode(model), noise_of(batch.x.device, seed, PICTURES):
-        figures["reconstructions"] = _render(modality, _reconstructions(model, _subset(batch, _NUM_SHOWN, seed)))
-        figures["samples"] = _render(modality, {"samples": _samples(model, sampler, batch, seed)})
+        reconstructed = _reconstructions(model, _subset(batch, _NUM_SHOWN, seed))
+        figures["reconstructions"] = _render(modality, reconstructed)
+        samples = _samples(model, sampler, batch, seed)
+        figures["samples"] = _render(modality, {"samples": samples})
         if len(batch) > 1:
             figures["interpolation"] = _render(modality, _interpolation(model, batch, seed))
         if len(batch) > 2:
@@ -78,6 +81,8 @@ def draw_pictures(
     for name, figure in figures.items():
         paths.append(folder / f"{name}.png")
         figure.savefig(paths[-1], dpi=_DPI)
+    played = {title: reconstructed[title] for title in ("original", "reconstruction")}
+    write_players(folder, modality, {**played, "sample": samples})
     return paths
 
 

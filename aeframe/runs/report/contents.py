@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from aeframe.plain_files import read_mapping
 from aeframe.registry import registry
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.records import Records
+from aeframe.runs.report.players import Players, read_players
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 """The first bytes of a PNG file."""
@@ -45,6 +46,8 @@ class ReportContents:
     """Settings that differ from the defaults; None if the defaults are not known."""
     metrics: Mapping[str, float]
     """Test metrics by name."""
+    protocols: Mapping[str, str]
+    """How a metric has measured, by name, for those that have choices."""
     units: Mapping[str, str]
     summaries: Mapping[str, str]
     """What a metric is, by name."""
@@ -53,18 +56,24 @@ class ReportContents:
     data: DataRecord
     pictures: Mapping[str, bytes] = field(repr=False)
     """PNG files by name, without the suffix."""
+    players: Players = field(repr=False)
+    """Sounds and videos of samples."""
     versions: Mapping[str, str]
     """The versions that were saved with the model, by package."""
     finished: datetime
     """When the test metrics were written."""
 
 
-def read_contents(path: Path, changes: Sequence[SettingChange] | None) -> ReportContents:
+Changes = Callable[[Mapping[str, Any], Sequence[str]], Sequence[SettingChange] | None]
+"""Finds the settings that differ from the defaults, from the config and the overrides of a run; None if unknown."""
+
+
+def read_contents(path: Path, find_changes: Changes) -> ReportContents:
     """Return what the report of a finished run shows.
 
     Args:
         path: The folder of the run.
-        changes: See `ReportContents.changes`.
+        find_changes: See `ReportContents.changes`.
 
     Raises:
         AeframeError: There is no run in the folder, it is not finished, or one of its files is damaged.
@@ -74,22 +83,24 @@ def read_contents(path: Path, changes: Sequence[SettingChange] | None) -> Report
     metrics = folder.read_metrics().get("test")
     if not metrics:
         raise AeframeError(f"'{folder.metrics_json}' has no test metrics, which a report shows; finish the run again")
-    config = folder.read_config()
+    config, overrides = folder.read_config(), folder.read_overrides() if folder.overrides.is_file() else []
     measurements = Records(folder.metrics).read() if folder.metrics.is_file() else []
     saved = read_mapping(folder.model / "config.yaml") if (folder.model / "config.yaml").is_file() else {}
     num_batches = _num_batches(saved, measurements)
     return ReportContents(
         folder=folder.path,
         config=config,
-        overrides=folder.read_overrides() if folder.overrides.is_file() else (),
-        changes=changes,
+        overrides=overrides,
+        changes=find_changes(config, overrides),
         metrics=metrics,
+        protocols=folder.read_protocols(),
         units=_units(config, metrics),
         summaries={name: registry().entry("metric", name).summary for name in metrics if _is_registered(name)},
         measurements=measurements,
         advice=advice(metrics, num_batches),
         data=read_data_record(folder.path),
         pictures=_pictures(folder.pictures),
+        players=read_players(folder.pictures),
         versions=_versions(saved),
         finished=datetime.fromtimestamp(folder.metrics_json.stat().st_mtime).astimezone(),
     )

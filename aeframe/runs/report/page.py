@@ -5,6 +5,7 @@ from __future__ import annotations
 from aeframe.runs.report import sections
 from aeframe.runs.report.contents import ReportContents
 from aeframe.runs.report.markup import Html, element, join
+from aeframe.runs.report.players import players
 from aeframe.runs.report.shell import html_page
 
 
@@ -22,6 +23,7 @@ def make_page(run: ReportContents) -> str:
         ("Test metrics", sections.test_metrics(run)),
         ("Advice", sections.advice(run)),
         ("Pictures", sections.pictures(run)),
+        ("Sounds and videos", players(run.players)),
         ("Data", sections.data(run)),
         ("Latent", sections.latent(run)),
         ("Reproduction", sections.reproduction(run)),

@@ -149,8 +149,13 @@ def test_metrics(run: ReportContents) -> Html:
     samples = f"{num:,} test samples" if num else "the test split"
     parts = [element("p", f"Measured on {samples}, with the weights of the best epoch."), *_comparison(run.metrics)]
     scalars = {name: value for name, value in run.metrics.items() if "/" not in name}
-    rows = [(name, number(value), _unit(run, name), _summary(run, name)) for name, value in scalars.items()]
-    parts.append(table("Test metrics", ("metric", "value", "unit", "what it is"), rows, numeric=(1,)))
+    every = f"all {num:,} samples" if num else "all samples"
+    rows = [
+        (name, number(value), _unit(run, name), _summary(run, name), run.protocols.get(name, every))
+        for name, value in scalars.items()
+    ]
+    # A metric without a protocol takes every sample.
+    parts.append(table("Test metrics", ("metric", "value", "unit", "what it is", "measured on"), rows, numeric=(1,)))
     further = {name: value for name, value in run.metrics.items() if "/" in name and not name.startswith(_KL)}
     if further:
         rows_of_further = [(name, number(value)) for name, value in further.items()]

@@ -31,12 +31,22 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .9rem .3rem 0; bo
 thead th { color: var(--soft); }
 td { min-width: 4rem; }
 td:nth-child(4) { min-width: 16rem; }
+td:nth-child(5) { min-width: 12rem; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 code, pre { font: .86rem/1.45 ui-monospace, monospace; }
 pre { background: var(--box); padding: .8rem; border-radius: 6px; }
 summary { cursor: pointer; padding: .5rem 0; }
 figure { margin: 0 0 1.2rem; min-width: 0; }
 img { max-width: min(46rem, 100%); height: auto; background: #ffffff; border-radius: 6px; }
+.pair { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: .2rem 1.4rem;
+  max-width: 46rem; }
+/* Also on a phone, a clip is beside its reconstruction. */
+.pair:has(video) { grid-template-columns: repeat(2, minmax(0, 20rem)); gap: .2rem .8rem; }
+.player { margin: 0 0 .8rem; }
+audio { display: block; width: 100%; }
+/* Clips are small; their pixels are shown as they are. */
+video { display: block; width: 100%; max-width: 20rem; object-fit: contain;
+  image-rendering: pixelated; background: #000000; border-radius: 6px; }
 .charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(17rem, 100%), 1fr)); gap: .8rem 1.4rem; }
 .charts figcaption { color: var(--text); overflow-wrap: anywhere; }
 .chart { max-width: 26rem; }

@@ -7,12 +7,15 @@ import pytest
 import torch
 from matplotlib.image import imread
 from sklearn.datasets import load_digits
+from torch import Tensor
 
+from aeframe.data.media import Medium
 from aeframe.evaluation.measurement import Measurement
 from aeframe.evaluation.report.curves import draw_curves
 from aeframe.evaluation.report.interpolation import interpolate_codes, interpolate_condition
 from aeframe.evaluation.report.latent_map import draw_latent_map
 from aeframe.evaluation.report.pictures import draw_pictures
+from aeframe.evaluation.report.players import write_players
 from aeframe.factory import build
 from aeframe.noise import random_rows
 from aeframe.parts.latents.base import LatentSpace
@@ -51,6 +54,20 @@ def test_all_figures_are_drawn_and_reproducible(make_model: Any, modality: Any, 
     draw(tmp_path / "b", model, modality, digits)
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_sounds_are_written_beside_the_pictures(modality: Any, tmp_path: Path) -> None:
+    class Sounds(type(modality)):  # type: ignore[misc]
+        def show(self, x: Tensor) -> list[list[Medium]]:
+            return [[Medium("image/png", b""), Medium("audio/wav", bytes([len(x), int(each.sum())]))] for each in x]
+
+    panels = {"original": torch.ones(6, 4), "reconstruction": torch.zeros(6, 4), "sample": torch.full((1, 4), 2.0)}
+    files = write_players(tmp_path, Sounds(), panels)
+    names = [f"{panel}-{number}.wav" for panel in ("original", "reconstruction") for number in (1, 2, 3, 4)]
+    assert [file.name for file in files] == [*names, "sample-1.wav"]
+    # All are shown in one call, for the same scale.
+    assert [file.read_bytes() for file in files] == [b"\x09\x04"] * 4 + [b"\x09\x00"] * 4 + [b"\x09\x08"]
+    assert write_players(tmp_path, modality, panels) == []
 
 
 def test_one_or_two_samples_have_fewer_figures(make_model: Any, modality: Any, digits: Batch, tmp_path: Path) -> None:

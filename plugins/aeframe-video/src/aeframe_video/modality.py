@@ -35,7 +35,7 @@ from aeframe_video.memory_clips import clips_of_stack
 from aeframe_video.reader import Reader, VideoClips
 from aeframe_video.sampling import ClipSampling
 from aeframe_video.videos import Files, RawSplits, VideoList
-from aeframe_video.write import gif, write_clips
+from aeframe_video.write import gif, mp4, write_clips
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -221,8 +221,11 @@ class Video(Modality):
         return plot_film_strips({title: as_bytes(x) for title, x in panels.items()})
 
     def show(self, x: Tensor) -> list[list[Medium]]:
-        """Return each clip as an animated GIF at the rate of the training data; masked values are black."""
-        return [[Medium("image/gif", gif(clip, self._rate))] for clip in as_bytes(x)]
+        """Return each clip as an animated GIF and as MP4, at the rate of the training data; masked values are black."""
+        return [
+            [Medium("image/gif", gif(clip, self._rate)), Medium("video/mp4", mp4(clip, self._rate))]
+            for clip in as_bytes(x)
+        ]
 
     def open(self, path: Path, on_error: OnError) -> FileSamples:
         """Open the clips of a file or folder, in their order.

@@ -57,14 +57,14 @@ def write_clips(clips: SampleBatches, path: Path, rate: float) -> list[Path]:
         return [path]
     each = (clip for batch in frames for clip in batch)
     if suffix in _SUFFIXES:
-        _write_video(path, each, rate)
+        _write_video(path, each, rate, suffix)
         return [path]
     names = [f"{number:06d}" for number in range(len(clips))] if clips.names is None else map(str, clips.names)
     videos = [(name, len([*same])) for name, same in itertools.groupby(names)]
     files = output_paths(path, [name for name, _ in videos], suffix=".mp4", written={".gif"}, read=EXTENSIONS)
     for file, (_, num) in zip(files, videos, strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
-        _write_video(file, itertools.islice(each, num), rate)
+        _write_video(file, itertools.islice(each, num), rate, file.suffix.lower())
     return files
 
 
@@ -78,19 +78,26 @@ def gif(pixels: Tensor, rate: float) -> bytes:
     return buffer.getvalue()
 
 
-def _write_video(path: Path, clips: Iterable[Frames], rate: float) -> None:
-    """Write clips ``(T, H, W, C)``, one after another, to one file in the format of the suffix."""
+def mp4(pixels: Tensor, rate: float) -> bytes:
+    """Return a uint8 clip ``(T, C, H, W)`` as the content of an MP4 file that browsers play."""
+    buffer = io.BytesIO()
+    _write_video(buffer, iter([pixels.permute(0, 2, 3, 1).numpy()]), rate, ".mp4")
+    return buffer.getvalue()
+
+
+def _write_video(file: Path | io.BytesIO, clips: Iterable[Frames], rate: float, suffix: str) -> None:
+    """Write clips ``(T, H, W, C)``, one after another, to one file in the format of the suffix: .gif or .mp4."""
     iterator = iter(clips)
     first = next(iterator)
     _, height, width, channels = first.shape
-    if path.suffix.lower() == ".gif":
+    if suffix == ".gif":
         # Greyscale is exact; colour is reduced to a palette of 256 colours per frame.
         codec, pixel_format, options = "gif", "gray" if channels == 1 else "pal8", {}
     else:
         # yuv420p is the most widely supported format. It halves the resolution of colour, which requires even sizes.
         even = height % 2 == 0 and width % 2 == 0
         codec, pixel_format, options = "libx264", "yuv420p" if even else "yuv444p", _X264_OPTIONS
-    with av.open(str(path), "w") as container:
+    with av.open(file if isinstance(file, io.BytesIO) else str(file), "w", format=suffix[1:]) as container:
         # PyAV annotates a stream of any codec; all codecs here are of video.
         stream: Any = container.add_stream(codec, rate=Fraction(rate).limit_denominator(1001), options=options)
         stream.height, stream.width, stream.pix_fmt = height, width, pixel_format

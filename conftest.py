@@ -7,8 +7,6 @@ import gc
 import hypothesis
 import pytest
 
-from aeframe.testing import PluginSuite
-
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,5 +33,8 @@ def _register_generators_with_hypothesis(_: None) -> None:
 
 
 def _is_slow(item: pytest.Item) -> bool:
+    # It imports torch, which the process that only distributes the tests does not need.
+    from aeframe.testing import PluginSuite
+
     of_suite = isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, PluginSuite)
     return of_suite or item.get_closest_marker("slow") is not None

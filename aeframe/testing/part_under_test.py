@@ -9,7 +9,7 @@ import functools
 import inspect
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aeframe.errors import AeframeError
 from aeframe.factory import defaults
@@ -19,7 +19,9 @@ from aeframe.testing.expectations import CheckFailedError, NotApplicableError
 from aeframe.testing.model_outputs import all_terms, forward_pass
 from aeframe.testing.options import SuiteOptions
 from aeframe.testing.reference import CPU, PROGRESS, ReferenceSetup, modality_setup, synthetic_setups
-from aeframe.testing.short_run import ShortRun, train_shortly
+
+if TYPE_CHECKING:
+    from aeframe.testing.short_run import ShortRun
 
 PLUGIN = "plugin"
 """The kind and id of a `PartUnderTest` that stands for the plugin as a whole."""
@@ -122,6 +124,9 @@ class PartUnderTest:
     @functools.cached_property
     def short_run(self) -> ShortRun:
         """The model of `setup` after four epochs of three batches."""
+        # It imports Lightning, which the processes that only prepare data need not wait for.
+        from aeframe.testing.short_run import train_shortly
+
         return train_shortly(self.setup, self.folder / "uninterrupted", epochs=4)
 
     def _candidates(self) -> Iterator[ReferenceSetup]:

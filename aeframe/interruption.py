@@ -14,6 +14,9 @@ SIGNALS = tuple(
 )
 """The signals that end a run; Windows lacks some of them. Queues can send SIGUSR1 or SIGUSR2 before a time limit."""
 
+_WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""The signals that announce a SIGTERM."""
+
 
 class Interrupted(BaseException):
     """A signal ended the run.
@@ -43,13 +46,15 @@ class SignalGuard:
     """Turn the signals that end a run into `Interrupted`, inside a ``with`` block.
 
     A signal raises the exception immediately. Inside `deferring`, the first signal only sets `received`, so that the
-    current batch can end and a checkpoint be written; the second signal raises. The previous handlers are restored at
+    current batch can end and a checkpoint be written; the second signal raises. A queue sends SIGTERM after SIGUSR1 or
+    SIGUSR2, so one SIGTERM after these does not raise. The previous handlers are restored at
     the end of the block. Outside the main thread, the guard does nothing, since Python handles signals there only.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
         """The number of the deferred signal."""
+        self._is_terminated = False
         self._deferring = False
         self._previous: dict[int, Any] = {}
 
@@ -85,4 +90,11 @@ class SignalGuard:
         if self._deferring and self.received is None:
             self.received = number
             return
+        if self._deferring and self._is_first_sigterm_after_warning(number):
+            # A queue that has announced the end sends SIGTERM at the end; the checkpoint may still be in the making.
+            self._is_terminated = True
+            return
         raise Interrupted(number)
+
+    def _is_first_sigterm_after_warning(self, number: int) -> bool:
+        return number == signal.SIGTERM and self.received in _WARNINGS and not self._is_terminated

@@ -80,6 +80,16 @@ def test_the_first_signal_is_deferred_and_the_second_raises() -> None:
         assert guard.received == signal.SIGTERM
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_sigterm_after_a_warning_is_deferred_once(number: int) -> None:
+    with SignalGuard() as guard, guard.deferring():
+        send(number)
+        send(signal.SIGTERM)
+        assert guard.received == number
+        with pytest.raises(Interrupted):
+            send(signal.SIGTERM)
+
+
 def test_after_deferring_a_signal_raises() -> None:
     with SignalGuard() as guard:
         with guard.deferring():

@@ -38,8 +38,8 @@ examples:
   aeframe-train resume=runs/... max_epochs=100           resume a run, for more epochs
 """
 _ANY_ARGUMENT = (
-    "any other argument of lightning.pytorch.Trainer, such as max_time, limit_train_batches, deterministic or "
-    "profiler; unknown ones are refused."
+    "any other argument of lightning.pytorch.Trainer, such as limit_train_batches, deterministic or profiler; unknown "
+    "ones are refused."
 )
 _FLAGS = """\
 flags:

@@ -22,6 +22,7 @@ from aeframe.experiment.schema import TrainerSettings
 _RENAMED = {
     "max_epochs": "max_epochs=",
     "max_steps": "max_batches=",
+    "max_time": "max_hours=",
     "callbacks": "callbacks.LABEL.class=",
     "logger": "logger=",
     "enable_progress_bar": "progress=",
@@ -39,9 +40,6 @@ _FIXED = {
     "plugins": "they are Python objects, which a config cannot hold; pass them to a Trainer of your own",
 }
 """Arguments of the Trainer that a run cannot set, and why."""
-# Days, hours, minutes and seconds.
-_DURATION = re.compile(r"\d+:\d\d:\d\d:\d\d")
-_UNITS = ("weeks", "days", "hours", "minutes", "seconds", "milliseconds", "microseconds")
 # The module in front of the name of a class: ``collections.abc.``.
 _MODULES = re.compile(r"(?:\w+\.)+(?=\w)")
 # Types of values that a config can hold.
@@ -94,10 +92,7 @@ def extra_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
         if value is None and known[name].default is None:
             continue
-        if name == "max_time":
-            _check_duration(value)
-        else:
-            _check_type(name, known[name].annotation, value)
+        _check_type(name, known[name].annotation, value)
         checked[name] = value
     return checked
 
@@ -146,17 +141,6 @@ def _check_name(setting: str, name: str, known: Collection[str]) -> None:
     if name not in known:
         raise AeframeError(
             f"setting 'trainer.{setting}' has no value '{name}'{did_you_mean(name, known)}; choose {', '.join(known)}"
-        )
-
-
-def _check_duration(value: Any) -> None:
-    is_mapping_of_units = isinstance(value, Mapping) and all(
-        unit in _UNITS and isinstance(number, (int, float)) for unit, number in value.items()
-    )
-    if not is_mapping_of_units and not (isinstance(value, str) and _DURATION.fullmatch(value)):
-        raise AeframeError(
-            f"trainer.max_time expects 'DAYS:HOURS:MINUTES:SECONDS' or a mapping of {', '.join(_UNITS)}, found "
-            f'{value!r}; write "00:01:00:00" (in quotes) or {{hours: 1}}'
         )
 
 

@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Timer
 
 
 class TrainingTimeLimit(Timer):
-    """Lightning's `Timer`, which stops training after the batch in which the time is used up.
+    """Lightning's `Timer`, which stops training after the call of `training_step` in which the time is used up.
 
     Checkpoints store the time, so that a resumed run has the rest of it.
 

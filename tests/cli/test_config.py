@@ -103,8 +103,8 @@ def test_why_prints_all_sources_by_precedence(mine: str, capsys: pytest.CaptureF
             ],
         ),
         (
-            ["trainer.max_time", "trainer.max_time='00:01:00:00'"],
-            [("00:01:00:00", "the command line: trainer.max_time='00:01:00:00'")],
+            ["trainer.profiler", "trainer.profiler=simple"],
+            [("simple", "the command line: trainer.profiler=simple")],
         ),
         (["latent", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),
         (["latent.name", "model=vae"], [("gaussian", VAE), ("point", "aeframe.conf/train.yaml")]),

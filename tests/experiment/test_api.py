@@ -158,7 +158,7 @@ def test_a_part_within_an_option_replaces_a_number() -> None:
         ),
         ({"model": "vae", "latent": {"dim": 8}}, "latent", {"name": "gaussian", "dim": 8}),
         ({"encoder": {"name": "mlp", "hidden": (8, 4)}}, "encoder", {"name": "mlp", "hidden": [8, 4]}),
-        ({"trainer": {"max_time": {"hours": 1}}}, "trainer", {"max_time": {"hours": 1}}),
+        ({"trainer": {"limit_train_batches": 3}}, "trainer", {"limit_train_batches": 3}),
         ({"logger": {"name": "wandb", "mode": "offline"}}, "logger", {"wandb": {"mode": "offline"}}),
         ({"logger": ["wandb", "tensorboard"]}, "logger", {"wandb": {}, "tensorboard": {}}),
         ({"logger": {"mine": {"name": "wandb"}}}, "logger", {"mine": {"name": "wandb"}}),

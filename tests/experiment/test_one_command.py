@@ -206,3 +206,30 @@ def test_fit_returns_the_run_that_is_complete(job: Path, monkeypatch: pytest.Mon
 def x_name(run: Run) -> str:
     name: str = RunFolder(run.folder).read_config()["data"]["name"]
     return name
+
+
+def test_the_hours_of_training_are_counted_over_resumptions(
+    command: Callable[..., int], job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Each batch takes an hour of the clock of Lightning's timer.
+    hours = [0]
+    train_on = AutoencoderModule._train_on
+
+    def slow(self: AutoencoderModule, data: Batch) -> Tensor | None:
+        hours[0] += 1
+        return train_on(self, data)
+
+    monkeypatch.setattr(AutoencoderModule, "_train_on", slow)
+    monkeypatch.setattr("lightning.pytorch.callbacks.timer.time.monotonic", lambda: 3600.0 * hours[0])
+    words = ["max_hours=5.5", "max_epochs=9", "steps_per_call=1"]
+    with monkeypatch.context() as patch:
+        signal_at(patch, 2, signal.SIGTERM)
+        assert command(*words) == 128 + signal.SIGTERM
+    assert hours == [3]
+    assert command(*words) == 0
+    assert hours == [6]
+    assert (job / "model").is_dir()
+    assert command(*words) == 0
+    assert "is complete after 6 batches" in capsys.readouterr().err
+    assert main([f"resume={job}", "max_hours=7.5"]) == 0
+    assert hours == [8]

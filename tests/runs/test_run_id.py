@@ -1,14 +1,15 @@
 import os
 import re
+from pathlib import Path
 
 import pytest
 
-from aeframe.runs.run_id import exported_run_id, make_run_id, run_id
+from aeframe.runs.run_id import exported_run_id, make_run_id, name_before_restart, run_id
 
 
 @pytest.fixture(autouse=True)
 def no_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
+    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "AEFRAME_RUN_ID"):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -42,6 +43,7 @@ def test_an_exported_id_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"SLURM_JOB_ID": "4711"}, "4711"),
         ({"TORCHELASTIC_RUN_ID": "mine"}, "mine"),
         ({"SLURM_JOB_ID": "4711", "TORCHELASTIC_RUN_ID": "none"}, "4711"),
+        ({"SLURM_JOB_ID": "4713", "SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "2"}, "4711_2"),
     ],
 )
 def test_the_id_is_that_of_the_job_in_a_queue(
@@ -52,9 +54,30 @@ def test_the_id_is_that_of_the_job_in_a_queue(
     assert make_run_id() == expected
 
 
-def test_torchrun_without_a_name_does_not_name_every_run_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
-    assert re.fullmatch(r"\d{8}-\d{6}-\d+", make_run_id())
+@pytest.mark.parametrize(
+    ("elastic_id", "word"),
+    [("none", str(os.getppid())), ("83f7ae24-cbcf-4987-b0cc-3f6af3c796d6", "83f7ae24")],
+    ids=["default", "standalone"],
+)
+def test_torchrun_without_a_name_has_the_time_and_keeps_it_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elastic_id: str, word: str
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", elastic_id)
+    name = f"{make_run_id()}-vae-digits"
+    assert re.fullmatch(rf"\d{{8}}-\d{{6}}-{word}-vae-digits", name)
+    earlier = f"20250101-120000-{word}-vae-digits"
+    for folder in (earlier, f"20250101-120000-{word}-ae-digits", f"{earlier}.2", "20260101-120000-99-vae-digits"):
+        (tmp_path / folder).mkdir()
+    assert name_before_restart(tmp_path, name) == name
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert name_before_restart(tmp_path, name) == earlier
+    assert name_before_restart(tmp_path / "empty", name) == name
+
+
+def test_a_named_launch_needs_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "mine")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert name_before_restart(tmp_path, "mine-vae-digits") == "mine-vae-digits"
 
 
 def test_points_of_a_sweep_and_runs_of_one_session_differ(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,6 +170,7 @@ _PROCESS = """
 import sys
 import torch
 import torch.distributed as dist
+from aeframe.devices import LocalRows, shared_batch
 from aeframe.factory import build
 from aeframe.testing import RowNoise
 rank, world, at = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -182,10 +183,11 @@ batches = torch.randn(3, 10, 2, 3)
 torch.manual_seed(rank)
 if world > 1:
     dist.init_process_group("gloo", init_method=f"file://{at}/meet", rank=rank, world_size=world)
-own = slice(None) if world == 1 else slice(0, 5) if rank == 0 else slice(5, 10)
+rows = None if world == 1 else LocalRows(10, rank, world)
+own = slice(None) if rows is None else slice(rows.start, rows.stop)
 for latent in latents:
     for batch in batches:
-        with RowNoise(torch.arange(10)[own]):
+        with shared_batch(rows), RowNoise(torch.arange(10)[own]):
             latent(batch[own], sample=True)
 torch.save([codebook.vectors for latent in latents for codebook in latent.codebooks], f"{at}/{world}-{rank}.pt")
 if world > 1:

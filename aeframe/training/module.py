@@ -106,14 +106,13 @@ class AutoencoderModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model = model
+        self.model, self.sharding = model, ShardedParameters(model)
         self.progress = TrainingProgress()
         self.seed = seed
         self.max_batches, self.stretch_schedules = max_batches, stretch_schedules
         self.batches_per_epoch: float = math.inf
         self.groups: list[OptimizerGroup] = []
         self.metric_buffer = MetricBuffer(self.report)
-        self.sharding = ShardedParameters(model)
         self.term_means = TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
         """The newest metrics of each split, by name."""

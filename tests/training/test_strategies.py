@@ -27,7 +27,7 @@ from aeframe.types import Batch, LossTerms, TrainingProgress
 
 from .conftest import make_data, make_module
 
-# Critics, codes that k-means sets in place, derivatives inside a loss, noise in the latent, and weights that several parts use.
+# Critics, codes that k-means sets in place, derivatives inside a loss, noise in the latent, weights of several parts.
 RECIPES = ("vae_gan", "simvq_vae", "rhvae", "contractive_ae", "gated_sae")
 TOLERANCE = 1e-5
 

@@ -56,12 +56,11 @@ class _RecordingLoader(Loader):
 
     recorded: Sequence[str] = ()
 
-    def _load_configuration_impl(
-        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+    def _composed(
+        self, config_name: str | None, overrides: Sequence[Override], *args: Any, **kwargs: Any
     ) -> DictConfig:
-        self.recorded = list(overrides)
-        config: DictConfig = super()._load_configuration_impl(config_name, overrides, *args, **kwargs)
-        return config
+        self.recorded = [str(override.input_line) for override in overrides]
+        return super()._composed(config_name, overrides, *args, **kwargs)
 
 
 def why(key: str, overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Provenance:

@@ -64,7 +64,7 @@ def planned_sweep(config: DictConfig, points: Sequence[Sequence[str]] | None, ov
     if points is None:
         numbers = (int(path.stem) for path in (folder / "points").glob("*.json"))
         return PlannedSweep(folder, replace(plan, first=max(numbers, default=-1) + 1), None, 0)
-    pending = [point for point in points if point_key(point) not in finished]
+    pending = [list(point) for point in points if point_key(point) not in finished]
     return PlannedSweep(folder, plan.with_points(points), pending, len(points) - len(pending))
 
 

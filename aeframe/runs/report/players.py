@@ -80,6 +80,6 @@ def _player(found: Players, panel: str, number: int) -> Html:
     mime, content = found.media[panel, number]
     kind, caption = mime.partition("/")[0], f"{_CAPTIONS[panel]} {number}"
     source = f"data:{mime};base64,{base64.b64encode(content).decode('ascii')}"
-    loop = {"loop": "", "muted": "", "playsinline": ""} if kind == "video" else {}
+    loop = {"loop": "", "muted": "", "playsinline": ""} if mime.startswith("video/") else {}
     player = element(kind, src=source, controls="", preload="metadata", aria_label=caption, **loop)
     return element("figure", element("figcaption", caption), player, class_="player")

@@ -81,3 +81,18 @@ def test_a_script_with_samples_in_memory_trains_on_two_processes_what_it_would_o
     assert one.keys() == two.keys()
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=0, atol=1e-5, msg=f"'{name}' differs")
+
+
+def test_the_same_command_under_torchrun_finds_its_run(tmp_path: Path) -> None:
+    named = ["--nproc-per-node", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "mine"]
+    words = ["model=ae", "data=breast_cancer", "max_epochs=1", "batch_size=64", "encoder.hidden=[8]", "pictures=false"]
+    command = [sys.executable, "-m", "torch.distributed.run", *named, "-m", "aeframe.experiment.main", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    for expected in ("begins", "note: run 'runs/mine-ae-breast_cancer' is complete after 8 batches"):
+        done = subprocess.run(
+            [*command, "trainer.accelerator=cpu", "trainer.threads=1"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=TIMEOUT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count(expected) == 1
+        assert [path.name for path in (tmp_path / "runs").iterdir()] == ["mine-ae-breast_cancer"]

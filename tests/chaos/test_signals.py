@@ -98,7 +98,7 @@ def test_after_a_signal_the_run_can_be_resumed(
     shutil.rmtree(run)
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_a_signal_to_one_of_two_processes_ends_both(name: str, tmp_path: Path) -> None:
     run, number = tmp_path / "run", getattr(signal, name)
     words = ["model=ae", "data=breast_cancer", "max_epochs=100000", "encoder.hidden=[8]", "batch_size=64"]
@@ -113,8 +113,8 @@ def test_a_signal_to_one_of_two_processes_ends_both(name: str, tmp_path: Path) -
     while not (run / "checkpoints" / "last.ckpt").is_file() and process.poll() is None:
         assert time.monotonic() < deadline, "no epoch ended in two minutes"
         time.sleep(0.05)
-    # As a queue does for SIGTERM, and a terminal for Ctrl-C: one process, or the whole group.
-    if name == "SIGTERM":
+    # As a queue may do, and a terminal for Ctrl-C: one process, or the whole group.
+    if name != "SIGINT":
         process.send_signal(number)
     else:
         os.killpg(process.pid, number)

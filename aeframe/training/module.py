@@ -112,8 +112,7 @@ class AutoencoderModule(L.LightningModule):
         self.max_batches, self.stretch_schedules = max_batches, stretch_schedules
         self.batches_per_epoch: float = math.inf
         self.groups: list[OptimizerGroup] = []
-        self.metric_buffer = MetricBuffer(self.report)
-        self.term_means = TermMeans()
+        self.metric_buffer, self.term_means = MetricBuffer(self.report), TermMeans()
         self.measured: dict[str, dict[str, float]] = {}
         """The newest metrics of each split, by name."""
         self._settings = dict(optimizer), dict(optimizers or {}), clip, accumulate
@@ -121,18 +120,20 @@ class AutoencoderModule(L.LightningModule):
         self._trainer_settings: tuple[float | None, str | None, int] | None = None
         self._measures_gradients = gradient_norms
         self._term_gradient_norms: dict[str, Tensor] = {}
-        self._callbacks = list(callbacks)
-        self._validated_at = -1
-        self._steps_directly = False
-        self._results: list[dict[str, Any]] = []
+        self._callbacks, self._validated_at = list(callbacks), -1
+        self._steps_directly, self._results = False, list[dict[str, Any]]()
         self._restored: dict[str, Any] | None = None
         if config:
             self.save_hyperparameters(dict(config))
 
     # -- set-up --------------------------------------------------------------------------------------------------
 
-    def configure_model(self) -> None:
-        """Shard the model over the devices before training with a `ModelParallelStrategy`; else do nothing."""
+    def setup(self, stage: str) -> None:
+        """Define ``configure_model`` for `ModelParallelStrategy` only: Lightning's averages warn of it elsewhere."""
+        if self.device_mesh is not None:
+            self.configure_model = self._shard  # type: ignore[method-assign]
+
+    def _shard(self) -> None:
         if self.device_mesh is not None and self.trainer.state.fn == TrainerFn.FITTING and not self.sharding.active:
             self.sharding.begin(self.device_mesh["data_parallel"])
 
@@ -299,8 +300,7 @@ class AutoencoderModule(L.LightningModule):
         group.clip_gradients(group.settings.clip, algorithm or "norm")
 
     def _lightning_optimizers(self) -> list[LightningOptimizer]:
-        optimizers = self.optimizers()
-        return optimizers if isinstance(optimizers, list) else [optimizers]
+        return optimizers if isinstance(optimizers := self.optimizers(), list) else [optimizers]
 
     def _freeze_others(
         self, group: OptimizerGroup, optimizer: LightningOptimizer, *, sync: bool

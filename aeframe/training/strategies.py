@@ -27,9 +27,9 @@ from aeframe.training.sharding import (
 class FSDP2Strategy(ModelParallelStrategy):
     """Shard weights, gradients and optimizer states over all devices (FSDP2), and write ordinary checkpoints.
 
-    The module shards itself in its hook ``configure_model``, over ``device_mesh["data_parallel"]``. Checkpoints are
-    those of one device: one file, written by the first process, which runs with any strategy and number of devices can
-    resume.
+    `AutoencoderModule` shards itself in the hook ``configure_model``, over ``device_mesh["data_parallel"]``.
+    Checkpoints are those of one device: one file, written by the first process, which runs with any strategy and number
+    of devices can resume.
 
     Args:
         num_devices: The number of devices of the run, on all machines.

@@ -89,13 +89,22 @@ def test_a_page_does_what_it_says(page: Path, folder: Path, capsys: pytest.Captu
         assert COMMANDS[command](words) == 0, f"{line}\n{capsys.readouterr().err}"
 
 
+def forget(package: str) -> None:
+    """Let the next command import a plugin and its files as they are now, as a new process would."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        del sys.modules[module]
+    importlib.invalidate_caches()
+    registry.reset()
+
+
 @pytest.mark.slow
-def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> None:
+def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # As an editable install would have it: the code where it is, its metadata where Python looks for them.
-    found = os.pathsep.join(str(folder / each) for each in ("aeframe-starlight/src", "site"))
-    environment = {**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1"}
+    found = [str(folder / each) for each in ("aeframe-starlight/src", "site")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found), "OMP_NUM_THREADS": "1"}
     offline = ["-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index", "--target", "site"]
-    modules = {"aeframe": "aeframe.cli.main", "aeframe-train": "aeframe.experiment.main"}
+    commands = {**COMMANDS, "aeframe-train": aeframe_train}
+    sys.path[:0] = found
     for language, name, text in BLOCK.findall((DOCS / "tutorial" / "README.md").read_text(encoding="utf-8")):
         if name:
             (folder / name).write_text(text, encoding="utf-8")
@@ -103,14 +112,16 @@ def test_the_tutorial_builds_a_plugin_that_passes_its_tests(folder: Path) -> Non
         assert language == "sh"
         for line in text.splitlines():
             command, *words = shlex.split(line)
-            if command == "pip":
-                words = [*offline, f"./{words[-1]}"]
-            elif command in modules:
-                words = ["-m", modules[command], *words]
-            done = subprocess.run(
-                [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            if command == "pip" or words[:1] == ["-m"]:
+                words = [*offline, f"./{words[-1]}"] if command == "pip" else words
+                done = subprocess.run(
+                    [sys.executable, *words], env=environment, capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            else:
+                forget("aeframe_starlight")
+                assert commands[command](words) == 0, f"{line}\n{capsys.readouterr().err}"
+    forget("aeframe_starlight")
     assert len((folder / "new.csv").read_text(encoding="utf-8").splitlines()) == 8
 
 

@@ -1,4 +1,4 @@
-"""Train one batch on one device or on several, with the same noise, to compare strategies."""
+"""Train one batch on one device or on several, to compare strategies."""
 
 from __future__ import annotations
 
@@ -13,24 +13,12 @@ import torch.multiprocessing as mp
 from torch import Tensor
 
 from aeframe.experiment.api import build
-from aeframe.row_noise import RowNoise
-from aeframe.training.module import AutoencoderModule
 from aeframe.training.trainer import make_trainer
-from aeframe.types import Batch
 
 _T = TypeVar("_T")
 NUM_DEVICES = 2
 BATCH_SIZE = 14
-"""Samples in the batch; no dimension of the models is a multiple of half of it, as `RowNoise` requires."""
-
-
-class RowNoiseModule(AutoencoderModule):
-    """Draw the same noise for each sample on any number of devices."""
-
-    def _train_on(self, batch: Batch) -> Tensor | None:
-        assert batch.index is not None
-        with RowNoise(batch.index, num_samples=self.model.objective.num_samples):
-            return super()._train_on(batch)
+"""Samples in the batch; no dimension of the models is a multiple of half of it, so that no other draw is by sample."""
 
 
 def train_one_batch(model: str, strategy: str, devices: int, folder: Path, **settings: Any) -> dict[str, Tensor]:
@@ -52,7 +40,6 @@ def train_one_batch(model: str, strategy: str, devices: int, folder: Path, **set
         **settings,
     }
     module, data = build(rows, model=model, **settings)
-    module.__class__ = RowNoiseModule
     trainer = make_trainer(
         {"accelerator": "cpu", "devices": devices, "strategy": strategy, "timeout": 120.0},
         folder=folder,

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from aeframe.errors import AeframeError, ReportedError
-from aeframe.testing.strategies import RowNoiseModule, in_two_processes, largest_difference, train_one_batch
+from aeframe.testing.strategies import in_two_processes, largest_difference, train_one_batch
 from aeframe.training.averaging import WeightAverage
 from aeframe.training.metric_buffer import MetricBuffer, NonFiniteLossError
 from aeframe.training.module import AutoencoderModule
@@ -54,9 +54,7 @@ def fit(
     folder: Path, devices: int, *, epochs: int, resume: Path | None = None
 ) -> tuple[AutoencoderModule, dict[str, float]]:
     """Train an autoencoder with a critic, and save a checkpoint after each epoch."""
-    module = make_module(
-        "aae", kind=RowNoiseModule, clip=0.05, accumulate=2, gradient_norms=True, lr_factors={"encoder": 0.5}
-    )
+    module = make_module("aae", clip=0.05, accumulate=2, gradient_norms=True, lr_factors={"encoder": 0.5})
     norms = GradientNorms()
     settings = {"accelerator": "cpu", "devices": devices, "strategy": "fsdp2", "timeout": 120.0}
     arguments = {"max_epochs": epochs, "log_every_n_steps": 1}
@@ -222,7 +220,7 @@ def test_a_parameter_without_dimensions_cannot_be_sharded() -> None:
 
 
 def test_a_host_that_cannot_be_resolved_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aeframe.training.processes._RESOLVE_SECONDS", 0.0)
+    monkeypatch.setattr("aeframe.training.first_process._RESOLVE_SECONDS", 0.0)
     monkeypatch.setenv("MASTER_ADDR", "no-such-host.invalid")
     trainer = make_trainer({"accelerator": "cpu", "devices": 1, "num_nodes": 2}, folder=tmp_path)
     with (

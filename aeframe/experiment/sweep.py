@@ -20,6 +20,7 @@ from aeframe.errors import AeframeError
 from aeframe.experiment.resume import AUTO
 from aeframe.runs.lock import NAME as LOCK
 from aeframe.runs.lock import run_lock
+from aeframe.runs.run_id import in_queue
 from aeframe.runs.sweep_plan import FILE as PLAN
 from aeframe.runs.sweep_plan import SweepPlan, point_key, read_plan, varied_keys, without_folders
 
@@ -89,7 +90,7 @@ def _folder(config: DictConfig, points: Sequence[Sequence[str]] | None) -> tuple
     """Return the folder of a sweep, and its plan if the sweep is continued."""
     # A job that its queue restarts has the same id, and thus the folder that it began; several sweeps of one job or of
     # one process are numbered.
-    is_queued = "SLURM_JOB_ID" in os.environ or os.environ.get("TORCHELASTIC_RUN_ID", "none") != "none"
+    is_queued = in_queue()
     resume = config.get("resume")
     if config.get("folder") is not None:
         folder = Path(str(config.folder))

@@ -18,7 +18,7 @@ SMALL = [
     "data=breast_cancer", "encoder.hidden=[8]", "latent.dim=2", "trainer.accelerator=cpu", "trainer.threads=1",
     "pictures=false", "progress=false",
 ]  # fmt: skip
-LONG = ["model=vae", *SMALL, "max_epochs=600"]
+LONG = ["model=vae", *SMALL, "max_epochs=200"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
 

@@ -3,7 +3,7 @@
 #
 #     sbatch slurm.sh model=vae data=image_npz data.path=/data/mnist.npz
 #
-# The same run goes on when Slurm requeues the job, and after a time limit: SIGUSR1 comes two minutes before it, the run
+# The run continues when Slurm requeues the job, and after a time limit: SIGUSR1 comes two minutes before it, and the run
 # writes a checkpoint and puts its job into the queue again.
 #SBATCH --job-name=aeframe
 #SBATCH --nodes=1

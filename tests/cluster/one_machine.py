@@ -111,6 +111,7 @@ def one_machine_cluster(folder: Path) -> Iterator[Cluster]:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
 
 
 def _idle_nodes(cluster: Cluster) -> int:

@@ -150,3 +150,22 @@ def test_several_runs_of_a_job_have_folders_of_their_own(
     wait(cluster, work, job)
     assert runs(work, f"{job}-*") == names
     assert {name: bits(work / "runs" / name) for name in names} == first
+
+
+def test_points_of_a_sweep_are_tasks_of_an_array_with_two_processes_each(cluster: Cluster, work: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    launcher = {"timeout_min": 5, "cpus_per_task": 1, "mem_gb": 2, "tasks_per_node": 2}
+    printed = cluster.run(
+        "aeframe-train", "-m", "model=ae", "seed=0,1", *SMALL, "max_epochs=1", "folder=sweep", "trainer.devices=2",
+        "hydra/launcher=submitit_slurm", *(f"hydra.launcher.{name}={value}" for name, value in launcher.items()),
+        cwd=work,
+    )  # fmt: skip
+    with (work / "sweep" / "sweep.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["finished", "finished"], printed
+    configs = [
+        yaml.safe_load((work / "sweep" / f"{number}-ae-breast_cancer" / "config.yaml").read_text(encoding="utf-8"))
+        for number in (0, 1)
+    ]
+    assert [config["seed"] for config in configs] == [0, 1]
+    assert all(config["trainer"]["devices"] == 2 for config in configs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ SMALL = [
 ]  # fmt: skip
 LONG = ["model=vae", *SMALL, "max_epochs=200"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
@@ -169,3 +170,9 @@ def test_points_of_a_sweep_are_tasks_of_an_array_with_two_processes_each(cluster
     ]
     assert [config["seed"] for config in configs] == [0, 1]
     assert all(config["trainer"]["devices"] == 2 for config in configs)
+
+
+def test_the_page_on_clusters_starts_the_script_that_is_tested_here() -> None:
+    page = (SCRIPT.parents[2] / "docs" / "how-to" / "cluster.md").read_text(encoding="utf-8")
+    assert "(../../configs/cluster/slurm.sh)" in page
+    assert re.findall(r"^sbatch .*? (\S+\.sh) ", page, re.MULTILINE) == [SCRIPT.name] * 2

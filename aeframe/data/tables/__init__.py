@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -124,7 +125,9 @@ def write_rows(
     """
     file_format = _format(path)
     if file_format is not arrays:
-        parts = map(functools.partial(_as_table, path), parts)
+        tables = map(functools.partial(_as_table, path), parts)
+        # The first part is checked before the file is made.
+        parts = itertools.chain(list(itertools.islice(tables, 1)), tables)
     file_format.write(path, parts, num, columns, names, id_column)
 
 

@@ -49,7 +49,7 @@ def test_a_round_trip_is_exact(tmp_path: Path, suffix: str, dtype: type) -> None
     values[2, 1] = np.nan
     path = tmp_path / f"rows{suffix}"
     names = None if suffix.startswith(".np") else ("a", "b c", 'd, "e"')
-    write_rows(path, values, names)
+    write_rows(path, np.array_split(values, 2), len(values), names)
     rows = read_rows(path, Choice())
     np.testing.assert_array_equal(rows.values.astype(dtype), values)
     assert rows.columns == names
@@ -59,7 +59,7 @@ def test_a_round_trip_is_exact(tmp_path: Path, suffix: str, dtype: type) -> None
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_arrays_keep_their_shape(tmp_path: Path, suffix: str) -> None:
     values = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    write_rows(tmp_path / f"x{suffix}", values, None)
+    write_rows(tmp_path / f"x{suffix}", np.array_split(values, 2), len(values), None)
     assert read_header(tmp_path / f"x{suffix}", Choice()) == Header((3, 4))
     rows = read_rows(tmp_path / f"x{suffix}", Choice())
     assert rows.values.dtype == np.uint8
@@ -69,7 +69,7 @@ def test_arrays_keep_their_shape(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_text_and_parquet_store_vectors_only(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(AeframeError) as caught:
-        write_rows(tmp_path / f"x{suffix}", np.zeros((2, 3, 4)), None)
+        write_rows(tmp_path / f"x{suffix}", [np.zeros((2, 3, 4))], 2, None)
     assert str(caught.value) == (f"'x{suffix}' can store rows of shape (D,), found shape (3, 4); write .npy or .npz")
     assert not list(tmp_path.iterdir())
 

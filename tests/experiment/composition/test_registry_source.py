@@ -71,7 +71,7 @@ def test_completion_and_listing_import_nothing_heavy() -> None:
     assert done.stdout.splitlines() == [
         str([f"loss={name}" for name in sorted(registry().names("loss")) if name.startswith("m")]),
         str([f"latent={name}" for name in sorted(registry().names("latent")) if name.startswith("g")]),
-        "['max_batches=', 'max_epochs=']",
+        "['max_batches=', 'max_epochs=', 'max_hours=']",
         "['trainer.devices=']",
         "['logger=wandb']",
         "[]",

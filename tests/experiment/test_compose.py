@@ -6,6 +6,7 @@ import pytest
 
 from aeframe.errors import AeframeError
 from aeframe.experiment.compose import compose
+from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.composition.option_files import core_recipes
 from aeframe.factory import defaults
 from aeframe.kinds import GROUPS
@@ -328,7 +329,10 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
             "the value of 'root' refers to a missing value: Interpolation key 'nope' not found",
         ),
         ("data=table", "dataset 'table' needs a value for 'path'; set data.path=..."),
-        ("hydra/launcher=nope", "unknown hydra/launcher 'nope'; known are basic"),
+        (
+            "hydra/launcher=nope",
+            f"unknown hydra/launcher 'nope'; known are {', '.join(Loader().get_group_options('hydra/launcher'))}",
+        ),
     ],
 )
 def test_errors_of_composition_are_one_sentence(override: str, message: str) -> None:

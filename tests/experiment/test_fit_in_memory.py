@@ -208,7 +208,7 @@ def test_weights_are_those_of_repeated_samples(tmp_path: Path) -> None:
         batch = data.splits.train.batch(torch.arange(len(train)))
         terms = module.model.eval().terms(module.model(batch), module.progress)
         buffer = module.metric_buffer
-        losses.append(buffer.add("", "", terms, module.progress, sample_weight=batch.extras.get("weight")).item())
+        losses.append(buffer.add("", "", terms, module.progress, batch).item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 

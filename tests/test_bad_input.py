@@ -137,7 +137,7 @@ CASES = {
     "batch_size=16 or less",
     # Numbers out of range.
     "batch_size=0": "batch_size counts samples and must be at least 1, found 0",
-    "batch_size=1": "batch_size=1 is one sample for each of 1 device, and training needs at least two; set "
+    "batch_size=1": "batch_size=1 counts the samples of all devices, and training needs at least two; set "
     "batch_size=2 or more",
     "max_epochs=0": "setting 'max_epochs' must be at least 1, found 0; set max_epochs to such a number",
     "max_batches=0": "setting 'max_batches' must be at least 1, found 0; set max_batches to such a number",

@@ -29,7 +29,7 @@ from aeframe.experiment.local_device import use_free_device
 from aeframe.experiment.optuna_sweeper import check_direction, first_point
 from aeframe.experiment.sweep import PlannedSweep, PointRecord, planned_sweep, recorded_point
 from aeframe.runs.run_id import exported_run_id
-from aeframe.runs.sweep_plan import point_text, varied_keys, without_folders
+from aeframe.runs.sweep_plan import chosen_keys, point_text, varied_keys, without_folders
 from aeframe.training.launchers import num_devices, with_devices
 
 
@@ -116,7 +116,7 @@ def check_sweep(loader: Loader, overrides: Sequence[str]) -> tuple[DictConfig, P
     master = loader.load_configuration(CONFIG, list(overrides), RunMode.MULTIRUN)
     launcher = str(master.hydra.launcher.get("_target_", ""))
     points = _points(loader, master)
-    keys = varied_keys(points)
+    keys = varied_keys(points) if _is_basic(master.hydra.sweeper) else chosen_keys(points[0], overrides)
     for point in points:
         text = point_text(point, keys)
         name = f"the point {text}" if text else "the only point"

@@ -37,7 +37,8 @@ class SweepPlan:
 
     def name(self, number: int, overrides: Sequence[str]) -> str:
         """Return the name of a point for messages: ``point 3 (seed=1)``."""
-        text = point_text(overrides, varied_keys(self.points))
+        keys = varied_keys(self.points) if self.points else chosen_keys(overrides, self.overrides)
+        text = point_text(overrides, keys)
         return f"point {number} ({text})" if text else f"point {number}"
 
     def with_points(self, points: Iterable[Sequence[str]]) -> SweepPlan:
@@ -78,6 +79,11 @@ def varied_keys(points: Iterable[Sequence[str]]) -> list[str]:
     settings = [point_settings(point) for point in points]
     keys = dict.fromkeys(key for each in settings for key in each)
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
+
+
+def chosen_keys(overrides: Iterable[str], command: Sequence[str]) -> list[str]:
+    """Return the keys of a point's overrides that a sweeper chose: the command does not have these overrides."""
+    return [_key(override) for override in overrides if override not in command]
 
 
 def point_settings(overrides: Iterable[str]) -> dict[str, str]:

@@ -89,15 +89,15 @@ def test_the_objective_is_returned_and_a_failed_point_has_none(
     assert main(["-m", *stand_in, "latent.dim=2,3"]) == 0
     assert told == [20.0, "failed", "failed", 30.0]
     assert capsys.readouterr().err.splitlines() == [
-        "error: the point latent.dim=13: 13 brings no luck",
-        "error: the point latent.dim=14: bound was never finite on the validation split",
+        "error: point 1 (latent.dim=13): 13 brings no luck",
+        "error: point 2 (latent.dim=14): bound was never finite on the validation split",
     ]
 
 
 def test_a_setting_that_no_point_has_is_refused_before_the_search(stand_in: list[str]) -> None:
     for wrong, value in [("latent.dmi=range(2,9)", 2), ("latent.dmi=interval(2.5,9)", 2.5), ("latent.dmi=4,5", 4)]:
         assert error_of(*stand_in, "seed=0,1", wrong).startswith(
-            f"the point seed=0 latent.dmi={value}: latent 'point' has no option 'dmi', did you mean 'dim'?"
+            f"the point seed=0, latent.dmi={value}: latent 'point' has no option 'dmi', did you mean 'dim'?"
         )
 
 

@@ -32,7 +32,7 @@ def differing(overrides: list[str]) -> list[str]:
         ["model=vae", "objective.beta={name: linear, start: 0, end: 1}", "encoder.hidden=[8,4]"],
         ["model=wae_gan", "optimizer.lr=1e-5", "optimizers.autoencoder.clip=1.0", "~penalties"],
         ["model=null", "penalties.l1.weight=0.1", "callbacks.lr.class=lightning.pytorch.callbacks.LearningRateMonitor"],
-        ["metrics.mig={}", "trainer=cpu", "trainer.max_time='00:01:00:00'", "logger=tensorboard", "verbose=false"],
+        ["metrics.mig={}", "trainer=cpu", "max_hours=24", "logger=tensorboard", "verbose=false"],
         ["experiment=base", "latent.dim=5"],
         ["model=mine", r"data.path='\${x} is no key'", "data=table"],
     ],

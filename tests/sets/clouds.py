@@ -13,6 +13,7 @@ from torch import nn
 
 from aeframe import AeframeError
 from aeframe.data import Dataset, FileSamples, Modality, Splits, TensorSource
+from aeframe.data.arrays import ArrayFile
 from aeframe.evaluation.metrics.base import ModelMetric
 from aeframe.parts import Corruption, Decoder, Encoder, Loss, MakeActivation
 from aeframe.tensors import at_least_float32
@@ -56,7 +57,11 @@ class Clouds(Modality):
         return Splits(*(_source(x[index], label[index]) for index in rows))
 
     def open(self, path, on_error):
-        return FileSamples(_source(torch.from_numpy(np.load(path)).float()))
+        # It refuses damaged files, and those of Python objects.
+        (x,) = (file.load(name) for file in [ArrayFile(path)] for name in file.names)
+        if x.ndim != 3 or x.shape[2] != 3 or x.dtype.kind not in "fiu":
+            raise AeframeError(f"'{path}' has {x.dtype} {x.shape}, expected numbers (samples, points, 3)")
+        return FileSamples(_source(torch.from_numpy(x).float()))
 
     def write_batches(self, samples, path):
         if path.suffix != ".npy":

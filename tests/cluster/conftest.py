@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from .one_machine import Cluster, missing, one_machine_cluster
+from .one_machine import Cluster, StartError, missing, one_machine_cluster
 
 
 @pytest.fixture(scope="session")
@@ -17,5 +18,10 @@ def cluster() -> Iterator[Cluster]:
     if reason is not None:
         pytest.skip(f"needs Slurm: {reason}")
     # The path of munge's socket is limited to 108 characters.
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder, one_machine_cluster(Path(folder)) as running:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm")))
+        try:
+            running = stack.enter_context(one_machine_cluster(folder))
+        except StartError as error:
+            pytest.skip(f"needs Slurm: {error}")
         yield running

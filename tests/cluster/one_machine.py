@@ -32,6 +32,10 @@ def missing() -> str | None:
     return None if os.geteuid() == 0 else "slurmd starts jobs as their user, which needs root"
 
 
+class StartError(Exception):
+    """The cluster does not start on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """A running cluster."""
@@ -74,7 +78,7 @@ def one_machine_cluster(folder: Path) -> Iterator[Cluster]:
     """Start a cluster whose files are in `folder`, and stop it at the end.
 
     Raises:
-        AssertionError: It does not start; the end of its logs is in the message.
+        StartError: It does not start; the end of its logs is in the message.
     """
     # The nodes' names are of this cluster only, so a run cannot find its first process by them.
     names = {"SLURM_CONF": str(folder / "slurm.conf"), "MASTER_ADDR": "127.0.0.1"}
@@ -125,7 +129,8 @@ def _wait_for(condition: Callable[[], bool], folder: Path) -> None:
     end = time.monotonic() + _WAIT
     while not condition():
         logs = "\n".join(path.read_text(errors="replace")[-2000:] for path in folder.glob("*.out"))
-        assert time.monotonic() < end, f"the cluster does not start\n{logs}"
+        if time.monotonic() > end:
+            raise StartError(f"the cluster does not start\n{logs}")
         time.sleep(0.1)
 
 

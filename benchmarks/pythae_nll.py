@@ -162,12 +162,12 @@ def main() -> int:
     args = parser.parse_args()
     if args.side is not None:
         torch.set_num_threads(1)
-        folder = Path(args.data)
+        prepared = Path(args.data)
         if _ALONE in args.side:
-            result = decoded(folder, args.samples)
+            result = decoded(prepared, args.samples)
         else:
             # Options of Pythae; none are ours.
-            result = (theirs if args.side else ours)(folder, args.samples, args.seed, **args.side)
+            result = (theirs if args.side else ours)(prepared, args.samples, args.seed, **args.side)
         print(json.dumps(result))
         return 0
     if args.pythae is None:

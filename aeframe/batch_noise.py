@@ -191,36 +191,31 @@ class BatchNoise(TorchFunctionMode):
 
     def like(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Draw from a function that takes a tensor of the shape of its result, such as `torch.randn_like`."""
-        kwargs = dict(kwargs)
-        value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
-        if not self._is_by_row(value.shape):
-            return func(value, *rest, **kwargs)
-        if self._is_too_large(value.shape):
-            return self.own_noise(func, (value, *rest), kwargs)
-        return self._own(func(self._like(value), *rest, **kwargs), len(value))
+
+        def draw(value: Tensor, rest: Sequence[Any], named: Mapping[str, Any]) -> Tensor:
+            return self._own(func(self._like(value), *rest, **named), len(value))
+
+        return self._by_input(draw, func, args, kwargs)
 
     def in_place(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Draw into a tensor, as `Tensor.normal_` does."""
-        value, *rest = args
-        if not self._is_by_row(value.shape):
-            return func(*args, **kwargs)
-        if self._is_too_large(value.shape):
-            return self.own_noise(func, args, kwargs)
-        rest = [self._embedded_if_by_row(other, len(value)) for other in rest]
-        kwargs = {name: self._embedded_if_by_row(other, len(value)) for name, other in kwargs.items()}
-        return value.copy_(self._own(func(self._like(value), *rest, **kwargs), len(value)))
+
+        def draw(value: Tensor, rest: Sequence[Any], named: Mapping[str, Any]) -> Tensor:
+            rest = [self._embedded_if_by_row(other, len(value)) for other in rest]
+            named = {name: self._embedded_if_by_row(other, len(value)) for name, other in named.items()}
+            return value.copy_(self._own(func(self._like(value), *rest, **named), len(value)))
+
+        return self._by_input(draw, func, args, kwargs)
 
     def dropout(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Set random elements, or channels, to 0 and scale up the others."""
-        kwargs = dict(kwargs)
-        value, *rest = (kwargs.pop("input"), *args) if "input" in kwargs else args
-        if not self._is_by_row(value.shape):
-            return func(value, *rest, **kwargs)
-        if self._is_too_large(value.shape):
-            return self.own_noise(func, (value, *rest), kwargs)
-        # The factor of each element; in place, because the tensor is not needed again.
-        factors = self._own(func(self._like(value).fill_(1), *rest, **kwargs), len(value))
-        return value.mul_(factors) if kwargs.get("inplace") or rest[2:3] == [True] else value * factors
+
+        def draw(value: Tensor, rest: Sequence[Any], named: Mapping[str, Any]) -> Tensor:
+            # The factor of each element; in place, because the tensor is not needed again.
+            factors = self._own(func(self._like(value).fill_(1), *rest, **named), len(value))
+            return value.mul_(factors) if named.get("inplace") or rest[2:3] == [True] else value * factors
+
+        return self._by_input(draw, func, args, kwargs)
 
     def from_tensors(self, func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Draw from distributions whose parameters are tensors with a row for each row of the result."""
@@ -253,6 +248,22 @@ class BatchNoise(TorchFunctionMode):
             self._num_own += 1
             with noise_of(device, torch.initial_seed(), self._num_own, self._rows.rank):
                 return func(*args, **kwargs)
+
+    def _by_input(
+        self,
+        draw: Callable[[Tensor, Sequence[Any], Mapping[str, Any]], Tensor],
+        func: _Draw,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """Call a function of the tensor ``input``; `draw` with that, and all other arguments, draws by row."""
+        named = dict(kwargs)
+        value, *rest = (named.pop("input"), *args) if "input" in named else args
+        if not self._is_by_row(value.shape):
+            return func(value, *rest, **named)
+        if self._is_too_large(value.shape):
+            return self.own_noise(func, (value, *rest), named)
+        return draw(value, rest, named)
 
     def _by_row(
         self, whole: Callable[[Tensor], Tensor], func: _Draw, args: Sequence[Any], kwargs: Mapping[str, Any]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aeframe.errors import AeframeError
-from aeframe.model_store.files import removed_after_error
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +42,8 @@ def write_rows(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> Non
     no part of the file is left. NaN is an empty field in CSV.
     """
     import numpy as np
+
+    from aeframe.data.new_output import removed_after_error
 
     if path.suffix.lower() == ".npz":
         columns: dict[str, list[NDArray[Any]]] = {}
@@ -81,18 +81,13 @@ def _fields(values: NDArray[Any]) -> list[Any]:
 
 def write_parquet(path: Path, batches: Iterable[Mapping[str, NDArray[Any]]]) -> None:
     """Write columns ``(B,)`` by name as a new Parquet file, several batches as one row group."""
-    from aeframe.data.tables.parquet import import_pyarrow
+    from aeframe.data.tables.parquet import import_pyarrow, write_tables
 
     pa = import_pyarrow(path)
-    import pyarrow.parquet as pq
-
-    writer = None
-    # Opened with "x", so that a file that appeared in the meantime is not overwritten.
-    with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
-        for batch in _joined(batches):
-            table = pa.table({name: without_objects(values) for name, values in batch.items()})
-            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
-            writer.write_table(table)
+    write_tables(
+        path,
+        (pa.table({name: without_objects(values) for name, values in batch.items()}) for batch in _joined(batches)),
+    )
 
 
 def _joined(batches: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[dict[str, NDArray[Any]]]:

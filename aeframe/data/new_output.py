@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,16 @@ def check_new(path: Path) -> None:
     """Raise AeframeError if something has the path already."""
     if path.exists():
         raise AeframeError(f"'{path}' exists and is not overwritten; remove it, or choose another path")
+
+
+@contextlib.contextmanager
+def removed_after_error(path: Path) -> Iterator[None]:
+    """Remove a file if the block fails: a part of the rows could be taken for all."""
+    try:
+        yield
+    except BaseException:
+        path.unlink()
+        raise
 
 
 def write_new(path: Path, write: Callable[[Path], list[Path]]) -> list[Path]:

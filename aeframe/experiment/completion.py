@@ -42,24 +42,21 @@ def is_complete(folder: RunFolder, config: Mapping[str, Any]) -> bool:
     return newest is None or is_trained(newest, config)
 
 
-def finished_run(folder: RunFolder, objects: RunObjects) -> Run:
-    """Return the result of a complete run, as its training returned it; the model is on the CPU.
+def finished_run(folder: RunFolder, objects: RunObjects) -> tuple[Run, str]:
+    """Return the result of a complete run, as its training returned it, and the sentence for its command.
+
+    The model is on the CPU.
 
     Raises:
         AeframeError: A file of the run is missing or damaged.
     """
     newest = newest_checkpoint(folder)
-    best = None if newest is None else newest.run_state.get("best_value")
+    best = float("nan") if newest is None else newest.best_value
     own = {kind: module for kind, module in objects.modules.items() if kind in own_kinds(folder.path)}
     metrics = folder.read_metrics()["test"]
-    return Run(folder.path, metrics, float("nan") if best is None else best, load(folder.path, **own))
-
-
-def complete_message(folder: RunFolder) -> str:
-    """Return the sentence for a command whose run is complete."""
-    newest = newest_checkpoint(folder)
     batches = "" if newest is None else f" after {newest.progress['batch']} batches"
-    return f"run '{folder.path}' is complete{batches}, so nothing was trained; resume=false begins another"
+    sentence = f"run '{folder.path}' is complete{batches}, so nothing was trained; resume=false begins another"
+    return Run(folder.path, metrics, best, load(folder.path, **own)), sentence
 
 
 def start_message(newest: NewestCheckpoint | None, *, trained: bool) -> str:

@@ -36,7 +36,11 @@ def compose(
     Raises:
         AeframeError: An unknown key, name or option, a missing value, or one of another type.
     """
-    loader = Loader(config_dir, pinned=pinned)
+    return composed_by(Loader(config_dir, pinned=pinned), overrides)
+
+
+def composed_by(loader: Loader, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the config of one run like `compose`; a loader composes what several runs have in common once."""
     config = loader.load_configuration(CONFIG, list(overrides), RunMode.RUN)
     return resolve(config, overrides_of(config.hydra), loader)
 

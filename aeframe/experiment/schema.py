@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
+from aeframe.training.launchers import TIMEOUT
+
 Count: TypeAlias = Annotated[int, Field(ge=0)]
 PositiveCount: TypeAlias = Annotated[int, Field(ge=1)]
 Positive: TypeAlias = Annotated[float, Field(gt=0)]
@@ -36,7 +38,7 @@ class TrainerSettings:
     """Let glibc keep freed memory instead of faulting it in again at each step (Linux)."""
     threads: PositiveCount | None = None
     """CPU threads of torch; null for torch's default."""
-    timeout: Positive = 600.0
+    timeout: Positive = TIMEOUT
     """Seconds that a device waits for the other ones, at the start and in each operation, before the run ends."""
 
 

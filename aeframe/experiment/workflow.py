@@ -22,7 +22,7 @@ from aeframe.evaluation.report.advice import advice
 from aeframe.evaluation.report.pictures import draw_pictures
 from aeframe.evaluation.units import units_of
 from aeframe.experiment.callbacks_and_loggers import build_callbacks, build_loggers
-from aeframe.experiment.completion import complete_message, finished_run, is_trained, reached_limit, start_message
+from aeframe.experiment.completion import finished_run, is_trained, reached_limit, start_message
 from aeframe.experiment.console import banner, closing_table, console_of, print_note
 from aeframe.experiment.finished_run import Run
 from aeframe.experiment.objects import RunObjects
@@ -99,9 +99,10 @@ def train(
     objects = objects or RunObjects()
     with SignalGuard() as signals, started(config, job, objects) as start:
         if start.is_complete:
+            run, sentence = finished_run(start.folder, objects)
             if is_first_process():
-                print_note(console_of(config), complete_message(start.folder))
-            return finished_run(start.folder, objects)
+                print_note(console_of(config), sentence)
+            return run
         if not is_spawned(config["trainer"]):
             return _execute(start, start.config(config), overrides, objects, hidden_options, signals, finish_only=False)
     # The processes of the run lock its folder themselves.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from aeframe.data.media import Medium
-from aeframe.data.tables.parquet import import_pyarrow
+from aeframe.data.tables.parquet import import_pyarrow, write_tables
 from aeframe.explorer.embedding import Embedding
 from aeframe.explorer.explorer import Explorer
-from aeframe.model_store.files import removed_after_error
 
 _ROWS = 256
 """Rows of a row group: their pictures are in memory together."""
@@ -30,14 +28,7 @@ def export(explorer: Explorer, path: Path) -> None:
     the order of the flattened code) and how the modality shows the sample: ``string``, or ``picture``, ``sound`` and
     ``clip``, each a struct of the bytes of a file (bytes) and null (path), as Hugging Face datasets store them.
     """
-    pa = import_pyarrow(path)
-    import pyarrow.parquet as pq
-
-    writer = None
-    with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
-        for table in _tables(explorer, pa):
-            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
-            writer.write_table(table)
+    write_tables(path, _tables(explorer, import_pyarrow(path)))
 
 
 def row_columns(embedding: Embedding, chosen: Any) -> dict[str, Any]:

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from aeframe.errors import AeframeError, did_you_mean
-
-
-@contextlib.contextmanager
-def removed_after_error(path: Path) -> Iterator[None]:
-    """Remove a file if the block fails: a part of the rows could be taken for all."""
-    try:
-        yield
-    except BaseException:
-        path.unlink()
-        raise
 
 
 def existing_folder(path: str | Path) -> Path:

@@ -170,16 +170,22 @@ def sorted_by(runs: Sequence[ComparedRun], metric: str, *, descending: bool) -> 
     return sorted(runs, key=key)
 
 
-def flat_settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the settings of a config as text, by dotted key; the name of a part has the key of the part."""
+def flat_settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the settings of a config that influence its result, as text, by dotted key; see `flat_values`."""
+    yield from (
+        (key, str(value))
+        for key, value in flat_values({name: value for name, value in config.items() if name not in IGNORED})
+    )
+
+
+def flat_values(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield all values of a config by dotted key; the name of a part has the key of the part."""
     for name, value in config.items():
         key = prefix[:-1] if name == "name" and prefix else f"{prefix}{name}"
-        if not prefix and name in IGNORED:
-            continue
         if isinstance(value, Mapping) and value:
-            yield from flat_settings(value, f"{key}.")
+            yield from flat_values(value, f"{key}.")
         else:
-            yield key, str(value)
+            yield key, value
 
 
 def _mean(group: Sequence[ComparedRun], settings: Mapping[str, str] | None) -> ComparedRun:

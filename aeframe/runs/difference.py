@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from aeframe.runs.comparison import flat_values
 from aeframe.runs.folder import RunFolder
 
 _OF_THE_FOLDER = ("folder", "root", "resume")
@@ -42,7 +42,9 @@ def difference(first: Path, second: Path) -> Difference:
         AeframeError: A folder has no run, or a file is damaged.
     """
     runs = [RunFolder.open(path) for path in (first, second)]
-    settings = [dict(_flat(run.read_config())) for run in runs]
+    settings = [
+        {key: "null" if value is None else str(value) for key, value in flat_values(run.read_config())} for run in runs
+    ]
     metrics = [dict(_metrics(run)) for run in runs]
     return Difference(
         {
@@ -55,18 +57,6 @@ def difference(first: Path, second: Path) -> Difference:
             for key in dict.fromkeys((*metrics[0], *metrics[1]))
         },
     )
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return all values of a config as text, by dotted key; the name of a part has the key of the part."""
-    values: list[tuple[str, str]] = []
-    for name, value in config.items():
-        key = prefix[:-1] if name == "name" and prefix else f"{prefix}{name}"
-        if isinstance(value, Mapping) and value:
-            values += _flat(value, f"{key}.")
-        else:
-            values.append((key, "null" if value is None else str(value)))
-    return values
 
 
 def _metrics(run: RunFolder) -> list[tuple[str, str]]:

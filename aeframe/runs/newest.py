@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,12 @@ class NewestCheckpoint:
     def stopped(self) -> bool:
         """Whether training was stopped before its planned end, by patience or a time limit."""
         return bool(self.run_state.get("stopped", False))
+
+    @property
+    def best_value(self) -> float:
+        """The best value of the monitored metric; NaN if it was never measured."""
+        value = self.run_state.get("best_value")
+        return math.nan if value is None else float(value)
 
     def promote(self, folder: RunFolder) -> None:
         """Make this checkpoint ``last.ckpt``, if it is another one: ``last.ckpt`` is then missing or damaged.

@@ -98,8 +98,7 @@ def finished_value(folder: Path) -> float | None:
     from aeframe.runs.newest import newest_checkpoint
 
     newest = newest_checkpoint(run)
-    value = None if newest is None else newest.run_state.get("best_value")
-    return math.nan if value is None else float(value)
+    return math.nan if newest is None else newest.best_value
 
 
 def write_summary(sweep: Path) -> None:

@@ -14,6 +14,8 @@ from aeframe.training.warning_filters import ignore_inapplicable_warnings
 if TYPE_CHECKING:
     from lightning.fabric.plugins import ClusterEnvironment
 
+TIMEOUT = 600.0
+"""Seconds that a device waits for the other ones, the default of ``trainer.timeout``."""
 _ALL = (None, "auto", -1)
 """Values of ``trainer.devices`` that leave the number to the launcher."""
 

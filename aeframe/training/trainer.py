@@ -15,13 +15,11 @@ from lightning.pytorch.callbacks import Callback
 from aeframe.errors import AeframeError, first_sentence
 from aeframe.model.autoencoder import Autoencoder
 from aeframe.training.checkpoint import DurableCheckpointIO
-from aeframe.training.launchers import cluster_environment, with_devices
+from aeframe.training.launchers import TIMEOUT, cluster_environment, with_devices
 from aeframe.training.strategies import make_strategy
 
 _NOT_LIGHTNING = ("compile", "allocator", "threads", "timeout")
 """Settings under ``trainer`` that are not arguments of `L.Trainer`."""
-_TIMEOUT = 600.0
-"""Seconds, the default of ``trainer.timeout``."""
 _DEFAULTS: Mapping[str, Any] = {
     "num_sanity_val_steps": 0,
     # Some penalties compute gradients during evaluation.
@@ -62,7 +60,7 @@ def make_trainer(
     strategy = make_strategy(
         arguments,
         model=model,
-        timeout=timedelta(seconds=settings.get("timeout", _TIMEOUT)),
+        timeout=timedelta(seconds=settings.get("timeout", TIMEOUT)),
     )
     plugins: list[Any] = [DurableCheckpointIO()]
     environment = cluster_environment()

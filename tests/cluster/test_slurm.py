@@ -83,41 +83,26 @@ def undisturbed(cluster: Cluster, work: Path) -> dict[str, str]:
     return bits(work / "undisturbed")
 
 
-def test_the_tasks_of_a_job_are_one_run(cluster: Cluster, work: Path, submit: Callable[..., str]) -> None:
-    job = submit("model=ae", *SMALL, "max_epochs=1", options=("--ntasks-per-node=2",))
+@pytest.mark.parametrize("option", ["--ntasks-per-node=2", "--nodes=2"])
+def test_the_tasks_of_a_job_are_one_run(option: str, cluster: Cluster, work: Path, submit: Callable[..., str]) -> None:
+    job = submit("model=ae", *SMALL, "max_epochs=1", options=(option,))
     wait(cluster, work, job)
     assert runs(work, f"{job}-*") == [f"{job}-ae-breast_cancer"]
     assert "Warning" not in output(work, job)
     assert output(work, job).count("ae on breast_cancer") == 1
 
 
-def test_two_nodes_are_one_run(cluster: Cluster, work: Path, submit: Callable[..., str]) -> None:
-    job = submit("model=ae", *SMALL, "max_epochs=1", options=("--nodes=2",))
-    wait(cluster, work, job)
-    assert runs(work, f"{job}-*") == [f"{job}-ae-breast_cancer"]
-
-
-def test_a_requeued_job_goes_on_and_ends_with_the_bits_of_an_undisturbed_run(
-    cluster: Cluster, work: Path, submit: Callable[..., str], undisturbed: dict[str, str]
+# Slurm sends SIGUSR1 before a time limit, whose unit is minutes.
+@pytest.mark.parametrize("command", [("scontrol", "requeue"), ("scancel", "--signal=USR1")], ids=["requeue", "limit"])
+def test_a_job_that_starts_again_ends_with_the_bits_of_an_undisturbed_run(
+    command: tuple[str, ...], cluster: Cluster, work: Path, submit: Callable[..., str], undisturbed: dict[str, str]
 ) -> None:
     job = submit(*LONG)
     wait_for_a_checkpoint(work, job)
-    cluster.run("scontrol", "requeue", job)
+    cluster.run(*command, job)
     start_again(cluster, job)
     wait(cluster, work, job)
     assert runs(work, f"{job}-*") == [f"{job}-vae-breast_cancer"]
-    assert bits(work / "runs" / f"{job}-vae-breast_cancer") == undisturbed
-
-
-def test_a_job_at_its_time_limit_goes_on_and_ends_with_the_bits_of_an_undisturbed_run(
-    cluster: Cluster, work: Path, submit: Callable[..., str], undisturbed: dict[str, str]
-) -> None:
-    job = submit(*LONG)
-    wait_for_a_checkpoint(work, job)
-    # Slurm sends the same signal before a time limit, whose unit is minutes.
-    cluster.run("scancel", "--signal=USR1", job)
-    start_again(cluster, job)
-    wait(cluster, work, job)
     assert bits(work / "runs" / f"{job}-vae-breast_cancer") == undisturbed
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from aeframe.data.array_batches import row_groups
 from aeframe.data.lazy_rows import LazyRows
 from aeframe.data.limits import check_memory
+from aeframe.data.new_output import removed_after_error
 from aeframe.data.tables.cells import CellReader
 from aeframe.data.tables.parse import raise_for_large_integers
 from aeframe.data.tables.rows import Choice, Header, Rows, check_not_empty, pasted, select_columns, select_others
@@ -116,15 +117,40 @@ def write(
     id_column: str = "",
 ) -> None:
     """Write rows ``(N, D)``; without names, columns are named by their index. `names` are the index of pandas."""
+    write_tables(path, _tables(row_groups(parts), columns, names, id_column))
+
+
+def write_tables(path: Path, tables: Iterable[Any]) -> None:
+    """Write tables of pyarrow with the same columns as a new file, each as one row group, while they are computed.
+
+    After an error no part of the file is left.
+
+    Args:
+        path: A Feather file if its suffix is ``.feather``, else a Parquet file.
+        tables: The tables, one after another.
+
+    Raises:
+        AeframeError: pyarrow is not installed.
+        FileExistsError: The file exists.
+    """
     pa = import_pyarrow(path)
-    start = 0
-    with path.open("wb") as file, ExitStack() as stack:
-        writer = None
-        for values in row_groups(parts):
-            table = _table(values, columns, None if names is None else names[start : start + len(values)], id_column)
+    writer = None
+    # Opened with "x", so that a file that appeared in the meantime is not overwritten.
+    with path.open("xb") as file, removed_after_error(path), ExitStack() as stack:
+        for table in tables:
             writer = writer or stack.enter_context(_writer(pa, path, file, table.schema))
             writer.write_table(table)
-            start += len(values)
+
+
+def _tables(
+    parts: Iterable[NDArray[Any]], columns: Sequence[str] | None, names: Sequence[str] | None, id_column: str
+) -> Iterator[Any]:
+    """Yield each part ``(n, D)`` of the rows as a table of pyarrow."""
+    start = 0
+    for values in parts:
+        stop = start + len(values)
+        yield _table(values, columns, None if names is None else names[start:stop], id_column)
+        start = stop
 
 
 def _table(values: NDArray[Any], columns: Sequence[str] | None, names: Sequence[str] | None, id_column: str) -> Any:

@@ -22,7 +22,7 @@ from aeframe.entrances import user_errors
 from aeframe.errors import AeframeError
 from aeframe.experiment.api import as_overrides, interruptible
 from aeframe.experiment.checks import SuspiciousConfigWarning, check
-from aeframe.experiment.compose import compose
+from aeframe.experiment.compose import composed_by
 from aeframe.experiment.composition.hidden import hidden_options
 from aeframe.experiment.composition.loader import Loader
 from aeframe.experiment.dotted_keys import ABSENT, get_value
@@ -45,7 +45,7 @@ from aeframe.experiment.tuning.study import (
     worker,
 )
 from aeframe.experiment.workflow import train
-from aeframe.runs.comparison import IGNORED, flat_settings
+from aeframe.runs.comparison import flat_settings
 from aeframe.runs.folder import RunFolder
 from aeframe.runs.run_id import exported_run_id, run_id
 from aeframe.runs.sweep import SweepPoint, write_point, write_summary
@@ -121,6 +121,7 @@ class _Search:
 
     def __init__(self, space: SearchSpace, common: Sequence[str], objects: RunObjects, config_dir: Path | None) -> None:
         self.space, self.common, self.objects, self.config_dir = space, list(common), objects, config_dir
+        self._loader = Loader(config_dir)
         _check_overrides(space, common)
         # What a run has without a search; the values of the space may be missing in it.
         self.config = self._check_corners()
@@ -198,12 +199,12 @@ class _Search:
             return checked[0]
 
     def _compose(self, point: Mapping[str, Any]) -> dict[str, Any]:
-        return compose([*self.common, *as_overrides(point)], config_dir=self.config_dir)
+        return composed_by(self._loader, [*self.common, *as_overrides(point)])
 
     def _asked(self) -> dict[str, Any]:
         """Return what is searched as plain values: a study must be continued with the same."""
-        fixed = {key: value for key, value in flat_settings(self.config) if key not in IGNORED}
-        return {f"the search of {key}": value for key, value in self.space.as_dict().items()} | fixed
+        searched = {f"the search of {key}": value for key, value in self.space.as_dict().items()}
+        return searched | dict(flat_settings(self.config))
 
     def _queue_default(self, study: optuna.Study) -> None:
         """Queue the point that a run has without a search as the first trial, if it is in the space."""
@@ -241,7 +242,7 @@ class _Search:
                     {**config, "folder": str(run_folder)},
                     overrides=overrides,
                     objects=replace(self.objects, callbacks=callbacks),
-                    hidden_options=hidden_options(Loader(self.config_dir), overrides),
+                    hidden_options=hidden_options(self._loader, overrides),
                 )
             if not math.isfinite(run.monitored):
                 raise AeframeError(f"{self.metric} was never finite")

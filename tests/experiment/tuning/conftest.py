@@ -45,7 +45,7 @@ def fake_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], 
 
         base = composed()
 
-        def compose(overrides: Sequence[str], **_: Any) -> dict[str, Any]:
+        def composed_by(_: Any, overrides: Sequence[str]) -> dict[str, Any]:
             config = copy.deepcopy(base)
             for key, _, text in (override.partition("=") for override in overrides):
                 value = yaml.safe_load(text)
@@ -54,7 +54,7 @@ def fake_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], 
             return config
 
         monkeypatch.setattr(search, "train", train)
-        monkeypatch.setattr(search, "compose", compose)
+        monkeypatch.setattr(search, "composed_by", composed_by)
         monkeypatch.setattr(search, "hidden_options", lambda *_: [])
         monkeypatch.setattr(search, "check", lambda *_, **__: None)
         return trained

@@ -25,12 +25,10 @@ class Annotate(ModelCommand):
 
     def run(self, args: Namespace) -> int:
         check_output(args.output)
-        from aeframe.data.new_output import check_new
         from aeframe_omics.modality import Omics
         from aeframe_omics.write import Annotations, check_suffix
 
         check_suffix(args.output)
-        check_new(args.output)
         model = self.open(args)
         modality = model.modality
         if not isinstance(modality, Omics):

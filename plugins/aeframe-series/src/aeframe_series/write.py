@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from torch import Tensor
 from aeframe.data.array_batches import regrouped, row_groups, write_npz
 from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.tables import write_rows
+from aeframe.data.tables.parquet import import_pyarrow, write_tables
 from aeframe_series.recording import as_text
 
 _CHUNK = 100_000
@@ -109,12 +109,5 @@ def _write_csv(path: Path, tables: Iterable[Mapping[str, NDArray[Any]]], delimit
 
 
 def _write_parquet(path: Path, tables: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with path.open("xb") as file, ExitStack() as stack:
-        writer = None
-        for columns in tables:
-            table = pa.table({name: pa.array(column) for name, column in columns.items()})
-            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema))
-            writer.write_table(table)
+    pa = import_pyarrow(path)
+    write_tables(path, map(pa.table, tables))

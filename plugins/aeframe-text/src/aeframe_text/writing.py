@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aeframe.data.tables.parquet import import_pyarrow
+from aeframe.data.tables.parquet import import_pyarrow, write_tables
 from aeframe.errors import AeframeError
 from aeframe_text.files import DELIMITERS, FORMATS, JSON_LINES
 from aeframe_text.reading import ReadOptions
@@ -145,9 +145,8 @@ def _write_folder(folder: Path, batches: Iterable[Sequence[str]], names: Sequenc
 
 def _write_parquet(path: Path, header: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
     pa = import_pyarrow(path)
-    import pyarrow.parquet as pq
-
     schema = pa.schema([(name, pa.string()) for name in header])
-    with path.open("xb") as file, pq.ParquetWriter(file, schema) as writer:
-        while group := list(itertools.islice(rows, _GROUP)):
-            writer.write_table(pa.table([list(column) for column in zip(*group, strict=True)], schema=schema))
+    groups = iter(lambda: list(itertools.islice(rows, _GROUP)), [])
+    write_tables(
+        path, (pa.table([[*column] for column in zip(*group, strict=True)], schema=schema) for group in groups)
+    )

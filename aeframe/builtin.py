@@ -28,7 +28,7 @@ def register_modalities(register: Register) -> None:
 
 @hookimpl
 def register_datasets(register: Register) -> None:
-    register("table", "aeframe.data.vector:Table", summary="a NPZ, NPY, CSV or Parquet file of your own")
+    register("numbers", "aeframe.data.vector:Numbers", summary="numbers in a NPZ, NPY, CSV or Parquet file")
     register("vector_in_memory", "aeframe.data.vector:VectorInMemory", summary="rows that aeframe.fit received")
     register("breast_cancer", "aeframe.data.vector:BreastCancer", summary="569 rows of 30 features, embedded")
     register(

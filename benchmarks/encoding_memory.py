@@ -85,7 +85,7 @@ def main() -> None:
                 f"folder={folder / 'PNG files'}",
             ]
         )
-        measure([*TRAIN, "model=vae", "data=table", f"data.path={rows}", *quick, f"folder={folder}/Parquet rows"])
+        measure([*TRAIN, "model=vae", "data=numbers", f"data.path={rows}", *quick, f"folder={folder}/Parquet rows"])
         peaks = {}
         for (kind, num), path in inputs.items():
             for suffix in ("npz", "parquet"):

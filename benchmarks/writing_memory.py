@@ -59,7 +59,7 @@ def main() -> None:
                 for num in nums
             }
             run = folder / f"run of {kind}"
-            data = ["data=table" if kind == "rows" else "data=image_folder", f"data.path={inputs[nums[0]]}"]
+            data = ["data=numbers" if kind == "rows" else "data=image_folder", f"data.path={inputs[nums[0]]}"]
             quick = [f"latent.dim={CODE}", "max_epochs=1", "pictures=false", f"folder={run}"]
             measure([*TRAIN, "model=vae", *data, *quick])
             for verb in ("generate", "decode", "reconstruct"):

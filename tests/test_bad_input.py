@@ -94,10 +94,10 @@ CASES = {
     "latent.dmi=3": "latent 'point' has no option 'dmi', did you mean 'dim'?; its options are dim, spatial, "
     "activation, noise, noise_scale",
     "latent.dim=wide": f"latent 'point': option 'dim' expects int, found 'wide' ({WHOLE})",
-    "data=table data.path=2024": "dataset 'table': option 'path' expects Path, found 2024 (Input is not a valid path "
-    "for <class 'pathlib.Path'>); write '\"2024\"' for the text 2024",
-    "data=table data.path=x.csv data.columns=[a,true]": "dataset 'table': option 'columns.1' expects tuple[str, ...] | "
-    "None, found ['a', True] (Input should be a valid string); write '\"true\"' for the text true",
+    "data=numbers data.path=2024": "dataset 'numbers': option 'path' expects Path, found 2024 (Input is not a valid "
+    "path for <class 'pathlib.Path'>); write '\"2024\"' for the text 2024",
+    "data=numbers data.path=x.csv data.columns=[a,true]": "dataset 'numbers': option 'columns.1' expects tuple[str, "
+    "...] | None, found ['a', True] (Input should be a valid string); write '\"true\"' for the text true",
     "folder=300": "setting 'folder' expects str | null, found 300 (Input should be a valid string); write '\"300\"' "
     "for the text 300",
     "batch_size=many": f"setting 'batch_size' expects int | null, found 'many' ({WHOLE})",
@@ -108,7 +108,7 @@ CASES = {
     "loss=bernoulli": "loss 'bernoulli' is for data that are binary or unit, but these are real; choose "
     f"loss={', '.join(MOST)} or {LAST}",
     # Files and folders.
-    "data=table data.path=nowhere.csv": "there is no file 'nowhere.csv', did you mean 'words.csv'?",
+    "data=numbers data.path=nowhere.csv": "there is no file 'nowhere.csv', did you mean 'words.csv'?",
     "data=image_npz data.path=nowhere.npz": "dataset 'image_npz': there is no file 'nowhere.npz'; set the path of an "
     "NPZ or NPY file",
     "data=image_folder data.path=nowhere": "dataset 'image_folder' at 'nowhere' expects a folder, which does not "
@@ -119,21 +119,21 @@ CASES = {
     "data=image_folder data.path=pictures batch_size=4": "image 'pictures/07.png' cannot be decoded (Truncated File "
     "Read); replace it, or leave such files out with on_error=skip",
     # Values and counts.
-    "data=table data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; correct it, or leave the "
+    "data=numbers data.path=words.csv": "words.csv, line 3, column 'b': 'x' is not a number; correct it, or leave the "
     "row out with modality.on_error=skip",
-    "data=table data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, "
+    "data=numbers data.path=nan.npy batch_size=4": "nan.npy, row 3, column 2: the value is missing (NaN); fill it, "
     "leave the row out with modality.on_error=skip, or set modality.missing=mask to leave the value out",
-    "data=table data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: 7 "
-    "is outside domain 'unit'; correct it, leave the row out with modality.on_error=skip, or set another "
+    "data=numbers data.path=big.npy batch_size=4 modality.domain=unit modality.scale=none": "big.npy, row 5, column 1: "
+    "7 is outside domain 'unit'; correct it, leave the row out with modality.on_error=skip, or set another "
     "modality.domain",
     "data=image_npz data.path=bright.npy": "dataset 'image_npz': 'bright.npy', row 0, has values from 3.5 to 3.5, "
     "expected floats in [0, 1]; scale them, save whole numbers 0 to 255 as uint8, or set the values of black and "
     "white, such as modality.range=[0,3.5]",
-    "data=table data.path=one.npy": "one.npy has too few rows, 1: 1 for validation and 1 for test leave 0 "
+    "data=numbers data.path=one.npy": "one.npy has too few rows, 1: 1 for validation and 1 for test leave 0 "
     "for training, which needs at least 2; add rows, or lower validation and test",
     "data=image_folder data.path=one": "dataset 'image_folder' at 'one' has too few images, 1: 1 for validation and "
     "1 for test leave 0 for training, which needs at least 2; add images, or lower validation and test",
-    "data=table data.path=ok.npy batch_size=64": "batch_size=64 is larger than the 16 training samples; set "
+    "data=numbers data.path=ok.npy batch_size=64": "batch_size=64 is larger than the 16 training samples; set "
     "batch_size=16 or less",
     # Numbers out of range.
     "batch_size=0": "batch_size counts samples and must be at least 1, found 0",

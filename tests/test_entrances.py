@@ -194,7 +194,7 @@ def test_a_run_folder_that_cannot_be_made_ends_in_one_sentence(
     if not (run / "dangling").is_symlink():
         (run / "dangling").symlink_to(run / "nothing" / "there")
     arguments = [
-        "data=table",
+        "data=numbers",
         "data.path=rows.npy",
         "batch_size=4",
         "max_batches=1",

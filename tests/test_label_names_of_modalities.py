@@ -71,7 +71,7 @@ def cells(folder: Path) -> Path:
 
 
 CASES: dict[str, tuple[Callable[[Path], Path], dict[str, Any], dict[str, Any], str]] = {
-    "vector": (table, {"name": "table", "label": "kind"}, {}, ".csv"),
+    "vector": (table, {"name": "numbers", "label": "kind"}, {}, ".csv"),
     "text": (texts, {"name": "text_files", "label": "kind"}, {}, ".txt"),
     "image": (images, {"name": "image_folder"}, {}, ".npz"),
     "audio": (sounds, {"name": "audio_folder"}, {"seconds": 0.1}, ".wav"),

@@ -125,7 +125,7 @@ def series(folder: Path) -> None:
 
 # The modality's options, the function that writes its files, and the datasets that read them by the suffix of the path.
 CASES: dict[str, tuple[Mapping[str, Any], Write, Mapping[str, Mapping[str, Any]]]] = {
-    "vector": ({}, table, {"": {"name": "table"}}),
+    "vector": ({}, table, {"": {"name": "numbers"}}),
     "image": (
         {},
         pictures,

@@ -138,7 +138,7 @@ def test_a_label_that_is_wrong_in_the_test_split_is_refused_before_training(tmp_
     with pytest.raises(AeframeError) as error:
         aeframe.fit(
             model="cvae",
-            data={"name": "table", "path": tmp_path / "rows.npz", "label": "y"},
+            data={"name": "numbers", "path": tmp_path / "rows.npz", "label": "y"},
             label_classes=2,
             batch_size=32,
             folder=tmp_path / "run",

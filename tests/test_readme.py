@@ -132,7 +132,7 @@ def test_the_readme_names_every_recipe_and_existing_datasets() -> None:
     # The recipes of a plugin are listed in its own README.
     assert sorted(named) == core_recipes()
     data = README[README.index("## Data") : README.index("## Add a part")]
-    for name in ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "image_npz", "table"):
+    for name in ("digits", "mnist", "fashion_mnist", "cifar10", "image_folder", "image_npz", "numbers"):
         assert name in data
         assert registry.registry().has("dataset", name)
 

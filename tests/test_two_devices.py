@@ -31,7 +31,7 @@ def test_two_processes_train_what_one_would(words: list[str], tmp_path: Path) ->
     # 195 to train on and 24 to validate: the last training batch has three rows, all on the first process, which the
     # other repeats; the only validation batch is shared as 12 and 12, that of the test as 12 and 13.
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(244, 6)) @ np.diag([3, 2, 1, 1, 0.5, 0.1]))
-    data = ["data=table", f"data.path={tmp_path / 'rows.npy'}", "batch_size=32"]
+    data = ["data=numbers", f"data.path={tmp_path / 'rows.npy'}", "batch_size=32"]
     small = ["encoder.hidden=[32,16]", "latent.dim=4"]
     expect_two_processes_equal_one(tmp_path, [*data, *small, *words])
 

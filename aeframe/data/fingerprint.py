@@ -208,7 +208,7 @@ def replace_paths(config: Mapping[str, Any], replacements: Iterable[str]) -> dic
 
 
 def describe_fingerprint(record: Mapping[str, Any]) -> str:
-    """Return how messages name the data of a fingerprint: ``data 'table' at '/x/d.npy'``."""
+    """Return how messages name the data of a fingerprint: ``data 'numbers' at '/x/d.npy'``."""
     paths = [files["path"] for files in record["files"].values()]
     return f"data '{record['name']}'" + (" at " + " and ".join(f"'{path}'" for path in paths) if paths else "")
 

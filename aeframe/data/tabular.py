@@ -1,4 +1,4 @@
-"""Datasets of the modality ``vector``: `Table`, a file of the user, and `BreastCancer`, bundled with scikit-learn.
+"""Datasets of the modality ``vector``: `Numbers`, a file of the user, and `BreastCancer`, bundled with scikit-learn.
 
 A `Choice` states what to read from a file: array, label and columns.
 """
@@ -54,7 +54,7 @@ class RowSplits:
         return names
 
 
-class Table(Dataset):
+class Numbers(Dataset):
     """Rows of numbers in a file: text such as CSV and TSV (also compressed, as ``.csv.gz``), NPY, NPZ, Parquet or
     Feather.
 

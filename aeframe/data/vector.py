@@ -37,7 +37,7 @@ from aeframe.data.tables import (
     write_rows,
 )
 from aeframe.data.tables.rows import label_texts, select_columns
-from aeframe.data.tabular import BreastCancer, RowSplits, Table, label_notes
+from aeframe.data.tabular import BreastCancer, Numbers, RowSplits, label_notes
 from aeframe.data.vector_checks import IN_MEMORY, READING, TRAINING, bad_values, outside_domain
 from aeframe.data.vector_in_memory import VectorInMemory, rows_of
 from aeframe.errors import AeframeError
@@ -459,4 +459,4 @@ def _is_array(path: Path) -> bool:
     return path.suffix.lower() in (".npy", ".npz")
 
 
-__all__ = ["BreastCancer", "Table", "Vector", "VectorInMemory"]
+__all__ = ["BreastCancer", "Numbers", "Vector", "VectorInMemory"]

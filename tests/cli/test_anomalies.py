@@ -27,7 +27,7 @@ def frame_of(num: int, seed: int) -> pd.DataFrame:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("anomalies")
     frame_of(200, 0).to_csv(folder / "train.csv", index=False)
-    data = {"name": "table", "path": str(folder / "train.csv"), "id": "visit", "label": "state"}
+    data = {"name": "numbers", "path": str(folder / "train.csv"), "id": "visit", "label": "state"}
     options = {
         "max_epochs": 40,
         "latent": {"dim": 1},

@@ -71,29 +71,29 @@ def metrics_of(run: Path, tmp_path: Path, *arguments: object, split: str = "test
 def test_added_rows_change_no_metric(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], split: str
 ) -> None:
-    run = make_run({"name": "table", "path": str(data)})
+    run = make_run({"name": "numbers", "path": str(data)})
     before = metrics_of(run, tmp_path, split=split)
     captured = capsys.readouterr()
-    assert captured.err == f"data 'table' at '{data}': train 320, validation 40, test 40\n"
+    assert captured.err == f"data 'numbers' at '{data}': train 320, validation 40, test 40\n"
     assert f"{320 if split == 'train' else 40} samples" in captured.out
     np.save(data, np.concatenate([rows(400), 50 + rows(100, 1, 20)]))
     assert metrics_of(run, tmp_path, split=split) == before
     assert capsys.readouterr().err.splitlines()[0] == (
-        f"warning: data 'table' at '{data}' changed since training: 400 rows then, 500 now; {HINT}"
+        f"warning: data 'numbers' at '{data}' changed since training: 400 rows then, 500 now; {HINT}"
     )
 
 
 def test_data_at_another_path(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run({"name": "table", "path": str(data)})
+    run = make_run({"name": "numbers", "path": str(data)})
     before = metrics_of(run, tmp_path)
     moved = data.rename(tmp_path / "e.npy")
     capsys.readouterr()
     assert main(["evaluate", str(run)]) == 2
     assert "there is no file" in capsys.readouterr().err
     assert metrics_of(run, tmp_path, "--data", moved) == before
-    assert capsys.readouterr().err == f"data 'table' at '{moved}': train 320, validation 40, test 40\n"
+    assert capsys.readouterr().err == f"data 'numbers' at '{moved}': train 320, validation 40, test 40\n"
     samples = tmp_path / "new.npy"
     arguments = ["generate", str(run), "sampler=gmm", "sampler.components=1", "-n", "2", "-o", str(samples)]
     assert main([*arguments, "--data", str(moved)]) == 0
@@ -103,7 +103,7 @@ def test_data_at_another_path(
 def test_missing_rows_are_an_error(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run({"name": "table", "path": str(data)})
+    run = make_run({"name": "numbers", "path": str(data)})
     np.save(data, rows(300))
     assert main(["evaluate", str(run)]) == 2
     captured = capsys.readouterr()
@@ -118,7 +118,7 @@ def test_missing_rows_are_an_error(
 def test_a_model_without_a_data_record_uses_its_saved_scale_and_a_new_split(
     make_run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run({"name": "table", "path": str(data)}, record=False)
+    run = make_run({"name": "numbers", "path": str(data)}, record=False)
     before = metrics_of(run, tmp_path)
     np.save(data, 50 + 20 * rows(400))
     assert "warning" not in capsys.readouterr().err

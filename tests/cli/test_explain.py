@@ -81,7 +81,7 @@ def test_a_part_is_explained_from_its_code_and_signature_alone(
             ],
         ),
         (("data", "breast_cancer"), ["modality  vector", "used by   modality=vector"]),
-        (("dataset", "table"), ["  path        path                required"]),
+        (("dataset", "numbers"), ["  path        path                required"]),
         (("optimizer", "sgd"), ["injected  params (by the framework)", "  momentum        float        default 0"]),
         (("command", "plugins"), ["from      aeframe {v} (plugin core), aeframe.cli.plugins:Plugins"]),
         (

@@ -244,7 +244,7 @@ def test_labels_are_written_by_name(
     named: tuple[Path, Path, TrainedModel], make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     _, file, _ = named
-    run = make_run(DataRecord({"name": "table"}, label_names=("benign", "malignant")))
+    run = make_run(DataRecord({"name": "numbers"}, label_names=("benign", "malignant")))
     run_verb("encode", run, file, "--on-error", "skip", "-o", tmp_path / "z.npz")
     with np.load(tmp_path / "z.npz", allow_pickle=False) as written:
         assert written["label"].tolist() == ["benign", "malignant", "", "malignant", "benign", "benign"]

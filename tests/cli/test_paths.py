@@ -28,7 +28,7 @@ def write_rows(path: Path, num: int) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paths")
-    data = {"name": "table", "path": str(write_rows(folder / "train.csv", 90)), "id": "visit"}
+    data = {"name": "numbers", "path": str(write_rows(folder / "train.csv", 90)), "id": "visit"}
     trainer = {"accelerator": "cpu", "threads": 1}
     options = {"max_epochs": 2, "latent": {"dim": 3}, "pictures": False, "verbose": False}
     aeframe.fit(model="vae", data=data, folder=str(folder / "run"), trainer=trainer, **options)
@@ -120,7 +120,7 @@ def test_what_cannot_be_traversed_is_refused(run: Path, tmp_path: Path, capsys: 
         capsys, "traverse", run, "--sample", "3", "-o", out
     )
     trainer = {"accelerator": "cpu", "threads": 1}
-    data = {"name": "table", "path": str(run.parent / "train.csv"), "id": "visit"}
+    data = {"name": "numbers", "path": str(run.parent / "train.csv"), "id": "visit"}
     for model, words in (("vqvae", "of integer codes"), ("svae", "of sphere space")):
         options = {"max_batches": 1, "pictures": False, "verbose": False, "folder": str(tmp_path / model)}
         aeframe.fit(model=model, data=data, trainer=trainer, **options)

@@ -74,7 +74,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = [f"{COLUMN},b,c", *(",".join(f"{value:.4f}" for value in row) for row in table), "broken,1,2"]
     (folder / "t<i>.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     overrides = [
-        "model=vae", "data=table", f"data.path='{folder}/t<i>.csv'", "modality.on_error=skip", "latent.dim=2",
+        "model=vae", "data=numbers", f"data.path='{folder}/t<i>.csv'", "modality.on_error=skip", "latent.dim=2",
         "encoder.hidden=[8]", "max_epochs=1", "verbose=false", f"folder='{folder}/run<i>'",
     ]  # fmt: skip
     assert aeframe_train(overrides) == 0
@@ -244,7 +244,7 @@ def test_data_and_reproduction(run: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "Bad files or rows that were left out: 1." in page.text
     assert f"train samples{record['rows']['train']}" in page.text
     assert f"aeframe, of the run{aeframe.__version__}" in page.text
-    assert "aeframe-train \\\n  model=vae \\\n  data=table" in page.text
+    assert "aeframe-train \\\n  model=vae \\\n  data=numbers" in page.text
     command = page.text.partition("Command")[2].partition("Load the model")[0]
     assert ["aeframe-train", *yaml.safe_load((run / "overrides.yaml").read_text(encoding="utf-8"))] == [
         word for word in shlex.split(command) if word != "\n"

@@ -14,7 +14,7 @@ import aeframe
 from aeframe.data.factors import encode_factors
 from aeframe.data.in_memory import SampleSplits
 from aeframe.data.modality import Splits
-from aeframe.data.tabular import Table
+from aeframe.data.tabular import Numbers
 from aeframe.data.vector import Vector
 from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
@@ -46,12 +46,12 @@ def check(splits: Splits) -> None:
 def test_columns_of_a_table(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows.{suffix}"
     table().to_csv(path, index=False) if suffix == "csv" else table().to_parquet(path)
-    splits = Vector(scale="none").prepare(Table(path=path, factors=("colour", "size")))
+    splits = Vector(scale="none").prepare(Numbers(path=path, factors=("colour", "size")))
     check(splits)
     assert splits.factor_names == ("colour", "size")
     # The columns of factors are not needed later.
     modality = Vector(scale="none")
-    modality.prepare(Table(path=path, factors=("colour", "size")))
+    modality.prepare(Numbers(path=path, factors=("colour", "size")))
     assert modality.open(path, "raise").source.batch(torch.arange(2)).x.tolist() == [[0, 0], [1, 0.5]]
 
 
@@ -60,7 +60,7 @@ def test_arrays_of_an_npz_file(tmp_path: Path) -> None:
     factors = expected(torch.arange(60)).numpy()
     x = np.stack([rows, rows], 1)
     np.savez(tmp_path / "one.npz", x=x, factors=factors)
-    splits = Vector(scale="none").prepare(Table(path=tmp_path / "one.npz", factors=("factors",)))
+    splits = Vector(scale="none").prepare(Numbers(path=tmp_path / "one.npz", factors=("factors",)))
     check(splits)
     assert splits.factor_names == ("factors 0", "factors 1")
     np.savez(
@@ -72,12 +72,12 @@ def test_arrays_of_an_npz_file(tmp_path: Path) -> None:
         size_train=factors[:40, 1],
         size_test=factors[40:, 1],
     )
-    splits = Vector(scale="none").prepare(Table(path=tmp_path / "split.npz", factors=("colour", "size")))
+    splits = Vector(scale="none").prepare(Numbers(path=tmp_path / "split.npz", factors=("colour", "size")))
     check(splits)
     assert splits.factor_names == ("colour", "size")
     np.savez(tmp_path / "short.npz", x=x, factors=factors[:9])
     with pytest.raises(AeframeError, match=r"^column 'factors' of 'short.npz' has shape \(9, 2\)"):
-        Table(path=tmp_path / "short.npz", factors=("factors",)).load()
+        Numbers(path=tmp_path / "short.npz", factors=("factors",)).load()
 
 
 def in_memory(**by_split: aeframe.Samples) -> Splits:

@@ -19,7 +19,7 @@ from aeframe.data.fingerprint import (
     replace_paths,
     resolved_paths,
 )
-from aeframe.data.tabular import Table
+from aeframe.data.tabular import Numbers
 from aeframe.data.vector import Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build, defaults, path_options, signature
@@ -39,15 +39,15 @@ def fingerprint_of(config: dict[str, Any]) -> dict[str, Any]:
 
 def test_a_file_is_hashed_and_counted(tmp_path: Path) -> None:
     path = save_rows(tmp_path / "d.npy")
-    current = fingerprint_of({"name": "table", "path": str(path)})
-    assert current["name"] == "table"
+    current = fingerprint_of({"name": "numbers", "path": str(path)})
+    assert current["name"] == "numbers"
     assert current["shape"] == [3]
     assert current["samples"] == 40
     assert current["rows"] == {"train": 32, "validation": 4, "test": 4}
     assert current["files"]["path"]["path"] == str(path)
     assert current["files"]["path"]["bytes"] == path.stat().st_size
     assert len(current["files"]["path"]["sha256"]) == 64
-    assert describe_fingerprint(current) == f"data 'table' at '{path}'"
+    assert describe_fingerprint(current) == f"data 'numbers' at '{path}'"
     assert compare(current, current) == []
 
 
@@ -58,39 +58,39 @@ def test_data_without_a_path_are_identified_by_name() -> None:
     assert compare(current, {**current, "samples": 7}) == [
         "data 'breast_cancer' changed since training: 569 rows then, 7 now"
     ]
-    assert compare(current, {**current, "name": "table"}) == [
-        "data 'table' are not those of training, which were 'breast_cancer'"
+    assert compare(current, {**current, "name": "numbers"}) == [
+        "data 'numbers' are not those of training, which were 'breast_cancer'"
     ]
 
 
 def test_each_difference_is_one_sentence(tmp_path: Path) -> None:
     path = save_rows(tmp_path / "d.npy")
-    config = {"name": "table", "path": str(path)}
+    config = {"name": "numbers", "path": str(path)}
     before = fingerprint_of(config)
     save_rows(path, 50)
     assert compare(before, fingerprint_of(config)) == [
-        f"data 'table' at '{path}' changed since training: 40 rows then, 50 now"
+        f"data 'numbers' at '{path}' changed since training: 40 rows then, 50 now"
     ]
     save_rows(path, seed=1)
     assert compare(before, fingerprint_of(config)) == [
-        f"data 'table' at '{path}' changed since training: other bytes in as many rows (40)"
+        f"data 'numbers' at '{path}' changed since training: other bytes in as many rows (40)"
     ]
     moved = save_rows(tmp_path / "e.npy")
     assert compare(before, fingerprint_of({**config, "path": str(moved)})) == []
     assert compare({**before, "shape": [4]}, before) == [
-        "data 'table' have samples of shape (3,), and (4,) in training"
+        "data 'numbers' have samples of shape (3,), and (4,) in training"
     ]
     assert compare({}, before) == []
 
 
 def test_each_path_of_a_dataset_is_compared(tmp_path: Path) -> None:
     path, test = save_rows(tmp_path / "d.npy"), save_rows(tmp_path / "t.npy", 10)
-    config = {"name": "table", "path": str(path), "test_path": str(test)}
+    config = {"name": "numbers", "path": str(path), "test_path": str(test)}
     before = fingerprint_of(config)
     assert before["samples"] == 50
     save_rows(test, 12)
     assert compare(before, fingerprint_of(config)) == [
-        f"data 'table', data.test_path, at '{test}' changed since training: 50 rows then, 52 now"
+        f"data 'numbers', data.test_path, at '{test}' changed since training: 50 rows then, 52 now"
     ]
 
 
@@ -131,15 +131,15 @@ def test_paths_are_stored_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path / "sub")
     monkeypatch.setenv("HOME", str(tmp_path))
-    config = {"seed": 3, "data": {"name": "table", "path": "d.npy", "test_path": None, "key": "x.npy"}}
+    config = {"seed": 3, "data": {"name": "numbers", "path": "d.npy", "test_path": None, "key": "x.npy"}}
     assert resolved_paths(config) == {
         "seed": 3,
-        "data": {"name": "table", "path": f"{tmp_path}/sub/d.npy", "test_path": None, "key": "x.npy"},
+        "data": {"name": "numbers", "path": f"{tmp_path}/sub/d.npy", "test_path": None, "key": "x.npy"},
     }
     assert config["data"]["path"] == "d.npy"
     for option, expected in {"~/d.npy": "d.npy", "../d.npy": "d.npy", "./d.npy": "sub/d.npy"}.items():
-        assert paths_of({"name": "table", "path": option}) == {"path": tmp_path / expected}
-    assert paths_of({"name": "table", "path": "s3://bucket/d.npy"}) == {}
+        assert paths_of({"name": "numbers", "path": option}) == {"path": tmp_path / expected}
+    assert paths_of({"name": "numbers", "path": "s3://bucket/d.npy"}) == {}
     assert paths_of({"name": "breast_cancer"}) == {}
 
 
@@ -155,10 +155,10 @@ def test_a_value_that_may_be_a_name_is_a_path_if_it_exists(tmp_path: Path, monke
 
 
 def test_replace_paths(tmp_path: Path) -> None:
-    config = {"name": "table", "path": "/x/d.npy", "test_path": "/x/t.npy"}
+    config = {"name": "numbers", "path": "/x/d.npy", "test_path": "/x/t.npy"}
     assert replace_paths(config, []) == config
     changed = replace_paths(config, [str(tmp_path / "e.npy"), f"test_path={tmp_path}/t.npy"])
-    assert changed == {"name": "table", "path": f"{tmp_path}/e.npy", "test_path": f"{tmp_path}/t.npy"}
+    assert changed == {"name": "numbers", "path": f"{tmp_path}/e.npy", "test_path": f"{tmp_path}/t.npy"}
     assert replace_paths(config, ["/a=b/d.npy"])["path"] == "/a=b/d.npy"
     with pytest.raises(AeframeError) as raised:
         replace_paths({"name": "breast_cancer"}, ["d.npy"])
@@ -167,12 +167,12 @@ def test_replace_paths(tmp_path: Path) -> None:
 
 def test_a_path_is_built_of_a_string_and_shown_as_one(tmp_path: Path) -> None:
     path = save_rows(tmp_path / "d.npy")
-    dataset = build("dataset", {"name": "table", "path": str(path)})
-    assert isinstance(dataset, Table)
+    dataset = build("dataset", {"name": "numbers", "path": str(path)})
+    assert isinstance(dataset, Numbers)
     assert dataset.path == path
-    assert defaults("dataset", "table")["test_path"] is None
-    with pytest.raises(AeframeError, match="dataset 'table': option 'path' expects Path, found 3"):
-        build("dataset", {"name": "table", "path": 3})
+    assert defaults("dataset", "numbers")["test_path"] is None
+    with pytest.raises(AeframeError, match="dataset 'numbers': option 'path' expects Path, found 3"):
+        build("dataset", {"name": "numbers", "path": 3})
 
 
 @pytest.mark.parametrize("name", registry().names("dataset"))
@@ -183,7 +183,7 @@ def test_every_path_of_a_dataset_is_declared(name: str) -> None:
 
 
 def test_a_record_holds_the_split(tmp_path: Path) -> None:
-    config = {"name": "table", "path": str(save_rows(tmp_path / "d.npy"))}
+    config = {"name": "numbers", "path": str(save_rows(tmp_path / "d.npy"))}
     modality, dataset = Vector(), build("dataset", config)
     splits = modality.prepare(dataset)
     record = DataRecord.of(config, dataset, splits, modality.spec(dataset))

@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     table().to_csv(folder / "d.csv", index=False)
     return aeframe.fit(
         model="cvae",
-        data={"name": "table", "path": folder / "d.csv", "label": "city"},
+        data={"name": "numbers", "path": folder / "d.csv", "label": "city"},
         label_classes=3,
         latent={"dim": 2},
         max_epochs=1,
@@ -174,7 +174,7 @@ def test_changed_data_keep_the_labels_of_training(run: Path, tmp_path: Path) -> 
     model = aeframe.load(run)
     batch = model.modality.read(tmp_path / "less.csv")
     assert set(batch.extras["label"].tolist()) == {1, 2}
-    dataset = aeframe.factory.build("dataset", {"name": "table", "path": str(tmp_path / "less.csv"), "label": "city"})
+    dataset = aeframe.factory.build("dataset", {"name": "numbers", "path": str(tmp_path / "less.csv"), "label": "city"})
     splits = model.modality.prepare(dataset, learn=False)
     assert splits.label_names == CITIES
     assert set(splits.train.batch(torch.arange(len(splits.train))).extras["label"].tolist()) == {1, 2}
@@ -190,7 +190,7 @@ def test_changed_data_keep_the_labels_of_training(run: Path, tmp_path: Path) -> 
 )
 def test_a_file_without_a_header(tmp_path: Path, write: Callable[[Path], None], labelled: bool) -> None:
     table().to_csv(tmp_path / "train.csv", header=False, index=False)
-    dataset = aeframe.factory.build("dataset", {"name": "table", "path": str(tmp_path / "train.csv"), "label": "1"})
+    dataset = aeframe.factory.build("dataset", {"name": "numbers", "path": str(tmp_path / "train.csv"), "label": "1"})
     modality = aeframe.factory.build("modality", {"name": "vector"})
     modality.prepare(dataset)
     write(tmp_path)
@@ -202,7 +202,7 @@ def test_a_file_without_a_header(tmp_path: Path, write: Callable[[Path], None], 
 def test_the_label_of_an_array_file_is_read(tmp_path: Path) -> None:
     x, y = np.random.default_rng(0).normal(size=(60, 3)), np.array(CITIES)[np.arange(60) % 3]
     np.savez(tmp_path / "train.npz", x_train=x, y_train=y, x_test=x[:30], y_test=y[:30])
-    dataset = aeframe.factory.build("dataset", {"name": "table", "path": str(tmp_path / "train.npz"), "label": "y"})
+    dataset = aeframe.factory.build("dataset", {"name": "numbers", "path": str(tmp_path / "train.npz"), "label": "y"})
     modality = aeframe.factory.build("modality", {"name": "vector"})
     assert modality.prepare(dataset).label_names == CITIES
     np.savez(tmp_path / "new.npz", x=x[:4], y=y[1:5])

@@ -121,7 +121,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "clouds.npz", x=(4.0 * y[:, None] - 2 + 0.1 * generator.normal(size=(400, 3))), y=y)
     return aeframe.fit(
         model="cvae",
-        data={"name": "table", "path": str(folder / "clouds.npz"), "key": "x", "label": "y"},
+        data={"name": "numbers", "path": str(folder / "clouds.npz"), "key": "x", "label": "y"},
         label_classes=2,
         latent={"dim": 2},
         max_epochs=20,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aeframe.data.random_split import RandomSplit
 from aeframe.data.split_record import SplitRecord, keys_of_names
-from aeframe.data.tabular import RowSplits, Table
+from aeframe.data.tabular import Numbers, RowSplits
 from aeframe.errors import AeframeError
 
 
@@ -76,31 +76,31 @@ def test_names_have_keys() -> None:
     assert keys_of_names([]).shape == (0,)
 
 
-class Numbers:
+class Values:
     def __init__(self, values: list[int]) -> None:
         self.values = torch.tensor(values)
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def rows(self, index: Tensor) -> Numbers:
-        return Numbers(self.values[index].tolist())
+    def rows(self, index: Tensor) -> Values:
+        return Values(self.values[index].tolist())
 
 
 def test_a_random_split_honours_the_record() -> None:
     random_split = RandomSplit("data", "numbers", validation=0.2, test=0.2, seed=0)
     before, record = SplitRecord(), SplitRecord()
-    first = random_split.complete({"train": Numbers(list(range(10)))}, before)
+    first = random_split.complete({"train": Values(list(range(10)))}, before)
     assert {k: v.values.tolist() for k, v in first.items()} == {
-        k: v.values.tolist() for k, v in random_split.complete({"train": Numbers(list(range(10)))}).items()
+        k: v.values.tolist() for k, v in random_split.complete({"train": Values(list(range(10)))}).items()
     }
     record.saved = before.keys
-    again = random_split.complete({"train": Numbers(list(range(15)))}, record)
+    again = random_split.complete({"train": Values(list(range(15)))}, record)
     assert {k: v.values.tolist() for k, v in again.items()} == {k: v.values.tolist() for k, v in first.items()}
 
 
-def load(path: Path, before: RowSplits | None = None, **options: object) -> tuple[Table, RowSplits]:
-    table = Table(path=path, label="kind", **options)  # type: ignore[arg-type]
+def load(path: Path, before: RowSplits | None = None, **options: object) -> tuple[Numbers, RowSplits]:
+    table = Numbers(path=path, label="kind", **options)  # type: ignore[arg-type]
     return table, table.load()
 
 
@@ -110,7 +110,7 @@ def test_a_table_with_added_rows_has_the_same_split_and_classes(tmp_path: Path) 
     path.write_text("\n".join(lines) + "\n")
     table, first = load(path)
     path.write_text("\n".join([*lines, *(f"{row},ant" for row in range(40, 60))]) + "\n")
-    again = Table(path=path, label="kind")
+    again = Numbers(path=path, label="kind")
     again.split_record.saved = table.split_record.keys
     second = again.load()
     for name in ("train", "validation", "test"):

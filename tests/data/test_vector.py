@@ -15,7 +15,7 @@ from torch import Tensor
 from aeframe.data import Dataset, Source
 from aeframe.data.tables import Rows, write_rows
 from aeframe.data.tabular import RowSplits
-from aeframe.data.vector import BreastCancer, Table, Vector
+from aeframe.data.vector import BreastCancer, Numbers, Vector
 from aeframe.errors import AeframeError
 from aeframe.factory import build
 from aeframe.testing.saved_state import assert_state_restores_data
@@ -72,7 +72,7 @@ def test_the_spec_is_known_before_the_data_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.zeros((500, 4, 3)))
     path.write_bytes(path.read_bytes()[:300])
-    assert Vector(domain="unit", scale="none").spec(Table(path=str(path))) == DataSpec((4, 3), Domain("unit"))
+    assert Vector(domain="unit", scale="none").spec(Numbers(path=str(path))) == DataSpec((4, 3), Domain("unit"))
 
 
 def test_minmax_clips_held_out_values_at_the_bounds() -> None:
@@ -242,7 +242,7 @@ def trained_on(folder: Path, content: str, **options: Any) -> Vector:
     path = folder / "train.csv"
     path.write_text(content + "".join(f"{i},{i % 3},{i % 2}\n" for i in range(20)))
     modality = Vector(scale="none")
-    modality.prepare(Table(path=str(path), **options))
+    modality.prepare(Numbers(path=str(path), **options))
     return modality
 
 
@@ -309,7 +309,7 @@ def test_rows_that_are_added_change_neither_scale_nor_split(tmp_path: Path, opti
     np.save(path, values[:40])
     added = np.concatenate([values[:40], 50 + 20 * values[40:]])
     splits = assert_state_restores_data(
-        lambda: Vector(**options), lambda: Table(path=path), change=lambda: np.save(path, added)
+        lambda: Vector(**options), lambda: Numbers(path=path), change=lambda: np.save(path, added)
     )
     assert len(splits.test) == 4
 
@@ -319,10 +319,10 @@ def test_columns_are_found_by_name_in_changed_data(tmp_path: Path) -> None:
     write_rows(path, [values], len(values), ("a", "b", "c"))
     assert_state_restores_data(
         Vector,
-        lambda: Table(path=path),
+        lambda: Numbers(path=path),
         change=lambda: write_rows(path, [values[:, [2, 0, 1]]], len(values), ("c", "a", "b")),
     )
     with pytest.raises(AeframeError, match=r"'a.csv' has no column 'b' for columns"):
         assert_state_restores_data(
-            Vector, lambda: Table(path=path), change=lambda: write_rows(path, [values], len(values), ("a", "x", "c"))
+            Vector, lambda: Numbers(path=path), change=lambda: write_rows(path, [values], len(values), ("a", "x", "c"))
         )

@@ -16,7 +16,7 @@ from aeframe.data.in_memory import SampleSplits
 from aeframe.data.samples import Samples
 from aeframe.data.tables import read_rows, write_rows
 from aeframe.data.tables.rows import Choice
-from aeframe.data.tabular import Table
+from aeframe.data.tabular import Numbers
 from aeframe.data.vector import Vector
 from aeframe.data.vector_in_memory import VectorInMemory
 from aeframe.errors import AeframeError
@@ -42,7 +42,7 @@ def test_bad_rows_of_training_are_left_out_and_listed(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(lines(BAD))
     modality = Vector(on_error="skip")
-    splits = modality.prepare(Table(path=path))
+    splits = modality.prepare(Numbers(path=path))
     sources = (splits.train, splits.validation, splits.test)
     index = torch.cat([source.batch(torch.arange(len(source))).index for source in sources])  # type: ignore[misc]
     assert sorted(index.tolist()) == [row for row in range(40) if row not in BAD]
@@ -59,12 +59,12 @@ def test_a_bad_row_is_refused(tmp_path: Path, row: int) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(lines({row: BAD[row]}))
     with pytest.raises(AeframeError) as refused:
-        Vector().prepare(Table(path=path))
+        Vector().prepare(Numbers(path=path))
     assert str(refused.value).startswith(f"rows.csv, {MESSAGES[row]}; ")
     assert "leave the row out with modality.on_error=skip" in str(refused.value)
     modality = Vector()
     path.write_text(lines({}))
-    modality.prepare(Table(path=path))
+    modality.prepare(Numbers(path=path))
     path.write_text(lines({row: BAD[row]}))
     with pytest.raises(AeframeError) as refused:
         modality.open(path, "raise")
@@ -79,7 +79,7 @@ def test_rows_outside_the_domain_are_left_out(tmp_path: Path) -> None:
     values[[4, 9]] = 0.5
     np.save(path, values)
     modality = Vector(domain="binary", scale="none", on_error="skip")
-    splits = modality.prepare(Table(path=path))
+    splits = modality.prepare(Numbers(path=path))
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 28
     assert len(splits.skipped) == 2
     np.save(path, np.full((4, 3), 0.5))
@@ -93,7 +93,7 @@ def test_infinite_values_are_refused_where_missing_ones_are_masked(tmp_path: Pat
     path = tmp_path / "rows.csv"
     path.write_text(lines({3: ",1", 11: "1,inf"}))
     modality = Vector(missing="mask", on_error="skip")
-    splits = modality.prepare(Table(path=path))
+    splits = modality.prepare(Numbers(path=path))
     assert splits.skipped == ["rows.csv, line 13, column 'b': the value is infinite"]
     assert [*splits.notes] == ["'rows.csv': 1 of 80 numbers are missing"]
     batch = modality.open(path, "skip").batch()
@@ -120,7 +120,7 @@ def test_row_ids_are_kept(tmp_path: Path, suffix: str, index_name: str | None) -
         # In text nothing distinguishes a named index from a column.
         options = {} if index_name is None else {"id": index_name}
     modality = Vector()
-    splits = modality.prepare(Table(path=path, **options))
+    splits = modality.prepare(Numbers(path=path, **options))
     names = names_of(splits.test)
     index = splits.test.batch(torch.arange(len(splits.test))).index
     assert names is not None
@@ -147,7 +147,7 @@ def test_row_ids_of_an_npz(tmp_path: Path) -> None:
     path = tmp_path / "rows.npz"
     np.savez(path, x=frame().to_numpy(), who=np.array(frame().index, str))
     modality = Vector()
-    splits = modality.prepare(Table(path=path, id="who"))
+    splits = modality.prepare(Numbers(path=path, id="who"))
     assert names_of(splits.test) is not None
     samples = modality.open(path, "raise")
     assert names_of(samples.source) == [*frame().index]
@@ -172,7 +172,7 @@ def test_missing_labels_are_no_class(tmp_path: Path, suffix: str, kind: Literal[
         array = np.array([missing if label is None else label for label in labels])
         np.savez(path, x=data[["a", "b", "c"]].to_numpy(), lab=array)
     modality = Vector()
-    splits = modality.prepare(Table(path=path, label="lab"))
+    splits = modality.prepare(Numbers(path=path, label="lab"))
     assert splits.label_names == {"words": ("p", "q"), "whole": None, "negative": ("-1", "1")}[kind]
     assert f"'{path.name}': 5 of 30 labels are missing; these samples have the label -1" in [*splits.notes]
     for batch in (
@@ -189,7 +189,7 @@ def test_options_of_training_hold_for_new_files(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("a;b\n" + "".join(f"{row},125;{-999 if row == 5 else row}\n" for row in range(1, 40)))
     modality = Vector(missing="mask")
-    table = Table(path=path, decimal=",", missing=(-999,))
+    table = Numbers(path=path, decimal=",", missing=(-999,))
     assert [*modality.prepare(table).notes] == [
         "'rows.csv': cells are separated by semicolons", "'rows.csv': 1 of 78 numbers are missing"
     ]  # fmt: skip
@@ -206,7 +206,7 @@ def test_marks_in_arrays_and_parquet(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", values.astype(np.int64))
     pd.DataFrame(values, columns=["a", "b"]).to_parquet(tmp_path / "x.parquet")
     for name in ("x.npy", "x.parquet"):
-        choice = Table(path=tmp_path / name, missing=(-999,)).choice
+        choice = Numbers(path=tmp_path / name, missing=(-999,)).choice
         rows = read_rows(tmp_path / name, choice, mapped=True)
         np.testing.assert_array_equal(rows.array, np.where(values == -999, np.nan, values))
         assert rows.notes == (f"'{name}': 2 of 6 numbers are missing",)

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from aeframe.data.tabular import Table
+from aeframe.data.tabular import Numbers
 from aeframe.data.vector import Vector
 from aeframe.testing.batch_invariance import expect_batch_invariance, expect_invariant_metrics, small_model
 
 torch.set_num_threads(1)
 
 
-def table(folder: Path, missing: float) -> Table:
+def table(folder: Path, missing: float) -> Numbers:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(80, 6)) * [1.0, 10.0, 0.1, 1.0, 5.0, 2.0]
     rows[rng.random(rows.shape) < missing] = np.nan
     np.save(folder / "rows.npy", rows)
-    return Table(path=str(folder / "rows.npy"))
+    return Numbers(path=str(folder / "rows.npy"))
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.2])

@@ -89,7 +89,7 @@ STRINGS = [
 
 
 def test_strings_are_literal() -> None:
-    data = {"name": "table", "path": Path("x.csv"), "columns": STRINGS}
+    data = {"name": "numbers", "path": Path("x.csv"), "columns": STRINGS}
     logger = {"name": "wandb", "tags": STRINGS}
     config = compose(as_overrides({"data": data, "logger": logger}))
     assert (config["data"]["path"], config["data"]["columns"]) == ("x.csv", STRINGS)
@@ -100,7 +100,7 @@ def test_strings_are_literal() -> None:
 def test_a_string_is_literal_as_a_setting(text: str) -> None:
     dirpath = {"class": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": text}
     config = compose(
-        as_overrides({"data": {"name": "table", "path": text}, "folder": text, "callbacks": {"each": dirpath}})
+        as_overrides({"data": {"name": "numbers", "path": text}, "folder": text, "callbacks": {"each": dirpath}})
     )
     assert (config["data"]["path"], config["folder"], config["callbacks"]["each"]["dirpath"]) == (text, text, text)
 
@@ -119,7 +119,7 @@ def test_odd_paths_and_columns_reach_the_data(tmp_path: Path) -> None:
     pd.DataFrame(x, columns=[*columns, "other", "true"]).to_parquet(folder / "2024.parquet")
     run = aeframe.fit(
         model="ae",
-        data={"name": "table", "path": folder / "2024.parquet", "columns": columns},
+        data={"name": "numbers", "path": folder / "2024.parquet", "columns": columns},
         folder=folder / "~run; $HOME",
         latent={"dim": np.int64(2)},
         batch_size=Width.NARROW,
@@ -150,7 +150,7 @@ def test_a_part_within_an_option_replaces_a_number() -> None:
         ({"clip": np.float32(0.5)}, "clip", 0.5),
         ({"latent": {"dim": torch.tensor(8)}}, "latent", {"dim": 8}),
         ({"latent": {"dim": Width.NARROW}}, "latent", {"dim": 8}),
-        ({"data": {"name": "table", "path": np.str_("a,b")}}, "data", {"path": "a,b"}),
+        ({"data": {"name": "numbers", "path": np.str_("a,b")}}, "data", {"path": "a,b"}),
         (
             {"callbacks": {"timer": {"class": "lightning.pytorch.callbacks.Timer", "interval": Interval.STEP}}},
             "callbacks",

@@ -328,7 +328,7 @@ LOSSES, LATENTS = (", ".join(registry().names(kind)) for kind in ("loss", "laten
             "root=${nope}",
             "the value of 'root' refers to a missing value: Interpolation key 'nope' not found",
         ),
-        ("data=table", "dataset 'table' needs a value for 'path'; set data.path=..."),
+        ("data=numbers", "dataset 'numbers' needs a value for 'path'; set data.path=..."),
         (
             "hydra/launcher=nope",
             f"unknown hydra/launcher 'nope'; known are {', '.join(Loader().get_group_options('hydra/launcher'))}",

@@ -163,7 +163,7 @@ def test_a_memory_map_is_trained_on_without_a_copy(fit: Any, tmp_path: Path, mon
     copied = fit(np.load(tmp_path / "x.npy"), folder=tmp_path / "copied")
     monkeypatch.setattr(vector, "MAX_COPIED_BYTES", 1000)
     mapped = fit(np.load(tmp_path / "x.npy", mmap_mode="r"), folder=tmp_path / "mapped")
-    file = fit(None, data={"name": "table", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
+    file = fit(None, data={"name": "numbers", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
     for run in (mapped, file):
         assert run.metrics == pytest.approx(copied.metrics, rel=1e-5)
 
@@ -171,7 +171,7 @@ def test_a_memory_map_is_trained_on_without_a_copy(fit: Any, tmp_path: Path, mon
 def test_an_array_is_the_same_as_its_file(fit: Any, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", rows())
     memory = fit(rows(), folder=tmp_path / "memory")
-    file = fit(None, data={"name": "table", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
+    file = fit(None, data={"name": "numbers", "path": tmp_path / "x.npy"}, folder=tmp_path / "file")
     assert memory.metrics == file.metrics
 
 

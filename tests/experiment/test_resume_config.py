@@ -68,7 +68,7 @@ def test_a_resumed_run_has_its_own_config(run: MakeRun, prefix: str) -> None:
         ("optimizer.lr=0.5", "optimizer"),
         ("++optimizer.lr=0.5", "optimizer"),
         ("seed=7", "seed"),
-        ("data=table", "data"),
+        ("data=numbers", "data"),
         ("~latent.dim", "latent"),
         ("monitor=loss", "monitor"),
         ("folder=elsewhere", "folder"),
@@ -144,17 +144,17 @@ def test_an_experiment_may_resume(run: MakeRun, option: Option) -> None:
 
 
 def test_paths_of_the_data_may_change(run: MakeRun, workplace: Path) -> None:
-    path = run("data=table", "data.path=/old/rows.csv", "data.label=kind")
+    path = run("data=numbers", "data.path=/old/rows.csv", "data.label=kind")
     config = compose([f"resume={path}", "data.path=/new/rows.csv"])
     assert config["data"]["path"] == "/new/rows.csv"
     assert config["data"]["label"] == "kind"
-    assert compose([f"resume={path}", "data=table", "data.path=/new/rows.csv"])["data"] == config["data"]
+    assert compose([f"resume={path}", "data=numbers", "data.path=/new/rows.csv"])["data"] == config["data"]
     assert error_message(f"resume={path}", "data.label=other") == cannot_change("data", ", data.path, data.test_path")
 
 
 def test_interpolations_in_a_stored_config_are_literal(run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_OF_A_TEST", "42")
-    path = run("data=table", "data.path='rows\\${oc.env:SECRET_OF_A_TEST}.csv'", root="${oc.env:SECRET_OF_A_TEST}")
+    path = run("data=numbers", "data.path='rows\\${oc.env:SECRET_OF_A_TEST}.csv'", root="${oc.env:SECRET_OF_A_TEST}")
     config = compose([f"resume={path}", "max_epochs=3"])
     assert config["root"] == "${oc.env:SECRET_OF_A_TEST}"
     assert config["data"]["path"] == "rows${oc.env:SECRET_OF_A_TEST}.csv"

@@ -275,5 +275,5 @@ def test_a_digest_is_of_what_is_trained() -> None:
 def test_relative_and_absolute_paths_are_equal(workplace: Path) -> None:
     np.save(workplace / "rows.npy", np.zeros((4, 2)))
     paths = ["rows.npy", str(workplace / "rows.npy"), "other.npy"]
-    digests = [command_digest(compose(["data=table", f"data.path={path}"]), RunObjects()) for path in paths]
+    digests = [command_digest(compose(["data=numbers", f"data.path={path}"]), RunObjects()) for path in paths]
     assert digests[0] == digests[1] != digests[2]

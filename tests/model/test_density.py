@@ -53,7 +53,7 @@ def test_samples_and_pictures_of_sorted_rows_have_all_classes(tmp_path: Path, mo
     monkeypatch.setattr(workflow, "draw_pictures", lambda *args, **_: pictured.append(args[3].x) or [])
     run = aeframe.fit(
         model="ae",
-        data={"name": "table", "path": str(tmp_path / "sorted.npy")},
+        data={"name": "numbers", "path": str(tmp_path / "sorted.npy")},
         modality={"name": "vector", "scale": "none"},
         latent={"dim": 2},
         encoder={"hidden": [32]},

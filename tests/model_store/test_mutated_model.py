@@ -41,7 +41,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer.writerow(["a", "b", "c", "kind"])
         writer.writerows([*rng.random(3).round(3), "xyz"[number % 3]] for number in range(40))
     aeframe.fit(
-        model="aae", data={"name": "table", "path": str(folder / "rows.csv"), "label": "kind"}, label_classes=3,
+        model="aae", data={"name": "numbers", "path": str(folder / "rows.csv"), "label": "kind"}, label_classes=3,
         batch_size=8, max_epochs=1, pictures=False, folder=str(folder / "run"), sampler="gmm", ema=0.9,
         penalties={"l1": {"weight": {"name": "linear", "end": 2.0}}},
         trainer={"accelerator": "cpu", "threads": 1},

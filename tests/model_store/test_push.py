@@ -214,8 +214,8 @@ def test_malformed_addresses(location: str, message: str) -> None:
 def test_a_copy_has_no_paths_of_this_machine(save: Save, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = save()
     path = tmp_path / "secret_project" / "table one.csv"
-    config = {**model.config, "data": {"name": "table", "path": str(path), "label": "y"}}
-    fingerprint = {"name": "table", "files": {"path": {"path": str(path), "sha256": "", "bytes": 1}}, "samples": 3}
+    config = {**model.config, "data": {"name": "numbers", "path": str(path), "label": "y"}}
+    fingerprint = {"name": "numbers", "files": {"path": {"path": str(path), "sha256": "", "bytes": 1}}, "samples": 3}
     record = DataRecord(fingerprint, notes=(f"'{path}': 3 rows were left out",))
     sampler = build("sampler", "prior", model=model.model)
     save_model(tmp_path / "run" / "model", model.model, model.modality, config, sampler, metrics={}, data=record)

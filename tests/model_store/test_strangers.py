@@ -231,7 +231,7 @@ HOSTILE = "a\x1b[2J\n# b|c<script>`d`](http://e)_f_"
 def test_names_of_strangers_have_no_meaning_in_the_card() -> None:
     config: dict[str, Any] = {
         "model": {"name": HOSTILE}, "spec": {"shape": [3], "domain": "real", "condition": 0}, "aeframe": "1",
-        "modality": {"name": "vector", HOSTILE: HOSTILE}, "data": {"name": "table", "path": HOSTILE},
+        "modality": {"name": "vector", HOSTILE: HOSTILE}, "data": {"name": "numbers", "path": HOSTILE},
         "hidden_options": [HOSTILE], "encoder": {"name": "mlp", "o": {HOSTILE: HOSTILE}}, "latent": "point",
         "loss": "mse", "sampler": "gmm", "plugins": {"p": {"distribution": HOSTILE, "version": "file"},
                                                        "q": {"distribution": HOSTILE, "version": "1"}},

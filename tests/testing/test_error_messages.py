@@ -38,6 +38,6 @@ def test_run_expecting_error_fails_without_a_proper_error(
 
 
 def test_an_error_is_returned_and_a_run_without_skipped_samples_fails(tmp_path: Path) -> None:
-    assert run_expecting_error(tmp_path, ["data=table", "data.path=no.csv"]) == "there is no file 'no.csv'"
+    assert run_expecting_error(tmp_path, ["data=numbers", "data.path=no.csv"]) == "there is no file 'no.csv'"
     with pytest.raises(CheckFailedError, match=r"^the run folder has no skipped\.txt$"):
         run_expecting_skipped(tmp_path, ["data=breast_cancer"])

@@ -433,7 +433,7 @@ def small_run(folder: Path, name: str = "run", **settings: Any) -> Any:
     return aeframe.fit(
         **{
             "model": "vae",
-            "data": {"name": "table", "path": str(folder / "rows.npy")},
+            "data": {"name": "numbers", "path": str(folder / "rows.npy")},
             "encoder": {"hidden": [8]},
             "latent": {"dim": 2},
             "optimizer": {"lr": {"name": "linear", "start": 1e-2, "end": 0.0}},
@@ -575,7 +575,7 @@ def test_callbacks_and_loggers_on_the_command_line(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     overrides = [
         "model=vae",
-        "data=table",
+        "data=numbers",
         f"data.path={tmp_path / 'rows.npy'}",
         "encoder.hidden=[8]",
         "latent.dim=2",

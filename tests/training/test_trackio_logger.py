@@ -161,7 +161,7 @@ def test_evaluations_and_reports_are_logged(stand_in: Path, capsys: pytest.Captu
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     csv = stand_in.parent / "x.csv"
     np.savetxt(csv, x, delimiter=",", header="a,b,c", comments="")
-    overrides = ["model=ae", "data=table", f"data.path={csv}", "max_epochs=1", "verbose=false", "pictures=false"]
+    overrides = ["model=ae", "data=numbers", f"data.path={csv}", "max_epochs=1", "verbose=false", "pictures=false"]
     assert aeframe_train([*overrides, "logger=trackio", f"folder={stand_in}"]) == 0
     before = len(calls(stand_in))
     assert main(["evaluate", str(stand_in), "--split", "validation", "--log"]) == 0

@@ -34,7 +34,7 @@ def differing(overrides: list[str]) -> list[str]:
         ["model=null", "penalties.l1.weight=0.1", "callbacks.lr.class=lightning.pytorch.callbacks.LearningRateMonitor"],
         ["metrics.mig={}", "trainer=cpu", "max_hours=24", "logger=tensorboard", "verbose=false"],
         ["experiment=base", "latent.dim=5"],
-        ["model=mine", r"data.path='\${x} is no key'", "data=table"],
+        ["model=mine", r"data.path='\${x} is no key'", "data=numbers"],
     ],
     ids=lambda overrides: " ".join(overrides) or "none",
 )

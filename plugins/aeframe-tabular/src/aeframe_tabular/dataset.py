@@ -61,7 +61,7 @@ class TableFile(Dataset):
         *,
         path: Path,
         test_path: Path | None = None,
-        kinds: Mapping[str, Kind] = {},  # noqa: B006 - never changed
+        kinds: Mapping[str, Kind] = {},
         columns: tuple[str, ...] | None = None,
         exclude: tuple[str, ...] = (),
         id: str | None = None,

@@ -19,12 +19,12 @@ from aeframe.data.sample_batches import SampleBatches
 from aeframe.data.scored_parts import largest
 from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
-from aeframe_tabular.coding import CodingOptions, NumberCodingName, TableCoding
+from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
 from aeframe_tabular.reading import TableOptions, frame_of, read_frame
-from aeframe_tabular.roles import Roles, with_index
+from aeframe_tabular.roles import with_index
 from aeframe_tabular.row_coding import RowCoding
-from aeframe_tabular.rows import TableSplits
+from aeframe_tabular.rows import TableRows, TableSplits
 from aeframe_tabular.typed import restored_frame, typed_frame
 from aeframe_tabular.writing import write_frames
 
@@ -66,7 +66,7 @@ class TableModality(Modality):
         self,
         *,
         numbers: NumberCodingName = "mixture",
-        coding: Mapping[str, NumberCodingName] = {},  # noqa: B006 - never changed
+        coding: Mapping[str, NumberCodingName] = {},
         modes: int = 10,
         quantiles: int = 1000,
         max_classes: int = 1000,
@@ -120,11 +120,11 @@ class TableModality(Modality):
         self._rows.learn(raw.train.frame)
 
     def apply(self, raw: TableSplits) -> Splits:
-        frames = [split.frame for split in (raw.train, raw.validation, raw.test)]
+        splits = [raw.train, raw.validation, raw.test]
         if raw.columns != self.rows.columns:
             # The data have changed since training: the columns are those of the model.
-            frames = [self._typed(restored_frame(frame, raw.columns), "the data of training") for frame in frames]
-        train, validation, test = (self._source(frame) for frame in frames)
+            splits = [self._retyped(rows, raw.columns) for rows in splits]
+        train, validation, test = (self._source(rows.frame, rows.label) for rows in splits)
         return Splits(train, validation, test, label_names=self.rows.label_names)
 
     def state(self) -> dict[str, Any]:
@@ -134,10 +134,10 @@ class TableModality(Modality):
         self._rows = RowCoding.from_state(state, self.options)
         self._options = TableOptions.from_state(state["reading"])
 
-    def _source(self, frame: pd.DataFrame) -> TensorSource:
-        """Return the samples of a typed frame."""
+    def _source(self, frame: pd.DataFrame, label: Tensor | None = None) -> TensorSource:
+        """Return the samples of a typed frame; `label` are labels that are none of its columns."""
         x, mask = self.rows.encode(frame)
-        label = self.rows.labels(frame)
+        label = self.rows.labels(frame) if label is None else label
         names = {} if frame.index.name is None else {"name": frame.index.to_numpy()}
         return TensorSource(
             x,
@@ -146,6 +146,11 @@ class TableModality(Modality):
             extras={} if label is None else {"label": label},
             columns=names,
         )
+
+    def _retyped(self, rows: TableRows, columns: Sequence[Column]) -> TableRows:
+        """Return the rows of a table that has other columns than that of training, as rows of the latter."""
+        frame = self._typed(restored_frame(rows.frame, columns), "the data of training")
+        return TableRows(frame.set_axis(rows.frame.index), rows.label)
 
     def _typed(self, raw: pd.DataFrame, who: str) -> pd.DataFrame:
         """Return the typed frame of rows as they were read, with the columns that the model uses."""

@@ -18,13 +18,15 @@ class TableRows:
     """Rows of a table: a typed frame of all used columns, see `aeframe_tabular.column`."""
 
     frame: pd.DataFrame
+    label: Tensor | None = None
+    """``(N,)`` int64: labels that are no column of the frame, -1 for missing ones."""
 
     def __len__(self) -> int:
         return len(self.frame)
 
     def rows(self, index: Tensor) -> Self:
         """Return the rows at `index` ``(n,)``."""
-        return type(self)(self.frame.iloc[index.numpy()])
+        return type(self)(self.frame.iloc[index.numpy()], None if self.label is None else self.label[index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,8 +47,8 @@ class TableFile(Dataset):
         sheet: The sheet of an Excel file; null takes the first.
         query: The query of an SQLite file, or the name of a table; null takes the only table.
         on_bad_rows: ``raise`` stops at a row with another number of cells, ``skip`` leaves it out and lists it.
-        unknown: A class of `test_path` that the training file does not have: ``raise`` stops, ``missing`` takes the cell
-            as missing.
+        unknown: A class of `test_path` that the training file does not have: ``raise`` stops, ``missing`` takes the
+            cell as missing.
         validation: Fraction of the rows for validation.
         test: Fraction of the rows for testing, if there is no test file.
         split_seed: Seed of the random split.

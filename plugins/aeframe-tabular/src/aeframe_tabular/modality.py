@@ -31,8 +31,8 @@ from aeframe_tabular.writing import write_frames
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ROWS_SHOWN = 5_000
-"""Rows of a panel that a figure uses."""
+_ROWS_SHOWN = 16
+"""The most rows of a panel that a figure has."""
 
 
 class TableModality(Modality):
@@ -208,11 +208,10 @@ class TableModality(Modality):
         return largest(by_column, [column.name for column in self.rows.x.columns])
 
     def render(self, panels: Mapping[str, Tensor]) -> Figure:
-        """Return the distribution of each column, with those of all panels in the same axes."""
-        from aeframe_tabular.quality.figures import draw_marginals
+        """Return the first rows of each panel as text; cells that differ from those of the first panel are marked."""
+        from aeframe_tabular.render import draw_rows
 
-        frames = {title: self.rows.x.decode(x[:_ROWS_SHOWN].cpu().numpy()) for title, x in panels.items()}
-        return draw_marginals(frames, self.rows.x.columns)
+        return draw_rows({title: self.rows.restored(x[:_ROWS_SHOWN]) for title, x in panels.items()})
 
     def show(self, x: Tensor) -> list[list[Medium]]:
         """Return each row as text, one line for each column."""

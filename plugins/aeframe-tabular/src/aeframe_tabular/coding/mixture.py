@@ -15,7 +15,7 @@ from aeframe_tabular.coding.scales import Classes, Floats, Scale, mean_and_devia
 SUBSAMPLE = 5_000
 """The most numbers from which the mixture is estimated."""
 _LEAST_WEIGHT = 0.005
-"""Components of a lower weight are left out, as in the implementation of the authors of CTGAN."""
+"""Components of a lower weight are left out: they describe a few numbers, for which another mode serves as well."""
 
 
 class MixtureScale(Scale):
@@ -26,8 +26,8 @@ class MixtureScale(Scale):
     ``(c - mean_k) / (4 deviation_k)``. Two points differ from the paper:
 
     - The mode is the most probable one, where the paper draws one: the same number has the same code each time.
-    - Numbers outside of 4 deviations of their mode are not clipped, as in the paper, but other than in the
-      implementation of its authors: every number is decoded to itself, up to float32.
+    - Numbers outside of 4 deviations of their mode are not clipped, so that every number is decoded to itself, up to
+      float32.
 
     Modes are in the order of their means. A mode without a component is not used by `encode`; `decode` maps it by mean
     and deviation of all numbers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,7 +22,7 @@ from aeframe.errors import AeframeError
 from aeframe.types import Batch, DataSpec, Domain, Shape
 from aeframe_tabular.coding import CodingOptions, NumberCodingName
 from aeframe_tabular.column import Column
-from aeframe_tabular.reading import TableOptions, frame_of, read_frame
+from aeframe_tabular.reading import RawTable, TableOptions, frame_of, read_frame
 from aeframe_tabular.roles import with_index
 from aeframe_tabular.row_coding import RowCoding
 from aeframe_tabular.rows import TableRows, TableSplits
@@ -125,14 +126,15 @@ class TableModality(Modality):
             # The data have changed since training: the columns are those of the model.
             splits = [self._retyped(rows, raw.columns) for rows in splits]
         train, validation, test = (self._source(rows.frame, rows.label) for rows in splits)
-        return Splits(train, validation, test, label_names=self.rows.label_names)
+        return Splits(train, validation, test, skipped=[*raw.skipped], label_names=self.rows.label_names)
 
     def state(self) -> dict[str, Any]:
-        return {**self.rows.state(), "reading": self._options.state()}
+        return {**self.rows.state(), "reading": asdict(self._options)}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._rows = RowCoding.from_state(state, self.options)
-        self._options = TableOptions.from_state(state["reading"])
+        reading = {key: tuple(value) if isinstance(value, list) else value for key, value in state["reading"].items()}
+        self._options = TableOptions(**reading)
 
     def _source(self, frame: pd.DataFrame, label: Tensor | None = None) -> TensorSource:
         """Return the samples of a typed frame; `label` are labels that are none of its columns."""
@@ -149,18 +151,21 @@ class TableModality(Modality):
 
     def _retyped(self, rows: TableRows, columns: Sequence[Column]) -> TableRows:
         """Return the rows of a table that has other columns than that of training, as rows of the latter."""
-        frame = self._typed(restored_frame(rows.frame, columns), "the data of training")
+        frame = self._typed(RawTable(restored_frame(rows.frame, columns), "the data of training"))
         return TableRows(frame.set_axis(rows.frame.index), rows.label)
 
-    def _typed(self, raw: pd.DataFrame, who: str) -> pd.DataFrame:
+    def _typed(self, raw: RawTable) -> pd.DataFrame:
         """Return the typed frame of rows as they were read, with the columns that the model uses."""
-        frame = typed_frame(raw, self.rows.needed(list(raw.columns)), unknown=self.unknown, who=who)
-        return with_index(frame, raw, self.rows.roles.id)
+        columns = self.rows.needed(list(raw.frame.columns))
+        frame = typed_frame(raw, columns, unknown=self.unknown, who="the model")
+        for note in raw.notes:
+            self.notes.add(note)
+        return with_index(frame, raw.frame, self.rows.roles.id)
 
     # -- samples in memory ---------------------------------------------------------------------------------------
 
     def prepare_samples(self, x: Any) -> Batch:
-        source = self._source(self._typed(frame_of(x), "x"))
+        source = self._source(self._typed(frame_of(x, origin="x")))
         return source.batch(torch.arange(len(source)))
 
     def restore_samples(self, x: Tensor) -> pd.DataFrame:
@@ -177,7 +182,7 @@ class TableModality(Modality):
             condition = pd.DataFrame(dict(condition))
         if not isinstance(condition, pd.DataFrame):
             condition = pd.DataFrame(np.asarray(condition).reshape(-1, len(columns)), columns=self.rows.roles.condition)
-        return self.rows.encode_condition(typed_frame(condition, columns, unknown="raise", who=who))
+        return self.rows.encode_condition(typed_frame(condition, columns, who=who))
 
     # -- files and figures ---------------------------------------------------------------------------------------
 
@@ -189,10 +194,8 @@ class TableModality(Modality):
         Raises:
             AeframeError: A column is missing, or a cell has another kind or class than in training.
         """
-        raw = read_frame(path, self._options.for_file(path), on_error=on_error)
-        for note in raw.notes:
-            self.notes.add(note)
-        return FileSamples(self._source(self._typed(raw.frame, raw.name)), list(raw.bad))
+        raw = read_frame(path, _options_for_another_file(self._options), on_error=on_error)
+        return FileSamples(self._source(self._typed(raw)), list(raw.bad.values()))
 
     def write_batches(self, samples: SampleBatches, path: Path) -> list[Path]:
         """Write rows with the columns, types and formats of the training table; the suffix selects the format.
@@ -218,3 +221,8 @@ class TableModality(Modality):
         frame = self.rows.restored(x).astype("string").fillna("")
         rows: Sequence[Mapping[str, str]] = frame.to_dict("records")
         return [[Medium("text/plain", "\n".join(f"{name}: {cell}" for name, cell in row.items()))] for row in rows]
+
+
+def _options_for_another_file(options: TableOptions) -> TableOptions:
+    """Return the options of training for reading another file, whose delimiter, decimal mark and so on are found out."""
+    return replace(options, delimiter=None, decimal=None, encoding=None, header=None, columns=None, exclude=())

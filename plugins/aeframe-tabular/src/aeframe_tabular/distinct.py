@@ -60,7 +60,7 @@ def text_of(value: Any) -> str:
 
 def numbers_in(values: Any) -> NDArray[np.float64]:
     """Return values ``(d,)`` as numbers, durations as seconds, and NaN for what is no number."""
-    series = pd.Series(values)
+    series: Any = pd.Series(values)
     if series.dtype.kind == "m":
         return series.dt.total_seconds().to_numpy(np.float64)
     if isinstance(series.dtype, pd.CategoricalDtype):

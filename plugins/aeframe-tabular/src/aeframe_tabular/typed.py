@@ -19,7 +19,7 @@ from aeframe_tabular.distinct import Distinct, numbers_in
 from aeframe_tabular.reading.table import RawTable
 
 Unknown = Literal["raise", "missing"]
-_TEXT = "string[pyarrow]"
+_TEXT: Any = "string[pyarrow]"
 
 
 def typed_frame(
@@ -94,9 +94,9 @@ def _typed(table: RawTable, column: Column, unknown: Unknown, who: str) -> Any:
     if column.kind in DISCRETE:
         classes = _classes_of(distinct, column)
         _check(table, column, distinct, classes < 0, unknown, who)
-        codes = np.where(distinct.codes < 0, -1, np.append(classes, -1)[distinct.codes])
+        codes: Any = np.append(classes, -1)[distinct.codes]
         return pd.Categorical.from_codes(
-            codes.tolist() if not len(codes) else codes,
+            codes,
             categories=pd.Index(list(column.classes), dtype=object),
             ordered=column.kind == "ordinal",
         )
@@ -182,7 +182,8 @@ def _restored(values: pd.Series[Any], column: Column) -> Any:
         # Zero is added so that no number is -0.
         numbers = np.round(numbers, column.decimals) + 0.0
     if column.dtype.startswith("timedelta"):
-        return pd.to_timedelta(pd.Series(numbers), unit="s").astype(column.dtype).array
+        durations: Any = pd.Series(pd.to_timedelta(numbers, unit="s"))
+        return durations.astype(column.dtype).array
     return _as_dtype(numbers, column)
 
 
@@ -190,7 +191,8 @@ def _as_dtype(numbers: NDArray[np.float64], column: Column) -> Any:
     """Return numbers, NaN where missing, in the type of a column."""
     if column.dtype in ("str", "category"):
         form = f"%.{column.decimals}f" if column.decimals is not None else "%.17g"
-        written = np.where(np.isnan(numbers), None, np.char.mod(form, numbers).astype(object))
+        written = np.char.mod(form, numbers).astype(object)
+        written[np.isnan(numbers)] = None
         return pd.array(written, dtype=_TEXT)
     dtype: Any = pd.api.types.pandas_dtype(column.dtype)
     missing = np.isnan(numbers)

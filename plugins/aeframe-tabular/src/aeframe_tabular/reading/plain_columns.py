@@ -141,7 +141,7 @@ class PlainColumns:
 
     def _dates(self, name: str, column: Any) -> Any:
         try:
-            return pd.to_datetime(column, utc=None).array
+            return pd.to_datetime(column).array
         except (ValueError, TypeError, OverflowError):
             # Dates with and without a zone, or outside of the years of datetime64.
             return self._text(name, _as_text(column))

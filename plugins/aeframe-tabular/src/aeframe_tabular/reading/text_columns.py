@@ -95,9 +95,10 @@ def as_pandas(values: Any) -> Any:
         return pd.StringDtype("pyarrow").__from_arrow__(values)  # type: ignore[attr-defined]
     if pa.types.is_integer(values.type) and values.null_count:
         name = str(values.type).replace("int", "Int").replace("uI", "UI")
-        return pd.api.types.pandas_dtype(name).__from_arrow__(values)
+        dtype: Any = pd.api.types.pandas_dtype(name)
+        return dtype.__from_arrow__(values)
     if pa.types.is_boolean(values.type) and values.null_count:
-        return pd.BooleanDtype().__from_arrow__(values)
+        return pd.BooleanDtype().__from_arrow__(values)  # type: ignore[attr-defined]
     return values.to_numpy()
 
 

@@ -59,7 +59,7 @@ def _sheet_name(path: Path, names: list[str], wanted: str | None) -> str:
 
 def _table(path: Path, sheet: str, rows: list[list[Any]], options: TableOptions, on_error: OnError) -> RawTable:
     """Return the table in a sheet: from its first row with a cell, without rows and columns that are empty."""
-    cells = pd.DataFrame(rows, dtype=object)
+    cells: Any = pd.DataFrame(rows, dtype=object)
     cells = cells.where(~cells.isin([*_ERRORS]), None)
     is_filled = cells.notna().any(axis=1).to_numpy()
     cells = cells.loc[is_filled, cells.notna().any(axis=0).to_numpy()]
